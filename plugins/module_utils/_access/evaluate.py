@@ -72,7 +72,7 @@ class Policies:
 class Request:
     """A call of a principal.
 
-    :param resource: its ARN, or ``*`` for an action that has none.
+    :param resource: its ARN, or ``*`` for an action that has none; ``None`` where it is not known.
     :param context: the values of condition keys, whose case does not matter; an empty list for a key that the request
         is known to lack.
     :param unknown_keys: patterns of the keys that are not known, such as ``*`` for all that ``context`` does not have.
@@ -80,7 +80,7 @@ class Request:
     """
 
     action: str
-    resource: str
+    resource: str | None
     context: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
     unknown_keys: frozenset[str] = frozenset()
 
@@ -248,7 +248,7 @@ def _has_effect(effect: str, documents: Iterable[Document], request: Request, co
     )
 
 
-def _applies(statement: Document, resource: str, context: Context) -> Decision:
+def _applies(statement: Document, resource: str | None, context: Context) -> Decision:
     return min(_has_resource(statement, resource, context), hold(statement.get("Condition", {}), context))
 
 
@@ -263,7 +263,7 @@ def _is_action(pattern: str, action: str) -> bool:
     return is_match(to_pattern(pattern), action, ignore_case=True)
 
 
-def _has_resource(statement: Document, resource: str, context: Context) -> Decision:
+def _has_resource(statement: Document, resource: str | None, context: Context) -> Decision:
     if "NotResource" not in statement:
         return any_of(_is_resource(each, resource, context) or Decision.NO for each in to_list(statement["Resource"]))
     # "If AWS cannot resolve a variable this might cause the entire statement to be invalid."
@@ -271,8 +271,10 @@ def _has_resource(statement: Document, resource: str, context: Context) -> Decis
     return negate(any_of(Decision.UNKNOWN if each is None else each for each in found))
 
 
-def _is_resource(text: str, resource: str, context: Context) -> Decision | None:
+def _is_resource(text: str, resource: str | None, context: Context) -> Decision | None:
     """Return whether a pattern matches a resource; ``None`` if it has a variable that the request lacks."""
+    if resource is None:
+        return Decision.YES if text == "*" else Decision.UNKNOWN
     patterns = [resolve(each, context) for each in _complete(text)]
     answers = {each if not isinstance(each, tuple) else decision_of(is_match(each, resource)) for each in patterns}
     return answers.pop() if len(answers) == 1 else Decision.UNKNOWN

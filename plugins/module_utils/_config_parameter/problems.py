@@ -35,9 +35,16 @@ class Severity(Enum):
     # Refused too, unless the user says that the agent knows better.
     DOUBTFUL = "doubtful"
     WARNING = "warning"
+    # Something to know, which does not have to be changed.
+    NOTICE = "notice"
 
 
-_FINDING_SEVERITIES = {Severity.ERROR: "high", Severity.DOUBTFUL: "medium", Severity.WARNING: "low"}
+_FINDING_SEVERITIES = {
+    Severity.ERROR: "high",
+    Severity.DOUBTFUL: "medium",
+    Severity.WARNING: "low",
+    Severity.NOTICE: "info",
+}
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,7 @@ class Problem:
 
 
 def select(problems: Iterable[Problem], validation: str) -> tuple[list[Problem], list[Problem]]:
-    """Divide problems into those to refuse the configuration for, and those to warn about.
+    """Divide problems into those to refuse the configuration for, and those to warn about. Notices are neither.
 
     :param validation: ``strict``, ``warn`` or ``off``: whether doubtful problems are errors, warnings or nothing. With
         ``off``, there are no warnings either.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import (
     GET,
@@ -18,10 +18,16 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import 
     YES,
     may,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._access.conditions import to_list
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision, decision_of
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE, USER
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import PUT
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import read
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.json_path import find_values
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import merge
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import ASSUME, permissions_of
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import merge_order, part_name
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import aws_policy_arn
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import ACCESS_POLICIES
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.format import digest
@@ -46,8 +52,14 @@ if TYPE_CHECKING:
         Key,
         Principal,
     )
+    from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import Need
     from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Target
 
+# An action and its resource, which can be unknown.
+Call = tuple[str, Optional[str]]
+
+# What each agent needs.
+_ORDINARY = ((METRICS, "*"), (LOGS, "*"))
 SITE = "Run the playbook cwagent.iam.site"
 STORE = "Run the playbook cwagent.iam.store_config with the configuration."
 
@@ -98,18 +110,27 @@ class Case:
         return found
 
     @cached_property
-    def _decisions(self) -> dict[tuple[str, str, str, bool], Decision]:
+    def _decisions(self) -> dict[tuple[str, str, str | None, bool], Decision]:
         return {}
 
-    def decide(self, principal: Principal, action: str, resource: str = "*", *, bounded: bool = True) -> Decision:
-        """Return whether a principal may make a call: what IAM says, else what its policies say."""
-        allows = self.simulated.get((principal.arn, action, resource)) if bounded else None
+    def decide(
+        self, principal: Principal, action: str, resource: str | None = "*", *, bounded: bool = True
+    ) -> Decision:
+        """Return whether a principal may make a call: what IAM says, else what its policies say.
+
+        :param resource: ``None`` where it is not known.
+        """
+        allows = self.simulated.get((principal.arn, action, resource)) if bounded and resource else None
         if allows is not None:
             return decision_of(allows)
         key = (principal.arn, action, resource, bounded)
         if key not in self._decisions:
             self._decisions[key] = may(principal, self.account.read_at, action, resource, bounded)
         return self._decisions[key]
+
+    def role(self, arn: str) -> Principal | None:
+        """Return the role of an ARN; ``None`` where it is not one of this account."""
+        return next((each for each in self.principals.values() if each.kind == ROLE and each.arn == arn), None)
 
     def arn(self, region: str, name: str) -> str:
         """Return the ARN of a parameter."""
@@ -161,6 +182,7 @@ def check(case: Case, target: Target) -> Server:
     server = _check_instance(case, server) if target.instance_id else _check_user(case, server, principal)
     if principal:
         server = server.adding(*_of_permissions(case, principal, server))
+        server = server.adding(*_of_needs(case, principal, server, parameters))
     elif not server.fails(IDENTITY):
         server = server.adding(Note(PERMISSIONS, "Its role or user could not be read."))
     return server.adding(*_of_configs(case, server, missing))
@@ -239,25 +261,46 @@ def _of_key(user: Principal, saved: str, key: Key | None) -> Iterator[Failure]:
 
 
 def _of_permissions(case: Case, principal: Principal, server: Server) -> Iterator[Failure | Note]:
-    needed = [(METRICS, "*"), (LOGS, "*"), *((GET, case.arn(server.region, each.name)) for each in server.configs)]
+    reads = [(GET, case.arn(server.region, each.name)) for each in server.configs]
+    yield from _of_calls(case, principal, [*_ORDINARY, *reads], _grant(case, principal))
+    yield from _of_writing(case, principal)
+
+
+def _of_calls(
+    case: Case, principal: Principal, needed: Sequence[Call], fix: str, part: str = ""
+) -> Iterator[Failure | Note]:
+    """What is found of a principal that has to make some calls.
+
+    :param fix: how it gets permissions that no policy gives it.
+    :param part: the part of the configuration that needs them, for the message.
+    """
     decisions = {each: case.decide(principal, *each) for each in needed}
     denied = [each for each, decision in decisions.items() if decision is Decision.NO]
-    title = f"{principal.kind.title()} '{principal.name}'"
     bounded = [each for each in denied if case.decide(principal, *each, bounded=False) is Decision.YES]
+    end = f", which {part} needs." if part else "."
     if bounded and principal.boundary:
         blocked = _actions(bounded)
         yield Failure(
             PERMISSIONS,
-            f"Permissions boundary {principal.boundary.name} of {principal.kind} '{principal.name}' blocks {blocked}.",
+            f"Permissions boundary {principal.boundary.name} of {principal.kind} '{principal.name}' blocks "
+            f"{blocked}{end}",
             f"Allow {blocked} in policy {principal.boundary.arn}.",
         )
     lacking = [each for each in denied if each not in bounded or not principal.boundary]
     if lacking:
-        yield Failure(PERMISSIONS, f"{title} lacks {_actions(lacking)}.", _grant(case, principal))
+        yield Failure(PERMISSIONS, f"{_title(principal)} lacks {_actions(lacking)}{end}", fix)
     unknown = [each for each, decision in decisions.items() if decision is Decision.UNKNOWN]
     if unknown:
-        yield Note(PERMISSIONS, f"Whether {title} may {_actions(unknown)} could not be decided.")
-    yield from _of_writing(case, principal, title)
+        yield _undecided(principal, unknown, part)
+
+
+def _undecided(principal: Principal, calls: Iterable[Call], part: str = "") -> Note:
+    needed = f", which {part} needs," if part else ""
+    return Note(PERMISSIONS, f"Whether {_title(principal)} may {_actions(calls)}{needed} could not be decided.")
+
+
+def _title(principal: Principal) -> str:
+    return f"{principal.kind.title()} '{principal.name}'"
 
 
 def _grant(case: Case, principal: Principal) -> str:
@@ -270,7 +313,7 @@ def _grant(case: Case, principal: Principal) -> str:
     return f"aws iam attach-user-policy --user-name {principal.name} --policy-arn {arn}"
 
 
-def _of_writing(case: Case, principal: Principal, title: str) -> Iterator[Failure | Note]:
+def _of_writing(case: Case, principal: Principal) -> Iterator[Failure | Note]:
     """What is found of a principal that may write the configuration, which a server must not."""
     writer = case.writers.get(principal.arn)
     if writer is None:
@@ -279,14 +322,130 @@ def _of_writing(case: Case, principal: Principal, title: str) -> Iterator[Failur
         fix = "Run the playbook cwagent.iam.audit, which names the policies that allow it."
         if writer.writes == WINDOW or writer.window:
             fix = "Run the playbook cwagent.iam.restore, unless another run is storing a configuration."
-        yield Failure(PERMISSIONS, f"{title} may write the configuration. {writer.why}", fix)
+        yield Failure(PERMISSIONS, f"{_title(principal)} may write the configuration. {writer.why}", fix)
     elif writer.writes == UNKNOWN:
-        yield Note(PERMISSIONS, f"Whether {title} may {PUT} could not be decided.")
+        yield _undecided(principal, [(PUT, None)])
 
 
-def _actions(requests: Iterable[tuple[str, str]]) -> str:
+def _actions(calls: Iterable[Call]) -> str:
     """Return the actions, each once."""
-    return ", ".join(dict.fromkeys(action for action, _resource in requests))
+    return ", ".join(dict.fromkeys(action for action, _resource in calls))
+
+
+# -- Permissions that the configurations need --
+
+
+def _of_needs(
+    case: Case, principal: Principal, server: Server, parameters: Sequence[ConfigParameter]
+) -> Iterator[Failure | Note]:
+    """What is found of the permissions that something in the configurations of a server needs."""
+    unread = [each.name for each in parameters if each.value is None and each.type == "String"]
+    if unread:
+        yield Note(PERMISSIONS, f"The permissions that {', '.join(unread)} needs are not known: it was not read.")
+    # A principal without the policy of the servers has a failure for that already.
+    lacks_ordinary = any(case.decide(principal, *each) is Decision.NO for each in _ORDINARY)
+    for need, region, part in _needs(server, parameters):
+        # A role that is not in this account cannot be checked; that it may be assumed is a need of its own.
+        caller = case.role(need.role) if need.role else principal
+        if caller and not (caller is principal and lacks_ordinary and need.row.is_in_server_policy):
+            found = _of_need(case, caller, need, region, part)
+            yield from found if server.runs_all else _as_notes(found)
+
+
+def _as_notes(found: Iterable[Failure | Note]) -> Iterator[Note]:
+    """Return notes only, for a configuration that the server may not use."""
+    for each in found:
+        if isinstance(each, Failure):
+            yield Note(each.check, f"If it uses this configuration: {each.what}")
+        else:
+            yield each
+
+
+def _needs(server: Server, parameters: Sequence[ConfigParameter]) -> Iterator[tuple[Need, str, str]]:
+    """Return once each what the configurations of a server need.
+
+    :returns: with the region of the agent, and the part of the configuration for a message.
+    """
+    read_ones = {each.name: read(each.value, each.name).value or {} for each in parameters if each.value is not None}
+    whole = _merged(read_ones.values()) if server.runs_all else None
+    seen: set[tuple[str, Any]] = set()
+    for name, config in read_ones.items():
+        regions = find_values(whole or config, "agent.region")
+        region = str(regions[0][1]) if regions else server.region
+        for need in permissions_of(config, whole):
+            key = (need.field, need.value if need.row.names_resource else None)
+            if key not in seen and (server.is_ec2 or not need.row.is_ec2_only):
+                seen.add(key)
+                yield need, region, f"{need.field} of {name}"
+
+
+def _merged(configs: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Return what the agent makes of its configurations; ``None`` where it cannot merge them."""
+    try:
+        return merge(configs)
+    except InvalidInput:
+        return None
+
+
+def _of_need(case: Case, caller: Principal, need: Need, region: str, part: str) -> Iterator[Failure | Note]:
+    resource = need.resource(case.account.partition, region, case.account.id)
+    if need.row.actions == (ASSUME,):
+        yield from _of_assuming(case, caller, str(resource), part)
+        return
+    fix = _grant(case, caller) if need.row.is_in_server_policy else _allow(caller, ", ".join(need.row.actions))
+    if need.row.is_in_server_policy and caller.access == "admin":
+        fix = f"{ACCESS_POLICIES['admin']} does not allow it: associate instance profile '{case.server_profile}'."
+    yield from _of_calls(case, caller, [(action, resource) for action in need.row.actions], fix, part)
+
+
+def _of_assuming(case: Case, caller: Principal, arn: str, part: str) -> Iterator[Failure | Note]:
+    """What is found of a role that the agent has to assume."""
+    calls: list[Call] = [(ASSUME, arn)]
+    fix = _allow(caller, f"{ASSUME} on {arn}")
+    if not arn.startswith(f"arn:{caller.partition}:iam::"):
+        yield _undecided(caller, calls, part)  # such as an environment variable of the agent
+    elif arn.split(":")[4] != case.account.id:
+        yield from _of_calls(case, caller, calls, fix, part)
+        yield Note(PERMISSIONS, f"Whether role {arn} trusts {caller.kind} '{caller.name}' could not be decided.")
+    else:
+        role = case.role(arn)
+        if role is None:
+            what = f"Role {arn} does not exist, which {part} names."
+            yield Failure(PERMISSIONS, what, "Create the role, or correct the configuration.")
+            return
+        trusted = _trusted(role)
+        if not trusted & {*_names(caller), caller.account_id, f"arn:{caller.partition}:iam::{caller.account_id}:root"}:
+            what = f"Role '{role.name}' does not trust {caller.kind} '{caller.name}', which {part} needs."
+            yield Failure(PERMISSIONS, what, f"Allow {caller.arn} to assume it in the trust policy of '{role.name}'.")
+        if trusted & _names(caller) and case.decide(caller, ASSUME, arn) is Decision.NO:
+            yield _undecided(caller, calls, part)  # in one account, a trust policy that names it is enough
+        else:
+            yield from _of_calls(case, caller, calls, fix, part)
+
+
+def _names(principal: Principal) -> set[str]:
+    """Return how a trust policy can name a principal, and not its account."""
+    return {"*", principal.arn, principal.id}
+
+
+def _trusted(role: Principal) -> set[str]:
+    """Return the principals of AWS that a role trusts, as its trust policy names them."""
+    found: set[str] = set()
+    for statement in to_list((role.trust or {}).get("Statement", "*")):
+        who = statement.get("Principal", "*")
+        if statement["Effect"] == "Allow":
+            found.update(to_list(who.get("AWS", [])) if isinstance(who, dict) else ["*"])
+    return found
+
+
+def _allow(principal: Principal, actions: str) -> str:
+    """Return how a principal gets permissions that the policy of the servers does not have."""
+    if principal.managed:
+        variable = "ec2_server_managed_policies" if principal.kind == ROLE else "onprem_server_managed_policies"
+        return (
+            f"Create a policy that allows {actions}, add its ARN to {variable}, and run the playbook cwagent.iam.site."
+        )
+    return f"Allow {actions} in a policy of {principal.kind} '{principal.name}'."
 
 
 # -- Configurations --

@@ -15,7 +15,7 @@ NAMESPACE = f"{COLLECTION}.module_utils"
 PURE_NAMES = {
     *("plan", "model", "policy", "policies", "rotation", "format", "checks", "transaction", "configuration"),
     *("document", "patterns", "problems", "structure", "validate"),
-    *("merge", "split", "difference", "json_path"),
+    *("merge", "split", "difference", "json_path", "permissions"),
     *("decision", "conditions", "evaluate", "assess", "findings", "result"),
     "script",
 }

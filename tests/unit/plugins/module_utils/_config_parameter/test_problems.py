@@ -23,7 +23,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.prob
     to_result,
 )
 
-ERROR, DOUBTFUL, WARNING = (Problem((), "rule", each.value, each) for each in Severity)
+ERROR, DOUBTFUL, WARNING, NOTICE = (Problem((), "rule", each.value, each) for each in Severity)
 
 
 @pytest.mark.parametrize(
