@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 SERVER_POLICY = "CloudWatchAgentServerPolicy"
 # Stands for the value of a field in the name of a resource.
 _VALUE = "{value}"
+# How a text refers to an environment variable of the agent.
+_VARIABLE = "${"
 # A notice lists so many actions.
 _MAX_ACTIONS = 3
 # Where the agent's identity comes from; a section can have another role.
@@ -61,7 +63,7 @@ class Row:
 
     @property
     def names_resource(self) -> bool:
-        """Whether the value of the field is the resource, or a part of its name."""
+        """Whether the value of a field is the resource, or a part of its name."""
         return self.resource is not None and _VALUE in self.resource
 
     def applies(self, value: Any) -> bool:
@@ -175,9 +177,12 @@ class Need:
     role: str = ""
 
     def resource(self, partition: str, region: str, account: str) -> str | None:
-        """Return the ARN of the resource as in a row, for an agent in a region and an account."""
-        if self.row.resource is None or "{" not in self.row.resource:
-            return self.row.resource
+        """Return the resource as in a row, for an agent in a region and an account.
+
+        It is ``None``, too, where only an environment variable of the agent has it.
+        """
+        if self.row.resource is None or (self.row.names_resource and _VARIABLE in self.value):
+            return None
         known = {"partition": partition, "region": region, "account": account, "value": self.value}
         return self.row.resource.format_map(known)
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Optional
@@ -175,14 +176,14 @@ def check(case: Case, target: Target) -> Server:
         target.region,
         target.instance_id,
         target.user,
-        runs_all=bool(target.configs) or len(parameters) == 1,
+        runs_all=_runs_all(target, parameters),
         configs=tuple(_config(case, principal, each) for each in parameters),
         endpoints=case.endpoints.get(target.region, {}),
     )
     server = _check_instance(case, server) if target.instance_id else _check_user(case, server, principal)
     if principal:
         server = server.adding(*_of_permissions(case, principal, server))
-        server = server.adding(*_of_needs(case, principal, server, parameters))
+        server = server.adding(*_of_needs(case, principal, target, parameters))
     elif not server.fails(IDENTITY):
         server = server.adding(Note(PERMISSIONS, "Its role or user could not be read."))
     return server.adding(*_of_configs(case, server, missing))
@@ -335,8 +336,20 @@ def _actions(calls: Iterable[Call]) -> str:
 # -- Permissions that the configurations need --
 
 
+def calls_of(case: Case, target: Target) -> Iterator[tuple[Principal, str, str]]:
+    """Return the calls that a server has to make, on resources that are known: who calls, the action, the resource."""
+    principal, parameters = principal_of(case, target), configs_of(case, target)[0]
+    if principal:
+        yield from ((principal, *call) for call in _ORDINARY)
+        yield from ((principal, GET, case.arn(target.region, each.name)) for each in parameters)
+        for need, region, _part in _needs(target, parameters):
+            caller, resource = _caller(case, principal, need), _resource(case, need, region)
+            if caller and resource:
+                yield from ((caller, action, resource) for action in need.row.actions)
+
+
 def _of_needs(
-    case: Case, principal: Principal, server: Server, parameters: Sequence[ConfigParameter]
+    case: Case, principal: Principal, target: Target, parameters: Sequence[ConfigParameter]
 ) -> Iterator[Failure | Note]:
     """What is found of the permissions that something in the configurations of a server needs."""
     unread = [each.name for each in parameters if each.value is None and each.type == "String"]
@@ -344,12 +357,15 @@ def _of_needs(
         yield Note(PERMISSIONS, f"The permissions that {', '.join(unread)} needs are not known: it was not read.")
     # A principal without the policy of the servers has a failure for that already.
     lacks_ordinary = any(case.decide(principal, *each) is Decision.NO for each in _ORDINARY)
-    for need, region, part in _needs(server, parameters):
-        # A role that is not in this account cannot be checked; that it may be assumed is a need of its own.
-        caller = case.role(need.role) if need.role else principal
+    for need, region, part in _needs(target, parameters):
+        caller = _caller(case, principal, need)
         if caller and not (caller is principal and lacks_ordinary and need.row.is_in_server_policy):
-            found = _of_need(case, caller, need, region, part)
-            yield from found if server.runs_all else _as_notes(found)
+            found = _of_need(case, caller, need, _resource(case, need, region), part)
+            yield from found if _runs_all(target, parameters) else _as_notes(found)
+
+
+def _runs_all(target: Target, parameters: Sequence[ConfigParameter]) -> bool:
+    return bool(target.configs) or len(parameters) == 1
 
 
 def _as_notes(found: Iterable[Failure | Note]) -> Iterator[Note]:
@@ -361,22 +377,22 @@ def _as_notes(found: Iterable[Failure | Note]) -> Iterator[Note]:
             yield each
 
 
-def _needs(server: Server, parameters: Sequence[ConfigParameter]) -> Iterator[tuple[Need, str, str]]:
+def _needs(target: Target, parameters: Sequence[ConfigParameter]) -> Iterator[tuple[Need, str, str]]:
     """Return once each what the configurations of a server need.
 
     :returns: with the region of the agent, and the part of the configuration for a message.
     """
-    read_ones = {each.name: read(each.value, each.name).value or {} for each in parameters if each.value is not None}
-    whole = _merged(read_ones.values()) if server.runs_all else None
+    configs = {each.name: read(each.value, each.name).value or {} for each in parameters if each.value is not None}
+    whole = _merged(configs.values()) if _runs_all(target, parameters) else None
     seen: set[tuple[str, Any]] = set()
-    for name, config in read_ones.items():
-        regions = find_values(whole or config, "agent.region")
-        region = str(regions[0][1]) if regions else server.region
+    for name, config in configs.items():
+        region = next((each for _path, each in find_values(whole or config, "agent.region")), "")
+        is_known = isinstance(region, str) and re.fullmatch(r"[a-z0-9-]+", region)
         for need in permissions_of(config, whole):
-            key = (need.field, need.value if need.row.names_resource else None)
-            if key not in seen and (server.is_ec2 or not need.row.is_ec2_only):
+            key = (need.row.use, need.value if need.row.names_resource else None)
+            if key not in seen and (target.instance_id or not need.row.is_ec2_only):
                 seen.add(key)
-                yield need, region, f"{need.field} of {name}"
+                yield need, region if is_known else target.region, f"{need.field} of {name}"
 
 
 def _merged(configs: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
@@ -387,65 +403,74 @@ def _merged(configs: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
         return None
 
 
-def _of_need(case: Case, caller: Principal, need: Need, region: str, part: str) -> Iterator[Failure | Note]:
-    resource = need.resource(case.account.partition, region, case.account.id)
-    if need.row.actions == (ASSUME,):
-        yield from _of_assuming(case, caller, str(resource), part)
-        return
-    fix = _grant(case, caller) if need.row.is_in_server_policy else _allow(caller, ", ".join(need.row.actions))
-    if need.row.is_in_server_policy and caller.access == "admin":
-        fix = f"{ACCESS_POLICIES['admin']} does not allow it: associate instance profile '{case.server_profile}'."
-    yield from _of_calls(case, caller, [(action, resource) for action in need.row.actions], fix, part)
+def _caller(case: Case, principal: Principal, need: Need) -> Principal | None:
+    """Return who makes the calls: a server, or a role that it assumes; ``None`` for a role of another account."""
+    return case.role(need.role) if need.role else principal
 
 
-def _of_assuming(case: Case, caller: Principal, arn: str, part: str) -> Iterator[Failure | Note]:
-    """What is found of a role that the agent has to assume."""
-    calls: list[Call] = [(ASSUME, arn)]
-    fix = _allow(caller, f"{ASSUME} on {arn}")
-    if not arn.startswith(f"arn:{caller.partition}:iam::"):
-        yield _undecided(caller, calls, part)  # such as an environment variable of the agent
-    elif arn.split(":")[4] != case.account.id:
+def _resource(case: Case, need: Need, region: str) -> str | None:
+    return need.resource(case.account.partition, region, case.account.id)
+
+
+def _of_need(case: Case, caller: Principal, need: Need, resource: str | None, part: str) -> Iterator[Failure | Note]:
+    calls = [(action, resource) for action in need.row.actions]
+    fix = _fix(case, caller, need, resource)
+    if need.row.actions != (ASSUME,) or resource is None:
         yield from _of_calls(case, caller, calls, fix, part)
-        yield Note(PERMISSIONS, f"Whether role {arn} trusts {caller.kind} '{caller.name}' could not be decided.")
+        return
+    yield from _of_trust(case, caller, resource, part)
+    if _is_trusted_by_name(case, caller, resource) and case.decide(caller, ASSUME, resource) is Decision.NO:
+        yield _undecided(caller, calls, part)
     else:
-        role = case.role(arn)
-        if role is None:
-            what = f"Role {arn} does not exist, which {part} names."
-            yield Failure(PERMISSIONS, what, "Create the role, or correct the configuration.")
-            return
-        trusted = _trusted(role)
-        if not trusted & {*_names(caller), caller.account_id, f"arn:{caller.partition}:iam::{caller.account_id}:root"}:
-            what = f"Role '{role.name}' does not trust {caller.kind} '{caller.name}', which {part} needs."
-            yield Failure(PERMISSIONS, what, f"Allow {caller.arn} to assume it in the trust policy of '{role.name}'.")
-        if trusted & _names(caller) and case.decide(caller, ASSUME, arn) is Decision.NO:
-            yield _undecided(caller, calls, part)  # in one account, a trust policy that names it is enough
-        else:
-            yield from _of_calls(case, caller, calls, fix, part)
+        yield from _of_calls(case, caller, calls, fix, part)
+
+
+def _of_trust(case: Case, caller: Principal, arn: str, part: str) -> Iterator[Failure | Note]:
+    """What is found of the trust policy of a role that the agent has to assume."""
+    role = case.role(arn)
+    name = f"{caller.kind} '{caller.name}'"
+    if role is None and arn.startswith(f"arn:{case.account.partition}:iam::{case.account.id}:role/"):
+        what = f"{part} names role {arn}, which does not exist."
+        yield Failure(PERMISSIONS, what, "Create the role, or correct the configuration.")
+    elif role is None:
+        yield Note(PERMISSIONS, f"Whether role {arn} trusts {name} could not be decided.")
+    elif not _trusted(role) & {*_names(caller), role.account_id, f"arn:{role.partition}:iam::{role.account_id}:root"}:
+        what = f"Role '{role.name}', which {part} names, does not trust {name}."
+        yield Failure(PERMISSIONS, what, f"Allow {caller.arn} to assume the role in its trust policy.")
+
+
+def _is_trusted_by_name(case: Case, caller: Principal, arn: str) -> bool:
+    """Return whether a role trusts a principal, and not its account only: in one account, that can be sufficient."""
+    role = case.role(arn)
+    return bool(role and _trusted(role) & _names(caller))
 
 
 def _names(principal: Principal) -> set[str]:
-    """Return how a trust policy can name a principal, and not its account."""
     return {"*", principal.arn, principal.id}
 
 
 def _trusted(role: Principal) -> set[str]:
-    """Return the principals of AWS that a role trusts, as its trust policy names them."""
+    """Return the principals of AWS in the trust policy of a role; ``*`` for everyone, and if they are not known."""
     found: set[str] = set()
-    for statement in to_list((role.trust or {}).get("Statement", "*")):
+    for statement in to_list(role.trust["Statement"]) if role.trust else [{"Effect": "Allow"}]:
         who = statement.get("Principal", "*")
         if statement["Effect"] == "Allow":
             found.update(to_list(who.get("AWS", [])) if isinstance(who, dict) else ["*"])
     return found
 
 
-def _allow(principal: Principal, actions: str) -> str:
-    """Return how a principal gets permissions that the policy of the servers does not have."""
+def _fix(case: Case, principal: Principal, need: Need, resource: str | None) -> str:
+    """Return how a principal gets the permissions."""
+    if need.row.is_in_server_policy and principal.access == "admin":
+        return f"{ACCESS_POLICIES['admin']} does not allow it. Associate instance profile '{case.server_profile}'."
+    if need.row.is_in_server_policy:
+        return _grant(case, principal)
+    allowed = ", ".join(need.row.actions) + (f" on {resource}" if resource else "")
     if principal.managed:
         variable = "ec2_server_managed_policies" if principal.kind == ROLE else "onprem_server_managed_policies"
-        return (
-            f"Create a policy that allows {actions}, add its ARN to {variable}, and run the playbook cwagent.iam.site."
-        )
-    return f"Allow {actions} in a policy of {principal.kind} '{principal.name}'."
+        add = f"Create a policy that allows {allowed}, add its ARN to {variable}"
+        return f"{add}, and run the playbook cwagent.iam.site."
+    return f"Allow {allowed} in a policy of {principal.kind} '{principal.name}'."
 
 
 # -- Configurations --

@@ -126,7 +126,8 @@ def test_a_list_needs_a_permission_once():
         (NEEDED["Prometheus"][0], "arn:aws-cn:aps:cn-north-1:123456789012:workspace/ws-1"),
         (NEEDED["volumes"][0], "*"),
         (NEEDED["a retention"][0], None),
-        ({"agent": {"credentials": {"role_arn": "${ROLE}"}}}, "${ROLE}"),
+        ({"agent": {"credentials": {"role_arn": "${ROLE}"}}}, None),
+        (metrics(metrics_destinations={"amp": {"workspace_id": "${AMP}"}}), None),
     ],
 )
 def test_the_resource_of_a_permission(config, resource):
