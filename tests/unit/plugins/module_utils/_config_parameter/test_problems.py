@@ -35,7 +35,7 @@ ERROR, DOUBTFUL, WARNING, NOTICE = (Problem((), "rule", each.value, each) for ea
     ],
 )
 def test_the_validation_decides_what_a_doubtful_problem_is(validation, errors, warnings):
-    assert select(iter([ERROR, DOUBTFUL, WARNING]), validation) == (errors, warnings)
+    assert select(iter([ERROR, NOTICE, DOUBTFUL, WARNING]), validation) == (errors, warnings)
 
 
 @pytest.mark.parametrize(
@@ -205,6 +205,7 @@ def test_a_problem_is_doubtful_and_without_a_position_unless_said():
         (Problem(("a", 0), "r", "m", Severity.ERROR, near="b"), "high", "Did you mean 'b'?"),
         (Problem(("a", 0), "r", "m", Severity.DOUBTFUL, allowed="c"), "medium", "Allowed: c"),
         (Problem(("a", 0), "r", "m", Severity.WARNING), "low", ""),
+        (Problem(("a", 0), "r", "m", Severity.NOTICE), "info", ""),
     ],
 )
 def test_a_problem_is_a_finding_for_pipelines(problem, severity, fix):
