@@ -195,8 +195,8 @@ docs: $(RELEASE_READY) ## build the documentation as HTML in build/docs/html
 	$(call run_release,sphinx-build -M html $(SITE)/rst $(SITE) -c docs/site --quiet --fail-on-warning --keep-going)
 
 .PHONY: tables
-tables: $(READY) ## write the tables of variables of the guide, after a change of their argument specs
-	$(call run,python docs/site/variables.py)
+tables: $(READY) ## write tables of the guide, after a change of argument specs or of permissions of configurations
+	$(call run,env PYTHONPATH=.ansible/collections python docs/site/variables.py)
 
 .PHONY: build
 build: $(READY) ## build the collection's tarball in build/

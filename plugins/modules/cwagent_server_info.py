@@ -12,7 +12,7 @@ short_description: (internal) Check servers of the CloudWatch agent through the 
 description:
   - Checks for each server that it has an instance profile with a role, or a user with an active access key that is
     saved; that this role or user may put metrics and log events and read the stored configurations, its permissions
-    boundary included; and that it may not write them.
+    boundary included; that it has the other permissions that these configurations need; and that it may not write them.
   - Does not collect facts from the servers. The role P(cwagent.iam.verify#role) does that too.
   - Most of IAM is read with C(iam:GetAccountAuthorizationDetails), a thousand entities a call. Each user takes one call
     more, as does each of its access keys.
@@ -66,7 +66,8 @@ options:
   simulate:
     description:
       - Whether to ask IAM itself what the servers may do, with C(iam:SimulatePrincipalPolicy).
-      - This takes one call for each role and user, and one more for each configuration; IAM throttles this call early.
+      - This takes one call for each role and user, and one more for each configuration and each other resource that it
+        needs; IAM throttles this call early.
     type: bool
     default: false
 extends_documentation_fragment:

@@ -84,7 +84,7 @@ class Validation:
     :param name: the name of its parameter.
     :param desired: ``None`` where there is an error.
     :param errors: what it is refused for.
-    :param notices: what the user should know, without a need to change the configuration.
+    :param notices: facts that the user should know, although the configuration is right.
     """
 
     name: str

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The permissions that a configuration needs, and what in it needs them. Pure.
+"""The permissions that the parts of a configuration need. Pure.
 
 ``make tables`` writes the page ``configuration_permissions.rst`` from the rows. Every agent also puts metrics and log
 events, and reads its configuration: these permissions depend on nothing in the configuration, so they have no row.
@@ -38,13 +38,13 @@ _AGENT = "https://github.com/aws/amazon-cloudwatch-agent/tree/main"
 class Row:
     """Something that a configuration can make the agent do, and the permissions for it.
 
-    :param use: what the agent does, as the subject of a sentence.
-    :param fields: what in the configuration makes it do so. In a name, ``*`` stands for any key or index.
-    :param resource: the ARN of the resource; ``*`` for actions that have none, and ``None`` where the configuration
-        does not say which resource it is.
-    :param source: the page or code that says so.
-    :param roles: the fields with the role that the agent assumes for these calls; the first that is set counts.
-    :param value: the only value that makes the agent do so; ``None`` for all but ``other``.
+    :param use: the action of the agent, as the subject of a sentence.
+    :param fields: the parts of the configuration that make it do so. In a name, ``*`` stands for any key or index.
+    :param resource: the ARN of the resource. It is ``*`` for actions without a resource, and ``None`` if the
+        configuration does not contain the resource.
+    :param source: the page or code that documents this.
+    :param roles: the fields with the role that the agent assumes for these calls. The first field that is set counts.
+    :param value: the only value that makes the agent do so. ``None`` stands for all values except ``other``.
     :param other: a value that makes the agent do nothing.
     :param is_in_server_policy: whether ``CloudWatchAgentServerPolicy`` allows the actions.
     :param is_ec2_only: whether the agent does so on EC2 only.
@@ -163,11 +163,11 @@ ROWS = (
 
 @dataclass(frozen=True)
 class Need:
-    """The permissions that something in a configuration needs.
+    """The permissions that a part of a configuration needs.
 
-    :param path: where that is.
-    :param value: what is there.
-    :param role: the role that the agent assumes for the calls; empty for its own identity.
+    :param path: the place of the field.
+    :param value: the value of the field.
+    :param role: the role that the agent assumes for the calls. It is empty if the agent uses its own identity.
     """
 
     row: Row
@@ -179,7 +179,7 @@ class Need:
     def resource(self, partition: str, region: str, account: str) -> str | None:
         """Return the resource as in a row, for an agent in a region and an account.
 
-        It is ``None``, too, where only an environment variable of the agent has it.
+        It is ``None`` too if an environment variable of the agent contains it.
         """
         if self.row.resource is None or (self.row.names_resource and _VARIABLE in self.value):
             return None
@@ -188,9 +188,9 @@ class Need:
 
 
 def permissions_of(config: Mapping[str, Any], whole: Mapping[str, Any] | None = None) -> list[Need]:
-    """Return what a configuration needs; the same field of several entries of a list counts once.
+    """Return the permissions that a configuration needs. The same field of several entries of a list counts once.
 
-    :param whole: the configuration of which it is a part, which can have the roles that the agent assumes.
+    :param whole: the whole configuration if this is a part of it. It can contain the roles that the agent assumes.
     """
     needs: list[Need] = []
     for row in ROWS:

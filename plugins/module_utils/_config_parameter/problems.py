@@ -35,7 +35,7 @@ class Severity(Enum):
     # Refused too, unless the user says that the agent knows better.
     DOUBTFUL = "doubtful"
     WARNING = "warning"
-    # Something to know, which does not have to be changed.
+    # The configuration is right, and something outside of it can be missing.
     NOTICE = "notice"
 
 

@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 # An action and its resource, which can be unknown.
 Call = tuple[str, Optional[str]]
 
-# What each agent needs.
+# The calls of every agent.
 _ORDINARY = ((METRICS, "*"), (LOGS, "*"))
 SITE = "Run the playbook cwagent.iam.site"
 STORE = "Run the playbook cwagent.iam.store_config with the configuration."
@@ -270,9 +270,9 @@ def _of_permissions(case: Case, principal: Principal, server: Server) -> Iterato
 def _of_calls(
     case: Case, principal: Principal, needed: Sequence[Call], fix: str, part: str = ""
 ) -> Iterator[Failure | Note]:
-    """What is found of a principal that has to make some calls.
+    """Check whether a principal may make some calls.
 
-    :param fix: how it gets permissions that no policy gives it.
+    :param fix: how to add permissions that no policy allows.
     :param part: the part of the configuration that needs them, for the message.
     """
     decisions = {each: case.decide(principal, *each) for each in needed}
@@ -337,7 +337,7 @@ def _actions(calls: Iterable[Call]) -> str:
 
 
 def calls_of(case: Case, target: Target) -> Iterator[tuple[Principal, str, str]]:
-    """Return the calls that a server has to make, on resources that are known: who calls, the action, the resource."""
+    """Return the principal, the action and the resource of each call that a server has to make on a known resource."""
     principal, parameters = principal_of(case, target), configs_of(case, target)[0]
     if principal:
         yield from ((principal, *call) for call in _ORDINARY)
@@ -351,11 +351,11 @@ def calls_of(case: Case, target: Target) -> Iterator[tuple[Principal, str, str]]
 def _of_needs(
     case: Case, principal: Principal, target: Target, parameters: Sequence[ConfigParameter]
 ) -> Iterator[Failure | Note]:
-    """What is found of the permissions that something in the configurations of a server needs."""
+    """Check the permissions that the configurations of a server need."""
     unread = [each.name for each in parameters if each.value is None and each.type == "String"]
     if unread:
         yield Note(PERMISSIONS, f"The permissions that {', '.join(unread)} needs are not known: it was not read.")
-    # A principal without the policy of the servers has a failure for that already.
+    # A principal without the server policy already has a failure for that.
     lacks_ordinary = any(case.decide(principal, *each) is Decision.NO for each in _ORDINARY)
     for need, region, part in _needs(target, parameters):
         caller = _caller(case, principal, need)
@@ -378,9 +378,9 @@ def _as_notes(found: Iterable[Failure | Note]) -> Iterator[Note]:
 
 
 def _needs(target: Target, parameters: Sequence[ConfigParameter]) -> Iterator[tuple[Need, str, str]]:
-    """Return once each what the configurations of a server need.
+    """Return the needs of the configurations of a server, each once.
 
-    :returns: with the region of the agent, and the part of the configuration for a message.
+    :returns: each need with the region of the agent and the name of the part for a message.
     """
     configs = {each.name: read(each.value, each.name).value or {} for each in parameters if each.value is not None}
     whole = _merged(configs.values()) if _runs_all(target, parameters) else None
@@ -396,7 +396,7 @@ def _needs(target: Target, parameters: Sequence[ConfigParameter]) -> Iterator[tu
 
 
 def _merged(configs: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Return what the agent makes of its configurations; ``None`` where it cannot merge them."""
+    """Return the configuration that the agent merges from several, or ``None`` if it cannot merge them."""
     try:
         return merge(configs)
     except InvalidInput:
@@ -404,7 +404,7 @@ def _merged(configs: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
 
 
 def _caller(case: Case, principal: Principal, need: Need) -> Principal | None:
-    """Return who makes the calls: a server, or a role that it assumes; ``None`` for a role of another account."""
+    """Return the principal that makes the calls, or ``None`` for an assumed role that is not in this account."""
     return case.role(need.role) if need.role else principal
 
 
@@ -426,7 +426,7 @@ def _of_need(case: Case, caller: Principal, need: Need, resource: str | None, pa
 
 
 def _of_trust(case: Case, caller: Principal, arn: str, part: str) -> Iterator[Failure | Note]:
-    """What is found of the trust policy of a role that the agent has to assume."""
+    """Check the trust policy of a role that the agent has to assume."""
     role = case.role(arn)
     name = f"{caller.kind} '{caller.name}'"
     if role is None and arn.startswith(f"arn:{case.account.partition}:iam::{case.account.id}:role/"):
@@ -440,7 +440,7 @@ def _of_trust(case: Case, caller: Principal, arn: str, part: str) -> Iterator[Fa
 
 
 def _is_trusted_by_name(case: Case, caller: Principal, arn: str) -> bool:
-    """Return whether a role trusts a principal, and not its account only: in one account, that can be sufficient."""
+    """Return whether the trust policy contains the principal itself, which is sufficient in the same account."""
     role = case.role(arn)
     return bool(role and _trusted(role) & _names(caller))
 
@@ -450,7 +450,7 @@ def _names(principal: Principal) -> set[str]:
 
 
 def _trusted(role: Principal) -> set[str]:
-    """Return the principals of AWS in the trust policy of a role; ``*`` for everyone, and if they are not known."""
+    """Return the AWS principals in the trust policy of a role. ``*`` stands for everyone, and for an unknown policy."""
     found: set[str] = set()
     for statement in to_list(role.trust["Statement"]) if role.trust else [{"Effect": "Allow"}]:
         who = statement.get("Principal", "*")
@@ -460,7 +460,7 @@ def _trusted(role: Principal) -> set[str]:
 
 
 def _fix(case: Case, principal: Principal, need: Need, resource: str | None) -> str:
-    """Return how a principal gets the permissions."""
+    """Return how to add the permissions to a principal."""
     if need.row.is_in_server_policy and principal.access == "admin":
         return f"{ACCESS_POLICIES['admin']} does not allow it. Associate instance profile '{case.server_profile}'."
     if need.row.is_in_server_policy:

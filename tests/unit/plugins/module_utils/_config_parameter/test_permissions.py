@@ -138,17 +138,17 @@ def test_the_resource_of_a_permission(config, resource):
 AGENT = {"agent": {"credentials": {"role_arn": ROLE}}}
 ROLES = {
     "none": (logs(30), ""),
-    "that of the agent": ({**AGENT, **logs(30)}, ROLE),
-    "that of the section": ({**AGENT, **logs(30, credentials={"role_arn": OTHER_ROLE})}, OTHER_ROLE),
+    "the role of the agent": ({**AGENT, **logs(30)}, ROLE),
+    "the role of the section": ({**AGENT, **logs(30, credentials={"role_arn": OTHER_ROLE})}, OTHER_ROLE),
     "an empty one": (logs(30, credentials={"role_arn": ""}), ""),
-    "that of another section": ({**logs(30), **metrics(credentials={"role_arn": ROLE})}, ""),
+    "the role of another section": ({**logs(30), **metrics(credentials={"role_arn": ROLE})}, ""),
     "metrics have one": (
         {**AGENT, **metrics(credentials={"role_arn": OTHER_ROLE}, metrics_destinations={"amp": {"workspace_id": "w"}})},
         ROLE,
     ),
     "traces have one": ({**AGENT, **traces(credentials={"role_arn": OTHER_ROLE})}, OTHER_ROLE),
     "discovery uses none": ({**AGENT, **prometheus(ECS)}, ""),
-    "OpenTelemetry has none of its own": ({**AGENT, "opentelemetry": {"collect": {"otlp": {}}}}, ROLE),
+    "OpenTelemetry uses the role of the agent": ({**AGENT, "opentelemetry": {"collect": {"otlp": {}}}}, ROLE),
 }
 
 

@@ -1,4 +1,4 @@
-"""What a server may not do that something in its configurations needs."""
+"""Checks of the permissions that the configurations of a server need."""
 
 from __future__ import annotations
 
