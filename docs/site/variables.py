@@ -15,7 +15,11 @@ from typing import Any
 
 import yaml
 
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import ROWS, Row
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import (
+    ROWS,
+    SERVER_POLICY,
+    Row,
+)
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "docsite" / "rst" / "variables.rst"
@@ -51,7 +55,7 @@ def table(title: str, widths: str, rows: list[str]) -> str:
 def permission_tables() -> str:
     """Return the section with the permissions that a configuration needs."""
     rows = [row("use", "in the configuration", "permissions", "allowed by"), *map(permission_row, ROWS)]
-    return table("Table", "20 35 30 15", rows)
+    return table("Table", "20 30 25 25", rows)
 
 
 def permission_row(each: Row) -> str:
@@ -67,7 +71,7 @@ def allowed_by(each: Row) -> str:
     bound = {
         action for part in json.loads(BOUNDARY.read_text(encoding="utf-8"))["Statement"] for action in part["Action"]
     }
-    named = {"server policy": each.is_in_server_policy, "``boundary.json``": bound >= set(each.actions)}
+    named = {f"``{SERVER_POLICY}``": each.is_in_server_policy, "``boundary.json``": bound >= set(each.actions)}
     return ", ".join(name for name, allows in named.items() if allows) or "neither"
 
 

@@ -61,6 +61,8 @@ Call = tuple[str, Optional[str]]
 
 # The calls of every agent.
 _ORDINARY = ((METRICS, "*"), (LOGS, "*"))
+# The ARN of a session of a role, which has no path.
+_SESSION = re.compile(r"(arn:[^:]+:)sts(::\d+:)assumed-role/([^/]+)/.+")
 SITE = "Run the playbook cwagent.iam.site"
 STORE = "Run the playbook cwagent.iam.store_config with the configuration."
 
@@ -112,6 +114,11 @@ class Case:
 
     @cached_property
     def _decisions(self) -> dict[tuple[str, str, str | None, bool], Decision]:
+        return {}
+
+    @cached_property
+    def needs(self) -> dict[tuple[Any, ...], list[tuple[Need, str, str]]]:
+        """The needs of the servers that are known: thousands of servers can have the same configurations."""
         return {}
 
     def decide(
@@ -342,7 +349,7 @@ def calls_of(case: Case, target: Target) -> Iterator[tuple[Principal, str, str]]
     if principal:
         yield from ((principal, *call) for call in _ORDINARY)
         yield from ((principal, GET, case.arn(target.region, each.name)) for each in parameters)
-        for need, region, _part in _needs(target, parameters):
+        for need, region, _part in _needs(case, target, parameters):
             caller, resource = _caller(case, principal, need), _resource(case, need, region)
             if caller and resource:
                 yield from ((caller, action, resource) for action in need.row.actions)
@@ -357,7 +364,7 @@ def _of_needs(
         yield Note(PERMISSIONS, f"The permissions that {', '.join(unread)} needs are not known: it was not read.")
     # A principal without the server policy already has a failure for that.
     lacks_ordinary = any(case.decide(principal, *each) is Decision.NO for each in _ORDINARY)
-    for need, region, part in _needs(target, parameters):
+    for need, region, part in _needs(case, target, parameters):
         caller = _caller(case, principal, need)
         if caller and not (caller is principal and lacks_ordinary and need.row.is_in_server_policy):
             found = _of_need(case, caller, need, _resource(case, need, region), part)
@@ -377,22 +384,33 @@ def _as_notes(found: Iterable[Failure | Note]) -> Iterator[Note]:
             yield each
 
 
-def _needs(target: Target, parameters: Sequence[ConfigParameter]) -> Iterator[tuple[Need, str, str]]:
+def _needs(case: Case, target: Target, parameters: Sequence[ConfigParameter]) -> list[tuple[Need, str, str]]:
     """Return the needs of the configurations of a server, each once.
 
     :returns: each need with the region of the agent and the name of the part for a message.
     """
+    is_merged, is_ec2 = _runs_all(target, parameters), bool(target.instance_id)
+    key = (target.region, is_merged, is_ec2, *(each.name for each in parameters))
+    if key not in case.needs:
+        found = _find_needs(parameters, is_merged, target.region)
+        case.needs[key] = [each for each in found if is_ec2 or not each[0].row.is_ec2_only]
+    return case.needs[key]
+
+
+def _find_needs(
+    parameters: Iterable[ConfigParameter], is_merged: bool, default_region: str
+) -> Iterator[tuple[Need, str, str]]:
     configs = {each.name: read(each.value, each.name).value or {} for each in parameters if each.value is not None}
-    whole = _merged(configs.values()) if _runs_all(target, parameters) else None
+    whole = _merged(configs.values()) if is_merged else None
     seen: set[tuple[str, Any]] = set()
     for name, config in configs.items():
         region = next((each for _path, each in find_values(whole or config, "agent.region")), "")
         is_known = isinstance(region, str) and re.fullmatch(r"[a-z0-9-]+", region)
         for need in permissions_of(config, whole):
             key = (need.row.use, need.value if need.row.names_resource else None)
-            if key not in seen and (target.instance_id or not need.row.is_ec2_only):
+            if key not in seen:
                 seen.add(key)
-                yield need, region if is_known else target.region, f"{need.field} of {name}"
+                yield need, region if is_known else default_region, f"{need.field} of {name}"
 
 
 def _merged(configs: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
@@ -446,7 +464,9 @@ def _is_trusted_by_name(case: Case, caller: Principal, arn: str) -> bool:
 
 
 def _names(principal: Principal) -> set[str]:
-    return {"*", principal.arn, principal.id}
+    """Return the names of a principal in trust policies. Without the path of its ARN, it stands for its sessions."""
+    account = f"arn:{principal.partition}:iam::{principal.account_id}"
+    return {"*", principal.arn, principal.id, f"{account}:{principal.kind}/{principal.name}"}
 
 
 def _trusted(role: Principal) -> set[str]:
@@ -456,7 +476,7 @@ def _trusted(role: Principal) -> set[str]:
         who = statement.get("Principal", "*")
         if statement["Effect"] == "Allow":
             found.update(to_list(who.get("AWS", [])) if isinstance(who, dict) else ["*"])
-    return found
+    return {_SESSION.sub(r"\1iam\2role/\3", each) for each in found}
 
 
 def _fix(case: Case, principal: Principal, need: Need, resource: str | None) -> str:

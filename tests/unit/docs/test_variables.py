@@ -37,7 +37,7 @@ def test_a_row_has_what_a_configuration_needs_and_what_allows_it():
         "   * - `Reading x <https://x>`__ (EC2 only)",
         "     - ``a.b``, ``a.*.c``, if it is ``${x}``",
         "     - ``ec2:DescribeTags``, ``ec2:DescribeVolumes``",
-        "     - server policy, ``boundary.json``",
+        "     - ``CloudWatchAgentServerPolicy``, ``boundary.json``",
     ]
 
 
@@ -45,7 +45,7 @@ def test_a_row_has_what_a_configuration_needs_and_what_allows_it():
     ("actions", "is_in_server_policy", "allowed"),
     [
         (("sts:AssumeRole",), False, "neither"),
-        (("ec2:DescribeTags", "sts:AssumeRole"), True, "server policy"),
+        (("ec2:DescribeTags", "sts:AssumeRole"), True, "``CloudWatchAgentServerPolicy``"),
         (("ec2:DescribeTags",), False, "``boundary.json``"),
     ],
 )

@@ -314,6 +314,7 @@ def assumed(trusted, *policies, server=(SERVER, ASSUME), config=None):
         {"AWS": [f"{OWN}root", f"{OWN}role/Other"]},
         {"AWS": f"{OWN}role/Server", "Service": "ec2.amazonaws.com"},
         {"AWS": "AROA1"},
+        {"AWS": f"arn:aws:sts::{ACCOUNT_ID}:assumed-role/Server/i-0123456789abcdef0"},
     ],
 )
 def test_a_role_that_the_server_may_assume_and_that_trusts_it(trusted):
@@ -321,7 +322,13 @@ def test_a_role_that_the_server_may_assume_and_that_trusts_it(trusted):
 
 
 @pytest.mark.parametrize(
-    "trusted", [{"Service": "ec2.amazonaws.com"}, {"AWS": f"{OWN}role/Other"}, {"AWS": "999999999999"}]
+    "trusted",
+    [
+        {"Service": "ec2.amazonaws.com"},
+        {"AWS": f"{OWN}role/Other"},
+        {"AWS": "999999999999"},
+        {"AWS": f"arn:aws:sts::{ACCOUNT_ID}:assumed-role/Server2/i-0123456789abcdef0"},
+    ],
 )
 def test_a_role_that_does_not_trust_the_server(trusted):
     what = f"Role 'Central', which {FIELD} of AmazonCloudWatch-linux names, does not trust role 'Server'."
@@ -354,6 +361,25 @@ def test_a_statement_that_denies_trusts_nobody():
     denying = {"Statement": [{"Effect": "Deny", "Principal": "*", "Action": "sts:AssumeRole"}]}
     account = account_of(assuming(CENTRAL), server=(SERVER, ASSUME), others=[central(trust=denying)])
     assert "does not trust role 'Server'" in found(account)[0][0]
+
+
+def test_a_trust_policy_can_name_the_sessions_of_a_role_with_a_path():
+    session = {"AWS": f"arn:aws:sts::{ACCOUNT_ID}:assumed-role/Server/i-1"}
+    account = account_of(assuming(CENTRAL), server=(SERVER, ASSUME), others=[central(session)])
+    with_path = [
+        replace(each, arn=f"{OWN}role/team/Server") if each.name == "Server" else each for each in account.principals
+    ]
+    assert found(replace(account, principals=tuple(with_path))) == ([], [])
+
+
+def test_servers_with_the_same_configurations_share_what_these_need():
+    shared = case(account_of(AMP, GROUP))
+    first, second, on_premises = (check(shared, each) for each in (WEB, replace(WEB, host="web2"), DB))
+    assert first.notes == second.notes
+    assert len(shared.needs) == 2
+    assert len(on_premises.notes) == len(first.notes)
+    named = check(shared, replace(WEB, configs=("AmazonCloudWatch-linux", "AmazonCloudWatch-web")))
+    assert [len(named.failures), len(shared.needs)] == [1, 3]
 
 
 def test_a_trust_policy_that_names_the_server_can_be_sufficient():
