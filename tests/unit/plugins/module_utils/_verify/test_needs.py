@@ -82,7 +82,7 @@ def case(account, **more):
 def found(account, target=WEB, **more):
     server = check(case(account, **more), target)
     assert all(each.fix for each in server.failures)
-    assert {each.check for each in (*server.failures, *server.notes)} <= {"permissions"}
+    assert {each.check for each in server.failures} | {each.check for each in server.notes} <= {"permissions"}
     return [each.what for each in server.failures], [each.what for each in server.notes]
 
 
