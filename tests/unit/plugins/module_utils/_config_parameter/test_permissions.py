@@ -108,6 +108,18 @@ def test_every_field_of_every_row_is_tested():
     assert tested == {field for row in ROWS for field in row.fields}
 
 
+def test_the_actions_that_the_server_policy_allows():
+    """The policy itself is compared in tests/unit/policies."""
+    allowed = {action for row in ROWS if row.is_in_server_policy for action in row.actions}
+    assert allowed == {"ec2:DescribeTags", "ec2:DescribeVolumes", "logs:PutRetentionPolicy", *TRACES}
+    others = {action for row in ROWS if not row.is_in_server_policy for action in row.actions}
+    assert others == {"sts:AssumeRole", "aps:RemoteWrite", *TASKS, *SERVICES}
+
+
+def test_the_actions_that_an_agent_calls_on_ec2_only():
+    assert {row.actions for row in ROWS if row.is_ec2_only} == {("ec2:DescribeTags",), ("ec2:DescribeVolumes",)}
+
+
 def test_all_needs_of_one_configuration_are_found():
     config = {**metrics(metrics_destinations={"amp": {"workspace_id": "ws-1"}}), **logs(30), **traces()}
     assert actions(config) == ["aps:RemoteWrite", "logs:PutRetentionPolicy", *TRACES]
