@@ -200,8 +200,8 @@ publish-docs: docs ## push the documentation of the version TAG to the branch gh
 	@.github/publish-docs $(SITE)/html "$(TAG)"
 
 .PHONY: tables
-tables: $(READY) ## write the tables of variables of the guide, after a change of their argument specs
-	$(call run,python docs/site/variables.py)
+tables: $(READY) ## write tables of the guide, after a change of argument specs or of permissions of configurations
+	$(call run,env PYTHONPATH=.ansible/collections python docs/site/variables.py)
 
 .PHONY: build
 build: $(READY) ## build the collection's tarball in build/

@@ -1,17 +1,31 @@
-"""Writes the tables of the playbooks' variables into their page, from their argument specs. ``make tables`` runs it."""
+"""Writes the tables of two pages from the data that the collection uses. ``make tables`` runs it.
+
+The page of variables has those of the playbooks' argument specs, and the page of the permissions that a configuration
+needs has the rows that ``validate_config.yml`` and ``verify.yml`` use.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import (
+    ROWS,
+    SERVER_POLICY,
+    Row,
+)
+
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "docsite" / "rst" / "variables.rst"
 SPEC = ROOT / "playbooks" / "vars" / "argument_specs.yml"
+PERMISSIONS_PAGE = PAGE.with_name("configuration_permissions.rst")
+BOUNDARY = ROOT / "examples" / "policies" / "boundary.json"
 BEGIN = ".. The tables below are written by `make tables`.\n"
 TYPES = {"str": "text", "int": "whole number", "bool": "``true`` or ``false``", "list": "list", "dict": "mapping"}
 WIDTH = 120
@@ -25,12 +39,40 @@ def tables() -> str:
 
 def section(title: str, options: dict[str, Any]) -> str:
     """Return the section of one subject."""
-    head = [title, "-" * len(title), "", ".. list-table::", "   :header-rows: 1", "   :widths: 25 15 60", ""]
     rows = [
         row("name", "type", "meaning"),
         *(row(f"``{name}``", kind(each), meaning(each)) for name, each in options.items()),
     ]
+    return table(title, "25 15 60", rows)
+
+
+def table(title: str, widths: str, rows: list[str]) -> str:
+    """Return a section with a table."""
+    head = [title, "-" * len(title), "", ".. list-table::", "   :header-rows: 1", f"   :widths: {widths}", ""]
     return "\n".join([*head, *rows]) + "\n"
+
+
+def permission_tables() -> str:
+    """Return the section with the permissions that a configuration needs."""
+    rows = [row("use", "in the configuration", "permissions", "allowed by"), *map(permission_row, ROWS)]
+    return table("Table", "20 30 25 25", rows)
+
+
+def permission_row(each: Row) -> str:
+    """Return the row of something that a configuration can make the agent do."""
+    use = f"`{each.use[0].upper()}{each.use[1:]} <{each.source}>`__{' (EC2 only)' if each.is_ec2_only else ''}"
+    end = f", if it is {code(each.value)}" if each.value else f", unless it is {code(each.other)}" if each.other else ""
+    actions = ", ".join(map(code, each.actions)) + (" on this resource" if each.names_resource else "")
+    return row(use, ", ".join(map(code, each.fields)) + end, actions, allowed_by(each))
+
+
+def allowed_by(each: Row) -> str:
+    """Return the policies that allow the actions: the server policy, and the example of a boundary."""
+    bound = {
+        action for part in json.loads(BOUNDARY.read_text(encoding="utf-8"))["Statement"] for action in part["Action"]
+    }
+    named = {f"``{SERVER_POLICY}``": each.is_in_server_policy, "``boundary.json``": bound >= set(each.actions)}
+    return ", ".join(name for name, allows in named.items() if allows) or "neither"
 
 
 def row(*cells: str) -> str:
@@ -60,10 +102,11 @@ def code(value: Any) -> str:
     return f"``{str(value).lower() if isinstance(value, bool) else value}``"
 
 
-def with_tables(page: str) -> str:
-    """Return the text of the page with new tables."""
-    return page.partition(BEGIN)[0] + BEGIN + "\n" + tables()
+def with_tables(page: str, make: Callable[[], str] = tables) -> str:
+    """Return the text of a page with new tables."""
+    return page.partition(BEGIN)[0] + BEGIN + "\n" + make()
 
 
 if __name__ == "__main__":
-    PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for path, make in ((PAGE, tables), (PERMISSIONS_PAGE, permission_tables)):
+        path.write_text(with_tables(path.read_text(encoding="utf-8"), make), encoding="utf-8")

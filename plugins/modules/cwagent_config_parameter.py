@@ -268,7 +268,7 @@ problems:
     column: {description: The column in the text., type: int, returned: where it is known, sample: 5}
     rule: {description: The rule., type: str, returned: always, sample: unknown-key}
     severity:
-      description: V(error), V(doubtful) or V(warning), which O(validation) does not change.
+      description: V(error), V(doubtful), V(warning) or V(notice), which O(validation) does not change.
       type: str
       returned: always
       sample: error
@@ -291,7 +291,7 @@ failure:
 findings:
   description:
     - (internal) RV(problems) for the filters P(cwagent.iam.sarif#filter) and P(cwagent.iam.junit#filter). Errors have
-      the severity V(high), doubtful parts V(medium), and warnings V(low).
+      the severity V(high), doubtful parts V(medium), warnings V(low), and notices V(info).
   returned: as RV(problems)
   type: list
   elements: dict

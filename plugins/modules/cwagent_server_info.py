@@ -12,7 +12,8 @@ short_description: (internal) Check servers of the CloudWatch agent through the 
 description:
   - Checks that each server has an instance profile with a role, or a user with an active access key that is saved. Also
     checks that this role or user may put metrics and log events and read the stored configurations, and may not write
-    them. The permissions boundary is taken into account.
+    them, and that it has the other permissions that these configurations need. The permissions boundary is taken into
+    account.
   - Does not collect facts from the servers. The role P(cwagent.iam.verify#role) does that too.
   - Most of IAM is read with C(iam:GetAccountAuthorizationDetails), up to a thousand entities per call. Each user takes
     one more call, and so does each of its access keys.
@@ -67,7 +68,8 @@ options:
   simulate:
     description:
       - Whether to ask IAM itself what the servers may do, with C(iam:SimulatePrincipalPolicy).
-      - This takes one call for each role and user, and one more for each configuration. IAM throttles this call early.
+      - This takes one call for each role and user, and one more for each configuration and each other resource that it
+        needs. IAM throttles this call early.
     type: bool
     default: false
 extends_documentation_fragment:

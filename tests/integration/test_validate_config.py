@@ -120,6 +120,26 @@ def test_a_configuration_for_the_platform_of_another_name_is_a_warning(
     assert sarif_run(sarif)["results"] == []
 
 
+def test_a_permission_that_the_server_policy_lacks_is_a_notice(shared_controller: Controller, reports: Reports) -> None:
+    config = {**VALID, "agent": {"credentials": {"role_arn": "arn:aws:iam::123456789012:role/Central"}}}
+    file = shared_controller.file("notice.json", config)
+    play, junit, sarif = reports(file)
+    play.assert_succeeded()
+    assert '"msg": "Valid: AmazonCloudWatch-linux."' in play.output
+    header, notice = shown_problems(play)
+    assert header == f"{file}: 1 notice"
+    needs = "assuming a role needs sts:AssumeRole, which CloudWatchAgentServerPolicy does not allow"
+    assert notice.endswith(f"$.agent.credentials.role_arn: {needs}")
+    assert [(each["ruleId"], each["level"]) for each in sarif_run(sarif)["results"]] == [("permission", "note")]
+    [case] = junit_elements(junit, "testcase")
+    assert case.find("failure") is None
+    assert needs in str(case.findtext("system-out"))
+
+    play, _junit, sarif = reports(file, cwagent_config_validation="off")
+    play.assert_succeeded()
+    assert (shown_problems(play), sarif_run(sarif)["results"]) == ([], [])
+
+
 def test_check_mode_validates_and_writes_no_report(shared_controller: Controller, reports: Reports) -> None:
     file = shared_controller.file("invalid.json", {"metric": {}})
     play, junit, sarif = reports(file, "--check")

@@ -31,6 +31,8 @@ from harness import (
     disassociate,
 )
 
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import merge
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import ROWS, Row
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES
 
 pytestmark = pytest.mark.skipif("AWS_CLI" not in os.environ, reason="make integration sets it up")
@@ -295,6 +297,205 @@ def test_a_healthy_fleet_has_no_failure(fleet: Fleet) -> None:
         "1 of 1 server without a failure.",
     ]
     assert play.writes == []
+
+
+# Permissions that the configuration needs
+
+CENTRAL_ROLE = "Central"
+WORKSPACE = "ws-1"
+VOLUMES = "metrics.metrics_collected.disk.append_dimensions.VolumeId"
+LIST = "logs.logs_collected.*.collect_list.*.retention_in_days"
+AMP = "metrics.metrics_destinations.amp.workspace_id"
+ECS = "logs.metrics_collected.prometheus.ecs_service_discovery"
+NEEDS: dict[str, dict[str, Any]] = {
+    "agent.credentials.role_arn": {"agent": {"credentials": {"role_arn": CENTRAL_ROLE}}},
+    "metrics.credentials.role_arn": {"metrics": {"credentials": {"role_arn": CENTRAL_ROLE}}},
+    "logs.credentials.role_arn": {"logs": {"credentials": {"role_arn": CENTRAL_ROLE}}},
+    "traces.credentials.role_arn": {"traces": {"credentials": {"role_arn": CENTRAL_ROLE}}},
+    AMP: {"metrics": {"metrics_destinations": {"amp": {"workspace_id": WORKSPACE}}}},
+    ECS: {"logs": {"metrics_collected": {"prometheus": {"ecs_service_discovery": {}}}}},
+    f"{ECS}.service_name_list_for_tasks": {
+        "logs": {"metrics_collected": {"prometheus": {"ecs_service_discovery": {"service_name_list_for_tasks": []}}}}
+    },
+    "metrics.append_dimensions.AutoScalingGroupName": {
+        "metrics": {"append_dimensions": {"AutoScalingGroupName": "${aws:AutoScalingGroupName}"}}
+    },
+    VOLUMES: {"metrics": {"metrics_collected": {"disk": {"append_dimensions": {"VolumeId": "${aws:VolumeId}"}}}}},
+    LIST: {"logs": {"logs_collected": {"files": {"collect_list": [{"retention_in_days": 30}]}}}},
+    "traces.traces_collected": {"traces": {"traces_collected": {"xray": {}}}},
+    "opentelemetry.collect.otlp": {"opentelemetry": {"collect": {"otlp": {}}}},
+}
+"""By field, a configuration with it."""
+FIELDS = [(row, place) for row in ROWS for place in row.fields]
+
+
+def trusting(account: Fleet, *principals: str) -> str:
+    """Create a role that trusts these, and return its ARN."""
+    statement = {"Effect": "Allow", "Principal": {"AWS": list(principals)}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    role = account.iam.create_role(RoleName=CENTRAL_ROLE, AssumeRolePolicyDocument=document)["Role"]
+    arn: str = role["Arn"]
+    return arn
+
+
+@dataclass
+class Needy:
+    """A server that is checked through EC2 and IAM only, with one configuration after the other."""
+
+    fleet: Fleet
+    role: str
+
+    def store(self, config: Any) -> None:
+        value = json.dumps(config).replace(f'"{CENTRAL_ROLE}"', f'"{self.role}"')
+        self.fleet.aws.client("ssm").put_parameter(Name=PARAMETER, Value=value, Overwrite=True)
+
+    def put_policy(self, document: Any) -> None:
+        """Replace the policy of AWS on the server role with a custom policy."""
+        iam = self.fleet.iam
+        iam.put_role_policy(RoleName=SERVER_ROLE, PolicyName="custom", PolicyDocument=json.dumps(document))
+        iam.detach_role_policy(RoleName=SERVER_ROLE, PolicyArn=POLICY_ARN + SERVER_POLICY)
+
+    def failures(self, **options: Any) -> list[dict[str, str]]:
+        output = self.fleet.controller.home / "output.txt"
+        servers = [{"host": "web1", "instance_id": self.fleet.instance}]
+        read = self.fleet.modules.run(self.fleet.aws, "cwagent_server_info", {"servers": servers, **options}, output)
+        assert not read["failed"], read["msg"]
+        [server] = read["servers"]
+        found: list[dict[str, str]] = server["failures"]
+        assert server["notes"] == []
+        return found
+
+
+@pytest.fixture
+def needy(account: Fleet) -> Needy:
+    account.add("web1", cloudwatch_agent=False)
+    owner = account.aws.client("sts").get_caller_identity()["Account"]
+    return Needy(account, trusting(account, f"arn:aws:iam::{owner}:root"))
+
+
+BEYOND = [(row, place) for row, place in FIELDS if not row.is_in_server_policy]
+ORDINARY = [(row, place) for row, place in FIELDS if row.is_in_server_policy]
+ALL_ALLOWED = ("cloudwatch:*", "ec2:Describe*", "logs:*", "ssm:GetParameter", "xray:*", "sts:*", "aps:*", "ecs:*")
+
+
+def all_of(fields: list[tuple[Row, str]]) -> dict[str, Any]:
+    """A configuration with all of these fields but roles. To discover services of ECS includes its tasks."""
+    return merge([NEEDS[place] for _row, place in fields if not place.endswith(("role_arn", ECS))])
+
+
+def lacks(row: Row, place: str) -> str:
+    return f"Role '{SERVER_ROLE}' lacks {', '.join(row.actions)}, which {place} of {PARAMETER} needs."
+
+
+def test_each_need_beyond_the_server_policy_is_a_failure(needy: Needy, subtests: pytest.Subtests) -> None:
+    for row, place in BEYOND:
+        needy.store(NEEDS[place])
+        with subtests.test(field=place):
+            failures = needy.failures()
+            assert failures[-1]["what"] == lacks(row, place)
+            assert {each["check"] for each in failures} == {"permissions"}
+            assert f"Allow {', '.join(row.actions)}" in failures[-1]["fix"]
+            # With services of ECS, its tasks are discovered too.
+            assert len(failures) == (2 if place.endswith("service_name_list_for_tasks") else 1)
+    needy.put_policy(allow(*ALL_ALLOWED))
+    needy.store(all_of(BEYOND))
+    assert needy.failures() == []
+    needy.store(NEEDS["logs.credentials.role_arn"])
+    assert needy.failures() == []
+
+
+def test_each_ordinary_need_that_a_custom_policy_lacks_is_one_failure(needy: Needy, subtests: pytest.Subtests) -> None:
+    """The policy of AWS allows all of them."""
+    needy.store(all_of(ORDINARY))
+    assert needy.failures() == []
+    needy.put_policy(allow("cloudwatch:PutMetricData", "logs:PutLogEvents", "ssm:GetParameter"))
+    for row, place in ORDINARY:
+        with subtests.test(field=place):
+            needy.store(NEEDS[place])
+            assert [each["what"] for each in needy.failures()] == [lacks(row, place)]
+
+
+def test_the_boundary_of_the_examples_blocks_each_need_beyond_the_server_policy(needy: Needy) -> None:
+    text = (CHECKOUT / "examples" / "policies" / "boundary.json").read_text()
+    arn = needy.fleet.iam.create_policy(PolicyName="Boundary", PolicyDocument=text)["Policy"]["Arn"]
+    needy.fleet.iam.put_role_permissions_boundary(RoleName=SERVER_ROLE, PermissionsBoundary=arn)
+    needy.put_policy(allow(*ALL_ALLOWED))
+
+    def blocked(row: Row, place: str) -> str:
+        actions = ", ".join(row.actions)
+        begin = f"Permissions boundary Boundary of role '{SERVER_ROLE}' blocks {actions}"
+        return f"{begin}, which {place} of {PARAMETER} needs."
+
+    needy.store(all_of(FIELDS))
+    assert [each["what"] for each in needy.failures()] == [
+        blocked(row, place) for row, place in BEYOND if not place.endswith("role_arn")
+    ]
+    needy.store(NEEDS["logs.credentials.role_arn"])
+    [failure] = needy.failures()
+    assert failure["what"] == blocked(ROWS[0], "logs.credentials.role_arn")
+    assert failure["fix"] == f"Allow sts:AssumeRole in policy {arn}."
+
+
+def test_volume_ids_with_the_admin_policy_are_one_failure(needy: Needy) -> None:
+    create_role(needy.fleet.aws, "Other", "CloudWatchAgentAdminPolicy")
+    disassociate(needy.fleet.aws, needy.fleet.instance)
+    associate(needy.fleet.aws, needy.fleet.instance, "Other")
+    deny = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "ssm:PutParameter", "Resource": "*"}]}
+    needy.fleet.iam.put_role_policy(RoleName="Other", PolicyName="deny", PolicyDocument=json.dumps(deny))
+    needy.store({})
+    assert needy.failures() == []
+    needy.store(NEEDS[VOLUMES])
+    [failure] = needy.failures()
+    assert failure["what"] == f"Role 'Other' lacks ec2:DescribeVolumes, which {VOLUMES} of {PARAMETER} needs."
+    assert failure["fix"].endswith(f"Associate instance profile '{SERVER_ROLE}'.")
+
+
+def test_an_assumed_role_that_does_not_trust_the_server_is_one_failure(needy: Needy) -> None:
+    needy.put_policy(allow("cloudwatch:*", "logs:*", "ssm:GetParameter", "sts:AssumeRole"))
+    needy.store(NEEDS["agent.credentials.role_arn"])
+    assert needy.failures() == []
+    trusted = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trusted]})
+    needy.fleet.iam.update_assume_role_policy(RoleName=CENTRAL_ROLE, PolicyDocument=document)
+    [failure] = needy.failures()
+    part = f"agent.credentials.role_arn of {PARAMETER}"
+    assert failure["what"] == f"Role 'Central', which {part} names, does not trust role '{SERVER_ROLE}'."
+    needy.fleet.iam.delete_role(RoleName=CENTRAL_ROLE)
+    [failure] = needy.failures()
+    assert failure["what"] == f"{part} names role {needy.role}, which does not exist."
+
+
+def test_iam_itself_answers_what_a_configuration_needs(needy: Needy) -> None:
+    needy.store(NEEDS[AMP])
+    since = needy.fleet.aws.mark()
+    [failure] = needy.failures(simulate=True)
+    assert failure["what"].startswith(f"Role '{SERVER_ROLE}' lacks aps:RemoteWrite")
+    asked = [call for call in needy.fleet.aws.calls(since) if call.action == "SimulatePrincipalPolicy"]
+    assert len(asked) == 3, "one for each resource: the calls without one, the parameter and the workspace"
+
+
+def test_a_healthy_fleet_with_a_configuration_that_needs_all_of_it_has_no_failure(account: Fleet) -> None:
+    """On EC2 and on premises. A custom policy allows the actions that the policy of AWS lacks."""
+    files = CHECKOUT / "examples" / "agent-config" / "linux.json"
+    config = json.loads(files.read_text())
+    config["traces"] = NEEDS["traces.traces_collected"]["traces"]
+    config["metrics"]["metrics_destinations"] = NEEDS[AMP]["metrics"]["metrics_destinations"]
+    account.aws.client("ssm").put_parameter(Name=PARAMETER, Value=json.dumps(config), Overwrite=True)
+    account.add("web1")
+    account.add("db1", f"{SERVER_USER}-db1")
+    document = json.dumps(allow("aps:RemoteWrite"))
+    account.iam.put_role_policy(RoleName=SERVER_ROLE, PolicyName="amp", PolicyDocument=document)
+    account.iam.put_user_policy(UserName=f"{SERVER_USER}-db1", PolicyName="amp", PolicyDocument=document)
+    play = account.verify().assert_succeeded()
+    assert {host: (server["failures"], server["status"]) for host, server in account.servers().items()} == {
+        host: ([], HEALTHY) for host in ("web1", "db1")
+    }
+    assert play.writes == []
+    account.iam.delete_role_policy(RoleName=SERVER_ROLE, PolicyName="amp")
+    failed = account.verify().assert_failed()
+    what = f"Role '{SERVER_ROLE}' lacks aps:RemoteWrite, which {AMP} of {PARAMETER} needs."
+    assert failed.message == f"Servers that fail: 1 of 2. web1: {what}"
+    assert_narrow(failed)
 
 
 # By Ansible

@@ -95,8 +95,12 @@ def apply_simulations(assessments: Iterable[Assessment], simulations: Iterable[S
     return tuple(_apply_simulation(each, allows.get(each.principal.arn)) for each in assessments)
 
 
-def may(principal: Principal, now: datetime, action: str, resource: str = "*", bounded: bool = True) -> Decision:
-    """Return whether a principal may make a call. :param bounded: whether its permissions boundary counts."""
+def may(principal: Principal, now: datetime, action: str, resource: str | None = "*", bounded: bool = True) -> Decision:
+    """Return whether a principal may make a call.
+
+    :param resource: ``None`` where it is not known.
+    :param bounded: whether its permissions boundary counts.
+    """
     policies = _policies(principal)
     if not bounded:
         policies = replace(policies, boundary=None)

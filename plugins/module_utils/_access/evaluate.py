@@ -72,14 +72,14 @@ class Policies:
 class Request:
     """A call of a principal.
 
-    :param resource: its ARN, or ``*`` for an action that has none.
+    :param resource: its ARN, or ``*`` for an action that has none; ``None`` if it is not known.
     :param context: the values by condition key, in any case. If a key has an empty list, the request lacks the key.
     :param unknown_keys: patterns of the keys whose values are not known, such as ``*`` for all keys that ``context``
         does not have. The request lacks every other key.
     """
 
     action: str
-    resource: str
+    resource: str | None
     context: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
     unknown_keys: frozenset[str] = frozenset()
 
@@ -247,7 +247,7 @@ def _has_effect(effect: str, documents: Iterable[Document], request: Request, co
     )
 
 
-def _applies(statement: Document, resource: str, context: Context) -> Decision:
+def _applies(statement: Document, resource: str | None, context: Context) -> Decision:
     return min(_has_resource(statement, resource, context), hold(statement.get("Condition", {}), context))
 
 
@@ -262,7 +262,7 @@ def _is_action(pattern: str, action: str) -> bool:
     return is_match(to_pattern(pattern), action, ignore_case=True)
 
 
-def _has_resource(statement: Document, resource: str, context: Context) -> Decision:
+def _has_resource(statement: Document, resource: str | None, context: Context) -> Decision:
     if "NotResource" not in statement:
         return any_of(_is_resource(each, resource, context) or Decision.NO for each in to_list(statement["Resource"]))
     # "If AWS cannot resolve a variable this might cause the entire statement to be invalid."
@@ -270,8 +270,10 @@ def _has_resource(statement: Document, resource: str, context: Context) -> Decis
     return negate(any_of(Decision.UNKNOWN if each is None else each for each in found))
 
 
-def _is_resource(text: str, resource: str, context: Context) -> Decision | None:
+def _is_resource(text: str, resource: str | None, context: Context) -> Decision | None:
     """Return whether a pattern matches a resource; ``None`` if it has a variable that the request lacks."""
+    if resource is None:
+        return Decision.YES if text == "*" else Decision.UNKNOWN
     patterns = [resolve(each, context) for each in _complete(text)]
     answers = {each if not isinstance(each, tuple) else decision_of(is_match(each, resource)) for each in patterns}
     return answers.pop() if len(answers) == 1 else Decision.UNKNOWN

@@ -84,20 +84,26 @@ class Validation:
     :param name: the name of its parameter.
     :param desired: ``None`` if there is an error.
     :param errors: the problems for which it is refused.
+    :param notices: facts that the user should know, although the configuration is right.
     """
 
     name: str
     desired: DesiredConfig | None = None
     errors: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
+    notices: list[Problem] = field(default_factory=list)
 
     def to_result(self) -> dict[str, Any]:
         """Render the problems for the result: as data, as lines for a terminal, and for reports."""
-        problems = [*self.errors, *self.warnings]
+        problems = [*self.errors, *self.warnings, *self.notices]
         return {
             "problems": [to_result(each) for each in problems],
             "failure": self._failure(),
-            "problem_lines": [*to_lines(self.errors), *to_lines(self.warnings, "warning")],
+            "problem_lines": [
+                *to_lines(self.errors),
+                *to_lines(self.warnings, "warning"),
+                *to_lines(self.notices, "notice"),
+            ],
             "findings": [to_finding(each, self.name) for each in problems],
         }
 
@@ -167,7 +173,9 @@ def validate_config(params: Mapping[str, Any]) -> Validation:
         except InvalidInput as error:
             problems.append(_problem("size", error, whole.source))
     errors, warnings = select(problems, params["validation"])
-    return Validation(params["name"], None if errors else desired, errors, warnings)
+    has_notices = params["validation"] != OFF
+    notices = [each for each in problems if each.severity is Severity.NOTICE and has_notices]
+    return Validation(params["name"], None if errors else desired, errors, warnings, notices)
 
 
 def _documents(params: Mapping[str, Any], check: Callable[[Content, str], Document]) -> Iterator[Document]:

@@ -35,9 +35,16 @@ class Severity(Enum):
     # Refused too, unless the user decides that the agent knows better.
     DOUBTFUL = "doubtful"
     WARNING = "warning"
+    # The configuration is right, and something outside of it can be missing.
+    NOTICE = "notice"
 
 
-_FINDING_SEVERITIES = {Severity.ERROR: "high", Severity.DOUBTFUL: "medium", Severity.WARNING: "low"}
+_FINDING_SEVERITIES = {
+    Severity.ERROR: "high",
+    Severity.DOUBTFUL: "medium",
+    Severity.WARNING: "low",
+    Severity.NOTICE: "info",
+}
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,7 @@ class Problem:
 
 
 def select(problems: Iterable[Problem], validation: str) -> tuple[list[Problem], list[Problem]]:
-    """Divide problems into errors, for which the configuration is refused, and warnings.
+    """Divide problems into errors, for which the configuration is refused, and warnings. Notices are neither.
 
     :param validation: ``strict``, ``warn`` or ``off``: whether doubtful problems are errors, warnings or nothing. With
         ``off``, there are no warnings either.

@@ -20,7 +20,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.docu
     Document,
     read,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.json_path import find_values
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.patterns import go_mistake
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import permission_notices
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import (
     Path,
     Problem,
@@ -127,6 +129,7 @@ def _rules(config: dict[str, Any], *, has_onprem: bool, name: str) -> Iterator[P
     yield from _placeholder_problems(config)
     yield from _pattern_problems(config)
     yield from _permission_problems(config)
+    yield from permission_notices(config)
     yield from _platform_problems(config, name)
     if has_onprem:
         yield from _onprem_problems(config)
@@ -149,15 +152,15 @@ def _section_problems(config: dict[str, Any]) -> Iterator[Problem]:
 
 def _prometheus_problems(config: dict[str, Any]) -> Iterator[Problem]:
     """The schema does not require the key, but the agent cannot translate the configuration without it."""
-    is_collected = _find(config, "metrics.metrics_collected.prometheus")
-    if is_collected and not _find(config, "metrics.metrics_destinations.amp"):
+    is_collected = find_values(config, "metrics.metrics_collected.prometheus")
+    if is_collected and not find_values(config, "metrics.metrics_destinations.amp"):
         yield missing_key(("amp",), ("metrics", "metrics_destinations"))
 
 
 def _log_group_problems(config: dict[str, Any]) -> Iterator[Problem]:
     """The agent gives each log group one retention and one class, whichever comes first."""
     first: dict[tuple[str, str], tuple[Path, Any]] = {}
-    for path, entry in _find(config, _ENTRY):
+    for path, entry in find_values(config, _ENTRY):
         group = entry.get("log_group_name") if isinstance(entry, dict) else None
         if not isinstance(group, str):
             continue
@@ -214,9 +217,9 @@ def _permission_problems(config: dict[str, Any]) -> Iterator[Problem]:
 
 def _platform_problems(config: dict[str, Any], name: str) -> Iterator[Problem]:
     """The agent of one platform silently skips the sections of the other platform."""
-    counters = [path for path, _value in _find(config, f"{_METRICS}.*") if _COUNTER.search(str(path[-1]))]
-    linux = [path for field in _ONLY_LINUX for path, _value in _find(config, field)]
-    windows = [*counters, *(path for field in _ONLY_WINDOWS for path, _value in _find(config, field))]
+    counters = [path for path, _value in find_values(config, f"{_METRICS}.*") if _COUNTER.search(str(path[-1]))]
+    linux = [path for field in _ONLY_LINUX for path, _value in find_values(config, field)]
+    windows = [*counters, *(path for field in _ONLY_WINDOWS for path, _value in find_values(config, field))]
     _rest, hyphen, ending = name.rpartition("-")
     for other, platform, paths in (("linux", "Windows", windows), ("windows", "Linux", linux)):
         if hyphen and ending.lower() == other:
@@ -229,31 +232,16 @@ def _platform_problems(config: dict[str, Any], name: str) -> Iterator[Problem]:
 
 
 def _onprem_problems(config: dict[str, Any]) -> Iterator[Problem]:
-    for path, _value in _find(config, "metrics.append_dimensions"):
+    for path, _value in find_values(config, "metrics.append_dimensions"):
         message = "servers that are not on EC2 send no metrics at all with these dimensions, which come from EC2"
         yield Problem(path, "on-premises", message, Severity.WARNING)
-    if not _find(config, "agent.region"):
+    if not find_values(config, "agent.region"):
         message = "servers that are not on EC2 need a region, here or in the profile that the agent uses"
         yield Problem(("agent", "region"), "on-premises", message, Severity.WARNING)
 
 
 def _find_texts(value: Any, *fields: str) -> Iterator[tuple[Path, str]]:
     """Find the texts in some fields."""
-    for path, each in chain.from_iterable(_find(value, field) for field in fields):
+    for path, each in chain.from_iterable(find_values(value, field) for field in fields):
         if isinstance(each, str):
             yield path, each
-
-
-def _find(value: Any, field: str) -> list[tuple[Path, Any]]:
-    """Find the values of a field, with their paths. In its name, ``*`` stands for any key or index."""
-    found: list[tuple[Path, Any]] = [((), value)]
-    for step in field.split("."):
-        found = list(chain.from_iterable(_children(path, each, step) for path, each in found))
-    return found
-
-
-def _children(path: Path, value: Any, step: str) -> Iterator[tuple[Path, Any]]:
-    if isinstance(value, list) and step == "*":
-        yield from (((*path, index), each) for index, each in enumerate(value))
-    elif isinstance(value, dict):
-        yield from (((*path, key), each) for key, each in value.items() if step in ("*", key))

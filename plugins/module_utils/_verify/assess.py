@@ -38,10 +38,10 @@ DELIVER = "Run the playbook cwagent.iam.site with cwagent_deliver_keys=true for 
 def assess(server: Server, facts: Facts, seen_by: str) -> Server:
     """Assess the facts of a server. :param seen_by: how they were read."""
     server = replace(server, seen_by=seen_by, agent=facts.agent or NOT_INSTALLED)
-    identity = _of_instance if server.is_ec2 else _of_key
+    identity = _check_instance if server.is_ec2 else _check_key
     server = server.adding(*identity(server, facts))
-    server = server.adding(*_of_endpoints(server, facts))
-    server = server.adding(*_of_configs(server, facts))
+    server = server.adding(*_check_endpoints(server, facts))
+    server = server.adding(*_check_configs(server, facts))
     return _assess_agent(server, facts)
 
 
@@ -67,7 +67,7 @@ def skip_facts(server: Server, reason: str) -> Server:
 # -- Identity --
 
 
-def _of_instance(server: Server, facts: Facts) -> Iterator[Failure | Note]:
+def _check_instance(server: Server, facts: Facts) -> Iterator[Failure | Note]:
     if facts.has_metadata is None:
         yield Note(IDENTITY, "Which instance profile it has itself is not known: it has no curl.")
     elif not facts.has_metadata:
@@ -82,7 +82,7 @@ def _of_instance(server: Server, facts: Facts) -> Iterator[Failure | Note]:
         )
 
 
-def _of_key(server: Server, facts: Facts) -> Iterator[Failure | Note]:
+def _check_key(server: Server, facts: Facts) -> Iterator[Failure | Note]:
     if server.fails(IDENTITY):
         return  # without a user or a key that works, no key on the server would be right
     if facts.key_id is None:
@@ -113,7 +113,7 @@ def _of_key(server: Server, facts: Facts) -> Iterator[Failure | Note]:
 # -- Endpoints --
 
 
-def _of_endpoints(server: Server, facts: Facts) -> Iterator[Failure | Note]:
+def _check_endpoints(server: Server, facts: Facts) -> Iterator[Failure | Note]:
     silent = _unreachable(server, facts)
     if silent:
         yield Failure(
@@ -132,7 +132,7 @@ def _unreachable(server: Server, facts: Facts) -> list[str]:
 # -- Configurations --
 
 
-def _of_configs(server: Server, facts: Facts) -> Iterator[Failure | Note]:
+def _check_configs(server: Server, facts: Facts) -> Iterator[Failure | Note]:
     if not facts.has_cli:
         if server.configs:
             yield Note(CONFIGURATION, "Whether it reads the configuration is only known by IAM: it has no AWS CLI.")
@@ -142,12 +142,12 @@ def _of_configs(server: Server, facts: Facts) -> Iterator[Failure | Note]:
         return
     for config in server.configs:
         reading = facts.configs.get(config.name)
-        found = _of_reading(config, reading) if reading else None
+        found = _check_reading(config, reading) if reading else None
         if found:
             yield found
 
 
-def _of_reading(config: Config, reading: Reading) -> Failure | None:
+def _check_reading(config: Config, reading: Reading) -> Failure | None:
     if reading.error:
         if config.is_readable is False:
             return None  # the missing permission is a separate failure
@@ -178,7 +178,7 @@ def _assess_agent(server: Server, facts: Facts) -> Server:
     can_fetch = not server.fails(IDENTITY) and all(each.is_readable is not False for each in server.configs)
     calls = commands(facts.files, runs) if can_fetch and runs else []
     server = replace(server, runs=runs, commands=tuple(calls))
-    return server.adding(*_of_status(server, facts), *_of_files(server, facts))
+    return server.adding(*_check_status(server, facts), *_check_files(server, facts))
 
 
 def _digests_to_run(server: Server, facts: Facts) -> dict[str, str]:
@@ -189,7 +189,7 @@ def _digests_to_run(server: Server, facts: Facts) -> dict[str, str]:
     return expected if all(expected.values()) else {}
 
 
-def _of_status(server: Server, facts: Facts) -> Iterator[Failure]:
+def _check_status(server: Server, facts: Facts) -> Iterator[Failure]:
     if facts.agent == RUNNING:
         return
     if not facts.files.parameters and not facts.files.others:
@@ -199,7 +199,7 @@ def _of_status(server: Server, facts: Facts) -> Iterator[Failure]:
         yield Failure(AGENT, f"The agent is {facts.agent}.", f"sudo {CONTROL} -a start -m {mode}, or see its log.")
 
 
-def _of_files(server: Server, facts: Facts) -> Iterator[Failure | Note]:
+def _check_files(server: Server, facts: Facts) -> Iterator[Failure | Note]:
     found = facts.files.parameters
     if server.fails(CONFIGURATION) or (facts.agent != RUNNING and not found):
         return

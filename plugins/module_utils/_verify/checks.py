@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import (
     GET,
@@ -18,10 +19,16 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import 
     YES,
     may,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._access.conditions import to_list
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision, decision_of
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE, USER
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import PUT
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import read
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.json_path import find_values
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import merge
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import ASSUME, permissions_of
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import merge_order, part_name
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import aws_policy_arn
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import ACCESS_POLICIES
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import (
@@ -45,9 +52,18 @@ if TYPE_CHECKING:
         InstanceUse,
         Key,
         Principal,
+        Unread,
     )
+    from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import Need
     from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Target
 
+# An action and its resource, which can be unknown.
+Call = tuple[str, Optional[str]]
+
+# The calls of every agent.
+_ORDINARY = ((METRICS, "*"), (LOGS, "*"))
+# The ARN of a session of a role, which has no path.
+_SESSION = re.compile(r"(arn:[^:]+:)sts(::\d+:)assumed-role/([^/]+)/.+")
 SITE = "Run the playbook cwagent.iam.site"
 STORE = "Run the playbook cwagent.iam.store_config with the configuration."
 
@@ -98,12 +114,22 @@ class Case:
         return found
 
     @cached_property
-    def _decisions(self) -> dict[tuple[str, str, str, bool], Decision]:
+    def _decisions(self) -> dict[tuple[str, str, str | None, bool], Decision]:
         return {}
 
-    def decide(self, principal: Principal, action: str, resource: str = "*", *, bounded: bool = True) -> Decision:
-        """Return whether a principal may make a call, according to IAM, or else according to its policies."""
-        allows = self.simulated.get((principal.arn, action, resource)) if bounded else None
+    @cached_property
+    def needs(self) -> dict[tuple[Any, ...], list[tuple[Need, str, str]]]:
+        """The needs of the servers that are known: thousands of servers can have the same configurations."""
+        return {}
+
+    def decide(
+        self, principal: Principal, action: str, resource: str | None = "*", *, bounded: bool = True
+    ) -> Decision:
+        """Return whether a principal may make a call, according to IAM, or else according to its policies.
+
+        :param resource: ``None`` if it is not known.
+        """
+        allows = self.simulated.get((principal.arn, action, resource)) if bounded and resource else None
         if allows is not None:
             return decision_of(allows)
         key = (principal.arn, action, resource, bounded)
@@ -111,13 +137,17 @@ class Case:
             self._decisions[key] = may(principal, self.account.read_at, action, resource, bounded)
         return self._decisions[key]
 
+    def role(self, arn: str) -> Principal | None:
+        """Return the role of an ARN; ``None`` where it is not one of this account."""
+        return next((each for each in self.principals.values() if each.kind == ROLE and each.arn == arn), None)
+
     def arn(self, region: str, name: str) -> str:
         """Return the ARN of a parameter."""
         return f"arn:{self.account.partition}:ssm:{region}:{self.account.id}:parameter/{name}"
 
-    def is_unread(self, what: str, region: str | None = None) -> bool:
-        """Return whether something could not be read."""
-        return any(each.what == what and each.region == region for each in self.account.unread)
+    def unread(self, what: str, region: str | None = None) -> Unread | None:
+        """Return the denied read of a part of the account; ``None`` if it was read."""
+        return next((each for each in self.account.unread if (each.what, each.region) == (what, region)), None)
 
 
 def principal_of(case: Case, target: Target) -> Principal | None:
@@ -154,16 +184,17 @@ def check(case: Case, target: Target) -> Server:
         target.region,
         target.instance_id,
         target.user,
-        runs_all=bool(target.configs) or len(parameters) == 1,
+        runs_all=_runs_all(target, parameters),
         configs=tuple(_config(case, principal, each) for each in parameters),
         endpoints=case.endpoints.get(target.region, {}),
     )
     server = _check_instance(case, server) if target.instance_id else _check_user(case, server, principal)
     if principal:
-        server = server.adding(*_of_permissions(case, principal, server))
+        server = server.adding(*_check_permissions(case, principal, server))
+        server = server.adding(*_check_needs(case, principal, target, parameters))
     elif not server.fails(IDENTITY):
         server = server.adding(Note(PERMISSIONS, "Its role or user could not be read."))
-    return server.adding(*_of_configs(case, server, missing))
+    return server.adding(*_check_configs(case, server, missing))
 
 
 def _config(case: Case, principal: Principal | None, parameter: ConfigParameter) -> Config:
@@ -183,7 +214,7 @@ def _config(case: Case, principal: Principal | None, parameter: ConfigParameter)
 
 def _check_instance(case: Case, server: Server) -> Server:
     instance = case.instances.get(server.instance_id)
-    if case.is_unread("the instance profiles of instances", server.region):
+    if case.unread("the instance profiles of instances", server.region):
         server = replace(server, is_windows=bool(instance and instance.is_windows))
         return server.adding(Note(IDENTITY, "The instance profiles could not be read."))
     if instance is None:
@@ -214,18 +245,18 @@ def _check_instance(case: Case, server: Server) -> Server:
 
 def _check_user(case: Case, server: Server, user: Principal | None) -> Server:
     if user is None:
-        if case.is_unread("the roles and users of the account"):
+        if case.unread("the roles and users of the account"):
             return server
         return server.adding(Failure(IDENTITY, f"User '{server.user}' does not exist.", f"{SITE}."))
     saved_in_file = case.saved_keys.get(user.name)
     keys = {key.id: key for key in user.keys or ()}
     saved = saved_in_file or next((key.id for key in keys.values() if key.saved), "")
-    if user.keys is None or (not saved and case.is_unread("where access keys are saved", server.region)):
+    if user.keys is None or (not saved and case.unread("where access keys are saved", server.region)):
         return server.adding(Note(IDENTITY, f"The access keys of user '{user.name}' could not be read."))
-    return replace(server, key_id=saved).adding(*_of_key(user, saved, keys.get(saved)))
+    return replace(server, key_id=saved).adding(*_check_key(user, saved, keys.get(saved)))
 
 
-def _of_key(user: Principal, saved: str, key: Key | None) -> Iterator[Failure]:
+def _check_key(user: Principal, saved: str, key: Key | None) -> Iterator[Failure]:
     if not saved:
         yield Failure(IDENTITY, f"No access key of user '{user.name}' is saved.", f"{SITE}.")
     elif key is None:
@@ -238,26 +269,47 @@ def _of_key(user: Principal, saved: str, key: Key | None) -> Iterator[Failure]:
 # -- Permissions --
 
 
-def _of_permissions(case: Case, principal: Principal, server: Server) -> Iterator[Failure | Note]:
-    needed = [(METRICS, "*"), (LOGS, "*"), *((GET, case.arn(server.region, each.name)) for each in server.configs)]
+def _check_permissions(case: Case, principal: Principal, server: Server) -> Iterator[Failure | Note]:
+    reads = [(GET, case.arn(server.region, each.name)) for each in server.configs]
+    yield from _check_calls(case, principal, [*_ORDINARY, *reads], _grant(case, principal))
+    yield from _check_writing(case, principal)
+
+
+def _check_calls(
+    case: Case, principal: Principal, needed: Sequence[Call], fix: str, part: str = ""
+) -> Iterator[Failure | Note]:
+    """Check whether a principal may make some calls.
+
+    :param fix: how to add permissions that no policy allows.
+    :param part: the part of the configuration that needs them, for the message.
+    """
     decisions = {each: case.decide(principal, *each) for each in needed}
     denied = [each for each, decision in decisions.items() if decision is Decision.NO]
-    title = f"{principal.kind.title()} '{principal.name}'"
     bounded = [each for each in denied if case.decide(principal, *each, bounded=False) is Decision.YES]
+    end = f", which {part} needs." if part else "."
     if bounded and principal.boundary:
         blocked = _actions(bounded)
         yield Failure(
             PERMISSIONS,
-            f"Permissions boundary {principal.boundary.name} of {principal.kind} '{principal.name}' blocks {blocked}.",
+            f"Permissions boundary {principal.boundary.name} of {principal.kind} '{principal.name}' blocks "
+            f"{blocked}{end}",
             f"Allow {blocked} in policy {principal.boundary.arn}.",
         )
     lacking = [each for each in denied if each not in bounded or not principal.boundary]
     if lacking:
-        yield Failure(PERMISSIONS, f"{title} lacks {_actions(lacking)}.", _grant(case, principal))
+        yield Failure(PERMISSIONS, f"{_title(principal)} lacks {_actions(lacking)}{end}", fix)
     unknown = [each for each, decision in decisions.items() if decision is Decision.UNKNOWN]
     if unknown:
-        yield Note(PERMISSIONS, f"Whether {title} may {_actions(unknown)} could not be decided.")
-    yield from _of_writing(case, principal, title)
+        yield _undecided(principal, unknown, part)
+
+
+def _undecided(principal: Principal, calls: Iterable[Call], part: str = "") -> Note:
+    needed = f", which {part} needs," if part else ""
+    return Note(PERMISSIONS, f"Whether {_title(principal)} may {_actions(calls)}{needed} could not be decided.")
+
+
+def _title(principal: Principal) -> str:
+    return f"{principal.kind.title()} '{principal.name}'"
 
 
 def _grant(case: Case, principal: Principal) -> str:
@@ -270,7 +322,7 @@ def _grant(case: Case, principal: Principal) -> str:
     return f"aws iam attach-user-policy --user-name {principal.name} --policy-arn {arn}"
 
 
-def _of_writing(case: Case, principal: Principal, title: str) -> Iterator[Failure | Note]:
+def _check_writing(case: Case, principal: Principal) -> Iterator[Failure | Note]:
     """Return the finding on a principal that may write the configuration, which a server must not."""
     writer = case.writers.get(principal.arn)
     if writer is None:
@@ -279,22 +331,176 @@ def _of_writing(case: Case, principal: Principal, title: str) -> Iterator[Failur
         fix = "Run the playbook cwagent.iam.audit, which names the policies that allow it."
         if writer.writes == WINDOW or writer.window:
             fix = "Run the playbook cwagent.iam.restore, unless another run is storing a configuration."
-        yield Failure(PERMISSIONS, f"{title} may write the configuration. {writer.why}", fix)
+        yield Failure(PERMISSIONS, f"{_title(principal)} may write the configuration. {writer.why}", fix)
     elif writer.writes == UNKNOWN:
-        yield Note(PERMISSIONS, f"Whether {title} may {PUT} could not be decided.")
+        yield _undecided(principal, [(PUT, None)])
 
 
-def _actions(requests: Iterable[tuple[str, str]]) -> str:
+def _actions(calls: Iterable[Call]) -> str:
     """Return the actions, each once."""
-    return ", ".join(dict.fromkeys(action for action, _resource in requests))
+    return ", ".join(dict.fromkeys(action for action, _resource in calls))
+
+
+# -- Permissions that the configurations need --
+
+
+def calls_of(case: Case, target: Target) -> Iterator[tuple[Principal, str, str]]:
+    """Return the principal, the action and the resource of each call that a server has to make on a known resource."""
+    principal, parameters = principal_of(case, target), configs_of(case, target)[0]
+    if principal:
+        yield from ((principal, *call) for call in _ORDINARY)
+        yield from ((principal, GET, case.arn(target.region, each.name)) for each in parameters)
+        for need, region, _part in _needs(case, target, parameters):
+            caller, resource = _caller(case, principal, need), _resource(case, need, region)
+            if caller and resource:
+                yield from ((caller, action, resource) for action in need.row.actions)
+
+
+def _check_needs(
+    case: Case, principal: Principal, target: Target, parameters: Sequence[ConfigParameter]
+) -> Iterator[Failure | Note]:
+    """Check the permissions that the configurations of a server need."""
+    unread = [each.name for each in parameters if each.value is None and each.type == "String"]
+    if unread:
+        yield Note(PERMISSIONS, f"The permissions that {', '.join(unread)} needs are not known: it was not read.")
+    # A principal without the server policy already has a failure for that.
+    lacks_ordinary = any(case.decide(principal, *each) is Decision.NO for each in _ORDINARY)
+    for need, region, part in _needs(case, target, parameters):
+        caller = _caller(case, principal, need)
+        if caller and not (caller is principal and lacks_ordinary and need.row.is_in_server_policy):
+            found = _check_need(case, caller, need, _resource(case, need, region), part)
+            yield from found if _runs_all(target, parameters) else _as_notes(found)
+
+
+def _runs_all(target: Target, parameters: Sequence[ConfigParameter]) -> bool:
+    return bool(target.configs) or len(parameters) == 1
+
+
+def _as_notes(found: Iterable[Failure | Note]) -> Iterator[Note]:
+    """Return notes only, for a configuration that the server may not use."""
+    for each in found:
+        if isinstance(each, Failure):
+            yield Note(each.check, f"If it uses this configuration: {each.what}")
+        else:
+            yield each
+
+
+def _needs(case: Case, target: Target, parameters: Sequence[ConfigParameter]) -> list[tuple[Need, str, str]]:
+    """Return the needs of the configurations of a server, each once.
+
+    :returns: each need with the region of the agent and the name of the part for a message.
+    """
+    is_merged, is_ec2 = _runs_all(target, parameters), bool(target.instance_id)
+    key = (target.region, is_merged, is_ec2, *(each.name for each in parameters))
+    if key not in case.needs:
+        found = _find_needs(parameters, is_merged, target.region)
+        case.needs[key] = [each for each in found if is_ec2 or not each[0].row.is_ec2_only]
+    return case.needs[key]
+
+
+def _find_needs(
+    parameters: Iterable[ConfigParameter], is_merged: bool, default_region: str
+) -> Iterator[tuple[Need, str, str]]:
+    configs = {each.name: read(each.value, each.name).value or {} for each in parameters if each.value is not None}
+    whole = _merged(configs.values()) if is_merged else None
+    seen: set[tuple[str, Any]] = set()
+    for name, config in configs.items():
+        region = next((each for _path, each in find_values(whole or config, "agent.region")), "")
+        is_known = isinstance(region, str) and re.fullmatch(r"[a-z0-9-]+", region)
+        for need in permissions_of(config, whole):
+            key = (need.row.use, need.value if need.row.names_resource else None)
+            if key not in seen:
+                seen.add(key)
+                yield need, region if is_known else default_region, f"{need.field} of {name}"
+
+
+def _merged(configs: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Return the configuration that the agent merges from several, or ``None`` if it cannot merge them."""
+    try:
+        return merge(configs)
+    except InvalidInput:
+        return None
+
+
+def _caller(case: Case, principal: Principal, need: Need) -> Principal | None:
+    """Return the principal that makes the calls, or ``None`` for an assumed role that is not in this account."""
+    return case.role(need.role) if need.role else principal
+
+
+def _resource(case: Case, need: Need, region: str) -> str | None:
+    return need.resource(case.account.partition, region, case.account.id)
+
+
+def _check_need(case: Case, caller: Principal, need: Need, resource: str | None, part: str) -> Iterator[Failure | Note]:
+    calls = [(action, resource) for action in need.row.actions]
+    fix = _fix(case, caller, need, resource)
+    if need.row.actions != (ASSUME,) or resource is None:
+        yield from _check_calls(case, caller, calls, fix, part)
+        return
+    yield from _check_trust(case, caller, resource, part)
+    if _is_trusted_by_name(case, caller, resource) and case.decide(caller, ASSUME, resource) is Decision.NO:
+        yield _undecided(caller, calls, part)
+    else:
+        yield from _check_calls(case, caller, calls, fix, part)
+
+
+def _check_trust(case: Case, caller: Principal, arn: str, part: str) -> Iterator[Failure | Note]:
+    """Check the trust policy of a role that the agent has to assume."""
+    role = case.role(arn)
+    name = f"{caller.kind} '{caller.name}'"
+    if role is None and arn.startswith(f"arn:{case.account.partition}:iam::{case.account.id}:role/"):
+        what = f"{part} names role {arn}, which does not exist."
+        yield Failure(PERMISSIONS, what, "Create the role, or correct the configuration.")
+    elif role is None:
+        yield Note(PERMISSIONS, f"Whether role {arn} trusts {name} could not be decided.")
+    elif not _trusted(role) & {*_names(caller), role.account_id, f"arn:{role.partition}:iam::{role.account_id}:root"}:
+        what = f"Role '{role.name}', which {part} names, does not trust {name}."
+        yield Failure(PERMISSIONS, what, f"Allow {caller.arn} to assume the role in its trust policy.")
+
+
+def _is_trusted_by_name(case: Case, caller: Principal, arn: str) -> bool:
+    """Return whether the trust policy contains the principal itself, which is sufficient in the same account."""
+    role = case.role(arn)
+    return bool(role and _trusted(role) & _names(caller))
+
+
+def _names(principal: Principal) -> set[str]:
+    """Return the names of a principal in trust policies. Without the path of its ARN, it stands for its sessions."""
+    account = f"arn:{principal.partition}:iam::{principal.account_id}"
+    return {"*", principal.arn, principal.id, f"{account}:{principal.kind}/{principal.name}"}
+
+
+def _trusted(role: Principal) -> set[str]:
+    """Return the AWS principals in the trust policy of a role. ``*`` stands for everyone, and for an unknown policy."""
+    found: set[str] = set()
+    for statement in to_list(role.trust["Statement"]) if role.trust else [{"Effect": "Allow"}]:
+        who = statement.get("Principal", "*")
+        if statement["Effect"] == "Allow":
+            found.update(to_list(who.get("AWS", [])) if isinstance(who, dict) else ["*"])
+    return {_SESSION.sub(r"\1iam\2role/\3", each) for each in found}
+
+
+def _fix(case: Case, principal: Principal, need: Need, resource: str | None) -> str:
+    """Return how to add the permissions to a principal."""
+    if need.row.is_in_server_policy and principal.access == "admin":
+        return f"{ACCESS_POLICIES['admin']} does not allow it. Associate instance profile '{case.server_profile}'."
+    if need.row.is_in_server_policy:
+        return _grant(case, principal)
+    allowed = ", ".join(need.row.actions) + (f" on {resource}" if resource else "")
+    if principal.managed:
+        variable = "ec2_server_managed_policies" if principal.kind == ROLE else "onprem_server_managed_policies"
+        add = f"Create a policy that allows {allowed}, add its ARN to {variable}"
+        return f"{add}, and run the playbook cwagent.iam.site."
+    return f"Allow {allowed} in a policy of {principal.kind} '{principal.name}'."
 
 
 # -- Configurations --
 
 
-def _of_configs(case: Case, server: Server, missing: Sequence[str]) -> Iterator[Failure | Note]:
-    if case.is_unread("the configuration parameters", server.region):
-        yield Note(CONFIGURATION, f"The parameters in {server.region} could not be listed.")
+def _check_configs(case: Case, server: Server, missing: Sequence[str]) -> Iterator[Failure | Note]:
+    unread = case.unread("the configuration parameters", server.region)
+    if unread:
+        yield Note(CONFIGURATION, unread.why)
     elif missing:
         names = ", ".join(missing)
         yield Failure(CONFIGURATION, f"Parameter {names} does not exist in {server.region}.", STORE)

@@ -10,18 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import (
-    GET,
-    LOGS,
-    METRICS,
-    assess,
-    request_context,
-)
+from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import assess, request_context
 from ansible_collections.cwagent.iam.plugins.module_utils._access.inventory import Inventory, Scope
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file_store import FileStore
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import FILE
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.checks import Case, check, configs_of, principal_of
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.checks import Case, calls_of, check
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import SERVICES
 
 with suppress(ImportError):  # _module.run_module reports it
@@ -88,18 +82,16 @@ def _endpoints(region: str) -> dict[str, str]:
 
 
 def _simulate(inventory: Inventory, case: Case, targets: Iterable[Target]) -> dict[tuple[str, str, str], bool]:
-    """Ask IAM whether it allows the calls of the agent, once for each role and user."""
-    asked: dict[tuple[str, str], tuple[Principal, tuple[str, ...]]] = {}
+    """Ask IAM whether it allows the calls of the agent, once for each role and user, and each resource."""
+    asked: dict[tuple[str, str], tuple[Principal, dict[str, None]]] = {}
     for each in targets:
-        principal = principal_of(case, each)
-        if principal:
-            asked[principal.arn, "*"] = (principal, (METRICS, LOGS))
-            for parameter in configs_of(case, each)[0]:
-                asked[principal.arn, case.arn(each.region, parameter.name)] = (principal, (GET,))
+        for principal, action, resource in calls_of(case, each):
+            asked.setdefault((principal.arn, resource), (principal, {}))[1][action] = None
 
-    def ask(request: tuple[tuple[str, str], tuple[Principal, tuple[str, ...]]]) -> dict[tuple[str, str, str], bool]:
+    def ask(request: tuple[tuple[str, str], tuple[Principal, dict[str, None]]]) -> dict[tuple[str, str, str], bool]:
         (arn, resource), (principal, actions) = request
-        found = inventory.simulate(principal, actions, resource, request_context(principal, case.account.read_at))
+        context = request_context(principal, case.account.read_at)
+        found = inventory.simulate(principal, list(actions), resource, context)
         return {(arn, action, resource): allows for action, allows in found.items()}
 
     return {key: allows for answer in run_in_parallel(ask, asked.items()) for key, allows in answer.items()}

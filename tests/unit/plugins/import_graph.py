@@ -27,7 +27,7 @@ PURE_NAMES = {
         "configuration",
     ),
     *("document", "patterns", "problems", "structure", "validate"),
-    *("merge", "split", "difference", "json_path"),
+    *("merge", "split", "difference", "json_path", "permissions"),
     *("decision", "conditions", "evaluate", "assess", "findings", "result"),
     *("saved_key", "common_config", "script"),
 }

@@ -200,7 +200,7 @@ def simulate(simulator: simulators.Simulator, policies: Policies, request: Reque
     """The decision of iam-simulate."""
     simulated = simulators.Request(
         request.action,
-        request.resource,
+        str(request.resource),
         policies.identity,
         boundary=policies.boundary,
         context=request.context,

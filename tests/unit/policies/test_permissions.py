@@ -16,6 +16,7 @@ import botocore.session
 import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import RESTORE_TAG, record_key
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import ROWS, SERVER_POLICY
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import agent_policies
 from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import ec2_service
 
@@ -252,6 +253,17 @@ def agent_actions(name: str) -> set[str]:
     module = runpy.run_path(str(Path(package.origin).with_name("iam") / "aws_managed_policies.py"))
     document = json.loads(module["aws_managed_policies_data"])[name]["Document"]
     return {action for statement in document["Statement"] for action in statement["Action"]}
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.use)
+def test_the_permissions_of_a_configuration_are_in_the_policy_of_the_servers_as_their_row_says(row):
+    actions = set(row.actions)
+    assert actions & agent_actions(SERVER_POLICY) == (actions if row.is_in_server_policy else set())
+
+
+def test_the_admin_policy_lacks_only_the_volumes_of_what_the_policy_of_the_servers_has():
+    ordinary = {action for row in ROWS if row.is_in_server_policy for action in row.actions}
+    assert ordinary - agent_actions("CloudWatchAgentAdminPolicy") == {"ec2:DescribeVolumes"}
 
 
 OUTSIDE_THE_BOUNDARY = {

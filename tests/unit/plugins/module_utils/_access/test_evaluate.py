@@ -64,6 +64,28 @@ def decision(*identity, boundary=None, action=PUT, resource=LINUX, **context):
     return decide(Policies(identity, boundary), Request(action, resource, context, frozenset({"hidden"})))
 
 
+SOME = {"resource": "arn:aws:logs:*:*:*"}
+
+
+@pytest.mark.parametrize(
+    ("statements", "expected"),
+    [
+        ([statement()], YES),
+        ([statement(**SOME)], UNKNOWN),
+        ([statement(resource=["arn:aws:logs:*:*:*", "*"])], YES),
+        ([statement(action=GET)], NO),
+        ([without("Resource", NotResource="arn:aws:logs:*:*:*")], UNKNOWN),
+        ([without("Resource", NotResource="*")], NO),
+        ([statement(), deny(**SOME)], UNKNOWN),
+        ([statement(), deny()], NO),
+        ([statement(**SOME), deny()], NO),
+        ([statement(**HIDDEN)], UNKNOWN),
+    ],
+)
+def test_a_resource_that_is_not_known(statements, expected):
+    assert decision(policy(*statements), resource=None) is expected
+
+
 @pytest.mark.parametrize(
     ("identity", "boundary", "expected"),
     [

@@ -369,6 +369,42 @@ def test_without_jsonschema_each_configuration_has_a_problem(monkeypatch, config
     assert [rule for _source, _path, rule in found] == ["schema"] * (1 if config is CONFIG else 2)
 
 
+# Notices
+
+NEEDS = {**CONFIG, "agent": {"credentials": {"role_arn": "arn:aws:iam::123456789012:role/Central"}}}
+NOTICE = (
+    "  $.agent.credentials.role_arn: assuming a role needs sts:AssumeRole, which CloudWatchAgentServerPolicy does not "
+    "allow"
+)
+
+
+@pytest.mark.parametrize("validation", [STRICT, WARN])
+def test_a_notice_is_reported_and_changes_nothing(validation):
+    params = {**PARAMS, "config": NEEDS, "validation": validation}
+    assert desired_config(params) == (single(NEEDS), [])
+    found = validate_config(params)
+    assert (found.errors, found.warnings, len(found.notices)) == ([], [], 1)
+    result = found.to_result()
+    assert result["problem_lines"] == ["config: 1 notice", NOTICE]
+    assert (result["failure"], [each["severity"] for each in result["findings"]]) == ("", ["info"])
+    assert [each["severity"] for each in result["problems"]] == ["notice"]
+
+
+def test_notices_come_after_errors_and_warnings():
+    lines = validate_config({**PARAMS, "config": {**NEEDS, "metric": {}}}).to_result()["problem_lines"]
+    assert [line for line in lines if line.startswith("config")] == ["config: 1 problem", "config: 1 notice"]
+
+
+def test_without_validation_there_are_no_notices():
+    found = validate_config({**PARAMS, "config": NEEDS, "validation": OFF})
+    assert (found.notices, found.desired) == ([], single(NEEDS))
+
+
+def test_several_configurations_have_the_notice_of_one_once():
+    found = validate_config({**PARAMS, "config": [NEEDS, LOGS]})
+    assert [each.source for each in found.notices] == ["config[0]"]
+
+
 # The known state
 
 

@@ -23,7 +23,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.prob
     to_result,
 )
 
-ERROR, DOUBTFUL, WARNING = (Problem((), "rule", each.value, each) for each in Severity)
+ERROR, DOUBTFUL, WARNING, NOTICE = (Problem((), "rule", each.value, each) for each in Severity)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ ERROR, DOUBTFUL, WARNING = (Problem((), "rule", each.value, each) for each in Se
     ],
 )
 def test_the_validation_decides_the_severity_of_a_doubtful_problem(validation, errors, warnings):
-    assert select(iter([ERROR, DOUBTFUL, WARNING]), validation) == (errors, warnings)
+    assert select(iter([ERROR, NOTICE, DOUBTFUL, WARNING]), validation) == (errors, warnings)
 
 
 @pytest.mark.parametrize(
@@ -205,6 +205,7 @@ def test_a_problem_is_doubtful_and_without_a_position_by_default():
         (Problem(("a", 0), "r", "m", Severity.ERROR, near="b"), "high", "Did you mean 'b'?"),
         (Problem(("a", 0), "r", "m", Severity.DOUBTFUL, allowed="c"), "medium", "Allowed: c"),
         (Problem(("a", 0), "r", "m", Severity.WARNING), "low", ""),
+        (Problem(("a", 0), "r", "m", Severity.NOTICE), "info", ""),
     ],
 )
 def test_a_problem_is_a_finding_for_pipelines(problem, severity, fix):

@@ -18,7 +18,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.sche
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import validate
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
-ERROR, DOUBTFUL, WARNING = Severity
+ERROR, DOUBTFUL, WARNING, _NOTICE = Severity
 
 # Written for these tests, with the same means as the schema of the agent.
 SCHEMA: dict[str, Any] = {

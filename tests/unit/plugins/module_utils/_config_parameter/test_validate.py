@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -10,9 +11,10 @@ from hypothesis import strategies as st
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import MAX_PROBLEMS
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import Severity, select, to_lines
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.structure import SECTIONS
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import PLACEHOLDERS, validate
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import PLACEHOLDERS
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import validate as validate_all
 
-ERROR, DOUBTFUL, WARNING = Severity
+ERROR, DOUBTFUL, WARNING, NOTICE = Severity
 FILE = {"file_path": "/var/log/app.log", "log_group_name": "app", "retention_in_days": 7}
 EVENTS = {"event_name": "System", "event_levels": ["ERROR"], "log_group_name": "system"}
 JOURNAL = {"log_group_name": "journal"}
@@ -68,6 +70,12 @@ VALID = {
         },
     },
 }
+
+
+def validate(content, **options):
+    """The document without the notices of permissions, which test_permissions.py tests."""
+    document = validate_all(content, **options)
+    return replace(document, problems=[each for each in document.problems if each.severity is not NOTICE])
 
 
 def _with(path, value):

@@ -1,0 +1,214 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The permissions that the parts of a configuration need. Pure.
+
+``make tables`` writes the page ``configuration_permissions.rst`` from the rows. Every agent also puts metrics and log
+events, and reads its configuration: these permissions depend on nothing in the configuration, so they have no row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.json_path import find_values
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import Path, Problem, Severity
+from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+SERVER_POLICY = "CloudWatchAgentServerPolicy"
+# Stands for the value of a field in the name of a resource.
+_VALUE = "{value}"
+# How a text refers to an environment variable of the agent.
+_VARIABLE = "${"
+# A notice lists so many actions.
+_MAX_ACTIONS = 3
+# Where the agent's identity comes from; a section can have another role.
+_AGENT_ROLE = "agent.credentials.role_arn"
+ASSUME = "sts:AssumeRole"
+_DOCS = "https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring"
+_POLICIES = "https://docs.aws.amazon.com/aws-managed-policy/latest/reference"
+_AGENT = "https://github.com/aws/amazon-cloudwatch-agent/tree/main"
+
+
+@dataclass(frozen=True)
+class Row:
+    """Something that a configuration can make the agent do, and the permissions for it.
+
+    :param use: the action of the agent, as the subject of a sentence.
+    :param fields: the parts of the configuration that make it do so. In a name, ``*`` stands for any key or index.
+    :param resource: the ARN of the resource. It is ``*`` for actions without a resource, and ``None`` if the
+        configuration does not contain the resource.
+    :param source: the page or code that documents this.
+    :param roles: the fields with the role that the agent assumes for these calls. The first field that is set counts.
+    :param value: the only value that makes the agent do so. ``None`` stands for all values except ``other``.
+    :param other: a value that makes the agent do nothing.
+    :param is_in_server_policy: whether ``CloudWatchAgentServerPolicy`` allows the actions.
+    :param is_ec2_only: whether the agent does so on EC2 only.
+    """
+
+    use: str
+    fields: tuple[str, ...]
+    actions: tuple[str, ...]
+    resource: str | None
+    source: str
+    roles: tuple[str, ...] = (_AGENT_ROLE,)
+    value: str | None = None
+    other: Any = None
+    is_in_server_policy: bool = False
+    is_ec2_only: bool = False
+
+    @property
+    def names_resource(self) -> bool:
+        """Whether the value of a field is the resource, or a part of its name."""
+        return self.resource is not None and _VALUE in self.resource
+
+    def applies(self, value: Any) -> bool:
+        """Return whether a value of one of the fields makes the agent do so."""
+        if self.names_resource:
+            return isinstance(value, str)
+        return bool(value == self.value if self.value else value != self.other)
+
+
+ROWS = (
+    Row(
+        "assuming a role",
+        (_AGENT_ROLE, *(f"{section}.credentials.role_arn" for section in ("metrics", "logs", "traces"))),
+        (ASSUME,),
+        _VALUE,
+        f"{_DOCS}/CloudWatch-Agent-common-scenarios.html",
+        roles=(),
+    ),
+    Row(
+        "sending metrics to Amazon Managed Service for Prometheus",
+        ("metrics.metrics_destinations.amp.workspace_id",),
+        ("aps:RemoteWrite",),
+        f"arn:{{partition}}:aps:{{region}}:{{account}}:workspace/{_VALUE}",
+        f"{_POLICIES}/AmazonPrometheusRemoteWriteAccess.html",
+    ),
+    Row(
+        "discovering ECS tasks",
+        ("logs.metrics_collected.prometheus.ecs_service_discovery",),
+        (
+            "ec2:DescribeInstances",
+            "ecs:DescribeContainerInstances",
+            "ecs:DescribeTaskDefinition",
+            "ecs:DescribeTasks",
+            "ecs:ListTasks",
+        ),
+        None,
+        f"{_DOCS}/ContainerInsights-Prometheus-Setup-ECS.html",
+        roles=(),
+    ),
+    Row(
+        "discovering ECS services",
+        ("logs.metrics_collected.prometheus.ecs_service_discovery.service_name_list_for_tasks",),
+        ("ecs:DescribeServices", "ecs:ListServices"),
+        None,
+        f"{_DOCS}/ContainerInsights-Prometheus-Setup-ECS.html",
+        roles=(),
+    ),
+    Row(
+        "reading the Auto Scaling group of the instance",
+        ("metrics.append_dimensions.AutoScalingGroupName",),
+        ("ec2:DescribeTags",),
+        "*",
+        f"{_AGENT}/plugins/processors/ec2tagger",
+        value="${aws:AutoScalingGroupName}",
+        is_in_server_policy=True,
+        is_ec2_only=True,
+    ),
+    Row(
+        "reading the IDs of EBS volumes",
+        ("metrics.metrics_collected.disk.append_dimensions.VolumeId",),
+        ("ec2:DescribeVolumes",),
+        "*",
+        f"{_AGENT}/plugins/processors/ec2tagger",
+        value="${aws:VolumeId}",
+        is_in_server_policy=True,
+        is_ec2_only=True,
+    ),
+    Row(
+        "setting the retention of log groups",
+        ("logs.logs_collected.*.collect_list.*.retention_in_days",),
+        ("logs:PutRetentionPolicy",),
+        None,
+        f"{_POLICIES}/{SERVER_POLICY}.html",
+        roles=("logs.credentials.role_arn", _AGENT_ROLE),
+        other=-1,
+        is_in_server_policy=True,
+    ),
+    Row(
+        "sending traces to X-Ray",
+        ("traces.traces_collected",),
+        ("xray:PutTelemetryRecords", "xray:PutTraceSegments"),
+        "*",
+        f"{_POLICIES}/{SERVER_POLICY}.html",
+        roles=("traces.credentials.role_arn", _AGENT_ROLE),
+        is_in_server_policy=True,
+    ),
+    Row(
+        "sending OpenTelemetry traces",
+        ("opentelemetry.collect.otlp",),
+        ("xray:PutTraceSegments",),
+        "*",
+        f"{_POLICIES}/{SERVER_POLICY}.html",
+        is_in_server_policy=True,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Need:
+    """The permissions that a part of a configuration needs.
+
+    :param path: the place of the field.
+    :param value: the value of the field.
+    :param role: the role that the agent assumes for the calls. It is empty if the agent uses its own identity.
+    """
+
+    row: Row
+    field: str
+    path: Path
+    value: Any
+    role: str = ""
+
+    def resource(self, partition: str, region: str, account: str) -> str | None:
+        """Return the resource as in a row, for an agent in a region and an account.
+
+        It is ``None`` too if an environment variable of the agent contains it.
+        """
+        if self.row.resource is None or (self.row.names_resource and _VARIABLE in self.value):
+            return None
+        known = {"partition": partition, "region": region, "account": account, "value": self.value}
+        return self.row.resource.format_map(known)
+
+
+def permissions_of(config: Mapping[str, Any], whole: Mapping[str, Any] | None = None) -> list[Need]:
+    """Return the permissions that a configuration needs. The same field of several entries of a list counts once.
+
+    :param whole: the whole configuration if this is a part of it. It can contain the roles that the agent assumes.
+    """
+    needs: list[Need] = []
+    for row in ROWS:
+        for field in row.fields:
+            found = [(path, value) for path, value in find_values(config, field) if row.applies(value)]
+            needs += [Need(row, field, path, value, _role(whole or config, row)) for path, value in found[:1]]
+    return needs
+
+
+def permission_notices(config: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield a notice for each part of a configuration that needs more than the policy of the servers allows."""
+    for each in permissions_of(config):
+        if not each.row.is_in_server_policy:
+            actions = join_first(each.row.actions, _MAX_ACTIONS)
+            message = f"{each.row.use} needs {actions}, which {SERVER_POLICY} does not allow"
+            yield Problem(each.path, "permission", message, Severity.NOTICE)
+
+
+def _role(config: Mapping[str, Any], row: Row) -> str:
+    values = (value for field in row.roles for _path, value in find_values(config, field))
+    return next((value for value in values if isinstance(value, str) and value), "")

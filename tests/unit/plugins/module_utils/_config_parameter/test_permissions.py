@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import (
+    ROWS,
+    SERVER_POLICY,
+    permissions_of,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import Severity, select
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import validate
+
+EXAMPLES = Path(__file__).parents[5] / "examples" / "agent-config"
+ROLE = "arn:aws:iam::123456789012:role/Central"
+OTHER_ROLE = "arn:aws:iam::123456789012:role/Logs"
+ENTRY = {"file_path": "/var/log/app.log", "log_group_name": "app"}
+ECS = {"sd_target_cluster": "shop", "sd_cluster_region": "eu-central-1", "sd_frequency": "1m"}
+TASKS = [
+    "ec2:DescribeInstances",
+    "ecs:DescribeContainerInstances",
+    "ecs:DescribeTaskDefinition",
+    "ecs:DescribeTasks",
+    "ecs:ListTasks",
+]
+SERVICES = ["ecs:DescribeServices", "ecs:ListServices"]
+TRACES = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"]
+
+
+def logs(*retentions, **more):
+    entries = [{**ENTRY, "retention_in_days": each} for each in retentions]
+    return {"logs": {"logs_collected": {"files": {"collect_list": entries or [ENTRY]}}, **more}}
+
+
+def prometheus(discovery):
+    return {"logs": {"metrics_collected": {"prometheus": {"ecs_service_discovery": discovery}}}}
+
+
+def metrics(**more):
+    return {"metrics": {"metrics_collected": {"mem": {}}, **more}}
+
+
+def disk(**dimensions):
+    return {"metrics": {"metrics_collected": {"disk": {"append_dimensions": dimensions}}}}
+
+
+def traces(**more):
+    return {"traces": {"traces_collected": {"xray": {}}, **more}}
+
+
+NEEDED = {
+    "a role": ({"agent": {"credentials": {"role_arn": ROLE}}}, ["sts:AssumeRole"]),
+    "a role for metrics": (metrics(credentials={"role_arn": ROLE}), ["sts:AssumeRole"]),
+    "a role for logs": (logs(credentials={"role_arn": ROLE}), ["sts:AssumeRole"]),
+    "a role for traces": (traces(credentials={"role_arn": ROLE}), ["sts:AssumeRole", *TRACES]),
+    "Prometheus": (metrics(metrics_destinations={"amp": {"workspace_id": "ws-1"}}), ["aps:RemoteWrite"]),
+    "ECS tasks": (prometheus({**ECS, "docker_label": {}}), TASKS),
+    "ECS services": (prometheus({**ECS, "service_name_list_for_tasks": [{}]}), [*TASKS, *SERVICES]),
+    "an Auto Scaling group": (
+        metrics(append_dimensions={"AutoScalingGroupName": "${aws:AutoScalingGroupName}"}),
+        ["ec2:DescribeTags"],
+    ),
+    "volumes": (disk(VolumeId="${aws:VolumeId}"), ["ec2:DescribeVolumes"]),
+    "a retention": (logs(30), ["logs:PutRetentionPolicy"]),
+    "a retention of journals": (
+        {"logs": {"logs_collected": {"journald": {"collect_list": [{"retention_in_days": 1}]}}}},
+        ["logs:PutRetentionPolicy"],
+    ),
+    "traces": (traces(), TRACES),
+    "OpenTelemetry": ({"opentelemetry": {"collect": {"otlp": {}}}}, ["xray:PutTraceSegments"]),
+}
+NOTHING = {
+    "an empty configuration": {},
+    "no sections": {"agent": 1, "metrics": [], "logs": None, "traces": "x"},
+    "logs": logs(),
+    "a retention that the agent leaves as it is": logs(-1),
+    "the dimensions of an instance": metrics(append_dimensions={"InstanceId": "${aws:InstanceId}"}),
+    "a fixed dimension": metrics(append_dimensions={"AutoScalingGroupName": "web"}),
+    "a fixed volume": disk(VolumeId="vol-1"),
+    "a destination without a workspace": metrics(metrics_destinations={"amp": {}, "cloudwatch": {}}),
+    "values of another type": {
+        **metrics(credentials={"role_arn": 1}, metrics_destinations={"amp": {"workspace_id": []}}),
+        "agent": {"credentials": []},
+    },
+    "host metrics of OpenTelemetry": {"opentelemetry": {"collect": {"host_metrics": {}}}},
+}
+
+
+def actions(config):
+    return [action for each in permissions_of(config) for action in each.row.actions]
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_a_configuration_needs_the_permissions_of_its_parts(name):
+    config, needed = NEEDED[name]
+    assert actions(config) == needed
+
+
+@pytest.mark.parametrize("name", NOTHING)
+def test_a_configuration_without_these_parts_needs_nothing(name):
+    assert permissions_of(NOTHING[name]) == []
+
+
+def test_every_field_of_every_row_is_tested():
+    tested = {each.field for config, _needed in NEEDED.values() for each in permissions_of(config)}
+    assert tested == {field for row in ROWS for field in row.fields}
+
+
+def test_the_actions_that_the_server_policy_allows():
+    """The policy itself is compared in tests/unit/policies."""
+    allowed = {action for row in ROWS if row.is_in_server_policy for action in row.actions}
+    assert allowed == {"ec2:DescribeTags", "ec2:DescribeVolumes", "logs:PutRetentionPolicy", *TRACES}
+    others = {action for row in ROWS if not row.is_in_server_policy for action in row.actions}
+    assert others == {"sts:AssumeRole", "aps:RemoteWrite", *TASKS, *SERVICES}
+
+
+def test_the_actions_that_an_agent_calls_on_ec2_only():
+    assert {row.actions for row in ROWS if row.is_ec2_only} == {("ec2:DescribeTags",), ("ec2:DescribeVolumes",)}
+
+
+def test_all_needs_of_one_configuration_are_found():
+    config = {**metrics(metrics_destinations={"amp": {"workspace_id": "ws-1"}}), **logs(30), **traces()}
+    assert actions(config) == ["aps:RemoteWrite", "logs:PutRetentionPolicy", *TRACES]
+
+
+def test_a_list_needs_a_permission_once():
+    [need] = permissions_of(logs(-1, 30, 90))
+    assert need.path == ("logs", "logs_collected", "files", "collect_list", 1, "retention_in_days")
+    assert (need.field, need.value) == ("logs.logs_collected.*.collect_list.*.retention_in_days", 30)
+
+
+@pytest.mark.parametrize(
+    ("config", "resource"),
+    [
+        (NEEDED["a role"][0], ROLE),
+        (NEEDED["Prometheus"][0], "arn:aws-cn:aps:cn-north-1:123456789012:workspace/ws-1"),
+        (NEEDED["volumes"][0], "*"),
+        (NEEDED["a retention"][0], None),
+        ({"agent": {"credentials": {"role_arn": "${ROLE}"}}}, None),
+        (metrics(metrics_destinations={"amp": {"workspace_id": "${AMP}"}}), None),
+    ],
+)
+def test_the_resource_of_a_permission(config, resource):
+    [need] = permissions_of(config)
+    assert need.resource("aws-cn", "cn-north-1", "123456789012") == resource
+
+
+AGENT = {"agent": {"credentials": {"role_arn": ROLE}}}
+ROLES = {
+    "none": (logs(30), ""),
+    "the role of the agent": ({**AGENT, **logs(30)}, ROLE),
+    "the role of the section": ({**AGENT, **logs(30, credentials={"role_arn": OTHER_ROLE})}, OTHER_ROLE),
+    "an empty one": (logs(30, credentials={"role_arn": ""}), ""),
+    "the role of another section": ({**logs(30), **metrics(credentials={"role_arn": ROLE})}, ""),
+    "metrics have one": (
+        {**AGENT, **metrics(credentials={"role_arn": OTHER_ROLE}, metrics_destinations={"amp": {"workspace_id": "w"}})},
+        ROLE,
+    ),
+    "traces have one": ({**AGENT, **traces(credentials={"role_arn": OTHER_ROLE})}, OTHER_ROLE),
+    "discovery uses none": ({**AGENT, **prometheus(ECS)}, ""),
+    "OpenTelemetry uses the role of the agent": ({**AGENT, "opentelemetry": {"collect": {"otlp": {}}}}, ROLE),
+}
+
+
+@pytest.mark.parametrize("name", ROLES)
+def test_the_role_that_makes_the_calls(name):
+    config, role = ROLES[name]
+    [need] = [each for each in permissions_of(config) if each.row.actions != ("sts:AssumeRole",)]
+    assert need.role == role
+
+
+def test_an_assumed_role_is_assumed_with_the_agents_own_identity():
+    config = {**AGENT, **logs(credentials={"role_arn": OTHER_ROLE})}
+    assert [(each.value, each.role) for each in permissions_of(config)] == [(ROLE, ""), (OTHER_ROLE, "")]
+
+
+def test_a_part_is_called_for_with_the_role_in_the_whole():
+    [need] = permissions_of(logs(30), {**AGENT, **logs(30)})
+    assert need.role == ROLE
+
+
+def notices(config):
+    problems = validate(config, source="a.json").problems
+    return [each for each in problems if each.severity is Severity.NOTICE]
+
+
+NOTICED = {
+    "a role": "$.agent.credentials.role_arn: assuming a role needs sts:AssumeRole",
+    "Prometheus": "$.metrics.metrics_destinations.amp.workspace_id: "
+    "sending metrics to Amazon Managed Service for Prometheus needs aps:RemoteWrite",
+    "ECS tasks": "$.logs.metrics_collected.prometheus.ecs_service_discovery: discovering ECS tasks needs "
+    "ec2:DescribeInstances, ecs:DescribeContainerInstances, ecs:DescribeTaskDefinition and 2 more",
+}
+
+
+@pytest.mark.parametrize("name", NOTICED)
+def test_what_the_policy_of_the_servers_lacks_is_a_notice(name):
+    [notice] = notices(NEEDED[name][0])
+    assert str(notice) == f"{NOTICED[name]}, which {SERVER_POLICY} does not allow"
+    assert (notice.rule, notice.allowed, notice.near) == ("permission", "", "")
+
+
+def test_a_notice_has_its_place_in_the_text():
+    [notice] = notices('{\n  "agent": {"credentials": {"role_arn": "' + ROLE + '"}}}')
+    assert (notice.line, notice.column, notice.source) == (2, 29, "a.json")
+
+
+@pytest.mark.parametrize("validation", ["strict", "warn", "off"])
+def test_a_notice_is_neither_an_error_nor_a_warning(validation):
+    errors, warnings = select(notices(AGENT), validation)
+    assert (errors, warnings) == ([], [])
+
+
+@pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.json")), ids=lambda each: each.stem)
+def test_the_examples_need_no_more_than_the_policy_of_the_servers(file):
+    assert notices(file.read_text()) == []
+    assert permissions_of(json.loads(file.read_text())) != []

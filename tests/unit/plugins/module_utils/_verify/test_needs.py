@@ -1,0 +1,443 @@
+"""Checks of the permissions that the configurations of a server need."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from access_account import (
+    ACCOUNT_ID,
+    ADMIN,
+    AGENT,
+    CLOSED,
+    CONFIGURATIONS,
+    HEALTHY,
+    REGION,
+    document,
+    instance,
+    managed_policy,
+    parameter,
+    role,
+    trust,
+    user,
+    with_,
+)
+
+from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import GET, LOGS, METRICS, assess
+from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Policy
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.checks import Case, calls_of, check
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Target
+
+WEB, DB = Target("web1", REGION, "i-1"), Target("db1", REGION, user="db1")
+OWN = f"arn:aws:iam::{ACCOUNT_ID}:"
+CENTRAL = f"{OWN}role/Central"
+FOREIGN = "arn:aws:iam::999999999999:role/Central"
+WORKSPACE = f"arn:aws:aps:{REGION}:{ACCOUNT_ID}:workspace/ws-1"
+TRACES = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"]
+ORDINARY = [*AGENT, "ec2:DescribeTags", "ec2:DescribeVolumes", "logs:PutRetentionPolicy", *TRACES]
+TASKS = [
+    "ec2:DescribeInstances",
+    "ecs:DescribeContainerInstances",
+    "ecs:DescribeTaskDefinition",
+    "ecs:DescribeTasks",
+    "ecs:ListTasks",
+]
+SERVICES = ["ecs:DescribeServices", "ecs:ListServices"]
+READING = document(GET, resource=CONFIGURATIONS)
+SERVER = managed_policy("CloudWatchAgentServerPolicy", document(*ORDINARY), READING)
+
+AMP = {"metrics": {"metrics_destinations": {"amp": {"workspace_id": "ws-1"}}}}
+ECS = {"logs": {"metrics_collected": {"prometheus": {"ecs_service_discovery": {"service_name_list_for_tasks": []}}}}}
+GROUP = {"metrics": {"append_dimensions": {"AutoScalingGroupName": "${aws:AutoScalingGroupName}"}}}
+VOLUMES = {"metrics": {"metrics_collected": {"disk": {"append_dimensions": {"VolumeId": "${aws:VolumeId}"}}}}}
+RETENTION = {"logs": {"logs_collected": {"files": {"collect_list": [{"retention_in_days": 30}]}}}}
+XRAY = {"traces": {"traces_collected": {"xray": {}}}}
+OTLP = {"opentelemetry": {"collect": {"otlp": {}}}}
+LIST = "logs.logs_collected.*.collect_list.*.retention_in_days"
+AMP_FIELD = "metrics.metrics_destinations.amp.workspace_id"
+DISCOVERY = "logs.metrics_collected.prometheus.ecs_service_discovery"
+VOLUME_FIELD = "metrics.metrics_collected.disk.append_dimensions.VolumeId"
+
+
+def assuming(arn, *sections):
+    return {section: {"credentials": {"role_arn": arn}} for section in sections or ("agent",)}
+
+
+def account_of(*configs, server=(SERVER,), others=(), **more):
+    """The healthy account with these configurations, and with these policies of the servers."""
+    names = ("linux", "web", "db")
+    parameters = tuple(
+        parameter(name, each if each is None else json.dumps(each)) for name, each in zip(names, configs, strict=False)
+    )
+    servers = (role("Server", *server, **more), user("db1", *server, keys=HEALTHY.principals[-1].keys, **more))
+    kept = [each for each in HEALTHY.principals if each.name not in ("Server", "db1")]
+    return replace(HEALTHY, principals=(*kept, *servers, *others), parameters=parameters)
+
+
+def case(account, **more):
+    return Case(account, assess(account), **more)
+
+
+def found(account, target=WEB, **more):
+    server = check(case(account, **more), target)
+    assert all(each.fix for each in server.failures)
+    assert {each.check for each in server.failures} | {each.check for each in server.notes} <= {"permissions"}
+    return [each.what for each in server.failures], [each.what for each in server.notes]
+
+
+def lacks(actions, field, name="linux", who="Role 'Server'"):
+    return f"{who} lacks {actions}, which {field} of AmazonCloudWatch-{name} needs."
+
+
+def without(*actions):
+    left = [each for each in ORDINARY if each not in actions]
+    return (managed_policy("Custom", document(*left), READING),)
+
+
+BEYOND = {
+    "a role": (assuming(FOREIGN), "sts:AssumeRole", "agent.credentials.role_arn", FOREIGN),
+    "a role for metrics": (assuming(FOREIGN, "metrics"), "sts:AssumeRole", "metrics.credentials.role_arn", FOREIGN),
+    "Prometheus": (AMP, "aps:RemoteWrite", AMP_FIELD, WORKSPACE),
+}
+
+
+@pytest.mark.parametrize("name", BEYOND)
+@pytest.mark.parametrize("target", [WEB, DB])
+def test_what_the_policy_of_the_servers_lacks_is_a_failure(name, target):
+    config, action, field, resource = BEYOND[name]
+    who = "Role 'Server'" if target is WEB else "User 'db1'"
+    assert found(account_of(config), target)[0] == [lacks(action, field, who=who)]
+    more = Policy("More", document(action, resource=resource))
+    assert found(account_of(config, server=(SERVER, more)), target)[0] == []
+    other = Policy("More", document(action, resource=f"{resource}2"))
+    assert found(account_of(config, server=(SERVER, other)), target)[0] == [lacks(action, field, who=who)]
+
+
+def test_the_discovery_of_ecs_needs_permissions_of_ecs():
+    tasks = lacks(", ".join(TASKS), DISCOVERY)
+    services = lacks(", ".join(SERVICES), f"{DISCOVERY}.service_name_list_for_tasks")
+    assert found(account_of(ECS)) == ([tasks, services], [])
+    assert found(account_of(ECS, server=(SERVER, Policy("More", document(*TASKS))))) == ([services], [])
+    all_of_them = Policy("More", document(*TASKS, *SERVICES))
+    assert found(account_of(ECS, server=(SERVER, all_of_them))) == ([], [])
+
+
+CUSTOM = {
+    "retention": (RETENTION, "logs:PutRetentionPolicy", LIST),
+    "tags": (GROUP, "ec2:DescribeTags", "metrics.append_dimensions.AutoScalingGroupName"),
+    "volumes": (VOLUMES, "ec2:DescribeVolumes", VOLUME_FIELD),
+    "traces": (XRAY, "xray:PutTraceSegments", "traces.traces_collected"),
+    "OpenTelemetry": (OTLP, "xray:PutTraceSegments", "opentelemetry.collect.otlp"),
+}
+
+
+@pytest.mark.parametrize("name", CUSTOM)
+def test_a_custom_policy_that_lacks_an_ordinary_permission_is_a_failure(name):
+    config, action, field = CUSTOM[name]
+    assert found(account_of(config)) == ([], [])
+    assert found(account_of(config, server=without(action))) == ([lacks(action, field)], [])
+
+
+@pytest.mark.parametrize("name", CUSTOM)
+def test_a_boundary_that_lacks_an_ordinary_permission_is_a_failure(name):
+    config, action, field = CUSTOM[name]
+    allowed = [each for each in ORDINARY if each != action]
+    bound = Policy("Limit", document(*allowed, GET), f"{OWN}policy/Limit")
+    part = f"{field} of AmazonCloudWatch-linux"
+    blocked = f"Permissions boundary Limit of role 'Server' blocks {action}, which {part} needs."
+    assert found(account_of(config, boundary=bound)) == ([blocked], [])
+    [failure] = check(case(account_of(config, boundary=bound)), WEB).failures
+    assert failure.fix == f"Allow {action} in policy {OWN}policy/Limit."
+
+
+def test_tags_and_volumes_are_read_on_ec2_only():
+    for config in (GROUP, VOLUMES):
+        assert found(account_of(config, server=without("ec2:DescribeTags", "ec2:DescribeVolumes")), DB) == ([], [])
+
+
+def test_the_admin_policy_does_not_allow_reading_volumes():
+    admin = managed_policy("CloudWatchAgentAdminPolicy", document(*AGENT, "ec2:DescribeTags"), READING)
+    assert admin.arn == ADMIN.arn
+    account = with_(account_of(VOLUMES), principals=[role("Other", admin, CLOSED)])
+    account = replace(account, instances=(instance(1, "Other"),))
+    assert found(account) == ([lacks("ec2:DescribeVolumes", VOLUME_FIELD, who="Role 'Other'")], [])
+    [failure] = check(case(account, server_profile="Own"), WEB).failures
+    assert failure.fix == "CloudWatchAgentAdminPolicy does not allow it. Associate instance profile 'Own'."
+
+
+def test_one_cause_is_one_failure():
+    lost = found(account_of({**XRAY, **RETENTION, **GROUP}, server=()))[0]
+    assert lost == [f"Role 'Server' lacks {METRICS}, {LOGS}, {GET}."]
+    role_of_all = assuming(FOREIGN, "agent", "metrics", "logs", "traces")
+    assert found(account_of(role_of_all))[0] == [lacks("sts:AssumeRole", "agent.credentials.role_arn")]
+
+
+def test_what_is_needed_beyond_is_a_failure_of_its_own():
+    lost = found(account_of({**AMP, **XRAY}, server=()))[0]
+    assert lost == [f"Role 'Server' lacks {METRICS}, {LOGS}, {GET}.", lacks("aps:RemoteWrite", AMP_FIELD)]
+
+
+@pytest.mark.parametrize(
+    ("target", "variable"), [(WEB, "ec2_server_managed_policies"), (DB, "onprem_server_managed_policies")]
+)
+def test_the_fix_of_what_no_policy_of_aws_has(target, variable):
+    [failure] = check(case(account_of(AMP)), target).failures
+    create = f"Create a policy that allows aps:RemoteWrite on {WORKSPACE}, add its ARN to {variable}"
+    assert failure.fix == f"{create}, and run the playbook cwagent.iam.site."
+    [failure] = check(case(account_of(AMP, tags={})), WEB).failures
+    assert failure.fix == f"Allow aps:RemoteWrite on {WORKSPACE} in a policy of role 'Server'."
+
+
+def test_the_fixes_of_an_ordinary_permission_and_of_an_unknown_resource():
+    [failure] = check(case(account_of(RETENTION, server=without("logs:PutRetentionPolicy"))), WEB).failures
+    assert failure.fix.startswith("Run the playbook cwagent.iam.site.")
+    first, _second = check(case(account_of(ECS, tags={})), WEB).failures
+    assert first.fix == f"Allow {', '.join(TASKS)} in a policy of role 'Server'."
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "${AWS_REGION}", 1])
+def test_the_workspace_is_in_the_region_of_the_agent(region):
+    config = {**AMP, "agent": {"region": region}}
+    used = region if region == "us-east-1" else REGION
+    more = Policy("More", document("aps:RemoteWrite", resource=WORKSPACE.replace(REGION, used)))
+    assert found(account_of(config, server=(SERVER, more))) == ([], [])
+
+
+# Unknown answers
+
+
+def undecided(action, field, who="Role 'Server'"):
+    return f"Whether {who} may {action}, which {field} of AmazonCloudWatch-linux needs, could not be decided."
+
+
+def test_a_policy_for_some_resources_of_an_unknown_one_is_no_failure():
+    some = Policy("Some", document("logs:PutRetentionPolicy", resource="arn:aws:logs:*:*:log-group:app*"))
+    account = account_of(RETENTION, server=(*without("logs:PutRetentionPolicy"), some))
+    assert found(account) == ([], [undecided("logs:PutRetentionPolicy", LIST)])
+    no = Policy("No", document("logs:PutRetentionPolicy", resource="arn:aws:logs:*:*:log-group:x", effect="Deny"))
+    assert found(account_of(RETENTION, server=(SERVER, no))) == ([], [undecided("logs:PutRetentionPolicy", LIST)])
+    never = Policy("No", document("logs:PutRetentionPolicy", effect="Deny"))
+    assert found(account_of(RETENTION, server=(SERVER, never)))[0] == [lacks("logs:PutRetentionPolicy", LIST)]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        Policy("Perhaps", document("aps:RemoteWrite", Condition={"Bool": {"x:y": "true"}})),
+        Policy("Unread", None),
+    ],
+)
+def test_a_condition_and_a_policy_that_was_not_read_are_no_failure(more):
+    failures, notes = found(account_of(AMP, server=(SERVER, more)))
+    assert failures == []
+    assert undecided("aps:RemoteWrite", AMP_FIELD) in notes
+
+
+def test_an_environment_variable_of_the_agent_is_not_known():
+    config = {**assuming("${ROLE}"), **AMP}
+    some = Policy("Some", document("sts:AssumeRole", resource=CENTRAL))
+    assert found(account_of(config, server=(SERVER, some))) == (
+        [],
+        [undecided("sts:AssumeRole", "agent.credentials.role_arn")],
+    )
+
+
+def test_a_configuration_that_was_not_read_is_a_note():
+    note = "The permissions that AmazonCloudWatch-linux needs are not known: it was not read."
+    assert found(account_of(None)) == ([], [note])
+
+
+@pytest.mark.parametrize("value", ["", "no JSON", "[]"])
+def test_a_configuration_that_is_not_valid_needs_nothing(value):
+    account = replace(account_of(), parameters=(parameter("linux", value),))
+    assert found(account) == ([], [])
+
+
+# Several configurations
+
+
+def test_of_several_configurations_a_server_may_use_only_one():
+    note = f"If it uses this configuration: {lacks('aps:RemoteWrite', AMP_FIELD, 'web')}"
+    assert found(account_of(RETENTION, AMP)) == ([], [note])
+    unknown = account_of(
+        {}, assuming("${ROLE}"), server=(SERVER, Policy("x", document("sts:AssumeRole", resource="x")))
+    )
+    assert found(unknown)[1][0].startswith("Whether Role 'Server' may sts:AssumeRole")
+
+
+def test_a_server_uses_the_configurations_that_are_named():
+    account = account_of(RETENTION, AMP, XRAY)
+    named = [f"AmazonCloudWatch-{each}" for each in ("linux", "web", "db")]
+    assert found(account, replace(WEB, configs=(named[0], named[2]))) == ([], [])
+    assert found(account, replace(WEB, configs=tuple(named))) == ([lacks("aps:RemoteWrite", AMP_FIELD, "web")], [])
+    assert found(account_of(AMP, AMP), replace(WEB, configs=tuple(named[:2])))[0] == [
+        lacks("aps:RemoteWrite", AMP_FIELD)
+    ]
+
+
+def test_the_role_can_be_in_another_configuration():
+    central = role("Central", trust=trust({"AWS": f"{OWN}root"}))
+    assume = Policy("Assume", document("sts:AssumeRole"))
+    account = account_of(AMP, assuming(CENTRAL), server=(SERVER, assume), others=[central])
+    both = replace(WEB, configs=("AmazonCloudWatch-linux", "AmazonCloudWatch-web"))
+    assert found(account, both) == ([lacks("aps:RemoteWrite", AMP_FIELD, who="Role 'Central'")], [])
+
+
+def test_configurations_that_the_agent_cannot_merge_count_one_by_one():
+    regions = [{**AMP, "agent": {"region": each}} for each in ("us-east-1", "us-east-2")]
+    both = replace(WEB, configs=("AmazonCloudWatch-linux", "AmazonCloudWatch-web"))
+    assert found(account_of(*regions), both)[0] == [lacks("aps:RemoteWrite", AMP_FIELD)]
+
+
+# Roles that the agent assumes
+
+ASSUME = Policy("Assume", document("sts:AssumeRole", resource=CENTRAL))
+FIELD = "agent.credentials.role_arn"
+
+
+def central(principal=None, *policies, **more):
+    return role("Central", *policies, **{"trust": trust(principal), "tags": {}, **more})
+
+
+def assumed(trusted, *policies, server=(SERVER, ASSUME), config=None):
+    others = [central(trusted, *policies)]
+    return found(account_of({**assuming(CENTRAL), **(config or {})}, server=server, others=others))
+
+
+@pytest.mark.parametrize(
+    "trusted",
+    [
+        "*",
+        {"AWS": "*"},
+        {"AWS": ACCOUNT_ID},
+        {"AWS": [f"{OWN}root", f"{OWN}role/Other"]},
+        {"AWS": f"{OWN}role/Server", "Service": "ec2.amazonaws.com"},
+        {"AWS": "AROA1"},
+        {"AWS": f"arn:aws:sts::{ACCOUNT_ID}:assumed-role/Server/i-0123456789abcdef0"},
+    ],
+)
+def test_a_role_that_the_server_may_assume_and_that_trusts_it(trusted):
+    assert assumed(trusted) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "trusted",
+    [
+        {"Service": "ec2.amazonaws.com"},
+        {"AWS": f"{OWN}role/Other"},
+        {"AWS": "999999999999"},
+        {"AWS": f"arn:aws:sts::{ACCOUNT_ID}:assumed-role/Server2/i-0123456789abcdef0"},
+    ],
+)
+def test_a_role_that_does_not_trust_the_server(trusted):
+    what = f"Role 'Central', which {FIELD} of AmazonCloudWatch-linux names, does not trust role 'Server'."
+    assert assumed(trusted) == ([what], [])
+    [failure] = check(
+        case(account_of(assuming(CENTRAL), server=(SERVER, ASSUME), others=[central(trusted)])), WEB
+    ).failures
+    assert failure.fix == f"Allow {OWN}role/Server to assume the role in its trust policy."
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        None,
+        {"Statement": {"Effect": "Allow", "NotPrincipal": {"AWS": f"{OWN}role/Other"}, "Action": "sts:AssumeRole"}},
+        {
+            "Statement": [
+                {"Effect": "Deny", "Principal": {"AWS": f"{OWN}role/Other"}, "Action": "sts:AssumeRole"},
+                {"Effect": "Allow", "Principal": {"AWS": f"{OWN}root"}, "Action": "sts:AssumeRole"},
+            ]
+        },
+    ],
+)
+def test_a_trust_policy_that_may_allow_it_is_no_failure(policy):
+    account = account_of(assuming(CENTRAL), server=(SERVER, ASSUME), others=[central(trust=policy)])
+    assert found(account) == ([], [])
+
+
+def test_a_statement_that_denies_trusts_nobody():
+    denying = {"Statement": [{"Effect": "Deny", "Principal": "*", "Action": "sts:AssumeRole"}]}
+    account = account_of(assuming(CENTRAL), server=(SERVER, ASSUME), others=[central(trust=denying)])
+    assert "does not trust role 'Server'" in found(account)[0][0]
+
+
+def test_a_trust_policy_can_name_the_sessions_of_a_role_with_a_path():
+    session = {"AWS": f"arn:aws:sts::{ACCOUNT_ID}:assumed-role/Server/i-1"}
+    account = account_of(assuming(CENTRAL), server=(SERVER, ASSUME), others=[central(session)])
+    with_path = [
+        replace(each, arn=f"{OWN}role/team/Server") if each.name == "Server" else each for each in account.principals
+    ]
+    assert found(replace(account, principals=tuple(with_path))) == ([], [])
+
+
+def test_servers_with_the_same_configurations_share_what_these_need():
+    shared = case(account_of(AMP, GROUP))
+    first, second, on_premises = (check(shared, each) for each in (WEB, replace(WEB, host="web2"), DB))
+    assert first.notes == second.notes
+    assert len(shared.needs) == 2
+    assert len(on_premises.notes) == len(first.notes)
+    named = check(shared, replace(WEB, configs=("AmazonCloudWatch-linux", "AmazonCloudWatch-web")))
+    assert [len(named.failures), len(shared.needs)] == [1, 3]
+
+
+def test_a_trust_policy_that_names_the_server_can_be_sufficient():
+    assert assumed({"AWS": f"{OWN}role/Server"}, server=(SERVER,)) == ([], [undecided("sts:AssumeRole", FIELD)])
+    assert assumed({"AWS": f"{OWN}root"}, server=(SERVER,)) == ([lacks("sts:AssumeRole", FIELD)], [])
+    [failure] = check(case(account_of(assuming(CENTRAL), tags={}, others=[central({"AWS": ACCOUNT_ID})])), WEB).failures
+    assert failure.fix == f"Allow sts:AssumeRole on {CENTRAL} in a policy of role 'Server'."
+
+
+def test_a_role_that_does_not_exist_is_one_failure():
+    what = f"{FIELD} of AmazonCloudWatch-linux names role {CENTRAL}, which does not exist."
+    assert found(account_of({**assuming(CENTRAL), **AMP}, server=(SERVER, ASSUME))) == ([what], [])
+
+
+def test_the_trust_policy_of_a_role_of_another_account_is_not_known():
+    note = f"Whether role {FOREIGN} trusts role 'Server' could not be decided."
+    more = Policy("More", document("sts:AssumeRole", resource=FOREIGN))
+    assert found(account_of({**assuming(FOREIGN), **AMP}, server=(SERVER, more))) == ([], [note])
+
+
+def test_what_an_assumed_role_lacks_is_its_own_failure():
+    server = {"AWS": f"{OWN}root"}
+    assert assumed(server, config={**RETENTION, **AMP}) == (
+        [
+            lacks("aps:RemoteWrite", AMP_FIELD, who="Role 'Central'"),
+            lacks("logs:PutRetentionPolicy", LIST, who="Role 'Central'"),
+        ],
+        [],
+    )
+    more = Policy("More", document("aps:RemoteWrite", "logs:PutRetentionPolicy"))
+    assert assumed(server, more, config={**RETENTION, **AMP}) == ([], [])
+
+
+# Simulation
+
+
+def test_the_calls_of_a_server_are_those_on_known_resources():
+    account = account_of({**AMP, **XRAY, **ECS, **assuming("${ROLE}")})
+    server = next(each for each in account.principals if each.name == "Server")
+    parameter_arn = f"arn:aws:ssm:{REGION}:{ACCOUNT_ID}:parameter/AmazonCloudWatch-linux"
+    assert list(calls_of(case(account), WEB)) == [
+        (server, METRICS, "*"),
+        (server, LOGS, "*"),
+        (server, GET, parameter_arn),
+    ]
+    account = account_of({**AMP, **XRAY, **ECS})
+    assert list(calls_of(case(account), WEB))[3:] == [
+        (server, "aps:RemoteWrite", WORKSPACE),
+        *((server, action, "*") for action in TRACES),
+    ]
+    assert list(calls_of(case(account), replace(WEB, instance_id="i-9"))) == []
+    foreign = account_of({**assuming(FOREIGN), **AMP})
+    assert [action for _who, action, _resource in calls_of(case(foreign), WEB)][3:] == ["sts:AssumeRole"]
+
+
+@pytest.mark.parametrize("allows", [True, False])
+def test_what_iam_itself_says_of_a_need_counts(allows):
+    simulated = {(f"{OWN}role/Server", "aps:RemoteWrite", WORKSPACE): allows}
+    expected = [] if allows else [lacks("aps:RemoteWrite", AMP_FIELD)]
+    more = () if allows else (Policy("More", document("aps:RemoteWrite")),)
+    assert found(account_of(AMP, server=(SERVER, *more)), simulated=simulated) == (expected, [])
