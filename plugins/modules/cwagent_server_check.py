@@ -93,6 +93,9 @@ servers:
         - For each check, V(ok), V(FAIL), V(?) if the result is not known, or V(none) for an agent that is not
           installed.
       type: dict
+    apply_failure:
+      description: Why the stored configuration cannot be applied. Empty if it can be, or if nothing needs to be done.
+      type: str
 failed_hosts:
   description: The hosts with failures.
   returned: success

@@ -792,6 +792,21 @@ def test_apply_stops_when_more_servers_of_a_batch_fail_than_may(fleet: Fleet) ->
     assert "Skipped" not in " ".join(play.report)
 
 
+def test_servers_that_were_not_seen_or_may_not_read_fail(fleet: Fleet) -> None:
+    fleet.add("db1", f"{SERVER_USER}-db1")
+    fleet.add("db2", f"{SERVER_USER}-db2")
+    fleet.variables["db1"] |= UNREACHABLE
+    policy = f"{POLICY_ARN}{SERVER_POLICY}"
+    fleet.aws.client("iam").detach_user_policy(UserName=f"{SERVER_USER}-db2", PolicyArn=policy)
+    store_new_config(fleet)
+    play = fleet.apply(cwagent_batch_size="100%").assert_failed()
+    assert play.report[0] == "1 updated:"
+    reported = " ".join(play.report)
+    assert "The configuration was not applied on db1: Nothing was read on the server: " in reported
+    assert f"The configuration was not applied on db2: User '{SERVER_USER}-db2' lacks " in reported
+    assert running(fleet, "web1")[0] == NEW_CONFIG
+
+
 def test_a_command_that_fails_on_an_instance_fails_this_host(fleet: Fleet) -> None:
     """The agent refuses the stored configuration."""
     fleet.variables["web1"] |= UNREACHABLE

@@ -362,9 +362,8 @@ def _application_role_findings(case: Case) -> Iterator[Finding]:
         is_tagged = each.tags.get(ATTACHED_TAG) == (policy := ACCESS_POLICIES["server"])
         if each.kind == ROLE and is_tagged and each.name not in (listed or ()):
             why = (
-                f"This collection attached {policy} to the role, and the inventory does not ask for it. If the role is to "
-                "keep it, set cwagent_on_other_profile to attach and list the role in cwagent_attach_to_roles, in the "
-                "inventory."
+                f"This collection attached {policy} to the role, but the inventory does not ask for it. To keep it, set"
+                " cwagent_on_other_profile to attach and list the role in cwagent_attach_to_roles, in the inventory."
             )
             detach = f"{_policy_command('detach', each, aws_policy_arn(policy, each.partition))}; "
             untag = f"aws iam untag-role --role-name {each.name} --tag-keys {ATTACHED_TAG}"

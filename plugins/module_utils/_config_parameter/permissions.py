@@ -46,7 +46,7 @@ class Row:
     :param roles: the fields with the role that the agent assumes for these calls. The first field that is set counts.
     :param value: the only value that makes the agent do so. ``None`` stands for all values except ``other``.
     :param other: a value that makes the agent do nothing.
-    :param is_in_server_policy: whether ``CloudWatchAgentServerPolicy`` allows the actions.
+    :param is_in_server_policy: whether the managed policy of servers allows the actions.
     :param is_ec2_only: whether the agent does so on EC2 only.
     """
 

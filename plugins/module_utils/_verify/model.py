@@ -124,6 +124,15 @@ class Server:
             return "none"
         return "?" if any(each.check == check for each in self.notes) else "ok"
 
+    @property
+    def apply_failure(self) -> str:
+        """Why the configuration cannot be applied; empty if it can, or if the server is skipped or has no agent."""
+        is_skipped = self.is_windows or not self.is_running or self.agent == "not installed"
+        lacks = not self.seen_by or any(self.fails(check) for check in (IDENTITY, PERMISSIONS, CONFIGURATION))
+        if is_skipped or self.commands or not lacks:
+            return ""
+        return " ".join(each.what for each in self.failures)
+
     def adding(self, *found: Failure | Note) -> Server:
         """Return the server with further findings."""
         failures = (each for each in found if isinstance(each, Failure))
@@ -132,12 +141,13 @@ class Server:
 
     def to_dict(self) -> dict[str, Any]:
         """Render the server for a result."""
-        return {**asdict(self), "status": {check: self.status(check) for check in CHECKS}}
+        status = {check: self.status(check) for check in CHECKS}
+        return {**asdict(self), "status": status, "apply_failure": self.apply_failure}
 
     @classmethod
     def from_dict(cls, found: Mapping[str, Any]) -> Server:
         """Return the server in a result."""
-        plain = {key: value for key, value in found.items() if key != "status"}
+        plain = {key: value for key, value in found.items() if key not in ("status", "apply_failure")}
         for key, kind in _PARTS:
             plain[key] = tuple(kind(**each) for each in plain[key])
         return cls(**plain)

@@ -308,7 +308,8 @@ def test_a_summary_lists_unknown_answers_and_denied_reads():
         "principals it is unknown.",
         "Account test: no known server can write the configuration now. For 1",
         "principal it is unknown.",
-        "! 2 reads denied: iam:Listroles, iam:Listusers. Dependent results are unknown.",
+        "! 2 reads denied: iam:Listroles, iam:Listusers. Dependent results are",
+        "  unknown.",
         "No findings.",
     ]
 

@@ -15,7 +15,7 @@ STOPPED = Failure("agent", "The agent is stopped.", "start it")
 
 
 def server(host, *found, **more):
-    return Server(host, "eu-central-1", "i-1", agent="running", **more).adding(*found)
+    return Server(host, "eu-central-1", "i-1", **{"agent": "running", **more}).adding(*found)
 
 
 def test_a_table_and_fixes():
@@ -107,6 +107,29 @@ def test_a_server_survives_the_way_through_a_result():
     )
     assert Server.from_dict(made.to_dict()) == made
     assert made.to_dict()["status"]["agent"] == "FAIL"
+
+
+LACKS = Failure("permissions", "It lacks ssm:GetParameter.", "Grant it.")
+OLD = Failure("agent", "The agent does not run it.", "Run apply.")
+APPLY = Command(FETCH, "A", restart=True)
+
+
+@pytest.mark.parametrize(
+    ("checked", "expected"),
+    [
+        (server("a", seen_by="ansible"), ""),
+        (server("a", OLD, seen_by="ansible", commands=(APPLY,)), ""),
+        (server("a", LACKS, seen_by="ansible"), "It lacks ssm:GetParameter."),
+        (server("a", LACKS, OLD, seen_by="ansible", commands=(APPLY,)), ""),
+        (server("a", LACKS, seen_by="ansible", agent="not installed"), ""),
+        (server("a", OLD), "The agent does not run it."),
+        (server("a"), ""),
+        (server("a", LACKS, is_windows=True), ""),
+        (server("a", LACKS, is_running=False), ""),
+    ],
+)
+def test_a_server_that_cannot_get_the_configuration_has_the_reason(checked, expected):
+    assert checked.to_dict()["apply_failure"] == expected
 
 
 @pytest.mark.parametrize(
