@@ -204,6 +204,11 @@ def _explain_credentials(action: str, code: str, message: str) -> str:
     return f"{refused} Check them and run again."
 
 
+def root_advice(error: OSError) -> str:
+    """Return what to do about an error of the file system, if permissions are its cause."""
+    return " The task needs the permissions of root (become: true)." if isinstance(error, PermissionError) else ""
+
+
 def _explain_denial(action: str, message: str, identity: str | None) -> str:
     named = re.search(_IDENTITY, message)
     who = named.group(1) if named else identity

@@ -166,6 +166,7 @@ def key_hosts(
         the ``results`` of the module with the server in each step, ``notes`` for a person, and ``problems``.
     """
     found: dict[str, Any] = {"done": [], "unreachable": [], "failures": {}, "results": []}
+    delivered: list[str] = []
     for host in hosts:
         reached, name = host.get("__cwagent_reached"), host["inventory_hostname"]
         if reached is None:
@@ -180,13 +181,19 @@ def key_hosts(
             is_lost = host.get("__onprem_credentials_restarted", {}).get("unreachable", False)
             found["done" if "steps" in result and not is_lost else "unreachable"].append(name)
         if "steps" in result:
+            delivered += [name] if not (is_removal or result.get("failed")) else []
             lists = ("steps", "done", "not_done")
             named = {key: [f"{step} on {name}" for step in result[key]] for key in lists if key in result}
             found["results"].append({**result, **named})
     unreached, failed = ("is still on", "was not removed from") if is_removal else ("was not delivered to",) * 2
     names = ", ".join(found["unreachable"])
     missed = [f"The access key {unreached} {names}, which could not be reached."] if names else []
-    failures = [f"The access key {failed} {name}: {reason}" for name, reason in found["failures"].items()]
+    failures = [
+        f"The access key was delivered to {name}, but a later task failed: {reason}"
+        if name in delivered
+        else f"The access key {failed} {name}: {reason}"
+        for name, reason in found["failures"].items()
+    ]
     found["problems"] = failures if accepts_unreachable else missed + failures
     found["notes"] = missed + failures + ([RUN_AGAIN] if (missed or failures) and not is_removal else [])
     return found

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config import plan as config_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import AgentFiles
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, root_advice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -57,9 +57,7 @@ class AgentConfigResource(Resource[AgentFiles]):
         try:
             files = {path.name: path.read_text(encoding="utf-8", errors="replace") for path in folder.glob("*")}
         except OSError as error:
-            raise CwagentError(
-                f"Could not read {folder}: {error.strerror}. The task needs the permissions of root (become: true)."
-            ) from error
+            raise CwagentError(f"Could not read {folder}: {error.strerror}.{root_advice(error)}") from error
         shown = {
             name: text for name, text in files.items() if name != _IGNORED_NAME and not name.endswith(_IGNORED_SUFFIX)
         }

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files import plan as files_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.plan import Desired, File, State
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, root_advice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -78,9 +78,7 @@ class FilesResource(Resource[State]):
             else:
                 _write(_target(str(path)), step.context)
         except OSError as error:
-            raise CwagentError(
-                f"Could not {step.summary}: {error.strerror}. The task needs the permissions of root (become: true)."
-            ) from error
+            raise CwagentError(f"Could not {step.summary}: {error.strerror}.{root_advice(error)}") from error
 
 
 def _target(path: str) -> Path:
@@ -102,9 +100,7 @@ def _read(path: Path, errors: str = "strict") -> File | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise CwagentError(
-            f"Could not read {path}: {error.strerror}. The task needs the permissions of root (become: true)."
-        ) from error
+        raise CwagentError(f"Could not read {path}: {error.strerror}.{root_advice(error)}") from error
     except UnicodeDecodeError as error:
         raise CwagentError(f"{path} is not UTF-8 text. Move it away, and run again. Nothing was changed.") from error
     return File(text, stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid)

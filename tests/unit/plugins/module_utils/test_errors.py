@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import re
 
 import pytest
@@ -15,6 +16,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     error_code,
     explain,
     is_explicit_deny,
+    root_advice,
 )
 
 SESSION = "arn:aws:sts::123456789012:assumed-role/deploy/session"
@@ -291,3 +293,10 @@ def test_an_api_error_adds_no_details():
 )
 def test_an_explicit_deny_is_recognized(message, explicit):
     assert is_explicit_deny(message) is explicit
+
+
+@pytest.mark.parametrize(
+    ("number", "is_given"), [(errno.EACCES, True), (errno.EPERM, True), (errno.EROFS, False), (errno.ENOSPC, False)]
+)
+def test_only_missing_permissions_need_root(number, is_given):
+    assert ("become" in root_advice(OSError(number, "x"))) is is_given

@@ -391,6 +391,21 @@ def test_a_server_without_its_key_is_named_in_a_sentence(is_removal, accepts_unr
     assert key_hosts([], is_removal=is_removal)["notes"] == []
 
 
+@pytest.mark.parametrize(
+    ("files", "is_removal", "expected"),
+    [
+        (WRITTEN, False, "The access key was delivered to db, but a later task failed: no key"),
+        ({**WRITTEN, "steps": []}, False, "The access key was delivered to db, but a later task failed: no key"),
+        ({**WRITTEN, "failed": True}, False, "The access key was not delivered to db: no key"),
+        ({}, False, "The access key was not delivered to db: no key"),
+        (WRITTEN, True, "The access key was not removed from db: no key"),
+    ],
+)
+def test_a_failure_after_the_delivery_is_not_called_one_of_the_delivery(files, is_removal, expected):
+    found = key_hosts([{**FAILED_HOST, "__onprem_credentials_files": files}], is_removal=is_removal)
+    assert found["problems"] == [expected]
+
+
 def test_the_steps_on_a_server_name_it():
     failed = {
         "__onprem_credentials_files": {**HALF_DONE, "not_done": ["delete user U"]},

@@ -119,11 +119,11 @@ def test_an_irregular_file_is_an_error(host):
 
 def test_a_file_that_cannot_be_read_or_written_is_an_error(host):
     (host.root / "etc").write_text("a file")
-    with pytest.raises(CwagentError, match=r"Could not read .*Not a directory.*become"):
+    with pytest.raises(CwagentError, match=r"Could not read .*: Not a directory\.$"):
         manage(host.desired)
     host.config.parent.unlink()
     host.unfinished.mkdir(parents=True)
-    with pytest.raises(CwagentError, match=r"Could not write the access key to .*become") as error:
+    with pytest.raises(CwagentError, match=r"Could not write the access key to .*: Is a directory\.$") as error:
         manage(host.desired)
     assert error.value.details["done"] == []
 
