@@ -123,7 +123,7 @@ def test_a_file_that_cannot_be_read_or_written_is_an_error(host):
         manage(host.desired)
     host.config.parent.unlink()
     host.unfinished.mkdir(parents=True)
-    with pytest.raises(CwagentError, match=r"Could not write the access key to .*: Is a directory\.$") as error:
+    with pytest.raises(CwagentError, match=r"Could not write the access key to .*: Is a directory\. Not done") as error:
         manage(host.desired)
     assert error.value.details["done"] == []
 
