@@ -63,7 +63,7 @@ def _counts(found: Collection[Mapping[str, Any]]) -> dict[str, int]:
     return {kind: sum(each.get("counts", {}).get(kind, 0) for each in found) for kind in KINDS}
 
 
-def run_stats(results: Iterable[Mapping[str, Any]], *, check_mode: bool = False) -> dict[str, Any]:
+def run_stats(results: Iterable[Mapping[str, Any]], *, check_mode: bool) -> dict[str, Any]:
     """The changes of a run, as counts only, so that they can be passed on to other jobs.
 
     :param results: as for ``run_report``.

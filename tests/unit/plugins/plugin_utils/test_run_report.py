@@ -248,6 +248,14 @@ def test_the_table_of_accounts_fits_a_terminal_and_is_aligned():
     assert {line.index("ok" if "ok" in line else "FAILED") for line in lines[:2]} == {header.index("result")}
 
 
+@pytest.mark.parametrize(
+    ("regions", "shown"), [([], ""), (["eu-1"], "eu-1"), (["eu-1", "us-1"], "eu-1 +1"), (["a", "b", "c"], "a +2")]
+)
+def test_the_table_has_the_first_region_and_the_number_of_the_others(regions, shown):
+    [_header, line] = account_table([Account("shop", {"__cwagent_validated": {"inputs": {"regions": regions}}})])
+    assert line.removeprefix("shop").partition(" 0 ")[0].strip() == shown
+
+
 def test_an_account_that_a_task_left_unreachable_is_not_finished():
     assert account_table([Account("shop", OK), Account("blog", OK, is_finished=False)])[1:] == [
         "shop     eu-central-1 +1        0        0        0          0  ok",

@@ -154,6 +154,15 @@ def test_a_host_on_premises_gets_the_saved_key(key: SavedKey | None, sent: dict[
     assert "profile" not in arguments
 
 
+@pytest.mark.parametrize("kind", [Instance, OnPremises])
+@pytest.mark.parametrize(("tier", "sent"), [("Advanced", "Advanced"), ("", None), (None, None)])
+def test_a_host_stores_in_the_tier_of_the_option(kind: type[StoreHost], tier: str | None, sent: str | None) -> None:
+    action = Action()
+    host(kind, action, tier=tier).store(CONFIGURATION)
+    [(_module, _check_mode, arguments)] = action.sent
+    assert arguments.get("tier") == sent
+
+
 def test_a_key_in_a_file_of_the_host_is_the_only_one_that_it_uses() -> None:
     action = Action()
     environment = {"AWS_ACCESS_KEY_ID": "of the user"}
