@@ -486,7 +486,7 @@ def test_pages_and_messages_name_only_choices_that_exist() -> None:
         for name, value in GIVEN.findall(path.read_text())
         if name in choices
     }
-    assert ("cwagent_verify_from", "run_command") in given
+    assert ("cwagent_confirm", "teardown") in given
     # One page shows the message for a wrong choice.
     wrong = {("cwagent_onprem_users", "each")}
     assert {(name, value) for name, value in given if value not in choices[name]} == wrong
