@@ -1,7 +1,7 @@
 """Writes the tables of two pages from the data that the collection uses. ``make tables`` runs it.
 
-The page of variables has those of the playbooks' argument specs, and the page of the permissions that a configuration
-needs has the rows that ``validate_config.yml`` and ``verify.yml`` use.
+One page lists the variables in the playbooks' argument specs. The other lists the permissions that a configuration
+needs, from the rows that ``validate_config.yml`` and ``verify.yml`` use.
 """
 
 from __future__ import annotations
