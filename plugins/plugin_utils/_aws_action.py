@@ -12,6 +12,7 @@ user, the module runs as any module does.
 from __future__ import annotations
 
 import functools
+import gc
 import io
 import json
 import logging
@@ -108,6 +109,9 @@ class AwsAction(NormalAction):  # type: ignore[misc]  # ansible comes without ty
             for service in services:
                 for each in FOR_A_CLIENT:
                     loader.load_service_model(service, each)
+            # The garbage collection of a worker would write to all memory that it shares with this process, which the
+            # system then copies. https://docs.python.org/3/library/gc.html#gc.freeze
+            gc.freeze()
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Do the work here, or run the module."""
