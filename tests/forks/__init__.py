@@ -1,7 +1,7 @@
-"""Starts ansible-playbook in tests from processes that have imported its modules, with the same settings.
+"""Starts ansible-playbook and modules in tests from processes that have imported what they use, with the same settings.
 
 Nothing else differs from a program that a user starts. To import Ansible and boto3 is half of a run that changes
-nothing, and the tests have a thousand runs.
+nothing, and the tests have thousands of runs.
 """
 
 from __future__ import annotations
@@ -42,15 +42,24 @@ class Run:
     connection: socket.socket
 
     @classmethod
-    def start(cls, command: Command, environ: Environ, folder: Path, *, output: IO[Any], errors: IO[Any]) -> Run:
-        """Start ``ansible-playbook`` with arguments, without input."""
-        arguments = [str(each) for each in (Path(sys.executable).parent / PROGRAM, *command[1:])]
+    def start(
+        cls,
+        command: Command,
+        environ: Environ,
+        folder: Path,
+        *,
+        output: IO[Any],
+        errors: IO[Any],
+        stdin: IO[Any] | None = None,
+    ) -> Run:
+        """Start ``ansible-playbook``, or the path of a Python file, with arguments. By default it has no input."""
+        arguments = [str(Path(sys.executable).parent / command[0]), *map(str, command[1:])]
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs, Path(os.devnull).open() as nothing:
             request = json.dumps({"argv": arguments, "environ": dict(environ)}).encode()
-            files = [theirs.fileno(), nothing.fileno(), output.fileno(), errors.fileno()]
+            files = [theirs.fileno(), (stdin or nothing).fileno(), output.fileno(), errors.fileno()]
             with _lock:
-                socket.send_fds(_server(environ, folder), [request], files)
+                socket.send_fds(_server(arguments[0], environ, folder), [request], files)
         return cls(int(ours.recv(MESSAGE_BYTES)), ours)
 
     def wait(self, seconds: float | None = None) -> int:
@@ -77,10 +86,10 @@ _lock = Lock()
 _servers: dict[Hashable, tuple[subprocess.Popen[bytes], socket.socket]] = {}
 
 
-def _server(environ: Environ, folder: Path) -> socket.socket:
-    """Return where a process takes requests that has started as runs with these settings do."""
-    settings = _read_settings(environ, folder)
-    found = _servers.pop(settings, None) or _start_server(environ, folder)
+def _server(program: str, environ: Environ, folder: Path) -> socket.socket:
+    """Return where a process takes requests that has started as runs of a program with these settings do."""
+    settings = (program, _read_settings(environ, folder))
+    found = _servers.pop(settings, None) or _start_server(program, environ, folder)
     _servers[settings] = found  # the last one is the one used last
     if len(_servers) > MAX_SERVERS:
         _stop_server(next(iter(_servers)))
@@ -99,10 +108,10 @@ def _stop_servers() -> None:
         _stop_server(settings)
 
 
-def _start_server(environ: Environ, folder: Path) -> tuple[subprocess.Popen[bytes], socket.socket]:
+def _start_server(program: str, environ: Environ, folder: Path) -> tuple[subprocess.Popen[bytes], socket.socket]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
-        command = [sys.executable, "-P", str(Path(__file__).with_name("server.py")), str(theirs.fileno())]
+        command = [sys.executable, "-P", str(Path(__file__).with_name("server.py")), str(theirs.fileno()), program]
         process = subprocess.Popen(command, cwd=folder, env=environ, pass_fds=[theirs.fileno()])
     return process, ours
 

@@ -1,12 +1,14 @@
-"""Runs programs of Ansible in forks of this process, which has imported their modules: python server.py SOCKET.
+"""Runs programs in forks of this process, which has imported what they use: python server.py SOCKET PROGRAM.
 
-A request is the program with its arguments and environment, and four files: a connection to whoever asks, and the
-streams. The answers are the id of the process and its exit code.
+The program is ansible-playbook, or a Python file that runs a module of the collection. A request is the program with
+its arguments and environment, and four files: a connection to whoever asks, and the streams. The answers are the id of
+the process and its exit code.
 """
 
 from __future__ import annotations
 
 import atexit
+import functools
 import gc
 import importlib
 import json
@@ -30,13 +32,16 @@ USED_BY_RUNS = (
 )
 
 
-def can_import() -> bool:
-    """Import the modules that runs use. :returns: whether nothing was printed. Each run would have to print it."""
+def can_import(program: str) -> bool:
+    """Import what a program uses. :returns: whether nothing was printed. Each run would have to print it."""
     printed = os.memfd_create("printed")
     for number in (1, 2):
         os.dup2(printed, number)
     with suppress(SystemExit):  # for example, a setting is invalid, and a message was printed
-        import_what_runs_use()
+        if program.endswith(".py"):
+            import_what_modules_use()
+        else:
+            import_what_runs_use()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     return os.fstat(printed).st_size == 0
@@ -57,6 +62,21 @@ def import_what_runs_use() -> None:
             loader.action_loader.get(each.name, class_only=True)
     # Each run sets up the loader again.
     warnings.filterwarnings("ignore", message="AnsibleCollectionFinder has already been configured")
+
+
+def import_what_modules_use() -> None:
+    """Import the modules of the collection, and read botocore's data for their clients.
+
+    Nothing of the controller's side is imported, because a module does some things in another way there.
+    """
+    modules = importlib.import_module("ansible_collections.cwagent.iam.plugins.modules")
+    for each in pkgutil.iter_modules(modules.__path__, f"{modules.__name__}."):
+        importlib.import_module(each.name)
+    session: Any = importlib.import_module("botocore.session")
+    session.create_loader = functools.cache(session.create_loader)
+    boto3: Any = importlib.import_module("boto3")
+    for service in ("ec2", "iam", "secretsmanager", "ssm", "sts"):
+        boto3.client(service, region_name="us-east-1")
 
 
 def become(request: dict[str, Any], files: list[int]) -> None:
@@ -85,9 +105,10 @@ def run(request: dict[str, Any], files: list[int], *, is_imported: bool) -> int:
     become(request, files)
     if not is_imported:
         os.execve(sys.executable, [sys.executable, *sys.argv], request["environ"])  # noqa: S606  a shell is not needed
-    constants: Any = importlib.import_module("ansible.constants")
-    # The folder of this process is not for the run to remove.
-    constants.DEFAULT_LOCAL_TMP = constants.config.get_config_value("DEFAULT_LOCAL_TMP", variables=vars(constants))
+    constants: Any = sys.modules.get("ansible.constants")
+    if constants:
+        # The folder of this process is not for the run to remove.
+        constants.DEFAULT_LOCAL_TMP = constants.config.get_config_value("DEFAULT_LOCAL_TMP", variables=vars(constants))
     code = 0
     try:
         runpy.run_path(sys.argv[0], run_name="__main__")
@@ -124,7 +145,7 @@ def answer(connection: socket.socket, text: bytes, files: list[int], *, is_impor
 
 def main() -> None:
     requests = socket.socket(fileno=int(sys.argv[1]))
-    is_imported = can_import()
+    is_imported = can_import(sys.argv[2])
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from emulator import Emulator
-from harness import Controller, ModuleServer, start_empty
+from harness import Controller, start_empty
 
 WITHOUT_SHARED_RUNS = {
     f"test_{name}.py"
@@ -90,13 +90,6 @@ def enforcing(running: dict[str, Emulator]) -> Emulator:
 def moto(running: dict[str, Emulator]) -> Emulator:
     """An empty account on the backend that knows the other partitions."""
     return start_empty(running, "moto")
-
-
-@pytest.fixture(scope="session")
-def modules() -> Iterator[ModuleServer]:
-    """Runs modules without the time to start Python."""
-    with ModuleServer.started() as server:
-        yield server
 
 
 @contextmanager

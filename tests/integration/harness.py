@@ -9,6 +9,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -82,79 +83,44 @@ def run_module(
 ) -> dict[str, Any]:
     """The result of a module. A module that does not print one line of JSON has crashed."""
     with_modes = {**arguments, "_ansible_check_mode": check, "_ansible_diff": diff}
-    program, file = HERE / "module_process.py", CHECKOUT / f"plugins/modules/{module}.py"
-    command: list[str | Path] = [program, file, json.dumps(with_modes)]
-    done = subprocess.run(
-        [sys.executable, *command],
-        env=program_environment(aws.env(), {"PYTHONPATH": str(COLLECTIONS)}, env or {}),
-        stdin=subprocess.DEVNULL,
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=MODULE_SECONDS,
-    )
-    assert done.stdout, f"{module} crashed: {done.stderr}"
-    assert "Traceback" not in done.stdout + done.stderr
-    [printed] = done.stdout.split("\n")[1:-1]  # Ansible reads one result only
-    result: dict[str, Any] = json.loads(printed)
-    result.pop("invocation", None)
-    warnings = [each if isinstance(each, str) else each["event"]["msg"] for each in result.pop("warnings", [])]
-    return {"failed": False, **result, "warnings": warnings}
+    done = execute_module(aws, module, with_modes, env=env)
+    lines = done.pop("text").splitlines()
+    assert sum(line.startswith("{") for line in lines) == 1, lines  # Ansible reads one result only
+    del done["code"]
+    done.pop("invocation", None)
+    warnings = [each if isinstance(each, str) else each["event"]["msg"] for each in done.pop("warnings", [])]
+    return {**done, "warnings": warnings}
 
 
-@dataclass(frozen=True)
-class ModuleServer:
-    """Runs modules in forks of one process that has imported their dependencies, which makes many runs quick."""
+def execute_module(
+    aws: Emulator,
+    module: str,
+    arguments: Mapping[str, Any],
+    *,
+    env: Mapping[str, str] | None = None,
+    faults: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    """The result of a module, its output as ``text``, and its exit ``code``, which is negative if a signal ended it.
 
-    process: subprocess.Popen[str]
-
-    @classmethod
-    @contextmanager
-    def started(cls) -> Iterator[ModuleServer]:
-        path = {"PYTHONPATH": os.pathsep.join([str(COLLECTIONS), str(HERE.parent)])}
-        environ = program_environment(path)
-        command: list[str | Path] = [sys.executable, HERE / "module_server.py"]
-        with subprocess.Popen(
-            command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        ) as process:
-            yield cls(process)
-            assert process.stdin
-            process.stdin.close()
-
-    def run(
-        self,
-        aws: Emulator,
-        module: str,
-        arguments: Mapping[str, Any],
-        output: Path,
-        *,
-        env: Mapping[str, str] | None = None,
-        faults: Sequence[Mapping[str, Any]] = (),
-    ) -> dict[str, Any]:
-        """The result of a module, and its exit ``code``, which is negative when a signal ended it.
-
-        Faults affect the process of the module and are disarmed when it has ended.
-        """
-        environ = program_environment(aws.env(), {"PYTHONPATH": str(COLLECTIONS)}, env or {})
-        file = str(CHECKOUT / f"plugins/modules/{module}.py")
-        request = {"file": file, "arguments": dict(arguments), "env": environ, "output": str(output)}
-        pid = int(self._ask(json.dumps(request)))
+    Faults affect the process of the module and are disarmed when it has ended.
+    """
+    command = [HERE / "module_process.py", CHECKOUT / f"plugins/modules/{module}.py"]
+    environ = program_environment(aws.env(), {"PYTHONPATH": str(COLLECTIONS)}, env or {})
+    given, giving = os.pipe()
+    with os.fdopen(given) as stdin, os.fdopen(giving, "w") as gives, tempfile.TemporaryFile("w+") as output:
+        run = Run.start(command, environ, CHECKOUT, stdin=stdin, output=output, errors=output)
         for fault in faults:
-            aws.arm(Fault(**fault, process=pid))
-        code = int(self._ask("begin"))
-        if faults:
-            aws.disarm()
-        text = output.read_text()
-        assert "Traceback" not in text
-        result = json.loads(text.splitlines()[-1]) if code == 0 or text else {}
-        return {"code": code, "text": text, "failed": False, **result}
-
-    def _ask(self, line: str) -> str:
-        assert self.process.stdin
-        assert self.process.stdout
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
-        return self.process.stdout.readline()
+            aws.arm(Fault(**fault, process=run.pid))
+        json.dump(arguments, gives)
+        gives.close()
+        code = run.wait(MODULE_SECONDS)
+        output.seek(0)
+        text = output.read()
+    if faults:
+        aws.disarm()
+    assert "Traceback" not in text
+    result: dict[str, Any] = json.loads(text.splitlines()[-1]) if code == 0 or text else {}
+    return {"code": code, "text": text, "failed": False, **result}
 
 
 @dataclass(frozen=True)

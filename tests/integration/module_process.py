@@ -1,4 +1,4 @@
-"""Runs a module in this process, as Ansible does: python module_process.py FILE ARGUMENTS."""
+"""Runs a module in this process, as Ansible does: python module_process.py FILE < ARGUMENTS."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ except ImportError:  # ansible-core 2.18
         yield
 
 
-with patch_module_args(json.loads(sys.argv[2])):
+with patch_module_args(json.load(sys.stdin)):
     runpy.run_path(sys.argv[1], run_name="__main__")

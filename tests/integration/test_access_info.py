@@ -27,11 +27,11 @@ from harness import (
     SERVER_USER,
     WINDOW_POLICY,
     Controller,
-    ModuleServer,
     allow,
     assert_no_writes,
     associate,
     create_role,
+    execute_module,
     leave_restore_tag,
     trust,
 )
@@ -67,7 +67,6 @@ class Account:
 
     aws: Emulator
     home: Path
-    modules: ModuleServer
     expected: Expected = field(default_factory=set)
     inventory: list[str] = field(default_factory=list)
 
@@ -77,7 +76,7 @@ class Account:
 
     def run(self, module: str, check: bool = False, env: dict[str, str] | None = None, **arguments: Any) -> Any:
         arguments = {"_ansible_check_mode": check, **arguments}
-        result = self.modules.run(self.aws, module, arguments, self.home / "output.txt", env=env)
+        result = execute_module(self.aws, module, arguments, env=env)
         assert not result["failed"], result["msg"]
         return result
 
@@ -153,8 +152,8 @@ class Account:
 
 
 @pytest.fixture
-def account(aws: Emulator, tmp_path: Path, modules: ModuleServer) -> Account:
-    found = Account(aws, tmp_path, modules)
+def account(aws: Emulator, tmp_path: Path) -> Account:
+    found = Account(aws, tmp_path)
     found.do_job()
     return found
 
@@ -346,12 +345,10 @@ def test_an_account_after_the_job_keeps_all_rules(account: Account) -> None:
     ]
 
 
-def test_an_account_after_site_keeps_all_rules_and_playbooks_repair_it(
-    controller: Controller, modules: ModuleServer
-) -> None:
+def test_an_account_after_site_keeps_all_rules_and_playbooks_repair_it(controller: Controller) -> None:
     """Access keys are in files, which are not read."""
     aws = controller.aws
-    account = Account(aws, controller.home, modules, inventory=aws.instances(2))
+    account = Account(aws, controller.home, inventory=aws.instances(2))
     web, admin = map(controller.instance_host, account.inventory)
     groups: dict[str, Any] = {
         "ec2_servers": {"web1": web},
@@ -434,8 +431,8 @@ def test_a_command_removes_its_finding(account: Account) -> None:
     assert rest == {each for each in account.expected if each[2] not in with_command}
 
 
-def test_keys_are_found_by_their_age(enforcing: Emulator, tmp_path: Path, modules: ModuleServer) -> None:
-    account = Account(enforcing, tmp_path, modules)
+def test_keys_are_found_by_their_age(enforcing: Emulator, tmp_path: Path) -> None:
+    account = Account(enforcing, tmp_path)
     old = account.server_user("old")
     enforcing.shift_clock(90 * DAY - SETTLING.total_seconds())
     account.do_job()
@@ -475,8 +472,8 @@ def auditor(account: Account, *actions: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def enforced(enforcing: Emulator, tmp_path: Path, modules: ModuleServer) -> Account:
-    found = Account(enforcing, tmp_path, modules)
+def enforced(enforcing: Emulator, tmp_path: Path) -> Account:
+    found = Account(enforcing, tmp_path)
     found.do_job()
     return found
 
@@ -539,7 +536,7 @@ def test_who_has_a_policy_that_may_not_be_read_is_unknown(enforced: Account, act
 
 def test_an_account_of_which_nothing_may_be_read_is_an_error(enforced: Account) -> None:
     env = auditor(enforced, "s3:GetObject")
-    result = enforced.modules.run(enforced.aws, "cwagent_access_info", {}, enforced.home / "output.txt", env=env)
+    result = execute_module(enforced.aws, "cwagent_access_info", {}, env=env)
     assert result["failed"]
     assert "lacks iam:GetAccountAuthorizationDetails" in result["msg"]
 
@@ -581,9 +578,9 @@ def test_named_principals_are_read_like_all(account: Account) -> None:
     assert [each["name"] for each in account.read(roles=[SERVER_ROLE])["principals"]] == [SERVER_ROLE]
 
 
-def test_another_partition_is_read_with_its_names(moto: Emulator, tmp_path: Path, modules: ModuleServer) -> None:
+def test_another_partition_is_read_with_its_names(moto: Emulator, tmp_path: Path) -> None:
     """Only the names: the emulator's copies of the policies have resources of the partition aws."""
-    account, region, managed = Account(moto, tmp_path, modules), "cn-north-1", "arn:aws-cn:iam::aws:policy/"
+    account, region, managed = Account(moto, tmp_path), "cn-north-1", "arn:aws-cn:iam::aws:policy/"
     iam = moto.client("iam", region)
     iam.create_role(RoleName="Admin", AssumeRolePolicyDocument=trust("ec2.amazonaws.com.cn"))
     for policy in (ADMIN_POLICY, "service-role/AmazonEC2RoleforSSM"):

@@ -9,10 +9,8 @@ import random
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ import pytest
 from botocore.exceptions import ClientError
 from emulator import Behaviour, Emulator, Fault, Kind, program_environment
 from emulator.snapshot import snapshot
-from harness import MODULE_SECONDS, ModuleServer, create_user, wait_until
+from harness import MODULE_SECONDS, create_user, execute_module, wait_until
 
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import described_key
 
@@ -42,8 +40,6 @@ class Fleet:
     aws: Emulator
     home: Path
     store: str
-    modules: ModuleServer
-    output: Path | None = None
 
     @property
     def folder(self) -> Path:
@@ -70,8 +66,7 @@ class Fleet:
             **more,
         }
         arguments = {key: value for key, value in arguments.items() if value is not None}
-        output = self.output or self.home / "output.txt"
-        return self.modules.run(self.aws, "cwagent_iam_user", arguments, output, env=env, faults=faults)
+        return execute_module(self.aws, "cwagent_iam_user", arguments, env=env, faults=faults)
 
     def empty(self) -> None:
         """Empty the account and the folder of the files."""
@@ -132,18 +127,18 @@ class Fleet:
 
 
 @pytest.fixture(params=STORES)
-def fleet(request: pytest.FixtureRequest, enforcing: Emulator, tmp_path: Path, modules: ModuleServer) -> Fleet:
-    return Fleet(enforcing, tmp_path, request.param, modules)
+def fleet(request: pytest.FixtureRequest, enforcing: Emulator, tmp_path: Path) -> Fleet:
+    return Fleet(enforcing, tmp_path, request.param)
 
 
 @pytest.fixture
-def files(enforcing: Emulator, tmp_path: Path, modules: ModuleServer) -> Fleet:
-    return Fleet(enforcing, tmp_path, "file", modules)
+def files(enforcing: Emulator, tmp_path: Path) -> Fleet:
+    return Fleet(enforcing, tmp_path, "file")
 
 
 @pytest.fixture
-def parameters(enforcing: Emulator, tmp_path: Path, modules: ModuleServer) -> Fleet:
-    return Fleet(enforcing, tmp_path, "parameter_store", modules)
+def parameters(enforcing: Emulator, tmp_path: Path) -> Fleet:
+    return Fleet(enforcing, tmp_path, "parameter_store")
 
 
 KINDS = (Kind.KILL_BEFORE, Kind.KILL_AFTER, Kind.LOSE_ANSWER, Kind.THROTTLE, Kind.DENY, Kind.SERVER_ERROR)
@@ -228,19 +223,13 @@ def test_a_claim_of_a_run_that_was_just_killed_is_waited_for(fleet: Fleet) -> No
     fleet.assert_one_working_key()
 
 
-@pytest.fixture(scope="module")
-def servers() -> Iterator[list[ModuleServer]]:
-    with ExitStack() as stack:
-        yield [stack.enter_context(ModuleServer.started()) for _ in range(RUNS_AT_ONCE)]
-
-
 CONTENTION = re.compile(
     r"Another run (saved|is creating|was interrupted)|took so long that another run|EntityAlreadyExists"
 )
 
 
 @pytest.mark.parametrize("seed", range(ROUNDS))
-def test_runs_at_once_create_one_key_for_each_user(fleet: Fleet, servers: list[ModuleServer], seed: int) -> None:
+def test_runs_at_once_create_one_key_for_each_user(fleet: Fleet, seed: int) -> None:
     chosen = random.Random(seed)  # noqa: S311
     names = ["U", "V"]
     for name in chosen.sample(names, chosen.randint(0, 2)):
@@ -250,13 +239,11 @@ def test_runs_at_once_create_one_key_for_each_user(fleet: Fleet, servers: list[M
     fleet.aws.arm(Fault(kind=Kind.DELAY, action="CreateAccessKey", seconds=chosen.choice([0, 0.2, 1])))
     since = fleet.aws.mark()
 
-    def run(server: ModuleServer) -> dict[str, Any]:
-        home = fleet.home / str(servers.index(server))
-        home.mkdir()
-        return replace(fleet, modules=server, output=home / "output.txt").run(names=names, wait_timeout=120)
+    def run(_number: int) -> dict[str, Any]:
+        return fleet.run(names=names, wait_timeout=120)
 
     with ThreadPoolExecutor(RUNS_AT_ONCE) as pool:
-        results = list(pool.map(run, servers))
+        results = list(pool.map(run, range(RUNS_AT_ONCE)))
     fleet.aws.disarm()
     unclear = [
         failure

@@ -19,11 +19,11 @@ from harness import (
     REPLACE_ASSOCIATION,
     SERVER_POLICY,
     SERVER_ROLE,
-    ModuleServer,
     allow,
     associate,
     create_role,
     create_user,
+    execute_module,
     restore_records,
     run_module,
     trust,
@@ -50,7 +50,6 @@ class Account:
     """An account with two instances. The second has the instance profile of an application."""
 
     aws: Emulator
-    modules: ModuleServer
     home: Path
     instances: list[str]
 
@@ -68,7 +67,7 @@ class Account:
         filled = {
             key: placeholders.get(value, value) if isinstance(value, str) else value for key, value in arguments.items()
         }
-        return self.modules.run(self.aws, module, filled, self.home / "output.txt")
+        return execute_module(self.aws, module, filled)
 
     def apply(self, module: str, arguments: Mapping[str, Any]) -> None:
         result = self.run(module, arguments)
@@ -76,11 +75,11 @@ class Account:
 
 
 @pytest.fixture
-def account(enforcing: Emulator, modules: ModuleServer, tmp_path: Path) -> Account:
+def account(enforcing: Emulator, tmp_path: Path) -> Account:
     instances = enforcing.instances(2)
     create_role(enforcing, "Other", SERVER_POLICY)
     associate(enforcing, instances[1], "Other")
-    return Account(enforcing, modules, tmp_path, instances)
+    return Account(enforcing, tmp_path, instances)
 
 
 def with_drifted_role(account: Account) -> None:

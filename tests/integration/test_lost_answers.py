@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,9 +18,9 @@ from harness import (
     REPLACE_ASSOCIATION,
     SERVER_ROLE,
     TIME,
-    ModuleServer,
     associate,
     create_role,
+    execute_module,
     leave_restore_tag,
     restore_records,
 )
@@ -43,9 +42,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_lost_answer_is_repaired_within_the_run(
-    enforcing: Emulator, modules: ModuleServer, tmp_path: Path, subtests: pytest.Subtests, case: str
-) -> None:
+def test_a_lost_answer_is_repaired_within_the_run(enforcing: Emulator, subtests: pytest.Subtests, case: str) -> None:
     module, given = CASES[case]
 
     def run(*faults: dict[str, Any]) -> tuple[dict[str, Any], Any, list[str]]:
@@ -53,7 +50,7 @@ def test_a_lost_answer_is_repaired_within_the_run(
         instance = prepare(enforcing, case)
         arguments = {**given, "instance_ids": [instance]} if instance else given
         since = enforcing.mark()
-        result = modules.run(enforcing, module, arguments, tmp_path / "output.txt", faults=faults)
+        result = execute_module(enforcing, module, arguments, faults=faults)
         calls = [call.action for call in enforcing.calls(since) if call.write]
         return result, normalized(enforcing, instance), calls
 
@@ -92,7 +89,7 @@ def prepare_roles(aws: Emulator, instance: str, profile: str) -> None:
 @pytest.mark.parametrize("code", sorted(ASSOCIATION_STALE_CODES))
 @pytest.mark.parametrize("named", [True, False], ids=["named", "not named"])
 def test_a_release_that_meets_another_association_knows_the_record_still(
-    enforcing: Emulator, modules: ModuleServer, tmp_path: Path, code: str, named: bool
+    enforcing: Emulator, code: str, named: bool
 ) -> None:
     """As where the run that is being cleaned up associates the admin profile once more."""
     [instance] = enforcing.instances(1)
@@ -100,7 +97,7 @@ def test_a_release_that_meets_another_association_knows_the_record_still(
     leave_restore_tag(enforcing, instance, APP)
     arguments = {**PROFILES, "state": "released", "fallback_instance_ids": [instance] if named else []}
     fault = {"kind": Kind.ERROR, "action": REPLACE_ASSOCIATION, "code": code}
-    result = modules.run(enforcing, "cwagent_admin_instance", arguments, tmp_path / "output.txt", faults=[fault])
+    result = execute_module(enforcing, "cwagent_admin_instance", arguments, faults=[fault])
     assert not result["failed"], result.get("msg")
     assert associated_profiles(enforcing) == {instance: APP}
     assert enforcing.client("ec2").describe_tags()["Tags"] == []

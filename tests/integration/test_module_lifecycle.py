@@ -18,12 +18,12 @@ from harness import (
     MODULE_SECONDS,
     POLICY_ARN,
     SERVER_POLICY,
-    ModuleServer,
     allow,
     assert_no_writes,
     associate,
     create_role,
     create_user,
+    execute_module,
     run_module,
     trust,
     wait_until,
@@ -162,11 +162,9 @@ ROLE_DRIFTS: dict[str, tuple[Callable[[Any], Any], list[str]]] = {
 
 
 @pytest.mark.parametrize("drift", ROLE_DRIFTS)
-def test_drift_of_a_role_is_repaired_and_nothing_else_is_changed(
-    aws: Emulator, modules: ModuleServer, tmp_path: Path, drift: str
-) -> None:
+def test_drift_of_a_role_is_repaired_and_nothing_else_is_changed(aws: Emulator, drift: str) -> None:
     cause, repairs = ROLE_DRIFTS[drift]
-    run = partial(modules.run, aws, "cwagent_iam_role", {**ROLE, "exclusive": True}, tmp_path / "output.txt")
+    run = partial(execute_module, aws, "cwagent_iam_role", {**ROLE, "exclusive": True})
     assert run()["changed"]
     correct = snapshot(aws)
     cause(aws.client("iam"))
@@ -267,13 +265,11 @@ USER_DRIFTS: dict[str, tuple[Callable[[Any, Path], Any], list[str]]] = {
 
 
 @pytest.mark.parametrize("drift", USER_DRIFTS)
-def test_drift_of_a_user_is_repaired_and_nothing_else_is_changed(
-    aws: Emulator, modules: ModuleServer, tmp_path: Path, drift: str
-) -> None:
+def test_drift_of_a_user_is_repaired_and_nothing_else_is_changed(aws: Emulator, tmp_path: Path, drift: str) -> None:
     if drift == "no boundary" and aws.backend == "moto":
         pytest.skip("moto does not show the permissions boundary of a user")
     cause, repairs = USER_DRIFTS[drift]
-    run = run_users(aws, modules, tmp_path)
+    run = run_users(aws, tmp_path)
     assert run()["changed"]
     correct = snapshot(aws)
     cause(aws.client("iam"), tmp_path / "keys")
@@ -284,10 +280,8 @@ def test_drift_of_a_user_is_repaired_and_nothing_else_is_changed(
     assert stat.S_IMODE((tmp_path / "keys" / "u1.credentials").stat().st_mode) == 0o600
 
 
-def test_a_deleted_access_key_is_replaced_and_nothing_else_is_changed(
-    aws: Emulator, modules: ModuleServer, tmp_path: Path
-) -> None:
-    run = run_users(aws, modules, tmp_path)
+def test_a_deleted_access_key_is_replaced_and_nothing_else_is_changed(aws: Emulator, tmp_path: Path) -> None:
+    run = run_users(aws, tmp_path)
     run()
     correct = snapshot(aws)
     [deleted] = correct["users"]["u1"]["keys"]
@@ -299,11 +293,11 @@ def test_a_deleted_access_key_is_replaced_and_nothing_else_is_changed(
     assert created in (tmp_path / "keys" / "u1.credentials").read_text()
 
 
-def run_users(aws: Emulator, modules: ModuleServer, folder: Path) -> Callable[[], dict[str, Any]]:
+def run_users(aws: Emulator, folder: Path) -> Callable[[], dict[str, Any]]:
     """A run of the module for two users with saved keys; with a boundary where the emulator shows it."""
     boundary = {} if aws.backend == "moto" else {"permissions_boundary": BOUNDARY}
     arguments = {**USERS, **boundary, "saved_key": {"key_store_directory": str(folder / "keys")}}
-    return partial(modules.run, aws, "cwagent_iam_user", arguments, folder / "output.txt")
+    return partial(execute_module, aws, "cwagent_iam_user", arguments)
 
 
 def test_a_user_with_an_unmanaged_policy_is_not_deleted(aws: Emulator) -> None:

@@ -24,11 +24,11 @@ from harness import (
     SERVER_USER,
     WINDOW_POLICY,
     Controller,
-    ModuleServer,
     Play,
     assert_complete_report,
     associate,
     create_role,
+    execute_module,
     leave_restore_tag,
     trust,
 )
@@ -298,7 +298,6 @@ class Site:
 
     aws: Emulator
     home: Path
-    modules: ModuleServer
 
     def __post_init__(self) -> None:
         self.app, self.bare, self.other = self.aws.instances(3)
@@ -324,7 +323,7 @@ class Site:
         env = {} if root else self.user
         if callable(scene.module):
             return self._call(scene.module, self._with_ids(dict(scene.arguments)))
-        return self.modules.run(self.aws, scene.module, arguments, self.home / "output.txt", env=env)
+        return execute_module(self.aws, scene.module, arguments, env=env)
 
     def _with_ids(self, value: Any) -> Any:
         """The value with placeholders replaced by ids of instances and the folder."""
@@ -831,8 +830,8 @@ DELIVERY = {"keys-in-parameter-store": {"ssm:GetParameter"}}
 
 
 @pytest.fixture
-def site(enforcing: Emulator, tmp_path: Path, modules: ModuleServer) -> Site:
-    return Site(enforcing, tmp_path, modules)
+def site(enforcing: Emulator, tmp_path: Path) -> Site:
+    return Site(enforcing, tmp_path)
 
 
 def test_there_are_scenes_for_every_policy() -> None:

@@ -22,13 +22,13 @@ from harness import (
     SERVER_ROLE,
     SERVER_USER,
     Controller,
-    ModuleServer,
     Play,
     allow,
     associate,
     create_role,
     create_user,
     disassociate,
+    execute_module,
 )
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import merge
@@ -55,7 +55,6 @@ class Fleet:
     """
 
     controller: Controller
-    modules: ModuleServer
     machines: dict[str, str] = field(default_factory=dict)
     variables: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -154,20 +153,19 @@ class Fleet:
 
     def collect(self, *hosts: str, **arguments: Any) -> dict[str, Any]:
         """The result of the modules for some instances, by Run Command."""
-        output = self.controller.home / "output.txt"
         servers = [{"host": host, "instance_id": self.machines[host]} for host in hosts or ["web1"]]
-        read = self.modules.run(self.aws, "cwagent_server_info", {"servers": servers, **arguments}, output)
+        read = execute_module(self.aws, "cwagent_server_info", {"servers": servers, **arguments})
         assert not read["failed"], read["msg"]
         asked = {"servers": read["servers"], "from": "run_command"}
-        return self.modules.run(self.aws, "cwagent_server_check", asked, output)
+        return execute_module(self.aws, "cwagent_server_check", asked)
 
 
 @pytest.fixture
-def account(controller: Controller, modules: ModuleServer) -> Fleet:
+def account(controller: Controller) -> Fleet:
     """An account with the server role and a stored configuration, and no server."""
     create_role(controller.aws, SERVER_ROLE, SERVER_POLICY, SSM_POLICY)
     controller.aws.client("ssm").put_parameter(Name=PARAMETER, Value=CONFIG, Type="String")
-    return Fleet(controller, modules)
+    return Fleet(controller)
 
 
 @pytest.fixture
@@ -356,9 +354,8 @@ class Needy:
         iam.detach_role_policy(RoleName=SERVER_ROLE, PolicyArn=POLICY_ARN + SERVER_POLICY)
 
     def failures(self, **options: Any) -> list[dict[str, str]]:
-        output = self.fleet.controller.home / "output.txt"
         servers = [{"host": "web1", "instance_id": self.fleet.instance}]
-        read = self.fleet.modules.run(self.fleet.aws, "cwagent_server_info", {"servers": servers, **options}, output)
+        read = execute_module(self.fleet.aws, "cwagent_server_info", {"servers": servers, **options})
         assert not read["failed"], read["msg"]
         [server] = read["servers"]
         found: list[dict[str, str]] = server["failures"]
@@ -888,8 +885,7 @@ class Duty:
         return named
 
     def run(self, module: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        output = self.fleet.controller.home / "output.txt"
-        return self.fleet.modules.run(self.fleet.aws, module, arguments, output, env=self.key)
+        return execute_module(self.fleet.aws, module, arguments, env=self.key)
 
 
 DB_USER = f"{SERVER_USER}-db1"
