@@ -75,7 +75,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
             self._display.warning(notice)
         if options["found"] is not None:
             say(variables["inventory_hostname"], _accounts.found_line(options["found"]))
-        return {**result, "changed": False, "inputs": inputs, "problems": problems}
+        return {**result, **inputs, "changed": False, "problems": problems}
 
     def _message(self, problems: list[str], variables: dict[str, Any], options: Mapping[str, Any]) -> str:
         """Return the problems in one text. Only the first account lists the problems that it shares with others."""

@@ -11,7 +11,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import ACCOUNTS
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report import Account, report
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report import INPUTS, Account, report
 from ansible_collections.cwagent.iam.plugins.plugin_utils._terminal import is_for_people, show
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
         self.validate_argument_spec(TASK_OPTIONS)
         variables = task_vars or {}
         accounts = [_account(name, variables) for name in variables["ansible_play_hosts_all"]]
-        if not any("__cwagent_validated" in each.variables for each in accounts):
+        if not any(INPUTS in each.variables for each in accounts):
             hosts = join_first(variables["groups"].get(ACCOUNTS) or ["localhost"], MAX_NAMED)
             message = (
                 f"Nothing was done: this run left out {hosts} or the task that validates the inputs. Run the playbook "
@@ -59,7 +59,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
 def _account(name: str, variables: Mapping[str, Any]) -> Account:
     hostvars = variables["hostvars"]
     of_host = hostvars.raw_get(name)
-    inputs = of_host.get("__cwagent_validated", {}).get("inputs") or {}
+    inputs = of_host.get(INPUTS, {})
     servers = [
         *inputs.get("delivery_hosts", ()),
         *inputs.get("removal", {}).get("key_hosts", ()),

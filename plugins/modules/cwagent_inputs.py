@@ -72,16 +72,18 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-inputs:
+region:
   description:
-    - The values of the variables, by their names without C(cwagent_), and values that follow from them, such as the
-      instances and users by region. A variable with a problem has its default value.
+    - The default region. The result has each variable in the same way, under its name without C(cwagent_). A variable
+      with a problem has its default value.
+  returned: success
+  type: str
+  sample: eu-central-1
+instances:
+  description: The instances by region, one of the values that follow from the variables.
   returned: success
   type: dict
-  sample:
-    instances: {eu-central-1: [i-0123456789abcdef0]}
-    region: eu-central-1
-    server_role_name: CloudWatchAgentServerRole
+  sample: {eu-central-1: [i-0123456789abcdef0]}
 problems:
   description: The problems, each in one sentence. Empty unless O(requires) contains V(restore).
   returned: success

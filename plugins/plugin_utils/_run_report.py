@@ -35,6 +35,8 @@ RUN_AGAIN = (
 )
 # The fact with the result of the task that failed. The task has registered the same result.
 FAILURE = "__cwagent_failure"
+# The registered result of the task that reads the inputs.
+INPUTS = "__cwagent"
 NOTHING_TO_DO = "Nothing to do."
 KINDS = {"create": "created", "update": "updated", "delete": "deleted"}
 
@@ -91,26 +93,32 @@ def _parts(found: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 # The meaning of each phase of a replacement for its user, in the order of the report.
 PHASES = {
     "blocked": "blocked: a key that is not saved takes the slot of the new one",
-    "due": "a new access key was created and saved; deliver it to the server",
+    "due": "a new access key {was} created and saved",
     "waiting_for_use": "waiting until the server uses the new access key, and it alone",
-    "deactivating": "the old access key was deactivated",
+    "deactivating": "the old access key {was} deactivated",
     "grace_period": "the old access key is kept, deactivated, for the grace period",
-    "deleting": "the old access key was deleted",
+    "deleting": "the old access key {was} deleted",
 }
 
 
-DELIVERED = "a new access key was created, saved and delivered to the server"
+DELIVERED = "a new access key {was} created, saved and delivered to the server"
+TO_DELIVER = f"{PHASES['due']}; deliver it to the server"
 
 
-def rotation_report(results: Iterable[Mapping[str, Any]], *, delivered: Collection[str] = ()) -> list[str]:
+def rotation_report(
+    results: Iterable[Mapping[str, Any]], is_delivered: Mapping[str, bool], *, check_mode: bool
+) -> list[str]:
     """How far the access keys of all users are replaced, a line for each user whose key is not simply current.
 
     :param results: of the module cwagent_iam_user, with ``rotation``.
-    :param delivered: the users whose new key is on their servers already.
+    :param is_delivered: by user of servers, whether the new key is on all of these servers.
+    :param check_mode: whether the changes were only predicted.
     """
     phase_of = _phases(each for result in results for each in _module_results(result))
+    due = {user: DELIVERED if is_on_servers else TO_DELIVER for user, is_on_servers in is_delivered.items()}
+    was = "would be" if check_mode else "was"
     described = [
-        f"{user}: {DELIVERED if phase == 'due' and user in delivered else text}"
+        f"{user}: {(due.get(user, text) if phase == 'due' else text).format(was=was)}"
         for phase, text in PHASES.items()
         for user, of in phase_of.items()
         if of == phase
@@ -224,7 +232,8 @@ class Account:
     @property
     def inputs(self) -> Mapping[str, Any]:
         """The input of the run; empty where it was refused."""
-        return self.variables.get("__cwagent_validated", {}).get("inputs") or {}
+        found: Mapping[str, Any] = self.variables.get(INPUTS, {})
+        return {} if found.get("failed") else found
 
     @property
     def is_host(self) -> bool:
@@ -269,7 +278,7 @@ class Account:
     @property
     def failures(self) -> list[str]:
         """All failures of the work itself, on servers, and of inputs that were left alone."""
-        refused = self.variables.get("__cwagent_validated", {}).get("problems", ())
+        refused = self.inputs.get("problems", ())
         left = [f"{' '.join(refused)} What this concerns may not have been cleaned up."] if refused else []
         return [*self._failures_of_work, *left, *self.access_keys["problems"], *unapplied(self)]
 
@@ -297,16 +306,16 @@ class Account:
         lines = run_report(self.results, check_mode=check_mode, notes=notes)
         if self.failures and lines[0] == NOTHING_TO_DO:
             lines[0] = "Nothing was changed."
-        return (
-            [*lines, *rotation_report(self.results, delivered=self._delivered)] if ROTATION in self.requires else lines
-        )
+        if ROTATION in self.requires:
+            lines += rotation_report(self.results, self._is_delivered, check_mode=check_mode)
+        return lines
 
     @property
-    def _delivered(self) -> set[str]:
-        """The users whose new key is on each of their servers."""
+    def _is_delivered(self) -> dict[str, bool]:
+        """By user of servers, whether the new key is on each of them."""
         hosts = self.inputs["onprem_hosts"]
         missing = {each["user"] for name, each in hosts.items() if name not in self.access_keys["done"]}
-        return {each["user"] for each in hosts.values()} - missing
+        return {each["user"]: each["user"] not in missing for each in hosts.values()}
 
 
 @dataclass(frozen=True)
@@ -457,8 +466,8 @@ def account_failure(variables: Mapping[str, Any]) -> str:
         return failure_reason(variables[FAILURE])
     if "__cwagent_rotation_failures" in variables:
         return " ".join(failure_reason(each) for each in variables["__cwagent_rotation_failures"])
-    validated = variables.get("__cwagent_validated", {})
-    return "" if validated.get("inputs") else str(validated.get("msg") or "It was not started.")
+    inputs = variables.get(INPUTS, {"failed": True})
+    return str(inputs.get("msg", "It was not started.")) if inputs.get("failed") else ""
 
 
 UNFINISHED = "It was not finished: a task failed, or the host was unreachable."

@@ -107,6 +107,7 @@ def test_a_key_is_created_rotated_and_deleted(controller: Controller) -> None:
     before = snapshot(controller.aws)
     predicted = site.play("rotate_keys", "--check")
     assert snapshot(controller.aws) == before
+    assert f"{USER}: a new access key would be created, saved and delivered" in site.phases(predicted)
     replaced = site.play("rotate_keys", "--diff", "-vvvv")
     assert predicted.changed_tasks == replaced.changed_tasks
     assert f"{USER}: a new access key was created, saved and delivered to the server" in site.phases(replaced)

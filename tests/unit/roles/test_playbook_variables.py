@@ -72,7 +72,7 @@ def value_in_a_run(name: str, **variables: Any) -> Any:
         **trust_templates(SETTINGS),
         "groups": given.groups,
         "hostvars": {"localhost": variables},
-        "__cwagent_validated": {"inputs": inputs},
+        "__cwagent": inputs,
         "inventory_hostname": HOST,
         **variables,
     }

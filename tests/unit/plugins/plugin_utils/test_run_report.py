@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.filter.skip_reason import FilterModule
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report import (
-    DELIVERED,
     PHASES,
     WIDTH,
     Account,
@@ -134,14 +133,14 @@ def test_every_phase_of_a_rotation_is_worded():
         {"results": [{"rotation": {phase: phase}} for phase in [*reversed(PHASES), "current"]]},
         {"skipped": True},
     ]
-    lines = rotation_report(results)
+    lines = rotation_report(results, {}, check_mode=True)
     assert [line.partition(":")[0] for line in lines] == [*PHASES, f"1 of {len(PHASES) + 1} access keys are current."]
     assert all(len(line) <= WIDTH for line in lines)
 
 
 @pytest.mark.parametrize("results", [[], [{}], [{"rotation": {}}]])
 def test_without_users_no_key_is_current(results):
-    assert rotation_report(results) == ["0 of 0 access keys are current."]
+    assert rotation_report(results, {}, check_mode=False) == ["0 of 0 access keys are current."]
 
 
 def test_a_configuration_in_several_parameters_is_fetched_in_an_order():
@@ -160,8 +159,8 @@ def test_a_configuration_in_several_parameters_is_fetched_in_an_order():
 
 # Accounts
 
-OK = {"__cwagent_validated": {"inputs": {"regions": ["eu-central-1", "us-east-1"]}}}
-REFUSED = {"__cwagent_validated": {"failed": True, "msg": "Host blog: no."}}
+OK = {"__cwagent": {"regions": ["eu-central-1", "us-east-1"]}}
+REFUSED = {"__cwagent": {"failed": True, "msg": "Host blog: no."}}
 
 
 def test_results_are_found_by_their_steps_in_the_order_in_which_they_were_registered():
@@ -209,7 +208,6 @@ def test_why_a_task_failed(result, reason):
         ({**OK, "__cwagent_failure": {"msg": "Denied."}}, "Denied."),
         ({**OK, "__cwagent_rotation_failures": [{"msg": "Denied."}, {"msg": "No region."}]}, "Denied. No region."),
         (REFUSED, "Host blog: no."),
-        ({"__cwagent_validated": {}}, "It was not started."),
         ({}, "It was not started."),
     ],
 )
@@ -252,7 +250,7 @@ def test_the_table_of_accounts_fits_a_terminal_and_is_aligned():
     ("regions", "shown"), [([], ""), (["eu-1"], "eu-1"), (["eu-1", "us-1"], "eu-1 +1"), (["a", "b", "c"], "a +2")]
 )
 def test_the_table_has_the_first_region_and_the_number_of_the_others(regions, shown):
-    [_header, line] = account_table([Account("shop", {"__cwagent_validated": {"inputs": {"regions": regions}}})])
+    [_header, line] = account_table([Account("shop", {"__cwagent": {"regions": regions}})])
     assert line.removeprefix("shop").partition(" 0 ")[0].strip() == shown
 
 
@@ -335,9 +333,17 @@ def test_batches_of_accounts_equal_ansibles_batches(count, sizes, data):
     assert skipped == [name for batch in batches[position:] for name in batch]
 
 
-def test_a_delivered_key_is_not_to_be_delivered_again():
-    report = rotation_report([{"rotation": {"a": "due", "b": "due", "c": "current"}}], delivered=["a", "c"])
-    assert report == [f"a: {DELIVERED}", f"b: {PHASES['due']}", "1 of 3 access keys are current."]
+@pytest.mark.parametrize(("check_mode", "was"), [(False, "was"), (True, "would be")])
+def test_only_a_key_of_a_server_that_lacks_it_is_to_be_delivered(check_mode, was):
+    results = [{"rotation": {"a": "due", "b": "due", "admin": "due", "c": "current", "old": "deleting"}}]
+    created = f"a new access key {was} created"
+    assert rotation_report(results, {"a": True, "b": False, "c": True}, check_mode=check_mode) == [
+        f"a: {created}, saved and delivered to the server",
+        f"b: {created} and saved; deliver it to the server",
+        f"admin: {created} and saved",
+        f"old: the old access key {was} deleted",
+        "1 of 5 access keys are current.",
+    ]
 
 
 WRITTEN = {"changed": True, "steps": ["write F"], "counts": {"create": 1, "update": 0, "delete": 0}}
@@ -432,9 +438,8 @@ SITE = ["key_store"]
 def an_account(name="localhost", requires=SITE, variables=None, servers=(), **inputs):
     """An account with the input of a run; a host of the inventory stands for any but localhost."""
     groups = {} if name == "localhost" else {"cwagent_accounts": [name]}
-    typed = {"regions": ["eu-1"], "requires": requires, **inputs}
-    validated = {"inputs": typed, "problems": []}
-    return Account(name, {"groups": groups, "__cwagent_validated": validated, **(variables or {})}, servers)
+    typed = {"regions": ["eu-1"], "requires": requires, "problems": [], **inputs}
+    return Account(name, {"groups": groups, "__cwagent": typed, **(variables or {})}, servers)
 
 
 def test_the_report_has_the_steps_and_notes():
@@ -486,7 +491,7 @@ def test_the_report_of_several_accounts_ends_with_their_table():
 @pytest.mark.parametrize(
     ("account", "failure"),
     [
-        (Account("localhost", {"__cwagent_validated": {"failed": True, "msg": "No region."}}), "No region."),
+        (Account("localhost", {"__cwagent": {"failed": True, "msg": "No region."}}), "No region."),
         (an_account(variables={"__cwagent_failure": {"msg": "Denied."}}), "Denied."),
         (
             an_account(variables={"__cwagent_failure": {"msg": "Denied."}, "__cwagent_failed_task": "Do it"}),
@@ -494,7 +499,7 @@ def test_the_report_of_several_accounts_ends_with_their_table():
         ),
         (an_account(servers=[FAILED_HOST]), "The access key was not delivered to db: no key"),
         (
-            an_account(variables={"__cwagent_validated": {"inputs": {"requires": []}, "problems": ["No x.", "No y."]}}),
+            an_account(variables={"__cwagent": {"requires": [], "problems": ["No x.", "No y."]}}),
             "No x. No y. What this concerns may not have been cleaned up.",
         ),
     ],
@@ -554,8 +559,8 @@ def test_the_users_whose_key_is_on_all_their_servers_need_no_delivery():
         onprem_hosts=hosts,
     )
     assert report([account], check_mode=False).lines[-3:] == [
-        f"a: {DELIVERED}",
-        f"b: {PHASES['due']}",
+        "a: a new access key was created, saved and delivered to the server",
+        "b: a new access key was created and saved; deliver it to the server",
         "0 of 2 access keys are current.",
     ]
 
