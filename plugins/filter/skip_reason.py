@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.plugin_utils import _run_report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 
 def skip_reason(
-    hosts: Iterable[Mapping[str, Any]], accounts: Iterable[str], active: Collection[str], account: str, **batches: Any
+    hostvars: Mapping[str, Mapping[str, Any]],
+    account: str,
+    accounts: Iterable[str],
+    active: Collection[str],
+    batch_sizes: Sequence[str],
 ) -> str:
-    """Return why an account is skipped, from the variables and names of the hosts that stand for all accounts."""
-    found = [
-        _run_report.Account(name, variables, is_finished=name in active) for name, variables in zip(accounts, hosts)
-    ]
-    return _run_report.skip_reason(found, account, **batches)
+    """Return why an account is skipped, from the variables of the hosts that stand for all accounts."""
+    found = [_run_report.Account(name, hostvars[name], is_finished=name in active) for name in accounts]
+    return _run_report.skip_reason(found, account, batch_sizes)
 
 
 class FilterModule:

@@ -50,11 +50,10 @@ options:
     default: []
   users_to_delete:
     description:
-      - Names of users that are to be deleted. A user that this collection neither created nor adopted is a problem. A
-        user that does not exist is a warning.
-    type: list
-    elements: str
-    default: []
+      - By region of the saved keys, lists of names of users that are to be deleted. A user that this collection neither
+        created nor adopted is a problem. A user that does not exist is a warning.
+    type: dict
+    default: {}
   default_users:
     description:
       - Pairs of names in O(users_to_delete). The key can be the name of a user or of a host, and the value is the name
@@ -146,9 +145,8 @@ unlisted:
 users_to_delete:
   description: The users of O(users_to_delete) that are to be deleted, even if they do not exist.
   returned: success
-  type: list
-  elements: str
-  sample: [CloudWatchAgentServerUser-db-1]
+  type: dict
+  sample: {eu-central-1: [CloudWatchAgentServerUser-db9]}
 record_regions:
   description:
     - The regions with an instance that an interrupted run has left with the admin profile, according to the tags of
@@ -182,7 +180,7 @@ SPEC = {
     "instances": {"type": "dict", "default": {}},
     "profiles_to_delete": NAMES,
     "expected_instance_ids": NAMES,
-    "users_to_delete": NAMES,
+    "users_to_delete": {"type": "dict", "default": {}},
     "default_users": {"type": "dict", "default": {}},
     "report_unlisted": {"type": "bool", "default": False},
     "admin_role": {"type": "str", "default": ""},

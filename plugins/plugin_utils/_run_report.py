@@ -474,16 +474,18 @@ UNFINISHED = "It was not finished: a task failed, or the host was unreachable."
 SKIPPED = "Skipped: "
 
 
-def skip_reason(accounts: Sequence[Account], name: str, *, batch_sizes: Sequence[str], max_fail_percentage: int) -> str:
+def skip_reason(accounts: Sequence[Account], name: str, batch_sizes: Sequence[str]) -> str:
     """Why an account is skipped, if too many accounts of its batch or of an earlier one failed; empty otherwise.
 
     Ansible's own keyword ignores failures that a playbook has rescued.
 
+    Of a batch, the percentage of accounts may fail that the account's input has. Skipped accounts do not count.
+
     :param accounts: all accounts, in the order of the batches.
     :param name: the name of the account that is about to start.
     :param batch_sizes: as for ``serial``.
-    :param max_fail_percentage: the percentage of accounts in a batch that may fail. Skipped accounts do not count.
     """
+    [max_fail_percentage] = [each.inputs["max_fail_percentage"] for each in accounts if each.name == name]
     reasons = {account.name: account.interruption for account in accounts}
     names, sizes, begun = list(reasons), chain(batch_sizes, repeat(batch_sizes[-1])), 0
     while begun <= names.index(name):

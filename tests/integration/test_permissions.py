@@ -653,7 +653,7 @@ SCENES: dict[str, list[Scene]] = {
         Scene("cwagent_preflight", {"instances": {"": ["@app"]}}, ["ec2:DescribeInstances"]),
     ],
     "remove-servers": [
-        Scene("cwagent_preflight", {"users_to_delete": [USER]}, ["iam:GetUser"], provisioned_and_acquired),
+        Scene("cwagent_preflight", {"users_to_delete": {"": [USER]}}, ["iam:GetUser"], provisioned_and_acquired),
         Scene(
             "cwagent_admin_window",
             with_timeout(role=ADMIN_ROLE, state="closed", managed_only=True),

@@ -50,6 +50,7 @@ class Inputs:
     :param instances: by region, the IDs of instances. The empty name stands for the region of the module.
     :param profiles_to_delete: names of instance profiles.
     :param expected_instance_ids: the instances that may still have these profiles.
+    :param users_to_delete: by region of the saved keys, names of users.
     :param default_users: by name of a user to delete, the user to delete instead if it does not exist.
     :param unlisted: the contents of the inventory, to report anything that it lacks; ``None`` for no such report.
     :param admin_role: the role whose restore records are read. No records are read if it is empty.
@@ -61,7 +62,7 @@ class Inputs:
     instances: Mapping[str, Sequence[str]]
     profiles_to_delete: Sequence[str]
     expected_instance_ids: Sequence[str]
-    users_to_delete: Sequence[str] = ()
+    users_to_delete: Mapping[str, Sequence[str]] = field(default_factory=dict)
     default_users: Mapping[str, str] = field(default_factory=dict)
     unlisted: Listed | None = None
     admin_role: str = ""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import regions_with_records
@@ -82,7 +83,10 @@ class Preflight:
             "warnings": [*warnings, *_missing_users(users_to_delete, unreadable_users), *unread_records],
             "record_regions": regions_with_records(tags(admin_role)) if admin_role else [],
             "unlisted": self._list_unlisted(),
-            "users_to_delete": list(users_to_delete),
+            "users_to_delete": {
+                region: [name for name in names if name in users_to_delete]
+                for region, names in self._inputs.users_to_delete.items()
+            },
         }
 
     def _read_profiles(self) -> None:
@@ -209,7 +213,8 @@ class Preflight:
 
     def _users_to_delete(self) -> tuple[dict[str, Any], list[str]]:
         """Return the users to delete as IAM describes them, and unreadable names whose default user does not exist."""
-        names, defaults = self._inputs.users_to_delete, self._inputs.default_users
+        names = [*dict.fromkeys(chain.from_iterable(self._inputs.users_to_delete.values()))]
+        defaults = self._inputs.default_users
         if not names:
             return {}, []
         aws = Aws(self._client_factory)

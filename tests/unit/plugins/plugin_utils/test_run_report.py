@@ -265,13 +265,18 @@ def test_an_account_that_a_task_left_unreachable_is_not_finished():
 NAMES = "abcdef"
 
 
-def run_accounts(failing, **waves):
+def that_allows(percentage):
+    """A host of an account, whose run goes on while this percentage of accounts fails."""
+    return {"__cwagent": {**OK["__cwagent"], "max_fail_percentage": percentage}}
+
+
+def run_accounts(failing, percentage, sizes):
     """The reason why each account failed. The accounts start one after the other, and some of them fail."""
-    hosts: dict[str, dict[str, Any]] = dict.fromkeys(NAMES, OK)
+    hosts: dict[str, dict[str, Any]] = dict.fromkeys(NAMES, that_allows(percentage))
     for name in NAMES:
-        reason = skip_reason(hosts.values(), NAMES, NAMES, name, **waves)
+        reason = skip_reason(hosts, name, NAMES, NAMES, sizes)
         if reason or name in failing:
-            hosts[name] = {**OK, "__cwagent_failure": {"msg": reason or "Denied."}}
+            hosts[name] = {**hosts[name], "__cwagent_failure": {"msg": reason or "Denied."}}
     return {name: account_failure(host) for name, host in hosts.items()}
 
 
@@ -300,7 +305,7 @@ def test_accounts_are_skipped_when_too_many_of_a_batch_failed(sizes, percentage,
     """The reason has the counts of the batch that failed, however many accounts were skipped since."""
     reason = f"Skipped: {counts} accounts of a batch failed (cwagent_max_fail_percentage is {percentage})."
     failed = {name: "Denied." if name in failing and name not in skipped else "" for name in NAMES}
-    assert run_accounts(failing, batch_sizes=sizes, max_fail_percentage=percentage) == {
+    assert run_accounts(failing, percentage, sizes) == {
         **failed,
         **dict.fromkeys(skipped, reason),
     }
@@ -309,7 +314,7 @@ def test_accounts_are_skipped_when_too_many_of_a_batch_failed(sizes, percentage,
 def test_accounts_that_were_refused_or_lost_count_as_failed():
     for first, active in ((REFUSED, "bcd"), (OK, "bcd")):
         found = [
-            skip_reason([first, OK, OK, OK], "abcd", active, "c", batch_sizes=["2"], max_fail_percentage=percentage)
+            skip_reason({**dict.fromkeys("bcd", that_allows(percentage)), "a": first}, "c", "abcd", active, ["2"])
             for percentage in (49, 50)
         ]
         assert found == ["Skipped: 1 of 2 accounts of a batch failed (cwagent_max_fail_percentage is 49).", ""]
@@ -325,10 +330,9 @@ def test_batches_of_accounts_equal_ansibles_batches(count, sizes, data):
     play = SimpleNamespace(hosts=names, order=None, serial=sizes)
     batches = PlaybookExecutor._get_serialized_batches(SimpleNamespace(_inventory=inventory), play)
     failed = data.draw(st.sampled_from(names))
-    hosts = [{**OK, "__cwagent_failure": {"msg": "Denied."}} if name == failed else OK for name in names]
-    skipped = [
-        name for name in names if skip_reason(hosts, names, names, name, batch_sizes=sizes, max_fail_percentage=0)
-    ]
+    hosts = dict.fromkeys(names, that_allows(0))
+    hosts[failed] = {**hosts[failed], "__cwagent_failure": {"msg": "Denied."}}
+    skipped = [name for name in names if skip_reason(hosts, name, names, names, sizes)]
     [position] = [number for number, batch in enumerate(batches) if failed in batch]
     assert skipped == [name for batch in batches[position:] for name in batch]
 

@@ -26,8 +26,7 @@ NO_INPUTS = Inputs({}, [], [])
 INSTANCES = replace(NO_INPUTS, instances={HERE: [INSTANCE], THERE: [SECOND]})
 DELETION = replace(NO_INPUTS, profiles_to_delete=["Server", "Admin"], expected_instance_ids=[INSTANCE])
 ASSOCIATIONS = "describe_iam_instance_profile_associations"
-LISTS = ("warnings", "record_regions", "unlisted", "users_to_delete")
-NOTHING_FOUND: dict[str, list[str]] = {name: [] for name in LISTS}
+NOTHING_FOUND: dict[str, Any] = {"warnings": [], "record_regions": [], "unlisted": [], "users_to_delete": {}}
 DENIED = "User: ops is not authorized to perform: ec2:DescribeIamInstanceProfileAssociations"
 
 
@@ -229,11 +228,10 @@ def test_a_region_that_no_policy_allows_is_an_error() -> None:
 def test_only_users_of_this_collection_are_to_be_deleted() -> None:
     account = account_as_desired()
     account.users = {"ours": {MARK_TAG: CREATED}, "adopted": {MARK_TAG: ADOPTED}, "alice": {"team": "a"}}
-    ours = replace(NO_INPUTS, users_to_delete=["ours", "adopted", "gone"])
-    names = ["ours", "adopted", "gone"]
-    expected = {**NOTHING_FOUND, "users_to_delete": names, "warnings": ["There is no user 'gone'."]}
+    ours = replace(NO_INPUTS, users_to_delete={HERE: ["ours", "gone"], THERE: ["adopted"]})
+    expected = {**NOTHING_FOUND, "users_to_delete": ours.users_to_delete, "warnings": ["There is no user 'gone'."]}
     assert result_of(ours, account) == expected
-    assert problems_of(replace(NO_INPUTS, users_to_delete=["ours", "alice"]), account) == [
+    assert problems_of(replace(NO_INPUTS, users_to_delete={HERE: ["ours", "alice"]}), account) == [
         "User 'alice' was not created by this collection, so it is not removed."
     ]
 
@@ -291,13 +289,13 @@ def test_a_name_without_a_user_means_a_host(
     account = account_as_desired()
     account.users = users
     deny_users(monkeypatch, denied)
-    inputs = replace(NO_INPUTS, users_to_delete=["db", "user-db"], default_users={"db": "user-db"})
-    assert result_of(inputs, account) == {**NOTHING_FOUND, "users_to_delete": deleted, "warnings": warnings}
+    inputs = replace(NO_INPUTS, users_to_delete={HERE: ["db", "user-db"]}, default_users={"db": "user-db"})
+    assert result_of(inputs, account) == {**NOTHING_FOUND, "users_to_delete": {HERE: deleted}, "warnings": warnings}
 
 
 def test_a_name_that_may_not_be_read_in_any_way_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     deny_users(monkeypatch, "db", "user-db")
-    inputs = replace(NO_INPUTS, users_to_delete=["db", "user-db"], default_users={"db": "user-db"})
+    inputs = replace(NO_INPUTS, users_to_delete={HERE: ["db", "user-db"]}, default_users={"db": "user-db"})
     with pytest.raises(AwsApiError, match="read user 'db'"):
         result_of(inputs, account_as_desired())
 
@@ -305,7 +303,7 @@ def test_a_name_that_may_not_be_read_in_any_way_is_an_error(monkeypatch: pytest.
 def test_the_default_user_of_a_host_must_be_ours() -> None:
     account = account_as_desired()
     account.users = {"user-db": {}}
-    inputs = replace(NO_INPUTS, users_to_delete=["db", "user-db"], default_users={"db": "user-db"})
+    inputs = replace(NO_INPUTS, users_to_delete={HERE: ["db", "user-db"]}, default_users={"db": "user-db"})
     assert problems_of(inputs, account) == ["User 'user-db' was not created by this collection, so it is not removed."]
 
 
