@@ -124,6 +124,18 @@ def test_lists_have_the_same_order_in_each_run(pattern: str) -> None:
     assert used == set()
 
 
+@pytest.mark.parametrize("pattern", ["playbooks/**/*.yml", "roles/*/*/*.yml"])
+def test_an_expression_has_at_most_two_lines(pattern: str) -> None:
+    """What needs more is decided by a module or by a plugin, which has unit tests."""
+    expressions = {
+        f"{path.relative_to(ROOT)}: {found}"
+        for path in sorted(ROOT.glob(pattern))
+        for found in re.findall(r"{{.*?}}", path.read_text(), re.DOTALL)
+    }
+    assert expressions
+    assert [each for each in expressions if each.count("\n") > 1] == []
+
+
 def test_the_admin_window_is_open_for_longer_than_all_waits_in_it():
     """EC2 may not know the profile, IAM may not show it, the instance may not have it, the permission may be late."""
     [defaults] = load("roles/store_config/defaults/main.yml")
