@@ -378,10 +378,12 @@ SECOND_NAMES = {
         "cwagent_preflight.expected_instance_ids < instances",
         "cwagent_preflight.key_store_regions < key_regions",
         "cwagent_preflight.saved_users < users",
+        "cwagent_preflight.users_to_delete < removal_users",
         "store_config_instance_id < admin_instance",
         "cwagent_restore.users < admin_users",
         "store_config_region < storing_region",
     },
+    "options of amazon.aws keep their names": {"profile < audit_aws_profile"},
     "the name of the role already shows that it is about configurations": {
         "store_config_remove_surplus < remove_surplus_parameters",
         "store_config_schema < agent_schema",
