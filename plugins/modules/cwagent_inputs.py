@@ -74,8 +74,8 @@ EXAMPLES = r"""
 RETURN = r"""
 region:
   description:
-    - The default region. The result has each variable in the same way, under its name without C(cwagent_). A variable
-      with a problem has its default value.
+    - The default region. The result contains every variable, under its name without C(cwagent_). A variable with a
+      problem has its default value.
   returned: success
   type: str
   sample: eu-central-1

@@ -50,8 +50,8 @@ options:
     default: []
   users_to_delete:
     description:
-      - By region of the saved keys, lists of names of users that are to be deleted. A user that this collection neither
-        created nor adopted is a problem. A user that does not exist is a warning.
+      - The names of the users to delete, by the region in which their keys are saved. A user that this collection
+        neither created nor adopted is a problem. A user that does not exist is a warning.
     type: dict
     default: {}
   default_users:

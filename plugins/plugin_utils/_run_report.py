@@ -233,7 +233,7 @@ class Account:
     def inputs(self) -> Mapping[str, Any]:
         """The input of the run; empty where it was refused."""
         found: Mapping[str, Any] = self.variables.get(INPUTS, {})
-        return {} if found.get("failed") else found
+        return found if "requires" in found else {}  # a task that failed or was skipped has another result
 
     @property
     def is_host(self) -> bool:
@@ -466,8 +466,8 @@ def account_failure(variables: Mapping[str, Any]) -> str:
         return failure_reason(variables[FAILURE])
     if "__cwagent_rotation_failures" in variables:
         return " ".join(failure_reason(each) for each in variables["__cwagent_rotation_failures"])
-    inputs = variables.get(INPUTS, {"failed": True})
-    return str(inputs.get("msg", "It was not started.")) if inputs.get("failed") else ""
+    inputs = variables.get(INPUTS, {})
+    return "" if "requires" in inputs else str(inputs.get("msg") or "It was not started.")
 
 
 UNFINISHED = "It was not finished: a task failed, or the host was unreachable."
@@ -479,7 +479,7 @@ def skip_reason(accounts: Sequence[Account], name: str, batch_sizes: Sequence[st
 
     Ansible's own keyword ignores failures that a playbook has rescued.
 
-    Of a batch, the percentage of accounts may fail that the account's input has. Skipped accounts do not count.
+    The input of the account has the percentage of accounts in a batch that may fail. Skipped accounts do not count.
 
     :param accounts: all accounts, in the order of the batches.
     :param name: the name of the account that is about to start.

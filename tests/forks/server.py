@@ -37,11 +37,15 @@ def can_import(program: str) -> bool:
     printed = os.memfd_create("printed")
     for number in (1, 2):
         os.dup2(printed, number)
-    with suppress(SystemExit):  # for example, a setting is invalid, and a message was printed
+    try:
         if program.endswith(".py"):
             import_what_modules_use()
         else:
             import_what_runs_use()
+    except SystemExit:  # for example, a setting is invalid, and a message was printed
+        pass
+    except Exception:  # noqa: BLE001  each run fails in the same way, and prints why
+        return False
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     return os.fstat(printed).st_size == 0
@@ -67,16 +71,17 @@ def import_what_runs_use() -> None:
 def import_what_modules_use() -> None:
     """Import the modules of the collection, and read botocore's data for their clients.
 
-    Nothing of the controller's side is imported, because a module does some things in another way there.
+    Nothing of the controller's side is imported, because a module prints its warnings there, instead of returning them.
     """
     modules = importlib.import_module("ansible_collections.cwagent.iam.plugins.modules")
     for each in pkgutil.iter_modules(modules.__path__, f"{modules.__name__}."):
         importlib.import_module(each.name)
     session: Any = importlib.import_module("botocore.session")
     session.create_loader = functools.cache(session.create_loader)
-    boto3: Any = importlib.import_module("boto3")
+    loader = session.create_loader(None)
     for service in ("ec2", "iam", "secretsmanager", "ssm", "sts"):
-        boto3.client(service, region_name="us-east-1")
+        for kind in ("service-2", "endpoint-rule-set-1"):
+            loader.load_service_model(service, kind)
 
 
 def become(request: dict[str, Any], files: list[int]) -> None:

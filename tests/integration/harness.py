@@ -84,9 +84,8 @@ def run_module(
     """The result of a module. A module that does not print one line of JSON has crashed."""
     with_modes = {**arguments, "_ansible_check_mode": check, "_ansible_diff": diff}
     done = execute_module(aws, module, with_modes, env=env)
-    lines = done.pop("text").splitlines()
-    assert sum(line.startswith("{") for line in lines) == 1, lines  # Ansible reads one result only
-    del done["code"]
+    [_printed] = done.pop("stdout").split("\n")[1:-1]  # Ansible reads one result only
+    del done["code"], done["text"]
     done.pop("invocation", None)
     warnings = [each if isinstance(each, str) else each["event"]["msg"] for each in done.pop("warnings", [])]
     return {**done, "warnings": warnings}
@@ -100,27 +99,30 @@ def execute_module(
     env: Mapping[str, str] | None = None,
     faults: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """The result of a module, its output as ``text``, and its exit ``code``, which is negative if a signal ended it.
+    """The result of a module, its ``stdout``, its whole ``text``, and its exit ``code``, negative if a signal ended it.
 
     Faults affect the process of the module and are disarmed when it has ended.
     """
     command = [HERE / "module_process.py", CHECKOUT / f"plugins/modules/{module}.py"]
     environ = program_environment(aws.env(), {"PYTHONPATH": str(COLLECTIONS)}, env or {})
     given, giving = os.pipe()
-    with os.fdopen(given) as stdin, os.fdopen(giving, "w") as gives, tempfile.TemporaryFile("w+") as output:
-        run = Run.start(command, environ, CHECKOUT, stdin=stdin, output=output, errors=output)
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        with os.fdopen(given) as stdin:
+            run = Run.start(command, environ, CHECKOUT, stdin=stdin, output=output, errors=errors)
         for fault in faults:
             aws.arm(Fault(**fault, process=run.pid))
-        json.dump(arguments, gives)
-        gives.close()
+        with os.fdopen(giving, "w") as gives:
+            json.dump(arguments, gives)
         code = run.wait(MODULE_SECONDS)
-        output.seek(0)
-        text = output.read()
+        for each in (output, errors):
+            each.seek(0)
+        stdout, stderr = output.read(), errors.read()
     if faults:
         aws.disarm()
-    assert "Traceback" not in text
-    result: dict[str, Any] = json.loads(text.splitlines()[-1]) if code == 0 or text else {}
-    return {"code": code, "text": text, "failed": False, **result}
+    assert "Traceback" not in stdout + stderr
+    assert code >= 0 or faults, f"{module} was ended by signal {-code}"
+    result: dict[str, Any] = json.loads(stdout.splitlines()[-1]) if code >= 0 or stdout else {}
+    return {"code": code, "stdout": stdout, "text": stdout + stderr, "failed": False, **result}
 
 
 @dataclass(frozen=True)

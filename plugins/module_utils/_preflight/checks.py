@@ -84,7 +84,10 @@ def check_inputs(params: Mapping[str, Any], region: str | None) -> Inputs:
         found.check(_names.check_different, params[option])
     if params["admin_role"]:
         found.check(_names.check_name, "role", params["admin_role"])
-    instances = {name: found.check(_instance_ids, name, given) or [] for name, given in params["instances"].items()}
+    instances, users_to_delete = (
+        {name: found.check(_listed, option, name, given) or [] for name, given in params[option].items()}
+        for option in ("instances", "users_to_delete")
+    )
     for instance_id in (each for ids in instances.values() for each in ids):
         found.check(_names.check_instance_id, instance_id)
     fail_on_problems(found.messages)
@@ -92,7 +95,7 @@ def check_inputs(params: Mapping[str, Any], region: str | None) -> Inputs:
         instances=instances,
         profiles_to_delete=params["profiles_to_delete"],
         expected_instance_ids=params["expected_instance_ids"],
-        users_to_delete=params["users_to_delete"],
+        users_to_delete=users_to_delete,
         default_users=params["default_users"],
         unlisted=_inventory_of(params, region) if params["report_unlisted"] else None,
         admin_role=params["admin_role"],
@@ -140,8 +143,8 @@ class Problems:
             return None
 
 
-def _instance_ids(region: str, given: Any) -> list[str]:
+def _listed(option: str, region: str, given: Any) -> list[str]:
     try:
         return [str(each) for each in check_type_list(given or [])]
     except TypeError as error:
-        raise InvalidInput(f"instances: the value of '{region}' is not a list of instance IDs: {error}.") from error
+        raise InvalidInput(f"{option}: the value of '{region}' is not a list: {error}.") from error

@@ -126,7 +126,7 @@ def test_lists_have_the_same_order_in_each_run(pattern: str) -> None:
 
 @pytest.mark.parametrize("pattern", ["playbooks/**/*.yml", "roles/*/*/*.yml"])
 def test_an_expression_has_at_most_two_lines(pattern: str) -> None:
-    """What needs more is decided by a module or by a plugin, which has unit tests."""
+    """Longer logic belongs in a module or a plugin, which has unit tests."""
     expressions = {
         f"{path.relative_to(ROOT)}: {found}"
         for path in sorted(ROOT.glob(pattern))

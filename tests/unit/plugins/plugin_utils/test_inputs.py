@@ -116,6 +116,17 @@ def inputs_of(*arguments, **options):
     return inputs
 
 
+# Names of which Ansible, or the report, knows what they mean in the result of a task.
+OF_RESULTS = {
+    *("ansible_facts", "ansible_stats", "changed", "deprecations", "diff", "exception", "failed", "invocation", "msg"),
+    *("problems", "results", "skip_reason", "skipped", "steps", "unlisted", "unreachable", "warnings"),
+}
+
+
+def test_no_input_has_the_name_of_a_part_of_a_result():
+    assert interpret(a_run())[0].keys() & OF_RESULTS == set()
+
+
 # Options with another default where the configuration is applied to servers.
 OF_ACCOUNTS = {"cwagent_batch_size": ["100%"], "cwagent_max_fail_percentage": 100}
 OF_SERVERS = {"cwagent_batch_size": ["20%"], "cwagent_max_fail_percentage": 0}

@@ -159,7 +159,7 @@ def test_a_configuration_in_several_parameters_is_fetched_in_an_order():
 
 # Accounts
 
-OK = {"__cwagent": {"regions": ["eu-central-1", "us-east-1"]}}
+OK: dict[str, Any] = {"__cwagent": {"regions": ["eu-central-1", "us-east-1"], "requires": []}}
 REFUSED = {"__cwagent": {"failed": True, "msg": "Host blog: no."}}
 
 
@@ -209,6 +209,8 @@ def test_why_a_task_failed(result, reason):
         ({**OK, "__cwagent_rotation_failures": [{"msg": "Denied."}, {"msg": "No region."}]}, "Denied. No region."),
         (REFUSED, "Host blog: no."),
         ({}, "It was not started."),
+        ({"__cwagent": {"skipped": True, "skip_reason": "Conditional result was False"}}, "It was not started."),
+        ({"__cwagent": {"failed": True, "msg": ""}}, "It was not started."),
     ],
 )
 def test_why_an_account_failed(host, reason):
@@ -250,7 +252,7 @@ def test_the_table_of_accounts_fits_a_terminal_and_is_aligned():
     ("regions", "shown"), [([], ""), (["eu-1"], "eu-1"), (["eu-1", "us-1"], "eu-1 +1"), (["a", "b", "c"], "a +2")]
 )
 def test_the_table_has_the_first_region_and_the_number_of_the_others(regions, shown):
-    [_header, line] = account_table([Account("shop", {"__cwagent": {"regions": regions}})])
+    [_header, line] = account_table([Account("shop", {"__cwagent": {"regions": regions, "requires": []}})])
     assert line.removeprefix("shop").partition(" 0 ")[0].strip() == shown
 
 
@@ -265,14 +267,14 @@ def test_an_account_that_a_task_left_unreachable_is_not_finished():
 NAMES = "abcdef"
 
 
-def that_allows(percentage):
+def host_with_percentage(percentage):
     """A host of an account, whose run goes on while this percentage of accounts fails."""
     return {"__cwagent": {**OK["__cwagent"], "max_fail_percentage": percentage}}
 
 
 def run_accounts(failing, percentage, sizes):
     """The reason why each account failed. The accounts start one after the other, and some of them fail."""
-    hosts: dict[str, dict[str, Any]] = dict.fromkeys(NAMES, that_allows(percentage))
+    hosts: dict[str, dict[str, Any]] = dict.fromkeys(NAMES, host_with_percentage(percentage))
     for name in NAMES:
         reason = skip_reason(hosts, name, NAMES, NAMES, sizes)
         if reason or name in failing:
@@ -314,7 +316,13 @@ def test_accounts_are_skipped_when_too_many_of_a_batch_failed(sizes, percentage,
 def test_accounts_that_were_refused_or_lost_count_as_failed():
     for first, active in ((REFUSED, "bcd"), (OK, "bcd")):
         found = [
-            skip_reason({**dict.fromkeys("bcd", that_allows(percentage)), "a": first}, "c", "abcd", active, ["2"])
+            skip_reason(
+                {**dict.fromkeys("bcd", host_with_percentage(percentage)), "a": first},
+                "c",
+                "abcd",
+                active,
+                ["2"],
+            )
             for percentage in (49, 50)
         ]
         assert found == ["Skipped: 1 of 2 accounts of a batch failed (cwagent_max_fail_percentage is 49).", ""]
@@ -330,7 +338,7 @@ def test_batches_of_accounts_equal_ansibles_batches(count, sizes, data):
     play = SimpleNamespace(hosts=names, order=None, serial=sizes)
     batches = PlaybookExecutor._get_serialized_batches(SimpleNamespace(_inventory=inventory), play)
     failed = data.draw(st.sampled_from(names))
-    hosts = dict.fromkeys(names, that_allows(0))
+    hosts = dict.fromkeys(names, host_with_percentage(0))
     hosts[failed] = {**hosts[failed], "__cwagent_failure": {"msg": "Denied."}}
     skipped = [name for name in names if skip_reason(hosts, name, names, names, sizes)]
     [position] = [number for number, batch in enumerate(batches) if failed in batch]
@@ -338,7 +346,7 @@ def test_batches_of_accounts_equal_ansibles_batches(count, sizes, data):
 
 
 @pytest.mark.parametrize(("check_mode", "was"), [(False, "was"), (True, "would be")])
-def test_only_a_key_of_a_server_that_lacks_it_is_to_be_delivered(check_mode, was):
+def test_the_report_asks_to_deliver_only_missing_server_keys(check_mode, was):
     results = [{"rotation": {"a": "due", "b": "due", "admin": "due", "c": "current", "old": "deleting"}}]
     created = f"a new access key {was} created"
     assert rotation_report(results, {"a": True, "b": False, "c": True}, check_mode=check_mode) == [

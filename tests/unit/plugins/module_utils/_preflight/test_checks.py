@@ -48,7 +48,8 @@ def problems_of(region: str | None = REGION, **options: Any) -> list[str]:
         ("admin_role", "a b", "'a b' is not a valid role name"),
         ("instances", {"": ["i-1"]}, "'i-1' is not a valid EC2 instance ID"),
         ("instances", {REGION: [INSTANCE], "us-east-1": ["web-1"]}, "'web-1' is not a valid EC2 instance ID"),
-        ("instances", {"us-east-1": {"a": 1}}, "instances: the value of 'us-east-1' is not a list of instance IDs"),
+        ("instances", {"us-east-1": {"a": 1}}, "instances: the value of 'us-east-1' is not a list: "),
+        ("users_to_delete", {"us-east-1": {"a": 1}}, "users_to_delete: the value of 'us-east-1' is not a list: "),
     ],
 )
 def test_each_option_is_checked(option: str, value: Any, message: str) -> None:
