@@ -166,15 +166,15 @@ def test_roles_that_run_on_hosts(controller: Controller, native: str) -> None:
         play_of(
             controller,
             "localhost",
-            tasks=[include("store_config", loop=["by"], vars=from_elsewhere, apply={"delegate_to": "a"})],
+            tasks=[include("store_config", loop=["by", "then"], vars=from_elsewhere, apply={"delegate_to": "a"})],
         ),
     ]
     done = run(controller, hosts, native, *plays)
     after = snapshot(aws)
-    assert after["parameters"][aws.region].keys() == {"AmazonCloudWatch-on", "AmazonCloudWatch-by"}
+    assert after["parameters"][aws.region].keys() == {"AmazonCloudWatch-on", "AmazonCloudWatch-by", "AmazonCloudWatch-then"}
     assert after["associations"] == {instance: "shop"}
     stored = [call.principal for call in done.calls if call.action == "PutParameter"]
-    assert [principal.endswith(f":assumed-role/{ADMIN_ROLE}/{instance}") for principal in stored] == [True, True]
+    assert [principal.endswith(f":assumed-role/{ADMIN_ROLE}/{instance}") for principal in stored] == [True] * 3
     assert {path.name for path in host_files.iterdir()} == {"delivered", "common-config.toml"}
     commands = (controller.home / "commands").read_text().replace("AnsiballZ_", " ").replace(".py", " ")
     modules = {word for word in commands.split() if word.startswith("cwagent_")}
