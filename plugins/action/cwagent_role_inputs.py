@@ -21,7 +21,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import
 # The options of the task; the module has their documentation.
 TASK_OPTIONS = {
     "entry_point": {"type": "str", "default": "main"},
-    "fingerprints": {"type": "list", "elements": "str"},
+    "compare": {"type": "bool", "default": False},
 }
 
 
@@ -37,12 +37,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
         options = self.validate_argument_spec(TASK_OPTIONS)[1]
-        if options["fingerprints"] is not None:
-            return {**result, "changed": False, "is_shared": len(set(options["fingerprints"])) <= 1}
+        role = Path(variables["role_path"]).name
+        if options["compare"]:
+            return {**result, "changed": False, **_compare(role, variables)}
         specs = yaml_load((Path(variables["role_path"]) / "meta" / "argument_specs.yml").read_text("utf-8"))
         spec = specs["argument_specs"][options["entry_point"]]["options"]
         values = evaluate(variables, spec, self._templar)
-        role = Path(variables["role_path"]).name
         found: dict[str, Any] = {}
         problems = check_role(spec, values)
         if not problems:
@@ -63,6 +63,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
         for notice in notices:
             self._display.warning(notice)
         return files, problems.sentences
+
+
+def _compare(role: str, variables: dict[str, Any]) -> dict[str, Any]:
+    """Return whether the hosts of the play have the same values, and the hosts that call the role's modules."""
+    found = [variables["hostvars"].raw_get(host).get(f"__{role}_inputs") for host in variables["ansible_play_batch"]]
+    is_shared = len({each.get("fingerprint") for each in found if each is not None}) <= 1
+    hosts = variables["ansible_play_hosts"]
+    return {"is_shared": is_shared, "runs_on": hosts[:1] if is_shared else hosts}
 
 
 def _key_store_problems(role: str, spec: dict[str, Any], values: dict[str, Any]) -> list[str]:

@@ -21,12 +21,12 @@ options:
     description: The entry point whose argument specs describe the variables.
     type: str
     default: main
-  fingerprints:
+  compare:
     description:
-      - The RV(fingerprint) of each host of the play, from earlier tasks. With this option the module checks nothing,
-        and returns whether the hosts have the same values, so that a role can make one call for all of them.
-    type: list
-    elements: str
+      - Whether to compare the hosts of the play instead, by the RV(fingerprint) that the role has registered for each
+        of them as C(__ROLE_inputs). One host then makes one call for all hosts with the same values.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: Can run in check mode and return the changed status it would have without modifying the target.
@@ -48,7 +48,7 @@ EXAMPLES = r"""
 RETURN = r"""
 fingerprint:
   description: A digest of the values of the role's variables. Hosts with the same values have the same digest.
-  returned: without O(fingerprints)
+  returned: without O(compare=true)
   type: str
   sample: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
 report_files:
@@ -58,7 +58,13 @@ report_files:
   sample: {html: [audit.html], json: [], junit: [], sarif: []}
 is_shared:
   description: Whether all hosts have the same values.
-  returned: with O(fingerprints)
+  returned: with O(compare=true)
   type: bool
   sample: true
+runs_on:
+  description: The hosts that call the modules of the role. It is the first host if RV(is_shared) is true.
+  returned: with O(compare=true)
+  type: list
+  elements: str
+  sample: [db1]
 """

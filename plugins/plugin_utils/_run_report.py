@@ -379,7 +379,7 @@ def _unlisted(account: Account) -> list[str]:
 
 
 def _deadline(account: Account) -> str:
-    opened = account.variables.get("__store_config") or {}
+    opened = account.variables.get("__store_config_result") or {}
     return str((opened.get("window") or {}).get("deadline") or "")
 
 

@@ -171,7 +171,8 @@ def test_roles_that_run_on_hosts(controller: Controller, native: str) -> None:
     ]
     done = run(controller, hosts, native, *plays)
     after = snapshot(aws)
-    assert after["parameters"][aws.region].keys() == {"AmazonCloudWatch-on", "AmazonCloudWatch-by", "AmazonCloudWatch-then"}
+    names = {"AmazonCloudWatch-on", "AmazonCloudWatch-by", "AmazonCloudWatch-then"}
+    assert after["parameters"][aws.region].keys() == names
     assert after["associations"] == {instance: "shop"}
     stored = [call.principal for call in done.calls if call.action == "PutParameter"]
     assert [principal.endswith(f":assumed-role/{ADMIN_ROLE}/{instance}") for principal in stored] == [True] * 3

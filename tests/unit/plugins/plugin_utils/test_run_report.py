@@ -547,7 +547,7 @@ def test_until_when_a_person_can_write(name, deadline, check_mode, sentence):
     account = an_account(
         name,
         ["admin_instance"],
-        {"__store_config": opened},
+        {"__store_config_result": opened},
         admin_instance="i-1",
         storing_host="adm",
         stores=True,
