@@ -45,6 +45,11 @@ class Planned:
                 return policies
         return None
 
+    def profile_id(self, profile: str) -> str | None:
+        """Return the unique id of an instance profile; ``None`` if no result has it."""
+        found = [each.get("instance_profile") or {} for each in self._results]
+        return next((each.get("id") for each in found if each.get("name") == profile), None)
+
     def has_changed_role(self, name: str) -> bool:
         """Return whether a role was created or changed."""
         return any(found["changed"] for found in self._results if (found.get("role") or {}).get("name") == name)

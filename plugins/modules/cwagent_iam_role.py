@@ -88,6 +88,7 @@ instance_profile:
   type: dict
   sample:
     arn: arn:aws:iam::123456789012:instance-profile/CloudWatchAgentServerRole
+    id: AIPAIOSFODNN7EXAMPLE
     name: CloudWatchAgentServerRole
     path: /
     role: CloudWatchAgentServerRole

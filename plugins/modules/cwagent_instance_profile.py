@@ -73,8 +73,8 @@ options:
   planned:
     description:
       - The results of earlier tasks of the run. In check mode, changes that these tasks only planned count as done.
-      - With the result of M(cwagent.iam.cwagent_iam_role), the policies of the role in the profile are not read from
-        IAM.
+      - With the result of M(cwagent.iam.cwagent_iam_role), the profile and the policies of its role are not read from
+        IAM before the first change.
     type: list
     elements: dict
     default: []

@@ -58,6 +58,7 @@ def resource(params: Mapping[str, Any], aws: Aws, region: str | None, check_mode
         present=params["state"] == "present",
         on_other_profile=params["on_other_profile"],
         role_policies=None if policies is None else frozenset(policies),
+        profile_id=planned.profile_id(params["name"]),
         fail_if_associated_elsewhere=params["fail_if_associated_elsewhere"],
     )
     # Outside check mode the instances are as AWS shows them.

@@ -99,6 +99,8 @@ class DesiredProfile:
     :param fail_if_associated_elsewhere: whether it is an error if another instance has it.
     :param role_policies: ARNs of the managed policies of the role in it, if an earlier task has created or planned it;
         ``None`` to read them.
+    :param profile_id: the unique id of the instance profile, if an earlier task has read or created it; ``None`` to
+        read it.
     """
 
     name: str
@@ -106,6 +108,7 @@ class DesiredProfile:
     on_other_profile: str = FAIL
     fail_if_associated_elsewhere: bool = False
     role_policies: frozenset[str] | None = None
+    profile_id: str | None = None
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._names import name_of
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import attached_policies
+from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import InstanceProfile
 from ansible_collections.cwagent.iam.plugins.module_utils._role.resource import find_profile
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import DesiredProfile
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step
-    from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import InstanceProfile
 
 # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeIamInstanceProfileAssociations.html
 PAGE_SIZE = 1000
@@ -72,7 +72,17 @@ class AssociationResource(Resource[State]):
         self._whole_region = len(self._ids) > FILTER_VALUES or desired.fail_if_associated_elsewhere
 
     def read(self) -> State:
-        """Read the associations from EC2, and the states of instances that could be missing or ended."""
+        """Read the associations from EC2, and the states of instances that could be missing or ended.
+
+        IAM need not be read for an instance profile whose id is known.
+        """
+        return self._read(self._desired.profile_id)
+
+    def read_again(self) -> State:
+        """Read the same, and the instance profile from IAM."""
+        return self._read(None)
+
+    def _read(self, profile_id: str | None) -> State:
         associations = read_associations(self._aws, None if self._whole_region else self._ids)
         # The others are in other regions.
         read = {name for name in self._assumed if name in associations or name in self._ids}
@@ -80,7 +90,8 @@ class AssociationResource(Resource[State]):
         found_by_id = {name: associations.get(name, ()) for name in self._ids}
         # If no instance has a profile, there is nothing to compare the desired one with.
         is_compared = self._desired.present and any(found_by_id.values())
-        profile = self._find_profile() if is_compared else None
+        known = InstanceProfile(self._desired.name, id=profile_id) if profile_id else None
+        profile = known or self._find_profile() if is_compared else None
         certain = {
             name for name, found in found_by_id.items() if profile_plan.is_up_to_date(found, profile, self._desired)
         }

@@ -449,6 +449,7 @@ def _role_to_dict(role: Role) -> dict[str, Any]:
 def _profile_to_dict(profile: InstanceProfile) -> dict[str, Any]:
     return {
         "name": profile.name,
+        "id": profile.id,
         "arn": profile.arn,
         "path": profile.path,
         "role": profile.role,

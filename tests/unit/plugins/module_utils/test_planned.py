@@ -6,7 +6,11 @@ import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._planned import Planned
 
-ROLE = {"changed": True, "role": {"name": "R", "managed_policies": ["arn:P"]}, "instance_profile": {"name": "I"}}
+ROLE = {
+    "changed": True,
+    "role": {"name": "R", "managed_policies": ["arn:P"]},
+    "instance_profile": {"name": "I", "id": "A"},
+}
 RESTORED = {"changed": True, "closed": ["R"], "instances": [{"instance_id": "i-1", "profile": None}]}
 ASSOCIATED = {"changed": True, "results": [{"changed": True, "instances": [{"instance_id": "i-1", "profile": "I"}]}]}
 USERS = {"results": [{"changed": False, "users": [{"name": "u"}], "rotation": {"u": "due", "v": "current"}}]}
@@ -18,6 +22,7 @@ def test_plans_of_earlier_tasks() -> None:
     assert planned.closed == {"R"}
     assert planned.has_restored
     assert planned.policies_of("I") == ["arn:P"]
+    assert (planned.profile_id("I"), planned.profile_id("R")) == ("A", None)
     assert (planned.has_changed_role("R"), planned.has_changed_role("I")) == (True, False)
     assert (planned.has_user("u"), planned.has_user("v")) == (True, False)
     assert (planned.has_new_key("u"), planned.has_new_key("v")) == (True, False)
@@ -42,4 +47,5 @@ def test_a_role_without_changes_is_not_changed() -> None:
 def test_results_without_a_plan_have_no_effect(results: list[dict[str, Any]]) -> None:
     planned = Planned(results)
     assert (planned.profiles, planned.closed, planned.policies_of("I")) == ({}, set(), None)
+    assert planned.profile_id("I") is None
     assert not any([planned.has_changed_role("R"), planned.has_user("u"), planned.has_new_key("u")])

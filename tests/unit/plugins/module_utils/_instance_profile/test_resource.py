@@ -48,6 +48,7 @@ class Account(Aws):
         self.unseen = unseen
         self.code, self.times, self.has_profile, self.calls = code, times, has_profile, []
         self.instance_state = instance_state
+        self.associated = {"Arn": SHOP_ARN}
 
     def call(self, action, description, max_attempts=0, **arguments):
         self.calls.append(action)
@@ -67,7 +68,7 @@ class Account(Aws):
             "AssociationId": "o",
             "InstanceId": "i-1",
             "State": "associated",
-            "IamInstanceProfile": {"Arn": SHOP_ARN},
+            "IamInstanceProfile": self.associated,
         }
         instance = {"InstanceId": "i-1", "State": {"Name": self.instance_state}}
         yield {"IamInstanceProfileAssociations": [association], "Reservations": [{"Instances": [instance]}]}
@@ -120,6 +121,19 @@ def test_the_plan_is_made_anew_when_the_profile_that_it_missed_exists():
     result = converge(resource_of(aws, on_other_profile=REPLACE), check_mode=False, wait=None)
     assert result["steps"] == ["associate instance profile 'P' with instance i-1 instead of 'shop'"]
     assert [call for call in aws.calls if call != GET_PROFILE] == ["ec2:ReplaceIamInstanceProfileAssociation"]
+
+
+@pytest.mark.parametrize(("known", "reads"), [(None, 1), ("AIPA", 0), ("AIPB", 0)])
+def test_a_profile_with_a_known_id_is_not_read_before_the_first_change(known, reads):
+    """Its id shows whether the association is with a deleted profile of its name."""
+    aws = Account()
+    aws.associated = {"Arn": "arn:x/P", "Id": "AIPA"}
+    resource = resource_of(aws, profile_id=known)
+    steps = resource.plan(resource.read()).summaries
+    assert bool(steps) == (known == "AIPB")
+    assert aws.calls.count(GET_PROFILE) == reads
+    resource.read_again()
+    assert aws.calls.count(GET_PROFILE) == reads + 1
 
 
 def test_other_errors_are_not_retried():

@@ -676,7 +676,7 @@ def test_a_state_is_rendered():
             "permissions_boundary": None,
             "tags": {},
         },
-        "instance_profile": {"name": "P", "arn": "arn:profile", "path": "/", "role": "R", "tags": {}},
+        "instance_profile": {"name": "P", "id": None, "arn": "arn:profile", "path": "/", "role": "R", "tags": {}},
     }
 
 
