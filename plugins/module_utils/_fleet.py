@@ -52,7 +52,7 @@ class Fleet:
         """
         found = {**join_results(self._results, keys), **more}
         if self.errors:
-            raise CwagentError(" ".join(str(error) for error in self.errors), **found)
+            raise CwagentError(" ".join(dict.fromkeys(str(error) for error in self.errors)), **found)
         return found
 
 

@@ -13,17 +13,12 @@ description:
   - Checks names and instances for a playbook that uses several modules of this collection one after the other. It finds
     a mistake in the input of the last module before the first module changes anything.
   - Reports all problems together.
-  - Calls AWS only for O(instances), O(profiles_to_delete), O(users_to_delete), O(saved_users), O(admin_role) and
+  - Calls AWS only for O(instances), O(profiles_to_delete), O(users_to_delete), O(saved_users) and
     O(report_unlisted). For O(instances) alone, the only call is C(ec2:DescribeInstances).
 author: cwagent.iam contributors (@cwagent)
 options:
   roles:
-    description: Names of roles and of their instance profiles.
-    type: list
-    elements: str
-    default: []
-  users:
-    description: Names of users.
+    description: Names of roles and of their instance profiles. With O(report_unlisted), they are the agent's.
     type: list
     elements: str
     default: []
@@ -61,17 +56,6 @@ options:
       - If the credentials may read only one of the two users, the other one counts as missing.
     type: dict
     default: {}
-  report_unlisted:
-    description:
-      - Whether to report users, saved keys and instances that this collection manages and that are not in the
-        inventory, as O(users) and O(instances) list it. They are not a problem, because another inventory can contain
-        them.
-      - The module reports users with the mark of this collection, and saved keys in O(key_store_directory) or
-        O(key_store). In the regions of O(instances), it also reports instances that have an instance profile of
-        O(roles).
-      - Users are read with C(iam:GetAccountAuthorizationDetails), in pages of up to a thousand.
-    type: bool
-    default: false
   saved_users:
     description:
       - Names of users whose saved keys in O(key_store_directory) are to be deleted. If there are such files and none of
@@ -79,47 +63,8 @@ options:
     type: list
     elements: str
     default: []
-  admin_role:
-    description:
-      - The admin role. RV(record_regions) lists the regions of the instances whose earlier profile its tags record.
-      - This takes C(iam:GetRole). Without that permission, the module prints a warning.
-    type: str
-    default: ""
-  adopt_existing:
-    description:
-      - Whether O(admin_role) may be a role that this collection has neither created nor adopted. With V(false), such a
-        role is a problem if it has no admin window, because the window would deny changing parameters to everyone who
-        uses the role.
-    type: bool
-    default: true
-  key_store_directory:
-    description: The folder of the credentials files of users, for O(report_unlisted) and O(saved_users).
-    type: path
-  key_store:
-    description:
-      - Where the access keys of O(users) are saved, for O(report_unlisted).
-      - With V(parameter_store) and V(secrets_manager), the module finds saved keys through the names and descriptions
-        of parameters or secrets. It reads no value. For each region, this takes one call of C(ssm:DescribeParameters)
-        for every 50 parameters, or one of C(secretsmanager:ListSecrets) for every 100 secrets. If a call is not
-        possible, RV(unlisted) mentions that.
-      - If the user of a saved key was not found in the account, the module confirms with C(iam:GetUser) that it does
-        not exist. If that is not possible, the saved key is not reported.
-      - A secret that is scheduled for deletion is not reported.
-    type: str
-    choices: [file, parameter_store, secrets_manager]
-    default: file
-  key_store_prefix:
-    description:
-      - The beginning of the names of these parameters and secrets. Parameters and secrets of others with such a name
-        are not reported.
-    type: str
-    default: /cwagent/credentials/
-  key_store_regions:
-    description: The regions of these parameters and secrets. The default is the region of the module.
-    type: list
-    elements: str
-    default: []
 extends_documentation_fragment:
+  - cwagent.iam.unlisted
   - cwagent.iam.attributes.reading
   - cwagent.iam.attributes
   - amazon.aws.common.modules
@@ -147,14 +92,6 @@ users_to_delete:
   returned: success
   type: dict
   sample: {eu-central-1: [CloudWatchAgentServerUser-db9]}
-record_regions:
-  description:
-    - The regions with an instance that an interrupted run has left with the admin profile, according to the tags of
-      O(admin_role).
-  returned: success
-  type: list
-  elements: str
-  sample: [eu-central-1]
 problems:
   description: All problems that were found.
   returned: when an input has a problem
@@ -166,9 +103,9 @@ problems:
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import KEY_STORES
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks import check_inputs
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.resource import Preflight
+from ansible_collections.cwagent.iam.plugins.module_utils._preflight.unlisted import UNLISTED_SPEC
 
 if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
@@ -176,20 +113,13 @@ if TYPE_CHECKING:
 NAMES = {"type": "list", "elements": "str", "default": []}
 SPEC = {
     "roles": NAMES,
-    "users": NAMES,
     "instances": {"type": "dict", "default": {}},
     "profiles_to_delete": NAMES,
     "expected_instance_ids": NAMES,
     "users_to_delete": {"type": "dict", "default": {}},
     "default_users": {"type": "dict", "default": {}},
-    "report_unlisted": {"type": "bool", "default": False},
-    "admin_role": {"type": "str", "default": ""},
-    "adopt_existing": {"type": "bool", "default": True},
     "saved_users": NAMES,
-    "key_store_directory": {"type": "path"},
-    "key_store": {"type": "str", "choices": list(KEY_STORES), "default": "file"},
-    "key_store_prefix": {"type": "str", "no_log": False, "default": "/cwagent/credentials/"},
-    "key_store_regions": {**NAMES, "no_log": False},
+    **UNLISTED_SPEC,
 }
 
 RULES: dict[str, Any] = {}
@@ -197,8 +127,8 @@ RULES: dict[str, Any] = {}
 
 def work(call: Call) -> dict[str, Any]:
     """Check the instances, principals and keys of a run before its first write."""
-    inputs = check_inputs(call.params, call.region)
-    return {"changed": False, **Preflight(inputs, call.client, call.region).result()}
+    inputs = check_inputs(call.params)
+    return {"changed": False, **Preflight(inputs, call.client).result()}
 
 
 def main() -> None:

@@ -17,9 +17,11 @@ description:
 author: cwagent.iam contributors (@cwagent)
 options:
   admin_role:
-    description: The admin role. The admin profile has its name, and its tags are the restore records.
+    description:
+      - The admin role. The admin profile has its name, and its tags are the restore records. Instances of a region that
+        is not in O(instances) are restored too if it has a record of them. It is read with C(iam:GetRole).
+      - Without O(admin_role), only the windows of O(admin_users) are closed.
     type: str
-    required: true
   server_profile:
     description: The profile of an instance that has the admin profile and no restore record.
     type: str
@@ -35,7 +37,7 @@ options:
     description: Whether O(window_state) applies to the window of O(admin_role) too.
     type: bool
     default: true
-  users:
+  admin_users:
     description: The users whose windows O(window_state) applies to.
     type: list
     elements: str
@@ -46,19 +48,23 @@ options:
         restore record that an interrupted run left behind. Without a record, it only restores the listed instances.
     type: dict
     default: {}
-  record_regions:
+  check_instances:
     description:
-      - The regions with a restore record, as M(cwagent.iam.cwagent_preflight) returns them. Instances of a region that
-        is not in O(instances) are restored too. By default, the module reads them with C(iam:GetRole).
-    type: list
-    elements: str
+      - Whether an instance in O(instances) that does not exist or is terminated is a problem. The task then fails with
+        all such problems before it changes anything.
+    type: bool
+    default: false
   adopt_existing:
     description:
-      - With V(false), it is a problem if this collection neither created nor adopted one of O(users), and the user has
-        no admin window. The task then fails after everything is cleaned up.
+      - With V(false) and O(window_state=closed), it is a problem if this collection neither created nor adopted one of
+        O(admin_users), or O(admin_role) with O(close_role_window=true), and this principal has no admin window. The
+        window would deny changing parameters to everyone who uses the principal.
+      - The task then fails after everything else is cleaned up. If the admin role is the problem, no instance is
+        restored.
     type: bool
     default: true
 extends_documentation_fragment:
+  - cwagent.iam.unlisted
   - cwagent.iam.wait
   - cwagent.iam.attributes
   - amazon.aws.common.modules
@@ -92,6 +98,18 @@ instances:
       instance_id: i-0123456789abcdef0
       profile: CloudWatchAgentServerRole
       profile_before: CloudWatchAgentAdminRole
+unlisted:
+  description: With O(report_unlisted), sentences about everything that is not in the inventory.
+  returned: when no instance had a problem
+  type: list
+  elements: str
+  sample: ["Users of this collection that no host of this inventory has: CloudWatchAgentServerUser-db9."]
+problems:
+  description: All problems of options and, with O(check_instances), of instances. Nothing was changed.
+  returned: when there are such problems
+  type: list
+  elements: str
+  sample: ["Instance i-0123456789abcdef0 does not exist in eu-central-1 and this account."]
 steps:
   description:
     - The steps that were taken, or would be taken in check mode.
@@ -122,7 +140,7 @@ not_done:
   sample: ["deactivate access key AKIAIOSFODNN7EXAMPLE of user 'CloudWatchAgentAdminUser'"]
 """
 
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
@@ -138,6 +156,7 @@ def work(call: Call) -> dict[str, Any]:
     """Close the windows and restore the instances that interrupted runs left behind."""
     params = call.params
 
+    @cache
     def aws_in(region: str) -> Aws:
         client = partial(call.client, region=region) if region else call.client
         return Aws(client, retry_timeout=params["wait_timeout"])

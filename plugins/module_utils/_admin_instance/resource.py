@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import DesiredAdmin
     from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+    from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import Association
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Step
 
 # IAM can show the tags of a role as they were seconds ago: https://docs.aws.amazon.com/IAM/latest/UserGuide/
@@ -78,12 +79,27 @@ class AdminInstanceResource(Resource[State]):
     """The instances of a region that have the admin profile, or are about to get it.
 
     :param window: the admin window that is opened for an instance and closed when it is released; ``None`` for none.
+    :param has_records: whether the role can have restore records of this region, according to the caller.
+    :param associations: the associations of the region, if the caller has read them.
+
+    The knowledge of the caller only saves the first read of a release, and only if no instance has a restore tag or the
+    admin profile. Otherwise another run may have changed something since.
     """
 
-    def __init__(self, aws: Aws, desired: DesiredAdmin, window: WindowResource | None = None) -> None:
+    def __init__(
+        self,
+        aws: Aws,
+        desired: DesiredAdmin,
+        window: WindowResource | None = None,
+        *,
+        has_records: bool = True,
+        associations: Mapping[str, tuple[Association, ...]] | None = None,
+    ) -> None:
         super().__init__(aws)
         self._desired = desired
         self._window = window
+        self._has_records = has_records
+        self._associations = associations
 
     def read(self) -> State:
         """Read the relevant instances from EC2, and the window and the restore records from IAM."""
@@ -95,7 +111,11 @@ class AdminInstanceResource(Resource[State]):
 
     def read_to_plan_again(self) -> State:
         """Read the records too. They decide the earlier profile of an instance, even if this run has acquired it."""
-        return self._read_with(self._window.read_again if self._window else None, is_first=True)
+        return self._afresh()._read_with(self._window.read_again if self._window else None, is_first=True)
+
+    def _afresh(self) -> AdminInstanceResource:
+        """Return the same resource without the knowledge of the caller, which can be outdated."""
+        return AdminInstanceResource(self._aws, self._desired, self._window)
 
     def _read_with(self, read_window: Callable[[], Window] | None, *, is_first: bool) -> State:
         if read_window is None:
@@ -158,12 +178,15 @@ class AdminInstanceResource(Resource[State]):
 
     def _read_region(self, is_first: bool) -> State:
         """Read the instances that are in the list, have the admin profile, a restore tag or a record."""
-        associations = read_associations(self._aws)
+        known = self._associations if is_first else None
+        associations = read_associations(self._aws) if known is None else known
         # A run that uses EXCLUSIVE has already tagged its instance and looked for other tags.
         restore_tags = {} if self._desired.state == EXCLUSIVE else self._restore_tags()
         admins = {
             name for name, found in associations.items() if any(each.profile == self._desired.admin for each in found)
         }
+        if known is not None and (admins or restore_tags):
+            return self._afresh()._read_region(is_first)
         names = [*dict.fromkeys([*(self._desired.instance_ids or ()), *sorted(admins | restore_tags.keys())])]
         if self._desired.state == RELEASED:
             # An instance with a profile exists. Whether it is stopped or ends matters only if it is restored.
@@ -216,9 +239,14 @@ class AdminInstanceResource(Resource[State]):
         return is_tagged and desired.state != RELEASED and admin_plan.has_admin_profile(instance, desired)
 
     def _needs_records(self, instances: Mapping[str, Instance], restore_tags: Collection[str], is_first: bool) -> bool:
-        """Whether the records matter: at the first read of a release, else for each tag and each admin instance."""
+        """Whether the records matter: at the first read of a release, else for each tag and each admin instance.
+
+        A release needs none of a region that has neither records nor a tag nor an admin instance.
+        """
         if self._desired.state == RELEASED:
-            return is_first
+            return is_first and (
+                self._has_records or any(self._has_trace(each, instances, restore_tags) for each in instances)
+            )
         is_other = any(not self._desired.is_target(name) for name in [*instances, *restore_tags])
         # The records of this run are known when it reads again, and do not matter to EXCLUSIVE.
         is_own = is_first and any(self._has_trace(name, instances, restore_tags) for name in instances)

@@ -6,41 +6,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ansible.module_utils.common.validation import check_type_list
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import FILE
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._preflight.unlisted import key_directory, listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._preflight.unlisted import Listed
 
 T = TypeVar("T")
 
 # The kind of entity whose names each option contains.
 NAMED = {"roles": "role", "users": "user", "saved_users": "user"}
-
-
-@dataclass(frozen=True)
-class Listed:
-    """The users, profiles and saved keys of the inventory. Others that this collection manages are reported.
-
-    :param profiles: names of instance profiles of this collection.
-    :param directory: the folder of their access keys.
-    :param store: where the access keys are saved: ``file``, ``parameter_store`` or ``secrets_manager``.
-    :param prefix: the beginning of the names of access keys that are saved in AWS.
-    :param regions: the regions of access keys that are saved in AWS. The empty name stands for the module's region.
-    """
-
-    users: Sequence[str]
-    profiles: Sequence[str]
-    directory: Path | None
-    store: str = FILE
-    prefix: str = ""
-    regions: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -53,8 +36,6 @@ class Inputs:
     :param users_to_delete: by region of the saved keys, names of users.
     :param default_users: by name of a user to delete, the user to delete instead if it does not exist.
     :param unlisted: the contents of the inventory, to report anything that it lacks; ``None`` for no such report.
-    :param admin_role: the role whose restore records are read. No records are read if it is empty.
-    :param adopt_existing: whether somebody else may have created that role.
     :param saved_users: names of users whose saved keys are to be deleted.
     :param directory: the folder of saved keys; ``None`` where they are not in files.
     """
@@ -65,31 +46,20 @@ class Inputs:
     users_to_delete: Mapping[str, Sequence[str]] = field(default_factory=dict)
     default_users: Mapping[str, str] = field(default_factory=dict)
     unlisted: Listed | None = None
-    admin_role: str = ""
-    adopt_existing: bool = True
     saved_users: Sequence[str] = ()
     directory: Path | None = None
 
 
-def check_inputs(params: Mapping[str, Any], region: str | None) -> Inputs:
+def check_inputs(params: Mapping[str, Any]) -> Inputs:
     """Check all options of the module cwagent_preflight.
 
-    :param region: the region of the module.
     :raises InvalidInput: an option is not valid. The message lists all problems.
     """
     found = Problems()
     for option, kind in NAMED.items():
-        for name in params[option]:
-            found.check(_names.check_name, kind, name)
-        found.check(_names.check_different, params[option])
-    if params["admin_role"]:
-        found.check(_names.check_name, "role", params["admin_role"])
-    instances, users_to_delete = (
-        {name: found.check(_listed, option, name, given) or [] for name, given in params[option].items()}
-        for option in ("instances", "users_to_delete")
-    )
-    for instance_id in (each for ids in instances.values() for each in ids):
-        found.check(_names.check_instance_id, instance_id)
+        found.check_names(kind, params[option])
+    instances = found.check_instances(params["instances"])
+    users_to_delete = found.check_lists("users_to_delete", params["users_to_delete"])
     fail_on_problems(found.messages)
     return Inputs(
         instances=instances,
@@ -97,28 +67,10 @@ def check_inputs(params: Mapping[str, Any], region: str | None) -> Inputs:
         expected_instance_ids=params["expected_instance_ids"],
         users_to_delete=users_to_delete,
         default_users=params["default_users"],
-        unlisted=_inventory_of(params, region) if params["report_unlisted"] else None,
-        admin_role=params["admin_role"],
-        adopt_existing=params["adopt_existing"],
+        unlisted=listed(params, instances, params["roles"]),
         saved_users=params["saved_users"],
-        directory=_directory(params),
+        directory=key_directory(params),
     )
-
-
-def _inventory_of(params: Mapping[str, Any], region: str | None) -> Listed:
-    return Listed(
-        params["users"],
-        params["roles"],
-        _directory(params),
-        params["key_store"],
-        params["key_store_prefix"],
-        params["key_store_regions"] or [region or ""],
-    )
-
-
-def _directory(params: Mapping[str, Any]) -> Path | None:
-    directory = params["key_store_directory"]
-    return Path(directory).absolute() if directory else None
 
 
 def fail_on_problems(problems: Sequence[str]) -> None:
@@ -142,8 +94,25 @@ class Problems:
                 self.messages.append(str(error))
             return None
 
+    def check_names(self, kind: str, names: Sequence[str]) -> None:
+        """Check names of roles, users or instance profiles."""
+        for name in names:
+            self.check(_names.check_name, kind, name)
+        self.check(_names.check_different, names)
 
-def _listed(option: str, region: str, given: Any) -> list[str]:
+    def check_lists(self, option: str, given: Mapping[str, Any]) -> dict[str, list[str]]:
+        """Return the lists of an option by region."""
+        return {region: self.check(_as_list, option, region, each) or [] for region, each in given.items()}
+
+    def check_instances(self, given: Mapping[str, Any]) -> dict[str, list[str]]:
+        """Return the IDs of instances by region."""
+        instances = self.check_lists("instances", given)
+        for instance_id in (each for ids in instances.values() for each in ids):
+            self.check(_names.check_instance_id, instance_id)
+        return instances
+
+
+def _as_list(option: str, region: str, given: Any) -> list[str]:
     try:
         return [str(each) for each in check_type_list(given or [])]
     except TypeError as error:

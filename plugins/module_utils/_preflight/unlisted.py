@@ -6,15 +6,75 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import FILE, KEY_STORES
 from ansible_collections.cwagent.iam.plugins.module_utils._names import describe_profile
 from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 MAX_LISTED = 10
+
+
+# The options of a module that reports them.
+UNLISTED_SPEC: dict[str, Any] = {
+    "users": {"type": "list", "elements": "str", "default": []},
+    "report_unlisted": {"type": "bool", "default": False},
+    "key_store_directory": {"type": "path"},
+    "key_store": {"type": "str", "choices": list(KEY_STORES), "default": FILE},
+    "key_store_prefix": {"type": "str", "no_log": False, "default": "/cwagent/credentials/"},
+    "key_store_regions": {"type": "list", "elements": "str", "no_log": False, "default": []},
+}
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The users, instances, profiles and saved keys of the inventory. Others that this collection manages are reported.
+
+    :param instance_ids: the instances of all regions.
+    :param profiles: names of instance profiles of this collection.
+    :param directory: the folder of their access keys.
+    :param store: where the access keys are saved: ``file``, ``parameter_store`` or ``secrets_manager``.
+    :param prefix: the beginning of the names of access keys that are saved in AWS.
+    :param regions: the regions of access keys that are saved in AWS. The empty name stands for the module's region.
+    """
+
+    users: Sequence[str]
+    instance_ids: frozenset[str] = frozenset()
+    profiles: Sequence[str] = ()
+    directory: Path | None = None
+    store: str = FILE
+    prefix: str = ""
+    regions: Sequence[str] = ()
+
+
+def listed(params: Mapping[str, Any], instances: Mapping[str, Iterable[str]], profiles: Sequence[str]) -> Listed | None:
+    """Return the contents of the inventory according to the options; ``None`` if nothing is to be reported.
+
+    :param instances: by region, the IDs of the instances.
+    :param profiles: names of instance profiles of this collection.
+    """
+    if not params["report_unlisted"]:
+        return None
+    return Listed(
+        params["users"],
+        frozenset(chain.from_iterable(instances.values())),
+        profiles,
+        key_directory(params),
+        params["key_store"],
+        params["key_store_prefix"],
+        params["key_store_regions"] or [""],
+    )
+
+
+def key_directory(params: Mapping[str, Any]) -> Path | None:
+    """Return the folder of the saved keys."""
+    directory = params["key_store_directory"]
+    return Path(directory).absolute() if directory else None
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import check_profiles
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import ABSENT, CLOSED
+from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks import Problems, fail_on_problems
+from ansible_collections.cwagent.iam.plugins.module_utils._preflight.unlisted import UNLISTED_SPEC, listed
 from ansible_collections.cwagent.iam.plugins.module_utils._restore.resource import KEEP, Leftovers
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import WAIT_SPEC
 
@@ -17,35 +18,39 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SPEC: dict[str, Any] = {
-    "admin_role": {"type": "str", "required": True},
+    "admin_role": {"type": "str"},
     "server_profile": {"type": "str", "required": True},
     "window_state": {"type": "str", "choices": [CLOSED, ABSENT, KEEP], "default": CLOSED},
     "close_role_window": {"type": "bool", "default": True},
-    "users": {"type": "list", "elements": "str", "default": []},
+    "admin_users": {"type": "list", "elements": "str", "default": []},
     "instances": {"type": "dict", "default": {}},
-    "record_regions": {"type": "list", "elements": "str"},
+    "check_instances": {"type": "bool", "default": False},
     "adopt_existing": {"type": "bool", "default": True},
+    **UNLISTED_SPEC,
     **WAIT_SPEC,
 }
 RULES: dict[str, Any] = {}
 
 
 def leftovers(params: Mapping[str, Any]) -> Leftovers:
-    """Return the places to check. :raises InvalidInput: an option is invalid."""
-    _names.check_name("role", params["admin_role"])
-    _names.check_name("instance profile", params["server_profile"])
-    check_profiles(params["admin_role"], params["server_profile"])
-    for user in params["users"]:
-        _names.check_name("user", user)
-    for instance_id in (each for names in params["instances"].values() for each in names):
-        _names.check_instance_id(instance_id)
+    """Return the places to check. :raises InvalidInput: an option is invalid. The message lists all problems."""
+    role, profile, found = params["admin_role"], params["server_profile"], Problems()
+    found.check_names("instance profile", [profile])
+    if role is not None:
+        found.check_names("role", [role])
+        found.check(check_profiles, role, profile)
+    for option in ("admin_users", "users"):
+        found.check_names("user", params[option])
+    instances = found.check_instances(params["instances"])
+    fail_on_problems(found.messages)
     return Leftovers(
-        params["admin_role"],
-        params["server_profile"],
+        role,
+        profile,
         params["window_state"],
         params["close_role_window"],
-        params["users"],
-        params["instances"],
-        params["record_regions"],
+        params["admin_users"],
+        instances,
+        params["check_instances"],
         params["adopt_existing"],
+        listed(params, instances, [profile, *([role] if role else [])]),
     )

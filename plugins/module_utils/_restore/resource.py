@@ -23,6 +23,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._fleet import Fleet
 from ansible_collections.cwagent.iam.plugins.module_utils._names import adoption_problem
+from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks import fail_on_problems
+from ansible_collections.cwagent.iam.plugins.module_utils._preflight.resource import ineligible_instances
+from ansible_collections.cwagent.iam.plugins.module_utils._preflight.search import find_unlisted, readable_associations
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import tags
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import ACCESS_POLICIES
 from ansible_collections.cwagent.iam.plugins.module_utils._role.resource import find_role
@@ -31,7 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-
+    from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import Association
+    from ansible_collections.cwagent.iam.plugins.module_utils._preflight.unlisted import Listed
 
 KEEP = "keep"
 
@@ -40,24 +44,27 @@ KEEP = "keep"
 class Leftovers:
     """The places where interrupted runs can have left something.
 
-    :param role: the admin role, which has the restore records. Its profile has the same name.
+    :param role: the admin role, which has the restore records. Its profile has the same name. ``None`` leaves the role
+        and all instances as they are.
     :param fallback: the profile for instances that have the admin profile and no record.
     :param window_state: the desired state of the windows: ``CLOSED``, ``ABSENT`` or ``KEEP``.
     :param closes_role: whether this includes the window of the role.
-    :param users: the users whose windows are included.
+    :param admin_users: the users whose windows are included.
     :param instances: by region, the instances that the user listed.
-    :param record_regions: the regions with a restore record; ``None`` if they are not known.
-    :param adopt_existing: whether somebody else may have created a user, whose window is then not closed.
+    :param check_instances: whether each of these instances must exist and must not have ended.
+    :param adopt_existing: whether somebody else may have created a principal, whose window is then not closed.
+    :param unlisted: the contents of the inventory, to report anything that it lacks; ``None`` for no such report.
     """
 
-    role: str
+    role: str | None
     fallback: str
     window_state: str = CLOSED
     closes_role: bool = True
-    users: Sequence[str] = ()
+    admin_users: Sequence[str] = ()
     instances: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    record_regions: Sequence[str] | None = None
+    check_instances: bool = False
     adopt_existing: bool = True
+    unlisted: Listed | None = None
 
 
 class Restoration:
@@ -65,7 +72,7 @@ class Restoration:
 
     The windows come first, because closing them is the stronger protection and depends on nothing else.
 
-    :param aws_in: makes the gateway for a region. An empty text stands for the region of the module.
+    :param aws_in: returns the gateway to a region. An empty text stands for the region of the module.
     :param wait: as for ``converge``.
     """
 
@@ -78,48 +85,66 @@ class Restoration:
         self._fleet = Fleet(check_mode=check_mode, wait=wait)
 
     def run(self) -> dict[str, Any]:
-        """Return the result of the module. :raises CwagentError: it has all failures, and the steps that were done."""
+        """Return the result of the module.
+
+        :raises InvalidInput: an instance cannot have an instance profile. Nothing was written.
+        :raises CwagentError: it has all failures, and the steps that were done.
+        """
         leftovers, do = self._leftovers, self._fleet.converge
-        principals = [("role", leftovers.role)] if leftovers.closes_role else []
-        principals += [("user", name) for name in leftovers.users]
+        is_checked = leftovers.check_instances or leftovers.unlisted
+        associations = readable_associations(self._aws_in, leftovers.instances if is_checked else ())
+        if leftovers.check_instances:
+            fail_on_problems(ineligible_instances(self._aws_in, leftovers.instances, associations))
+        principals = [("role", leftovers.role)] if leftovers.role and leftovers.closes_role else []
+        principals += [("user", name) for name in leftovers.admin_users]
         windows = {} if leftovers.window_state == KEEP else {each: do(self._window(*each)) for each in principals}
-        for region, names in leftovers.instances.items():
-            do(self._instances(region, names))
-        for region in self._other_regions():
-            do(self._instances(region, (), closes_window=True))
-        unmanaged = [name for (kind, name), each in windows.items() if kind == "user" and not each.get("managed", True)]
-        if not leftovers.adopt_existing and leftovers.window_state == CLOSED:
-            self._fleet.errors += [InvalidInput(adoption_problem("user", name)) for name in unmanaged]
+        refused = [] if leftovers.adopt_existing or leftovers.window_state != CLOSED else _unmanaged(windows)
+        self._fleet.errors += [InvalidInput(adoption_problem(*each)) for each in refused]
+        if leftovers.role and ("role", leftovers.role) not in refused:
+            self._restore_instances(leftovers.role, associations)
         return self._fleet.result(
-            ["instances"], closed=[name for (_kind, name), each in windows.items() if each.get("changed")]
+            ["instances"],
+            closed=[name for (_kind, name), each in windows.items() if each.get("changed")],
+            unlisted=find_unlisted(self._aws_in, leftovers.unlisted, associations),
         )
 
     def _window(self, kind: str, name: str) -> WindowResource:
         desired = DesiredWindow(kind, name, self._leftovers.window_state, managed_only=True)
         return WindowResource(self._aws, desired, admin_policy=ACCESS_POLICIES["admin"])
 
-    def _instances(self, region: str, names: Sequence[str], *, closes_window: bool = False) -> AdminInstanceResource:
-        aws, role = self._aws_in(region), self._leftovers.role
-        desired = DesiredAdmin(
-            RELEASED,
-            role,
-            self._leftovers.fallback,
-            fallback_ids=frozenset(names),
-            record_role=role,
-            region=aws.region,
-        )
-        window = WindowResource(self._aws, DesiredWindow("role", role, CLOSED)) if closes_window else None
-        return AdminInstanceResource(aws, desired, window)
+    def _restore_instances(self, role: str, associations: Mapping[str, Mapping[str, tuple[Association, ...]]]) -> None:
+        """Restore the instances of the inventory's regions, and of all other regions with a restore record."""
+        recorded, listed = self._regions_with_records(role), self._leftovers.instances
+        others = [region for region in recorded or () if region not in listed]
+        for region in [*listed, *others]:
+            aws = self._aws_in(region)
+            desired = DesiredAdmin(
+                RELEASED,
+                role,
+                self._leftovers.fallback,
+                fallback_ids=frozenset(listed.get(region, ())),
+                record_role=role,
+                region=aws.region,
+            )
+            window = WindowResource(self._aws, DesiredWindow("role", role, CLOSED)) if region in others else None
+            has_records = recorded is None or aws.region in recorded
+            known = None if has_records else associations.get(region)
+            self._fleet.converge(
+                AdminInstanceResource(aws, desired, window, has_records=has_records, associations=known)
+            )
 
-    def _other_regions(self) -> list[str]:
-        """Return the regions that have restore records and no instance in the inventory any more."""
-        known = self._leftovers.record_regions
-        if known is None:
-            try:
-                known = regions_with_records(tags(find_role(self._aws, self._leftovers.role) or {}))
-            except AwsApiError as error:
-                if error.code in DENIED_CODES:
-                    self._fleet.warn(f"It is not known whether instances of other hosts are to be restored. {error}")
-                else:
-                    self._fleet.errors.append(error)
-        return [region for region in known or () if region not in self._leftovers.instances]
+    def _regions_with_records(self, role: str) -> list[str] | None:
+        """Return the regions that have restore records; ``None`` if they are not known."""
+        try:
+            return regions_with_records(tags(find_role(self._aws, role) or {}))
+        except AwsApiError as error:
+            if error.code in DENIED_CODES:
+                self._fleet.warn(f"It is not known whether instances of other hosts are to be restored. {error}")
+            else:
+                self._fleet.errors.append(error)
+        return None
+
+
+def _unmanaged(windows: Mapping[tuple[str, str], Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Return the principals that somebody else created and that have no window."""
+    return [principal for principal, each in windows.items() if not each.get("managed", True)]

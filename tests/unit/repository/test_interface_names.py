@@ -206,13 +206,13 @@ USERS = {
     "cwagent_config_parameter: saved_key": FILE,
     "cwagent_credentials_file": FILE,
     "saved_credentials": FILE,
-    **dict.fromkeys(("cwagent_preflight", "cwagent_server_info"), PLACE),
+    **dict.fromkeys(("unlisted", "cwagent_server_info"), PLACE),
     "cwagent_access_info": {"key_store_prefix"},
 }
 """The options about saved keys of each place that has some."""
 OTHER_DEFAULTS = {
     ("cwagent_iam_user: saved_key", "key_store_directory"): None,  # nothing is written unless it is named
-    ("cwagent_preflight", "key_store_directory"): None,  # without it, files are not looked for
+    ("unlisted", "key_store_directory"): None,  # without it, files are not looked for
     **{(role, "key_store_kms_key_id"): "" for role in ("onprem_server", "onprem_admin")},
 }
 
@@ -379,8 +379,8 @@ SECOND_NAMES = {
         "cwagent_preflight.key_store_regions < key_regions",
         "cwagent_preflight.saved_users < users",
         "cwagent_preflight.users_to_delete < removal_users",
+        "cwagent_restore.key_store_regions < key_regions",
         "store_config_instance_id < admin_instance",
-        "cwagent_restore.users < admin_users",
         "store_config_region < storing_region",
     },
     "options of amazon.aws keep their names": {"profile < audit_aws_profile"},

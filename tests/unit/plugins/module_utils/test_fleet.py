@@ -68,3 +68,10 @@ def test_only_the_named_keys_are_joined() -> None:
     found = join_results(results, ["rotation"])
     assert found["rotation"] == {"u": "due", "v": "current"}
     assert "managed" not in found
+
+
+def test_a_failure_that_several_have_is_reported_once() -> None:
+    fleet = Fleet(check_mode=False, wait=None)
+    fleet.errors += [CwagentError("No."), CwagentError("No."), CwagentError("Never.")]
+    with pytest.raises(CwagentError, match=r"^No\. Never\.$"):
+        fleet.result([])

@@ -456,9 +456,9 @@ def an_account(name="localhost", requires=SITE, variables=None, servers=(), **in
 
 def test_the_report_has_the_steps_and_notes():
     server = {"inventory_hostname": "db", "__cwagent_reached": REACHED, "__onprem_credentials_files": WRITTEN}
-    preflight = {"unlisted": ["User U is not listed."]}
+    restored = {"unlisted": ["User U is not listed."]}
     account = an_account(
-        variables={"__cwagent_preflight": preflight, "__role": CREATED}, servers=[server], notes=["Nothing was stored."]
+        variables={"__cwagent_restored": restored, "__role": CREATED}, servers=[server], notes=["Nothing was stored."]
     )
     found = report([account], check_mode=False)
     assert found.lines == [

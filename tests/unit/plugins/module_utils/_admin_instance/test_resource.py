@@ -485,6 +485,50 @@ def test_an_instance_with_a_record_only_is_read_too():
     ]
 
 
+SERVER = {INSTANCE: (Association("a", "arn:x/server"),)}
+EACH_TRACE = {"none": ({}, {}), "tag": (OWN_TAG, {INSTANCE: "server"}), "admin profile": ({}, {INSTANCE: "admin"})}
+
+
+def release_with_knowledge(tags, profiles, **knowledge):
+    """A release of a whole region whose caller knows its state before it had these tags and profiles."""
+    aws = Region(*[tags] * 3)
+    aws.tags, aws.profiles = tags, profiles
+    return aws, AdminInstanceResource(aws, replace(desired_admin(RELEASED), instance_ids=None), **knowledge)
+
+
+@pytest.mark.parametrize(("tags", "profiles"), EACH_TRACE.values(), ids=EACH_TRACE)
+def test_a_region_without_records_is_read_only_if_a_trace_appears(tags, profiles):
+    aws, resource = release_with_knowledge(tags, profiles, has_records=False)
+    resource.read()
+    assert aws.calls.count("GetRole") == (1 if tags or profiles else 0)
+
+
+def test_known_associations_are_not_read_again_without_a_trace():
+    aws, resource = release_with_knowledge({}, {}, has_records=False, associations=SERVER)
+    assert resource.read().instances == {}
+    assert aws.calls == ["DescribeTags"]
+
+
+@pytest.mark.parametrize(
+    ("tags", "known"),
+    [(OWN_TAG, SERVER), ({}, {INSTANCE: (Association("a", "arn:x/admin"),)})],
+    ids=["tag", "admin profile"],
+)
+def test_known_associations_are_outdated_if_an_instance_has_a_trace(tags, known):
+    """Another run has acquired or restored the instance since."""
+    aws, resource = release_with_knowledge(tags, {INSTANCE: "now"}, has_records=False, associations=known)
+    found = resource.read().instances
+    assert [each.profile for name in found for each in found[name].associations] == ["now"] * len(tags)
+    assert aws.calls == ["DescribeTags", "DescribeTags", "GetRole"]
+
+
+def test_nothing_that_the_caller_knew_counts_for_another_plan():
+    aws, resource = release_with_knowledge({}, {INSTANCE: "admin"}, has_records=False, associations=SERVER)
+    assert resource.read().instances == {}
+    assert resource.read_to_plan_again().instances.keys() == {INSTANCE}
+    assert aws.calls.count("GetRole") == 1
+
+
 def test_records_are_not_read_without_a_tag_or_an_admin_instance():
     for wanted in (ACQUIRED, EXCLUSIVE):
         aws = Region({})

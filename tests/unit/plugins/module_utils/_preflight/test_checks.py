@@ -18,8 +18,6 @@ WITHOUT_INPUTS: dict[str, Any] = {
     "users_to_delete": {},
     "default_users": {},
     "report_unlisted": False,
-    "admin_role": "",
-    "adopt_existing": True,
     "saved_users": [],
     "key_store_directory": None,
     "key_store": "file",
@@ -29,9 +27,9 @@ WITHOUT_INPUTS: dict[str, Any] = {
 """The options of the module as they are if none is given."""
 
 
-def problems_of(region: str | None = REGION, **options: Any) -> list[str]:
+def problems_of(**options: Any) -> list[str]:
     with pytest.raises(InvalidInput) as failure:
-        check_inputs({**WITHOUT_INPUTS, **options}, region)
+        check_inputs({**WITHOUT_INPUTS, **options})
     problems = failure.value.details["problems"]
     assert str(failure.value) == f"{' '.join(problems)} Nothing was changed."
     return problems
@@ -45,7 +43,6 @@ def problems_of(region: str | None = REGION, **options: Any) -> list[str]:
         ("roles", ["Agent", "AGENT"], "'Agent' and 'AGENT' differ only by case"),
         ("users", ["a/b"], "'a/b' is not a valid user name: IAM allows 1 to 64 characters"),
         ("users", ["web", "Web"], "'web' and 'Web' differ only by case"),
-        ("admin_role", "a b", "'a b' is not a valid role name"),
         ("instances", {"": ["i-1"]}, "'i-1' is not a valid EC2 instance ID"),
         ("instances", {REGION: [INSTANCE], "us-east-1": ["web-1"]}, "'web-1' is not a valid EC2 instance ID"),
         ("instances", {"us-east-1": {"a": 1}}, "instances: the value of 'us-east-1' is not a list: "),
@@ -65,18 +62,17 @@ VALID: dict[str, Any] = {
     "expected_instance_ids": [INSTANCE],
     "users_to_delete": {REGION: ["U"]},
     "report_unlisted": True,
-    "admin_role": "Admin",
     "saved_users": ["db"],
 }
 
 
 @pytest.mark.parametrize("option", VALID)
 def test_a_valid_option_has_no_problem(option: str) -> None:
-    check_inputs({**WITHOUT_INPUTS, option: VALID[option]}, REGION)
+    check_inputs({**WITHOUT_INPUTS, option: VALID[option]})
 
 
 def test_no_option_needs_to_be_given() -> None:
-    found = check_inputs(WITHOUT_INPUTS, None)
+    found = check_inputs(WITHOUT_INPUTS)
     assert (found.instances, found.profiles_to_delete, found.expected_instance_ids) == ({}, [], [])
 
 
@@ -107,13 +103,13 @@ def test_a_problem_that_several_options_have_is_reported_once() -> None:
     ],
 )
 def test_instances_are_listed_by_region(given: Any, ids: list[str]) -> None:
-    found = check_inputs({**WITHOUT_INPUTS, "instances": {"": given, "us-east-1": [INSTANCE]}}, REGION)
+    found = check_inputs({**WITHOUT_INPUTS, "instances": {"": given, "us-east-1": [INSTANCE]}})
     assert found.instances == {"": ids, "us-east-1": [INSTANCE]}
 
 
 def test_the_profiles_to_delete_are_returned_with_the_instances_that_may_have_them() -> None:
     options = {**WITHOUT_INPUTS, "profiles_to_delete": ["P"], "expected_instance_ids": [INSTANCE]}
-    found = check_inputs(options, REGION)
+    found = check_inputs(options)
     assert (found.profiles_to_delete, found.expected_instance_ids) == (["P"], [INSTANCE])
 
 
@@ -121,13 +117,8 @@ def test_no_problems_are_not_an_error() -> None:
     fail_on_problems([])
 
 
-@pytest.mark.parametrize(
-    ("given", "region", "regions"),
-    [([], REGION, [REGION]), ([], None, [""]), (["us-east-1"], REGION, ["us-east-1"])],
-)
-def test_saved_keys_are_in_the_region_of_the_module_by_default(
-    given: list[str], region: str | None, regions: list[str]
-) -> None:
-    found = check_inputs({**WITHOUT_INPUTS, "report_unlisted": True, "key_store_regions": given}, region)
+@pytest.mark.parametrize(("given", "regions"), [([], [""]), (["us-east-1"], ["us-east-1"])])
+def test_saved_keys_are_in_the_region_of_the_module_by_default(given: list[str], regions: list[str]) -> None:
+    found = check_inputs({**WITHOUT_INPUTS, "report_unlisted": True, "key_store_regions": given})
     assert found.unlisted
     assert found.unlisted.regions == regions

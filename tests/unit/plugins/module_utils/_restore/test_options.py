@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._preflight.unlisted import Listed
 from ansible_collections.cwagent.iam.plugins.module_utils._restore.options import leftovers
 from ansible_collections.cwagent.iam.plugins.module_utils._restore.resource import Leftovers
 
@@ -13,16 +14,30 @@ PARAMS: dict[str, Any] = {
     "server_profile": "S",
     "window_state": "closed",
     "close_role_window": True,
-    "users": ["u"],
+    "admin_users": ["u"],
     "instances": {"eu-central-1": ["i-0123456789abcdef0"]},
-    "record_regions": None,
+    "check_instances": True,
     "adopt_existing": False,
+    "users": ["u", "v"],
+    "report_unlisted": False,
+    "key_store_directory": None,
+    "key_store": "parameter_store",
+    "key_store_prefix": "/keys/",
+    "key_store_regions": ["us-east-1"],
 }
 
 
 def test_where_to_look_follows_the_options() -> None:
-    assert leftovers(PARAMS) == Leftovers(
-        "R", "S", "closed", True, ["u"], PARAMS["instances"], record_regions=None, adopt_existing=False
+    assert leftovers(PARAMS) == Leftovers("R", "S", "closed", True, ["u"], PARAMS["instances"], True, False)
+
+
+@pytest.mark.parametrize(("role", "profiles"), [("R", ["S", "R"]), (None, ["S"])])
+def test_the_contents_of_the_inventory_follow_the_options(role: str | None, profiles: list[str]) -> None:
+    found = leftovers({**PARAMS, "admin_role": role, "report_unlisted": True})
+    instances = frozenset({"i-0123456789abcdef0"})
+    assert found.role == role
+    assert found.unlisted == Listed(
+        ["u", "v"], instances, profiles, None, "parameter_store", "/keys/", regions=["us-east-1"]
     )
 
 
@@ -32,10 +47,20 @@ def test_where_to_look_follows_the_options() -> None:
         ({"admin_role": "a b"}, "'a b' is not a valid role name"),
         ({"server_profile": "a b"}, "'a b' is not a valid instance profile name"),
         ({"server_profile": "R"}, "R"),
+        ({"admin_users": ["a b"]}, "'a b' is not a valid user name"),
         ({"users": ["a b"]}, "'a b' is not a valid user name"),
+        ({"users": ["a", "A"]}, "'a' and 'A' differ only by case"),
         ({"instances": {"": ["x"]}}, "'x' is not a valid EC2 instance ID"),
     ],
 )
 def test_an_invalid_option_is_an_error(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(InvalidInput, match=message):
+    with pytest.raises(InvalidInput, match=message) as caught:
         leftovers({**PARAMS, **options})
+    assert str(caught.value).endswith(" Nothing was changed.")
+    assert len(caught.value.details["problems"]) == 1
+
+
+def test_all_invalid_options_are_reported_together() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        leftovers({**PARAMS, "admin_role": "a b", "admin_users": ["c d"], "instances": {"": "x"}})
+    assert len(caught.value.details["problems"]) == 3

@@ -9,18 +9,20 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted_account import Account, Role, api_error
+from scripted_account import Account, Region, Role, api_error
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _fleet
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import RESTORE_TAG
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import ABSENT, CLOSED
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import CREATED, MARK_TAG
+from ansible_collections.cwagent.iam.plugins.module_utils._preflight.unlisted import Listed
 from ansible_collections.cwagent.iam.plugins.module_utils._restore.resource import KEEP, Leftovers, Restoration
 
 EU, US = "eu-central-1", "us-east-1"
-ALL = Leftovers("R", "S", users=["u", "v"], instances={EU: ["i-1"]}, record_regions=[EU, US])
+ALL = Leftovers("R", "S", admin_users=["u", "v"], instances={EU: ["i-1"]})
+RECORDED = Role(tags={MARK_TAG: CREATED, f"{RESTORE_TAG}:{US}:i-2": "S", f"{RESTORE_TAG}:{EU}:i-1": "S"})
 PARTS = ["role R", "user u", "user v", EU, f"{US} with window"]
 
 
@@ -39,11 +41,15 @@ class Parts:
         self.failing, self.idle, self.unmanaged = {*failing}, {*idle}, {*unmanaged}
         self.begun: list[str] = []
         self.states: list[str] = []
+        self.known: dict[str, tuple[bool, bool]] = {}
+        """By region, whether it can have records, and whether its associations are known."""
 
     def converge(self, managed: Any, check_mode: bool, wait: float | None) -> dict[str, Any]:
         part = part_of(managed)
         self.begun.append(part)
         self.states.append(managed._desired.state)
+        if hasattr(managed, "_has_records"):
+            self.known[managed._desired.region] = managed._has_records, managed._associations is not None
         steps = [] if part in self.idle else [f"close {part}"]
         counts = {"create": 0, "update": len(steps), "delete": 0}
         if part in self.failing:
@@ -61,7 +67,7 @@ class Parts:
 
 
 def restore(parts: Parts, leftovers: Leftovers = ALL, account: Account | None = None) -> dict[str, Any]:
-    client = (account or Account()).client
+    client = (account or Account(roles={"R": RECORDED})).client
 
     def aws_in(region: str) -> Aws:
         return Aws(lambda service, **more: client(service, region=region or EU, **more))
@@ -129,26 +135,103 @@ def test_users_of_others_are_a_problem_when_everything_is_done(adopt_existing: b
     assert parts.begun == PARTS
 
 
-UNKNOWN = replace(ALL, record_regions=None)
-RECORDED = Role(tags={MARK_TAG: CREATED, f"{RESTORE_TAG}:{US}:i-2": "S", f"{RESTORE_TAG}:{EU}:i-1": "S"})
+@pytest.mark.parametrize(
+    ("state", "adopt_existing", "fails"), [(CLOSED, False, True), (CLOSED, True, False), (ABSENT, False, False)]
+)
+def test_no_instance_is_restored_with_a_role_of_others(state: str, adopt_existing: bool, fails: bool) -> None:
+    """The role is the admin role of somebody else, so its profile on an instance is wanted."""
+    parts = Parts(unmanaged=["role R"])
+    leftovers = replace(ALL, adopt_existing=adopt_existing, window_state=state)
+    if fails:
+        with pytest.raises(CwagentError, match=r"^role 'R' exists and was not created by this collection"):
+            restore(parts, leftovers)
+        assert parts.begun == PARTS[:3]
+    else:
+        restore(parts, leftovers)
+        assert parts.begun == PARTS
 
 
-@pytest.mark.parametrize(("roles", "regions"), [({}, [EU]), ({"R": RECORDED}, [EU, f"{US} with window"])])
-def test_the_records_of_the_role_show_the_other_regions(roles: dict[str, Role], regions: list[str]) -> None:
-    parts = Parts()
-    restore(parts, UNKNOWN, Account(roles=roles))
+def test_without_a_role_only_the_windows_of_users_are_closed() -> None:
+    parts, account = Parts(), Account(roles={"R": RECORDED})
+    restore(parts, replace(ALL, role=None), account)
+    assert parts.begun == PARTS[1:3]
+    assert account.calls == []
+
+
+@pytest.mark.parametrize(
+    ("roles", "regions", "has_records"),
+    [({}, [EU], False), ({"R": Role()}, [EU], False), ({"R": RECORDED}, [EU, f"{US} with window"], True)],
+)
+def test_the_records_of_the_role_show_the_other_regions(
+    roles: dict[str, Role], regions: list[str], has_records: bool
+) -> None:
+    parts, account = Parts(), Account(roles=roles)
+    restore(parts, ALL, account)
     assert parts.begun[3:] == regions
+    assert parts.known[EU] == (has_records, False)
+    assert account.operations == ["get_role"]
 
 
 def test_without_the_permission_to_read_the_records_there_is_a_warning() -> None:
     parts = Parts()
-    found = restore(parts, UNKNOWN, Account(errors={"get_role": api_error("AccessDenied")}))
+    found = restore(parts, ALL, Account(errors={"get_role": api_error("AccessDenied")}))
     assert parts.begun == PARTS[:4]
+    assert parts.known[EU] == (True, False)
     assert found["warnings"][-1].startswith("It is not known whether instances of other hosts are to be restored.")
 
 
 def test_records_that_cannot_be_read_are_a_failure() -> None:
     parts = Parts()
     with pytest.raises(CwagentError, match="read role 'R'"):
-        restore(parts, UNKNOWN, Account(errors={"get_role": api_error("ServiceFailure")}))
+        restore(parts, ALL, Account(errors={"get_role": api_error("ServiceFailure")}))
     assert parts.begun == PARTS[:4]
+
+
+def an_account(**more: Any) -> Account:
+    """One region is as the inventory, and the other has another instance."""
+    regions = {EU: Region({"i-1": ("S", "AIPA1")}), US: Region({"i-9": ("S", "AIPA1")}, states={"i-9": "running"})}
+    return Account(roles={"R": RECORDED}, users={"w": {MARK_TAG: CREATED}}, regions=regions, **more)
+
+
+CHECKED = replace(ALL, instances={EU: ["i-1"], US: ["i-2"]}, check_instances=True)
+
+
+def test_all_ineligible_instances_are_reported_and_nothing_is_done() -> None:
+    parts = Parts()
+    with pytest.raises(InvalidInput) as caught:
+        restore(parts, replace(CHECKED, instances={EU: ["i-1", "i-3"], US: ["i-2"]}), an_account())
+    assert caught.value.details["problems"] == [
+        f"Instance i-3 does not exist in {EU} and this account.",
+        f"Instance i-2 does not exist in {US} and this account.",
+    ]
+    assert str(caught.value).endswith(" Nothing was changed.")
+    assert parts.begun == []
+
+
+def test_the_associations_of_a_region_are_read_once() -> None:
+    parts, account = Parts(), an_account()
+    account.roles["R"] = Role(tags={MARK_TAG: CREATED, f"{RESTORE_TAG}:{EU}:i-1": "S"})
+    leftovers = replace(CHECKED, instances={EU: ["i-1"], US: ["i-9"]}, unlisted=Listed([], frozenset(), []))
+    restore(parts, leftovers, account)
+    assert parts.known == {EU: (True, False), US: (False, True)}
+    assert account.operations.count("describe_iam_instance_profile_associations") == 2
+
+
+@pytest.mark.parametrize("failing", [[], ["user u"]])
+def test_unlisted_things_are_reported_even_if_a_part_failed(failing: list[str]) -> None:
+    leftovers = replace(ALL, instances={EU: ["i-1"], US: []}, unlisted=Listed([], frozenset({"i-1"}), ["S"]))
+    if failing:
+        with pytest.raises(CwagentError) as caught:
+            restore(Parts(failing), leftovers, an_account())
+        found = caught.value.details
+    else:
+        found = restore(Parts(), leftovers, an_account())
+    assert found["unlisted"] == [
+        "Users of this collection that no host of this inventory has: w.",
+        f"Instances in {US} that are not in this inventory and have instance profile 'S': i-9.",
+        "If their servers have left, cwagent.iam.remove_servers with these names removes them.",
+    ]
+
+
+def test_nothing_unlisted_is_reported_unless_requested() -> None:
+    assert restore(Parts())["unlisted"] == []

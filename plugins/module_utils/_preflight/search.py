@@ -1,0 +1,124 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Finds the users, saved keys and instances of this collection that no host of the inventory has. Only reads."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file_store import SUFFIX
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import (
+    FILE,
+    PARAMETER_STORE,
+    find_users_with_saved_keys,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES, AwsApiError, CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import read_associations
+from ansible_collections.cwagent.iam.plugins.module_utils._names import is_marked
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
+from ansible_collections.cwagent.iam.plugins.module_utils._preflight.unlisted import Unlisted
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import all_users, find_user, tags
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+    from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import Association
+    from ansible_collections.cwagent.iam.plugins.module_utils._preflight.unlisted import Listed
+
+
+def readable_associations(
+    aws_in: Callable[[str], Aws], regions: Iterable[str]
+) -> dict[str, dict[str, tuple[Association, ...]]]:
+    """Return by region and instance its instance profiles, without the regions that cannot be read."""
+    found = {}
+    for region in regions:
+        with suppress(CwagentError):
+            found[region] = read_associations(aws_in(region))
+    return found
+
+
+def find_unlisted(
+    aws_in: Callable[[str], Aws],
+    listed: Listed | None,
+    associations: Mapping[str, Mapping[str, Sequence[Association]]],
+) -> list[str]:
+    """Return the resources of this collection that are not in the inventory, in sentences.
+
+    :param aws_in: returns the gateway to a region. An empty name stands for the region of the module.
+    :param listed: the contents of the inventory; ``None`` finds nothing.
+    :param associations: by region and instance, its instance profiles, in the regions of the inventory.
+    """
+    if listed is None:
+        return []
+    aws, found = aws_in(""), dict[str, dict[str, Any]]()
+    with suppress(CwagentError):  # then only users with saved keys are known
+        found = all_users(aws)
+    users = {name for name, user in found.items() if is_marked(tags(user))} - {*listed.users}
+    saved = {path.name[: -len(SUFFIX)] for path in _key_files(listed.directory)} - {*listed.users}
+    instances = {
+        region: {
+            name: each[-1].profile
+            for name, each in of_region.items()
+            if each[-1].profile in listed.profiles and name not in listed.instance_ids
+        }
+        for region, of_region in associations.items()
+    }
+    saved_in, unread = _find_saved_in_aws(aws_in, listed)
+    candidates = {user for names in saved_in.values() for user in names} - found.keys()
+    absent, ours = _confirm_users(aws, sorted(candidates))
+    users |= ours
+    saved_in = {region: names & (users | absent) for region, names in saved_in.items()}
+    return Unlisted(frozenset(users), frozenset(saved), saved_in, unread, instances).lines()
+
+
+def _confirm_users(aws: Aws, names: Sequence[str]) -> tuple[set[str], set[str]]:
+    """Return the users that do not exist, and the users of this collection. Unreadable users are in neither set.
+
+    The bulk read cannot tell, because it can lack users, including users created in the last seconds.
+    """
+
+    def find(name: str) -> dict[str, Any] | None:
+        with suppress(CwagentError):
+            return find_user(aws, name)
+        return {}
+
+    found = dict(zip(names, run_in_parallel(find, names)))
+    absent = {name for name, user in found.items() if user is None}
+    return absent, {name for name, user in found.items() if user and is_marked(tags(user))}
+
+
+def _find_saved_in_aws(
+    aws_in: Callable[[str], Aws], listed: Listed
+) -> tuple[dict[str, frozenset[str]], dict[str, str]]:
+    """Return by region the users with saved keys that no host has, and the reasons where they are not known."""
+    if listed.store == FILE:
+        return {}, {}
+    found: dict[str, frozenset[str]] = {}
+    unread: dict[str, str] = {}
+    for region in listed.regions:
+        aws = aws_in(region)
+        name = region or aws.region
+        try:
+            found[name] = find_users_with_saved_keys(aws, listed.store, listed.prefix) - {*listed.users}
+        except CwagentError as error:
+            unread[name] = _explain_unread(error, listed.store)
+    return found, unread
+
+
+def _key_files(directory: Path | None) -> list[Path]:
+    try:
+        return sorted(directory.glob(f"*{SUFFIX}")) if directory else []
+    except OSError:
+        return []
+
+
+def _explain_unread(error: CwagentError, store: str) -> str:
+    """Return why saved keys were not listed, and what to do, without the last full stop."""
+    if isinstance(error, AwsApiError) and error.code in DENIED_CODES:
+        policy = "keys-in-parameter-store.json" if store == PARAMETER_STORE else "keys-in-secrets-manager.json"
+        return f"{error.action} is not allowed. Allow it as {policy} does, or ignore this"
+    return str(error).rstrip(".")
