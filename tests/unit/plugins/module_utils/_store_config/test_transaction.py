@@ -306,6 +306,26 @@ def test_the_advice_on_interruptions_is_shown_before_anything_is_held(source: st
     assert shown[ADVICE] is False
 
 
+@pytest.mark.parametrize("source", SOURCES)
+def test_an_interruption_after_the_release_does_not_release_again(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    storing = transaction(Account(), source)
+    released: list[float | None] = []
+    release = storing._source.release
+
+    def count(wait: float | None = None) -> None:
+        released.append(wait)
+        release(wait)
+
+    def interrupt(_failure: CwagentError | None) -> None:
+        raise Cancelled
+
+    monkeypatch.setattr(storing._source, "release", count)
+    monkeypatch.setattr(storing._source, "finish", interrupt)
+    with pytest.raises(Cancelled):
+        storing.run()
+    assert released == [None]
+
+
 def denied(action: str) -> CwagentError:
     return HostUnreachable("It does not answer.") if action.startswith("host:") else AwsApiError("No.", "AccessDenied")
 
