@@ -9,11 +9,18 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import Validation
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import Parameter, desired_config
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparison import Comparison, HostCheck
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparison import (
+    Comparison,
+    HostCheck,
+    compare,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import HostUnreachable
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.validation import Given, Validated
 
 NAME, TEXT, REGION = "AmazonCloudWatch-linux", '{"agent":{}}', "eu-central-1"
 IDENTITY = {"instance_profile": "Server", "role": "Server"}
@@ -48,10 +55,10 @@ class Host:
         return path in self.files
 
 
-def configuration(*, differs: bool = True) -> Configuration:
-    desired = desired_config(NAME, json.loads(TEXT), None, can_be_split=False)
-    known = {NAME: None if differs else Parameter(TEXT, "String", 1)}
-    return Configuration(desired, known, REGION, TEXT, {NAME: {}})
+def configuration(*, differs: bool = True, name: str = NAME) -> Configuration:
+    desired = desired_config(name, json.loads(TEXT), None, can_be_split=False)
+    known = {name: None if differs else Parameter(TEXT, "String", 1)}
+    return Configuration(desired, known, REGION, TEXT, {name: {}})
 
 
 def checked(
@@ -118,3 +125,53 @@ def test_a_credentials_file_must_be_on_the_host() -> None:
     checked("onprem", Host(files=["/root/key"]), file="/root/key")
     with pytest.raises(CwagentError, match=r"web1 has no /root/key with the access key of Admin.*profile agent"):
         checked("onprem", Host(), file="/root/key")
+
+
+class Store(Aws):
+    """Parameter Store of a region, by the name of the parameter."""
+
+    def __init__(self, region: str, values: dict[str, str]) -> None:
+        super().__init__(lambda *_: None)
+        self.name, self.values = region, values
+
+    @property
+    def region(self) -> str:
+        return self.name
+
+    def call(self, action: str, description: str, max_attempts: int = 0, **given: Any) -> dict[str, Any]:
+        del description, max_attempts
+        value = self.values.get(given["Name"])
+        if value is None:
+            raise AwsApiError("There is none.", "ParameterNotFound", action)
+        return {"Parameter": {"Value": value, "Type": "String", "Version": 7}}
+
+
+@pytest.mark.parametrize("region", ["", "us-east-1"])
+def test_a_configuration_is_compared_in_each_of_its_regions(region: str) -> None:
+    desired = [desired_config(f"{NAME}-{number}", json.loads(TEXT), None, can_be_split=False) for number in (1, 2)]
+    validated = Validated(
+        [(Given(each.name, "a.json", (region, "eu-west-1")), Validation(each.name, each)) for each in desired]
+    )
+    stores: dict[str | None, Aws] = {
+        None: Store(REGION, {f"{NAME}-1": TEXT}),
+        "us-east-1": Store("us-east-1", {f"{NAME}-1": TEXT}),
+    }
+    stores["eu-west-1"] = Store("eu-west-1", {})
+    warnings: list[str] = []
+    found = compare(validated, stores.__getitem__, warnings)
+    here = region or REGION
+    assert [(each.name, each.region) for each in found] == [
+        (f"{NAME}-{number}", where) for number in (1, 2) for where in (here, "eu-west-1")
+    ]
+    assert [each.plan.has_changes for each in found] == [False, True, True, True]
+    assert [each.text for each in found] == [TEXT] * 4
+    assert found[0].previous == {f"{NAME}-1": {"value": TEXT, "type": "String", "version": 7}}
+    assert warnings == []
+
+
+def test_the_first_configuration_that_differs_is_tried_with_the_saved_key() -> None:
+    host = Host()
+    params = {"credentials_file": "", "admin_user": "Admin", "credentials_profile": "agent"}
+    given = [configuration(differs=False), configuration(name="b"), configuration(name="c")]
+    HostCheck(params, "web1", host, lambda: "", lambda _text: None).check(Comparison(given, "onprem"))
+    assert host.asked == ["ping", "try b"]
