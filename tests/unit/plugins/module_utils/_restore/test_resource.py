@@ -92,11 +92,12 @@ def test_the_windows_are_closed_before_the_instances_are_restored() -> None:
     assert found["warnings"] == ["same"]
 
 
-@given(st.sets(st.sampled_from(PARTS), min_size=1))
-def test_a_failed_part_does_not_stop_the_others(failing: set[str]) -> None:
+@given(st.sets(st.sampled_from(PARTS), min_size=1), st.booleans())
+def test_a_failed_part_does_not_stop_the_others(failing: set[str], adopt_existing: bool) -> None:
+    """It is not known who created a principal whose window cannot be read."""
     parts = Parts(failing)
     with pytest.raises(CwagentError) as caught:
-        restore(parts)
+        restore(parts, replace(ALL, adopt_existing=adopt_existing))
     assert parts.begun == PARTS
     assert str(caught.value) == " ".join(f"No {part}." for part in PARTS if part in failing)
     details = caught.value.details

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -259,9 +259,11 @@ CONFIG = {"agent": {"metrics_collection_interval": 60}}
 NAME, TEXT = "AmazonCloudWatch-linux", '{"agent":{"metrics_collection_interval":60}}'
 
 
-def transaction(account: Account, source: str) -> Transaction:
-    desired = desired_config(NAME, CONFIG, None, can_be_split=False)
-    configurations = [Configuration(desired, {NAME: None}, "eu-1", TEXT, {})]
+def transaction(account: Account, source: str, names: Sequence[str] = (NAME,)) -> Transaction:
+    configurations = [
+        Configuration(desired_config(name, CONFIG, None, can_be_split=False), {name: None}, "eu-1", TEXT, {})
+        for name in names
+    ]
     return Transaction(SOURCES[source](account, configurations), configurations, lambda: None, nothing)
 
 
@@ -304,6 +306,19 @@ def test_the_advice_on_interruptions_is_shown_before_anything_is_held(source: st
     storing._source.report.say = lambda text: shown.update({text: account.is_held})
     storing.run()
     assert shown[ADVICE] is False
+
+
+def test_each_configuration_that_was_not_stored_is_in_the_message() -> None:
+    failures = iter(["The first failed.", "The second failed."])
+
+    def fail(_number: int, action: str) -> None:
+        if action == "host:store":
+            raise CwagentError(next(failures))
+
+    account = Account(fault=fail)
+    with pytest.raises(CwagentError, match=r"The first failed\. The second failed\."):
+        transaction(account, "instance", ["a", "b"]).run()
+    assert not account.is_held
 
 
 @pytest.mark.parametrize("source", SOURCES)
