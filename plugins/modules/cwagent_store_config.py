@@ -75,8 +75,7 @@ options:
     default: [""]
   compared:
     description:
-      - The result of a task with O(state=compared) and the same options. Without it, and with the result of another
-        state, O(state=stored) compares first.
+      - The result of a task with O(state=compared) and the same options. Without it, O(state=stored) compares first.
     type: dict
   schema:
     description:

@@ -127,7 +127,8 @@ class Task:
 
     def transaction(self) -> Transaction:
         """Return the transaction that stores the configurations that differ. :raises CwagentError: it cannot begin."""
-        found = _read_comparison(self._params) or self.compare()
+        given = self._params["compared"]
+        found = self.compare() if given is None else _read_comparison(given, self._params)
         if found.source == RUN_COMMAND and found.pending:
             schema = self._check_command(sorted({each.region for each in found.pending}))
             if schema:
@@ -205,18 +206,12 @@ def _instance_id(params: Mapping[str, Any]) -> str:
     return str(params["instance_id"])
 
 
-def _read_comparison(params: Mapping[str, Any]) -> Comparison | None:
-    """Return the comparison in the option; ``None`` if it is the result of another state.
-
-    :raises InvalidInput: it is not a comparison.
-    """
-    given = params["compared"] or {}
-    if "compared" not in given:
-        return None
+def _read_comparison(given: Mapping[str, Any], params: Mapping[str, Any]) -> Comparison:
+    """Return the comparison in the option. :raises InvalidInput: it is not a comparison."""
     tags = desired_tags({"tags": params["parameter_tags"]})
     configurations = [
         compared(each, params["tier"], tags, split=params["split"], split_recent=params["split_recent"])
-        for each in given["compared"]
+        for each in given.get("compared", [{}])
     ]
     return Comparison(configurations, given.get("source", params["from"]), given.get("earlier_identity") or {})
 
