@@ -233,20 +233,26 @@ def playbook_command(inventory: Path, playbook: str | Path, *arguments: str, **v
 
 
 def assert_complete_report(play: Play) -> None:
-    """Assert that the last lines of a run have every step of its modules in their order, with their number."""
-    changed = [each.result for each in play.results if each.changed]
-    done = [each for result in changed for each in result.get("results", [result])]
-    steps = [step for each in done for step in each.get("steps", ())]
+    """Assert that the last lines of a run have every step of its modules, with their number.
+
+    The steps on a host are in their order, even if several hosts did theirs at once.
+    """
+    done = [
+        (each.host, part) for each in play.results if each.changed for part in each.result.get("results", [each.result])
+    ]
+    steps = [(host, step) for host, each in done for step in each.get("steps", ())]
     counts = {
-        kind: sum(each.get("counts", {}).get(kind, 0) for each in done) for kind in ("create", "update", "delete")
+        kind: sum(each.get("counts", {}).get(kind, 0) for _host, each in done)
+        for kind in ("create", "update", "delete")
     }
     summary, *lines = play.report
     assert summary == ", ".join(f"{count} {kind}d" for kind, count in counts.items() if count) + ":"
     assert sum(counts.values()) == len(steps) == sum(line.startswith("- ") for line in lines)
-    text, position = "".join("".join(lines).split()), 0  # a long path goes over several lines
-    for step in steps:
-        position = text.find(f"-{''.join(step.split())}", position)
-        assert position >= 0, f"'{step}' is missing, or not in the order of the tasks"
+    text = "".join("".join(lines).split())  # a long path goes over several lines
+    positions: dict[str, int] = {}
+    for host, step in steps:
+        positions[host] = text.find(f"-{''.join(step.split())}", positions.get(host, 0))
+        assert positions[host] >= 0, f"'{step}' of {host} is missing, or not in the order of the tasks"
 
 
 @dataclass(frozen=True)
