@@ -1,6 +1,7 @@
 """SSM agents: which are online, and how they run the commands that are sent to them.
 
 An agent is online where the instance runs and has credentials of a role that may call ssm:UpdateInstanceInformation.
+``hybrid.py`` explains the agents of on-premises servers.
 It differs from AWS as follows:
 
 - Agents notice a change of their permissions at once, unless ``Agent.swap_seconds`` is set.
@@ -21,6 +22,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from .backend import Backend, Instance, Profile
+from .hybrid import Hybrid
 from .imds import InstanceMetadata
 from .machines import AGENT_CONTROL, KILLED, Machines, Process
 from .unkind import Behaviour
@@ -44,7 +46,7 @@ class Agent:
     :param platform: ``Linux`` or ``Windows``, as Systems Manager and EC2 show it.
     :param aws_cli: whether the AWS CLI is installed.
     :param cloudwatch_agent: whether the CloudWatch agent is installed.
-    :param running: whether the SSM agent runs.
+    :param running: whether the SSM agent runs and can reach Systems Manager.
     :param offline: the result of a command for an agent that was online before: ``refused`` with InvalidInstanceId,
         ``undeliverable``, or ``waits``. AWS does each, depending on how long the agent was away.
     :param delivery: of the next commands: ``normal``; ``lost`` on the way to the agent; ``undeliverable``; or
@@ -52,6 +54,9 @@ class Agent:
     :param delivery_seconds: how much later than sent a command is delivered.
     :param unknown_seconds: how long all calls but SendCommand do not know a new command.
     :param swap_seconds: how long the agent is offline after the instance has another instance profile.
+    :param hibernating: whether the agent of a hybrid server does not report, though it renews its credentials, until it
+        is restarted.
+    :param new_fingerprint: whether the hardware of a hybrid server has changed, so that it gets no new credentials.
     :param answer: the ``code``, ``stdout`` and ``stderr`` of all scripts, which then do not run.
     """
 
@@ -64,6 +69,8 @@ class Agent:
     delivery_seconds: float = 0.0
     unknown_seconds: float = 0.0
     swap_seconds: float = 0.0
+    hibernating: bool = False
+    new_fingerprint: bool = False
     answer: dict[str, Any] | None = None
 
 
@@ -180,6 +187,7 @@ class Agents:
     metadata: InstanceMetadata
     machines: Machines
     is_delayed: Callable[[Behaviour, str], bool]
+    hybrid: Hybrid
     default: Agent = field(default_factory=Agent)
     chosen: dict[str, Agent] = field(default_factory=dict)
     queue: list[Invocation] = field(default_factory=list)
@@ -189,6 +197,7 @@ class Agents:
     woken: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
+        self.hybrid.agents = self
         threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self) -> None:
@@ -230,8 +239,17 @@ class Agents:
                     "disk": str(self.machines.disk(each.id)),
                     "environment": self.machines.environment(each.id, each.region),
                 }
-                for each in self.backend.instances()
+                for each in self.instances()
             }
+
+    def instances(self) -> list[Instance]:
+        """The instances, and the nodes that are hybrid servers."""
+        return [*self.backend.instances(), *self.hybrid.instances()]
+
+    def last_seen(self, instance: str) -> float | None:
+        """When the agent was last online. A node is listed even if it never was."""
+        node = self.hybrid.nodes.get(instance)
+        return self.seen.get(instance, node.registered if node else None)
 
     def agent(self, instance: str) -> Agent:
         return self.chosen.get(instance, self.default)
@@ -265,6 +283,7 @@ class Agents:
                 allowed[profile.role_arn] = bool(profile.role) and self.backend.allows(profile, PERMISSION)
             if allowed[profile.role_arn] and profile.trusts_ec2 and self.metadata.has_credentials(instance.id):
                 online[instance.id] = instance
+        online.update(self.hybrid.find_online())
         self.seen.update(dict.fromkeys(online, self.now()))
         return online
 

@@ -1,9 +1,10 @@
 """The parts of IAM authorization that ministack lacks.
 
 It does not know the ARNs of instance profiles, paths in ARNs, the instances of associations and tags, the owner of an
-access key, the principal of a simulation, or the resources of ssm:GetParameters, of Run Command and of an organization.
-It ignores the conditions iam:PolicyARN, iam:PermissionsBoundary and ec2:NewInstanceProfile, and it allows everyone to
-pass every role.
+access key, the principal of a simulation, or the resources of ssm:GetParameters, of Run Command, of hybrid servers and
+of an organization.
+It ignores the conditions iam:PolicyARN, iam:PermissionsBoundary and ec2:NewInstanceProfile, and those for the tags of
+hybrid servers. It allows everyone to pass every role.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
-from .backend import RUN_COMMAND_ACTIONS, internals
+from .backend import TAG_ACTIONS, internals, is_answered_here
 
 Params = dict[str, Any]
 Answer = tuple[int, dict[str, str], bytes]
@@ -46,6 +47,7 @@ class Authorization:
         )
         self._evaluator, self._actions = (internals(f"ministack.core.iam_{name}") for name in ("evaluator", "actions"))
         self._access_key = internals("ministack.core.router").extract_access_key_id
+        self.node_tags: Callable[[str], dict[str, str]] = lambda node: {}
         self._caller: ContextVar[str] = ContextVar("caller", default="")
         self._actions.extract_resource_arn = partial(self._resource, self._actions.extract_resource_arn)
         self._actions.request_tag_context = partial(self._context, self._actions.request_tag_context)
@@ -73,15 +75,22 @@ class Authorization:
         elif service == "ssm" and b'"Names"' in body:
             # Only the first name is checked; AWS checks each.
             found = f"arn:aws:ssm:{region}:{_own_account()}:parameter/{json.loads(body)['Names'][0].lstrip('/')}"
-        elif service == "ssm" and (action := headers.get("x-amz-target", "").rpartition(".")[2]) in RUN_COMMAND_ACTIONS:
-            found = self._command_resource(action, self._access_key(headers), json.loads(body or b"{}"), region)
+        elif service == "ssm":
+            action = headers.get("x-amz-target", "").rpartition(".")[2]
+            found = self._ssm_resource(action, self._access_key(headers), json.loads(body or b"{}"), region)
         elif service == "organizations":
             found = self._organizations_resource(json.loads(body))
         return found or extract(service, *others)
 
-    def _command_resource(self, action: str, access_key: str, params: Params, region: str) -> str:
-        """A denied resource of SendCommand, if there is one, because AWS checks each resource."""
+    def _ssm_resource(self, action: str, access_key: str, params: Params, region: str) -> str:
+        """The resource of an action that is not ministack's. Of SendCommand, a denied one, because AWS checks each."""
+        if not is_answered_here(action, params):
+            return ""
+        if action != "SendCommand" and (node := _node(action, params)):
+            return _instance(region, node)
         if action != "SendCommand":
+            # AWS has no resource for these actions, so a policy that names any ARN denies them there. The simulator and
+            # the linter in tests/unit/policies know that.
             return f"arn:aws:ssm:{region}:{_own_account()}:*"
         name = params.get("DocumentName", "")
         owner = "" if name.startswith(("AWS-", "Amazon")) else _own_account()
@@ -121,6 +130,9 @@ class Authorization:
             "iam:PermissionsBoundary": self._boundary(action, params) if WITH_BOUNDARY.fullmatch(action) else "",
             "ec2:NewInstanceProfile": self._new_profile(params) if action in WITH_NEW_PROFILE else "",
         }
+        if service == "ssm" and (node := _node(action.rpartition(":")[2], json.loads(body or b"{}"))):
+            for key, value in self.node_tags(node).items():
+                keys |= {f"{prefix}/{key}": value for prefix in ("aws:ResourceTag", "ssm:resourceTag")}
         return {**context(service, action, body, params), **{key: value for key, value in keys.items() if value}}
 
     def _boundary(self, action: str, params: Params) -> str:
@@ -144,13 +156,24 @@ class Authorization:
         roles = [self._iam._p(params, "RoleName")] if not profile else profile["Roles"]
         for role in filter(None, roles):
             arn = self._iam_resource({"RoleName": [role]})
-            to = {"iam:PassedToService": "ec2.amazonaws.com"}
-            denied = self._evaluator.enforce(self._caller.get(), "iam:PassRole", "iam", "", arn, to)
-            if denied:
-                deny = denied.decision == "Deny"
-                message = self._actions.identity_denial_message("iam:PassRole", denied.principal_arn, arn, deny)
+            if message := self._deny_passing(arn, "ec2.amazonaws.com"):
                 return self._error_answer(bool(associated), message)
         return handler(params)
+
+    def deny_activation(self, params: Params) -> str:
+        """Require iam:PassRole of callers of CreateActivation. :returns: the message of a denial.
+
+        AWS does not document iam:PassedToService for it. It is the service that assumes the role.
+        """
+        return self._deny_passing(f"arn:aws:iam::{_own_account()}:role/{params.get('IamRole')}", "ssm.amazonaws.com")
+
+    def _deny_passing(self, arn: str, service: str) -> str:
+        to = {"iam:PassedToService": service}
+        denied = self._evaluator.enforce(self._caller.get(), "iam:PassRole", "iam", "", arn, to)
+        if not denied:
+            return ""
+        is_explicit = denied.decision == "Deny"
+        return str(self._actions.identity_denial_message("iam:PassRole", denied.principal_arn, arn, is_explicit))
 
     def _error_answer(self, by_ec2: bool, message: str) -> Answer:
         if by_ec2:
@@ -166,5 +189,14 @@ def _own_account() -> str:
     return str(internals("ministack.core.responses").get_account_id())
 
 
+def _node(action: str, params: Params) -> str:
+    """The hybrid server that is the resource of an action, if one is."""
+    name = params.get("InstanceId") if action == "DeregisterManagedInstance" else ""
+    name = params.get("ResourceId") if action in TAG_ACTIONS else name
+    return name if name and name.startswith("mi-") else ""
+
+
 def _instance(region: str, instance: str) -> str:
+    if instance.startswith("mi-"):
+        return f"arn:aws:ssm:{region}:{_own_account()}:managed-instance/{instance}"
     return f"arn:aws:ec2:{region}:{_own_account()}:instance/{instance}"

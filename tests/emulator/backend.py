@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import import_module
@@ -25,6 +26,15 @@ RUN_COMMAND_ACTIONS = frozenset(
     }
 )
 """The actions of Systems Manager that ``run_command.py`` answers."""
+
+HYBRID_ACTIONS = frozenset(
+    {
+        *("CreateActivation", "DescribeActivations", "DeleteActivation"),
+        *("RegisterManagedInstance", "DeregisterManagedInstance"),
+    }
+)
+TAG_ACTIONS = frozenset({"AddTagsToResource", "ListTagsForResource", "RemoveTagsFromResource"})
+"""The actions that ``hybrid.py`` answers; of these, those for nodes."""
 
 ATTACHED_POLICIES = 10
 """How many managed policies a role or user can have, unless the quota is increased."""
@@ -59,6 +69,15 @@ class Instance:
 
 
 @dataclass(frozen=True)
+class Role:
+    """:param trust: its trust policy, as JSON."""
+
+    arn: str
+    id: str
+    trust: str
+
+
+@dataclass(frozen=True)
 class Credentials:
     access_key: str
     secret: str
@@ -69,7 +88,10 @@ class Backend(Protocol):
     """The AWS accounts.
 
     ``respond`` answers a call. ``authorize`` answers it if it is denied. The others use the emulator's internal state.
+    ``node_tags`` has the tags of a hybrid server, which are not in that state.
     """
+
+    node_tags: Callable[[str], dict[str, str]]
 
     def respond(self, request: Request, body: bytes) -> Response: ...
     def authorize(self, request: Request, body: bytes) -> Response | None: ...
@@ -81,12 +103,19 @@ class Backend(Protocol):
     def principal(self, access_key: str, region: str) -> str: ...
     def used(self, access_key: str, region: str, service: str) -> None: ...
     def instances(self) -> list[Instance]: ...
+    def role(self, arn: str) -> Role | None: ...
     def allows(self, profile: Profile, action: str) -> bool: ...
     def session(self, instance: Instance, profile: Profile) -> Credentials: ...
 
 
 def account_of(arn: str) -> str:
     return arn.split(":")[4] if arn else ACCOUNT
+
+
+def is_answered_here(action: str, params: dict[str, Any]) -> bool:
+    """Whether ``run_command.py`` or ``hybrid.py`` answers an action of Systems Manager instead of the backend."""
+    of_node = action in TAG_ACTIONS and params.get("ResourceType") == "ManagedInstance"
+    return of_node or action in RUN_COMMAND_ACTIONS | HYBRID_ACTIONS
 
 
 def internals(module: str) -> Any:

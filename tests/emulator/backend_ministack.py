@@ -39,13 +39,14 @@ from .backend import (
     ACCOUNT,
     ATTACHED_POLICIES,
     NOT_ACTIVE,
-    RUN_COMMAND_ACTIONS,
     SESSION_SECONDS,
     Credentials,
     Instance,
     Profile,
+    Role,
     account_of,
     internals,
+    is_answered_here,
     trusts_ec2,
 )
 
@@ -94,7 +95,15 @@ class Ministack:
         self._ssm.handle_request = partial(self._handle_ssm, self._ssm.handle_request)
         resolve = partial(self._resolve_condition_key, self._evaluator._resolve_condition_key)
         self._evaluator._resolve_condition_key = resolve
-        Authorization()
+        self._authorization = Authorization()
+
+    @property
+    def node_tags(self) -> Callable[[str], dict[str, str]]:
+        return self._authorization.node_tags
+
+    @node_tags.setter
+    def node_tags(self, node_tags: Callable[[str], dict[str, str]]) -> None:
+        self._authorization.node_tags = node_tags
 
     def respond(self, request: Request, body: bytes) -> Response:
         return asyncio.run_coroutine_threadsafe(self._ask(request, body), self._loop).result()
@@ -104,9 +113,12 @@ class Ministack:
         return answer if answer.status_code >= 400 else None
 
     async def _handle_ssm(self, handle: Callable[..., Any], method: str, path: str, headers: Any, *others: Any) -> Any:
-        """Do nothing for an action of Run Command, which got here because it is allowed."""
-        if headers.get("x-amz-target", "").rpartition(".")[2] in RUN_COMMAND_ACTIONS:
-            return 200, {"Content-Type": "application/x-amz-json-1.1"}, b"{}"
+        """Do nothing for an action that is not ministack's, which got here because it is allowed."""
+        action, params = headers.get("x-amz-target", "").rpartition(".")[2], json.loads(others[0] or b"{}")
+        if is_answered_here(action, params):
+            denied = self._authorization.deny_activation(params) if action == "CreateActivation" else ""
+            answer = {"__type": "AccessDeniedException", "Message": denied} if denied else {}
+            return 400 if denied else 200, {"Content-Type": "application/x-amz-json-1.1"}, json.dumps(answer).encode()
         return await handle(method, path, headers, *others)
 
     async def _ask(self, request: Request, body: bytes) -> Response:
@@ -196,6 +208,12 @@ class Ministack:
             trusted = trusts_ec2(role["AssumeRolePolicyDocument"])
             return Profile(record["Arn"], record["Id"], role["Arn"], role["RoleId"], trusted)
         return Profile(record["Arn"], record["Id"])
+
+    def role(self, arn: str) -> Role | None:
+        record = self._iam._roles.get_scoped(account_of(arn), None, arn.rpartition("/")[2])
+        if not record or record["Arn"] != arn:
+            return None
+        return Role(arn, record["RoleId"], record["AssumeRolePolicyDocument"])
 
     def allows(self, profile: Profile, action: str) -> bool:
         account = account_of(profile.role_arn)

@@ -12,6 +12,7 @@ It differs from AWS as follows, and is corrected here:
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,12 +27,16 @@ from .backend import (
     Credentials,
     Instance,
     Profile,
+    Role,
+    account_of,
     internals,
     trusts_ec2,
 )
 
 
 class Moto:
+    node_tags: Callable[[str], dict[str, str]]
+
     def __init__(self, region: str) -> None:
         os.environ.update(MOTO_IAM_LOAD_MANAGED_POLICIES="true", MOTO_ACCOUNT_ID=ACCOUNT)
         server = internals("moto.server")
@@ -164,6 +169,12 @@ class Moto:
         for role in profile.roles:
             return Profile(profile.arn, profile.id, role.arn, role.id, trusts_ec2(role.assume_role_policy_document))
         return Profile(profile.arn, profile.id)
+
+    def role(self, arn: str) -> Role | None:
+        for role in list(self._iam[account_of(arn)][arn.split(":")[1]].roles.values()):
+            if role.arn == arn:
+                return Role(arn, role.id, role.assume_role_policy_document)
+        return None
 
     def allows(self, profile: Profile, action: str) -> bool:
         """Whether a policy of the role names the action."""

@@ -17,6 +17,7 @@ from typing import IO, Any
 from urllib.request import ProxyHandler, Request, build_opener
 
 from .environment import clean_environment
+from .host import Host
 from .unkind import DELAY_SECONDS, Behaviour
 from .wire import Call, Fault, Kind
 
@@ -194,13 +195,21 @@ class Emulator:
         self._control("POST", "unkind", settings)
 
     def agents(self, *instances: str, **settings: Any) -> dict[str, dict[str, Any]]:
-        """All SSM agents by instance, after these settings were changed for these instances, or for all.
+        """All SSM agents by instance or node, after these settings were changed for these instances, or for all.
 
         ``agents.Agent`` explains the settings. An agent also has ``online``, the ``disk`` of its instance, and the
         ``environment`` of a script that runs there.
         """
         found = self._control("POST", "agents", {"instances": instances, "settings": settings})
         return dict(found)
+
+    def host(
+        self, root: Path, *, is_snap: bool = False, ssm_agent: bool = True, cloudwatch_agent: bool = False
+    ) -> Host:
+        """An on-premises host in this folder, with these agents installed. ``Host`` explains it."""
+        host = Host(root.resolve(), self.endpoint, is_snap)
+        host.install(ssm_agent=ssm_agent, cloudwatch_agent=cloudwatch_agent)
+        return host
 
     def disk(self, instance: str) -> Path:
         return Path(self.agents()[instance]["disk"])

@@ -10,6 +10,8 @@ The disk is a folder. It is not the root of the processes, which also see the fi
   and its files by ``readlink -f``, here and on a real instance.
 - ``var/lib/amazon/ssm/`` has the scripts and the outputs of commands.
 
+The disk of a hybrid server is the folder of its host, which stays.
+
 The processes have no variable of this process. They and the disks are gone when the emulator ends, even killed.
 """
 
@@ -26,6 +28,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from .environment import NO_METADATA
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 AGENT_CONTROL = "amazon-cloudwatch-agent-ctl"
@@ -58,6 +62,8 @@ class Machines:
         self._system_path = system_path(self._folder / "system", SYSTEM_PATH)
         self._disks = self._folder / "disks"
         self._disks.mkdir()
+        self.hosts: dict[str, tuple[Path, dict[str, str]]] = {}
+        """By node, the folder of its host, and the variables of its credentials."""
         self._processes: list[Process] = []
         self._cleaner = subprocess.Popen(
             [sys.executable, "-I", "-c", CLEANER, str(self._folder)],
@@ -70,11 +76,12 @@ class Machines:
     def reset(self) -> None:
         for process in self._processes[:]:
             process.kill()
+        self.hosts.clear()
         for disk in self._disks.iterdir():
             shutil.rmtree(disk, ignore_errors=True)
 
     def disk(self, instance: str) -> Path:
-        return self._disks / instance
+        return self.hosts[instance][0] if instance in self.hosts else self._disks / instance
 
     def environment(self, instance: str, region: str) -> dict[str, str]:
         """All variables of a script on the instance."""
@@ -86,11 +93,20 @@ class Machines:
             "AWS_SSM_INSTANCE_ID": instance,
             "AWS_SSM_REGION_NAME": region,
             "AWS_ENDPOINT_URL": self.endpoint,
-            "AWS_EC2_METADATA_SERVICE_ENDPOINT": f"{self.endpoint}/_imds/{instance}",
+            **self._credentials(instance),
         }
 
+    def _credentials(self, instance: str) -> dict[str, str]:
+        """The variables with the places of credentials."""
+        if instance in self.hosts:
+            return {"AWS_EC2_METADATA_SERVICE_ENDPOINT": NO_METADATA, **self.hosts[instance][1]}
+        return {"AWS_EC2_METADATA_SERVICE_ENDPOINT": f"{self.endpoint}/_imds/{instance}"}
+
     def install(self, instance: str, region: str, *, aws_cli: bool, cloudwatch_agent: bool) -> None:
-        """Install these programs on the disk, and remove the others. Everything else on the disk stays."""
+        """Install these programs on the disk, and remove the others. Everything else on the disk stays.
+
+        On a host, the CloudWatch agent stays as well.
+        """
         disk = self.disk(instance)
         programs = disk / "usr/bin"
         for folder in (programs, disk / "root", disk / "tmp", disk / AGENT_FOLDER / "bin"):
@@ -100,9 +116,9 @@ class Machines:
         if cloudwatch_agent and not control.exists():
             shutil.copy(Path(__file__).with_name(AGENT_CONTROL), control)
             (control.parent / "region").write_text(region)
-        if not cloudwatch_agent:
+        if not cloudwatch_agent and instance not in self.hosts:
             shutil.rmtree(disk / AGENT_FOLDER)
-        _link(programs / AGENT_CONTROL, control if cloudwatch_agent else None)
+        _link(programs / AGENT_CONTROL, control if control.exists() else None)
 
     def start(self, instance: str, region: str, command_id: str, script: Iterable[str], workdir: str) -> Process:
         """Run a script as the SSM agent does. Raises OSError where the working directory does not exist."""

@@ -1,4 +1,4 @@
-"""Pages for the answers of IAM and Organizations that both emulators return in one piece.
+"""Pages for the answers of IAM and Organizations that both emulators return in one piece, and for our own.
 
 IAM returns 100 items a page unless asked for fewer, and sets IsTruncated on all pages but the last. Organizations
 returns 20, and can return an empty page before others.
@@ -9,6 +9,10 @@ from __future__ import annotations
 import json
 from typing import Any
 from xml.etree import ElementTree
+
+from .wire import ErrorAnswer
+
+Params = dict[str, Any]
 
 PAGED = {
     "iam": ("GetAccountAuthorizationDetails", "ListUsers"),
@@ -21,6 +25,15 @@ NAMESPACE = "https://iam.amazonaws.com/doc/2010-05-08/"
 def page(service: str, body: bytes, params: dict[str, Any]) -> bytes:
     """Reduce the answer to the page that the parameters ask for."""
     return _page_of_iam(body, params) if service == "iam" else _page_of_organizations(body, params)
+
+
+def page_of_items(name: str, items: list[Params], params: Params, size: int) -> Params | ErrorAnswer:
+    """A page of an answer of Systems Manager, which has ``size`` items unless asked for fewer."""
+    token = params.get("NextToken") or "0"
+    if not token.isdigit():
+        return ErrorAnswer("InvalidNextToken", "")
+    end = int(token) + int(params.get("MaxResults", size))
+    return {name: items[int(token) : end], **({"NextToken": str(end)} if end < len(items) else {})}
 
 
 def _page_of_organizations(body: bytes, params: dict[str, Any]) -> bytes:

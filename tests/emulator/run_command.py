@@ -23,6 +23,7 @@ from typing import Any
 
 from .agents import DOCUMENTS, ENDED, Agent, Agents, Command, Document, Invocation
 from .backend import Instance, account_of
+from .paging import page_of_items
 from .unkind import Behaviour
 from .validation import find_problem
 from .wire import Call, ErrorAnswer
@@ -116,11 +117,11 @@ class RunCommand:
 
     def _target_problem(self, call: Call, instances: list[str]) -> ErrorAnswer | None:
         online = self.agents.find_online()
-        here = {each.id for each in self.agents.backend.instances() if _is_in(call, each.account, each.region)}
+        here = {each.id for each in self.agents.instances() if _is_in(call, each.account, each.region)}
         invalid = [
             each
             for each in instances
-            if each not in here & self.agents.seen.keys()
+            if each not in here & (self.agents.seen.keys() | self.agents.hybrid.nodes.keys())
             or (each not in online and self.agents.agent(each).offline == "refused")
         ]
         if not invalid:
@@ -194,19 +195,33 @@ class RunCommand:
     def describe_instance_information(self, call: Call, params: Params) -> Params | ErrorAnswer:
         online = self.agents.find_online()
         found = [
-            _information(each, self.agents.agent(each.id), is_online=each.id in online, seen=self.agents.seen[each.id])
-            for each in self.agents.backend.instances()
-            if each.running and _is_in(call, each.account, each.region) and each.id in self.agents.seen
+            {
+                **_information(each, self.agents.agent(each.id), is_online=each.id in online, seen=seen),
+                **self.agents.hybrid.information(each.id),
+            }
+            for each in self.agents.instances()
+            if each.running and _is_in(call, each.account, each.region) and (seen := self.agents.last_seen(each.id))
         ]
         filters = [(each["Key"], each["Values"]) for each in params.get("Filters", [])]
         filters += [(each["key"], each["valueSet"]) for each in params.get("InstanceInformationFilterList", [])]
-        keys = {"InstanceIds": "InstanceId", "PingStatus": "PingStatus", "PlatformTypes": "PlatformType"}
         for key, values in filters:
-            if key not in keys:
+            if key.startswith("tag:"):
+                name = key.removeprefix("tag:")
+                found = [one for one in found if self.agents.hybrid.tags(one["InstanceId"]).get(name) in values]
+            elif key in INSTANCE_FILTERS:
+                found = [one for one in found if one.get(INSTANCE_FILTERS[key]) in values]
+            else:
                 return ErrorAnswer("InvalidFilterKey", f"The emulator has no filter {key}.")
-            found = [each for each in found if each[keys[key]] in values]
-        return _page("InstanceInformationList", found, params, 10)
+        return page_of_items("InstanceInformationList", found, params, 10)
 
+
+INSTANCE_FILTERS = {
+    "InstanceIds": "InstanceId",
+    "ActivationIds": "ActivationId",
+    "PlatformTypes": "PlatformType",
+    **{name: name for name in ("IamRole", "PingStatus", "ResourceType")},
+}
+"""By filter, the member of the answer. It knows only the tags of hybrid servers."""
 
 ACTIONS: dict[str, Callable[[RunCommand, Call, Params], Params | ErrorAnswer]] = {
     "SendCommand": RunCommand.send_command,
@@ -319,7 +334,7 @@ def _filtered_page(name: str, found: list[Params], params: Params) -> Params | E
         if each["key"] not in FILTERS:
             return ErrorAnswer("InvalidFilterKey", f"The emulator has no filter {each['key']}.")
         found = [one for one in found if FILTERS[each["key"]](one, each["value"])]
-    return _page(name, found, params, 50)
+    return page_of_items(name, found, params, 50)
 
 
 FILTERS: dict[str, Callable[[Params, str], bool]] = {
@@ -328,14 +343,6 @@ FILTERS: dict[str, Callable[[Params, str], bool]] = {
     "InvokedAfter": lambda one, value: one["RequestedDateTime"] >= datetime.fromisoformat(value).timestamp(),
     "InvokedBefore": lambda one, value: one["RequestedDateTime"] <= datetime.fromisoformat(value).timestamp(),
 }
-
-
-def _page(name: str, found: list[Params], params: Params, size: int) -> Params | ErrorAnswer:
-    token = params.get("NextToken") or "0"
-    if not token.isdigit():
-        return ErrorAnswer("InvalidNextToken", "")
-    end = int(token) + int(params.get("MaxResults", size))
-    return {name: found[int(token) : end], **({"NextToken": str(end)} if end < len(found) else {})}
 
 
 def _shortened(text: str, length: int) -> str:

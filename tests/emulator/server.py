@@ -1,4 +1,4 @@
-"""The HTTP server around a backend: call log, faults, instance metadata, Run Command, control."""
+"""The HTTP server around a backend: call log, faults, instance metadata, Run Command, hybrid servers, control."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from typing import Any, cast
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
-from . import imds, paging, wire
+from . import hybrid, imds, paging, wire
 from .agents import Agents
-from .backend import RUN_COMMAND_ACTIONS, Backend
+from .backend import RUN_COMMAND_ACTIONS, Backend, is_answered_here
 from .machines import Machines
 from .run_command import RunCommand
 from .unkind import Answer, Behaviour, Unkind
@@ -93,7 +93,9 @@ class Server:
         self.unkind = self._unkind()
         self.metadata = imds.InstanceMetadata(backend, self._has_credentials)
         self.machines = Machines(aws_cli)
-        self.agents = Agents(backend, self.metadata, self.machines, self._is_delayed)
+        self.hybrid = hybrid.Hybrid()
+        self.agents = Agents(backend, self.metadata, self.machines, self._is_delayed, self.hybrid)
+        backend.node_tags = self.hybrid.tags
         self.commands = RunCommand(self.agents)
         self.lock = threading.Lock()
         self.calls: list[Call] = []
@@ -125,9 +127,10 @@ class Server:
         body = request.get_data(cache=False)
         request.environ["wsgi.input"] = io.BytesIO(body)
         access_key, region, service = wire.read_credential(request.headers.get("Authorization", ""))
-        params = wire.read_params(request.content_type or "", body)
+        # A GET of the query protocol has its parameters in the address.
+        params = wire.read_params(request.content_type or "", body or request.query_string)
         action = wire.read_target(request.headers, request.path, params)
-        principal = self.backend.principal(access_key, region or self.region)
+        principal = "" if action == hybrid.REGISTER else self.backend.principal(access_key, region or self.region)
         call = Call(
             service,
             action,
@@ -167,14 +170,18 @@ class Server:
         return response
 
     def _respond(self, call: Call, params: dict[str, Any], request: Request, body: bytes) -> Response:
-        if call.service != "ssm" or call.action not in RUN_COMMAND_ACTIONS:
+        if ended := self.hybrid.refuse(call):
+            content_type, text = ended.body(call.service)
+            return Response(text, ended.status, content_type=content_type)
+        if call.service != "ssm" or not is_answered_here(call.action, params):
             response = self.backend.respond(request, body)
             if call.action == "DescribeInstances":
                 response.set_data(self.agents.show_windows(response.get_data()))
             return response
-        if denied := self.backend.authorize(request, body):
+        if call.action != hybrid.REGISTER and (denied := self.backend.authorize(request, body)):
             return denied
-        content_type, status, text = self.commands.respond(call, params)
+        service = self.commands if call.action in RUN_COMMAND_ACTIONS else self.hybrid
+        content_type, status, text = service.respond(call, params)
         return Response(text, status, content_type=content_type)
 
     def _profiles(self) -> dict[str, str]:
@@ -217,14 +224,15 @@ class Server:
             "GET calls": lambda: self._calls_since(int(request.args.get("since", 0))),
             "POST faults": lambda: self.armed.append(ArmedFault(Fault(**body))),
             "DELETE faults": self.armed.clear,
-            "POST clock": lambda: self.backend.shift_clock(float(body["seconds"])),
+            "POST clock": lambda: self._shift_clock(float(body["seconds"])),
             "POST lag": lambda: self.metadata.set_lag(float(body["seconds"]), float(body["credentials"])),
             "POST agents": lambda: self.agents.configure(body["instances"], body["settings"]),
+            "POST service": lambda: self.hybrid.start(**body),
             "GET commands": self.commands.commands,
             "POST unkind": lambda: setattr(self, "unkind", self._unkind(**body)),
-            "POST reset": lambda: self._reset(self.backend.reset),
-            "POST save": self.backend.save,
-            "POST restore": lambda: self._reset(self.backend.restore),
+            "POST reset": lambda: self._reset(self.backend.reset, self.hybrid.reset),
+            "POST save": self._save,
+            "POST restore": lambda: self._reset(self.backend.restore, self.hybrid.restore),
         }
         control = controls.get(f"{request.method} {request.path.removeprefix(CONTROL)}")
         if control is None:
@@ -238,8 +246,17 @@ class Server:
     def _calls_since(self, since: int) -> list[dict[str, Any]]:
         return [asdict(call) for call in sorted(self.calls, key=lambda call: call.seq) if call.seq > since]
 
-    def _reset(self, reset_backend: Callable[[], None]) -> None:
-        reset_backend()
+    def _shift_clock(self, seconds: float) -> None:
+        self.backend.shift_clock(seconds)
+        self.hybrid.advance()
+
+    def _save(self) -> None:
+        self.backend.save()
+        self.hybrid.save()
+
+    def _reset(self, *resets: Callable[[], None]) -> None:
+        for reset in resets:
+            reset()
         self.metadata.reset()
         self.commands.reset()
         self.calls, self.armed, self.seq = [], [], 0

@@ -28,6 +28,8 @@ def snapshot(aws: Emulator, *regions: str) -> dict[str, Any]:
         },
         "instance_tags": {region: _instance_tags(aws, region) for region in regions},
         "parameters": {region: configurations(aws, region) for region in regions},
+        "activations": {region: _activations(aws, region) for region in regions},
+        "nodes": {region: _nodes(aws, region) for region in regions},
     }
 
 
@@ -54,6 +56,23 @@ def configurations(aws: Emulator, region: str | None = None) -> dict[str, Any]:
     pages = ssm.get_paginator("describe_parameters").paginate()
     names = [each["Name"] for page in pages for each in page["Parameters"] if not each["Name"].startswith("/")]
     return {name: json.loads(ssm.get_parameter(Name=name)["Parameter"]["Value"]) for name in names}
+
+
+def _activations(aws: Emulator, region: str) -> list[dict[str, Any]]:
+    """Without what differs between two that are alike: their ids, dates and tags."""
+    pages = aws.client("ssm", region).get_paginator("describe_activations").paginate()
+    shown = ("DefaultInstanceName", "IamRole", "RegistrationLimit", "RegistrationsCount", "Expired")
+    found = [{key: each[key] for key in shown} for page in pages for each in page["ActivationList"]]
+    return sorted(found, key=json.dumps)
+
+
+def _nodes(aws: Emulator, region: str) -> list[dict[str, Any]]:
+    """The hybrid servers, without what differs between two that are alike: their ids, dates and tags."""
+    only_nodes = [{"Key": "ResourceType", "Values": ["ManagedInstance"]}]
+    pages = aws.client("ssm", region).get_paginator("describe_instance_information").paginate(Filters=only_nodes)
+    shown = ("Name", "IamRole", "PingStatus")
+    found = [{key: each[key] for key in shown} for page in pages for each in page["InstanceInformationList"]]
+    return sorted(found, key=json.dumps)
 
 
 def _names(iam: Any, kind: str, key: str) -> list[str]:

@@ -63,7 +63,9 @@ class Behaviour(StrEnum):
     LATE_DELIVERIES = "late_deliveries"
     """A command reaches its instances late."""
     AWAY_AGENTS = "away_agents"
-    """The SSM agent is offline after another instance profile was associated."""
+    """The SSM agent is offline after another instance profile was associated, or a hybrid server was registered."""
+    LASTING_SESSIONS = "lasting_sessions"
+    """Credentials of a hybrid server outlive its registration, and the trust that gave them, until they expire."""
 
 
 AS_AWS = tuple(Behaviour)
@@ -177,13 +179,19 @@ class NewEntities(Rule):
         self.new = Delays(dice)
 
     def refuse(self, call: Call, params: Params) -> ErrorAnswer | None:
+        if call.action == "CreateActivation" and self._is_unknown("RoleName", params["IamRole"].rpartition("/")[2]):
+            reason = "Nonexistent role or missing ssm service principal in trust policy"
+            return ErrorAnswer("ValidationException", f"{reason}: {params['IamRole']}")
         if call.service != "iam" or call.action in CREATIONS:
             return None
         for kind, message in NOT_FOUND.items():
             name = params.get(kind)
-            if self.new.is_running(f"{kind} {name}") and self.dice.happens(0.3):
+            if self._is_unknown(kind, name):
                 return ErrorAnswer("NoSuchEntity", message.format(name), 404)
         return None
+
+    def _is_unknown(self, kind: str, name: object) -> bool:
+        return self.new.is_running(f"{kind} {name}") and self.dice.happens(0.3)
 
     def observe(self, call: Call, params: Params, answer: Answer) -> None:
         if call.action in CREATIONS and answer.status == OK:
@@ -237,7 +245,7 @@ class NewKeys(Rule):
 
     def refuse(self, call: Call, params: Params) -> ErrorAnswer | None:
         if self.new.is_running(call.access_key) and self.dice.happens(0.7):
-            return _unknown_token(call)
+            return wire.unknown_token(call)
         return None
 
     def observe(self, call: Call, params: Params, answer: Answer) -> None:
@@ -451,7 +459,7 @@ class OptInRegions(Rule):
 
     def refuse(self, call: Call, params: Params) -> ErrorAnswer | None:
         if call.region in self.REGIONS and call.access_key in self.tokens:
-            return _unknown_token(call)
+            return wire.unknown_token(call)
         return None
 
     def observe(self, call: Call, params: Params, answer: Answer) -> None:
@@ -489,9 +497,17 @@ class AwayAgents(Rule):
         found = re.search(rb"<instanceId>([\w-]+)<", answer.body)
         if call.action in (ASSOCIATE, REPLACE) and answer.status == OK and found:
             self.away.begin(found[1].decode())
+        if call.action == "RegisterManagedInstance" and answer.status == OK:
+            self.away.begin(json.loads(answer.body)["InstanceId"])
 
     def is_delayed(self, name: str) -> bool:
         return self.away.is_running(name)
+
+
+class LastingSessions(Rule):
+    def is_delayed(self, name: str) -> bool:
+        """Whether the sessions of a node last until they expire."""
+        return True
 
 
 RULES: dict[Behaviour, type[Rule]] = {
@@ -512,6 +528,7 @@ RULES: dict[Behaviour, type[Rule]] = {
     Behaviour.LATE_INVOCATIONS: LateInvocations,
     Behaviour.LATE_DELIVERIES: NewCommands,
     Behaviour.AWAY_AGENTS: AwayAgents,
+    Behaviour.LASTING_SESSIONS: LastingSessions,
 }
 """By behaviour, its rule, in the order in which AWS would find a reason: the caller, the rate, the thing."""
 
@@ -578,12 +595,3 @@ def _principal(call: Call) -> str:
     if ":assumed-role/" in call.principal:
         return f"role {call.principal.split('/')[1]}"
     return f"user {call.principal.rpartition('/')[2]}"
-
-
-def _unknown_token(call: Call) -> ErrorAnswer:
-    if call.service == "ec2":
-        return ErrorAnswer("AuthFailure", "AWS was not able to validate the provided access credentials", 401)
-    message = "The security token included in the request is invalid."
-    if call.service in ("iam", "sts"):
-        return ErrorAnswer("InvalidClientTokenId", message, 403)
-    return ErrorAnswer("UnrecognizedClientException", message)

@@ -13,7 +13,12 @@ from xml.sax.saxutils import escape
 READS = ("Get", "List", "Describe", "Simulate", "BatchGet", "Head", "Search", "Lookup", "Generate")
 """Verbs of actions that change nothing. GenerateCredentialReport only requests a report."""
 
-SECRETS = frozenset({"Value", "SecretString", "SecretBinary", "UserData", "Password", "WebIdentityToken", "TokenCode"})
+SECRETS = frozenset(
+    {
+        *("Value", "SecretString", "SecretBinary", "UserData", "Password", "WebIdentityToken", "TokenCode"),
+        "ActivationCode",
+    }
+)
 """Request parameters that are never logged. ``Value`` belongs to ssm:PutParameter."""
 
 SIGNING_NAMES = {"monitoring": "cloudwatch"}
@@ -196,6 +201,24 @@ def denied(call: Call) -> ErrorAnswer:
     if call.service in ("iam", "sts"):
         return ErrorAnswer("AccessDenied", user, 403)
     return ErrorAnswer("AccessDeniedException", user)
+
+
+def expired(call: Call) -> ErrorAnswer:
+    message = "The security token included in the request is expired"
+    if call.service == "ec2":
+        return ErrorAnswer("RequestExpired", "Request has expired.")
+    if call.service in ("iam", "sts"):
+        return ErrorAnswer("ExpiredToken", message, 403)
+    return ErrorAnswer("ExpiredTokenException", message)
+
+
+def unknown_token(call: Call) -> ErrorAnswer:
+    if call.service == "ec2":
+        return ErrorAnswer("AuthFailure", "AWS was not able to validate the provided access credentials", 401)
+    message = "The security token included in the request is invalid."
+    if call.service in ("iam", "sts"):
+        return ErrorAnswer("InvalidClientTokenId", message, 403)
+    return ErrorAnswer("UnrecognizedClientException", message)
 
 
 def failed(call: Call) -> ErrorAnswer:

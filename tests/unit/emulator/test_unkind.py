@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -22,6 +24,7 @@ TRUST = json.dumps(
         "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
     }
 )
+HYBRID_TRUST = TRUST.replace("ec2.", "ssm.")
 READER = "arn:aws:iam::aws:policy/AmazonSSMReadOnlyAccess"
 # These do not depend on the backend, and only one of them has a clock.
 pytestmark = pytest.mark.parametrize("aws", ["ministack"], indirect=True)
@@ -66,8 +69,8 @@ class Caller:
     def ec2(self) -> Any:
         return self.client("ec2")
 
-    def create_role(self, name: str) -> None:
-        self.iam.create_role(RoleName=name, AssumeRolePolicyDocument=TRUST)
+    def create_role(self, name: str, trust: str = TRUST) -> None:
+        self.iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)
 
     def create_profile(self, name: str, role: str) -> None:
         self.iam.create_instance_profile(InstanceProfileName=name)
@@ -117,6 +120,23 @@ class Caller:
     def ping(self) -> list[str]:
         found = self.client("ssm").describe_instance_information()["InstanceInformationList"]
         return [each["PingStatus"] for each in found]
+
+    def create_activation(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.client("ssm").create_activation(IamRole="hybrid")
+        return found
+
+    def deregister(self) -> None:
+        """Register a hybrid server, and deregister it while it has a session."""
+        with tempfile.TemporaryDirectory() as folder:
+            host = self.aws.host(Path(folder))
+            node = host.register(self.create_activation(), self.aws.region)
+            host.restart()
+            self.found["session"] = host.session()
+        self.client("ssm").deregister_managed_instance(InstanceId=node)
+
+    def has_session(self) -> bool:
+        call = lambda caller: caller.client("sts", key=self.found["session"]).get_caller_identity()["Arn"]  # noqa: E731
+        return ":assumed-role/hybrid/mi-" in result(call, self)
 
     def last_use(self) -> bool:
         used = self.iam.get_access_key_last_used(AccessKeyId=self.found["key"]["AccessKeyId"])
@@ -234,6 +254,12 @@ CASES = [
         unkind="NoSuchEntity",
     ),
     Case(
+        Behaviour.NEW_ENTITIES,
+        lambda caller: caller.create_role("hybrid", HYBRID_TRUST),
+        lambda caller: caller.create_activation() and None,
+        unkind="ValidationException",
+    ),
+    Case(
         Behaviour.LATE_PERMISSIONS,
         steps(
             lambda caller: caller.create_key("old"),
@@ -338,6 +364,13 @@ CASES = [
         kind=False,
     ),
     Case(Behaviour.AWAY_AGENTS, Caller.create_node, Caller.ping, unkind=[], kind=["Online"]),
+    Case(
+        Behaviour.LASTING_SESSIONS,
+        steps(lambda caller: caller.create_role("hybrid", HYBRID_TRUST), Caller.deregister),
+        Caller.has_session,
+        unkind=True,
+        kind=False,
+    ),
 ]
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
 
