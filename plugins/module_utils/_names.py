@@ -179,9 +179,14 @@ def check_instance_id(instance_id: str) -> None:
         )
 
 
+def is_region(text: str) -> bool:
+    """Whether this can be the name of a region."""
+    return bool(re.fullmatch(_REGION, text))
+
+
 def check_region(region: str) -> None:
     """Check that this can be the name of a region. :raises InvalidInput: it cannot. The message shows a valid name."""
-    if not re.fullmatch(_REGION, region):
+    if not is_region(region):
         raise InvalidInput(f"'{region}' is not the name of an AWS region, such as eu-central-1.")
 
 

@@ -11,18 +11,40 @@ version_added: 1.0.0
 short_description: Manage an IAM role for the Amazon CloudWatch agent
 description:
   - Creates an IAM role that EC2 instances can use, with the policies that the CloudWatch agent needs, and an instance
-    profile with this role.
+    profile with this role. With O(trust=hybrid), the role is for servers that are registered with Systems Manager.
   - Repairs drift, and waits until IAM shows the changes.
   - The trust policy of a role that this collection did not create is changed only with O(adopt_existing=true) or
-    O(exclusive=true). The module prints a warning if instances cannot use the role.
+    O(exclusive=true). The module prints a warning if instances or hybrid servers cannot use the role.
 author: cwagent.iam contributors (@cwagent)
 options:
   name:
     description: The name of the role, 1 to 64 characters.
     type: str
     required: true
+  trust:
+    description:
+      - The servers that can use the role. With V(ec2), these are EC2 instances with an instance profile of the role.
+      - With V(hybrid), these are servers outside EC2 that are registered with Systems Manager in this account, in the
+        regions of O(trust_regions). Such a role has no instance profile.
+    type: str
+    choices: [ec2, hybrid]
+    default: ec2
+  trust_regions:
+    description:
+      - With O(trust=hybrid), the regions in which the servers are registered. Required with O(state=present).
+      - A region is added to the trust policy only if the policy is still the one that this module writes, for any
+        regions. No region is removed from it, not even with O(exclusive=true), because other servers can be registered
+        there.
+      - A trust policy that somebody else wrote or extended is changed only with O(exclusive=true), which replaces it.
+        Otherwise, the module prints a warning that contains the regions that cannot use the role, and the statement to
+        add.
+    type: list
+    elements: str
+    default: []
   instance_profile:
-    description: The name of the instance profile of the role. The default is the name of the role.
+    description:
+      - The name of the instance profile of the role. The default is the name of the role.
+      - Not allowed with O(trust=hybrid).
     type: str
   description:
     description:
@@ -58,6 +80,14 @@ EXAMPLES = r"""
     instance_profile: shop-backend-profile
     access: server
 
+- name: Let servers outside EC2 that are registered with Systems Manager run the CloudWatch agent
+  cwagent.iam.cwagent_iam_role:
+    name: CloudWatchAgentHybridRole
+    trust: hybrid
+    trust_regions: [eu-central-1, eu-west-1]
+    access: server
+    ssm_policy: AmazonSSMManagedInstanceCore
+
 - name: Delete the role
   cwagent.iam.cwagent_iam_role:
     name: CloudWatchAgentServerRole
@@ -83,7 +113,7 @@ role:
       Statement: [{Action: "sts:AssumeRole", Effect: Allow, Principal: {Service: ec2.amazonaws.com}}]
       Version: "2012-10-17"
 instance_profile:
-  description: The instance profile. Null if it does not exist.
+  description: The instance profile. Null if it does not exist, and with O(trust=hybrid).
   returned: success
   type: dict
   sample:

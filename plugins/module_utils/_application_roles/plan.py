@@ -31,7 +31,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import
     tag_steps,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import ACCESS_POLICIES
-from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import EC2, ec2_service
+from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import EC2, ec2_service
 from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""IAM roles with their instance profile: current and planned state, and the steps between them. Pure."""
+"""IAM roles with their instance profile, if any: current and planned state, and the steps between them. Pure."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import
     unmanaged_policies,
     update_steps,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import Ec2Trust, Trust, statements_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-EC2, EC2_IN_CHINA = "ec2.amazonaws.com", "ec2.amazonaws.com.cn"
 DEFAULT_SESSION_DURATION = 3600
 # A profile has one role at most, so IAM reports that the quota is reached.
 PROFILE_HAS_ROLE_CODES = frozenset({"LimitExceeded"})
@@ -96,16 +96,16 @@ class State:
 class DesiredRole:
     """The role that the user declares. ``None`` leaves a property unchanged.
 
-    :param profile: the name of the instance profile.
-    :param service: the service principal of EC2 in this partition.
+    :param profile: the name of the instance profile; ``None`` for a role without one.
+    :param trust: the servers that may assume the role.
     :param max_session_duration: seconds.
     :param new_description: the description that a new role gets where none is declared.
     """
 
     name: str
     declared: Declared
-    profile: str
-    service: str = EC2
+    profile: str | None
+    trust: Trust = field(default_factory=Ec2Trust)
     description: str | None = None
     max_session_duration: int | None = None
     new_description: str = ""
@@ -121,81 +121,6 @@ def check_settings(description: str | None, max_session_duration: int | None) ->
         raise InvalidInput(f"description: must be at most {MAX_DESCRIPTION} characters, not {len(description)}.")
     if max_session_duration is not None and max_session_duration not in SESSION_DURATIONS:
         raise InvalidInput(f"max_session_duration: must be between 3600 and 43200 seconds, not {max_session_duration}.")
-
-
-def ec2_service(partition: str) -> str:
-    """Return the service principal of EC2 for a new role. In China its name ends with the domain of the partition."""
-    return EC2_IN_CHINA if partition == "aws-cn" else EC2
-
-
-def _accepted_services(service: str) -> set[str]:
-    """Return the service principals of EC2 that a trust policy can contain. In China, either one works.
-
-    https://github.com/aws/aws-cli/pull/8709
-    """
-    return {EC2, EC2_IN_CHINA} if service == EC2_IN_CHINA else {service}
-
-
-def trust_policy(service: str) -> dict[str, Any]:
-    """Return the trust policy that allows EC2, and nothing else, to assume the role."""
-    return {"Version": "2012-10-17", "Statement": [_trust_statement(service)]}
-
-
-def _trust_statement(service: str) -> dict[str, Any]:
-    return {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
-
-
-def _as_list(value: Any) -> list[Any]:
-    """Return an element of a policy as a list: policies may have one value or a list of values."""
-    return list(value) if isinstance(value, (list, tuple)) else [value]
-
-
-def planned_trust(current: Mapping[str, Any], desired: DesiredRole) -> Mapping[str, Any]:
-    """Return the trust policy of a managed role after all steps.
-
-    A policy that already trusts EC2 stays as it is. Otherwise, the statement that trusts EC2 is added to it. With
-    ``exclusive``, the policy trusts EC2 and nothing else.
-    """
-    statements = _as_list(current.get("Statement", []))
-    is_trusted = trusts(current, desired.service)
-    if desired.declared.exclusive:
-        return (
-            current if is_trusted and _has_trust_only_in(statements, desired.service) else trust_policy(desired.service)
-        )
-    return current if is_trusted else {**current, "Statement": [*statements, _trust_statement(desired.service)]}
-
-
-def trusts(policy: Mapping[str, Any], service: str) -> bool:
-    """Whether a trust policy lets a service assume the role, without conditions."""
-    return any(_has_trust_in(statement, service) for statement in _as_list(policy.get("Statement", [])))
-
-
-def _has_trust_in(statement: Mapping[str, Any], service: str) -> bool:
-    """Whether a statement lets a service assume the role, without conditions."""
-    principal = statement.get("Principal")
-    return (
-        statement.get("Effect") == "Allow"
-        and "Condition" not in statement
-        and isinstance(principal, dict)
-        and not _accepted_services(service).isdisjoint(_as_list(principal.get("Service", [])))
-        and "sts:AssumeRole" in _as_list(statement.get("Action", []))
-    )
-
-
-def _has_trust_only_in(statements: list[Any], service: str) -> bool:
-    """Whether the only statement lets a service assume the role, and does nothing else."""
-    if len(statements) != 1:
-        return False
-    statement = statements[0]
-    principal = statement.get("Principal")
-    services = _as_list(principal["Service"]) if isinstance(principal, dict) and set(principal) == {"Service"} else []
-    return (
-        statement.get("Effect") == "Allow"
-        and bool(services)
-        and _accepted_services(service).issuperset(services)
-        and _as_list(statement.get("Action")) == ["sts:AssumeRole"]
-        and set(statement) <= {"Sid", "Effect", "Principal", "Action"}
-    )
 
 
 def check_is_possible(current: State, desired: DesiredRole) -> None:
@@ -241,22 +166,33 @@ def planned_state(current: State, desired: DesiredRole) -> State:
     """
     role = current.role or Role(
         desired.name,
-        trust_policy(desired.service),
+        desired.trust.new_policy(),
         new_principal(desired.declared.path),
         description=desired.new_description,
     )
-    profile = current.profile or InstanceProfile(desired.profile, path=role.principal.path, tags={MARK_TAG: CREATED})
+    profile = _planned_profile(current.profile, role.principal.path, desired)
     principal = desired.declared.planned_state(role.principal)
-    has_managed_trust = principal.is_marked or desired.declared.exclusive
+    exclusive = desired.declared.exclusive
     role = replace(
         role,
-        trust=planned_trust(role.trust, desired) if has_managed_trust else role.trust,
+        trust=(
+            desired.trust.planned_policy(role.trust, exclusive=exclusive)
+            if principal.is_marked or exclusive
+            else role.trust
+        ),
         principal=principal,
         description=role.description if desired.description is None else desired.description,
         max_session_duration=desired.max_session_duration or role.max_session_duration,
     )
-    profile = replace(profile, role=desired.name, tags=desired.declared.planned_tags(profile.tags))
     return replace(current, role=role, profile=profile)
+
+
+def _planned_profile(current: InstanceProfile | None, path: str, desired: DesiredRole) -> InstanceProfile | None:
+    """Return the instance profile after all steps. :param path: of a new profile."""
+    if desired.profile is None:
+        return None
+    profile = current or InstanceProfile(desired.profile, path=path, tags={MARK_TAG: CREATED})
+    return replace(profile, role=desired.name, tags=desired.declared.planned_tags(profile.tags))
 
 
 def _create_role(role: Role) -> Step:
@@ -345,14 +281,11 @@ def propagation_warnings(current: State, desired: DesiredRole) -> list[str]:
 
 
 def trust_warnings(planned: State, desired: DesiredRole) -> list[str]:
-    """Warn if instances cannot use a role, because somebody else wrote its trust policy."""
-    if planned.role is None or trusts(planned.role.trust, desired.service):
+    """Warn if servers cannot use a role, because somebody else wrote its trust policy."""
+    if planned.role is None:
         return []
-    warning = (
-        f"role '{desired.name}' {NOT_CREATED}, so its trust policy was not changed; it does not let "
-        f"{desired.service} assume the role, so instances cannot use it. Set adopt_existing to true to add that"
-    )
-    return [warning]
+    problem = desired.trust.problem(planned.role.trust, is_marked=planned.role.principal.is_marked)
+    return [f"role '{desired.name}' {problem}"] if problem else []
 
 
 def plan_absent(current: State, desired: DesiredRole) -> Plan[State]:
@@ -371,9 +304,9 @@ def plan_absent(current: State, desired: DesiredRole) -> Plan[State]:
         steps += delete_inline_steps("role", desired.name, current.role.principal.inline)
         steps += [_remove_from_profile(name, desired.name) for name in sorted(current.other_profiles)]
     if current.profile and current.profile.role == desired.name:
-        steps.append(_remove_from_profile(desired.profile, desired.name))
+        steps.append(_remove_from_profile(current.profile.name, desired.name))
     if current.profile and not planned.profile:
-        steps.append(delete_entity("instance profile", desired.profile))
+        steps.append(delete_entity("instance profile", current.profile.name))
     if current.role:
         steps.append(delete_entity("role", desired.name))
     return Plan(current, planned, {desired.name: steps})
@@ -397,8 +330,7 @@ def blockers(current: State, desired: DesiredRole) -> list[str]:
     found = [] if current.role.principal.is_created else [NOT_CREATED]
     if desired.declared.exclusive:
         return found
-    statements = _as_list(current.role.trust.get("Statement", []))
-    others = sum(not _has_trust_only_in([statement], desired.service) for statement in statements)
+    others = sum(not desired.trust.is_own(statement) for statement in statements_of(current.role.trust))
     return [
         *found,
         *unmanaged_policies(current.role.principal, desired.declared),
@@ -410,10 +342,11 @@ def blockers(current: State, desired: DesiredRole) -> list[str]:
 def _profiles_of_others(current: State, desired: DesiredRole) -> frozenset[str]:
     """Return the names of the instance profiles that somebody else created, or that somebody else put this role in."""
     profile, role = current.profile, current.role
-    is_own = profile is None or profile.role != desired.name or is_created(profile.tags)
+    if profile is None or profile.role != desired.name or is_created(profile.tags):
+        return current.other_profiles
     # If somebody else created the profile for their own role, the profile is no further reason to keep the role.
-    is_further = not is_own and role is not None and role.principal.is_created
-    return current.other_profiles | {desired.profile} if is_further else current.other_profiles
+    is_further = role is not None and role.principal.is_created
+    return current.other_profiles | {profile.name} if is_further else current.other_profiles
 
 
 def kept_warnings(current: State, desired: DesiredRole) -> list[str]:

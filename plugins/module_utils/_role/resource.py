@@ -47,8 +47,10 @@ class RoleResource(Resource[State]):
         return state
 
     def read_again(self) -> State:
-        """Read the role and its instance profile. Other instance profiles are read only before a deletion."""
+        """Read the role and the instance profile that it should have. Others are read only before a deletion."""
         role = self._read_role()
+        if self._desired.profile is None:
+            return State(role)
         profile = find_profile(self._aws, self._desired.profile)
         others = self._other_profiles() if role and not self._present else frozenset()
         return State(role, profile, others)
@@ -79,7 +81,7 @@ class RoleResource(Resource[State]):
         return {**role_plan.to_dict(final), "blockers": self._blockers(plan)}
 
     def warnings(self, plan: Plan[State]) -> list[str]:
-        """List why something was not deleted, why instances cannot use the role, or which changes they see later."""
+        """List why something was not deleted, why servers cannot use the role, or which changes they see later."""
         if self._present:
             propagation = role_plan.propagation_warnings(plan.current, self._desired)
             return [*propagation, *role_plan.trust_warnings(plan.planned, self._desired)]
@@ -115,6 +117,11 @@ class RoleResource(Resource[State]):
         )
         profiles = {profile["InstanceProfileName"] for page in pages for profile in page["InstanceProfiles"]}
         return frozenset(profiles - {self._desired.profile})
+
+
+def find_account(aws: Aws) -> str:
+    """Read the ID of the account to which the credentials and the role belong. The call needs no permission."""
+    return str(aws.call("sts:GetCallerIdentity", "read which account this is")["Account"])
 
 
 def find_role(aws: Aws, name: str) -> dict[str, Any] | None:

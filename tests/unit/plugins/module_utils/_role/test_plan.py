@@ -43,9 +43,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import agent_policies
 from ansible_collections.cwagent.iam.plugins.module_utils._role import plan as role_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import DesiredRole, InstanceProfile, Role, State
+from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import Ec2Trust, HybridTrust, ec2_service
 
 EC2 = "ec2.amazonaws.com"
-TRUST = role_plan.trust_policy(EC2)
+TRUST = Ec2Trust().new_policy()
 [TRUST_EC2] = TRUST["Statement"]
 TRUST_EC2_IN_LISTS = {"Sid": "x", "Effect": "Allow", "Principal": {"Service": [EC2]}, "Action": ["sts:AssumeRole"]}
 TRUST_EC2_AND_LAMBDA = {**TRUST_EC2, "Principal": {"Service": [EC2, "lambda.amazonaws.com"]}}
@@ -492,7 +493,7 @@ def test_a_role_that_would_lose_something_is_not_possible(current, desired, mess
     ],
 )  # fmt: skip
 def test_planned_trust(current, exclusive, planned):
-    assert role_plan.planned_trust(current, desired_role(exclusive=exclusive)) == planned
+    assert Ec2Trust().planned_policy(current, exclusive=exclusive) == planned
 
 
 CN = "ec2.amazonaws.com.cn"
@@ -524,15 +525,15 @@ def test_in_china_a_role_may_trust_either_name_of_ec2(service, statement, is_tru
     """A new role trusts the partition's name of EC2."""
     current = state(Role("R", trust(statement)))
     for exclusive, is_kept in ((False, is_trusted), (True, is_trusted_alone)):
-        desired = replace(desired_role(exclusive=exclusive), service=service)
+        desired = replace(desired_role(exclusive=exclusive), trust=Ec2Trust(service))
         steps = role_plan.plan(current, desired).summaries
         assert (SET_TRUST not in steps) == is_kept
-        planned = role_plan.planned_trust(trust(statement), desired)
-        assert role_plan.trusts(planned, service)
+        planned = desired.trust.planned_policy(trust(statement), exclusive=exclusive)
+        assert Ec2Trust(service).is_in(planned)
         assert not role_plan.trust_warnings(role_plan.plan(current, desired).planned, desired)
-    blockers = role_plan.blockers(current, replace(desired_role(), service=service))
+    blockers = role_plan.blockers(current, replace(desired_role(), trust=Ec2Trust(service)))
     assert (blockers == []) == is_trusted_alone
-    new = role_plan.planned_state(State(), replace(desired_role(), service=service)).role
+    new = role_plan.planned_state(State(), replace(desired_role(), trust=Ec2Trust(service))).role
     assert new
     assert new.trust == trust({**TRUST_EC2, "Principal": {"Service": service}})
 
@@ -658,7 +659,7 @@ def test_invalid_settings(description, duration, message):
     ("partition", "service"), [("aws", EC2), ("aws-us-gov", EC2), ("aws-cn", "ec2.amazonaws.com.cn")]
 )
 def test_service_of_the_partition(partition, service):
-    assert role_plan.ec2_service(partition) == service
+    assert ec2_service(partition) == service
 
 
 def test_a_state_is_rendered():
@@ -821,6 +822,185 @@ def test_applying_a_deletion_leads_to_the_planned_state(current, desired):
         assert not final.role.principal.policies & desired.declared.managed
         assert final.role.principal.policies == current.role.principal.policies - desired.declared.managed
         assert final.role.trust == current.role.trust
+
+
+ACCOUNT = "123456789012"
+HOME, OTHER, THIRD = "eu-central-1", "us-east-1", "eu-west-1"
+
+
+def hybrid_trust(*regions: str) -> HybridTrust:
+    return HybridTrust("aws", ACCOUNT, frozenset(regions))
+
+
+def hybrid_policy(*regions: str) -> dict[str, Any]:
+    return hybrid_trust(*regions).new_policy()
+
+
+def desired_hybrid(*regions: str, **options: Any) -> DesiredRole:
+    return replace(desired_role(**options), profile=None, trust=hybrid_trust(*regions))
+
+
+def hybrid(policy: dict[str, Any], others: bool = False, **principal: Any) -> State:
+    """A role with this trust policy and no instance profile. :param others: whether somebody else created it."""
+    found = replace(state(Role("R", policy), **principal), profile=None)
+    return role_of_others(found) if others else found
+
+
+EXTENDED = trust(*hybrid_policy(HOME)["Statement"], TRUST_LAMBDA)
+HYBRID = {
+    "nothing exists": (State(), desired_hybrid(HOME), [CREATE_ROLE, ATTACH_SERVER], hybrid_policy(HOME)),
+    "no difference": (hybrid(hybrid_policy(HOME)), desired_hybrid(HOME), [], hybrid_policy(HOME)),
+    "another region": (
+        hybrid(hybrid_policy(HOME)),
+        desired_hybrid(OTHER),
+        [SET_TRUST],
+        hybrid_policy(HOME, OTHER),
+    ),
+    "fewer regions": (hybrid(hybrid_policy(HOME, OTHER)), desired_hybrid(OTHER), [], hybrid_policy(HOME, OTHER)),
+    "fewer regions, exclusive": (
+        hybrid(hybrid_policy(HOME, OTHER)),
+        desired_hybrid(OTHER, exclusive=True),
+        [],
+        hybrid_policy(HOME, OTHER),
+    ),
+    "another region, exclusive": (
+        hybrid(hybrid_policy(HOME)),
+        desired_hybrid(OTHER, exclusive=True),
+        [SET_TRUST],
+        hybrid_policy(HOME, OTHER),
+    ),
+    "extended": (hybrid(EXTENDED), desired_hybrid(HOME, OTHER), [], EXTENDED),
+    "extended, adoption": (hybrid(EXTENDED), desired_hybrid(OTHER, adopt=True), [], EXTENDED),
+    "extended, exclusive": (hybrid(EXTENDED), desired_hybrid(OTHER, exclusive=True), [SET_TRUST], hybrid_policy(OTHER)),
+    "trust in EC2": (hybrid(TRUST), desired_hybrid(HOME), [], TRUST),
+    "a role of others": (hybrid(hybrid_policy(HOME), others=True), desired_hybrid(OTHER), [], hybrid_policy(HOME)),
+    "a role of others, extended": (hybrid(EXTENDED, others=True), desired_hybrid(OTHER), [], EXTENDED),
+    "a role of others, exclusive": (
+        hybrid(EXTENDED, others=True),
+        desired_hybrid(OTHER, exclusive=True),
+        [SET_TRUST],
+        hybrid_policy(OTHER),
+    ),
+    "adoption": (
+        hybrid(hybrid_policy(HOME), others=True),
+        desired_hybrid(OTHER, adopt=True),
+        [SET_TRUST, "tag role 'R' with cwagent:managed"],
+        hybrid_policy(HOME, OTHER),
+    ),
+    "adoption, extended": (
+        hybrid(EXTENDED, others=True),
+        desired_hybrid(OTHER, adopt=True),
+        ["tag role 'R' with cwagent:managed"],
+        EXTENDED,
+    ),
+    "a detached policy": (
+        hybrid(hybrid_policy(HOME), policies=frozenset({SERVER})),
+        desired_hybrid(HOME, ssm_policy="AmazonSSMManagedInstanceCore"),
+        [ATTACH_SSM],
+        hybrid_policy(HOME),
+    ),
+}
+"""By case, the current state, the desired role, the steps and the trust policy after them."""
+
+
+@pytest.mark.parametrize(("current", "desired", "steps", "policy"), HYBRID.values(), ids=HYBRID)
+def test_plan_of_a_role_for_hybrid_servers(current, desired, steps, policy):
+    role_plan.check_is_possible(current, desired)
+    plan = role_plan.plan(current, desired)
+    assert plan.summaries == steps
+    assert plan.planned.role
+    assert (plan.planned.role.trust, plan.planned.profile) == (policy, None)
+    missing = [region for region in desired.trust.regions if hybrid_trust(region).problem(policy, is_marked=True)]
+    warnings = role_plan.trust_warnings(plan.planned, desired)
+    assert len(warnings) == bool(missing)
+    assert all(warning.startswith("role 'R' ") and region in warning for warning in warnings for region in missing)
+
+
+HYBRID_ABSENT = {
+    "nothing exists": (State(), desired_hybrid(), [], []),
+    "managed only": (hybrid(hybrid_policy(HOME, OTHER)), desired_hybrid(), [DETACH_SERVER, DELETE_ROLE], []),
+    "extended": (hybrid(EXTENDED), desired_hybrid(), [DETACH_SERVER], ["1 other trust statement"]),
+    "extended, exclusive": (hybrid(EXTENDED), desired_hybrid(exclusive=True), [DETACH_SERVER, DELETE_ROLE], []),
+    "trust in EC2": (hybrid(TRUST), desired_hybrid(), [DETACH_SERVER], ["1 other trust statement"]),
+    "a role of others": (
+        hybrid(hybrid_policy(HOME), others=True),
+        desired_hybrid(exclusive=True),
+        [DETACH_SERVER],
+        [NOT_CREATED],
+    ),
+    "deletion of a role for EC2": (
+        hybrid(hybrid_policy(HOME)),
+        desired_role(),
+        [DETACH_SERVER],
+        ["1 other trust statement"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("current", "desired", "steps", "blockers"), HYBRID_ABSENT.values(), ids=HYBRID_ABSENT)
+def test_plan_of_the_deletion_of_a_role_for_hybrid_servers(current, desired, steps, blockers):
+    plan = role_plan.plan_absent(current, desired)
+    assert plan.summaries == steps
+    assert role_plan.blockers(current, desired) == blockers
+    assert plan.planned.profile is None
+
+
+REGION_SETS = st.frozensets(st.sampled_from([HOME, OTHER, THIRD]), min_size=1)
+HYBRID_STATEMENTS = REGION_SETS.map(lambda regions: hybrid_policy(*regions)["Statement"][0])
+HYBRID_POLICIES = st.lists(HYBRID_STATEMENTS | st.sampled_from(STATEMENTS), max_size=2).map(
+    lambda statements: trust(*statements)
+)
+HYBRID_ROLES = st.builds(replace, ROLES, trust=HYBRID_POLICIES)
+DESIRED_HYBRID_ROLES = st.builds(
+    replace, DESIRED_ROLES, profile=st.none(), trust=REGION_SETS.map(lambda regions: hybrid_trust(*regions))
+)
+
+
+@given(st.none() | HYBRID_ROLES, DESIRED_HYBRID_ROLES)
+def test_applying_a_plan_for_hybrid_servers_leads_to_the_planned_state(role, desired):
+    current = State(role)
+    try:
+        role_plan.check_is_possible(current, desired)
+    except InvalidInput:
+        return
+    iam = account_with(current)
+    plan = role_plan.plan(current, desired)
+    iam.take_all(plan.all_steps)
+    final = iam.role_state("R", "P")
+    assert final == plan.planned
+    assert not role_plan.plan(final, desired).has_changes
+    assert plan.has_changes == (final != current)
+
+
+@given(HYBRID_ROLES, DESIRED_HYBRID_ROLES)
+def test_the_trust_policy_for_hybrid_servers_is_changed_only_where_it_is_ours(role, desired):
+    planned = role_plan.plan(State(role), desired).planned
+    assert planned.role
+    statements = role.trust["Statement"]
+    is_ours = len(statements) == 1 and desired.trust.is_own(statements[0])
+    declared = desired.declared
+    if not (declared.exclusive or (is_ours and (role.principal.is_marked or declared.adopt))):
+        assert planned.role.trust is role.trust
+    if is_ours:
+        regions = {each.split(":")[3] for each in statements[0]["Condition"]["ArnEquals"]["aws:SourceArn"]}
+        assert not any(hybrid_trust(each).problem(planned.role.trust, is_marked=True) for each in regions)
+    has_warning = bool(role_plan.trust_warnings(planned, desired))
+    assert has_warning == any(
+        hybrid_trust(each).problem(planned.role.trust, is_marked=True) for each in desired.trust.regions
+    )
+    assert not (has_warning and declared.exclusive)
+
+
+@given(st.none() | HYBRID_ROLES, DESIRED_HYBRID_ROLES)
+def test_applying_the_deletion_of_a_role_for_hybrid_servers_leads_to_the_planned_state(role, desired):
+    current = State(role)
+    iam = account_with(current)
+    plan = role_plan.plan_absent(current, desired)
+    iam.take_all(plan.all_steps)
+    final = iam.role_state("R", "P")
+    assert final == plan.planned
+    assert not role_plan.plan_absent(final, desired).has_changes
+    assert bool(final.role) == bool(role_plan.blockers(current, desired))
 
 
 @pytest.mark.parametrize("extra", [UNMANAGED, SSM_DEPRECATED])

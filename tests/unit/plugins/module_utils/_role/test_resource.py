@@ -14,11 +14,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import (
     InstanceProfile,
     Role,
     State,
-    trust_policy,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._role.resource import RoleResource
+from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import Ec2Trust, HybridTrust
+from ansible_collections.cwagent.iam.plugins.module_utils._role.resource import RoleResource, find_account
 
-TRUST = trust_policy("ec2.amazonaws.com")
+TRUST = Ec2Trust().new_policy()
 ROLE = Role("R", TRUST, PrincipalState(policies=frozenset({SERVER}), tags=CREATED_TAGS))
 SHARED_ROLE = Role("R", TRUST, PrincipalState(policies=frozenset({SERVER, UNMANAGED}), tags=CREATED_TAGS))
 PROFILE = InstanceProfile("P", role="R", tags=CREATED_TAGS)
@@ -34,6 +34,10 @@ class RecordedAws:
     def find(self, action: str, description: str, absent: str, **arguments: Any) -> Any:
         self.actions.append(action)
         return self.answers.get(action)
+
+    def call(self, action: str, description: str, **arguments: Any) -> Any:
+        self.actions.append(action)
+        return self.answers[action]
 
     def pages(self, action: str, description: str, **arguments: Any) -> list[Any]:
         self.actions.append(action)
@@ -95,6 +99,19 @@ def test_absence_is_read_with_one_call_for_each_entity():
     aws = RecordedAws({})
     assert resource(False, aws).read() == State()
     assert aws.actions == ["iam:GetRole", "iam:GetInstanceProfile"]
+
+
+@pytest.mark.parametrize("present", [True, False])
+def test_the_instance_profiles_of_a_role_for_hybrid_servers_are_not_read(present):
+    aws: Any = RecordedAws(ANSWERS)
+    hybrid = RoleResource(aws, DesiredRole("R", declare(), None, HybridTrust("aws", "123456789012")), present)
+    assert hybrid.read() == State(READ_ROLE)
+    assert aws.actions == ["iam:GetRole", "iam:ListAttachedRolePolicies", "iam:ListRolePolicies"]
+
+
+def test_the_account_is_that_of_the_credentials():
+    aws: Any = RecordedAws({"sts:GetCallerIdentity": {"Account": "123456789012"}})
+    assert find_account(aws) == "123456789012"
 
 
 def test_the_plan_has_both_states():
@@ -169,6 +186,15 @@ def test_a_role_of_others_without_trust_causes_a_warning():
     current = State(Role("R", {"Version": "2012-10-17", "Statement": []}, PrincipalState()), PROFILE)
     [warning] = resource().warnings(resource().plan(current))
     assert "its trust policy was not changed" in warning
+
+
+def test_a_region_that_cannot_use_the_role_causes_a_warning():
+    aws: Any = None
+    trust = HybridTrust("aws", "123456789012", frozenset({"eu-central-1"}))
+    hybrid = RoleResource(aws, DesiredRole("R", declare(), None, trust), present=True)
+    [warning] = hybrid.warnings(hybrid.plan(State(ROLE)))
+    assert warning.startswith("role 'R' has a trust policy that somebody else wrote or extended")
+    assert hybrid.warnings(hybrid.plan(State())) == []
 
 
 def test_a_boundary_that_does_not_exist_is_invalid_input_when_it_is_read_first():
