@@ -10,8 +10,9 @@ module: cwagent_access_info
 version_added: 1.0.0
 short_description: List the principals that can write agent configurations, and report risks
 description:
-  - Reads the roles and users of an account with their policies, the instances behind them, the access keys and the
-    configuration parameters, and decides from the policies who can write to Parameter Store at this moment.
+  - Reads the roles and users of an account with their policies, the instances and hybrid servers behind them, the
+    access keys and the configuration parameters, and decides from the policies who can write to Parameter Store at this
+    moment.
   - Returns the principals that this collection manages, principals with one of the agent's policies, and all others
     that can write parameters whose names begin with C(AmazonCloudWatch-).
   - RV(unread) lists everything that the credentials may not read. Results that depend on it are unknown. The module
@@ -77,6 +78,12 @@ options:
     description: The instance profile that RV(findings[].fix) suggests for an instance without one.
     type: str
     default: CloudWatchAgentServerRole
+  hybrid_role:
+    description:
+      - The name of the role of on-premises servers that are registered with Systems Manager. The module finds other
+        such roles through the nodes and activations of this collection.
+    type: str
+    default: CloudWatchAgentHybridRole
   inventory_users:
     description:
       - The users of the hosts in the inventory. With it, the module reports other users that this collection created.
@@ -281,6 +288,60 @@ instances:
     is_windows:
       description: Whether EC2 reports that it runs Windows; false if its state could not be read.
       type: bool
+nodes:
+  description: The nodes of Systems Manager with a role of RV(principals), or that this collection registered.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    id:
+      description: The ID.
+      type: str
+    region:
+      description: The region.
+      type: str
+    name:
+      description: The name.
+      type: str
+    role:
+      description: The name of its role.
+      type: str
+    ping:
+      description: Whether its SSM agent answers, V(Online), V(ConnectionLost) or V(Inactive).
+      type: str
+    is_windows:
+      description: Whether Systems Manager reports that it runs Windows.
+      type: bool
+    is_ours:
+      description: Whether this collection registered it.
+      type: bool
+activations:
+  description: The activations that register servers with such a role, or that this collection created.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    id:
+      description: The ID.
+      type: str
+    region:
+      description: The region.
+      type: str
+    name:
+      description: The name of the servers that it registers.
+      type: str
+    role:
+      description: The name of their role.
+      type: str
+    expires:
+      description: When it expires, in UTC.
+      type: str
+    remaining:
+      description: How many more servers it can register.
+      type: int
+    is_ours:
+      description: Whether this collection created it.
+      type: bool
 parameters:
   description: The parameters with agent configurations.
   returned: success
@@ -347,7 +408,8 @@ findings:
         - High severity. V(admin-on-instances) (several instances have an admin policy that nothing limits),
           V(admin-without-window) (an admin policy is attached permanently), V(server-writes) (a principal for servers
           can write), V(administrator-on-instance) (an instance administers the account), V(admin-unmanaged-trust)
-          (principals other than EC2 can assume an admin role).
+          (principals other than EC2 can assume an admin role), V(hybrid-role-admin) (the role of hybrid servers has an
+          admin policy).
         - High or medium severity. V(window-modified) (the policy of the admin window was changed), V(admin-key-active)
           (a key of an admin user is active outside a window).
         - Medium severity. V(admin-instance-without-window) (an instance has the admin profile outside a window),
@@ -356,15 +418,19 @@ findings:
           policy V(AmazonEC2RoleforSSM) is in use), V(profile-without-role) (an instance profile has no role),
           V(instance-without-access) (an instance in the inventory lacks something that the agent needs),
           V(boundary-blocks-agent) (a permissions boundary blocks metrics or logs), V(parameter-unreadable) (a server
-          cannot read a configuration), V(parameter-invalid) (a configuration is not valid).
+          cannot read a configuration), V(parameter-invalid) (a configuration is not valid), V(hybrid-role-trust)
+          (Systems Manager can assume the role of hybrid servers for other accounts).
         - Medium or low severity. V(key-old) (a key is too old), V(key-two-active) (a user has two active keys),
-          V(key-not-saved) (a key is saved nowhere, which is of low severity if a newer key of the user is saved).
+          V(key-not-saved) (a key is saved nowhere, which is of low severity if a newer key of the user is saved),
+          V(activation-unused) (an activation can still register servers with the role of hybrid servers, which is of
+          low severity if this collection created it).
         - Low severity. V(window-expired) (an admin window was not closed after its deadline), V(key-unused) (a key was
           never used), V(saved-key-without-user) (the user of a saved key does not exist), V(parameter-near-limit) (a
           configuration almost fills its tier).
         - Info. V(administrators) (principals can write because they administer the account), V(user-without-host) (no
           host of the inventory has a user that this collection created), V(attached-policy) (a role that is not in
-          O(attach_to_roles) has the agent's policy from this collection).
+          O(attach_to_roles) has the agent's policy from this collection), V(node-not-managed) (servers that this
+          collection did not register have the role of hybrid servers).
       type: str
       sample: admin-without-window
     severity:

@@ -11,8 +11,9 @@ version_added: 1.0.0
 short_description: (internal) Make the CloudWatch agents on instances run stored configurations, with Run Command
 description:
   - Has the same effect as P(cwagent.iam.cwagent_agent_config#module), but runs on the controller for many EC2
-    instances. It uses the document C(AmazonCloudWatch-ManageAgent) of Systems Manager for up to 50 instances at once.
-  - Only changes instances whose agents run other configurations according to
+    instances and hybrid servers. It uses the document C(AmazonCloudWatch-ManageAgent) of Systems Manager for up to 50
+    servers at once.
+  - Only changes servers whose agents run other configurations according to
     P(cwagent.iam.cwagent_server_check#module). That module must have collected its facts just before.
 author: cwagent.iam contributors (@cwagent)
 options:
@@ -91,9 +92,9 @@ RULES: dict[str, Any] = {}
 
 
 def work(call: Call) -> dict[str, Any]:
-    """Make the agents of instances run stored configurations."""
-    servers = [Server.from_dict(each) for each in call.params["servers"]]
-    members = [Member(each.host, each.region, each.instance_id, each.commands) for each in servers if each.is_ec2]
+    """Make the agents of servers run stored configurations."""
+    servers = [server for each in call.params["servers"] if (server := Server.from_dict(each)).managed_id]
+    members = [Member(each.host, each.region, each.managed_id, each.mode, each.commands) for each in servers]
     return converge(FleetConfigResource(call.client, members, call.params["wait_timeout"]), call.check_mode, None)
 
 

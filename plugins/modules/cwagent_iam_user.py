@@ -117,7 +117,9 @@ options:
     type: bool
     default: false
   key_retire_after_days:
-    description: A replaced key is deactivated first. It is deleted after it was unused for this many days.
+    description:
+      - A replaced key is deactivated first. It is deleted after it was unused for this many days.
+      - With O(state=retired), the same applies to all keys of the user.
     type: int
     default: 7
   revoke_old:
@@ -126,6 +128,31 @@ options:
         calls until it has the new key. Requires O(key_max_age_days) or O(rotate_now).
     type: bool
     default: false
+  hold:
+    description:
+      - With O(state=retired), the users that are not retired yet, each with the reason. Nothing is done for them.
+      - A user belongs here as long as one of its servers needs the access key, or while that is unknown, for example
+        because the server is unreachable.
+    type: dict
+    default: {}
+  state:
+    description:
+      - Whether the user should exist.
+      - V(absent) only deletes a user that this collection created according to the tag C(cwagent:managed). Any other
+        user is kept, and only loses the agent's policies, O(managed_policies), the admin window and the tags of this
+        collection.
+      - V(retired) deletes the user as V(absent) does, but only when nothing has used its access keys for long enough.
+        It is for servers that have other credentials now, for example as hybrid servers. Each run determines the next
+        step from the keys. First, the keys are deactivated once all of them were unused for five hours, because IAM
+        shows the last use of a key late. The user is deleted once they were unused for O(key_retire_after_days) days. A
+        key that was never used counts as unused since its creation.
+      - With V(retired), a user that this collection neither created nor adopted is not changed. Neither is a user with
+        a key that is neither saved nor replaced by the saved one, even with O(exclusive=true). The module prints a
+        warning for both.
+      - V(retired) requires O(saved_key), and ignores O(key_max_age_days) and O(rotate_now).
+    type: str
+    choices: [present, absent, retired]
+    default: present
 extends_documentation_fragment:
   - cwagent.iam.principal
   - cwagent.iam.wait
@@ -189,6 +216,18 @@ EXAMPLES = r"""
     revoke_old: true
     region: eu-central-1
 
+- name: Delete the users of servers that have become hybrid servers, one phase in each run
+  cwagent.iam.cwagent_iam_user:
+    name:
+      - CloudWatchAgentServerUser-db1
+      - CloudWatchAgentServerUser-db2
+    saved_key:
+      key_store_directory: ~/cloudwatch-credentials
+    hold:
+      CloudWatchAgentServerUser-db2: db2 is unreachable
+    state: retired
+    region: eu-central-1
+
 - name: Delete a user with its key and file
   cwagent.iam.cwagent_iam_user:
     name: CloudWatchAgentServerUser-db1
@@ -237,6 +276,20 @@ rotation:
   returned: success
   type: dict
   sample: {CloudWatchAgentServerUser-db1: waiting_for_use}
+retirement:
+  description:
+    - With O(state=retired), for each user, the phase of its retirement at the beginning of the run. A user that does
+      not exist has none.
+    - V(waiting) means that O(hold) contains the user.
+    - V(blocked) means that this collection neither created nor adopted the user, or that it has an unmanaged key.
+    - V(in_use) means that a key is active, and may have been used in the last five hours.
+    - V(deactivating) means that the keys are deactivated.
+    - V(grace_period) means that the keys are inactive, and are kept until they were unused for
+      O(key_retire_after_days) days.
+    - V(deleting) means that the user is deleted with its keys. A user with RV(blockers) only loses the keys.
+  returned: success
+  type: dict
+  sample: {CloudWatchAgentServerUser-db1: deactivating, CloudWatchAgentServerUser-db2: waiting}
 steps:
   description:
     - The steps that were taken, or would be taken in check mode.
@@ -254,7 +307,9 @@ counts:
   type: dict
   sample: {create: 2, update: 1, delete: 0}
 blockers:
-  description: With O(state=absent), for each user that was not deleted, the reasons.
+  description:
+    - With O(state=absent), for each user that was not deleted, the reasons.
+    - With O(state=retired), the reasons why a user is V(waiting), V(blocked) or kept.
   returned: success
   type: dict
   sample: {CloudWatchAgentServerUser-db1: ["group 'operators'"]}
@@ -287,7 +342,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._call import manage_by
 from ansible_collections.cwagent.iam.plugins.module_utils._user.options import RULES, SPEC, resource
 
 work = partial(
-    manage_by_region, resource, names="name", by_region="users_by_region", keys=["users", "rotation", "blockers"]
+    manage_by_region,
+    resource,
+    names="name",
+    by_region="users_by_region",
+    keys=["users", "rotation", "retirement", "blockers"],
 )
 
 

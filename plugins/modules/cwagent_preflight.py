@@ -56,6 +56,11 @@ options:
       - If the credentials may read only one of the two users, the other one counts as missing.
     type: dict
     default: {}
+  optional_users:
+    description: Names in O(users_to_delete) of users that need not exist. The module prints no warning for them.
+    type: list
+    elements: str
+    default: []
   saved_users:
     description:
       - Names of users whose saved keys in O(key_store_directory) are to be deleted. If there are such files and none of
@@ -118,6 +123,7 @@ SPEC = {
     "expected_instance_ids": NAMES,
     "users_to_delete": {"type": "dict", "default": {}},
     "default_users": {"type": "dict", "default": {}},
+    "optional_users": NAMES,
     "saved_users": NAMES,
     **UNLISTED_SPEC,
 }

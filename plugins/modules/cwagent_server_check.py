@@ -14,7 +14,8 @@ description:
     identity of the server, whether it can read the stored configurations and reach the endpoints of AWS, and whether
     the agent runs with the stored configuration.
   - A shell script collects these facts. If Ansible runs the script, this module reads its output. On other EC2
-    instances with Linux, this module runs the script with Run Command of Systems Manager, on up to 50 at once.
+    instances and hybrid servers with Linux, this module runs the script with Run Command of Systems Manager, on up to
+    50 at once.
   - The script changes nothing and prints no secret. It needs C(curl), and the AWS CLI to read the configurations.
   - The role P(cwagent.iam.verify#role) does all of this.
 author: cwagent.iam contributors (@cwagent)

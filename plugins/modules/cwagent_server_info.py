@@ -10,8 +10,9 @@ module: cwagent_server_info
 version_added: 1.0.0
 short_description: (internal) Check servers of the CloudWatch agent through the EC2 and IAM APIs
 description:
-  - Checks that each server has an instance profile with a role, or a user with an active access key that is saved. Also
-    checks that this role or user may put metrics and log events and read the stored configurations, and may not write
+  - Checks that each server has an instance profile with a role, a user with an active access key that is saved, or a
+    node of Systems Manager that is online and has the hybrid role.
+  - Checks that this role or user may put metrics and log events and read the stored configurations, and may not write
     them, and that it has the other permissions that these configurations need. The permissions boundary is taken into
     account.
   - Does not collect facts from the servers. The role P(cwagent.iam.verify#role) does that too.
@@ -34,11 +35,18 @@ options:
         description: Its region. The default is the region of the module.
         type: str
       instance_id:
-        description: The ID of an EC2 instance. Exactly one of O(servers[].instance_id) and O(servers[].user) is needed.
+        description:
+          - The ID of an EC2 instance. Exactly one of O(servers[].instance_id), O(servers[].user) and
+            O(servers[].hybrid) is needed.
         type: str
       user:
         description: The name of the IAM user of a server on premises.
         type: str
+      hybrid:
+        description:
+          - Whether it is a server on premises that this collection has registered with Systems Manager. The name of its
+            node is O(servers[].host).
+        type: bool
       configs:
         description:
           - The names of the configurations that it uses, in the order in which the agent fetches and appends them. The
@@ -65,6 +73,10 @@ options:
     description: The instance profile that RV(servers[].failures[].fix) suggests for an instance without one.
     type: str
     default: CloudWatchAgentServerRole
+  hybrid_role:
+    description: The name of the role of servers with O(servers[].hybrid).
+    type: str
+    default: CloudWatchAgentHybridRole
   simulate:
     description:
       - Whether to ask IAM itself what the servers may do, with C(iam:SimulatePrincipalPolicy).
@@ -118,7 +130,16 @@ servers:
       description: The ID of its instance; empty on premises.
       type: str
     user:
-      description: Its user; empty on EC2.
+      description: Its user; empty for a server without one.
+      type: str
+    is_hybrid:
+      description: Whether it is registered with Systems Manager on premises.
+      type: bool
+    node_id:
+      description: The ID of its node in Systems Manager; empty for a server without one.
+      type: str
+    role:
+      description: The name of the role of its node.
       type: str
     is_running:
       description: Whether the instance is running.
@@ -210,15 +231,17 @@ SPEC: dict[str, Any] = {
             "region": {"type": "str"},
             "instance_id": {"type": "str"},
             "user": {"type": "str"},
+            "hybrid": {"type": "bool"},
             "configs": {"type": "list", "elements": "str", "default": []},
         },
-        "required_one_of": [["instance_id", "user"]],
-        "mutually_exclusive": [["instance_id", "user"]],
+        "required_one_of": [["instance_id", "user", "hybrid"]],
+        "mutually_exclusive": [["instance_id", "user", "hybrid"]],
     },
     "key_store": {"type": "str", "choices": list(KEY_STORES), "default": "file"},
     "key_store_directory": {"type": "path", "default": "~/.cwagent/credentials"},
     "key_store_prefix": {"type": "str", "no_log": False, "default": "/cwagent/credentials/"},
     "server_profile": {"type": "str", "default": "CloudWatchAgentServerRole"},
+    "hybrid_role": {"type": "str", "default": "CloudWatchAgentHybridRole"},
     "simulate": {"type": "bool", "default": False},
 }
 RULES: dict[str, Any] = {}

@@ -5,17 +5,15 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ansible import constants
 from ansible.errors import AnsibleError
-from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
 
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import from_file
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import SOURCE_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.plugin_utils._secret_delivery import SecretDelivery
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,41 +21,10 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import SavedKey
 
 
-class KeyDelivery(ActionBase):  # type: ignore[misc]  # ansible comes without types
+class KeyDelivery(SecretDelivery):
     """An action whose module gets a saved access key in its options."""
 
-    def check_connection(self) -> None:
-        """Refuse settings that would write the options of the module to a file on the host, or to the output.
-
-        :raises InvalidInput: the reason, and what to do.
-        """
-        if constants.DEFAULT_KEEP_REMOTE_FILES:
-            raise InvalidInput(
-                "The access key was not sent: with keep_remote_files, it would remain in a temporary file on the host. "
-                "Unset ANSIBLE_KEEP_REMOTE_FILES."
-            )
-        if constants.DEFAULT_DEBUG:
-            raise InvalidInput(
-                "The access key was not sent: Ansible's debug output has the options of all modules. Unset "
-                "ANSIBLE_DEBUG."
-            )
-        become = self._connection.become
-        # ansible-core before 2.19 knows only su by its name.
-        is_unfit = become and not getattr(become, "pipelining", become.name != "su")
-        if not self._connection.has_pipelining or is_unfit:
-            is_connection = not self._connection.has_pipelining
-            method = "the connection" if is_connection else "the become method"
-            name = self._connection.transport if is_connection else become.name
-            raise InvalidInput(
-                f"The access key was not sent: {method} {name} cannot work with pipelining, so the key would be "
-                "written to a temporary file on the host. Use ssh, and sudo."
-            )
-        if not self._is_pipelining_enabled("new"):
-            raise InvalidInput(
-                "The access key was not sent: pipelining is off, so the key would be written to a temporary file on "
-                "the host. Set the variable ansible_pipelining to true, or pipelining = true in ansible.cfg, and "
-                "nothing that sets it to false."
-            )
+    SECRET = "access key"  # noqa: S105  a word for messages
 
     def read_key(self, source: Mapping[str, Any], task_vars: Mapping[str, Any], *, can_miss: bool, **aws: Any) -> str:
         """Return a saved key as the text of a credentials file; empty if there is none and it can miss.
@@ -88,27 +55,7 @@ class KeyDelivery(ActionBase):  # type: ignore[misc]  # ansible comes without ty
         :param can_miss: whether another task creates the key, which check mode has not done.
         :raises InvalidInput: the key cannot be sent, or cannot be read.
         """
-        with suppress(AnsibleError):  # the connection has no such option
-            self._connection.set_option("pipelining", True)
+        self.enable_pipelining()
         self.check_connection()
         text = self.read_key(source, task_vars, can_miss=can_miss and self._task.check_mode, **aws)
         return from_file(text, source["credentials_profile"])
-
-    def send(self, module: str, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
-        """Run the module and return its result. :raises InvalidInput: sudo on the host requires a terminal."""
-        try:
-            done: dict[str, Any] = self._execute_module(module_name=module, module_args=arguments, task_vars=task_vars)
-        except AnsibleError as error:  # from a connection that itself notices that become failed
-            _check_terminal(str(error))
-            raise
-        _check_terminal(f"{done.get('module_stderr')} {done.get('module_stdout')}")
-        return done
-
-
-def _check_terminal(output: str) -> None:
-    if "must have a tty" in output:
-        raise InvalidInput(
-            "The access key was not sent: sudo on the host requires a terminal (requiretty), which pipelining does not "
-            "have; without pipelining, the key would be written to a temporary file on the host. Remove requiretty "
-            "from the host's sudoers, or exempt the user that Ansible logs in as with 'Defaults:USER !requiretty'."
-        )

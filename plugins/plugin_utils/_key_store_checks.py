@@ -39,20 +39,22 @@ def check_key_store(
     key_store({"saved_key": saved_key, "state": "present", "name": users}, region, no_aws)
 
 
-def check_kms_key(prefix: str, store: str, ssm_policy: str, kms_key_id: str) -> None:
+def check_kms_key(prefix: str, store: str, ssm_policy: str, kms_key_id: str, holder: str = "") -> None:
     """Check that an SSM policy that the run attaches does not let every server read the saved keys.
 
     :param prefix: how the names of the variables begin.
     :param ssm_policy: empty if the run changes none, ``none`` if it detaches it.
+    :param holder: the role that has the policy in any case. By default, a variable chooses the policy.
     :raises InvalidInput: the policy lets them.
     """
     # The ID of an AWS managed key looks like the ID of a key of the user.
     is_aws_managed = kms_key_id.rpartition(":")[2].startswith("alias/aws/")
     if store == "parameter_store" and ssm_policy not in ("", "none") and (is_aws_managed or not kms_key_id):
         key = f"'{kms_key_id}', an AWS managed key" if kms_key_id else "not set"
+        cause = f"{holder} has" if holder else f"{prefix}_ssm_policy is"
         raise InvalidInput(
-            f"{prefix}_key_store_kms_key_id is {key}, {prefix}_key_store is parameter_store, and {prefix}_ssm_policy "
-            f"is {ssm_policy}. That policy allows reading every parameter that the AWS managed key encrypts, including "
+            f"{prefix}_key_store_kms_key_id is {key}, {prefix}_key_store is parameter_store, and {cause} {ssm_policy}. "
+            f"That policy allows reading every parameter that the AWS managed key encrypts, including "
             f"the saved access keys. Set {prefix}_key_store_kms_key_id to a KMS key that the servers cannot use."
         )
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.utils.helpers import pct_to_int
 
+from ansible_collections.cwagent.iam.plugins.module_utils._text import count_noun
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
     ACCOUNTS,
     ADMIN_INSTANCE,
@@ -24,15 +25,15 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
     ROTATION,
     SERVERS,
 )
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.hosts import HYBRID
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
 # Ansible prints each line in quotes, indented by eight columns; together they fit a terminal of 100 columns.
 WIDTH = 88
-RUN_AGAIN = (
-    "Run this playbook again when this is fixed. An agent whose earlier access key was revoked cannot send until then."
-)
+RUN_AGAIN_ONLY = "Run this playbook again when this is fixed."
+RUN_AGAIN = f"{RUN_AGAIN_ONLY} An agent whose earlier access key was revoked cannot send until then."
 # The fact with the result of the task that failed. The task has registered the same result.
 FAILURE = "__cwagent_failure"
 # The registered result of the task that reads the inputs.
@@ -73,7 +74,7 @@ def run_stats(results: Iterable[Mapping[str, Any]], *, check_mode: bool) -> dict
     """
     found = [each for result in results for each in _module_results(result)]
     counts = _counts(found)
-    keys = Counter(_phases(found).values())
+    keys = Counter(_phases(found, "rotation").values())
     return {
         "check_mode": check_mode,
         "changes": sum(counts.values()),
@@ -101,6 +102,21 @@ PHASES = {
 }
 
 
+# The same for the retirement of a user.
+RETIREMENT_PHASES = {
+    "blocked": "blocked: {reasons}",
+    "waiting": "the access key is kept until all servers are ready: {reasons}",
+    "in_use": "waiting until the access key was unused for five hours",
+    "deactivating": (
+        "the access key {was} deactivated, because its servers are registered with Systems Manager; {later}"
+    ),
+    "grace_period": "the access key is kept, deactivated, for the grace period; {later}",
+    "deleting": "the user {was} deleted with its access key",
+}
+DELETED_LATER = "the user is deleted {} after the last use"
+KEPT = "the user is kept without an access key: {reasons}"
+
+
 DELIVERED = "a new access key {was} created, saved and delivered to the server"
 TO_DELIVER = f"{PHASES['due']}; deliver it to the server"
 
@@ -114,7 +130,7 @@ def rotation_report(
     :param is_delivered: by user of servers, whether the new key is on all of these servers.
     :param check_mode: whether the changes were only predicted.
     """
-    phase_of = _phases(each for result in results for each in _module_results(result))
+    phase_of = _phases((each for result in results for each in _module_results(result)), "rotation")
     due = {user: DELIVERED if is_on_servers else TO_DELIVER for user, is_on_servers in is_delivered.items()}
     was = "would be" if check_mode else "was"
     described = [
@@ -128,9 +144,34 @@ def rotation_report(
     return [part for line in lines for part in _wrap(line)]
 
 
-def _phases(found: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """By user, how far the access key is replaced."""
-    return {user: of for each in found for user, of in each.get("rotation", {}).items()}
+def retirement_report(
+    results: Iterable[Mapping[str, Any]], *, check_mode: bool, key_retire_after_days: int
+) -> list[str]:
+    """How far the users of servers that no longer need access keys are retired, a line for each user.
+
+    :param results: of the module cwagent_iam_user, with ``retirement``.
+    :param check_mode: whether the changes were only predicted.
+    :param key_retire_after_days: how long a user is kept after the last use of its access key.
+    """
+    found = [each for result in results for each in _module_results(result) if each.get("retirement")]
+    later = DELETED_LATER.format(count_noun(key_retire_after_days, "day"))
+    reasons = {user: ", ".join(of) for each in found for user, of in each.get("blockers", {}).items()}
+    phase_of = _phases(found, "retirement")
+    lines = [
+        f"{user}: "
+        + (KEPT if of == "deleting" and user in reasons else text).format(
+            was="would be" if check_mode else "was", later=later, reasons=reasons.get(user, "")
+        )
+        for phase, text in RETIREMENT_PHASES.items()
+        for user, of in phase_of.items()
+        if of == phase
+    ]
+    return [part for line in lines for part in _wrap(line)]
+
+
+def _phases(found: Iterable[Mapping[str, Any]], kind: str) -> dict[str, str]:
+    """By user, how far the access key is replaced or the user retired. :param kind: the key of the results."""
+    return {user: of for each in found for user, of in each.get(kind, {}).items()}
 
 
 def _module_results(result: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -162,16 +203,29 @@ def registered_results(variables: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     ]
 
 
+# The results of modules on a server, each with whether their steps name the server already.
+SERVER_RESULTS = {
+    "__onprem_credentials_files": False,
+    "__hybrid_registration_node": True,
+    "__hybrid_registration_files": False,
+}
+RESTARTED = ("__onprem_credentials_restarted", "__hybrid_registration_restarted")
+
+
 def key_hosts(
-    hosts: Iterable[Mapping[str, Any]], is_removal: bool = False, accepts_unreachable: bool = False
+    hosts: Iterable[Mapping[str, Any]],
+    hybrid: Collection[str] = (),
+    is_removal: bool = False,
+    accepts_unreachable: bool = False,
 ) -> dict[str, Any]:
-    """The outcome for access keys on servers, from the variables that ``playbooks/tasks/credentials.yml`` sets.
+    """The outcome for credentials on servers, from the variables that ``playbooks/tasks/credentials.yml`` sets.
 
     :param hosts: the variables of the servers. A server on which the tasks did not start is left out.
-    :param is_removal: whether the tasks remove the key.
+    :param hybrid: the names of the hybrid servers. The others have access keys.
+    :param is_removal: whether the tasks remove the credentials.
     :param accepts_unreachable: whether an unreachable server is accepted, instead of a problem.
     :returns: the names of servers that are ``done`` or ``unreachable``, by server the reasons of other ``failures``,
-        the ``results`` of the module with the server in each step, ``notes`` for a person, and ``problems``.
+        the ``results`` of the modules with the server in each step, ``notes`` for a person, and ``problems``.
     """
     found: dict[str, Any] = {"done": [], "unreachable": [], "failures": {}, "results": []}
     delivered: list[str] = []
@@ -179,32 +233,59 @@ def key_hosts(
         reached, name = host.get("__cwagent_reached"), host["inventory_hostname"]
         if reached is None:
             continue
-        # Empty, as the role has it at first, or without steps where the connection was lost in between.
-        result = host.get("__onprem_credentials_files") or {}
+        # Empty, as the roles have it at first, or without steps where the connection was lost in between.
+        results = {each: host[each] for each in SERVER_RESULTS if "steps" in (host.get(each) or {})}
         if "__cwagent_key_failure" in host:
             found["failures"][name] = failure_reason(host["__cwagent_key_failure"])
         elif reached.get("failed") and not reached.get("unreachable"):
             found["failures"][name] = failure_reason(reached)
         else:
-            is_lost = host.get("__onprem_credentials_restarted", {}).get("unreachable", False)
-            found["done" if "steps" in result and not is_lost else "unreachable"].append(name)
-        if "steps" in result:
-            delivered += [name] if not (is_removal or result.get("failed")) else []
+            is_lost = any(host.get(each, {}).get("unreachable", False) for each in RESTARTED)
+            found["done" if results and not is_lost else "unreachable"].append(name)
+        if results and not is_removal and not any(each.get("failed") for each in results.values()):
+            delivered.append(name)
+        for each, result in results.items():
+            suffix = "" if SERVER_RESULTS[each] else f" on {name}"
             lists = ("steps", "done", "not_done")
-            named = {key: [f"{step} on {name}" for step in result[key]] for key in lists if key in result}
+            named = {key: [f"{step}{suffix}" for step in result[key]] for key in lists if key in result}
             found["results"].append({**result, **named})
-    unreached, failed = ("is still on", "was not removed from") if is_removal else ("was not delivered to",) * 2
-    names = ", ".join(found["unreachable"])
-    missed = [f"The access key {unreached} {names}, which could not be reached."] if names else []
+    missed = [*_unreached(found["unreachable"], hybrid, is_removal=is_removal)]
     failures = [
-        f"The access key was delivered to {name}, but a later task failed: {reason}"
-        if name in delivered
-        else f"The access key {failed} {name}: {reason}"
+        _server_failure(name, reason, is_hybrid=name in hybrid, is_removal=is_removal, is_delivered=name in delivered)
         for name, reason in found["failures"].items()
     ]
     found["problems"] = failures if accepts_unreachable else missed + failures
-    found["notes"] = missed + failures + ([RUN_AGAIN] if (missed or failures) and not is_removal else [])
+    with_keys = [name for name in (*found["unreachable"], *found["failures"]) if name not in hybrid]
+    again = [] if is_removal or not (missed or failures) else [RUN_AGAIN if with_keys else RUN_AGAIN_ONLY]
+    found["notes"] = missed + failures + again
     return found
+
+
+def _unreached(names: Iterable[str], hybrid: Collection[str], *, is_removal: bool) -> Iterator[str]:
+    """The servers that were not reached, in sentences."""
+    with_keys = ", ".join(name for name in names if name not in hybrid)
+    others = ", ".join(name for name in names if name in hybrid)
+    if with_keys:
+        unreached = "is still on" if is_removal else "was not delivered to"
+        yield f"The access key {unreached} {with_keys}, which could not be reached."
+    if others:
+        unreached = "The agent's settings are still on" if is_removal else "No registration was made on"
+        yield f"{unreached} {others}, which could not be reached."
+
+
+def _server_failure(name: str, reason: str, *, is_hybrid: bool, is_removal: bool, is_delivered: bool) -> str:
+    """The failure on a server, in a sentence."""
+    if is_removal:
+        credentials = "registration" if is_hybrid else "access key"
+        return f"The {credentials} was not removed from {name}: {reason}"
+    if is_delivered:
+        done = f"{name} was registered" if is_hybrid else f"The access key was delivered to {name}"
+        return f"{done}, but a later task failed: {reason}"
+    return (
+        f"{name} does not use a registration yet: {reason}"
+        if is_hybrid
+        else (f"The access key was not delivered to {name}: {reason}")
+    )
 
 
 def failure_reason(result: Mapping[str, Any]) -> str:
@@ -248,10 +329,12 @@ class Account:
 
     @cached_property
     def access_keys(self) -> dict[str, Any]:
-        """The outcome for the access keys on its servers."""
+        """The outcome for the credentials on its servers."""
         is_removal = bool({CONFIRMATION, REMOVAL} & {*self.requires})
+        hosts = self.inputs.get("onprem_hosts", {})
+        hybrid = [name for name, each in hosts.items() if each["identity"] == HYBRID]
         # A server that leaves can be off.
-        return key_hosts(self.servers, is_removal=is_removal, accepts_unreachable=REMOVAL in self.requires)
+        return key_hosts(self.servers, hybrid, is_removal=is_removal, accepts_unreachable=REMOVAL in self.requires)
 
     @cached_property
     def results(self) -> list[Mapping[str, Any]]:
@@ -308,7 +391,8 @@ class Account:
             lines[0] = "Nothing was changed."
         if ROTATION in self.requires:
             lines += rotation_report(self.results, self._is_delivered, check_mode=check_mode)
-        return lines
+        days = self.inputs.get("key_retire_after_days", 0)
+        return lines + retirement_report(self.results, check_mode=check_mode, key_retire_after_days=days)
 
     @property
     def _is_delivered(self) -> dict[str, bool]:

@@ -6,36 +6,32 @@
 from __future__ import annotations
 
 from base64 import b64decode
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-
-from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import SOURCE_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._planned import Planned
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.instance import check
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import COMPARED
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import HostUnreachable
-from ansible_collections.cwagent.iam.plugins.plugin_utils._ansible_core import warning_texts
-from ansible_collections.cwagent.iam.plugins.plugin_utils._key_delivery import KeyDelivery
+from ansible_collections.cwagent.iam.plugins.plugin_utils._module_host import ModuleHost
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
+    from ansible_collections.cwagent.iam.plugins.plugin_utils._key_delivery import KeyDelivery
 
 IDENTITY, PARAMETER = "cwagent.iam.cwagent_instance_identity", "cwagent.iam.cwagent_config_parameter"
 
 
-class StoreHost:
+class StoreHost(ModuleHost):
     """The host of an action.
 
     :param options: the options of the action. ``transport`` contains the options for the connection to AWS.
     """
 
     def __init__(self, action: KeyDelivery, task_vars: Mapping[str, Any], options: Mapping[str, Any]) -> None:
-        self._action = action
-        self._task_vars = dict(task_vars)
+        super().__init__(action, task_vars)
+        self._action: KeyDelivery = action
         self._options = options
 
     def ping(self) -> dict[str, Any]:
@@ -78,34 +74,12 @@ class StoreHost:
             "region": configuration.region,
         }
 
-    @contextmanager
-    def _check_mode(self, check_mode: bool) -> Iterator[None]:
-        task = self._action._task
-        earlier, task.check_mode = task.check_mode, check_mode
-        try:
-            yield
-        finally:
-            task.check_mode = earlier
-
     def _run(self, module: str, *, check_mode: bool = False, **arguments: Any) -> dict[str, Any]:
         """Run a module of this collection on the host, with the task's options for the connection to AWS."""
         given = {name: value for name, value in arguments.items() if value is not None}
         given.update(self._options["transport"])
         with self._check_mode(check_mode):
             return self._send(module, {**given, "environment": self._environment})
-
-    def _send(self, module: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Run a module on the host. Any other failure is a result, as for a task.
-
-        :raises HostUnreachable: it does not answer.
-        """
-        try:
-            done = self._action.send(module, arguments, self._task_vars)
-            return {**done, "warnings": warning_texts(done["warnings"])} if "warnings" in done else done
-        except AnsibleConnectionFailure as error:
-            raise HostUnreachable(f"{str(error).strip().rstrip('.')}.") from error
-        except Exception as error:  # noqa: BLE001  a plug-in for connections can raise anything
-            return {"failed": True, "msg": str(error)}
 
 
 class Instance(StoreHost):

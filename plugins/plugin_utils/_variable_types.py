@@ -44,7 +44,7 @@ LISTS_BY_REGION = frozenset(
 # The option of a role whose entries can have regions.
 CONFIGS_OF_ROLE = "store_config_configs"
 # Options of roles with environment variables, whose values can be secrets.
-ENVIRONMENTS = frozenset({"store_config_environment", "verify_environment"})
+ENVIRONMENTS = frozenset({"hybrid_registration_environment", "store_config_environment", "verify_environment"})
 _VARIABLE_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 
 

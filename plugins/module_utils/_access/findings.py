@@ -32,6 +32,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan imp
     MODIFIED,
     OPEN,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import TIME_FORMAT
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import LIMITS
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import select
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import validate
@@ -48,8 +49,13 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies im
     SSM_SUCCESSOR,
     agent_policies,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import ec2_service
-from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
+from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import (
+    SOURCE_ACCOUNT,
+    SOURCE_ARN,
+    HybridTrust,
+    ec2_service,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._text import count_noun, join_first
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -60,6 +66,7 @@ if TYPE_CHECKING:
         ConfigParameter,
         InstanceUse,
         Key,
+        NodeUse,
         Principal,
     )
 
@@ -74,6 +81,8 @@ SEVERAL = 2
 RESTORE = "Run the playbook cwagent.iam.restore."
 # The states of an instance that can use its profile, now or when it is started.
 _ALIVE = ("pending", "running", "stopping", "stopped")
+# Stands for any other account than the current one.
+_OTHER_ACCOUNT = "000000000000"
 
 
 @dataclass(frozen=True)
@@ -100,12 +109,14 @@ class Rules:
     :param server_profile: the instance profile for instances that have none.
     :param inventory_users: the users of the hosts in the inventory; ``None`` if they are not known.
     :param attach_to_roles: the application roles that should have the agent's policy; ``None`` if they are not known.
+    :param hybrid_role: the role of the servers that are registered with Systems Manager.
     """
 
     key_max_age_days: timedelta | None = timedelta(days=90)
     server_profile: str = "CloudWatchAgentServerRole"
     inventory_users: frozenset[str] | None = None
     attach_to_roles: frozenset[str] | None = None
+    hybrid_role: str = "CloudWatchAgentHybridRole"
 
 
 @dataclass(frozen=True)
@@ -119,6 +130,28 @@ class Case:
     def instances_of(self, role: str) -> list[InstanceUse]:
         """Return the instances whose profile has a role."""
         return self._by_role.get(role, [])
+
+    def is_hybrid(self, principal: Principal) -> bool:
+        """Whether a principal is the role of servers that this collection registers with Systems Manager."""
+        return principal.kind == ROLE and principal.name in self.hybrid_roles
+
+    @cached_property
+    def hybrid_roles(self) -> frozenset[str]:
+        """The names of the roles of servers that this collection registers with Systems Manager."""
+        nodes = (each.role for each in self.account.nodes if each.is_ours)
+        activations = (each.role for each in self.account.activations if each.is_ours)
+        return frozenset({self.rules.hybrid_role, *nodes, *activations})
+
+    def nodes_of(self, role: str) -> list[NodeUse]:
+        """Return the nodes of Systems Manager with a role."""
+        return self._nodes_by_role.get(role, [])
+
+    @cached_property
+    def _nodes_by_role(self) -> dict[str, list[NodeUse]]:
+        found: dict[str, list[NodeUse]] = {}
+        for each in self.account.nodes:
+            found.setdefault(each.role, []).append(each)
+        return found
 
     @cached_property
     def alive(self) -> list[InstanceUse]:
@@ -180,7 +213,7 @@ def count_severities(findings: Iterable[Finding]) -> dict[str, int]:
 def _admin_findings(case: Case) -> Iterator[Finding]:
     """Report admin principals whose permission no window limits, and instances with an admin role outside a window."""
     for each in case.assessments:
-        if each.window is None or each.is_administrator:
+        if each.window is None or each.is_administrator or case.is_hybrid(each.principal):
             continue
         principal, state = each.principal, each.window["state"]
         instances = case.instances_of(principal.name) if principal.kind == ROLE else []
@@ -236,7 +269,12 @@ def _administrator_findings(case: Case) -> Iterator[Finding]:
             why = f"The instance has role '{principal.name}', which administers the account and so may write."
             fix = f"Decide whether {instance.id} is to administer the account; if not, associate another profile."
             yield Finding("administrator-on-instance", HIGH, instance.id, why, fix, instance.region)
-        elsewhere += [f"{principal.kind} '{principal.name}'"] if not instances else []
+        nodes = case.nodes_of(principal.name) if principal.kind == ROLE else []
+        for node in nodes:
+            why = f"The server has role '{principal.name}', which administers the account and so may write."
+            fix = f"Decide whether {node.id} is to administer the account; if not, give it another role."
+            yield Finding("administrator-on-instance", HIGH, node.id, why, fix, node.region)
+        elsewhere += [f"{principal.kind} '{principal.name}'"] if not (instances or nodes) else []
     if elsewhere:
         why = f"May write because they administer the account: {join_first(elsewhere, MAX_LISTED)}."
         fix = "None is needed if all of them are to administer the account."
@@ -245,7 +283,7 @@ def _administrator_findings(case: Case) -> Iterator[Finding]:
 
 def _window_findings(case: Case) -> Iterator[Finding]:
     for each in case.assessments:
-        if each.window is None:
+        if each.window is None or case.is_hybrid(each.principal):
             continue
         state, principal = each.window["state"], each.principal
         window = f"The admin window of {principal.kind} '{principal.name}'"
@@ -348,7 +386,8 @@ def _policy_findings(case: Case) -> Iterator[Finding]:
         principal = each.principal
         if principal.has_policy(SSM_POLICIES[DEPRECATED_SSM_POLICY]):
             yield _deprecated_policy(principal)
-        if principal.access == "admin" and (principal.managed or principal.window_policy):
+        is_managed = principal.managed or principal.window_policy
+        if principal.access == "admin" and is_managed and not case.is_hybrid(principal):
             yield from _unmanaged_parts(principal)
         if principal.is_ours and principal.boundary:
             yield from _boundary_findings(case, principal)
@@ -504,6 +543,68 @@ def _lacking(case: Case, role: Principal, region: str) -> list[str]:
     return [] if is_bounded else lacking
 
 
+# -- Hybrid servers --
+
+
+def _hybrid_role_findings(case: Case) -> Iterator[Finding]:
+    """Report roles of hybrid servers that have an admin policy, or that other accounts can use."""
+    for each in case.account.principals:
+        if not case.is_hybrid(each):
+            continue
+        if each.access == "admin":
+            yield _hybrid_admin(case, each)
+        if each.trust and _trusts_other_accounts(case, each):
+            why = (
+                f"Systems Manager can assume role '{each.name}' for other accounts too, because its trust policy does "
+                f"not limit {SOURCE_ACCOUNT} or {SOURCE_ARN}."
+            )
+            trust = HybridTrust(each.partition, each.account_id).describe_statement(case.account.regions)
+            fix = f"Replace the statement in the trust policy by one that allows {trust}."
+            yield Finding("hybrid-role-trust", MEDIUM, each.name, why, fix)
+
+
+def _hybrid_admin(case: Case, role: Principal) -> Finding:
+    nodes = [each.id for each in case.nodes_of(role.name)]
+    on = f" Its servers: {join_first(nodes, MAX_LISTED)}." if nodes else ""
+    why = f"Role '{role.name}' is for hybrid servers and has an admin policy.{on}"
+    arn = aws_policy_arn(ACCESS_POLICIES["admin"], role.partition)
+    fixes = [_policy_command("detach", role, arn)] if arn in role.attached else []
+    if role.window_policy:
+        fixes.append(f"aws iam delete-role-policy --role-name {role.name} --policy-name {WINDOW_POLICY}")
+    return Finding("hybrid-role-admin", HIGH, role.name, why, " && ".join(fixes))
+
+
+def _trusts_other_accounts(case: Case, role: Principal) -> bool:
+    other = HybridTrust(role.partition, _OTHER_ACCOUNT)
+    return any(other.is_in(role.trust or {}, region) for region in case.account.regions)
+
+
+def _activation_findings(case: Case) -> Iterator[Finding]:
+    """Report activations that can still register servers with the role of hybrid servers."""
+    for each in case.account.activations:
+        is_usable = each.remaining > 0 and each.expires > case.account.read_at
+        if is_usable and (each.is_ours or each.role in case.hybrid_roles):
+            until, number = each.expires.strftime(TIME_FORMAT), count_noun(each.remaining, "more server")
+            why = f"Anyone with the code of the activation can register {number} with role '{each.role}' until {until}."
+            delete = f"aws ssm delete-activation --region {each.region} --activation-id {each.id}"
+            fix = f"Decide whether somebody is about to use it; if not: {delete}"
+            if each.is_ours:
+                fix = f"Unless a run is registering {each.name or 'a server'} now: {delete}"
+            yield Finding("activation-unused", LOW if each.is_ours else MEDIUM, each.id, why, fix, each.region)
+
+
+def _node_findings(case: Case) -> Iterator[Finding]:
+    """Report servers that others registered with the role, as information, because that can be intended."""
+    foreign: dict[tuple[str, str], list[str]] = {}
+    for each in case.account.nodes:
+        if each.role in case.hybrid_roles and not each.is_ours:
+            foreign.setdefault((each.region, each.role), []).append(each.id)
+    for (region, role), nodes in foreign.items():
+        why = f"Servers that this collection did not register have role '{role}': {join_first(nodes, MAX_LISTED)}."
+        fix = "None is needed if all of them are to have its permissions; if not, give them another role."
+        yield Finding("node-not-managed", INFO, role, why, fix, region)
+
+
 # -- Configuration parameters --
 
 
@@ -599,5 +700,8 @@ _FAMILIES = (
     _policy_findings,
     _application_role_findings,
     _instance_findings,
+    _hybrid_role_findings,
+    _activation_findings,
+    _node_findings,
     _parameter_findings,
 )

@@ -14,18 +14,22 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import Simulation, assess
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
+    NODES,
     ROLE,
     USER,
     Account,
+    ActivationUse,
     ConfigParameter,
     InstanceUse,
     Key,
+    NodeUse,
     Policy,
     Principal,
     Profile,
     SavedKeyWithoutUser,
     Unread,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._access.registrations import read_activations, read_nodes
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.api import access_keys
 from ansible_collections.cwagent.iam.plugins.module_utils._account.find import refuse_other
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import RESTORE_TAG
@@ -85,6 +89,7 @@ class Scope:
     :param key_stores: where access keys may be saved.
     :param key_prefix: the beginning of the names of the parameters and secrets with access keys.
     :param account_id: the only account that may be read; ``None`` for whichever account the credentials belong to.
+    :param has_nodes: whether to read the nodes of Systems Manager. :param has_activations: and its activations.
     """
 
     label: str
@@ -94,6 +99,8 @@ class Scope:
     key_stores: tuple[str, ...] = KEY_STORES
     key_prefix: str = "/cwagent/credentials/"
     account_id: str | None = None
+    has_nodes: bool = False
+    has_activations: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,6 +116,8 @@ class Region:
     name: str
     profiles: Mapping[str, str]
     restore_tags: Mapping[str, str]
+    nodes: tuple[NodeUse, ...]
+    activations: tuple[ActivationUse, ...]
     parameters: tuple[ConfigParameter, ...]
     saved_keys: Mapping[str, str]
     saved_users: Mapping[tuple[str, str], str]
@@ -150,6 +159,8 @@ class Inventory:
             alias=self._attempt("the alias of the account", None, self._read_alias),
             principals=tuple(sorted(principals, key=lambda each: (each.kind, each.name))),
             profiles=tuple(sorted(profiles, key=lambda each: each.name)),
+            nodes=tuple(node for region in regions for node in region.nodes),
+            activations=tuple(activation for region in regions for activation in region.activations),
             parameters=tuple(parameter for region in regions for parameter in region.parameters),
             keys_without_user=self._find_keys_without_user(principals, regions),
         )
@@ -374,6 +385,12 @@ class Inventory:
         aws = self._aws_in[name]
         associations = self._attempt("the instance profiles of instances", name, partial(read_associations, aws)) or {}
         restore_tags = self._attempt("the restore tags of instances", name, partial(_restore_tags, aws)) or {}
+        nodes = self._attempt(NODES, name, partial(read_nodes, aws, name)) if self._scope.has_nodes else ()
+        activations = (
+            self._attempt("the activations of Systems Manager", name, partial(read_activations, aws, name))
+            if self._scope.has_activations
+            else ()
+        )
         # One call serves both: it cannot be restricted to some parameters.
         prefixes = [PARAMETER_PREFIX, *([self._scope.key_prefix] if PARAMETER_STORE in self._scope.key_stores else [])]
         described = self._attempt(
@@ -390,6 +407,8 @@ class Inventory:
             name,
             {instance_id: each[-1].profile for instance_id, each in associations.items()},
             restore_tags,
+            nodes or (),
+            activations or (),
             self._configurations(name, [each for each in described or () if each["Name"].startswith(PARAMETER_PREFIX)]),
             {
                 key: _place(store, each["Name"], name)

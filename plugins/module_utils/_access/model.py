@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 ROLE, USER = "role", "user"
+# The part of the account that is unread where the nodes are.
+NODES = "the nodes of Systems Manager"
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,44 @@ class InstanceUse:
 
 
 @dataclass(frozen=True)
+class NodeUse:
+    """A server that is registered with Systems Manager.
+
+    :param name: the name that its activation gave it.
+    :param role: the name of its role.
+    :param ping: whether its SSM agent answers: ``Online``, ``ConnectionLost`` or ``Inactive``.
+    :param is_ours: whether its tags show that an activation of this collection registered it.
+    """
+
+    id: str
+    region: str
+    name: str
+    role: str
+    ping: str
+    is_windows: bool = False
+    is_ours: bool = False
+
+
+@dataclass(frozen=True)
+class ActivationUse:
+    """An activation of Systems Manager.
+
+    :param name: the name of the nodes that it registers.
+    :param role: the name of their role.
+    :param remaining: how many more servers it can register until it expires.
+    :param is_ours: whether its tags show that this collection created it.
+    """
+
+    id: str
+    region: str
+    name: str
+    role: str
+    expires: datetime
+    remaining: int
+    is_ours: bool = False
+
+
+@dataclass(frozen=True)
 class ConfigParameter:
     """A parameter with an agent configuration.
 
@@ -215,6 +255,8 @@ class Account:
     principals: tuple[Principal, ...] = ()
     profiles: tuple[Profile, ...] = ()
     instances: tuple[InstanceUse, ...] = ()
+    nodes: tuple[NodeUse, ...] = ()
+    activations: tuple[ActivationUse, ...] = ()
     parameters: tuple[ConfigParameter, ...] = ()
     keys_without_user: tuple[SavedKeyWithoutUser, ...] = ()
     unread: tuple[Unread, ...] = ()

@@ -30,6 +30,7 @@ SPEC: dict[str, Any] = {
     "key_store_prefix": {"type": "str", "no_log": False, "default": "/cwagent/credentials/"},
     "key_max_age_days": {"type": "int", "default": 90, "no_log": False},
     "server_profile": {"type": "str", "default": "CloudWatchAgentServerRole"},
+    "hybrid_role": {"type": "str", "default": "CloudWatchAgentHybridRole"},
     "inventory_users": {"type": "list", "elements": "str"},
     "attach_to_roles": {"type": "list", "elements": "str"},
     "simulate": {"type": "bool", "default": False},
@@ -60,6 +61,8 @@ def scope(params: Mapping[str, Any], region: str | None) -> Scope:
         tuple(params["key_stores"]),
         params["key_store_prefix"],
         params["account_id"],
+        has_nodes=True,
+        has_activations=True,
     )
 
 
@@ -67,10 +70,12 @@ def rules(params: Mapping[str, Any]) -> Rules:
     """Return the rules. :raises InvalidInput: an option is not valid."""
     check_days("key_max_age_days", params["key_max_age_days"], minimum=0)
     _names.check_name("instance profile", params["server_profile"])
+    _names.check_name("role", params["hybrid_role"])
     users, roles = params["inventory_users"], params["attach_to_roles"]
     return Rules(
         timedelta(days=params["key_max_age_days"]) if params["key_max_age_days"] else None,
         params["server_profile"],
         None if users is None else frozenset(users),
         None if roles is None else frozenset(roles),
+        params["hybrid_role"],
     )

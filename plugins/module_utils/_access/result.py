@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 def to_result(case: Case, findings: Sequence[Finding]) -> dict[str, Any]:
     """Render the account and its findings."""
     account = case.account
+    roles = {each.principal.name for each in case.assessments if each.principal.kind == ROLE} | case.hybrid_roles
     return {
         "account": {
             "id": account.id,
@@ -38,6 +39,12 @@ def to_result(case: Case, findings: Sequence[Finding]) -> dict[str, Any]:
         "principals": [_principal(each, account) for each in case.assessments],
         "instance_profiles": [asdict(each) for each in _profiles(case)],
         "instances": [asdict(each) for each in account.instances],
+        "nodes": [asdict(each) for each in account.nodes if each.is_ours or each.role in roles],
+        "activations": [
+            {**asdict(each), "expires": _format(each.expires)}
+            for each in account.activations
+            if each.is_ours or each.role in roles
+        ],
         "parameters": [_parameter(case, each) for each in account.parameters],
         "unread": [asdict(each) for each in account.unread],
         "findings": [{**asdict(each), "account": account.id} for each in findings],

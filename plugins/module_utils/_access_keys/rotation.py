@@ -98,6 +98,7 @@ class KeyRules:
     :param revoke_old: whether a replaced key is deactivated immediately, instead of when only the new key is in use.
     :param evict_unmanaged_key: whether to delete an unmanaged key if there is no free slot for the key that is needed.
     :param create_inactive: whether keys are created inactive. If so, a saved key may be inactive.
+    :param retires: whether the user is to lose its keys because its servers no longer need them.
     """
 
     max_age: timedelta | None = None
@@ -106,11 +107,12 @@ class KeyRules:
     evict_unmanaged_key: bool = False
     create_inactive: bool = False
     rotate_now: bool = False
+    retires: bool = False
 
     @property
     def rotates(self) -> bool:
         """Whether keys are replaced."""
-        return self.rotate_now or self.max_age is not None
+        return not self.retires and (self.rotate_now or self.max_age is not None)
 
 
 class Phase(Enum):
@@ -192,7 +194,8 @@ class Keyring:
     @property
     def needs_last_use(self) -> bool:
         """Whether the plan or a message depends on when every key was last used."""
-        return self.rules.rotates or (self.saved_key is None and len(self.keys) >= KEYS_PER_USER)
+        has_no_slot = self.saved_key is None and len(self.keys) >= KEYS_PER_USER
+        return self.rules.rotates or self.rules.retires or has_no_slot
 
     @property
     def phase(self) -> Phase | None:
@@ -209,7 +212,7 @@ class Keyring:
             return Phase.DEACTIVATING
         if old.active:
             return Phase.DEACTIVATING if _has_switched(old, saved_key) else Phase.WAITING_FOR_USE
-        is_unused = self.now - (old.used or old.created or self.now) >= self.rules.key_retire_after_days
+        is_unused = self.unused_for(old) >= self.rules.key_retire_after_days
         return Phase.DELETING if saved_key.used and is_unused else Phase.GRACE_PERIOD
 
     def _is_due(self, saved_key: AccessKey) -> bool:
@@ -246,6 +249,10 @@ class Keyring:
 
     def _age(self, key: AccessKey) -> timedelta:
         return _age(key, self.now)
+
+    def unused_for(self, key: AccessKey) -> timedelta:
+        """Return how long ago a key was last used according to IAM; created, if it was never used."""
+        return self.now - (key.used or key.created or self.now)
 
     @property
     def _needs_new_key(self) -> bool:
@@ -324,7 +331,7 @@ class Keyring:
     def warnings(self) -> list[str]:
         """A warning if the user keeps an unmanaged key besides the saved or the new key."""
         kept = [key for key in self.unmanaged if key != self._evictable]
-        listed = "; ".join(map(self._describe, kept))
+        listed = "; ".join(map(self.describe, kept))
         if self.saved_key and kept and self.phase:
             other = f"user '{self.user}' has another access key, which is neither saved nor replaced by the saved one"
             return [f"{other}: {listed}. It was not changed"]
@@ -339,7 +346,7 @@ class Keyring:
             return []
         if self.rules.evict_unmanaged_key:
             return [delete_key(self.user, evictable.id, " to free a slot for a new one")]
-        listed = "; ".join(map(self._describe, self.unmanaged))
+        listed = "; ".join(map(self.describe, self.unmanaged))
         raise CwagentError(
             f"user '{self.user}' needs a new access key, but IAM allows {KEYS_PER_USER}, and these are not saved at "
             f"{self.saved.where}: {listed}. Delete a key that is not in use, or set saved_key.evict_unmanaged_key to "
@@ -354,7 +361,8 @@ class Keyring:
             f"that was a mistake, activate it ({activate}). If not, delete it; the next run creates a new one."
         )
 
-    def _describe(self, key: AccessKey) -> str:
+    def describe(self, key: AccessKey) -> str:
+        """Return the id of a key with its status, age and last use."""
         used = f"last used {_format_time(key.used)}" if key.used else "never used"
         return f"{key.id} ({'active' if key.active else 'inactive'}, {self._age(key).days} days old, {used})"
 

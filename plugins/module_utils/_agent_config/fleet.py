@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The configurations of agents on many instances, changed with Run Command of Systems Manager."""
+"""The configurations of agents on many servers, changed with Run Command of Systems Manager."""
 
 from __future__ import annotations
 
@@ -34,11 +34,16 @@ _ACTIONS = {FETCH: "configure", APPEND: "configure (append)", REMOVE: "configure
 
 @dataclass(frozen=True)
 class Member:
-    """An instance. :param commands: the calls of the control program that give its agent the desired configurations."""
+    """An instance, or a node that is an on-premises server.
+
+    :param mode: of the agent's control program: ``ec2`` or ``onPremise``.
+    :param commands: the calls of the control program that give its agent the desired configurations.
+    """
 
     host: str
     region: str
     instance_id: str
+    mode: str
     commands: tuple[Command, ...]
 
 
@@ -75,9 +80,9 @@ class FleetConfigResource(Resource["tuple[Member, ...]"]):
     def execute(self, step: Step) -> None:
         """Run the commands. :raises PartialFailure: they failed on some instances; the others have run them."""
         members: Sequence[Member] = step.context
-        groups: dict[tuple[str, tuple[Command, ...]], list[Member]] = {}
+        groups: dict[tuple[str, str, tuple[Command, ...]], list[Member]] = {}
         for each in members:
-            groups.setdefault((each.region, each.commands), []).append(each)
+            groups.setdefault((each.region, each.mode, each.commands), []).append(each)
         parts = run_in_parallel(lambda group: self._run(*group[0], group[1]), groups.items())
         failed = {host: problem for part in parts for host, problem in part.items()}
         if failed:
@@ -91,14 +96,14 @@ class FleetConfigResource(Resource["tuple[Member, ...]"]):
                 failed_hosts=failed,
             )
 
-    def _run(self, region: str, commands: Sequence[Command], members: Sequence[Member]) -> dict[str, str]:
+    def _run(self, region: str, mode: str, commands: Sequence[Command], members: Sequence[Member]) -> dict[str, str]:
         """Run commands one after the other, and return by host why one failed. The next commands skip that host."""
         aws = Aws(partial(self._client_factory, region=region))
         hosts = {each.instance_id: each.host for each in members}
         failed: dict[str, str] = {}
         for command in commands:
             waiting = [instance_id for instance_id, host in hosts.items() if host not in failed]
-            answers = fleet.run(aws, waiting, _document(command), Deadline(self._timeout)) if waiting else {}
+            answers = fleet.run(aws, waiting, _document(command, mode), Deadline(self._timeout)) if waiting else {}
             failed.update((hosts[key], answer.failure) for key, answer in answers.items() if answer.failure)
         return failed
 
@@ -107,10 +112,10 @@ def _summary(members: Sequence[Member]) -> str:
     return f"apply the configuration on {', '.join(each.host for each in members)}"
 
 
-def _document(command: Command) -> Document:
+def _document(command: Command, mode: str) -> Document:
     parameters = {
         "action": [_ACTIONS[command.action]],
-        "mode": ["ec2"],
+        "mode": [mode],
         "optionalConfigurationSource": ["ssm"],
         "optionalConfigurationLocation": [command.name],
         "optionalRestart": ["yes" if command.restart else "no"],

@@ -85,6 +85,19 @@ def read_settings(text: str) -> dict[str, str]:
     return {name: value for name, value in found.items() if value is not None}
 
 
+def read_text(text: str, *path: str) -> str | None:
+    """Return the value of a setting of any TOML text; ``None`` if there is no such setting with a text on one line.
+
+    :param path: the names of its section and of the setting.
+    :raises CwagentError: the text is not valid TOML.
+    """
+    for section in _parse(text):
+        for setting in section.settings:
+            if section.name + setting.key == path:
+                return _text_of(text, setting)
+    return None
+
+
 def set_credentials(text: str, profile: str, file: str) -> str:
     """Return the text with the two settings, the rest of it as it was.
 

@@ -44,7 +44,7 @@ def replace_section(text: str, name: str, values: Mapping[str, str]) -> str | No
     lines = text.splitlines(keepends=True)
     newline = "\r\n" if lines and lines[0].endswith("\r\n") else "\n"
     section = [f"[{name}]{newline}", *(f"{option} = {value}{newline}" for option, value in values.items())]
-    found = _find(lines, name)
+    found = find_section(lines, name)
     if found is None:
         gap = [] if not lines else [newline] if text.endswith("\n") else [newline, newline]
         edited = "".join([*lines, *gap, *section])
@@ -63,7 +63,7 @@ def remove_section(text: str, name: str) -> str | None:
     if before is None:
         return None
     lines = text.splitlines(keepends=True)
-    start, end = _find(lines, name) or (0, 0)
+    start, end = find_section(lines, name) or (0, 0)
     # The empty line that separates it from the section before
     if end == len(lines) and start > 0 and not lines[start - 1].strip():
         start -= 1
@@ -71,7 +71,7 @@ def remove_section(text: str, name: str) -> str | None:
     return edited if parse_sections(edited) == {key: each for key, each in before.items() if key != name} else None
 
 
-def _find(lines: Sequence[str], name: str) -> tuple[int, int] | None:
+def find_section(lines: Sequence[str], name: str) -> tuple[int, int] | None:
     """Return where the lines of a section begin and end; ``None`` if there is no such section."""
     starts = [number for number, line in enumerate(lines) if line.startswith("[")]
     start = next((number for number in starts if lines[number].strip() == f"[{name}]"), None)

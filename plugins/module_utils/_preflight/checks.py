@@ -35,6 +35,7 @@ class Inputs:
     :param expected_instance_ids: the instances that may still have these profiles.
     :param users_to_delete: by region of the saved keys, names of users.
     :param default_users: by name of a user to delete, the user to delete instead if it does not exist.
+    :param optional_users: names of users to delete that need not exist.
     :param unlisted: the contents of the inventory, to report anything that it lacks; ``None`` for no such report.
     :param saved_users: names of users whose saved keys are to be deleted.
     :param directory: the folder of saved keys; ``None`` where they are not in files.
@@ -45,6 +46,7 @@ class Inputs:
     expected_instance_ids: Sequence[str]
     users_to_delete: Mapping[str, Sequence[str]] = field(default_factory=dict)
     default_users: Mapping[str, str] = field(default_factory=dict)
+    optional_users: Sequence[str] = ()
     unlisted: Listed | None = None
     saved_users: Sequence[str] = ()
     directory: Path | None = None
@@ -67,6 +69,7 @@ def check_inputs(params: Mapping[str, Any]) -> Inputs:
         expected_instance_ids=params["expected_instance_ids"],
         users_to_delete=users_to_delete,
         default_users=params["default_users"],
+        optional_users=params["optional_users"],
         unlisted=listed(params, instances, params["roles"]),
         saved_users=params["saved_users"],
         directory=key_directory(params),

@@ -53,13 +53,15 @@ class Preflight:
         """
         other_holders, warnings = self._other_holders()
         users_to_delete, unreadable_users = self._users_to_delete()
+        optional = self._inputs.optional_users
+        required_users = {name: user for name, user in users_to_delete.items() if name not in optional}
         users_of_others = _users_of_others(users_to_delete)
         instances = self._inputs.instances
         associations = readable_associations(self._aws_in, instances if self._inputs.unlisted else ())
         ineligible = ineligible_instances(self._aws_in, instances, associations)
         fail_on_problems([*ineligible, *other_holders, *users_of_others, *self._account_problems()])
         return {
-            "warnings": [*warnings, *_missing_users(users_to_delete, unreadable_users)],
+            "warnings": [*warnings, *_missing_users(required_users, unreadable_users)],
             "unlisted": find_unlisted(self._aws_in, self._inputs.unlisted, associations),
             "users_to_delete": {
                 region: [name for name in names if name in users_to_delete]

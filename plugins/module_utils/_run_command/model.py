@@ -13,6 +13,8 @@ LINUX, WINDOWS = "Linux", "Windows"
 # The document that runs a script.
 SHELL_SCRIPT = "AWS-RunShellScript"
 ONLINE = "Online"
+# The beginning of the IDs of on-premises servers.
+NODE_PREFIX = "mi-"
 # https://docs.aws.amazon.com/systems-manager/latest/userguide/monitor-commands.html
 CANCELLING = "Cancelling"
 PENDING_STATUSES = frozenset({"Pending", "InProgress", "Delayed", CANCELLING})
@@ -109,16 +111,21 @@ def platform_problem(agent: Agent) -> str:
 
 
 def unreachable_reason(instance_id: str, agent: Agent | None) -> str:
-    """Return why no command reaches an instance; empty if commands reach it."""
+    """Return why no command reaches an instance or a hybrid server; empty if commands reach it."""
     if agent is None:
         return (
             f"Systems Manager does not know instance {instance_id}. Its SSM agent is not installed or does not run, or "
             "the role of its instance profile lacks the policy for it (cwagent_ssm_policy)"
         )
     problem = platform_problem(agent)
-    if not problem and not agent.is_online:
-        problem = (
-            f"the SSM agent of instance {instance_id} is not online (its status is {agent.ping}). After the instance "
-            "profile was changed, this can take half an hour; a restart of the agent brings it online at once"
+    if problem or agent.is_online:
+        return problem
+    if instance_id.startswith(NODE_PREFIX):
+        return (
+            f"the SSM agent of node {instance_id} is not online (its status is {agent.ping}). A restart of the agent "
+            "brings it online, if its role can be assumed and allows that"
         )
-    return problem
+    return (
+        f"the SSM agent of instance {instance_id} is not online (its status is {agent.ping}). After the instance "
+        "profile was changed, this can take half an hour; a restart of the agent brings it online at once"
+    )

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
@@ -43,12 +44,18 @@ SPEC: dict[str, Any] = {
     "rotate_now": {"type": "bool", "default": False},
     "key_retire_after_days": {"type": "int", "no_log": False, "default": 7},
     "revoke_old": {"type": "bool", "default": False},
+    "hold": {"type": "dict", "default": {}},
     **PRINCIPAL_SPEC,
+    "state": {"type": "str", "choices": ["present", "absent", "retired"], "default": "present"},
 }
 RULES: dict[str, Any] = {
     "required_one_of": [("name", "users_by_region")],
     "mutually_exclusive": [("name", "users_by_region")],
-    "required_if": [("state", "present", ["access"]), ("rotate_now", True, ["saved_key"])],
+    "required_if": [
+        ("state", "present", ["access"]),
+        ("state", "retired", ["saved_key"]),
+        ("rotate_now", True, ["saved_key"]),
+    ],
     "required_by": {"key_max_age_days": ["saved_key"]},
 }
 
@@ -59,6 +66,13 @@ def resource(params: Mapping[str, Any], aws: Aws, region: str | None, check_mode
     for name in params["name"]:
         _names.check_name("user", name)
     _names.check_different(params["name"])
-    desired, rules = declared_principal(params, region), key_rules(params)
-    store, present = key_store(params, region, aws), params["state"] == "present"
-    return UserResource(aws, params["name"], desired, store=store, present=present, rules=rules)
+    desired, state = declared_principal(params, region), params["state"]
+    return UserResource(
+        aws,
+        params["name"],
+        desired,
+        store=key_store(params, region, aws),
+        present=state == "present",
+        rules=replace(key_rules(params), retires=state == "retired"),
+        hold=params["hold"],
+    )

@@ -42,10 +42,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import 
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import PrincipalState, kept_warning
 from ansible_collections.cwagent.iam.plugins.module_utils._user import plan as user_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._user.plan import Credential, State, User
+from ansible_collections.cwagent.iam.plugins.module_utils._user.retirement import Retirement
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
     from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.model import AccessKey
@@ -75,6 +76,7 @@ class UserResource(Resource[States]):
     :param store: where the keys are saved; ``None`` if keys are not managed.
     :param rules: the declared rules for the keys.
     :param present: whether the users should exist.
+    :param hold: by user, why it is not retired yet.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class UserResource(Resource[States]):
         store: Store | None,
         present: bool,
         rules: KeyRules | None = None,
+        hold: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(aws)
         self._names = list(dict.fromkeys(names))
@@ -93,6 +96,7 @@ class UserResource(Resource[States]):
         self._store = store
         self._present = present
         self._rules = rules or KeyRules()
+        self._hold = hold or {}
 
     def read(self) -> States:
         """Read the users, and whether a new permissions boundary exists.
@@ -156,6 +160,9 @@ class UserResource(Resource[States]):
     def _plan_one(self, state: State) -> tuple[State, list[Step]]:
         if state.error:
             raise state.error
+        retirement = self._retirement(state)
+        if retirement:
+            return retirement.planned_state, retirement.steps
         desired, ring = self._desired, self._keyring(state)
         if self._present:
             return user_plan.planned_state(state, desired, ring), user_plan.plan(state, desired, ring)
@@ -164,14 +171,26 @@ class UserResource(Resource[States]):
     def _keyring(self, state: State) -> Keyring | None:
         return user_plan.keyring(state, self._desired, self._rules)
 
+    def _retirement(self, state: State) -> Retirement | None:
+        """Return the retirement of a user; ``None`` if users are not retired."""
+        ring = self._keyring(state)
+        if ring is None or not self._rules.retires:
+            return None
+        hold = str(self._hold[state.name]) if state.name in self._hold else None
+        return Retirement(state, self._desired, ring, hold)
+
     def remaining(self, plan: Plan[States], state: States) -> list[str]:
-        """List the steps that AWS does not show yet. The next phase of a key's replacement is left to a later run."""
+        """List the steps that AWS does not show yet.
+
+        The next phase of a key's replacement, or of a user's retirement, is left to a later run.
+        """
         for each in state.values():
             if each.error:
                 raise each.error
         planned = set(plan.summaries)
         steps = self.plan(state).all_steps
-        return [step.summary for step in steps if step.summary in planned or step.action not in KEY_ACTIONS]
+        phased = {step.action for step in steps} if self._rules.retires else KEY_ACTIONS
+        return [step.summary for step in steps if step.summary in planned or step.action not in phased]
 
     def is_propagation_error(self, error: AwsApiError) -> bool:
         """Whether a read fails only because one host of IAM does not know of a change yet.
@@ -186,19 +205,25 @@ class UserResource(Resource[States]):
         return user_plan.to_dict(state)
 
     def to_result(self, plan: Plan[States], final: States) -> dict[str, Any]:
-        """Render the users, the phases of their keys' replacement, and the reasons that prevented deletions."""
+        """Render the users, the phases of their keys' replacement or retirement, and the reasons against deletions."""
         rings = {name: self._keyring(state) for name, state in plan.current.items()}
-        phases = {name: ring.phase.value for name, ring in rings.items() if ring and ring.phase}
-        return {**self.to_diff(final), "rotation": phases, "blockers": self._blockers(plan.current)}
+        retirements = {name: self._retirement(state) for name, state in plan.current.items()}
+        return {
+            **self.to_diff(final),
+            "rotation": {name: ring.phase.value for name, ring in rings.items() if ring and ring.phase},
+            "retirement": {name: each.phase.value for name, each in retirements.items() if each and each.phase},
+            "blockers": self._blockers(plan.current),
+        }
 
     def warnings(self, plan: Plan[States]) -> list[str]:
         """List why users or saved values are not deleted, or why users have or get a second key."""
         if self._present:
             rings = [self._keyring(state) for state in plan.current.values() if not state.error]
             return [warning for ring in rings if ring for warning in ring.warnings]
-        saved = [state.saved for state in plan.current.values() if state.saved and not state.error]
+        readable = [state for state in plan.current.values() if not state.error]
+        saved = [state.saved for state in readable if state.saved]
         return [
-            *(kept_warning("user", name, found) for name, found in self._blockers(plan.current).items()),
+            *(warning for state in readable for warning in self._kept_warnings(state)),
             *(
                 f"{each.where} was not deleted, because it is not an access key. If nobody needs it, delete it by hand."
                 for each in saved
@@ -206,15 +231,21 @@ class UserResource(Resource[States]):
             ),
         ]
 
+    def _kept_warnings(self, state: State) -> list[str]:
+        retirement, found = self._retirement(state), self._blockers_of(state)
+        if retirement:
+            return retirement.warnings
+        return [kept_warning("user", state.name, found)] if found else []
+
     def _blockers(self, current: States) -> dict[str, list[str]]:
         if self._present:
             return {}
-        found = {
-            name: user_plan.blockers(state, self._desired, self._keyring(state))
-            for name, state in current.items()
-            if not state.error
-        }
+        found = {name: self._blockers_of(state) for name, state in current.items() if not state.error}
         return {name: blockers for name, blockers in found.items() if blockers}
+
+    def _blockers_of(self, state: State) -> list[str]:
+        retirement = self._retirement(state)
+        return retirement.blockers if retirement else user_plan.blockers(state, self._desired, self._keyring(state))
 
     def execute(self, step: Step) -> None:
         """Take one step. Steps on saved credentials are more than a call."""

@@ -19,6 +19,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import (
     CONFIGURATION,
     ENDPOINTS,
     IDENTITY,
+    MESSAGE_SERVICES,
     PERMISSIONS,
     Failure,
     Note,
@@ -32,13 +33,17 @@ if TYPE_CHECKING:
 
 NOT_INSTALLED, RUNNING = "not installed", "running"
 CONTROL = f"{AGENT_FOLDER}/bin/amazon-cloudwatch-agent-ctl"
+REGISTER = "Run the playbook cwagent.iam.site for this host."
+RESTART = "sudo systemctl restart amazon-ssm-agent, or see its log in /var/log/amazon/ssm."
+# The errors of AWS that mean that credentials are not valid.
+_REFUSALS = ("(InvalidClientTokenId)", "(SignatureDoesNotMatch)", "(ExpiredToken)")
 DELIVER = "Run the playbook cwagent.iam.site with cwagent_deliver_keys=true for this host."
 
 
 def assess(server: Server, facts: Facts, seen_by: str) -> Server:
     """Assess the facts of a server. :param seen_by: how they were read."""
     server = replace(server, seen_by=seen_by, agent=facts.agent or NOT_INSTALLED)
-    identity = _check_instance if server.is_ec2 else _check_key
+    identity = _check_instance if server.is_ec2 else _check_session if server.is_hybrid else _check_key
     server = server.adding(*identity(server, facts))
     server = server.adding(*_check_endpoints(server, facts))
     server = server.adding(*_check_configs(server, facts))
@@ -102,12 +107,39 @@ def _check_key(server: Server, facts: Facts) -> Iterator[Failure | Note]:
             DELIVER,
         )
     elif facts.caller_error:
-        if "(InvalidClientTokenId)" in facts.caller_error or "(SignatureDoesNotMatch)" in facts.caller_error:
+        if any(each in facts.caller_error for each in _REFUSALS):
             yield Failure(
                 IDENTITY, f"AWS refuses access key {facts.key_id} in {facts.key_file}: {facts.caller_error}.", DELIVER
             )
         else:
             yield Note(IDENTITY, f"Whether the access key works is not known: {facts.caller_error}.")
+
+
+def _check_session(server: Server, facts: Facts) -> Iterator[Failure | Note]:
+    if server.fails(IDENTITY):
+        return  # without a node whose agent is online, no credentials on the server would be right
+    # The ID is empty if the nodes could not be read.
+    session = f"assumed-role/{server.role}/{server.node_id or 'mi-'}"
+    if facts.key_id is None:
+        yield Note(IDENTITY, f"{facts.key_file} may not be read. Let Ansible become root there.")
+    elif facts.shared_file:
+        yield Failure(
+            IDENTITY,
+            f"The agent uses the credentials in {facts.key_file}, and the SSM agent keeps its credentials in "
+            f"{facts.shared_file}.",
+            REGISTER,
+        )
+    elif facts.caller and f":{session}" not in facts.caller:
+        caller = facts.caller.rpartition(":")[2]
+        yield Failure(IDENTITY, f"The credentials in {facts.key_file} are of {caller}, not of {session}.", REGISTER)
+    elif not facts.key_id:
+        yield Failure(IDENTITY, f"{facts.key_file} has no credentials for the agent.", REGISTER)
+    elif any(each in facts.caller_error for each in _REFUSALS):
+        yield Failure(
+            IDENTITY, f"AWS refuses the credentials in {facts.key_file}: {facts.caller_error.rstrip('.')}.", RESTART
+        )
+    elif facts.caller_error:
+        yield Note(IDENTITY, f"Whether its credentials work is not known: {facts.caller_error}.")
 
 
 # -- Endpoints --
@@ -126,7 +158,9 @@ def _check_endpoints(server: Server, facts: Facts) -> Iterator[Failure | Note]:
 
 
 def _unreachable(server: Server, facts: Facts) -> list[str]:
-    return [service for service in server.endpoints if facts.endpoints.get(service) == 0]
+    silent = [service for service in server.endpoints if facts.endpoints.get(service) == 0]
+    is_reached = any(service not in silent for service in MESSAGE_SERVICES)
+    return [each for each in silent if each not in MESSAGE_SERVICES or not is_reached]
 
 
 # -- Configurations --
@@ -195,8 +229,8 @@ def _check_status(server: Server, facts: Facts) -> Iterator[Failure]:
     if not facts.files.parameters and not facts.files.others:
         yield Failure(AGENT, f"The agent is {facts.agent} and has no configuration.", _fix(server))
     else:
-        mode = "ec2" if server.is_ec2 else "onPremise"
-        yield Failure(AGENT, f"The agent is {facts.agent}.", f"sudo {CONTROL} -a start -m {mode}, or see its log.")
+        fix = f"sudo {CONTROL} -a start -m {server.mode}, or see its log."
+        yield Failure(AGENT, f"The agent is {facts.agent}.", fix)
 
 
 def _check_files(server: Server, facts: Facts) -> Iterator[Failure | Note]:

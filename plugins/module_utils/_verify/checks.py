@@ -21,7 +21,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import 
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._access.conditions import to_list
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision, decision_of
-from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE, USER
+from ansible_collections.cwagent.iam.plugins.module_utils._access.model import NODES, ROLE, USER
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import PUT
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import read
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.json_path import find_values
@@ -29,12 +29,23 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merg
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import ASSUME, permissions_of
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import merge_order, part_name
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._names import aws_policy_arn
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import ACCESS_POLICIES
+from ansible_collections.cwagent.iam.plugins.module_utils._names import (
+    CREATED,
+    MARK_TAG,
+    aws_policy_arn,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import (
+    ACCESS_POLICIES,
+    SSM_POLICIES,
+    SSM_SUCCESSOR,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import SSM, HybridTrust
+from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import ONLINE
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import (
     CONFIGURATION,
     IDENTITY,
     PERMISSIONS,
+    SERVICES,
     Config,
     Failure,
     Note,
@@ -51,6 +62,7 @@ if TYPE_CHECKING:
         ConfigParameter,
         InstanceUse,
         Key,
+        NodeUse,
         Principal,
         Unread,
     )
@@ -62,6 +74,8 @@ Call = tuple[str, Optional[str]]
 
 # The calls of every agent.
 _ORDINARY = ((METRICS, "*"), (LOGS, "*"))
+# The call with which an SSM agent reports that it is online.
+_REPORT = ("ssm:UpdateInstanceInformation", "*")
 # The ARN of a session of a role, which has no path.
 _SESSION = re.compile(r"(arn:[^:]+:)sts(::\d+:)assumed-role/([^/]+)/.+")
 SITE = "Run the playbook cwagent.iam.site"
@@ -75,6 +89,7 @@ class Case:
     :param saved_keys: by user, the access key that is saved in a file.
     :param simulated: by principal, action and resource, whether IAM itself allows it.
     :param server_profile: the instance profile for instances that have none.
+    :param hybrid_role: the role of servers that are registered with Systems Manager.
     :param endpoints: by region and service, the address that servers are to reach.
     """
 
@@ -83,6 +98,7 @@ class Case:
     saved_keys: Mapping[str, str] = field(default_factory=dict)
     simulated: Mapping[tuple[str, str, str], bool] = field(default_factory=dict)
     server_profile: str = "CloudWatchAgentServerRole"
+    hybrid_role: str = "CloudWatchAgentHybridRole"
     endpoints: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @cached_property
@@ -104,6 +120,14 @@ class Case:
     def instances(self) -> dict[str, InstanceUse]:
         """The instances, by ID."""
         return {each.id: each for each in self.account.instances}
+
+    @cached_property
+    def nodes(self) -> dict[tuple[str, str], list[NodeUse]]:
+        """The nodes of Systems Manager, by region and name."""
+        found: dict[tuple[str, str], list[NodeUse]] = {}
+        for each in self.account.nodes:
+            found.setdefault((each.region, each.name), []).append(each)
+        return found
 
     @cached_property
     def parameters(self) -> dict[str, dict[str, ConfigParameter]]:
@@ -137,6 +161,10 @@ class Case:
             self._decisions[key] = may(principal, self.account.read_at, action, resource, bounded)
         return self._decisions[key]
 
+    def is_hybrid(self, principal: Principal) -> bool:
+        """Whether a principal is the role of servers that are registered with Systems Manager."""
+        return principal.kind == ROLE and principal.name == self.hybrid_role
+
     def role(self, arn: str) -> Principal | None:
         """Return the role of an ARN; ``None`` where it is not one of this account."""
         return next((each for each in self.principals.values() if each.kind == ROLE and each.arn == arn), None)
@@ -152,11 +180,24 @@ class Case:
 
 def principal_of(case: Case, target: Target) -> Principal | None:
     """Return the role or user of a server; ``None`` if it has none, or if it was not read."""
+    if target.is_hybrid:
+        node = _node_of(case, target)
+        # Another role is not checked, because the server is to get the right one.
+        is_right = node is not None and node.role == case.hybrid_role
+        return case.principals.get((ROLE, case.hybrid_role)) if is_right else None
     if not target.instance_id:
         return case.principals.get((USER, target.user))
     instance = case.instances.get(target.instance_id)
     role = case.roles.get(instance.profile) if instance else None
     return case.principals.get((ROLE, role)) if role else None
+
+
+def _node_of(case: Case, target: Target) -> NodeUse | None:
+    """Return the node of a hybrid server; ``None`` if it is not registered, or if it is not known which one it is."""
+    ours = [each for each in case.nodes.get((target.region, target.host), ()) if each.is_ours]
+    online = [each for each in ours if each.ping == ONLINE]
+    candidates = ours if len(ours) == 1 else online
+    return candidates[0] if len(candidates) == 1 else None
 
 
 def configs_of(case: Case, target: Target) -> tuple[list[ConfigParameter], list[str]]:
@@ -184,17 +225,28 @@ def check(case: Case, target: Target) -> Server:
         target.region,
         target.instance_id,
         target.user,
+        target.is_hybrid,
         runs_all=_runs_all(target, parameters),
         configs=tuple(_config(case, principal, each) for each in parameters),
-        endpoints=case.endpoints.get(target.region, {}),
+        endpoints=_endpoints(case, target),
     )
-    server = _check_instance(case, server) if target.instance_id else _check_user(case, server, principal)
+    if target.is_hybrid:
+        server = _check_node(case, server, target, principal)
+    elif target.instance_id:
+        server = _check_instance(case, server)
+    else:
+        server = _check_user(case, server, principal)
     if principal:
         server = server.adding(*_check_permissions(case, principal, server))
         server = server.adding(*_check_needs(case, principal, target, parameters))
     elif not server.fails(IDENTITY):
         server = server.adding(Note(PERMISSIONS, "Its role or user could not be read."))
     return server.adding(*_check_configs(case, server, missing))
+
+
+def _endpoints(case: Case, target: Target) -> Mapping[str, str]:
+    found = case.endpoints.get(target.region, {})
+    return found if target.is_hybrid else {service: url for service, url in found.items() if service in SERVICES}
 
 
 def _config(case: Case, principal: Principal | None, parameter: ConfigParameter) -> Config:
@@ -266,10 +318,76 @@ def _check_key(user: Principal, saved: str, key: Key | None) -> Iterator[Failure
         yield Failure(IDENTITY, f"Access key {saved} of user '{user.name}' is inactive.", fix)
 
 
+def _check_node(case: Case, server: Server, target: Target, role: Principal | None) -> Server:
+    """Check the node of a hybrid server. :param role: its role, if it is the hybrid role and was read."""
+    server = replace(server, role=case.hybrid_role)
+    if case.unread(NODES, server.region):
+        return server.adding(Note(IDENTITY, "The nodes of Systems Manager could not be read."))
+    found = case.nodes.get((target.region, target.host), [])
+    ours = [each for each in found if each.is_ours]
+    node = _node_of(case, target)
+    if len(ours) != 1:
+        server = server.adding(_unclear_node(server, found, ours))
+    if node is None:
+        return server
+    server = replace(server, node_id=node.id, role=node.role, is_windows=node.is_windows)
+    if node.role != case.hybrid_role:
+        fix = (
+            f"aws ssm update-managed-instance-role --region {node.region} --instance-id {node.id} "
+            f"--iam-role {case.hybrid_role}"
+        )
+        what = f"Node {node.id} has role '{node.role}', not the hybrid role '{case.hybrid_role}'."
+        server = server.adding(
+            Failure(IDENTITY, what, fix), Note(PERMISSIONS, "They were not checked: it has another role.")
+        )
+    elif role is None and not case.unread("the roles and users of the account"):
+        return server.adding(Failure(IDENTITY, f"Role '{node.role}' of node {node.id} does not exist.", f"{SITE}."))
+    # Without its credentials, no agent is online.
+    if node.ping != ONLINE and not (role and any(_check_registration(case, role, server.region))):
+        fix = "sudo systemctl restart amazon-ssm-agent on it. If that does not help, see /var/log/amazon/ssm there."
+        what = f"The SSM agent of node {node.id} is not online: its status is {node.ping}."
+        server = server.adding(Failure(IDENTITY, what, fix))
+    return server
+
+
+def _unclear_node(server: Server, found: Sequence[NodeUse], ours: Sequence[NodeUse]) -> Failure:
+    """Return the failure of a server that has not exactly one node that this collection registered."""
+    if ours:
+        listed = ", ".join(f"{each.id} ({each.ping})" for each in ours)
+        what = f"Systems Manager has {len(ours)} nodes with its name in {server.region}: {listed}."
+        delete = f"aws ssm deregister-managed-instance --region {server.region} --instance-id"
+        unused = [f"{delete} {each.id}" for each in ours if each.ping != ONLINE]
+        fix = f"Deregister the nodes that it does not use: {' && '.join(unused) or f'{delete} and the ID'}."
+        return Failure(IDENTITY, what, fix)
+    if found:
+        listed = ", ".join(each.id for each in found)
+        what = f"This collection did not register {listed}, which has its name in {server.region}."
+        fix = (
+            f"If it is this server, mark it as ours: aws ssm add-tags-to-resource --region {server.region} "
+            f"--resource-type ManagedInstance --resource-id {found[0].id} --tags Key={MARK_TAG},Value={CREATED}"
+        )
+        return Failure(IDENTITY, what, fix)
+    what = f"It is not registered with Systems Manager: no node in {server.region} has its name."
+    return Failure(IDENTITY, what, f"{SITE}, which registers it.")
+
+
 # -- Permissions --
 
 
+def _check_registration(case: Case, role: Principal, region: str) -> Iterator[Failure | Note]:
+    """Check that Systems Manager gives the nodes of a role its credentials, and that they can report with them."""
+    trust = HybridTrust(case.account.partition, case.account.id, frozenset({region}))
+    if role.trust is not None and not trust.is_in(role.trust, region):
+        planned = trust.planned_policy(role.trust, exclusive=False)
+        fix = f"{SITE}." if role.managed and trust.is_in(planned, region) else ""
+        fix = fix or f"Allow {trust.describe_statement([region])} in the trust policy."
+        yield Failure(IDENTITY, f"{_title(role)} does not let {SSM} assume it in {region}.", fix)
+    yield from _check_calls(case, role, [_REPORT], _grant(case, role, SSM_POLICIES[SSM_SUCCESSOR]))
+
+
 def _check_permissions(case: Case, principal: Principal, server: Server) -> Iterator[Failure | Note]:
+    if server.is_hybrid:
+        yield from _check_registration(case, principal, server.region)
     reads = [(GET, case.arn(server.region, each.name)) for each in server.configs]
     yield from _check_calls(case, principal, [*_ORDINARY, *reads], _grant(case, principal))
     yield from _check_writing(case, principal)
@@ -312,14 +430,14 @@ def _title(principal: Principal) -> str:
     return f"{principal.kind.title()} '{principal.name}'"
 
 
-def _grant(case: Case, principal: Principal) -> str:
+def _grant(case: Case, principal: Principal, policy: str = ACCESS_POLICIES["server"]) -> str:
     if principal.managed:
         return f"{SITE}. If the policy is attached, find what denies it."
-    if principal.kind == ROLE:
+    if principal.kind == ROLE and not case.is_hybrid(principal):
         add = f"Add {principal.name} to cwagent_attach_to_roles, and run the playbook cwagent.iam.site"
         return f"{add} with cwagent_on_other_profile=attach. If the policy is attached, find what denies it."
-    arn = aws_policy_arn(ACCESS_POLICIES["server"], case.account.partition)
-    return f"aws iam attach-user-policy --user-name {principal.name} --policy-arn {arn}"
+    kind, arn = principal.kind, aws_policy_arn(policy, case.account.partition)
+    return f"aws iam attach-{kind}-policy --{kind}-name {principal.name} --policy-arn {arn}"
 
 
 def _check_writing(case: Case, principal: Principal) -> Iterator[Failure | Note]:
@@ -348,7 +466,7 @@ def calls_of(case: Case, target: Target) -> Iterator[tuple[Principal, str, str]]
     """Return the principal, the action and the resource of each call that a server has to make on a known resource."""
     principal, parameters = principal_of(case, target), configs_of(case, target)[0]
     if principal:
-        yield from ((principal, *call) for call in _ORDINARY)
+        yield from ((principal, *call) for call in (*_ORDINARY, *([_REPORT] if target.is_hybrid else [])))
         yield from ((principal, GET, case.arn(target.region, each.name)) for each in parameters)
         for need, region, _part in _needs(case, target, parameters):
             caller, resource = _caller(case, principal, need), _resource(case, need, region)
@@ -482,13 +600,14 @@ def _trusted(role: Principal) -> set[str]:
 
 def _fix(case: Case, principal: Principal, need: Need, resource: str | None) -> str:
     """Return how to add the permissions to a principal."""
-    if need.row.is_in_server_policy and principal.access == "admin":
+    if need.row.is_in_server_policy and principal.access == "admin" and not case.is_hybrid(principal):
         return f"{ACCESS_POLICIES['admin']} does not allow it. Associate instance profile '{case.server_profile}'."
     if need.row.is_in_server_policy:
         return _grant(case, principal)
     allowed = ", ".join(need.row.actions) + (f" on {resource}" if resource else "")
     if principal.managed:
-        variable = "ec2_server_managed_policies" if principal.kind == ROLE else "onprem_server_managed_policies"
+        role = "hybrid_server" if case.is_hybrid(principal) else "ec2_server"
+        variable = f"{role if principal.kind == ROLE else 'onprem_server'}_managed_policies"
         add = f"Create a policy that allows {allowed}, add its ARN to {variable}"
         return f"{add}, and run the playbook cwagent.iam.site."
     return f"Allow {allowed} in a policy of {principal.kind} '{principal.name}'."

@@ -44,13 +44,13 @@ def collect(
         each
         for each in servers
         if way in (AUTO, RUN_COMMAND)
-        and each.is_ec2
+        and each.managed_id
         and each.is_running
         and not each.is_windows
         and answers.get(each.host, Answer()).output == ""
     ]
     by_command = _run(client_factory, asked, timeout)
-    return [_assess(each, way, answers.get(each.host), by_command.get(each.instance_id)) for each in servers]
+    return [_assess(each, way, answers.get(each.host), by_command.get(each.managed_id)) for each in servers]
 
 
 def _parse_result(result: Mapping[str, Any]) -> Answer:
@@ -65,7 +65,7 @@ def _parse_result(result: Mapping[str, Any]) -> Answer:
 def _run(client_factory: Callable[..., Any], servers: Iterable[Server], timeout: float) -> dict[str, Answer]:
     groups: dict[tuple[str, str], list[str]] = {}
     for each in servers:
-        groups.setdefault((each.region, script(each)), []).append(each.instance_id)
+        groups.setdefault((each.region, script(each)), []).append(each.managed_id)
     found: dict[str, Answer] = {}
     for (region, text), instance_ids in groups.items():
         parameters = {"commands": text.splitlines(), "executionTimeout": [str(SCRIPT_SECONDS)]}

@@ -23,6 +23,8 @@ IDENTITY, PERMISSIONS, CONFIGURATION, ENDPOINTS, AGENT = CHECKS = (
 )
 # The services that the agent calls.
 SERVICES = ("monitoring", "logs", "ssm", "ec2")
+# The services through which an SSM agent gets commands. One is enough: newer agents use the first, older ones the last.
+MESSAGE_SERVICES = ("ssmmessages", "ec2messages")
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Target:
 
     :param instance_id: the ID of an EC2 instance. Empty for an on-premises server.
     :param user: the user of an on-premises server.
+    :param is_hybrid: whether it is an on-premises server that is registered with Systems Manager.
     :param configs: the names of the configurations that it uses. Empty for all that are stored in its region.
     """
 
@@ -38,6 +41,7 @@ class Target:
     region: str
     instance_id: str = ""
     user: str = ""
+    is_hybrid: bool = False
     configs: tuple[str, ...] = ()
 
 
@@ -76,6 +80,9 @@ class Config:
 class Server:
     """A server, its desired state, and the findings of the checks.
 
+    :param is_hybrid: whether it is an on-premises server that is registered with Systems Manager.
+    :param node_id: the ID of its node in Systems Manager. Empty if it has none, or several.
+    :param role: the role of its node.
     :param is_running: whether facts can be collected from it.
     :param is_windows: whether EC2 or Systems Manager reports that it runs Windows, where no facts can be collected.
     :param profile: the instance profile that EC2 has associated.
@@ -93,6 +100,9 @@ class Server:
     region: str
     instance_id: str = ""
     user: str = ""
+    is_hybrid: bool = False
+    node_id: str = ""
+    role: str = ""
     is_running: bool = True
     is_windows: bool = False
     profile: str | None = None
@@ -111,6 +121,16 @@ class Server:
     def is_ec2(self) -> bool:
         """Whether it is an EC2 instance."""
         return bool(self.instance_id)
+
+    @property
+    def managed_id(self) -> str:
+        """The ID with which Run Command reaches it. Empty for an on-premises server with an access key."""
+        return self.instance_id or self.node_id
+
+    @property
+    def mode(self) -> str:
+        """The mode of the agent's control program."""
+        return "ec2" if self.is_ec2 else "onPremise"
 
     def fails(self, check: str) -> bool:
         """Return whether a check failed."""
@@ -173,8 +193,9 @@ class Facts:
     :param profile: the instance profile in its metadata.
     :param key_id: the access key in its credentials file; ``None`` if that may not be read.
     :param key_file: the path of that file.
-    :param caller: the ARN of the user whose key it is.
-    :param caller_error: why AWS did not return the user.
+    :param shared_file: the file in which the SSM agent keeps its credentials, if the agent does not use that one.
+    :param caller: the ARN of the user whose key it is, or of the session.
+    :param caller_error: why AWS did not return the caller.
     :param endpoints: by service, the HTTP status; 0 for no answer.
     :param configs: by name, the results of reading parameters. Empty if it has no AWS CLI to read them with.
     :param agent: the status that the agent's control program prints. Empty if it is not installed.
@@ -185,6 +206,7 @@ class Facts:
     profile: str | None = None
     key_id: str | None = ""
     key_file: str = ""
+    shared_file: str = ""
     caller: str = ""
     caller_error: str = ""
     endpoints: Mapping[str, int] = field(default_factory=dict)

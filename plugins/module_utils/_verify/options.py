@@ -24,6 +24,7 @@ def targets(servers: Iterable[Mapping[str, Any]], region: str | None) -> list[Ta
             each.get("region") or region or "",
             each.get("instance_id") or "",
             each.get("user") or "",
+            bool(each.get("hybrid")),
             tuple(each["configs"]),
         )
         for each in servers
@@ -38,7 +39,7 @@ def targets(servers: Iterable[Mapping[str, Any]], region: str | None) -> list[Ta
         _names.check_region(target.region)
         if target.instance_id:
             _names.check_instance_id(target.instance_id)
-        else:
+        elif not target.is_hybrid:
             _names.check_name("user", target.user)
         for name in target.configs:
             check_parameter_name(name)

@@ -16,7 +16,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file_stor
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import FILE
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.checks import Case, calls_of, check
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import SERVICES
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import MESSAGE_SERVICES, SERVICES
 
 with suppress(ImportError):  # _module.run_module reports it
     from botocore.session import Session
@@ -49,6 +49,7 @@ def read_servers(
         instances=instances,
         key_stores=(options["key_store"],),
         key_prefix=options["key_store_prefix"],
+        has_nodes=any(each.is_hybrid for each in targets),
     )
     inventory = Inventory(client_factory, scope)
     account = inventory.read()
@@ -57,6 +58,7 @@ def read_servers(
         assess(account),
         _saved_in_files(targets, options),
         server_profile=options["server_profile"],
+        hybrid_role=options["hybrid_role"],
         endpoints={region: _endpoints(region) for region in scope.regions},
     )
     if options["simulate"]:
@@ -77,7 +79,7 @@ def _saved_in_files(targets: Iterable[Target], options: dict[str, Any]) -> dict[
 def _endpoints(region: str) -> dict[str, str]:
     """Return by service its address in a region as AWS publishes it, whatever address this controller uses."""
     resolver = Session().get_component("endpoint_resolver")
-    found = {service: resolver.construct_endpoint(service, region) for service in SERVICES}
+    found = {service: resolver.construct_endpoint(service, region) for service in (*SERVICES, *MESSAGE_SERVICES)}
     return {service: f"https://{each['hostname']}" for service, each in found.items() if each}
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import AgentFiles
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Facts, Reading
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import MESSAGE_SERVICES, Facts, Reading
 
 if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server
@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 AGENT_FOLDER = "/opt/aws/amazon-cloudwatch-agent"
 # AWS tools read another address of a service from a variable with the name AWS_ENDPOINT_URL_ and this ending.
 # https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
-_SERVICE_IDS = {"monitoring": "CLOUDWATCH", "logs": "CLOUDWATCH_LOGS", "ssm": "SSM", "ec2": "EC2"}
+_SERVICE_IDS = {
+    "monitoring": "CLOUDWATCH",
+    "logs": "CLOUDWATCH_LOGS",
+    "ssm": "SSM",
+    "ec2": "EC2",
+    **{service: service.upper() for service in MESSAGE_SERVICES},
+}
 # The script must not contain double braces, because Systems Manager would replace the text between them.
 _SCRIPT = r"""# Reads what the CloudWatch agent has on this server. It changes nothing and prints no secret.
 export LC_ALL=C.UTF-8 PYTHONIOENCODING=utf-8 AWS_PAGER='' AWS_MAX_ATTEMPTS=2
@@ -110,6 +116,21 @@ if [ -n "$key" ] && [ "$key" != '?' ] && command -v aws >/dev/null 2>&1; then
   }
   if caller=$(identify 2>/dev/null); then echo "caller $caller"; else echo "error $(identify 2>&1 | reason)"; fi
 fi"""
+# The environment of the SSM agent's process names the file that it writes, or without a process, its service does.
+_HYBRID = rf"""{_ONPREM}
+shared=
+for unit in amazon-ssm-agent.service snap.amazon-ssm-agent.amazon-ssm-agent.service; do
+  process=$(systemctl show -p MainPID "$unit" 2>/dev/null | sed -n 's/^MainPID=//p')
+  if [ -r "/proc/${{process:-0}}/environ" ]; then
+    variables=$(tr '\000' '\n' <"/proc/$process/environ")
+  else
+    variables=$(systemctl show -p Environment "$unit" 2>/dev/null | sed 's/^Environment=//' | tr ' ' '\n')
+  fi
+  found=$(printf '%s\n' "$variables" | sed -n 's/^AWS_SHARED_CREDENTIALS_FILE=//p' | tail -n 1)
+  [ -z "$found" ] || shared=$found
+done
+shared=${{shared:-$HOME/.aws/credentials}}
+[ "$key" = '?' ] || [ "$AWS_SHARED_CREDENTIALS_FILE" -ef "$shared" ] || echo "shared $shared" """
 
 
 def digest(value: str) -> str:
@@ -125,7 +146,7 @@ def script(server: Server) -> str:
     )
     # Names and regions were checked, so they have no character that means anything to a shell.
     parts = {
-        "identity": _INSTANCE if server.is_ec2 else _ONPREM,
+        "identity": _INSTANCE if server.is_ec2 else _HYBRID if server.is_hybrid else _ONPREM,
         "probes": "\n".join(probes),
         "names": " ".join(each.name for each in server.configs),
         "region": server.region,
@@ -164,6 +185,7 @@ def _facts(lines: list[list[str]]) -> Facts:
         profile=None if profile == "-" else profile,
         key_id={"-": "", "?": None}.get(key_id, key_id),
         key_file=" ".join(key_file),
+        shared_file=" ".join(first("shared")),
         caller=" ".join(first("caller")),
         caller_error=" ".join(first("error")),
         endpoints={service: int(status) for service, status in found.get("endpoint", ()) if status.isdigit()},

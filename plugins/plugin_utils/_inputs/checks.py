@@ -14,6 +14,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan imp
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import check_parameter_name
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import ATTACH
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import REMOVE_BOUNDARY
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import SSM_SUCCESSOR
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.accounts import has_filters
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.configurations import FROM_INSTANCE
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
@@ -100,12 +101,19 @@ def _admin_advice(given: Given) -> str:
 
 def check_conflicts(inputs: Mapping[str, Any], problems: Problems) -> None:
     """Report names that are used for two things."""
-    if inputs["server_role_name"].lower() == inputs["admin_role_name"].lower():
+    admin, is_hybrid = inputs["admin_role_name"], bool(inputs["hybrid_hosts"])
+    for name in ("server_role_name", "hybrid_role_name")[: 1 + is_hybrid]:
+        if inputs[name].lower() == admin.lower():
+            problems.add(
+                f"cwagent_admin_role_name and cwagent_{name} are both '{admin}': every server could write to Parameter "
+                "Store."
+            )
+    if is_hybrid and inputs["hybrid_role_name"].lower() == inputs["server_role_name"].lower():
         problems.add(
-            f"cwagent_admin_role_name and cwagent_server_role_name are both '{inputs['admin_role_name']}': every "
-            "server could write to Parameter Store."
+            f"cwagent_server_role_name and cwagent_hybrid_role_name are both '{inputs['hybrid_role_name']}': a role "
+            "trusts either EC2 or Systems Manager."
         )
-    servers = {user.lower() for user in flatten(inputs["server_users"])}
+    servers = {user.lower() for user in flatten(inputs["server_users"]) + flatten(inputs["retired_users"])}
     for user in flatten(inputs["admin_users"]):
         if user.lower() in servers:
             problems.add(
@@ -164,6 +172,7 @@ def check_values(given: Given, inputs: Mapping[str, Any], problems: Problems) ->
 
     check("cwagent_server_role_name", _names.check_name, "role", inputs["server_role_name"])
     check("cwagent_admin_role_name", _names.check_name, "role", inputs["admin_role_name"])
+    check("cwagent_hybrid_role_name", _names.check_name, "role", inputs["hybrid_role_name"])
     for name in inputs["attach_to_roles"]:
         check("cwagent_attach_to_roles", _names.check_name, "role", name)
     check("cwagent_parameter_name", check_parameter_name, inputs["parameter_name"])
@@ -205,8 +214,13 @@ def _check_keys(given: Given, inputs: Mapping[str, Any], problems: Problems) -> 
     allowed = inputs["key_store_allow_ephemeral"] or not saves
     problems.check(partial(check_key_store, allow_ephemeral=allowed), *keys, where=f"{place}: ")
     if saves:
-        problems.check(check_kms_key, "cwagent", store, inputs["ssm_policy"], inputs["key_store_kms_key_id"])
+        policy, key = inputs["ssm_policy"], inputs["key_store_kms_key_id"]
+        # Systems Manager needs this policy, so the hybrid role always has it.
+        if policy in ("", "none") and inputs["hybrid_hosts"]:
+            problems.check(check_kms_key, "cwagent", store, SSM_SUCCESSOR, key, "the hybrid role")
+        else:
+            problems.check(check_kms_key, "cwagent", store, policy, key)
 
 
 def _all_users(inputs: Mapping[str, Any]) -> list[str]:
-    return [*flatten(inputs["server_users"]), *flatten(inputs["admin_users"])]
+    return [*flatten(inputs["server_users"]), *flatten(inputs["retired_users"]), *flatten(inputs["admin_users"])]

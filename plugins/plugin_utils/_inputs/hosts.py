@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import Given
 
 CONFIG_NAMES = "cwagent_config_names"
+IDENTITY, KEY, HYBRID = "cwagent_onprem_identity", "key", "hybrid"
+DELIVER_KEYS = "cwagent_deliver_keys"
 SERVER_USER, ADMIN_USER = "CloudWatchAgentServerUser", "CloudWatchAgentAdminUser"
 
 
@@ -130,18 +132,55 @@ def group_by_region(items: Mapping[str, str], regions: Regions) -> dict[str, lis
 def read_onprem_hosts(
     given: Given, users: Mapping[str, str], regions: Regions, problems: Problems
 ) -> dict[str, dict[str, Any]]:
-    """Return by server its user, the region where the user's key is saved, and whether the key is delivered."""
-    name = "cwagent_deliver_keys"
-    for_all = problems.check(to_typed, name, given.options[name], given.controller.get(name))
+    """Return by server its user, the region where the user's key is saved, and how the agent gets credentials.
+
+    A hybrid server has the user that it had before, if there is one. ``deliver`` is whether a play configures the host.
+    """
     saved_in: dict[str, str] = {}
+    identities = _read_own_or_for_all(given, users, IDENTITY, problems)
+    delivers = _read_own_or_for_all(given, users, DELIVER_KEYS, problems)
     hosts = {}
     for host, user in users.items():
-        value, where = given.of_host(host).get(name), given.where(host, name)
-        own = problems.check(to_typed, name, given.options[name], value, where=where)
-        deliver = for_all if own is None else own
-        region = saved_in.setdefault(user, regions.region_of(host))
-        hosts[host] = {"user": user, "region": region, "deliver": bool(deliver)}
+        identity = identities[host] or KEY
+        region = saved_in.setdefault(user, regions.region_of(host)) if identity == KEY else regions.region_of(host)
+        hosts[host] = {
+            "user": user,
+            "region": region,
+            "identity": identity,
+            "deliver": identity == HYBRID or bool(delivers[host]),
+        }
     return hosts
+
+
+def users_by_identity(onprem_hosts: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return by server the users of servers with keys, and the users that only hybrid servers had before."""
+    with_keys = {host: each["user"] for host, each in onprem_hosts.items() if each["identity"] == KEY}
+    retired = {
+        host: each["user"]
+        for host, each in onprem_hosts.items()
+        if each["identity"] == HYBRID and each["user"] not in with_keys.values()
+    }
+    return with_keys, retired
+
+
+def hybrid_hosts(onprem_hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Return the hybrid servers by region."""
+    found: dict[str, list[str]] = {}
+    for host, each in onprem_hosts.items():
+        if each["identity"] == HYBRID:
+            found.setdefault(each["region"], []).append(host)
+    return found
+
+
+def _read_own_or_for_all(given: Given, hosts: Iterable[str], name: str, problems: Problems) -> dict[str, Any]:
+    """Return by host the value of a variable that can be set for the host or for the run."""
+    option = given.options[name]
+    for_all = problems.check(to_typed, name, option, given.controller.get(name))
+    own = {
+        host: problems.check(to_typed, name, option, given.of_host(host).get(name), where=given.where(host, name))
+        for host in hosts
+    }
+    return {host: for_all if value is None else value for host, value in own.items()}
 
 
 def select_users(by_region: Mapping[str, Sequence[str]], chosen: Collection[str]) -> dict[str, list[str]]:
@@ -152,13 +191,16 @@ def select_users(by_region: Mapping[str, Sequence[str]], chosen: Collection[str]
 def read_servers_to_check(
     given: Given,
     instances: Mapping[str, str],
-    users: Mapping[str, str],
+    onprem_hosts: Mapping[str, Mapping[str, Any]],
     regions: Regions,
     problems: Problems,
 ) -> list[dict[str, Any]]:
     """Return the servers that ``--limit`` leaves, each with its identity and the configurations that it uses."""
     identities = {
-        **{host: {"user": user} for host, user in users.items()},
+        **{
+            host: {"hybrid": True} if each["identity"] == HYBRID else {"user": each["user"]}
+            for host, each in onprem_hosts.items()
+        },
         **{host: {"instance_id": instance_id} for host, instance_id in instances.items()},
     }
     return [

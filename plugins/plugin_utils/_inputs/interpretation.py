@@ -47,10 +47,12 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.hosts import (
     Regions,
     default_server_user,
     group_by_region,
+    hybrid_hosts,
     read_instance_ids,
     read_onprem_hosts,
     read_servers_to_check,
     read_user_names,
+    users_by_identity,
 )
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.removal import (
     Members,
@@ -106,6 +108,7 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
     servers = read_user_names(given, ONPREM_SERVERS, "cwagent_user_name", partial(default_server_user, run), problems)
     admins = read_user_names(given, ONPREM_ADMIN, "cwagent_admin_user_name", lambda _host: ADMIN_USER, problems)
     onprem_hosts = read_onprem_hosts(given, servers, regions, problems)
+    with_keys, retired = users_by_identity(onprem_hosts)
     instances = read_instance_ids(given, problems)
     delivery_hosts = [host for host, each in onprem_hosts.items() if each["deliver"]]
     inputs = {
@@ -121,24 +124,26 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
             for name in KEY_FILE
         },
         "delivery_hosts": delivery_hosts,
+        "hybrid_hosts": hybrid_hosts(onprem_hosts),
         "instances": group_by_region(instances, regions),
         "onprem_hosts": onprem_hosts,
         "region": regions.default,
         "regions": regions.regions_of(given.members(*GROUPS))
         if given.members(*GROUPS)
         else account["regions"] or [regions.default],
-        "server_users": group_by_region(servers, regions),
-        "servers": read_servers_to_check(given, instances, servers, regions, problems),
+        "retired_users": group_by_region(retired, regions),
+        "server_users": group_by_region(with_keys, regions),
+        "servers": read_servers_to_check(given, instances, onprem_hosts, regions, problems),
         "undelivered_hosts": [host for host in delivery_hosts if given.limit is not None and host not in given.limit],
         "users": list(dict.fromkeys([*servers.values(), *admins.values()])),
     }
     # Including regions where no host has a user any more, and whatever the limit leaves.
-    of_users = [*inputs["server_users"], *inputs["admin_users"]]
+    of_users = [*inputs["server_users"], *inputs["retired_users"], *inputs["admin_users"]]
     key_regions = dict.fromkeys([*of_users, *inputs["regions"], regions.default, *account["regions"]])
     inputs["key_regions"] = [each for each in key_regions if each]
     if ROTATION in given.requires:
-        rotated = {users[host] for users in (servers, admins) for host in hosts_to_rotate(given, users)}
-        inputs.update(narrow_to_rotation(inputs, servers, rotated))
+        rotated = {users[host] for users in (with_keys, admins) for host in hosts_to_rotate(given, users)}
+        inputs.update(narrow_to_rotation(inputs, with_keys, rotated))
         inputs.update(notices=[*inputs["notices"], *revocation_notices(inputs)])
     if REMOVAL in given.requires:
         inputs["removal"] = find_leaving_servers(given, inputs, Members(servers, admins, instances, regions), problems)

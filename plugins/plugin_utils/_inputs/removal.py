@@ -17,6 +17,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
     checked_region,
 )
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.hosts import (
+    HYBRID,
     SERVER_USER,
     Regions,
     apply_limit,
@@ -27,7 +28,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.hosts import (
 from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import Problems
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import Given
 
@@ -60,7 +61,11 @@ def find_leaving_servers(
     remaining = {**users_that_stay, **{instances[host]: host for host in instances if host not in hosts}}
     on_premises = [host for host in hosts if host in servers]
     kept = {host: servers[host] for host in on_premises if servers[host] in remaining}
-    users = select_users(inputs["server_users"], {servers[host] for host in on_premises} - remaining.keys())
+    leaving_users = {servers[host] for host in on_premises} - remaining.keys()
+    users = select_users(inputs["server_users"], leaving_users)
+    retired = select_users(inputs["retired_users"], leaving_users)
+    for region, names in retired.items():
+        users.setdefault(region, []).extend(names)
     leaving = group_by_region({host: instances[host] for host in hosts if host in instances}, members.regions)
     named = {*flatten(users), *(name for _in, name in entries)}
     default_users: dict[str, str] = {}
@@ -80,6 +85,8 @@ def find_leaving_servers(
     return {
         "default_users": default_users,
         "instances": leaving,
+        "nodes": _nodes(entries, hosts, inputs),
+        "optional_users": flatten(retired),
         "remaining_instances": group_by_region(
             {host: instances[host] for host in instances if host not in hosts}, members.regions
         ),
@@ -95,6 +102,25 @@ def find_leaving_servers(
         ],
         "users": users,
     }
+
+
+def _nodes(
+    entries: Iterable[tuple[str, str]], hosts: Collection[str], inputs: Mapping[str, Any]
+) -> dict[str, list[str]]:
+    """Return by region the nodes of the servers that leave. The node of a server has the name of its host.
+
+    :param entries: by region, which can be empty, the names that the user listed.
+    :param hosts: the listed hosts of the inventory.
+    """
+    found: dict[str, list[str]] = {}
+    for host in hosts:
+        if inputs["onprem_hosts"].get(host, {}).get("identity") == HYBRID:
+            found.setdefault(inputs["onprem_hosts"][host]["region"], []).append(host)
+    for region, name in entries:
+        if name not in hosts and not _is_instance_id(name):
+            for each in [region] if region else inputs["regions"]:
+                found.setdefault(each, []).append(name)
+    return found
 
 
 def _default_user(name: str, others: Iterable[str]) -> str:

@@ -30,11 +30,14 @@ def narrow_to_rotation(
     """Return the changes of the input for a rotation of keys, with only the rotated users and all their hosts.
 
     The key of a user that several hosts share is saved in the region of the first host, even if the limit excludes it.
+
+    :param servers: by host, the user of each server that has an access key.
     """
     hosts = [host for host, user in servers.items() if user in rotated]
     not_delivered = {*inputs["undelivered_hosts"], *(host for host in hosts if host not in inputs["delivery_hosts"])}
     return {
         "admin_users": select_users(inputs["admin_users"], rotated),
+        "delivery_hosts": [host for host in inputs["delivery_hosts"] if host in servers],
         "rotated_hosts": {
             "delivered": [host for host in hosts if host not in not_delivered],
             "undelivered": [host for host in hosts if host in not_delivered],

@@ -21,7 +21,12 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
     SERVERS,
     TEXT,
 )
-from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.hosts import CONFIG_NAMES, flatten
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.hosts import (
+    CONFIG_NAMES,
+    DELIVER_KEYS,
+    IDENTITY,
+    flatten,
+)
 from ansible_collections.cwagent.iam.plugins.plugin_utils._report_files import (
     FORMATS,
     VALIDATION_FORMATS,
@@ -46,7 +51,7 @@ KEY_FILE = ("cwagent_key_file_owner", "cwagent_key_file_group")
 # Each host has its own value. All other variables have one value for the whole run.
 HOST_VARIABLES = frozenset(
     {
-        *("cwagent_region", "cwagent_user_name", "cwagent_admin_user_name", "cwagent_deliver_keys"),
+        *("cwagent_region", "cwagent_user_name", "cwagent_admin_user_name", DELIVER_KEYS, IDENTITY),
         *(ACCOUNT, CONFIG_NAMES, ENVIRONMENT, *KEY_FILE, *ACCOUNT_VARIABLES),
     }
 )
@@ -62,6 +67,8 @@ SET_BY_PLAYS = {
     "ec2_admin": ("state",),
     "onprem_server": ("state", *ROTATION_OPTIONS),
     "onprem_admin": ("state", *ROTATION_OPTIONS),
+    "hybrid_registration": ("state",),
+    "hybrid_server": ("state",),
     "onprem_credentials": ("state",),
     "verify": ("controller",),
 }

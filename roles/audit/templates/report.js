@@ -97,6 +97,7 @@
         now: nowOf(account),
         can: writes(principal),
         profiles: [],
+        nodes: [],
         instances: 0,
       };
       principals.push(made);
@@ -117,6 +118,24 @@
       if (profile) profile.instances.push(made);
       if (owner) owner.instances += 1;
       else if (role) others.add(`${where} ${instance.profile}`);
+    }
+    // A hybrid server has a role without an instance profile.
+    for (const node of account.nodes || []) {
+      const owner = owned.get(node.role);
+      const made = {
+        ...node,
+        state: node.ping,
+        profile: null,
+        in_inventory: null,
+        restore_tag: null,
+        account: where,
+        can: owner ? owner.can : 'other',
+      };
+      instances.push(made);
+      if (owner) {
+        owner.nodes.push(made);
+        owner.instances += 1;
+      } else others.add(`${where} ${node.role}`);
     }
     for (const parameter of account.parameters) parameters.push({...parameter, account: where});
   }
@@ -325,6 +344,13 @@
             el('div', {}, active.length ? count(active.length, 'active access key') : 'no active access key'),
             el('div', {class: 'sub'}, 'on premises'),
           ),
+        ),
+      );
+    } else if (principal.nodes.length) {
+      branches.push(
+        branch(
+          el('div', {}, el('div', {}, 'Systems Manager'), el('div', {class: 'sub'}, 'on premises')),
+          instancesOf(principal.nodes, state),
         ),
       );
     } else if (!branches.length) branches.push(branch(el('div', {class: 'sub'}, 'no instance profile')));

@@ -10,9 +10,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.findings import Case, Rules, find
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
     Account,
+    ActivationUse,
     ConfigParameter,
     InstanceUse,
     Key,
+    NodeUse,
     Policy,
     Principal,
     Profile,
@@ -94,6 +96,35 @@ def profile(name: str, in_it: str | None) -> Profile:
 
 def instance(number: int, on: str | None, **more: Any) -> InstanceUse:
     return InstanceUse(f"i-{number}", REGION, **{"state": "running", "profile": on, **more})
+
+
+HYBRID = "CloudWatchAgentHybridRole"
+CORE = managed_policy("AmazonSSMManagedInstanceCore", document("ssm:UpdateInstanceInformation", "ssm:GetParameter"))
+SOURCE = {
+    "StringEquals": {"aws:SourceAccount": ACCOUNT_ID},
+    "ArnEquals": {"aws:SourceArn": [f"arn:aws:ssm:{REGION}:{ACCOUNT_ID}:*"]},
+}
+
+
+def hybrid_trust(**condition: Any) -> dict[str, Any]:
+    [statement] = trust({"Service": "ssm.amazonaws.com"})["Statement"]
+    return {"Version": "2012-10-17", "Statement": [{**statement, "Condition": condition or SOURCE}]}
+
+
+def hybrid_role(*policies: Policy, **more: Any) -> Principal:
+    """The role of hybrid servers, with other policies than these if some are given."""
+    given = {"trust": hybrid_trust(), "profiles": (), **more}
+    return role(given.pop("name", HYBRID), *(policies or (SERVER, CORE)), **given)
+
+
+def node(number: int, name: str = "db9", **more: Any) -> NodeUse:
+    given = {"role": HYBRID, "ping": "Online", "is_ours": True, **more}
+    return NodeUse(f"mi-{number}", REGION, name, **given)
+
+
+def activation(number: int, days: float = 1, **more: Any) -> ActivationUse:
+    given = {"role": HYBRID, "remaining": 1, "expires": NOW + timedelta(days=days), **more}
+    return ActivationUse(f"activation-{number}", REGION, "db9", **given)
 
 
 def parameter(name: str, value: str | None = '{"agent":{}}', **more: Any) -> ConfigParameter:

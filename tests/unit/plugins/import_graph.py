@@ -19,6 +19,7 @@ PURE_NAMES = {
         "policy",
         "policies",
         "rotation",
+        "retirement",
         "format",
         "saved_key",
         "common_config",
@@ -30,6 +31,7 @@ PURE_NAMES = {
     *("merge", "split", "difference", "json_path", "permissions"),
     *("decision", "conditions", "evaluate", "assess", "findings", "result"),
     *("saved_key", "common_config", "script"),
+    *("region_line", "sharing", "nodes"),
 }
 PURE_UTILS = sorted(path for path in MODULE_UTILS.glob("*/*.py") if path.stem in PURE_NAMES)
 # The unit tests cover all of these and notice changes of them: `make unit` and `make mutants` check that.

@@ -24,8 +24,8 @@ ACTIONS = sorted(
     for path in (ROOT / "plugins" / "action").glob("cwagent_*.py")
     if re.search(r"^TASK_OPTIONS\b", path.read_text(), re.MULTILINE)
 )
-# It runs on servers that need no boto3, and calls no AWS API either.
-WITHOUT_AWS = ["cwagent_agent_config"]
+# They run on servers that need no boto3.
+WITHOUT_AWS = ["cwagent_agent_config", "cwagent_shared_credentials"]
 MODULES = sorted({path.stem for path in FOLDER.glob("cwagent_*.py")} - {*ACTIONS, *WITHOUT_AWS})
 COLLECTIONS = FOLDER.parents[4]
 

@@ -6,8 +6,9 @@ import pytest
 from import_graph import NAMESPACE, PLUGINS, closure, imported_modules
 
 MODULES = sorted(PLUGINS.glob("modules/*.py"))
-# They call no AWS API, but the base of all resources has the type of the gateway.
-UNUSED = {"cwagent_agent_config": {"_aws.py"}, "cwagent_credentials_file": {"_aws.py"}}
+# They do not use boto3, but the base of all resources has the type of the gateway.
+WITHOUT_AWS = ("cwagent_agent_config", "cwagent_credentials_file", "cwagent_shared_credentials")
+UNUSED = {module: {"_aws.py"} for module in WITHOUT_AWS}
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)

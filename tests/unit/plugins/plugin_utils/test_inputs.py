@@ -168,11 +168,15 @@ def test_the_input_of_a_run_without_variables():
         "key_regions": [US],
         "key_file_group": {"db": ""},
         "key_file_owner": {"db": ""},
-        "onprem_hosts": {"db": {"user": "CloudWatchAgentServerUser-db", "region": US, "deliver": False}},
+        "hybrid_hosts": {},
+        "onprem_hosts": {
+            "db": {"user": "CloudWatchAgentServerUser-db", "region": US, "identity": "key", "deliver": False}
+        },
         "region": US,
         "regions": [US],
         "requires": [],
         "collect_hosts": ["db", "web", "adm"],
+        "retired_users": {},
         "server_users": {US: ["CloudWatchAgentServerUser-db"]},
         "servers": [
             {"host": "db", "region": US, "user": "CloudWatchAgentServerUser-db", "configs": []},
@@ -206,6 +210,7 @@ VALID = {
     "cwagent_key_store_prefix": "/keys/",
     "cwagent_region": EU,
     "cwagent_report_files": ["audit.html"],
+    "cwagent_hybrid_role_name": "Hybrid",
     "cwagent_server_role_name": "Server",
     "cwagent_user_name": "agent",
 }
@@ -1120,7 +1125,8 @@ def test_the_things_of_servers_that_leave(names, users, instances, key_hosts, no
     ]
     assert sorted(everything) == sorted(host["instance_id"] for host in INSTANCES.values())
     expected = {"users": users, "instances": instances, "key_hosts": key_hosts, "notes": notes, "default_users": {}}
-    assert removal == expected
+    removal.pop("nodes")
+    assert removal == {**expected, "optional_users": []}
 
 
 def test_a_user_that_leaves_can_have_the_name_of_a_host_whose_user_stays():
@@ -1215,7 +1221,12 @@ def test_servers_are_removed_when_the_inventory_has_none_any_more():
     controller = {"cwagent_remove_servers": [GONE, GONE_ID], "cwagent_confirm": "remove_servers"}
     inputs = inputs_of({}, {}, controller, requires=[REMOVAL])
     expected = {"users": {US: [GONE]}, "instances": {US: [GONE_ID]}, "key_hosts": [], "notes": [], "default_users": {}}
-    assert inputs["removal"] == {**expected, "remaining_instances": {}}
+    assert inputs["removal"] == {
+        **expected,
+        "remaining_instances": {},
+        "nodes": {US: [GONE]},
+        "optional_users": [],
+    }
 
 
 @pytest.mark.parametrize(("limit", "hosts"), [(None, ["a"]), (["localhost"], []), (["localhost", "a"], ["a"])])
@@ -1658,6 +1669,68 @@ def test_an_account_whose_name_is_a_pattern_is_refused_by_all(name):
 def test_an_account_can_have_any_other_name(name):
     run = replace(an_account(), accounts={"shop": {}, name: {}})
     assert [each for each in interpret(run)[1] if "pattern" in each] == []
+
+
+HYBRID = {"cwagent_onprem_identity": "hybrid"}
+SHARED = {"cwagent_user_name": "shared"}
+USER = "CloudWatchAgentServerUser-{}"
+
+
+@pytest.mark.parametrize(
+    ("controller", "hosts", "hybrid", "users", "retired"),
+    [
+        ({}, {"a": {}, "b": {}}, [], [USER.format("a"), USER.format("b")], []),
+        (HYBRID, {"a": {}, "b": {}}, ["a", "b"], [], [USER.format("a"), USER.format("b")]),
+        ({}, {"a": HYBRID, "b": {}}, ["a"], [USER.format("b")], [USER.format("a")]),
+        (HYBRID, {"a": {"cwagent_onprem_identity": "key"}, "b": {}}, ["b"], [USER.format("a")], [USER.format("b")]),
+        ({}, {"a": {**HYBRID, **SHARED}, "b": SHARED}, ["a"], ["shared"], []),
+        (HYBRID, {"a": SHARED, "b": SHARED}, ["a", "b"], [], ["shared"]),
+    ],
+)
+def test_the_identity_is_a_choice_of_the_host(controller, hosts, hybrid, users, retired):
+    inputs = inputs_of({"onprem_servers": [*hosts]}, hosts, controller)
+    assert [host for host, each in inputs["onprem_hosts"].items() if each["identity"] == "hybrid"] == hybrid
+    assert inputs["delivery_hosts"] == hybrid
+    assert inputs["hybrid_hosts"] == ({US: hybrid} if hybrid else {})
+    assert inputs["server_users"] == ({US: users} if users else {})
+    assert inputs["retired_users"] == ({US: retired} if retired else {})
+    assert [host["host"] for host in inputs["servers"] if host.get("hybrid")] == hybrid
+    rotation = inputs_of({"onprem_servers": [*hosts]}, hosts, controller, requires=[ROTATION])
+    assert (rotation["server_users"], rotation["delivery_hosts"]) == ({US: users} if users else {}, [])
+
+
+def test_a_hybrid_server_is_registered_in_its_own_region():
+    hosts = {"a": {**HYBRID, "cwagent_region": EU}, "b": {**HYBRID, **SHARED}, "c": {**SHARED, "cwagent_region": EU}}
+    inputs = inputs_of({"onprem_servers": [*hosts]}, hosts)
+    assert inputs["hybrid_hosts"] == {EU: ["a"], US: ["b"]}
+    assert inputs["server_users"] == {EU: ["shared"]}
+
+
+@pytest.mark.parametrize(
+    ("variables", "problem"),
+    [
+        ({"cwagent_hybrid_role_name": "CloudWatchAgentAdminRole"}, "every server could write to Parameter Store"),
+        ({"cwagent_hybrid_role_name": "cloudwatchagentserverrole"}, "trusts either EC2 or Systems Manager"),
+        ({"cwagent_key_store": "parameter_store"}, "the hybrid role has AmazonSSMManagedInstanceCore"),
+        ({"cwagent_key_store": "parameter_store", "cwagent_ssm_policy": "none"}, "the hybrid role has Amazon"),
+    ],
+)
+def test_a_problem_of_hybrid_servers_is_none_without_them(variables, problem):
+    groups = {"onprem_servers": ["db"]}
+    [found] = problems_of(groups, controller={**variables, **HYBRID}, requires=[KEY_STORE])
+    assert problem in found
+    assert problems_of(groups, controller=variables, requires=[KEY_STORE]) == []
+
+
+def test_the_node_and_the_earlier_user_of_a_hybrid_server_leave():
+    controller = {"cwagent_remove_servers": ["a", f"{EU}:gone", "i-0123456789abcdef9"], "cwagent_key_store": "file"}
+    hosts = {"a": HYBRID, "b": {**HYBRID, "cwagent_region": EU}}
+    given = a_run({"onprem_servers": [*hosts]}, hosts, controller, requires=[REMOVAL])
+    removal = interpret(given)[0]["removal"]
+    assert removal["nodes"] == {US: ["a"], EU: ["gone"]}
+    assert removal["optional_users"] == [USER.format("a")]
+    assert removal["users"][US] == [USER.format("a")]
+    assert removal["key_hosts"] == ["a"]
 
 
 @pytest.mark.parametrize(("requires", "deliver", "count"), [([], True, 1), ([], False, 0), ([SERVERS], False, 1)])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ansible_collections.cwagent.iam.plugins.filter.skip_reason import FilterModule
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report import (
     PHASES,
+    RETIREMENT_PHASES,
     WIDTH,
     Account,
     account_failure,
@@ -19,6 +20,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report import (
     key_hosts,
     registered_results,
     report,
+    retirement_report,
     rotation_report,
     run_report,
     run_stats,
@@ -141,6 +143,59 @@ def test_every_phase_of_a_rotation_is_worded():
 @pytest.mark.parametrize("results", [[], [{}], [{"rotation": {}}]])
 def test_without_users_no_key_is_current(results):
     assert rotation_report(results, {}, check_mode=False) == ["0 of 0 access keys are current."]
+
+
+LATER = "the user is deleted 1 day after the last use"
+RETIRED = {
+    "blocked": "blocked: R",
+    "waiting": "the access key is kept until all servers are ready: R",
+    "in_use": "waiting until the access key was unused for five hours",
+    "deactivating": (
+        f"the access key was deactivated, because its servers are registered with Systems Manager; {LATER}"
+    ),
+    "grace_period": f"the access key is kept, deactivated, for the grace period; {LATER}",
+    "deleting": "the user was deleted with its access key",
+}
+
+
+@pytest.mark.parametrize(("phase", "text"), RETIRED.items())
+def test_every_phase_of_a_retirement_is_worded(phase, text):
+    blockers = {"a": ["R"]} if phase in ("blocked", "waiting") else {}
+    results: list[dict[str, Any]] = [
+        {"results": [{"retirement": {"a": phase}, "blockers": blockers}]},
+        {"retirement": {"b": "deleting"}, "skipped": True},
+    ]
+    lines = retirement_report(results, check_mode=False, key_retire_after_days=1)
+    assert " ".join(lines) == f"a: {text}"
+    assert all(len(line) <= WIDTH for line in lines)
+    assert RETIRED.keys() == RETIREMENT_PHASES.keys()
+
+
+def test_a_user_that_is_kept_at_the_end_of_its_retirement_has_the_reasons():
+    result = {
+        "retirement": {"a": "deleting", "b": "blocked"},
+        "blockers": {"a": ["group 'ops'", "SSH key K"], "b": ["access key A"]},
+    }
+    assert retirement_report([result], check_mode=False, key_retire_after_days=1) == [
+        "b: blocked: access key A",
+        "a: the user is kept without an access key: group 'ops', SSH key K",
+    ]
+
+
+def test_the_report_has_a_line_for_each_user_that_is_retired():
+    result = {
+        "steps": ["deactivate access key A of user 'a'"],
+        "counts": {"update": 1},
+        "retirement": {"a": "deactivating"},
+    }
+    account = an_account(variables={"__cwagent_retired": result}, key_retire_after_days=7)
+    assert report([account], check_mode=True).lines == [
+        "1 would be updated:",
+        "- deactivate access key A of user 'a'",
+        "a: the access key would be deactivated, because its servers are registered with Systems",
+        "Manager; the user is deleted 7 days after the last use",
+    ]
+    assert retirement_report([CREATED], check_mode=True, key_retire_after_days=7) == []
 
 
 def test_a_configuration_in_several_parameters_is_fetched_in_an_order():
@@ -558,7 +613,8 @@ def test_until_when_a_person_can_write(name, deadline, check_mode, sentence):
 
 
 def test_the_users_whose_key_is_on_all_their_servers_need_no_delivery():
-    hosts = {"db": {"user": "a"}, "web": {"user": "b"}, "old": {"user": "b"}}
+    users = {"db": "a", "web": "b", "old": "b"}
+    hosts = {host: {"user": user, "identity": "key"} for host, user in users.items()}
     delivered = [
         {"inventory_hostname": name, "__cwagent_reached": REACHED, "__onprem_credentials_files": WRITTEN}
         for name in ("db", "web")

@@ -15,16 +15,22 @@ from access_account import (
     ARN,
     CLOSED,
     CONFIGURATIONS,
+    CORE,
     HEALTHY,
+    HYBRID,
     NOW,
     OLD_SSM,
     REGION,
     SERVER,
+    activation,
     case_of,
     document,
     found,
+    hybrid_role,
+    hybrid_trust,
     instance,
     key,
+    node,
     parameter,
     profile,
     role,
@@ -300,6 +306,47 @@ PLANTED = {
         ("saved-key-without-user", "low", "gone"),
     ),
     "a restore tag": (with_(instances=[instance(2, None, restore_tag="App")]), ("restore-tag", "medium", "i-2")),
+    "a hybrid role with the admin policy": (
+        with_(principals=[hybrid_role(SERVER, CORE, ADMIN)], nodes=[node(1)]),
+        ("hybrid-role-admin", "high", HYBRID),
+    ),
+    "a hybrid role with a closed window": (
+        with_(principals=[hybrid_role(SERVER, CORE, ADMIN, CLOSED)]),
+        ("hybrid-role-admin", "high", HYBRID),
+    ),
+    "a hybrid role with a changed window": (
+        with_(principals=[hybrid_role(SERVER, CORE, changed_window(DIFFERENT))]),
+        ("hybrid-role-admin", "high", HYBRID),
+    ),
+    "the admin policy of another role of our nodes": (
+        with_(principals=[hybrid_role(ADMIN, name="Other", tags=FOREIGN)], nodes=[node(1, role="Other")]),
+        ("hybrid-role-admin", "high", "Other"),
+    ),
+    "a hybrid role that may write": (
+        with_(principals=[hybrid_role(SERVER, Policy("write", WRITE))], nodes=[node(1)]),
+        ("server-writes", "high", HYBRID),
+    ),
+    "a server that administers the account": (
+        with_(principals=[hybrid_role(SERVER, ADMINISTRATOR)], nodes=[node(1)]),
+        ("administrator-on-instance", "high", "mi-1"),
+    ),
+    "a hybrid role that other accounts can use": (
+        with_(principals=[hybrid_role(trust=trust({"Service": "ssm.amazonaws.com"}))]),
+        ("hybrid-role-trust", "medium", HYBRID),
+    ),
+    "a hybrid role for any account": (
+        with_(principals=[hybrid_role(trust=hybrid_trust(StringLike={"aws:SourceAccount": "*"}))]),
+        ("hybrid-role-trust", "medium", HYBRID),
+    ),
+    "an activation of others": (with_(activations=[activation(1)]), ("activation-unused", "medium", "activation-1")),
+    "an activation of ours": (
+        with_(activations=[activation(1, role="Other", is_ours=True)]),
+        ("activation-unused", "low", "activation-1"),
+    ),
+    "nodes of others": (
+        with_(nodes=[node(1, is_ours=False), node(2, is_ours=False)]),
+        ("node-not-managed", "info", HYBRID),
+    ),
 }
 
 
@@ -431,6 +478,16 @@ KEPT = {
     ),
     "a large parameter of the Advanced tier": with_(
         parameters=[parameter("large", json.dumps({"agent": {"x": "y" * 3900}}), tier="Advanced")]
+    ),
+    "a hybrid role with a node": with_(principals=[hybrid_role()], nodes=[node(1)]),
+    "a hybrid role for one source": with_(
+        principals=[hybrid_role(trust=hybrid_trust(ArnLike={"aws:SourceArn": f"arn:aws:ssm:*:{ACCOUNT_ID}:*"}))]
+    ),
+    "a hybrid role that does not trust Systems Manager": with_(principals=[hybrid_role(trust=trust())]),
+    "an activation that was used": with_(activations=[activation(1, remaining=0, is_ours=True)]),
+    "an activation that has expired": with_(activations=[activation(1, days=-1, is_ours=True)]),
+    "an activation and a node of others with another role": with_(
+        activations=[activation(1, role="Other")], nodes=[node(1, role="Other", is_ours=False)]
     ),
     "a trust of a list of services with a Deny": with_(
         principals=[

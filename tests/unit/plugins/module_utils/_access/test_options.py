@@ -70,5 +70,8 @@ def test_the_age_of_keys_has_no_limit_with_zero():
     assert rules({**DEFAULTS, "inventory_users": []}).inventory_users == frozenset()
     with pytest.raises(InvalidInput, match="key_max_age_days must be between 0 and"):
         rules({**DEFAULTS, "key_max_age_days": -1})
+    assert rules({**DEFAULTS, "hybrid_role": "Hybrid"}).hybrid_role == "Hybrid"
+    with pytest.raises(InvalidInput, match="is not a valid role name"):
+        rules({**DEFAULTS, "hybrid_role": "a b"})
     with pytest.raises(InvalidInput, match="is not a valid instance profile name"):
         rules({**DEFAULTS, "server_profile": "a b"})

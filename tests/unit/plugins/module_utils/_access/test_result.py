@@ -2,17 +2,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from access_account import (
     ACCOUNT_ID,
     ADMIN,
     HEALTHY,
+    HYBRID,
     NOW,
     REGION,
     SERVER,
+    activation,
     case_of,
     instance,
     key,
+    node,
     parameter,
     profile,
     role,
@@ -54,6 +58,7 @@ def test_the_result_has_everything_of_a_healthy_account():
             "is_windows": False,
         }
     ]
+    assert (result["nodes"], result["activations"]) == ([], [])
     assert result["parameters"] == [
         {
             "name": "AmazonCloudWatch-linux",
@@ -142,6 +147,32 @@ def test_a_profile_is_shown_for_its_name_too_while_no_role_is_in_it():
     """One has the name of a role of ours, one is on an instance besides, and the last is of nobody."""
     account = replace(HEALTHY, profiles=(profile("Admin", None), profile("Server", None), profile("Other", None)))
     assert [each["name"] for each in result_of(account)["instance_profiles"]] == ["Admin", "Server"]
+
+
+def test_nodes_and_activations_are_shown_for_their_role_or_tag():
+    uses: list[tuple[int, dict[str, Any]]] = [
+        (1, {}),
+        (2, {"role": "Other"}),
+        (3, {"is_ours": False}),
+        (4, {"role": "Other", "is_ours": False}),
+    ]
+    nodes = [node(number, **more) for number, more in uses]
+    activations = [activation(1), activation(2, role="Unrelated")]
+    result = result_of(with_(nodes=nodes, activations=activations))
+    # Our second node shows that its role is one of hybrid servers.
+    assert [each["id"] for each in result["nodes"]] == ["mi-1", "mi-2", "mi-3", "mi-4"]
+    assert [each["id"] for each in result_of(with_(nodes=nodes[3:]))["nodes"]] == []
+    assert result["activations"] == [
+        {
+            "id": "activation-1",
+            "region": REGION,
+            "name": "db9",
+            "role": HYBRID,
+            "expires": "2026-11-25T16:00:00Z",
+            "remaining": 1,
+            "is_ours": False,
+        }
+    ]
 
 
 def test_a_finding_and_an_unread_part_are_shown():

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.common_config import (
     read_settings,
+    read_text,
     remove_credentials,
     set_credentials,
 )
@@ -187,6 +188,20 @@ def test_settings_are_read_in_every_notation():
     assert read_settings("credentials = { a = 1, shared_credential_file = '/f' }") == {"shared_credential_file": "/f"}
     assert read_settings('credentials."shared_credential_profile" = "\\u0050"') == {"shared_credential_profile": "P"}
     assert read_settings('[credentials]\nshared_credential_file = """/f"""') == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("", None),
+        ('[agent]\n  debug = false\n  run_as_user = "cwagent"\n[[inputs.cpu]]\n', "cwagent"),
+        ("agent.run_as_user = 'cwagent'", "cwagent"),
+        ("[agent]\nrun_as_user = 1\n", None),
+        ('[other]\nrun_as_user = "cwagent"\n', None),
+    ],
+)
+def test_a_setting_of_any_file_is_read(text, value):
+    assert read_text(text, "agent", "run_as_user") == value
 
 
 def test_no_error_quotes_the_text():

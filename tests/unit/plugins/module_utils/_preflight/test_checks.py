@@ -17,6 +17,7 @@ WITHOUT_INPUTS: dict[str, Any] = {
     "expected_instance_ids": [],
     "users_to_delete": {},
     "default_users": {},
+    "optional_users": [],
     "report_unlisted": False,
     "saved_users": [],
     "key_store_directory": None,

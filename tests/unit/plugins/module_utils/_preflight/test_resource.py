@@ -212,6 +212,11 @@ def test_keys_that_may_belong_to_another_account_are_not_to_be_deleted(
     assert result_of(inputs, account) == NOTHING_FOUND
 
 
+def test_no_warning_about_a_user_that_need_not_exist() -> None:
+    inputs = replace(NO_INPUTS, users_to_delete={HERE: ["gone", "left"]}, optional_users=["left"])
+    assert result_of(inputs, account_as_desired())["warnings"] == ["There is no user 'gone'."]
+
+
 NO_USER = "There is no user '{}'."
 OURS = {MARK_TAG: CREATED}
 

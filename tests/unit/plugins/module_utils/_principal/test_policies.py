@@ -38,7 +38,7 @@ ROLES_WITH_POLICIES = [path for path in ROLE_SPECS if f"{path.parts[-3]}_ssm_pol
 
 def test_the_roles_that_attach_policies_are_found():
     found = {path.parts[-3] for path in ROLES_WITH_POLICIES}
-    assert found == {"ec2_admin", "ec2_server", "onprem_admin", "onprem_server"}
+    assert found == {"ec2_admin", "ec2_server", "hybrid_server", "onprem_admin", "onprem_server"}
 
 
 @pytest.mark.parametrize("path", ROLES_WITH_POLICIES, ids=lambda path: path.parts[-3])

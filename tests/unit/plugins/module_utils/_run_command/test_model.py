@@ -33,6 +33,11 @@ def test_commands_reach_only_an_agent_that_is_online(agent: Agent | None, words:
     assert bool(reason) is bool(words)
 
 
+def test_commands_do_not_reach_an_on_premises_server_that_is_offline() -> None:
+    reason = unreachable_reason("mi-1", Agent("mi-1", "Inactive", "Linux"))
+    assert reason.startswith("the SSM agent of node mi-1 is not online (its status is Inactive). A restart ")
+
+
 @pytest.mark.parametrize("status", ["Pending", "InProgress", "Delayed", "Cancelling"])
 def test_a_command_is_pending_until_it_has_ended(status: str) -> None:
     assert status in PENDING_STATUSES

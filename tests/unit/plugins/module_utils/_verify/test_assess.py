@@ -8,6 +8,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan imp
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.assess import assess, note_unseen, skip_facts
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import (
     CHECKS,
+    MESSAGE_SERVICES,
     SERVICES,
     Config,
     Facts,
@@ -27,7 +28,24 @@ DB = replace(WEB, host="db1", instance_id="", user="db", profile=None, key_id="A
 READ = {"A": Reading(2, "new")}
 RUNS = AgentFiles({"A": "new"})
 INSIDE = Facts(profile="Server", endpoints=REACHED, configs=READ, agent="running", files=RUNS)
+MESSAGES = dict.fromkeys(MESSAGE_SERVICES, "https://x")
+HYBRID = replace(
+    DB,
+    endpoints={**WEB.endpoints, **MESSAGES},
+    host="db9",
+    user="",
+    key_id="",
+    is_hybrid=True,
+    node_id="mi-1",
+    role="Hybrid",
+)
 ONPREM = replace(INSIDE, profile=None, key_id="AKIA1", key_file="/keys", caller="arn:aws:iam::1:user/path/db")
+SESSION = replace(
+    ONPREM,
+    endpoints={**REACHED, "ssmmessages": 404, "ec2messages": 0},
+    key_id="ASIA1",
+    caller="arn:aws:sts::1:assumed-role/Hybrid/mi-1",
+)
 INACTIVE = Failure("identity", "Access key AKIA1 of user 'db' is inactive.", "activate it")
 
 
@@ -39,7 +57,7 @@ def found(server, facts):
     return [(each.check, each.what) for each in new], [each.check for each in seen.notes]
 
 
-@pytest.mark.parametrize(("server", "facts"), [(WEB, INSIDE), (DB, ONPREM)])
+@pytest.mark.parametrize(("server", "facts"), [(WEB, INSIDE), (DB, ONPREM), (HYBRID, SESSION)])
 def test_a_healthy_server_has_no_failure(server, facts):
     seen = assess(server, facts, "ansible")
     assert (seen.failures, seen.notes, seen.commands) == ((), (), ())
@@ -88,6 +106,36 @@ FAILURES = {
             configs={"A": Reading(error="x")},
         ),
         ("identity", "AWS refuses access key AKIA1 in /keys: An error occurred (SignatureDoesNotMatch)."),
+    ),
+    "credentials of another node": (
+        HYBRID,
+        replace(SESSION, caller="arn:aws:sts::1:assumed-role/Hybrid/mi-2"),
+        ("identity", "The credentials in /keys are of assumed-role/Hybrid/mi-2, not of assumed-role/Hybrid/mi-1."),
+    ),
+    "a key on a hybrid server": (
+        HYBRID,
+        ONPREM,
+        ("identity", "The credentials in /keys are of user/path/db, not of assumed-role/Hybrid/mi-1."),
+    ),
+    "another file than the SSM agent's": (
+        HYBRID,
+        replace(SESSION, key_id="", caller="", shared_file="/shared", configs={"A": Reading(error="x")}),
+        ("identity", "The agent uses the credentials in /keys, and the SSM agent keeps its credentials in /shared."),
+    ),
+    "no credentials of the SSM agent": (
+        HYBRID,
+        replace(SESSION, key_id="", caller="", configs={"A": Reading(error="x")}),
+        ("identity", "/keys has no credentials for the agent."),
+    ),
+    "credentials that have expired": (
+        HYBRID,
+        replace(SESSION, caller="", caller_error="An error occurred (ExpiredToken)", configs={"A": Reading(error="x")}),
+        ("identity", "AWS refuses the credentials in /keys: An error occurred (ExpiredToken)."),
+    ),
+    "no way to get commands": (
+        HYBRID,
+        replace(SESSION, endpoints={**REACHED, "ssmmessages": 0, "ec2messages": 0}),
+        ("endpoints", "It does not reach ssmmessages, ec2messages in eu-central-1."),
     ),
     "no way to two services": (
         WEB,
@@ -147,6 +195,10 @@ CONSEQUENCES = {
         replace(DB, failures=(INACTIVE,)),
         replace(ONPREM, caller="", caller_error="(InvalidClientTokenId)", configs={"A": Reading(error="x")}),
     ),
+    "a hybrid server that is not registered": (
+        replace(HYBRID, failures=(Failure("identity", "It is not registered.", "x"),)),
+        replace(SESSION, key_id="", caller="", shared_file="/shared", configs={"A": Reading(error="x")}),
+    ),
     "no saved key": (
         replace(DB, failures=(Failure("identity", "No access key of user 'db' is saved.", "x"),)),
         replace(ONPREM, key_id="", caller="", configs={"A": Reading(error="x")}),
@@ -174,6 +226,13 @@ def test_consequences_of_a_failure_are_not_reported(name):
 NOTES = {
     "a key file that may not be read": (DB, replace(ONPREM, key_id=None, caller=""), ["identity"]),
     "STS out of reach": (DB, replace(ONPREM, caller="", caller_error="Could not connect"), ["identity"]),
+    "a file of the SSM agent that may not be read": (HYBRID, replace(SESSION, key_id=None, caller=""), ["identity"]),
+    "STS out of reach of a hybrid server": (
+        HYBRID,
+        replace(SESSION, caller="", caller_error="Could not connect"),
+        ["identity"],
+    ),
+    "a hybrid server whose node was not read": (replace(HYBRID, node_id=""), SESSION, []),
     "no curl": (WEB, replace(INSIDE, endpoints={}, has_metadata=None, profile=None), ["identity", "endpoints"]),
     "no AWS CLI": (WEB, replace(INSIDE, has_cli=False, configs={}), ["configuration"]),
     "no AWS CLI, and nothing to read": (replace(WEB, configs=()), replace(INSIDE, has_cli=False), []),

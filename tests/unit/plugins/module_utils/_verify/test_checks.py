@@ -8,13 +8,18 @@ from access_account import (
     ADMINISTRATOR,
     AGENT,
     CONFIGURATIONS,
+    CORE,
     HEALTHY,
+    HYBRID,
     REGION,
     SERVER,
     document,
+    hybrid_role,
+    hybrid_trust,
     instance,
     key,
     managed_policy,
+    node,
     parameter,
     profile,
     role,
@@ -32,6 +37,10 @@ DB = Target("db1", REGION, user="db1")
 ROLE_ARN = f"arn:aws:iam::{ACCOUNT_ID}:role/Server"
 PARAMETER_ARN = f"arn:aws:ssm:{REGION}:{ACCOUNT_ID}:parameter/AmazonCloudWatch-linux"
 BLOCKING = Policy("Boundary", document("ssm:*", METRICS), f"arn:aws:iam::{ACCOUNT_ID}:policy/Boundary")
+
+
+HYBRID_SERVER = Target("db9", REGION, is_hybrid=True)
+REGISTERED = with_(principals=[hybrid_role()], nodes=[node(1)])
 
 
 def case(account=HEALTHY, **more):
@@ -67,6 +76,109 @@ def test_a_healthy_instance():
 def test_a_healthy_server_on_premises():
     server = check(case(), DB)
     assert (server.failures, server.notes, server.key_id) == ((), (), "AKIA2")
+
+
+def test_a_healthy_hybrid_server():
+    endpoints = {"ssm": "https://ssm", "ssmmessages": "https://ssmmessages"}
+    server = check(case(REGISTERED, endpoints={REGION: endpoints}), HYBRID_SERVER)
+    assert (server.failures, server.notes) == ((), ())
+    assert (server.node_id, server.managed_id, server.role) == ("mi-1", "mi-1", HYBRID)
+    assert (server.is_hybrid, server.mode, server.endpoints) == (True, "onPremise", endpoints)
+    assert check(case(endpoints={REGION: endpoints}), WEB).endpoints == {"ssm": "https://ssm"}
+    assert [each.is_readable for each in server.configs] == [True]
+
+
+def test_a_hybrid_server_with_windows_is_known():
+    assert check(case(replace(REGISTERED, nodes=(node(1, is_windows=True),))), HYBRID_SERVER).is_windows
+
+
+OFFLINE = node(1, ping="ConnectionLost")
+NO_CORE, OTHER_TRUST = hybrid_role(SERVER), hybrid_role(trust=hybrid_trust(StringEquals={"aws:SourceAccount": "9"}))
+NO_REPORT = f"Role '{HYBRID}' lacks ssm:UpdateInstanceInformation."
+NO_TRUST = f"Role '{HYBRID}' does not let ssm.amazonaws.com assume it in {REGION}."
+NODES = {
+    "no node": ([], hybrid_role(), "identity", "It is not registered with Systems Manager: no node in "),
+    "a node of another name": ([node(1, "db8")], hybrid_role(), "identity", "It is not registered with"),
+    "a node of others": (
+        [node(1, is_ours=False)],
+        hybrid_role(),
+        "identity",
+        f"This collection did not register mi-1, which has its name in {REGION}.",
+    ),
+    "two nodes": (
+        [node(1), node(2)],
+        hybrid_role(),
+        "identity",
+        f"Systems Manager has 2 nodes with its name in {REGION}: mi-1 (Online), mi-2 (Online).",
+    ),
+    "two nodes of which one is online": ([OFFLINE, node(2)], hybrid_role(), "identity", "Systems Manager has 2 nodes"),
+    "an agent that is offline": (
+        [OFFLINE],
+        hybrid_role(),
+        "identity",
+        "The SSM agent of node mi-1 is not online: its status is ConnectionLost.",
+    ),
+    "another role": (
+        [node(1, role="Server")],
+        hybrid_role(),
+        "identity",
+        f"Node mi-1 has role 'Server', not the hybrid role '{HYBRID}'.",
+    ),
+    "a role that does not exist": ([node(1)], None, "identity", f"Role '{HYBRID}' of node mi-1 does not exist."),
+    "a role that may not report": ([OFFLINE], NO_CORE, "permissions", NO_REPORT),
+    "a role for another account": ([OFFLINE], OTHER_TRUST, "identity", NO_TRUST),
+    "a role without the server policy": (
+        [node(1)],
+        hybrid_role(CORE),
+        "permissions",
+        f"Role '{HYBRID}' lacks {METRICS}",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_a_hybrid_server_with_one_violation_has_one_failure(name):
+    nodes, role_of_node, kind, what = NODES[name]
+    account = with_(principals=[role_of_node] if role_of_node else [], nodes=nodes)
+    [(check_, said)], _notes = found(account, HYBRID_SERVER)
+    assert (check_, said[: len(what)]) == (kind, what)
+
+
+def test_the_node_that_is_online_is_used_of_several():
+    server = check(case(replace(REGISTERED, nodes=(OFFLINE, node(2)))), HYBRID_SERVER)
+    assert server.node_id == "mi-2"
+    [failure] = server.failures
+    deregister = f"aws ssm deregister-managed-instance --region {REGION} --instance-id mi-1"
+    assert failure.fix == f"Deregister the nodes that it does not use: {deregister}."
+
+
+OTHER_REGION = hybrid_trust(
+    StringEquals={"aws:SourceAccount": ACCOUNT_ID},
+    ArnEquals={"aws:SourceArn": [f"arn:aws:ssm:us-east-1:{ACCOUNT_ID}:*"]},
+)
+ATTACH_CORE = (
+    f"aws iam attach-role-policy --role-name {HYBRID} --policy-arn arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"
+)
+
+
+@pytest.mark.parametrize(
+    ("role_of_node", "fix"),
+    [
+        (hybrid_role(trust=OTHER_REGION), "Run the playbook cwagent.iam.site."),
+        (hybrid_role(trust=OTHER_REGION, tags={}), "Allow sts:AssumeRole to the service ssm.amazonaws.com with "),
+        (OTHER_TRUST, "Allow sts:AssumeRole to the service ssm.amazonaws.com with "),
+        (NO_CORE, "Run the playbook cwagent.iam.site. "),
+        (replace(NO_CORE, tags={}), ATTACH_CORE),
+    ],
+)
+def test_the_role_of_a_hybrid_server_is_fixed_by_those_who_manage_it(role_of_node, fix):
+    [failure] = check(case(with_(principals=[role_of_node], nodes=[node(1)])), HYBRID_SERVER).failures
+    assert failure.fix.startswith(fix)
+
+
+def test_nodes_that_were_not_read_are_no_failure():
+    account = replace(unread("the nodes of Systems Manager", REGION), principals=(hybrid_role(),))
+    assert found(account, HYBRID_SERVER) == ([], ["identity", "permissions"])
 
 
 def test_the_key_that_is_saved_in_a_file_counts():

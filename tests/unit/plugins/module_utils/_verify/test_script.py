@@ -14,7 +14,10 @@ WEB = Server("web1", "eu-central-1", "i-1", configs=(Config("A", 1), Config("A-2
 DB = Server("db1", "eu-central-1", user="db", configs=(Config("A", 1),), endpoints=ENDPOINTS)
 
 
-@pytest.mark.parametrize("server", [WEB, DB, Server("none", "eu-central-1", "i-2")])
+HYBRID = Server("db9", "eu-central-1", is_hybrid=True, node_id="mi-1", configs=(Config("A", 1),), endpoints=ENDPOINTS)
+
+
+@pytest.mark.parametrize("server", [WEB, DB, HYBRID, Server("none", "eu-central-1", "i-2")])
 def test_the_script_is_valid_and_complete(server):
     """Systems Manager would replace text in double braces, and a marker that was left would not be a value."""
     text = script(server)
@@ -82,6 +85,7 @@ def test_facts_of_an_instance():
         ("key - /root/.aws/credentials\nend", Facts(key_file="/root/.aws/credentials")),
         ("key ? /a b/c\nend", Facts(key_id=None, key_file="/a b/c")),
         ("key AKIA1 /c\ncaller arn:x\nend", Facts(key_id="AKIA1", key_file="/c", caller="arn:x")),
+        ("key AKIA1 /c\nshared /a b\nend", Facts(key_id="AKIA1", key_file="/c", shared_file="/a b")),
         ("key AKIA1 /c\nerror not now\nend", Facts(key_id="AKIA1", key_file="/c", caller_error="not now")),
     ],
 )

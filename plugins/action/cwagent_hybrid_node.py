@@ -1,0 +1,73 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Registers the host with Systems Manager, or deregisters it. Its activation exists only during that time."""
+
+from __future__ import annotations
+
+import uuid
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.plugin_utils._secret_delivery import SecretDelivery
+from ansible_collections.cwagent.iam.plugins.plugin_utils._transaction_action import TransactionAction
+
+# Without boto3, only this task must fail, and not the whole run, which may have no such task.
+try:
+    from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError
+    from ansible_collections.cwagent.iam.plugins.module_utils._hybrid import api, options
+    from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.agent import REGISTERED
+    from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.transaction import Transaction
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.gateway import ShieldedAws
+    from ansible_collections.cwagent.iam.plugins.plugin_utils._hybrid_host import HybridHost
+except Exception:  # noqa: BLE001, S110  an import can raise anything
+    pass
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
+    from ansible_collections.cwagent.iam.plugins.plugin_utils._interruption import Interruption
+
+
+class ActionModule(SecretDelivery, TransactionAction):
+    """Registers the host. This process calls AWS, and a module does the host's part through its connection."""
+
+    SECRET = "activation code"  # noqa: S105  words for messages
+
+    @property
+    def given_options(self) -> dict[str, Any]:
+        """The options of the task, and the AWS options that it has in one of them."""
+        options: dict[str, Any] = super().given_options
+        given = options.get("aws_options")
+        return {**given, **options} if isinstance(given, dict) else options
+
+    def transact(
+        self, variables: Mapping[str, Any], interruption: Interruption, tell: Callable[[str], None], call: Call
+    ) -> dict[str, Any]:
+        """Return the result of the transaction. :raises CwagentError: something failed."""
+        params = call.params
+        aws = ShieldedAws(call.client, params["wait_timeout"], interruption.shield)
+        service = api.SystemsManager(aws, interruption.shield)
+        desired = options.desired_node(params, service.region, self.host_name(variables), str(uuid.uuid4()))
+        self.enable_pipelining()
+        paths = {name: params[name] for name in options.HOST_PATHS}
+        transaction = Transaction(
+            service,
+            HybridHost(self, variables, service.region, paths),
+            desired,
+            say=tell,
+            shield=interruption.shield,
+            wait=params["wait_timeout"],
+        )
+        if call.check_mode:
+            predicted = transaction.predict()
+            if desired.state == REGISTERED and predicted["changed"] and not desired.role_is_new:
+                with suppress(AwsApiError):  # a real run does not need the permission to read the role
+                    api.check_role(aws, desired.role)
+            return predicted
+        with interruption.handled():
+            return transaction.run()
+
+
+ActionModule.preload("cwagent_hybrid_node", "iam", "ssm", "sts")

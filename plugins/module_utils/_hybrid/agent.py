@@ -1,0 +1,246 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The SSM agent of the host that this runs on: its registration, and the record of a run that has not finished.
+
+https://github.com/aws/amazon-ssm-agent/blob/mainline/agent/agent_parser.go
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, root_advice
+
+READ, REGISTERED, RESTARTED, FINISHED = "read", "registered", "restarted", "finished"
+DEREGISTERING, DEREGISTERED = "deregistering", "deregistered"
+# The names of the steps in results.
+REGISTER, RESTART, CLEAR = "host:register", "host:restart", "host:clear"
+HOST_SPEC: dict[str, Any] = {
+    "state": {
+        "type": "str",
+        "choices": [READ, REGISTERED, RESTARTED, FINISHED, DEREGISTERING, DEREGISTERED],
+        "default": READ,
+    },
+    "region": {"type": "str", "default": ""},
+    "activation_id": {"type": "str", "default": ""},
+    "activation_code": {"type": "str", "no_log": True},
+    "run_id": {"type": "str", "default": ""},
+    "instance_id": {"type": "str", "default": ""},
+    "ssm_agent": {"type": "str", "default": ""},
+    "ssm_agent_config": {"type": "str", "default": "/etc/amazon/ssm/amazon-ssm-agent.json"},
+    "registration": {"type": "str", "default": "/var/lib/amazon/ssm/registration"},
+}
+HOST_RULES: dict[str, Any] = {
+    "required_if": [
+        ("state", REGISTERED, ("region", "activation_id", "activation_code", "run_id")),
+        ("state", DEREGISTERING, ("instance_id",)),
+    ]
+}
+
+SNAP = "/snap/amazon-ssm-agent/current/amazon-ssm-agent"
+PROGRAMS = ("/usr/bin/amazon-ssm-agent", SNAP)
+SERVICE, SNAP_SERVICE = "amazon-ssm-agent", "snap.amazon-ssm-agent.amazon-ssm-agent.service"
+UNFINISHED = "cwagent-unfinished.json"
+IDENTITY = "OnPrem"
+TIMEOUT_SECONDS = 120
+MAX_OUTPUT = 500
+
+# https://docs.aws.amazon.com/systems-manager/latest/userguide/hybrid-multicloud-ssm-agent-install-linux.html
+PAGE = "https://docs.aws.amazon.com/systems-manager/latest/userguide/hybrid-multicloud-ssm-agent-install-linux.html"
+PACKAGES = "https://s3.amazonaws.com/ec2-downloads-windows/SSMAgent/latest"
+OS_RELEASE = ("/etc/os-release", "/usr/lib/os-release")
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv6l": "arm", "armv7l": "arm", "i386": "386", "i686": "386"}
+DEB, RPM = frozenset({"debian", "raspbian"}), frozenset({"rhel", "fedora", "centos", "amzn", "suse", "sles"})
+
+
+def installation(distributions: frozenset[str], machine: str) -> str:
+    """Return how to install the SSM agent.
+
+    :param distributions: ``ID`` and ``ID_LIKE`` of the operating system.
+    :param machine: the processor, as ``uname -m`` prints it.
+    """
+    kind, page = ARCHITECTURES.get(machine, ""), f"See {PAGE}."
+    if "ubuntu" in distributions:
+        return f"On Ubuntu: sudo snap install amazon-ssm-agent --classic. {page}"
+    if kind and distributions & DEB:
+        name = "amazon-ssm-agent.deb"
+        return f"On Debian: curl -O {PACKAGES}/debian_{kind}/{name} && sudo dpkg -i {name}. {page}"
+    if kind and distributions & RPM:
+        return f"On this system: sudo rpm --install {PACKAGES}/linux_{kind}/amazon-ssm-agent.rpm. {page}"
+    return page
+
+
+class SsmAgent:
+    """The SSM agent. :param params: the options of ``HOST_SPEC``."""
+
+    def __init__(self, params: dict[str, Any]) -> None:
+        self._params = params
+        self._registration = Path(params["registration"])
+        self._unfinished = self._registration.with_name(UNFINISHED)
+        self._done: list[str] = []
+
+    def run(self) -> dict[str, Any]:
+        """Do the work of the module, and return its result.
+
+        :raises CwagentError: something failed. The details contain the actions that were ``done``.
+        """
+        works = {
+            READ: lambda: None,
+            REGISTERED: self._register,
+            RESTARTED: self._restart,
+            FINISHED: self._finish,
+            DEREGISTERING: lambda: self._record(instance_id=self._params["instance_id"]),
+            DEREGISTERED: self._clear,
+        }
+        try:
+            works[self._params["state"]]()
+            return {"changed": bool(self._done), "done": self._done, **self._read()}
+        except CwagentError as error:
+            error.details["done"] = self._done
+            raise
+        except OSError as error:
+            reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+            raise CwagentError(f"{reason}.{root_advice(error)}", done=self._done) from error
+
+    def _read(self) -> dict[str, Any]:
+        registration, unfinished = _read_json(self._registration), _read_json(self._unfinished)
+        node = registration.get("ManagedInstanceID")
+        return {
+            "ssm_agent": self._program,
+            "installation": "" if self._program else installation(_distributions(), platform.machine()),
+            "problem": self._find_problem(),
+            "registration": {"instance_id": node, "region": registration.get("Region", "")} if node else None,
+            "unfinished": {name: unfinished.get(name, "") for name in ("instance_id", "activation_id", "run_id")}
+            if unfinished
+            else None,
+        }
+
+    @property
+    def _program(self) -> str:
+        """The path of the program; empty if it is not installed."""
+        given = self._params["ssm_agent"]
+        return next((each for each in ([given] if given else PROGRAMS) if os.access(each, os.X_OK)), "")
+
+    def _find_problem(self) -> str:
+        """Return why the configuration of the agent rules out a registration."""
+        path = Path(self._params["ssm_agent_config"])
+        try:
+            config = _read_json(path)
+        except CwagentError:  # the agent ignores such a file, too
+            return ""
+        order = (config.get("Identity") or {}).get("ConsumptionOrder")
+        if not order or IDENTITY in order:
+            return ""
+        return (
+            f"Identity.ConsumptionOrder in {path} does not contain {IDENTITY}, so its SSM agent ignores registrations. "
+            f"Add {IDENTITY} there."
+        )
+
+    def _register(self) -> None:
+        """Register the host, and restart the agent. The code is in the arguments of the agent while that runs."""
+        program, params = self._required_program(), self._params
+        # The agent asks whether to replace a registration. Only an interrupted run leaves one without its file.
+        confirmation = ["-y"] if self._unfinished.exists() else []
+        self._record(activation_id=params["activation_id"], run_id=params["run_id"])
+        arguments = ["-code", params["activation_code"], "-id", params["activation_id"], "-region", params["region"]]
+        self._call([program, "-register", *arguments, *confirmation], "register this host")
+        if not _read_json(self._registration).get("ManagedInstanceID"):
+            raise CwagentError(
+                f"{program} has registered this host, but {self._registration} does not contain the registration. Set "
+                "registration to the path of that file."
+            )
+        self._done.append(REGISTER)
+        self._restart()
+
+    def _restart(self) -> None:
+        self._control("restart")
+        self._done.append(RESTART)
+
+    def _finish(self) -> None:
+        self._unfinished.unlink(missing_ok=True)
+
+    def _clear(self) -> None:
+        """Clear the registration, and stop the agent, which would use it until its end."""
+        if self._program:
+            self._call([self._program, "-register", "-clear"], "clear the registration")
+            self._control("stop")
+        # The agent ignores it if it cannot delete the file.
+        self._registration.unlink(missing_ok=True)
+        self._done.append(CLEAR)
+        self._finish()
+
+    def _required_program(self) -> str:
+        if not self._program:
+            raise CwagentError("This host has no SSM agent.")
+        return self._program
+
+    def _record(self, **values: str) -> None:
+        """Write the record of a run that has not finished, atomically."""
+        self._unfinished.parent.mkdir(parents=True, exist_ok=True)
+        new = self._unfinished.with_suffix(".new")
+        new.unlink(missing_ok=True)
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as opened:
+            json.dump(values, opened)
+            opened.flush()
+            os.fsync(opened.fileno())
+        new.replace(self._unfinished)
+
+    def _control(self, verb: str) -> None:
+        service = SNAP_SERVICE if self._program.startswith("/snap/") else SERVICE
+        self._call(["systemctl", verb, service], f"{verb} the SSM agent")
+
+    def _call(self, command: list[str], description: str) -> None:
+        """Run a program without input. AnsibleModule.run_command would log its arguments if it cannot be started.
+
+        :raises CwagentError: it failed. The message never contains the activation code.
+        """
+        try:
+            done = subprocess.run(  # noqa: S603  no shell
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=TIMEOUT_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            reason = f"{command[0]} did not end within {TIMEOUT_SECONDS} seconds"
+        except OSError as error:
+            reason = f"{command[0]}: {error.strerror}"
+        else:
+            if done.returncode == 0:
+                return
+            output = " ".join(done.stdout.decode(errors="replace").split())
+            code = self._params["activation_code"]
+            shown = (output.replace(code, "...") if code else output)[-MAX_OUTPUT:]
+            reason = f"{command[0]} failed with status {done.returncode}: {shown}"
+        raise CwagentError(f"Could not {description}: {reason}") from None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a file; empty if there is no file. :raises CwagentError: it does not contain an object."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8") or "{}")
+    except FileNotFoundError:
+        return {}
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise CwagentError(f"{path} does not contain an object in JSON. If nothing needs it, delete it, and run again.")
+    return found
+
+
+def _distributions() -> frozenset[str]:
+    """Return the identifiers of the operating system in ``os-release``."""
+    for path in map(Path, OS_RELEASE):
+        if path.is_file():
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            values = [value for name, _, value in (line.partition("=") for line in lines) if name in ("ID", "ID_LIKE")]
+            return frozenset(" ".join(values).replace('"', " ").replace("'", " ").split())
+    return frozenset()

@@ -1,0 +1,53 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Turns the options of ``cwagent_shared_credentials`` into the desired state of the files on a host."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._environment import ENVIRONMENT_SPEC
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.plan import Desired
+from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.ssm_agent import read_configuration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+SPEC: dict[str, Any] = {
+    "region": {"type": "str", "required": True},
+    "common_config": {"type": "path", "default": "/opt/aws/amazon-cloudwatch-agent/etc/common-config.toml"},
+    "ssm_agent_config": {"type": "path", "default": "/etc/amazon/ssm/amazon-ssm-agent.json"},
+    "credentials_file": {"type": "path"},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "wait_timeout": {"type": "int", "default": 180},
+    **ENVIRONMENT_SPEC,
+}
+_REGION = re.compile(r"[a-z]+(-[a-z]+)+-[0-9]+")
+
+
+def desired_files(params: Mapping[str, Any], find_file: Callable[[], str]) -> Desired:
+    """Return the desired state of the files.
+
+    :param find_file: returns the path of the file that the SSM agent keeps.
+    :raises CwagentError: an option cannot be used on this host, or the SSM agent does not share its credentials.
+    """
+    for name in ("common_config", "ssm_agent_config", "credentials_file"):
+        path = params[name]
+        if path is not None and (not Path(path).is_absolute() or "\0" in path):
+            raise InvalidInput(f"{name} must be an absolute path on the host, not '{path}'.")
+    if not _REGION.fullmatch(params["region"]):
+        raise InvalidInput(f"region is not a valid AWS region: '{params['region']}'.")
+    sharing = read_configuration(params["ssm_agent_config"])
+    is_present = params["state"] == "present"
+    if is_present and not sharing.is_on:
+        raise CwagentError(
+            f"The SSM agent of this server does not write its credentials to a file (Profile.ShareCreds is false in "
+            f"{params['ssm_agent_config']}), so the CloudWatch agent cannot use them. Remove that setting and restart "
+            "the SSM agent, or use an access key for this server (cwagent_onprem_identity: key). Nothing was changed."
+        )
+    file = params["credentials_file"] or find_file()
+    return Desired(params["region"], file, params["common_config"], sharing.profile, is_present)

@@ -1,0 +1,174 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Plans how the agent of a hybrid server uses the credentials that the SSM agent keeps in a file. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_files import common_config as config_format
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.plan import (
+    CONFIG_MODE,
+    CREATE_FOLDER,
+    CREDENTIALS_MODE,
+    DELETE,
+    WRITE,
+    File,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Plan, Step
+from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.region_line import (
+    Profile,
+    read_profile,
+    remove_region,
+    set_region,
+)
+
+ITEM = "files"
+EDIT = "file:Edit"
+
+
+@dataclass(frozen=True)
+class State:
+    """The files as they are.
+
+    :param credentials: the file that the SSM agent keeps.
+    :param config: the agent's common configuration.
+    :param unfinished: files that a run left that was killed.
+    :param missing_folders: the folders to create for the common configuration, outermost first.
+    """
+
+    credentials: File | None
+    config: File | None
+    unfinished: tuple[str, ...] = ()
+    missing_folders: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Desired:
+    """The paths and values on this host.
+
+    :param credentials: the path of the file that the SSM agent keeps. :param profile: the one with its credentials.
+    :param config: the path of the agent's common configuration.
+    :param is_present: whether the agent uses the file.
+    """
+
+    region: str
+    credentials: str
+    config: str
+    profile: str
+    is_present: bool
+
+
+def plan(current: State, desired: Desired) -> Plan[State]:
+    """Plan the steps to the desired files.
+
+    The settings are written after the region, and removed before it.
+
+    :raises CwagentError: one of the files cannot be changed.
+    """
+    planned = planned_state(current, desired)
+    region = [] if planned.credentials == current.credentials else [_edit(desired)]
+    config: list[Step] = []
+    if planned.config != current.config:
+        kind = Kind.UPDATE if current.config else Kind.CREATE
+        what = "set the credentials file in" if desired.is_present else "remove the credentials file from"
+        folders = [_create_folder(path) for path in current.missing_folders]
+        config = [
+            *folders,
+            Step(kind, WRITE, {"path": desired.config}, f"{what} {desired.config}", context=planned.config),
+        ]
+    steps = [*region, *config] if desired.is_present else [*config, *region]
+    return Plan(current, planned, {ITEM: [*map(_delete, current.unfinished), *steps]})
+
+
+def planned_state(current: State, desired: Desired) -> State:
+    """Return the state after the plan was applied.
+
+    :raises CwagentError: one of the files cannot be changed.
+    """
+    credentials = current.credentials
+    # A missing file is one that the SSM agent has not written yet.
+    if credentials or desired.is_present:
+        before = credentials or File("", CREDENTIALS_MODE, None, None)
+        credentials = replace(before, text=edited_text(before.text, desired))
+    config = _planned_config(current.config, desired)
+    return replace(current, credentials=credentials, config=config, unfinished=())
+
+
+def edited_text(text: str, desired: Desired) -> str:
+    """Return the text of the file that the SSM agent keeps, with the region or without it.
+
+    :raises CwagentError: it cannot be changed, or others have set another region.
+    """
+    if not desired.is_present:
+        return _require(remove_region(text, desired.profile), desired)
+    profile = _read(text, desired)
+    if profile.region not in (None, desired.region) and not profile.is_ours:
+        raise CwagentError(
+            f"Profile {desired.profile} of {desired.credentials} has the region {profile.region}, which this "
+            f"collection did not set. Other programs can depend on it, so it is not replaced by {desired.region}. "
+            "Remove that line, or let the SSM agent use a separate profile (Profile.ShareProfile in its "
+            "configuration). Nothing was changed."
+        )
+    return _require(set_region(text, desired.profile, desired.region), desired)
+
+
+def has_credentials(current: State, desired: Desired) -> bool:
+    """Whether the SSM agent has written credentials."""
+    profile = read_profile(current.credentials.text, desired.profile) if current.credentials else None
+    return profile is not None and profile.has_credentials
+
+
+def _read(text: str, desired: Desired) -> Profile:
+    profile = read_profile(text, desired.profile)
+    _require(None if profile is None else text, desired)
+    return profile or Profile()
+
+
+def _require(text: str | None, desired: Desired) -> str:
+    if text is None:
+        raise CwagentError(
+            f"{desired.credentials} has content that does not belong in a credentials file, or that cannot be kept, so "
+            f"profile {desired.profile} in it cannot be changed. Correct the file, or move it away and restart the SSM "
+            "agent, which creates it. Nothing was changed."
+        )
+    return text
+
+
+def _planned_config(current: File | None, desired: Desired) -> File | None:
+    before = current or File("", CONFIG_MODE, None, None)
+    try:
+        if desired.is_present:
+            text = config_format.set_credentials(before.text, desired.profile, desired.credentials)
+        else:
+            text = config_format.remove_credentials(before.text, desired.credentials)
+    except CwagentError as error:
+        raise CwagentError(f"{desired.config} cannot be changed: {error} Nothing was changed.") from error
+    return replace(before, text=text) if text != before.text else current
+
+
+def _edit(desired: Desired) -> Step:
+    what = f"set region {desired.region} in" if desired.is_present else "remove the region from"
+    summary = f"{what} profile {desired.profile} of {desired.credentials}"
+    return Step(Kind.UPDATE, EDIT, {"path": desired.credentials}, summary)
+
+
+def _create_folder(path: str) -> Step:
+    return Step(Kind.CREATE, CREATE_FOLDER, {"path": path}, f"create folder {path}")
+
+
+def _delete(path: str) -> Step:
+    return Step(Kind.DELETE, DELETE, {"path": path}, f"delete unfinished file {path}")
+
+
+def to_diff(state: State, desired: Desired) -> dict[str, Any]:
+    """Render a state for the diff. Of the files, it has only the region and the two settings for the file."""
+    profile = read_profile(state.credentials.text, desired.profile) if state.credentials else None
+    region = profile.region if profile else None
+    return {
+        "credentials_file": {"path": desired.credentials, "profile": desired.profile, "region": region},
+        "common_config": config_format.read_settings(state.config.text) if state.config else {},
+    }

@@ -1,0 +1,196 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads and writes the files of a hybrid server that this runs on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.request import getproxies_environment
+
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_files import common_config as config_format
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.host_file import (
+    FOLDER_MODE,
+    missing_folders,
+    read_file,
+    resolve_target,
+    unfinished_path,
+    write_file,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.plan import CREATE_FOLDER, DELETE
+from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource, first_plan
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.section import read_section
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, root_advice
+from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials import plan as sharing_plan
+from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.caller import find_caller, find_network
+from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.plan import EDIT, Desired, State
+
+if TYPE_CHECKING:
+    from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step
+    from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
+
+# The SSM agent writes the file every half hour, so already the second attempt meets it only by accident.
+_ATTEMPTS = 5
+# The agent's translated configuration, and the folder of those that it is made from, beside common-config.toml.
+_TRANSLATED, _CONFIGS = "amazon-cloudwatch-agent.toml", "amazon-cloudwatch-agent.d"
+_DEFAULT_CONFIG, _TEMPORARY = "default", ".tmp"
+
+
+class SharedCredentialsResource(Resource[State]):
+    """The credentials file of the SSM agent, and the common configuration of the CloudWatch agent."""
+
+    def __init__(self, desired: Desired) -> None:
+        self._desired = desired
+
+    def wait_for_credentials(self, deadline: Deadline) -> None:
+        """Wait until the SSM agent has written credentials.
+
+        :raises CwagentError: the files cannot be changed, or there are no credentials in time.
+        """
+        plan = first_plan(self)
+        while not sharing_plan.has_credentials(plan.current, self._desired):
+            if not deadline.pause():
+                raise CwagentError(
+                    f"The SSM agent has not written credentials to profile {self._desired.profile} of "
+                    f"{self._desired.credentials} within {deadline.seconds:.0f} seconds. It writes them only when this "
+                    "server is registered and its role can be assumed. Check it with 'systemctl status "
+                    "amazon-ssm-agent' and in /var/log/amazon/ssm/amazon-ssm-agent.log, and run again. Nothing was "
+                    "changed.",
+                    steps=plan.summaries,
+                    counts=dict.fromkeys(plan.counts, 0),
+                    done=[],
+                    not_done=plan.summaries,
+                )
+            plan = first_plan(self)
+
+    def find_caller(self) -> dict[str, str | None]:
+        """Return the ARN of the credentials, or why it is unknown. Nothing fails, because the files are as desired."""
+        try:
+            state = self.read()
+            config = state.config.text if state.config else ""
+            network = find_network(self._desired.region, os.environ, getproxies_environment(), config)
+        except CwagentError as error:
+            return {"caller": None, "caller_error": str(error)}
+        text = state.credentials.text if state.credentials else ""
+        credentials = read_section(text, self._desired.profile) or {}
+        arn, error_text = find_caller(self._desired.region, credentials, network)
+        return {"caller": arn, "caller_error": error_text}
+
+    def read(self) -> State:
+        """Read the files.
+
+        :raises CwagentError: one of them cannot be read, or is not a regular file.
+        """
+        credentials, config = (resolve_target(path) for path in (self._desired.credentials, self._desired.config))
+        unfinished = (unfinished_path(path) for path in (credentials, config))
+        return State(
+            read_file(credentials, "surrogateescape"),  # other profiles stay byte for byte
+            read_file(config),
+            tuple(str(path) for path in unfinished if path.exists()),
+            missing_folders([config]),
+        )
+
+    def check_preconditions(self, current: State, /) -> None:
+        """Refuse a server whose CloudWatch agent could not read the credentials.
+
+        :raises CwagentError: the reason, and what to do.
+        """
+        del current
+        user = self._agent_user()
+        if not self._desired.is_present or user is None or can_read(user, self._desired.credentials):
+            return
+        raise CwagentError(
+            f"The CloudWatch agent of this server runs as user '{user}' (run_as_user), who cannot read "
+            f"{self._desired.credentials}, where the SSM agent keeps the credentials. There are three ways out: remove "
+            "run_as_user from the agent's configuration, so that the agent runs as root; or set "
+            "AWS_SHARED_CREDENTIALS_FILE in the service of the SSM agent to an existing file that this user owns, in a "
+            "folder that this user can enter; or use an access key for this server (cwagent_onprem_identity: key). "
+            "Nothing was changed."
+        )
+
+    def plan(self, current: State, /) -> Plan[State]:
+        """Plan the steps from the current files to the desired ones."""
+        return sharing_plan.plan(current, self._desired)
+
+    def to_diff(self, state: State, /) -> dict[str, Any]:
+        """Render a state for the diff."""
+        return sharing_plan.to_diff(state, self._desired)
+
+    def to_result(self, plan: Plan[State], final: State, /) -> dict[str, Any]:
+        """Return where the credentials are."""
+        del plan, final
+        return {"path": self._desired.credentials, "profile": self._desired.profile}
+
+    def execute(self, step: Step) -> None:
+        """Take one step of the plan.
+
+        :raises CwagentError: the file cannot be written or deleted.
+        """
+        path = Path(step.arguments["path"])
+        try:
+            if step.action == CREATE_FOLDER:
+                path.mkdir(FOLDER_MODE)
+            elif step.action == DELETE:
+                path.unlink(missing_ok=True)
+            elif step.action == EDIT:
+                self._edit(resolve_target(str(path)), step)
+            else:
+                write_file(resolve_target(str(path)), step.context)
+        except OSError as error:
+            raise CwagentError(f"Could not {step.summary}: {error.strerror}.{root_advice(error)}") from error
+
+    def _edit(self, path: Path, step: Step) -> None:
+        """Edit the text as it is now, because the SSM agent can have renewed the credentials since it was read."""
+        for _ in range(_ATTEMPTS):
+            before = read_file(path, "surrogateescape")
+            if before is None:
+                break
+            after = replace(before, text=sharing_plan.edited_text(before.text, self._desired))
+            if after == before or write_file(path, after, before):
+                return
+        raise CwagentError(
+            f"Could not {step.summary}: another program deleted it or writes it all the time. Run again."
+        )
+
+    def _agent_user(self) -> str | None:
+        """Return the user that the configuration of the CloudWatch agent names, other than root.
+
+        The configuration that the agent has before its first one does not count.
+        """
+        folder = Path(self._desired.config).parent
+        names = [path.name for path in (folder / _CONFIGS).glob("*") if path.suffix != _TEMPORARY]
+        if names == [_DEFAULT_CONFIG]:
+            return None
+        user = None
+        # The agent itself reports a file that it cannot read.
+        with contextlib.suppress(CwagentError):
+            found = read_file(folder / _TRANSLATED)
+            user = config_format.read_text(found.text, "agent", "run_as_user") if found else None
+        return None if user in ("", "root") else user
+
+
+def can_read(name: str, path: str) -> bool:
+    """Whether a user can read a file, considering all folders, groups and access control lists.
+
+    :raises CwagentError: this process cannot become that user.
+    """
+    try:
+        user = pwd.getpwnam(name)
+    except KeyError:
+        return False
+    identity: dict[str, Any] = {}
+    if user.pw_uid != os.geteuid():
+        groups = os.getgrouplist(name, user.pw_gid)
+        identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": groups}
+    try:
+        tested = subprocess.run(["/usr/bin/test", "-r", path], check=False, **identity)  # noqa: S603  a fixed program
+    except OSError as error:
+        what = f"Could not check whether user {name} can read {path}"
+        raise CwagentError(f"{what}: {error.strerror}.{root_advice(error)}") from error
+    return tested.returncode == 0

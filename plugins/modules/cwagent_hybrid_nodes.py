@@ -1,0 +1,132 @@
+#!/usr/bin/python
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: cwagent_hybrid_nodes
+version_added: 1.0.0
+short_description: Deregister the nodes of on-premises servers that leave
+description:
+  - Deregisters nodes of Systems Manager without a connection to their servers, which may be off or gone. The
+    credentials of a server then end within an hour. On a server that Ansible reaches,
+    M(cwagent.iam.cwagent_hybrid_node) also clears the registration on the host.
+  - Only a node that an activation of this collection registered is deregistered, which the tag
+    C(cwagent:managed=created) of the node shows. The module leaves any other node as it is, and prints a warning.
+  - All nodes of a region are read in pages of fifty.
+author: cwagent.iam contributors (@cwagent)
+options:
+  nodes_by_region:
+    description:
+      - By region, the names of the nodes. The name of a node is the name of its host in the inventory, unless
+        O(cwagent.iam.cwagent_hybrid_node#module:instance_name) was set. The ID of a node, which begins with C(mi-), is
+        also accepted. The empty name of a region stands for the region of the module.
+      - If several nodes of this collection have a name, all of them are deregistered. A name that no node has needs no
+        change.
+      - If one region fails, the nodes in the others are still deregistered.
+    type: dict
+    required: true
+  activations:
+    description:
+      - Whether to delete the activations of this collection in these regions that have expired or were used. An
+        interrupted run can have left them. They cannot register a server.
+    type: bool
+    default: true
+extends_documentation_fragment:
+  - cwagent.iam.wait
+  - cwagent.iam.attributes
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - cwagent.iam.boto3
+seealso:
+  - module: cwagent.iam.cwagent_hybrid_node
+"""
+
+EXAMPLES = r"""
+- name: Deregister two servers that are gone
+  cwagent.iam.cwagent_hybrid_nodes:
+    nodes_by_region:
+      eu-central-1: [db-1]
+      us-east-1: [mi-0123456789abcdef0]
+
+- name: Only delete activations that interrupted runs left
+  cwagent.iam.cwagent_hybrid_nodes:
+    nodes_by_region:
+      eu-central-1: []
+"""
+
+RETURN = r"""
+steps:
+  description: The steps that were taken, or would be taken in check mode.
+  returned: when the options are valid
+  type: list
+  elements: str
+  sample:
+    - deregister node mi-0123456789abcdef0 of db-1
+    - delete activation 12345678-1234-1234-1234-123456789012, which has expired
+counts:
+  description: How many of the RV(steps) create, update and delete something.
+  returned: when a plan was made
+  type: dict
+  sample: {create: 0, update: 0, delete: 2}
+nodes:
+  description: The nodes that were deregistered, or would be in check mode.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - {id: mi-0123456789abcdef0, name: db-1, region: eu-central-1}
+done:
+  description: The steps that were taken before the task failed.
+  returned: when the task failed after a plan was made
+  type: list
+  elements: str
+  sample: [deregister node mi-0123456789abcdef0 of db-1]
+not_done:
+  description: The steps that were not taken.
+  returned: when a step failed
+  type: list
+  elements: str
+  sample: [deregister node mi-0123456789abcdef1 of db-2]
+failures:
+  description: For each node or activation that failed, the error. The others were removed.
+  returned: when a step failed
+  type: dict
+  sample:
+    mi-0123456789abcdef1: >-
+      Could not deregister node mi-0123456789abcdef1 of db-2 (ssm:DeregisterManagedInstance): access denied. ops lacks
+      ssm:DeregisterManagedInstance. Grant ssm:DeregisterManagedInstance to it and run again.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils import _module
+from ansible_collections.cwagent.iam.plugins.module_utils._call import manage_by_region
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.options import (
+    NAMES,
+    NODES_RULES,
+    NODES_SPEC,
+    nodes_resource,
+)
+
+if TYPE_CHECKING:
+    from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
+
+SPEC = NODES_SPEC
+RULES = NODES_RULES
+
+
+def work(call: Call) -> dict[str, Any]:
+    """Deregister the nodes of each region."""
+    found = manage_by_region(nodes_resource, call, names=NAMES, by_region="nodes_by_region", keys=["nodes"])
+    return {"nodes": [], **found}
+
+
+def main() -> None:
+    _module.run_module(SPEC, RULES, work)
+
+
+if __name__ == "__main__":
+    main()

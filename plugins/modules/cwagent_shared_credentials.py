@@ -1,0 +1,180 @@
+#!/usr/bin/python
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: cwagent_shared_credentials
+version_added: 1.0.0
+short_description: Let the CloudWatch agent use the credentials of a server that is registered with Systems Manager
+description:
+  - The SSM agent of a server outside EC2 that is registered with Systems Manager keeps temporary credentials of the
+    server's role in a credentials file, and renews them every half hour. This module waits for them and lets the
+    CloudWatch agent on the same host use them.
+  - Sets that file and its profile in the section C([credentials]) of the agent's C(common-config.toml). The agent reads
+    the file again every ten minutes, without a restart.
+  - Sets the region in that profile, because nothing else tells the region to an agent outside EC2 before it has read
+    its configuration. A comment marks the line. A region that others have set is not changed.
+  - The rest of both files is kept as it is, including comments, order and line ends, and the owner and mode of the
+    files. Both files are written atomically. The module reads the credentials file again immediately before it writes,
+    so it never overwrites credentials that were renewed in the meantime.
+  - The content of both files never appears in output, except the region and the two settings.
+  - Fails before the first change if the CloudWatch agent could not read the credentials. This is the case if the SSM
+    agent does not share them (C(Profile.ShareCreds)), or if the agent's C(run_as_user) cannot read the file.
+  - Afterwards, it asks STS with these credentials for their identity. RV(caller) shows that the credentials work. The
+    host needs no boto3 for that. The module uses the variables C(AWS_ENDPOINT_URL_STS), C(AWS_ENDPOINT_URL) and
+    C(AWS_CA_BUNDLE), and the proxy in the environment. Without these, it uses the certificates and the proxy in the
+    agent's C(common-config.toml).
+author: cwagent.iam contributors (@cwagent)
+requirements:
+  - python >= 3.9
+options:
+  region:
+    description: The region in which the server is registered, and whose Parameter Store has its configuration.
+    type: str
+    required: true
+  common_config:
+    description:
+      - The absolute path of the agent's C(common-config.toml) on the host. A missing file is created.
+      - The agent's other configuration, which is read for C(run_as_user), is in the same folder.
+    type: path
+    default: /opt/aws/amazon-cloudwatch-agent/etc/common-config.toml
+  ssm_agent_config:
+    description:
+      - The absolute path of the SSM agent's configuration on the host, which does not have to exist.
+      - It determines the profile, which is C(Profile.ShareProfile), or C(default).
+    type: path
+    default: /etc/amazon/ssm/amazon-ssm-agent.json
+  credentials_file:
+    description:
+      - The absolute path of the file that the SSM agent keeps.
+      - By default, the module asks systemd for the environment of the SSM agent. The path is
+        C(AWS_SHARED_CREDENTIALS_FILE) there, or C(.aws/credentials) in its home directory, which is C(/root).
+    type: path
+  state:
+    description:
+      - Whether the agent uses the credentials.
+      - V(absent) removes the agent's settings if they refer to the file, and the region if this module has set it. It
+        never removes the credentials.
+    type: str
+    choices: [present, absent]
+    default: present
+  wait_timeout:
+    description:
+      - How long to wait until the SSM agent has written credentials, in seconds. Without them, nothing is changed.
+      - Check mode does not wait.
+    type: int
+    default: 180
+extends_documentation_fragment: [cwagent.iam.environment]
+attributes:
+  check_mode:
+    description: Can run in check mode and return the changed status it would have without modifying the target.
+    details: In check mode, a missing credentials file is not an error, because the SSM agent would have created it.
+    support: full
+  diff_mode:
+    description: Returns details on what has changed, or would change in check mode, when in diff mode.
+    details: The diff only contains the region and the agent's two settings, and nothing else from the files.
+    support: full
+  idempotent:
+    description: A second run with the same options changes nothing and makes no API call that writes.
+    support: full
+seealso:
+  - module: cwagent.iam.cwagent_credentials_file
+"""
+
+EXAMPLES = r"""
+- name: Let the agent use the credentials of this registered server
+  cwagent.iam.cwagent_shared_credentials:
+    region: eu-central-1
+  become: true
+"""
+
+RETURN = r"""
+steps:
+  description:
+    - The steps that were taken, or would be taken in check mode.
+    - If the task failed, the list contains all planned steps, or none if it failed before the first one. RV(done) lists
+      the steps that were taken, and RV(not_done) the others.
+  returned: always
+  type: list
+  elements: str
+  sample: ["set region eu-central-1 in profile default of /root/.aws/credentials"]
+counts:
+  description: How many of the RV(steps) create, update and delete something.
+  returned: when a plan was made
+  type: dict
+  sample: {create: 0, update: 1, delete: 0}
+done:
+  description: The steps that were taken before the task failed.
+  returned: when the task failed after a plan was made
+  type: list
+  elements: str
+  sample: []
+not_done:
+  description: The steps that were not taken, with the failed one first.
+  returned: when a step failed, and when there were no credentials in time
+  type: list
+  elements: str
+  sample: ["set region eu-central-1 in profile default of /root/.aws/credentials"]
+path:
+  description: The path of the file that the SSM agent keeps.
+  returned: success
+  type: str
+  sample: /root/.aws/credentials
+profile:
+  description: The profile with the credentials in that file.
+  returned: success
+  type: str
+  sample: default
+caller:
+  description:
+    - The ARN that STS returns for the credentials. It ends with the ID of the server in Systems Manager.
+    - Null if STS did not return it. RV(caller_error) then has the reason.
+  returned: success with O(state=present), outside check mode
+  type: str
+  sample: arn:aws:sts::123456789012:assumed-role/CloudWatchAgentHybridRole/mi-0123456789abcdef0
+caller_error:
+  description:
+    - Why RV(caller) is null. STS did not answer within ten seconds, twice, or it refused the credentials. The task does
+      not fail then, because the files are as desired.
+    - Null if STS returned the ARN.
+  returned: success with O(state=present), outside check mode
+  type: str
+  sample: STS refused the credentials (ExpiredToken).
+"""
+
+from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
+from ansible_collections.cwagent.iam.plugins.module_utils._environment import EnvironmentModule
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials import options
+from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.resource import SharedCredentialsResource
+from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.ssm_agent import find_shared_file
+from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
+
+SPEC = options.SPEC
+
+
+def main() -> None:
+    module = EnvironmentModule(argument_spec=SPEC, supports_check_mode=True)
+    module.check_environment()
+    try:
+        desired = options.desired_files(
+            module.params, lambda: find_shared_file(module.get_bin_path("systemctl"), module.run_command)
+        )
+        resource = SharedCredentialsResource(desired)
+        if desired.is_present and not module.check_mode:
+            resource.wait_for_credentials(Deadline(module.params["wait_timeout"]))
+        result = converge(resource, module.check_mode, None)
+    except CwagentError as error:
+        details = {"changed": False, "steps": [], **error.details}
+        module.fail_json(msg=str(error), **{key: value for key, value in details.items() if key != "warnings"})
+    del result["warnings"]
+    if desired.is_present and not module.check_mode:
+        result.update(resource.find_caller())
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+#!/usr/bin/python
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: cwagent_ssm_agent
+version_added: 1.0.0
+short_description: (internal) Read, register or clear the SSM agent of a host
+description:
+  - Does the part of M(cwagent.iam.cwagent_hybrid_node) that runs on the host. It calls no AWS API itself.
+  - A file C(cwagent-unfinished.json) beside the registration exists from before the registration until all of its steps
+    are done. With it, the next run continues after a run that was interrupted. The file never contains the activation
+    code.
+  - Without pipelining, Ansible would write the activation code to a temporary file on the host. So a task with
+    O(activation_code) requires pipelining, and fails where that is off or impossible.
+author: cwagent.iam contributors (@cwagent)
+requirements:
+  - python >= 3.9
+options:
+  state:
+    description:
+      - V(read) only reads.
+      - V(registered) registers the host with an activation, and restarts the SSM agent.
+      - V(restarted) restarts the SSM agent.
+      - V(finished) deletes the record of an unfinished run.
+      - V(deregistering) writes such a record, for the node O(instance_id).
+      - V(deregistered) clears the registration, stops the SSM agent, and deletes the record.
+      - Check mode only reads.
+    type: str
+    choices: [read, registered, restarted, finished, deregistering, deregistered]
+    default: read
+  region:
+    description: The region of the activation. Required with O(state=registered).
+    type: str
+    default: ""
+  activation_id:
+    description: The ID of the activation. Required with O(state=registered).
+    type: str
+    default: ""
+  activation_code:
+    description:
+      - The code of the activation. Required with O(state=registered).
+      - It is in the arguments of C(amazon-ssm-agent) while that registers the host, because the program takes it in no
+        other way.
+    type: str
+  run_id:
+    description: The ID of the run that created the activation. Required with O(state=registered).
+    type: str
+    default: ""
+  instance_id:
+    description: The ID of the node. Required with O(state=deregistering).
+    type: str
+    default: ""
+  ssm_agent:
+    description:
+      - The path of the program C(amazon-ssm-agent). By default, the module uses the one of the package or of the snap.
+    type: str
+    default: ""
+  ssm_agent_config:
+    description: The path of the configuration of the SSM agent.
+    type: str
+    default: /etc/amazon/ssm/amazon-ssm-agent.json
+  registration:
+    description: The path of the file in which the SSM agent saves its registration.
+    type: str
+    default: /var/lib/amazon/ssm/registration
+attributes:
+  check_mode:
+    description: Can run in check mode and return the changed status it would have without modifying the target.
+    details: In check mode, the module only reads, and returns that nothing changed.
+    support: partial
+  diff_mode:
+    description: Returns details on what has changed, or would change in check mode, when in diff mode.
+    details: M(cwagent.iam.cwagent_hybrid_node) returns the diff.
+    support: none
+  idempotent:
+    description: A second run with the same options changes nothing and makes no API call that writes.
+    details: M(cwagent.iam.cwagent_hybrid_node) decides whether anything is to be done.
+    support: none
+seealso:
+  - module: cwagent.iam.cwagent_hybrid_node
+"""
+
+EXAMPLES = r"""
+- name: Read the registration of this host
+  cwagent.iam.cwagent_ssm_agent:
+  become: true
+"""
+
+RETURN = r"""
+ssm_agent:
+  description: The path of the program C(amazon-ssm-agent). Empty if it is not installed.
+  returned: success
+  type: str
+  sample: /usr/bin/amazon-ssm-agent
+installation:
+  description: How to install the SSM agent on this host. Empty if it is installed.
+  returned: success
+  type: str
+  sample: ""
+problem:
+  description: Why the configuration of the SSM agent rules out a registration. Empty if it does not.
+  returned: success
+  type: str
+  sample: ""
+registration:
+  description: The registration of the host. Null if there is none.
+  returned: success
+  type: dict
+  sample: {instance_id: mi-0123456789abcdef0, region: eu-central-1}
+unfinished:
+  description: The record of a run that has not finished. Null if there is none.
+  returned: success
+  type: dict
+  sample: {instance_id: "", activation_id: 01234567-89ab-cdef-0123-456789abcdef, run_id: a-run}
+done:
+  description: The actions that were done.
+  returned: always
+  type: list
+  elements: str
+  sample: ["host:register", "host:restart"]
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.agent import HOST_RULES, HOST_SPEC, READ, SsmAgent
+
+SPEC: dict[str, dict[str, Any]] = HOST_SPEC
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True, **HOST_RULES)
+    state = READ if module.check_mode else module.params["state"]
+    try:
+        result = SsmAgent({**module.params, "state": state}).run()
+    except CwagentError as error:
+        module.fail_json(msg=str(error), **{"changed": bool(error.details.get("done")), "done": [], **error.details})
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

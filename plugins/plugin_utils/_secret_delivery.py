@@ -1,0 +1,78 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sends a secret to a module on a host, and nowhere else."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+from ansible import constants
+from ansible.errors import AnsibleError
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+
+
+class SecretDelivery(ActionBase):  # type: ignore[misc]  # ansible comes without types
+    """An action whose module gets a secret in its options. :cvar SECRET: the secret in words, for messages."""
+
+    SECRET: str
+
+    def enable_pipelining(self) -> None:
+        """Turn on pipelining for this task, where the connection has the option."""
+        with suppress(AnsibleError):
+            self._connection.set_option("pipelining", True)
+
+    def check_connection(self) -> None:
+        """Refuse settings that would write the options of the module to a file on the host, or to the output.
+
+        :raises InvalidInput: the reason, and what to do.
+        """
+        if constants.DEFAULT_KEEP_REMOTE_FILES:
+            raise InvalidInput(
+                f"The {self.SECRET} was not sent: with keep_remote_files, it would remain in a temporary file on the "
+                "host. Unset ANSIBLE_KEEP_REMOTE_FILES."
+            )
+        if constants.DEFAULT_DEBUG:
+            raise InvalidInput(
+                f"The {self.SECRET} was not sent: Ansible's debug output has the options of all modules. Unset "
+                "ANSIBLE_DEBUG."
+            )
+        become = self._connection.become
+        # ansible-core before 2.19 knows only su by its name.
+        is_unfit = become and not getattr(become, "pipelining", become.name != "su")
+        if not self._connection.has_pipelining or is_unfit:
+            is_connection = not self._connection.has_pipelining
+            method = "the connection" if is_connection else "the become method"
+            name = self._connection.transport if is_connection else become.name
+            raise InvalidInput(
+                f"The {self.SECRET} was not sent: {method} {name} cannot work with pipelining, so it would be written "
+                "to a temporary file on the host. Use ssh, and sudo."
+            )
+        if not self._is_pipelining_enabled("new"):
+            raise InvalidInput(
+                f"The {self.SECRET} was not sent: pipelining is off, so it would be written to a temporary file on the "
+                "host. Set the variable ansible_pipelining to true, or pipelining = true in ansible.cfg, and nothing "
+                "that sets it to false."
+            )
+
+    def send(self, module: str, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Run the module and return its result. :raises InvalidInput: sudo on the host requires a terminal."""
+        try:
+            done: dict[str, Any] = self._execute_module(module_name=module, module_args=arguments, task_vars=task_vars)
+        except AnsibleError as error:  # from a connection that itself notices that become failed
+            self._check_terminal(str(error))
+            raise
+        self._check_terminal(f"{done.get('module_stderr')} {done.get('module_stdout')}")
+        return done
+
+    def _check_terminal(self, output: str) -> None:
+        if "must have a tty" in output:
+            raise InvalidInput(
+                f"The {self.SECRET} was not sent: sudo on the host requires a terminal (requiretty), which pipelining "
+                "does not have; without pipelining, it would be written to a temporary file on the host. Remove "
+                "requiretty from the host's sudoers, or exempt the user that Ansible logs in as with "
+                "'Defaults:USER !requiretty'."
+            )

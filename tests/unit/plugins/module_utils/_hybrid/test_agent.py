@@ -1,0 +1,248 @@
+"""The part on the host, with programs that are scripts."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid import agent as host_agent
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.agent import HOST_SPEC, SsmAgent, installation
+
+CODE = "s3cret-activation-code"
+REGISTERS = """\
+#!/bin/sh
+echo "$@" >> {folder}/calls
+printf '{{"ManagedInstanceID":"mi-1","Region":"eu-1"}}' > {folder}/ssm/registration
+"""
+CLEARS = '#!/bin/sh\necho "$@" >> {folder}/calls\n/bin/rm {folder}/ssm/registration\n'
+CALLED = '#!/bin/sh\necho "$@" >> {folder}/calls\n'
+FAILS = '#!/bin/sh\necho "no: $*"; exit 3\n'
+REGISTRATION = {"state": "registered", "region": "eu-1", "activation_id": "a-1", "run_id": "r", "activation_code": CODE}
+
+
+class Host:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "bin").mkdir()
+        self.program("amazon-ssm-agent", REGISTERS)
+        self.program("systemctl", CALLED)
+
+    def program(self, name: str, text: str) -> None:
+        path = self.folder / "bin" / name
+        path.write_text(text.format(folder=self.folder))
+        path.chmod(0o755)
+
+    @property
+    def record(self) -> Path:
+        return self.folder / "ssm" / "cwagent-unfinished.json"
+
+    @property
+    def registration(self) -> Path:
+        return self.folder / "ssm" / "registration"
+
+    def run(self, **options: Any) -> dict[str, Any]:
+        paths = {
+            "ssm_agent": str(self.folder / "bin" / "amazon-ssm-agent"),
+            "ssm_agent_config": str(self.folder / "config"),
+            "registration": str(self.registration),
+        }
+        defaults = {name: each.get("default") for name, each in HOST_SPEC.items()}
+        return SsmAgent({**defaults, **paths, **options}).run()
+
+    def calls(self) -> list[str]:
+        return (self.folder / "calls").read_text().splitlines()
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin")  # the programs of this machine are never called
+    return Host(tmp_path)
+
+
+FOUND = {"instance_id": "mi-1", "region": "eu-1"}
+
+
+def test_a_host_without_a_registration_is_read(host: Host) -> None:
+    assert host.run() == {
+        "changed": False,
+        "done": [],
+        "ssm_agent": str(host.folder / "bin" / "amazon-ssm-agent"),
+        "installation": "",
+        "problem": "",
+        "registration": None,
+        "unfinished": None,
+    }
+
+
+def test_a_host_is_registered(host: Host) -> None:
+    found = host.run(**REGISTRATION)
+    assert (found["changed"], found["done"], found["registration"]) == (
+        True,
+        ["host:register", "host:restart"],
+        FOUND,
+    )
+    assert found["unfinished"] == {"instance_id": "", "activation_id": "a-1", "run_id": "r"}
+    assert CODE not in json.dumps(found) + host.record.read_text()
+    assert stat.S_IMODE(host.record.stat().st_mode) == 0o600
+    assert host.calls() == [f"-register -code {CODE} -id a-1 -region eu-1", "restart amazon-ssm-agent"]
+    assert host.run(state="finished")["unfinished"] is None
+    assert [each.name for each in host.registration.parent.iterdir()] == ["registration"]
+
+
+def test_an_interrupted_registration_is_confirmed(host: Host) -> None:
+    """The SSM agent asks, because it has a registration without a file."""
+    host.registration.parent.mkdir()
+    host.record.write_text("{}")
+    host.record.with_suffix(".new").write_text("unfinished, too")
+    host.run(**REGISTRATION)
+    assert host.calls()[0].endswith("-region eu-1 -y")
+
+
+@pytest.mark.parametrize("program", ["amazon-ssm-agent", "systemctl"])
+def test_a_program_that_fails_is_reported_without_the_code(host: Host, program: str) -> None:
+    host.program(program, FAILS)
+    with pytest.raises(CwagentError, match="failed with status 3: no:") as caught:
+        host.run(**REGISTRATION)
+    assert CODE not in str(caught.value)
+    assert caught.value.details["done"] == ([] if program == "amazon-ssm-agent" else ["host:register"])
+    assert host.record.exists()
+
+
+def test_a_program_that_cannot_be_started_is_an_error(host: Host) -> None:
+    (host.folder / "bin" / "systemctl").unlink()
+    with pytest.raises(CwagentError, match="Could not restart the SSM agent: systemctl: No such file") as caught:
+        host.run(**REGISTRATION)
+    assert caught.value.details["done"] == ["host:register"]
+
+
+def test_a_program_that_does_not_end_is_an_error(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_agent, "TIMEOUT_SECONDS", 0.2)
+    host.program("amazon-ssm-agent", "#!/bin/sh\nexec /bin/sleep 60\n")
+    with pytest.raises(CwagentError, match=r"did not end within 0\.2 seconds") as caught:
+        host.run(**REGISTRATION)
+    assert CODE not in f"{caught.value} {caught.value.__context__}"
+
+
+def test_a_registration_in_another_file_is_an_error(host: Host) -> None:
+    host.program("amazon-ssm-agent", CALLED)
+    with pytest.raises(CwagentError, match="Set registration to the path of that file"):
+        host.run(**REGISTRATION)
+
+
+def test_a_missing_agent_is_an_error(host: Host) -> None:
+    (host.folder / "bin" / "amazon-ssm-agent").unlink()
+    assert "hybrid-multicloud" in host.run()["installation"]
+    with pytest.raises(CwagentError, match="has no SSM agent"):
+        host.run(**REGISTRATION)
+
+
+def test_the_agent_is_restarted(host: Host) -> None:
+    assert host.run(state="restarted")["done"] == ["host:restart"]
+    assert host.calls() == ["restart amazon-ssm-agent"]
+
+
+def test_the_service_of_a_snap_has_another_name(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_agent, "PROGRAMS", ("/missing", "/snap/x"))
+    monkeypatch.setattr(host_agent.os, "access", lambda path, _mode: path.startswith("/snap/"))
+    host.run(state="restarted", ssm_agent="")
+    assert host.calls() == ["restart snap.amazon-ssm-agent.amazon-ssm-agent.service"]
+
+
+@pytest.mark.parametrize("leaves_file", [False, True])
+def test_a_registration_is_cleared(host: Host, leaves_file: bool) -> None:
+    host.run(**REGISTRATION)
+    host.run(state="finished")
+    begun = host.run(state="deregistering", instance_id="mi-1")
+    assert begun["unfinished"] == {"instance_id": "mi-1", "activation_id": "", "run_id": ""}
+    assert begun["registration"] == FOUND
+    host.program("amazon-ssm-agent", CALLED if leaves_file else CLEARS)
+    found = host.run(state="deregistered")
+    assert (found["done"], found["registration"], found["unfinished"]) == (["host:clear"], None, None)
+    assert host.calls()[-2:] == ["-register -clear", "stop amazon-ssm-agent"]
+
+
+def test_a_registration_without_an_agent_is_cleared(host: Host) -> None:
+    host.run(**REGISTRATION)
+    (host.folder / "bin" / "amazon-ssm-agent").unlink()
+    assert host.run(state="deregistered")["registration"] is None
+
+
+@pytest.mark.parametrize("text", ["{", "[]"])
+def test_a_file_that_is_not_an_object_is_an_error(host: Host, text: str) -> None:
+    host.registration.parent.mkdir()
+    host.registration.write_text(text)
+    with pytest.raises(CwagentError, match=r"registration does not contain an object in JSON"):
+        host.run()
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"ManagedInstanceID": ""}'])
+def test_a_file_without_a_node_is_no_registration(host: Host, text: str) -> None:
+    host.registration.parent.mkdir()
+    host.registration.write_text(text)
+    assert host.run()["registration"] is None
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            PermissionError(13, "Permission denied", "/x"),
+            r"^/x: Permission denied\. The task needs the permissions of root",
+        ),
+        (OSError("broken"), r"^broken\.$"),
+    ],
+)
+def test_an_error_of_the_file_system_is_reported(
+    host: Host, monkeypatch: pytest.MonkeyPatch, error: OSError, words: str
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(Path, "read_text", fail)
+    with pytest.raises(CwagentError, match=words):
+        host.run()
+
+
+@pytest.mark.parametrize(
+    ("config", "is_problem"),
+    [
+        ({}, False),
+        ({"Identity": None}, False),
+        ({"Identity": {"ConsumptionOrder": ["OnPrem", "EC2"]}}, False),
+        ({"Identity": {"ConsumptionOrder": ["EC2"]}}, True),
+        ("not an object", False),
+    ],
+)
+def test_a_configuration_that_ignores_registrations_is_a_problem(host: Host, config: Any, is_problem: bool) -> None:
+    (host.folder / "config").write_text(json.dumps(config))
+    assert ("Add OnPrem" in host.run()["problem"]) == is_problem
+
+
+@pytest.mark.parametrize(
+    ("distributions", "machine", "words"),
+    [
+        ({"ubuntu", "debian"}, "x86_64", "sudo snap install amazon-ssm-agent --classic"),
+        ({"debian"}, "x86_64", "/debian_amd64/amazon-ssm-agent.deb && sudo dpkg -i"),
+        ({"raspbian"}, "armv7l", "/debian_arm/"),
+        ({"rocky", "rhel", "fedora"}, "aarch64", "sudo rpm --install https://s3.amazonaws.com/"),
+        ({"debian"}, "riscv64", "^See https://docs.aws.amazon.com/"),
+        ({"arch"}, "x86_64", "^See https://docs.aws.amazon.com/"),
+    ],
+)
+def test_the_installation_differs_by_distribution(distributions: set[str], machine: str, words: str) -> None:
+    found = installation(frozenset(distributions), machine)
+    assert found.startswith(words[1:]) if words.startswith("^") else words in found
+    assert "hybrid-multicloud-ssm-agent-install-linux.html" in found
+
+
+def test_the_distribution_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    release = tmp_path / "os-release"
+    monkeypatch.setattr(host_agent, "OS_RELEASE", (str(tmp_path / "missing"), str(release)))
+    assert host_agent._distributions() == frozenset()
+    release.write_text('NAME="Rocky Linux"\nID="rocky"\nID_LIKE="rhel centos fedora"\n')
+    assert host_agent._distributions() == {"rocky", "rhel", "centos", "fedora"}

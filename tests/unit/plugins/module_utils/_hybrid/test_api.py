@@ -1,0 +1,172 @@
+"""Nodes and activations as Systems Manager describes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.api import SystemsManager, check_role
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import Activation, NewActivation, Node
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Step
+from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+TAGS = [{"Key": "cwagent:managed", "Value": "created"}, {"Key": "cwagent:run", "Value": "r"}]
+
+
+class Wire(Aws):
+    """Answers calls with prepared answers, and records them. An error is raised."""
+
+    def __init__(self, **answers: Any) -> None:
+        super().__init__(lambda *_, **__: SimpleNamespace(meta=SimpleNamespace(region_name="eu-1")))
+        self.answers = answers
+        self.calls: list[tuple[str, int, dict[str, Any]]] = []
+
+    def call(self, action: str, description: str, max_attempts: int = 10, **arguments: Any) -> dict[str, Any]:
+        self.calls.append((action, max_attempts, arguments))
+        answer = self.answers[action.partition(":")[2]]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer if isinstance(answer, dict) else answer.pop(0)
+
+
+INFORMATION = {"InstanceId": "mi-1", "PingStatus": "Online", "IamRole": "hybrid", "Name": "db"}
+
+
+def test_a_node_is_read() -> None:
+    wire = Wire(DescribeInstanceInformation={"InstanceInformationList": [INFORMATION]})
+    assert SystemsManager(wire, nullcontext).node("mi-1") == Node("mi-1", "hybrid", "db", "Online")
+    [(_action, _attempts, arguments)] = wire.calls
+    assert arguments["Filters"] == [{"Key": "InstanceIds", "Values": ["mi-1"]}]
+
+
+@pytest.mark.parametrize("answer", [{"InstanceInformationList": []}, AwsApiError("None.", "InvalidInstanceId")])
+def test_a_node_that_does_not_exist_is_none(answer: Any) -> None:
+    assert SystemsManager(Wire(DescribeInstanceInformation=answer), nullcontext).node("mi-1") is None
+
+
+def test_another_error_stays_one() -> None:
+    with pytest.raises(AwsApiError):
+        SystemsManager(Wire(DescribeInstanceInformation=AwsApiError("No.", "AccessDenied")), nullcontext).node("mi-1")
+
+
+def test_the_nodes_of_an_activation_have_their_tags() -> None:
+    bare = {"InstanceId": "mi-2"}
+    wire = Wire(
+        DescribeInstanceInformation=[
+            {"InstanceInformationList": [INFORMATION], "NextToken": "2"},
+            {"InstanceInformationList": [bare]},
+        ],
+        ListTagsForResource={"TagList": TAGS},
+    )
+    tags = {"cwagent:managed": "created", "cwagent:run": "r"}
+    assert SystemsManager(wire, nullcontext).nodes_of("a-1") == [
+        Node("mi-1", "hybrid", "db", "Online", tags),
+        Node("mi-2", "", "", "", tags),
+    ]
+    assert wire.calls[0][2]["Filters"] == [{"Key": "ActivationIds", "Values": ["a-1"]}]
+    assert wire.calls[1][2] == {"ResourceType": "ManagedInstance", "ResourceId": "mi-1"}
+
+
+def test_the_nodes_of_a_region_and_those_of_this_collection_are_listed() -> None:
+    pages = [
+        {"InstanceInformationList": [INFORMATION], "NextToken": "2"},
+        {"InstanceInformationList": [{"InstanceId": "mi-2"}]},
+    ]
+    wire = Wire(DescribeInstanceInformation=list(pages))
+    assert SystemsManager(wire, nullcontext).hybrid_nodes() == [
+        Node("mi-1", "hybrid", "db", "Online"),
+        Node("mi-2", "", "", ""),
+    ]
+    assert wire.calls[0][2]["Filters"] == [{"Key": "ResourceType", "Values": ["ManagedInstance"]}]
+    wire = Wire(DescribeInstanceInformation=list(pages))
+    assert SystemsManager(wire, nullcontext).created_nodes() == {"mi-1", "mi-2"}
+    assert wire.calls[0][2]["Filters"] == [{"Key": "tag:cwagent:managed", "Values": ["created"]}]
+
+
+def test_only_activations_of_this_collection_are_listed() -> None:
+    used = {
+        "ActivationId": "a-1",
+        "DefaultInstanceName": "db",
+        "ExpirationDate": NOW,
+        "Expired": False,
+        "RegistrationsCount": 1,
+        "RegistrationLimit": 1,
+        "Tags": TAGS,
+    }
+    expired = {"ActivationId": "a-2", "ExpirationDate": NOW, "Expired": True, "Tags": TAGS[:1]}
+    of_others = {**used, "ActivationId": "a-3", "Tags": TAGS[1:]}
+    untagged = {"ActivationId": "a-4", "ExpirationDate": NOW}
+    wire = Wire(DescribeActivations={"ActivationList": [used, expired, of_others, untagged]})
+    assert SystemsManager(wire, nullcontext).activations() == [
+        Activation("a-1", "db", "r", NOW, is_expired=False, is_used=True),
+        Activation("a-2", "", "", NOW, is_expired=True, is_used=False),
+    ]
+
+
+def test_an_activation_is_created_at_most_once() -> None:
+    """botocore would repeat the call without an answer, and create another activation."""
+    wire = Wire(CreateActivation={"ActivationId": "a-1", "ActivationCode": "code"})
+    step = Step(Kind.CREATE, "ssm:CreateActivation", {"iam_role": "hybrid", "tags": {"a": "b"}}, "create it")
+    created: list[NewActivation] = []
+    SystemsManager(wire, nullcontext).create(step, created.append)
+    assert created == [NewActivation("a-1", "code")]
+    assert wire.calls == [
+        ("ssm:CreateActivation", 1, {"IamRole": "hybrid", "Tags": [{"Key": "a", "Value": "b"}]}),
+    ]
+
+
+def test_a_signal_interrupts_no_try_but_the_time_between_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise an activation is created whose code nobody has, or Ctrl-C waits as long as the tries."""
+    order: list[str] = []
+
+    @contextmanager
+    def shield() -> Iterator[None]:
+        order.append("shielded")
+        yield
+        order.append("open")
+
+    def pause(_deadline: Deadline, _seconds: float = 0) -> bool:
+        order.append("pause")
+        return True
+
+    monkeypatch.setattr(Deadline, "pause", pause)
+    wire = Wire(CreateActivation=[{"ActivationId": "a-1", "ActivationCode": "code"}])
+    refuse = iter([AwsApiError("No such role.", "ValidationException"), None])
+    call = wire.call
+
+    def call_late(*given: Any, **arguments: Any) -> dict[str, Any]:
+        if error := next(refuse):
+            order.append("refused")
+            raise error
+        return call(*given, **arguments)
+
+    monkeypatch.setattr(wire, "call", call_late)
+    codes = frozenset({"ValidationException"})
+    step = Step(Kind.CREATE, "ssm:CreateActivation", {"iam_role": "hybrid"}, "create it", retry_when=codes)
+    SystemsManager(wire, shield).create(step, lambda _activation: order.append("kept"))
+    assert order == ["shielded", "refused", "pause", "shielded", "kept", "open"]
+
+
+def test_other_steps_are_executed() -> None:
+    wire = Wire(DeleteActivation={})
+    service = SystemsManager(wire, nullcontext)
+    service.execute(Step(Kind.DELETE, "ssm:DeleteActivation", {"activation_id": "a-1"}, "delete it"))
+    assert wire.calls[0][2] == {"ActivationId": "a-1"}
+    assert service.region == "eu-1"
+    assert service.now == wire.now or abs((service.now - wire.now).total_seconds()) < 60
+
+
+def test_a_role_that_does_not_exist_is_refused() -> None:
+    wire = Wire(GetRole={"Role": {}})
+    check_role(wire, "monitoring/hybrid")
+    assert wire.calls[0][2] == {"RoleName": "hybrid"}
+    with pytest.raises(InvalidInput, match="Role 'hybrid' does not exist"):
+        check_role(Wire(GetRole=AwsApiError("No.", "NoSuchEntity")), "hybrid")

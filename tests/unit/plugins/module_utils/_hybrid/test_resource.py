@@ -1,0 +1,79 @@
+"""The calls that read the nodes of servers that leave."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.resource import NodesResource
+
+REGION = "eu-1"
+NODES = {"mi-1": "db", "mi-2": "db", "mi-3": "web"}
+"""The names of the nodes. The first and the last are of this collection."""
+CREATED = ("mi-1", "mi-3", "i-1")
+
+
+class Ssm(Aws):
+    """Systems Manager in a region, which records the calls."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda *_, **__: SimpleNamespace(meta=SimpleNamespace(region_name=REGION)))
+        self.nodes = dict(NODES)
+        self.calls: list[str] = []
+
+    def call(self, action: str, description: str, max_attempts: int = 10, **arguments: Any) -> dict[str, Any]:
+        self.calls.append(action.removeprefix("ssm:"))
+        if self.calls[-1] == "DescribeActivations":
+            return {"ActivationList": []}
+        if self.calls[-1] == "DeregisterManagedInstance":
+            del self.nodes[arguments["InstanceId"]]
+            return {}
+        [condition] = arguments["Filters"]
+        found = self.nodes if condition["Key"] == "ResourceType" else [each for each in CREATED if each in self.nodes]
+        return {"InstanceInformationList": [{"InstanceId": each, "Name": self.nodes[each]} for each in found]}
+
+
+READ = "DescribeInstanceInformation"
+
+
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize("wait", [5, None])
+def test_a_node_is_deregistered_and_one_of_others_stays(check: bool, wait: float | None) -> None:
+    aws = Ssm()
+    result = converge(NodesResource(aws, frozenset({"db"}), with_activations=False), check, wait)
+    assert result == {
+        "changed": True,
+        "steps": ["deregister node mi-1 of db"],
+        "counts": {"create": 0, "update": 0, "delete": 1},
+        "diff": {
+            "before": {"nodes": {"mi-1": "db"}, "activations": []},
+            "after": {"nodes": {}, "activations": []},
+        },
+        "warnings": [result["warnings"][0]],
+        "nodes": [{"id": "mi-1", "name": "db", "region": REGION}],
+    }
+    assert "node mi-2 of db stays registered" in result["warnings"][0]
+    assert aws.nodes.keys() == NODES.keys() - (set() if check else {"mi-1"})
+    # The tags are read again because the node of others still has the name.
+    written = [] if check else ["DeregisterManagedInstance", *([READ, READ] if wait else [])]
+    assert aws.calls == [READ, READ, *written]
+
+
+@pytest.mark.parametrize(
+    ("names", "activations", "calls"),
+    [
+        (set(), False, []),
+        (set(), True, ["DescribeActivations"]),
+        ({"other"}, False, [READ]),
+        ({"other"}, True, [READ, "DescribeActivations"]),
+        ({"web"}, False, [READ, READ]),
+    ],
+)
+def test_nothing_is_read_that_is_not_needed(names: set[str], activations: bool, calls: list[str]) -> None:
+    aws = Ssm()
+    NodesResource(aws, frozenset(names), with_activations=activations).read()
+    assert aws.calls == calls

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials import ssm_agent
+from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.options import desired_files
+from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.plan import Desired
+from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.sharing import Sharing
+from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.ssm_agent import (
+    find_shared_file,
+    read_configuration,
+)
+
+NOT_FOUND = "LoadState=not-found\nMainPID=0\n"
+NO_PROCESS = 2**22 + 1
+"""More than a Linux system can have."""
+
+
+class Systemd:
+    """Answers ``systemctl show``. :param units: by name, their properties."""
+
+    def __init__(self, **units):
+        self.units = units
+        self.asked = []
+
+    def __call__(self, command):
+        program, action, properties, name = command
+        assert (program, action, properties.split("=")[0]) == ("/bin/systemctl", "show", "--property")
+        self.asked.append(name)
+        return 0, self.units.get(name.split(".")[0], NOT_FOUND), ""
+
+
+@pytest.fixture
+def process():
+    """The environment of a process of the SSM agent, which it has from its start."""
+    started = []
+
+    def start(**environment):
+        code = "print('', flush=True); input()"
+        program = [sys.executable, "-c", code]
+        started.append(
+            subprocess.Popen(program, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        )
+        started[-1].stdout.readline()
+        return started[-1].pid
+
+    yield start
+    for each in started:
+        each.communicate("\n")
+
+
+def loaded(pid=0, *lines):
+    return "\n".join(["LoadState=loaded", f"MainPID={pid}", *lines, ""])
+
+
+def find(systemd):
+    return find_shared_file("/bin/systemctl", systemd)
+
+
+@pytest.mark.parametrize("unit", ["amazon-ssm-agent", "snap"])
+def test_the_process_decides(process, unit):
+    pid = process(AWS_SHARED_CREDENTIALS_FILE="/var/lib/shared", HOME="/h")
+    assert find(Systemd(**{unit: loaded(pid, "Environment=AWS_SHARED_CREDENTIALS_FILE=/later")})) == "/var/lib/shared"
+    assert find(Systemd(**{unit: loaded(process(HOME="/h"))})) == "/h/.aws/credentials"
+
+
+@pytest.mark.parametrize("pid", [0, NO_PROCESS])
+def test_the_unit_decides_without_a_process(tmp_path, pid):
+    file = tmp_path / "environment"
+    unit = loaded(pid, "Environment=AWS_SHARED_CREDENTIALS_FILE=/unit", f"EnvironmentFiles={file} (ignore_errors=yes)")
+    assert find(Systemd(**{"amazon-ssm-agent": unit})) == "/unit"
+    file.write_text("# comment\nAWS_SHARED_CREDENTIALS_FILE=/file\n")
+    assert find(Systemd(**{"amazon-ssm-agent": unit})) == "/file"
+
+
+def test_the_default_is_the_home_directory_of_root():
+    systemd = Systemd()
+    assert find(systemd) == "/root/.aws/credentials"
+    assert systemd.asked == ["amazon-ssm-agent.service", "snap.amazon-ssm-agent.amazon-ssm-agent.service"]
+    assert find_shared_file(None, systemd) == "/root/.aws/credentials"
+    assert find(Systemd(**{"amazon-ssm-agent": loaded()})) == "/root/.aws/credentials"
+
+
+def test_the_need_for_root_is_stated(monkeypatch):
+    def refuse(_path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(ssm_agent.Path, "read_bytes", refuse)
+    with pytest.raises(CwagentError, match=r"Could not read /proc/1/environ: Permission denied\. .* root"):
+        find(Systemd(**{"amazon-ssm-agent": loaded(1)}))
+
+
+def test_a_missing_configuration_is_the_default_one(tmp_path):
+    path = tmp_path / "amazon-ssm-agent.json"
+    assert read_configuration(str(path)) == Sharing("default", True)
+    path.write_text('{"Profile": {"ShareProfile": "agent"}}')
+    assert read_configuration(str(path)) == Sharing("agent", True)
+
+
+# -- Options --
+
+
+def desired(tmp_path, settings="{}", **changes):
+    config = tmp_path / "ssm.json"
+    config.write_text(settings)
+    options = {
+        "region": "eu-west-1",
+        "common_config": "/config",
+        "ssm_agent_config": str(config),
+        "credentials_file": None,
+        "state": "present",
+    }
+    return desired_files({**options, **changes}, lambda: "/found")
+
+
+def test_the_file_and_the_profile_are_found(tmp_path):
+    assert desired(tmp_path) == Desired("eu-west-1", "/found", "/config", "default", True)
+    settings = '{"Profile": {"ShareProfile": "agent"}}'
+    given = desired(tmp_path, settings, credentials_file="/given", state="absent")
+    assert given == Desired("eu-west-1", "/given", "/config", "agent", False)
+
+
+def test_credentials_that_are_not_shared_are_refused_unless_nothing_is_to_be_used(tmp_path):
+    settings = '{"Profile": {"ShareCreds": false}}'
+    with pytest.raises(
+        CwagentError, match=r"Profile\.ShareCreds is false in .*ssm\.json.*cwagent_onprem_identity: key"
+    ):
+        desired(tmp_path, settings)
+    assert not desired(tmp_path, settings, state="absent").is_present
+
+
+@pytest.mark.parametrize("region", ["eu-west-1", "us-gov-east-1", "cn-north-1", "us-isob-east-1", "ap-southeast-10"])
+def test_regions_of_all_partitions_are_valid(tmp_path, region):
+    assert desired(tmp_path, region=region).region == region
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"region": ""}, "region is not a valid AWS region: ''"),
+        ({"region": "eu-west-1\n[x]"}, "region is not a valid AWS region"),
+        ({"region": "\\g<0>"}, "region is not a valid AWS region"),
+        ({"common_config": "c"}, "common_config must be an absolute path on the host, not 'c'"),
+        ({"credentials_file": "/a\0b"}, "credentials_file must be an absolute path"),
+        ({"ssm_agent_config": "c"}, "ssm_agent_config must be an absolute path"),
+    ],
+)
+def test_invalid_options(tmp_path, options, message):
+    with pytest.raises(InvalidInput) as error:
+        desired(tmp_path, **options)
+    assert message in str(error.value)
+
+
+def test_the_environment_of_this_process_is_not_used(monkeypatch):
+    monkeypatch.setitem(os.environ, "AWS_SHARED_CREDENTIALS_FILE", "/mine")
+    assert find_shared_file(None, Systemd()) == "/root/.aws/credentials"
