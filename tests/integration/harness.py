@@ -19,6 +19,8 @@ from typing import Any
 
 import forks
 from emulator import Call, Emulator, Fault, program_environment
+from emulator.host import Host
+from emulator.machines import AGENT_FOLDER
 from forks import PROGRAM, Run
 
 CHECKOUT = Path(__file__).parents[2]
@@ -226,6 +228,35 @@ class Play:
         return self
 
 
+def onprem_host(host: Host) -> dict[str, Any]:
+    """The variables of a host that is an emulated on-premises server, with its agents."""
+    # A module on the host has the variables of the host.
+    environment = shlex.join(f"{name}={value}" for name, value in host.environment.items())
+    python, agent = host.root / "python", host.root / AGENT_FOLDER
+    python.write_text(f'#!/bin/sh\nexec env {environment} {shlex.quote(sys.executable)} "$@"\n')
+    python.chmod(0o755)
+    (agent / "etc").mkdir(parents=True, exist_ok=True)
+    of_agent = {
+        "common_config": agent / "etc/common-config.toml",
+        "agent_ctl": agent / "bin/amazon-cloudwatch-agent-ctl",
+    }
+    of_registration = {
+        **of_agent,
+        "ssm_agent": host.ssm_agent,
+        "ssm_agent_config": host.configuration_file,
+        "registration": host.registration_file,
+        "credentials_file": host.credentials,
+    }
+    of_key = {**of_agent, "file": agent / "etc/cwagent.credentials"}
+    return {
+        **LOCAL_CONNECTION,
+        "ansible_python_interpreter": str(python),
+        "cwagent_deliver_keys": True,
+        **{f"hybrid_registration_{name}": str(path) for name, path in of_registration.items()},
+        **{f"onprem_credentials_{name}": str(path) for name, path in of_key.items()},
+    }
+
+
 def playbook_command(inventory: Path, playbook: str | Path, *arguments: str, **variables: Any) -> list[str | Path]:
     """The command that runs a playbook. A name means a playbook of the collection."""
     path = CHECKOUT / "playbooks" / f"{playbook}.yml" if isinstance(playbook, str) else playbook
@@ -313,7 +344,12 @@ class Controller:
         return self.run(playbook_command(inventory, playbook, *arguments, **variables), env or {}, cwd)
 
     def start(
-        self, inventory: Path, playbook: str, *arguments: str, env: Mapping[str, str] | None = None, **variables: Any
+        self,
+        inventory: Path,
+        playbook: str | Path,
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        **variables: Any,
     ) -> Run:
         """Start a playbook that a fault can end."""
         command = playbook_command(inventory, playbook, *arguments, **variables)
@@ -325,7 +361,7 @@ class Controller:
         self,
         fault: Fault,
         inventory: Path,
-        playbook: str,
+        playbook: str | Path,
         *arguments: str,
         env: Mapping[str, str] | None = None,
         **variables: Any,

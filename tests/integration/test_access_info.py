@@ -158,6 +158,32 @@ def account(aws: Emulator, tmp_path: Path) -> Account:
     return found
 
 
+HYBRID_ROLE = "CloudWatchAgentHybridRole"
+OURS = {"Key": "cwagent:managed", "Value": "created"}
+
+
+def create_hybrid_role(account: Account, name: str, *policies: str, limits: bool = True) -> None:
+    """:param limits: whether Systems Manager may assume it for this account only."""
+    document = json.loads(trust("ssm.amazonaws.com"))
+    if limits:
+        document["Statement"][0]["Condition"] = {"StringEquals": {"aws:SourceAccount": "123456789012"}}
+    account.iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(document))
+    for policy in policies:
+        account.iam.attach_role_policy(RoleName=name, PolicyArn=POLICY_ARN + policy)
+
+
+def create_activation(account: Account, role: str, *tags: dict[str, str]) -> dict[str, str]:
+    found: dict[str, str] = account.aws.client("ssm").create_activation(
+        IamRole=role, DefaultInstanceName="db9", Tags=list(tags)
+    )
+    return found
+
+
+def register(account: Account, role: str, *tags: dict[str, str]) -> str:
+    host = account.aws.host(account.home / f"{role}-host")
+    return host.register(create_activation(account, role, *tags), account.aws.region)
+
+
 def deadline(**later: float) -> datetime:
     return datetime.now(UTC).replace(microsecond=0) + timedelta(**later)
 
@@ -315,6 +341,22 @@ def plant_restore_tag(account: Account) -> None:
     account.expect("restore-tag", "medium", instance)
 
 
+def plant_hybrid_role(account: Account) -> None:
+    """Other accounts can use it, and servers of others have it."""
+    create_hybrid_role(account, HYBRID_ROLE, SERVER_POLICY, limits=False)
+    account.expect("hybrid-role-trust", "medium", HYBRID_ROLE)
+    register(account, HYBRID_ROLE)
+    account.expect("node-not-managed", "info", HYBRID_ROLE)
+    account.expect("activation-unused", "medium", create_activation(account, HYBRID_ROLE)["ActivationId"])
+
+
+def plant_hybrid_admin(account: Account) -> None:
+    create_hybrid_role(account, "HybridAdmin", ADMIN_POLICY)
+    register(account, "HybridAdmin", OURS)
+    account.expect("hybrid-role-admin", "high", "HybridAdmin")
+    account.expect("activation-unused", "low", create_activation(account, "HybridAdmin", OURS)["ActivationId"])
+
+
 def plant_blocking_boundary(account: Account) -> None:
     document = json.dumps(allow("ssm:GetParameter", "logs:*"))
     arn = account.iam.create_policy(PolicyName="Boundary", PolicyDocument=document)["Policy"]["Arn"]
@@ -455,6 +497,8 @@ BY_ACTION = {
     "ec2:DescribeIamInstanceProfileAssociations": "the instance profiles of instances",
     "ec2:DescribeInstances": "the state of instances",
     "ec2:DescribeTags": "the restore tags of instances",
+    "ssm:DescribeActivations": "the activations of Systems Manager",
+    "ssm:DescribeInstanceInformation": "the nodes of Systems Manager",
     "ssm:DescribeParameters": "the configuration parameters",
     "ssm:GetParameters": "the content of configuration parameters",
     "secretsmanager:ListSecrets": "where access keys are saved",
@@ -594,6 +638,31 @@ def test_another_partition_is_read_with_its_names(moto: Emulator, tmp_path: Path
         f"aws iam attach-role-policy --role-name Admin --policy-arn {managed}AmazonSSMManagedInstanceCore && "
         f"aws iam detach-role-policy --role-name Admin --policy-arn {managed}service-role/AmazonEC2RoleforSSM"
     )
+
+
+def test_the_servers_of_a_hybrid_role_are_listed(account: Account) -> None:
+    create_hybrid_role(account, HYBRID_ROLE, SERVER_POLICY)
+    create_hybrid_role(account, "Other")
+    node = register(account, HYBRID_ROLE, OURS)
+    register(account, "Other")
+    result = account.read()
+    assert result["nodes"] == [
+        {
+            "id": node,
+            "region": account.aws.region,
+            "name": "db9",
+            "role": HYBRID_ROLE,
+            "ping": "ConnectionLost",
+            "is_windows": False,
+            "is_ours": True,
+        }
+    ]
+    assert [each["access"] for each in result["principals"] if each["name"] == HYBRID_ROLE] == ["server"]
+    assert [each["name"] for each in result["activations"]] == ["db9"]
+    assert [each["remaining"] for each in result["activations"]] == [0]
+    assert result["findings"] == []
+    other = account.read(hybrid_role="Other")
+    assert shown(other) == {("node-not-managed", "info", "Other")}
 
 
 def test_check_mode_reads_the_same_and_no_mode_writes(account: Account) -> None:

@@ -161,6 +161,102 @@ def test_the_next_run_recovers_from_a_fault_at_any_call(fleet: Fleet, kind: Kind
     assert not fleet.run()["changed"]
 
 
+RETIRED: dict[str, Any] = {"state": "retired", "access": None}
+
+
+def test_a_user_is_retired_once_nothing_uses_its_key(fleet: Fleet) -> None:
+    fleet.run(names=["U", "V"])
+    server, phases = fleet.sts(), []
+
+    def retire(**more: Any) -> dict[str, Any]:
+        """The result of a run, after check mode that predicts it, and before a run that only finds the same phase."""
+        since, predicted = fleet.aws.mark(), fleet.run(check=True, **RETIRED, **more)
+        assert fleet.aws.writes(since) == []
+        result = fleet.run(**RETIRED, **more)
+        assert not result.get("failed"), result
+        keys = ("steps", "retirement", "blockers", "diff", "changed")
+        assert {key: result[key] for key in keys} == {key: predicted[key] for key in keys}
+        phases.append(result["retirement"].get("U"))
+        since = fleet.aws.mark()
+        assert not fleet.run(**RETIRED, **more)["changed"]
+        assert fleet.aws.writes(since) == []
+        return result
+
+    held = retire(hold={"U": "db2 is unreachable"})
+    assert held["blockers"] == {"U": ["db2 is unreachable"]}
+    for _ in range(2):
+        server.get_caller_identity()
+        retire()
+        fleet.aws.shift_clock(5 * HOUR - 60)
+    retire()
+    fleet.aws.shift_clock(120)
+    assert [key["Status"] for key in fleet.access_keys()] == ["Active"]
+    deactivated = retire()
+    assert [step.split()[0] for step in deactivated["steps"]] == ["deactivate"]
+    with pytest.raises(ClientError):
+        server.get_caller_identity()
+    fleet.aws.shift_clock(6 * DAY)
+    retire()
+    fleet.aws.shift_clock(DAY)
+    deleted = retire()
+    assert phases == ["waiting", *["in_use"] * 3, "deactivating", "grace_period", "deleting"]
+    assert deleted["users"] == []
+    assert list(snapshot(fleet.aws)["users"]) == ["V"]
+    fleet.assert_one_working_key("V")
+    assert not fleet.run(**RETIRED)["retirement"]
+
+
+def test_both_keys_of_a_user_are_retired_and_keys_of_others_are_not(fleet: Fleet) -> None:
+    """The saved key and the one that it replaced are managed."""
+    fleet.run(names=["U", "V"])
+    fleet.run(rotate_now=True)
+    other = fleet.aws.client("iam").create_access_key(UserName="V")["AccessKey"]["AccessKeyId"]
+    fleet.aws.shift_clock(9 * DAY)
+    since, result = fleet.aws.mark(), fleet.run(names=["U", "V"], **RETIRED)
+    assert [call.action for call in fleet.aws.writes(since)] == ["UpdateAccessKey"] * 2
+    assert result["retirement"] == {"U": "deactivating", "V": "blocked"}
+    assert result["blockers"] == {"V": [f"access key {other}"]}
+    assert other in result["text"]
+    assert fleet.run(names=["U", "V"], **RETIRED)["retirement"] == {"U": "deleting", "V": "blocked"}
+    assert list(snapshot(fleet.aws)["users"]) == ["V"]
+    assert fleet.identity("V") == "V"
+
+
+def test_a_user_is_retired_although_an_answer_is_lost(fleet: Fleet, subtests: pytest.Subtests) -> None:
+    def prepare() -> None:
+        fleet.empty()
+        fleet.run()
+        fleet.aws.shift_clock(8 * DAY)
+
+    def retire(runs: int, *faults: dict[str, Any]) -> list[str]:
+        """The writes of the last run. Only that one has the faults."""
+        prepare()
+        for _ in range(runs - 1):
+            fleet.run(**RETIRED)
+        since, result = fleet.aws.mark(), fleet.run(*faults, **RETIRED)
+        assert not result.get("failed"), result
+        return [call.action for call in fleet.aws.writes(since)]
+
+    for runs in (1, 2):
+        undisturbed = retire(runs)
+        expected = snapshot(fleet.aws)["users"].keys()
+        assert undisturbed[0] == ["UpdateAccessKey", "DeleteAccessKey"][runs - 1]
+        for position, action in enumerate(undisturbed, 1):
+            with subtests.test(runs=runs, position=position, action=action):
+                nth = undisturbed[:position].count(action)
+                retire(runs, {"kind": Kind.LOSE_ANSWER, "action": action, "nth": nth})
+                assert snapshot(fleet.aws)["users"].keys() == expected
+                fleet.run(**RETIRED)
+                assert snapshot(fleet.aws)["users"] == {}
+                assert not fleet.run(**RETIRED)["changed"]
+
+
+def test_retirement_requires_the_place_of_the_keys(files: Fleet) -> None:
+    result = execute_module(files.aws, "cwagent_iam_user", {"name": ["U"], "state": "retired"})
+    assert result["msg"] == "state is retired but all of the following are missing: saved_key"
+    assert files.aws.calls() == []
+
+
 LEAK: dict[str, Any] = {"rotate_now": True, "revoke_old": True}
 
 

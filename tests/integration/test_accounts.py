@@ -22,6 +22,7 @@ from harness import (
     Controller,
     Play,
     create_user,
+    onprem_host,
     trust,
 )
 
@@ -154,7 +155,9 @@ class Fleet:
 
     def principals(self, play: HasCalls) -> set[str]:
         """The accounts in which a run made calls with a session."""
-        sessions = [call for call in self.controller_calls(play) if call.action != "AssumeRole"]
+        # A server registers without a principal.
+        others = ("AssumeRole", "RegisterManagedInstance")
+        sessions = [call for call in self.controller_calls(play) if call.action not in others]
         return {call.principal.split(":")[4] for call in sessions}
 
     def state(self, account: str) -> dict[str, Any]:
@@ -440,14 +443,20 @@ def test_servers_and_keys_of_hosts_that_name_their_account(fleet: Fleet) -> None
             "cwagent_key_file_owner": "",
             "cwagent_key_file_group": "",
         }
+    aws, hybrid = fleet.controller.aws, {"cwagent_onprem_identity": "hybrid", "cwagent_account": FEW[1]}
+    registered = aws.host(fleet.controller.home / "hybrid", cloudwatch_agent=True)
+    hosts["web"] = {**onprem_host(registered), **hybrid, "ansible_become": False}
+    settings["cwagent_key_store_kms_key_id"] = "alias/of-keys"
     done = fleet.play("site", accounts=FEW[:2], hosts=hosts, **settings).assert_succeeded()
+    caller = aws.client("sts", credentials=registered.session()).get_caller_identity()
+    assert caller["Account"] == fleet.ids[FEW[1]]
     saved = {}
     for account in FEW[:2]:
         [key] = fleet.client(account, "iam").list_access_keys(UserName="CloudWatchAgentServerUser")["AccessKeyMetadata"]
         saved[account] = key["AccessKeyId"]
         assert key["AccessKeyId"] in Path(hosts[f"db-{account}"]["onprem_credentials_file"]).read_text()
     assert len({*saved.values()}) == 2
-    files = {host: variables["onprem_credentials_file"] for host, variables in hosts.items()}
+    files = {host: hosts[host]["onprem_credentials_file"] for host in (f"db-{account}" for account in FEW[:2])}
     shown = " ".join(line.strip() for line in done.report)
     assert [host for host, file in files.items() if f"- write the access key to {file} on {host}" not in shown] == []
     assert fleet.principals(done) == {fleet.ids[account] for account in FEW[:2]}
@@ -467,6 +476,7 @@ def test_servers_and_keys_of_hosts_that_name_their_account(fleet: Fleet) -> None
     assert left in down.message
     for account in FEW[:2]:
         assert fleet.client(account, "iam").list_users()["Users"] == []
+    assert (registered.registration, fleet.client(FEW[1], "ssm").describe_activations()["ActivationList"]) == (None, [])
     assert [host for host, file in files.items() if Path(file).exists()] == [lost]
 
 

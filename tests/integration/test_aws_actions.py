@@ -82,6 +82,8 @@ TASKS: list[Task] = [
     ("instance_profile", {**ATTACH, "attach_to_roles": ["Other"]}),
     ("instance_profile", {**ATTACH, "attach_to_roles": []}),
     ("application_roles", {}),
+    ("hybrid_nodes", {"nodes_by_region": {"": ["web"]}}),
+    ("hybrid_nodes", {"nodes_by_region": {"": [""]}}),
     ("admin_window", {"role": "A", "state": "open", "instance_id": "@first", "window_minutes": 5}),
     ("admin_window", {"role": "A", "state": "closed"}),
     ("admin_instance", {"state": "acquired", "admin_profile": "A", "server_profile": "R", "instance_ids": "@list"}),
@@ -110,7 +112,15 @@ UNUSUAL = 8
 """How many of the tasks have options that only the module reads: unknown, invalid, aliased, or text for a list."""
 SHORT = {
     module: {"wait_timeout": 5}
-    for module in ("iam_role", "iam_user", "instance_profile", "application_roles", "admin_window", "admin_instance")
+    for module in (
+        "iam_role",
+        "iam_user",
+        "instance_profile",
+        "application_roles",
+        "admin_window",
+        "admin_instance",
+        "hybrid_nodes",
+    )
 }
 """The options that end waits early."""
 

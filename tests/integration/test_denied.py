@@ -120,6 +120,20 @@ def without_anything(account: Account) -> None:
     """Leave the account as the fixture created it."""
 
 
+def with_hybrid_role(account: Account) -> None:
+    account.apply("cwagent_iam_role", HYBRID_ROLE)
+
+
+def with_node(account: Account) -> None:
+    """A server that was registered with an activation of this collection, which a run left."""
+    account.apply("cwagent_iam_role", {**HYBRID_ROLE, "trust_regions": [account.aws.region]})
+    tags = [{"Key": "cwagent:managed", "Value": "created"}]
+    activation = account.aws.client("ssm").create_activation(IamRole="R", DefaultInstanceName="db1", Tags=tags)
+    account.aws.host(account.home / "host").register(activation, account.aws.region)
+
+
+NODES = {"nodes_by_region": {"": ["db1"]}, "wait_timeout": 1}
+HYBRID_ROLE = {**ROLE, "trust": "hybrid", "trust_regions": ["eu-west-1"]}
 REPLACING = {"name": "R", "instance_ids": "@both", "on_other_profile": "replace", "wait_timeout": 1}
 SAVED_USER = {**USER, "saved_key": "@folder"}
 
@@ -154,6 +168,19 @@ JOBS = [
         {**ROLE, "permissions_boundary": "none"},
         ["iam:DeleteRolePermissionsBoundary"],
         with_boundary,
+    ),
+    Job("cwagent_iam_role", HYBRID_ROLE, ["iam:CreateRole", "iam:AttachRolePolicy"]),
+    Job(
+        "cwagent_iam_role",
+        {**HYBRID_ROLE, "trust_regions": ["eu-central-1"]},
+        ["iam:UpdateAssumeRolePolicy"],
+        with_hybrid_role,
+    ),
+    Job(
+        "cwagent_iam_role",
+        {"name": "R", "trust": "hybrid", "wait_timeout": 1, "state": "absent"},
+        ["iam:DetachRolePolicy", "iam:DeleteRole"],
+        with_hybrid_role,
     ),
     Job(
         "cwagent_instance_profile",
@@ -190,6 +217,7 @@ JOBS = [
         ["iam:DeleteAccessKey", "iam:DetachUserPolicy", "iam:DeleteUser"],
         with_user,
     ),
+    Job("cwagent_hybrid_nodes", NODES, ["ssm:DeregisterManagedInstance", "ssm:DeleteActivation"], with_node),
     Job("cwagent_config_parameter", PARAMETER, ["ssm:PutParameter"]),
     Job(
         "cwagent_config_parameter",
@@ -227,6 +255,8 @@ READS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "ec2:DescribeInstances": ("cwagent_preflight", {"instances": "@first"}),
     "ssm:GetParameter": ("cwagent_config_parameter", PARAMETER),
+    "ssm:DescribeInstanceInformation": ("cwagent_hybrid_nodes", NODES),
+    "ssm:DescribeActivations": ("cwagent_hybrid_nodes", NODES),
 }
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 from emulator.snapshot import snapshot
-from guide import GUIDE, Block, blocks
+from guide import GUIDE, Block, blocks, sections
 from harness import (
     ADMIN_ROLE,
     PARAMETER,
@@ -30,6 +30,8 @@ from harness import (
 )
 from published import EXAMPLE_KEY, INSTALL, Reader, assert_shown
 from test_accounts import Fleet
+from test_hybrid_site import DAY, HOUR, ROLE
+from test_hybrid_site import Fleet as OnPremises
 
 pytestmark = pytest.mark.skipif("AWS_CLI" not in os.environ, reason="make integration sets it up")
 
@@ -37,17 +39,30 @@ SITE = "ansible-playbook cwagent.iam.site -i hosts.yml"
 AGENT = "opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl"
 
 
-def marked(page: str, language: str) -> list[Block]:
-    """The blocks of a page in a language that are marked as run by a test."""
-    return [block for block in blocks(GUIDE / f"{page}.rst") if block.marked and block.language == language]
+def marked(page: str, *languages: str, section: str | None = None) -> list[Block]:
+    """The blocks in these languages that a page or one of its sections marks as run by a test."""
+    path = GUIDE / f"{page}.rst"
+    found = blocks(path, sections(path)[section] if section else None)
+    return [block for block in found if block.marked and block.language in languages]
 
 
-def follow(reader: Reader, page: str, ids: Mapping[str, str]) -> None:
-    """Run the marked commands of a page. If the next marked block is output, the command prints that."""
-    found = [block for block in blocks(GUIDE / f"{page}.rst") if block.marked and block.language in ("console", "text")]
+def follow(
+    reader: Reader,
+    page: str,
+    ids: Mapping[str, str],
+    section: str | None = None,
+    before: Callable[[], object] = lambda: None,
+) -> None:
+    """Run the marked commands of a page. If the next marked block is output, the command prints that.
+
+    :param section: the section of which the commands are run.
+    :param before: is called before each command.
+    """
+    found = marked(page, "console", "text", section=section)
     key = reader.saved_key()
     for command, after in pairwise([*found, found[0]]):
         if command.language == "console":
+            before()
             shown = after.text if after.language == "text" else ""
             play = reader.shell.run(re.sub(r"^\$ ", "", command.text, flags=re.MULTILINE).replace(EXAMPLE_KEY, key))
             assert (play.code != 0) is ("[ERROR]" in shown), f"{command}\n{play.output}"
@@ -227,3 +242,33 @@ def test_accounts_are_worked_on_as_the_page_shows(controller: Controller) -> Non
     follow(reader, "many_accounts", {})
     for account in fleet.ids:
         assert fleet.state(account) == fleet.expected(account, json.loads(agent.text))
+
+
+def on_premises(controller: Controller) -> tuple[HowTo, OnPremises]:
+    """A person who follows the page about hybrid servers with an emulated host."""
+    how_to, servers = HowTo(controller, "hybrid"), OnPremises.of(controller, "db-1")
+    places = servers.variables("db-1", cwagent_region=yaml.safe_load(how_to.inventory)["all"]["vars"]["cwagent_region"])
+    how_to.shell.write("host_vars/db-1.yml", {**places, "cwagent_deliver_keys": False})
+    return how_to, servers
+
+
+def test_a_server_is_registered_as_the_page_shows(controller: Controller) -> None:
+    how_to, servers = on_premises(controller)
+    follow(how_to.reader, "hybrid", {}, "Register a server")
+    assert f":assumed-role/{ROLE}/mi-" in servers.caller("db-1")
+    assert servers.account()["users"] == {}
+    follow(how_to.reader, "hybrid", {}, "Remove a server")
+    assert servers.hosts["db-1"].registration is None
+
+
+def test_a_server_leaves_its_key_as_the_page_shows(controller: Controller) -> None:
+    how_to, servers = on_premises(controller)
+    back = "Back to access keys"
+    follow(how_to.reader, "hybrid", {}, back)
+    assert servers.caller("db-1").endswith(f":user/{SERVER_USER}-db-1")
+    waits = iter([0, 6 * HOUR, 8 * DAY])
+    follow(how_to.reader, "hybrid", {}, "Leave access keys", lambda: controller.aws.shift_clock(next(waits)))
+    assert f":assumed-role/{ROLE}/mi-" in servers.caller("db-1")
+    assert servers.account()["users"] == {}
+    follow(how_to.reader, "hybrid", {}, back)
+    assert servers.caller("db-1").endswith(f":user/{SERVER_USER}-db-1")

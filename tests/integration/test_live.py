@@ -6,12 +6,19 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from emulator import AS_AWS, Emulator, Fault, Kind, program_environment
 from emulator.snapshot import snapshot
-from harness import CHECKOUT, create_role, create_user
+from harness import CHECKOUT, LOCAL_CONNECTION, Controller, create_role, create_user
+from live.__main__ import connection
+from live.acceptance import Acceptance
+from live.playbooks import Playbooks
+from live.report import Report
+from test_hybrid_site import Fleet
 
 RUN_SECONDS = 2700
 TIMEOUTS = {"cwagent_wait_timeout": 30}
@@ -45,10 +52,15 @@ def test_an_acceptance_run_passes_and_leaves_nothing(
     instances = enforcing.instances(2)
     before = snapshot(enforcing)
     enforcing.be_unkind(*AS_AWS, seed=1)
-    done = run(enforcing, caller, tmp_path / "live.md", "--yes", "--instances", *instances)
+    fleet = Fleet.of(Controller(enforcing, tmp_path), "db1")
+    server = {**LOCAL_CONNECTION, **fleet.variables("db1"), "cwagent_deliver_keys": False}
+    options = ["--yes", "--onprem-variables", json.dumps(server), "--instances", *instances]
+    done = run(enforcing, caller, tmp_path / "live.md", *options)
     report = (tmp_path / "live.md").read_text()
     assert done.returncode == 0, report
     assert "not measured" not in report
+    assert "skipped" not in report
+    assert fleet.hosts["db1"].registration is None
     assert caller["AWS_SECRET_ACCESS_KEY"] not in report + done.stdout + done.stderr
     assert snapshot(enforcing) == before
     assert enforcing.client("secretsmanager").list_secrets()["SecretList"] == []
@@ -90,3 +102,27 @@ def test_without_consent_nothing_is_done(
     assert "Traceback" not in done.stderr
     assert "cost about 0.03 USD" in done.stdout
     assert enforcing.writes(since) == []
+
+
+@pytest.mark.parametrize(
+    ("host", "variables"),
+    [
+        ("admin@db1.example.com", {"ansible_host": "db1.example.com", "ansible_user": "admin"}),
+        ("db1.example.com", {"ansible_host": "db1.example.com"}),
+        ("", {}),
+    ],
+)
+def test_an_on_premises_server_is_named_as_for_ssh(host: str, variables: dict[str, str]) -> None:
+    assert connection(host) == variables
+
+
+def test_steps_without_an_on_premises_server_are_reported_as_skipped(tmp_path: Path) -> None:
+    account: Any = None  # it is not asked
+    lines: list[str] = []
+    acceptance = Acceptance(account, Playbooks(account, tmp_path), lines.append)
+    acceptance.run_hybrid_steps()
+    report = Report(datetime.now(UTC), "eu-central-1", "aws", acceptance.steps, [], [])
+    assert report.passed
+    reason = "skipped: no on-premises server was named"
+    assert f"| site, with a hybrid server | 0 | {reason} |" in report.markdown()
+    assert lines == [f"{step.title} … {reason}" for step in acceptance.steps]

@@ -117,6 +117,80 @@ def test_role_is_created_and_deleted(aws: Emulator) -> None:
     assert snapshot(aws)["roles"] == snapshot(aws)["instance_profiles"] == {}
 
 
+HYBRID: dict[str, Any] = {"name": "H", "access": "server", "trust": "hybrid"}
+ACCOUNT = "123456789012"
+
+
+def hybrid_trust(*regions: str) -> dict[str, Any]:
+    """The trust policy of a role for servers that are registered in these regions."""
+    condition = {
+        "StringEquals": {"aws:SourceAccount": ACCOUNT},
+        "ArnEquals": {"aws:SourceArn": [f"arn:aws:ssm:{region}:{ACCOUNT}:*" for region in regions]},
+    }
+    [statement] = json.loads(trust("ssm.amazonaws.com"))["Statement"]
+    return {"Version": "2012-10-17", "Statement": [{**statement, "Condition": condition}]}
+
+
+def test_role_for_hybrid_servers_is_created_gets_a_region_and_is_deleted(aws: Emulator) -> None:
+    since = aws.mark()
+    done = predict_and_apply(aws, "cwagent_iam_role", **HYBRID, trust_regions=["us-east-1", "eu-west-1"])
+    assert done["instance_profile"] is None
+    assert done["role"]["trust_policy"] == hybrid_trust("eu-west-1", "us-east-1")
+    after = snapshot(aws)
+    assert after["instance_profiles"] == {}
+    assert after["roles"]["H"] == {
+        "policies": [SERVER_POLICY],
+        "inline": {},
+        "tags": CREATED,
+        "path": "/",
+        "boundary": None,
+        "trust": hybrid_trust("eu-west-1", "us-east-1"),
+        "description": "Lets hybrid servers run the CloudWatch agent",
+        "session": 3600,
+    }
+    for exclusive in (False, True):
+        with assert_no_writes(aws):
+            fewer = run_module(aws, "cwagent_iam_role", **HYBRID, trust_regions=["us-east-1"], exclusive=exclusive)
+        assert (fewer["steps"], fewer.get("warnings", [])) == ([], [])
+    more = predict_and_apply(aws, "cwagent_iam_role", **HYBRID, trust_regions=["eu-central-1"])
+    assert more["steps"] == ["set the trust policy of role 'H'"]
+    assert snapshot(aws)["roles"]["H"]["trust"] == hybrid_trust("eu-central-1", "eu-west-1", "us-east-1")
+    predict_and_delete(aws, "cwagent_iam_role", name="H", trust="hybrid")
+    assert snapshot(aws)["roles"] == {}
+    own = {call.action for call in aws.calls(since)}
+    assert "GetCallerIdentity" in own
+    assert own.isdisjoint({"GetInstanceProfile", "CreateInstanceProfile", "ListInstanceProfilesForRole"})
+
+
+@pytest.mark.parametrize("adopt", [False, True])
+def test_an_extended_trust_policy_for_hybrid_servers_is_replaced_only_with_exclusive(
+    aws: Emulator, adopt: bool
+) -> None:
+    run_module(aws, "cwagent_iam_role", **HYBRID, trust_regions=["eu-west-1"])
+    extended = hybrid_trust("eu-west-1")
+    extended["Statement"] += json.loads(trust("lambda.amazonaws.com"))["Statement"]
+    aws.client("iam").update_assume_role_policy(RoleName="H", PolicyDocument=json.dumps(extended))
+    regions: dict[str, Any] = {"trust_regions": ["eu-west-1", "us-east-1"]}
+    with assert_no_writes(aws):
+        kept = run_module(aws, "cwagent_iam_role", **HYBRID, **regions, adopt_existing=adopt)
+    [warning] = kept["warnings"]
+    assert "role 'H' has a trust policy that somebody else wrote or extended, which was not changed" in warning
+    assert "assume the role in us-east-1, so hybrid servers there cannot use it" in warning
+    assert f"ArnEquals aws:SourceArn arn:aws:ssm:us-east-1:{ACCOUNT}:*;" in warning
+    kept = run_module(aws, "cwagent_iam_role", check=True, name="H", trust="hybrid", state="absent")
+    assert kept["blockers"] == ["1 other trust statement"]
+    predict_and_apply(aws, "cwagent_iam_role", **HYBRID, **regions, exclusive=True)
+    assert snapshot(aws)["roles"]["H"]["trust"] == hybrid_trust("eu-west-1", "us-east-1")
+
+
+def test_invalid_options_of_a_role_for_hybrid_servers_are_refused_before_any_call(aws: Emulator) -> None:
+    since = aws.mark()
+    invalid: list[dict[str, Any]] = [{"instance_profile": "P", "trust_regions": ["us-east-1"]}, {}]
+    for options in invalid:
+        assert run_module(aws, "cwagent_iam_role", **HYBRID, **options)["failed"]
+    assert aws.calls(since) == []
+
+
 def remove_role_from_profile(iam: Any) -> None:
     iam.remove_role_from_instance_profile(InstanceProfileName="R", RoleName="R")
 

@@ -27,6 +27,7 @@ CACHE: dict[str, Any] = {"cache": True, "cache_plugin": "ansible.builtin.jsonfil
 DUTIES = {
     "Audit": "audit",
     "Provision": "provision",
+    "ProvisionHybrid": "provision-hybrid",
     "StoreConfiguration": "store-configuration",
     "RotateKeys": "rotate-keys",
     "RemoveServers": "remove-servers",

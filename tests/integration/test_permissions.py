@@ -7,13 +7,19 @@ the policy in turn, and the module that needs it fails and names the missing act
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from emulator import Emulator, Fault, Kind
+from emulator.host import Host
 from emulator.snapshot import associated_profiles, snapshot
 from harness import (
     ADMIN_POLICY,
@@ -33,10 +39,21 @@ from harness import (
     trust,
 )
 from policies import POLICIES, Policy, actions, permit, without
+from test_hybrid_site import HYBRID, KEY, Fleet
+from test_hybrid_site import ROLE as HYBRID_ROLE
 
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES, CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.agent import (
+    DEREGISTERED,
+    HOST_SPEC,
+    REGISTERED,
+    SsmAgent,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.api import SystemsManager
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.plan import Desired
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.transaction import Transaction
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command.model import Write
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command.plan import CANCELLED, SENT, DesiredCommand
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command.resource import (
@@ -45,6 +62,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._store_command.resourc
     check_instance,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
+from ansible_collections.cwagent.iam.plugins.plugin_utils._hybrid_host import HybridHost
 
 APP = "shop-app"
 CORE = "AmazonSSMManagedInstanceCore"
@@ -54,7 +72,7 @@ BOUNDARIES = {"boundary", "require-boundary"}
 TESTED_ELSEWHERE = {"audit", "verify", "apply", "organization", "organization-instances"}
 """test_access_info.py and test_verify.py test the first three: without some of their actions, the modules do not fail.
 test_organization.py tests the others."""
-DAY = 24 * 3600
+HOUR, DAY = 3600, 24 * 3600
 USER = f"{SERVER_USER}-db1"
 
 BULK = "iam:GetAccountAuthorizationDetails"
@@ -232,6 +250,38 @@ def test_a_playbook_reports_every_step(duties: dict[str, Play], playbook: str) -
     assert_complete_report(duties[playbook])
 
 
+def test_a_hybrid_server_needs_no_more_than_the_policies_of_its_playbooks(controller: Controller) -> None:
+    """Two servers, of which one had an access key before, from nothing to teardown, with a permissions boundary."""
+    aws, fleet = controller.aws, Fleet.of(controller, "db1", "db2")
+    document = json.dumps(policy("boundary"))
+    boundary = aws.client("iam").create_policy(PolicyName="CloudWatchAgentBoundary", PolicyDocument=document)
+    before, user = snapshot(aws), create_controller_user(aws)
+
+    def run(names: Sequence[str], playbook: str, identity: str | dict[str, str], **variables: Any) -> Play:
+        permit(aws, *map(policy, names), policy("require-boundary"))
+        variables["cwagent_permissions_boundary"] = boundary["Policy"]["Arn"]
+        play = fleet.run(playbook, identity, env=user, **variables).assert_succeeded()
+        assert [call.action for call in play.calls if call.error in DENIED_CODES] == []
+        return play
+
+    site = (("provision", "provision-hybrid"), "site")
+    writes = run(*site, {"db1": KEY, "db2": HYBRID}).writes
+    for wait in (6 * HOUR, 8 * DAY):
+        aws.shift_clock(wait)
+        writes += run(*site, HYBRID).writes
+    assert {"CreateActivation", "DeleteActivation", "CreateUser", "UpdateAccessKey", "DeleteUser"} <= {*writes}
+    assert len(fleet.nodes) == 2
+    removed = run(
+        ["remove-servers"], "remove_servers", HYBRID, cwagent_remove_servers=["db2"], cwagent_confirm="remove_servers"
+    )
+    assert removed.writes == ["DeregisterManagedInstance"]
+    removed = run(["teardown"], "teardown", HYBRID, cwagent_confirm="teardown")
+    assert {"DeregisterManagedInstance", "DeleteRole"} <= {*removed.writes}
+    after = snapshot(aws)
+    after["users"].pop("controller")
+    assert after == before
+
+
 KEY_POLICIES = {"parameter_store": "keys-in-parameter-store", "secrets_manager": "keys-in-secrets-manager"}
 
 
@@ -327,7 +377,13 @@ class Site:
 
     def _with_ids(self, value: Any) -> Any:
         """The value with placeholders replaced by ids of instances and the folder."""
-        names = {"@app": self.app, "@bare": self.bare, "@other": self.other, "@folder": str(self.home / "credentials")}
+        names = {
+            "@app": self.app,
+            "@bare": self.bare,
+            "@other": self.other,
+            "@host": str(self.home / HOST),
+            "@folder": str(self.home / "credentials"),
+        }
         if isinstance(value, dict):
             return {key: self._with_ids(each) for key, each in value.items()}
         return [self._with_ids(each) for each in value] if isinstance(value, list) else names.get(value, value)
@@ -338,6 +394,23 @@ class Site:
         lines = dict(line.split(" = ") for line in text.splitlines() if " = " in line)
         keys = {"AccessKeyId": lines["aws_access_key_id"], "SecretAccessKey": lines["aws_secret_access_key"]}
         self.aws.client("sts", credentials=keys).get_caller_identity()
+
+
+class LocalHost(HybridHost):
+    """An emulated on-premises host on which the module works in this process."""
+
+    def __init__(self, root: Path, region: str) -> None:
+        self._region, self._host = region, Host(root, endpoint="")
+        host = self._host
+        paths = {"ssm_agent_config": host.configuration_file, "registration": host.registration_file}
+        self._options = {name: str(path) for name, path in {**paths, "ssm_agent": host.ssm_agent}.items()}
+
+    def check(self) -> None:
+        """The code goes nowhere."""
+
+    def _send(self, _module: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        with patch.dict(os.environ, self._host.environment):
+            return SsmAgent({**{name: each.get("default") for name, each in HOST_SPEC.items()}, **arguments}).run()
 
 
 def with_timeout(**arguments: Any) -> dict[str, Any]:
@@ -351,6 +424,11 @@ SERVER_KEYS = with_timeout(name=[USER], access="server", **FILES)
 ADMIN_KEYS = with_timeout(name=[ADMIN_USER], access="admin", admin_window=True, **FILES)
 ATTACH = with_timeout(name=SERVER_ROLE, instance_ids=["@app"], on_other_profile="attach", attach_to_roles=[APP])
 ADMIN_INSTANCE = with_timeout(admin_profile=ADMIN_ROLE, server_profile=SERVER_ROLE)
+HOST = "db1"
+HYBRID_SERVERS = with_timeout(name=HYBRID_ROLE, access="server", trust="hybrid", ssm_policy=CORE)
+IN_OWN_REGION = {**HYBRID_SERVERS, "trust_regions": ["eu-central-1"]}
+LEAVING_HOST = with_timeout(nodes_by_region={"": [HOST]})
+RETIRED_KEYS = with_timeout(name=[USER], state="retired", **FILES)
 READ_USER = ("iam:GetUser", "iam:ListGroupsForUser", "iam:ListAttachedUserPolicies", "iam:ListUserPolicies")
 
 
@@ -479,6 +557,74 @@ def provisioned_for_run_command(site: Site) -> None:
     assert site.aws.agents()[site.app]["online"]
 
 
+def change_hybrid_role(site: Site) -> None:
+    site.iam.attach_role_policy(RoleName=HYBRID_ROLE, PolicyArn=f"arn:aws:iam::aws:policy/{ADMIN_POLICY}")
+
+
+def provisioned_for_hybrid_servers(site: Site) -> None:
+    as_root(("cwagent_iam_role", IN_OWN_REGION))(site)
+    site.aws.host(site.home / HOST)
+
+
+def forget_host(site: Site) -> None:
+    """Remove the node of the host, which then has no registration."""
+    ssm = site.aws.client("ssm")
+    for each in ssm.describe_instance_information()["InstanceInformationList"]:
+        if each["InstanceId"].startswith("mi-"):
+            ssm.deregister_managed_instance(InstanceId=each["InstanceId"])
+    for each in ssm.describe_activations()["ActivationList"]:
+        ssm.delete_activation(ActivationId=each["ActivationId"])
+    shutil.rmtree(Host(site.home / HOST, endpoint="").registration_file.parent, ignore_errors=True)
+
+
+def register_host(site: Site) -> None:
+    """Register the host, and leave its activation, as a run that was killed does."""
+    forget_host(site)
+    host = Host(site.home / HOST, endpoint="")
+    tags = [{"Key": "cwagent:managed", "Value": "created"}]
+    activation = site.aws.client("ssm").create_activation(IamRole=HYBRID_ROLE, DefaultInstanceName=HOST, Tags=tags)
+    host.register(activation, site.aws.region)
+    host.restart()
+
+
+def provisioned_and_registered(site: Site) -> None:
+    provisioned_for_hybrid_servers(site)
+    register_host(site)
+
+
+def create_unused_key(**keys: Any) -> Callable[[Site], None]:
+    def prepare(site: Site) -> None:
+        as_root(("cwagent_iam_user", {**SERVER_KEYS, **keys}))(site)
+        site.aws.shift_clock(DAY)
+
+    return prepare
+
+
+def deactivate_unused_key(**keys: Any) -> Callable[[Site], None]:
+    def prepare(site: Site) -> None:
+        create_unused_key(**keys)(site)
+        as_root(("cwagent_iam_user", {**RETIRED_KEYS, **keys}))(site)
+        site.aws.shift_clock(8 * DAY)
+
+    return prepare
+
+
+def deactivate_unused_key_of_adopted_user(site: Site) -> None:
+    adopt_server(site)
+    deactivate_unused_key()(site)
+
+
+def stored_in(store: str) -> dict[str, Any]:
+    return {"name": [f"{SERVER_USER}-{store}"], "saved_key": {"key_store": store}}
+
+
+def manage_node(aws: Aws, host: str, state: str) -> dict[str, Any]:
+    service = SystemsManager(aws, nullcontext)
+    desired = Desired(state, aws.region, HYBRID_ROLE, HOST, HOST, str(uuid.uuid4()))
+    local = LocalHost(Path(host), aws.region)
+    return Transaction(service, local, desired, say=lambda _line: None, shield=nullcontext, wait=2).run()
+
+
 def check_by_command(aws: Aws, instance: str) -> dict[str, Any]:
     check_agent(aws, instance, Deadline(0))
     return {"schema": check_instance(aws, instance, [aws.region])}
@@ -496,6 +642,7 @@ RELEASE_OF_A_STOPPED_INSTANCE = Scene(
     ["ec2:AssociateIamInstanceProfile"],
     leave_acquired_and_stop,
 )
+STORES = (("parameter_store", "ssm:DeleteParameter"), ("secrets_manager", "secretsmanager:DeleteSecret"))
 DELETIONS_OF_SAVED_KEYS = [
     Scene(
         "cwagent_iam_user",
@@ -503,10 +650,28 @@ DELETIONS_OF_SAVED_KEYS = [
         [action],
         as_root(("cwagent_iam_user", user_with_store(store))),
     )
-    for store, action in (
-        ("parameter_store", "ssm:DeleteParameter"),
-        ("secrets_manager", "secretsmanager:DeleteSecret"),
-    )
+    for store, action in STORES
+]
+DEREGISTRATIONS = [
+    Scene(
+        manage_node,
+        {"host": "@host", "state": DEREGISTERED},
+        [
+            *("ssm:DescribeInstanceInformation", "ssm:ListTagsForResource", "ssm:DescribeActivations"),
+            *("ssm:DeleteActivation", "ssm:DeregisterManagedInstance"),
+        ],
+        provisioned_and_registered,
+        before_each=register_host,
+    ),
+    Scene(
+        "cwagent_hybrid_nodes",
+        LEAVING_HOST,
+        [
+            *("ssm:DescribeInstanceInformation", "ssm:DescribeActivations", "ssm:DeleteActivation"),
+            "ssm:DeregisterManagedInstance",
+        ],
+        before_each=register_host,
+    ),
 ]
 
 SCENES: dict[str, list[Scene]] = {
@@ -587,6 +752,53 @@ SCENES: dict[str, list[Scene]] = {
             {"name": PARAMETER, "config": {"agent": {}}, "wait_timeout": 0},
             ["ssm:GetParameter"],
             check=True,
+        ),
+    ],
+    "provision-hybrid": [
+        Scene(
+            "cwagent_iam_role",
+            IN_OWN_REGION,
+            [
+                *("iam:GetRole", "iam:CreateRole", "iam:AttachRolePolicy", "iam:ListAttachedRolePolicies"),
+                "iam:ListRolePolicies",
+            ],
+        ),
+        Scene(
+            "cwagent_iam_role",
+            {**HYBRID_SERVERS, "trust_regions": ["us-east-1"], "description": "d", "tags": {"team": "ops"}},
+            ["iam:UpdateAssumeRolePolicy", "iam:UpdateRole", "iam:DetachRolePolicy", "iam:TagRole"],
+            change_hybrid_role,
+        ),
+        Scene(
+            manage_node,
+            {"host": "@host", "state": REGISTERED},
+            [
+                *("ssm:DescribeActivations", "ssm:CreateActivation", "iam:PassRole", "ssm:DeleteActivation"),
+                "ssm:DescribeInstanceInformation",
+            ],
+            provisioned_for_hybrid_servers,
+            before_each=forget_host,
+        ),
+        DEREGISTRATIONS[0],
+        Scene("cwagent_iam_user", RETIRED_KEYS, ["iam:UpdateAccessKey"], create_unused_key()),
+        Scene(
+            "cwagent_iam_user",
+            RETIRED_KEYS,
+            [
+                *("iam:GetLoginProfile", "iam:ListMFADevices", "iam:ListSSHPublicKeys", "iam:DeleteUser"),
+                *("iam:ListServiceSpecificCredentials", "iam:ListSigningCertificates"),
+            ],
+            lambda site: site.aws.shift_clock(8 * DAY),
+        ),
+        Scene("cwagent_iam_user", RETIRED_KEYS, ["iam:UntagUser"], deactivate_unused_key_of_adopted_user),
+        *(
+            Scene(
+                "cwagent_iam_user",
+                {**RETIRED_KEYS, **stored_in(store)},
+                [action],
+                deactivate_unused_key(**stored_in(store)),
+            )
+            for store, action in STORES
         ),
     ],
     "store-configuration": [
@@ -711,6 +923,7 @@ SCENES: dict[str, list[Scene]] = {
             attach,
         ),
         *DELETIONS_OF_SAVED_KEYS,
+        *DEREGISTRATIONS,
     ],
     "teardown": [
         Scene(
@@ -778,6 +991,15 @@ SCENES: dict[str, list[Scene]] = {
         ),
         Scene("cwagent_application_roles", with_timeout(), [BULK, "iam:DetachRolePolicy", "iam:UntagRole"], attach),
         *DELETIONS_OF_SAVED_KEYS,
+        *DEREGISTRATIONS,
+        Scene(
+            "cwagent_iam_role",
+            with_timeout(name=HYBRID_ROLE, trust="hybrid", state="absent"),
+            [
+                *("iam:GetRole", "iam:ListAttachedRolePolicies", "iam:ListRolePolicies", "iam:DetachRolePolicy"),
+                "iam:DeleteRole",
+            ],
+        ),
     ],
     "store-by-run-command": [
         Scene(
@@ -821,6 +1043,7 @@ ADDITIONAL_POLICIES = {
     "keys-in-parameter-store": ("provision",),
     "keys-in-secrets-manager": ("provision",),
     "store-by-run-command": ("store-configuration",),
+    "provision-hybrid": ("provision", "keys-in-parameter-store", "keys-in-secrets-manager"),
     **dict.fromkeys(("remove-servers", "teardown"), ("keys-in-parameter-store", "keys-in-secrets-manager")),
 }
 """The further policies that the controller's user has."""

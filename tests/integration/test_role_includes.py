@@ -30,6 +30,8 @@ pytestmark = pytest.mark.main_job
 OLD_TEMPLATES = ansible_version.startswith("2.18.")
 NATIVE = pytest.mark.parametrize("native", ["true"] if OLD_TEMPLATES else ["false"])
 """ansible-core 2.19 and later ignore the setting. All other tests run with its default, false."""
+HYBRID_ROLE = "CloudWatchAgentHybridRole"
+IMPORTED_HYBRID = {"hybrid_server_name": "ImportedHybrid", "hybrid_server_regions": ["eu-west-1"]}
 CONFIG = '{"agent": {"metrics_collection_interval": 60}}'
 SUDO = """#!/bin/sh
 for last; do :; done
@@ -97,9 +99,13 @@ def test_roles_that_run_on_the_controller(controller: Controller, native: str) -
     items = [{"name": "One", "id": ids[2]}, {"name": "Two", "id": ids[3]}]
     role_of_item = {"ec2_server_name": "{{ item.name }}", "ec2_server_instances": {"": ["{{ item.id }}"]}}
     admin_of_item = {"ec2_admin_name": "{{ item.name }}Admin", "ec2_admin_instances": {"": ["{{ item.id }}"]}}
+    hybrid_of_item = {"hybrid_server_name": "{{ item.name }}Hybrid", "hybrid_server_regions": [aws.region]}
     user_of_item = {"onprem_admin_users": ["{{ item.name }}"]}
     plays = [
         play_of(controller, "fleet", roles=["cwagent.iam.ec2_server", "cwagent.iam.ec2_admin"]),
+        play_of(
+            controller, "fleet", roles=[{"role": "cwagent.iam.hybrid_server", "hybrid_server_regions": [aws.region]}]
+        ),
         play_of(
             controller,
             "localhost",
@@ -108,6 +114,8 @@ def test_roles_that_run_on_the_controller(controller: Controller, native: str) -
                 include("onprem_server", "import_role", vars={"onprem_server_users": ["imported"]}),
                 include("ec2_server", loop=items, vars=role_of_item),
                 include("ec2_admin", loop=items, vars=admin_of_item),
+                include("hybrid_server", loop=items, vars=hybrid_of_item),
+                include("hybrid_server", "import_role", tasks_from="role", vars=IMPORTED_HYBRID),
                 include("onprem_admin", loop=items, vars=user_of_item, apply={"delegate_to": "a"}),
                 include("ec2_admin", loop=items, vars={**admin_of_item, "ec2_admin_state": "absent"}),
             ],
@@ -116,7 +124,8 @@ def test_roles_that_run_on_the_controller(controller: Controller, native: str) -
     run(controller, hosts, native, *plays)
     after = snapshot(aws)
     assert after["associations"] == {ids[0]: SERVER_ROLE, ids[1]: SERVER_ROLE, ids[2]: "One", ids[3]: "Two"}
-    assert after["roles"].keys() == {SERVER_ROLE, ADMIN_ROLE, "One", "Two"}
+    hybrid = {HYBRID_ROLE, "OneHybrid", "TwoHybrid", "ImportedHybrid"}
+    assert after["roles"].keys() == {SERVER_ROLE, ADMIN_ROLE, "One", "Two", *hybrid}
     assert after["users"].keys() == {"controller", "delegated", "imported", "One", "Two"}
     assert [list(after["users"][name]["inline"]) for name in ("One", "Two")] == [[WINDOW_POLICY]] * 2
 

@@ -21,6 +21,8 @@ from harness import (
     rename_instance_profile,
 )
 
+HYBRID_ROLE, SSM_CORE = "CloudWatchAgentHybridRole", "AmazonSSMManagedInstanceCore"
+
 
 def role(name: str, **variables: Any) -> dict[str, Any]:
     return {"role": f"cwagent.iam.{name}", **variables}
@@ -74,22 +76,47 @@ def test_hosts_with_their_own_values_are_all_served(controller: Controller) -> N
     """A play on several hosts makes one call for hosts with the same values, and more calls if the values differ."""
     aws = controller.aws
     ids = aws.instances(2)
-    hosts = {name: controller.instance_host(each) for name, each in zip("ab", ids, strict=True)}
+    regions = {"a": "eu-west-1", "b": "us-east-1"}
+    hosts = {
+        name: controller.instance_host(each, own_region=regions[name]) for name, each in zip("ab", ids, strict=True)
+    }
     inventory = controller.inventory({"fleet": hosts})
     roles = [
         role("onprem_server", onprem_server_users=["agent-{{ inventory_hostname }}", "shared"]),
         role("onprem_admin", onprem_admin_users=["admin-{{ inventory_hostname }}"]),
         role("ec2_server", ec2_server_name="Server-{{ inventory_hostname }}"),
         role("ec2_admin", ec2_admin_name="Admin-{{ inventory_hostname }}"),
+        role("hybrid_server", hybrid_server_regions="{{ [own_region] }}", hybrid_server_region=aws.region),
     ]
     predicted = run(controller, inventory, play_of("cwagent_fleet", *roles), check=True).assert_succeeded()
     done = run(controller, inventory, play_of("cwagent_fleet", *roles)).assert_succeeded()
     assert sorted(predicted.outcomes) == sorted(done.outcomes)
     after = snapshot(aws)
     assert after["users"].keys() == {"agent-a", "agent-b", "shared", "admin-a", "admin-b"}
-    assert after["roles"].keys() == {"Server-a", "Server-b", "Admin-a", "Admin-b"}
+    assert after["roles"].keys() == {"Server-a", "Server-b", "Admin-a", "Admin-b", HYBRID_ROLE}
+    [trusted] = after["roles"][HYBRID_ROLE]["trust"]["Statement"]
+    arns = [f"arn:aws:ssm:{region}:123456789012:*" for region in regions.values()]
+    assert trusted["Condition"]["ArnEquals"]["aws:SourceArn"] == arns
     assert after["associations"] == {ids[0]: "Server-a", ids[1]: "Server-b"}
     assert done.writes.count("CreateAccessKey") == len(after["users"])
+
+
+def test_the_role_of_hybrid_servers_on_localhost(controller: Controller) -> None:
+    aws = controller.aws
+    hybrid = role("hybrid_server", hybrid_server_regions=[aws.region])
+    predicted = run(controller, controller.inventory({}), play_of("localhost", hybrid), check=True).assert_succeeded()
+    done = run(controller, controller.inventory({}), play_of("localhost", hybrid)).assert_succeeded()
+    assert [change[2] for change in predicted.changes] == [change[2] for change in done.changes]
+    assert done.writes == ["CreateRole", "AttachRolePolicy", "AttachRolePolicy"]
+    found = snapshot(aws)["roles"][HYBRID_ROLE]
+    assert found["policies"] == [SSM_CORE, SERVER_POLICY]
+    assert snapshot(aws)["instance_profiles"] == {}
+    assert run(controller, controller.inventory({}), play_of("localhost", hybrid)).assert_succeeded().writes == []
+    without = run(controller, controller.inventory({}), play_of("localhost", role("hybrid_server"))).assert_failed()
+    assert "trust_regions: a role with trust hybrid needs the regions of its servers" in without.message
+    absent = {**hybrid, "hybrid_server_state": "absent"}
+    run(controller, controller.inventory({}), play_of("localhost", absent)).assert_succeeded()
+    assert snapshot(aws)["roles"] == {}
 
 
 def test_roles_on_localhost_with_other_names_and_instances(controller: Controller) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from emulator import Emulator, Fault, Kind
+from emulator.host import Host
 from harness import (
     CHECKOUT,
     PARAMETER,
@@ -29,6 +30,7 @@ from harness import (
     create_user,
     disassociate,
     execute_module,
+    trust,
 )
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import merge
@@ -38,6 +40,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_
 pytestmark = pytest.mark.skipif("AWS_CLI" not in os.environ, reason="make integration sets it up")
 
 SSM_POLICY = "AmazonSSMManagedInstanceCore"
+HYBRID_ROLE = "CloudWatchAgentHybridRole"
+OURS = {"Key": "cwagent:managed", "Value": "created"}
 CONFIG = '{"agent":{"region":"eu-central-1"}}'
 AGENT = "opt/aws/amazon-cloudwatch-agent"
 CONTROL = "amazon-cloudwatch-agent-ctl"
@@ -50,13 +54,15 @@ HEALTHY = {"identity": "ok", "permissions": "ok", "configuration": "ok", "endpoi
 class Fleet:
     """Healthy servers: instances, and on-premises hosts that use the disks of instances that are no servers.
 
-    :param machines: by host, the instance whose disk it has.
+    :param machines: by host, the instance whose disk it has, or its node in Systems Manager.
     :param variables: by host, its variables in the inventory.
+    :param hybrid: by host, the on-premises host that is registered.
     """
 
     controller: Controller
     machines: dict[str, str] = field(default_factory=dict)
     variables: dict[str, dict[str, Any]] = field(default_factory=dict)
+    hybrid: dict[str, Host] = field(default_factory=dict)
 
     @property
     def aws(self) -> Emulator:
@@ -88,6 +94,38 @@ class Fleet:
         if agent.get("cloudwatch_agent", True) and agent.get("aws_cli", True):
             mode = "onPremise" if user else "ec2"
             self.control(host, "-a", "fetch-config", "-m", mode, "-c", f"ssm:{PARAMETER}", "-s")
+
+    def add_hybrid(self, host: str) -> None:
+        """Add a server on premises that is registered with Systems Manager."""
+        machine = self.hybrid[host] = self.aws.host(self.controller.home / host, cloudwatch_agent=True)
+        self.machines[host] = self.register(host, machine)
+        machine.restart()
+        credentials = machine.credentials.read_text()
+        machine.credentials.write_text(credentials.replace("[default]\n", f"[default]\nregion = {self.aws.region}\n"))
+        self.point_at(host, machine.credentials)
+        agent = self.aws.agents(self.machines[host], cloudwatch_agent=True)[self.machines[host]]
+        environment = {**agent["environment"], "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+        self.variables[host] = {
+            "cwagent_onprem_identity": "hybrid",
+            "cwagent_region": self.aws.region,
+            "cwagent_environment": environment,
+            "ansible_become": False,
+        }
+        self.control(host, "-a", "fetch-config", "-m", "onPremise", "-c", f"ssm:{PARAMETER}", "-s")
+
+    def register(self, name: str, machine: Host, *tags: dict[str, str]) -> str:
+        """Register a host with Systems Manager, and return its node."""
+        activation = self.aws.client("ssm").create_activation(
+            IamRole=HYBRID_ROLE, DefaultInstanceName=name, Tags=list(tags or [OURS])
+        )
+        return machine.register(activation, self.aws.region, "-y")
+
+    def point_at(self, host: str, credentials: Path) -> None:
+        """Let the agent of a hybrid server use a file."""
+        lines = ["[credentials]", 'shared_credential_profile = "default"', f'shared_credential_file = "{credentials}"']
+        config = self.hybrid[host].root / AGENT / "etc/common-config.toml"
+        config.parent.mkdir(exist_ok=True)
+        config.write_text("\n".join([*lines, ""]))
 
     def create_user(self, name: str) -> str:
         """Create a server user with an access key that is saved, and return the text of a credentials file."""
@@ -153,7 +191,10 @@ class Fleet:
 
     def collect(self, *hosts: str, **arguments: Any) -> dict[str, Any]:
         """The result of the modules for some instances, by Run Command."""
-        servers = [{"host": host, "instance_id": self.machines[host]} for host in hosts or ["web1"]]
+        servers = [
+            {"host": host, **({"hybrid": True} if host in self.hybrid else {"instance_id": self.machines[host]})}
+            for host in hosts or ["web1"]
+        ]
         read = execute_module(self.aws, "cwagent_server_info", {"servers": servers, **arguments})
         assert not read["failed"], read["msg"]
         asked = {"servers": read["servers"], "from": "run_command"}
@@ -172,6 +213,28 @@ def account(controller: Controller) -> Fleet:
 def fleet(account: Fleet) -> Fleet:
     """A healthy instance."""
     account.add("web1")
+    return account
+
+
+def hybrid_trust(account: Fleet, **condition: Any) -> str:
+    account_id = account.aws.client("sts").get_caller_identity()["Account"]
+    source = {
+        "StringEquals": {"aws:SourceAccount": account_id},
+        "ArnEquals": {"aws:SourceArn": [f"arn:aws:ssm:{account.aws.region}:{account_id}:*"]},
+    }
+    document = json.loads(trust("ssm.amazonaws.com"))
+    document["Statement"][0]["Condition"] = condition or source
+    return json.dumps(document)
+
+
+@pytest.fixture
+def hybrid(account: Fleet) -> Fleet:
+    """A healthy hybrid server."""
+    account.iam.create_role(RoleName=HYBRID_ROLE, AssumeRolePolicyDocument=hybrid_trust(account))
+    account.iam.tag_role(RoleName=HYBRID_ROLE, Tags=[OURS])
+    for policy in (SERVER_POLICY, SSM_POLICY):
+        account.iam.attach_role_policy(RoleName=HYBRID_ROLE, PolicyArn=POLICY_ARN + policy)
+    account.add_hybrid("db9")
     return account
 
 
@@ -295,6 +358,116 @@ def test_a_healthy_fleet_has_no_failure(fleet: Fleet) -> None:
         "1 of 1 server without a failure.",
     ]
     assert play.writes == []
+
+
+# Hybrid servers
+
+
+def deregister(fleet: Fleet) -> None:
+    fleet.aws.client("ssm").deregister_managed_instance(InstanceId=fleet.machines["db9"])
+
+
+def remove_mark(fleet: Fleet) -> None:
+    fleet.aws.client("ssm").remove_tags_from_resource(
+        ResourceType="ManagedInstance", ResourceId=fleet.machines["db9"], TagKeys=[OURS["Key"]]
+    )
+
+
+def leave_earlier_node(fleet: Fleet) -> None:
+    fleet.register("db9", fleet.aws.host(fleet.controller.home / "earlier"))
+
+
+def stop_ssm_agent(fleet: Fleet) -> None:
+    fleet.aws.agents(fleet.machines["db9"], running=False)
+
+
+def detach_from_hybrid_role(fleet: Fleet, policy: str) -> None:
+    fleet.iam.detach_role_policy(RoleName=HYBRID_ROLE, PolicyArn=POLICY_ARN + policy)
+
+
+def trust_another_account(fleet: Fleet) -> None:
+    other = hybrid_trust(fleet, StringEquals={"aws:SourceAccount": "210987654321"})
+    fleet.iam.update_assume_role_policy(RoleName=HYBRID_ROLE, PolicyDocument=other)
+
+
+def copy_credentials(fleet: Fleet) -> None:
+    copy = fleet.controller.file("copy", fleet.hybrid["db9"].credentials.read_text())
+    fleet.point_at("db9", copy)
+
+
+def use_key(fleet: Fleet) -> None:
+    text = fleet.create_user(f"{SERVER_USER}-db9").replace("[AmazonCloudWatchAgent]", "[default]")
+    fleet.hybrid["db9"].credentials.write_text(text)
+
+
+HYBRID = {
+    "not registered": (deregister, "identity", "It is not registered with Systems Manager: no node in eu-central-1"),
+    "registered by others": (remove_mark, "identity", "This collection did not register mi-"),
+    "an earlier node": (leave_earlier_node, "identity", "Systems Manager has 2 nodes with its name in eu-central-1: "),
+    "the SSM agent stopped": (stop_ssm_agent, "identity", "The SSM agent of node mi-"),
+    "no SSM policy": (
+        lambda fleet: detach_from_hybrid_role(fleet, SSM_POLICY),
+        "permissions",
+        f"Role '{HYBRID_ROLE}' lacks ssm:UpdateInstanceInformation.",
+    ),
+    "no server policy": (
+        lambda fleet: detach_from_hybrid_role(fleet, SERVER_POLICY),
+        "permissions",
+        f"Role '{HYBRID_ROLE}' lacks cloudwatch:PutMetricData, logs:PutLogEvents.",
+    ),
+    "a trust for another account": (
+        trust_another_account,
+        "identity",
+        f"Role '{HYBRID_ROLE}' does not let ssm.amazonaws.com assume it in eu-central-1.",
+    ),
+    "a copy of the credentials": (copy_credentials, "identity", "The agent uses the credentials in "),
+    "an access key": (use_key, "identity", "The credentials in "),
+    "no parameter": (delete_parameter, "configuration", "No configuration is stored in eu-central-1."),
+    "another version running": (store_another_version, "agent", f"The agent does not run the stored {PARAMETER}."),
+}
+
+
+@pytest.mark.parametrize("planted", HYBRID)
+def test_each_violation_of_a_hybrid_server_is_one_failure(hybrid: Fleet, planted: str) -> None:
+    plant, check, what = HYBRID[planted]
+    plant(hybrid)
+    [server] = hybrid.collect("db9")["servers"]
+    assert [each["check"] for each in server["failures"]] == [check], server
+    [failure] = server["failures"]
+    assert failure["what"].startswith(what)
+    assert failure["fix"]
+
+
+@pytest.mark.parametrize("way", ["ansible", "run_command", "auto"])
+def test_a_healthy_hybrid_server_has_no_failure(hybrid: Fleet, way: str) -> None:
+    if way == "auto":
+        hybrid.variables["db9"] |= UNREACHABLE
+    play = hybrid.verify(cwagent_verify_from=way).assert_succeeded()
+    server = hybrid.servers()["db9"]
+    assert (server["failures"], server["notes"], server["status"]) == ([], [], HEALTHY)
+    assert server["seen_by"] == ("ansible" if way == "ansible" else "run_command")
+    assert play.writes == (["SendCommand"] if server["seen_by"] == "run_command" else [])
+
+
+def test_the_hybrid_role_can_have_another_name(hybrid: Fleet) -> None:
+    hybrid.verify(cwagent_hybrid_role_name="Other").assert_failed()
+    [failure] = hybrid.servers()["db9"]["failures"]
+    assert failure["what"].endswith(f" has role '{HYBRID_ROLE}', not the hybrid role 'Other'.")
+
+
+@pytest.mark.parametrize("way", ["ansible", "run_command"])
+def test_apply_restarts_the_agents_of_hybrid_servers(hybrid: Fleet, way: str) -> None:
+    hybrid.add("web1")
+    hybrid.variables["db9"] |= UNREACHABLE if way == "run_command" else {}
+    store_new_config(hybrid)
+    checked = hybrid.apply({}, "--check").assert_succeeded()
+    assert running(hybrid, "db9")[0] == CONFIG
+    play = hybrid.apply().assert_succeeded()
+    assert {running(hybrid, host)[0] for host in hybrid.machines} == {NEW_CONFIG}
+    assert play.report == [line.replace("would be ", "") for line in checked.report]
+    modes = [each["parameters"]["mode"] for each in hybrid.aws.commands() if "ManageAgent" in each["document"]]
+    assert modes == ([["onPremise"]] if way == "run_command" else [])
+    assert hybrid.apply().assert_succeeded().report == ["Nothing to do."]
 
 
 # Permissions that the configuration needs
@@ -870,7 +1043,11 @@ class Duty:
         aws, iam = self.fleet.aws, self.fleet.iam
         iam.put_user_policy(UserName="controller", PolicyName="duty", PolicyDocument=json.dumps(document))
         since = aws.mark()
-        servers = [{"host": "web1", "instance_id": self.fleet.instance}, {"host": "db1", "user": DB_USER}]
+        servers = [
+            {"host": "web1", "instance_id": self.fleet.instance},
+            {"host": "db1", "user": DB_USER},
+            {"host": "db9", "hybrid": True},
+        ]
         arguments: dict[str, Any] = {"servers": servers, "simulate": True}
         named: set[str] = set()
         for store in ("parameter_store", "secrets_manager"):
@@ -895,12 +1072,14 @@ VERIFY, APPLY = ("cwagent_server_check",), ("cwagent_server_check", "cwagent_age
 
 @pytest.mark.parametrize(("name", "later"), [("verify", VERIFY), ("apply", APPLY)])
 def test_each_duty_needs_its_policy_and_no_more(
-    fleet: Fleet, name: str, later: tuple[str, ...], subtests: pytest.Subtests
+    hybrid: Fleet, name: str, later: tuple[str, ...], subtests: pytest.Subtests
 ) -> None:
     """The output of the script is long, so that it is read by instance; the agent runs another configuration."""
+    fleet = hybrid
+    fleet.add("web1")
     fleet.create_user(DB_USER)
     said = SAID.replace(f"file {PARAMETER} {DIGEST}", f"file {PARAMETER} old")
-    fleet.aws.agents(fleet.instance, answer={"code": 0, "stdout": f"{'other a' * 500}\n{said}", "stderr": ""})
+    fleet.aws.agents(*fleet.machines.values(), answer={"code": 0, "stdout": f"{'other a' * 500}\n{said}", "stderr": ""})
     controller = Duty(fleet, later, create_user(fleet.aws, "controller"))
     document = duty(name)
     assert controller.missing_actions(document) == set()

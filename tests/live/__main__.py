@@ -19,10 +19,16 @@ from .names import PREFIX
 from .playbooks import Playbooks
 from .report import Report
 
+HOST_QUESTION = (
+    "Enter an on-premises Linux server to register, such as admin@db1.example.com, or nothing to skip that: "
+)
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="live", description=__doc__)
     parser.add_argument("--instances", nargs=2, default=[], metavar="ID", help="use these instead of launching two")
+    parser.add_argument("--onprem-host", default="", metavar="USER@HOST", help="the on-premises server to register")
+    parser.add_argument("--onprem-variables", type=json.loads, default={}, help="variables of that server, as JSON")
     parser.add_argument("--report", type=Path, default=Path("build/live.md"), help="where the report is written")
     parser.add_argument("--yes", action="store_true", help="begin without a question")
     parser.add_argument("--remove", action="store_true", help="only remove what an interrupted run has left")
@@ -37,9 +43,11 @@ def main() -> None:
     say(explain(account, launches=not args.instances))
     if not args.yes and ask(f"Enter the account's ID to begin ({account.id}): ") != account.id:
         sys.exit("Nothing was done.")
+    given = args.onprem_host or ("" if args.yes or args.onprem_variables else ask(HOST_QUESTION))
+    hybrid_host = {**connection(given), **args.onprem_variables}
     began = datetime.now(UTC)
     with tempfile.TemporaryDirectory() as folder:
-        acceptance = Acceptance(account, Playbooks(account, Path(folder), args.timeouts), say)
+        acceptance = Acceptance(account, Playbooks(account, Path(folder), args.timeouts, hybrid_host), say)
         measurements = Measurements(account)
         try:
             account.check_empty()
@@ -73,6 +81,12 @@ def remove(account: LiveAccount) -> list[str]:
         return [f"{error}. Remove the rest with: make live REMOVE=1"]
 
 
+def connection(host: str) -> dict[str, str]:
+    """The variables with which Ansible connects to a server. :param host: as for SSH, or empty for none."""
+    user, _at, name = host.rpartition("@")
+    return {**({"ansible_host": name} if name else {}), **({"ansible_user": user} if user else {})}
+
+
 def ask(question: str) -> str:
     """Return the answer to a question; empty where nobody answers."""
     try:
@@ -86,9 +100,10 @@ def explain(account: LiveAccount, *, launches: bool) -> str:
     instances = f"launches two {INSTANCE_TYPE} instances" if launches else "uses the two instances that you name"
     return (
         f"This run works in account {account.id}, region {account.region}. It {instances}, creates roles, users, "
-        f"access keys, parameters and secrets whose names begin with {PREFIX}, and removes all of them at the end. It "
-        "takes about an hour. Two instances for an hour cost about 0.03 USD, and two secrets less than 0.01 USD. "
-        "Everything else is free of charge."
+        f"access keys, parameters and secrets whose names begin with {PREFIX}, and removes all of them at the end. If "
+        "you name an on-premises server that has the SSM agent and is not registered, it registers that server with "
+        "Systems Manager, and deregisters it, which stops its SSM agent. The run takes about an hour. Two instances "
+        "for an hour cost about 0.03 USD, and two secrets less than 0.01 USD. Everything else is free of charge."
     )
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from .account import ONLINE_SECONDS, LiveAccount, poll
-from .names import ADMIN_ROLE, ADMIN_USER, BASE_ROLE, PARAMETER, SERVER_ROLE, SERVER_USER
+from .names import ADMIN_ROLE, ADMIN_USER, BASE_ROLE, HYBRID_SERVER, PARAMETER, SERVER_ROLE, SERVER_USER
 from .playbooks import Playbooks, Run
 from .report import Step
 
 RESTORE_TAG = "cwagent:earlier-profile"
+NO_HOST = "no on-premises server was named"
 CONSISTENT_SECONDS = 60
 """Seconds for AWS's answers to agree with each other after a change."""
 
@@ -53,12 +54,33 @@ class Acceptance:
             ("rotate_keys, with keys that are new", self.rotate),
             ("audit", self.audit),
             ("verify", self.verify),
+        ):
+            self._do(title, step)
+        self.run_hybrid_steps()
+        for title, step in (
             ("remove_servers, for both servers", self.remove_servers),
             ("teardown", self.teardown),
             ("site, after teardown", lambda: self.site(40)),
             ("teardown, again", self.teardown),
         ):
             self._do(title, step)
+
+    def run_hybrid_steps(self) -> None:
+        """Do the steps with an on-premises server, which the inventory has meanwhile, or leave them out."""
+        steps: Mapping[str, Callable[[], Iterator[str]]] = {
+            "site, with a hybrid server": self.register,
+            "verify, for the hybrid server": self.verify_hybrid,
+            "remove_servers, for the hybrid server": self.deregister,
+        }
+        if not self.playbooks.hybrid_host:
+            for title in steps:
+                self.say(f"{title} … skipped: {NO_HOST}")
+                self.steps.append(Step(title, 0, skipped=NO_HOST))
+            return
+        self.playbooks.has_hybrid_server = True
+        for title, step in steps.items():
+            self._do(title, step)
+        self.playbooks.has_hybrid_server = False
 
     def _do(self, title: str, step: Callable[[], Iterator[str]]) -> None:
         self.say(f"{title} …")
@@ -131,6 +153,25 @@ class Acceptance:
     def verify(self) -> Iterator[str]:
         yield from self._reached(self.account.web)
         yield self.playbooks.run("verify", "verify", "--limit", "localhost,web,admin").problem
+
+    def register(self) -> Iterator[str]:
+        yield self.playbooks.run("site", "hybrid").problem
+        for what, read, wanted in (
+            ("the status of the hybrid server", lambda: [*self.account.nodes().values()], ["Online"]),
+            ("the activations", self.account.activations, []),
+        ):
+            yield from self._eventually(what, read, wanted)
+        again = self.playbooks.run("site", "hybrid")
+        yield again.problem
+        yield f"{again.changed} tasks changed something again\n{again.output[-3000:]}" if again.changed else ""
+
+    def verify_hybrid(self) -> Iterator[str]:
+        yield self.playbooks.run("verify", "verify", "--limit", f"localhost,{HYBRID_SERVER}").problem
+
+    def deregister(self) -> Iterator[str]:
+        variables = {"cwagent_remove_servers": [HYBRID_SERVER], "cwagent_confirm": "remove_servers"}
+        yield self.playbooks.run("remove_servers", "remove", **variables).problem
+        yield from self._eventually("the hybrid servers", self.account.nodes, {})
 
     def remove_servers(self) -> Iterator[str]:
         variables = {"cwagent_remove_servers": ["web", "db"], "cwagent_confirm": "remove_servers"}

@@ -18,6 +18,7 @@ from .names import (
     ADMIN_USER,
     BASE_ROLE,
     CONTROLLER_ROLE,
+    HYBRID_ROLE,
     KEY_PREFIX,
     PREFIX,
     SERVER_ROLE,
@@ -47,11 +48,23 @@ PASSING = frozenset(
         "TooManyUpdates",
     }
 )
+# Errors about anything that somebody has removed already.
+GONE = frozenset(
+    {
+        "InvalidActivation",
+        "InvalidActivationId",
+        "InvalidInstanceId",
+        "NoSuchEntity",
+        "ParameterNotFound",
+        "ResourceNotFoundException",
+    }
+)
 DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
 
 # By duty, the files in examples/policies that its credentials have.
 DUTIES: dict[str, tuple[str, ...]] = {
     "provision": ("provision", "keys-in-secrets-manager", "store-by-run-command"),
+    "hybrid": ("provision", "provision-hybrid", "keys-in-secrets-manager", "store-by-run-command"),
     "store": ("store-configuration", "store-by-run-command"),
     "rotate": ("rotate-keys", "keys-in-secrets-manager"),
     "remove": ("remove-servers", "keys-in-secrets-manager"),
@@ -135,6 +148,8 @@ class LiveAccount:
             *(f"parameter {name}" for name in self.parameters()),
             *(f"secret {name}" for name in self.secrets()),
             *(f"instance {name}" for name in self._own_instances()),
+            *(f"node {name}" for name in self.nodes()),
+            *(f"activation {name}" for name in self.activations()),
         ]
 
     def _named(self, action: str, kind: str, key: str) -> list[str]:
@@ -161,6 +176,19 @@ class LiveAccount:
         pages = self.secretsmanager.get_paginator("list_secrets").paginate()
         names = [each["Name"] for page in pages for each in page["SecretList"]]
         return [name for name in names if name.startswith(PREFIX)]
+
+    def nodes(self) -> dict[str, str]:
+        """By id, the ping status of each hybrid server of an acceptance run."""
+        hybrid = {"Key": "ResourceType", "Values": ["ManagedInstance"]}
+        pages = self.ssm.get_paginator("describe_instance_information").paginate(Filters=[hybrid])
+        found = [each for page in pages for each in page["InstanceInformationList"]]
+        return {each["InstanceId"]: each["PingStatus"] for each in found if each.get("IamRole") == HYBRID_ROLE}
+
+    def activations(self) -> list[str]:
+        """The ids of the activations of an acceptance run."""
+        pages = self.ssm.get_paginator("describe_activations").paginate()
+        found = [each for page in pages for each in page["ActivationList"]]
+        return [each["ActivationId"] for each in found if each["IamRole"] == HYBRID_ROLE]
 
     def profile(self, instance: str) -> str | None:
         """The name of the instance profile that an instance has."""
@@ -221,6 +249,7 @@ class LiveAccount:
         for usual, own in (
             ("CloudWatchAgentServerRole", SERVER_ROLE),
             ("CloudWatchAgentAdminRole", ADMIN_ROLE),
+            ("CloudWatchAgentHybridRole", HYBRID_ROLE),
             ("CloudWatchAgentServerUser", SERVER_USER),
             ("CloudWatchAgentAdminUser", ADMIN_USER),
             ("NAME-OF-AN-EARLIER-PROFILE", BASE_ROLE),
@@ -329,6 +358,8 @@ class LiveAccount:
     def _remove_once(self) -> list[str]:
         calls: list[Callable[[], Any]] = [
             *(partial(self.ec2.terminate_instances, InstanceIds=[instance]) for instance in self._own_instances()),
+            *(partial(self.ssm.delete_activation, ActivationId=name) for name in self.activations()),
+            *(partial(self.ssm.deregister_managed_instance, InstanceId=name) for name in self.nodes()),
             *(partial(self._remove_user, name) for name in self._named("list_users", "Users", "UserName")),
             *(partial(self._remove_profile, name) for name in self._profiles()),
             *(partial(self._remove_role, name) for name in self._named("list_roles", "Roles", "RoleName")),
@@ -340,7 +371,7 @@ class LiveAccount:
             try:
                 call()
             except ClientError as error:
-                if code_of(error) not in ("NoSuchEntity", "ParameterNotFound", "ResourceNotFoundException"):
+                if code_of(error) not in GONE:
                     errors.append(str(error))
         return errors
 

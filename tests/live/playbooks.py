@@ -18,6 +18,9 @@ from .account import LiveAccount
 from .names import (
     ADMIN_ROLE,
     ADMIN_USER,
+    HYBRID_ROLE,
+    HYBRID_SERVER,
+    HYBRID_USER,
     KEY_PREFIX,
     PARAMETER,
     SERVER_ROLE,
@@ -58,11 +61,15 @@ class Playbooks:
 
     :param folder: for the inventory and the configuration.
     :param timeouts: variables of the playbooks that limit how long they wait.
+    :param hybrid_host: the variables with which Ansible connects to the on-premises server that is registered.
+    :param has_hybrid_server: whether the inventory has that server, as it does in the steps that are about it.
     """
 
     account: LiveAccount
     folder: Path
     timeouts: Mapping[str, Any] = field(default_factory=dict)
+    hybrid_host: Mapping[str, Any] = field(default_factory=dict)
+    has_hybrid_server: bool = False
 
     def configure(self, interval: int) -> dict[str, Any]:
         """Write the configuration that is to be stored. :param interval: tells it from others."""
@@ -128,10 +135,14 @@ class Playbooks:
         def hosts(**found: Any) -> dict[str, Any]:
             return {"hosts": found}
 
+        servers: dict[str, Any] = {"db": {"cwagent_user_name": SERVER_USER}}
+        if self.has_hybrid_server:
+            identity = {"cwagent_onprem_identity": "hybrid", "cwagent_user_name": HYBRID_USER}
+            servers[HYBRID_SERVER] = {**self.hybrid_host, **identity}
         groups = {
             "cwagent_ec2_servers": hosts(web={"instance_id": self.account.web}),
             "cwagent_ec2_admin": hosts(admin={"instance_id": self.account.admin}),
-            "cwagent_onprem_servers": hosts(db={"cwagent_user_name": SERVER_USER}),
+            "cwagent_onprem_servers": hosts(**servers),
             "cwagent_onprem_admin": hosts(ops={"cwagent_admin_user_name": ADMIN_USER}),
         }
         return {"all": {"children": groups}}
@@ -141,6 +152,7 @@ class Playbooks:
             "cwagent_region": self.account.region,
             "cwagent_server_role_name": SERVER_ROLE,
             "cwagent_admin_role_name": ADMIN_ROLE,
+            "cwagent_hybrid_role_name": HYBRID_ROLE,
             "cwagent_parameter_name": PARAMETER,
             "cwagent_config_file": str(self.folder / "agent.json"),
             "cwagent_store_config_from": "run_command",

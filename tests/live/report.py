@@ -9,11 +9,18 @@ from datetime import datetime
 
 @dataclass(frozen=True)
 class Step:
-    """One step of the run, and its problems."""
+    """One step of the run, and its problems. :param skipped: why it was left out."""
 
     title: str
     seconds: float
     problems: tuple[str, ...] = ()
+    skipped: str = ""
+
+    @property
+    def result(self) -> str:
+        if self.skipped:
+            return f"skipped: {self.skipped}"
+        return "failed" if self.problems else "ok"
 
 
 @dataclass(frozen=True)
@@ -49,7 +56,7 @@ class Report:
             "",
             "| step | seconds | result |",
             "|---|--:|---|",
-            *(f"| {step.title} | {step.seconds:.0f} | {'failed' if step.problems else 'ok'} |" for step in self.steps),
+            *(f"| {step.title} | {step.seconds:.0f} | {step.result} |" for step in self.steps),
             "",
             "## Answers from AWS",
             "",

@@ -340,6 +340,25 @@ def clean() -> Document:
     )
 
 
+def hybrid() -> Document:
+    """An account with hybrid servers. The role of one of them was not read."""
+    role = "CloudWatchAgentHybridRole"
+    nodes = [
+        {
+            "id": f"mi-{number:017x}",
+            "region": "eu-central-1",
+            "name": f"db-{number}",
+            "role": role if number else "Other",
+            "ping": "Online",
+            "is_windows": False,
+            "is_ours": True,
+        }
+        for number in range(3)
+    ]
+    principals = [principal(role, **{**SERVER_ACCESS, "writes": "yes"})]
+    return merged(account("111122223333", None, principals, nodes=nodes, findings=[]))
+
+
 def empty() -> Document:
     """An account with nothing in it."""
     return merged(account("111122223333", None, [], findings=[]))
@@ -398,4 +417,11 @@ def incomplete() -> Document:
     return merged(account("111122223333", None, [], findings=[], unread=[denied]), unreadable)
 
 
-DOCUMENTS = {"small": small(), "clean": clean(), "empty": empty(), "incomplete": incomplete(), "large": large()}
+DOCUMENTS = {
+    "small": small(),
+    "clean": clean(),
+    "hybrid": hybrid(),
+    "empty": empty(),
+    "incomplete": incomplete(),
+    "large": large(),
+}

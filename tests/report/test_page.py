@@ -87,6 +87,18 @@ def test_the_head_shows_the_deadline_and_the_unknown(page):
     assert "iam:GetAccessKeyLastUsed" in notices
 
 
+def test_hybrid_servers_are_shown_with_their_role(page):
+    opened = page("hybrid")
+    lanes = "[...document.querySelectorAll('.lane')].map((lane) => [...lane.querySelectorAll('.chip')].map((chip) => "
+    first, *_others = opened.value(f"{lanes}chip.innerText))")
+    assert first == ["db-1 mi-00000000000000001", "db-2 mi-00000000000000002"]
+    assert {row[0].split("\n")[0]: row[4] for row in rows(opened, "instances")} == {
+        "db-0": "not in this report",
+        "db-1": "can write",
+        "db-2": "can write",
+    }
+
+
 def test_a_writer_stands_out_in_the_map(page):
     lanes = page().value(
         """[...document.querySelectorAll('.lane')].map((lane) => ({

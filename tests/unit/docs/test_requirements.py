@@ -15,7 +15,12 @@ from guide import ROOT
 
 PYTHON = "python >= 3.9"
 BOTO3 = [f"boto3 >= {MINIMUM_BOTO3_VERSION}", f"botocore >= {MINIMUM_BOTOCORE_VERSION}"]
-WITHOUT_BOTO3 = {"cwagent_agent_config", "cwagent_credentials_file"}
+WITHOUT_BOTO3 = {
+    "cwagent_agent_config",
+    "cwagent_credentials_file",
+    "cwagent_shared_credentials",
+    "cwagent_ssm_agent",
+}
 ON_THE_CONTROLLER = {"cwagent_inputs", "cwagent_report", "cwagent_role_inputs"}
 """These are action plugins, which run in the Python of ansible-core itself."""
 

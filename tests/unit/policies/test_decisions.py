@@ -26,13 +26,13 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy i
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES
 from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import ACCESS_POLICIES
-from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import trust_policy
+from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import Ec2Trust
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
 NAME, OTHER_NAME, GROUP, STREAM = "AmazonCloudWatch-linux", "AmazonCloudWatch-other", "app.log", "i-1"
 OTHER_INSTANCE = "i-0123456789abcdef0"
 PARAMETER = f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/"
-TRUST = trust_policy("ec2.amazonaws.com")
+TRUST = Ec2Trust().new_policy()
 ALLOW_EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 
 # Each call: its action and resource, how a client makes it, whether the managed policy allows it, whether a closed

@@ -16,7 +16,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy i
     closed_policy,
     open_policy,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import trust_policy
+from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import Ec2Trust, HybridTrust
 
 parliament = pytest.importorskip("parliament", reason="the policies are linted with the newest packages only")
 
@@ -24,8 +24,12 @@ DEADLINE = datetime(2026, 11, 24, 16, 15, 30, tzinfo=UTC)
 PARAMETERS = tuple(WindowParameter("AmazonCloudWatch-linux", region) for region in ("eu-central-1", "us-east-1"))
 CLOSED, OPEN = closed_policy(), open_policy(Opening(DEADLINE, "i-0123456789abcdef0", PARAMETERS))
 OPEN_FOR_ALL = open_policy(Opening(DEADLINE))
-TRUSTS = [trust_policy("ec2.amazonaws.com"), trust_policy("ec2.amazonaws.com.cn")]
-TRUST = TRUSTS[0]
+TRUSTS = {
+    "aws": Ec2Trust().new_policy(),
+    "aws-cn": Ec2Trust("ec2.amazonaws.com.cn").new_policy(),
+    "hybrid": HybridTrust("aws", "123456789012", frozenset({"eu-central-1", "us-east-1"})).new_policy(),
+}
+TRUST = TRUSTS["aws"]
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html: bytes, without a bucket
 MAX_TEMPLATE = 51_200
 CONTROLLER_POLICIES = {
@@ -66,7 +70,7 @@ def test_parliament_finds_nothing_else_in_the_example_policies(name):
     assert set(parliament_findings(CONTROLLER_POLICIES[name])) == EXPECTED_FINDINGS.get(name, set())
 
 
-@pytest.mark.parametrize("policy", TRUSTS, ids=["aws", "aws-cn"])
+@pytest.mark.parametrize("policy", TRUSTS.values(), ids=TRUSTS)
 def test_parliament_finds_only_the_missing_resource_in_a_trust_policy(policy):
     """It treats every policy as an identity-based one. A trust policy applies to its role and has no resource."""
     assert parliament_findings(policy) == ["MALFORMED"]
@@ -115,7 +119,7 @@ def cfn_lint_findings(trust: dict[str, Any], *policies: dict[str, Any]) -> list[
     return [match.rule.id for match in lint(json.dumps(template), config=ManualArgs(regions=["eu-central-1"]))]
 
 
-@pytest.mark.parametrize("trust", TRUSTS, ids=["aws", "aws-cn"])
+@pytest.mark.parametrize("trust", TRUSTS.values(), ids=TRUSTS)
 def test_cfn_lint_finds_nothing_in_any_policy(trust):
     assert cfn_lint_findings(trust, CLOSED, OPEN, *CONTROLLER_POLICIES.values()) == []
 

@@ -18,7 +18,7 @@ import pytest
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import RESTORE_TAG, record_key
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import ROWS, SERVER_POLICY
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import agent_policies
-from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import ec2_service
+from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import ec2_service
 
 CHECKOUT = Path(__file__).parents[3]
 PAGE = CHECKOUT / "docs" / "docsite" / "rst" / "permissions.rst"
@@ -46,6 +46,16 @@ NEW_SERVER_PROFILE, NEW_ADMIN_PROFILE, NEW_PROFILE_OF_APPLICATION, NEW_OTHER_PRO
 AGENT_POLICY = {POLICY_ARN: "arn:aws:iam::aws:policy/CloudWatchAgentServerPolicy"}
 ADMINISTRATOR_POLICY = {POLICY_ARN: "arn:aws:iam::aws:policy/AdministratorAccess"}
 VIA_SSM, VIA_SECRETS = ({"kms:ViaService": f"{name}.eu-central-1.amazonaws.com"} for name in ("ssm", "secretsmanager"))
+# AWS evaluates these actions without a resource, so only the tags of the request can restrict them:
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssystemsmanager.html
+ANY = "*"
+HYBRID, NODE = f"{IAM}role/CloudWatchAgentHybridRole", f"{SSM}managed-instance/mi-0123456789abcdef0"
+TO_SSM, CREATED = {PASSED_TO: "ssm.amazonaws.com"}, "created"
+NEW_TAG, NODE_TAG = f"aws:RequestTag/{MARK}", f"ssm:resourceTag/{MARK}"
+SSM_POLICY, ADMIN_POLICY = (
+    {POLICY_ARN: f"arn:aws:iam::aws:policy/{name}"}
+    for name in ("AmazonSSMManagedInstanceCore", "CloudWatchAgentAdminPolicy")
+)
 EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 # The key policy that KMS gives a key leaves the decision to IAM.
 KEY_POLICY = {
@@ -167,6 +177,69 @@ CASES: list[Case] = [
             (INSTANCE, False),
         )
     ),
+    *(
+        ("provision-hybrid", *case)
+        for case in (
+            ("iam:PassRole", HYBRID, TO_SSM, True),
+            ("iam:PassRole", HYBRID, TO_EC2, False),
+            ("iam:PassRole", HYBRID, {}, False),
+            ("iam:PassRole", SERVER, TO_SSM, False),
+            ("iam:PassRole", OTHER_ROLE, TO_SSM, False),
+            ("ssm:CreateActivation", ANY, {NEW_TAG: CREATED}, True),
+            ("ssm:CreateActivation", ANY, {NEW_TAG: "adopted"}, False),
+            ("ssm:CreateActivation", ANY, {"aws:RequestTag/team": "ops"}, False),
+            ("ssm:CreateActivation", ANY, {}, False),
+            # The tags of an activation are checked with the call above. Nodes get them from it.
+            ("ssm:AddTagsToResource", NODE, {}, False),
+            ("ssm:SendCommand", NODE, {}, False),
+            ("iam:CreateRole", HYBRID, {}, True),
+            ("iam:CreateRole", SERVER, {}, False),
+            ("iam:DeleteRole", HYBRID, {}, False),
+            ("iam:PutRolePolicy", HYBRID, {}, False),
+            *(
+                (f"iam:{verb}RolePolicy", role, context, allowed)
+                for verb, role, context, allowed in (
+                    ("Attach", HYBRID, AGENT_POLICY, True),
+                    ("Attach", HYBRID, SSM_POLICY, True),
+                    ("Attach", HYBRID, ADMIN_POLICY, False),
+                    ("Attach", HYBRID, ADMINISTRATOR_POLICY, False),
+                    ("Attach", SERVER, AGENT_POLICY, False),
+                    ("Detach", HYBRID, ADMIN_POLICY, True),
+                    ("Detach", HYBRID, ADMINISTRATOR_POLICY, False),
+                )
+            ),
+            ("iam:UpdateAccessKey", USER, {}, True),
+            ("iam:UpdateAccessKey", ADMIN_USER, {}, False),
+            ("iam:CreateAccessKey", USER, {}, False),
+            ("iam:DeleteUser", USER, {}, True),
+            ("iam:DeleteUser", ADMIN_USER, {}, False),
+            ("ssm:DeleteParameter", f"{SSM}parameter/cwagent/credentials/x", {}, True),
+            ("ssm:DeleteParameter", f"{SSM}parameter/AmazonCloudWatch-linux", {}, False),
+            ("secretsmanager:DeleteSecret", f"{SECRETS}secret:{SAVED_SECRET}", {}, True),
+            ("secretsmanager:DeleteSecret", f"{SECRETS}secret:other", {}, False),
+        )
+    ),
+    *(
+        case
+        for duty in ("provision-hybrid", "remove-servers", "teardown")
+        for case in (
+            (duty, "ssm:DeregisterManagedInstance", NODE, {NODE_TAG: CREATED}, True),
+            (duty, "ssm:DeregisterManagedInstance", NODE, {NODE_TAG: "adopted"}, False),
+            (duty, "ssm:DeregisterManagedInstance", NODE, {}, False),
+            (duty, "ssm:ListTagsForResource", NODE, {}, True),
+            (duty, "ssm:ListTagsForResource", f"{SSM}parameter/AmazonCloudWatch-linux", {}, False),
+            *(
+                (duty, f"ssm:{action}", ANY, {}, True)
+                for action in ("DeleteActivation", "DescribeActivations", "DescribeInstanceInformation")
+            ),
+            (duty, "ssm:CreateActivation", ANY, {}, False),
+        )
+    ),
+    *((duty, "ssm:CreateActivation", ANY, {NEW_TAG: CREATED}, False) for duty in ("remove-servers", "teardown")),
+    ("remove-servers", "iam:DeleteRole", HYBRID, {}, False),
+    ("teardown", "iam:DeleteRole", HYBRID, {}, True),
+    ("provision", "iam:CreateRole", HYBRID, {}, False),
+    ("provision", "iam:PassRole", HYBRID, TO_SSM, False),
     ("rotate-keys", "iam:CreateAccessKey", USER, {}, True),
     ("rotate-keys", "iam:CreateAccessKey", OTHER_USER, {}, False),
     ("rotate-keys", "iam:PutUserPolicy", ADMIN_USER, {}, False),
@@ -239,10 +312,19 @@ def test_a_policy_allows_exactly_the_calls_that_its_duty_needs(simulator, case):
     assert simulator.is_allowed(action, resource, [policy(duty)], context=context, **more) == allowed
 
 
-@pytest.mark.parametrize("duty", ["provision", "remove-servers", "teardown"])
+@pytest.mark.parametrize("duty", ["provision", "provision-hybrid", "remove-servers", "teardown"])
 def test_only_the_agents_policies_may_be_attached_and_detached(duty):
     sid = "AttachPoliciesOfTheAgent" if duty == "provision" else "DetachPoliciesOfTheAgent"
     assert set(conditions(duty, sid)["ArnEquals"][POLICY_ARN]) == agent_policies("aws")
+
+
+def test_the_admin_policy_is_never_attached_to_the_hybrid_role():
+    """No admin window limits that role."""
+    [attached, detached] = (
+        set(conditions("provision-hybrid", f"{verb}PoliciesOfTheAgent")["ArnEquals"][POLICY_ARN])
+        for verb in ("Attach", "Detach")
+    )
+    assert detached - attached == {"arn:aws:iam::aws:policy/CloudWatchAgentAdminPolicy"}
 
 
 def agent_actions(name: str) -> set[str]:

@@ -1,12 +1,14 @@
 """The attacks that the stolen credentials of a duty allow, with a permissions boundary and without it.
 
-The table in the documentation lists them, and two evaluators that share no code check each of its cells.
+The documentation lists them in one table, and the attacks with credentials of a hybrid server in another one. Two
+evaluators that share no code check each cell.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,12 +18,13 @@ import pytest
 from botocore import xform_name
 from botocore.exceptions import ClientError
 from emulator import Emulator
+from emulator.host import Host
 from simulator import Request, Simulator
 
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import closed_policy
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES
-from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
-from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import trust_policy
+from ansible_collections.cwagent.iam.plugins.module_utils._names import CREATED, MARK_TAG, WINDOW_POLICY
+from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import Ec2Trust, HybridTrust
 
 CHECKOUT = Path(__file__).parents[3]
 PAGE = CHECKOUT / "docs" / "docsite" / "rst" / "permissions_boundary.rst"
@@ -38,7 +41,9 @@ SECRETS = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:"
 AWS_POLICY = "arn:aws:iam::aws:policy/"
 BOUNDARY_ARN = f"{IAM}policy/CloudWatchAgentBoundary"
 ADMIN_ROLE, ADMIN_USER, OTHER = "CloudWatchAgentAdminRole", "CloudWatchAgentAdminUser", "other"
-SERVER_USER = "CloudWatchAgentServerUser-db1"
+SERVER_USER, HYBRID_ROLE = "CloudWatchAgentServerUser-db1", "CloudWatchAgentHybridRole"
+HYBRID_SERVER = "hybrid server"
+HYBRID_POLICIES = [f"{AWS_POLICY}{name}" for name in ("CloudWatchAgentServerPolicy", "AmazonSSMManagedInstanceCore")]
 NAME, SAVED = "AmazonCloudWatch-linux", "/cwagent/credentials/db1"
 EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 
@@ -103,16 +108,18 @@ class Step:
         return True
 
     def to_request(self, account: Account, controller: Sequence[dict[str, Any]]) -> Request:
-        is_controller, is_bounded = self.actor == "controller", self.actor in (ADMIN_ROLE, ADMIN_USER)
+        has_given, is_bounded = self.actor in ("controller", HYBRID_SERVER), self.actor not in ("controller", OTHER)
         kind = "role" if self.actor == ADMIN_ROLE else "user"
+        session = f"arn:aws:sts::{ACCOUNT}:assumed-role/{HYBRID_ROLE}/{account.ids['@node']}"
+        name = self.resource.rpartition("/")[2]
         return Request(
             self.action,
-            self.resource.replace("@instance", account.ids["@instance"]),
-            controller if is_controller else [EVERYTHING],
+            self.resource.replace(name, account.ids.get(name, name)),
+            controller if has_given else [EVERYTHING],
             boundary=BOUNDARY if is_bounded and account.bounded else None,
             resource_policy=self.trust,
             context={key: value for key, value in self.context.items() if account.bounded or value != BOUNDARY_ARN},
-            principal=f"{IAM}{kind}/{self.actor}",
+            principal=session if self.actor == HYBRID_SERVER else f"{IAM}{kind}/{self.actor}",
         )
 
 
@@ -135,7 +142,8 @@ INSTANCE, SECRET = f"arn:aws:ec2:{REGION}:{ACCOUNT}:instance/@instance", f"{SAVE
 ROLE, USER = {"RoleName": ADMIN_ROLE}, {"UserName": ADMIN_USER}
 ROLE_ARN, USER_ARN = f"{IAM}role/{ADMIN_ROLE}", f"{IAM}user/{ADMIN_USER}"
 SERVER, SERVER_ARN = {"UserName": SERVER_USER}, f"{IAM}user/{SERVER_USER}"
-RUN_SCRIPT = {"DocumentName": "AWS-RunShellScript", "Parameters": {"commands": ["id"]}, "InstanceIds": ["@instance"]}
+RUN_SCRIPT = {"DocumentName": "AWS-RunShellScript", "Parameters": {"commands": ["id"]}}
+NODES = f"arn:aws:ssm:{REGION}:{ACCOUNT}:managed-instance/"
 WRITE = {"Value": "{}", "Type": "String", "Overwrite": True}
 
 
@@ -153,6 +161,38 @@ def write_parameter(name: str, actor: str = "controller") -> Step:
 def create_user(actor: str) -> Step:
     """A call that the agent never needs."""
     return Step("iam:CreateUser", f"{IAM}user/new", {"UserName": "new"}, actor=actor)
+
+
+def register(role: str, actor: str = "controller") -> list[Step]:
+    """The calls for an activation, with which somebody registers a server."""
+    arguments = {"IamRole": role, "Tags": [{"Key": MARK_TAG, "Value": CREATED}]}
+    to_ssm = {"iam:PassedToService": "ssm.amazonaws.com"}
+    return [
+        Step("ssm:CreateActivation", "*", arguments, {f"aws:RequestTag/{MARK_TAG}": CREATED}, actor=actor),
+        PassedRole("iam:PassRole", f"{IAM}role/{role}", context=to_ssm, actor=actor),
+    ]
+
+
+def deregister(node: str, actor: str = "controller", *, is_ours: bool) -> Step:
+    tags = {f"ssm:resourceTag/{MARK_TAG}": CREATED} if is_ours else {}
+    return Step("ssm:DeregisterManagedInstance", f"{NODES}{node}", {"InstanceId": node}, tags, actor=actor)
+
+
+def run_script(resource: str, actor: str = "controller") -> list[Step]:
+    """AWS checks the document and each server."""
+    document = f"arn:aws:ssm:{REGION}:{ACCOUNT}:document/{RUN_SCRIPT['DocumentName']}"
+    arguments = {**RUN_SCRIPT, "InstanceIds": [resource.rpartition("/")[2]]}
+    return [Step("ssm:SendCommand", each, arguments, actor=actor) for each in (document, resource)]
+
+
+def assume(role: str) -> list[Step]:
+    arn = f"{IAM}role/{role}"
+    trust = {"RoleName": role, "PolicyDocument": json.dumps(TRUST_IN_OTHER)}
+    session = {"RoleArn": arn, "RoleSessionName": "s1"}
+    return [
+        Step("iam:UpdateAssumeRolePolicy", arn, trust, BOUNDED),
+        Step("sts:AssumeRole", arn, session, actor=OTHER, trust=TRUST_IN_OTHER),
+    ]
 
 
 def associate(profile: str, role: str = "") -> list[Step]:
@@ -181,6 +221,16 @@ ATTACKS: dict[str, list[Step]] = {
     "Associate another profile and pass its role": associate(OTHER),
     "Remove the boundary of a role": [Step("iam:DeleteRolePermissionsBoundary", ROLE_ARN, ROLE, BOUNDED)],
     "Remove the boundary of a user": [Step("iam:DeleteUserPermissionsBoundary", USER_ARN, USER, BOUNDED)],
+    "Let hybrid servers write configurations": [
+        Step(
+            "iam:AttachRolePolicy",
+            f"{IAM}role/{HYBRID_ROLE}",
+            {"RoleName": HYBRID_ROLE, "PolicyArn": f"{AWS_POLICY}CloudWatchAgentAdminPolicy"},
+            {**BOUNDED, "iam:PolicyARN": f"{AWS_POLICY}CloudWatchAgentAdminPolicy"},
+        )
+    ],
+    "Register a server with another role": register(OTHER),
+    "Deregister a server that somebody else registered": [deregister("@other-node", is_ours=False)],
     "Write a configuration directly": [write_parameter(NAME)],
     "Open or remove the admin window of the role": [replace_window("Role"), write_parameter(NAME, ADMIN_ROLE)],
     "Open or remove the admin window of the user": [replace_window("User"), write_parameter(NAME, ADMIN_USER)],
@@ -188,16 +238,9 @@ ATTACKS: dict[str, list[Step]] = {
     "Associate an earlier profile of yours with any instance": associate(
         "NAME-OF-AN-EARLIER-PROFILE", "ROLE-OF-AN-EARLIER-PROFILE"
     ),
-    "Assume the server role and the admin role": [
-        Step("iam:UpdateAssumeRolePolicy", ROLE_ARN, {**ROLE, "PolicyDocument": json.dumps(TRUST_IN_OTHER)}, BOUNDED),
-        Step(
-            "sts:AssumeRole",
-            ROLE_ARN,
-            {"RoleArn": ROLE_ARN, "RoleSessionName": "s1"},
-            actor=OTHER,
-            trust=TRUST_IN_OTHER,
-        ),
-    ],
+    "Assume the server role and the admin role": assume(ADMIN_ROLE),
+    "Assume the hybrid role": assume(HYBRID_ROLE),
+    "Register a server with the hybrid role": register(HYBRID_ROLE),
     "Act as the server users and the admin user": [Step("iam:CreateAccessKey", USER_ARN, USER)],
     "Read access keys saved in Parameter Store": [Step("ssm:GetParameter", f"{SSM}{SAVED[1:]}", {"Name": SAVED})],
     "Replace access keys saved in Parameter Store": [write_parameter(SAVED)],
@@ -207,10 +250,10 @@ ATTACKS: dict[str, list[Step]] = {
     "Replace access keys saved in Secrets Manager": [
         Step("secretsmanager:UpdateSecret", f"{SECRETS}{SECRET}", {"SecretId": "@secret", "SecretString": "x"})
     ],
-    "Run any script as root on the admin instance, and with ``apply`` and ``verify`` on every instance": [
-        Step("ssm:SendCommand", f"arn:aws:ssm:{REGION}:{ACCOUNT}:document/{RUN_SCRIPT['DocumentName']}", RUN_SCRIPT),
-        Step("ssm:SendCommand", INSTANCE, RUN_SCRIPT),
-    ],
+    "Run any script as root on the admin instance, and with ``apply`` and ``verify`` on every instance": run_script(
+        INSTANCE
+    ),
+    "Run any script as root on every hybrid server": run_script(f"{NODES}@node"),
     "Disassociate the profile of any instance": [
         Step("ec2:DisassociateIamInstanceProfile", INSTANCE, {"AssociationId": "@association"})
     ],
@@ -220,24 +263,64 @@ ATTACKS: dict[str, list[Step]] = {
     "Delete access keys of the server users": [
         Step("iam:DeleteAccessKey", SERVER_ARN, {**SERVER, "AccessKeyId": "@server-access-key"})
     ],
+    "Deactivate access keys of the server users": [
+        Step("iam:UpdateAccessKey", SERVER_ARN, {**SERVER, "AccessKeyId": "@server-access-key", "Status": "Inactive"})
+    ],
     "Delete the server users": [Step("iam:DeleteUser", SERVER_ARN, SERVER)],
     "Delete the admin user": [Step("iam:DeleteUser", USER_ARN, USER)],
+    "Deregister the hybrid servers": [deregister("@node", is_ours=True)],
+    "Delete any activation, even of somebody else": [
+        Step("ssm:DeleteActivation", "*", {"ActivationId": "@activation"})
+    ],
     "Delete a configuration": [Step("ssm:DeleteParameter", f"{SSM}{NAME}", {"Name": NAME})],
     "Delete the roles": [Step("iam:DeleteRole", ROLE_ARN, ROLE)],
 }
 
 
+YES, NO, WITHOUT = "Yes", "No", "Without the boundary"
+SERVER_ATTACKS: dict[str, list[Step]] = {
+    "Register a server": register(HYBRID_ROLE, HYBRID_SERVER),
+    "Send false metrics": [
+        Step(
+            "cloudwatch:PutMetricData",
+            "*",
+            {"Namespace": "CWAgent", "MetricData": [{"MetricName": "mem", "Value": 1}]},
+            actor=HYBRID_SERVER,
+        )
+    ],
+    "Read the configurations": [Step("ssm:GetParameter", f"{SSM}{NAME}", {"Name": NAME}, actor=HYBRID_SERVER)],
+    "Read a parameter that is not encrypted with a KMS key of yours": [
+        Step("ssm:GetParameter", f"{SSM}{SAVED[1:]}", {"Name": SAVED}, actor=HYBRID_SERVER)
+    ],
+    "Write a configuration": [write_parameter(NAME, HYBRID_SERVER)],
+    "Run a script on another server": run_script(INSTANCE, HYBRID_SERVER),
+    "Deregister another server": [deregister("@node", HYBRID_SERVER, is_ours=True)],
+    "Create an access key": [Step("iam:CreateAccessKey", USER_ARN, USER, actor=HYBRID_SERVER)],
+}
+
+
+def rows(title: str) -> dict[str, list[str]]:
+    """By attack, the other cells of a row."""
+    text = PAGE.read_text()
+    pattern = rf"^\.\. list-table:: {title}$.*?\n\n(.*?)\n\n(?=\S)"
+    [found] = re.findall(pattern, text, re.DOTALL | re.MULTILINE)
+    _head, *listed = re.split(r"^   \* - ", f"\n{found}", flags=re.MULTILINE)[1:]
+    cells = ([" ".join(cell.split()) for cell in re.split(r"^     - ", row, flags=re.MULTILINE)] for row in listed)
+    return {attack: others for attack, *others in cells}
+
+
 def table() -> dict[str, tuple[str, set[str], set[str]]]:
     """By attack the cell with the calls, and the duties that could do it without the boundary and with it."""
-    text = PAGE.read_text()
-    [found] = re.findall(r"^\.\. list-table:: Attacks.*?\n\n(.*?)\n\n(?=\S)", text, re.DOTALL | re.MULTILINE)
-    _head, *rows = re.split(r"^   \* - ", f"\n{found}", flags=re.MULTILINE)[1:]
     result = {}
-    for row in rows:
-        attack, calls, *duties = (" ".join(cell.split()) for cell in re.split(r"^     - ", row, flags=re.MULTILINE))
+    for attack, (calls, *duties) in rows("Attacks with stolen credentials of the controller").items():
         without, bounded = (set(re.findall(r"``(.+?)``", cell)) for cell in duties)
         result[attack] = calls, without, bounded
     return result
+
+
+def server_table() -> dict[str, list[str]]:
+    """By attack the call, and whether a session and an activation code allow it."""
+    return rows("Attacks with stolen credentials of a hybrid server")
 
 
 @pytest.fixture(scope="module")
@@ -260,12 +343,16 @@ def create_account(aws: Emulator, *, bounded: bool) -> Account:
     iam.create_policy(PolicyName="CloudWatchAgentBoundary", PolicyDocument=json.dumps(BOUNDARY))
     boundary = {"PermissionsBoundary": BOUNDARY_ARN} if bounded else {}
     window = {"PolicyName": WINDOW_POLICY, "PolicyDocument": json.dumps(closed_policy())}
-    trust = json.dumps(trust_policy("ec2.amazonaws.com"))
+    trust = json.dumps(Ec2Trust().new_policy())
     iam.create_role(RoleName=ADMIN_ROLE, AssumeRolePolicyDocument=trust, **boundary)
     iam.attach_role_policy(RoleName=ADMIN_ROLE, PolicyArn=f"{AWS_POLICY}CloudWatchAgentAdminPolicy")
     iam.create_instance_profile(InstanceProfileName=ADMIN_ROLE)
     iam.add_role_to_instance_profile(InstanceProfileName=ADMIN_ROLE, RoleName=ADMIN_ROLE)
     iam.put_role_policy(RoleName=ADMIN_ROLE, **window)
+    trust = json.dumps(HybridTrust("aws", ACCOUNT, frozenset({REGION})).new_policy())
+    iam.create_role(RoleName=HYBRID_ROLE, AssumeRolePolicyDocument=trust, **boundary)
+    for policy in HYBRID_POLICIES:
+        iam.attach_role_policy(RoleName=HYBRID_ROLE, PolicyArn=policy)
     for user in (ADMIN_USER, SERVER_USER, "controller", OTHER):
         iam.create_user(UserName=user, **(boundary if user in (ADMIN_USER, SERVER_USER) else {}))
         credentials[user] = dict(iam.create_access_key(UserName=user)["AccessKey"])
@@ -284,7 +371,12 @@ def create_account(aws: Emulator, *, bounded: bool) -> Account:
         "@secret": secret,
         "@access-key": credentials[ADMIN_USER]["AccessKeyId"],
         "@server-access-key": credentials[SERVER_USER]["AccessKeyId"],
+        "@activation": ssm.create_activation(IamRole=HYBRID_ROLE)["ActivationId"],
     }
+    with tempfile.TemporaryDirectory() as folder:
+        for name, tags in (("@node", [{"Key": MARK_TAG, "Value": CREATED}]), ("@other-node", [])):
+            activation = ssm.create_activation(IamRole=HYBRID_ROLE, Tags=tags)
+            ids[name] = aws.host(Path(folder) / name).register(activation, REGION)
     return Account(aws, bounded, ids, credentials)
 
 
@@ -325,6 +417,47 @@ def test_roles_and_users_without_the_boundary_cannot_be_changed_where_it_is_requ
     emulated, simulated = find_successful(account, simulator, [*DOCUMENTS.values(), REQUIRE])
     changes = {attack for attack, steps in ATTACKS.items() if any(step.context is BOUNDED for step in steps)}
     assert emulated == simulated == ATTACKS.keys() - ESCALATION - changes
+
+
+def test_the_table_of_hybrid_servers_and_its_attacks_are_the_same():
+    assert list(server_table()) == list(SERVER_ATTACKS)
+    for attack, (call, *_) in server_table().items():
+        assert call == f"``{SERVER_ATTACKS[attack][0].action}``"
+
+
+def register_host(account: Account, root: Path, activation: dict[str, Any]) -> Host:
+    """Register a host, and get its session."""
+    host = account.aws.host(root)
+    host.register(activation, REGION)
+    host.restart()
+    return host
+
+
+@pytest.mark.parametrize("account", [False, True], ids=["without the boundary", "with the boundary"], indirect=True)
+def test_a_stolen_session_and_a_stolen_code_allow_the_attacks_in_the_table(account, simulator, tmp_path):
+    activation = account.aws.client("ssm").create_activation(IamRole=HYBRID_ROLE, RegistrationLimit=1)
+    thief = register_host(account, tmp_path / "thief", activation)
+    with pytest.raises(RuntimeError, match="RegistrationLimitExceeded"):
+        account.aws.host(tmp_path / "server").register(activation, REGION)
+    server = register_host(
+        account, tmp_path / "server", account.aws.client("ssm").create_activation(IamRole=HYBRID_ROLE)
+    )
+    iam = account.aws.client("iam")
+    policies = [
+        iam.get_policy_version(PolicyArn=arn, VersionId=iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"])
+        for arn in HYBRID_POLICIES
+    ]
+    documents = [each["PolicyVersion"]["Document"] for each in policies]
+    allowed = {NO: False, YES: True, WITHOUT: not account.bounded}
+    for column, host in ((1, server), (2, thief)):
+        account.credentials[HYBRID_SERVER] = host.session()
+        # A code registers one server, which the thief has done.
+        expected = {attack: allowed[cells[column].replace("Once", NO)] for attack, cells in server_table().items()}
+        emulated, simulated = {}, {}
+        for attack, steps in SERVER_ATTACKS.items():
+            emulated[attack] = all(step.is_allowed(account) for step in steps)
+            simulated[attack] = all(simulator.decide(step.to_request(account, documents) for step in steps))
+        assert (emulated, simulated) == (expected, expected)
 
 
 def find_successful(

@@ -107,9 +107,9 @@ EVERYDAY = set(
         absent ansible application at auto by check close closed compare compared content controller default delete
         description digest duration earlier elsewhere entry_point error expected fail file files filters find found
         from group has high host hostname hosts id ids if info inventory keep label low main max medium missing mode
-        module name names none off on one only open opened options other owner part path per permission present
-        problems read recent remaining remove replace report required requires restore results shared skip state states
-        stored strict terms to use validated values warn
+        module name names none off on one only open opened optional options other owner part path per permission
+        present problems read recent remaining remove replace report required requires restore results shared skip state
+        states stored strict terms to use validated values warn
         """,
     )
 )
@@ -168,6 +168,9 @@ SEVERAL_KINDS = {
             "str compared opened stored validated",
             "str absent closed open",
             "str absent present tagged validated",
+            "str deregistered registered",
+            "str deregistered deregistering finished read registered restarted",
+            "str absent present retired",
         }
     },
     "the configuration is stored from one place, and the facts are collected from another": {
@@ -347,6 +350,7 @@ def handed_on() -> Iterator[Handed]:
 
 SECOND_NAMES = {
     "a module or role that manages a thing calls it name, and others add the kind of thing": {
+        "audit_hybrid_role < hybrid_role_name",
         "audit_server_profile < server_role_name",
         "cwagent_admin_window.role < ec2_admin_name",
         "cwagent_instance_profile.name < ec2_server_instance_profile",
@@ -355,14 +359,17 @@ SECOND_NAMES = {
         "ec2_admin_name < admin_role_name",
         "ec2_server_instance_profile < ec2_server_name",
         "ec2_server_name < server_role_name",
+        "hybrid_server_name < hybrid_role_name",
         "store_config_admin_profile < admin_role_name",
         "store_config_admin_role < admin_role_name",
         "store_config_server_profile < server_role_name",
+        "verify_hybrid_role < hybrid_role_name",
         "verify_server_profile < server_role_name",
     },
     "a name for any role, profile, user or parameter leaves out which one it is": {
         "store_config_admin_user < admin_users",
         "onprem_admin_users_by_region < admin_users",
+        "cwagent_iam_user.users_by_region < retired_users",
         "onprem_server_users_by_region < server_users",
     },
     "a module waits for one thing, and a role for several": {
@@ -373,6 +380,9 @@ SECOND_NAMES = {
         "cwagent_credentials_file.path < onprem_credentials_file",
         "onprem_credentials_group < key_file_group",
         "onprem_credentials_owner < key_file_owner",
+    },
+    "the name of the role already shows whose regions they are": {
+        "cwagent_iam_role.trust_regions < hybrid_server_regions",
     },
     "a task works on a selection of the run's values": {
         "cwagent_preflight.expected_instance_ids < instances",

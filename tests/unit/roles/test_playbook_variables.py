@@ -27,7 +27,7 @@ FILES: dict[str, dict[str, Any]] = {
 SETTINGS: dict[str, Any] = {name: value for variables in FILES.values() for name, value in variables.items()}
 OPTIONS = playbook_options()
 HOST = "db"
-PRINCIPALS = ("ec2_server", "ec2_admin", "onprem_server", "onprem_admin")
+PRINCIPALS = ("ec2_server", "ec2_admin", "onprem_server", "onprem_admin", "hybrid_server")
 HANDED_ON: dict[str, tuple[Any, list[str]]] = {
     "cwagent_admin_window_minutes": (30, ["store_config_admin_window_minutes"]),
     "cwagent_config_validation": ("warn", ["store_config_validation"]),
@@ -35,12 +35,18 @@ HANDED_ON: dict[str, tuple[Any, list[str]]] = {
     "cwagent_split_config": (True, ["store_config_split"]),
     "cwagent_split_recent": (True, ["store_config_split_recent"]),
     "cwagent_parameter_tier": ("Standard", ["store_config_tier"]),
-    "cwagent_environment": ({"HTTPS_PROXY": "http://proxy"}, ["store_config_environment", "verify_environment"]),
+    "cwagent_environment": (
+        {"HTTPS_PROXY": "http://proxy"},
+        ["store_config_environment", "hybrid_registration_environment", "verify_environment"],
+    ),
     "cwagent_remove_surplus_parameters": (True, ["store_config_remove_surplus"]),
     "cwagent_identity_timeout": (30, ["store_config_identity_timeout"]),
     "cwagent_permission_timeout": (30, ["store_config_permission_timeout"]),
     "cwagent_verify_timeout": (30, ["verify_timeout"]),
-    "cwagent_wait_timeout": (30, [f"{role}_wait_timeout" for role in (*PRINCIPALS, "store_config")]),
+    "cwagent_wait_timeout": (
+        30,
+        [f"{role}_wait_timeout" for role in (*PRINCIPALS, "hybrid_registration", "store_config")],
+    ),
     "cwagent_exclusive": (True, [f"{role}_exclusive" for role in PRINCIPALS]),
     "cwagent_evict_unmanaged_key": (True, [f"{role}_evict_unmanaged_key" for role in PRINCIPALS if "onprem" in role]),
     "cwagent_key_file_owner": ("agent", ["onprem_credentials_owner"]),
@@ -126,7 +132,7 @@ def test_every_role_variable_that_a_play_sets_is_refused_from_the_user() -> None
 
 NAME = re.compile(r"\b[A-Za-z_]\w*\b")
 TASK_FILES = re.compile(r"_tasks: ([\w/]+\.yml)")
-ROLES = re.compile(r"name: cwagent\.iam\.(\w+)")
+ROLES = re.compile(r"\bcwagent\.iam\.(\w+)")
 
 
 def text_of(content: Any, folder: Path) -> str:
@@ -171,7 +177,7 @@ def test_no_variable_is_in_two_files_or_needed_by_nobody() -> None:
 
 
 # Ansible's own variables are in lower case, too, but do not begin with underscores.
-OWN_NAME = re.compile(r"\b__(?:cwagent|audit|verify|store_config|ec2|onprem)[a-z0-9_]*")
+OWN_NAME = re.compile(r"\b__(?:cwagent|audit|verify|store_config|ec2|hybrid|onprem)[a-z0-9_]*")
 
 
 def names_that_are_set(content: Any) -> Iterator[str]:

@@ -1,0 +1,190 @@
+"""site.yml with on-premises servers that are registered with Systems Manager instead of having access keys."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from emulator import Fault, Kind
+from emulator.host import Host
+from emulator.snapshot import snapshot
+from harness import PLAY_SECONDS, SERVER_POLICY, SERVER_USER, Controller, Play, onprem_host
+
+ROLE = "CloudWatchAgentHybridRole"
+HYBRID, KEY = "hybrid", "key"
+UNREACHABLE: dict[str, Any] = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
+HOUR, DAY = 3600, 86400
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """On-premises servers, each in a folder of this machine."""
+
+    controller: Controller
+    hosts: dict[str, Host]
+
+    @classmethod
+    def of(cls, controller: Controller, *names: str) -> Fleet:
+        found = {name: controller.aws.host(controller.home / name, cloudwatch_agent=True) for name in names}
+        return cls(controller, found)
+
+    def variables(self, name: str, **more: Any) -> dict[str, Any]:
+        return {**onprem_host(self.hosts[name]), "cwagent_region": self.controller.aws.region, **more}
+
+    def inventory(self, identity: str | dict[str, str], down: str = "") -> Path:
+        """An inventory with one identity for all servers, or with one for each of them.
+
+        :param down: the name of a server that is off.
+        """
+        identities = identity if isinstance(identity, dict) else dict.fromkeys(self.hosts, identity)
+        servers = {
+            name: self.variables(name, cwagent_onprem_identity=of, **(UNREACHABLE if name == down else {}))
+            for name, of in identities.items()
+        }
+        return self.controller.inventory({"onprem_servers": servers})
+
+    def run(
+        self, playbook: str, identity: str | dict[str, str], *arguments: str, down: str = "", **variables: Any
+    ) -> Play:
+        """Run a playbook with the inventory of these identities."""
+        directory = str(self.controller.credentials)
+        inventory = self.inventory(identity, down)
+        return self.controller.play(inventory, playbook, *arguments, cwagent_key_store_directory=directory, **variables)
+
+    def caller(self, name: str) -> str:
+        """The caller that the agent of a server is, with the file and profile in its settings."""
+        host = self.hosts[name]
+        config = host.root / "opt/aws/amazon-cloudwatch-agent/etc/common-config.toml"
+        settings = tomllib.loads(config.read_text())["credentials"]
+        found: dict[str, dict[str, str]] = {}
+        section: dict[str, str] = {}
+        for line in Path(settings["shared_credential_file"]).read_text().splitlines():
+            if line.startswith("["):
+                section = found.setdefault(line.strip("[] "), {})
+            elif "=" in line and not line.startswith("#"):
+                option, _, value = line.partition("=")
+                section[option.strip()] = value.strip()
+        keys = found[settings["shared_credential_profile"]]
+        session = {
+            "AccessKeyId": keys["aws_access_key_id"],
+            "SecretAccessKey": keys["aws_secret_access_key"],
+            "SessionToken": keys.get("aws_session_token"),
+        }
+        client = self.controller.aws.client("sts", credentials=session)
+        return str(client.get_caller_identity()["Arn"])
+
+    @property
+    def nodes(self) -> list[str]:
+        """The nodes of the account."""
+        ssm = self.controller.aws.client("ssm")
+        found = ssm.describe_instance_information()["InstanceInformationList"]
+        return [each["InstanceId"] for each in found if each["InstanceId"].startswith("mi-")]
+
+    def account(self) -> dict[str, Any]:
+        return snapshot(self.controller.aws)
+
+
+def test_from_nothing_a_hybrid_server_needs_no_key(controller: Controller) -> None:
+    fleet = Fleet.of(controller, "db1")
+    empty = fleet.account()
+    predicted = fleet.run("site", HYBRID, "--check", "--diff").assert_succeeded()
+    assert fleet.account() == empty
+    done = fleet.run("site", HYBRID, "--diff", "-vvvv").assert_succeeded()
+    assert predicted.changed_tasks == done.changed_tasks
+    steps = [line for line in done.report if line.startswith("- ")]
+    assert [line for line in predicted.report if line.startswith("- ")] == steps
+
+    account = fleet.account()
+    assert account["users"] == {}
+    assert account["roles"][ROLE]["policies"] == sorted([SERVER_POLICY, "AmazonSSMManagedInstanceCore"])
+    assert account["activations"][controller.aws.region] == []
+    [node] = fleet.nodes
+    assert fleet.caller("db1").endswith(f":assumed-role/{ROLE}/{node}")
+    controller.aws.shift_clock(HOUR + 60)
+    assert fleet.caller("db1").endswith(f":assumed-role/{ROLE}/{node}")
+
+    again = fleet.run("site", HYBRID).assert_succeeded()
+    assert (again.report[0], again.changed_tasks, again.writes) == ("Nothing to do.", [], [])
+
+
+def test_a_server_with_a_key_becomes_hybrid_and_comes_back(controller: Controller) -> None:
+    fleet, user = Fleet.of(controller, "db1"), f"{SERVER_USER}-db1"
+    fleet.run("site", KEY).assert_succeeded()
+    assert fleet.caller("db1").endswith(f":user/{user}")
+
+    fleet.run("site", HYBRID).assert_succeeded()
+    assert ":assumed-role/" in fleet.caller("db1")
+    phases = []
+    for wait in (0, 6 * HOUR, 8 * DAY, 0):
+        controller.aws.shift_clock(wait)
+        run = fleet.run("site", HYBRID).assert_succeeded()
+        phases.append((run.changed_tasks != [], user in fleet.account()["users"]))
+        assert ":assumed-role/" in fleet.caller("db1")
+    assert phases == [(False, True), (True, True), (True, False), (False, False)]
+    assert list(controller.credentials.glob(f"{user}*")) == []
+
+    fleet.run("site", KEY).assert_succeeded()
+    assert fleet.caller("db1").endswith(f":user/{user}")
+    again = fleet.run("site", KEY).assert_succeeded()
+    assert again.changed_tasks == []
+
+
+def test_a_shared_user_stays_until_each_server_is_registered(controller: Controller) -> None:
+    fleet = Fleet.of(controller, "db1", "db2")
+    shared = {"cwagent_onprem_users": "shared"}
+    fleet.run("site", KEY, **shared).assert_succeeded()
+    fleet.run("site", {"db1": HYBRID, "db2": KEY}, **shared).assert_succeeded()
+    controller.aws.shift_clock(20 * DAY)
+    fleet.run("site", {"db1": HYBRID, "db2": KEY}, **shared).assert_succeeded()
+    assert fleet.caller("db2").endswith(f":user/{SERVER_USER}")
+    limited = fleet.run("site", HYBRID, "--limit", "localhost,db1", **shared).assert_succeeded()
+    assert "db2" in limited.words
+    assert fleet.caller("db2").endswith(f":user/{SERVER_USER}")
+
+
+@pytest.mark.parametrize("is_reachable", [True, False])
+@pytest.mark.parametrize("playbook", ["remove_servers", "teardown"])
+def test_a_server_that_leaves_is_deregistered(controller: Controller, playbook: str, is_reachable: bool) -> None:
+    fleet = Fleet.of(controller, "db1", "db2")
+    fleet.run("site", HYBRID).assert_succeeded()
+    named = {"cwagent_remove_servers": ["db1"]} if playbook == "remove_servers" else {}
+    down = "" if is_reachable else "db1"
+    done = fleet.run(playbook, HYBRID, cwagent_confirm=playbook, down=down, **named)
+    assert (done.code == 0) == (is_reachable or playbook == "remove_servers")
+    assert "There is no user" not in done.words
+    ssm = controller.aws.client("ssm")
+    names = [each.get("Name") for each in ssm.describe_instance_information()["InstanceInformationList"]]
+    assert names == (["db2"] if playbook == "remove_servers" else [])
+    assert (ROLE in fleet.account()["roles"]) == (playbook == "remove_servers")
+    assert (fleet.hosts["db1"].registration is None) == is_reachable
+
+
+@pytest.mark.parametrize(
+    ("action", "kind"),
+    [
+        ("AttachRolePolicy", Kind.KILL_AFTER),
+        ("CreateActivation", Kind.KILL_AFTER),
+        ("RegisterManagedInstance", Kind.KILL_AFTER),
+        ("DeleteActivation", Kind.KILL_BEFORE),
+    ],
+)
+def test_the_run_after_a_killed_one_ends_like_an_undisturbed_one(
+    controller: Controller, action: str, kind: Kind
+) -> None:
+    fleet = Fleet.of(controller, "db1")
+    run = controller.start(fleet.inventory(HYBRID), "site")
+    controller.aws.arm(Fault(kind, action=action, process=run.pid))
+    assert run.wait(PLAY_SECONDS) != 0
+    controller.aws.disarm()
+    controller.aws.shift_clock(HOUR + 60)  # an activation that was not used has expired
+    fleet.run("site", HYBRID).assert_succeeded()
+    account = fleet.account()
+    assert (account["users"], account["activations"][controller.aws.region]) == ({}, [])
+    assert account["roles"].keys() == {ROLE}
+    [node] = fleet.nodes
+    assert fleet.caller("db1").endswith(f":assumed-role/{ROLE}/{node}")
+    again = fleet.run("site", HYBRID).assert_succeeded()
+    assert (again.changed_tasks, again.writes) == ([], [])
