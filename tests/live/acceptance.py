@@ -69,7 +69,7 @@ class Acceptance:
         """Do the steps with an on-premises server, which the inventory has meanwhile, or leave them out."""
         steps: Mapping[str, Callable[[], Iterator[str]]] = {
             "site, with a hybrid server": self.register,
-            "verify, for the hybrid server": self.verify_hybrid,
+            "apply and verify, for the hybrid server": self.apply_and_verify,
             "remove_servers, for the hybrid server": self.deregister,
         }
         if not self.playbooks.hybrid_host:
@@ -165,8 +165,11 @@ class Acceptance:
         yield again.problem
         yield f"{again.changed} tasks changed something again\n{again.output[-3000:]}" if again.changed else ""
 
-    def verify_hybrid(self) -> Iterator[str]:
-        yield self.playbooks.run("verify", "verify", "--limit", f"localhost,{HYBRID_SERVER}").problem
+    def apply_and_verify(self) -> Iterator[str]:
+        """Run the agent with the credentials of the registration. Run Command reaches the server."""
+        limit, source = ["--limit", f"localhost,{HYBRID_SERVER}"], {"cwagent_verify_from": "run_command"}
+        for playbook in ("apply", "verify"):
+            yield self.playbooks.run(playbook, playbook, *limit, **source).problem
 
     def deregister(self) -> Iterator[str]:
         variables = {"cwagent_remove_servers": [HYBRID_SERVER], "cwagent_confirm": "remove_servers"}

@@ -71,6 +71,7 @@ DUTIES: dict[str, tuple[str, ...]] = {
     "teardown": ("teardown", "keys-in-secrets-manager"),
     "audit": ("audit",),
     "verify": ("verify",),
+    "apply": ("apply",),
 }
 
 
