@@ -58,6 +58,12 @@ class Planned:
         """Return whether a user was managed."""
         return any(each["name"] == name for found in self._results for each in found.get("users") or ())
 
+    @property
+    def nodes(self) -> set[str]:
+        """The IDs and names of the nodes that hosts have deregistered, or would in check mode."""
+        nodes = [found["node"] for found in self._results if found.get("node") and found["changed"]]
+        return {each[key] for each in nodes for key in ("id", "name") if each.get(key)}
+
     def has_new_key(self, user: str) -> bool:
         """Return whether the access key of a user was replaced by a new one."""
         return any((found.get("rotation") or {}).get(user) == "due" for found in self._results)

@@ -23,8 +23,8 @@ options:
       - By region, the names of the nodes. The name of a node is the name of its host in the inventory, unless
         O(cwagent.iam.cwagent_hybrid_node#module:instance_name) was set. The ID of a node, which begins with C(mi-), is
         also accepted. The empty name of a region stands for the region of the module.
-      - If several nodes of this collection have a name, all of them are deregistered. A name that no node has needs no
-        change.
+      - A name can be used again. So a node that is online, and nodes that share a name, are refused unless their IDs
+        are given. A name that no node has needs no change.
       - If one region fails, the nodes in the others are still deregistered.
     type: dict
     required: true
@@ -34,6 +34,17 @@ options:
         interrupted run can have left them. They cannot register a server.
     type: bool
     default: true
+  role:
+    description: The name of a role. RV(in_use) contains the other nodes with this role.
+    type: str
+    default: ""
+  planned:
+    description:
+      - The results of M(cwagent.iam.cwagent_hybrid_node) on hosts that have deregistered themselves. The nodes that
+        they had are left out here, and other nodes with the same name stay.
+    type: list
+    elements: dict
+    default: []
 extends_documentation_fragment:
   - cwagent.iam.wait
   - cwagent.iam.attributes
@@ -78,6 +89,12 @@ nodes:
   elements: dict
   sample:
     - {id: mi-0123456789abcdef0, name: db-1, region: eu-central-1}
+in_use:
+  description: The IDs of the other nodes in these regions that have O(role).
+  returned: success
+  type: list
+  elements: str
+  sample: [mi-0123456789abcdef1]
 done:
   description: The steps that were taken before the task failed.
   returned: when the task failed after a plan was made
@@ -120,8 +137,8 @@ RULES = NODES_RULES
 
 def work(call: Call) -> dict[str, Any]:
     """Deregister the nodes of each region."""
-    found = manage_by_region(nodes_resource, call, names=NAMES, by_region="nodes_by_region", keys=["nodes"])
-    return {"nodes": [], **found}
+    found = manage_by_region(nodes_resource, call, names=NAMES, by_region="nodes_by_region", keys=["nodes", "in_use"])
+    return {"nodes": [], "in_use": [], **found}
 
 
 def main() -> None:

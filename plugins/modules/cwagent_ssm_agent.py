@@ -111,6 +111,11 @@ registration:
   returned: success
   type: dict
   sample: {instance_id: mi-0123456789abcdef0, region: eu-central-1}
+marked:
+  description: Whether this collection made the registration of the host.
+  returned: success
+  type: bool
+  sample: true
 unfinished:
   description: The record of a run that has not finished. Null if there is none.
   returned: success

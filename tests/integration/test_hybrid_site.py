@@ -128,6 +128,7 @@ def test_a_server_with_a_key_becomes_hybrid_and_comes_back(controller: Controlle
 
     fleet.run("site", KEY).assert_succeeded()
     assert fleet.caller("db1").endswith(f":user/{user}")
+    assert (fleet.nodes, fleet.hosts["db1"].registration) == ([], None)
     again = fleet.run("site", KEY).assert_succeeded()
     assert again.changed_tasks == []
 
@@ -152,7 +153,9 @@ def test_a_server_that_leaves_is_deregistered(controller: Controller, playbook: 
     fleet.run("site", HYBRID).assert_succeeded()
     named = {"cwagent_remove_servers": ["db1"]} if playbook == "remove_servers" else {}
     down = "" if is_reachable else "db1"
+    predicted = fleet.run(playbook, HYBRID, "--check", cwagent_confirm=playbook, down=down, **named)
     done = fleet.run(playbook, HYBRID, cwagent_confirm=playbook, down=down, **named)
+    assert predicted.report == done.report
     assert (done.code == 0) == (is_reachable or playbook == "remove_servers")
     assert "There is no user" not in done.words
     ssm = controller.aws.client("ssm")
@@ -178,3 +181,16 @@ def test_the_run_after_a_killed_one_ends_like_an_undisturbed_one(controller: Con
     assert fleet.caller("db1").endswith(f":assumed-role/{ROLE}/{node}")
     again = fleet.run("site", HYBRID).assert_succeeded()
     assert (again.changed_tasks, again.writes) == ([], [])
+
+
+@pytest.mark.parametrize("identity", [HYBRID, KEY])
+def test_a_teardown_leaves_neither_a_user_on_its_way_nor_a_node(controller: Controller, identity: str) -> None:
+    """Also for a server that is to have a key again, before a run of site.yml has changed it."""
+    fleet = Fleet.of(controller, "db1")
+    fleet.run("site", KEY).assert_succeeded()
+    fleet.run("site", HYBRID).assert_succeeded()
+    down = "db1" if identity == KEY else ""
+    fleet.run("teardown", identity, cwagent_confirm="teardown", down=down)
+    account = fleet.account()
+    assert (account["users"], account["roles"], fleet.nodes) == ({}, {}, [])
+    assert list(controller.credentials.glob("*.credentials")) == []

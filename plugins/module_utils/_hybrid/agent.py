@@ -47,6 +47,8 @@ SNAP = "/snap/amazon-ssm-agent/current/amazon-ssm-agent"
 PROGRAMS = ("/usr/bin/amazon-ssm-agent", SNAP)
 SERVICE, SNAP_SERVICE = "amazon-ssm-agent", "snap.amazon-ssm-agent.amazon-ssm-agent.service"
 UNFINISHED = "cwagent-unfinished.json"
+# It exists while a host has a registration that this collection made, and until all of it is cleared.
+MARK = "cwagent-registered"
 IDENTITY = "OnPrem"
 TIMEOUT_SECONDS = 120
 MAX_OUTPUT = 500
@@ -83,6 +85,7 @@ class SsmAgent:
         self._params = params
         self._registration = Path(params["registration"])
         self._unfinished = self._registration.with_name(UNFINISHED)
+        self._mark = self._registration.with_name(MARK)
         self._done: list[str] = []
 
     def run(self) -> dict[str, Any]:
@@ -94,7 +97,7 @@ class SsmAgent:
             READ: lambda: None,
             REGISTERED: self._register,
             RESTARTED: self._restart,
-            FINISHED: self._finish,
+            FINISHED: self._finish_registration,
             DEREGISTERING: lambda: self._record(instance_id=self._params["instance_id"]),
             DEREGISTERED: self._clear,
         }
@@ -115,6 +118,7 @@ class SsmAgent:
             "ssm_agent": self._program,
             "installation": "" if self._program else installation(_distributions(), platform.machine()),
             "problem": self._find_problem(),
+            "marked": self._mark.exists(),
             "registration": {"instance_id": node, "region": registration.get("Region", "")} if node else None,
             "unfinished": {name: unfinished.get(name, "") for name in ("instance_id", "activation_id", "run_id")}
             if unfinished
@@ -155,12 +159,17 @@ class SsmAgent:
                 f"{program} has registered this host, but {self._registration} does not contain the registration. Set "
                 "registration to the path of that file."
             )
+        self._mark.touch(mode=0o600)
         self._done.append(REGISTER)
         self._restart()
 
     def _restart(self) -> None:
         self._control("restart")
         self._done.append(RESTART)
+
+    def _finish_registration(self) -> None:
+        self._mark.touch(mode=0o600)
+        self._finish()
 
     def _finish(self) -> None:
         self._unfinished.unlink(missing_ok=True)
@@ -174,6 +183,7 @@ class SsmAgent:
         self._registration.unlink(missing_ok=True)
         self._done.append(CLEAR)
         self._finish()
+        self._mark.unlink(missing_ok=True)
 
     def _required_program(self) -> str:
         if not self._program:

@@ -51,6 +51,7 @@ class HostState:
     :param agent: the path of its program. It is empty if the SSM agent is not installed.
     :param installation: how to install it on this host.
     :param problem: why its configuration rules out a registration. It is empty if it does not.
+    :param is_marked: whether this collection made the registration.
     """
 
     agent: str = ""
@@ -58,6 +59,7 @@ class HostState:
     problem: str = ""
     registration: Registration | None = None
     unfinished: Unfinished | None = None
+    is_marked: bool = False
 
     @classmethod
     def from_result(cls, result: Mapping[str, Any]) -> HostState:
@@ -71,6 +73,7 @@ class HostState:
             Unfinished(unfinished["instance_id"], unfinished["activation_id"], unfinished["run_id"])
             if unfinished
             else None,
+            result["marked"],
         )
 
 

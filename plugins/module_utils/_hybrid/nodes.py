@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import ONLINE
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.plan import delete_spent, deregister
 from ansible_collections.cwagent.iam.plugins.module_utils._names import NOT_CREATED
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan
@@ -26,11 +28,13 @@ class State:
     :param nodes: the nodes that activations of this collection registered.
     :param others: the other nodes, which stay.
     :param activations: empty if the user keeps them.
+    :param users: all other nodes of the region, of any name, that have the role.
     """
 
     nodes: tuple[Node, ...] = ()
     others: tuple[Node, ...] = ()
     activations: tuple[Activation, ...] = ()
+    users: tuple[Node, ...] = ()
 
 
 def select(nodes: Iterable[Node], names: Collection[str]) -> list[Node]:
@@ -39,8 +43,24 @@ def select(nodes: Iterable[Node], names: Collection[str]) -> list[Node]:
     return sorted(found, key=lambda each: (each.name, each.id))
 
 
+def check_certain(current: State, names: Collection[str]) -> None:
+    """Check that each node is certainly that of a server that leaves. An ID is certain, and a name can be used again.
+
+    :raises InvalidInput: several nodes have a name, or a node is online, so that a server uses it.
+    """
+    named = [each for each in current.nodes if each.id not in names]
+    doubtful = [each for each in named if each.ping == ONLINE or sum(other.name == each.name for other in named) > 1]
+    if doubtful:
+        listed = ", ".join(f"{each.id} ({each.name}, {each.ping or 'unknown'})" for each in doubtful)
+        raise InvalidInput(
+            f"It is not certain that these nodes belong to servers that leave, because they are online or share a "
+            f"name: {listed}. To deregister one of them, give its ID instead of the name, or run aws ssm "
+            "deregister-managed-instance --instance-id ID, and then run again."
+        )
+
+
 def plan(current: State) -> Plan[State]:
-    """Plan the steps of every node and activation. Several nodes with one name are all deregistered."""
+    """Plan the steps of every node and activation."""
     steps = {each.id: [_deregister(each)] for each in current.nodes}
     steps.update((each.id, [delete_spent(each)]) for each in current.activations if each.is_spent)
     left = tuple(each for each in current.activations if not each.is_spent)
@@ -79,5 +99,8 @@ def to_diff(state: State) -> dict[str, Any]:
 
 
 def to_result(state: State, region: str) -> dict[str, Any]:
-    """Render the nodes that are deregistered for the result of the module."""
-    return {"nodes": [{"id": each.id, "name": each.name, "region": region} for each in state.nodes]}
+    """Render the nodes that are deregistered, and those that still use the role, for the result of the module."""
+    return {
+        "nodes": [{"id": each.id, "name": each.name, "region": region} for each in state.nodes],
+        "in_use": [each.id for each in state.users],
+    }

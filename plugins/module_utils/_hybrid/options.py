@@ -37,6 +37,8 @@ RULES: dict[str, Any] = {}
 NODES_SPEC: dict[str, Any] = {
     "nodes_by_region": {"type": "dict", "required": True},
     "activations": {"type": "bool", "default": True},
+    "role": {"type": "str", "default": ""},
+    **PLANNED_SPEC,
     **WAIT_SPEC,
 }
 NODES_RULES: dict[str, Any] = {}
@@ -88,4 +90,5 @@ def nodes_resource(params: Mapping[str, Any], aws: Aws, region: str | None, chec
     names = params[NAMES]
     if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
         raise InvalidInput("nodes_by_region: each region needs a list of names, and a name cannot be empty.")
-    return NodesResource(aws, frozenset(names), with_activations=params["activations"])
+    gone = Planned(params["planned"]).nodes
+    return NodesResource(aws, frozenset(names), gone, role=params["role"], with_activations=params["activations"])

@@ -98,7 +98,13 @@ def check_host(host: HostState, desired: Desired) -> None:
 
     :raises InvalidInput: it cannot. The message contains the way out.
     """
+    found = host.registration
     if desired.state != REGISTERED:
+        if found and found.region != desired.region and host.is_marked:
+            raise InvalidInput(
+                f"{desired.host} is registered as node {found.node_id} in region {found.region}, and this run is for "
+                f"region {desired.region}. Set cwagent_region to {found.region} for this host, and run again."
+            )
         return
     if not host.agent:
         raise InvalidInput(
@@ -107,7 +113,6 @@ def check_host(host: HostState, desired: Desired) -> None:
         )
     if host.problem:
         raise InvalidInput(f"{desired.host} cannot be registered: {host.problem}")
-    found = host.registration
     if found and found.region != desired.region:
         raise InvalidInput(
             f"{desired.host} is registered as node {found.node_id} in region {found.region}, and this run is for "
@@ -122,7 +127,7 @@ def check_node(state: State, desired: Desired) -> None:
     :raises InvalidInput: it does not know it. The message contains the way out.
     """
     found = state.host.registration
-    if desired.state == REGISTERED and found and not state.node and not state.host.unfinished:
+    if desired.state == REGISTERED and found and not state.node and not _is_of_record(state.host):
         raise InvalidInput(
             f"{desired.host} is registered as node {found.node_id} in region {found.region}, but there is no such node "
             "in this account and region. It belongs to another account, or it was deregistered. If nothing else uses "
@@ -177,7 +182,18 @@ def _registering(current: State, desired: Desired) -> dict[str, list[Step]]:
 def is_cleared_first(current: State) -> bool:
     """Whether an interrupted run deregistered the node of the host, which still has its registration."""
     unfinished = current.host.unfinished
-    return bool(current.host.registration and not current.node and unfinished and unfinished.node_id)
+    return bool(not current.node and unfinished and unfinished.node_id and _is_of_record(current.host))
+
+
+def _is_of_record(host: HostState) -> bool:
+    """Whether the registration of a host is the one in the record of an unfinished run, which is then ours.
+
+    The record of a registration has no node yet. A registration that this collection made has a mark.
+    """
+    found, unfinished = host.registration, host.unfinished
+    if not (found and unfinished):
+        return False
+    return unfinished.node_id == found.node_id if unfinished.node_id else host.is_marked
 
 
 def _deregistering(current: State, desired: Desired) -> dict[str, list[Step]]:
@@ -189,7 +205,7 @@ def _deregistering(current: State, desired: Desired) -> dict[str, list[Step]]:
         return {}
     if current.node:
         return {DEREGISTRATION: [deregister(current.node), _clear(desired)]} if current.node.is_ours else {}
-    return {DEREGISTRATION: [_clear(desired)]} if host.unfinished else {}
+    return {DEREGISTRATION: [_clear(desired)]} if _is_of_record(host) else {}
 
 
 def delete_spent(activation: Activation) -> Step:
@@ -243,6 +259,11 @@ def warnings(current: State, desired: Desired) -> list[str]:
         if each.name == desired.name and not each.is_spent
     ]
     if desired.state == REGISTERED and node:
+        if node.name != desired.name and node.id:
+            found.append(
+                f"{desired.host} is registered as node {node.id} with the name '{node.name}'. To deregister it while "
+                f"it is off, give {node.id} to cwagent.iam.remove_servers."
+            )
         if node.role != desired.role:
             found.append(
                 f"{desired.host} is registered as node {node.id} with role '{node.role}', not with role "

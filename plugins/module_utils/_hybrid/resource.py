@@ -12,8 +12,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resou
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid import nodes
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.api import SystemsManager
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.nodes import State
+from ansible_collections.cwagent.iam.plugins.module_utils._names import name_of
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan
 
@@ -22,24 +25,38 @@ class NodesResource(Resource[State]):
     """The nodes of servers that leave a region.
 
     :param names: the names or IDs of the nodes.
+    :param gone: the IDs and names of nodes that hosts have deregistered themselves. Check mode still shows them.
+    :param role: the role whose other nodes are listed. It is empty for none.
     :param with_activations: whether to delete activations, too.
     """
 
-    def __init__(self, aws: Aws, names: frozenset[str], *, with_activations: bool) -> None:
+    def __init__(
+        self, aws: Aws, names: frozenset[str], gone: Collection[str], *, role: str, with_activations: bool
+    ) -> None:
         super().__init__(aws)
         self._service = SystemsManager(aws, nullcontext)
-        self._names = names
+        self._names = names - {*gone}
+        self._gone = gone
+        self._role = role
         self._with_activations = with_activations
 
     def read(self) -> State:
         """Read the nodes in pages. Tags are read only if there is a node with one of the names."""
-        found = nodes.select(self._service.hybrid_nodes(), self._names) if self._names else []
+        shown = self._service.hybrid_nodes() if self._names or self._role else []
+        shown = [each for each in shown if each.id not in self._gone]
+        found = nodes.select(shown, self._names)
         created = self._service.created_nodes() if found else frozenset()
+        ours = tuple(each for each in found if each.id in created)
         return State(
-            tuple(each for each in found if each.id in created),
+            ours,
             tuple(each for each in found if each.id not in created),
             tuple(self._service.activations()) if self._with_activations else (),
+            tuple(each for each in shown if self._role and name_of(each.role) == self._role and each not in ours),
         )
+
+    def check_preconditions(self, current: State) -> None:
+        """Check that each node is certainly that of a server that leaves. :raises InvalidInput: one is not."""
+        nodes.check_certain(current, self._names)
 
     def plan(self, current: State) -> Plan[State]:
         """Plan the steps of every node and activation."""

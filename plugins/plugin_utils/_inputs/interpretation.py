@@ -127,12 +127,16 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
         "hybrid_hosts": hybrid_hosts(onprem_hosts),
         "instances": group_by_region(instances, regions),
         "onprem_hosts": onprem_hosts,
+        "onprem_names": group_by_region({host: host for host in onprem_hosts}, regions),
         "region": regions.default,
         "regions": regions.regions_of(given.members(*GROUPS))
         if given.members(*GROUPS)
         else account["regions"] or [regions.default],
         "retired_users": group_by_region(retired, regions),
-        "server_users": group_by_region(with_keys, regions),
+        # A teardown also deletes the users that are not retired yet.
+        "server_users": group_by_region(
+            {**with_keys, **retired} if CONFIRMATION in given.requires else with_keys, regions
+        ),
         "servers": read_servers_to_check(given, instances, onprem_hosts, regions, problems),
         "undelivered_hosts": [host for host in delivery_hosts if given.limit is not None and host not in given.limit],
         "users": list(dict.fromkeys([*servers.values(), *admins.values()])),

@@ -17,7 +17,6 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
     checked_region,
 )
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.hosts import (
-    HYBRID,
     SERVER_USER,
     Regions,
     apply_limit,
@@ -85,7 +84,8 @@ def find_leaving_servers(
     return {
         "default_users": default_users,
         "instances": leaving,
-        "nodes": _nodes(entries, hosts, inputs),
+        # A server with a key can have had a registration before.
+        "nodes": _nodes(entries, on_premises, members.regions, inputs["regions"]),
         "optional_users": flatten(retired),
         "remaining_instances": group_by_region(
             {host: instances[host] for host in instances if host not in hosts}, members.regions
@@ -105,20 +105,20 @@ def find_leaving_servers(
 
 
 def _nodes(
-    entries: Iterable[tuple[str, str]], hosts: Collection[str], inputs: Mapping[str, Any]
+    entries: Iterable[tuple[str, str]], hosts: Collection[str], regions: Regions, all_regions: Iterable[str]
 ) -> dict[str, list[str]]:
     """Return by region the nodes of the servers that leave. The node of a server has the name of its host.
 
-    :param entries: by region, which can be empty, the names that the user listed.
-    :param hosts: the listed hosts of the inventory.
+    :param entries: the names that the user listed, each with its region, which can be empty.
+    :param hosts: the on-premises servers among them.
+    :param all_regions: where to look for the node of a name without a region.
     """
     found: dict[str, list[str]] = {}
-    for host in hosts:
-        if inputs["onprem_hosts"].get(host, {}).get("identity") == HYBRID:
-            found.setdefault(inputs["onprem_hosts"][host]["region"], []).append(host)
     for region, name in entries:
-        if name not in hosts and not _is_instance_id(name):
-            for each in [region] if region else inputs["regions"]:
+        if name in hosts:
+            found.setdefault(regions.region_of(name), []).append(name)
+        elif not _is_instance_id(name):
+            for each in [region] if region else all_regions:
                 found.setdefault(each, []).append(name)
     return found
 

@@ -172,6 +172,7 @@ def test_the_input_of_a_run_without_variables():
         "onprem_hosts": {
             "db": {"user": "CloudWatchAgentServerUser-db", "region": US, "identity": "key", "deliver": False}
         },
+        "onprem_names": {US: ["db"]},
         "region": US,
         "regions": [US],
         "requires": [],
@@ -1695,6 +1696,9 @@ def test_the_identity_is_a_choice_of_the_host(controller, hosts, hybrid, users, 
     assert inputs["server_users"] == ({US: users} if users else {})
     assert inputs["retired_users"] == ({US: retired} if retired else {})
     assert [host["host"] for host in inputs["servers"] if host.get("hybrid")] == hybrid
+    teardown = interpret(a_run({"onprem_servers": [*hosts]}, hosts, controller, requires=[CONFIRMATION]))[0]
+    assert sorted(teardown["server_users"][US]) == sorted([*users, *retired])
+    assert teardown["onprem_names"] == {US: [*hosts]}
     rotation = inputs_of({"onprem_servers": [*hosts]}, hosts, controller, requires=[ROTATION])
     assert (rotation["server_users"], rotation["delivery_hosts"]) == ({US: users} if users else {}, [])
 

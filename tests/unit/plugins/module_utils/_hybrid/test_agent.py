@@ -75,6 +75,7 @@ def test_a_host_without_a_registration_is_read(host: Host) -> None:
         "installation": "",
         "problem": "",
         "registration": None,
+        "marked": False,
         "unfinished": None,
     }
 
@@ -91,7 +92,7 @@ def test_a_host_is_registered(host: Host) -> None:
     assert stat.S_IMODE(host.record.stat().st_mode) == 0o600
     assert host.calls() == [f"-register -code {CODE} -id a-1 -region eu-1", "restart amazon-ssm-agent"]
     assert host.run(state="finished")["unfinished"] is None
-    assert [each.name for each in host.registration.parent.iterdir()] == ["registration"]
+    assert {each.name for each in host.registration.parent.iterdir()} == {"cwagent-registered", "registration"}
 
 
 def test_an_interrupted_registration_is_confirmed(host: Host) -> None:

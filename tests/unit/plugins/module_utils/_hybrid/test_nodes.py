@@ -11,9 +11,11 @@ from aws_model import Model, require
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import Activation, Node
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.nodes import (
     State,
+    check_certain,
     plan,
     select,
     to_diff,
@@ -81,6 +83,32 @@ def test_every_node_and_activation_is_an_item_of_its_own() -> None:
         ("ssm:DeregisterManagedInstance", {"instance_id": N4}),
         ("ssm:DeleteActivation", {"activation_id": A1}),
     ]
+
+
+ONLINE_DB = replace(DB, ping="Online")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "names", "doubtful"),
+    [
+        ((DB,), {"db"}, []),
+        ((ONLINE_DB,), {"db"}, [N2]),
+        ((ONLINE_DB,), {N2}, []),
+        ((DB, SECOND_DB), {"db"}, [N2, N3]),
+        ((DB, SECOND_DB), {"db", N2}, []),
+        ((DB, SECOND_DB), {N2, N3}, []),
+    ],
+)
+def test_a_node_that_may_belong_to_a_server_that_stays_must_be_given_by_its_id(
+    nodes: tuple[Node, ...], names: set[str], doubtful: list[str]
+) -> None:
+    state = State(nodes)
+    if not doubtful:
+        check_certain(state, names)
+        return
+    with pytest.raises(InvalidInput) as refused:
+        check_certain(state, names)
+    assert [each for each in (N2, N3) if each in str(refused.value)] == doubtful
 
 
 def test_something_that_is_already_gone_is_done() -> None:
@@ -151,5 +179,6 @@ def test_nodes_and_activations_are_shown() -> None:
         "nodes": [
             {"id": N2, "name": "db", "region": "eu-1"},
             {"id": N1, "name": "web", "region": "eu-1"},
-        ]
+        ],
+        "in_use": [],
     }

@@ -58,9 +58,11 @@ def current(
     registration: Registration | None = None,
     node: Node | None = None,
     unfinished: Unfinished | None = None,
+    *,
+    is_marked: bool = True,
     **more: Any,
 ) -> State:
-    host = HostState(AGENT, registration=registration, unfinished=unfinished)
+    host = HostState(AGENT, registration=registration, unfinished=unfinished, is_marked=is_marked)
     return State(host, node, read_at=NOW, **more)
 
 
@@ -166,9 +168,27 @@ def test_a_host_that_can_be_registered_is_not_refused(registration: Registration
     check_host(HostState(AGENT, registration=registration), desired())
 
 
-def test_a_registration_without_its_node_is_refused() -> None:
+OTHER_RECORD = Unfinished("mi-2")
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        current(HERE),
+        current(HERE, None, OTHER_RECORD),
+        current(HERE, None, REGISTERING, is_marked=False),
+    ],
+)
+def test_a_registration_without_its_node_is_refused_and_never_cleared(state: State) -> None:
+    """The record of an interrupted run can be older than a registration that somebody else made."""
     with pytest.raises(InvalidInput, match=r"mi-1 in region eu-1.*another account, or it was deregistered.*-clear"):
-        check_node(current(HERE), desired())
+        check_node(state, desired())
+    assert not plan(state, desired("deregistered")).has_changes
+
+
+def test_a_registration_of_this_collection_in_another_region_is_a_problem() -> None:
+    with pytest.raises(InvalidInput, match=r"Set cwagent_region to us-1 for this host, and run again\."):
+        check_host(HostState(AGENT, registration=ELSEWHERE, is_marked=True), desired("deregistered"))
 
 
 @pytest.mark.parametrize(
@@ -226,11 +246,14 @@ def test_the_state_of_a_host_is_read_from_a_result() -> None:
         "ssm_agent": AGENT,
         "installation": "",
         "problem": "",
+        "marked": True,
         "registration": {"instance_id": "mi-1", "region": "eu-1"},
         "unfinished": {"instance_id": "", "activation_id": "a-1", "run_id": "run-0"},
     }
-    assert HostState.from_result(result) == HostState(AGENT, "", "", HERE, REGISTERING)
-    assert HostState.from_result({**result, "registration": None, "unfinished": None}) == HostState(AGENT)
+    assert HostState.from_result(result) == HostState(AGENT, "", "", HERE, REGISTERING, is_marked=True)
+    assert HostState.from_result({**result, "registration": None, "unfinished": None, "marked": False}) == HostState(
+        AGENT
+    )
 
 
 def test_the_code_is_not_shown() -> None:

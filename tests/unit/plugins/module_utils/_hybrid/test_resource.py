@@ -44,7 +44,7 @@ READ = "DescribeInstanceInformation"
 @pytest.mark.parametrize("wait", [5, None])
 def test_a_node_is_deregistered_and_one_of_others_stays(check: bool, wait: float | None) -> None:
     aws = Ssm()
-    result = converge(NodesResource(aws, frozenset({"db"}), with_activations=False), check, wait)
+    result = converge(NodesResource(aws, frozenset({"db"}), (), role="", with_activations=False), check, wait)
     assert result == {
         "changed": True,
         "steps": ["deregister node mi-1 of db"],
@@ -55,6 +55,7 @@ def test_a_node_is_deregistered_and_one_of_others_stays(check: bool, wait: float
         },
         "warnings": [result["warnings"][0]],
         "nodes": [{"id": "mi-1", "name": "db", "region": REGION}],
+        "in_use": [],
     }
     assert "node mi-2 of db stays registered" in result["warnings"][0]
     assert aws.nodes.keys() == NODES.keys() - (set() if check else {"mi-1"})
@@ -75,5 +76,5 @@ def test_a_node_is_deregistered_and_one_of_others_stays(check: bool, wait: float
 )
 def test_nothing_is_read_that_is_not_needed(names: set[str], activations: bool, calls: list[str]) -> None:
     aws = Ssm()
-    NodesResource(aws, frozenset(names), with_activations=activations).read()
+    NodesResource(aws, frozenset(names), (), role="", with_activations=activations).read()
     assert aws.calls == calls

@@ -129,6 +129,7 @@ class World:
             "ssm_agent": host.agent,
             "installation": host.installation,
             "problem": host.problem,
+            "marked": host.is_marked,
             "registration": host.registration
             and {"instance_id": host.registration.node_id, "region": host.registration.region},
             "unfinished": host.unfinished
@@ -168,7 +169,7 @@ class World:
                 node = Node(f"mi-{len(self.activation_of) + 1}", ROLE, found.name, tags=self.tags_of_new)
                 self.nodes[node.id], self.activation_of[node.id] = node, found.id
             with self.write("host:save registration"):
-                self.host = replace(self.host, registration=hybrid_plan.Registration(node.id, REGION))
+                self.host = replace(self.host, registration=hybrid_plan.Registration(node.id, REGION), is_marked=True)
             done.append("host:register")
             self.start()
             done.append("host:restart")
@@ -187,7 +188,7 @@ class World:
 
     def finish(self) -> dict[str, Any]:
         with self.write("host:finish"):
-            self.host = replace(self.host, unfinished=None)
+            self.host = replace(self.host, unfinished=None, is_marked=True)
             return self.result()
 
     def begin_clearing(self, node_id: str) -> dict[str, Any]:
@@ -203,7 +204,7 @@ class World:
                 self.is_running = False
             done.append("host:clear")
             with self.write("host:finish"):
-                self.host = replace(self.host, unfinished=None)
+                self.host = replace(self.host, unfinished=None, is_marked=False)
             return self.result(*done)
 
     def state(self) -> dict[str, Any]:
