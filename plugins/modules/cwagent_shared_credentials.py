@@ -23,8 +23,9 @@ description:
   - The content of both files never appears in output, except the region and the two settings.
   - Fails before the first change if the CloudWatch agent could not read the credentials. This is the case if the SSM
     agent does not share them (C(Profile.ShareCreds)), or if the agent's C(run_as_user) cannot read the file.
-  - Afterwards, it asks STS with these credentials for their identity. RV(caller) shows that the credentials work. The
-    host needs no boto3 for that. The module uses the variables C(AWS_ENDPOINT_URL_STS), C(AWS_ENDPOINT_URL) and
+  - Afterwards, it asks STS with these credentials for their identity. RV(caller) shows that the credentials work. In
+    check mode, it asks only if there is nothing to change.
+  - The host needs no boto3 for that. The module uses the variables C(AWS_ENDPOINT_URL_STS), C(AWS_ENDPOINT_URL) and
     C(AWS_CA_BUNDLE), and the proxy in the environment. Without these, it uses the certificates and the proxy in the
     agent's C(common-config.toml).
 author: cwagent.iam contributors (@cwagent)
@@ -58,6 +59,8 @@ options:
       - Whether the agent uses the credentials.
       - V(absent) removes the agent's settings if they refer to the file, and the region if this module has set it. It
         never removes the credentials.
+      - With V(absent), a file that is not valid is left as it is. Without a valid O(ssm_agent_config), the profile is
+        C(default).
     type: str
     choices: [present, absent]
     default: present
@@ -132,7 +135,8 @@ caller:
   description:
     - The ARN that STS returns for the credentials. It ends with the ID of the server in Systems Manager.
     - Null if STS did not return it. RV(caller_error) then has the reason.
-  returned: success with O(state=present), outside check mode
+    - In check mode, it is returned only if RV(steps) is empty.
+  returned: success with O(state=present)
   type: str
   sample: arn:aws:sts::123456789012:assumed-role/CloudWatchAgentHybridRole/mi-0123456789abcdef0
 caller_error:
@@ -140,7 +144,8 @@ caller_error:
     - Why RV(caller) is null. STS did not answer within ten seconds, twice, or it refused the credentials. The task does
       not fail then, because the files are as desired.
     - Null if STS returned the ARN.
-  returned: success with O(state=present), outside check mode
+    - In check mode, it is returned only if RV(steps) is empty.
+  returned: success with O(state=present)
   type: str
   sample: STS refused the credentials (ExpiredToken).
 """
@@ -171,7 +176,8 @@ def main() -> None:
         details = {"changed": False, "steps": [], **error.details}
         module.fail_json(msg=str(error), **{key: value for key, value in details.items() if key != "warnings"})
     del result["warnings"]
-    if desired.is_present and not module.check_mode:
+    # The request only reads. Before the steps, it would be for credentials, or with a proxy, that change.
+    if desired.is_present and not (module.check_mode and result["steps"]):
         result.update(resource.find_caller())
     module.exit_json(**result)
 

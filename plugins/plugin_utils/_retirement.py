@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.hosts import HYBRID, flatten
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report import failure_reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,12 +36,15 @@ def _lack(host: str, variables: Mapping[str, Any], role: str) -> str:
         return f"The limit leaves out {host}."
     if reached.get("unreachable"):
         return f"{host} could not be reached."
+    failure = variables.get("__cwagent_key_failure", reached if reached.get("failed") else None)
+    if failure is not None:
+        return f"A task on {host} failed: {failure_reason(failure)}"
     node = (variables.get("__hybrid_registration_node") or {}).get("node") or {}
     files = variables.get("__hybrid_registration_files") or {}
-    if "__cwagent_key_failure" in variables or not node.get("id"):
+    if not node.get("id"):
         return f"{host} is not registered yet."
     caller = files.get("caller") or ""
     if caller.endswith(f":assumed-role/{role}/{node['id']}"):
         return ""
     reason = files.get("caller_error") or (f"the caller is {caller}" if caller else "the caller is not known")
-    return f"{host} does not have working credentials of node {node['id']} yet: {reason}."
+    return f"{host} does not have working credentials of node {node['id']} yet: {reason.rstrip('.')}."

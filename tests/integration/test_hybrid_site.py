@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,11 @@ class Fleet:
         return snapshot(self.controller.aws)
 
 
+def without_tense(play: Play) -> str:
+    """The report as it is with and without check mode, on one line."""
+    return re.sub(r"\b(would be|was) ", "", " ".join(play.report))
+
+
 def test_from_nothing_a_hybrid_server_needs_no_key(controller: Controller) -> None:
     fleet = Fleet.of(controller, "db1")
     empty = fleet.account()
@@ -120,7 +126,11 @@ def test_a_server_with_a_key_becomes_hybrid_and_comes_back(controller: Controlle
     phases = []
     for wait in (0, 6 * HOUR, 8 * DAY, 0):
         controller.aws.shift_clock(wait)
+        before = fleet.account()
+        predicted = fleet.run("site", HYBRID, "--check").assert_succeeded()
+        assert fleet.account() == before
         run = fleet.run("site", HYBRID).assert_succeeded()
+        assert (predicted.changes, without_tense(predicted)) == (run.changes, without_tense(run))
         phases.append((run.changed_tasks != [], user in fleet.account()["users"]))
         assert ":assumed-role/" in fleet.caller("db1")
     assert phases == [(False, True), (True, True), (True, False), (False, False)]

@@ -16,6 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, root_advice
+from ansible_collections.cwagent.iam.plugins.module_utils._ssm_agent.model import (
+    SERVICE,
+    SNAP_SERVICE,
+    read_configuration,
+)
 
 READ, REGISTERED, RESTARTED, FINISHED = "read", "registered", "restarted", "finished"
 DEREGISTERING, DEREGISTERED = "deregistering", "deregistered"
@@ -45,7 +50,6 @@ HOST_RULES: dict[str, Any] = {
 
 SNAP = "/snap/amazon-ssm-agent/current/amazon-ssm-agent"
 PROGRAMS = ("/usr/bin/amazon-ssm-agent", SNAP)
-SERVICE, SNAP_SERVICE = "amazon-ssm-agent", "snap.amazon-ssm-agent.amazon-ssm-agent.service"
 UNFINISHED = "cwagent-unfinished.json"
 # It exists while a host has a registration that this collection made, and until all of it is cleared.
 MARK = "cwagent-registered"
@@ -135,11 +139,10 @@ class SsmAgent:
         """Return why the configuration of the agent rules out a registration."""
         path = Path(self._params["ssm_agent_config"])
         try:
-            config = _read_json(path)
-        except CwagentError:  # the agent ignores such a file, too
+            configuration = read_configuration(path.read_text(encoding="utf-8", errors="replace"))
+        except FileNotFoundError:
             return ""
-        order = (config.get("Identity") or {}).get("ConsumptionOrder")
-        if not order or IDENTITY in order:
+        if not configuration or not configuration.identities or IDENTITY in configuration.identities:
             return ""
         return (
             f"Identity.ConsumptionOrder in {path} does not contain {IDENTITY}, so its SSM agent ignores registrations. "

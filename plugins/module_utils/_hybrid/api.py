@@ -22,6 +22,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._names import (
     is_created,
     name_of,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import tags
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -111,7 +112,7 @@ class SystemsManager:
             ResourceType="ManagedInstance",
             ResourceId=node_id,
         )
-        return _from_wire(answer["TagList"])
+        return tags({"Tags": answer["TagList"]})
 
     def activations(self) -> Sequence[Activation]:
         """Return the activations that this collection created."""
@@ -119,14 +120,14 @@ class SystemsManager:
             Activation(
                 each["ActivationId"],
                 each.get("DefaultInstanceName", ""),
-                tags.get(RUN_TAG, ""),
+                found.get(RUN_TAG, ""),
                 each["ExpirationDate"],
                 bool(each.get("Expired")),
                 each.get("RegistrationsCount", 0) >= each.get("RegistrationLimit", 1),
             )
             for each in describe_activations(self._aws)
-            for tags in [_from_wire(each.get("Tags", ()))]
-            if is_created(tags)
+            for found in [tags(each)]
+            if is_created(found)
         ]
 
     def create(self, step: Step, keep: Callable[[NewActivation], None]) -> None:
@@ -159,7 +160,3 @@ def check_role(aws: Aws, name: str) -> None:
         raise InvalidInput(
             f"Role '{name}' does not exist. Create it with the role cwagent.iam.hybrid_server, or set another one."
         )
-
-
-def _from_wire(tags: Sequence[dict[str, Any]]) -> dict[str, str]:
-    return {each["Key"]: each["Value"] for each in tags}

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 # The run that created an activation. AWS copies the tags of an activation to the node that it registers.
 RUN_TAG = f"{TAG_PREFIX}run"
-ONLINE = "Online"
 
 
 @dataclass(frozen=True)

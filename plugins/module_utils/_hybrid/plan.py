@@ -22,7 +22,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.agent import (
     RESTART,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import (
-    ONLINE,
     RUN_TAG,
     Activation,
     HostState,
@@ -31,6 +30,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import (
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._names import CREATED, MARK_TAG
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Plan, Step
+from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import ONLINE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,7 +16,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiE
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid import plan as hybrid_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.agent import DEREGISTERED, REGISTERED
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import (
-    ONLINE,
     RUN_TAG,
     HostState,
     NewActivation,
@@ -31,6 +30,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.plan import (
     State,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import count_kinds
+from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import ONLINE
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 if TYPE_CHECKING:

@@ -5,14 +5,15 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._environment import ENVIRONMENT_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._names import check_region
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.plan import Desired
-from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.ssm_agent import read_configuration
+from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.ssm_agent import find_configuration
+from ansible_collections.cwagent.iam.plugins.module_utils._ssm_agent.model import Configuration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,7 +27,6 @@ SPEC: dict[str, Any] = {
     "wait_timeout": {"type": "int", "default": 180},
     **ENVIRONMENT_SPEC,
 }
-_REGION = re.compile(r"[a-z]+(-[a-z]+)+-[0-9]+")
 
 
 def desired_files(params: Mapping[str, Any], find_file: Callable[[], str]) -> Desired:
@@ -39,15 +39,22 @@ def desired_files(params: Mapping[str, Any], find_file: Callable[[], str]) -> De
         path = params[name]
         if path is not None and (not Path(path).is_absolute() or "\0" in path):
             raise InvalidInput(f"{name} must be an absolute path on the host, not '{path}'.")
-    if not _REGION.fullmatch(params["region"]):
-        raise InvalidInput(f"region is not a valid AWS region: '{params['region']}'.")
-    sharing = read_configuration(params["ssm_agent_config"])
+    check_region(params["region"])
     is_present = params["state"] == "present"
-    if is_present and not sharing.is_on:
+    configuration = find_configuration(params["ssm_agent_config"])
+    if configuration is None:
+        if is_present:
+            raise CwagentError(
+                f"{params['ssm_agent_config']} is not valid, so the SSM agent ignores it, and it is unknown which "
+                "settings apply after its next restart. Fix or delete the file, and restart the SSM agent. Nothing was "
+                "changed."
+            )
+        configuration = Configuration()
+    if is_present and not configuration.shares_credentials:
         raise CwagentError(
             f"The SSM agent of this server does not write its credentials to a file (Profile.ShareCreds is false in "
             f"{params['ssm_agent_config']}), so the CloudWatch agent cannot use them. Remove that setting and restart "
             "the SSM agent, or use an access key for this server (cwagent_onprem_identity: key). Nothing was changed."
         )
     file = params["credentials_file"] or find_file()
-    return Desired(params["region"], file, params["common_config"], sharing.profile, is_present)
+    return Desired(params["region"], file, params["common_config"], configuration.profile, is_present)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -104,7 +105,8 @@ def edited_text(text: str, desired: Desired) -> str:
     :raises CwagentError: it cannot be changed, or others have set another region.
     """
     if not desired.is_present:
-        return _require(remove_region(text, desired.profile), desired)
+        is_valid = read_profile(text, desired.profile) is not None
+        return _require(remove_region(text, desired.profile), desired) if is_valid else text
     profile = _read(text, desired)
     if profile.region not in (None, desired.region) and not profile.is_ours:
         raise CwagentError(
@@ -139,6 +141,8 @@ def _require(text: str | None, desired: Desired) -> str:
 
 
 def _planned_config(current: File | None, desired: Desired) -> File | None:
+    if not desired.is_present and not _settings(current):
+        return current
     before = current or File("", CONFIG_MODE, None, None)
     try:
         if desired.is_present:
@@ -148,6 +152,13 @@ def _planned_config(current: File | None, desired: Desired) -> File | None:
     except CwagentError as error:
         raise CwagentError(f"{desired.config} cannot be changed: {error} Nothing was changed.") from error
     return replace(before, text=text) if text != before.text else current
+
+
+def _settings(config: File | None) -> dict[str, str]:
+    """Return the two settings, as far as a file has them. The agent cannot read a file that is not valid."""
+    with contextlib.suppress(CwagentError):
+        return config_format.read_settings(config.text) if config else {}
+    return {}
 
 
 def _edit(desired: Desired) -> Step:
@@ -170,5 +181,5 @@ def to_diff(state: State, desired: Desired) -> dict[str, Any]:
     region = profile.region if profile else None
     return {
         "credentials_file": {"path": desired.credentials, "profile": desired.profile, "region": region},
-        "common_config": config_format.read_settings(state.config.text) if state.config else {},
+        "common_config": _settings(state.config),
     }

@@ -91,7 +91,8 @@ class SharedCredentialsResource(Resource[State]):
         unfinished = (unfinished_path(path) for path in (credentials, config))
         return State(
             read_file(credentials, "surrogateescape"),  # other profiles stay byte for byte
-            read_file(config),
+            # The agent cannot read a file with other bytes, which stay where its settings are removed.
+            read_file(config, "strict" if self._desired.is_present else "surrogateescape"),
             tuple(str(path) for path in unfinished if path.exists()),
             missing_folders([config]),
         )

@@ -1,36 +1,24 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the SSM agent of a hybrid server keeps the credentials of the server, according to its settings. Pure.
+"""Where the SSM agent of a hybrid server keeps the credentials of the server, according to its environment. Pure.
 
 https://github.com/aws/amazon-ssm-agent/blob/mainline/agent/managedInstances/sharedCredentials/shared_Credentials.go
 """
 
 from __future__ import annotations
 
-import json
 import shlex
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-T = TypeVar("T")
-
-DEFAULT_PROFILE = "default"
 FILE_VARIABLE = "AWS_SHARED_CREDENTIALS_FILE"
 _FILES_SUFFIX = " (ignore_errors="
-
-
-@dataclass(frozen=True)
-class Sharing:
-    """How the SSM agent shares credentials. :param is_on: whether it writes them to a file at all."""
-
-    profile: str
-    is_on: bool
 
 
 @dataclass(frozen=True)
@@ -41,43 +29,6 @@ class Unit:
     process: int
     environment: Mapping[str, str]
     files: list[str]
-
-
-def read_sharing(text: str | None, path: str) -> Sharing:
-    """Return the settings for sharing in a configuration of the SSM agent; ``None`` stands for a missing file.
-
-    :raises CwagentError: the SSM agent cannot read it.
-    """
-    try:
-        settings = {} if text is None else json.loads(text)
-        profile = _find(settings, "Profile", dict, {})
-        is_on = _find(profile, "ShareCreds", bool, True)
-        name = _find(profile, "ShareProfile", str, "") or DEFAULT_PROFILE
-    except (AttributeError, TypeError, ValueError) as error:
-        raise _invalid(path) from error
-    if not name.isprintable() or "]" in name:
-        raise _invalid(path)
-    return Sharing(name, is_on)
-
-
-def _invalid(path: str) -> CwagentError:
-    return CwagentError(
-        f"{path} is not valid, so the SSM agent ignores it, and it is unknown which settings apply after its next "
-        "restart. Fix or delete the file, and restart the SSM agent. Nothing was changed."
-    )
-
-
-def _find(settings: dict[str, Any], name: str, kind: type[T], default: T) -> T:
-    """Return a setting. Go takes names in any case, and ``null`` as a missing value.
-
-    :raises AttributeError, TypeError: the settings or the value have another type.
-    """
-    for key, value in settings.items():
-        if key.lower() == name.lower() and value is not None:
-            if not isinstance(value, kind):
-                raise TypeError
-            return value
-    return default
 
 
 def shared_file(environment: Mapping[str, str], home: str) -> str:

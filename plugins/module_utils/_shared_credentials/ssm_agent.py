@@ -12,25 +12,30 @@ from typing import TYPE_CHECKING
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.host_file import read_file
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, root_advice
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.sharing import (
-    Sharing,
     parse_environment,
     parse_unit,
-    read_sharing,
     shared_file,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._ssm_agent.model import (
+    SERVICE,
+    SNAP_SERVICE,
+    Configuration,
+    read_configuration,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# The service of the packages, and the one of the snap.
-UNITS = ("amazon-ssm-agent.service", "snap.amazon-ssm-agent.amazon-ssm-agent.service")
 _PROPERTIES = "--property=LoadState,MainPID,Environment,EnvironmentFiles"
 
 
-def read_configuration(path: str) -> Sharing:
-    """Return how the SSM agent shares credentials. :raises CwagentError: its configuration is not valid."""
-    found = read_file(Path(path))
-    return read_sharing(found.text if found else None, path)
+def find_configuration(path: str) -> Configuration | None:
+    """Return the configuration of the SSM agent; ``None`` if the agent cannot read its file.
+
+    :raises CwagentError: this process cannot read the file.
+    """
+    found = read_file(Path(path), "replace")
+    return read_configuration(found.text) if found else Configuration()
 
 
 def find_shared_file(systemctl: str | None, run_command: Callable[[list[str]], tuple[int, str, str]]) -> str:
@@ -46,7 +51,7 @@ def find_shared_file(systemctl: str | None, run_command: Callable[[list[str]], t
 
 def _read_environment(systemctl: str, run_command: Callable[[list[str]], tuple[int, str, str]]) -> dict[str, str]:
     """Return the environment of the SSM agent's process. Without a process, it is the one of the next process."""
-    for name in UNITS:
+    for name in (SERVICE, SNAP_SERVICE):
         unit = parse_unit(run_command([systemctl, "show", _PROPERTIES, name])[1])
         if unit.process:
             # A service that was changed since its start still writes the earlier file.

@@ -26,13 +26,19 @@ def inputs(**identities):
         ({}, None),
         ({"__cwagent_reached": None}, "The limit leaves out db1."),
         ({"__cwagent_reached": {"unreachable": True}}, "db1 could not be reached."),
-        ({"__cwagent_key_failure": {"msg": "no"}}, "db1 is not registered yet."),
+        ({"__cwagent_reached": {"failed": True, "msg": "no sudo"}}, "A task on db1 failed: no sudo"),
+        ({"__cwagent_key_failure": {"msg": "no disk."}}, "A task on db1 failed: no disk."),
+        ({"__cwagent_key_failure": {}}, "A task on db1 failed: A task failed without a message."),
+        (
+            {"__cwagent_key_failure": {"msg": "denied"}, "__hybrid_registration_node": {"node": {"id": None}}},
+            "A task on db1 failed: denied",
+        ),
         ({"__hybrid_registration_node": None}, "db1 is not registered yet."),
         ({"__hybrid_registration_node": {"unreachable": True}}, "db1 is not registered yet."),
         ({"__hybrid_registration_node": {"node": {"id": None}}}, "db1 is not registered yet."),
         ({"__hybrid_registration_node": {"node": {"id": "mi-9"}}}, "credentials of node mi-9 yet: the caller is arn:"),
         ({"__hybrid_registration_files": None}, "does not have working credentials"),
-        ({"__hybrid_registration_files": {"caller": None, "caller_error": "no answer"}}, f"{NODE} yet: no answer."),
+        ({"__hybrid_registration_files": {"caller": None, "caller_error": "no answer."}}, f"{NODE} yet: no answer."),
         (
             {"__hybrid_registration_files": {"caller": f"arn:aws:sts::1:assumed-role/Other/{NODE}"}},
             "the caller is arn:aws:sts::1:assumed-role/Other/",
@@ -47,6 +53,7 @@ def test_a_user_stays_until_each_of_its_servers_was_seen_with_its_registration(c
     else:
         assert found.keys() == {"shared"}
         assert reason in found["shared"]
+        assert ".." not in found["shared"]
     both = users_on_hold(inputs(db1="hybrid", db2="hybrid"), {"db1": variables, "db2": {}})
     assert both["shared"].endswith("The limit leaves out db2.")
 

@@ -216,12 +216,25 @@ def test_an_error_of_the_file_system_is_reported(
         ({"Identity": None}, False),
         ({"Identity": {"ConsumptionOrder": ["OnPrem", "EC2"]}}, False),
         ({"Identity": {"ConsumptionOrder": ["EC2"]}}, True),
+        ({"identity": {"CONSUMPTIONORDER": ["EC2"]}}, True),
+        ({"Identity": {"ConsumptionOrder": []}}, False),
+        # The SSM agent ignores a file that it cannot read.
         ("not an object", False),
+        ({"Identity": "x"}, False),
+        ({"Identity": []}, False),
+        ({"Identity": {"ConsumptionOrder": "EC2"}}, False),
+        ({"Identity": {"ConsumptionOrder": [1]}}, False),
     ],
 )
 def test_a_configuration_that_ignores_registrations_is_a_problem(host: Host, config: Any, is_problem: bool) -> None:
     (host.folder / "config").write_text(json.dumps(config))
     assert ("Add OnPrem" in host.run()["problem"]) == is_problem
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"\xff", b"[" * 100_000], ids=["empty", "half", "bytes", "deep"])
+def test_a_configuration_that_is_not_json_is_no_problem(host: Host, text: bytes) -> None:
+    (host.folder / "config").write_bytes(text)
+    assert host.run()["problem"] == ""
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import (
-    ONLINE,
     RUN_TAG,
     Activation,
     HostState,
@@ -32,6 +31,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.plan import (
     warnings,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._names import CREATED, MARK_TAG
+from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import ONLINE
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HERE, ELSEWHERE = Registration("mi-1", "eu-1"), Registration("mi-1", "us-1")

@@ -19,7 +19,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid import plan as hybrid_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import (
-    ONLINE,
     RUN_TAG,
     Activation,
     HostState,
@@ -31,6 +30,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.plan import De
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.transaction import ADVICE, Transaction
 from ansible_collections.cwagent.iam.plugins.module_utils._names import CREATED, MARK_TAG
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Step
+from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import ONLINE
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import HostUnreachable
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 

@@ -38,6 +38,8 @@ def credentials(text):
     return replace(DONE, credentials=replace(SHARED, text=text))
 
 
+INVALID = File("[proxy\n", 0o644, 0, 0)
+INLINE = File(f'credentials = {{shared_credential_file = "{FILE}"}}\n', 0o644, 0, 0)
 OTHER_REGION = credentials(WITH_REGION.text.replace("eu-west-1", "us-east-1"))
 
 
@@ -66,6 +68,11 @@ OTHER_REGION = credentials(WITH_REGION.text.replace("eu-west-1", "us-east-1"))
         (replace(DONE, config=File(KEY_SETTINGS, 0o644, 0, 0)), ABSENT, [REMOVE_REGION], ["update"]),
         (credentials(f"[default]\n{KEYS}region = eu-west-1\n"), ABSENT, [REMOVE], ["update"]),
         (OTHER_REGION, ABSENT, [REMOVE, REMOVE_REGION], ["update", "update"]),
+        # Nothing of ours is in a file that is not valid.
+        (credentials("other"), ABSENT, [REMOVE], ["update"]),
+        (replace(DONE, config=INVALID), ABSENT, [REMOVE_REGION], ["update"]),
+        (replace(DONE, config=replace(INVALID, text="credentials = 1\n")), ABSENT, [REMOVE_REGION], ["update"]),
+        (State(replace(SHARED, text="other"), INVALID), ABSENT, [], []),
         (replace(DONE, unfinished=("/x.new",)), ABSENT, ["delete unfinished file /x.new", REMOVE, REMOVE_REGION], ...),
     ],
 )  # fmt: skip
@@ -101,10 +108,9 @@ def test_files_keep_their_owners_and_modes():
             f"Profile default of {FILE} has the region us-east-1, which this collection did not set.*ShareProfile",
         ),
         (credentials("other"), PRESENT, f"{FILE} has content that does not belong in a credentials file.*Nothing"),
-        (credentials("other"), ABSENT, f"{FILE} has content that does not belong in a credentials file.*Nothing"),
         (credentials("[default] # c\nx = 1\n"), PRESENT, f"{FILE} has content that does not belong.*or that"),
         (replace(DONE, config=File("[proxy\n", 0o644, 0, 0)), PRESENT, f"{CONFIG} cannot be changed: It is not valid"),
-        (replace(DONE, config=File("[proxy\n", 0o644, 0, 0)), ABSENT, f"{CONFIG} cannot be changed: It is not valid"),
+        (replace(DONE, config=INLINE), ABSENT, f"{CONFIG} cannot be changed: .*Write each on its own line"),
     ],
 )
 def test_files_that_cannot_be_changed_are_an_error_before_the_first_step(current, desired, message):

@@ -93,6 +93,42 @@ def test_both_files_keep_their_bytes_and_modes_and_links_to_them(host):
     assert (moved.read_bytes(), target.read_bytes()) == (SHARED, PROXY)
 
 
+@pytest.mark.parametrize("config", [b"[proxy\n", b"\xff", b"credentials = 1\n"])
+@pytest.mark.parametrize("shared", [b"\xff", b"[default", SHARED])
+def test_files_that_nobody_can_read_are_left_when_settings_are_removed(host, config, shared):
+    host.config.write_bytes(config)
+    host.file.write_bytes(shared)
+    before = content(host)
+    absent = replace(host.desired, is_present=False)
+    for check_mode in (True, False):
+        assert manage(absent, check_mode)["steps"] == []
+    assert content(host) == before
+
+
+def test_settings_are_removed_from_a_file_that_is_not_utf_8(host):
+    manage(host.desired)
+    host.config.write_bytes(b"# \xff\n" + host.config.read_bytes())
+    with pytest.raises(CwagentError, match="is not UTF-8 text"):
+        manage(host.desired)
+    assert manage(replace(host.desired, is_present=False))["changed"]
+    assert host.config.read_bytes() == b"# \xff\n"
+
+
+@pytest.mark.parametrize("name", ["file", "config"])
+def test_a_file_that_this_process_cannot_read_is_an_error(host, monkeypatch, name):
+    host.config.touch()
+    refused, read_bytes = getattr(host, name), Path.read_bytes
+
+    def read(path):
+        if path == refused:
+            raise PermissionError(13, "Permission denied")
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    with pytest.raises(CwagentError, match=f"Could not read {refused}: Permission denied"):
+        manage(replace(host.desired, is_present=False))
+
+
 @as_root
 def test_the_owner_stays(host):
     os.chown(host.file, 12345, 12346)

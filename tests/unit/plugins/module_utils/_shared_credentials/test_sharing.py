@@ -4,48 +4,10 @@ import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.sharing import (
-    Sharing,
     parse_environment,
     parse_unit,
-    read_sharing,
     shared_file,
 )
-
-CONFIG = "/etc/amazon/ssm/amazon-ssm-agent.json"
-
-
-@pytest.mark.parametrize(
-    ("text", "sharing"),
-    [
-        (None, Sharing("default", True)),
-        ("{}", Sharing("default", True)),
-        ('{"Profile": null, "Agent": {"Region": "x"}}', Sharing("default", True)),
-        ('{"Profile": {"ShareCreds": true, "ShareProfile": ""}}', Sharing("default", True)),
-        ('{"Profile": {"ShareProfile": "agent"}}', Sharing("agent", True)),
-        ('{"Profile": {"ShareCreds": false, "ShareProfile": "agent"}}', Sharing("agent", False)),
-        # Go takes names in any case.
-        ('{"profile": {"sharecreds": false, "SHAREPROFILE": "agent"}}', Sharing("agent", False)),
-    ],
-)
-def test_the_settings_of_the_ssm_agent_are_read(text, sharing):
-    assert read_sharing(text, CONFIG) == sharing
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "{",
-        "[]",
-        '{"Profile": []}',
-        '{"Profile": {"ShareCreds": "false"}}',
-        '{"Profile": {"ShareProfile": 1}}',
-        '{"Profile": {"ShareProfile": "a]\\nb"}}',
-    ],
-)
-def test_settings_that_the_ssm_agent_cannot_read_are_an_error(text):
-    with pytest.raises(CwagentError, match=f"{CONFIG} is not valid, so the SSM agent ignores it.*Nothing was changed"):
-        read_sharing(text, CONFIG)
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Cwagent
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials import ssm_agent
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.options import desired_files
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.plan import Desired
-from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.sharing import Sharing
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.ssm_agent import (
+    find_configuration,
     find_shared_file,
-    read_configuration,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._ssm_agent.model import Configuration
 
 NOT_FOUND = "LoadState=not-found\nMainPID=0\n"
 NO_PROCESS = 2**22 + 1
@@ -81,7 +81,7 @@ def test_the_unit_decides_without_a_process(tmp_path, pid):
 def test_the_default_is_the_home_directory_of_root():
     systemd = Systemd()
     assert find(systemd) == "/root/.aws/credentials"
-    assert systemd.asked == ["amazon-ssm-agent.service", "snap.amazon-ssm-agent.amazon-ssm-agent.service"]
+    assert systemd.asked == ["amazon-ssm-agent", "snap.amazon-ssm-agent.amazon-ssm-agent.service"]
     assert find_shared_file(None, systemd) == "/root/.aws/credentials"
     assert find(Systemd(**{"amazon-ssm-agent": loaded()})) == "/root/.aws/credentials"
 
@@ -97,9 +97,9 @@ def test_the_need_for_root_is_stated(monkeypatch):
 
 def test_a_missing_configuration_is_the_default_one(tmp_path):
     path = tmp_path / "amazon-ssm-agent.json"
-    assert read_configuration(str(path)) == Sharing("default", True)
-    path.write_text('{"Profile": {"ShareProfile": "agent"}}')
-    assert read_configuration(str(path)) == Sharing("agent", True)
+    assert find_configuration(str(path)) == Configuration("default", True, ())
+    path.write_bytes(b'{"Profile": {"ShareProfile": "agent"}, "other": "\xff"}')
+    assert find_configuration(str(path)) == Configuration("agent", True, ())
 
 
 # -- Options --
@@ -134,6 +134,25 @@ def test_credentials_that_are_not_shared_are_refused_unless_nothing_is_to_be_use
     assert not desired(tmp_path, settings, state="absent").is_present
 
 
+@pytest.mark.parametrize("settings", ["", "{", '{"Identity": "x"}', '{"Profile": {"ShareProfile": 1}}'])
+def test_an_invalid_configuration_matters_only_for_the_use_of_credentials(tmp_path, settings):
+    with pytest.raises(
+        CwagentError, match=r"ssm\.json is not valid, so the SSM agent ignores it.*Nothing was changed\."
+    ):
+        desired(tmp_path, settings)
+    assert desired(tmp_path, settings, state="absent").profile == "default"
+
+
+@pytest.mark.parametrize("state", ["present", "absent"])
+def test_a_configuration_that_this_process_cannot_read_is_an_error(tmp_path, monkeypatch, state):
+    def refuse(_path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(ssm_agent.Path, "read_bytes", refuse)
+    with pytest.raises(CwagentError, match=r"Could not read .*ssm\.json: Permission denied\."):
+        desired(tmp_path, state=state)
+
+
 @pytest.mark.parametrize("region", ["eu-west-1", "us-gov-east-1", "cn-north-1", "us-isob-east-1", "ap-southeast-10"])
 def test_regions_of_all_partitions_are_valid(tmp_path, region):
     assert desired(tmp_path, region=region).region == region
@@ -142,9 +161,9 @@ def test_regions_of_all_partitions_are_valid(tmp_path, region):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"region": ""}, "region is not a valid AWS region: ''"),
-        ({"region": "eu-west-1\n[x]"}, "region is not a valid AWS region"),
-        ({"region": "\\g<0>"}, "region is not a valid AWS region"),
+        ({"region": ""}, "'' is not the name of an AWS region"),
+        ({"region": "eu-west-1\n[x]"}, "is not the name of an AWS region"),
+        ({"region": "\\g<0>"}, "is not the name of an AWS region"),
         ({"common_config": "c"}, "common_config must be an absolute path on the host, not 'c'"),
         ({"credentials_file": "/a\0b"}, "credentials_file must be an absolute path"),
         ({"ssm_agent_config": "c"}, "ssm_agent_config must be an absolute path"),
