@@ -29,7 +29,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import (
     Node,
     Registration,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._names import CREATED, MARK_TAG
+from ansible_collections.cwagent.iam.plugins.module_utils._names import CREATED, MARK_TAG, name_of
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Plan, Step
 
 if TYPE_CHECKING:
@@ -243,7 +243,8 @@ def warnings(current: State, desired: Desired) -> list[str]:
         if each.name == desired.name and not each.is_spent
     ]
     if desired.state == REGISTERED and node:
-        if node.role != desired.role:
+        # It is not documented whether the description of a node has the path of its role.
+        if name_of(node.role) != name_of(desired.role):
             found.append(
                 f"{desired.host} is registered as node {node.id} with role '{node.role}', not with role "
                 f"'{desired.role}'. To change that, deregister the server and run again, or change the node's role."
