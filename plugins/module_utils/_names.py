@@ -195,6 +195,11 @@ def name_of(arn: str) -> str:
     return arn.rsplit("/", 1)[-1]
 
 
+def path_and_name_of(arn: str) -> str:
+    """Return the name at the end of the ARN of a role, with its path in IAM if it has one."""
+    return arn.partition("/")[2]
+
+
 def describe_profile(name: str | None) -> str:
     """Return an instance profile in words, for messages. :param name: ``None`` for no profile."""
     return f"instance profile '{name}'" if name else "no instance profile"

@@ -7,7 +7,8 @@
     assert host.credentials.exists()
 
 The programs ``amazon-ssm-agent`` and ``systemctl`` in ``usr/bin`` are stand-ins that need no root and no variable.
-``amazon_ssm_agent.py`` explains them. ``Host.environment`` puts them first on ``PATH``.
+``amazon_ssm_agent.py`` explains them. ``getent`` there knows only root. ``Host.environment`` puts them first on
+``PATH``.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class Host:
         for folder in ("root", "tmp", "usr/bin", "etc/amazon/ssm"):
             (self.root / folder).mkdir(parents=True, exist_ok=True)
         self._install(self.root / "usr/bin/systemctl")
+        _write_program(self.root / "usr/bin/getent", shlex.join(["echo", f"root:x:0:0:root:{self.root}/root:/bin/sh"]))
         if ssm_agent:
             self._install(self.ssm_agent)
         if cloudwatch_agent:
@@ -49,8 +51,7 @@ class Host:
     def _install(self, program: Path) -> None:
         words = [sys.executable, "-I", amazon_ssm_agent.__file__, str(self.root), self.endpoint, program.name]
         program.parent.mkdir(parents=True, exist_ok=True)
-        program.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
-        program.chmod(0o755)
+        _write_program(program, f'exec {shlex.join(words)} "$@"')
 
     @property
     def ssm_agent(self) -> Path:
@@ -123,3 +124,8 @@ class Host:
     def restart(self) -> None:
         """Restart the SSM agent's service."""
         self.run("systemctl", "restart", self.unit).check_returncode()
+
+
+def _write_program(path: Path, line: str) -> None:
+    path.write_text(f"#!/bin/sh\n{line}\n")
+    path.chmod(0o755)

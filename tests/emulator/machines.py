@@ -1,9 +1,10 @@
 """The machine behind an instance: a disk, and processes that run on it.
 
 The disk is a folder. It is not the root of the processes, which also see the files and programs of this machine; but
-``HOME``, ``TMPDIR`` and the programs that come first on ``PATH`` are on it:
+``TMPDIR`` and the programs that come first on ``PATH`` are on it:
 
-- ``root/`` is the home, ``tmp/`` the temporary folder.
+- ``root/`` is the home of root, to which no variable points: the SSM agent sets no ``HOME``. ``tmp/`` is the temporary
+  folder.
 - ``usr/bin/aws`` is the AWS CLI, unless the instance has none.
 - ``usr/bin/amazon-cloudwatch-agent-ctl`` is, as with the agent's packages, a link to
   ``opt/aws/amazon-cloudwatch-agent/bin/``, where the agent is installed. So a script finds the agent by ``command -v``
@@ -88,7 +89,6 @@ class Machines:
         disk = self.disk(instance)
         return {
             "PATH": f"{disk}/usr/bin:{self._system_path}",
-            "HOME": f"{disk}/root",
             "TMPDIR": str(disk / "tmp"),
             "AWS_SSM_INSTANCE_ID": instance,
             "AWS_SSM_REGION_NAME": region,

@@ -174,7 +174,8 @@ class Reader:
         aws = self.controller.aws
         found = aws.agents(instance)[instance]
         disk = Path(found["disk"])
-        environment = {**found["environment"], "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+        keys = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+        environment = {**found["environment"], **keys, "HOME": f"{disk}/root"}
         if is_ec2:
             # This machine is the instance, too, and its modules inherit the name of the person's AWS profile.
             config = str(self.controller.home / ".aws" / "config")

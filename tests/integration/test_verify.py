@@ -453,6 +453,8 @@ def test_the_hybrid_role_can_have_another_name(hybrid: Fleet) -> None:
     hybrid.verify(cwagent_hybrid_role_name="Other").assert_failed()
     [failure] = hybrid.servers()["db9"]["failures"]
     assert failure["what"].endswith(f" has role '{HYBRID_ROLE}', not the hybrid role 'Other'.")
+    [server] = hybrid.collect("db9", hybrid_role=f"monitoring/{HYBRID_ROLE}")["servers"]
+    assert server["failures"] == []
 
 
 @pytest.mark.parametrize("way", ["ansible", "run_command"])

@@ -28,7 +28,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import (
     Node,
     Registration,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._names import CREATED, MARK_TAG
+from ansible_collections.cwagent.iam.plugins.module_utils._names import CREATED, MARK_TAG, name_of
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Plan, Step
 from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import ONLINE
 
@@ -264,7 +264,8 @@ def warnings(current: State, desired: Desired) -> list[str]:
                 f"{desired.host} is registered as node {node.id} with the name '{node.name}'. To deregister it while "
                 f"it is off, give {node.id} to cwagent.iam.remove_servers."
             )
-        if node.role != desired.role:
+        # It is not documented whether the description of a node has the path of its role.
+        if name_of(node.role) != name_of(desired.role):
             found.append(
                 f"{desired.host} is registered as node {node.id} with role '{node.role}', not with role "
                 f"'{desired.role}'. To change that, deregister the server and run again, or change the node's role."

@@ -71,11 +71,11 @@ class Ec2Trust(Trust):
     def planned_policy(self, current: Mapping[str, Any], *, exclusive: bool) -> Mapping[str, Any]:
         """Return the trust policy after all steps.
 
-        A policy that already trusts EC2 stays as it is. Otherwise, the statement that trusts EC2 is added to it. With
-        ``exclusive``, the policy trusts EC2 and nothing else.
+        A policy that already trusts EC2 by name stays as it is. Otherwise, the statement that trusts EC2 is added to
+        it, even if wildcards include EC2. With ``exclusive``, the policy trusts EC2 and nothing else.
         """
         statements = statements_of(current)
-        is_trusted = self.is_in(current)
+        is_trusted = any(self._allows(each) and _names_one_of(each, self._services) for each in statements)
         if exclusive:
             is_alone = len(statements) == 1 and self.is_own(statements[0])
             return current if is_trusted and is_alone else self.new_policy()
@@ -83,14 +83,14 @@ class Ec2Trust(Trust):
 
     def is_in(self, policy: Mapping[str, Any]) -> bool:
         """Whether a trust policy lets EC2 assume the role, without conditions."""
-        return any(self._is_in_statement(statement) for statement in statements_of(policy))
+        return any(self._allows(each) and _is_about(each, self._services) for each in statements_of(policy))
 
-    def _is_in_statement(self, statement: Mapping[str, Any]) -> bool:
-        return (
-            statement.get("Effect") == "Allow"
-            and "Condition" not in statement
-            and _is_about(statement, _accepted_services(self.service))
-        )
+    @property
+    def _services(self) -> set[str]:
+        return _accepted_services(self.service)
+
+    def _allows(self, statement: Mapping[str, Any]) -> bool:
+        return statement.get("Effect") == "Allow" and "Condition" not in statement
 
     def is_own(self, statement: Mapping[str, Any]) -> bool:
         """Whether a statement lets EC2 assume the role, and does nothing else."""
@@ -101,7 +101,7 @@ class Ec2Trust(Trust):
         return (
             statement.get("Effect") == "Allow"
             and bool(services)
-            and _accepted_services(self.service).issuperset(services)
+            and self._services.issuperset(services)
             and _as_list(statement.get("Action")) == [ACTION]
             and set(statement) <= {"Sid", "Effect", "Principal", "Action"}
         )
@@ -236,7 +236,20 @@ def _statement(service: str) -> dict[str, Any]:
 
 
 def _is_about(statement: Mapping[str, Any], services: set[str]) -> bool:
-    """Whether a statement is about the assumption of the role by one of these services, among others."""
+    """Whether a statement is about the assumption of the role by one of these services, among others.
+
+    IAM ignores the case of actions. A principal that is only a wildcard includes every service.
+    """
+    principal = statement.get("Principal")
+    found = principal.get("Service", []) if isinstance(principal, dict) else principal
+    actions = [str(action).lower() for action in _as_list(statement.get("Action", []))]
+    return not {"*", *services}.isdisjoint(_as_list(found)) and any(
+        fnmatchcase(ACTION.lower(), action) for action in actions
+    )
+
+
+def _names_one_of(statement: Mapping[str, Any], services: set[str]) -> bool:
+    """Whether a statement contains the assumption of the role and one of these services without wildcards."""
     principal = statement.get("Principal")
     return (
         isinstance(principal, dict)

@@ -33,6 +33,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._names import (
     CREATED,
     MARK_TAG,
     aws_policy_arn,
+    path_and_name_of,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import (
     ACCESS_POLICIES,
@@ -332,9 +333,10 @@ def _check_node(case: Case, server: Server, target: Target, role: Principal | No
         return server
     server = replace(server, node_id=node.id, role=node.role, is_windows=node.is_windows)
     if node.role != case.hybrid_role:
+        right = case.principals.get((ROLE, case.hybrid_role))
         fix = (
             f"aws ssm update-managed-instance-role --region {node.region} --instance-id {node.id} "
-            f"--iam-role {case.hybrid_role}"
+            f"--iam-role {path_and_name_of(right.arn) if right else case.hybrid_role}"
         )
         what = f"Node {node.id} has role '{node.role}', not the hybrid role '{case.hybrid_role}'."
         server = server.adding(

@@ -14,6 +14,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.inventory import Inventory, Scope
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file_store import FileStore
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import FILE
+from ansible_collections.cwagent.iam.plugins.module_utils._names import name_of
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.checks import Case, calls_of, check
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import MESSAGE_SERVICES, SERVICES
@@ -58,7 +59,7 @@ def read_servers(
         assess(account),
         _saved_in_files(targets, options),
         server_profile=options["server_profile"],
-        hybrid_role=options["hybrid_role"],
+        hybrid_role=name_of(options["hybrid_role"]),
         endpoints={region: _endpoints(region) for region in scope.regions},
     )
     if options["simulate"]:

@@ -116,18 +116,25 @@ if [ -n "$key" ] && [ "$key" != '?' ] && command -v aws >/dev/null 2>&1; then
   }
   if caller=$(identify 2>/dev/null); then echo "caller $caller"; else echo "error $(identify 2>&1 | reason)"; fi
 fi"""
-# The environment of the SSM agent's process names the file that it writes, or without a process, its service does.
-_HYBRID = rf"""{_ONPREM}
+# The environment of the SSM agent's process names the file that it writes, or without a process, its service does. Both
+# agents run as root. Run Command sets no HOME, and with Ansible, it can be the one of another user.
+# https://github.com/aws/amazon-ssm-agent/issues/427
+_HYBRID = rf"""HOME=$(getent passwd 0 2>/dev/null | cut -d : -f 6)
+export HOME="${{HOME:-/root}}"
+{_ONPREM}
 shared=
 for unit in amazon-ssm-agent.service snap.amazon-ssm-agent.amazon-ssm-agent.service; do
-  process=$(systemctl show -p MainPID "$unit" 2>/dev/null | sed -n 's/^MainPID=//p')
+  show() {{ systemctl show -p "$1" "$unit" 2>/dev/null | sed -n "s/^$1=//p"; }}
+  process=$(show MainPID)
   if [ -r "/proc/${{process:-0}}/environ" ]; then
     variables=$(tr '\000' '\n' <"/proc/$process/environ")
   else
-    variables=$(systemctl show -p Environment "$unit" 2>/dev/null | sed 's/^Environment=//' | tr ' ' '\n')
+    files=$(show EnvironmentFiles | sed 's/ (ignore_errors=.*//')
+    variables=$({{ show Environment | tr ' ' '\n'; cat /dev/null $files 2>/dev/null; }} | tr -d "\"'")
   fi
-  found=$(printf '%s\n' "$variables" | sed -n 's/^AWS_SHARED_CREDENTIALS_FILE=//p' | tail -n 1)
-  [ -z "$found" ] || shared=$found
+  variable() {{ printf '%s\n' "$variables" | sed -n "s/^$1=//p" | tail -n 1; }}
+  found=$(variable AWS_SHARED_CREDENTIALS_FILE) home=$(variable HOME)
+  [ -z "$found$home" ] || shared=${{found:-$home/.aws/credentials}}
 done
 shared=${{shared:-$HOME/.aws/credentials}}
 [ "$key" = '?' ] || [ "$AWS_SHARED_CREDENTIALS_FILE" -ef "$shared" ] || echo "shared $shared" """

@@ -358,9 +358,9 @@ def test_a_command_runs_on_the_host_of_a_node(server: Server) -> None:
         server.run(node, "true")
     server.host.restart()
     (server.host.root / "opt/aws/amazon-cloudwatch-agent/kept").mkdir(parents=True)
-    done = server.run(node, "pwd; echo $HOME $AWS_SHARED_CREDENTIALS_FILE $AWS_EC2_METADATA_SERVICE_ENDPOINT")
+    done = server.run(node, "pwd; echo ${HOME-none} $AWS_SHARED_CREDENTIALS_FILE $AWS_EC2_METADATA_SERVICE_ENDPOINT")
     root = server.host.root
-    output = f"{root}\n{root}/root {server.host.credentials} http://127.0.0.1:9\n"
+    output = f"{root}\nnone {server.host.credentials} http://127.0.0.1:9\n"
     assert (done["Status"], done["StandardOutputContent"]) == ("Success", output)
     assert (root / "opt/aws/amazon-cloudwatch-agent/kept").exists()
     server.aws.reset()

@@ -128,7 +128,7 @@ def test_a_script_runs_and_its_result_is_reported(node: Node, commands: Any, par
 
 @ministack_only
 def test_a_script_ends_when_its_time_is_over(node: Node) -> None:
-    command_id = node.send("echo a; touch ~/began; sleep 600", parameters={"executionTimeout": [str(HOUR)]})
+    command_id = node.send("echo a; touch root/began; sleep 600", parameters={"executionTimeout": [str(HOUR)]})
     wait_until((node.aws.disk(node.id) / "root/began").exists)
     node.aws.shift_clock(HOUR)
     done = node.wait(command_id)
@@ -160,15 +160,15 @@ def test_a_script_sees_nothing_of_the_controller(node: Node) -> None:
         variables.pop(name, None)
     assert variables == node.aws.agents()[node.id]["environment"]
     assert variables.keys() == {
-        *("PATH", "HOME", "TMPDIR", "AWS_SSM_INSTANCE_ID", "AWS_SSM_REGION_NAME"),
+        *("PATH", "TMPDIR", "AWS_SSM_INSTANCE_ID", "AWS_SSM_REGION_NAME"),
         *("AWS_ENDPOINT_URL", "AWS_EC2_METADATA_SERVICE_ENDPOINT"),
     }
 
 
 @ministack_only
 def test_the_disk_keeps_the_files_of_scripts_until_a_reset(node: Node) -> None:
-    node.output("echo kept >~/file", "echo temporary >$TMPDIR/file")
-    assert node.output("cat ~/file") == "kept\n"
+    node.output("echo kept >root/file", "echo temporary >$TMPDIR/file")
+    assert node.output("cat root/file") == "kept\n"
     disk = node.aws.disk(node.id)
     assert (disk / "tmp/file").read_text() == "temporary\n"
     node.aws.reset()
@@ -363,7 +363,7 @@ def test_agents_are_filtered_and_paged(node: Node) -> None:
 )
 def test_a_command_that_does_not_arrive(node: Node, settings: dict[str, Any], details: str, finally_: str) -> None:
     node.aws.agents(node.id, **settings)
-    command_id = node.send("echo done >~/done", TimeoutSeconds=60, parameters={"executionTimeout": ["60"]})
+    command_id = node.send("echo done >root/done", TimeoutSeconds=60, parameters={"executionTimeout": ["60"]})
     assert node.wait(command_id, details)["ResponseCode"] == -1
     file = node.aws.disk(node.id) / "root/done"
     if settings.get("delivery") == "unreported":  # it runs, and only its answers are lost
@@ -422,7 +422,7 @@ def test_a_result_waits_for_an_agent_that_is_away_after_a_swap(node: Node) -> No
     node.account.create_role("admin", CORE)
     node.aws.agents(swap_seconds=600)
     node.aws.shift_clock(600)
-    command_id = node.send("until [ -e ~/go ]; do sleep 0.02; done; echo done")
+    command_id = node.send("until [ -e root/go ]; do sleep 0.02; done; echo done")
     node.wait(command_id, "InProgress")
     profile = {"IamInstanceProfile": {"Name": "admin"}}
     node.account.ec2.replace_iam_instance_profile_association(AssociationId=node.association, **profile)
@@ -437,7 +437,7 @@ def test_a_result_waits_for_an_agent_that_is_away_after_a_swap(node: Node) -> No
 
 @ministack_only
 def test_a_command_is_cancelled(node: Node) -> None:
-    running = node.send("echo began >~/began", "sleep 600")
+    running = node.send("echo began >root/began", "sleep 600")
     node.wait(running, "InProgress")
     node.aws.agents(delivery_seconds=HOUR)
     waiting = node.send("true")
@@ -600,14 +600,14 @@ def test_the_control_script_follows_the_agents_script(node: Node) -> None:
     assert agent_status(node) == ("stopped", "not configured")
     node.output(f"{control} start")
     assert agent_status(node) == ("running", "configured")
-    node.output(f"{control} stop", "echo '{\"a\": 1}' >~/a", "echo '{\"b\": 1}' >~/b", "echo other >~/invalid")
-    node.output(f"{control} fetch-config -c file:$HOME/a -s", f"{control} append-config -c file:$HOME/b")
+    node.output(f"{control} stop", "echo '{\"a\": 1}' >root/a", "echo '{\"b\": 1}' >root/b", "echo other >root/invalid")
+    node.output(f"{control} fetch-config -c file:root/a -s", f"{control} append-config -c file:root/b")
     assert agent_parts(node) == {"file_a": '{"a": 1}', "file_b": '{"b": 1}'}
     assert agent_status(node) == ("running", "configured")
-    assert node.run(f"{control} append-config -c file:$HOME/invalid")["ResponseCode"] == 1
-    node.output(f"{control} fetch-config -c file:$HOME/b")
+    assert node.run(f"{control} append-config -c file:root/invalid")["ResponseCode"] == 1
+    node.output(f"{control} fetch-config -c file:root/b")
     assert agent_parts(node) == {"file_b": '{"b": 1}'}
-    assert node.run(f"{control} remove-config -c file:$HOME/a")["ResponseCode"] == 1
+    assert node.run(f"{control} remove-config -c file:root/a")["ResponseCode"] == 1
     node.output(f"{control} remove-config -c all")
     assert (agent_parts(node), agent_status(node)) == ({}, ("running", "not configured"))
 
@@ -670,7 +670,7 @@ def is_running(process: int) -> bool:
 
 def start_sleeping(node: Node, last: str = "wait") -> int:
     """Start a script that starts a process. :returns: the id of that process."""
-    node.send("sleep 600 &", "echo $! >~/pid.new", "mv ~/pid.new ~/pid", last)
+    node.send("sleep 600 &", "echo $! >root/pid.new", "mv root/pid.new root/pid", last)
     file = node.aws.disk(node.id) / "root/pid"
     wait_until(file.exists)
     return int(file.read_text())

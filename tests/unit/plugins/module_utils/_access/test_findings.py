@@ -334,6 +334,10 @@ PLANTED = {
         with_(principals=[hybrid_role(trust=trust({"Service": "ssm.amazonaws.com"}))]),
         ("hybrid-role-trust", "medium", HYBRID),
     ),
+    "a hybrid role that anyone can use": (
+        with_(principals=[hybrid_role(trust=trust("*"))]),
+        ("hybrid-role-trust", "medium", HYBRID),
+    ),
     "a hybrid role for any account": (
         with_(principals=[hybrid_role(trust=hybrid_trust(StringLike={"aws:SourceAccount": "*"}))]),
         ("hybrid-role-trust", "medium", HYBRID),

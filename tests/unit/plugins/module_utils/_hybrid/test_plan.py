@@ -210,6 +210,7 @@ def test_other_registrations_are_not_refused(state: State, wanted: str) -> None:
         (current(HERE, OURS), "registered", []),
         (current(), "registered", []),
         (current(HERE, replace(OURS, role="other")), "registered", ["with role 'other', not with role 'hybrid'"]),
+        (current(HERE, replace(OURS, role="monitoring/hybrid")), "registered", []),
         (current(HERE, replace(OURS, ping="ConnectionLost")), "registered", ["is not online (ConnectionLost)"]),
         (current(HERE, replace(OURS, ping="ConnectionLost"), REGISTERING), "registered", []),
         (
@@ -228,6 +229,14 @@ def test_warnings(state: State, wanted: str, words: list[str]) -> None:
     found = warnings(state, desired(wanted))
     assert len(found) == len(words)
     assert all(each in text for each, text in zip(words, found, strict=True))
+
+
+def test_the_path_of_a_role_is_not_compared() -> None:
+    """It is not documented whether Systems Manager returns the path."""
+    wanted = replace(desired(), role="monitoring/hybrid")
+    assert warnings(current(HERE, OURS), wanted) == []
+    [warning] = warnings(current(HERE, replace(OURS, role="monitoring/other")), wanted)
+    assert "with role 'monitoring/other', not with role 'monitoring/hybrid'" in warning
 
 
 def test_the_diff_and_the_result_have_the_node() -> None:

@@ -607,6 +607,16 @@ def test_a_role_of_others_without_trust_in_ec2_causes_a_warning():
 
 
 @pytest.mark.parametrize(
+    "elements", [{"Action": "sts:*"}, {"Action": ["STS:assumerole"]}, {"Action": "*"}, {"Principal": "*"}]
+)
+def test_a_role_of_others_with_a_wide_trust_in_ec2_causes_no_warning(elements):
+    """Its policy is extended only if the role is managed."""
+    current = role_of_others(state(Role("R", trust({**TRUST_EC2, **elements}))))
+    assert role_plan.trust_warnings(role_plan.planned_state(current, desired_role()), desired_role()) == []
+    assert SET_TRUST in role_plan.plan(current, desired_role(adopt=True)).summaries
+
+
+@pytest.mark.parametrize(
     ("current", "warnings"),
     [
         (State(), []),

@@ -161,6 +161,23 @@ ATTACH_CORE = (
 )
 
 
+@pytest.mark.parametrize("elements", [{"Action": "sts:*"}, {"Principal": "*"}])
+def test_a_wide_trust_policy_lets_systems_manager_assume_the_role(elements):
+    [statement] = hybrid_trust()["Statement"]
+    account = with_(principals=[hybrid_role(trust={"Statement": [{**statement, **elements}]})], nodes=[node(1)])
+    assert found(account, HYBRID_SERVER) == ([], [])
+
+
+@pytest.mark.parametrize("path", ["", "monitoring/", "a/b/"])
+def test_the_fix_for_a_node_with_another_role_has_the_path_of_the_right_one(path):
+    right = replace(hybrid_role(), arn=f"arn:aws:iam::{ACCOUNT_ID}:role/{path}{HYBRID}")
+    account = with_(principals=[right], nodes=[node(1, role="Server")])
+    [failure] = check(case(account), HYBRID_SERVER).failures
+    assert failure.fix == (
+        f"aws ssm update-managed-instance-role --region {REGION} --instance-id mi-1 --iam-role {path}{HYBRID}"
+    )
+
+
 @pytest.mark.parametrize(
     ("role_of_node", "fix"),
     [

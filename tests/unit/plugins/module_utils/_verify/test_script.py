@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +27,108 @@ def test_the_script_is_valid_and_complete(server):
     assert "{{" not in text
     assert "@identity@" not in text
     assert not any(f"@{name}@" in text for name in ("probes", "names", "region", "folder"))
+
+
+SHOW = """#!/bin/sh
+case $* in
+  *snap*) echo MainPID=0 ;;
+  *MainPID*) echo "MainPID=@process@" ;;
+  *EnvironmentFiles*) printf %s "@files@" ;;
+  *Environment*) echo 'Environment=@variables@' ;;
+esac
+"""
+
+
+@dataclass
+class Hybrid:
+    """A hybrid server, whose programs are in a folder, and on which Run Command has no home directory."""
+
+    root: Path
+
+    def install(self, name: str, text: str) -> None:
+        path = self.root / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755)
+
+    def write(self, path: str, text: str) -> Path:
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        return file
+
+    def set_service(self, process: int = 0, variables: str = "", files: str = "") -> None:
+        text = SHOW.replace("@process@", str(process)).replace("@variables@", variables).replace("@files@", files)
+        self.install("systemctl", text)
+
+    def read(self) -> Facts:
+        """The facts of the script, from a server with this home directory of root."""
+        self.install("getent", f"#!/bin/sh\necho root:x:0:0:root:{self.root}/root:/bin/sh\n")
+        self.install("aws", "#!/bin/sh\necho arn:aws:sts::1:assumed-role/R/mi-1\n")
+        self.install("amazon-cloudwatch-agent-ctl", "#!/bin/sh\n")
+        self.write("root/.aws/credentials", "[default]\naws_access_key_id = ASIA1\n")
+        text = script(replace(HYBRID, configs=(), endpoints={}))
+        environment = {"PATH": f"{self.root}/bin:/usr/bin:/bin"}
+        done = subprocess.run(["/bin/sh", "-c", text], env=environment, capture_output=True, text=True, check=True)
+        return parse(done.stdout)
+
+
+@pytest.fixture
+def hybrid(tmp_path: Path) -> Hybrid:
+    """A hybrid server, whose agent uses the file that the SSM agent keeps in the home directory of root."""
+    found = Hybrid(tmp_path)
+    found.set_service()
+    file = f"{tmp_path}/root/.aws/credentials"
+    settings = f'[credentials]\nshared_credential_profile = "default"\nshared_credential_file = "{file}"\n'
+    found.write("etc/common-config.toml", settings)
+    return found
+
+
+def test_run_command_has_no_home_and_the_credentials_are_in_the_one_of_root(hybrid):
+    file = f"{hybrid.root}/root/.aws/credentials"
+    expected = Facts(key_id="ASIA1", key_file=file, caller="arn:aws:sts::1:assumed-role/R/mi-1", agent="unknown")
+    assert hybrid.read() == expected
+    hybrid.write("etc/common-config.toml", '[credentials]\nshared_credential_profile = "default"\n')
+    assert hybrid.read() == expected
+
+
+OTHER_FILE, OTHER_HOME = "AWS_SHARED_CREDENTIALS_FILE={root}/other", "HOME={root}/home"
+SERVICES = {
+    "variable of the service": (OTHER_FILE, "", "other"),
+    "home of the service": (OTHER_HOME, "", "home/.aws/credentials"),
+    "both": (f"{OTHER_HOME} {OTHER_FILE}", "", "other"),
+    "file of the service": ("", f"# none\n{OTHER_FILE}\n", "other"),
+    "file of the service with quotes": ("", 'AWS_SHARED_CREDENTIALS_FILE="{root}/other"\n', "other"),
+    "file and variable": (OTHER_HOME, f"{OTHER_FILE}\n", "other"),
+    "file with the home": ("HOME=/elsewhere", f"{OTHER_HOME}\n", "home/.aws/credentials"),
+}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_the_file_of_the_ssm_agent_is_the_one_of_its_service(hybrid, name):
+    variables, text, expected = SERVICES[name]
+    file = hybrid.write("variables", text.replace("{root}", str(hybrid.root)))
+    files = f"EnvironmentFiles={file} (ignore_errors=yes)"
+    hybrid.set_service(0, variables.replace("{root}", str(hybrid.root)), files)
+    assert hybrid.read().shared_file == f"{hybrid.root}/{expected}"
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"AWS_SHARED_CREDENTIALS_FILE": "/a b"}, "/a b"),
+        ({"HOME": "/home/ssm"}, "/home/ssm/.aws/credentials"),
+        ({"LANG": "C"}, ""),
+    ],
+)
+def test_the_file_of_the_ssm_agent_is_the_one_of_its_process(hybrid, variables, expected):
+    """Its service can have other variables, which apply only after a restart."""
+    with subprocess.Popen(["/bin/sleep", "60"], env=variables) as process:
+        hybrid.set_service(process.pid, "HOME=/elsewhere")
+        try:
+            assert hybrid.read().shared_file == expected
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize(
