@@ -114,6 +114,8 @@ EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpi
 OPT_IN_CODE = "AuthFailure"
 # Stands in for NoSuchEntity if the policy is missing and not the role or user. It does not pass by itself.
 MISSING_POLICY = "NoSuchEntity: policy"
+# Stands in for ValidationException if Systems Manager does not know the role of an activation, or not its trust policy.
+UNKNOWN_ROLE = "ValidationException: role"
 # AWS words a denied call as "User: ARN is not authorized to perform: ACTION on resource: ARN ... because ..."; the part
 # after "because" tells a missing Allow from an explicit Deny.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
@@ -132,12 +134,15 @@ def is_explicit_deny(message: str) -> bool:
 
 
 def error_code(code: str, message: str) -> str:
-    """Return the code of an answer, or a separate code for a missing policy. IAM has one code for all entities."""
-    return (
-        MISSING_POLICY
-        if code == "NoSuchEntity" and re.match(r"Policy \S+ (does not exist|was not found)", message)
-        else code
-    )
+    """Return the code of an answer, or a separate code for a missing policy or the role of an activation.
+
+    IAM has one code for all entities, and Systems Manager has one for all mistakes.
+    """
+    if code == "NoSuchEntity" and re.match(r"Policy \S+ (does not exist|was not found)", message):
+        return MISSING_POLICY
+    if code == "ValidationException" and re.match("(Nonexistent|Not existing) role", message):
+        return UNKNOWN_ROLE
+    return code
 
 
 def explain(description: str, action: str, code: str, message: str, identity: str | None = None) -> str:

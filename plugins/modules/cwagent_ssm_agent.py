@@ -50,6 +50,12 @@ options:
     description: The ID of the run that created the activation. Required with O(state=registered).
     type: str
     default: ""
+  known_run_id:
+    description:
+      - The ID of the run whose record the controller has read. Empty if there was none.
+      - With O(state=registered), the module fails if the record of another run, or a registration, has appeared since.
+    type: str
+    default: ""
   instance_id:
     description: The ID of the node. Required with O(state=deregistering).
     type: str

@@ -52,8 +52,8 @@ class HybridHost(ModuleHost):
         """Read the state of the SSM agent."""
         return self._run(READ)
 
-    def register(self, activation: NewActivation, run: str) -> dict[str, Any]:
-        """Record the run, register the host, and restart the SSM agent."""
+    def register(self, activation: NewActivation, run: str, known_run: str) -> dict[str, Any]:
+        """Record the run, register the host, and restart the SSM agent. :param known_run: as of ``Host.register``."""
         self.check()
         try:
             return self._run(
@@ -63,6 +63,7 @@ class HybridHost(ModuleHost):
                 activation_code=activation.code,
                 region=self._region,
                 run_id=run,
+                known_run_id=known_run,
             )
         except HostUnreachable as error:
             raise CwagentError(

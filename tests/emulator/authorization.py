@@ -156,24 +156,28 @@ class Authorization:
         roles = [self._iam._p(params, "RoleName")] if not profile else profile["Roles"]
         for role in filter(None, roles):
             arn = self._iam_resource({"RoleName": [role]})
-            if message := self._deny_passing(arn, "ec2.amazonaws.com"):
+            if message := self._deny("iam:PassRole", arn, {"iam:PassedToService": "ec2.amazonaws.com"}):
                 return self._error_answer(bool(associated), message)
         return handler(params)
 
     def deny_activation(self, params: Params) -> str:
-        """Require iam:PassRole of callers of CreateActivation. :returns: the message of a denial.
+        """Require iam:PassRole of callers of CreateActivation, and for tags ssm:AddTagsToResource on the same role.
 
-        AWS does not document iam:PassedToService for it. It is the service that assumes the role.
+        AWS does not document iam:PassedToService for it. It is the service that assumes the role. The resource of the
+        tags is from AWS's https://github.com/aws-samples/sagemaker-ssh-helper/blob/main/FAQ.md
+
+        :returns: the message of a denial.
         """
-        return self._deny_passing(f"arn:aws:iam::{_own_account()}:role/{params.get('IamRole')}", "ssm.amazonaws.com")
+        arn = f"arn:aws:iam::{_own_account()}:role/{params.get('IamRole')}"
+        denied = self._deny("iam:PassRole", arn, {"iam:PassedToService": "ssm.amazonaws.com"})
+        return denied or (self._deny("ssm:AddTagsToResource", arn, {}) if params.get("Tags") else "")
 
-    def _deny_passing(self, arn: str, service: str) -> str:
-        to = {"iam:PassedToService": service}
-        denied = self._evaluator.enforce(self._caller.get(), "iam:PassRole", "iam", "", arn, to)
+    def _deny(self, action: str, arn: str, context: Params) -> str:
+        denied = self._evaluator.enforce(self._caller.get(), action, action.partition(":")[0], "", arn, context)
         if not denied:
             return ""
         is_explicit = denied.decision == "Deny"
-        return str(self._actions.identity_denial_message("iam:PassRole", denied.principal_arn, arn, is_explicit))
+        return str(self._actions.identity_denial_message(action, denied.principal_arn, arn, is_explicit))
 
     def _error_answer(self, by_ec2: bool, message: str) -> Answer:
         if by_ec2:

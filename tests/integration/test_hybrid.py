@@ -338,6 +338,14 @@ def test_a_role_that_was_just_created_is_waited_for(site: Site) -> None:
     site.assert_registered()
 
 
+def test_another_mistake_in_an_activation_of_a_new_role_fails_at_once(site: Site) -> None:
+    error: dict[str, Any] = {"code": "ValidationException", "message": "Invalid tag"}
+    site.controller.aws.arm(Fault(Kind.ERROR, action="CreateActivation", **error))
+    play = site.play(planned=[{"changed": True, "role": {"name": ROLE}}]).assert_failed()
+    assert "Invalid tag (ValidationException)" in play.message
+    site.controller.aws.disarm()
+
+
 def test_check_mode_knows_a_role_that_was_only_planned(site: Site) -> None:
     missing = site.play("--check", role="Other").assert_failed()
     assert "Role 'Other' does not exist" in missing.message

@@ -773,8 +773,8 @@ SCENES: dict[str, list[Scene]] = {
             manage_node,
             {"host": "@host", "state": REGISTERED},
             [
-                *("ssm:DescribeActivations", "ssm:CreateActivation", "iam:PassRole", "ssm:DeleteActivation"),
-                "ssm:DescribeInstanceInformation",
+                *("ssm:DescribeActivations", "ssm:CreateActivation", "ssm:AddTagsToResource", "iam:PassRole"),
+                *("ssm:DeleteActivation", "ssm:DescribeInstanceInformation"),
             ],
             provisioned_for_hybrid_servers,
             before_each=forget_host,

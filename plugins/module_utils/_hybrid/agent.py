@@ -8,19 +8,24 @@ https://github.com/aws/amazon-ssm-agent/blob/mainline/agent/agent_parser.go
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import platform
 import subprocess
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, root_advice
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import ContentionError, CwagentError, root_advice
 from ansible_collections.cwagent.iam.plugins.module_utils._ssm_agent.model import (
     SERVICE,
     SNAP_SERVICE,
     read_configuration,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 READ, REGISTERED, RESTARTED, FINISHED = "read", "registered", "restarted", "finished"
 DEREGISTERING, DEREGISTERED = "deregistering", "deregistered"
@@ -36,6 +41,7 @@ HOST_SPEC: dict[str, Any] = {
     "activation_id": {"type": "str", "default": ""},
     "activation_code": {"type": "str", "no_log": True},
     "run_id": {"type": "str", "default": ""},
+    "known_run_id": {"type": "str", "default": ""},
     "instance_id": {"type": "str", "default": ""},
     "ssm_agent": {"type": "str", "default": ""},
     "ssm_agent_config": {"type": "str", "default": "/etc/amazon/ssm/amazon-ssm-agent.json"},
@@ -106,14 +112,31 @@ class SsmAgent:
             DEREGISTERED: self._clear,
         }
         try:
-            works[self._params["state"]]()
-            return {"changed": bool(self._done), "done": self._done, **self._read()}
+            with self._lock():
+                works[self._params["state"]]()
+                return {"changed": bool(self._done), "done": self._done, **self._read()}
         except CwagentError as error:
             error.details["done"] = self._done
             raise
         except OSError as error:
             reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
             raise CwagentError(f"{reason}.{root_advice(error)}", done=self._done) from error
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        """Wait while another run registers this host. Until that ends, nobody knows whether there is a registration."""
+        folder, registers = self._registration.parent, self._params["state"] == REGISTERED
+        if registers:
+            folder.mkdir(parents=True, exist_ok=True)
+        elif not folder.exists():
+            yield
+            return
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX if registers else fcntl.LOCK_SH)
+            yield
+        finally:
+            os.close(opened)
 
     def _read(self) -> dict[str, Any]:
         registration, unfinished = _read_json(self._registration), _read_json(self._unfinished)
@@ -150,8 +173,16 @@ class SsmAgent:
         )
 
     def _register(self) -> None:
-        """Register the host, and restart the agent. The code is in the arguments of the agent while that runs."""
+        """Register the host, and restart the agent. The code is in the arguments of the agent while that runs.
+
+        :raises ContentionError: the host is no longer as the controller has read it, which then found no registration.
+        """
         program, params = self._required_program(), self._params
+        recorded = _read_json(self._unfinished).get("run_id", "")
+        if recorded != params["known_run_id"] or _read_json(self._registration).get("ManagedInstanceID"):
+            raise ContentionError(
+                "Another run registers this host, or has just done so. When that run has ended, run again."
+            )
         # The agent asks whether to replace a registration. Only an interrupted run leaves one without its file.
         confirmation = ["-y"] if self._unfinished.exists() else []
         self._record(activation_id=params["activation_id"], run_id=params["run_id"])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     DENIED_CODES,
     THROTTLING_CODES,
+    UNKNOWN_ROLE,
     InvalidInput,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.agent import (
@@ -42,9 +43,10 @@ LEFT, REGISTRATION, DEREGISTRATION = "left", "registration", "deregistration"
 
 LIFETIME = timedelta(hours=1)
 # https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_CreateActivation.html
-_INVALID_ROLE = "ValidationException"
 # After one of these, no activation was created.
-REFUSED_CODES = DENIED_CODES | THROTTLING_CODES | {_INVALID_ROLE, "InvalidParameters", "TooManyUpdates"}
+REFUSED_CODES = (
+    DENIED_CODES | THROTTLING_CODES | {UNKNOWN_ROLE, "ValidationException", "InvalidParameters", "TooManyUpdates"}
+)
 NO_ACTIVATION_CODES = frozenset({"InvalidActivation", "InvalidActivationId"})
 NO_NODE = "InvalidInstanceId"
 # A date that nothing was read at.
@@ -169,7 +171,7 @@ def _registering(current: State, desired: Desired) -> dict[str, list[Step]]:
             "tags": {**desired.tags, MARK_TAG: CREATED, RUN_TAG: desired.run},
         },
         f"create an activation of role '{desired.role}' for {desired.name}",
-        retry_when=THROTTLING_CODES | ({_INVALID_ROLE} if desired.role_is_new else frozenset()),
+        retry_when=THROTTLING_CODES | ({UNKNOWN_ROLE} if desired.role_is_new else frozenset()),
     )
     register = Step(
         Kind.CREATE, REGISTER, {}, f"register {desired.host} with Systems Manager in region {desired.region}"

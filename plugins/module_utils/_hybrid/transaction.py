@@ -88,8 +88,11 @@ class Host(Protocol):
     def read(self) -> Mapping[str, Any]:
         """Read the state of the SSM agent."""
 
-    def register(self, activation: NewActivation, run: str) -> Mapping[str, Any]:
-        """Record the run, register the host, and restart the SSM agent."""
+    def register(self, activation: NewActivation, run: str, known_run: str) -> Mapping[str, Any]:
+        """Record the run, register the host, and restart the SSM agent.
+
+        :param known_run: the run whose record was read; empty for none. The host refuses if another run has begun.
+        """
 
     def restart(self) -> Mapping[str, Any]:
         """Restart the SSM agent."""
@@ -241,7 +244,7 @@ class Transaction:
         created: list[NewActivation] = []
         try:
             try:
-                result = self._register_with(created, create, register, restart)
+                result = self._register_with(current, created, create, register, restart)
             except CwagentError as failure:
                 self._delete_after(failure, current, created, delete)
                 raise
@@ -254,13 +257,14 @@ class Transaction:
         return result
 
     def _register_with(
-        self, created: list[NewActivation], create: Step, register: Step, restart: Step
+        self, current: State, created: list[NewActivation], create: Step, register: Step, restart: Step
     ) -> Mapping[str, Any]:
         """Register the host with a new activation. :param created: receives the activation."""
         self._service.create(create, created.append)
         self._done.append(create)
         self._say(register.summary)
-        return self._on_host([register, restart], lambda: self._host.register(created[0], self._desired.run))
+        known = current.host.unfinished.run if current.host.unfinished else ""
+        return self._on_host([register, restart], lambda: self._host.register(created[0], self._desired.run, known))
 
     def _delete_after(
         self, failure: CwagentError, current: State, created: Sequence[NewActivation], delete: Step

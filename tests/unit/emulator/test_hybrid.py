@@ -732,15 +732,24 @@ def test_an_activation_needs_the_permission_to_pass_its_role(server: Server, lim
             limited(create, *passing).create_activation(IamRole=ROLE)
     assert server.activations() == []
     condition = {"StringEquals": {"iam:PassedToService": "ssm.amazonaws.com"}}
-    limited(create, allow("iam:PassRole", resource=role, condition=condition)).create_activation(
-        IamRole=ROLE, Tags=TAGS
-    )
+    limited(create, allow("iam:PassRole", resource=role, condition=condition)).create_activation(IamRole=ROLE)
+
+
+@ministack_only
+def test_the_tags_of_an_activation_need_a_permission_on_its_role(server: Server, limited: Callable[..., Any]) -> None:
+    statements = allow("ssm:CreateActivation"), allow("iam:PassRole")
+    role, nodes = f"arn:aws:iam::{ACCOUNT}:role/{ROLE}", f"arn:aws:ssm:*:{ACCOUNT}:managed-instance/*"
+    for tagging in ([], [allow("ssm:AddTagsToResource", resource=nodes)]):
+        with refused("AccessDeniedException", f"ssm:AddTagsToResource on resource: {role} "):
+            limited(*statements, *tagging).create_activation(IamRole=ROLE, Tags=TAGS)
+    assert server.activations() == []
+    limited(*statements, allow("ssm:AddTagsToResource", resource=role)).create_activation(IamRole=ROLE, Tags=TAGS)
 
 
 @ministack_only
 def test_the_tags_of_an_activation_can_be_required(server: Server, limited: Callable[..., Any]) -> None:
     condition = {"StringEquals": {"aws:RequestTag/cwagent:managed": "created"}}
-    ssm = limited(allow("ssm:CreateActivation", condition=condition), allow("iam:PassRole"))
+    ssm = limited(allow("ssm:CreateActivation", condition=condition), allow("iam:PassRole", "ssm:AddTagsToResource"))
     with refused("AccessDeniedException", "ssm:CreateActivation"):
         ssm.create_activation(IamRole=ROLE)
     ssm.create_activation(IamRole=ROLE, Tags=TAGS)

@@ -189,8 +189,8 @@ CASES: list[Case] = [
             ("ssm:CreateActivation", ANY, {NEW_TAG: "adopted"}, False),
             ("ssm:CreateActivation", ANY, {"aws:RequestTag/team": "ops"}, False),
             ("ssm:CreateActivation", ANY, {}, False),
-            # The tags of an activation are checked with the call above. Nodes get them from it.
-            ("ssm:AddTagsToResource", NODE, {}, False),
+            ("ssm:AddTagsToResource", NODE, {NEW_TAG: CREATED}, False),
+            ("ssm:AddTagsToResource", f"{SSM}parameter/AmazonCloudWatch-linux", {NEW_TAG: CREATED}, False),
             ("ssm:SendCommand", NODE, {}, False),
             ("iam:CreateRole", HYBRID, {}, True),
             ("iam:CreateRole", SERVER, {}, False),
@@ -325,6 +325,15 @@ def test_the_admin_policy_is_never_attached_to_the_hybrid_role():
         for verb in ("Attach", "Detach")
     )
     assert detached - attached == {"arn:aws:iam::aws:policy/CloudWatchAgentAdminPolicy"}
+
+
+def test_only_new_activations_of_the_hybrid_role_may_be_tagged():
+    """AWS checks the tags of an activation on its role, which neither its reference nor the simulator knows.
+
+    https://github.com/aws-samples/sagemaker-ssh-helper/blob/main/FAQ.md
+    """
+    allowed = [each for each in policy("provision-hybrid")["Statement"] if "ssm:AddTagsToResource" in each["Action"]]
+    assert [each["Resource"] for each in allowed] == ["arn:aws:iam::*:role/CloudWatchAgentHybridRole"]
 
 
 def agent_actions(name: str) -> set[str]:

@@ -7,6 +7,7 @@ import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     MISSING_POLICY,
+    UNKNOWN_ROLE,
     AwsApiError,
     ConsistencyTimeout,
     ContentionError,
@@ -227,13 +228,16 @@ def test_ec2_refuses_the_sessions_of_other_regions_in_regions_that_must_be_enabl
     [
         ("NoSuchEntity", "Policy arn:aws:iam::aws:policy/X does not exist or is not attachable.", MISSING_POLICY),
         ("NoSuchEntity", "Policy arn:aws:iam::aws:policy/X was not found.", MISSING_POLICY),
+        ("ValidationException", "Nonexistent role or missing ssm service principal in trust policy: X", UNKNOWN_ROLE),
+        ("ValidationException", "Not existing role: arn:aws:iam::123456789012:role/X", UNKNOWN_ROLE),
+        ("ValidationException", "Invalid tag for the role", "ValidationException"),
         ("NoSuchEntity", "The role with name Policy cannot be found.", "NoSuchEntity"),
         ("NoSuchEntity", "The user policy with name Policy X does not exist.", "NoSuchEntity"),
         ("Other", "Policy arn:aws:iam::aws:policy/X does not exist or is not attachable.", "Other"),
     ],
 )
-def test_a_missing_policy_is_known_by_its_message(code, message, expected):
-    """A missing role or user may have been created a moment ago. A missing policy stays missing."""
+def test_a_missing_policy_or_role_is_known_by_its_message(code, message, expected):
+    """A missing role or user may have been created a moment ago. A missing policy and other mistakes stay."""
     assert error_code(code, message) == expected
 
 

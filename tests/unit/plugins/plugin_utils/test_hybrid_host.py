@@ -53,13 +53,14 @@ def host(action: Action) -> HybridHost:
         ("clear", [], {"state": "deregistered"}),
         (
             "register",
-            [ACTIVATION, "run-1"],
+            [ACTIVATION, "run-1", "run-0"],
             {
                 "state": "registered",
                 "activation_id": "a-1",
                 "activation_code": CODE,
                 "region": "eu-1",
                 "run_id": "run-1",
+                "known_run_id": "run-0",
             },
         ),
     ],
@@ -72,7 +73,7 @@ def test_the_module_is_asked(method: str, arguments: list[Any], sent: dict[str, 
 
 def test_no_code_is_sent_if_the_connection_is_refused() -> None:
     action = Action(is_refused=True)
-    for work in (host(action).check, lambda: host(action).register(ACTIVATION, "run-1")):
+    for work in (host(action).check, lambda: host(action).register(ACTIVATION, "run-1", "")):
         with pytest.raises(InvalidInput):
             work()
     assert action.sent == []
@@ -90,7 +91,7 @@ def test_no_code_is_sent_if_the_connection_is_refused() -> None:
 )
 def test_a_failure_never_contains_the_code(answer: Any, words: str) -> None:
     with pytest.raises(CwagentError, match=words) as caught:
-        host(Action(answer)).register(ACTIVATION, "run-1")
+        host(Action(answer)).register(ACTIVATION, "run-1", "")
     assert CODE not in f"{caught.value} {caught.value.details} {caught.value.__cause__}"
     done = answer.get("done") if isinstance(answer, dict) else None
     assert caught.value.details.get("done") == done

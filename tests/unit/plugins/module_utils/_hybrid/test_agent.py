@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import stat
+import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import ContentionError, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid import agent as host_agent
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.agent import HOST_SPEC, SsmAgent, installation
 
@@ -102,6 +104,55 @@ def test_an_interrupted_registration_is_confirmed(host: Host) -> None:
     host.record.with_suffix(".new").write_text("unfinished, too")
     host.run(**REGISTRATION)
     assert host.calls()[0].endswith("-region eu-1 -y")
+
+
+@pytest.mark.parametrize(("recorded", "known"), [("r-0", ""), ("r-0", "r-1"), ("", "r-1")])
+def test_a_host_with_the_record_of_an_unknown_run_is_not_registered(host: Host, recorded: str, known: str) -> None:
+    host.registration.parent.mkdir()
+    if recorded:
+        host.record.write_text(json.dumps({"activation_id": "a-0", "run_id": recorded}))
+    before = host.run()
+    with pytest.raises(ContentionError, match=r"^Another run registers this host.*, run again\.$") as caught:
+        host.run(**REGISTRATION, known_run_id=known)
+    assert caught.value.details["done"] == []
+    assert host.run() == before
+    assert not (host.folder / "calls").exists()
+
+
+def test_a_host_that_another_run_has_registered_is_not_registered_again(host: Host) -> None:
+    host.run(**REGISTRATION)
+    host.run(state="finished")
+    with pytest.raises(ContentionError):
+        host.run(**{**REGISTRATION, "run_id": "r-2"})
+    assert len(host.calls()) == 2
+    assert not host.record.exists()
+
+
+def test_the_record_of_a_run_that_the_controller_knows_is_replaced(host: Host) -> None:
+    host.program("amazon-ssm-agent", FAILS)
+    with pytest.raises(CwagentError):
+        host.run(**REGISTRATION)
+    host.program("amazon-ssm-agent", REGISTERS)
+    found = host.run(**{**REGISTRATION, "run_id": "r-2", "known_run_id": "r"})
+    assert (found["unfinished"]["run_id"], found["registration"]) == ("r-2", FOUND)
+    assert host.calls()[0].endswith("-y")
+
+
+def test_a_run_waits_until_another_one_has_registered_the_host(host: Host) -> None:
+    host.program(
+        "amazon-ssm-agent", "#!/bin/sh\nwhile [ ! -e {folder}/go ]; do /bin/sleep 0.01; done\n" + REGISTERS[10:]
+    )
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(host.run, **REGISTRATION)
+        while not host.record.exists():
+            time.sleep(0.01)
+        others = [pool.submit(host.run), pool.submit(host.run, **{**REGISTRATION, "run_id": "r-2"})]
+        ended = wait(others, timeout=0.3).done
+        (host.folder / "go").touch()
+        assert not ended
+        assert first.result()["registration"] == others[0].result()["registration"] == FOUND
+        with pytest.raises(ContentionError):
+            others[1].result()
 
 
 @pytest.mark.parametrize("program", ["amazon-ssm-agent", "systemctl"])

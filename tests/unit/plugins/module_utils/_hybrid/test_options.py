@@ -44,6 +44,9 @@ def test_options_that_cannot_be_used_are_refused(options: dict[str, Any], words:
         desired(**options)
 
 
+NODES = {"activations": True, "role": "", "planned": []}
+
+
 @pytest.mark.parametrize("names", ["db", None, {"db": 1}, ["db", ""], ["db", None], [5]])
 def test_an_empty_name_would_be_that_of_every_node_without_one(names: Any) -> None:
     with pytest.raises(InvalidInput, match="each region needs a list of names, and a name cannot be empty"):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import UNKNOWN_ROLE, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import (
     RUN_TAG,
     Activation,
@@ -125,7 +125,8 @@ def test_an_activation_is_for_one_server_and_an_hour() -> None:
 @pytest.mark.parametrize("is_new", [False, True])
 def test_a_role_is_waited_for_only_if_this_run_created_it(is_new: bool) -> None:
     [create, *_] = plan(current(), desired(role_is_new=is_new)).all_steps
-    assert ("ValidationException" in create.retry_when) == is_new
+    assert (UNKNOWN_ROLE in create.retry_when) == is_new
+    assert "ValidationException" not in create.retry_when
 
 
 STATES = st.builds(

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import product
+from threading import Event, current_thread
 from typing import Any
 
 import pytest
@@ -14,6 +18,7 @@ import pytest
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     AwsApiError,
     ConsistencyTimeout,
+    ContentionError,
     CwagentError,
     InvalidInput,
 )
@@ -60,6 +65,7 @@ class World:
     is_running: bool = True
     running_as: str = ""
     """The node that the SSM agent used when it was started."""
+    is_locked: bool = False
     now = NOW
     calls: list[str] = field(default_factory=list)
     writes: list[str] = field(default_factory=list)
@@ -157,7 +163,18 @@ class World:
             error.details["done"] = done
             raise
 
-    def register(self, activation: NewActivation, run: str) -> dict[str, Any]:
+    def register(self, activation: NewActivation, run: str, known_run: str) -> dict[str, Any]:
+        """Other runs wait until this ends, and then find what it has written."""
+        found = self.host.unfinished.run if self.host.unfinished else ""
+        if found != known_run or self.host.registration:
+            raise ContentionError("Another run registers this host.")
+        self.is_locked = True
+        try:
+            return self.register_alone(activation, run)
+        finally:
+            self.is_locked = False
+
+    def register_alone(self, activation: NewActivation, run: str) -> dict[str, Any]:
         with self.recording() as done:
             with self.write("host:record"):
                 self.host = replace(self.host, unfinished=Unfinished("", activation.id, run))
@@ -421,6 +438,104 @@ def test_the_run_after_one_that_was_killed_ends_as_an_undisturbed_one(state: str
         planned = transaction(world, state, "run-2").predict()["steps"]
         assert transaction(world, state, "run-2").run()["steps"] == planned
         assert world.state() == expected.state(), f"call {number}, {action}, {effect}"
+
+
+def interrupted(action: str) -> World:
+    """A host after a run that was killed at a step. :param action: the step; empty for no such run."""
+    world = World()
+
+    def fault(_number: int, called: str, effect: bool) -> None:
+        if called == action and effect:
+            raise Killed
+
+    if action:
+        world.fault = fault
+        with suppress(Killed):
+            transaction(world, "registered", "run-0").run()
+        world.found = {each.id: replace(each, is_expired=True) for each in world.found.values()}
+        world.calls.clear()
+    return world
+
+
+class Interleaved:
+    """Two runs. The first one stops before a call, and the second one before a call until the first one has ended.
+
+    :param first: the number of the call at which the first run stops and the second run begins.
+    :param second: the number of the call at which the second run stops.
+    :param killed_after: the step after which the first run is killed; empty for none.
+    """
+
+    def __init__(self, world: World, first: int, second: int, killed_after: str = "") -> None:
+        self.world, self.first, self.second, self.killed_after = world, first, second, killed_after
+        self.is_killed = False
+        self.counts = Counter[str]()
+        self.second_begins, self.first_goes_on, self.first_has_ended = Event(), Event(), Event()
+
+    def run(self) -> list[BaseException]:
+        """Return the errors of the runs."""
+        self.world.fault = self.stop
+        with ThreadPoolExecutor() as pool:
+            done = [pool.submit(self.begin, "run-1"), pool.submit(self.begin, "run-2")]
+        self.world.fault = lambda _number, _action, _effect: None
+        return [error for each in done if (error := each.result())]
+
+    def begin(self, run: str) -> BaseException | None:
+        current_thread().name = run
+        if run == "run-2":
+            assert self.second_begins.wait(10)
+        try:
+            transaction(self.world, "registered", run).run()
+        except (CwagentError, Killed) as error:
+            return error
+        finally:
+            for each in [self.second_begins, self.first_has_ended] if run == "run-1" else [self.first_goes_on]:
+                each.set()
+        return None
+
+    def stop(self, _number: int, action: str, effect: bool) -> None:
+        run = current_thread().name
+        if run == "run-1" and (self.is_killed or (action == self.killed_after and effect)):
+            self.is_killed = True
+            raise Killed
+        if effect or self.world.is_locked:
+            return
+        self.counts[run] += 1
+        if (run, self.counts[run]) == ("run-1", self.first):
+            self.second_begins.set()
+            assert self.first_goes_on.wait(10)
+        if (run, self.counts[run]) == ("run-2", self.second):
+            self.first_goes_on.set()
+            assert self.first_has_ended.wait(10)
+
+
+@pytest.mark.parametrize("killed_at", ["", "host:record", "host:send registration", "host:save registration"])
+def test_two_runs_at_the_same_time_leave_one_node(killed_at: str) -> None:
+    """However their calls follow each other. A run that fails reports the other one."""
+    expected = undisturbed("registered")
+    calls = len(expected.calls)
+    refused = 0
+    for first, second in product(range(1, calls + 1), repeat=2):
+        world = interrupted(killed_at)
+        errors = Interleaved(world, first, second).run()
+        where = f"{killed_at} {first} {second}: {errors}"
+        assert [type(error) for error in errors] in ([], [ContentionError]), where
+        assert world.state() == expected.state(), where
+        refused += len(errors)
+    assert refused or killed_at == "host:save registration"
+
+
+@pytest.mark.parametrize("killed_after", ["host:record", "host:send registration", "host:save registration"])
+def test_a_run_beside_one_that_is_killed_leaves_one_node(killed_after: str) -> None:
+    """The other run must not replace the record of the killed one, which tells the next run of its node."""
+    expected = undisturbed("registered")
+    for first, second in product(range(1, len(expected.calls) + 1), repeat=2):
+        world = World()
+        errors = Interleaved(world, first, second, killed_after).run()
+        where = f"{killed_after} {first} {second}: {errors}"
+        world.found = {each.id: replace(each, is_expired=True) for each in world.found.values()}
+        transaction(world, "registered", "run-3").run()
+        # The next run that registers a server deletes the activation, which has expired.
+        assert {**world.state(), "activations": []} == expected.state(), where
 
 
 @pytest.mark.parametrize("failing", ["", "host:send registration"])
