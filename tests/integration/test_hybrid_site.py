@@ -163,9 +163,14 @@ def test_a_server_that_leaves_is_deregistered(controller: Controller, playbook: 
     fleet.run("site", HYBRID).assert_succeeded()
     named = {"cwagent_remove_servers": ["db1"]} if playbook == "remove_servers" else {}
     down = "" if is_reachable else "db1"
+    if down:
+        registration = fleet.hosts[down].registration
+        assert registration
+        controller.aws.agents(registration["ManagedInstanceID"], running=False)
     predicted = fleet.run(playbook, HYBRID, "--check", cwagent_confirm=playbook, down=down, **named)
     done = fleet.run(playbook, HYBRID, cwagent_confirm=playbook, down=down, **named)
-    assert predicted.report == done.report
+    assert predicted.report[0].replace(" would be", "") == done.report[0]
+    assert predicted.report[1:] == done.report[1:]
     assert (done.code == 0) == (is_reachable or playbook == "remove_servers")
     assert "There is no user" not in done.words
     ssm = controller.aws.client("ssm")
@@ -199,8 +204,33 @@ def test_a_teardown_leaves_neither_a_user_on_its_way_nor_a_node(controller: Cont
     fleet = Fleet.of(controller, "db1")
     fleet.run("site", KEY).assert_succeeded()
     fleet.run("site", HYBRID).assert_succeeded()
-    down = "db1" if identity == KEY else ""
-    fleet.run("teardown", identity, cwagent_confirm="teardown", down=down)
+    if identity == KEY:
+        controller.aws.agents(fleet.nodes[0], running=False)
+    fleet.run("teardown", identity, cwagent_confirm="teardown", down="db1" if identity == KEY else "")
     account = fleet.account()
     assert (account["users"], account["roles"], fleet.nodes) == ({}, {}, [])
     assert list(controller.credentials.glob("*.credentials")) == []
+
+
+def test_a_server_keeps_its_registration_while_its_key_does_not_work(controller: Controller) -> None:
+    fleet = Fleet.of(controller, "db1")
+    fleet.run("site", KEY).assert_succeeded()
+    fleet.run("site", HYBRID).assert_succeeded()
+    controller.aws.shift_clock(6 * HOUR)
+    fleet.run("site", HYBRID).assert_succeeded()
+    back = fleet.run("site", KEY).assert_failed()
+    assert "was deactivated" in back.message
+    assert "The server keeps its registration" in back.message
+    assert ":assumed-role/" in fleet.caller("db1")
+
+
+@pytest.mark.parametrize("playbook", ["remove_servers", "teardown"])
+def test_a_node_that_another_server_may_use_stays(controller: Controller, playbook: str) -> None:
+    """Another inventory has a server of the same name. Ansible does not reach ours, and one of them is online."""
+    fleet = Fleet.of(controller, "db1")
+    fleet.run("site", HYBRID).assert_succeeded()
+    named = {"cwagent_remove_servers": ["db1"]} if playbook == "remove_servers" else {}
+    done = fleet.run(playbook, HYBRID, cwagent_confirm=playbook, down="db1", **named).assert_failed()
+    assert fleet.nodes[0] in done.message
+    assert ROLE in fleet.account()["roles"]
+    assert ":assumed-role/" in fleet.caller("db1")

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import ONLINE
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.plan import delete_spent, deregister
 from ansible_collections.cwagent.iam.plugins.module_utils._names import NOT_CREATED
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan
+from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import ONLINE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable

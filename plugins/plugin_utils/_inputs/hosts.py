@@ -141,15 +141,29 @@ def read_onprem_hosts(
     delivers = _read_own_or_for_all(given, users, DELIVER_KEYS, problems)
     hosts = {}
     for host, user in users.items():
-        identity = identities[host] or KEY
-        region = saved_in.setdefault(user, regions.region_of(host)) if identity == KEY else regions.region_of(host)
+        identity, own = identities[host] or KEY, regions.region_of(host)
+        saved = saved_in.setdefault(user, own)
         hosts[host] = {
             "user": user,
-            "region": region,
+            "region": saved if identity == KEY else own,
             "identity": identity,
             "deliver": identity == HYBRID or bool(delivers[host]),
         }
     return hosts
+
+
+def group_users(users: Mapping[str, str], all_users: Mapping[str, str], regions: Regions) -> dict[str, list[str]]:
+    """Return users of hosts by the region where their keys are saved.
+
+    :param all_users: by host, the users of all on-premises servers. The first host with a user decides, whatever
+        credentials it has now, because a saved key stays where it is.
+    """
+    found: dict[str, list[str]] = {}
+    for region, names in group_by_region(all_users, regions).items():
+        chosen = [name for name in names if name in users.values()]
+        if chosen:
+            found[region] = chosen
+    return found
 
 
 def users_by_identity(onprem_hosts: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, str], dict[str, str]]:

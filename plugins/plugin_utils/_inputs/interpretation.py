@@ -47,6 +47,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.hosts import (
     Regions,
     default_server_user,
     group_by_region,
+    group_users,
     hybrid_hosts,
     read_instance_ids,
     read_onprem_hosts,
@@ -132,10 +133,10 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
         "regions": regions.regions_of(given.members(*GROUPS))
         if given.members(*GROUPS)
         else account["regions"] or [regions.default],
-        "retired_users": group_by_region(retired, regions),
+        "retired_users": group_users(retired, servers, regions),
         # A teardown also deletes the users that are not retired yet.
-        "server_users": group_by_region(
-            {**with_keys, **retired} if CONFIRMATION in given.requires else with_keys, regions
+        "server_users": group_users(
+            {**with_keys, **retired} if CONFIRMATION in given.requires else with_keys, servers, regions
         ),
         "servers": read_servers_to_check(given, instances, onprem_hosts, regions, problems),
         "undelivered_hosts": [host for host in delivery_hosts if given.limit is not None and host not in given.limit],

@@ -1707,7 +1707,8 @@ def test_a_hybrid_server_is_registered_in_its_own_region():
     hosts = {"a": {**HYBRID, "cwagent_region": EU}, "b": {**HYBRID, **SHARED}, "c": {**SHARED, "cwagent_region": EU}}
     inputs = inputs_of({"onprem_servers": [*hosts]}, hosts)
     assert inputs["hybrid_hosts"] == {EU: ["a"], US: ["b"]}
-    assert inputs["server_users"] == {EU: ["shared"]}
+    assert inputs["server_users"] == {US: ["shared"]}, "the key stays where it was saved for the first host"
+    assert inputs["onprem_hosts"]["c"]["region"] == US
 
 
 @pytest.mark.parametrize(
