@@ -200,7 +200,7 @@ def test_the_run_after_a_killed_one_ends_like_an_undisturbed_one(controller: Con
 
 @pytest.mark.parametrize("identity", [HYBRID, KEY])
 def test_a_teardown_leaves_neither_a_user_on_its_way_nor_a_node(controller: Controller, identity: str) -> None:
-    """Also for a server that is to have a key again, before a run of site.yml has changed it."""
+    """The second server is to have a key again, and no run of site.yml has changed it yet."""
     fleet = Fleet.of(controller, "db1")
     fleet.run("site", KEY).assert_succeeded()
     fleet.run("site", HYBRID).assert_succeeded()

@@ -44,9 +44,9 @@ def select(nodes: Iterable[Node], names: Collection[str]) -> list[Node]:
 
 
 def check_certain(current: State, names: Collection[str]) -> None:
-    """Check that each node is certainly that of a server that leaves. An ID is certain, and a name can be used again.
+    """Check that no other server can use one of the nodes. An ID is certain, and a name can be used again.
 
-    :raises InvalidInput: several nodes have a name, or a node is online, so that a server uses it.
+    :raises InvalidInput: several nodes have a name, or a node is online.
     """
     named = [each for each in current.nodes if each.id not in names]
     doubtful = [each for each in named if each.ping == ONLINE or sum(other.name == each.name for other in named) > 1]

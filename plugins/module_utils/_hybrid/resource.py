@@ -55,7 +55,7 @@ class NodesResource(Resource[State]):
         )
 
     def check_preconditions(self, current: State) -> None:
-        """Check that each node is certainly that of a server that leaves. :raises InvalidInput: one is not."""
+        """Check that no other server can use one of the nodes. :raises InvalidInput: one may be used."""
         nodes.check_certain(current, self._names)
 
     def plan(self, current: State) -> Plan[State]:

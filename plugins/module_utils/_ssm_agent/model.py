@@ -25,7 +25,7 @@ class Configuration:
 
     :param profile: the profile of the credentials file that gets the credentials.
     :param shares_credentials: whether it writes them to a file at all.
-    :param identities: the identities that it can take, the preferred one first; empty if it decides.
+    :param identities: the identities that it can take, the preferred one first. Without them, it decides.
     """
 
     profile: str = DEFAULT_PROFILE

@@ -462,7 +462,7 @@ class Interleaved:
 
     :param first: the number of the call at which the first run stops and the second run begins.
     :param second: the number of the call at which the second run stops.
-    :param killed_after: the step after which the first run is killed; empty for none.
+    :param killed_after: the step after which the first run is killed. It is empty for none.
     """
 
     def __init__(self, world: World, first: int, second: int, killed_after: str = "") -> None:
