@@ -91,7 +91,7 @@ class Host(Protocol):
     def register(self, activation: NewActivation, run: str, known_run: str) -> Mapping[str, Any]:
         """Record the run, register the host, and restart the SSM agent.
 
-        :param known_run: the run whose record was read. It is empty for none. The host refuses if another run has begun.
+        :param known_run: the run whose record was read, or an empty text. The host refuses if another run has begun.
         """
 
     def restart(self) -> Mapping[str, Any]:
