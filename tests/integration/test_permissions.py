@@ -587,6 +587,14 @@ def register_host(site: Site) -> None:
     host.restart()
 
 
+def switch_off_host(site: Site) -> None:
+    """Register the host, which is off then."""
+    register_host(site)
+    registration = Host(site.home / HOST, endpoint="").registration
+    assert registration
+    site.aws.agents(registration["ManagedInstanceID"], running=False)
+
+
 def provisioned_and_registered(site: Site) -> None:
     provisioned_for_hybrid_servers(site)
     register_host(site)
@@ -670,7 +678,7 @@ DEREGISTRATIONS = [
             *("ssm:DescribeInstanceInformation", "ssm:DescribeActivations", "ssm:DeleteActivation"),
             "ssm:DeregisterManagedInstance",
         ],
-        before_each=register_host,
+        before_each=switch_off_host,
     ),
 ]
 

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.plugin_utils._retirement import users_on_hold
+from ansible_collections.cwagent.iam.plugins.filter.users_on_hold import FilterModule
 
+users_on_hold = FilterModule().filters()["users_on_hold"]
 NODE = "mi-0123456789abcdef0"
 SEEN = {
     "__cwagent_reached": {"ping": "pong"},

@@ -612,6 +612,47 @@ def test_until_when_a_person_can_write(name, deadline, check_mode, sentence):
     assert found.stats["window_deadline"] == (deadline or "")
 
 
+@pytest.mark.parametrize(
+    ("is_removal", "results", "sentences"),
+    [
+        (
+            False,
+            {},
+            [
+                "No registration was made on web, which could not be reached.",
+                "db does not use a registration yet: no key",
+                "Run this playbook again when this is fixed.",
+            ],
+        ),
+        (
+            False,
+            {"__hybrid_registration_node": {"steps": ["register db"]}},
+            ["could not be reached", "db was registered, but a later task failed: no key", "Run this playbook again"],
+        ),
+        (
+            True,
+            {},
+            [
+                "The agent's settings are still on web, which could not be reached.",
+                "The registration was not removed from db: no key",
+            ],
+        ),
+    ],
+)
+def test_hybrid_servers_that_failed_or_were_not_reached(is_removal, results, sentences):
+    found = key_hosts([{**FAILED_HOST, **results}, UNREACHED], ["db", "web"], is_removal=is_removal)
+    assert len(found["notes"]) == len(sentences)
+    assert [wanted for wanted, note in zip(sentences, found["notes"], strict=True) if wanted not in note] == []
+
+
+def test_a_step_on_a_server_has_its_name_once():
+    host = {"inventory_hostname": "db", "__cwagent_reached": REACHED}
+    node, files = {"steps": ["register db"]}, {"steps": ["set the region"]}
+    results = {"__hybrid_registration_node": node, "__hybrid_registration_files": files}
+    found = key_hosts([{**host, **results}], ["db"])
+    assert [each["steps"] for each in found["results"]] == [["register db"], ["set the region on db"]]
+
+
 def test_the_users_whose_key_is_on_all_their_servers_need_no_delivery():
     users = {"db": "a", "web": "b", "old": "b"}
     hosts = {host: {"user": user, "identity": "key"} for host, user in users.items()}

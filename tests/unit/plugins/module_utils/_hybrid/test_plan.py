@@ -251,6 +251,12 @@ def test_the_diff_and_the_result_have_the_node() -> None:
     assert to_diff(current(ELSEWHERE)) == {"registration": {"node": "mi-1", "region": "us-1"}}
 
 
+def test_a_node_with_another_name_is_a_warning_with_its_id() -> None:
+    [warning] = warnings(current(HERE, replace(OURS, name="old")), desired())
+    assert "is registered as node mi-1 with the name 'old'" in warning
+    assert "give mi-1 to cwagent.iam.remove_servers" in warning
+
+
 def test_the_state_of_a_host_is_read_from_a_result() -> None:
     result = {
         "ssm_agent": AGENT,
