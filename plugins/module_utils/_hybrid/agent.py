@@ -285,6 +285,8 @@ def _distributions() -> frozenset[str]:
     for path in map(Path, OS_RELEASE):
         if path.is_file():
             lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-            values = [value for name, _, value in (line.partition("=") for line in lines) if name in ("ID", "ID_LIKE")]
+            values = [
+                value for name, _equals, value in (line.partition("=") for line in lines) if name in ("ID", "ID_LIKE")
+            ]
             return frozenset(" ".join(values).replace('"', " ").replace("'", " ").split())
     return frozenset()

@@ -106,7 +106,7 @@ def find_caller(region: str, credentials: Mapping[str, str], network: Network) -
     except (OSError, ValueError):
         return None, "The file of AWS_CA_BUNDLE, or of ca_bundle_path in common-config.toml, is not usable."
     arn, error = None, None
-    for _ in range(ATTEMPTS):
+    for _attempt in range(ATTEMPTS):
         try:
             request = _sign(network.endpoint, region, credentials)
             status, text = _send(_opener(request, network.proxies, context), request)

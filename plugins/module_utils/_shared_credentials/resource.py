@@ -148,7 +148,7 @@ class SharedCredentialsResource(Resource[State]):
 
     def _edit(self, path: Path, step: Step) -> None:
         """Edit the text as it is now, because the SSM agent can have renewed the credentials since it was read."""
-        for _ in range(_ATTEMPTS):
+        for _attempt in range(_ATTEMPTS):
             before = read_file(path, "surrogateescape")
             if before is None:
                 break
