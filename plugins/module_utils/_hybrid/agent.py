@@ -245,6 +245,7 @@ class SsmAgent:
         :raises CwagentError: it failed. The message never contains the activation code.
         """
         try:
+            # pylint: disable-next=ansible-bad-function
             done = subprocess.run(  # noqa: S603  no shell
                 command,
                 stdin=subprocess.DEVNULL,
