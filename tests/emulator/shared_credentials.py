@@ -18,8 +18,10 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .backend import Credentials
+if TYPE_CHECKING:
+    from .backend import Credentials
 
 DEFAULT = "DEFAULT"
 """The section of keys that come before all sections. ``[default]`` is another one."""

@@ -104,7 +104,10 @@ ANY_TEXT = {
     *ACCOUNT,
 }
 """Variables that may have any text, as long as keys are saved in files."""
-NAMES = {"cwagent_server_role_name", "cwagent_admin_role_name", "cwagent_user_name", "cwagent_admin_user_name"}
+NAMES = {
+    *("cwagent_server_role_name", "cwagent_admin_role_name", "cwagent_hybrid_role_name"),
+    *("cwagent_user_name", "cwagent_admin_user_name"),
+}
 INVALID: dict[str, tuple[Any, set[str]]] = {
     "list": (["a"], {"placement", "cwagent_remove_servers", "cwagent_attach_to_roles"}),
     "mapping": ({"a": "b"}, OF_TYPE["dict"]),
