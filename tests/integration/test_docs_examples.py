@@ -34,7 +34,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merg
 
 HOW_TO = {
     *("beside_setup_scripts", "beside_terraform", "change_a_configuration", "leaked_key", "many_accounts", "pipeline"),
-    *("remove_a_server", "windows"),
+    *("hybrid", "remove_a_server", "windows"),
 }
 """test_docs_how_to.py follows these."""
 
