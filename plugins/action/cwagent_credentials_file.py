@@ -15,9 +15,9 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._key_delivery import K
 MODULE = "cwagent.iam.cwagent_credentials_file"
 TASK_OPTIONS = SPEC
 # The options for the module on the host, which does not know where the key is saved.
-HOST_OPTIONS = ("path", "credentials_profile", "owner", "group", "common_config", "state")
+HOST_OPTIONS = ("path", "credentials_profile", "owner", "group", "common_config", "agent_ctl", "state")
 # Paths on the host. They are passed on unchanged, because the user on the host has another home directory.
-HOST_PATHS = ("path", "common_config")
+HOST_PATHS = ("path", "common_config", "agent_ctl")
 
 
 class ActionModule(KeyDelivery):

@@ -88,6 +88,15 @@ options:
       - Fails before the first change if the file is not valid TOML, which the agent could not read either, or if it
         cannot be changed in place, for example because the settings are in an inline table.
     type: path
+  agent_ctl:
+    description:
+      - The absolute path of the agent's control program on the host. If something changed and the agent was running, it
+        is restarted.
+      - Without it, or if there is no such file, the agent is not restarted.
+      - From the first change until the agent was restarted, a file with the name of O(common_config) and C(.restart) is
+        beside it, or with the name of O(path) without O(common_config). After a task that failed or was killed, it
+        tells the next one to restart the agent.
+    type: path
   content:
     description: Set by the controller, which reads the access key. A task must not set it.
     type: str
@@ -126,6 +135,7 @@ EXAMPLES = r"""
     owner: root
     group: root
     common_config: /opt/aws/amazon-cloudwatch-agent/etc/common-config.toml
+    agent_ctl: /opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl
   become: true
   vars:
     ansible_pipelining: true
@@ -166,6 +176,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.options import desired_files
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.resource import FilesResource
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.restart import find_agent
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import SOURCE_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
@@ -180,6 +191,7 @@ SPEC: dict[str, dict[str, Any]] = {
     "owner": {"type": "str"},
     "group": {"type": "str"},
     "common_config": {"type": "path"},
+    "agent_ctl": {"type": "path"},
     "content": {"type": "str", "no_log": True},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
 }
@@ -188,7 +200,9 @@ SPEC: dict[str, dict[str, Any]] = {
 def main() -> None:
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
     try:
-        result = converge(FilesResource(desired_files(module.params, module.check_mode)), module.check_mode, None)
+        desired = desired_files(module.params, module.check_mode)
+        agent = find_agent(module.params["agent_ctl"], desired.config or desired.credentials, module.run_command)
+        result = converge(FilesResource(desired, agent), module.check_mode, None)
     except CwagentError as error:
         details = {"changed": False, "steps": [], **error.details}
         module.fail_json(msg=str(error), **{key: value for key, value in details.items() if key != "warnings"})

@@ -42,6 +42,14 @@ options:
       - The agent's other configuration, which is read for C(run_as_user), is in the same folder.
     type: path
     default: /opt/aws/amazon-cloudwatch-agent/etc/common-config.toml
+  agent_ctl:
+    description:
+      - The absolute path of the agent's control program on the host. If something changed and the agent was running, it
+        is restarted.
+      - Without it, or if there is no such file, the agent is not restarted.
+      - From the first change until the agent was restarted, a file with the name of O(common_config) and C(.restart) is
+        beside it. After a task that failed or was killed, it tells the next one to restart the agent.
+    type: path
   ssm_agent_config:
     description:
       - The absolute path of the SSM agent's configuration on the host, which does not have to exist.
@@ -150,6 +158,7 @@ caller_error:
   sample: STS refused the credentials (ExpiredToken).
 """
 
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.restart import find_agent
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._environment import EnvironmentModule
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
@@ -168,7 +177,8 @@ def main() -> None:
         desired = options.desired_files(
             module.params, lambda: find_shared_file(module.get_bin_path("systemctl"), module.run_command)
         )
-        resource = SharedCredentialsResource(desired)
+        agent = find_agent(module.params["agent_ctl"], desired.config, module.run_command)
+        resource = SharedCredentialsResource(desired, agent)
         if desired.is_present and not module.check_mode:
             resource.wait_for_credentials(Deadline(module.params["wait_timeout"]))
         result = converge(resource, module.check_mode, None)

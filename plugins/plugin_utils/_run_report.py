@@ -210,7 +210,6 @@ SERVER_RESULTS = {
     "__hybrid_registration_files": False,
     "__cwagent_removed_key": False,
 }
-RESTARTED = ("__onprem_credentials_restarted", "__hybrid_registration_restarted")
 
 
 def key_hosts(
@@ -234,14 +233,14 @@ def key_hosts(
         reached, name = host.get("__cwagent_reached"), host["inventory_hostname"]
         if reached is None:
             continue
-        # Empty, as the roles have it at first, or without steps where the connection was lost in between.
+        # Without steps where the connection was lost, or where the task was skipped.
         results = {each: host[each] for each in SERVER_RESULTS if "steps" in (host.get(each) or {})}
         if "__cwagent_key_failure" in host:
             found["failures"][name] = failure_reason(host["__cwagent_key_failure"])
         elif reached.get("failed") and not reached.get("unreachable"):
             found["failures"][name] = failure_reason(reached)
         else:
-            is_lost = any(host.get(each, {}).get("unreachable", False) for each in RESTARTED)
+            is_lost = any(host.get(each, {}).get("unreachable", False) for each in SERVER_RESULTS)
             found["done" if results and not is_lost else "unreachable"].append(name)
         if results and not is_removal and not any(each.get("failed") for each in results.values()):
             delivered.append(name)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config import plan as config_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import AgentFiles
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.restart import run_control
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, root_advice
 
@@ -87,7 +88,4 @@ class AgentConfigResource(Resource[AgentFiles]):
         """Call the control program. :raises CwagentError: it failed."""
         arguments = ["-a", step.action, "-m", self._mode, "-c", f"ssm:{step.arguments['name']}"]
         arguments += ["-s"] if step.arguments["restart"] else []
-        code, output, errors = self._run_command([self._control, *arguments])
-        if code:
-            said = " ".join(f"{output} {errors}".split())[-500:]
-            raise CwagentError(f"Could not {step.summary}: {self._control} failed with status {code}: {said}")
+        run_control(self._run_command, self._control, arguments, step.summary)

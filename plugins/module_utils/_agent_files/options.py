@@ -22,7 +22,7 @@ def desired_files(params: Mapping[str, Any], check_mode: bool) -> Desired:
 
     :raises InvalidInput: an option cannot be used on this host.
     """
-    for name in ("path", "common_config"):
+    for name in ("path", "common_config", "agent_ctl"):
         path = params[name]
         if path is not None and (not Path(path).is_absolute() or "\0" in path):
             raise InvalidInput(f"{name} must be an absolute path on the host, not '{path}'.")

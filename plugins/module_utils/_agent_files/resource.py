@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files import plan as files_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.host_file import (
-    FOLDER_MODE,
     missing_folders,
     read_file,
     resolve_target,
@@ -18,17 +17,19 @@ from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.host_file
     write_file,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.plan import Desired, State
-from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, root_advice
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.restart import AgentFilesResource
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 
 if TYPE_CHECKING:
+    from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.restart import Agent
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step
 
 
-class FilesResource(Resource[State]):
+class FilesResource(AgentFilesResource[State]):
     """The credentials file of the agent, and its common configuration."""
 
-    def __init__(self, desired: Desired) -> None:
+    def __init__(self, desired: Desired, agent: Agent | None = None) -> None:
+        super().__init__(agent)
         self._desired = desired
 
     def read(self) -> State:
@@ -51,7 +52,7 @@ class FilesResource(Resource[State]):
             missing_folders([credentials, *([config] if config else [])]),
         )
 
-    def plan(self, current: State, /) -> Plan[State]:
+    def plan_files(self, current: State, /) -> Plan[State]:
         """Plan the steps from the current files to the desired ones."""
         return files_plan.plan(current, self._desired)
 
@@ -64,19 +65,10 @@ class FilesResource(Resource[State]):
         del plan, final
         return {}
 
-    def execute(self, step: Step) -> None:
-        """Take one step of the plan.
-
-        :raises CwagentError: the file cannot be written or deleted.
-        """
-        path = Path(step.arguments["path"])
-        try:
-            if step.action == files_plan.CREATE_FOLDER:
-                path.mkdir(FOLDER_MODE)
-            elif step.action == files_plan.DELETE:
-                unfinished_path(path).unlink(missing_ok=True)
-                path.unlink(missing_ok=True)
-            else:
-                write_file(resolve_target(str(path)), step.context)
-        except OSError as error:
-            raise CwagentError(f"Could not {step.summary}: {error.strerror}.{root_advice(error)}") from error
+    def change_file(self, step: Step, path: Path) -> None:
+        """Take one step with a file. :raises OSError: it cannot be taken."""
+        if step.action == files_plan.DELETE:
+            unfinished_path(path).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+        else:
+            write_file(resolve_target(str(path)), step.context)

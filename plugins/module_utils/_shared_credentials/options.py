@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SPEC: dict[str, Any] = {
     "region": {"type": "str", "required": True},
     "common_config": {"type": "path", "default": "/opt/aws/amazon-cloudwatch-agent/etc/common-config.toml"},
+    "agent_ctl": {"type": "path"},
     "ssm_agent_config": {"type": "path", "default": "/etc/amazon/ssm/amazon-ssm-agent.json"},
     "credentials_file": {"type": "path"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
@@ -35,7 +36,7 @@ def desired_files(params: Mapping[str, Any], find_file: Callable[[], str]) -> De
     :param find_file: returns the path of the file that the SSM agent keeps.
     :raises CwagentError: an option cannot be used on this host, or the SSM agent does not share its credentials.
     """
-    for name in ("common_config", "ssm_agent_config", "credentials_file"):
+    for name in ("common_config", "agent_ctl", "ssm_agent_config", "credentials_file"):
         path = params[name]
         if path is not None and (not Path(path).is_absolute() or "\0" in path):
             raise InvalidInput(f"{name} must be an absolute path on the host, not '{path}'.")

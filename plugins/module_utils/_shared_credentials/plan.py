@@ -72,17 +72,15 @@ def plan(current: State, desired: Desired) -> Plan[State]:
     """
     planned = planned_state(current, desired)
     region = [] if planned.credentials == current.credentials else [_edit(desired)]
+    folders: list[Step] = []
     config: list[Step] = []
     if planned.config != current.config:
         kind = Kind.UPDATE if current.config else Kind.CREATE
         what = "set the credentials file in" if desired.is_present else "remove the credentials file from"
         folders = [_create_folder(path) for path in current.missing_folders]
-        config = [
-            *folders,
-            Step(kind, WRITE, {"path": desired.config}, f"{what} {desired.config}", context=planned.config),
-        ]
+        config = [Step(kind, WRITE, {"path": desired.config}, f"{what} {desired.config}", context=planned.config)]
     steps = [*region, *config] if desired.is_present else [*config, *region]
-    return Plan(current, planned, {ITEM: [*map(_delete, current.unfinished), *steps]})
+    return Plan(current, planned, {ITEM: [*folders, *map(_delete, current.unfinished), *steps]})
 
 
 def planned_state(current: State, desired: Desired) -> State:

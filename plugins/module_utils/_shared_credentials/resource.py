@@ -16,15 +16,15 @@ from urllib.request import getproxies_environment
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files import common_config as config_format
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.host_file import (
-    FOLDER_MODE,
     missing_folders,
     read_file,
     resolve_target,
     unfinished_path,
     write_file,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.plan import CREATE_FOLDER, DELETE
-from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource, first_plan
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.plan import DELETE
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.restart import AgentFilesResource
+from ansible_collections.cwagent.iam.plugins.module_utils._converge import first_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.section import read_section
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, root_advice
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials import plan as sharing_plan
@@ -32,6 +32,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.ca
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.plan import EDIT, Desired, State
 
 if TYPE_CHECKING:
+    from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.restart import Agent
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step
     from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
@@ -42,10 +43,11 @@ _TRANSLATED, _CONFIGS = "amazon-cloudwatch-agent.toml", "amazon-cloudwatch-agent
 _DEFAULT_CONFIG, _TEMPORARY = "default", ".tmp"
 
 
-class SharedCredentialsResource(Resource[State]):
+class SharedCredentialsResource(AgentFilesResource[State]):
     """The credentials file of the SSM agent, and the common configuration of the CloudWatch agent."""
 
-    def __init__(self, desired: Desired) -> None:
+    def __init__(self, desired: Desired, agent: Agent | None = None) -> None:
+        super().__init__(agent)
         self._desired = desired
 
     def wait_for_credentials(self, deadline: Deadline) -> None:
@@ -115,7 +117,7 @@ class SharedCredentialsResource(Resource[State]):
             "Nothing was changed."
         )
 
-    def plan(self, current: State, /) -> Plan[State]:
+    def plan_files(self, current: State, /) -> Plan[State]:
         """Plan the steps from the current files to the desired ones."""
         return sharing_plan.plan(current, self._desired)
 
@@ -128,23 +130,14 @@ class SharedCredentialsResource(Resource[State]):
         del plan, final
         return {"path": self._desired.credentials, "profile": self._desired.profile}
 
-    def execute(self, step: Step) -> None:
-        """Take one step of the plan.
-
-        :raises CwagentError: the file cannot be written or deleted.
-        """
-        path = Path(step.arguments["path"])
-        try:
-            if step.action == CREATE_FOLDER:
-                path.mkdir(FOLDER_MODE)
-            elif step.action == DELETE:
-                path.unlink(missing_ok=True)
-            elif step.action == EDIT:
-                self._edit(resolve_target(str(path)), step)
-            else:
-                write_file(resolve_target(str(path)), step.context)
-        except OSError as error:
-            raise CwagentError(f"Could not {step.summary}: {error.strerror}.{root_advice(error)}") from error
+    def change_file(self, step: Step, path: Path) -> None:
+        """Take one step with a file. :raises OSError: it cannot be taken."""
+        if step.action == DELETE:
+            path.unlink(missing_ok=True)
+        elif step.action == EDIT:
+            self._edit(resolve_target(str(path)), step)
+        else:
+            write_file(resolve_target(str(path)), step.context)
 
     def _edit(self, path: Path, step: Step) -> None:
         """Edit the text as it is now, because the SSM agent can have renewed the credentials since it was read."""

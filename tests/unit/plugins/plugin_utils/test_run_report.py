@@ -431,8 +431,8 @@ REACHED = {"ping": "pong"}
         (
             {
                 "__cwagent_reached": REACHED,
-                "__onprem_credentials_files": WRITTEN,
-                "__onprem_credentials_restarted": {"unreachable": True},
+                "__hybrid_registration_node": WRITTEN,
+                "__hybrid_registration_files": {"unreachable": True},
             },
             ("unreachable", ["db"]),
         ),

@@ -130,7 +130,7 @@ def test_a_file_that_cannot_be_read_or_written_is_an_error(host):
 
 def options(**changes):
     params = {"path": "/key", "common_config": None, "credentials_profile": "P", "content": "text", "state": "present"}
-    return {**params, "owner": None, "group": None, **changes}
+    return {**params, "agent_ctl": None, "owner": None, "group": None, **changes}
 
 
 def test_owners_are_names_or_numbers():

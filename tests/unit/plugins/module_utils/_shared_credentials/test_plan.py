@@ -56,8 +56,8 @@ OTHER_REGION = credentials(WITH_REGION.text.replace("eu-west-1", "us-east-1"))
         (
             replace(RENEWED, missing_folders=("/a", "/a/b")),
             PRESENT,
-            [SET_REGION, "create folder /a", "create folder /a/b", SET],
-            ["update", "create", "create", "update"],
+            ["create folder /a", "create folder /a/b", SET_REGION, SET],
+            ["create", "create", "update", "update"],
         ),
         (replace(DONE, unfinished=("/x.new",)), PRESENT, ["delete unfinished file /x.new"], ["delete"]),
         (RENEWED, ABSENT, [], []),

@@ -111,6 +111,7 @@ def desired(tmp_path, settings="{}", **changes):
     options = {
         "region": "eu-west-1",
         "common_config": "/config",
+        "agent_ctl": None,
         "ssm_agent_config": str(config),
         "credentials_file": None,
         "state": "present",
@@ -166,6 +167,7 @@ def test_regions_of_all_partitions_are_valid(tmp_path, region):
         ({"region": "\\g<0>"}, "is not the name of an AWS region"),
         ({"common_config": "c"}, "common_config must be an absolute path on the host, not 'c'"),
         ({"credentials_file": "/a\0b"}, "credentials_file must be an absolute path"),
+        ({"agent_ctl": "c"}, "agent_ctl must be an absolute path"),
         ({"ssm_agent_config": "c"}, "ssm_agent_config must be an absolute path"),
     ],
 )

@@ -1,0 +1,131 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Restarts the agent of the host that this runs on when its files were changed.
+
+While a restart is due, a file beside the agent's files says so. It exists from before the first change until the agent
+has been restarted. So a run that fails or is killed in between leaves the restart to the next run, which would find
+nothing else to do.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.host_file import FOLDER_MODE
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.plan import CREATE_FOLDER, ITEM
+from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, root_advice
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan
+
+    RunCommand = Callable[[list[str]], tuple[int, str, str]]
+
+S = TypeVar("S")
+
+RESTART = "agent:Restart"
+# Some versions of the control program also report another collector, under cwoc_status.
+_RUNNING = re.compile(r'"status":\s*"running"')
+_MAX_CHARACTERS = 500
+
+
+@dataclass(frozen=True)
+class Agent:
+    """The agent, as it was before any change.
+
+    :param control: the path of its control program.
+    :param due: the path of the file that exists while a restart is due.
+    :param run_command: runs a program and returns its status and outputs: ``AnsibleModule.run_command``.
+    """
+
+    control: str
+    due: Path
+    run_command: RunCommand
+    is_running: bool
+    restart_is_due: bool
+
+    def mark(self) -> None:
+        """Note that a restart is due, if the agent runs."""
+        if self.is_running:
+            self.due.touch()
+
+    def restart(self) -> None:
+        """Restart the agent. :raises CwagentError: its control program failed."""
+        for action in ("stop", "start"):
+            run_control(self.run_command, self.control, ["-a", action, "-m", "onPremise"], "restart the agent")
+        self.due.unlink(missing_ok=True)
+
+
+def find_agent(control: str | None, file: str, run_command: RunCommand) -> Agent | None:
+    """Return the agent of this host; ``None`` if it is not installed.
+
+    :param control: the path of the agent's control program; ``None`` does not restart the agent.
+    :param file: the path of a file that the agent reads. A restart that is due is noted beside it.
+    :raises CwagentError: the status of the agent cannot be read.
+    """
+    if control is None or not Path(control).exists():
+        return None
+    status = run_control(run_command, control, ["-a", "status"], "read the status of the agent")
+    due = Path(f"{file}.restart")
+    return Agent(control, due, run_command, bool(_RUNNING.search(status)), due.exists())
+
+
+def run_control(run_command: RunCommand, control: str, arguments: list[str], what: str) -> str:
+    """Run the control program and return its output.
+
+    :param what: what it does, for the error.
+    :raises CwagentError: it failed.
+    """
+    code, output, errors = run_command([control, *arguments])
+    if code:
+        said = " ".join(f"{output} {errors}".split())[-_MAX_CHARACTERS:]
+        raise CwagentError(f"Could not {what}: {control} failed with status {code}: {said}")
+    return output
+
+
+class AgentFilesResource(Resource[S]):
+    """Files that the agent reads only when it starts. It is restarted after a change, if it was running."""
+
+    def __init__(self, agent: Agent | None) -> None:
+        self._agent = agent
+
+    @abstractmethod
+    def plan_files(self, current: S, /) -> Plan[S]:
+        """Plan the steps from the current files to the desired ones."""
+
+    @abstractmethod
+    def change_file(self, step: Step, path: Path) -> None:
+        """Take one step with a file. :raises OSError: it cannot be taken."""
+
+    def plan(self, current: S, /) -> Plan[S]:
+        """Plan the steps to the desired files, and the restart of the agent."""
+        plan, agent = self.plan_files(current), self._agent
+        if agent is None or not (agent.restart_is_due or (agent.is_running and plan.has_changes)):
+            return plan
+        restart = Step(Kind.UPDATE, RESTART, {}, "restart the agent")
+        return replace(plan, steps={ITEM: [*plan.all_steps, restart]})
+
+    def execute(self, step: Step) -> None:
+        """Take one step of the plan.
+
+        :raises CwagentError: a file cannot be written or deleted, or the agent cannot be restarted.
+        """
+        try:
+            if step.action == CREATE_FOLDER:
+                Path(step.arguments["path"]).mkdir(FOLDER_MODE)
+            elif self._agent and step.action == RESTART:
+                self._agent.restart()
+            else:
+                if self._agent:
+                    self._agent.mark()
+                self.change_file(step, Path(step.arguments["path"]))
+        except OSError as error:
+            raise CwagentError(f"Could not {step.summary}: {error.strerror}.{root_advice(error)}") from error

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_files import resource
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.plan import Desired
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.resource import FilesResource
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.restart import find_agent
+from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+
+TEXT = "[P]\naws_access_key_id = A\n"
+OTHER_TEXT = "[P]\naws_access_key_id = B\n"
+
+
+class Killed(BaseException):
+    """Ends a run at once, as a signal does."""
+
+
+@dataclass
+class Host:
+    """A host with an agent that reads its files when it starts."""
+
+    root: Path
+    is_running: bool = True
+    status: str = '{{\n  "status": "{state}",\n  "cwoc_status": "running"\n}}'
+    failing: str | None = None
+    read: str | None = None
+    calls: list[str] = field(default_factory=list)
+    end_at: int | None = None
+
+    def __post_init__(self):
+        self.control.touch()
+        self.desired = Desired(str(self.root / "key"), str(self.root / "config.toml"), "P", TEXT)
+
+    @property
+    def control(self):
+        return self.root / "ctl"
+
+    @property
+    def due(self):
+        return self.root / "files.restart"
+
+    def event(self, name):
+        """Note what is about to happen, and end the run there if a test wants that."""
+        if self.end_at == len(self.calls):
+            raise Killed
+        self.calls.append(name)
+
+    def run_command(self, arguments):
+        action = arguments[arguments.index("-a") + 1]
+        if action != "status":
+            assert arguments[-2:] == ["-m", "onPremise"]
+            self.event(action)
+        if action == self.failing:
+            return 1, "some\noutput", "an error"
+        self.is_running = {"start": True, "stop": False}.get(action, self.is_running)
+        key = Path(self.desired.credentials)
+        self.read = (key.read_text() if key.exists() else "") if action == "start" else self.read
+        return 0, self.status.format(state="running" if self.is_running else "stopped"), ""
+
+    def manage(self, check_mode=False, **changes):
+        desired = replace(self.desired, **changes)
+        agent = find_agent(str(self.control), str(self.root / "files"), self.run_command)
+        return converge(FilesResource(desired, agent), check_mode, None)
+
+
+@pytest.fixture
+def host(tmp_path, monkeypatch):
+    found = Host(tmp_path)
+    write = resource.write_file
+
+    def write_file(path, file, before=None):
+        found.event(f"write {path.name}")
+        return write(path, file, before)
+
+    monkeypatch.setattr(resource, "write_file", write_file)
+    return found
+
+
+def test_a_running_agent_is_restarted_after_the_last_change_and_only_then(host):
+    predicted = host.manage(check_mode=True)
+    assert (host.calls, host.due.exists()) == ([], False)
+    done = host.manage()
+    assert (done["steps"], done["counts"]) == (predicted["steps"], predicted["counts"])
+    assert done["steps"][-1] == "restart the agent"
+    assert host.calls == ["write key", "write config.toml", "stop", "start"]
+    assert (host.manage()["changed"], host.due.exists()) == (False, False)
+    assert host.manage(text=None)["steps"][-1] == "restart the agent"
+    assert (host.manage(text=None)["changed"], host.read) == (False, "")
+
+
+def test_an_agent_that_does_not_run_is_not_started(host):
+    host.is_running = False
+    assert "restart the agent" not in host.manage()["steps"]
+    assert host.calls == ["write key", "write config.toml"]
+    assert not host.due.exists()
+
+
+def test_a_host_without_an_agent_has_nothing_to_restart(host):
+    host.control.unlink()
+    assert "restart the agent" not in host.manage()["steps"]
+    assert find_agent(None, "/file", host.run_command) is None
+
+
+@pytest.mark.parametrize("end_at", range(4))
+def test_after_a_kill_at_any_moment_the_next_run_restarts_the_agent_with_the_files(host, end_at):
+    host.manage()
+    host.calls.clear()
+    host.end_at = end_at
+    changes = {"text": OTHER_TEXT, "profile": "P", "config": str(host.root / "other.toml")}
+    with pytest.raises(Killed):
+        host.manage(**changes)
+    host.end_at = None
+    assert host.manage(check_mode=True, **changes)["steps"] == host.manage(**changes)["steps"]
+    assert (host.read, host.is_running, host.due.exists()) == (OTHER_TEXT, True, False)
+    assert not host.manage(**changes)["changed"]
+
+
+@pytest.mark.parametrize("action", ["stop", "start"])
+def test_a_restart_that_failed_is_made_by_the_next_run(host, action):
+    host.failing = action
+    with pytest.raises(CwagentError, match=r"^Could not restart the agent: .*/ctl failed with status 1: some output"):
+        host.manage()
+    host.failing = None
+    assert host.manage()["steps"] == ["restart the agent"]
+    assert (host.read, host.due.exists()) == (TEXT, False)
+
+
+def test_a_status_that_cannot_be_read_is_an_error_before_the_first_change(host):
+    host.failing = "status"
+    with pytest.raises(CwagentError, match=r"^Could not read the status of the agent: .*/ctl failed with status 1: "):
+        host.manage()
+    assert host.calls == []
