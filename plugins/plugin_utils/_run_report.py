@@ -208,7 +208,6 @@ SERVER_RESULTS = {
     "__onprem_credentials_files": False,
     "__hybrid_registration_node": True,
     "__hybrid_registration_files": False,
-    "__cwagent_removed_key": False,
 }
 
 

@@ -212,13 +212,14 @@ def test_a_teardown_leaves_neither_a_user_on_its_way_nor_a_node(controller: Cont
     assert list(controller.credentials.glob("*.credentials")) == []
 
 
-def test_a_server_keeps_its_registration_while_its_key_does_not_work(controller: Controller) -> None:
+@pytest.mark.parametrize("playbook", ["site", "rotate_keys"])
+def test_a_server_keeps_its_registration_while_its_key_does_not_work(controller: Controller, playbook: str) -> None:
     fleet = Fleet.of(controller, "db1")
     fleet.run("site", KEY).assert_succeeded()
     fleet.run("site", HYBRID).assert_succeeded()
     controller.aws.shift_clock(6 * HOUR)
     fleet.run("site", HYBRID).assert_succeeded()
-    back = fleet.run("site", KEY).assert_failed()
+    back = fleet.run(playbook, KEY).assert_failed()
     assert "was deactivated" in back.message
     assert "The server keeps its registration" in back.message
     assert ":assumed-role/" in fleet.caller("db1")

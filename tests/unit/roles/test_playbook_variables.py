@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -131,16 +132,18 @@ def test_every_role_variable_that_a_play_sets_is_refused_from_the_user() -> None
 
 
 NAME = re.compile(r"\b[A-Za-z_]\w*\b")
-TASK_FILES = re.compile(r"_tasks: ([\w/]+\.yml)")
+TASK_FILES = re.compile(r"_tasks: (.+\.yml)")
+TEMPLATE = re.compile(r"{{.*?}}")
 ROLES = re.compile(r"\bcwagent\.iam\.(\w+)")
 
 
 def text_of(content: Any, folder: Path) -> str:
     """A play or a list of tasks, with the files of tasks and the roles that it includes."""
-    texts = [yaml.safe_dump(content)]
+    texts = [yaml.safe_dump(content, width=math.inf)]
     for name in TASK_FILES.findall(texts[0]):
-        path = folder / name
-        texts.append(text_of(yaml.safe_load(path.read_text()), path.parent))
+        paths = sorted(folder.glob(TEMPLATE.sub("*", name)))
+        assert paths, name
+        texts += [text_of(yaml.safe_load(path.read_text()), path.parent) for path in paths]
     for role in ROLES.findall(texts[0]):
         files = sorted(ROOT.glob(f"roles/{role}/*/*"))
         texts += [path.read_text() for path in files if path.suffix in (".yml", ".j2") and path.parent.name != "meta"]
