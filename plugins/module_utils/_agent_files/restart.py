@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Restarts the agent of the host that this runs on when its files were changed.
 
-While a restart is due, a file beside the agent's files says so. It exists from before the first change until the agent
-has been restarted. So a run that fails or is killed in between leaves the restart to the next run, which would find
-nothing else to do.
+A file beside the agent's files marks that a restart is due. It exists from before the first change until the agent has
+been restarted. So a run that fails or is killed in between leaves the restart to the next run, which would find nothing
+else to do.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def find_agent(control: str | None, file: str, run_command: RunCommand) -> Agent
 def run_control(run_command: RunCommand, control: str, arguments: list[str], what: str) -> str:
     """Run the control program and return its output.
 
-    :param what: what it does, for the error.
+    :param what: its purpose, for the error.
     :raises CwagentError: it failed.
     """
     code, output, errors = run_command([control, *arguments])
