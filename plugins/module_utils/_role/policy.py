@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._names import NOT_CREATED, is_region
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.patterns import is_match, to_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -203,9 +203,9 @@ class HybridTrust(Trust):
         request = {SOURCE_ACCOUNT.lower(): self.account_id, SOURCE_ARN.lower(): arn}
         return _is_about(statement, {SSM}) and all(
             operator in _OPERATORS.get(key.lower(), ())
-            and any(_is_match(operator, request[key.lower()], str(pattern)) for pattern in _as_list(patterns))
+            and any(_is_met(operator, request[key.lower()], str(value)) for value in _as_list(values))
             for operator, keys in statement.get("Condition", {}).items()
-            for key, patterns in keys.items()
+            for key, values in keys.items()
         )
 
 
@@ -242,9 +242,8 @@ def _is_about(statement: Mapping[str, Any], services: set[str]) -> bool:
     """
     principal = statement.get("Principal")
     found = principal.get("Service", []) if isinstance(principal, dict) else principal
-    actions = [str(action).lower() for action in _as_list(statement.get("Action", []))]
     return not {"*", *services}.isdisjoint(_as_list(found)) and any(
-        fnmatchcase(ACTION.lower(), action) for action in actions
+        is_match(to_pattern(str(action)), ACTION, ignore_case=True) for action in _as_list(statement.get("Action", []))
     )
 
 
@@ -269,12 +268,13 @@ def _find_regions(statements: Iterable[Mapping[str, Any]]) -> frozenset[str]:
     return frozenset(region for arn in arns for region in arn.split(":")[3:4] if is_region(region))
 
 
-def _is_match(operator: str, value: str, pattern: str) -> bool:
-    """Whether a condition of this operator holds. The parts of an ARN are compared one by one."""
-    if not operator.startswith("Arn"):
-        return fnmatchcase(value, pattern)
-    values, patterns = value.split(":", _ARN_SEPARATORS), pattern.split(":", _ARN_SEPARATORS)
-    return len(values) == len(patterns) and all(map(fnmatchcase, values, patterns))
+def _is_met(operator: str, value: str, expected: str) -> bool:
+    """Whether a condition of this operator is met. The parts of an ARN are compared one by one."""
+    if operator == "StringEquals":
+        return value == expected
+    separators = _ARN_SEPARATORS if operator.startswith("Arn") else 0
+    values, patterns = value.split(":", separators), expected.split(":", separators)
+    return len(values) == len(patterns) and all(map(is_match, map(to_pattern, patterns), values))
 
 
 def _canonical(value: Any) -> Any:
