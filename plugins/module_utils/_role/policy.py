@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -29,34 +28,8 @@ _OPERATORS = {
 _ARN_SEPARATORS = 5
 
 
-class Trust(ABC):
-    """The servers that may assume a role, and the trust policy for it."""
-
-    @abstractmethod
-    def new_policy(self) -> dict[str, Any]:
-        """Return the trust policy that allows these servers, and nothing else, to assume the role."""
-
-    @abstractmethod
-    def planned_policy(self, current: Mapping[str, Any], *, exclusive: bool) -> Mapping[str, Any]:
-        """Return the trust policy of a managed role after all steps.
-
-        :param exclusive: whether to remove the trust in anything else.
-        """
-
-    @abstractmethod
-    def is_own(self, statement: Mapping[str, Any]) -> bool:
-        """Whether a statement lets such servers assume the role, and does nothing else."""
-
-    @abstractmethod
-    def problem(self, policy: Mapping[str, Any], *, is_marked: bool) -> str | None:
-        """Return why some servers cannot use a role with this trust policy, in words that follow the role's name.
-
-        :param is_marked: whether this collection created or adopted the role.
-        """
-
-
 @dataclass(frozen=True)
-class Ec2Trust(Trust):
+class Ec2Trust:
     """EC2 may assume the role, for the instances with its instance profile.
 
     :param service: the service principal of EC2 in this partition.
@@ -107,7 +80,7 @@ class Ec2Trust(Trust):
         )
 
     def problem(self, policy: Mapping[str, Any], *, is_marked: bool) -> str | None:
-        """Return why instances cannot use the role. The trust policy of a managed role has no such problem."""
+        """Return why instances cannot use the role, in words that follow its name. A managed role is usable."""
         del is_marked
         if self.is_in(policy):
             return None
@@ -118,7 +91,7 @@ class Ec2Trust(Trust):
 
 
 @dataclass(frozen=True)
-class HybridTrust(Trust):
+class HybridTrust:
     """Systems Manager may assume the role, for the servers that are registered with it in these regions.
 
     :param partition: the partition of the regions.
@@ -155,7 +128,10 @@ class HybridTrust(Trust):
         return self._regions_in(_policy_of(statement)) is not None
 
     def problem(self, policy: Mapping[str, Any], *, is_marked: bool) -> str | None:
-        """Return in which regions servers cannot use the role, and the statement that is missing."""
+        """Return in which regions servers cannot use the role and the missing statement, in words that follow its name.
+
+        :param is_marked: whether this collection created or adopted the role.
+        """
         missing = [region for region in sorted(self.regions) if not self.is_in(policy, region)]
         if not missing:
             return None
