@@ -16,8 +16,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.host_file import FOLDER_MODE
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.plan import CREATE_FOLDER, ITEM
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.host_file import (
+    FOLDER_MODE,
+    resolve_target,
+    unfinished_path,
+    write_file,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.plan import CREATE_FOLDER, DELETE, ITEM
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, root_advice
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Step
@@ -101,9 +106,13 @@ class AgentFilesResource(Resource[S]):
     def plan_files(self, current: S, /) -> Plan[S]:
         """Plan the steps from the current files to the desired ones."""
 
-    @abstractmethod
     def change_file(self, step: Step, path: Path) -> None:
         """Take one step with a file. :raises OSError: it cannot be taken."""
+        if step.action == DELETE:
+            unfinished_path(path).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+        else:
+            write_file(resolve_target(str(path)), step.context)
 
     def plan(self, current: S, /) -> Plan[S]:
         """Plan the steps to the desired files, and the restart of the agent."""
