@@ -33,7 +33,7 @@ EQUIVALENT: dict[str, list[tuple[str, str, str]]] = {
             "it is only asked whether it is more than 0",
         ),
     ],
-    "module_utils/_access/patterns.py": [
+    "module_utils/_principal/patterns.py": [
         (
             "return [*fitting, *others[:1]]",
             "return [*fitting, *others[: 2]]",

@@ -23,7 +23,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.decision impor
     decision_of,
     negate,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._access.patterns import (
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.patterns import (
     MANY,
     ONE,
     is_match,
@@ -34,7 +34,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.patterns impor
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._access.patterns import Pattern
+    from ansible_collections.cwagent.iam.plugins.module_utils._principal.patterns import Pattern
 
 # The colons before the resource of an ARN.
 ARN_SEPARATORS = 5

@@ -31,16 +31,20 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.decision impor
     decision_of,
     negate,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._access.patterns import is_match, representatives, to_pattern
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import PUT, TIME_FORMAT, opening_of
 from ansible_collections.cwagent.iam.plugins.module_utils._names import PARAMETER_PREFIX, name_of
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.patterns import (
+    is_match,
+    representatives,
+    to_pattern,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._access.patterns import Pattern
     from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import Opening
+    from ansible_collections.cwagent.iam.plugins.module_utils._principal.patterns import Pattern
 
     Document = Mapping[str, Any]
 

@@ -9,16 +9,24 @@ import contextlib
 import os
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.plan import File
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, root_advice
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput, root_advice
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 FOLDER_MODE = 0o755
 _PRIVATE_MODE = 0o600
+
+
+def check_paths(params: Mapping[str, Any], *names: str) -> None:
+    """Check the options that are paths. :raises InvalidInput: one is not absolute."""
+    for name in names:
+        path = params[name]
+        if path is not None and (not Path(path).is_absolute() or "\0" in path):
+            raise InvalidInput(f"{name} must be an absolute path on the host, not '{path}'.")
 
 
 def resolve_target(path: str) -> Path:

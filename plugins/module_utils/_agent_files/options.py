@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import grp
 import pwd
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.host_file import check_paths
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.plan import Desired
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
@@ -22,10 +22,7 @@ def desired_files(params: Mapping[str, Any], check_mode: bool) -> Desired:
 
     :raises InvalidInput: an option cannot be used on this host.
     """
-    for name in ("path", "common_config", "agent_ctl"):
-        path = params[name]
-        if path is not None and (not Path(path).is_absolute() or "\0" in path):
-            raise InvalidInput(f"{name} must be an absolute path on the host, not '{path}'.")
+    check_paths(params, "path", "common_config", "agent_ctl")
     is_present = params["state"] == "present"
     # In check mode, the key may not exist yet.
     if is_present and not params["content"] and not check_mode:

@@ -71,9 +71,10 @@ def plan(current: State, desired: Desired) -> Plan[State]:
     :raises CwagentError: one of the files cannot be changed.
     """
     planned = planned_state(current, desired)
-    steps = [_create_folder(path) for path in current.missing_folders if desired.text is not None]
+    config = config_steps(desired.config, current.config, planned.config, is_present=desired.text is not None)
+    steps = [create_folder(path) for path in current.missing_folders if desired.text is not None]
     if desired.text is None:
-        steps += _config_steps(current, planned, desired)
+        steps += config
         if planned.credentials is None:
             steps += [_delete(desired.credentials)] if current.credentials or current.unfinished else []
         elif planned.credentials != current.credentials or current.unfinished:
@@ -85,7 +86,7 @@ def plan(current: State, desired: Desired) -> Plan[State]:
             steps.append(
                 _write("write the access key to", desired.credentials, current.credentials, planned.credentials)
             )
-        steps += _config_steps(current, planned, desired)
+        steps += config
     return Plan(current, planned, {ITEM: steps})
 
 
@@ -94,8 +95,8 @@ def planned_state(current: State, desired: Desired) -> State:
 
     :raises CwagentError: one of the files cannot be changed.
     """
-    config = _planned_config(current.config, desired)
-    before = current.credentials
+    before, is_present = current.credentials, desired.text is not None
+    config = planned_config(current.config, desired.config, desired.profile, desired.credentials, is_present=is_present)
     if desired.text is None:
         return replace(current, credentials=_without_profile(before, desired), config=config, unfinished=False)
     credentials = File(
@@ -138,25 +139,32 @@ def _require(text: str | None, desired: Desired) -> str:
     return text
 
 
-def _planned_config(current: File | None, desired: Desired) -> File | None:
-    if desired.config is None:
+def planned_config(
+    current: File | None, path: str | None, profile: str, credentials: str, *, is_present: bool
+) -> File | None:
+    """Return the agent's common configuration with the two settings, or without them.
+
+    :raises CwagentError: it cannot be changed.
+    """
+    if path is None:
         return current
     before = current or File("", CONFIG_MODE, None, None)
     try:
-        if desired.text is None:
-            text = config_format.remove_credentials(before.text, desired.credentials)
+        if is_present:
+            text = config_format.set_credentials(before.text, profile, credentials)
         else:
-            text = config_format.set_credentials(before.text, desired.profile, desired.credentials)
+            text = config_format.remove_credentials(before.text, credentials)
     except CwagentError as error:
-        raise CwagentError(f"{desired.config} cannot be changed: {error} Nothing was changed.") from error
+        raise CwagentError(f"{path} cannot be changed: {error} Nothing was changed.") from error
     return replace(before, text=text) if text != before.text else current
 
 
-def _config_steps(current: State, planned: State, desired: Desired) -> list[Step]:
-    if planned.config == current.config or desired.config is None:
+def config_steps(path: str | None, current: File | None, planned: File | None, *, is_present: bool) -> list[Step]:
+    """Return the step that changes the agent's common configuration, if it differs."""
+    if path is None or planned == current:
         return []
-    what = "remove the credentials file from" if desired.text is None else "set the credentials file in"
-    return [_write(what, desired.config, current.config, planned.config)]
+    what = "set the credentials file in" if is_present else "remove the credentials file from"
+    return [_write(what, path, current, planned)]
 
 
 def _write(what: str, path: str, before: File | None, after: File | None) -> Step:
@@ -168,7 +176,8 @@ def _delete(path: str) -> Step:
     return Step(Kind.DELETE, DELETE, {"path": path}, f"delete {path}")
 
 
-def _create_folder(path: str) -> Step:
+def create_folder(path: str) -> Step:
+    """Return the step that creates a folder."""
     return Step(Kind.CREATE, CREATE_FOLDER, {"path": path}, f"create folder {path}")
 
 

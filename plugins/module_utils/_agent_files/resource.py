@@ -14,7 +14,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.host_file
     read_file,
     resolve_target,
     unfinished_path,
-    write_file,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.plan import Desired, State
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.restart import AgentFilesResource
@@ -22,7 +21,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Cwagent
 
 if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.restart import Agent
-    from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step
+    from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan
 
 
 class FilesResource(AgentFilesResource[State]):
@@ -64,11 +63,3 @@ class FilesResource(AgentFilesResource[State]):
         """Return nothing, because the steps contain everything."""
         del plan, final
         return {}
-
-    def change_file(self, step: Step, path: Path) -> None:
-        """Take one step with a file. :raises OSError: it cannot be taken."""
-        if step.action == files_plan.DELETE:
-            unfinished_path(path).unlink(missing_ok=True)
-            path.unlink(missing_ok=True)
-        else:
-            write_file(resolve_target(str(path)), step.context)

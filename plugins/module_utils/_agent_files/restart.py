@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Restarts the agent of the host that this runs on when its files were changed.
 
-While a restart is due, a file beside the agent's files says so. It exists from before the first change until the agent
-has been restarted. So a run that fails or is killed in between leaves the restart to the next run, which would find
-nothing else to do.
+A file beside the agent's files marks that a restart is due. It exists from before the first change until the agent has
+been restarted. So a run that fails or is killed in between leaves the restart to the next run, which would find nothing
+else to do.
 """
 
 from __future__ import annotations
@@ -16,8 +16,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.host_file import FOLDER_MODE
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.plan import CREATE_FOLDER, ITEM
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.host_file import (
+    FOLDER_MODE,
+    resolve_target,
+    unfinished_path,
+    write_file,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.plan import CREATE_FOLDER, DELETE, ITEM
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, root_advice
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Step
@@ -81,7 +86,7 @@ def find_agent(control: str | None, file: str, run_command: RunCommand) -> Agent
 def run_control(run_command: RunCommand, control: str, arguments: list[str], what: str) -> str:
     """Run the control program and return its output.
 
-    :param what: what it does, for the error.
+    :param what: its purpose, for the error.
     :raises CwagentError: it failed.
     """
     code, output, errors = run_command([control, *arguments])
@@ -101,9 +106,13 @@ class AgentFilesResource(Resource[S]):
     def plan_files(self, current: S, /) -> Plan[S]:
         """Plan the steps from the current files to the desired ones."""
 
-    @abstractmethod
     def change_file(self, step: Step, path: Path) -> None:
         """Take one step with a file. :raises OSError: it cannot be taken."""
+        if step.action == DELETE:
+            unfinished_path(path).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+        else:
+            write_file(resolve_target(str(path)), step.context)
 
     def plan(self, current: S, /) -> Plan[S]:
         """Plan the steps to the desired files, and the restart of the agent."""

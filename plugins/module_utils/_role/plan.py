@@ -34,7 +34,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import
     unmanaged_policies,
     update_steps,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import Ec2Trust, Trust, statements_of
+from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import Ec2Trust, HybridTrust, statements_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,7 +105,7 @@ class DesiredRole:
     name: str
     declared: Declared
     profile: str | None
-    trust: Trust = field(default_factory=Ec2Trust)
+    trust: Ec2Trust | HybridTrust = field(default_factory=Ec2Trust)
     description: str | None = None
     max_session_duration: int | None = None
     new_description: str = ""

@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._names import NOT_CREATED, is_region
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.patterns import is_match, to_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -29,34 +28,8 @@ _OPERATORS = {
 _ARN_SEPARATORS = 5
 
 
-class Trust(ABC):
-    """The servers that may assume a role, and the trust policy for it."""
-
-    @abstractmethod
-    def new_policy(self) -> dict[str, Any]:
-        """Return the trust policy that allows these servers, and nothing else, to assume the role."""
-
-    @abstractmethod
-    def planned_policy(self, current: Mapping[str, Any], *, exclusive: bool) -> Mapping[str, Any]:
-        """Return the trust policy of a managed role after all steps.
-
-        :param exclusive: whether to remove the trust in anything else.
-        """
-
-    @abstractmethod
-    def is_own(self, statement: Mapping[str, Any]) -> bool:
-        """Whether a statement lets such servers assume the role, and does nothing else."""
-
-    @abstractmethod
-    def problem(self, policy: Mapping[str, Any], *, is_marked: bool) -> str | None:
-        """Return why some servers cannot use a role with this trust policy, in words that follow the role's name.
-
-        :param is_marked: whether this collection created or adopted the role.
-        """
-
-
 @dataclass(frozen=True)
-class Ec2Trust(Trust):
+class Ec2Trust:
     """EC2 may assume the role, for the instances with its instance profile.
 
     :param service: the service principal of EC2 in this partition.
@@ -107,7 +80,7 @@ class Ec2Trust(Trust):
         )
 
     def problem(self, policy: Mapping[str, Any], *, is_marked: bool) -> str | None:
-        """Return why instances cannot use the role. The trust policy of a managed role has no such problem."""
+        """Return why instances cannot use the role, in words that follow its name. A managed role is usable."""
         del is_marked
         if self.is_in(policy):
             return None
@@ -118,7 +91,7 @@ class Ec2Trust(Trust):
 
 
 @dataclass(frozen=True)
-class HybridTrust(Trust):
+class HybridTrust:
     """Systems Manager may assume the role, for the servers that are registered with it in these regions.
 
     :param partition: the partition of the regions.
@@ -155,7 +128,10 @@ class HybridTrust(Trust):
         return self._regions_in(_policy_of(statement)) is not None
 
     def problem(self, policy: Mapping[str, Any], *, is_marked: bool) -> str | None:
-        """Return in which regions servers cannot use the role, and the statement that is missing."""
+        """Return in which regions servers cannot use the role and the missing statement, in words that follow its name.
+
+        :param is_marked: whether this collection created or adopted the role.
+        """
         missing = [region for region in sorted(self.regions) if not self.is_in(policy, region)]
         if not missing:
             return None
@@ -203,9 +179,9 @@ class HybridTrust(Trust):
         request = {SOURCE_ACCOUNT.lower(): self.account_id, SOURCE_ARN.lower(): arn}
         return _is_about(statement, {SSM}) and all(
             operator in _OPERATORS.get(key.lower(), ())
-            and any(_is_match(operator, request[key.lower()], str(pattern)) for pattern in _as_list(patterns))
+            and any(_is_met(operator, request[key.lower()], str(value)) for value in _as_list(values))
             for operator, keys in statement.get("Condition", {}).items()
-            for key, patterns in keys.items()
+            for key, values in keys.items()
         )
 
 
@@ -242,9 +218,8 @@ def _is_about(statement: Mapping[str, Any], services: set[str]) -> bool:
     """
     principal = statement.get("Principal")
     found = principal.get("Service", []) if isinstance(principal, dict) else principal
-    actions = [str(action).lower() for action in _as_list(statement.get("Action", []))]
     return not {"*", *services}.isdisjoint(_as_list(found)) and any(
-        fnmatchcase(ACTION.lower(), action) for action in actions
+        is_match(to_pattern(str(action)), ACTION, ignore_case=True) for action in _as_list(statement.get("Action", []))
     )
 
 
@@ -269,12 +244,13 @@ def _find_regions(statements: Iterable[Mapping[str, Any]]) -> frozenset[str]:
     return frozenset(region for arn in arns for region in arn.split(":")[3:4] if is_region(region))
 
 
-def _is_match(operator: str, value: str, pattern: str) -> bool:
-    """Whether a condition of this operator holds. The parts of an ARN are compared one by one."""
-    if not operator.startswith("Arn"):
-        return fnmatchcase(value, pattern)
-    values, patterns = value.split(":", _ARN_SEPARATORS), pattern.split(":", _ARN_SEPARATORS)
-    return len(values) == len(patterns) and all(map(fnmatchcase, values, patterns))
+def _is_met(operator: str, value: str, expected: str) -> bool:
+    """Whether a condition of this operator is met. The parts of an ARN are compared one by one."""
+    if operator == "StringEquals":
+        return value == expected
+    separators = _ARN_SEPARATORS if operator.startswith("Arn") else 0
+    values, patterns = value.split(":", separators), expected.split(":", separators)
+    return len(values) == len(patterns) and all(map(is_match, map(to_pattern, patterns), values))
 
 
 def _canonical(value: Any) -> Any:

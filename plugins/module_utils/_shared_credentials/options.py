@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.host_file import check_paths
 from ansible_collections.cwagent.iam.plugins.module_utils._environment import ENVIRONMENT_SPEC
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._names import check_region
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.plan import Desired
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.ssm_agent import find_configuration
@@ -36,10 +36,7 @@ def desired_files(params: Mapping[str, Any], find_file: Callable[[], str]) -> De
     :param find_file: returns the path of the file that the SSM agent keeps.
     :raises CwagentError: an option cannot be used on this host, or the SSM agent does not share its credentials.
     """
-    for name in ("common_config", "agent_ctl", "ssm_agent_config", "credentials_file"):
-        path = params[name]
-        if path is not None and (not Path(path).is_absolute() or "\0" in path):
-            raise InvalidInput(f"{name} must be an absolute path on the host, not '{path}'.")
+    check_paths(params, "common_config", "agent_ctl", "ssm_agent_config", "credentials_file")
     check_region(params["region"])
     is_present = params["state"] == "present"
     configuration = find_configuration(params["ssm_agent_config"])

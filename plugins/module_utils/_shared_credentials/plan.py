@@ -11,12 +11,12 @@ from typing import Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files import common_config as config_format
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.plan import (
-    CONFIG_MODE,
-    CREATE_FOLDER,
     CREDENTIALS_MODE,
     DELETE,
-    WRITE,
     File,
+    config_steps,
+    create_folder,
+    planned_config,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Plan, Step
@@ -72,13 +72,8 @@ def plan(current: State, desired: Desired) -> Plan[State]:
     """
     planned = planned_state(current, desired)
     region = [] if planned.credentials == current.credentials else [_edit(desired)]
-    folders: list[Step] = []
-    config: list[Step] = []
-    if planned.config != current.config:
-        kind = Kind.UPDATE if current.config else Kind.CREATE
-        what = "set the credentials file in" if desired.is_present else "remove the credentials file from"
-        folders = [_create_folder(path) for path in current.missing_folders]
-        config = [Step(kind, WRITE, {"path": desired.config}, f"{what} {desired.config}", context=planned.config)]
+    config = config_steps(desired.config, current.config, planned.config, is_present=desired.is_present)
+    folders = [create_folder(path) for path in current.missing_folders if config]
     steps = [*region, *config] if desired.is_present else [*config, *region]
     return Plan(current, planned, {ITEM: [*folders, *map(_delete, current.unfinished), *steps]})
 
@@ -88,12 +83,15 @@ def planned_state(current: State, desired: Desired) -> State:
 
     :raises CwagentError: one of the files cannot be changed.
     """
-    credentials = current.credentials
+    credentials, config = current.credentials, current.config
     # A missing file is one that the SSM agent has not written yet.
     if credentials or desired.is_present:
         before = credentials or File("", CREDENTIALS_MODE, None, None)
         credentials = replace(before, text=edited_text(before.text, desired))
-    config = _planned_config(current.config, desired)
+    if desired.is_present or _settings(config):
+        config = planned_config(
+            config, desired.config, desired.profile, desired.credentials, is_present=desired.is_present
+        )
     return replace(current, credentials=credentials, config=config, unfinished=())
 
 
@@ -138,20 +136,6 @@ def _require(text: str | None, desired: Desired) -> str:
     return text
 
 
-def _planned_config(current: File | None, desired: Desired) -> File | None:
-    if not desired.is_present and not _settings(current):
-        return current
-    before = current or File("", CONFIG_MODE, None, None)
-    try:
-        if desired.is_present:
-            text = config_format.set_credentials(before.text, desired.profile, desired.credentials)
-        else:
-            text = config_format.remove_credentials(before.text, desired.credentials)
-    except CwagentError as error:
-        raise CwagentError(f"{desired.config} cannot be changed: {error} Nothing was changed.") from error
-    return replace(before, text=text) if text != before.text else current
-
-
 def _settings(config: File | None) -> dict[str, str]:
     """Return the two settings, as far as a file has them. The agent cannot read a file that is not valid."""
     with contextlib.suppress(CwagentError):
@@ -163,10 +147,6 @@ def _edit(desired: Desired) -> Step:
     what = f"set region {desired.region} in" if desired.is_present else "remove the region from"
     summary = f"{what} profile {desired.profile} of {desired.credentials}"
     return Step(Kind.UPDATE, EDIT, {"path": desired.credentials}, summary)
-
-
-def _create_folder(path: str) -> Step:
-    return Step(Kind.CREATE, CREATE_FOLDER, {"path": path}, f"create folder {path}")
 
 
 def _delete(path: str) -> Step:

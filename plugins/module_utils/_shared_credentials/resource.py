@@ -22,7 +22,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.host_file
     unfinished_path,
     write_file,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.plan import DELETE
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.restart import AgentFilesResource
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import first_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.section import read_section
@@ -132,12 +131,10 @@ class SharedCredentialsResource(AgentFilesResource[State]):
 
     def change_file(self, step: Step, path: Path) -> None:
         """Take one step with a file. :raises OSError: it cannot be taken."""
-        if step.action == DELETE:
-            path.unlink(missing_ok=True)
-        elif step.action == EDIT:
+        if step.action == EDIT:
             self._edit(resolve_target(str(path)), step)
         else:
-            write_file(resolve_target(str(path)), step.context)
+            super().change_file(step, path)
 
     def _edit(self, path: Path, step: Step) -> None:
         """Edit the text as it is now, because the SSM agent can have renewed the credentials since it was read."""

@@ -4,7 +4,7 @@ import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.conditions import Context, hold, resolve
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
-from ansible_collections.cwagent.iam.plugins.module_utils._access.patterns import to_literal, to_pattern
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.patterns import to_literal, to_pattern
 
 NO, UNKNOWN, YES = Decision.NO, Decision.UNKNOWN, Decision.YES
 ARN = "arn:aws:iam::123456789012:user/kim"

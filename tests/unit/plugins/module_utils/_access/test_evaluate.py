@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access import patterns
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
 from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import (
     UNREAD,
@@ -25,6 +24,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy i
     closed_policy,
     open_policy,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._principal import patterns
 
 NO, UNKNOWN, YES = Decision.NO, Decision.UNKNOWN, Decision.YES
 PUT, GET = "ssm:PutParameter", "ssm:GetParameter"

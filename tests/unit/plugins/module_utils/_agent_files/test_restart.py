@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files import resource
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_files import restart
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.plan import Desired
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.resource import FilesResource
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.restart import find_agent
@@ -71,13 +71,13 @@ class Host:
 @pytest.fixture
 def host(tmp_path, monkeypatch):
     found = Host(tmp_path)
-    write = resource.write_file
+    write = restart.write_file
 
     def write_file(path, file, before=None):
         found.event(f"write {path.name}")
         return write(path, file, before)
 
-    monkeypatch.setattr(resource, "write_file", write_file)
+    monkeypatch.setattr(restart, "write_file", write_file)
     return found
 
 

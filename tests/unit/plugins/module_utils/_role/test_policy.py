@@ -290,6 +290,14 @@ UNUSABLE = {
     "the ARN of another account": FOREIGN["the ARN of an account"],
     "the ARN of one server": FOREIGN["the ARN of one server"],
     "a part of an ARN": FOREIGN["a part of an ARN"],
+    "an account as text without patterns": policy(
+        statement(HOME, Condition=conditions(StringEquals={"aws:SourceAccount": "*"}))
+    ),
+    "an account with brackets": policy(
+        statement(HOME, Condition=conditions(StringEquals={}, StringLike={"aws:SourceAccount": "[1]*"}))
+    ),
+    "an ARN with brackets": policy(statement(HOME, Condition=conditions(ArnEquals={"aws:SourceArn": arn("[e]*")}))),
+    "an action with brackets": policy(statement(HOME, Action="sts:[Aa]*")),
     "an ARN as text without patterns": policy(
         statement(HOME, Condition={"StringEquals": {"aws:SourceArn": arn(HOME)}})
     ),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.patterns import (
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.patterns import (
     MAX_STATES,
     is_match,
     representatives,
