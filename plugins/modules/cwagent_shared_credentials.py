@@ -23,6 +23,9 @@ description:
   - The content of both files never appears in output, except the region and the two settings.
   - Fails before the first change if the CloudWatch agent could not read the credentials. This is the case if the SSM
     agent does not share them (C(Profile.ShareCreds)), or if the agent's C(run_as_user) cannot read the file.
+  - Fails before the first change if the profile has the access key of a user, which the SSM agent would replace.
+  - If the C(common-config.toml) names other credentials, it is changed only when STS accepts those of the SSM agent, so
+    that the CloudWatch agent always has credentials that work. Check mode does not ask for that.
   - Afterwards, it asks STS with these credentials for their identity. RV(caller) shows that the credentials work. In
     check mode, it asks only if there is nothing to change.
   - The host needs no boto3 for that. The module uses the variables C(AWS_ENDPOINT_URL_STS), C(AWS_ENDPOINT_URL) and
@@ -62,6 +65,12 @@ options:
       - By default, the module asks systemd for the environment of the SSM agent. The path is
         C(AWS_SHARED_CREDENTIALS_FILE) there, or C(.aws/credentials) in its home directory, which is C(/root).
     type: path
+  role:
+    description:
+      - The name of the server's role, with or without its path. An agent that has other credentials keeps them while
+        those of the SSM agent belong to another role.
+      - By default, they can belong to any role.
+    type: str
   state:
     description:
       - Whether the agent uses the credentials.
@@ -74,7 +83,8 @@ options:
     default: present
   wait_timeout:
     description:
-      - How long to wait until the SSM agent has written credentials, in seconds. Without them, nothing is changed.
+      - How long to wait until the SSM agent has written credentials, in seconds, and until STS accepts them if the
+        agent has others. Otherwise, nothing is changed.
       - Check mode does not wait.
     type: int
     default: 180

@@ -281,7 +281,7 @@ def _server_failure(name: str, reason: str, *, is_hybrid: bool, is_removal: bool
         done = f"{name} was registered" if is_hybrid else f"The access key was delivered to {name}"
         return f"{done}, but a later task failed: {reason}"
     return (
-        f"{name} does not use a registration yet: {reason}"
+        f"The registration of {name} was not managed: {reason}"
         if is_hybrid
         else (f"The access key was not delivered to {name}: {reason}")
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from emulator import Fault, Kind
 from emulator.host import Host
 from emulator.snapshot import snapshot
-from harness import PLAY_SECONDS, SERVER_POLICY, SERVER_USER, Controller, Play, onprem_host
+from harness import PLAY_SECONDS, SERVER_POLICY, SERVER_USER, Controller, Play, onprem_host, trust
 
 ROLE = "CloudWatchAgentHybridRole"
 HYBRID, KEY = "hybrid", "key"
@@ -223,6 +224,63 @@ def test_a_server_keeps_its_registration_while_its_key_does_not_work(controller:
     assert "was deactivated" in back.message
     assert "The server keeps its registration" in back.message
     assert ":assumed-role/" in fleet.caller("db1")
+
+
+def register(fleet: Fleet, role: str) -> None:
+    """Somebody registers db1 with a role that may not send metrics."""
+    aws, host = fleet.controller.aws, fleet.hosts["db1"]
+    aws.client("iam").create_role(RoleName=role, AssumeRolePolicyDocument=trust("ssm.amazonaws.com"))
+    host.register(aws.client("ssm").create_activation(IamRole=role, DefaultInstanceName="db1"), aws.region)
+    host.restart()
+
+
+def stop_agent(fleet: Fleet) -> None:
+    """The credentials of a registration with our role expire."""
+    register(fleet, ROLE)
+    fleet.controller.aws.agents(fleet.nodes[0], running=False)
+    fleet.controller.aws.shift_clock(5 * HOUR)
+
+
+def deny_policy(fleet: Fleet) -> None:
+    """Nobody may attach the agent's policy to the role."""
+    fleet.controller.aws.arm(Fault(Kind.DENY, action="AttachRolePolicy", text=SERVER_POLICY, times=99))
+
+
+@pytest.mark.parametrize(
+    ("prepare", "message"),
+    [
+        (stop_agent, "The CloudWatch agent keeps the credentials that it has. STS refused the credentials"),
+        (lambda fleet: register(fleet, "Other"), "which is not a session of role 'CloudWatchAgentHybridRole'"),
+        (deny_policy, "The server keeps the credentials that it has, because the role CloudWatchAgentHybridRole was"),
+    ],
+    ids=["expired credentials", "another role", "role without its policy"],
+)
+def test_a_server_keeps_its_key_until_its_registration_works(
+    controller: Controller, prepare: Callable[[Fleet], None], message: str
+) -> None:
+    fleet, user = Fleet.of(controller, "db1"), f"{SERVER_USER}-db1"
+    fleet.run("site", KEY).assert_succeeded()
+    prepare(fleet)
+    for _again in range(2):
+        play = fleet.run("site", HYBRID, cwagent_wait_timeout=5).assert_failed()
+        assert message in play.message
+        assert fleet.caller("db1").endswith(f":user/{user}")
+    assert [
+        key["Status"] for key in controller.aws.client("iam").list_access_keys(UserName=user)["AccessKeyMetadata"]
+    ] == ["Active"]
+
+
+def test_a_profile_with_the_key_of_somebody_else_is_not_given_to_the_ssm_agent(controller: Controller) -> None:
+    fleet = Fleet.of(controller, "db1")
+    file = fleet.hosts["db1"].credentials
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("[default]\naws_access_key_id = AKIAOTHER\naws_secret_access_key = Se/CrEt\n")
+    before = file.read_text()
+    for arguments in (["--check"], []):
+        play = fleet.run("site", HYBRID, *arguments).assert_failed()
+        assert "has the access key of a user, which the SSM agent would replace" in play.message
+        assert "Se/CrEt" not in play.output
+    assert (file.read_text(), fleet.nodes) == (before, [])
 
 
 @pytest.mark.parametrize("playbook", ["remove_servers", "teardown"])

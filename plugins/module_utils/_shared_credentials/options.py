@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.host_file import check_paths
 from ansible_collections.cwagent.iam.plugins.module_utils._environment import ENVIRONMENT_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._names import check_region
+from ansible_collections.cwagent.iam.plugins.module_utils._names import check_region, name_of
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.plan import Desired
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.ssm_agent import find_configuration
 from ansible_collections.cwagent.iam.plugins.module_utils._ssm_agent.model import Configuration
@@ -24,6 +24,7 @@ SPEC: dict[str, Any] = {
     "agent_ctl": {"type": "path"},
     "ssm_agent_config": {"type": "path", "default": "/etc/amazon/ssm/amazon-ssm-agent.json"},
     "credentials_file": {"type": "path"},
+    "role": {"type": "str"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "wait_timeout": {"type": "int", "default": 180},
     **ENVIRONMENT_SPEC,
@@ -55,4 +56,5 @@ def desired_files(params: Mapping[str, Any], find_file: Callable[[], str]) -> De
             "the SSM agent, or use an access key for this server (cwagent_onprem_identity: key). Nothing was changed."
         )
     file = params["credentials_file"] or find_file()
-    return Desired(params["region"], file, params["common_config"], configuration.profile, is_present)
+    role = name_of(params["role"]) if params["role"] else None
+    return Desired(params["region"], file, params["common_config"], configuration.profile, is_present, role)

@@ -29,6 +29,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.re
 
 ITEM = "files"
 EDIT = "file:Edit"
+_SEPARATE_PROFILE = (
+    "Remove it from the profile, or let the SSM agent use a separate profile (Profile.ShareProfile in its "
+    "configuration)."
+)
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class Desired:
     :param credentials: the path of the file that the SSM agent keeps. :param profile: the one with its credentials.
     :param config: the path of the agent's common configuration.
     :param is_present: whether the agent uses the file.
+    :param role: the name of the role whose credentials these are; ``None`` accepts any.
     """
 
     region: str
@@ -61,6 +66,7 @@ class Desired:
     config: str
     profile: str
     is_present: bool
+    role: str | None = None
 
 
 def plan(current: State, desired: Desired) -> Plan[State]:
@@ -98,18 +104,22 @@ def planned_state(current: State, desired: Desired) -> State:
 def edited_text(text: str, desired: Desired) -> str:
     """Return the text of the file that the SSM agent keeps, with the region or without it.
 
-    :raises CwagentError: it cannot be changed, or others have set another region.
+    :raises CwagentError: it cannot be changed, or others have set another region or use the profile themselves.
     """
     if not desired.is_present:
         is_valid = read_profile(text, desired.profile) is not None
         return _require(remove_region(text, desired.profile), desired) if is_valid else text
     profile = _read(text, desired)
+    if profile.has_access_key:
+        raise CwagentError(
+            f"Profile {desired.profile} of {desired.credentials} has the access key of a user, which the SSM agent "
+            f"would replace. Other programs can depend on it. {_SEPARATE_PROFILE} Nothing was changed."
+        )
     if profile.region not in (None, desired.region) and not profile.is_ours:
         raise CwagentError(
             f"Profile {desired.profile} of {desired.credentials} has the region {profile.region}, which this "
             f"collection did not set. Other programs can depend on it, so it is not replaced by {desired.region}. "
-            "Remove that line, or let the SSM agent use a separate profile (Profile.ShareProfile in its "
-            "configuration). Nothing was changed."
+            f"{_SEPARATE_PROFILE} Nothing was changed."
         )
     return _require(set_region(text, desired.profile, desired.region), desired)
 
@@ -118,6 +128,25 @@ def has_credentials(current: State, desired: Desired) -> bool:
     """Whether the SSM agent has written credentials."""
     profile = read_profile(current.credentials.text, desired.profile) if current.credentials else None
     return profile is not None and profile.has_credentials
+
+
+def has_other_settings(current: State, desired: Desired) -> bool:
+    """Whether the CloudWatch agent has other credentials now, which can work."""
+    settings = _settings(current.config)
+    ours = {config_format.FILE: desired.credentials, config_format.PROFILE: desired.profile}
+    return bool(settings) and settings != ours
+
+
+def find_objection(caller: str | None, error: str | None, desired: Desired) -> str | None:
+    """Return why the CloudWatch agent must not use the credentials instead of others; ``None`` if it can.
+
+    :param caller: the ARN that STS returns for the credentials. :param error: why STS did not return it.
+    """
+    if caller is None:
+        return error
+    if desired.role and f":assumed-role/{desired.role}/mi-" not in caller:
+        return f"STS returned {caller}, which is not a session of role '{desired.role}'."
+    return None
 
 
 def _read(text: str, desired: Desired) -> Profile:

@@ -36,11 +36,13 @@ class Profile:
 
     :param is_ours: whether this collection has set the region.
     :param has_credentials: whether it has the credentials of a session, as the SSM agent writes them.
+    :param has_access_key: whether it has the access key of a user, which the SSM agent never writes.
     """
 
     region: str | None = None
     is_ours: bool = False
     has_credentials: bool = False
+    has_access_key: bool = False
 
 
 def read_profile(text: str, name: str) -> Profile | None:
@@ -49,8 +51,10 @@ def read_profile(text: str, name: str) -> Profile | None:
     if sections is None:
         return None
     options = sections.get(name, {})
+    key_id, _secret, token = (options.get(each) for each in CREDENTIALS)
     has_credentials = all(options.get(each) for each in CREDENTIALS)
-    return Profile(options.get(REGION), _find_ours(_split(text), name) is not None, has_credentials)
+    is_ours = _find_ours(_split(text), name) is not None
+    return Profile(options.get(REGION), is_ours, has_credentials, bool(key_id and not token))
 
 
 def set_region(text: str, name: str, region: str) -> str | None:

@@ -50,17 +50,15 @@ class SharedCredentialsResource(AgentFilesResource[State]):
         self._desired = desired
 
     def wait_for_credentials(self, deadline: Deadline) -> None:
-        """Wait until the SSM agent has written credentials.
+        """Wait until the SSM agent has written credentials, and until they work where the agent has others now.
 
-        :raises CwagentError: the files cannot be changed, or there are no credentials in time.
+        :raises CwagentError: the files cannot be changed, or there are no such credentials in time.
         """
         plan = first_plan(self)
-        while not sharing_plan.has_credentials(plan.current, self._desired):
+        while problem := self._find_problem(plan.current):
             if not deadline.pause():
                 raise CwagentError(
-                    f"The SSM agent has not written credentials to profile {self._desired.profile} of "
-                    f"{self._desired.credentials} within {deadline.seconds:.0f} seconds. It writes them only when this "
-                    "server is registered and its role can be assumed. Check it with 'systemctl status "
+                    f"{problem} Waited for {deadline.seconds:.0f} seconds. Check the SSM agent with 'systemctl status "
                     "amazon-ssm-agent' and in /var/log/amazon/ssm/amazon-ssm-agent.log, and run again. Nothing was "
                     "changed.",
                     steps=plan.summaries,
@@ -70,14 +68,34 @@ class SharedCredentialsResource(AgentFilesResource[State]):
                 )
             plan = first_plan(self)
 
+    def _find_problem(self, current: State) -> str | None:
+        """Return why the CloudWatch agent must not use the credentials yet."""
+        desired = self._desired
+        if not sharing_plan.has_credentials(current, desired):
+            return (
+                f"The SSM agent has not written credentials to profile {desired.profile} of {desired.credentials}. It "
+                "writes them only when this server is registered and its role can be assumed."
+            )
+        if not sharing_plan.has_other_settings(current, desired):
+            return None
+        found = self._find_caller(current)
+        objection = sharing_plan.find_objection(found["caller"], found["caller_error"], desired)
+        return objection and f"The CloudWatch agent keeps the credentials that it has. {objection}"
+
     def find_caller(self) -> dict[str, str | None]:
         """Return the ARN of the credentials, or why it is unknown. Nothing fails, because the files are as desired."""
         try:
-            state = self.read()
-            config = state.config.text if state.config else ""
-            network = find_network(self._desired.region, os.environ, getproxies_environment(), config)
+            return self._find_caller(self.read())
         except CwagentError as error:
             return {"caller": None, "caller_error": str(error)}
+
+    def _find_caller(self, state: State) -> dict[str, str | None]:
+        """Return the ARN of the credentials in the files, or why it is unknown.
+
+        :raises CwagentError: the agent's configuration is not valid.
+        """
+        config = state.config.text if state.config else ""
+        network = find_network(self._desired.region, os.environ, getproxies_environment(), config)
         text = state.credentials.text if state.credentials else ""
         credentials = read_section(text, self._desired.profile) or {}
         arn, error_text = find_caller(self._desired.region, credentials, network)

@@ -620,7 +620,7 @@ def test_until_when_a_person_can_write(name, deadline, check_mode, sentence):
             {},
             [
                 "No registration was made on web, which could not be reached.",
-                "db does not use a registration yet: no key",
+                "The registration of db was not managed: no key",
                 "Run this playbook again when this is fixed.",
             ],
         ),

@@ -107,6 +107,11 @@ def test_files_keep_their_owners_and_modes():
             PRESENT,
             f"Profile default of {FILE} has the region us-east-1, which this collection did not set.*ShareProfile",
         ),
+        (
+            credentials("[default]\naws_access_key_id = A\naws_secret_access_key = Se/CrEt\n"),
+            PRESENT,
+            f"Profile default of {FILE} has the access key of a user, which the SSM agent would replace.*ShareProfile",
+        ),
         (credentials("other"), PRESENT, f"{FILE} has content that does not belong in a credentials file.*Nothing"),
         (credentials("[default] # c\nx = 1\n"), PRESENT, f"{FILE} has content that does not belong.*or that"),
         (replace(DONE, config=File("[proxy\n", 0o644, 0, 0)), PRESENT, f"{CONFIG} cannot be changed: It is not valid"),
@@ -134,6 +139,43 @@ def test_files_that_cannot_be_changed_are_an_error_before_the_first_step(current
 )
 def test_credentials_of_a_session_are_noticed(current, is_shared):
     assert sharing_plan.has_credentials(current, PRESENT) == is_shared
+
+
+@pytest.mark.parametrize(
+    ("config", "is_other"),
+    [
+        (None, False),
+        (File(PROXY, 0o644, 0, 0), False),
+        (INVALID, False),
+        (DONE.config, False),
+        (File(KEY_SETTINGS, 0o644, 0, 0), True),
+        (replace(DONE.config, text=DONE.config.text.replace('"default"', '"other"')), True),
+        (replace(DONE.config, text=DONE.config.text.replace(FILE, "/other")), True),
+        (File('[credentials]\nshared_credential_profile = "default"\n', 0o644, 0, 0), True),
+    ],
+)
+def test_other_credentials_of_the_agent_are_noticed(config, is_other):
+    assert sharing_plan.has_other_settings(State(SHARED, config), PRESENT) == is_other
+
+
+SESSION = "arn:aws:sts::123456789012:assumed-role/Agent/mi-0123456789abcdef0"
+
+
+@pytest.mark.parametrize(
+    ("caller", "error", "role", "objection"),
+    [
+        (SESSION, None, "Agent", None),
+        (SESSION, None, None, None),
+        (SESSION, None, "Agen", f"STS returned {SESSION}, which is not a session of role 'Agen'."),
+        (SESSION.replace("mi-", "i-"), None, "Agent", "is not a session of role 'Agent'"),
+        ("arn:aws:iam::123456789012:user/mi-1", None, "Agent", "is not a session of role 'Agent'"),
+        (None, "STS refused the credentials (ExpiredToken).", "Agent", "STS refused the credentials (ExpiredToken)."),
+        (None, "STS did not answer: timeout.", None, "STS did not answer: timeout."),
+    ],
+)
+def test_credentials_that_do_not_work_are_no_replacement(caller, error, role, objection):
+    found = sharing_plan.find_objection(caller, error, replace(PRESENT, role=role))
+    assert objection in found if objection else found is None
 
 
 def test_the_diff_and_the_plan_have_nothing_of_the_content():

@@ -116,8 +116,8 @@ def test_a_text_from_which_our_line_cannot_be_removed_gives_none(text):
         (SHARED, Profile(has_credentials=True)),
         (f"[default]\n{OURS}{KEYS}", Profile("eu-west-1", True, True)),
         (f"{SHARED}region = eu-west-1\n", Profile("eu-west-1", False, True)),
-        (SHARED.replace("T", ""), Profile()),
-        (SHARED.replace("aws_session_token = T\n", ""), Profile()),
+        (SHARED.replace("T", ""), Profile(has_access_key=True)),
+        (SHARED.replace("aws_session_token = T\n", ""), Profile(has_access_key=True)),
     ],
 )
 def test_a_profile_is_read(text, profile):

@@ -24,6 +24,7 @@ SHARED = b"# caf\xe9\n[default]\n" + KEYS
 LINE = f"{COMMENT}\nregion = eu-west-1\n".encode()
 WITH_REGION = b"# caf\xe9\n[default]\n" + LINE + KEYS
 PROXY = b'[proxy]\r\nhttp_proxy = "http://proxy"\r\n'
+OTHER_SETTINGS = '[credentials]\nshared_credential_file = "/key"\n'
 ME = pwd.getpwuid(os.geteuid()).pw_name
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
@@ -252,15 +253,32 @@ def test_the_ssm_agent_can_write_the_credentials_later(host):
 
 
 def test_missing_credentials_are_an_error_and_nothing_is_changed(host):
-    host.file.write_bytes(b"[default]\naws_access_key_id = A\naws_secret_access_key = Se/CrEt\n")
+    host.file.write_bytes(b"[default]\n")
     before = content(host)
     with pytest.raises(
-        CwagentError, match=r"has not written credentials to profile default .* within 4 seconds"
+        CwagentError, match=r"has not written credentials to profile default .* Waited for 4 seconds"
     ) as error:
         SharedCredentialsResource(host.desired).wait_for_credentials(deadline([]))
     details = error.value.details
     assert details["steps"] == details["not_done"] == manage(host.desired, check_mode=True)["steps"]
     assert (details["done"], details["counts"]) == ([], {"create": 0, "update": 0, "delete": 0})
+    assert content(host) == before
+
+
+@pytest.mark.parametrize("answers", [[("arn", None)], [(None, "STS did not answer."), ("arn", None)]])
+def test_an_agent_with_other_credentials_waits_until_these_work(host, monkeypatch, answers):
+    host.config.write_text(OTHER_SETTINGS)
+    monkeypatch.setattr(resource_file, "find_caller", lambda *_arguments: answers.pop(0))
+    SharedCredentialsResource(host.desired).wait_for_credentials(deadline([]))
+    assert answers == []
+
+
+def test_an_agent_keeps_other_credentials_while_these_do_not_work(host, monkeypatch):
+    host.config.write_text(OTHER_SETTINGS)
+    before = content(host)
+    monkeypatch.setattr(resource_file, "find_caller", lambda *_arguments: (None, "STS did not answer."))
+    with pytest.raises(CwagentError, match=r"keeps the credentials that it has\. STS did not answer\. Waited for 4"):
+        SharedCredentialsResource(host.desired).wait_for_credentials(deadline([]))
     assert content(host) == before
 
 

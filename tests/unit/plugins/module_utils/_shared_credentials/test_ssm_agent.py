@@ -114,6 +114,7 @@ def desired(tmp_path, settings="{}", **changes):
         "agent_ctl": None,
         "ssm_agent_config": str(config),
         "credentials_file": None,
+        "role": None,
         "state": "present",
     }
     return desired_files({**options, **changes}, lambda: "/found")
@@ -122,8 +123,8 @@ def desired(tmp_path, settings="{}", **changes):
 def test_the_file_and_the_profile_are_found(tmp_path):
     assert desired(tmp_path) == Desired("eu-west-1", "/found", "/config", "default", True)
     settings = '{"Profile": {"ShareProfile": "agent"}}'
-    given = desired(tmp_path, settings, credentials_file="/given", state="absent")
-    assert given == Desired("eu-west-1", "/given", "/config", "agent", False)
+    given = desired(tmp_path, settings, credentials_file="/given", role="path/Agent", state="absent")
+    assert given == Desired("eu-west-1", "/given", "/config", "agent", False, "Agent")
 
 
 def test_credentials_that_are_not_shared_are_refused_unless_nothing_is_to_be_used(tmp_path):
