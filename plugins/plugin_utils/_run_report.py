@@ -232,8 +232,8 @@ def key_hosts(
         reached, name = host.get("__cwagent_reached"), host["inventory_hostname"]
         if reached is None:
             continue
-        # Without steps where the connection was lost, or where the task was skipped.
-        results = {each: host[each] for each in SERVER_RESULTS if "steps" in (host.get(each) or {})}
+        # In the order in which the tasks ran. Without steps where the connection was lost, or where a task was skipped.
+        results = {each: host[each] for each in host if each in SERVER_RESULTS and "steps" in (host[each] or {})}
         if "__cwagent_key_failure" in host:
             found["failures"][name] = failure_reason(host["__cwagent_key_failure"])
         elif reached.get("failed") and not reached.get("unreachable"):
@@ -395,10 +395,10 @@ class Account:
 
     @property
     def _is_delivered(self) -> dict[str, bool]:
-        """By user of servers, whether the new key is on each of them."""
-        hosts = self.inputs["onprem_hosts"]
-        missing = {each["user"] for name, each in hosts.items() if name not in self.access_keys["done"]}
-        return {each["user"]: each["user"] not in missing for each in hosts.values()}
+        """By user of servers with access keys, whether the new key is on each of them."""
+        users = {name: each["user"] for name, each in self.inputs["onprem_hosts"].items() if each["identity"] != HYBRID}
+        missing = {user for name, user in users.items() if name not in self.access_keys["done"]}
+        return {user: user not in missing for user in users.values()}
 
 
 @dataclass(frozen=True)

@@ -359,7 +359,10 @@ def _unclear_node(server: Server, found: Sequence[NodeUse], ours: Sequence[NodeU
         what = f"Systems Manager has {len(ours)} nodes with its name in {server.region}: {listed}."
         delete = f"aws ssm deregister-managed-instance --region {server.region} --instance-id"
         unused = [f"{delete} {each.id}" for each in ours if each.ping != ONLINE]
-        fix = f"Deregister the nodes that it does not use: {' && '.join(unused) or f'{delete} and the ID'}."
+        fix = (
+            f"Deregister the nodes that it does not use: {' && '.join(unused) or f'{delete} and the ID'}. On the "
+            "server, sudo ssm-cli get-instance-information shows the ID that it uses."
+        )
         return Failure(IDENTITY, what, fix)
     if found:
         listed = ", ".join(each.id for each in found)
@@ -370,7 +373,7 @@ def _unclear_node(server: Server, found: Sequence[NodeUse], ours: Sequence[NodeU
         )
         return Failure(IDENTITY, what, fix)
     what = f"It is not registered with Systems Manager: no node in {server.region} has its name."
-    return Failure(IDENTITY, what, f"{SITE}, which registers it.")
+    return Failure(IDENTITY, what, f"{SITE}, which registers it, or warns that it is registered with another name.")
 
 
 # -- Permissions --

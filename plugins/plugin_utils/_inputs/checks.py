@@ -101,7 +101,7 @@ def _admin_advice(given: Given) -> str:
 
 def check_conflicts(inputs: Mapping[str, Any], problems: Problems) -> None:
     """Report names that are used for two things."""
-    admin, is_hybrid = inputs["admin_role_name"], bool(inputs["hybrid_hosts"])
+    admin, is_hybrid = inputs["admin_role_name"], bool(inputs["hybrid_regions"])
     for name in ("server_role_name", "hybrid_role_name")[: 1 + is_hybrid]:
         if inputs[name].lower() == admin.lower():
             problems.add(
@@ -134,7 +134,8 @@ def check_requirements(given: Given, inputs: Mapping[str, Any], problems: Proble
     if CONFIRMATION in given.requires and inputs["confirm"] != "teardown":
         problems.add(
             "This deletes the roles, instance profiles, users, access keys, credentials files and stored "
-            "configurations of this inventory. To confirm, set cwagent_confirm to teardown."
+            "configurations of this inventory, and deregisters its hybrid servers. To confirm, set cwagent_confirm to "
+            "teardown."
         )
     if SERVERS in given.requires and not inputs["servers"] and not has_filters(inputs["account"]):
         if given.members(EC2_SERVERS, EC2_ADMIN, ONPREM_SERVERS):
@@ -216,7 +217,7 @@ def _check_keys(given: Given, inputs: Mapping[str, Any], problems: Problems) -> 
     if saves:
         policy, key = inputs["ssm_policy"], inputs["key_store_kms_key_id"]
         # Systems Manager needs this policy, so the hybrid role always has it.
-        if policy in ("", "none") and inputs["hybrid_hosts"]:
+        if policy in ("", "none") and inputs["hybrid_regions"]:
             problems.check(check_kms_key, "cwagent", store, SSM_SUCCESSOR, key, "the hybrid role")
         else:
             problems.check(check_kms_key, "cwagent", store, policy, key)

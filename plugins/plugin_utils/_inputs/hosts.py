@@ -177,15 +177,6 @@ def users_by_identity(onprem_hosts: Mapping[str, Mapping[str, Any]]) -> tuple[di
     return with_keys, retired
 
 
-def hybrid_hosts(onprem_hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
-    """Return the hybrid servers by region."""
-    found: dict[str, list[str]] = {}
-    for host, each in onprem_hosts.items():
-        if each["identity"] == HYBRID:
-            found.setdefault(each["region"], []).append(host)
-    return found
-
-
 def _read_own_or_for_all(given: Given, hosts: Iterable[str], name: str, problems: Problems) -> dict[str, Any]:
     """Return by host the value of a variable that can be set for the host or for the run."""
     option = given.options[name]

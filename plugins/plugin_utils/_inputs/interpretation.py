@@ -44,11 +44,11 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
 )
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.hosts import (
     ADMIN_USER,
+    HYBRID,
     Regions,
     default_server_user,
     group_by_region,
     group_users,
-    hybrid_hosts,
     read_instance_ids,
     read_onprem_hosts,
     read_servers_to_check,
@@ -125,7 +125,9 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
             for name in KEY_FILE
         },
         "delivery_hosts": delivery_hosts,
-        "hybrid_hosts": hybrid_hosts(onprem_hosts),
+        "hybrid_regions": [
+            *dict.fromkeys(each["region"] for each in onprem_hosts.values() if each["identity"] == HYBRID)
+        ],
         "instances": group_by_region(instances, regions),
         "onprem_hosts": onprem_hosts,
         "onprem_names": group_by_region({host: host for host in onprem_hosts}, regions),
@@ -203,6 +205,6 @@ def _notes(given: Given, inputs: Mapping[str, Any]) -> list[str]:
             if KEY_STORE in requires and ROTATION not in requires and not inputs["configs"]
             else []
         ),
-        *([f"The limit leaves out {', '.join(limited)}, so the access key there was not changed."] if limited else []),
+        *([f"The limit leaves out {', '.join(limited)}. Nothing was changed there."] if limited else []),
         *inputs.get("removal", {}).get("notes", ()),
     ]

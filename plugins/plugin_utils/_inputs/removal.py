@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
     checked_region,
 )
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.hosts import (
+    HYBRID,
     SERVER_USER,
     Regions,
     apply_limit,
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import Given
+
+
+_NODE_ID = re.compile(r"mi-[0-9a-f]{17}$")
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,8 @@ def find_leaving_servers(
     named = {*flatten(users), *(name for _in, name in entries)}
     default_users: dict[str, str] = {}
     for region, name in entries:
-        if name not in hosts and problems.check(_check_leaving_name, name, remaining):
+        is_principal = name not in hosts and not _NODE_ID.match(name)
+        if is_principal and problems.check(_check_leaving_name, name, remaining):
             found = leaving if _is_instance_id(name) else users
             in_region = problems.check(_region_of_entry, region, name, inputs)
             default = _default_user(name, {*remaining, *named})
@@ -85,7 +91,7 @@ def find_leaving_servers(
         "default_users": default_users,
         "instances": leaving,
         # A server with a key can have had a registration before.
-        "nodes": _nodes(entries, on_premises, members.regions, inputs["regions"]),
+        "nodes": _nodes(entries, on_premises, members.regions, inputs["regions"], problems),
         "optional_users": flatten(retired),
         "remaining_instances": group_by_region(
             {host: instances[host] for host in instances if host not in hosts}, members.regions
@@ -105,7 +111,11 @@ def find_leaving_servers(
 
 
 def _nodes(
-    entries: Iterable[tuple[str, str]], hosts: Collection[str], regions: Regions, all_regions: Iterable[str]
+    entries: Iterable[tuple[str, str]],
+    hosts: Collection[str],
+    regions: Regions,
+    all_regions: Iterable[str],
+    problems: Problems,
 ) -> dict[str, list[str]]:
     """Return by region the nodes of the servers that leave. The node of a server has the name of its host.
 
@@ -118,7 +128,8 @@ def _nodes(
         if name in hosts:
             found.setdefault(regions.region_of(name), []).append(name)
         elif not _is_instance_id(name):
-            for each in [region] if region else all_regions:
+            named = problems.check(checked_region, "cwagent_remove_servers", region)
+            for each in [named] if named else all_regions:
                 found.setdefault(each, []).append(name)
     return found
 
@@ -207,9 +218,14 @@ def check_removal(given: Given, inputs: Mapping[str, Any], problems: Problems) -
         defaults = removal["default_users"]
         named = [user for user in dict.fromkeys(flatten(removal["users"])) if user not in defaults.values()]
         users = [f"{user} ({defaults[user]} if there is no such user)" if user in defaults else user for user in named]
-        instances = dict.fromkeys(flatten(removal["instances"]))
+        hybrid = {host for host, each in inputs["onprem_hosts"].items() if each["identity"] == HYBRID}
+        listed = {
+            "Users": [f"{user} (if it exists)" if user in removal["optional_users"] else user for user in users],
+            "Hybrid servers": [each for each in flatten(removal["nodes"]) if each in hybrid or _NODE_ID.match(each)],
+            "Instances": flatten(removal["instances"]),
+        }
+        objects = " ".join(f"{kind}: {', '.join(dict.fromkeys(names)) or 'none'}." for kind, names in listed.items())
         problems.add(
-            "This deletes users with their access keys and saved keys, and takes the instance profiles from instances. "
-            f"Users: {', '.join(users) or 'none'}. Instances: {', '.join(instances) or 'none'}. "
-            "To confirm, set cwagent_confirm to remove_servers."
+            "This deletes users with their access keys and saved keys, deregisters hybrid servers, and takes the "
+            f"instance profiles from instances. {objects} To confirm, set cwagent_confirm to remove_servers."
         )

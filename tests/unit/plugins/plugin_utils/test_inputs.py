@@ -168,7 +168,7 @@ def test_the_input_of_a_run_without_variables():
         "key_regions": [US],
         "key_file_group": {"db": ""},
         "key_file_owner": {"db": ""},
-        "hybrid_hosts": {},
+        "hybrid_regions": [],
         "onprem_hosts": {
             "db": {"user": "CloudWatchAgentServerUser-db", "region": US, "identity": "key", "deliver": False}
         },
@@ -797,7 +797,7 @@ def test_the_work_of_a_playbook(requires, stores, needs_admin_instance):
 
 
 NOTHING_STORED = "No configuration was given (cwagent_config_file or cwagent_configs), so nothing was stored."
-LEFT_OUT = "The limit leaves out db, so the access key there was not changed."
+LEFT_OUT = "The limit leaves out db. Nothing was changed there."
 
 
 @pytest.mark.parametrize(
@@ -1142,6 +1142,14 @@ def test_a_user_that_leaves_can_have_the_name_of_a_host_whose_user_stays():
     assert inputs["removal"]["users"] == {EU: ["a"]}
 
 
+NODE = "mi-0123456789abcdef0"
+
+
+def test_a_node_that_is_named_is_no_user():
+    removal, problems = removal_of(NODE, f"{EU}:{NODE}")
+    assert (removal["users"], removal["nodes"], problems) == ({}, {EU: [NODE, NODE], US: [NODE]}, [])
+
+
 HOST = "gone"  # its user is GONE by default
 LONG = 50 * "x"
 
@@ -1165,14 +1173,14 @@ def test_an_unknown_name_can_belong_to_an_earlier_host(names, users, defaults):
 
 def test_the_confirmation_names_the_user_of_an_earlier_host():
     [problem] = removal_of(HOST, cwagent_confirm="")[1]
-    assert f"Users: {HOST} ({GONE} if there is no such user). Instances: none." in problem
+    assert f"Users: {HOST} ({GONE} if there is no such user). Hybrid servers: none. Instances: none." in problem
 
 
 @pytest.mark.parametrize(
     ("names", "variables", "problem"),
     [
         ([], {}, "No server is named. Set cwagent_remove_servers to "),
-        (["a"], {"cwagent_confirm": ""}, f"Users: {USER_A}. Instances: none. To confirm, set "),
+        (["a"], {"cwagent_confirm": ""}, f"Users: {USER_A}. Hybrid servers: none. Instances: none. To confirm, set "),
         (["adm"], {}, "cwagent_remove_servers: host adm is in the group cwagent_ec2_admin. Put another host "),
         (["shared"], {}, "cwagent_remove_servers: 'shared' belongs to host c. Name the host instead."),
         ([USER_A], {}, f"cwagent_remove_servers: '{USER_A}' belongs to host a. Name the host instead."),
@@ -1183,6 +1191,12 @@ def test_the_confirmation_names_the_user_of_an_earlier_host():
             [GONE],
             {"cwagent_key_store": "parameter_store"},
             f"cwagent_remove_servers: the region of '{GONE}' is not known. Put it before the name, such as ",
+        ),
+        ([f"nowhere:{NODE}"], {}, "cwagent_remove_servers: 'nowhere' is not the name of an AWS region, such as "),
+        (
+            ["a", NODE],
+            {"cwagent_confirm": "", "cwagent_onprem_identity": "hybrid"},
+            f"Users: {USER_A} (if it exists). Hybrid servers: a, {NODE}. Instances: none. To confirm, set ",
         ),
         ([f"nowhere:{GONE}"], {}, "cwagent_remove_servers: 'nowhere' is not the name of an AWS region, such as "),
         (["no such"], {}, "cwagent_remove_servers: 'no such' is not a valid user name"),
@@ -1196,7 +1210,7 @@ def test_servers_that_cannot_be_removed(names, variables, problem):
 
 def test_a_user_whose_key_is_saved_in_two_regions_is_named_once():
     [problem] = removal_of(f"{EU}:{GONE}", f"{US}:{GONE}", cwagent_confirm="")[1]
-    assert f"Users: {GONE}. Instances: none." in problem
+    assert f"Users: {GONE}. Hybrid servers: none. Instances: none." in problem
 
 
 AP = "ap-south-1"
@@ -1692,7 +1706,7 @@ def test_the_identity_is_a_choice_of_the_host(controller, hosts, hybrid, users, 
     inputs = inputs_of({"onprem_servers": [*hosts]}, hosts, controller)
     assert [host for host, each in inputs["onprem_hosts"].items() if each["identity"] == "hybrid"] == hybrid
     assert inputs["delivery_hosts"] == hybrid
-    assert inputs["hybrid_hosts"] == ({US: hybrid} if hybrid else {})
+    assert inputs["hybrid_regions"] == ([US] if hybrid else [])
     assert inputs["server_users"] == ({US: users} if users else {})
     assert inputs["retired_users"] == ({US: retired} if retired else {})
     assert [host["host"] for host in inputs["servers"] if host.get("hybrid")] == hybrid
@@ -1706,7 +1720,7 @@ def test_the_identity_is_a_choice_of_the_host(controller, hosts, hybrid, users, 
 def test_a_hybrid_server_is_registered_in_its_own_region():
     hosts = {"a": {**HYBRID, "cwagent_region": EU}, "b": {**HYBRID, **SHARED}, "c": {**SHARED, "cwagent_region": EU}}
     inputs = inputs_of({"onprem_servers": [*hosts]}, hosts)
-    assert inputs["hybrid_hosts"] == {EU: ["a"], US: ["b"]}
+    assert inputs["hybrid_regions"] == [EU, US]
     assert inputs["server_users"] == {US: ["shared"]}, "the key stays where it was saved for the first host"
     assert inputs["onprem_hosts"]["c"]["region"] == US
 

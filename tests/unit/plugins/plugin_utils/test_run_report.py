@@ -645,17 +645,20 @@ def test_hybrid_servers_that_failed_or_were_not_reached(is_removal, results, sen
     assert [wanted for wanted, note in zip(sentences, found["notes"], strict=True) if wanted not in note] == []
 
 
-def test_a_step_on_a_server_has_its_name_once():
+def test_steps_on_a_server_have_its_name_once_in_the_order_of_the_run():
     host = {"inventory_hostname": "db", "__cwagent_reached": REACHED}
     node, files = {"steps": ["register db"]}, {"steps": ["set the region"]}
     results = {"__hybrid_registration_node": node, "__hybrid_registration_files": files}
     found = key_hosts([{**host, **results}], ["db"])
     assert [each["steps"] for each in found["results"]] == [["register db"], ["set the region on db"]]
+    back = key_hosts([{**host, **dict(reversed(results.items()))}], ["db"])
+    assert [each["steps"] for each in back["results"]] == [["set the region on db"], ["register db"]]
 
 
 def test_the_users_whose_key_is_on_all_their_servers_need_no_delivery():
-    users = {"db": "a", "web": "b", "old": "b"}
+    users = {"db": "a", "web": "b", "old": "b", "registered": "a"}
     hosts = {host: {"user": user, "identity": "key"} for host, user in users.items()}
+    hosts["registered"]["identity"] = "hybrid"
     delivered = [
         {"inventory_hostname": name, "__cwagent_reached": REACHED, "__onprem_credentials_files": WRITTEN}
         for name in ("db", "web")

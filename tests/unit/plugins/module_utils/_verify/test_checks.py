@@ -144,12 +144,15 @@ def test_a_hybrid_server_with_one_violation_has_one_failure(name):
     assert (check_, said[: len(what)]) == (kind, what)
 
 
+SHOW_ID = "On the server, sudo ssm-cli get-instance-information shows the ID that it uses."
+
+
 def test_the_node_that_is_online_is_used_of_several():
     server = check(case(replace(REGISTERED, nodes=(OFFLINE, node(2)))), HYBRID_SERVER)
     assert server.node_id == "mi-2"
     [failure] = server.failures
     deregister = f"aws ssm deregister-managed-instance --region {REGION} --instance-id mi-1"
-    assert failure.fix == f"Deregister the nodes that it does not use: {deregister}."
+    assert failure.fix == f"Deregister the nodes that it does not use: {deregister}. {SHOW_ID}"
 
 
 OTHER_REGION = hybrid_trust(
