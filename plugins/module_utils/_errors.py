@@ -24,6 +24,10 @@ class CwagentError(Exception):
         super().__init__(message)
         self.details = details
 
+    def to_result(self) -> dict[str, Any]:
+        """Return the result of a task that failed. An error without steps was raised before there were any."""
+        return {"changed": False, "steps": [], **self.details, "failed": True, "msg": str(self)}
+
 
 class InvalidInput(CwagentError):
     """The user asked for something that cannot be done. Raised before the first write, so nothing was written."""
