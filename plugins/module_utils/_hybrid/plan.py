@@ -307,22 +307,8 @@ def deletion_command(activation_id: str, region: str) -> str:
     return f"aws ssm delete-activation --activation-id {activation_id} --region {region}"
 
 
-def to_diff(state: State) -> dict[str, Any]:
-    """Render a state for the diff. A node that is not registered yet has no ID."""
-    if state.host.registration is None:
-        return {"registration": None}
-    node = state.node
-    return {
-        "registration": {
-            "node": state.host.registration.node_id or None,
-            "region": state.host.registration.region,
-            **({"name": node.name, "role": node.role} if node else {}),
-        }
-    }
-
-
 def to_result(state: State) -> dict[str, Any]:
-    """Render the node of a host for the result of the module; ``None`` for none."""
+    """Render the node of a host for the result and the diff; ``None`` for none. A node to be registered has no ID."""
     found, node = state.host.registration, state.node
     if found is None:
         return {"node": None}

@@ -170,7 +170,7 @@ class Transaction:
             "changed": bool(steps),
             "steps": [step.summary for step in steps],
             "counts": count_kinds(steps),
-            "diff": {"before": hybrid_plan.to_diff(found.current), "after": hybrid_plan.to_diff(found.planned)},
+            "diff": {"before": hybrid_plan.to_result(found.current), "after": hybrid_plan.to_result(found.planned)},
             "warnings": self._warnings,
             # The node that was deregistered is reported, too.
             **hybrid_plan.to_result(final if self._desired.state == REGISTERED else found.current),

@@ -26,7 +26,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.plan import (
     check_host,
     check_node,
     plan,
-    to_diff,
     to_result,
     warnings,
 )
@@ -242,13 +241,10 @@ def test_the_path_of_a_role_is_not_compared() -> None:
 
 def test_the_diff_and_the_result_have_the_node() -> None:
     found = plan(current(), desired())
-    planned = {"node": None, "region": "eu-1", "name": "db", "role": "hybrid"}
-    assert (to_diff(found.current), to_diff(found.planned)) == ({"registration": None}, {"registration": planned})
     assert to_result(found.current) == {"node": None}
     assert to_result(found.planned) == {"node": {"id": None, "region": "eu-1", "role": "hybrid", "name": "db"}}
     unknown = {"id": "mi-1", "region": "us-1", "role": None, "name": None}
     assert to_result(current(ELSEWHERE)) == {"node": unknown}
-    assert to_diff(current(ELSEWHERE)) == {"registration": {"node": "mi-1", "region": "us-1"}}
 
 
 def test_a_node_with_another_name_is_a_warning_with_its_id() -> None:
