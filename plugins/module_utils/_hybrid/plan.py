@@ -291,10 +291,10 @@ def _reason(current: State, desired: Desired) -> str:
         return f"that is in region {found.region}, and this run is for region {desired.region}."
     if current.node:
         return "the node was not created by this collection."
-    return (
-        "there is no such node in this account and region. If nothing else uses the registration, "
-        f"{_clearing_advice(current.host)}"
-    )
+    reason = "there is no such node in this account and region"
+    if not current.host.agent:
+        return f"{reason}, and the host has no SSM agent that could use the registration."
+    return f"{reason}. If nothing else uses the registration, {_clearing_advice(current.host)}"
 
 
 def show_time(time: datetime) -> str:

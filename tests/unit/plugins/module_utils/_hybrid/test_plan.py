@@ -231,6 +231,23 @@ def test_warnings(state: State, wanted: str, words: list[str]) -> None:
     assert all(each in text for each, text in zip(words, found, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("agent", "advice"),
+    [
+        (
+            AGENT,
+            f". If nothing else uses the registration, clear the registration on the host: sudo {AGENT} -register ",
+        ),
+        ("", ", and the host has no SSM agent that could use the registration."),
+    ],
+)
+def test_only_a_host_with_an_agent_can_clear_a_registration(agent: str, advice: str) -> None:
+    [warning] = warnings(State(HostState(agent, registration=HERE)), desired("deregistered"))
+    assert (
+        f"db.example stays registered as node mi-1: there is no such node in this account and region{advice}" in warning
+    )
+
+
 def test_the_path_of_a_role_is_not_compared() -> None:
     """It is not documented whether Systems Manager returns the path."""
     wanted = replace(desired(), role="monitoring/hybrid")
