@@ -73,6 +73,14 @@ class ConsistencyTimeout(CwagentError):
     """Everything was written, but AWS did not show it in time. Unlike after an ``AwsApiError``, no call failed."""
 
 
+class HostUnreachable(CwagentError):
+    """A host did not answer, so it is not known which part of its work was done."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The host does not answer: {reason.strip()}")
+        self.reason = reason
+
+
 DENIED_CODES = frozenset(
     {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "Client.UnauthorizedOperation"}
 )

@@ -18,17 +18,16 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan imp
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import closed_policy, is_closed
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import desired_config
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, CwagentError, HostUnreachable
+from ansible_collections.cwagent.iam.plugins.module_utils._shield import READING
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command.plan import DesiredCommand
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.admin_profile import Admin
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.command import CommandSource, writes
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.gateway import READING
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.instance import InstanceSource
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.onprem import OnPremisesSource
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import (
     ADVICE,
-    HostUnreachable,
     Report,
     Source,
     Transaction,
