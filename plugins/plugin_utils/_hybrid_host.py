@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, HostUnreachable
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.agent import (
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import (
     DEREGISTERED,
     DEREGISTERING,
     FINISHED,

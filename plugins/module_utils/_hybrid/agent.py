@@ -20,6 +20,17 @@ from typing import TYPE_CHECKING, Any
 from ansible.module_utils import distro
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import ContentionError, CwagentError, root_advice
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import (
+    CLEAR,
+    DEREGISTERED,
+    DEREGISTERING,
+    FINISHED,
+    READ,
+    REGISTER,
+    REGISTERED,
+    RESTART,
+    RESTARTED,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._ssm_agent.model import (
     SERVICE,
     SNAP_SERVICE,
@@ -29,10 +40,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._ssm_agent.model impor
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-READ, REGISTERED, RESTARTED, FINISHED = "read", "registered", "restarted", "finished"
-DEREGISTERING, DEREGISTERED = "deregistering", "deregistered"
-# The names of the steps in results.
-REGISTER, RESTART, CLEAR = "host:register", "host:restart", "host:clear"
 HOST_SPEC: dict[str, Any] = {
     "state": {
         "type": "str",

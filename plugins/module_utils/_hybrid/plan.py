@@ -15,14 +15,12 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     UNKNOWN_ROLE,
     InvalidInput,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.agent import (
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import (
     CLEAR,
     DEREGISTERED,
     REGISTER,
     REGISTERED,
     RESTART,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import (
     RUN_TAG,
     Activation,
     HostState,

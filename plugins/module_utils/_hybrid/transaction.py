@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, ConsistencyTimeout, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid import plan as hybrid_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.agent import DEREGISTERED, REGISTERED
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import (
+    DEREGISTERED,
+    REGISTERED,
     RUN_TAG,
     HostState,
     NewActivation,
