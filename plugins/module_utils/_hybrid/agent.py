@@ -79,7 +79,7 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv6l": "arm", "armv7l
 DEB, RPM = frozenset({"debian", "raspbian"}), frozenset({"rhel", "fedora", "centos", "amzn", "suse", "sles"})
 
 
-def installation(distributions: set[str], machine: str) -> str:
+def describe_installation(distributions: set[str], machine: str) -> str:
     """Return how to install the SSM agent.
 
     :param distributions: ``ID`` and ``ID_LIKE`` of the operating system.
@@ -153,7 +153,7 @@ class SsmAgent:
             "ssm_agent": self._program,
             "installation": ""
             if self._program
-            else installation({distro.id(), *distro.like().split()}, platform.machine()),
+            else describe_installation({distro.id(), *distro.like().split()}, platform.machine()),
             "problem": self._find_problem(),
             "marked": self._mark.exists(),
             "registration": {"instance_id": node, "region": registration.get("Region", "")} if node else None,

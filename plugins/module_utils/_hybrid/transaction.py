@@ -282,7 +282,7 @@ class Transaction:
         :param created: the activation. It is empty if there was no answer.
         :raises CwagentError: it may be left. The message describes it, and what to do.
         """
-        until = hybrid_plan.show_time(hybrid_plan.expiration(current))
+        until = hybrid_plan.show_time(hybrid_plan.compute_expiration(current))
         use = f"can register one server with role '{self._desired.role}' until {until}"
         with self._shield():
             try:

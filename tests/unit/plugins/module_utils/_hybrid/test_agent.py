@@ -13,7 +13,11 @@ import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import ContentionError, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid import agent as host_agent
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.agent import HOST_SPEC, SsmAgent, installation
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.agent import (
+    HOST_SPEC,
+    SsmAgent,
+    describe_installation,
+)
 
 CODE = "s3cret-activation-code"
 REGISTERS = """\
@@ -300,7 +304,7 @@ def test_a_configuration_that_is_not_json_is_no_problem(host: Host, text: bytes)
     ],
 )
 def test_the_installation_differs_by_distribution(distributions: set[str], machine: str, words: str) -> None:
-    found = installation(distributions, machine)
+    found = describe_installation(distributions, machine)
     assert found.startswith(words[1:]) if words.startswith("^") else words in found
     assert "hybrid-multicloud-ssm-agent-install-linux.html" in found
 
