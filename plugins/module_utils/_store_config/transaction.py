@@ -38,10 +38,10 @@ ADVICE = (
 # The lines that a person reads when a phase begins.
 BEGINNINGS = {
     "sent": "send the command that stores the configurations",
-    "acquired": "acquire the right to store, which the admin window limits",
+    "acquired": "acquire the permission to store, which the admin window limits",
     "stored": "store a configuration",
     "cancelled": "cancel the command",
-    "released": "give the right back",
+    "released": "release the permission",
     "untagged": "remove the restore tag",
 }
 

@@ -1,4 +1,4 @@
-"""For a failure or an interruption at every call and at every task of the host, the right is given back."""
+"""For a failure or an interruption at every call and at every task of the host, the permission is released."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ class Account(Aws):
         self.parameter = given["Value"]
 
     def run_command(self) -> None:
-        """Let the instance store, once it has the right to."""
+        """Let the instance store, once it has the permission to."""
         if self.command and self.command["Status"] == "InProgress" and self.profile == ADMIN:
             self.parameter, self.command["Status"] = TEXT, "Success"
 
