@@ -16,9 +16,9 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._transaction_action im
 try:
     from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError
     from ansible_collections.cwagent.iam.plugins.module_utils._hybrid import api, options
-    from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.agent import REGISTERED
+    from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import REGISTERED
     from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.transaction import Transaction
-    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.gateway import ShieldedAws
+    from ansible_collections.cwagent.iam.plugins.module_utils._shield import ShieldedAws
     from ansible_collections.cwagent.iam.plugins.plugin_utils._hybrid_host import HybridHost
 except Exception:  # noqa: BLE001, S110  an import can raise anything
     pass

@@ -33,8 +33,6 @@ TRANSPORT = ("endpoint_url", "aws_endpoint_url", "aws_ca_bundle", "validate_cert
 class ActionModule(KeyDelivery, TransactionAction):
     """Stores configurations. This process calls AWS, and modules do the host's part through its connection."""
 
-    NOTHING_DONE = "Nothing was stored."
-
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Store them."""
         self._folders = _search_folders(task_vars or {})

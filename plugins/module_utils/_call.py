@@ -114,5 +114,4 @@ def outcome(work: Callable[[Call], dict[str, Any]], call: Call) -> dict[str, Any
     try:
         return work(call)
     except CwagentError as error:
-        # An error without steps was raised before there were any.
-        return {"changed": False, "steps": [], **error.details, "failed": True, "msg": str(error)}
+        return error.to_result()

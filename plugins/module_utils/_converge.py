@@ -9,6 +9,9 @@ from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+# AnsibleModule.warn hands the warnings to exit_json too, which ansible-core reports as deprecated.
+from ansible.module_utils.common.warnings import warn
+
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     AwsApiError,
     ConsistencyTimeout,
@@ -181,3 +184,11 @@ def _wait_until_consistent(resource: Resource[S], plan: Plan[S], deadline: Deadl
                 f"All changes were applied, but AWS did not show them within {deadline.seconds:.0f} seconds. Not "
                 f"visible yet: {invisible}. Run again, or increase wait_timeout."
             )
+
+
+def end(module: Any, result: dict[str, Any]) -> None:
+    """End a module with its result, and show the warnings in it. :param module: an ``AnsibleModule`` of any kind."""
+    for warning in result.pop("warnings", ()):
+        warn(warning)
+    leave = module.fail_json if result.pop("failed", False) else module.exit_json
+    leave(**result)

@@ -24,6 +24,10 @@ class CwagentError(Exception):
         super().__init__(message)
         self.details = details
 
+    def to_result(self) -> dict[str, Any]:
+        """Return the result of a task that failed. An error without steps was raised before there were any."""
+        return {"changed": False, "steps": [], **self.details, "failed": True, "msg": str(self)}
+
 
 class InvalidInput(CwagentError):
     """The user asked for something that cannot be done. Raised before the first write, so nothing was written."""
@@ -67,6 +71,14 @@ class StaleStateError(CwagentError):
 
 class ConsistencyTimeout(CwagentError):
     """Everything was written, but AWS did not show it in time. Unlike after an ``AwsApiError``, no call failed."""
+
+
+class HostUnreachable(CwagentError):
+    """A host did not answer, so it is not known which part of its work was done."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The host does not answer: {reason.strip()}")
+        self.reason = reason
 
 
 DENIED_CODES = frozenset(

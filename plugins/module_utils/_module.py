@@ -10,14 +10,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.basic import env_fallback
-
-# AnsibleAWSModule.warn hands the warnings to exit_json too, which ansible-core reports as deprecated.
-from ansible.module_utils.common.warnings import warn
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import HAS_BOTO3
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule, aws_argument_spec
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _environment
 from ansible_collections.cwagent.iam.plugins.module_utils._call import outcome
+from ansible_collections.cwagent.iam.plugins.module_utils._converge import end
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,9 +76,6 @@ def run_module(spec: dict[str, Any], rules: dict[str, Any], work: Callable[[Call
     for name, value in module._module.split_options.items():
         module.fail_json(msg=f"{name} must be a list; Ansible would split the text '{value}' at its commas.")
     result = outcome(work, module)
-    for warning in result.pop("warnings", ()):
-        warn(warning)
     # At its end, Python would search everything that boto3 loaded for garbage, which takes a fifth of a task's time.
     gc.freeze()
-    end = module.fail_json if result.pop("failed", False) else module.exit_json
-    end(**result)
+    end(module, result)

@@ -98,7 +98,7 @@ from typing import Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _environment
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.resource import AgentConfigResource
-from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
+from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge, end
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 
 SPEC: dict[str, Any] = {
@@ -122,10 +122,8 @@ def main() -> None:
         resource = AgentConfigResource(desired, module.params["agent_ctl"], module.params["mode"], module.run_command)
         result = converge(resource, module.check_mode, None)
     except CwagentError as error:
-        details = {"changed": False, "steps": [], **error.details}
-        module.fail_json(msg=str(error), **{key: value for key, value in details.items() if key != "warnings"})
-    del result["warnings"]
-    module.exit_json(**result)
+        result = error.to_result()
+    end(module, result)
 
 
 if __name__ == "__main__":

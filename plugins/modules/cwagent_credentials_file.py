@@ -177,7 +177,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.options import desired_files
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.resource import FilesResource
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.restart import find_agent
-from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
+from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge, end
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import SOURCE_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._planned import PLANNED_SPEC
@@ -204,10 +204,8 @@ def main() -> None:
         agent = find_agent(module.params["agent_ctl"], desired.config or desired.credentials, module.run_command)
         result = converge(FilesResource(desired, agent), module.check_mode, None)
     except CwagentError as error:
-        details = {"changed": False, "steps": [], **error.details}
-        module.fail_json(msg=str(error), **{key: value for key, value in details.items() if key != "warnings"})
-    del result["warnings"]
-    module.exit_json(**result)
+        result = error.to_result()
+    end(module, result)
 
 
 if __name__ == "__main__":

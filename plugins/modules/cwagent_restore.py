@@ -145,7 +145,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-from ansible_collections.cwagent.iam.plugins.module_utils._restore.options import RULES, SPEC, leftovers
+from ansible_collections.cwagent.iam.plugins.module_utils._restore.options import RULES, SPEC, to_leftovers
 from ansible_collections.cwagent.iam.plugins.module_utils._restore.resource import Restoration
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def work(call: Call) -> dict[str, Any]:
         return Aws(client, retry_timeout=params["wait_timeout"])
 
     wait = params["wait_timeout"] if params["wait"] else None
-    return Restoration(leftovers(params), aws_in, check_mode=call.check_mode, wait=wait).run()
+    return Restoration(to_leftovers(params), aws_in, check_mode=call.check_mode, wait=wait).run()
 
 
 def main() -> None:

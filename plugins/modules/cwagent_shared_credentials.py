@@ -169,7 +169,7 @@ caller_error:
 """
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.restart import find_agent
-from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
+from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge, end
 from ansible_collections.cwagent.iam.plugins.module_utils._environment import EnvironmentModule
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials import options
@@ -192,14 +192,12 @@ def main() -> None:
         if desired.is_present and not module.check_mode:
             resource.wait_for_credentials(Deadline(module.params["wait_timeout"]))
         result = converge(resource, module.check_mode, None)
+        # The request only reads. Before the steps, it would be for credentials, or with a proxy, that change.
+        if desired.is_present and not (module.check_mode and result["steps"]):
+            result.update(resource.find_caller())
     except CwagentError as error:
-        details = {"changed": False, "steps": [], **error.details}
-        module.fail_json(msg=str(error), **{key: value for key, value in details.items() if key != "warnings"})
-    del result["warnings"]
-    # The request only reads. Before the steps, it would be for credentials, or with a proxy, that change.
-    if desired.is_present and not (module.check_mode and result["steps"]):
-        result.update(resource.find_caller())
-    module.exit_json(**result)
+        result = error.to_result()
+    end(module, result)
 
 
 if __name__ == "__main__":

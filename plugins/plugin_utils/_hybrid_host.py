@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.agent import (
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, HostUnreachable
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import (
     DEREGISTERED,
     DEREGISTERING,
     FINISHED,
@@ -17,7 +17,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.agent import (
     REGISTERED,
     RESTARTED,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import HostUnreachable
 from ansible_collections.cwagent.iam.plugins.plugin_utils._module_host import ModuleHost
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.errors import AnsibleConnectionFailure
 
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import HostUnreachable
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import HostUnreachable
 from ansible_collections.cwagent.iam.plugins.plugin_utils._ansible_core import warning_texts
 
 if TYPE_CHECKING:

@@ -24,12 +24,12 @@ def users_on_hold(inputs: Mapping[str, Any], hostvars: Mapping[str, Mapping[str,
     found: dict[str, list[str]] = {}
     for host, each in inputs["onprem_hosts"].items():
         if each["identity"] == HYBRID and each["user"] in retired:
-            reason = _lack(host, hostvars[host], inputs["hybrid_role_name"])
+            reason = _explain_hold(host, hostvars[host], inputs["hybrid_role_name"])
             found.setdefault(each["user"], []).extend([reason] if reason else [])
     return {user: " ".join(reasons) for user, reasons in found.items() if reasons}
 
 
-def _lack(host: str, variables: Mapping[str, Any], role: str) -> str:
+def _explain_hold(host: str, variables: Mapping[str, Any], role: str) -> str:
     """Return why it is not known that the agent of a host uses the credentials of its node; empty if it does."""
     reached = variables.get("__cwagent_reached")
     if reached is None:

@@ -35,8 +35,6 @@ class TransactionAction(AwsAction):
     """An action that holds something while it works. Signals interrupt it, and its worker ends at once then."""
 
     _supports_async = False
-    NOTHING_DONE = "Nothing was changed."
-    """The end of the message if boto3 is missing."""
 
     def transact(
         self, variables: Mapping[str, Any], interruption: Interruption, tell: Callable[[str], None], call: Call
@@ -57,7 +55,7 @@ class TransactionAction(AwsAction):
                 **result,
                 "failed": True,
                 "msg": f"boto3 and the collection amazon.aws are required in the Python that runs Ansible. "
-                f"{sys.executable} cannot import them. {self.NOTHING_DONE}",
+                f"{sys.executable} cannot import them. Nothing was changed.",
             }
         variables, environment, spec = task_vars or {}, _proxies(), self.MODULE.SPEC
         self._compute_environment_string(environment)

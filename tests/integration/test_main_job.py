@@ -181,7 +181,7 @@ def test_a_second_run_reports_that_there_was_nothing_to_do(job: Job) -> None:
 
 
 def test_the_run_prints_how_to_clean_up_before_it_opens_the_window(job: Job) -> None:
-    advice, opening = "run cwagent.iam.restore", "acquire the right to store"
+    advice, opening = "run cwagent.iam.restore", "acquire the permission to store"
     assert job.done.words.index(advice) < job.done.words.index(opening)
     assert advice not in job.predicted.words + job.again.words
 

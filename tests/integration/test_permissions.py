@@ -45,13 +45,9 @@ from test_hybrid_site import ROLE as HYBRID_ROLE
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES, CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.agent import (
-    DEREGISTERED,
-    HOST_SPEC,
-    REGISTERED,
-    SsmAgent,
-)
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.agent import HOST_SPEC, SsmAgent
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.api import SystemsManager
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import DEREGISTERED, REGISTERED
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.plan import Desired
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.transaction import Transaction
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command.model import Write

@@ -17,7 +17,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ansible.module_utils import distro
+
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import ContentionError, CwagentError, root_advice
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import (
+    CLEAR,
+    DEREGISTERED,
+    DEREGISTERING,
+    FINISHED,
+    READ,
+    REGISTER,
+    REGISTERED,
+    RESTART,
+    RESTARTED,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._ssm_agent.model import (
     SERVICE,
     SNAP_SERVICE,
@@ -27,10 +40,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._ssm_agent.model impor
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-READ, REGISTERED, RESTARTED, FINISHED = "read", "registered", "restarted", "finished"
-DEREGISTERING, DEREGISTERED = "deregistering", "deregistered"
-# The names of the steps in results.
-REGISTER, RESTART, CLEAR = "host:register", "host:restart", "host:clear"
 HOST_SPEC: dict[str, Any] = {
     "state": {
         "type": "str",
@@ -66,12 +75,11 @@ MAX_OUTPUT = 500
 # https://docs.aws.amazon.com/systems-manager/latest/userguide/hybrid-multicloud-ssm-agent-install-linux.html
 PAGE = "https://docs.aws.amazon.com/systems-manager/latest/userguide/hybrid-multicloud-ssm-agent-install-linux.html"
 PACKAGES = "https://s3.amazonaws.com/ec2-downloads-windows/SSMAgent/latest"
-OS_RELEASE = ("/etc/os-release", "/usr/lib/os-release")
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv6l": "arm", "armv7l": "arm", "i386": "386", "i686": "386"}
 DEB, RPM = frozenset({"debian", "raspbian"}), frozenset({"rhel", "fedora", "centos", "amzn", "suse", "sles"})
 
 
-def installation(distributions: frozenset[str], machine: str) -> str:
+def describe_installation(distributions: set[str], machine: str) -> str:
     """Return how to install the SSM agent.
 
     :param distributions: ``ID`` and ``ID_LIKE`` of the operating system.
@@ -143,7 +151,9 @@ class SsmAgent:
         node = registration.get("ManagedInstanceID")
         return {
             "ssm_agent": self._program,
-            "installation": "" if self._program else installation(_distributions(), platform.machine()),
+            "installation": ""
+            if self._program
+            else describe_installation({distro.id(), *distro.like().split()}, platform.machine()),
             "problem": self._find_problem(),
             "marked": self._mark.exists(),
             "registration": {"instance_id": node, "region": registration.get("Region", "")} if node else None,
@@ -279,15 +289,3 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise CwagentError(f"{path} does not contain an object in JSON. If nothing needs it, delete it, and run again.")
     return found
-
-
-def _distributions() -> frozenset[str]:
-    """Return the identifiers of the operating system in ``os-release``."""
-    for path in map(Path, OS_RELEASE):
-        if path.is_file():
-            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-            values = [
-                value for name, _equals, value in (line.partition("=") for line in lines) if name in ("ID", "ID_LIKE")
-            ]
-            return frozenset(" ".join(values).replace('"', " ").replace("'", " ").split())
-    return frozenset()

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+# The states of a host.
+READ, REGISTERED, RESTARTED, FINISHED = "read", "registered", "restarted", "finished"
+DEREGISTERING, DEREGISTERED = "deregistering", "deregistered"
+# The steps that a host takes.
+REGISTER, RESTART, CLEAR = "host:register", "host:restart", "host:clear"
 # The run that created an activation. AWS copies the tags of an activation to the node that it registers.
 RUN_TAG = f"{TAG_PREFIX}run"
 

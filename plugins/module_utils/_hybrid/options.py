@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.agent import DEREGISTERED, HOST_SPEC, REGISTERED
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.agent import HOST_SPEC
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import DEREGISTERED, REGISTERED
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.plan import Desired
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.resource import NodesResource
 from ansible_collections.cwagent.iam.plugins.module_utils._planned import PLANNED_SPEC, Planned

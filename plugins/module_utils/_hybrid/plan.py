@@ -15,14 +15,12 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     UNKNOWN_ROLE,
     InvalidInput,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.agent import (
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import (
     CLEAR,
     DEREGISTERED,
     REGISTER,
     REGISTERED,
     RESTART,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import (
     RUN_TAG,
     Activation,
     HostState,
@@ -143,7 +141,8 @@ def _clearing_advice(host: HostState) -> str:
 
 def plan(current: State, desired: Desired) -> Plan[State]:
     """Plan the steps from the current state to the desired one."""
-    steps = _registering(current, desired) if desired.state == REGISTERED else _deregistering(current, desired)
+    make = _plan_registration if desired.state == REGISTERED else _plan_deregistration
+    steps = make(current, desired)
     if not steps:
         return Plan(current, current, {})
     left = [delete_spent(each) for each in current.activations if each.is_spent]
@@ -151,10 +150,10 @@ def plan(current: State, desired: Desired) -> Plan[State]:
         replace(deregister(each), summary=f"deregister node {each.id}, which an interrupted run left")
         for each in current.left_nodes
     ]
-    return Plan(current, _planned(current, desired), {LEFT: left, **steps})
+    return Plan(current, _planned_state(current, desired), {LEFT: left, **steps})
 
 
-def _registering(current: State, desired: Desired) -> dict[str, list[Step]]:
+def _plan_registration(current: State, desired: Desired) -> dict[str, list[Step]]:
     """Return the steps, without the clean-up after earlier runs."""
     host = current.host
     restart = Step(Kind.UPDATE, RESTART, {}, "restart the SSM agent")
@@ -166,7 +165,7 @@ def _registering(current: State, desired: Desired) -> dict[str, list[Step]]:
         {
             "iam_role": desired.role,
             "registration_limit": 1,
-            "expiration_date": expiration(current),
+            "expiration_date": compute_expiration(current),
             "default_instance_name": desired.name,
             "tags": {**desired.tags, MARK_TAG: CREATED, RUN_TAG: desired.run},
         },
@@ -198,7 +197,7 @@ def _is_of_record(host: HostState) -> bool:
     return unfinished.node_id == found.node_id if unfinished.node_id else host.is_marked
 
 
-def _deregistering(current: State, desired: Desired) -> dict[str, list[Step]]:
+def _plan_deregistration(current: State, desired: Desired) -> dict[str, list[Step]]:
     """Return the steps, without the clean-up after earlier runs. A node of others stays."""
     host = current.host
     if host.registration is None:
@@ -233,12 +232,12 @@ def _clear(desired: Desired) -> Step:
     return Step(Kind.DELETE, CLEAR, {}, f"clear the registration of {desired.host} and stop the SSM agent")
 
 
-def expiration(state: State) -> datetime:
+def compute_expiration(state: State) -> datetime:
     """Return when an activation expires that is created now."""
     return state.read_at + LIFETIME if state.read_at != _NEVER else _NEVER
 
 
-def _planned(current: State, desired: Desired) -> State:
+def _planned_state(current: State, desired: Desired) -> State:
     left = tuple(each for each in current.activations if not each.is_spent)
     host = replace(current.host, registration=None, unfinished=None)
     cleaned = replace(current, host=host, node=None, left_nodes=(), activations=left)
@@ -277,24 +276,24 @@ def warnings(current: State, desired: Desired) -> list[str]:
                 f"node {node.id} of {desired.host} is not online ({node.ping}), so the credentials on the host may "
                 "have expired. Check that the SSM agent runs there, and that it reaches Systems Manager."
             )
-    if desired.state == DEREGISTERED and host.registration and not _deregistering(current, desired):
+    if desired.state == DEREGISTERED and host.registration and not _plan_deregistration(current, desired):
         found.append(
-            f"{desired.host} stays registered as node {host.registration.node_id}: {_reason(current, desired)}"
+            f"{desired.host} stays registered as node {host.registration.node_id}: {_find_reason(current, desired)}"
         )
     return found
 
 
-def _reason(current: State, desired: Desired) -> str:
+def _find_reason(current: State, desired: Desired) -> str:
     """Return why a host stays registered."""
     found = current.host.registration
     if found and found.region != desired.region:
         return f"that is in region {found.region}, and this run is for region {desired.region}."
     if current.node:
         return "the node was not created by this collection."
-    return (
-        "there is no such node in this account and region. If nothing else uses the registration, "
-        f"{_clearing_advice(current.host)}"
-    )
+    reason = "there is no such node in this account and region"
+    if not current.host.agent:
+        return f"{reason}, and the host has no SSM agent that could use the registration."
+    return f"{reason}. If nothing else uses the registration, {_clearing_advice(current.host)}"
 
 
 def show_time(time: datetime) -> str:
@@ -307,22 +306,8 @@ def deletion_command(activation_id: str, region: str) -> str:
     return f"aws ssm delete-activation --activation-id {activation_id} --region {region}"
 
 
-def to_diff(state: State) -> dict[str, Any]:
-    """Render a state for the diff. A node that is not registered yet has no ID."""
-    if state.host.registration is None:
-        return {"registration": None}
-    node = state.node
-    return {
-        "registration": {
-            "node": state.host.registration.node_id or None,
-            "region": state.host.registration.region,
-            **({"name": node.name, "role": node.role} if node else {}),
-        }
-    }
-
-
 def to_result(state: State) -> dict[str, Any]:
-    """Render the node of a host for the result of the module; ``None`` for none."""
+    """Render the node of a host for the result and the diff; ``None`` for none. A node to be registered has no ID."""
     found, node = state.host.registration, state.node
     if found is None:
         return {"node": None}

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, ConsistencyTimeout, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid import plan as hybrid_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.agent import DEREGISTERED, REGISTERED
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import (
+    DEREGISTERED,
+    REGISTERED,
     RUN_TAG,
     HostState,
     NewActivation,
@@ -35,14 +36,12 @@ from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from contextlib import AbstractContextManager
     from datetime import datetime
 
     from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import Activation, Node
     from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.plan import Desired
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step
-
-    Shield = Callable[[], AbstractContextManager[None]]
+    from ansible_collections.cwagent.iam.plugins.module_utils._shield import Shield
 
 # How long to look for an activation whose answer was lost.
 LOOKUP_SECONDS = 10.0
@@ -170,7 +169,7 @@ class Transaction:
             "changed": bool(steps),
             "steps": [step.summary for step in steps],
             "counts": count_kinds(steps),
-            "diff": {"before": hybrid_plan.to_diff(found.current), "after": hybrid_plan.to_diff(found.planned)},
+            "diff": {"before": hybrid_plan.to_result(found.current), "after": hybrid_plan.to_result(found.planned)},
             "warnings": self._warnings,
             # The node that was deregistered is reported, too.
             **hybrid_plan.to_result(final if self._desired.state == REGISTERED else found.current),
@@ -283,7 +282,7 @@ class Transaction:
         :param created: the activation. It is empty if there was no answer.
         :raises CwagentError: it may be left. The message describes it, and what to do.
         """
-        until = hybrid_plan.show_time(hybrid_plan.expiration(current))
+        until = hybrid_plan.show_time(hybrid_plan.compute_expiration(current))
         use = f"can register one server with role '{self._desired.role}' until {until}"
         with self._shield():
             try:

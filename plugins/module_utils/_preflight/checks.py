@@ -12,7 +12,7 @@ from ansible.module_utils.common.validation import check_type_list
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._preflight.unlisted import key_directory, listed
+from ansible_collections.cwagent.iam.plugins.module_utils._preflight.unlisted import key_directory, to_listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -70,7 +70,7 @@ def check_inputs(params: Mapping[str, Any]) -> Inputs:
         users_to_delete=users_to_delete,
         default_users=params["default_users"],
         optional_users=params["optional_users"],
-        unlisted=listed(params, instances, params["roles"]),
+        unlisted=to_listed(params, instances, params["roles"]),
         saved_users=params["saved_users"],
         directory=key_directory(params),
     )

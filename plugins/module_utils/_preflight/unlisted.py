@@ -52,7 +52,9 @@ class Listed:
     regions: Sequence[str] = ()
 
 
-def listed(params: Mapping[str, Any], instances: Mapping[str, Iterable[str]], profiles: Sequence[str]) -> Listed | None:
+def to_listed(
+    params: Mapping[str, Any], instances: Mapping[str, Iterable[str]], profiles: Sequence[str]
+) -> Listed | None:
     """Return the contents of the inventory according to the options; ``None`` if nothing is to be reported.
 
     :param instances: by region, the IDs of the instances.

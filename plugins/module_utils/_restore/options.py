@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import check_profiles
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import ABSENT, CLOSED
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks import Problems, fail_on_problems
-from ansible_collections.cwagent.iam.plugins.module_utils._preflight.unlisted import UNLISTED_SPEC, listed
+from ansible_collections.cwagent.iam.plugins.module_utils._preflight.unlisted import UNLISTED_SPEC, to_listed
 from ansible_collections.cwagent.iam.plugins.module_utils._restore.resource import KEEP, Leftovers
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import WAIT_SPEC
 
@@ -32,7 +32,7 @@ SPEC: dict[str, Any] = {
 RULES: dict[str, Any] = {}
 
 
-def leftovers(params: Mapping[str, Any]) -> Leftovers:
+def to_leftovers(params: Mapping[str, Any]) -> Leftovers:
     """Return the places to check. :raises InvalidInput: an option is invalid. The message lists all problems."""
     role, profile, found = params["admin_role"], params["server_profile"], Problems()
     found.check_names("instance profile", [profile])
@@ -52,5 +52,5 @@ def leftovers(params: Mapping[str, Any]) -> Leftovers:
         instances,
         params["check_instances"],
         params["adopt_existing"],
-        listed(params, instances, [profile, *([role] if role else [])]),
+        to_listed(params, instances, [profile, *([role] if role else [])]),
     )

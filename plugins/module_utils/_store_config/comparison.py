@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import to_known
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.resource import ParameterResource
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import minify
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, HostUnreachable
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.instance import check
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import (
@@ -21,7 +21,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options 
     ONPREM,
     RUN_COMMAND,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import HostUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, HostUnreachable
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.admin_profile import Admin, AdminProfile
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import HostUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

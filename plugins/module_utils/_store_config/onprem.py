@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import CLOSED, DesiredWindow
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge, first_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, HostUnreachable
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.instance import check
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import (
-    HostUnreachable,
     Phase,
     Source,
 )

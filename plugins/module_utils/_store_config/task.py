@@ -29,6 +29,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opti
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._planned import Planned
+from ansible_collections.cwagent.iam.plugins.module_utils._shield import ShieldedAws
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command.plan import MIN_SECONDS, SENT, DesiredCommand
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command.resource import (
     check_agent,
@@ -44,7 +45,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparis
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import compared
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.controller import ControllerSource, tidy
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.gateway import ShieldedAws
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.instance import InstanceSource, check
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.onprem import OnPremisesSource
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import (
@@ -61,7 +61,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Report, Shield, Source
+    from ansible_collections.cwagent.iam.plugins.module_utils._shield import Shield
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Report, Source
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.validation import Validated
 
 

@@ -14,20 +14,17 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, HostUnreachable
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from contextlib import AbstractContextManager
 
     from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import State
     from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan
+    from ansible_collections.cwagent.iam.plugins.module_utils._shield import Shield
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
-
-    Shield = Callable[[], AbstractContextManager[None]]
-
 
 # After an interruption somebody may end the process soon.
 URGENT_SECONDS = 10.0
@@ -41,20 +38,12 @@ ADVICE = (
 # The lines that a person reads when a phase begins.
 BEGINNINGS = {
     "sent": "send the command that stores the configurations",
-    "acquired": "acquire the right to store, which the admin window limits",
+    "acquired": "acquire the permission to store, which the admin window limits",
     "stored": "store a configuration",
     "cancelled": "cancel the command",
-    "released": "give the right back",
+    "released": "release the permission",
     "untagged": "remove the restore tag",
 }
-
-
-class HostUnreachable(CwagentError):
-    """The host that stores does not answer, so its work is not known."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(f"The host does not answer: {reason.strip()}")
-        self.reason = reason
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _converge
-from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource, converge
+from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource, converge, end
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     AwsApiError,
     ConsistencyTimeout,
@@ -420,3 +420,30 @@ def test_an_error_can_report_that_nothing_was_started():
         converge(number, False, None)
     assert failure.value.details["steps"] == []
     assert set(failure.value.details["counts"].values()) == {0}
+
+
+class Module:
+    """Records how it ends."""
+
+    ended: Any = None
+
+    def exit_json(self, **result: Any) -> None:
+        self.ended = ("exit", result)
+
+    def fail_json(self, **result: Any) -> None:
+        self.ended = ("fail", result)
+
+
+@pytest.mark.parametrize(
+    ("result", "warnings", "ended"),
+    [
+        ({"changed": True, "warnings": ["Look."]}, ["Look."], ("exit", {"changed": True})),
+        ({"changed": False}, [], ("exit", {"changed": False})),
+        ({"failed": True, "msg": "No.", "warnings": ["Look."]}, ["Look."], ("fail", {"msg": "No."})),
+    ],
+)
+def test_a_module_ends_with_its_result_and_shows_its_warnings(result, warnings, ended, monkeypatch):
+    module, shown = Module(), []
+    monkeypatch.setattr(_converge, "warn", shown.append)
+    end(module, result)
+    assert (module.ended, shown) == (ended, warnings)

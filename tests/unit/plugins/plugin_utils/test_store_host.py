@@ -10,9 +10,8 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import desired_config
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import SavedKey
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, HostUnreachable, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import HostUnreachable
 from ansible_collections.cwagent.iam.plugins.plugin_utils._store_host import Instance, OnPremises, StoreHost
 
 NAME = "AmazonCloudWatch-linux"

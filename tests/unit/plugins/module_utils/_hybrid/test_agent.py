@@ -13,7 +13,11 @@ import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import ContentionError, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid import agent as host_agent
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.agent import HOST_SPEC, SsmAgent, installation
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.agent import (
+    HOST_SPEC,
+    SsmAgent,
+    describe_installation,
+)
 
 CODE = "s3cret-activation-code"
 REGISTERS = """\
@@ -300,14 +304,14 @@ def test_a_configuration_that_is_not_json_is_no_problem(host: Host, text: bytes)
     ],
 )
 def test_the_installation_differs_by_distribution(distributions: set[str], machine: str, words: str) -> None:
-    found = installation(frozenset(distributions), machine)
+    found = describe_installation(distributions, machine)
     assert found.startswith(words[1:]) if words.startswith("^") else words in found
     assert "hybrid-multicloud-ssm-agent-install-linux.html" in found
 
 
-def test_the_distribution_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    release = tmp_path / "os-release"
-    monkeypatch.setattr(host_agent, "OS_RELEASE", (str(tmp_path / "missing"), str(release)))
-    assert host_agent._distributions() == frozenset()
-    release.write_text('NAME="Rocky Linux"\nID="rocky"\nID_LIKE="rhel centos fedora"\n')
-    assert host_agent._distributions() == {"rocky", "rhel", "centos", "fedora"}
+@pytest.mark.parametrize(("name", "like"), [("rocky", "rhel centos fedora"), ("amzn", "")])
+def test_the_distribution_is_read(host: Host, monkeypatch: pytest.MonkeyPatch, name: str, like: str) -> None:
+    monkeypatch.setattr(host_agent.distro, "id", lambda: name)
+    monkeypatch.setattr(host_agent.distro, "like", lambda: like)
+    monkeypatch.setattr(host_agent.platform, "machine", lambda: "x86_64")
+    assert "sudo rpm --install" in host.run(ssm_agent="/missing")["installation"]

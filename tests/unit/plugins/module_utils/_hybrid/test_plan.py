@@ -26,7 +26,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.plan import (
     check_host,
     check_node,
     plan,
-    to_diff,
     to_result,
     warnings,
 )
@@ -232,6 +231,23 @@ def test_warnings(state: State, wanted: str, words: list[str]) -> None:
     assert all(each in text for each, text in zip(words, found, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("agent", "advice"),
+    [
+        (
+            AGENT,
+            f". If nothing else uses the registration, clear the registration on the host: sudo {AGENT} -register ",
+        ),
+        ("", ", and the host has no SSM agent that could use the registration."),
+    ],
+)
+def test_only_a_host_with_an_agent_can_clear_a_registration(agent: str, advice: str) -> None:
+    [warning] = warnings(State(HostState(agent, registration=HERE)), desired("deregistered"))
+    assert (
+        f"db.example stays registered as node mi-1: there is no such node in this account and region{advice}" in warning
+    )
+
+
 def test_the_path_of_a_role_is_not_compared() -> None:
     """It is not documented whether Systems Manager returns the path."""
     wanted = replace(desired(), role="monitoring/hybrid")
@@ -242,13 +258,10 @@ def test_the_path_of_a_role_is_not_compared() -> None:
 
 def test_the_diff_and_the_result_have_the_node() -> None:
     found = plan(current(), desired())
-    planned = {"node": None, "region": "eu-1", "name": "db", "role": "hybrid"}
-    assert (to_diff(found.current), to_diff(found.planned)) == ({"registration": None}, {"registration": planned})
     assert to_result(found.current) == {"node": None}
     assert to_result(found.planned) == {"node": {"id": None, "region": "eu-1", "role": "hybrid", "name": "db"}}
     unknown = {"id": "mi-1", "region": "us-1", "role": None, "name": None}
     assert to_result(current(ELSEWHERE)) == {"node": unknown}
-    assert to_diff(current(ELSEWHERE)) == {"registration": {"node": "mi-1", "region": "us-1"}}
 
 
 def test_a_node_with_another_name_is_a_warning_with_its_id() -> None:

@@ -20,6 +20,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     ConsistencyTimeout,
     ContentionError,
     CwagentError,
+    HostUnreachable,
     InvalidInput,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid import plan as hybrid_plan
@@ -36,7 +37,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.transaction im
 from ansible_collections.cwagent.iam.plugins.module_utils._names import CREATED, MARK_TAG
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Step
 from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import ONLINE
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import HostUnreachable
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 REGION, ROLE, HOST = "eu-1", "hybrid", "db"

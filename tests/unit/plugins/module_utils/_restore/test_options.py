@@ -6,7 +6,7 @@ import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.unlisted import Listed
-from ansible_collections.cwagent.iam.plugins.module_utils._restore.options import leftovers
+from ansible_collections.cwagent.iam.plugins.module_utils._restore.options import to_leftovers
 from ansible_collections.cwagent.iam.plugins.module_utils._restore.resource import Leftovers
 
 PARAMS: dict[str, Any] = {
@@ -28,12 +28,12 @@ PARAMS: dict[str, Any] = {
 
 
 def test_where_to_look_follows_the_options() -> None:
-    assert leftovers(PARAMS) == Leftovers("R", "S", "closed", True, ["u"], PARAMS["instances"], True, False)
+    assert to_leftovers(PARAMS) == Leftovers("R", "S", "closed", True, ["u"], PARAMS["instances"], True, False)
 
 
 @pytest.mark.parametrize(("role", "profiles"), [("R", ["S", "R"]), (None, ["S"])])
 def test_the_contents_of_the_inventory_follow_the_options(role: str | None, profiles: list[str]) -> None:
-    found = leftovers({**PARAMS, "admin_role": role, "report_unlisted": True})
+    found = to_leftovers({**PARAMS, "admin_role": role, "report_unlisted": True})
     instances = frozenset({"i-0123456789abcdef0"})
     assert found.role == role
     assert found.unlisted == Listed(
@@ -55,12 +55,12 @@ def test_the_contents_of_the_inventory_follow_the_options(role: str | None, prof
 )
 def test_an_invalid_option_is_an_error(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidInput, match=message) as caught:
-        leftovers({**PARAMS, **options})
+        to_leftovers({**PARAMS, **options})
     assert str(caught.value).endswith(" Nothing was changed.")
     assert len(caught.value.details["problems"]) == 1
 
 
 def test_all_invalid_options_are_reported_together() -> None:
     with pytest.raises(InvalidInput) as caught:
-        leftovers({**PARAMS, "admin_role": "a b", "admin_users": ["c d"], "instances": {"": "x"}})
+        to_leftovers({**PARAMS, "admin_role": "a b", "admin_users": ["c d"], "instances": {"": "x"}})
     assert len(caught.value.details["problems"]) == 3

@@ -1,4 +1,4 @@
-"""For a failure or an interruption at every call and at every task of the host, the right is given back."""
+"""For a failure or an interruption at every call and at every task of the host, the permission is released."""
 
 from __future__ import annotations
 
@@ -18,17 +18,16 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan imp
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import closed_policy, is_closed
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import desired_config
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, CwagentError, HostUnreachable
+from ansible_collections.cwagent.iam.plugins.module_utils._shield import READING
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command.plan import DesiredCommand
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.admin_profile import Admin
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.command import CommandSource, writes
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.gateway import READING
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.instance import InstanceSource
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.onprem import OnPremisesSource
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import (
     ADVICE,
-    HostUnreachable,
     Report,
     Source,
     Transaction,
@@ -130,7 +129,7 @@ class Account(Aws):
         self.parameter = given["Value"]
 
     def run_command(self) -> None:
-        """Let the instance store, once it has the right to."""
+        """Let the instance store, once it has the permission to."""
         if self.command and self.command["Status"] == "InProgress" and self.profile == ADMIN:
             self.parameter, self.command["Status"] = TEXT, "Success"
 

@@ -11,8 +11,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Shield
+    Shield = Callable[[], AbstractContextManager[None]]
 
 READING = ("Describe", "Get", "List")
 
