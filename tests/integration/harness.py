@@ -10,8 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -53,8 +52,8 @@ SWAPPED = [SERVER_ROLE, ADMIN_ROLE, SERVER_ROLE]
 REPLACE_ASSOCIATION = "ReplaceIamInstanceProfileAssociation"
 ASSOCIATING_ACTIONS = ("AssociateIamInstanceProfile", REPLACE_ASSOCIATION)
 TIME = r"\d{4}-\d\d-\d\dT[\d:.]+Z"
-MODULE_SECONDS, PLAY_SECONDS, WAIT_SECONDS = 300, 1800, 300
-"""The time limits of a module, a run and a wait. They take a fraction of that on a machine that is not busy."""
+MODULE_SECONDS, PLAY_SECONDS = 300, 1800
+"""The time limits of a module and a run. They take a fraction of that on a machine that is not busy."""
 PATIENCE = 300
 """How long a run waits, in seconds: longer than a run beside it takes."""
 TIMEOUTS = {f"cwagent_{name}_timeout": PATIENCE for name in ("identity", "wait", "permission")}
@@ -490,14 +489,6 @@ def create_user(
         iam.attach_user_policy(UserName=name, PolicyArn=POLICY_ARN + policy)
     key = iam.create_access_key(UserName=name)["AccessKey"]
     return {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait until a condition holds."""
-    end = time.monotonic() + WAIT_SECONDS
-    while not condition():
-        assert time.monotonic() < end, f"the condition did not hold within {WAIT_SECONDS} seconds"
-        time.sleep(0.1)  # AWS does not notify of changes, so the condition is polled
 
 
 @contextmanager

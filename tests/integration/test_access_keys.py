@@ -18,7 +18,8 @@ import pytest
 from botocore.exceptions import ClientError
 from emulator import Behaviour, Emulator, Fault, Kind, program_environment
 from emulator.snapshot import snapshot
-from harness import MODULE_SECONDS, create_user, execute_module, wait_until
+from emulator.testing import wait_until
+from harness import MODULE_SECONDS, create_user, execute_module
 
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import described_key
 

@@ -17,6 +17,7 @@ import pytest
 from ansible.parsing.vault import VaultLib, VaultSecret
 from emulator import Fault, Kind, program_environment
 from emulator.snapshot import snapshot
+from emulator.testing import wait_until
 from harness import (
     CHECKOUT,
     LOCAL_CONNECTION,
@@ -30,7 +31,6 @@ from harness import (
     create_user,
     playbook_command,
     trust,
-    wait_until,
 )
 
 pytestmark = pytest.mark.main_job

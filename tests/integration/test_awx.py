@@ -26,6 +26,7 @@ from awx import check_answers, job_variables
 from awx.project import PROJECT, read, template
 from emulator import Call, Emulator, Fault, Kind, program_environment
 from emulator.snapshot import associated_profiles, configurations, snapshot
+from emulator.testing import wait_until
 from harness import (
     ADMIN_ROLE,
     ADMIN_USER,
@@ -37,7 +38,6 @@ from harness import (
     Controller,
     allow,
     create_user,
-    wait_until,
 )
 from test_accounts import FILTERED, Fleet
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from agent import Agent
 from emulator import Behaviour, program_environment
 from harness import (
     COLLECTIONS,
@@ -39,17 +40,6 @@ SHIPPED = """\
    http_proxy = "http://user:Proxy-Pass@proxy:3128"
 """
 PROXY_PASSWORD = "Proxy-Pass"
-# Works like the agent's control program, and logs the arguments it was called with. At each start, the agent gives all
-# of its folder to its run_as_user, see ``changeFileOwner`` in its ``internal/util/user/userutil.go``.
-CONTROL = """\
-#!/bin/sh
-echo "$@" >> {log}
-case "$2" in
-    status) cat {status} ;;
-    start) test ! -e {run_as} || chown -R "$(cat {run_as})" {etc} ;;
-esac
-"""
-# Runs in its own process, like another program that has only the file.
 # A Python of the host that notes where the secret is while a module has it, and kills the module at its first write.
 WATCHING_PYTHON = """\
 #!{python}
@@ -74,6 +64,7 @@ RUN_AGAIN = (
     "Run this playbook again when this is fixed. An agent whose earlier access key was revoked cannot send until then."
 )
 CREATED = "a new access key was created"
+# Runs in its own process, like another program that has only the file.
 PRINT_CALLER = "import boto3; print(boto3.client('sts').get_caller_identity()['Arn'])"
 
 
@@ -90,16 +81,12 @@ class Host:
         (host.root / "etc").mkdir(parents=True)
         if config is not None:
             host.config.write_text(config)
-        host.set_status(status)
-        control = host.root / "ctl"
-        places = {"log": "actions", "status": "status", "run_as": "run_as", "etc": "etc"}
-        control.write_text(CONTROL.format(**{name: host.root / place for name, place in places.items()}))
-        control.chmod(0o755)
+        host.agent.install(status)
         return host
 
-    def set_status(self, status: str) -> None:
-        shown = {"status": status, "starttime": "2030-01-01T00:00:00+0000", "cwoc_status": "running"}
-        (self.root / "status").write_text(json.dumps(shown, indent=2))
+    @property
+    def agent(self) -> Agent:
+        return Agent(self.root)
 
     @property
     def file(self) -> Path:
@@ -115,16 +102,9 @@ class Host:
         return {
             "onprem_credentials_file": str(self.file),
             "onprem_credentials_common_config": str(self.config),
-            "onprem_credentials_agent_ctl": str(self.root / "ctl"),
+            "onprem_credentials_agent_ctl": str(self.agent.control),
             "ansible_become": False,
         }
-
-    def agent_actions(self) -> list[str]:
-        """The actions of the control program since the last call, without status."""
-        log = self.root / "actions"
-        lines = log.read_text().splitlines() if log.exists() else []
-        log.unlink(missing_ok=True)
-        return [line.split()[1] for line in lines if "status" not in line]
 
     def caller(self) -> str:
         """The ARN of the caller whose only credentials are in the file."""
@@ -181,7 +161,7 @@ def test_a_key_is_delivered_and_never_shown(controller: Controller, store: str) 
 
     predicted = deliver(host, store, "--check", "--diff").assert_succeeded()
     assert host.files() == before
-    assert host.agent_actions() == []
+    assert host.agent.actions() == []
 
     done = deliver(host, store, "--diff", "-vvvv").assert_succeeded()
     assert [(each.task, each.changed) for each in done.results] == [
@@ -193,13 +173,13 @@ def test_a_key_is_delivered_and_never_shown(controller: Controller, store: str) 
         "proxy": {"http_proxy": "http://user:Proxy-Pass@proxy:3128"},
         "credentials": {"shared_credential_profile": SECTION, "shared_credential_file": str(host.file)},
     }
-    assert host.agent_actions() == ["stop", "start"]
+    assert host.agent.actions() == ["stop", "start"]
     assert host.caller().endswith(f":user/{USER}")
     assert "shared_credential_profile" in done.output  # the diff of the agent's configuration has no secret
 
     again = deliver(host, store, "--diff").assert_succeeded()
     assert again.changed_tasks == []
-    assert host.agent_actions() == []
+    assert host.agent.actions() == []
 
     secret = keys["AWS_SECRET_ACCESS_KEY"]
     for play in (predicted, done, again):
@@ -287,11 +267,11 @@ def test_state_absent_removes_the_key_and_the_configuration(controller: Controll
     host = Host.with_agent(controller)
     save_key(controller, "file", USER, create_user(controller.aws, USER))
     deliver(host, "file").assert_succeeded()
-    host.agent_actions()
+    host.agent.actions()
     assert deliver(host, "file", onprem_credentials_state="absent").assert_succeeded().changed_tasks == [MANAGE]
     assert not host.file.exists()
     assert host.config.read_text() == SHIPPED
-    assert host.agent_actions() == ["stop", "start"]
+    assert host.agent.actions() == ["stop", "start"]
     assert deliver(host, "file", onprem_credentials_state="absent").assert_succeeded().changed_tasks == []
 
 
@@ -303,11 +283,11 @@ def test_a_new_key_is_delivered_with_and_without_native_jinja(controller: Contro
     deliver(host, "file", env={"ANSIBLE_JINJA2_NATIVE": native}).assert_succeeded()
     assert host.config.read_bytes().startswith(b"[ssl]\r\n\r\n[credentials]\r\n")
     save_key(controller, "file", USER, create_user(controller.aws, USER))
-    host.agent_actions()
+    host.agent.actions()
     replaced = deliver(host, "file", env={"ANSIBLE_JINJA2_NATIVE": native}).assert_succeeded()
     assert replaced.changed_tasks == [MANAGE]
     assert host.caller().endswith(f":user/{USER}")
-    assert host.agent_actions() == ["stop", "start"]
+    assert host.agent.actions() == ["stop", "start"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
@@ -316,21 +296,19 @@ def test_a_restart_that_failed_is_finished_by_the_next_run(controller: Controlle
     """The agent has stopped, or has its earlier key."""
     host = Host.with_agent(controller)
     save_key(controller, "file", USER, create_user(controller.aws, USER))
-    control = host.root / "ctl"
-    works = control.read_text()
-    control.write_text(works.replace('case "$2" in', f'test "$2" != {action} || exit 1\ncase "$2" in'))
+    (host.root / "failing").write_text(action)
     failed = deliver(host, "file").assert_failed()
     assert failed.failures[-1].result["not_done"] == [RESTART]
-    host.set_status("stopped" if action == "start" else "running")
-    host.agent_actions()
+    host.agent.set_status("stopped" if action == "start" else "running")
+    host.agent.actions()
 
-    control.write_text(works)
+    (host.root / "failing").unlink()
     [restarted] = [each.result for each in deliver(host, "file").assert_succeeded().results if each.task == MANAGE]
     assert restarted["steps"] == [RESTART]
-    assert host.agent_actions() == ["stop", "start"]
-    host.set_status("running")
+    assert host.agent.actions() == ["stop", "start"]
+    host.agent.set_status("running")
     assert deliver(host, "file").assert_succeeded().changed_tasks == []
-    assert host.agent_actions() == []
+    assert host.agent.actions() == []
     assert not host.config.with_name(f"{host.config.name}.restart").exists()
 
 
@@ -345,14 +323,14 @@ def test_the_owner_that_the_agent_has_set_is_no_reason_to_restart_it(controller:
         found = host.file.stat()
         return found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)
 
-    assert (owner(), host.agent_actions()) == ((12345, 12346, 0o600), ["stop", "start"])
+    assert (owner(), host.agent.actions()) == ((12345, 12346, 0o600), ["stop", "start"])
     assert deliver(host, "file").assert_succeeded().changed_tasks == []
-    assert (owner(), host.agent_actions()) == ((12345, 12346, 0o600), [])
+    assert (owner(), host.agent.actions()) == ((12345, 12346, 0o600), [])
 
     (host.root / "run_as").unlink()
     save_key(controller, "file", USER, create_user(controller.aws, USER))
     assert deliver(host, "file").assert_succeeded().changed_tasks == [MANAGE]
-    assert (owner(), host.agent_actions()) == ((12345, 12346, 0o600), ["stop", "start"])
+    assert (owner(), host.agent.actions()) == ((12345, 12346, 0o600), ["stop", "start"])
 
     named: dict[str, Any] = {"onprem_credentials_owner": "12347", "onprem_credentials_group": "12348"}
     assert deliver(host, "file", **named).assert_succeeded().changed_tasks == [MANAGE]
@@ -363,7 +341,7 @@ def test_a_stopped_agent_is_not_started(controller: Controller) -> None:
     host = Host.with_agent(controller, "stopped")
     save_key(controller, "file", USER, create_user(controller.aws, USER))
     deliver(host, "file").assert_succeeded()
-    assert host.agent_actions() == []
+    assert host.agent.actions() == []
 
 
 def test_a_key_is_delivered_to_a_host_without_the_agent(controller: Controller) -> None:
@@ -385,7 +363,7 @@ def test_a_missing_saved_key_is_an_error(controller: Controller, store: str) -> 
     assert f"There is no access key of user '{USER}' in " in play.message
     assert "cwagent.iam.site" in play.message
     assert host.files() == before
-    assert host.agent_actions() == []
+    assert host.agent.actions() == []
 
 
 def test_the_lookup_can_skip_a_secret_that_is_being_deleted(controller: Controller) -> None:
@@ -441,7 +419,7 @@ def test_an_invalid_common_configuration_is_an_error_and_is_kept(controller: Con
     assert f"{host.config} cannot be changed: It is not valid TOML" in message
     assert host.config.read_text() == "[proxy\n"
     assert not host.file.exists()
-    assert host.agent_actions() == []
+    assert host.agent.actions() == []
 
 
 def test_other_credentials_settings_are_kept_with_state_absent(controller: Controller) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from emulator import Behaviour, Fault, Kind
 from emulator.host import Host
-from harness import PLAY_SECONDS, Controller, Play, lost_after, trust, wait_until
+from emulator.testing import wait_until
+from harness import PLAY_SECONDS, Controller, Play, lost_after, trust
 
 ROLE = "CloudWatchAgentHybridRole"
 CORE_POLICY = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"

@@ -12,7 +12,8 @@ import pytest
 from botocore.exceptions import ClientError
 from emulator import Emulator, Kind
 from emulator.host import Host
-from harness import Controller, allow, assert_no_writes, create_user, execute_module, run_module, trust, wait_until
+from emulator.testing import wait_until
+from harness import Controller, allow, assert_no_writes, create_user, execute_module, run_module, trust
 
 MODULE = "cwagent_hybrid_nodes"
 ROLE, CORE_POLICY = "CloudWatchAgentHybridRole", "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"

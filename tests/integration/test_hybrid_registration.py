@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from agent import Agent
 from emulator.host import Host as EmulatedHost
 from harness import COLLECTIONS, Controller, Play
 
@@ -16,15 +17,6 @@ ROLE = "cwagent.iam.hybrid_registration"
 REGISTER = f"{ROLE} : Manage the registration with Systems Manager"
 MANAGE = f"{ROLE} : Manage the region and the agent's settings"
 RESTART = "restart the agent"
-# Works like the agent's control program, and logs the arguments it was called with.
-CONTROL = """\
-#!/bin/sh
-echo "$@" >> {log}
-test "$2" != status || echo '{{"status": "running"}}'
-test "$2" != "$(cat {failing} 2>/dev/null)"
-"""
-
-
 PROXY_PASSWORD, NOTE = "Proxy-Pass", "a-note-for-nobody"
 # The emulator has no TLS, so it is not asked through this proxy.
 ENVIRONMENT = {"HTTPS_PROXY": f"http://user:{PROXY_PASSWORD}@proxy:3128", "MY_NOTE": NOTE}
@@ -51,9 +43,7 @@ class Host:
         iam.create_role(RoleName=role, AssumeRolePolicyDocument=json.dumps(trust))
         iam.attach_role_policy(RoleName=role, PolicyArn="arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore")
         host = cls(controller, aws.host(controller.home / "host"))
-        control = host.root / "ctl"
-        control.write_text(CONTROL.format(log=host.root / "actions", failing=host.root / "failing"))
-        control.chmod(0o755)
+        host.agent.install()
         return host
 
     @property
@@ -64,12 +54,9 @@ class Host:
     def config(self) -> Path:
         return self.root / "common-config.toml"
 
-    def agent_actions(self) -> list[str]:
-        """The actions of the control program since the last call, without status."""
-        log = self.root / "actions"
-        lines = log.read_text().splitlines() if log.exists() else []
-        log.unlink(missing_ok=True)
-        return [line.split()[1] for line in lines if "status" not in line]
+    @property
+    def agent(self) -> Agent:
+        return Agent(self.root)
 
     def caller(self) -> str:
         """The ARN of the caller with the credentials that the agent finds."""
@@ -87,7 +74,7 @@ class Host:
             "registration": self.emulated.registration_file,
             "credentials_file": self.emulated.credentials,
             "common_config": self.config,
-            "agent_ctl": self.root / "ctl",
+            "agent_ctl": self.agent.control,
         }
         settings = {f"hybrid_registration_{name}": str(path) for name, path in places.items()}
         settings |= {"hybrid_registration_region": self.controller.aws.region, "hybrid_registration_wait_timeout": "20"}
@@ -118,7 +105,7 @@ def caller_in(play: Play) -> dict[str, Any]:
 def test_a_server_is_registered_and_its_agent_uses_the_credentials(controller: Controller) -> None:
     host = Host.with_agents(controller)
     predicted = host.manage("--check", "--diff").assert_succeeded()
-    assert (host.nodes(), host.config.exists(), host.agent_actions()) == ([], False, [])
+    assert (host.nodes(), host.config.exists(), host.agent.actions()) == ([], False, [])
 
     done = host.manage("--diff", "-vvvv", hybrid_registration_environment=ENVIRONMENT).assert_succeeded()
     assert done.changed_tasks == predicted.changed_tasks == [REGISTER, MANAGE]
@@ -129,7 +116,7 @@ def test_a_server_is_registered_and_its_agent_uses_the_credentials(controller: C
     hidden = [*host.emulated.session().values(), PROXY_PASSWORD, NOTE]
     shown = done.output + json.dumps([each.result for each in done.results])
     assert (len(hidden), [secret for secret in hidden if secret in shown]) == (5, [])
-    assert host.agent_actions() == ["stop", "start"]
+    assert host.agent.actions() == ["stop", "start"]
     again = host.manage().assert_succeeded()
     assert again.changed_tasks == []
     assert caller_in(again) == caller_in(done)
@@ -137,14 +124,14 @@ def test_a_server_is_registered_and_its_agent_uses_the_credentials(controller: C
     # Renewed, and in the format of the SSM agent
     host.emulated.restart()
     assert host.manage().assert_succeeded().changed_tasks == []
-    assert host.agent_actions() == []
+    assert host.agent.actions() == []
 
     removed = host.manage(hybrid_registration_state="absent").assert_succeeded()
     assert removed.changed_tasks == [MANAGE, REGISTER]
     assert caller_in(removed) == {}
     assert (host.nodes(), host.config.read_text()) == ([], "")
     assert "region" not in host.emulated.credentials.read_text()
-    assert host.agent_actions() == ["stop", "start"]
+    assert host.agent.actions() == ["stop", "start"]
     assert host.manage(hybrid_registration_state="absent").assert_succeeded().changed_tasks == []
 
 
@@ -166,7 +153,7 @@ def test_a_server_whose_agent_could_not_use_credentials_is_not_registered(
     path.write_text(content)
     failed = host.manage().assert_failed()
     assert words in failed.message
-    assert (host.nodes(), host.agent_actions(), failed.writes) == ([], [], [])
+    assert (host.nodes(), host.agent.actions(), failed.writes) == ([], [], [])
     assert path.read_text() == content
 
 
@@ -176,10 +163,10 @@ def test_a_restart_that_failed_is_finished_by_the_next_run(controller: Controlle
     (host.root / "failing").write_text(action)
     assert host.manage().assert_failed().failures[-1].result["not_done"] == [RESTART]
     (host.root / "failing").unlink()
-    host.agent_actions()
+    host.agent.actions()
     [restarted] = [each.result for each in host.manage().assert_succeeded().results if each.task == MANAGE]
     assert restarted["steps"] == [RESTART]
-    assert host.agent_actions() == ["stop", "start"]
+    assert host.agent.actions() == ["stop", "start"]
     assert host.manage().assert_succeeded().changed_tasks == []
 
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import pytest
 from emulator import Fault, Kind
 from emulator.snapshot import snapshot
+from emulator.testing import wait_until
 from faults.evaluation import open_locks
 from forks import Run
-from harness import ADMIN_ROLE, PLAY_SECONDS, SERVER_ROLE, Controller, wait_until
+from harness import ADMIN_ROLE, PLAY_SECONDS, SERVER_ROLE, Controller
 
 RELEASE_SECONDS = 15
 """How long a run may take to give back what it holds."""

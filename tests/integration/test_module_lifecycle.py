@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from emulator import Emulator, Fault, Kind
 from emulator.snapshot import associated_profiles, configurations, snapshot
+from emulator.testing import wait_until
 from harness import (
     ADMIN_POLICY,
     MODULE_SECONDS,
@@ -26,7 +27,6 @@ from harness import (
     execute_module,
     run_module,
     trust,
-    wait_until,
 )
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import merge

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from emulator import Fault, Kind
 from emulator.snapshot import configurations, snapshot
+from emulator.testing import wait_until
 from harness import (
     ADMIN_ROLE,
     LOCAL_CONNECTION,
@@ -23,7 +24,6 @@ from harness import (
     associate,
     create_role,
     disassociate,
-    wait_until,
 )
 
 CORE = "AmazonSSMManagedInstanceCore"

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from emulator import Emulator, Fault, Kind
+from emulator.testing import wait_until
 from harness import (
     ADMIN_POLICY,
     ADMIN_ROLE,
@@ -22,7 +23,6 @@ from harness import (
     assert_no_writes,
     associate,
     create_role,
-    wait_until,
 )
 
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws

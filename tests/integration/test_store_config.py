@@ -16,6 +16,7 @@ import pytest
 import yaml
 from emulator import Behaviour, Emulator, Fault, Kind
 from emulator.snapshot import associated_profiles, configurations
+from emulator.testing import wait_until
 from faults.evaluation import most_admins_at_once, overlapping_windows
 from harness import (
     ADMIN_POLICY,
@@ -42,7 +43,6 @@ from harness import (
     restore_records,
     run_module,
     trust,
-    wait_until,
 )
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import merge

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from emulator import Behaviour, Fault, Kind
 from emulator.snapshot import configurations
+from emulator.testing import wait_until
 from harness import (
     ADMIN_USER,
     CLOSED_WINDOW,
@@ -22,7 +23,6 @@ from harness import (
     Play,
     create_user,
     run_module,
-    wait_until,
 )
 
 CONFIG = {"agent": {"metrics_collection_interval": 30}}

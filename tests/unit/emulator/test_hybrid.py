@@ -5,26 +5,25 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.config import Config
-from botocore.exceptions import ClientError, ConnectionClosedError
+from botocore.exceptions import ConnectionClosedError
 from emulator import Behaviour, Emulator, Fault, Kind
 from emulator.backend import Credentials
 from emulator.host import Host
 from emulator.hybrid import is_trusted
 from emulator.shared_credentials import store
 from emulator.snapshot import snapshot
+from emulator.testing import refused, wait_until
 
 ACCOUNT, ROLE, CORE = "123456789012", "CloudWatchAgentHybridRole", "AmazonSSMManagedInstanceCore"
-DAY, HOUR = 86400, 3600
+DAY, HOUR, MINUTE = 86400, 3600, 60
 RENEWAL = 1800
-TIMEOUT = 60
 TAGS = [{"Key": "cwagent:managed", "Value": "created"}]
 NOBODY = f"mi-{'0' * 17}"
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
@@ -93,20 +92,6 @@ class Server:
         get = lambda: self.ssm.get_command_invocation(CommandId=command_id, InstanceId=node)  # noqa: E731
         wait_until(lambda: get()["Status"] not in ("Pending", "InProgress"))
         return dict(get())
-
-
-def wait_until(is_true: Callable[[], bool]) -> None:
-    end = time.monotonic() + TIMEOUT
-    while not is_true():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
-@contextmanager
-def refused(code: str, message: str = "") -> Iterator[None]:
-    with pytest.raises(ClientError, match=message or None) as caught:
-        yield
-    assert caught.value.response["Error"]["Code"] == code
 
 
 @pytest.fixture
@@ -413,9 +398,9 @@ def test_the_credentials_have_the_permissions_of_the_role(server: Server) -> Non
 def test_the_credentials_are_renewed_at_half_of_their_hour(server: Server) -> None:
     server.register()
     first = server.host.session()
-    server.aws.shift_clock(RENEWAL - TIMEOUT)
+    server.aws.shift_clock(RENEWAL - MINUTE)
     assert server.host.session() == first
-    server.aws.shift_clock(TIMEOUT)
+    server.aws.shift_clock(MINUTE)
     assert server.host.session() != first
     assert server.identity(first) == server.identity()
     server.aws.shift_clock(RENEWAL)

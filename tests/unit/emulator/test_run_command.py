@@ -5,25 +5,22 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 from botocore.config import Config
-from botocore.exceptions import ClientError, ConnectionClosedError
+from botocore.exceptions import ConnectionClosedError
 from emulator import Emulator, Fault, Kind
 from emulator.machines import AGENT_FOLDER, system_path
+from emulator.testing import refused, wait_until
 
 SESSION = boto3.session.Session()
 SHELL, MANAGE = "AWS-RunShellScript", "AmazonCloudWatch-ManageAgent"
 CORE = "AmazonSSMManagedInstanceCore"
 COMMAND_ID = "00000000-0000-4000-8000-000000000000"
-TIMEOUT = 120
-"""Seconds that a test waits for a command."""
 HOUR = 3600
 ministack_only = pytest.mark.parametrize("aws", ["ministack"], indirect=True)
 needs_aws_cli = pytest.mark.skipif("AWS_CLI" not in os.environ, reason="make unit sets it up")
@@ -87,20 +84,6 @@ def client(aws: Emulator, key: Any = None) -> Any:
         aws_secret_access_key=key["SecretAccessKey"],
         config=Config(parameter_validation=False, retries={"total_max_attempts": 1}),
     )
-
-
-def wait_until(is_true: Callable[[], bool]) -> None:
-    end = time.monotonic() + TIMEOUT
-    while not is_true():
-        assert time.monotonic() < end
-        time.sleep(0.02)  # as on AWS, nobody is notified
-
-
-@contextmanager
-def refused(code: str, message: str = "") -> Iterator[None]:
-    with pytest.raises(ClientError, match=message or None) as caught:
-        yield
-    assert caught.value.response["Error"]["Code"] == code
 
 
 # Scripts

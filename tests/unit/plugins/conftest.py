@@ -1,9 +1,25 @@
-"""Puts the helpers that these tests share on the import path."""
+"""Puts the helpers that these tests share on the import path, and has the fixtures that they share."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
+import pytest
+
+from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
+
 # ansible-test imports a test by its full name, and then its folder is not where Python looks.
 sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deadline ends after as many pauses as it has seconds, so that nothing waits."""
+    pauses: dict[int, int] = {}
+
+    def pause(deadline: Deadline, seconds: float = 0) -> bool:
+        pauses[id(deadline)] = pauses.get(id(deadline), 0) + 1
+        return pauses[id(deadline)] <= deadline.seconds
+
+    monkeypatch.setattr(Deadline, "pause", pause)

@@ -60,6 +60,7 @@ SWAP = REPLACE.split(":")[1]
 SHOP_BEFORE = [{"instance_id": INSTANCE, "earlier_profile": "shop"}]
 AFTER_TRIAL = ["PutRolePolicy", "DescribeTags", SWAP]
 CLOSE_WINDOW = "close the admin window of role 'R'"
+pytestmark = pytest.mark.usefixtures("no_pauses")
 
 
 class Region(Aws):
@@ -141,18 +142,6 @@ class Region(Aws):
         self.calls.append("DescribeTags")
         self.shown = self.restore_tags.pop(0)
         yield {"Tags": [{"ResourceId": name, "Value": value} for name, value in self.shown.items()]}
-
-
-@pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch):
-    """A deadline ends after as many pauses as it has seconds, so that nothing waits forever."""
-    pauses: dict[int, int] = {}
-
-    def pause(deadline: Deadline, seconds: float = 0) -> bool:
-        pauses[id(deadline)] = pauses.get(id(deadline), 0) + 1
-        return pauses[id(deadline)] <= deadline.seconds
-
-    monkeypatch.setattr(Deadline, "pause", pause)
 
 
 def instance(*profiles: str, name: str = INSTANCE) -> Instance:

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -14,6 +14,7 @@ from threading import Event, current_thread
 from typing import Any
 
 import pytest
+from disturbances import ERRORS, Cancelled
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     AwsApiError,
@@ -37,15 +38,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.transaction im
 from ansible_collections.cwagent.iam.plugins.module_utils._names import CREATED, MARK_TAG
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Step
 from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import ONLINE
-from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 REGION, ROLE, HOST = "eu-1", "hybrid", "db"
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 NAME = "name of the server"
-
-
-class Cancelled(BaseException):
-    """A signal, as the worker raises it."""
+pytestmark = pytest.mark.usefixtures("no_pauses")
 
 
 @dataclass
@@ -236,27 +233,11 @@ class World:
         }
 
 
-@contextmanager
-def nothing() -> Iterator[None]:
-    yield
-
-
 def transaction(world: World, state: str, run: str = "run-1", **options: Any) -> Transaction:
     desired = Desired(state, REGION, ROLE, NAME, HOST, run, {"team": "ops"})
-    return Transaction(world, world, desired, **{"say": lambda _text: None, "shield": nothing, "wait": 2, **options})
-
-
-@pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A deadline ends after as many pauses as it has seconds, so that nothing waits."""
-    pauses: dict[int, int] = {}
-
-    def pause(deadline: Deadline, seconds: float = 0) -> bool:
-        del seconds
-        pauses[id(deadline)] = pauses.get(id(deadline), 0) + 1
-        return pauses[id(deadline)] <= deadline.seconds
-
-    monkeypatch.setattr(Deadline, "pause", pause)
+    return Transaction(
+        world, world, desired, **{"say": lambda _text: None, "shield": nullcontext, "wait": 2, **options}
+    )
 
 
 def before(state: str) -> World:
@@ -341,24 +322,6 @@ def test_a_connection_without_pipelining_is_refused_before_the_first_write(state
     with pytest.raises(InvalidInput):
         transaction(world, state).run()
     assert world.writes == []
-
-
-def denied(action: str) -> BaseException:
-    return HostUnreachable("No answer.") if action.startswith("host:") else AwsApiError("No.", "AccessDenied")
-
-
-def failed(action: str) -> BaseException:
-    return CwagentError("It failed.") if action.startswith("host:") else AwsApiError("No.", "InternalServerError")
-
-
-ERRORS: dict[str, Callable[[str], BaseException]] = {
-    "denied once": denied,
-    "denied always": denied,
-    "failed once": failed,
-    "failed always": failed,
-    "cancelled": lambda _action: Cancelled(),  # once: all later signals are ignored
-    "broken": lambda _action: ZeroDivisionError(),
-}
 
 
 class Killed(BaseException):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from botocore import xform_name
+from disturbances import ERRORS, Cancelled, denied
 
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import RESTORE_TAG, DesiredAdmin
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import OPEN, DesiredWindow
@@ -32,14 +33,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transact
     Source,
     Transaction,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 ADMIN, SHOP, INSTANCE, KEY = "admin", "shop", "i-0123456789abcdef0", "AKIATEST"
 LEFT = "run cwagent.iam.restore"
-
-
-class Cancelled(BaseException):
-    """A signal, as the worker raises it."""
+pytestmark = pytest.mark.usefixtures("no_pauses")
 
 
 @dataclass
@@ -217,11 +214,6 @@ class Host:
         return {"changed": True, "steps": ["store it"], "counts": {"create": 1}, "warnings": []}
 
 
-@contextmanager
-def nothing() -> Iterator[None]:
-    yield
-
-
 def an_admin() -> Admin:
     desired = DesiredAdmin(
         "acquired",
@@ -263,20 +255,7 @@ def transaction(account: Account, source: str, names: Sequence[str] = (NAME,)) -
         Configuration(desired_config(name, CONFIG, None, can_be_split=False), {name: None}, "eu-1", TEXT, {})
         for name in names
     ]
-    return Transaction(SOURCES[source](account, configurations), configurations, lambda: None, nothing)
-
-
-@pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A deadline ends after as many pauses as it has seconds, so that nothing waits."""
-    pauses: dict[int, int] = {}
-
-    def pause(deadline: Deadline, seconds: float = 0) -> bool:
-        del seconds
-        pauses[id(deadline)] = pauses.get(id(deadline), 0) + 1
-        return pauses[id(deadline)] <= deadline.seconds
-
-    monkeypatch.setattr(Deadline, "pause", pause)
+    return Transaction(SOURCES[source](account, configurations), configurations, lambda: None, nullcontext)
 
 
 def undisturbed(source: str) -> Account:
@@ -340,24 +319,6 @@ def test_an_interruption_after_the_release_does_not_release_again(source: str, m
     assert released == [None]
 
 
-def denied(action: str) -> CwagentError:
-    return HostUnreachable("It does not answer.") if action.startswith("host:") else AwsApiError("No.", "AccessDenied")
-
-
-def failed(action: str) -> CwagentError:
-    return CwagentError("It failed.") if action.startswith("host:") else AwsApiError("No.", "InternalFailure")
-
-
-ERRORS: dict[str, Callable[[str], BaseException]] = {
-    "denied once": denied,
-    "denied always": denied,
-    "failed once": failed,
-    "failed always": failed,
-    "cancelled": lambda _action: Cancelled(),  # once: all later signals are ignored
-    "broken": lambda _action: ZeroDivisionError(),
-}
-
-
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("kind", ERRORS)
 def test_whatever_happens_the_right_is_given_back(source: str, kind: str) -> None:
@@ -400,7 +361,7 @@ def test_whatever_fails_afterwards_the_first_failure_is_named(source: str, error
 
 
 def opening(account: Account, source: str) -> Transaction:
-    return Transaction(SOURCES[source](account, []), [], lambda: None, nothing)
+    return Transaction(SOURCES[source](account, []), [], lambda: None, nullcontext)
 
 
 @pytest.mark.parametrize("source", ["instance", "run_command"])
