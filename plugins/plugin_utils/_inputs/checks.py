@@ -101,7 +101,7 @@ def _admin_advice(given: Given) -> str:
 
 def check_conflicts(inputs: Mapping[str, Any], problems: Problems) -> None:
     """Report names that are used for two things."""
-    admin, is_hybrid = inputs["admin_role_name"], bool(inputs["hybrid_regions"])
+    admin, is_hybrid = inputs["admin_role_name"], bool(inputs["hybrid_server_regions"])
     for name in ("server_role_name", "hybrid_role_name")[: 1 + is_hybrid]:
         if inputs[name].lower() == admin.lower():
             problems.add(
@@ -217,7 +217,7 @@ def _check_keys(given: Given, inputs: Mapping[str, Any], problems: Problems) -> 
     if saves:
         policy, key = inputs["ssm_policy"], inputs["key_store_kms_key_id"]
         # Systems Manager needs this policy, so the hybrid role always has it.
-        if policy in ("", "none") and inputs["hybrid_regions"]:
+        if policy in ("", "none") and inputs["hybrid_server_regions"]:
             problems.check(check_kms_key, "cwagent", store, SSM_SUCCESSOR, key, "the hybrid role")
         else:
             problems.check(check_kms_key, "cwagent", store, policy, key)

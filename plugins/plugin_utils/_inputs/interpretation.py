@@ -125,7 +125,7 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
             for name in KEY_FILE
         },
         "delivery_hosts": delivery_hosts,
-        "hybrid_regions": [
+        "hybrid_server_regions": [
             *dict.fromkeys(each["region"] for each in onprem_hosts.values() if each["identity"] == HYBRID)
         ],
         "instances": group_by_region(instances, regions),

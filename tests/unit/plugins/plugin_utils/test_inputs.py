@@ -168,7 +168,7 @@ def test_the_input_of_a_run_without_variables():
         "key_regions": [US],
         "key_file_group": {"db": ""},
         "key_file_owner": {"db": ""},
-        "hybrid_regions": [],
+        "hybrid_server_regions": [],
         "onprem_hosts": {
             "db": {"user": "CloudWatchAgentServerUser-db", "region": US, "identity": "key", "deliver": False}
         },
@@ -1706,7 +1706,7 @@ def test_the_identity_is_a_choice_of_the_host(controller, hosts, hybrid, users, 
     inputs = inputs_of({"onprem_servers": [*hosts]}, hosts, controller)
     assert [host for host, each in inputs["onprem_hosts"].items() if each["identity"] == "hybrid"] == hybrid
     assert inputs["delivery_hosts"] == hybrid
-    assert inputs["hybrid_regions"] == ([US] if hybrid else [])
+    assert inputs["hybrid_server_regions"] == ([US] if hybrid else [])
     assert inputs["server_users"] == ({US: users} if users else {})
     assert inputs["retired_users"] == ({US: retired} if retired else {})
     assert [host["host"] for host in inputs["servers"] if host.get("hybrid")] == hybrid
@@ -1720,7 +1720,7 @@ def test_the_identity_is_a_choice_of_the_host(controller, hosts, hybrid, users, 
 def test_a_hybrid_server_is_registered_in_its_own_region():
     hosts = {"a": {**HYBRID, "cwagent_region": EU}, "b": {**HYBRID, **SHARED}, "c": {**SHARED, "cwagent_region": EU}}
     inputs = inputs_of({"onprem_servers": [*hosts]}, hosts)
-    assert inputs["hybrid_regions"] == [EU, US]
+    assert inputs["hybrid_server_regions"] == [EU, US]
     assert inputs["server_users"] == {US: ["shared"]}, "the key stays where it was saved for the first host"
     assert inputs["onprem_hosts"]["c"]["region"] == US
 
