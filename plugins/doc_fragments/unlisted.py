@@ -6,7 +6,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The options of modules that report users, saved keys and instances that no host of the inventory has."""
+    """The options of modules that report users and saved keys that no host of the inventory has."""
 
     DOCUMENTATION = r"""
 options:
@@ -17,12 +17,10 @@ options:
     default: []
   report_unlisted:
     description:
-      - Whether to report users, saved keys and instances that this collection manages and that are not in the
-        inventory, as O(users) and O(instances) list it. They are not a problem, because another inventory can contain
-        them.
+      - Whether to report users and saved keys that this collection manages and that are not in O(users). They are not a
+        problem, because another inventory can contain them.
       - The module reports users with the mark of this collection, and saved keys in O(key_store_directory) or
-        O(key_store). In the regions of O(instances), it also reports instances that have an instance profile of the
-        agent.
+        O(key_store).
       - Users are read with C(iam:GetAccountAuthorizationDetails), in pages of up to a thousand.
     type: bool
     default: false

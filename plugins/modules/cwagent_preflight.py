@@ -17,11 +17,6 @@ description:
     O(report_unlisted). For O(instances) alone, the only call is C(ec2:DescribeInstances).
 author: cwagent.iam contributors (@cwagent)
 options:
-  roles:
-    description: Names of roles and of their instance profiles. With O(report_unlisted), they are the agent's.
-    type: list
-    elements: str
-    default: []
   instances:
     description:
       - By region, the IDs of instances. An instance that does not exist or is terminated is a problem.
@@ -80,7 +75,6 @@ extends_documentation_fragment:
 EXAMPLES = r"""
 - name: Validate the inputs
   cwagent.iam.cwagent_preflight:
-    roles: [CloudWatchAgentServerRole, CloudWatchAgentAdminRole]
     instances:
       eu-central-1: [i-0123456789abcdef0]
 """
@@ -117,7 +111,6 @@ if TYPE_CHECKING:
 
 NAMES = {"type": "list", "elements": "str", "default": []}
 SPEC = {
-    "roles": NAMES,
     "instances": {"type": "dict", "default": {}},
     "profiles_to_delete": NAMES,
     "expected_instance_ids": NAMES,

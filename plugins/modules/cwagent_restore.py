@@ -46,6 +46,8 @@ options:
     description:
       - By region, the IDs of the instances of the inventory. In these regions, the module restores all instances with a
         restore record that an interrupted run left behind. Without a record, it only restores the listed instances.
+      - With O(report_unlisted), it also reports instances in these regions that have O(admin_role) or O(server_profile)
+        and are not listed.
     type: dict
     default: {}
   check_instances:

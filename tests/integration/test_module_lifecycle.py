@@ -577,12 +577,8 @@ def test_instance_identity_is_read_and_waited_for(aws: Emulator) -> None:
 
 def test_preflight_reports_all_problems_and_writes_nothing(aws: Emulator) -> None:
     [instance] = aws.instances(1)
-    valid: dict[str, Any] = {
-        "roles": ["R"],
-        "users": ["u"],
-        "instances": {"": [instance]},
-    }
+    valid: dict[str, Any] = {"saved_users": ["s"], "users": ["u"], "instances": {"": [instance]}}
     with assert_no_writes(aws):
         assert not run_module(aws, "cwagent_preflight", **valid)["failed"]
-        invalid = run_module(aws, "cwagent_preflight", **{**valid, "roles": ["a b"], "users": ["c d"]})
+        invalid = run_module(aws, "cwagent_preflight", **{**valid, "saved_users": ["a b"], "users": ["c d"]})
     assert len(invalid["problems"]) == 2

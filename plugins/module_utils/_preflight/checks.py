@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# The kind of entity whose names each option contains.
-NAMED = {"roles": "role", "users": "user", "saved_users": "user"}
+# The options with names of users that are checked.
+NAMED = ("users", "saved_users")
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ def check_inputs(params: Mapping[str, Any]) -> Inputs:
     :raises InvalidInput: an option is not valid. The message lists all problems.
     """
     found = Problems()
-    for option, kind in NAMED.items():
-        found.check_names(kind, params[option])
+    for option in NAMED:
+        found.check_names("user", params[option])
     instances = found.check_instances(params["instances"])
     users_to_delete = found.check_lists("users_to_delete", params["users_to_delete"])
     fail_on_problems(found.messages)
@@ -70,7 +70,7 @@ def check_inputs(params: Mapping[str, Any]) -> Inputs:
         users_to_delete=users_to_delete,
         default_users=params["default_users"],
         optional_users=params["optional_users"],
-        unlisted=to_listed(params, instances, params["roles"]),
+        unlisted=to_listed(params, {}, []),
         saved_users=params["saved_users"],
         directory=key_directory(params),
     )

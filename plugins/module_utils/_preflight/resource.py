@@ -21,7 +21,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.reso
 from ansible_collections.cwagent.iam.plugins.module_utils._names import NOT_CREATED, is_marked
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks import fail_on_problems
-from ansible_collections.cwagent.iam.plugins.module_utils._preflight.search import find_unlisted, readable_associations
+from ansible_collections.cwagent.iam.plugins.module_utils._preflight.search import find_unlisted
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import find_user, tags
 
 if TYPE_CHECKING:
@@ -56,13 +56,11 @@ class Preflight:
         optional = self._inputs.optional_users
         required_users = {name: user for name, user in users_to_delete.items() if name not in optional}
         users_of_others = _users_of_others(users_to_delete)
-        instances = self._inputs.instances
-        associations = readable_associations(self._aws_in, instances if self._inputs.unlisted else ())
-        ineligible = ineligible_instances(self._aws_in, instances, associations)
+        ineligible = ineligible_instances(self._aws_in, self._inputs.instances, {})
         fail_on_problems([*ineligible, *other_holders, *users_of_others, *self._account_problems()])
         return {
             "warnings": [*warnings, *_missing_users(required_users, unreadable_users)],
-            "unlisted": find_unlisted(self._aws_in, self._inputs.unlisted, associations),
+            "unlisted": find_unlisted(self._aws_in, self._inputs.unlisted, {}),
             "users_to_delete": {
                 region: [name for name in names if name in users_to_delete]
                 for region, names in self._inputs.users_to_delete.items()

@@ -10,7 +10,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks impo
 REGION = "eu-central-1"
 INSTANCE, OTHER_INSTANCE = "i-0123456789abcdef0", "i-12345678"
 WITHOUT_INPUTS: dict[str, Any] = {
-    "roles": [],
     "users": [],
     "instances": {},
     "profiles_to_delete": [],
@@ -39,9 +38,8 @@ def problems_of(**options: Any) -> list[str]:
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("roles", ["a b"], "'a b' is not a valid role name: IAM allows 1 to 64 characters"),
-        ("roles", ["x" * 65], "is not a valid role name"),
-        ("roles", ["Agent", "AGENT"], "'Agent' and 'AGENT' differ only by case"),
+        ("saved_users", ["a b"], "'a b' is not a valid user name: IAM allows 1 to 64 characters"),
+        ("saved_users", ["x" * 65], "is not a valid user name"),
         ("users", ["a/b"], "'a/b' is not a valid user name: IAM allows 1 to 64 characters"),
         ("users", ["web", "Web"], "'web' and 'Web' differ only by case"),
         ("instances", {"": ["i-1"]}, "'i-1' is not a valid EC2 instance ID"),
@@ -56,7 +54,6 @@ def test_each_option_is_checked(option: str, value: Any, message: str) -> None:
 
 
 VALID: dict[str, Any] = {
-    "roles": ["Server", "Admin"],
     "users": ["web", "db"],
     "instances": {"": [INSTANCE], "us-east-1": [OTHER_INSTANCE]},
     "profiles_to_delete": ["Server"],
@@ -79,8 +76,8 @@ def test_no_option_needs_to_be_given() -> None:
 
 def test_all_problems_are_reported_together() -> None:
     problems = problems_of(
-        roles=["a b", "A", "a"],
-        users=["c d"],
+        users=["a b", "A", "a"],
+        saved_users=["c d"],
         instances={"": ["i-1"], "us-east-1": {"a": 1}},
     )
     expected = [
@@ -91,7 +88,7 @@ def test_all_problems_are_reported_together() -> None:
 
 
 def test_a_problem_that_several_options_have_is_reported_once() -> None:
-    assert len(problems_of(roles=["a b", "a b"])) == 1
+    assert len(problems_of(users=["a b", "a b"])) == 1
 
 
 @pytest.mark.parametrize(

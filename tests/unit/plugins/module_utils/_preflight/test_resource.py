@@ -2,17 +2,20 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from scripted_account import CLOSED_WINDOW, Account, Region, Role, api_error
 
+from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import ADOPTED, CREATED, MARK_TAG
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight import resource
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks import Inputs
-from ansible_collections.cwagent.iam.plugins.module_utils._preflight.resource import Preflight
+from ansible_collections.cwagent.iam.plugins.module_utils._preflight.resource import Preflight, ineligible_instances
+from ansible_collections.cwagent.iam.plugins.module_utils._preflight.search import readable_associations
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.unlisted import Listed
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import find_user
 
@@ -69,41 +72,38 @@ def test_all_instances_that_cannot_have_a_profile_are_reported() -> None:
     assert ended.startswith(f"Instance {SECOND} is terminated")
 
 
-LISTED = Listed(["db1"], frozenset({INSTANCE, SECOND}), ["Server"])
-IN_INVENTORY = replace(INSTANCES, unlisted=LISTED)
+def reasons_against(account: Account) -> list[str]:
+    """Why instances cannot have a profile, where the profiles of all instances are read."""
+
+    def aws_in(region: str) -> Aws:
+        return Aws(partial(account.client, region=region))
+
+    return ineligible_instances(aws_in, INSTANCES.instances, readable_associations(aws_in, INSTANCES.instances))
 
 
 def test_an_instance_with_a_profile_is_not_looked_up_where_profiles_are_read() -> None:
     account = account_as_desired()
     account.regions[HERE].states.clear()
-    assert result_of(IN_INVENTORY, account) == NOTHING_FOUND
+    assert reasons_against(account) == []
     assert "describe_instances" not in account.operations
 
 
 def test_an_instance_without_a_profile_is_looked_up() -> None:
     account = account_as_desired()
     account.regions[THERE] = Region()
-    assert problems_of(IN_INVENTORY, account) == [f"Instance {SECOND} does not exist in {THERE} and this account."]
-
-
-def test_an_instance_that_is_not_in_the_inventory_is_reported() -> None:
-    account = account_as_desired()
-    account.regions[HERE].profiles[OTHER] = ("Server", "AIPA1")
-    assert result_of(IN_INVENTORY, account)["unlisted"] == [
-        f"Instances in {HERE} that are not in this inventory and have instance profile 'Server': {OTHER}."
-    ]
+    assert reasons_against(account) == [f"Instance {SECOND} does not exist in {THERE} and this account."]
 
 
 def test_instances_are_looked_up_if_their_profiles_cannot_be_read() -> None:
     account = account_as_desired()
     account.errors[ASSOCIATIONS] = api_error("UnauthorizedOperation", DENIED)
     account.regions[HERE].states.clear()
-    assert problems_of(IN_INVENTORY, account) == [f"Instance {INSTANCE} does not exist in {HERE} and this account."]
+    assert reasons_against(account) == [f"Instance {INSTANCE} does not exist in {HERE} and this account."]
 
 
 def test_no_call_is_made_twice() -> None:
     account = account_as_desired()
-    result_of(IN_INVENTORY, account)
+    result_of(replace(INSTANCES, unlisted=Listed(["db1"])), account)
     assert all(account.calls.count(call) == 1 for call in account.calls)
 
 
