@@ -14,8 +14,6 @@ description:
   - A file C(cwagent-unfinished.json) beside the registration exists from before the registration until all of its steps
     are done. With it, the next run continues after a run that was interrupted. The file never contains the activation
     code.
-  - Without pipelining, Ansible would write the activation code to a temporary file on the host. So a task with
-    O(activation_code) requires pipelining, and fails where that is off or impossible.
 author: cwagent.iam contributors (@cwagent)
 requirements:
   - python >= 3.9
