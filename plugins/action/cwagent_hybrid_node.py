@@ -35,13 +35,6 @@ class ActionModule(SecretDelivery, TransactionAction):
 
     SECRET = "activation code"  # noqa: S105  words for messages
 
-    @property
-    def given_options(self) -> dict[str, Any]:
-        """The options of the task, and the AWS options that it has in one of them."""
-        options: dict[str, Any] = super().given_options
-        given = options.get("aws_options")
-        return {**given, **options} if isinstance(given, dict) else options
-
     def transact(
         self, variables: Mapping[str, Any], interruption: Interruption, tell: Callable[[str], None], call: Call
     ) -> dict[str, Any]:

@@ -50,12 +50,6 @@ options:
     description: The tags of a new node, besides the collection's tags. Later runs do not change them.
     type: dict
     default: {}
-  aws_options:
-    description:
-      - The options for the calls of AWS, such as C(region), C(profile), or C(access_key), C(secret_key) and
-        C(session_token). Options of the task take precedence. The host does not get them.
-    type: dict
-    default: {}
   planned:
     description:
       - The results of earlier tasks of the run. In check mode, changes that these tasks only planned count as done.

@@ -29,7 +29,6 @@ SPEC: dict[str, Any] = {
     "role": {"type": "str", "default": "CloudWatchAgentHybridRole"},
     "instance_name": {"type": "str", "default": ""},
     "tags": {"type": "dict", "default": {}},
-    "aws_options": {"type": "dict", "default": {}, "no_log": True},
     **PLANNED_SPEC,
     "wait_timeout": {"type": "int", "default": 180},
     **{name: HOST_SPEC[name] for name in HOST_PATHS},
