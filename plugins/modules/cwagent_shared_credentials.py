@@ -24,8 +24,8 @@ description:
   - Fails before the first change if the CloudWatch agent could not read the credentials. This is the case if the SSM
     agent does not share them (C(Profile.ShareCreds)), or if the agent's C(run_as_user) cannot read the file.
   - Fails before the first change if the profile has the access key of a user, which the SSM agent would replace.
-  - If the C(common-config.toml) names other credentials, it is changed only when STS accepts those of the SSM agent, so
-    that the CloudWatch agent always has credentials that work. Check mode does not ask for that.
+  - If the C(common-config.toml) names other credentials, it is changed only when STS accepts the credentials of the SSM
+    agent, so the CloudWatch agent always has credentials that work. Check mode does not ask for that.
   - Afterwards, it asks STS with these credentials for their identity. RV(caller) shows that the credentials work. In
     check mode, it asks only if there is nothing to change.
   - The host needs no boto3 for that. The module uses the variables C(AWS_ENDPOINT_URL_STS), C(AWS_ENDPOINT_URL) and
@@ -68,7 +68,7 @@ options:
   role:
     description:
       - The name of the server's role, with or without its path. An agent that has other credentials keeps them while
-        those of the SSM agent belong to another role.
+        the SSM agent has credentials of another role.
       - By default, they can belong to any role.
     type: str
   state:
