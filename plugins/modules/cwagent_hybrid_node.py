@@ -109,7 +109,7 @@ steps:
   sample:
     - create an activation of role 'CloudWatchAgentHybridRole' for web-1
     - register web-1 with Systems Manager in region eu-central-1
-    - restart the SSM agent
+    - restart the SSM agent on web-1
     - delete the activation for web-1
 counts:
   description: How many of the RV(steps) create, update and delete something.

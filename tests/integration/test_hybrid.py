@@ -22,7 +22,7 @@ NAME = "db1"
 STEPS = [
     f"create an activation of role '{ROLE}' for {NAME}",
     f"register {NAME} with Systems Manager in region eu-central-1",
-    "restart the SSM agent",
+    f"restart the SSM agent on {NAME}",
     f"delete the activation for {NAME}",
 ]
 LONGER_THAN_AN_HOUR = 3700

@@ -156,7 +156,7 @@ def plan(current: State, desired: Desired) -> Plan[State]:
 def _plan_registration(current: State, desired: Desired) -> dict[str, list[Step]]:
     """Return the steps, without the clean-up after earlier runs."""
     host = current.host
-    restart = Step(Kind.UPDATE, RESTART, {}, "restart the SSM agent")
+    restart = Step(Kind.UPDATE, RESTART, {}, f"restart the SSM agent on {desired.host}")
     if host.registration and not is_cleared_first(current):
         return {REGISTRATION: [restart]} if host.unfinished else {}
     create = Step(

@@ -44,7 +44,7 @@ USABLE = Activation("a-3", "db", "run-0", NOW + timedelta(minutes=5))
 
 CREATE = "create an activation of role 'hybrid' for db"
 REGISTER = "register db.example with Systems Manager in region eu-1"
-RESTART, DELETE = "restart the SSM agent", "delete the activation for db"
+RESTART, DELETE = "restart the SSM agent on db.example", "delete the activation for db"
 CLEAR = "clear the registration of db.example and stop the SSM agent"
 ALL = [CREATE, REGISTER, RESTART, DELETE]
 

@@ -273,7 +273,7 @@ def test_a_host_is_registered_with_an_activation_that_is_deleted() -> None:
     assert result["steps"] == [
         f"create an activation of role '{ROLE}' for {NAME}",
         f"register {HOST} with Systems Manager in region {REGION}",
-        "restart the SSM agent",
+        "restart the SSM agent on db",
         f"delete the activation for {NAME}",
     ]
     assert result["counts"] == {"create": 2, "update": 1, "delete": 1}
@@ -548,7 +548,7 @@ def test_a_failure_reports_the_steps_that_were_done() -> None:
     with pytest.raises(CwagentError, match="It does not start") as caught:
         transaction(World(fault), "registered").run()
     details = caught.value.details
-    assert details["not_done"] == ["restart the SSM agent"]
+    assert details["not_done"] == ["restart the SSM agent on db"]
     assert len(details["done"]) == 3
     assert details["counts"] == {"create": 2, "update": 0, "delete": 1}
     assert details["changed"]
@@ -610,7 +610,7 @@ def test_a_node_that_does_not_come_online_is_an_error() -> None:
         transaction(world, "registered").run()
     assert world.found == {}
     world.fault = lambda _number, _action, _effect: None
-    assert transaction(world, "registered", "run-2").run()["steps"] == ["restart the SSM agent"]
+    assert transaction(world, "registered", "run-2").run()["steps"] == ["restart the SSM agent on db"]
 
 
 def test_a_registration_that_is_gone_after_it_was_made_is_an_error() -> None:
