@@ -119,9 +119,9 @@ class Host:
         }
 
 
-def save_key(controller: Controller, store: str, user: str, keys: dict[str, str], region: str | None = None) -> None:
+def save_key(controller: Controller, store: str, user: str, keys: dict[str, str]) -> None:
     """Save an access key as ``cwagent_iam_user`` does."""
-    saved = {key.lower(): value for key, value in keys.items()} | {"region": region or controller.aws.region}
+    saved = {key.lower(): value for key, value in keys.items()} | {"region": controller.aws.region}
     name = f"/cwagent/credentials/{user}"
     if store == "file":
         controller.credentials.mkdir(exist_ok=True)
@@ -129,9 +129,9 @@ def save_key(controller: Controller, store: str, user: str, keys: dict[str, str]
         controller.file(f"credentials/{user}.credentials", "\n".join([f"[{SECTION}]", *lines, ""]))
     elif store == "parameter_store":
         text = json.dumps({**saved, "keys_before": []})
-        controller.aws.client("ssm", region).put_parameter(Name=name, Value=text, Type="SecureString", Overwrite=True)
+        controller.aws.client("ssm").put_parameter(Name=name, Value=text, Type="SecureString", Overwrite=True)
     else:
-        controller.aws.client("secretsmanager", region).create_secret(Name=name, SecretString=json.dumps(saved))
+        controller.aws.client("secretsmanager").create_secret(Name=name, SecretString=json.dumps(saved))
 
 
 def reported(play: Play) -> str:

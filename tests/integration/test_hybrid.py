@@ -25,7 +25,6 @@ STEPS = [
     "restart the SSM agent",
     f"delete the activation for {NAME}",
 ]
-LONGER_THAN_AN_HOUR = 3700
 # Kills the module that calls the program, before the program runs or after it has ended.
 KILLING_PROGRAM = """\
 #!/bin/sh

@@ -17,6 +17,7 @@ ROLE = "cwagent.iam.hybrid_registration"
 REGISTER = f"{ROLE} : Manage the registration with Systems Manager"
 MANAGE = f"{ROLE} : Manage the region and the agent's settings"
 RESTART = "restart the agent"
+HYBRID_ROLE = "CloudWatchAgentHybridRole"
 PROXY_PASSWORD, NOTE = "Proxy-Pass", "a-note-for-nobody"
 # The emulator has no TLS, so it is not asked through this proxy.
 ENVIRONMENT = {"HTTPS_PROXY": f"http://user:{PROXY_PASSWORD}@proxy:3128", "MY_NOTE": NOTE}
@@ -30,7 +31,7 @@ class Host:
     emulated: EmulatedHost
 
     @classmethod
-    def with_agents(cls, controller: Controller, role: str = "CloudWatchAgentHybridRole") -> Host:
+    def with_agents(cls, controller: Controller) -> Host:
         aws = controller.aws
         account = aws.client("sts").get_caller_identity()["Account"]
         condition = {
@@ -40,8 +41,8 @@ class Host:
         service = {"Effect": "Allow", "Principal": {"Service": "ssm.amazonaws.com"}, "Action": "sts:AssumeRole"}
         trust = {"Version": "2012-10-17", "Statement": [{**service, "Condition": condition}]}
         iam = aws.client("iam")
-        iam.create_role(RoleName=role, AssumeRolePolicyDocument=json.dumps(trust))
-        iam.attach_role_policy(RoleName=role, PolicyArn="arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore")
+        iam.create_role(RoleName=HYBRID_ROLE, AssumeRolePolicyDocument=json.dumps(trust))
+        iam.attach_role_policy(RoleName=HYBRID_ROLE, PolicyArn="arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore")
         host = cls(controller, aws.host(controller.home / "host"))
         host.agent.install()
         return host
@@ -110,7 +111,7 @@ def test_a_server_is_registered_and_its_agent_uses_the_credentials(controller: C
     done = host.manage("--diff", "-vvvv", hybrid_registration_environment=ENVIRONMENT).assert_succeeded()
     assert done.changed_tasks == predicted.changed_tasks == [REGISTER, MANAGE]
     [node] = host.nodes()
-    assert host.caller().endswith(f":assumed-role/CloudWatchAgentHybridRole/{node}")
+    assert host.caller().endswith(f":assumed-role/{HYBRID_ROLE}/{node}")
     assert caller_in(done) == {"caller": host.caller(), "caller_error": None}
     assert caller_in(predicted) == {}
     hidden = [*host.emulated.session().values(), PROXY_PASSWORD, NOTE]

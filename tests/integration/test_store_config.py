@@ -255,7 +255,7 @@ def test_a_run_backs_off_when_another_writes_a_restore_tag(account: Account, bac
     account.assert_clean()
 
 
-def other_run(account: Account, host: AdminHost) -> None:
+def other_run(account: Account) -> None:
     """Do the same as restore.yml of another controller, while a run stores."""
     names: dict[str, Any] = {"admin_profile": ADMIN_ROLE, "server_profile": SERVER_ROLE, "admin_role": ADMIN_ROLE}
     result = run_module(account.aws, "cwagent_admin_instance", state="released", **names)
@@ -270,7 +270,7 @@ def test_a_run_that_another_run_ends_reports_that_the_window_is_closed(
     with account.blocked_at("PutParameter", Kind.DENY):
         running = background.submit(host.play, cwagent_permission_timeout=30)
         account.wait_for_calls("PutParameter")
-        other_run(account, host)
+        other_run(account)
     failed = running.result().assert_failed()
     assert "its admin window is closed or has expired" in failed.message
     assert "another run or a person closed or opened it" in failed.message
@@ -288,7 +288,7 @@ def test_a_waiting_run_reports_that_another_run_restored_its_instance(
     account.aws.metadata_lag(60)
     running = background.submit(host.play, cwagent_identity_timeout=30)
     account.wait_for_calls("GetRolePolicy", 2)  # the second is the last read of the acquisition
-    other_run(account, host)
+    other_run(account)
     account.aws.metadata_lag(0)
     failed = running.result().assert_failed()
     assert f"Instance {host.instance} was restored by another run or by a person" in failed.message

@@ -28,7 +28,6 @@ from harness import (
 CONFIG = {"agent": {"metrics_collection_interval": 30}}
 STORES = ["file", "parameter_store", "secrets_manager"]
 MODULE = "cwagent.iam.cwagent_config_parameter"
-STORE_TASK = "cwagent.iam.store_config : Store the configurations"
 OK = 200
 HOUR = 3600
 UNTIL_DISARMED = 1000
