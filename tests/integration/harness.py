@@ -27,7 +27,9 @@ COLLECTIONS = CHECKOUT / ".ansible" / "collections"
 HERE = Path(__file__).parent
 
 SERVER_ROLE, ADMIN_ROLE = "CloudWatchAgentServerRole", "CloudWatchAgentAdminRole"
+HYBRID_ROLE = "CloudWatchAgentHybridRole"
 SERVER_POLICY, ADMIN_POLICY = "CloudWatchAgentServerPolicy", "CloudWatchAgentAdminPolicy"
+SSM_POLICY = "AmazonSSMManagedInstanceCore"
 SERVER_USER, ADMIN_USER = "CloudWatchAgentServerUser", "CloudWatchAgentAdminUser"
 WINDOW_POLICY = "CloudWatchAgentAdminWindow"
 OTHER_ACTIONS = [
@@ -63,6 +65,8 @@ LOCAL_CONNECTION = {
     "ansible_python_interpreter": "{{ ansible_playbook_python }}",
 }
 """The variables of a host that is this machine."""
+UNREACHABLE: dict[str, Any] = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
+"""The variables of a host that cannot be reached."""
 
 
 def start_empty(running: dict[str, Emulator], backend: str) -> Emulator:
@@ -438,6 +442,32 @@ def create_role(aws: Emulator, name: str, *policies: str, services: Sequence[str
         iam.attach_role_policy(RoleName=name, PolicyArn=POLICY_ARN + policy)
     iam.create_instance_profile(InstanceProfileName=name)
     iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
+
+
+def hybrid_trust(aws: Emulator, **condition: Any) -> str:
+    """The trust policy of a hybrid role. By default, its condition is the collection's own."""
+    account = aws.client("sts").get_caller_identity()["Account"]
+    source = {
+        "StringEquals": {"aws:SourceAccount": account},
+        "ArnEquals": {"aws:SourceArn": [f"arn:aws:ssm:{aws.region}:{account}:*"]},
+    }
+    document = json.loads(trust("ssm.amazonaws.com"))
+    document["Statement"][0]["Condition"] = condition or source
+    return json.dumps(document)
+
+
+def create_hybrid_role(aws: Emulator, *policies: str) -> None:
+    """Create the hybrid role."""
+    iam = aws.client("iam")
+    iam.create_role(RoleName=HYBRID_ROLE, AssumeRolePolicyDocument=hybrid_trust(aws))
+    for policy in policies:
+        iam.attach_role_policy(RoleName=HYBRID_ROLE, PolicyArn=POLICY_ARN + policy)
+
+
+def hybrid_nodes(aws: Emulator) -> list[str]:
+    """The IDs of the nodes that are no instances."""
+    found = aws.client("ssm").describe_instance_information()["InstanceInformationList"]
+    return [each["InstanceId"] for each in found if each["InstanceId"].startswith("mi-")]
 
 
 def rename_instance_profile(aws: Emulator, role: str, name: str) -> None:

@@ -19,6 +19,7 @@ from harness import (
     COLLECTIONS,
     PARAMETER,
     SERVER_USER,
+    UNREACHABLE,
     Controller,
     Play,
     assert_complete_report,
@@ -57,7 +58,6 @@ if {secret!r} in payload:
 sys.exit(subprocess.run([sys.executable, *sys.argv[1:]], input=payload, env=environ).returncode)
 """
 KILLING = "import os, signal\nos.fsync = lambda _file: os.kill(os.getpid(), signal.SIGKILL)\n"
-UNREACHABLE: dict[str, Any] = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
 CONFIG: dict[str, Any] = {"metrics": {"metrics_collected": {"mem": {"measurement": ["mem_used_percent"]}}}}
 LEAK = {"cwagent_rotate_now": "true", "cwagent_revoke_old": "true"}
 RUN_AGAIN = (

@@ -30,6 +30,7 @@ from harness import (
     SERVER_POLICY,
     SERVER_ROLE,
     TIMEOUTS,
+    UNREACHABLE,
     WINDOW_POLICY,
     Controller,
     Play,
@@ -383,19 +384,10 @@ def test_an_instance_that_was_left_with_the_admin_profile_becomes_a_server(accou
     account.assert_clean()
 
 
-UNREACHABLE_HOST = {
-    "ansible_connection": "ssh",
-    "ansible_host": "127.0.0.1",
-    "ansible_port": 9,
-    "ansible_ssh_retries": 0,
-}
-"""The variables of a host that cannot be reached."""
-
-
 def test_a_stopped_instance_is_refused_before_the_first_write(account: Account) -> None:
     host = account.add_host(1, APP, stopped=True)
     with assert_no_writes(account.aws):
-        refused = host.play(host=UNREACHABLE_HOST).assert_failed()
+        refused = host.play(host={**UNREACHABLE, "ansible_ssh_retries": 0}).assert_failed()
     assert [failure.outcome for failure in refused.failures] == ["failed"]
     assert ", which stores the configuration: " in refused.message
     assert refused.message.endswith("name another host or another way with cwagent_store_config_from.")

@@ -17,20 +17,24 @@ from emulator import Emulator, Fault, Kind
 from emulator.host import Host
 from harness import (
     CHECKOUT,
+    HYBRID_ROLE,
     PARAMETER,
     POLICY_ARN,
     SERVER_POLICY,
     SERVER_ROLE,
     SERVER_USER,
+    SSM_POLICY,
+    UNREACHABLE,
     Controller,
     Play,
     allow,
     associate,
+    create_hybrid_role,
     create_role,
     create_user,
     disassociate,
     execute_module,
-    trust,
+    hybrid_trust,
 )
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import merge
@@ -39,8 +43,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_
 
 pytestmark = pytest.mark.skipif("AWS_CLI" not in os.environ, reason="make integration sets it up")
 
-SSM_POLICY = "AmazonSSMManagedInstanceCore"
-HYBRID_ROLE = "CloudWatchAgentHybridRole"
 OURS = {"Key": "cwagent:managed", "Value": "created"}
 CONFIG = '{"agent":{"region":"eu-central-1"}}'
 AGENT = "opt/aws/amazon-cloudwatch-agent"
@@ -216,24 +218,11 @@ def fleet(account: Fleet) -> Fleet:
     return account
 
 
-def hybrid_trust(account: Fleet, **condition: Any) -> str:
-    account_id = account.aws.client("sts").get_caller_identity()["Account"]
-    source = {
-        "StringEquals": {"aws:SourceAccount": account_id},
-        "ArnEquals": {"aws:SourceArn": [f"arn:aws:ssm:{account.aws.region}:{account_id}:*"]},
-    }
-    document = json.loads(trust("ssm.amazonaws.com"))
-    document["Statement"][0]["Condition"] = condition or source
-    return json.dumps(document)
-
-
 @pytest.fixture
 def hybrid(account: Fleet) -> Fleet:
     """A healthy hybrid server."""
-    account.iam.create_role(RoleName=HYBRID_ROLE, AssumeRolePolicyDocument=hybrid_trust(account))
+    create_hybrid_role(account.aws, SERVER_POLICY, SSM_POLICY)
     account.iam.tag_role(RoleName=HYBRID_ROLE, Tags=[OURS])
-    for policy in (SERVER_POLICY, SSM_POLICY):
-        account.iam.attach_role_policy(RoleName=HYBRID_ROLE, PolicyArn=POLICY_ARN + policy)
     account.add_hybrid("db9")
     return account
 
@@ -386,7 +375,7 @@ def detach_from_hybrid_role(fleet: Fleet, policy: str) -> None:
 
 
 def trust_another_account(fleet: Fleet) -> None:
-    other = hybrid_trust(fleet, StringEquals={"aws:SourceAccount": "210987654321"})
+    other = hybrid_trust(fleet.aws, StringEquals={"aws:SourceAccount": "210987654321"})
     fleet.iam.update_assume_role_policy(RoleName=HYBRID_ROLE, PolicyDocument=other)
 
 
@@ -729,8 +718,7 @@ def assert_narrow(play: Play) -> None:
 
 def test_how_facts_are_collected_is_a_variable(fleet: Fleet, subtests: pytest.Subtests) -> None:
     """A host that Ansible does not reach is read with Run Command where that is allowed."""
-    unreachable = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
-    fleet.variables["web1"] |= unreachable
+    fleet.variables["web1"] |= UNREACHABLE
     fleet.add("web2")
     expected = {
         "auto": {"web1": "run_command", "web2": "ansible"},
@@ -757,7 +745,7 @@ UNSEEN = {"identity": "?", "permissions": "ok", "configuration": "?", "endpoints
 def add_windows(fleet: Fleet) -> None:
     """A healthy Windows instance, to which Ansible has no connection."""
     fleet.add("win1", platform="Windows", cloudwatch_agent=False)
-    fleet.variables["win1"] |= {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
+    fleet.variables["win1"] |= UNREACHABLE
 
 
 @pytest.mark.parametrize("way", ["auto", "ansible", "run_command"])
@@ -867,7 +855,6 @@ def test_calls_grow_with_batches_and_pages_and_not_with_hosts(account: Fleet) ->
 # apply.yml
 
 NEW_CONFIG = '{"agent":{"metrics_collection_interval":60}}'
-UNREACHABLE = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
 
 
 def store_new_config(fleet: Fleet) -> None:
