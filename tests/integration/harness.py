@@ -48,6 +48,15 @@ CLOSED_WINDOW = {
 
 PARAMETER = "AmazonCloudWatch-linux"
 RESTORE_TAG = "cwagent:earlier-profile"
+SUDO = """\
+#!/bin/sh
+for last; do :; done
+echo "$last" >>"$(dirname "$0")/commands"
+exec /bin/sh -c "$last"
+"""
+"""Runs the command as the same user, and logs it."""
+SUDO_WITH_TTY = "#!/bin/sh\necho 'sudo: sorry, you must have a tty to run sudo' >&2\nexit 1\n"
+"""Refuses, as sudo does with ``requiretty``."""
 POLICY_ARN = "arn:aws:iam::aws:policy/"
 SWAPPED = [SERVER_ROLE, ADMIN_ROLE, SERVER_ROLE]
 """The profiles of an instance that stores, in order. Its own comes first, to prove that it can be restored."""
@@ -216,6 +225,12 @@ class Play:
         return [line for each in self.results if each.task == "Report what was done" for line in each.result["msg"]]
 
     @property
+    def problems(self) -> list[str]:
+        """The lines that report problems."""
+        [found] = [each.result["msg"] for each in self.results if each.task.endswith("Report the problems")]
+        return list(found)
+
+    @property
     def words(self) -> str:
         """The output on one line, so that no line break is inside a sentence."""
         return " ".join(self.output.split())
@@ -229,6 +244,13 @@ class Play:
         assert self.code != 0, self.output
         assert "Traceback" not in self.output
         return self
+
+    def assert_narrow(self) -> None:
+        """Assert that the problems fit a terminal of 80 columns as Ansible prints them."""
+        _, _, after = self.output.partition("Report the problems] ")
+        lines = after.partition("\n\n")[0].splitlines()[1:]
+        assert len(lines) > len(self.problems)
+        assert [line for line in lines if len(line) > 80] == []
 
 
 def onprem_host(host: Host) -> dict[str, Any]:
@@ -304,6 +326,12 @@ class Controller:
         """Write a file. Content that is not text is written as JSON, which is also YAML."""
         path = self.home / name
         path.write_text(content if isinstance(content, str) else json.dumps(content))
+        return path
+
+    def program(self, name: str, text: str) -> Path:
+        """Write a program."""
+        path = self.file(name, text)
+        path.chmod(0o755)
         return path
 
     @property
@@ -414,8 +442,7 @@ def lost_after(controller: Controller, what: str) -> tuple[dict[str, str], dict[
 
     :param what: the action of the call, or the instance profile that it associates.
     """
-    wrapper = controller.file("ssh", f'#!/bin/sh\nexec "{sys.executable}" "{HERE / "failing_ssh.py"}" "$@"\n')
-    wrapper.chmod(0o755)
+    wrapper = controller.program("ssh", f'#!/bin/sh\nexec "{sys.executable}" "{HERE / "failing_ssh.py"}" "$@"\n')
     host = {"ansible_ssh_executable": str(wrapper), "ansible_ssh_transfer_method": "piped"}
     return {"ansible_connection": "ssh", **host}, {"LOST_AFTER": what, "LOST_SINCE": str(controller.aws.mark())}
 
@@ -499,6 +526,15 @@ def leave_restore_tag(aws: Emulator, instance: str, profile: str) -> None:
     record = {"Key": f"{RESTORE_TAG}:{aws.region}:{instance}", "Value": profile}
     aws.client("iam").tag_role(RoleName=ADMIN_ROLE, Tags=[record])
     aws.client("ec2").create_tags(Resources=[instance], Tags=[{"Key": RESTORE_TAG, "Value": profile}])
+
+
+def assert_admin_user_closed(aws: Emulator) -> None:
+    """Assert that the admin user's window is closed and its access key is inactive."""
+    iam = aws.client("iam")
+    [key] = iam.list_access_keys(UserName=ADMIN_USER)["AccessKeyMetadata"]
+    assert key["Status"] == "Inactive"
+    window = iam.get_user_policy(UserName=ADMIN_USER, PolicyName=WINDOW_POLICY)["PolicyDocument"]
+    assert window == {"Version": "2012-10-17", "Statement": [CLOSED_WINDOW]}
 
 
 def restore_records(aws: Emulator) -> dict[str, str]:

@@ -6,7 +6,6 @@ inventory and the configuration enable become for all hosts.
 
 from __future__ import annotations
 
-import stat
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from harness import (
     COLLECTIONS,
     HYBRID_ROLE,
     SERVER_ROLE,
+    SUDO,
     UNREACHABLE,
     WINDOW_POLICY,
     Controller,
@@ -34,11 +34,6 @@ NATIVE = pytest.mark.parametrize("native", ["true"] if OLD_TEMPLATES else ["fals
 """ansible-core 2.19 and later ignore the setting. All other tests run with its default, false."""
 IMPORTED_HYBRID = {"hybrid_server_name": "ImportedHybrid", "hybrid_server_regions": ["eu-west-1"]}
 CONFIG = '{"agent": {"metrics_collection_interval": 60}}'
-SUDO = """#!/bin/sh
-for last; do :; done
-echo "$last" >>"$(dirname "$0")/commands"
-exec /bin/sh -c "$last"
-"""
 
 
 def inventory(controller: Controller, become_exe: Path, **hosts: dict[str, Any]) -> Path:
@@ -137,8 +132,7 @@ def test_roles_that_run_on_hosts(controller: Controller, native: str) -> None:
     [instance] = aws.instances(1)
     create_role(aws, "shop")
     associate(aws, instance, "shop")
-    sudo = controller.file("sudo", SUDO)
-    sudo.chmod(stat.S_IRWXU)
+    sudo = controller.program("sudo", SUDO)
     host_variables = controller.instance_host(instance)
     del host_variables["cwagent_region"]
     host_variables["store_config_environment"] = host_variables.pop("cwagent_environment")

@@ -29,12 +29,14 @@ from harness import (
     REPLACE_ASSOCIATION,
     SERVER_POLICY,
     SERVER_ROLE,
+    SUDO,
     TIMEOUTS,
     UNREACHABLE,
     WINDOW_POLICY,
     Controller,
     Play,
     allow,
+    assert_admin_user_closed,
     assert_no_writes,
     associate,
     create_role,
@@ -305,8 +307,7 @@ def test_an_instance_that_cannot_be_read_at_the_end_is_a_warning(
     """Everything was restored, by the word of EC2."""
     host = account.add_host(1, APP)
     up = host.controller.file("up", sys.executable)
-    broken = host.controller.file("broken", "#!/bin/sh\necho no JSON\n")
-    broken.chmod(0o755)
+    broken = host.controller.program("broken", "#!/bin/sh\necho no JSON\n")
     python = f"{{{{ '{sys.executable}' if '{up}' is file else '{broken}' }}}}"
     with account.blocked_at("PutParameter", Kind.DENY):
         running = background.submit(host.play, host={"ansible_python_interpreter": python})
@@ -437,10 +438,7 @@ class OnPremises:
 
     def assert_closed(self) -> None:
         """Assert that the window is closed and the access key is inactive."""
-        iam = self.account.aws.client("iam")
-        [key] = iam.list_access_keys(UserName=ADMIN_USER)["AccessKeyMetadata"]
-        assert key["Status"] == "Inactive"
-        assert iam.get_user_policy(UserName=ADMIN_USER, PolicyName=WINDOW_POLICY)["PolicyDocument"] == CLOSED_POLICY
+        assert_admin_user_closed(self.account.aws)
         self.account.assert_clean()
 
 
@@ -490,19 +488,11 @@ def test_a_host_without_the_key_is_refused_before_the_window_is_opened(on_premis
     on_premises.assert_closed()
 
 
-SUDO = """#!/bin/sh
-for last; do :; done
-echo "$last" >>"$(dirname "$0")/commands"
-exec /bin/sh -c "$last"
-"""
-
-
 @pytest.mark.parametrize("where", ["of the host", "of the command"])
 def test_only_tasks_that_store_have_the_become_of_their_host(account: Account, where: str) -> None:
     """The tasks for AWS and those on the storing host are in one play, whose variables would outrank the host's."""
     host = account.add_host(1)
-    sudo = host.controller.file("sudo", SUDO)
-    sudo.chmod(0o755)
+    sudo = host.controller.program("sudo", SUDO)
     variables = {"ansible_become_exe": str(sudo), **({"ansible_become": True} if where == "of the host" else {})}
     arguments = ["--become"] if where == "of the command" else []
     nobody = {"ANSIBLE_BECOME_EXE": str(host.controller.home / "no-sudo"), "ANSIBLE_BECOME_ALLOW_SAME_USER": "true"}

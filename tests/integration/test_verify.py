@@ -227,11 +227,6 @@ def hybrid(account: Fleet) -> Fleet:
     return account
 
 
-def lines(play: Play) -> list[str]:
-    [found] = [each.result["msg"] for each in play.results if each.task.endswith("Report the problems")]
-    return list(found)
-
-
 DIGEST = hashlib.sha256(CONFIG.encode()).hexdigest()
 SAID = f"""\
 profile {SERVER_ROLE}
@@ -341,7 +336,7 @@ def test_a_healthy_instance_has_no_failure_by_run_command(fleet: Fleet) -> None:
 def test_a_healthy_fleet_has_no_failure(fleet: Fleet) -> None:
     play = fleet.verify().assert_succeeded()
     assert {host: server["failures"] for host, server in fleet.servers().items()} == {"web1": []}
-    assert lines(play) == [
+    assert play.problems == [
         "server                          identity  IAM  config  network  agent",
         "web1                            ok        ok   ok      ok       ok",
         "1 of 1 server without a failure.",
@@ -656,7 +651,7 @@ def test_a_healthy_fleet_with_a_configuration_that_needs_all_of_it_has_no_failur
     failed = account.verify().assert_failed()
     what = f"Role '{SERVER_ROLE}' lacks aps:RemoteWrite, which {AMP} of {PARAMETER} needs."
     assert failed.message == f"Servers that fail: 1 of 2. web1: {what}"
-    assert_narrow(failed)
+    failed.assert_narrow()
 
 
 # By Ansible
@@ -703,17 +698,9 @@ def test_each_violation_alone_is_one_failure_by_ansible(account: Fleet) -> None:
     assert found["web5"]["status"] == {**HEALTHY, "configuration": "?", "agent": "none"}
     first = next(iter(failures))
     assert f"Servers that fail: 6 of 10. {first}: {failures[first][1]} There are 5 more problems." == play.message
-    assert_narrow(play)
+    play.assert_narrow()
     secrets = {path.read_text().split()[-4] for path in account.controller.credentials.iterdir()}
     assert [secret for secret in secrets if secret in play.output] == []
-
-
-def assert_narrow(play: Play) -> None:
-    """Assert that the table fits a terminal of 80 columns as Ansible prints it."""
-    _, _, after = play.output.partition("Report the problems] ")
-    shown = after.partition("\n\n")[0].splitlines()[1:]
-    assert len(shown) > len(lines(play))
-    assert [line for line in shown if len(line) > 80] == []
 
 
 def test_how_facts_are_collected_is_a_variable(fleet: Fleet, subtests: pytest.Subtests) -> None:
@@ -755,8 +742,8 @@ def test_a_healthy_windows_server_has_no_failure(fleet: Fleet, way: str) -> None
     server = fleet.servers()["win1"]
     assert (server["failures"], server["status"], server["seen_by"]) == ([], UNSEEN, "")
     assert {each["what"] for each in server["notes"]} == {WINDOWS}
-    assert lines(play)[2] == "win1                            ?         ok   ?       ?        ?"
-    assert " ".join(" ".join(lines(play)[4:]).split()) == f"- win1: {WINDOWS}"
+    assert play.problems[2] == "win1                            ?         ok   ?       ?        ?"
+    assert " ".join(" ".join(play.problems[4:]).split()) == f"- win1: {WINDOWS}"
     assert [each.host for each in play.results if each.outcome == "unreachable"] == []
     assert {*play.writes} == ({"SendCommand"} if way == "run_command" else set())
 
@@ -814,7 +801,7 @@ def test_check_mode_finds_the_same_and_writes_no_file(fleet: Fleet) -> None:
     play = fleet.verify().assert_failed()
     fleet.file.unlink()
     checked = fleet.verify("--check").assert_failed()
-    assert lines(checked) == lines(play)
+    assert checked.problems == play.problems
     assert not fleet.file.exists()
 
 
