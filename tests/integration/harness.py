@@ -27,7 +27,9 @@ COLLECTIONS = CHECKOUT / ".ansible" / "collections"
 HERE = Path(__file__).parent
 
 SERVER_ROLE, ADMIN_ROLE = "CloudWatchAgentServerRole", "CloudWatchAgentAdminRole"
+HYBRID_ROLE = "CloudWatchAgentHybridRole"
 SERVER_POLICY, ADMIN_POLICY = "CloudWatchAgentServerPolicy", "CloudWatchAgentAdminPolicy"
+SSM_POLICY = "AmazonSSMManagedInstanceCore"
 SERVER_USER, ADMIN_USER = "CloudWatchAgentServerUser", "CloudWatchAgentAdminUser"
 WINDOW_POLICY = "CloudWatchAgentAdminWindow"
 OTHER_ACTIONS = [
@@ -46,6 +48,15 @@ CLOSED_WINDOW = {
 
 PARAMETER = "AmazonCloudWatch-linux"
 RESTORE_TAG = "cwagent:earlier-profile"
+SUDO = """\
+#!/bin/sh
+for last; do :; done
+echo "$last" >>"$(dirname "$0")/commands"
+exec /bin/sh -c "$last"
+"""
+"""Runs the command as the same user, and logs it."""
+SUDO_WITH_TTY = "#!/bin/sh\necho 'sudo: sorry, you must have a tty to run sudo' >&2\nexit 1\n"
+"""Refuses, as sudo does with ``requiretty``."""
 POLICY_ARN = "arn:aws:iam::aws:policy/"
 SWAPPED = [SERVER_ROLE, ADMIN_ROLE, SERVER_ROLE]
 """The profiles of an instance that stores, in order. Its own comes first, to prove that it can be restored."""
@@ -63,6 +74,8 @@ LOCAL_CONNECTION = {
     "ansible_python_interpreter": "{{ ansible_playbook_python }}",
 }
 """The variables of a host that is this machine."""
+UNREACHABLE: dict[str, Any] = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
+"""The variables of a host that cannot be reached."""
 
 
 def start_empty(running: dict[str, Emulator], backend: str) -> Emulator:
@@ -212,6 +225,12 @@ class Play:
         return [line for each in self.results if each.task == "Report what was done" for line in each.result["msg"]]
 
     @property
+    def problems(self) -> list[str]:
+        """The lines that report problems."""
+        [found] = [each.result["msg"] for each in self.results if each.task.endswith("Report the problems")]
+        return list(found)
+
+    @property
     def words(self) -> str:
         """The output on one line, so that no line break is inside a sentence."""
         return " ".join(self.output.split())
@@ -225,6 +244,13 @@ class Play:
         assert self.code != 0, self.output
         assert "Traceback" not in self.output
         return self
+
+    def assert_narrow(self) -> None:
+        """Assert that the problems fit a terminal of 80 columns as Ansible prints them."""
+        _, _, after = self.output.partition("Report the problems] ")
+        lines = after.partition("\n\n")[0].splitlines()[1:]
+        assert len(lines) > len(self.problems)
+        assert [line for line in lines if len(line) > 80] == []
 
 
 def onprem_host(host: Host) -> dict[str, Any]:
@@ -300,6 +326,12 @@ class Controller:
         """Write a file. Content that is not text is written as JSON, which is also YAML."""
         path = self.home / name
         path.write_text(content if isinstance(content, str) else json.dumps(content))
+        return path
+
+    def program(self, name: str, text: str) -> Path:
+        """Write a program."""
+        path = self.file(name, text)
+        path.chmod(0o755)
         return path
 
     @property
@@ -410,8 +442,7 @@ def lost_after(controller: Controller, what: str) -> tuple[dict[str, str], dict[
 
     :param what: the action of the call, or the instance profile that it associates.
     """
-    wrapper = controller.file("ssh", f'#!/bin/sh\nexec "{sys.executable}" "{HERE / "failing_ssh.py"}" "$@"\n')
-    wrapper.chmod(0o755)
+    wrapper = controller.program("ssh", f'#!/bin/sh\nexec "{sys.executable}" "{HERE / "failing_ssh.py"}" "$@"\n')
     host = {"ansible_ssh_executable": str(wrapper), "ansible_ssh_transfer_method": "piped"}
     return {"ansible_connection": "ssh", **host}, {"LOST_AFTER": what, "LOST_SINCE": str(controller.aws.mark())}
 
@@ -438,6 +469,32 @@ def create_role(aws: Emulator, name: str, *policies: str, services: Sequence[str
         iam.attach_role_policy(RoleName=name, PolicyArn=POLICY_ARN + policy)
     iam.create_instance_profile(InstanceProfileName=name)
     iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
+
+
+def hybrid_trust(aws: Emulator, **condition: Any) -> str:
+    """The trust policy of a hybrid role. By default, its condition is the collection's own."""
+    account = aws.client("sts").get_caller_identity()["Account"]
+    source = {
+        "StringEquals": {"aws:SourceAccount": account},
+        "ArnEquals": {"aws:SourceArn": [f"arn:aws:ssm:{aws.region}:{account}:*"]},
+    }
+    document = json.loads(trust("ssm.amazonaws.com"))
+    document["Statement"][0]["Condition"] = condition or source
+    return json.dumps(document)
+
+
+def create_hybrid_role(aws: Emulator, *policies: str) -> None:
+    """Create the hybrid role."""
+    iam = aws.client("iam")
+    iam.create_role(RoleName=HYBRID_ROLE, AssumeRolePolicyDocument=hybrid_trust(aws))
+    for policy in policies:
+        iam.attach_role_policy(RoleName=HYBRID_ROLE, PolicyArn=POLICY_ARN + policy)
+
+
+def hybrid_nodes(aws: Emulator) -> list[str]:
+    """The IDs of the nodes that are no instances."""
+    found = aws.client("ssm").describe_instance_information()["InstanceInformationList"]
+    return [each["InstanceId"] for each in found if each["InstanceId"].startswith("mi-")]
 
 
 def rename_instance_profile(aws: Emulator, role: str, name: str) -> None:
@@ -469,6 +526,15 @@ def leave_restore_tag(aws: Emulator, instance: str, profile: str) -> None:
     record = {"Key": f"{RESTORE_TAG}:{aws.region}:{instance}", "Value": profile}
     aws.client("iam").tag_role(RoleName=ADMIN_ROLE, Tags=[record])
     aws.client("ec2").create_tags(Resources=[instance], Tags=[{"Key": RESTORE_TAG, "Value": profile}])
+
+
+def assert_admin_user_closed(aws: Emulator) -> None:
+    """Assert that the admin user's window is closed and its access key is inactive."""
+    iam = aws.client("iam")
+    [key] = iam.list_access_keys(UserName=ADMIN_USER)["AccessKeyMetadata"]
+    assert key["Status"] == "Inactive"
+    window = iam.get_user_policy(UserName=ADMIN_USER, PolicyName=WINDOW_POLICY)["PolicyDocument"]
+    assert window == {"Version": "2012-10-17", "Statement": [CLOSED_WINDOW]}
 
 
 def restore_records(aws: Emulator) -> dict[str, str]:

@@ -19,6 +19,7 @@ from harness import (
     ADMIN_ROLE,
     ADMIN_USER,
     CHECKOUT,
+    HYBRID_ROLE,
     PARAMETER,
     POLICY_ARN,
     RESTORE_TAG,
@@ -158,7 +159,6 @@ def account(aws: Emulator, tmp_path: Path) -> Account:
     return found
 
 
-HYBRID_ROLE = "CloudWatchAgentHybridRole"
 OURS = {"Key": "cwagent:managed", "Value": "created"}
 
 

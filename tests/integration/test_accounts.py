@@ -18,7 +18,9 @@ from harness import (
     PARAMETER,
     SERVER_POLICY,
     SERVER_ROLE,
+    SSM_POLICY,
     TIMEOUTS,
+    UNREACHABLE,
     Controller,
     Play,
     create_user,
@@ -32,7 +34,6 @@ OWN = "123456789012"
 ACCOUNTS, FORKS = 4, 2
 """Two for each fork, so that a fork begins a second one. ``make bench`` does the job in twelve."""
 ROLE, EXTERNAL_ID = "CloudWatchAgentControllerRole", "of-the-controller"
-CORE = "AmazonSSMManagedInstanceCore"
 SESSION_SIGNS = ("ASIA", "FwoGZX")
 """The beginning of the ID of a temporary access key, and of the emulator's session tokens."""
 
@@ -41,7 +42,7 @@ OTHER = {"agent": {"metrics_collection_interval": 10}}
 FILTERED: dict[str, Any] = {
     "cwagent_account_server_filters": {"tag:agent": "yes"},
     "cwagent_account_admin_filters": {"tag:Name": "monitoring"},
-    "cwagent_ssm_policy": CORE,
+    "cwagent_ssm_policy": SSM_POLICY,
 }
 """The variables of an account whose servers are found."""
 
@@ -86,7 +87,7 @@ class Fleet:
         iam.create_role(RoleName=ROLE, AssumeRolePolicyDocument=document)
         iam.attach_role_policy(RoleName=ROLE, PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess")
         iam.create_role(RoleName="app", AssumeRolePolicyDocument=trust("ec2.amazonaws.com"))
-        for policy in (CORE, SERVER_POLICY):
+        for policy in (SSM_POLICY, SERVER_POLICY):
             iam.attach_role_policy(RoleName="app", PolicyArn=f"arn:aws:iam::aws:policy/{policy}")
         iam.create_instance_profile(InstanceProfileName="app")
         iam.add_role_to_instance_profile(InstanceProfileName="app", RoleName="app")
@@ -469,7 +470,7 @@ def test_servers_and_keys_of_hosts_that_name_their_account(fleet: Fleet) -> None
     said = " ".join(line.strip() for line in rotated.report)
     assert (said.count(named), said.count(remedy)) == (1, 1)
     lost = f"db-{FEW[1]}"
-    hosts[lost] |= {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
+    hosts[lost] |= UNREACHABLE
     down = fleet.play("teardown", accounts=FEW[:2], hosts=hosts, cwagent_confirm="teardown", **settings).assert_failed()
     left = f"The access key is still on {lost}, which could not be reached."
     assert left in down.report

@@ -11,7 +11,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from harness import ADMIN_POLICY, CHECKOUT, Controller, Play, allow, create_role
+from harness import ADMIN_POLICY, CHECKOUT, Controller, allow, create_role
 
 AUDIT = json.loads((CHECKOUT / "examples" / "policies" / "audit.json").read_text())
 OWN, SHOP, BLOG = "123456789012", "210987654321", "111122223333"
@@ -83,19 +83,6 @@ def document(controller: Controller) -> dict[str, Any]:
     return found
 
 
-def summary(play: Play) -> list[str]:
-    [found] = [each.result["msg"] for each in play.results if each.task.endswith("Report the problems")]
-    return list(found)
-
-
-def assert_narrow(play: Play) -> None:
-    """Assert that the summary fits a terminal of 80 columns as Ansible prints it."""
-    _, _, after = play.output.partition("Report the problems] ")
-    lines = after.partition("\n\n")[0].splitlines()[1:]
-    assert len(lines) > len(summary(play))
-    assert [line for line in lines if len(line) > 80] == []
-
-
 def without_hosts(controller: Controller) -> Path:
     return controller.file("none.yml", {"all": {"hosts": {}}})
 
@@ -122,8 +109,8 @@ def test_an_account_after_site_passes_and_the_reports_are_private(controller: Co
     assert (account["account"]["label"], account["account"]["id"]) == ("controller", OWN)
     assert {each["id"] for each in account["instances"]} == {web["instance_id"], admin["instance_id"]}
     assert document(controller)["counts"]["high"] == 0
-    assert f"Account {OWN}: no server can write the configuration now." in summary(play)
-    assert_narrow(play)
+    assert f"Account {OWN}: no server can write the configuration now." in play.problems
+    play.assert_narrow()
 
 
 def test_a_run_without_an_inventory_reads_the_account_of_the_controller(controller: Controller) -> None:
@@ -133,7 +120,7 @@ def test_a_run_without_an_inventory_reads_the_account_of_the_controller(controll
     play = controller.play(
         Path("localhost,"), "audit", cwd=controller.home, env=collection, **relative
     ).assert_succeeded()
-    assert summary(play)[1:] == [f"Account {OWN}: no server can write the configuration now.", "No findings."]
+    assert play.problems[1:] == [f"Account {OWN}: no server can write the configuration now.", "No findings."]
     assert [each["account"]["id"] for each in document(controller)["accounts"]] == [OWN]
 
 
@@ -155,14 +142,14 @@ def test_planted_things_are_in_each_report_and_fail_the_run(controller: Controll
     [run] = json.loads((controller.home / "audit.sarif").read_text())["runs"]
     assert [result["ruleId"] for result in run["results"]] == ["admin-without-window"]
     assert "ForGood" in (controller.home / "audit.html").read_text()
-    assert any(line.startswith("- high, admin-without-window: ForGood") for line in summary(play))
-    assert_narrow(play)
+    assert any(line.startswith("- high, admin-without-window: ForGood") for line in play.problems)
+    play.assert_narrow()
 
     for path in written(controller):
         path.unlink()
     checked = controller.play(inventory, "audit", "--check", **files(controller)).assert_failed()
     assert checked.message == play.message
-    assert summary(checked)[1:] == summary(play)[1:]
+    assert checked.problems[1:] == play.problems[1:]
     assert written(controller) == []
 
 
@@ -172,7 +159,7 @@ def test_the_severity_from_which_a_run_fails_is_a_variable(controller: Controlle
         with subtests.test(severity=severity):
             play = controller.play(without_hosts(controller), "audit", cwagent_audit_fail_at=severity)
             assert (play.code != 0) == fails, play.output
-            assert any(line.startswith("- medium, unmanaged-writer: Writer") for line in summary(play))
+            assert any(line.startswith("- medium, unmanaged-writer: Writer") for line in play.problems)
 
 
 # Several accounts
@@ -214,8 +201,8 @@ def test_accounts_are_read_with_a_profile_and_with_a_role(controller: Controller
         ("ShopWriter", SHOP),
         ("BlogWriter", BLOG),
     }
-    assert summary(play)[0].startswith("2 accounts read at ")
-    assert_narrow(play)
+    assert play.problems[0].startswith("2 accounts read at ")
+    play.assert_narrow()
 
 
 def test_an_account_that_is_not_read_is_named_and_stops_no_other(controller: Controller) -> None:
@@ -233,7 +220,7 @@ def test_an_account_that_is_not_read_is_named_and_stops_no_other(controller: Con
         },
     )
     play = controller.play(inventory, "audit", **files(controller)).assert_failed()
-    lines = summary(play)
+    lines = play.problems
     assert lines[0].startswith("1 account read at ")
     assert f"Account {BLOG}: role BlogWriter can write the configuration" in lines
     errors = {each["account"]["label"]: each.get("error", "") for each in document(controller)["accounts"]}
@@ -249,7 +236,7 @@ def test_an_account_that_is_not_read_is_named_and_stops_no_other(controller: Con
     assert play.message.endswith(" There are 3 more problems.")
     for name in ("untrusted", "missing", "denied", "no-profile"):
         assert any(line.startswith(f"! account {name} was not read: ") for line in lines)
-    assert_narrow(play)
+    play.assert_narrow()
     [suite] = ET.fromstring((controller.home / "audit.junit.xml").read_text()).iter("testsuite")  # noqa: S314
     assert (suite.get("errors"), suite.get("failures")) == ("4", "1")
 
@@ -260,8 +247,8 @@ def test_findings_are_not_counted_where_none_fails_the_run_and_no_account_was_re
     assert play.message.startswith("Accounts that were not read: 1. Account no-profile was not read: ")
     assert "The config profile (missing) could not be found" in play.message
     assert "Findings" not in play.message
-    assert summary(play)[0] == "No account was read."
-    assert "No findings." not in summary(play)
+    assert play.problems[0] == "No account was read."
+    assert "No findings." not in play.problems
 
 
 @pytest.mark.parametrize("mode", [(), ("--check", "--diff")], ids=["run", "check"])

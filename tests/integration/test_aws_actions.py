@@ -197,7 +197,6 @@ def task(module: str, options: Mapping[str, Any], **keywords: Any) -> dict[str, 
 
 def nothing(account: Account) -> dict[str, Any]:
     """Prepare nothing. :returns: how to run the tasks."""
-    del account
     return {}
 
 
@@ -260,7 +259,6 @@ def unreachable(account: Account) -> dict[str, Any]:
 
 
 def without_region(account: Account) -> dict[str, Any]:
-    del account
     return {"env": {"AWS_REGION": "", "AWS_DEFAULT_REGION": ""}}
 
 

@@ -14,7 +14,6 @@ import stat
 import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -353,15 +352,6 @@ def finished(awx: Awx, jobs: Jobs) -> Awx:
     """AWX after the site job."""
     jobs.again.assert_succeeded()
     return awx
-
-
-def descendants(pid: int) -> list[int]:
-    """All descendants of a process. Ansible's workers have their own sessions."""
-    found = [pid]
-    for each in found:
-        with suppress(FileNotFoundError):  # it has ended
-            found += [int(child) for child in Path(f"/proc/{each}/task/{each}/children").read_text().split()]
-    return found[1:]
 
 
 def test_check_mode_changes_nothing_and_predicts_the_job(jobs: Jobs) -> None:

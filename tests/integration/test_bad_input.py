@@ -56,8 +56,7 @@ def site(shared_controller: Controller) -> Site:
     shared_controller.file("large.json", TOO_LARGE)
     shared_controller.file("a file", "")
     # The interpreter of the tests without its packages
-    bare = shared_controller.file("bare-python", f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n')
-    bare.chmod(0o755)
+    bare = shared_controller.program("bare-python", f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n')
     return Site(shared_controller, [first, second], bare)
 
 

@@ -19,6 +19,8 @@ from harness import (
     COLLECTIONS,
     PARAMETER,
     SERVER_USER,
+    SUDO_WITH_TTY,
+    UNREACHABLE,
     Controller,
     Play,
     assert_complete_report,
@@ -57,7 +59,6 @@ if {secret!r} in payload:
 sys.exit(subprocess.run([sys.executable, *sys.argv[1:]], input=payload, env=environ).returncode)
 """
 KILLING = "import os, signal\nos.fsync = lambda _file: os.kill(os.getpid(), signal.SIGKILL)\n"
-UNREACHABLE: dict[str, Any] = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
 CONFIG: dict[str, Any] = {"metrics": {"metrics_collected": {"mem": {"measurement": ["mem_used_percent"]}}}}
 LEAK = {"cwagent_rotate_now": "true", "cwagent_revoke_old": "true"}
 RUN_AGAIN = (
@@ -119,9 +120,9 @@ class Host:
         }
 
 
-def save_key(controller: Controller, store: str, user: str, keys: dict[str, str], region: str | None = None) -> None:
+def save_key(controller: Controller, store: str, user: str, keys: dict[str, str]) -> None:
     """Save an access key as ``cwagent_iam_user`` does."""
-    saved = {key.lower(): value for key, value in keys.items()} | {"region": region or controller.aws.region}
+    saved = {key.lower(): value for key, value in keys.items()} | {"region": controller.aws.region}
     name = f"/cwagent/credentials/{user}"
     if store == "file":
         controller.credentials.mkdir(exist_ok=True)
@@ -129,9 +130,9 @@ def save_key(controller: Controller, store: str, user: str, keys: dict[str, str]
         controller.file(f"credentials/{user}.credentials", "\n".join([f"[{SECTION}]", *lines, ""]))
     elif store == "parameter_store":
         text = json.dumps({**saved, "keys_before": []})
-        controller.aws.client("ssm", region).put_parameter(Name=name, Value=text, Type="SecureString", Overwrite=True)
+        controller.aws.client("ssm").put_parameter(Name=name, Value=text, Type="SecureString", Overwrite=True)
     else:
-        controller.aws.client("secretsmanager", region).create_secret(Name=name, SecretString=json.dumps(saved))
+        controller.aws.client("secretsmanager").create_secret(Name=name, SecretString=json.dumps(saved))
 
 
 def reported(play: Play) -> str:
@@ -203,11 +204,11 @@ def test_a_module_that_is_killed_leaves_the_key_nowhere_but_in_an_unfinished_fil
     keys = create_user(controller.aws, USER)
     secret = keys["AWS_SECRET_ACCESS_KEY"]
     save_key(controller, "parameter_store", USER, keys)
-    evidence, python = controller.home / "evidence", controller.home / "python"
+    evidence = controller.home / "evidence"
     controller.file("sitecustomize.py", KILLING)
     places = {"evidence": str(evidence), "folder": str(controller.home)}
-    python.write_text(WATCHING_PYTHON.format(python=sys.executable, secret=secret.encode(), **places))
-    python.chmod(0o755)
+    text = WATCHING_PYTHON.format(python=sys.executable, secret=secret.encode(), **places)
+    python = controller.program("python", text)
     killed = deliver(
         host,
         "parameter_store",
@@ -228,9 +229,7 @@ def test_a_key_that_would_be_written_to_a_temporary_file_is_refused(controller: 
     host = Host.with_agent(controller)
     keys = create_user(controller.aws, USER)
     save_key(controller, "file", USER, keys)
-    sudo = controller.home / "sudo"
-    sudo.write_text("#!/bin/sh\necho 'sudo: sorry, you must have a tty to run sudo' >&2\nexit 1\n")
-    sudo.chmod(0o755)
+    sudo = controller.program("sudo", SUDO_WITH_TTY)
     options = {"user": USER, "key_store_directory": str(controller.credentials), "path": str(host.file)}
     on = {"ansible_pipelining": True}
     become = {**on, "ansible_become": True, "ansible_become_user": "nobody"}
@@ -492,9 +491,7 @@ class TestSite:
         assert f"{SERVER_USER}-db1: {CREATED} and saved; deliver it to the server" in phases
         assert f"mine: {CREATED}, saved and delivered to the server" in phases
 
-        sudo = controller.home / "sudo"
-        sudo.write_text("#!/bin/sh\necho 'sudo: not allowed' >&2\nexit 1\n")
-        sudo.chmod(0o755)
+        sudo = controller.program("sudo", "#!/bin/sh\necho 'sudo: not allowed' >&2\nexit 1\n")
         become = {"ansible_become": True, "ansible_become_user": "nobody", "ansible_become_exe": str(sudo)}
         owner = {"cwagent_key_file_owner": "nobody-here"}
         failed = self.play_with(host, become, owner, "rotate_keys", "--check", **on, **LEAK).assert_failed()

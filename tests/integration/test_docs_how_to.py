@@ -20,6 +20,7 @@ from emulator.snapshot import snapshot
 from guide import GUIDE, Block, blocks, sections
 from harness import (
     ADMIN_ROLE,
+    HYBRID_ROLE,
     PARAMETER,
     SERVER_POLICY,
     SERVER_ROLE,
@@ -30,7 +31,7 @@ from harness import (
 )
 from published import EXAMPLE_KEY, INSTALL, Reader, assert_shown
 from test_accounts import Fleet
-from test_hybrid_site import DAY, HOUR, ROLE
+from test_hybrid_site import DAY, HOUR
 from test_hybrid_site import Fleet as OnPremises
 
 pytestmark = pytest.mark.skipif("AWS_CLI" not in os.environ, reason="make integration sets it up")
@@ -255,7 +256,7 @@ def on_premises(controller: Controller) -> tuple[HowTo, OnPremises]:
 def test_a_server_is_registered_as_the_page_shows(controller: Controller) -> None:
     how_to, servers = on_premises(controller)
     follow(how_to.reader, "hybrid", {}, "Register a server")
-    assert f":assumed-role/{ROLE}/mi-" in servers.caller("db-1")
+    assert f":assumed-role/{HYBRID_ROLE}/mi-" in servers.caller("db-1")
     assert servers.account()["users"] == {}
     follow(how_to.reader, "hybrid", {}, "Remove a server")
     assert servers.hosts["db-1"].registration is None
@@ -268,7 +269,7 @@ def test_a_server_leaves_its_key_as_the_page_shows(controller: Controller) -> No
     assert servers.caller("db-1").endswith(f":user/{SERVER_USER}-db-1")
     waits = iter([0, 6 * HOUR, 8 * DAY])
     follow(how_to.reader, "hybrid", {}, "Leave access keys", lambda: controller.aws.shift_clock(next(waits)))
-    assert f":assumed-role/{ROLE}/mi-" in servers.caller("db-1")
+    assert f":assumed-role/{HYBRID_ROLE}/mi-" in servers.caller("db-1")
     assert servers.account()["users"] == {}
     follow(how_to.reader, "hybrid", {}, back)
     assert servers.caller("db-1").endswith(f":user/{SERVER_USER}-db-1")

@@ -14,18 +14,15 @@ import pytest
 from emulator import Behaviour, Fault, Kind
 from emulator.host import Host
 from emulator.testing import wait_until
-from harness import PLAY_SECONDS, Controller, Play, lost_after, trust
+from harness import HYBRID_ROLE, PLAY_SECONDS, SSM_POLICY, Controller, Play, create_hybrid_role, lost_after
 
-ROLE = "CloudWatchAgentHybridRole"
-CORE_POLICY = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"
 NAME = "db1"
 STEPS = [
-    f"create an activation of role '{ROLE}' for {NAME}",
+    f"create an activation of role '{HYBRID_ROLE}' for {NAME}",
     f"register {NAME} with Systems Manager in region eu-central-1",
     f"restart the SSM agent on {NAME}",
     f"delete the activation for {NAME}",
 ]
-LONGER_THAN_AN_HOUR = 3700
 # Kills the module that calls the program, before the program runs or after it has ended.
 KILLING_PROGRAM = """\
 #!/bin/sh
@@ -95,7 +92,7 @@ class Site:
         """Assert that the host is the only node, and online, and that nothing else is left. :returns: its ID."""
         [node] = self.nodes()
         assert self.host.registration == {"ManagedInstanceID": node["InstanceId"], "Region": self.controller.aws.region}
-        assert (node["PingStatus"], node["Name"], node["IamRole"]) == ("Online", NAME, ROLE)
+        assert (node["PingStatus"], node["Name"], node["IamRole"]) == ("Online", NAME, HYBRID_ROLE)
         assert self.activations() == []
         assert not self.record.exists()
         return str(node["InstanceId"])
@@ -115,10 +112,8 @@ class Site:
 
 @pytest.fixture
 def site(controller: Controller) -> Site:
-    aws, iam = controller.aws, controller.aws.client("iam")
-    iam.create_role(RoleName=ROLE, AssumeRolePolicyDocument=trust("ssm.amazonaws.com"))
-    iam.attach_role_policy(RoleName=ROLE, PolicyArn=CORE_POLICY)
-    return Site(controller, aws.host(controller.home / "host"))
+    create_hybrid_role(controller.aws, SSM_POLICY)
+    return Site(controller, controller.aws.host(controller.home / "host"))
 
 
 def result(play: Play) -> dict[str, Any]:
@@ -135,7 +130,7 @@ def test_a_host_is_registered_and_deregistered(site: Site) -> None:
     assert predicted.changes == done.changes
     assert result(done)["steps"] == STEPS
     node = site.assert_registered()
-    assert result(done)["node"] == {"id": node, "region": site.controller.aws.region, "role": ROLE, "name": NAME}
+    assert result(done)["node"] == {"id": node, "region": site.controller.aws.region, "role": HYBRID_ROLE, "name": NAME}
     ssm = site.controller.aws.client("ssm")
     tags = ssm.list_tags_for_resource(ResourceType="ManagedInstance", ResourceId=node)["TagList"]
     assert {"team": "ops", "cwagent:managed": "created"}.items() <= {
@@ -225,7 +220,7 @@ def test_a_registration_elsewhere_is_refused(site: Site) -> None:
 
 def test_a_node_of_others_stays(site: Site) -> None:
     aws = site.controller.aws
-    activation = aws.client("ssm").create_activation(IamRole=ROLE, DefaultInstanceName="of others")
+    activation = aws.client("ssm").create_activation(IamRole=HYBRID_ROLE, DefaultInstanceName="of others")
     node = site.host.register(activation, aws.region)
     site.host.restart()
     kept = site.play().assert_succeeded()
@@ -334,7 +329,7 @@ def test_a_role_that_was_just_created_is_waited_for(site: Site) -> None:
     assert "Nonexistent role" in play.message
     aws.disarm()
     aws.arm(Fault(Kind.ERROR, action="CreateActivation", **error))
-    site.play(planned=[{"changed": True, "role": {"name": ROLE}}]).assert_succeeded()
+    site.play(planned=[{"changed": True, "role": {"name": HYBRID_ROLE}}]).assert_succeeded()
     aws.disarm()
     site.assert_registered()
 
@@ -342,7 +337,7 @@ def test_a_role_that_was_just_created_is_waited_for(site: Site) -> None:
 def test_another_mistake_in_an_activation_of_a_new_role_fails_at_once(site: Site) -> None:
     error: dict[str, Any] = {"code": "ValidationException", "message": "Invalid tag"}
     site.controller.aws.arm(Fault(Kind.ERROR, action="CreateActivation", **error))
-    play = site.play(planned=[{"changed": True, "role": {"name": ROLE}}]).assert_failed()
+    play = site.play(planned=[{"changed": True, "role": {"name": HYBRID_ROLE}}]).assert_failed()
     assert "Invalid tag (ValidationException)" in play.message
     site.controller.aws.disarm()
 

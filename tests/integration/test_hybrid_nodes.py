@@ -13,10 +13,20 @@ from botocore.exceptions import ClientError
 from emulator import Emulator, Kind
 from emulator.host import Host
 from emulator.testing import wait_until
-from harness import Controller, allow, assert_no_writes, create_user, execute_module, run_module, trust
+from harness import (
+    HYBRID_ROLE,
+    POLICY_ARN,
+    SSM_POLICY,
+    Controller,
+    allow,
+    assert_no_writes,
+    create_user,
+    execute_module,
+    run_module,
+    trust,
+)
 
 MODULE = "cwagent_hybrid_nodes"
-ROLE, CORE_POLICY = "CloudWatchAgentHybridRole", "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"
 OTHER_REGION = "us-west-2"
 OURS = [{"Key": "cwagent:managed", "Value": "created"}]
 WRITES = ["DeregisterManagedInstance", "DeleteActivation"]
@@ -32,8 +42,8 @@ class Account:
     @classmethod
     def with_role(cls, aws: Emulator, home: Path) -> Account:
         iam = aws.client("iam")
-        iam.create_role(RoleName=ROLE, AssumeRolePolicyDocument=trust("ssm.amazonaws.com"))
-        iam.attach_role_policy(RoleName=ROLE, PolicyArn=CORE_POLICY)
+        iam.create_role(RoleName=HYBRID_ROLE, AssumeRolePolicyDocument=trust("ssm.amazonaws.com"))
+        iam.attach_role_policy(RoleName=HYBRID_ROLE, PolicyArn=POLICY_ARN + SSM_POLICY)
         return cls(aws, home)
 
     def activate(self, name: str = "", *, ours: bool = True, region: str | None = None, **more: Any) -> dict[str, Any]:
@@ -41,7 +51,7 @@ class Account:
             more["DefaultInstanceName"] = name
         if ours:
             more["Tags"] = OURS
-        activation: dict[str, Any] = self.aws.client("ssm", region).create_activation(IamRole=ROLE, **more)
+        activation: dict[str, Any] = self.aws.client("ssm", region).create_activation(IamRole=HYBRID_ROLE, **more)
         return activation
 
     def register(self, name: str = "", *, ours: bool = True, region: str | None = None, keep: bool = False) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from agent import Agent
 from emulator.host import Host as EmulatedHost
-from harness import COLLECTIONS, Controller, Play
+from harness import COLLECTIONS, HYBRID_ROLE, SSM_POLICY, Controller, Play, create_hybrid_role, hybrid_nodes
 
 ROLE = "cwagent.iam.hybrid_registration"
 REGISTER = f"{ROLE} : Manage the registration with Systems Manager"
@@ -30,19 +30,9 @@ class Host:
     emulated: EmulatedHost
 
     @classmethod
-    def with_agents(cls, controller: Controller, role: str = "CloudWatchAgentHybridRole") -> Host:
-        aws = controller.aws
-        account = aws.client("sts").get_caller_identity()["Account"]
-        condition = {
-            "StringEquals": {"aws:SourceAccount": account},
-            "ArnEquals": {"aws:SourceArn": [f"arn:aws:ssm:{aws.region}:{account}:*"]},
-        }
-        service = {"Effect": "Allow", "Principal": {"Service": "ssm.amazonaws.com"}, "Action": "sts:AssumeRole"}
-        trust = {"Version": "2012-10-17", "Statement": [{**service, "Condition": condition}]}
-        iam = aws.client("iam")
-        iam.create_role(RoleName=role, AssumeRolePolicyDocument=json.dumps(trust))
-        iam.attach_role_policy(RoleName=role, PolicyArn="arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore")
-        host = cls(controller, aws.host(controller.home / "host"))
+    def with_agents(cls, controller: Controller) -> Host:
+        create_hybrid_role(controller.aws, SSM_POLICY)
+        host = cls(controller, controller.aws.host(controller.home / "host"))
         host.agent.install()
         return host
 
@@ -89,12 +79,6 @@ class Host:
         env = {"ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)}
         return self.controller.play(inventory, playbook, *arguments, env=env)
 
-    def nodes(self) -> list[str]:
-        """The nodes of the account."""
-        ssm = self.controller.aws.client("ssm")
-        found = ssm.describe_instance_information()["InstanceInformationList"]
-        return [each["InstanceId"] for each in found if each["InstanceId"].startswith("mi-")]
-
 
 def caller_in(play: Play) -> dict[str, Any]:
     """The identity in the result of the task that lets the agent use the credentials."""
@@ -105,12 +89,12 @@ def caller_in(play: Play) -> dict[str, Any]:
 def test_a_server_is_registered_and_its_agent_uses_the_credentials(controller: Controller) -> None:
     host = Host.with_agents(controller)
     predicted = host.manage("--check", "--diff").assert_succeeded()
-    assert (host.nodes(), host.config.exists(), host.agent.actions()) == ([], False, [])
+    assert (hybrid_nodes(controller.aws), host.config.exists(), host.agent.actions()) == ([], False, [])
 
     done = host.manage("--diff", "-vvvv", hybrid_registration_environment=ENVIRONMENT).assert_succeeded()
     assert done.changed_tasks == predicted.changed_tasks == [REGISTER, MANAGE]
-    [node] = host.nodes()
-    assert host.caller().endswith(f":assumed-role/CloudWatchAgentHybridRole/{node}")
+    [node] = hybrid_nodes(controller.aws)
+    assert host.caller().endswith(f":assumed-role/{HYBRID_ROLE}/{node}")
     assert caller_in(done) == {"caller": host.caller(), "caller_error": None}
     assert caller_in(predicted) == {}
     hidden = [*host.emulated.session().values(), PROXY_PASSWORD, NOTE]
@@ -129,7 +113,7 @@ def test_a_server_is_registered_and_its_agent_uses_the_credentials(controller: C
     removed = host.manage(hybrid_registration_state="absent").assert_succeeded()
     assert removed.changed_tasks == [MANAGE, REGISTER]
     assert caller_in(removed) == {}
-    assert (host.nodes(), host.config.read_text()) == ([], "")
+    assert (hybrid_nodes(controller.aws), host.config.read_text()) == ([], "")
     assert "region" not in host.emulated.credentials.read_text()
     assert host.agent.actions() == ["stop", "start"]
     assert host.manage(hybrid_registration_state="absent").assert_succeeded().changed_tasks == []
@@ -153,7 +137,7 @@ def test_a_server_whose_agent_could_not_use_credentials_is_not_registered(
     path.write_text(content)
     failed = host.manage().assert_failed()
     assert words in failed.message
-    assert (host.nodes(), host.agent.actions(), failed.writes) == ([], [], [])
+    assert (hybrid_nodes(controller.aws), host.agent.actions(), failed.writes) == ([], [], [])
     assert path.read_text() == content
 
 

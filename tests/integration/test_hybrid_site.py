@@ -13,11 +13,21 @@ import pytest
 from emulator import Fault, Kind
 from emulator.host import Host
 from emulator.snapshot import snapshot
-from harness import PLAY_SECONDS, SERVER_POLICY, SERVER_USER, Controller, Play, onprem_host, trust
+from harness import (
+    HYBRID_ROLE,
+    PLAY_SECONDS,
+    SERVER_POLICY,
+    SERVER_USER,
+    SSM_POLICY,
+    UNREACHABLE,
+    Controller,
+    Play,
+    hybrid_nodes,
+    onprem_host,
+    trust,
+)
 
-ROLE = "CloudWatchAgentHybridRole"
 HYBRID, KEY = "hybrid", "key"
-UNREACHABLE: dict[str, Any] = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
 HOUR, DAY = 3600, 86400
 
 
@@ -78,13 +88,6 @@ class Fleet:
         client = self.controller.aws.client("sts", credentials=session)
         return str(client.get_caller_identity()["Arn"])
 
-    @property
-    def nodes(self) -> list[str]:
-        """The nodes of the account."""
-        ssm = self.controller.aws.client("ssm")
-        found = ssm.describe_instance_information()["InstanceInformationList"]
-        return [each["InstanceId"] for each in found if each["InstanceId"].startswith("mi-")]
-
     def account(self) -> dict[str, Any]:
         return snapshot(self.controller.aws)
 
@@ -106,12 +109,12 @@ def test_from_nothing_a_hybrid_server_needs_no_key(controller: Controller) -> No
 
     account = fleet.account()
     assert account["users"] == {}
-    assert account["roles"][ROLE]["policies"] == sorted([SERVER_POLICY, "AmazonSSMManagedInstanceCore"])
+    assert account["roles"][HYBRID_ROLE]["policies"] == sorted([SERVER_POLICY, SSM_POLICY])
     assert account["activations"][controller.aws.region] == []
-    [node] = fleet.nodes
-    assert fleet.caller("db1").endswith(f":assumed-role/{ROLE}/{node}")
+    [node] = hybrid_nodes(controller.aws)
+    assert fleet.caller("db1").endswith(f":assumed-role/{HYBRID_ROLE}/{node}")
     controller.aws.shift_clock(HOUR + 60)
-    assert fleet.caller("db1").endswith(f":assumed-role/{ROLE}/{node}")
+    assert fleet.caller("db1").endswith(f":assumed-role/{HYBRID_ROLE}/{node}")
 
     again = fleet.run("site", HYBRID).assert_succeeded()
     assert (again.report[0], again.changed_tasks, again.writes) == ("Nothing to do.", [], [])
@@ -139,7 +142,7 @@ def test_a_server_with_a_key_becomes_hybrid_and_comes_back(controller: Controlle
 
     fleet.run("site", KEY).assert_succeeded()
     assert fleet.caller("db1").endswith(f":user/{user}")
-    assert (fleet.nodes, fleet.hosts["db1"].registration) == ([], None)
+    assert (hybrid_nodes(controller.aws), fleet.hosts["db1"].registration) == ([], None)
     again = fleet.run("site", KEY).assert_succeeded()
     assert again.changed_tasks == []
 
@@ -177,7 +180,7 @@ def test_a_server_that_leaves_is_deregistered(controller: Controller, playbook: 
     ssm = controller.aws.client("ssm")
     names = [each.get("Name") for each in ssm.describe_instance_information()["InstanceInformationList"]]
     assert names == (["db2"] if playbook == "remove_servers" else [])
-    assert (ROLE in fleet.account()["roles"]) == (playbook == "remove_servers")
+    assert (HYBRID_ROLE in fleet.account()["roles"]) == (playbook == "remove_servers")
     assert (fleet.hosts["db1"].registration is None) == is_reachable
 
 
@@ -192,9 +195,9 @@ def test_the_run_after_a_killed_one_ends_like_an_undisturbed_one(controller: Con
     fleet.run("site", HYBRID).assert_succeeded()
     account = fleet.account()
     assert (account["users"], account["activations"][controller.aws.region]) == ({}, [])
-    assert account["roles"].keys() == {ROLE}
-    [node] = fleet.nodes
-    assert fleet.caller("db1").endswith(f":assumed-role/{ROLE}/{node}")
+    assert account["roles"].keys() == {HYBRID_ROLE}
+    [node] = hybrid_nodes(controller.aws)
+    assert fleet.caller("db1").endswith(f":assumed-role/{HYBRID_ROLE}/{node}")
     again = fleet.run("site", HYBRID).assert_succeeded()
     assert (again.changed_tasks, again.writes) == ([], [])
 
@@ -206,10 +209,10 @@ def test_a_teardown_leaves_neither_a_user_on_its_way_nor_a_node(controller: Cont
     fleet.run("site", KEY).assert_succeeded()
     fleet.run("site", HYBRID).assert_succeeded()
     if identity == KEY:
-        controller.aws.agents(fleet.nodes[0], running=False)
+        controller.aws.agents(hybrid_nodes(controller.aws)[0], running=False)
     fleet.run("teardown", identity, cwagent_confirm="teardown", down="db1" if identity == KEY else "")
     account = fleet.account()
-    assert (account["users"], account["roles"], fleet.nodes) == ({}, {}, [])
+    assert (account["users"], account["roles"], hybrid_nodes(controller.aws)) == ({}, {}, [])
     assert list(controller.credentials.glob("*.credentials")) == []
 
 
@@ -236,7 +239,7 @@ def register(fleet: Fleet, role: str) -> None:
 
 def stop_agent(fleet: Fleet) -> None:
     """The credentials of a registration with our role expire."""
-    register(fleet, ROLE)
+    register(fleet, HYBRID_ROLE)
     fleet.controller.aws.agents(fleet.nodes[0], running=False)
     fleet.controller.aws.shift_clock(5 * HOUR)
 
@@ -290,6 +293,6 @@ def test_a_node_that_another_server_may_use_stays(controller: Controller, playbo
     fleet.run("site", HYBRID).assert_succeeded()
     named = {"cwagent_remove_servers": ["db1"]} if playbook == "remove_servers" else {}
     done = fleet.run(playbook, HYBRID, cwagent_confirm=playbook, down="db1", **named).assert_failed()
-    assert fleet.nodes[0] in done.message
-    assert ROLE in fleet.account()["roles"]
+    assert hybrid_nodes(controller.aws)[0] in done.message
+    assert HYBRID_ROLE in fleet.account()["roles"]
     assert ":assumed-role/" in fleet.caller("db1")

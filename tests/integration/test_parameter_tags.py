@@ -15,8 +15,8 @@ CONFIG = {"agent": {"debug": False}}
 TAG_ACTIONS = {"ListTagsForResource", "AddTagsToResource", "RemoveTagsFromResource"}
 
 
-def tags_of(aws: Emulator, name: str = PARAMETER) -> dict[str, str]:
-    found = aws.client("ssm").list_tags_for_resource(ResourceType="Parameter", ResourceId=name)["TagList"]
+def tags_of(aws: Emulator) -> dict[str, str]:
+    found = aws.client("ssm").list_tags_for_resource(ResourceType="Parameter", ResourceId=PARAMETER)["TagList"]
     return {tag["Key"]: tag["Value"] for tag in found}
 
 

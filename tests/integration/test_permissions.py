@@ -25,22 +25,27 @@ from harness import (
     ADMIN_POLICY,
     ADMIN_ROLE,
     ADMIN_USER,
+    HYBRID_ROLE,
     PARAMETER,
+    POLICY_ARN,
     SERVER_ROLE,
     SERVER_USER,
+    SSM_POLICY,
+    UNREACHABLE,
     WINDOW_POLICY,
     Controller,
     Play,
     assert_complete_report,
     associate,
     create_role,
+    create_user,
     execute_module,
+    hybrid_nodes,
     leave_restore_tag,
     trust,
 )
 from policies import POLICIES, Policy, actions, permit, without
 from test_hybrid_site import HYBRID, KEY, Fleet
-from test_hybrid_site import ROLE as HYBRID_ROLE
 
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
@@ -61,7 +66,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 from ansible_collections.cwagent.iam.plugins.plugin_utils._hybrid_host import HybridHost
 
 APP = "shop-app"
-CORE = "AmazonSSMManagedInstanceCore"
 PLACEHOLDERS = ("ROLE-OF-AN-EARLIER-PROFILE", "NAME-OF-AN-EARLIER-PROFILE", "NAME-OF-AN-APPLICATION-ROLE")
 BOUNDARIES = {"boundary", "require-boundary"}
 """The policies that allow the controller nothing."""
@@ -107,13 +111,6 @@ def policy(name: str) -> Policy:
     return found
 
 
-def create_controller_user(aws: Emulator) -> dict[str, str]:
-    iam = aws.client("iam")
-    iam.create_user(UserName="controller")
-    key = iam.create_access_key(UserName="controller")["AccessKey"]
-    return {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
-
-
 # -- Every playbook with the policy for its task --
 
 
@@ -137,7 +134,7 @@ class Account:
             "cwagent_config_file": str(self.controller.home / "agent.json"),
             "cwagent_key_store_directory": str(self.controller.credentials),
             "cwagent_permissions_boundary": self.boundary,
-            "cwagent_ssm_policy": CORE,
+            "cwagent_ssm_policy": SSM_POLICY,
         }
         return self.controller.play(self.inventory, playbook, env=self.user, **files, **variables).assert_succeeded()
 
@@ -146,7 +143,7 @@ class Account:
 def duties(shared_controller: Controller) -> dict[str, Play]:
     aws = shared_controller.aws
     admin, web, leaving = aws.instances(3)
-    create_role(aws, APP, "AmazonS3ReadOnlyAccess", CORE)
+    create_role(aws, APP, "AmazonS3ReadOnlyAccess", SSM_POLICY)
     associate(aws, admin, APP)
     instances = {"web1": web, "web2": leaving}
     inventory = shared_controller.inventory(
@@ -160,7 +157,7 @@ def duties(shared_controller: Controller) -> dict[str, Play]:
     document = json.dumps(policy("boundary"))
     boundary = aws.client("iam").create_policy(PolicyName="CloudWatchAgentBoundary", PolicyDocument=document)
     before = snapshot(aws)
-    account = Account(shared_controller, admin, inventory, create_controller_user(aws), boundary["Policy"]["Arn"])
+    account = Account(shared_controller, admin, inventory, create_user(aws, "controller"), boundary["Policy"]["Arn"])
     shared_controller.file("agent.json", {"agent": {}})
     plays = {"site": account.play("provision", "site", cwagent_tags={"team": "ops"})}
     shared_controller.file("agent.json", {"agent": {"debug": True}})
@@ -195,7 +192,7 @@ def test_a_host_that_left_is_removed_by_its_name_although_no_user_with_the_name_
     left = controller.inventory({"onprem_servers": {"db1": {}, "db2": {}}})
     controller.play(left, "site", **folder).assert_succeeded()
     inventory = controller.inventory({"onprem_servers": {"db1": {}}})
-    user = create_controller_user(aws)
+    user = create_user(aws, "controller")
     permit(aws, policy("remove-servers"))
     removal = {**folder, "cwagent_remove_servers": ["db2"], "cwagent_confirm": "remove_servers"}
     controller.play(inventory, "remove_servers", env=user, **removal).assert_succeeded()
@@ -251,7 +248,7 @@ def test_a_hybrid_server_needs_no_more_than_the_policies_of_its_playbooks(contro
     aws, fleet = controller.aws, Fleet.of(controller, "db1", "db2")
     document = json.dumps(policy("boundary"))
     boundary = aws.client("iam").create_policy(PolicyName="CloudWatchAgentBoundary", PolicyDocument=document)
-    before, user = snapshot(aws), create_controller_user(aws)
+    before, user = snapshot(aws), create_user(aws, "controller")
 
     def run(names: Sequence[str], playbook: str, identity: str | dict[str, str], **variables: Any) -> Play:
         permit(aws, *map(policy, names), policy("require-boundary"))
@@ -266,7 +263,7 @@ def test_a_hybrid_server_needs_no_more_than_the_policies_of_its_playbooks(contro
         aws.shift_clock(wait)
         writes += run(*site, HYBRID).writes
     assert {"CreateActivation", "DeleteActivation", "CreateUser", "UpdateAccessKey", "DeleteUser"} <= {*writes}
-    assert len(fleet.nodes) == 2
+    assert len(hybrid_nodes(controller.aws)) == 2
     removed = run(
         ["remove-servers"], "remove_servers", HYBRID, cwagent_remove_servers=["db2"], cwagent_confirm="remove_servers"
     )
@@ -286,7 +283,7 @@ def test_an_on_premises_host_stores_with_the_policies_of_its_playbook(controller
     inventory = controller.inventory({"onprem_admin": {"ops1": {}}})
     variables: dict[str, Any] = {"cwagent_store_config_from": "onprem", "cwagent_key_store": store}
     controller.play(inventory, "site", **variables, cwagent_config_file="").assert_succeeded()
-    user = create_controller_user(controller.aws)
+    user = create_user(controller.aws, "controller")
     permit(controller.aws, policy("store-configuration"), policy(KEY_POLICIES[store]))
     config = str(controller.file("agent.json", {"agent": {}}))
     play = controller.play(inventory, "store_config", env=user, **variables, cwagent_config_file=config)
@@ -298,12 +295,12 @@ def test_an_on_premises_host_stores_with_the_policies_of_its_playbook(controller
 def test_servers_are_verified_without_permissions_for_saved_keys(controller: Controller, store: str) -> None:
     """Ansible does not reach the instance, so auto asks Systems Manager too."""
     [instance] = controller.aws.instances(1)
-    host = {"instance_id": instance, "ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
+    host = {"instance_id": instance, **UNREACHABLE}
     inventory = controller.inventory({"ec2_servers": {"web1": host}, "onprem_servers": {"db1": {}}})
     variables: dict[str, Any] = {"cwagent_key_store": store, "cwagent_region": controller.aws.region}
     controller.play(inventory, "site", **variables).assert_succeeded()
     controller.aws.client("ssm").put_parameter(Name=PARAMETER, Value='{"agent":{}}', Type="String")
-    user = create_controller_user(controller.aws)
+    user = create_user(controller.aws, "controller")
     permit(controller.aws, policy("verify"))
     plays = {
         way: controller.play(inventory, "verify", env=user, **variables, cwagent_verify_from=way)
@@ -349,7 +346,7 @@ class Site:
         self.app, self.bare, self.other = self.aws.instances(3)
         create_role(self.aws, APP)
         associate(self.aws, self.app, APP)
-        self.user = create_controller_user(self.aws)
+        self.user = create_user(self.aws, "controller")
 
     @property
     def iam(self) -> Any:
@@ -421,7 +418,7 @@ ADMIN_KEYS = with_timeout(name=[ADMIN_USER], access="admin", admin_window=True, 
 ATTACH = with_timeout(name=SERVER_ROLE, instance_ids=["@app"], on_other_profile="attach", attach_to_roles=[APP])
 ADMIN_INSTANCE = with_timeout(admin_profile=ADMIN_ROLE, server_profile=SERVER_ROLE)
 HOST = "db1"
-HYBRID_SERVERS = with_timeout(name=HYBRID_ROLE, access="server", trust="hybrid", ssm_policy=CORE)
+HYBRID_SERVERS = with_timeout(name=HYBRID_ROLE, access="server", trust="hybrid", ssm_policy=SSM_POLICY)
 IN_OWN_REGION = {**HYBRID_SERVERS, "trust_regions": ["eu-central-1"]}
 LEAVING_HOST = with_timeout(nodes_by_region={"": [HOST]})
 RETIRED_KEYS = with_timeout(name=[USER], state="retired", **FILES)
@@ -453,12 +450,12 @@ def attach(site: Site) -> None:
 
 def change_role(site: Site) -> None:
     site.iam.update_assume_role_policy(RoleName=SERVER_ROLE, PolicyDocument=trust("lambda.amazonaws.com"))
-    site.iam.attach_role_policy(RoleName=SERVER_ROLE, PolicyArn=f"arn:aws:iam::aws:policy/{ADMIN_POLICY}")
+    site.iam.attach_role_policy(RoleName=SERVER_ROLE, PolicyArn=POLICY_ARN + ADMIN_POLICY)
 
 
 def change_user(site: Site) -> None:
     site.iam.create_user(UserName=USER)
-    site.iam.attach_user_policy(UserName=USER, PolicyArn=f"arn:aws:iam::aws:policy/{ADMIN_POLICY}")
+    site.iam.attach_user_policy(UserName=USER, PolicyArn=POLICY_ARN + ADMIN_POLICY)
 
 
 def remove_windows(site: Site) -> None:
@@ -548,13 +545,13 @@ def provisioned_and_acquired(site: Site) -> None:
 
 
 def provisioned_for_run_command(site: Site) -> None:
-    as_root(("cwagent_iam_role", {**ADMIN, "ssm_policy": CORE}))(site)
-    site.iam.attach_role_policy(RoleName=APP, PolicyArn=f"arn:aws:iam::aws:policy/{CORE}")
+    as_root(("cwagent_iam_role", {**ADMIN, "ssm_policy": SSM_POLICY}))(site)
+    site.iam.attach_role_policy(RoleName=APP, PolicyArn=POLICY_ARN + SSM_POLICY)
     assert site.aws.agents()[site.app]["online"]
 
 
 def change_hybrid_role(site: Site) -> None:
-    site.iam.attach_role_policy(RoleName=HYBRID_ROLE, PolicyArn=f"arn:aws:iam::aws:policy/{ADMIN_POLICY}")
+    site.iam.attach_role_policy(RoleName=HYBRID_ROLE, PolicyArn=POLICY_ARN + ADMIN_POLICY)
 
 
 def provisioned_for_hybrid_servers(site: Site) -> None:
@@ -565,9 +562,8 @@ def provisioned_for_hybrid_servers(site: Site) -> None:
 def forget_host(site: Site) -> None:
     """Remove the node of the host, which then has no registration."""
     ssm = site.aws.client("ssm")
-    for each in ssm.describe_instance_information()["InstanceInformationList"]:
-        if each["InstanceId"].startswith("mi-"):
-            ssm.deregister_managed_instance(InstanceId=each["InstanceId"])
+    for node in hybrid_nodes(site.aws):
+        ssm.deregister_managed_instance(InstanceId=node)
     for each in ssm.describe_activations()["ActivationList"]:
         ssm.delete_activation(ActivationId=each["ActivationId"])
     shutil.rmtree(Host(site.home / HOST, endpoint="").registration_file.parent, ignore_errors=True)

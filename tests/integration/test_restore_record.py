@@ -125,7 +125,6 @@ def test_check_mode_predicts_the_run_in_spite_of_a_planted_tag(planted: dict[str
 
 def test_who_can_tag_the_admin_role_can_choose_no_other_role(account: Account, planted: dict[str, Play]) -> None:
     """The example policies associate only the profiles of the agent, so the run fails and reports the profile."""
-    del planted
     keys = create_user(account.aws, "role-tagger", allow("iam:TagRole"))
     credentials = {"AccessKeyId": keys["AWS_ACCESS_KEY_ID"], "SecretAccessKey": keys["AWS_SECRET_ACCESS_KEY"]}
     key = f"{RESTORE_TAG}:{account.aws.region}:{account.outside}"

@@ -6,7 +6,6 @@ inventory and the configuration enable become for all hosts.
 
 from __future__ import annotations
 
-import stat
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,10 @@ from emulator.snapshot import snapshot
 from harness import (
     ADMIN_ROLE,
     COLLECTIONS,
+    HYBRID_ROLE,
     SERVER_ROLE,
+    SUDO,
+    UNREACHABLE,
     WINDOW_POLICY,
     Controller,
     Play,
@@ -30,14 +32,8 @@ pytestmark = pytest.mark.main_job
 OLD_TEMPLATES = ansible_version.startswith("2.18.")
 NATIVE = pytest.mark.parametrize("native", ["true"] if OLD_TEMPLATES else ["false"])
 """ansible-core 2.19 and later ignore the setting. All other tests run with its default, false."""
-HYBRID_ROLE = "CloudWatchAgentHybridRole"
 IMPORTED_HYBRID = {"hybrid_server_name": "ImportedHybrid", "hybrid_server_regions": ["eu-west-1"]}
 CONFIG = '{"agent": {"metrics_collection_interval": 60}}'
-SUDO = """#!/bin/sh
-for last; do :; done
-echo "$last" >>"$(dirname "$0")/commands"
-exec /bin/sh -c "$last"
-"""
 
 
 def inventory(controller: Controller, become_exe: Path, **hosts: dict[str, Any]) -> Path:
@@ -89,12 +85,11 @@ def test_roles_that_run_on_the_controller(controller: Controller, native: str) -
     """They work although become fails there and no host can be reached."""
     aws = controller.aws
     ids = aws.instances(4)
-    unreachable = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
     hosts = inventory(
         controller,
         controller.home / "no-such-program",
-        a={**unreachable, "instance_id": ids[0]},
-        b={**unreachable, "instance_id": ids[1]},
+        a={**UNREACHABLE, "instance_id": ids[0]},
+        b={**UNREACHABLE, "instance_id": ids[1]},
     )
     items = [{"name": "One", "id": ids[2]}, {"name": "Two", "id": ids[3]}]
     role_of_item = {"ec2_server_name": "{{ item.name }}", "ec2_server_instances": {"": ["{{ item.id }}"]}}
@@ -137,8 +132,7 @@ def test_roles_that_run_on_hosts(controller: Controller, native: str) -> None:
     [instance] = aws.instances(1)
     create_role(aws, "shop")
     associate(aws, instance, "shop")
-    sudo = controller.file("sudo", SUDO)
-    sudo.chmod(stat.S_IRWXU)
+    sudo = controller.program("sudo", SUDO)
     host_variables = controller.instance_host(instance)
     del host_variables["cwagent_region"]
     host_variables["store_config_environment"] = host_variables.pop("cwagent_environment")

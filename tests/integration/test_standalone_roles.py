@@ -10,18 +10,18 @@ from harness import (
     ADMIN_ROLE,
     ADMIN_USER,
     COLLECTIONS,
+    HYBRID_ROLE,
     PARAMETER,
     SERVER_POLICY,
     SERVER_ROLE,
     SERVER_USER,
+    SSM_POLICY,
     Controller,
     Play,
     associate,
     create_role,
     rename_instance_profile,
 )
-
-HYBRID_ROLE, SSM_CORE = "CloudWatchAgentHybridRole", "AmazonSSMManagedInstanceCore"
 
 
 def role(name: str, **variables: Any) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def test_the_role_of_hybrid_servers_on_localhost(controller: Controller) -> None
     assert [change[2] for change in predicted.changes] == [change[2] for change in done.changes]
     assert done.writes == ["CreateRole", "AttachRolePolicy", "AttachRolePolicy"]
     found = snapshot(aws)["roles"][HYBRID_ROLE]
-    assert found["policies"] == [SSM_CORE, SERVER_POLICY]
+    assert found["policies"] == [SSM_POLICY, SERVER_POLICY]
     assert snapshot(aws)["instance_profiles"] == {}
     assert run(controller, controller.inventory({}), play_of("localhost", hybrid)).assert_succeeded().writes == []
     without = run(controller, controller.inventory({}), play_of("localhost", role("hybrid_server"))).assert_failed()

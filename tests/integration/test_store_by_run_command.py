@@ -15,7 +15,9 @@ from harness import (
     ADMIN_ROLE,
     LOCAL_CONNECTION,
     PARAMETER,
+    POLICY_ARN,
     SERVER_ROLE,
+    SSM_POLICY,
     SWAPPED,
     Controller,
     Play,
@@ -26,9 +28,8 @@ from harness import (
     disassociate,
 )
 
-CORE = "AmazonSSMManagedInstanceCore"
 OTHER_PARAMETER, OTHER_REGION = "AmazonCloudWatch-db", "us-east-1"
-SETTINGS: dict[str, Any] = {"cwagent_store_config_from": "run_command", "cwagent_ssm_policy": CORE}
+SETTINGS: dict[str, Any] = {"cwagent_store_config_from": "run_command", "cwagent_ssm_policy": SSM_POLICY}
 TIMEOUTS = {"cwagent_permission_timeout": 60, "cwagent_identity_timeout": 60}
 UNREACHABLE = {"ansible_connection": "ssh", "ansible_host": "192.0.2.1", "ansible_timeout": 1}
 """The variables of a host that Ansible does not reach."""
@@ -81,7 +82,7 @@ def inventory_of(controller: Controller, admin: str, **more: Any) -> Any:
 def stored(shared_controller: Controller) -> Stored:
     """The instance is reached by Systems Manager from the beginning, by an application's profile."""
     controller, aws = shared_controller, shared_controller.aws
-    create_role(aws, "app", CORE)
+    create_role(aws, "app", SSM_POLICY)
     [admin] = aws.instances(1)
     associate(aws, admin, "app")
     controller.file("old.json", OLD)
@@ -178,13 +179,13 @@ def test_an_instance_with_windows_is_refused_before_anything_is_written(
 
 def test_an_admin_role_that_does_not_let_the_agent_work_is_found_before_anything_is_opened(stored: Stored) -> None:
     iam = stored.controller.aws.client("iam")
-    arn = f"arn:aws:iam::aws:policy/{CORE}"
+    arn = POLICY_ARN + SSM_POLICY
     iam.detach_role_policy(RoleName=ADMIN_ROLE, PolicyArn=arn)
     with assert_no_writes(stored.controller.aws):
         play = stored.store().assert_failed()
     iam.attach_role_policy(RoleName=ADMIN_ROLE, PolicyArn=arn)
     assert f"role '{ADMIN_ROLE}' does not allow ssm:UpdateInstanceInformation" in play.message
-    assert f"Set cwagent_ssm_policy to {CORE}" in play.message
+    assert f"Set cwagent_ssm_policy to {SSM_POLICY}" in play.message
 
 
 def test_another_instance_with_the_admin_profile_is_an_error_before_the_command_is_sent(stored: Stored) -> None:

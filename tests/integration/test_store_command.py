@@ -20,6 +20,7 @@ from harness import (
     PARAMETER,
     POLICY_ARN,
     SERVER_POLICY,
+    SSM_POLICY,
     assert_no_writes,
     associate,
     create_role,
@@ -35,7 +36,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._store_command.plan im
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command.resource import CommandResource
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command.script import check_script, store_script
 
-CORE = "AmazonSSMManagedInstanceCore"
 OTHER_REGION = "us-east-1"
 ENOUGH = 180
 """Seconds: several times longer than a script needs, because other programs can keep the machine busy."""
@@ -90,8 +90,8 @@ class Instance:
 
 @pytest.fixture
 def instance(enforcing: Emulator) -> Instance:
-    create_role(enforcing, ADMIN_ROLE, ADMIN_POLICY, CORE)
-    create_role(enforcing, "app", SERVER_POLICY, CORE)
+    create_role(enforcing, ADMIN_ROLE, ADMIN_POLICY, SSM_POLICY)
+    create_role(enforcing, "app", SERVER_POLICY, SSM_POLICY)
     [found] = enforcing.instances(1)
     associate(enforcing, found, ADMIN_ROLE)
     assert enforcing.agents()[found]["online"]

@@ -29,11 +29,14 @@ from harness import (
     REPLACE_ASSOCIATION,
     SERVER_POLICY,
     SERVER_ROLE,
+    SUDO,
     TIMEOUTS,
+    UNREACHABLE,
     WINDOW_POLICY,
     Controller,
     Play,
     allow,
+    assert_admin_user_closed,
     assert_no_writes,
     associate,
     create_role,
@@ -255,7 +258,7 @@ def test_a_run_backs_off_when_another_writes_a_restore_tag(account: Account, bac
     account.assert_clean()
 
 
-def other_run(account: Account, host: AdminHost) -> None:
+def other_run(account: Account) -> None:
     """Do the same as restore.yml of another controller, while a run stores."""
     names: dict[str, Any] = {"admin_profile": ADMIN_ROLE, "server_profile": SERVER_ROLE, "admin_role": ADMIN_ROLE}
     result = run_module(account.aws, "cwagent_admin_instance", state="released", **names)
@@ -270,7 +273,7 @@ def test_a_run_that_another_run_ends_reports_that_the_window_is_closed(
     with account.blocked_at("PutParameter", Kind.DENY):
         running = background.submit(host.play, cwagent_permission_timeout=30)
         account.wait_for_calls("PutParameter")
-        other_run(account, host)
+        other_run(account)
     failed = running.result().assert_failed()
     assert "its admin window is closed or has expired" in failed.message
     assert "another run or a person closed or opened it" in failed.message
@@ -288,7 +291,7 @@ def test_a_waiting_run_reports_that_another_run_restored_its_instance(
     account.aws.metadata_lag(60)
     running = background.submit(host.play, cwagent_identity_timeout=30)
     account.wait_for_calls("GetRolePolicy", 2)  # the second is the last read of the acquisition
-    other_run(account, host)
+    other_run(account)
     account.aws.metadata_lag(0)
     failed = running.result().assert_failed()
     assert f"Instance {host.instance} was restored by another run or by a person" in failed.message
@@ -304,8 +307,7 @@ def test_an_instance_that_cannot_be_read_at_the_end_is_a_warning(
     """Everything was restored, by the word of EC2."""
     host = account.add_host(1, APP)
     up = host.controller.file("up", sys.executable)
-    broken = host.controller.file("broken", "#!/bin/sh\necho no JSON\n")
-    broken.chmod(0o755)
+    broken = host.controller.program("broken", "#!/bin/sh\necho no JSON\n")
     python = f"{{{{ '{sys.executable}' if '{up}' is file else '{broken}' }}}}"
     with account.blocked_at("PutParameter", Kind.DENY):
         running = background.submit(host.play, host={"ansible_python_interpreter": python})
@@ -383,19 +385,10 @@ def test_an_instance_that_was_left_with_the_admin_profile_becomes_a_server(accou
     account.assert_clean()
 
 
-UNREACHABLE_HOST = {
-    "ansible_connection": "ssh",
-    "ansible_host": "127.0.0.1",
-    "ansible_port": 9,
-    "ansible_ssh_retries": 0,
-}
-"""The variables of a host that cannot be reached."""
-
-
 def test_a_stopped_instance_is_refused_before_the_first_write(account: Account) -> None:
     host = account.add_host(1, APP, stopped=True)
     with assert_no_writes(account.aws):
-        refused = host.play(host=UNREACHABLE_HOST).assert_failed()
+        refused = host.play(host={**UNREACHABLE, "ansible_ssh_retries": 0}).assert_failed()
     assert [failure.outcome for failure in refused.failures] == ["failed"]
     assert ", which stores the configuration: " in refused.message
     assert refused.message.endswith("name another host or another way with cwagent_store_config_from.")
@@ -445,10 +438,7 @@ class OnPremises:
 
     def assert_closed(self) -> None:
         """Assert that the window is closed and the access key is inactive."""
-        iam = self.account.aws.client("iam")
-        [key] = iam.list_access_keys(UserName=ADMIN_USER)["AccessKeyMetadata"]
-        assert key["Status"] == "Inactive"
-        assert iam.get_user_policy(UserName=ADMIN_USER, PolicyName=WINDOW_POLICY)["PolicyDocument"] == CLOSED_POLICY
+        assert_admin_user_closed(self.account.aws)
         self.account.assert_clean()
 
 
@@ -498,19 +488,11 @@ def test_a_host_without_the_key_is_refused_before_the_window_is_opened(on_premis
     on_premises.assert_closed()
 
 
-SUDO = """#!/bin/sh
-for last; do :; done
-echo "$last" >>"$(dirname "$0")/commands"
-exec /bin/sh -c "$last"
-"""
-
-
 @pytest.mark.parametrize("where", ["of the host", "of the command"])
 def test_only_tasks_that_store_have_the_become_of_their_host(account: Account, where: str) -> None:
     """The tasks for AWS and those on the storing host are in one play, whose variables would outrank the host's."""
     host = account.add_host(1)
-    sudo = host.controller.file("sudo", SUDO)
-    sudo.chmod(0o755)
+    sudo = host.controller.program("sudo", SUDO)
     variables = {"ansible_become_exe": str(sudo), **({"ansible_become": True} if where == "of the host" else {})}
     arguments = ["--become"] if where == "of the command" else []
     nobody = {"ANSIBLE_BECOME_EXE": str(host.controller.home / "no-sudo"), "ANSIBLE_BECOME_ALLOW_SAME_USER": "true"}

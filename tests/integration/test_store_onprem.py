@@ -15,12 +15,12 @@ from emulator.snapshot import configurations
 from emulator.testing import wait_until
 from harness import (
     ADMIN_USER,
-    CLOSED_WINDOW,
     COLLECTIONS,
     PARAMETER,
-    WINDOW_POLICY,
+    SUDO_WITH_TTY,
     Controller,
     Play,
+    assert_admin_user_closed,
     create_user,
     run_module,
 )
@@ -28,7 +28,6 @@ from harness import (
 CONFIG = {"agent": {"metrics_collection_interval": 30}}
 STORES = ["file", "parameter_store", "secrets_manager"]
 MODULE = "cwagent.iam.cwagent_config_parameter"
-STORE_TASK = "cwagent.iam.store_config : Store the configurations"
 OK = 200
 HOUR = 3600
 UNTIL_DISARMED = 1000
@@ -108,14 +107,6 @@ class Site:
             text = aws.client("secretsmanager").get_secret_value(SecretId=name)["SecretString"]
         return str(json.loads(text)["aws_secret_access_key"])
 
-    def assert_closed(self) -> None:
-        """Assert that the window is closed and the access key is inactive."""
-        iam = self.controller.aws.client("iam")
-        [key] = iam.list_access_keys(UserName=ADMIN_USER)["AccessKeyMetadata"]
-        assert key["Status"] == "Inactive"
-        window = iam.get_user_policy(UserName=ADMIN_USER, PolicyName=WINDOW_POLICY)["PolicyDocument"]
-        assert window["Statement"] == [CLOSED_WINDOW]
-
 
 @dataclass(frozen=True)
 class Watch:
@@ -166,7 +157,7 @@ def test_site_stores_from_on_premises_on_an_empty_account_in_one_run(controller:
     assert configurations(controller.aws) == {PARAMETER: CONFIG}
     [stored] = [call for call in done.calls if call.params.get("Name") == PARAMETER and call.write]
     assert stored.principal.endswith(f":user/{ADMIN_USER}")
-    site.assert_closed()
+    assert_admin_user_closed(site.controller.aws)
     assert site.secret() not in everything_shown(done)
     again = site.play().assert_succeeded()
     assert (again.changed_tasks, again.writes) == ([], [])
@@ -180,8 +171,7 @@ def test_the_secret_reaches_no_disk_and_no_process_list(controller: Controller, 
     secret = site.create_user()
     watch = Watch.of(controller, secret)
     controller.aws.arm(Fault(Kind.DENY, action="PutParameter", times=UNTIL_DISARMED, message="not yet"))
-    ssh = controller.file("ssh", '#!/bin/sh\nfor command; do :; done\nexec /bin/sh -c "$command"\n')
-    ssh.chmod(0o755)
+    ssh = controller.program("ssh", '#!/bin/sh\nfor command; do :; done\nexec /bin/sh -c "$command"\n')
     host = {
         "ansible_connection": connection,
         "ansible_ssh_executable": str(ssh),
@@ -215,9 +205,7 @@ def test_a_key_that_cannot_be_sent_is_refused(controller: Controller) -> None:
     controller.credentials.mkdir()
     lines = ["[AmazonCloudWatchAgent]", *(f"{name.lower()} = {value}" for name, value in keys.items()), ""]
     controller.file("credentials/agent.credentials", "\n".join(lines))
-    sudo = controller.home / "sudo"
-    sudo.write_text("#!/bin/sh\necho 'sudo: sorry, you must have a tty to run sudo' >&2\nexit 1\n")
-    sudo.chmod(0o755)
+    sudo = controller.program("sudo", SUDO_WITH_TTY)
     key = {"user": "agent", "key_store_directory": str(controller.credentials)}
     options = {"name": PARAMETER, "config": CONFIG, "saved_key": key}
     become = {"ansible_become": True, "ansible_become_user": "nobody"}
@@ -326,7 +314,7 @@ def test_a_run_waits_until_a_new_key_is_known_everywhere(controller: Controller)
     *refused, stored = [call for call in done.calls if call.action == "PutParameter"]
     assert {call.unkind for call in refused} == {Behaviour.NEW_KEYS}
     assert stored.status == OK
-    site.assert_closed()
+    assert_admin_user_closed(site.controller.aws)
 
 
 def test_the_window_is_closed_after_a_failure(controller: Controller) -> None:
@@ -338,6 +326,6 @@ def test_the_window_is_closed_after_a_failure(controller: Controller) -> None:
     assert f"user/{ADMIN_USER} lacks ssm:PutParameter" in failed.message
     assert site.secret() not in everything_shown(failed)
     assert configurations(controller.aws) == {}
-    site.assert_closed()
+    assert_admin_user_closed(site.controller.aws)
     site.play().assert_succeeded()
     assert configurations(controller.aws) == {PARAMETER: CONFIG}

@@ -17,20 +17,24 @@ from emulator import Emulator, Fault, Kind
 from emulator.host import Host
 from harness import (
     CHECKOUT,
+    HYBRID_ROLE,
     PARAMETER,
     POLICY_ARN,
     SERVER_POLICY,
     SERVER_ROLE,
     SERVER_USER,
+    SSM_POLICY,
+    UNREACHABLE,
     Controller,
     Play,
     allow,
     associate,
+    create_hybrid_role,
     create_role,
     create_user,
     disassociate,
     execute_module,
-    trust,
+    hybrid_trust,
 )
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import merge
@@ -39,8 +43,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_
 
 pytestmark = pytest.mark.skipif("AWS_CLI" not in os.environ, reason="make integration sets it up")
 
-SSM_POLICY = "AmazonSSMManagedInstanceCore"
-HYBRID_ROLE = "CloudWatchAgentHybridRole"
 OURS = {"Key": "cwagent:managed", "Value": "created"}
 CONFIG = '{"agent":{"region":"eu-central-1"}}'
 AGENT = "opt/aws/amazon-cloudwatch-agent"
@@ -216,31 +218,13 @@ def fleet(account: Fleet) -> Fleet:
     return account
 
 
-def hybrid_trust(account: Fleet, **condition: Any) -> str:
-    account_id = account.aws.client("sts").get_caller_identity()["Account"]
-    source = {
-        "StringEquals": {"aws:SourceAccount": account_id},
-        "ArnEquals": {"aws:SourceArn": [f"arn:aws:ssm:{account.aws.region}:{account_id}:*"]},
-    }
-    document = json.loads(trust("ssm.amazonaws.com"))
-    document["Statement"][0]["Condition"] = condition or source
-    return json.dumps(document)
-
-
 @pytest.fixture
 def hybrid(account: Fleet) -> Fleet:
     """A healthy hybrid server."""
-    account.iam.create_role(RoleName=HYBRID_ROLE, AssumeRolePolicyDocument=hybrid_trust(account))
+    create_hybrid_role(account.aws, SERVER_POLICY, SSM_POLICY)
     account.iam.tag_role(RoleName=HYBRID_ROLE, Tags=[OURS])
-    for policy in (SERVER_POLICY, SSM_POLICY):
-        account.iam.attach_role_policy(RoleName=HYBRID_ROLE, PolicyArn=POLICY_ARN + policy)
     account.add_hybrid("db9")
     return account
-
-
-def lines(play: Play) -> list[str]:
-    [found] = [each.result["msg"] for each in play.results if each.task.endswith("Report the problems")]
-    return list(found)
 
 
 DIGEST = hashlib.sha256(CONFIG.encode()).hexdigest()
@@ -352,7 +336,7 @@ def test_a_healthy_instance_has_no_failure_by_run_command(fleet: Fleet) -> None:
 def test_a_healthy_fleet_has_no_failure(fleet: Fleet) -> None:
     play = fleet.verify().assert_succeeded()
     assert {host: server["failures"] for host, server in fleet.servers().items()} == {"web1": []}
-    assert lines(play) == [
+    assert play.problems == [
         "server                          identity  IAM  config  network  agent",
         "web1                            ok        ok   ok      ok       ok",
         "1 of 1 server without a failure.",
@@ -386,7 +370,7 @@ def detach_from_hybrid_role(fleet: Fleet, policy: str) -> None:
 
 
 def trust_another_account(fleet: Fleet) -> None:
-    other = hybrid_trust(fleet, StringEquals={"aws:SourceAccount": "210987654321"})
+    other = hybrid_trust(fleet.aws, StringEquals={"aws:SourceAccount": "210987654321"})
     fleet.iam.update_assume_role_policy(RoleName=HYBRID_ROLE, PolicyDocument=other)
 
 
@@ -667,7 +651,7 @@ def test_a_healthy_fleet_with_a_configuration_that_needs_all_of_it_has_no_failur
     failed = account.verify().assert_failed()
     what = f"Role '{SERVER_ROLE}' lacks aps:RemoteWrite, which {AMP} of {PARAMETER} needs."
     assert failed.message == f"Servers that fail: 1 of 2. web1: {what}"
-    assert_narrow(failed)
+    failed.assert_narrow()
 
 
 # By Ansible
@@ -714,23 +698,14 @@ def test_each_violation_alone_is_one_failure_by_ansible(account: Fleet) -> None:
     assert found["web5"]["status"] == {**HEALTHY, "configuration": "?", "agent": "none"}
     first = next(iter(failures))
     assert f"Servers that fail: 6 of 10. {first}: {failures[first][1]} There are 5 more problems." == play.message
-    assert_narrow(play)
+    play.assert_narrow()
     secrets = {path.read_text().split()[-4] for path in account.controller.credentials.iterdir()}
     assert [secret for secret in secrets if secret in play.output] == []
 
 
-def assert_narrow(play: Play) -> None:
-    """Assert that the table fits a terminal of 80 columns as Ansible prints it."""
-    _, _, after = play.output.partition("Report the problems] ")
-    shown = after.partition("\n\n")[0].splitlines()[1:]
-    assert len(shown) > len(lines(play))
-    assert [line for line in shown if len(line) > 80] == []
-
-
 def test_how_facts_are_collected_is_a_variable(fleet: Fleet, subtests: pytest.Subtests) -> None:
     """A host that Ansible does not reach is read with Run Command where that is allowed."""
-    unreachable = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
-    fleet.variables["web1"] |= unreachable
+    fleet.variables["web1"] |= UNREACHABLE
     fleet.add("web2")
     expected = {
         "auto": {"web1": "run_command", "web2": "ansible"},
@@ -757,7 +732,7 @@ UNSEEN = {"identity": "?", "permissions": "ok", "configuration": "?", "endpoints
 def add_windows(fleet: Fleet) -> None:
     """A healthy Windows instance, to which Ansible has no connection."""
     fleet.add("win1", platform="Windows", cloudwatch_agent=False)
-    fleet.variables["win1"] |= {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
+    fleet.variables["win1"] |= UNREACHABLE
 
 
 @pytest.mark.parametrize("way", ["auto", "ansible", "run_command"])
@@ -767,8 +742,8 @@ def test_a_healthy_windows_server_has_no_failure(fleet: Fleet, way: str) -> None
     server = fleet.servers()["win1"]
     assert (server["failures"], server["status"], server["seen_by"]) == ([], UNSEEN, "")
     assert {each["what"] for each in server["notes"]} == {WINDOWS}
-    assert lines(play)[2] == "win1                            ?         ok   ?       ?        ?"
-    assert " ".join(" ".join(lines(play)[4:]).split()) == f"- win1: {WINDOWS}"
+    assert play.problems[2] == "win1                            ?         ok   ?       ?        ?"
+    assert " ".join(" ".join(play.problems[4:]).split()) == f"- win1: {WINDOWS}"
     assert [each.host for each in play.results if each.outcome == "unreachable"] == []
     assert {*play.writes} == ({"SendCommand"} if way == "run_command" else set())
 
@@ -826,7 +801,7 @@ def test_check_mode_finds_the_same_and_writes_no_file(fleet: Fleet) -> None:
     play = fleet.verify().assert_failed()
     fleet.file.unlink()
     checked = fleet.verify("--check").assert_failed()
-    assert lines(checked) == lines(play)
+    assert checked.problems == play.problems
     assert not fleet.file.exists()
 
 
@@ -867,7 +842,6 @@ def test_calls_grow_with_batches_and_pages_and_not_with_hosts(account: Fleet) ->
 # apply.yml
 
 NEW_CONFIG = '{"agent":{"metrics_collection_interval":60}}'
-UNREACHABLE = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
 
 
 def store_new_config(fleet: Fleet) -> None:

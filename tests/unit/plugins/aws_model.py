@@ -499,12 +499,10 @@ class Gateway:
         return Deadline(0)
 
     def retry(self, call: Any, codes: Any) -> Any:
-        del codes
         return call()
 
     def find(self, action: str, description: str, *, absent: str, **arguments: Any) -> Any:
         """The answer of the model, or ``None`` if the thing does not exist."""
-        del description, absent
         named = {xform_name(name): value for name, value in arguments.items()}
         return getattr(self.model, xform_name(action.partition(":")[2]))(**named)
 

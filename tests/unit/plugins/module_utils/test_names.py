@@ -4,12 +4,9 @@ import re
 
 import botocore.session
 import pytest
-from import_graph import PLUGINS
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-
-ROLES = PLUGINS.parent / "roles"
 
 SESSION = botocore.session.get_session()
 REGIONS = [

@@ -91,7 +91,6 @@ def test_a_healthy_account_keeps_all_rules():
 
 
 DIFFERENT = {"Sid": "Other", "Effect": "Deny", "Action": "ssm:AddTagsToResource", "Resource": "*"}
-POWER = document("ssm:*", "ec2:*", "s3:*", "lambda:*")
 SMALL_BOUNDARY = boundary(*AGENT)
 AGENT_BOUNDARY = boundary(*AGENT, "ssm:*")
 KEY_WITHOUT_USER = SavedKeyWithoutUser(

@@ -49,7 +49,7 @@ def merge_dicts(*dicts: dict[str, Any]) -> dict[str, Any]:
     return dict(itertools.chain.from_iterable(each.items() for each in dicts))
 
 
-def section(options: Any, collected: dict[str, Any], more: Any = None) -> st.SearchStrategy[dict[str, Any]]:
+def section(options: Any, collected: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
     """An object with some options, and at least one of the members to collect."""
     collection = st.fixed_dictionaries({}, optional=collected).filter(bool)
     return st.builds(merge_dicts, options, collection)
@@ -198,7 +198,7 @@ def metrics(**collected: Any) -> dict[str, Any]:
     return {"metrics": {"metrics_collected": collected}}
 
 
-AGENT, WHOLE = {"agent": {"region": "r"}}, 10_000
+AGENT = {"agent": {"region": "r"}}
 
 
 @pytest.mark.parametrize(

@@ -68,8 +68,8 @@ def test_a_result_without_a_schema_has_none() -> None:
     assert unpack_schema({}) == ""
 
 
-def parameter(status: str, error: str = "", version: int = 4, region: str = REGION) -> dict[str, Any]:
-    return {"region": region, "name": NAME, "status": status, "version": version, "error": error}
+def parameter(status: str, error: str = "", region: str = REGION) -> dict[str, Any]:
+    return {"region": region, "name": NAME, "status": status, "version": 4, "error": error}
 
 
 def test_a_parameter_that_was_stored_is_no_error() -> None:

@@ -138,7 +138,6 @@ class Store(Aws):
         return self.name
 
     def call(self, action: str, description: str, max_attempts: int = 0, **given: Any) -> dict[str, Any]:
-        del description, max_attempts
         value = self.values.get(given["Name"])
         if value is None:
             raise AwsApiError("There is none.", "ParameterNotFound", action)

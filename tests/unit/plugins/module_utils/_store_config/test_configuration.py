@@ -22,8 +22,8 @@ LARGE = json.dumps(
 )
 
 
-def stored(value: str, version: int = 3, **more: Any) -> dict[str, Any]:
-    return {"value": value, "type": "String", "version": version, **more}
+def stored(value: str, **more: Any) -> dict[str, Any]:
+    return {"value": value, "type": "String", "version": 3, **more}
 
 
 def comparison(

@@ -198,7 +198,6 @@ class Host:
         self.account = account
 
     def identity(self, profile: str | None, role: str | None, *, fail_on_refused_role: bool = False) -> dict[str, Any]:
-        del fail_on_refused_role
         self.account.begin("host:identity")
         found = {"instance_profile": self.account.profile, "role": role}
         if profile == self.account.profile:

@@ -206,7 +206,6 @@ def test_keys_that_are_retired_are_not_replaced():
 def test_the_last_use_of_every_key_is_read():
     class LastUses(Gateway):
         def call(self, action: str, description: str, **arguments: Any) -> Any:
-            del action, description
             return {"AccessKeyLastUsed": {"LastUsedDate": NOW} if arguments["AccessKeyId"] == OLD else {}}
 
     state = resource(gateway=LastUses(Iam()))._add_last_use(user(key(OLD, DAY), key(NEW, DAY)))
@@ -255,7 +254,6 @@ class Account(Gateway):
         self._write(lambda: setattr(self, "saved", AT_PREVIOUS_PLACE))
 
     def execute(self, step: Step, max_attempts: int = 1) -> Any:
-        del max_attempts
         self._write(lambda: self.model.take(step))
 
     def _write(self, write: Any) -> None:

@@ -207,8 +207,8 @@ def test_the_workspace_is_in_the_region_of_the_agent(region):
 # Unknown answers
 
 
-def undecided(action, field, who="Role 'Server'"):
-    return f"Whether {who} may {action}, which {field} of AmazonCloudWatch-linux needs, could not be decided."
+def undecided(action, field):
+    return f"Whether Role 'Server' may {action}, which {field} of AmazonCloudWatch-linux needs, could not be decided."
 
 
 def test_a_policy_for_some_resources_of_an_unknown_one_is_no_failure():
