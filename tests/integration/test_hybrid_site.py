@@ -240,7 +240,7 @@ def register(fleet: Fleet, role: str) -> None:
 def stop_agent(fleet: Fleet) -> None:
     """The credentials of a registration with our role expire."""
     register(fleet, HYBRID_ROLE)
-    fleet.controller.aws.agents(fleet.nodes[0], running=False)
+    fleet.controller.aws.agents(hybrid_nodes(fleet.controller.aws)[0], running=False)
     fleet.controller.aws.shift_clock(5 * HOUR)
 
 
@@ -283,7 +283,7 @@ def test_a_profile_with_the_key_of_somebody_else_is_not_given_to_the_ssm_agent(c
         play = fleet.run("site", HYBRID, *arguments).assert_failed()
         assert "has the access key of a user, which the SSM agent would replace" in play.message
         assert "Se/CrEt" not in play.output
-    assert (file.read_text(), fleet.nodes) == (before, [])
+    assert (file.read_text(), hybrid_nodes(fleet.controller.aws)) == (before, [])
 
 
 @pytest.mark.parametrize("playbook", ["remove_servers", "teardown"])
