@@ -248,15 +248,10 @@ class Hybrid:
 
     # The API
 
-    def respond(self, call: Call, params: Params) -> tuple[str, int, str]:
-        """The content type, status and body of an answer."""
+    def respond(self, call: Call, params: Params) -> Params | ErrorAnswer:
         with self.agents.lock:
             problem = None if call.action == REGISTER else find_problem(call.action, params)
-            answer = problem or ACTIONS[call.action](self, call, params)
-        if isinstance(answer, ErrorAnswer):
-            content_type, text = answer.body(call.service)
-            return content_type, answer.status, text
-        return "application/x-amz-json-1.1", 200, json.dumps(answer)
+            return problem or ACTIONS[call.action](self, call, params)
 
     def create_activation(self, call: Call, params: Params) -> Params | ErrorAnswer:
         now, account, name = self.agents.now(), account_of(call.principal), params["IamRole"]

@@ -68,15 +68,10 @@ class RunCommand:
                 for command in self.sent.values()
             ]
 
-    def respond(self, call: Call, params: Params) -> tuple[str, int, str]:
-        """The content type, status and body of an answer."""
+    def respond(self, call: Call, params: Params) -> Params | ErrorAnswer:
         with self.agents.lock:
             self.agents.advance()
-            answer = find_problem(call.action, params) or ACTIONS[call.action](self, call, params)
-        if isinstance(answer, ErrorAnswer):
-            content_type, text = answer.body(call.service)
-            return content_type, answer.status, text
-        return "application/x-amz-json-1.1", 200, json.dumps(answer)
+            return find_problem(call.action, params) or ACTIONS[call.action](self, call, params)
 
     def observe(self) -> None:
         """Let the agents see changes, and deliver commands whose senders have their answers."""

@@ -171,8 +171,7 @@ class Server:
 
     def _respond(self, call: Call, params: dict[str, Any], request: Request, body: bytes) -> Response:
         if ended := self.hybrid.refuse(call):
-            content_type, text = ended.body(call.service)
-            return Response(text, ended.status, content_type=content_type)
+            return _to_response(ended, call)
         if call.service != "ssm" or not is_answered_here(call.action, params):
             response = self.backend.respond(request, body)
             if call.action == "DescribeInstances":
@@ -181,8 +180,7 @@ class Server:
         if call.action != hybrid.REGISTER and (denied := self.backend.authorize(request, body)):
             return denied
         service = self.commands if call.action in RUN_COMMAND_ACTIONS else self.hybrid
-        content_type, status, text = service.respond(call, params)
-        return Response(text, status, content_type=content_type)
+        return _to_response(service.respond(call, params), call)
 
     def _profiles(self) -> dict[str, str]:
         return {
@@ -205,8 +203,7 @@ class Server:
                 _kill(fault.process)
                 raise KilledError
             elif error := _error_answer(fault, call):
-                content_type, text = error.body(call.service)
-                return Response(text, error.status, content_type=content_type)
+                return _to_response(error, call)
         return None
 
     def _after(self, hits: list[Fault]) -> None:
@@ -270,6 +267,13 @@ class Server:
 
     def _unkind(self, **behaviours: Any) -> Unkind:
         return Unkind(lambda: self.backend.now().timestamp(), **behaviours)
+
+
+def _to_response(answer: dict[str, Any] | wire.ErrorAnswer, call: Call) -> Response:
+    if isinstance(answer, wire.ErrorAnswer):
+        content_type, text = answer.body(call.service)
+        return Response(text, answer.status, content_type=content_type)
+    return Response(json.dumps(answer), content_type="application/x-amz-json-1.1")
 
 
 def _error_answer(fault: Fault, call: Call) -> wire.ErrorAnswer | None:

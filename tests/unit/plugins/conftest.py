@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.cwagent.iam.plugins.module_utils import _converge
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 # ansible-test imports a test by its full name, and then its folder is not where Python looks.
@@ -23,3 +24,26 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
         return pauses[id(deadline)] <= deadline.seconds
 
     monkeypatch.setattr(Deadline, "pause", pause)
+
+
+class Clock:
+    """A time that passes only while something sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.slept: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of ``converge``."""
+    clock = Clock()
+    monkeypatch.setattr(_converge, "Deadline", lambda seconds: Deadline(seconds, clock, clock.sleep))
+    return clock

@@ -6,7 +6,6 @@ One is the emulator, over HTTP; the other is a simulator that shares no code wit
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -127,12 +126,6 @@ def policy_of(window: str | None, instance_id: str | None, deadline: datetime) -
     if window is None:
         return None
     return closed_policy() if window == "closed" else open_policy(openings[window])
-
-
-@pytest.fixture(scope="module")
-def aws() -> Iterator[Emulator]:
-    with Emulator.start("ministack", region=REGION) as emulator:
-        yield emulator
 
 
 class Admin:

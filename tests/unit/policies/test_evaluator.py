@@ -18,14 +18,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
 import simulator as simulators
-from emulator import Emulator
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -233,12 +231,6 @@ def test_it_agrees_with_the_simulator_and_is_not_wrong_where_less_is_known(simul
 
     compare()
     check_counts(answers)
-
-
-@pytest.fixture(scope="module")
-def aws() -> Iterator[Emulator]:
-    with Emulator.start("ministack", region=REGION) as emulator:
-        yield emulator
 
 
 DEADLINE = datetime(2026, 6, 1, tzinfo=UTC)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -321,12 +321,6 @@ def table() -> dict[str, tuple[str, set[str], set[str]]]:
 def server_table() -> dict[str, list[str]]:
     """By attack the call, and whether a session and an activation code allow it."""
     return rows("Attacks with stolen credentials of a hybrid server")
-
-
-@pytest.fixture(scope="module")
-def aws() -> Iterator[Emulator]:
-    with Emulator.start("ministack", region=REGION) as emulator:
-        yield emulator
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from typing import Any, cast
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _converge
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource, converge, end
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     AwsApiError,
@@ -16,21 +15,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     StaleStateError,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Plan, Step
-from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 NO_AWS: Any = None
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now, self.slept = 100.0, []
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.now += seconds
 
 
 class NumberResource(Resource[int]):
@@ -74,13 +60,6 @@ class NumberResource(Resource[int]):
         if self.fails:
             raise CwagentError("Could not set it.")
         self.written.append(step.arguments["value"])
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    clock = Clock()
-    monkeypatch.setattr(_converge, "Deadline", lambda seconds: Deadline(seconds, clock, clock.sleep))
-    return clock
 
 
 COUNTS = {"create": 0, "update": 1, "delete": 0}

@@ -10,7 +10,6 @@ from aws_model import Gateway, Ssm
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _converge
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import plan as config_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import (
     SECTION_RULES,
@@ -38,7 +37,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     InvalidInput,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, apply
-from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 NAME, REGION = "AmazonCloudWatch-linux", "eu-central-1"
 SECOND, THIRD, FOURTH = part_names(NAME, 4)[1:]
@@ -648,24 +646,6 @@ def test_the_next_run_finds_all_parts_that_could_not_be_deleted():
 
 
 # Reading a stored configuration back
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    clock = Clock()
-    monkeypatch.setattr(_converge, "Deadline", lambda seconds: Deadline(seconds, clock, clock.sleep))
-    return clock
 
 
 class LaterSsm(Ssm):

@@ -318,17 +318,22 @@ def test_an_interruption_after_the_release_does_not_release_again(source: str, m
     assert released == [None]
 
 
+def fault_at(number: int, action: str, kind: str) -> Callable[[int, str], None]:
+    """Raise an error at a call and, if its kind is always, at each later call of the action."""
+
+    def fault(count: int, called: str) -> None:
+        if count == number or ("always" in kind and count > number and called == action):
+            raise ERRORS[kind](called)
+
+    return fault
+
+
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("kind", ERRORS)
 def test_whatever_happens_the_right_is_given_back(source: str, kind: str) -> None:
     """Otherwise, the message lists everything that is left."""
     for number, action in enumerate(undisturbed(source).calls, start=1):
-
-        def fault(count: int, called: str, *, number: int = number, action: str = action) -> None:
-            if count == number or ("always" in kind and count > number and called == action):
-                raise ERRORS[kind](called)
-
-        account, message = Account(fault=fault), ""
+        account, message = Account(fault=fault_at(number, action, kind)), ""
         try:
             transaction(account, source).run()
         except BaseException as error:  # noqa: BLE001  whatever was raised
@@ -380,12 +385,7 @@ def test_whatever_fails_while_it_is_opened_the_right_is_given_back(source: str, 
     undisturbed_opening = Account()
     opening(undisturbed_opening, source).open()
     for number, action in enumerate(undisturbed_opening.calls, start=1):
-
-        def fault(count: int, called: str, *, number: int = number, action: str = action) -> None:
-            if count == number or ("always" in kind and count > number and called == action):
-                raise ERRORS[kind](called)
-
-        account, message = Account(fault=fault), None
+        account, message = Account(fault=fault_at(number, action, kind)), None
         try:
             opening(account, source).open()
         except BaseException as error:  # noqa: BLE001  whatever was raised
