@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import pytest
 
+from ansible_collections.cwagent.iam.plugins.module_utils import _converge
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource, converge, end
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     AwsApiError,
