@@ -122,8 +122,12 @@ def _text_with_profile(before: str, desired: Desired) -> str:
 def _without_profile(before: File | None, desired: Desired) -> File | None:
     """Return the file without the profile; ``None`` if it has no other.
 
+    The credentials of a session are not ours: the SSM agent can keep them in the same file.
+
     :raises CwagentError: the others cannot be kept.
     """
+    if before and (read_section(before.text, desired.profile) or {}).get("aws_session_token"):
+        return before
     if before is None or (parse_sections(before.text) or {"": {}}).keys() == {desired.profile}:
         return None
     return replace(before, text=_require(remove_section(before.text, desired.profile), desired))

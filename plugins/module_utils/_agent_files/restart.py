@@ -10,7 +10,9 @@ else to do.
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from abc import abstractmethod
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,9 +39,11 @@ if TYPE_CHECKING:
 S = TypeVar("S")
 
 RESTART = "agent:Restart"
+_RESTART_STEP = Step(Kind.UPDATE, RESTART, {}, "restart the agent")
 # Some versions of the control program also report another collector, under cwoc_status.
 _RUNNING = re.compile(r'"status":\s*"running"')
 _MAX_CHARACTERS = 500
+_PRIVATE_MODE = 0o600
 
 
 @dataclass(frozen=True)
@@ -58,9 +62,10 @@ class Agent:
     restart_is_due: bool
 
     def mark(self) -> None:
-        """Note that a restart is due, if the agent runs."""
+        """Note that a restart is due, if the agent runs. :raises OSError: that is not possible."""
         if self.is_running:
-            self.due.touch()
+            # A link that somebody else puts there is not followed.
+            os.close(os.open(self.due, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK, _PRIVATE_MODE))
 
     def restart(self) -> None:
         """Restart the agent. :raises CwagentError: its control program failed."""
@@ -76,11 +81,25 @@ def find_agent(control: str | None, file: str, run_command: RunCommand) -> Agent
     :param file: the path of a file that the agent reads. A restart that is due is noted beside it.
     :raises CwagentError: the status of the agent cannot be read.
     """
-    if control is None or not Path(control).exists():
-        return None
-    status = run_control(run_command, control, ["-a", "status"], "read the status of the agent")
     due = Path(f"{file}.restart")
-    return Agent(control, due, run_command, bool(_RUNNING.search(status)), due.exists())
+    try:
+        if control is None or not Path(control).exists():
+            return None
+        is_due = _is_file(due)
+    except OSError as error:
+        raise CwagentError(f"Could not look for the agent: {error}.{root_advice(error)}") from error
+    if not os.access(control, os.X_OK) or Path(control).is_dir():
+        raise CwagentError(f"Could not read the status of the agent: {control} is not a program. Check agent_ctl.")
+    status = run_control(run_command, control, ["-a", "status"], "read the status of the agent")
+    return Agent(control, due, run_command, bool(_RUNNING.search(status)), is_due)
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is a file, and not something else of that name. :raises OSError: that cannot be found out."""
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def run_control(run_command: RunCommand, control: str, arguments: list[str], what: str) -> str:
@@ -119,8 +138,17 @@ class AgentFilesResource(Resource[S]):
         plan, agent = self.plan_files(current), self._agent
         if agent is None or not (agent.restart_is_due or (agent.is_running and plan.has_changes)):
             return plan
-        restart = Step(Kind.UPDATE, RESTART, {}, "restart the agent")
-        return replace(plan, steps={ITEM: [*plan.all_steps, restart]})
+        return replace(plan, steps={ITEM: [*plan.all_steps, _RESTART_STEP]})
+
+    def restart_if_due(self) -> list[str]:
+        """Make the restart that an earlier run left, although the files cannot be changed now. :returns: the steps.
+
+        :raises CwagentError: the agent cannot be restarted.
+        """
+        if self._agent is None or not self._agent.restart_is_due:
+            return []
+        self.execute(_RESTART_STEP)
+        return [_RESTART_STEP.summary]
 
     def execute(self, step: Step) -> None:
         """Take one step of the plan.

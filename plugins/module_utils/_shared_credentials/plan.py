@@ -29,6 +29,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.re
 
 ITEM = "files"
 EDIT = "file:Edit"
+# The CloudWatch agent uses this profile of root's file without other settings: https://docs.aws.amazon.com/
+# AmazonCloudWatch/latest/monitoring/install-CloudWatch-Agent-commandline-fleet.html
+_DEFAULT_PROFILE = "AmazonCloudWatchAgent"
 _SEPARATE_PROFILE = (
     "Remove it from the profile, or let the SSM agent use a separate profile (Profile.ShareProfile in its "
     "configuration)."
@@ -130,11 +133,13 @@ def has_credentials(current: State, desired: Desired) -> bool:
     return profile is not None and profile.has_credentials
 
 
-def has_other_settings(current: State, desired: Desired) -> bool:
+def has_other_credentials(current: State, desired: Desired) -> bool:
     """Whether the CloudWatch agent has other credentials now, which can work."""
     settings = _settings(current.config)
-    ours = {config_format.FILE: desired.credentials, config_format.PROFILE: desired.profile}
-    return bool(settings) and settings != ours
+    if not settings:
+        profile = read_profile(current.credentials.text, _DEFAULT_PROFILE) if current.credentials else None
+        return bool(profile and profile.has_access_key)
+    return settings != {config_format.FILE: desired.credentials, config_format.PROFILE: desired.profile}
 
 
 def find_objection(caller: str | None, error: str | None, desired: Desired) -> str | None:
@@ -144,7 +149,7 @@ def find_objection(caller: str | None, error: str | None, desired: Desired) -> s
     """
     if caller is None:
         return error
-    if desired.role and f":assumed-role/{desired.role}/mi-" not in caller:
+    if desired.role is not None and f":assumed-role/{desired.role}/mi-" not in caller:
         return f"STS returned {caller}, which is not a session of role '{desired.role}'."
     return None
 

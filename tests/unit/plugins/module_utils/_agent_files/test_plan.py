@@ -63,6 +63,7 @@ def key(**changes):
         (key(text=f"{TEXT}\n{OTHERS}"), PRESENT, [], []),
         (key(text=f"{OTHERS}\n{TEXT}"), replace(ABSENT, config=None), [REMOVE_KEY], ["update"]),
         (key(text=OTHERS), replace(ABSENT, config=None), [], []),
+        (key(text=f"{TEXT}aws_session_token = T\n"), replace(ABSENT, config=None), [], []),
         (replace(key(text=OTHERS), unfinished=True), replace(ABSENT, config=None), [REMOVE_KEY], ["update"]),
         (key(text=""), replace(ABSENT, config=None), [], []),
     ],

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -33,7 +34,7 @@ class Host:
     end_at: int | None = None
 
     def __post_init__(self):
-        self.control.touch()
+        self.control.touch(0o755)
         self.desired = Desired(str(self.root / "key"), str(self.root / "config.toml"), "P", TEXT)
 
     @property
@@ -128,6 +129,29 @@ def test_a_restart_that_failed_is_made_by_the_next_run(host, action):
     host.failing = None
     assert host.manage()["steps"] == ["restart the agent"]
     assert (host.read, host.due.exists()) == (TEXT, False)
+
+
+@pytest.mark.parametrize("place", ["link", "folder", "pipe"])
+def test_something_else_in_the_place_of_the_mark_is_refused_before_the_first_change(host, place):
+    target = host.root / "target"
+    make = {"link": lambda: host.due.symlink_to(target), "folder": host.due.mkdir, "pipe": lambda: os.mkfifo(host.due)}
+    make[place]()
+    assert "restart the agent" in host.manage(check_mode=True)["steps"]
+    with pytest.raises(CwagentError, match="Could not write the access key to"):
+        host.manage()
+    assert (host.calls, target.exists()) == ([], False)
+
+
+def test_an_agent_that_cannot_be_looked_for_is_an_error(host):
+    with pytest.raises(CwagentError, match=r"Could not look for the agent: .*File name too long"):
+        find_agent(str(host.control), str(host.root / ("x" * 250)), host.run_command)
+
+
+@pytest.mark.parametrize("change", [lambda path: path.chmod(0o644), lambda path: (path.unlink(), path.mkdir())])
+def test_a_control_program_that_is_none_is_an_error(host, change):
+    change(host.control)
+    with pytest.raises(CwagentError, match=r"/ctl is not a program\. Check agent_ctl"):
+        host.manage()
 
 
 def test_a_status_that_cannot_be_read_is_an_error_before_the_first_change(host):

@@ -155,7 +155,21 @@ def test_credentials_of_a_session_are_noticed(current, is_shared):
     ],
 )
 def test_other_credentials_of_the_agent_are_noticed(config, is_other):
-    assert sharing_plan.has_other_settings(State(SHARED, config), PRESENT) == is_other
+    assert sharing_plan.has_other_credentials(State(SHARED, config), PRESENT) == is_other
+
+
+@pytest.mark.parametrize(
+    ("text", "is_other"),
+    [
+        ("[AmazonCloudWatchAgent]\naws_access_key_id = A\naws_secret_access_key = B\n", True),
+        (f"[AmazonCloudWatchAgent]\n{KEYS}", False),
+        ("[AmazonCloudWatchAgent]\n", False),
+        ("other", False),
+    ],
+)
+def test_an_access_key_in_the_default_profile_of_the_agent_is_noticed(text, is_other):
+    assert sharing_plan.has_other_credentials(State(replace(SHARED, text=text), None), PRESENT) == is_other
+    assert not sharing_plan.has_other_credentials(State(None, None), PRESENT)
 
 
 SESSION = "arn:aws:sts::123456789012:assumed-role/Agent/mi-0123456789abcdef0"
