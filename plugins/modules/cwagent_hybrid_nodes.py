@@ -24,7 +24,7 @@ options:
         O(cwagent.iam.cwagent_hybrid_node#module:instance_name) was set. The ID of a node, which begins with C(mi-), is
         also accepted. The empty name of a region stands for the region of the module.
       - A name can be used again. So a node that is online, and nodes that share a name, are refused unless their IDs
-        are given. A name that no node has needs no change.
+        are given. A name that no node has needs no change. For an ID that no node has, the module prints a warning.
       - If one region fails, the nodes in the others are still deregistered.
     type: dict
     required: true
@@ -35,13 +35,22 @@ options:
     type: bool
     default: true
   role:
-    description: The name of a role. RV(in_use) contains the other nodes with this role.
+    description:
+      - The name of a role. RV(in_use) contains the other nodes with this role.
+      - The module looks for them in the regions of O(nodes_by_region), and in those in the role's trust policy.
     type: str
     default: ""
+  finished_hosts:
+    description:
+      - The names of servers that Ansible has reached, and that have no registration of this collection any more. Other
+        nodes with these names stay.
+    type: list
+    elements: str
+    default: []
   planned:
     description:
       - The results of M(cwagent.iam.cwagent_hybrid_node) on hosts that have deregistered themselves. The nodes that
-        they had are left out here, and other nodes with the same name stay.
+        they had are left out here.
     type: list
     elements: dict
     default: []
@@ -90,7 +99,7 @@ nodes:
   sample:
     - {id: mi-0123456789abcdef0, name: db-1, region: eu-central-1}
 in_use:
-  description: The IDs of the other nodes in these regions that have O(role).
+  description: The IDs of the other nodes that have O(role).
   returned: success
   type: list
   elements: str
@@ -120,13 +129,16 @@ failures:
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
-from ansible_collections.cwagent.iam.plugins.module_utils._call import manage_by_region
+from ansible_collections.cwagent.iam.plugins.module_utils._call import aws_gateway, manage_by_region
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.api import trusted_regions
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.options import (
     NAMES,
     NODES_RULES,
     NODES_SPEC,
     nodes_resource,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._planned import Planned
+from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import NODE_PREFIX
 
 if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
@@ -136,9 +148,16 @@ RULES = NODES_RULES
 
 
 def work(call: Call) -> dict[str, Any]:
-    """Deregister the nodes of each region."""
+    """Deregister the nodes of each region. The role can be in use in others."""
+    if call.params["role"]:
+        others = trusted_regions(aws_gateway(call), call.params["role"])
+        call.params["nodes_by_region"] = {**{each: [] for each in others}, **call.params["nodes_by_region"]}
     found = manage_by_region(nodes_resource, call, names=NAMES, by_region="nodes_by_region", keys=["nodes", "in_use"])
-    return {"nodes": [], "in_use": [], **found}
+    known = Planned(call.params["planned"]).nodes.union(each["id"] for each in found.get("nodes", ()))
+    # A name that no node has needs no change, but an ID can be mistyped.
+    ids = {each for names in call.params["nodes_by_region"].values() for each in names if each.startswith(NODE_PREFIX)}
+    warnings = [f"There is no node {each} that this collection registered." for each in sorted(ids - known)]
+    return {"nodes": [], "in_use": [], **found, "warnings": [*found.get("warnings", ()), *warnings]}
 
 
 def main() -> None:

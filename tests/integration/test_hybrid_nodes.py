@@ -124,6 +124,8 @@ def test_nodes_and_activations_of_this_collection_are_removed(account: Account) 
     since = aws.mark()
     again = run_module(aws, MODULE, nodes_by_region=names)
     assert (again["changed"], again["steps"], again["nodes"]) == (False, [], [])
+    unknown = [f"There is no node {each} that this collection registered." for each in sorted(leaving)]
+    assert again["warnings"] == [warning, *unknown]
     assert aws.writes(since) == []
 
 

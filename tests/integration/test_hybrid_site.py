@@ -296,3 +296,64 @@ def test_a_node_that_another_server_may_use_stays(controller: Controller, playbo
     assert hybrid_nodes(controller.aws)[0] in done.message
     assert HYBRID_ROLE in fleet.account()["roles"]
     assert ":assumed-role/" in fleet.caller("db1")
+
+
+def test_a_teardown_keeps_the_role_of_servers_in_another_region(controller: Controller) -> None:
+    """Another inventory has them, and only the role's trust policy shows their region."""
+    elsewhere = {"cwagent_region": "us-east-1", "cwagent_onprem_identity": HYBRID}
+    others, fleet = Fleet.of(controller, "remote"), Fleet.of(controller, "db1")
+    inventory = controller.inventory({"onprem_servers": {"remote": others.variables("remote", **elsewhere)}})
+    controller.play(inventory, "site").assert_succeeded()
+
+    fleet.run("site", KEY).assert_succeeded()
+    fleet.run("teardown", KEY, cwagent_confirm="teardown").assert_succeeded()
+    assert f":assumed-role/{HYBRID_ROLE}/" in others.caller("remote")
+    fleet.run("site", HYBRID).assert_succeeded()
+    kept = fleet.run("teardown", HYBRID, cwagent_confirm="teardown").assert_failed()
+    assert "because these servers still use it: mi-" in kept.message
+    assert list(fleet.account()["roles"]) == [HYBRID_ROLE]
+
+
+@pytest.mark.parametrize("playbook", ["remove_servers", "teardown"])
+@pytest.mark.parametrize("is_online", [True, False])
+def test_the_node_of_another_server_is_not_that_of_a_server_that_was_reached(
+    controller: Controller, playbook: str, is_online: bool
+) -> None:
+    """Another inventory has a hybrid server of the same name."""
+    others = Fleet(controller, {"db1": controller.aws.host(controller.home / "other", cloudwatch_agent=True)})
+    others.run("site", HYBRID).assert_succeeded()
+    [node] = hybrid_nodes(controller.aws)
+    controller.aws.agents(node, running=is_online)
+
+    fleet = Fleet.of(controller, "db1")
+    deliver: dict[str, Any] = {"cwagent_deliver_keys": True}
+    named = {"cwagent_remove_servers": ["db1"]} if playbook == "remove_servers" else {}
+    fleet.run("site", KEY, **deliver).assert_succeeded()
+    fleet.run(playbook, KEY, cwagent_confirm=playbook, **{**deliver, **named}).assert_succeeded()
+    assert hybrid_nodes(controller.aws) == [node]
+    assert fleet.account()["users"] == {}
+
+
+@pytest.mark.parametrize(("before", "after"), [(KEY, HYBRID), (HYBRID, KEY)])
+def test_a_removal_before_the_run_that_changes_a_server_leaves_no_settings(
+    controller: Controller, before: str, after: str
+) -> None:
+    fleet = Fleet.of(controller, "db1")
+    deliver: dict[str, Any] = {"cwagent_deliver_keys": True}
+    fleet.run("site", before, **deliver).assert_succeeded()
+    fleet.run("teardown", after, cwagent_confirm="teardown", **deliver).assert_succeeded()
+    config = fleet.hosts["db1"].root / "opt/aws/amazon-cloudwatch-agent/etc/common-config.toml"
+    assert "credentials" not in tomllib.loads(config.read_text())
+    assert (hybrid_nodes(controller.aws), fleet.hosts["db1"].registration) == ([], None)
+    assert (fleet.account()["users"], fleet.account()["roles"]) == ({}, {})
+
+
+def test_the_file_of_the_ssm_agent_is_not_removed_as_that_of_an_access_key(controller: Controller) -> None:
+    fleet = Fleet.of(controller, "db1")
+    same = {
+        "onprem_credentials_file": str(fleet.hosts["db1"].credentials),
+        "onprem_credentials_credentials_profile": "default",
+    }
+    fleet.run("site", HYBRID, **same).assert_succeeded()
+    assert f":assumed-role/{HYBRID_ROLE}/" in fleet.caller("db1")
+    assert fleet.run("site", HYBRID, **same).assert_succeeded().changed_tasks == []

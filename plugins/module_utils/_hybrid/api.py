@@ -23,6 +23,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._names import (
     name_of,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import tags
+from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import find_regions, statements_of
+from ansible_collections.cwagent.iam.plugins.module_utils._role.resource import find_role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -149,14 +151,19 @@ class SystemsManager:
         return self._aws.execute(step)
 
 
+def trusted_regions(aws: Aws, name: str) -> list[str]:
+    """Return the regions in which servers can use a role, as far as its trust policy lists them."""
+    role = find_role(aws, name)
+    return sorted(find_regions(statements_of(role["AssumeRolePolicyDocument"]))) if role else []
+
+
 def check_role(aws: Aws, name: str) -> None:
     """Check that the role of new nodes exists.
 
     :param name: its name, with its path if it has one.
     :raises InvalidInput: it does not.
     """
-    found = aws.find("iam:GetRole", f"read role '{name}'", absent="NoSuchEntity", RoleName=name_of(name))
-    if found is None:
+    if find_role(aws, name_of(name)) is None:
         raise InvalidInput(
             f"Role '{name}' does not exist. Create it with the role cwagent.iam.hybrid_server, or set another one."
         )

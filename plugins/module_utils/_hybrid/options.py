@@ -37,6 +37,7 @@ RULES: dict[str, Any] = {}
 NODES_SPEC: dict[str, Any] = {
     "nodes_by_region": {"type": "dict", "required": True},
     "activations": {"type": "bool", "default": True},
+    "finished_hosts": {"type": "list", "elements": "str", "default": []},
     "role": {"type": "str", "default": ""},
     **PLANNED_SPEC,
     **WAIT_SPEC,
@@ -91,4 +92,5 @@ def nodes_resource(params: Mapping[str, Any], aws: Aws, region: str | None, chec
     if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
         raise InvalidInput("nodes_by_region: each region needs a list of names, and a name cannot be empty.")
     gone = Planned(params["planned"]).nodes
-    return NodesResource(aws, frozenset(names), gone, role=params["role"], with_activations=params["activations"])
+    left = frozenset(names).difference(params["finished_hosts"])
+    return NodesResource(aws, left, gone, role=params["role"], with_activations=params["activations"])

@@ -163,7 +163,7 @@ class HybridTrust:
     def _regions_in(self, policy: Mapping[str, Any]) -> frozenset[str] | None:
         """Return the regions for which this collection would write this policy; ``None`` if there are none such."""
         statements = statements_of(policy)
-        regions = _find_regions(statements)
+        regions = find_regions(statements)
         written = replace(self, regions=regions).new_policy()
         is_written = _canonical({**policy, "Statement": statements}) == _canonical(written)
         return regions if regions and is_written else None
@@ -233,7 +233,7 @@ def _names_one_of(statement: Mapping[str, Any], services: set[str]) -> bool:
     )
 
 
-def _find_regions(statements: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+def find_regions(statements: Iterable[Mapping[str, Any]]) -> frozenset[str]:
     """Return the regions in the ARNs of statements as this collection writes them."""
     arns = [
         str(arn)

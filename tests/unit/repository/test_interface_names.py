@@ -353,7 +353,6 @@ SECOND_NAMES = {
         "audit_hybrid_role < hybrid_role_name",
         "audit_server_profile < server_role_name",
         "cwagent_admin_window.role < ec2_admin_name",
-        "cwagent_hybrid_nodes.role < hybrid_role_name",
         "cwagent_instance_profile.name < ec2_server_instance_profile",
         "cwagent_restore.admin_role < ec2_admin_name",
         "cwagent_restore.server_profile < ec2_server_name",

@@ -12,9 +12,10 @@ import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.api import SystemsManager, check_role
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.api import SystemsManager, check_role, trusted_regions
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import Activation, NewActivation, Node
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Step
+from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import HybridTrust
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -162,6 +163,15 @@ def test_other_steps_are_executed() -> None:
     assert wire.calls[0][2] == {"ActivationId": "a-1"}
     assert service.region == "eu-1"
     assert service.now == wire.now or abs((service.now - wire.now).total_seconds()) < 60
+
+
+def test_the_regions_of_a_role_are_those_of_its_trust_policy() -> None:
+    policy = HybridTrust("aws", "123456789012", frozenset({"us-east-1", "eu-west-1"})).new_policy()
+    assert trusted_regions(Wire(GetRole={"Role": {"AssumeRolePolicyDocument": policy}}), "hybrid") == [
+        "eu-west-1",
+        "us-east-1",
+    ]
+    assert trusted_regions(Wire(GetRole=AwsApiError("No.", "NoSuchEntity")), "hybrid") == []
 
 
 def test_a_role_that_does_not_exist_is_refused() -> None:

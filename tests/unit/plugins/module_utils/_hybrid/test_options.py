@@ -44,14 +44,14 @@ def test_options_that_cannot_be_used_are_refused(options: dict[str, Any], words:
         desired(**options)
 
 
-NODES = {"activations": True, "role": "", "planned": []}
+NODES = {"activations": True, "role": "", "planned": [], "finished_hosts": []}
 
 
 @pytest.mark.parametrize("names", ["db", None, {"db": 1}, ["db", ""], ["db", None], [5]])
 def test_an_empty_name_would_be_that_of_every_node_without_one(names: Any) -> None:
     with pytest.raises(InvalidInput, match="each region needs a list of names, and a name cannot be empty"):
         nodes_resource(
-            {"nodes": names, "activations": True, "role": "", "planned": []},
+            {"nodes": names, **NODES},
             Aws(lambda *_: None),
             None,
             check_mode=False,
@@ -60,6 +60,4 @@ def test_an_empty_name_would_be_that_of_every_node_without_one(names: Any) -> No
 
 @pytest.mark.parametrize("names", [[], ["db", "mi-1", "db"], ["a name; that no node can have"]])
 def test_any_other_name_is_accepted(names: list[str]) -> None:
-    nodes_resource(
-        {"nodes": names, "activations": True, "role": "", "planned": []}, Aws(lambda *_: None), None, check_mode=False
-    )
+    nodes_resource({"nodes": names, **NODES}, Aws(lambda *_: None), None, check_mode=False)
