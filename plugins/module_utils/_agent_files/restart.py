@@ -116,7 +116,7 @@ def run_control(run_command: RunCommand, control: str, arguments: list[str], wha
 
 
 class AgentFilesResource(Resource[S]):
-    """Files that the agent reads only when it starts. It is restarted after a change, if it was running."""
+    """Files of the agent. It is restarted after a change, if it was running."""
 
     def __init__(self, agent: Agent | None) -> None:
         self._agent = agent
