@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The servers on which the tasks for credentials have done all that there was to do."""
+"""The servers on which the tasks for credentials have succeeded."""
 
 from __future__ import annotations
 

@@ -190,6 +190,11 @@ def check_region(region: str) -> None:
         raise InvalidInput(f"'{region}' is not the name of an AWS region, such as eu-central-1.")
 
 
+def is_node_id(text: str) -> bool:
+    """Whether a text is the ID of a server that is registered with Systems Manager, and is no instance."""
+    return bool(re.fullmatch(r"mi-[0-9a-f]{17}", text))
+
+
 def name_of(arn: str) -> str:
     """Return the name at the end of an ARN, without the path."""
     return arn.rsplit("/", 1)[-1]

@@ -176,7 +176,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.options import desired_files
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.resource import FilesResource
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.restart import find_agent
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.restart import find_agent, restart_after_failure
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge, end
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import SOURCE_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
@@ -199,11 +199,14 @@ SPEC: dict[str, dict[str, Any]] = {
 
 def main() -> None:
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
+    agent = None
     try:
         desired = desired_files(module.params, module.check_mode)
         agent = find_agent(module.params["agent_ctl"], desired.config or desired.credentials, module.run_command)
         result = converge(FilesResource(desired, agent), module.check_mode, None)
     except CwagentError as error:
+        if not module.check_mode:
+            restart_after_failure(agent, error)
         result = error.to_result()
     end(module, result)
 

@@ -37,7 +37,8 @@ options:
   role:
     description:
       - The name of a role. RV(in_use) contains the other nodes with this role.
-      - The module looks for them in the regions of O(nodes_by_region), and in those in the role's trust policy.
+      - The module looks for them in the regions of O(nodes_by_region), and in the regions in the role's trust policy.
+        If one of the latter cannot be read, RV(in_use) contains that reason.
     type: str
     default: ""
   finished_hosts:
@@ -99,7 +100,7 @@ nodes:
   sample:
     - {id: mi-0123456789abcdef0, name: db-1, region: eu-central-1}
 in_use:
-  description: The IDs of the other nodes that have O(role).
+  description: The IDs of the other nodes that have O(role), and reasons why others are not known.
   returned: success
   type: list
   elements: str
@@ -129,16 +130,16 @@ failures:
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
-from ansible_collections.cwagent.iam.plugins.module_utils._call import aws_gateway, manage_by_region
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.api import trusted_regions
+from ansible_collections.cwagent.iam.plugins.module_utils._call import gateways, manage_by_region
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.options import (
     NAMES,
     NODES_RULES,
     NODES_SPEC,
     nodes_resource,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.resource import find_users_elsewhere
+from ansible_collections.cwagent.iam.plugins.module_utils._names import is_node_id
 from ansible_collections.cwagent.iam.plugins.module_utils._planned import Planned
-from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import NODE_PREFIX
 
 if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
@@ -148,16 +149,19 @@ RULES = NODES_RULES
 
 
 def work(call: Call) -> dict[str, Any]:
-    """Deregister the nodes of each region. The role can be in use in others."""
-    if call.params["role"]:
-        others = trusted_regions(aws_gateway(call), call.params["role"])
-        call.params["nodes_by_region"] = {**{each: [] for each in others}, **call.params["nodes_by_region"]}
+    """Deregister the nodes of each region, and then look for other servers that use the role."""
+    given = call.params["nodes_by_region"]
     found = manage_by_region(nodes_resource, call, names=NAMES, by_region="nodes_by_region", keys=["nodes", "in_use"])
-    known = Planned(call.params["planned"]).nodes.union(each["id"] for each in found.get("nodes", ()))
+    result = {"nodes": [], "in_use": [], **found}
+    if call.params["role"] and not result.get("failed"):
+        known = {region or call.region for region in given}
+        elsewhere = find_users_elsewhere(call.params["role"], known, lambda region: gateways(call, [region])[region])
+        result["in_use"] += elsewhere
+    gone = Planned(call.params["planned"]).nodes.union(each["id"] for each in result["nodes"])
     # A name that no node has needs no change, but an ID can be mistyped.
-    ids = {each for names in call.params["nodes_by_region"].values() for each in names if each.startswith(NODE_PREFIX)}
-    warnings = [f"There is no node {each} that this collection registered." for each in sorted(ids - known)]
-    return {"nodes": [], "in_use": [], **found, "warnings": [*found.get("warnings", ()), *warnings]}
+    unknown = sorted({each for names in given.values() for each in names if is_node_id(each)} - gone)
+    warnings = [f"There is no node {each} that this collection registered." for each in unknown]
+    return {**result, "warnings": [*result.get("warnings", ()), *warnings]}
 
 
 def main() -> None:

@@ -24,8 +24,8 @@ description:
   - Fails before the first change if the CloudWatch agent could not read the credentials. This is the case if the SSM
     agent does not share them (C(Profile.ShareCreds)), or if the agent's C(run_as_user) cannot read the file.
   - Fails before the first change if the profile has the access key of a user, which the SSM agent would replace.
-  - If the C(common-config.toml) names other credentials, it is changed only when STS accepts the credentials of the SSM
-    agent, so the CloudWatch agent always has credentials that work. Check mode does not ask for that.
+  - If the C(common-config.toml) contains other credentials, it is changed only when STS accepts the credentials of the
+    SSM agent, so the CloudWatch agent always has credentials that work. Check mode does not ask for that.
   - Afterwards, it asks STS with these credentials for their identity. RV(caller) shows that the credentials work. In
     check mode, it asks only if there is nothing to change.
   - The host needs no boto3 for that. The module uses the variables C(AWS_ENDPOINT_URL_STS), C(AWS_ENDPOINT_URL) and
@@ -168,7 +168,7 @@ caller_error:
   sample: STS refused the credentials (ExpiredToken).
 """
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.restart import find_agent
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.restart import find_agent, restart_after_failure
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge, end
 from ansible_collections.cwagent.iam.plugins.module_utils._environment import EnvironmentModule
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
@@ -183,6 +183,7 @@ SPEC = options.SPEC
 def main() -> None:
     module = EnvironmentModule(argument_spec=SPEC, supports_check_mode=True)
     module.check_environment()
+    agent = None
     try:
         desired = options.desired_files(
             module.params, lambda: find_shared_file(module.get_bin_path("systemctl"), module.run_command)
@@ -196,6 +197,8 @@ def main() -> None:
         if desired.is_present and not (module.check_mode and result["steps"]):
             result.update(resource.find_caller())
     except CwagentError as error:
+        if not module.check_mode:
+            restart_after_failure(agent, error)
         result = error.to_result()
     end(module, result)
 

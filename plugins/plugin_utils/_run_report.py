@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.utils.helpers import pct_to_int
 
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.plan import RESTART_SUMMARY
 from ansible_collections.cwagent.iam.plugins.module_utils._text import count_noun
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
     ACCOUNTS,
@@ -241,7 +242,7 @@ def key_hosts(
         else:
             is_lost = any(host.get(each, {}).get("unreachable", False) for each in SERVER_RESULTS)
             found["done" if results and not is_lost else "unreachable"].append(name)
-        if results and not is_removal and not any(each.get("failed") for each in results.values()):
+        if not is_removal and _has_credentials(results, is_hybrid=name in hybrid):
             delivered.append(name)
         for each, result in results.items():
             suffix = "" if SERVER_RESULTS[each] else f" on {name}"
@@ -260,6 +261,12 @@ def key_hosts(
     return found
 
 
+def _has_credentials(results: Mapping[str, Mapping[str, Any]], *, is_hybrid: bool) -> bool:
+    """Whether a server is registered, or has its access key. The restart of the agent is the last step."""
+    result = results.get("__hybrid_registration_node" if is_hybrid else "__onprem_credentials_files")
+    return result is not None and (not result.get("failed") or result.get("not_done") == [RESTART_SUMMARY])
+
+
 def _unreached(names: Iterable[str], hybrid: Collection[str], *, is_removal: bool) -> Iterator[str]:
     """The servers that were not reached, in sentences."""
     with_keys = ", ".join(name for name in names if name not in hybrid)
@@ -268,7 +275,7 @@ def _unreached(names: Iterable[str], hybrid: Collection[str], *, is_removal: boo
         unreached = "is still on" if is_removal else "was not delivered to"
         yield f"The access key {unreached} {with_keys}, which could not be reached."
     if others:
-        unreached = "The agent's settings are still on" if is_removal else "No registration was made on"
+        unreached = "The agent's settings are still on" if is_removal else "The registration was not completed on"
         yield f"{unreached} {others}, which could not be reached."
 
 

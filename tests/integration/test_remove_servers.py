@@ -180,7 +180,7 @@ def test_a_host_that_left_the_inventory_is_removed_by_its_name(fleet: Fleet) -> 
     with assert_no_writes(fleet.controller.aws):
         asked = fleet.play("remove_servers", cwagent_remove_servers=["db1"]).assert_failed()
         predicted = fleet.remove("db1", fleet.web, arguments=("--check",)).assert_succeeded()
-    assert f"Users: db1 ({USER} if there is no such user). Hybrid servers: none. Instances: none." in asked.message
+    assert f"Users: db1 ({USER} if there is no such user). Hybrid servers: db1 (if it is registered)." in asked.message
     removed = fleet.remove("db1", fleet.web).assert_succeeded()
     assert predicted.changed_tasks == removed.changed_tasks
     assert_complete_report(removed)

@@ -21,6 +21,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Pla
 CREDENTIALS_MODE = 0o600
 CONFIG_MODE = 0o644
 ITEM = "files"
+RESTART_SUMMARY = "restart the agent"
 WRITE, DELETE, CREATE_FOLDER = "file:Write", "file:Delete", "file:CreateFolder"
 
 

@@ -14,6 +14,7 @@ import os
 import re
 import stat
 from abc import abstractmethod
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -24,10 +25,15 @@ from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.host_file
     unfinished_path,
     write_file,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.plan import CREATE_FOLDER, DELETE, ITEM
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.plan import (
+    CREATE_FOLDER,
+    DELETE,
+    ITEM,
+    RESTART_SUMMARY,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, root_advice
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Step
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Step, count_kinds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +45,7 @@ if TYPE_CHECKING:
 S = TypeVar("S")
 
 RESTART = "agent:Restart"
-_RESTART_STEP = Step(Kind.UPDATE, RESTART, {}, "restart the agent")
+_RESTART_STEP = Step(Kind.UPDATE, RESTART, {}, RESTART_SUMMARY)
 # Some versions of the control program also report another collector, under cwoc_status.
 _RUNNING = re.compile(r'"status":\s*"running"')
 _MAX_CHARACTERS = 500
@@ -62,10 +68,15 @@ class Agent:
     restart_is_due: bool
 
     def mark(self) -> None:
-        """Note that a restart is due, if the agent runs. :raises OSError: that is not possible."""
-        if self.is_running:
+        """Note that a restart is due, if the agent runs. :raises CwagentError: that is not possible."""
+        if not self.is_running or not self.due.parent.is_dir():
+            return
+        try:
             # A link that somebody else puts there is not followed.
             os.close(os.open(self.due, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK, _PRIVATE_MODE))
+        except OSError as error:
+            what = f"Could not write {self.due}, which marks that a restart of the agent is due"
+            raise CwagentError(f"{what}: {error.strerror}.{root_advice(error)}") from error
 
     def restart(self) -> None:
         """Restart the agent. :raises CwagentError: its control program failed."""
@@ -95,7 +106,7 @@ def find_agent(control: str | None, file: str, run_command: RunCommand) -> Agent
 
 
 def _is_file(path: Path) -> bool:
-    """Whether there is a file, and not something else of that name. :raises OSError: that cannot be found out."""
+    """Whether there is a file, and not something else of that name. :raises OSError: the folder cannot be read."""
     try:
         return stat.S_ISREG(os.lstat(path).st_mode)
     except FileNotFoundError:
@@ -113,6 +124,24 @@ def run_control(run_command: RunCommand, control: str, arguments: list[str], wha
         said = " ".join(f"{output} {errors}".split())[-_MAX_CHARACTERS:]
         raise CwagentError(f"Could not {what}: {control} failed with status {code}: {said}")
     return output
+
+
+def restart_after_failure(agent: Agent | None, error: CwagentError) -> None:
+    """Make the restart that is due although a task has failed, and add it to what the error says was done.
+
+    If this fails, too, the next run tries again.
+    """
+    restart, details = _RESTART_STEP.summary, error.details
+    # The list of the failed step alone: the agent could not be restarted.
+    if agent is None or details.get("not_done") == [restart] or not _is_file(agent.due):
+        return
+    with suppress(CwagentError):
+        agent.restart()
+        counts = details.get("counts", count_kinds([]))
+        details["counts"] = {**counts, Kind.UPDATE.value: counts[Kind.UPDATE.value] + 1}
+        details["done"] = [*details.get("done", ()), restart]
+        details["not_done"] = [step for step in details.get("not_done", ()) if step != restart]
+        details["changed"] = True
 
 
 class AgentFilesResource(Resource[S]):
@@ -139,16 +168,6 @@ class AgentFilesResource(Resource[S]):
         if agent is None or not (agent.restart_is_due or (agent.is_running and plan.has_changes)):
             return plan
         return replace(plan, steps={ITEM: [*plan.all_steps, _RESTART_STEP]})
-
-    def restart_if_due(self) -> list[str]:
-        """Make the restart that an earlier run left, although the files cannot be changed now. :returns: the steps.
-
-        :raises CwagentError: the agent cannot be restarted.
-        """
-        if self._agent is None or not self._agent.restart_is_due:
-            return []
-        self.execute(_RESTART_STEP)
-        return [_RESTART_STEP.summary]
 
     def execute(self, step: Step) -> None:
         """Take one step of the plan.

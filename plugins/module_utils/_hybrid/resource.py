@@ -9,13 +9,14 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid import nodes
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.api import SystemsManager
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.api import SystemsManager, trusted_regions
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.nodes import State
 from ansible_collections.cwagent.iam.plugins.module_utils._names import name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan
@@ -78,3 +79,17 @@ class NodesResource(Resource[State]):
         """Render the nodes that are deregistered."""
         del final
         return nodes.to_result(plan.current, self._service.region)
+
+
+def find_users_elsewhere(role: str, known: Collection[str | None], aws_in: Callable[[str], Aws]) -> list[str]:
+    """Return the nodes with a role in the other regions of its trust policy, or why they are not known.
+
+    :param known: the regions whose nodes are known.
+    :param aws_in: returns the gateway to a region. An empty name stands for the region of the module.
+    """
+    try:
+        others = [aws_in(region) for region in trusted_regions(aws_in(""), role) if region not in known]
+        shown = [each for aws in others for each in SystemsManager(aws, nullcontext).hybrid_nodes()]
+    except CwagentError as error:
+        return [f"servers that are not known ({str(error).rstrip('.')})"]
+    return [each.id for each in shown if name_of(each.role) == role]

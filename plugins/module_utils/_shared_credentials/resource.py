@@ -26,7 +26,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.restart i
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import first_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.section import read_section
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, root_advice
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials import plan as sharing_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.caller import find_caller, find_network
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.plan import EDIT, Desired, State
@@ -58,16 +57,14 @@ class SharedCredentialsResource(AgentFilesResource[State]):
         plan = first_plan(self)
         while problem := self._find_problem(plan.current):
             if not deadline.pause():
-                done = self.restart_if_due()
                 raise CwagentError(
                     f"{problem} Waited for {deadline.seconds:.0f} seconds. Check the SSM agent with 'systemctl status "
                     "amazon-ssm-agent' and in /var/log/amazon/ssm/amazon-ssm-agent.log, and run again. No file was "
                     "changed.",
                     steps=plan.summaries,
-                    counts={**dict.fromkeys(plan.counts, 0), Kind.UPDATE.value: len(done)},
-                    changed=bool(done),
-                    done=done,
-                    not_done=[step for step in plan.summaries if step not in done],
+                    counts=dict.fromkeys(plan.counts, 0),
+                    done=[],
+                    not_done=plan.summaries,
                 )
             plan = first_plan(self)
 

@@ -132,7 +132,7 @@ def group_by_region(items: Mapping[str, str], regions: Regions) -> dict[str, lis
 def read_onprem_hosts(
     given: Given, users: Mapping[str, str], regions: Regions, problems: Problems
 ) -> dict[str, dict[str, Any]]:
-    """Return by server its user, the region where the user's key is saved, and how the agent gets credentials.
+    """Return by server its user, its own region and that of the user's saved key, and how its agent gets credentials.
 
     A hybrid server has the user that it had before, if there is one. ``deliver`` is whether a play configures the host.
     """
@@ -142,10 +142,10 @@ def read_onprem_hosts(
     hosts = {}
     for host, user in users.items():
         identity, own = identities[host] or KEY, regions.region_of(host)
-        saved = saved_in.setdefault(user, own)
         hosts[host] = {
             "user": user,
-            "region": saved if identity == KEY else own,
+            "region": own,
+            "key_region": saved_in.setdefault(user, own),
             "identity": identity,
             "deliver": identity == HYBRID or bool(delivers[host]),
         }

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,12 +28,9 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.hosts import (
 from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import Problems
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import Given
-
-
-_NODE_ID = re.compile(r"mi-[0-9a-f]{17}$")
 
 
 @dataclass(frozen=True)
@@ -74,7 +70,7 @@ def find_leaving_servers(
     named = {*flatten(users), *(name for _in, name in entries)}
     default_users: dict[str, str] = {}
     for region, name in entries:
-        is_principal = name not in hosts and not _NODE_ID.match(name)
+        is_principal = name not in hosts and not _names.is_node_id(name)
         if is_principal and problems.check(_check_leaving_name, name, remaining):
             found = leaving if _is_instance_id(name) else users
             in_region = problems.check(_region_of_entry, region, name, inputs)
@@ -91,7 +87,13 @@ def find_leaving_servers(
         "default_users": default_users,
         "instances": leaving,
         # A server with a key can have had a registration before.
-        "nodes": _nodes(entries, on_premises, members.regions, inputs["regions"], problems),
+        "nodes": _nodes(
+            [(region, name) for region, name in entries if name not in instances or name in servers],
+            on_premises,
+            members.regions,
+            inputs["regions"],
+            problems,
+        ),
         "optional_users": flatten(retired),
         "remaining_instances": group_by_region(
             {host: instances[host] for host in instances if host not in hosts}, members.regions
@@ -204,6 +206,15 @@ def _undelivered_note(hosts: Iterable[str]) -> str:
     return f"The access key on {', '.join(hosts)} was not looked for: cwagent_deliver_keys is not set."
 
 
+def _name_nodes(names: Iterable[str], hosts: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """The servers that are deregistered, in words. A server with an access key is not one, unless it changed."""
+    for name in names:
+        if _names.is_node_id(name) or (name in hosts and hosts[name]["identity"] == HYBRID):
+            yield name
+        elif name not in hosts:
+            yield f"{name} (if it is registered)"
+
+
 def check_removal(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
     """Report the inputs that the removal of servers requires and that are missing."""
     if REMOVAL not in given.requires:
@@ -218,14 +229,13 @@ def check_removal(given: Given, inputs: Mapping[str, Any], problems: Problems) -
         defaults = removal["default_users"]
         named = [user for user in dict.fromkeys(flatten(removal["users"])) if user not in defaults.values()]
         users = [f"{user} ({defaults[user]} if there is no such user)" if user in defaults else user for user in named]
-        hybrid = {host for host, each in inputs["onprem_hosts"].items() if each["identity"] == HYBRID}
         listed = {
             "Users": [f"{user} (if it exists)" if user in removal["optional_users"] else user for user in users],
-            "Hybrid servers": [each for each in flatten(removal["nodes"]) if each in hybrid or _NODE_ID.match(each)],
+            "Hybrid servers": [*_name_nodes(flatten(removal["nodes"]), inputs["onprem_hosts"])],
             "Instances": flatten(removal["instances"]),
         }
         objects = " ".join(f"{kind}: {', '.join(dict.fromkeys(names)) or 'none'}." for kind, names in listed.items())
         problems.add(
-            "This deletes users with their access keys and saved keys, deregisters hybrid servers, and takes the "
+            "This deletes users with their access keys and saved keys, deregisters hybrid servers, and disassociates "
             f"instance profiles from instances. {objects} To confirm, set cwagent_confirm to remove_servers."
         )

@@ -383,6 +383,7 @@ SECOND_NAMES = {
     },
     "the name of the role already shows whose regions they are": {
         "cwagent_iam_role.trust_regions < hybrid_server_regions",
+        "onprem_credentials_region < onprem_hosts_key_region",
     },
     "a task works on a selection of the run's values": {
         "cwagent_preflight.expected_instance_ids < instances",

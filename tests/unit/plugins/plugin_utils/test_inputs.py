@@ -170,7 +170,13 @@ def test_the_input_of_a_run_without_variables():
         "key_file_owner": {"db": ""},
         "hybrid_server_regions": [],
         "onprem_hosts": {
-            "db": {"user": "CloudWatchAgentServerUser-db", "region": US, "identity": "key", "deliver": False}
+            "db": {
+                "user": "CloudWatchAgentServerUser-db",
+                "region": US,
+                "key_region": US,
+                "identity": "key",
+                "deliver": False,
+            }
         },
         "onprem_names": {US: ["db"]},
         "region": US,
@@ -660,7 +666,8 @@ def test_servers_can_share_a_user():
     hosts = {"a": {"cwagent_region": EU}, "b": {"cwagent_deliver_keys": "yes"}, "c": {"cwagent_user_name": "C"}}
     inputs = inputs_of({"onprem_servers": list(hosts)}, hosts, {"cwagent_onprem_users": "shared"})
     assert inputs["server_users"] == {EU: ["CloudWatchAgentServerUser"], US: ["C"]}
-    assert [each["region"] for each in inputs["onprem_hosts"].values()] == [EU, EU, US]
+    assert [each["key_region"] for each in inputs["onprem_hosts"].values()] == [EU, EU, US]
+    assert [each["region"] for each in inputs["onprem_hosts"].values()] == [EU, US, US]
     assert inputs["delivery_hosts"] == ["b"]
 
 
@@ -1173,7 +1180,7 @@ def test_an_unknown_name_can_belong_to_an_earlier_host(names, users, defaults):
 
 def test_the_confirmation_names_the_user_of_an_earlier_host():
     [problem] = removal_of(HOST, cwagent_confirm="")[1]
-    assert f"Users: {HOST} ({GONE} if there is no such user). Hybrid servers: none. Instances: none." in problem
+    assert f"Users: {HOST} ({GONE} if there is no such user). Hybrid servers: {HOST} (if it is registered)." in problem
 
 
 @pytest.mark.parametrize(
@@ -1210,7 +1217,7 @@ def test_servers_that_cannot_be_removed(names, variables, problem):
 
 def test_a_user_whose_key_is_saved_in_two_regions_is_named_once():
     [problem] = removal_of(f"{EU}:{GONE}", f"{US}:{GONE}", cwagent_confirm="")[1]
-    assert f"Users: {GONE}. Hybrid servers: none. Instances: none." in problem
+    assert f"Users: {GONE}. Hybrid servers: {GONE} (if it is registered)." in problem
 
 
 AP = "ap-south-1"
@@ -1722,7 +1729,7 @@ def test_a_hybrid_server_is_registered_in_its_own_region():
     inputs = inputs_of({"onprem_servers": [*hosts]}, hosts)
     assert inputs["hybrid_server_regions"] == [EU, US]
     assert inputs["server_users"] == {US: ["shared"]}, "the key stays where it was saved for the first host"
-    assert inputs["onprem_hosts"]["c"]["region"] == US
+    assert (inputs["onprem_hosts"]["c"]["key_region"], inputs["onprem_hosts"]["c"]["region"]) == (US, EU)
 
 
 @pytest.mark.parametrize(

@@ -619,7 +619,7 @@ def test_until_when_a_person_can_write(name, deadline, check_mode, sentence):
             False,
             {},
             [
-                "No registration was made on web, which could not be reached.",
+                "The registration was not completed on web, which could not be reached.",
                 "The registration of db was not managed: no key",
                 "Run this playbook again when this is fixed.",
             ],
@@ -643,6 +643,28 @@ def test_hybrid_servers_that_failed_or_were_not_reached(is_removal, results, sen
     found = key_hosts([{**FAILED_HOST, **results}, UNREACHED], ["db", "web"], is_removal=is_removal)
     assert len(found["notes"]) == len(sentences)
     assert [wanted for wanted, note in zip(sentences, found["notes"], strict=True) if wanted not in note] == []
+
+
+@pytest.mark.parametrize(
+    ("files", "sentence"),
+    [
+        (
+            {"failed": True, "steps": ["write", "restart the agent"], "not_done": ["restart the agent"]},
+            "delivered to db,",
+        ),
+        ({"failed": True, "steps": ["write", "restart the agent"], "not_done": ["write"]}, "not delivered to db:"),
+        ({"failed": True, "steps": []}, "not delivered to db:"),
+    ],
+)
+def test_a_key_is_delivered_although_the_agent_was_not_restarted(files, sentence):
+    found = key_hosts([{**FAILED_HOST, "__onprem_credentials_files": {"failed": True, **files}}])
+    assert sentence in found["notes"][0]
+
+
+def test_a_server_is_registered_although_its_settings_could_not_be_changed():
+    node, files = {"steps": ["register db"]}, {"failed": True, "steps": []}
+    results = {"__hybrid_registration_node": node, "__hybrid_registration_files": files}
+    assert key_hosts([{**FAILED_HOST, **results}], ["db"])["notes"][0].startswith("db was registered, but a later task")
 
 
 def test_steps_on_a_server_have_its_name_once_in_the_order_of_the_run():

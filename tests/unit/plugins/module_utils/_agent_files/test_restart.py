@@ -9,9 +9,10 @@ import pytest
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files import restart
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.plan import Desired
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.resource import FilesResource
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.restart import find_agent
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.restart import find_agent, restart_after_failure
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import count_kinds
 
 TEXT = "[P]\naws_access_key_id = A\n"
 OTHER_TEXT = "[P]\naws_access_key_id = B\n"
@@ -137,7 +138,7 @@ def test_something_else_in_the_place_of_the_mark_is_refused_before_the_first_cha
     make = {"link": lambda: host.due.symlink_to(target), "folder": host.due.mkdir, "pipe": lambda: os.mkfifo(host.due)}
     make[place]()
     assert "restart the agent" in host.manage(check_mode=True)["steps"]
-    with pytest.raises(CwagentError, match="Could not write the access key to"):
+    with pytest.raises(CwagentError, match=r"Could not write .*/files\.restart, which marks that a restart"):
         host.manage()
     assert (host.calls, target.exists()) == ([], False)
 
@@ -152,6 +153,44 @@ def test_a_control_program_that_is_none_is_an_error(host, change):
     change(host.control)
     with pytest.raises(CwagentError, match=r"/ctl is not a program\. Check agent_ctl"):
         host.manage()
+
+
+@pytest.mark.parametrize("is_due", [True, False])
+def test_a_restart_that_is_due_is_made_although_the_task_fails(host, is_due):
+    """A run before it, or this one before its failure, has noted that."""
+    if is_due:
+        host.due.touch()
+    agent = find_agent(str(host.control), str(host.root / "files"), host.run_command)
+    error = CwagentError("No.", done=["write"], not_done=["set", "restart the agent"], counts=count_kinds([]))
+    restart_after_failure(agent, error)
+    assert host.calls == (["stop", "start"] if is_due else [])
+    assert error.details["done"] == ["write", *(["restart the agent"] if is_due else [])]
+    assert error.details["not_done"] == ["set", *([] if is_due else ["restart the agent"])]
+    assert error.details["counts"]["update"] == is_due
+    restart_after_failure(None, error)
+    before_a_plan = CwagentError("No.")
+    host.due.touch()
+    restart_after_failure(agent, before_a_plan)
+    assert before_a_plan.to_result()["changed"]
+
+
+@pytest.mark.parametrize("not_done", [["restart the agent"], ["set"]])
+def test_a_restart_that_fails_again_is_left_to_the_next_run(host, not_done):
+    host.due.touch()
+    agent = find_agent(str(host.control), str(host.root / "files"), host.run_command)
+    host.failing = "stop"
+    error = CwagentError("No.", not_done=not_done)
+    restart_after_failure(agent, error)
+    assert (host.calls, host.due.exists()) == (["stop"] if not_done == ["set"] else [], True)
+    assert error.details == {"not_done": not_done}
+
+
+def test_a_key_is_removed_where_nothing_can_mark_a_restart(host):
+    host.manage(config=None)
+    host.calls.clear()
+    agent = find_agent(str(host.control), str(host.root / "missing" / "files"), host.run_command)
+    steps = converge(FilesResource(replace(host.desired, config=None, text=None), agent), False, None)["steps"]
+    assert steps == [f"delete {host.root / 'key'}", "restart the agent"]
 
 
 def test_a_status_that_cannot_be_read_is_an_error_before_the_first_change(host):

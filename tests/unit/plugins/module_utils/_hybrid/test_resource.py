@@ -9,7 +9,9 @@ import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.resource import NodesResource
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.resource import NodesResource, find_users_elsewhere
+from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import HybridTrust
 
 REGION = "eu-1"
 NODES = {"mi-1": "db", "mi-2": "db", "mi-3": "web"}
@@ -78,3 +80,39 @@ def test_nothing_is_read_that_is_not_needed(names: set[str], activations: bool, 
     aws = Ssm()
     NodesResource(aws, frozenset(names), (), role="", with_activations=activations).read()
     assert aws.calls == calls
+
+
+class Elsewhere(Aws):
+    """A region with one node of each of two roles, or without the permission to read it."""
+
+    def __init__(self, region: str, denied: str) -> None:
+        super().__init__(lambda *_, **__: SimpleNamespace(meta=SimpleNamespace(region_name=region)))
+        self.name = region
+        self.denied = denied
+
+    def call(self, action: str, description: str, max_attempts: int = 10, **arguments: Any) -> dict[str, Any]:
+        if self.denied in (action, self.name):
+            raise AwsApiError(f"Could not {description}: access denied.", "AccessDenied")
+        if action == "iam:GetRole":
+            policy = HybridTrust("aws", "123456789012", frozenset({"eu-west-1", "us-east-1"})).new_policy()
+            return {"Role": {"AssumeRolePolicyDocument": policy}}
+        nodes = [
+            {"InstanceId": f"mi-{self.name}-{role}", "IamRole": f"service-role/{role}"} for role in ("hybrid", "b")
+        ]
+        return {"InstanceInformationList": nodes}
+
+
+@pytest.mark.parametrize(
+    ("known", "denied", "found"),
+    [
+        ({"eu-west-1"}, "nothing", ["mi-us-east-1-hybrid"]),
+        ({"eu-west-1", "us-east-1"}, "nothing", []),
+        ({"eu-west-1"}, "us-east-1", ["servers that are not known (Could not read"]),
+        ({"eu-west-1"}, "iam:GetRole", ["servers that are not known (Could not read role 'hybrid': access denied)"]),
+    ],
+)
+def test_a_role_can_be_in_use_in_the_other_regions_of_its_trust_policy(
+    known: set[str | None], denied: str, found: list[str]
+) -> None:
+    users = find_users_elsewhere("hybrid", known, lambda region: Elsewhere(region, denied))
+    assert [user[: len(start)] for user, start in zip(users, found, strict=True)] == found

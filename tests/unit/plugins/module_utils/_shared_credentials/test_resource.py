@@ -11,7 +11,6 @@ from types import SimpleNamespace
 import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files import host_file
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.restart import find_agent
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials import resource as resource_file
@@ -281,26 +280,6 @@ def test_an_agent_keeps_other_credentials_while_these_do_not_work(host, monkeypa
     with pytest.raises(CwagentError, match=r"keeps the credentials that it has\. STS did not answer\. Waited for 4"):
         SharedCredentialsResource(host.desired).wait_for_credentials(deadline([]))
     assert content(host) == before
-
-
-def test_an_agent_that_an_earlier_run_stopped_is_started_although_these_do_not_work(host, monkeypatch):
-    host.config.write_text(OTHER_SETTINGS)
-    control, due, calls = host.root / "ctl", host.config.with_name("common-config.toml.restart"), []
-    control.touch(0o755)
-    due.touch()
-
-    def run_command(arguments):
-        calls.append(arguments[2])
-        return 0, '{"status": "stopped"}', ""
-
-    monkeypatch.setattr(resource_file, "find_caller", lambda *_arguments: (None, "STS did not answer."))
-    agent = find_agent(str(control), host.desired.config, run_command)
-    with pytest.raises(CwagentError, match="STS did not answer") as error:
-        SharedCredentialsResource(host.desired, agent).wait_for_credentials(deadline([]))
-    assert (calls, due.exists()) == (["status", "stop", "start"], False)
-    details = error.value.details
-    assert (details["changed"], details["done"], details["counts"]["update"]) == (True, ["restart the agent"], 1)
-    assert "restart the agent" not in details["not_done"]
 
 
 def test_files_that_cannot_be_changed_are_an_error_without_a_wait(host):
