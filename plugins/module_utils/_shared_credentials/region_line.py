@@ -27,7 +27,6 @@ COMMENT = "# Set by the Ansible collection cwagent.iam"
 
 _REGION = re.compile(rf"([ \t]*{REGION}[ \t]*[=:][ \t]*)\S*", re.IGNORECASE)
 _IGNORED = re.compile(r"\s*(?:[#;]|$)")
-_INDENT = re.compile(r"[ \t]*")
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def _insert(lines: list[str], name: str, region: str) -> list[str]:
     newline = "\r\n" if header.endswith("\r\n") else "\n"
     # An option that is indented further than the one before it would belong to the value of that one.
     first = next((line for line in lines[start + 1 : end] if not _IGNORED.match(line)), "")
-    indent = _INDENT.match(first)[0]  # type: ignore[index]  # it matches every text
+    indent = first[: len(first) - len(first.lstrip(" \t"))]
     ours = [f"{indent}{COMMENT}{newline}", f"{indent}{REGION} = {region}{newline}"]
     return [*lines[:start], header, *ours, *lines[start + 1 :]]
 
