@@ -301,14 +301,25 @@ def _signal(fault: Fault) -> None:
 
 def _kill(process: int) -> None:
     """Kill a process and its descendants, as when the machine fails. Ansible's workers have their own sessions."""
+    if os.getpid() in _send_to_tree(process, 0):
+        raise ValueError("an emulator does not kill itself")
+    # A process that is only killed could have forked another one a moment before, which would live on.
+    for pid in _send_to_tree(process, signal.SIGSTOP):
+        _send(pid, signal.SIGKILL)
+
+
+def _send_to_tree(process: int, number: int) -> list[int]:
+    """Send a signal to a process, and then to its descendants. The signal 0 does nothing. :returns: all of them."""
     processes = [process]
     for pid in processes:
+        _send(pid, number)
         processes += _children(pid)
-    if os.getpid() in processes:
-        raise ValueError("an emulator does not kill itself")
-    for pid in processes:
-        with contextlib.suppress(ProcessLookupError):  # it may have ended by itself
-            os.kill(pid, signal.SIGKILL)
+    return processes
+
+
+def _send(process: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it may have ended by itself
+        os.kill(process, number)
 
 
 def _wait_for_end(connection: socket.socket) -> None:

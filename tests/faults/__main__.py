@@ -71,10 +71,11 @@ def run(trial: Trial, job: Job, undisturbed: State) -> str:
     aws, folder = job.aws, job.folder
     process = job.start()
     aws.arm(trial.fault(process.pid))
-    code = process.wait()
+    code = process.wait_for_main()
     aws.disarm()
     if trial.kind in SIGNALS:
         wait_for_release(job)
+    process.wait()
     calls = aws.calls(job.start_mark)
     faulted = Run(code, job.state(), job.temporary_files())
     secrets = job.secrets()

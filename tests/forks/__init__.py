@@ -63,13 +63,20 @@ class Run:
         return cls(int(ours.recv(MESSAGE_BYTES)), ours)
 
     def wait(self, seconds: float | None = None) -> int:
-        """Wait for its end; it is ended after so many seconds.
+        """Wait until it has ended, with workers that outlive its main process. It is ended after so many seconds.
 
-        :returns: its exit code, or the negative number of a signal, as ``subprocess`` does.
+        :returns: the exit code of the main process, or the negative number of a signal, as ``subprocess`` does.
         """
         with self.connection:
-            self.connection.settimeout(seconds)
-            code = self.connection.recv(MESSAGE_BYTES)
+            code = self.wait_for_main(seconds)
+            while self.connection.recv(MESSAGE_BYTES):  # until no process has the other end
+                pass
+        return code
+
+    def wait_for_main(self, seconds: float | None = None) -> int:
+        """Wait for the end of the main process only, and return the same. ``wait`` has to follow."""
+        self.connection.settimeout(seconds)
+        code = self.connection.recv(MESSAGE_BYTES, socket.MSG_PEEK)
         return int(code) if code else -signal.SIGKILL
 
 

@@ -134,7 +134,7 @@ def answer(connection: socket.socket, text: bytes, files: list[int], *, is_impor
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     pid = os.fork()
     if pid == 0:
-        connection.close()
+        # Its processes keep the connection open, so that the client sees when the last one has ended.
         os._exit(run(json.loads(text), files, is_imported=is_imported))
     for each in files:
         os.close(each)

@@ -223,7 +223,8 @@ def run_both_ways(
     (inside, *here), (apart, *expected) = found
     for ours, theirs in zip(here, expected, strict=True):
         # All lines of both would hide the few that differ.
-        assert list(difflib.unified_diff(theirs, ours, "a module", "inside Ansible", lineterm="")) == []
+        differences = difflib.unified_diff(theirs, ours, "a module", "inside Ansible", lineterm="")
+        assert ours == theirs, "\n".join(differences)
     assert STARTED in apart.output
     return inside
 

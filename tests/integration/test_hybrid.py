@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from emulator import Behaviour, Fault, Kind
 from emulator.host import Host
-from emulator.testing import wait_until
 from harness import HYBRID_ROLE, PLAY_SECONDS, SSM_POLICY, Controller, Play, create_hybrid_role, lost_after
 
 NAME = "db1"
@@ -247,7 +246,7 @@ def test_a_run_that_is_interrupted_leaves_no_activation(site: Site, kind: Kind, 
     run = site.controller.start(site.inventory, site.playbook)
     aws.arm(Fault(kind, action=action, process=run.pid))
     assert run.wait(PLAY_SECONDS) != 0
-    wait_until(lambda: site.activations() == [])
+    assert site.activations() == []
     aws.disarm()
     site.play().assert_succeeded()
     site.assert_registered()

@@ -45,10 +45,12 @@ class Site:
         inventory = self.controller.inventory({"ec2_admin": {"admin1": host}})
         return self.controller.start(inventory, playbook, env=env, cwagent_config_file=str(file))
 
-    def assert_released(self, since: float) -> None:
-        """Assert that nothing is open soon after a moment, and that the next run stores."""
+    def assert_released(self, run: Run, since: float) -> None:
+        """Assert that the run fails, that nothing is open soon after a moment, and that the next run stores."""
+        assert run.wait_for_main(PLAY_SECONDS) != 0
         wait_until(lambda: not self.locks)
         assert time.monotonic() - since < RELEASE_SECONDS
+        run.wait(PLAY_SECONDS)
         self.controller.aws.metadata_lag(0)
         self.controller.aws.disarm()
         assert self.start(5, playbook="site").wait(PLAY_SECONDS) == 0
@@ -98,8 +100,7 @@ def test_a_run_that_waits_for_the_instance_is_interrupted(site: Site, send: Call
     wait_until(lambda: len(site.locks) == 2)
     began = time.monotonic()
     send(run)
-    assert run.wait(PLAY_SECONDS) != 0
-    site.assert_released(began)
+    site.assert_released(run, began)
 
 
 @pytest.mark.main_job
@@ -107,9 +108,9 @@ def test_a_time_limit_releases_too(site: Site) -> None:
     site.controller.aws.metadata_lag(LAG)
     since = site.controller.aws.mark()
     run = site.start(20, {"ANSIBLE_TASK_TIMEOUT": "15"})
-    assert run.wait(PLAY_SECONDS) != 0
+    run.wait_for_main(PLAY_SECONDS)
     assert ADMIN_ROLE in [call.params.get("IamInstanceProfile.Name") for call in site.controller.aws.calls(since)]
-    site.assert_released(time.monotonic())
+    site.assert_released(run, time.monotonic())
 
 
 @pytest.mark.parametrize("kind", [Kind.INTERRUPT, Kind.INTERRUPT_TWICE, Kind.TERMINATE, Kind.HANG_UP])
@@ -121,10 +122,10 @@ def test_a_write_in_progress_is_never_interrupted(site: Site, kind: Kind, action
     since = aws.mark()
     nth = 2 if action == "ReplaceIamInstanceProfileAssociation" else 1  # the first one tries the earlier profile
     aws.arm(Fault(kind, action=action, nth=nth, process=run.pid))
-    assert run.wait(PLAY_SECONDS) != 0
+    run.wait_for_main(PLAY_SECONDS)
     began = time.monotonic()
     wait_until(lambda: not site.locks)
     hit = next(call for call in aws.calls(since) if call.fault)
     assert hit.status == 200
     assert not hit.error
-    site.assert_released(began)
+    site.assert_released(run, began)

@@ -207,6 +207,26 @@ def test_a_run_can_be_killed(tmp_path: Path, program: str, code: int) -> None:
     assert ("PLAY RECAP" in output.read_text()) == (program != "kill")
 
 
+def test_a_run_lasts_as_long_as_its_last_process(tmp_path: Path) -> None:
+    """A worker of Ansible outlives an interrupted run while it releases a permission, and calls AWS."""
+    pipe, left, program = (tmp_path / name for name in ("pipe", "left", "program.py"))
+    os.mkfifo(pipe)
+    program.write_text(f"""
+import os, pathlib, sys
+if os.fork():
+    sys.exit(3)
+pathlib.Path({str(pipe)!r}).read_text()
+pathlib.Path({str(left)!r}).touch()
+""")
+    with Path(os.devnull).open("w") as nothing:
+        started = Run.start([program], environ(tmp_path, {}), tmp_path, output=nothing, errors=nothing)
+    assert started.wait_for_main(SECONDS) == 3
+    assert not left.exists()
+    pipe.write_text("go on")
+    assert started.wait(SECONDS) == 3
+    assert left.exists()
+
+
 def test_a_run_and_its_server_end_with_the_process_that_asked(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
