@@ -179,24 +179,42 @@ class AwsAction(NormalAction):  # type: ignore[misc]  # ansible comes without ty
         """
         call = PluginCall(self._task.action, options, check_mode=self._task.check_mode)
         tell = tell or functools.partial(say, variables.get("inventory_hostname"))
-        progress = _progress.Progress((lambda _text: None) if self._task.no_log else tell)
-        try:
-            # Ansible reads a result from the output of a module, and shows nothing else of it.
-            with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), _progress.shown(progress):
-                call.require_aws_sdk()
-                result = _call.outcome(work, call)
-        except _NoClientError as error:
-            result = {"failed": True, "msg": str(error), **error.details}
-        except Exception as error:  # noqa: BLE001  a module would end with a traceback
-            result = {"failed": True, "msg": f"MODULE FAILURE: {error}", "exception": traceback.format_exc(), "rc": 1}
-        if warnings := [*call.warnings, *result.pop("warnings", ())]:
-            result["warnings"] = warnings
+        shown = (lambda _text: None) if self._task.no_log else tell
+        # Ansible reads a result from the output of a module, and shows nothing else of it.
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            result = perform(work, call, self.MODULE.SPEC, shown)
         if not HAS_INVOCATION_SETTING or constants.config.get_config_value("INJECT_INVOCATION", variables=variables):
-            result["invocation"] = {"module_args": options}
-        hidden = _hidden_values(_module.complete_spec(self.MODULE.SPEC), options)
-        as_json: dict[str, Any] = json.loads(json.dumps(result))
-        kept = {key: value for key, value in as_json.items() if value is None or isinstance(value, bool)}
-        return {**remove_values(as_json, hidden), **kept}
+            result["invocation"] = hide(self.MODULE.SPEC, options, {"module_args": options})
+        return result
+
+
+def perform(
+    work: Callable[[Call], dict[str, Any]], call: PluginCall, spec: dict[str, Any], tell: Callable[[str], None]
+) -> dict[str, Any]:
+    """Return the result of work in this process, which is that of the module.
+
+    :param spec: the spec of the module, whose secrets are hidden in the result.
+    :param tell: shows a person the progress.
+    """
+    try:
+        with _progress.shown(_progress.Progress(tell)):
+            call.require_aws_sdk()
+            result = _call.outcome(work, call)
+    except _NoClientError as error:
+        result = {"failed": True, "msg": str(error), **error.details}
+    except Exception as error:  # noqa: BLE001  a module would end with a traceback
+        result = {"failed": True, "msg": f"MODULE FAILURE: {error}", "exception": traceback.format_exc(), "rc": 1}
+    if warnings := [*call.warnings, *result.pop("warnings", ())]:
+        result["warnings"] = warnings
+    return hide(spec, call.params, result)
+
+
+def hide(spec: dict[str, Any], options: Mapping[str, Any], result: dict[str, Any]) -> dict[str, Any]:
+    """Return a result as JSON has it, without the secrets of the options."""
+    hidden = _hidden_values(_module.complete_spec(spec), options)
+    as_json: dict[str, Any] = json.loads(json.dumps(result))
+    kept = {key: value for key, value in as_json.items() if value is None or isinstance(value, bool)}
+    return {**remove_values(as_json, hidden), **kept}
 
 
 @contextmanager

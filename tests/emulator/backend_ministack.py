@@ -66,7 +66,6 @@ class Ministack:
         services = (internals(f"ministack.services.{name}") for name in ("ec2", "iam", "ssm", "sts"))
         self._ec2, self._iam, self._ssm, self._sts = services
         self._clock_shift = 0.0
-        self._saved: list[tuple[Any, Any]] = []
         self._last_used: dict[str, tuple[datetime, str, str]] = {}
         self._managed = {record["Arn"]: record for record in self._missing_managed_policies()}
         self._repair()
@@ -151,14 +150,17 @@ class Ministack:
         self._last_used.clear()
         self._clock_shift = 0.0
 
-    def save(self) -> None:
-        self._saved = [(store, copy.deepcopy(store)) for store in self._stores()]
+    def save(self) -> Any:
+        return self.now(), dict(self._last_used), [(store, copy.deepcopy(store)) for store in self._stores()]
 
-    def restore(self) -> None:
+    def restore(self, saved: Any) -> None:
         self.reset()
-        for store, saved in self._saved:
+        time_then, last_used, stores = saved
+        for store, kept in stores:
             store.clear()
-            store.update(copy.deepcopy(saved))
+            store.update(copy.deepcopy(kept))
+        self._last_used.update(last_used)
+        self._clock_shift = (time_then - datetime.now(UTC)).total_seconds()
 
     def _stores(self) -> list[Any]:
         """The data that ministack keeps of all accounts."""

@@ -122,11 +122,11 @@ class Moto:
             backends.clear()
         internals("moto.core.model_instances").reset_model_data()
 
-    def save(self) -> None:
+    def save(self) -> Any:
         raise NotImplementedError("moto saves no accounts, because no test needs that")
 
-    def restore(self) -> None:
-        self.save()
+    def restore(self, saved: Any) -> None:
+        """Nothing can be saved."""
 
     def shift_clock(self, seconds: float) -> None:
         raise NotImplementedError("moto evaluates no policies, so it has no clock to shift")

@@ -222,13 +222,13 @@ class Emulator:
         """Empty the account: no state, calls, faults, unkind behaviours, clock shift, lag, commands or disks."""
         self._control("POST", "reset")
 
-    def save(self) -> None:
-        """Save the state of the accounts. Only ministack can do that."""
-        self._control("POST", "save")
+    def save(self, name: str, *folders: Path) -> None:
+        """Save the state of the accounts and machines under a name, with these folders. Only ministack can do that."""
+        self._control("POST", "save", {"name": name, "folders": [str(each) for each in folders]})
 
-    def restore(self) -> None:
-        """Return to the saved state, much faster than creating it again. The rest is as after ``reset``."""
-        self._control("POST", "restore")
+    def restore(self, name: str) -> None:
+        """Return to a saved state and its time, much faster than creating it again. The rest is as after ``reset``."""
+        self._control("POST", "restore", {"name": name})
 
     def _control(self, method: str, path: str, body: object = None) -> Any:
         data = None if body is None else json.dumps(body).encode()

@@ -24,7 +24,6 @@ It differs from AWS as follows:
 from __future__ import annotations
 
 import base64
-import copy
 import json
 import logging
 import re
@@ -123,7 +122,6 @@ class Hybrid:
     nodes: dict[str, Node] = field(default_factory=dict)
     services: dict[str, Service] = field(default_factory=dict)
     sessions: dict[str, Session] = field(default_factory=dict)
-    saved: tuple[dict[str, Activation], dict[str, Node]] = field(default_factory=lambda: ({}, {}))
     woken: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -143,14 +141,6 @@ class Hybrid:
             self.woken.clear()
             for kept in (self.activations, self.nodes, self.services, self.sessions):
                 kept.clear()
-
-    def save(self) -> None:
-        self.saved = copy.deepcopy((self.activations, self.nodes))
-
-    def restore(self) -> None:
-        """Return to the saved activations and nodes. No host runs a service."""
-        self.reset()
-        self.activations, self.nodes = copy.deepcopy(self.saved)
 
     # The SSM agents
 

@@ -61,8 +61,8 @@ class Machines:
         self.endpoint = ""
         self._folder = Path(tempfile.mkdtemp(prefix="emulator-")).resolve()
         self._system_path = system_path(self._folder / "system", SYSTEM_PATH)
-        self._disks = self._folder / "disks"
-        self._disks.mkdir()
+        self.disks, self.saved = self._folder / "disks", self._folder / "saved"
+        self.disks.mkdir()
         self.hosts: dict[str, tuple[Path, dict[str, str]]] = {}
         """By node, the folder of its host, and the variables of its credentials."""
         self._processes: list[Process] = []
@@ -78,11 +78,11 @@ class Machines:
         for process in self._processes[:]:
             process.kill()
         self.hosts.clear()
-        for disk in self._disks.iterdir():
+        for disk in self.disks.iterdir():
             shutil.rmtree(disk, ignore_errors=True)
 
     def disk(self, instance: str) -> Path:
-        return self.hosts[instance][0] if instance in self.hosts else self._disks / instance
+        return self.hosts[instance][0] if instance in self.hosts else self.disks / instance
 
     def environment(self, instance: str, region: str) -> dict[str, str]:
         """All variables of a script on the instance."""

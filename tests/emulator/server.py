@@ -27,6 +27,7 @@ from .agents import Agents
 from .backend import RUN_COMMAND_ACTIONS, Backend, is_answered_here
 from .machines import Machines
 from .run_command import RunCommand
+from .state import States
 from .unkind import Answer, Behaviour, Unkind
 from .wire import Call, Fault, Kind
 
@@ -97,6 +98,7 @@ class Server:
         self.agents = Agents(backend, self.metadata, self.machines, self._is_delayed, self.hybrid)
         backend.node_tags = self.hybrid.tags
         self.commands = RunCommand(self.agents)
+        self.states = States(backend, self.agents, self.metadata, self.hybrid)
         self.lock = threading.Lock()
         self.calls: list[Call] = []
         self.seq = 0
@@ -227,9 +229,9 @@ class Server:
             "POST service": lambda: self.hybrid.start(**body),
             "GET commands": self.commands.commands,
             "POST unkind": lambda: setattr(self, "unkind", self._unkind(**body)),
-            "POST reset": lambda: self._reset(self.backend.reset, self.hybrid.reset),
-            "POST save": self._save,
-            "POST restore": lambda: self._reset(self.backend.restore, self.hybrid.restore),
+            "POST reset": self._reset,
+            "POST save": lambda: self.states.save(**body),
+            "POST restore": lambda: self.states.restore(body["name"], self._reset),
         }
         control = controls.get(f"{request.method} {request.path.removeprefix(CONTROL)}")
         if control is None:
@@ -247,13 +249,9 @@ class Server:
         self.backend.shift_clock(seconds)
         self.hybrid.advance()
 
-    def _save(self) -> None:
-        self.backend.save()
-        self.hybrid.save()
-
-    def _reset(self, *resets: Callable[[], None]) -> None:
-        for reset in resets:
-            reset()
+    def _reset(self) -> None:
+        self.backend.reset()
+        self.hybrid.reset()
         self.metadata.reset()
         self.commands.reset()
         self.calls, self.armed, self.seq = [], [], 0

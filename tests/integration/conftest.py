@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from emulator import Emulator
 from harness import Controller, start_empty
+from states import Made, States
 
 WITHOUT_SHARED_RUNS = {
     f"test_{name}.py"
@@ -115,3 +116,15 @@ def controller(request: pytest.FixtureRequest, enforcing: Emulator, tmp_path: Pa
     """An empty enforcing account and a controller."""
     with home(tmp_path, "home") as folder:
         yield Controller(enforcing, folder, request.path.name not in WITHOUT_PIPELINING)
+
+
+@pytest.fixture(scope="session")
+def made() -> Made:
+    """The states that were made in this session."""
+    return {}
+
+
+@pytest.fixture
+def states(controller: Controller, made: Made) -> States:
+    """The states of an enforcing account, with a controller."""
+    return States(controller, made)

@@ -86,25 +86,6 @@ def start_empty(running: dict[str, Emulator], backend: str) -> Emulator:
     return running[backend]
 
 
-def run_module(
-    aws: Emulator,
-    module: str,
-    /,
-    check: bool = False,
-    diff: bool = True,
-    env: Mapping[str, str] | None = None,
-    **arguments: Any,
-) -> dict[str, Any]:
-    """The result of a module. A module that does not print one line of JSON has crashed."""
-    with_modes = {**arguments, "_ansible_check_mode": check, "_ansible_diff": diff}
-    done = execute_module(aws, module, with_modes, env=env)
-    [_printed] = done.pop("stdout").split("\n")[1:-1]  # Ansible reads one result only
-    del done["code"], done["text"]
-    done.pop("invocation", None)
-    warnings = [each if isinstance(each, str) else each["event"]["msg"] for each in done.pop("warnings", [])]
-    return {**done, "warnings": warnings}
-
-
 def execute_module(
     aws: Emulator,
     module: str,
@@ -113,9 +94,10 @@ def execute_module(
     env: Mapping[str, str] | None = None,
     faults: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """The result of a module, its ``stdout``, its whole ``text``, and its exit ``code``, negative if a signal ended it.
+    """The result of a module in its own process, for environments, signals and output; others are in ``in_process``.
 
-    Faults affect the process of the module and are disarmed when it has ended.
+    It has the ``stdout``, the whole ``text``, and the exit ``code``, negative if a signal ended the process. Faults
+    affect that process and are disarmed when it has ended.
     """
     command = [HERE / "module_process.py", CHECKOUT / f"plugins/modules/{module}.py"]
     environ = program_environment(aws.env(), {"PYTHONPATH": str(COLLECTIONS)}, env or {})

@@ -32,10 +32,10 @@ from harness import (
     assert_no_writes,
     associate,
     create_role,
-    execute_module,
     leave_restore_tag,
     trust,
 )
+from in_process import run_module
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.findings import SETTLING
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import (
@@ -75,9 +75,8 @@ class Account:
     def iam(self) -> Any:
         return self.aws.client("iam")
 
-    def run(self, module: str, check: bool = False, env: dict[str, str] | None = None, **arguments: Any) -> Any:
-        arguments = {"_ansible_check_mode": check, **arguments}
-        result = execute_module(self.aws, module, arguments, env=env)
+    def run(self, module: str, **arguments: Any) -> Any:
+        result = run_module(self.aws, module, **arguments)
         assert not result["failed"], result["msg"]
         return result
 
@@ -527,7 +526,7 @@ def test_denied_reads_are_listed_and_their_answers_unknown(enforced: Account, su
     for action, what in BY_ACTION.items():
         with subtests.test(action=action):
             env = auditor(enforced, *(BY_ACTION.keys() - {action}))
-            result = enforced.read(env=env, key_stores=stores)
+            result = enforced.read(credentials=env, key_stores=stores)
             assert {(each["action"], each["region"]) for each in result["unread"]} == {
                 (action, None if action.startswith("iam:") else enforced.aws.region)
             }
@@ -538,7 +537,7 @@ def test_denied_reads_are_listed_and_their_answers_unknown(enforced: Account, su
 def test_answers_that_depend_on_a_denied_read_are_unknown(enforced: Account) -> None:
     def read(action: str) -> dict[str, Any]:
         env = auditor(enforced, *(BY_ACTION.keys() - {action}))
-        return enforced.read(env=env, key_stores=["parameter_store", "secrets_manager"])
+        return enforced.read(credentials=env, key_stores=["parameter_store", "secrets_manager"])
 
     def keys(result: dict[str, Any], name: str) -> list[dict[str, Any]]:
         [found] = [each for each in result["principals"] if each["name"] == name]
@@ -567,11 +566,11 @@ def test_answers_that_depend_on_a_denied_read_are_unknown(enforced: Account) -> 
 )
 def test_who_has_a_policy_that_may_not_be_read_is_unknown(enforced: Account, action: str) -> None:
     env = auditor(enforced, *(set(AUDIT_ACTIONS) - {action}))
-    result = enforced.read(env=env, roles=["Foreign"])
+    result = enforced.read(credentials=env, roles=["Foreign"])
     assert (result["principals"], result["findings"]) == ([], [])
     create_role(enforced.aws, "Foreign", ADMIN_POLICY)
     enforced.inline("role", "Foreign", "more", allow("s3:GetObject"))
-    result = enforced.read(env=env, roles=["Foreign"])
+    result = enforced.read(credentials=env, roles=["Foreign"])
     [principal] = result["principals"]
     assert principal["writes"] == "unknown"
     assert [each["action"] for each in result["unread"]] == [action]
@@ -580,7 +579,7 @@ def test_who_has_a_policy_that_may_not_be_read_is_unknown(enforced: Account, act
 
 def test_an_account_of_which_nothing_may_be_read_is_an_error(enforced: Account) -> None:
     env = auditor(enforced, "s3:GetObject")
-    result = execute_module(enforced.aws, "cwagent_access_info", {}, env=env)
+    result = run_module(enforced.aws, "cwagent_access_info", credentials=env)
     assert result["failed"]
     assert "lacks iam:GetAccountAuthorizationDetails" in result["msg"]
 
@@ -694,10 +693,10 @@ def test_a_saved_key_is_without_a_user_only_where_that_was_read(enforced: Accoun
     finding, read_user = ("saved-key-without-user", "low", "gone"), "iam:GetUser"
     assert shown(enforced.read(key_stores=stores)) == {finding}
     assert shown(enforced.read(key_stores=stores, users=[USER])) == set()
-    assert shown(enforced.read(env=auditor(enforced, *BY_ACTION, read_user), key_stores=stores)) == {finding}
+    assert shown(enforced.read(credentials=auditor(enforced, *BY_ACTION, read_user), key_stores=stores)) == {finding}
     without_bulk = auditor(enforced, read_user, *(BY_ACTION.keys() - {"iam:GetAccountAuthorizationDetails"}))
-    assert shown(enforced.read(env=without_bulk, key_stores=stores)) == set()
-    denied = enforced.read(env=auditor(enforced, *BY_ACTION), key_stores=stores)
+    assert shown(enforced.read(credentials=without_bulk, key_stores=stores)) == set()
+    denied = enforced.read(credentials=auditor(enforced, *BY_ACTION), key_stores=stores)
     enforced.aws.arm(Fault(Kind.ERROR, action="GetUser", code="ValidationError"))
     failed = enforced.read(key_stores=stores)
     enforced.aws.disarm()
@@ -788,7 +787,7 @@ def audit(account: Account, removed: str = "") -> set[str]:
     since = account.aws.mark()
     names = {"roles": [SERVER_ROLE, ADMIN_ROLE, "ForGood"], "users": [USER, ADMIN_USER, "writer"]}
     results = [
-        account.read(env=env, simulate=True, key_stores=["parameter_store", "secrets_manager"], **arguments)
+        account.read(credentials=env, simulate=True, key_stores=["parameter_store", "secrets_manager"], **arguments)
         for arguments in ({}, names)
     ]
     account.iam.delete_access_key(UserName="auditor", AccessKeyId=key["AccessKeyId"])

@@ -20,6 +20,7 @@ from emulator import Behaviour, Emulator, Fault, Kind, program_environment
 from emulator.snapshot import snapshot
 from emulator.testing import wait_until
 from harness import MODULE_SECONDS, create_user, execute_module
+from in_process import run_module
 
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import described_key
 
@@ -54,7 +55,10 @@ class Fleet:
         env: dict[str, str] | None = None,
         **more: Any,
     ) -> dict[str, Any]:
-        """The result of the module, and its exit ``code``, which is negative when a signal ended it."""
+        """The result of the module, and its exit ``code``, which is negative when a signal ended it.
+
+        Only a fault that kills, and variables that are no credentials, need its own process.
+        """
         directory = {"key_store_directory": str(self.folder)} if self.store == "file" else {}
         saved_key = {"key_store": self.store, **directory, **more.pop("saved_key", {})}
         arguments = {
@@ -62,12 +66,14 @@ class Fleet:
             "access": "server",
             "saved_key": saved_key,
             "wait_timeout": 5,
-            "_ansible_check_mode": check,
-            "_ansible_diff": True,
             **more,
         }
         arguments = {key: value for key, value in arguments.items() if value is not None}
-        return execute_module(self.aws, "cwagent_iam_user", arguments, env=env, faults=faults)
+        if env or any(each["kind"].startswith("kill") for each in faults):
+            arguments["_ansible_check_mode"] = check
+            return execute_module(self.aws, "cwagent_iam_user", arguments, env=env, faults=faults)
+        result = run_module(self.aws, "cwagent_iam_user", *faults, check=check, **arguments)
+        return {**result, "code": 0, "text": json.dumps(result)}
 
     def empty(self) -> None:
         """Empty the account and the folder of the files."""
@@ -253,7 +259,7 @@ def test_a_user_is_retired_although_an_answer_is_lost(fleet: Fleet, subtests: py
 
 
 def test_retirement_requires_the_place_of_the_keys(files: Fleet) -> None:
-    result = execute_module(files.aws, "cwagent_iam_user", {"name": ["U"], "state": "retired"})
+    result = run_module(files.aws, "cwagent_iam_user", name=["U"], state="retired")
     assert result["msg"] == "state is retired but all of the following are missing: saved_key"
     assert files.aws.calls() == []
 
@@ -498,11 +504,11 @@ def test_a_secret_that_is_being_deleted_counts_as_deleted(fleet: Fleet) -> None:
     """AWS deletes in the background, also what was saved while the key was created; and an answer can be lost."""
     if fleet.store != "secrets_manager":
         pytest.skip("parameters and files are deleted at once")
-    env = create_user(fleet.aws, "controller", policy="AdministratorAccess")
+    credentials = create_user(fleet.aws, "controller", policy="AdministratorAccess")
     fleet.aws.be_unkind(Behaviour.DELETED_SECRETS, seconds=HOUR)
-    assert not fleet.run(env=env).get("failed")
+    assert not fleet.run(credentials=credentials).get("failed")
     lost = {"kind": Kind.LOSE_ANSWER, "action": "DeleteSecret"}
-    result = fleet.run(lost, env=env, state="absent")
+    result = fleet.run(lost, credentials=credentials, state="absent")
     assert not result.get("failed"), result["msg"]
     assert "U" not in snapshot(fleet.aws)["users"]
 
@@ -511,17 +517,17 @@ def test_a_new_key_waits_until_the_old_secret_is_deleted(fleet: Fleet) -> None:
     """A user that is created again a moment later gets a key as soon as AWS has deleted the secret of the old one."""
     if fleet.store != "secrets_manager":
         pytest.skip("parameters and files are deleted at once")
-    env = create_user(fleet.aws, "controller", policy="AdministratorAccess")
+    credentials = create_user(fleet.aws, "controller", policy="AdministratorAccess")
     fleet.aws.be_unkind(Behaviour.DELETED_SECRETS, seconds=HOUR)
-    assert fleet.run(env=env)["changed"]
-    assert [fleet.run(env=env, state="absent")["changed"] for _ in range(2)] == [True, False]
+    assert fleet.run(credentials=credentials)["changed"]
+    assert [fleet.run(credentials=credentials, state="absent")["changed"] for _ in range(2)] == [True, False]
     since = fleet.aws.mark()
-    blocked = fleet.run(env=env, wait_timeout=1)
+    blocked = fleet.run(credentials=credentials, wait_timeout=1)
     assert "because it was marked for deletion" in blocked["msg"]
     assert fleet.aws.writes(since) == []
     since = fleet.aws.mark()
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(fleet.run, env=env, wait_timeout=MODULE_SECONDS)
+        waiting = pool.submit(fleet.run, credentials=credentials, wait_timeout=MODULE_SECONDS)
         wait_until(lambda: any(call.unkind for call in fleet.aws.calls(since)))
         fleet.aws.be_unkind()  # AWS has deleted it
     assert waiting.result()["changed"], waiting.result()

@@ -32,8 +32,8 @@ from harness import (
     create_user,
     leave_restore_tag,
     restore_records,
-    run_module,
 )
+from in_process import run_module
 
 CONFIG = {"agent": {"metrics_collection_interval": 60}}
 MINUTE = 60

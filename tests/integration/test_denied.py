@@ -25,9 +25,9 @@ from harness import (
     create_user,
     execute_module,
     restore_records,
-    run_module,
     trust,
 )
+from in_process import run_module
 
 ROLE: dict[str, Any] = {"name": "R", "access": "server", "wait_timeout": 1}
 FULL_ROLE = {**ROLE, "description": "d", "tags": {"a": "b"}, "permissions_boundary": POLICY_ARN + "PowerUserAccess"}
@@ -64,10 +64,10 @@ class Account:
             "@both": self.instances,
             "@folder": {"key_store_directory": str(self.home)},
         }
-        filled = {
+        filled: dict[str, Any] = {
             key: placeholders.get(value, value) if isinstance(value, str) else value for key, value in arguments.items()
         }
-        return execute_module(self.aws, module, filled)
+        return run_module(self.aws, module, **filled)
 
     def apply(self, module: str, arguments: Mapping[str, Any]) -> None:
         result = self.run(module, arguments)
@@ -275,12 +275,12 @@ def test_a_caller_without_one_permission_to_read(enforcing: Emulator, action: st
     for option, values in ids.items():
         if option in arguments:
             filled |= values
-    assert_denied(run_module(enforcing, module, env=env, **filled), action, "user/restricted")
+    assert_denied(run_module(enforcing, module, credentials=env, **filled), action, "user/restricted")
 
 
 def test_the_error_lists_the_steps_that_were_done_and_not_done(enforcing: Emulator) -> None:
     env = create_user(enforcing, "reader", allow("iam:Get*", "iam:List*", "iam:CreateRole"))
-    result = run_module(enforcing, "cwagent_iam_role", env=env, **ROLE)
+    result = run_module(enforcing, "cwagent_iam_role", credentials=env, **ROLE)
     assert_denied(result, "iam:AttachRolePolicy", "user/reader")
     assert result["done"] == ["create role 'R'"]
     assert "Done before that: create role 'R'. Not done: create instance profile 'R'" in result["msg"]
@@ -301,7 +301,7 @@ def test_nothing_is_opened_for_a_caller_who_may_not_restore_the_earlier_profile(
     policy["Statement"].append({"Effect": "Allow", "Action": "iam:PassRole", "Resource": passed})
     profiles = {"admin_profile": ADMIN_ROLE, "server_profile": SERVER_ROLE, "admin_role": ADMIN_ROLE}
     common: dict[str, Any] = {
-        "env": create_user(enforcing, "storer", policy),
+        "credentials": create_user(enforcing, "storer", policy),
         "instance_ids": [instance],
         "wait_timeout": 5,
         **profiles,
@@ -328,7 +328,7 @@ def test_an_explicit_deny_is_named(enforcing: Emulator) -> None:
     document = allow("*")
     document["Statement"].append({"Effect": "Deny", "Action": "iam:CreateRole", "Resource": "*"})
     env = create_user(enforcing, "bound", document)
-    message = run_module(enforcing, "cwagent_iam_role", env=env, **ROLE)["msg"]
+    message = run_module(enforcing, "cwagent_iam_role", credentials=env, **ROLE)["msg"]
     assert "explicitly denies iam:CreateRole" in message
     assert "user/bound" in message
 
@@ -340,7 +340,8 @@ def test_only_an_instance_with_the_admin_policy_can_store(enforcing: Emulator, r
     create_role(enforcing, role, ADMIN_POLICY if role == ADMIN_ROLE else SERVER_POLICY)
     associate(enforcing, instance, role)
     env = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": enforcing.metadata_endpoint(instance)}
-    result = run_module(enforcing, "cwagent_config_parameter", env=env, use_instance_credentials=True, **PARAMETER)
+    arguments = {**PARAMETER, "use_instance_credentials": True}
+    result = execute_module(enforcing, "cwagent_config_parameter", arguments, env=env)
     if role == ADMIN_ROLE:
         assert result["changed"]
     else:
@@ -359,7 +360,7 @@ def test_a_region_that_an_organization_denies_is_skipped_with_a_warning(enforcin
         *([{"Effect": "Deny", **describe, **in_one_region}] if closed else []),
     ]
     env = create_user(enforcing, f"caller{closed}", {"Version": "2012-10-17", "Statement": statements})
-    result = run_module(enforcing, "cwagent_preflight", env=env, profiles_to_delete=["P"])
+    result = run_module(enforcing, "cwagent_preflight", credentials=env, profiles_to_delete=["P"])
     words = "explicitly denies" if closed else "lacks"
     message = result["warnings"][0] if closed else result["msg"]
     assert f"{words} ec2:DescribeIamInstanceProfileAssociations" in message

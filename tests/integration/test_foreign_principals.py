@@ -23,8 +23,8 @@ from harness import (
     associate,
     create_role,
     create_user,
-    run_module,
 )
+from in_process import run_module
 
 MARK_TAG, SAVED_KEY_TAG = "cwagent:managed", "cwagent:saved-key"
 TEARDOWN = {"cwagent_confirm": "teardown"}

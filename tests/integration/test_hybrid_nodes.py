@@ -22,9 +22,9 @@ from harness import (
     assert_no_writes,
     create_user,
     execute_module,
-    run_module,
     trust,
 )
+from in_process import run_module
 
 MODULE = "cwagent_hybrid_nodes"
 OTHER_REGION = "us-west-2"
@@ -161,7 +161,7 @@ def test_an_empty_name_is_refused_before_any_call(account: Account, names: Any) 
 def test_a_call_that_fails_once_is_repaired_within_the_run(account: Account, action: str, kind: Kind) -> None:
     account.register("db1", keep=True)
     fault = {"kind": kind, "action": action}
-    done = execute_module(account.aws, MODULE, {"nodes_by_region": {"": ["db1"]}}, faults=[fault])
+    done = run_module(account.aws, MODULE, fault, nodes_by_region={"": ["db1"]})
     assert not done["failed"], done
     assert done["counts"]["delete"] == 2
     assert (account.nodes(), account.activations()) == (set(), {})
@@ -182,8 +182,8 @@ def test_a_node_that_aws_calls_invalid_but_still_shows_is_not_reported_as_done(a
     """AWS has one error code for a node that is gone, and for one that the caller must not use."""
     node = account.register("db1")
     fault = {"kind": Kind.ERROR, "action": WRITES[0], "code": "InvalidInstanceId", "times": 100}
-    options = {"nodes_by_region": {"": ["db1"]}, "wait_timeout": 1}
-    late = execute_module(account.aws, MODULE, options, faults=[fault])
+    options: dict[str, Any] = {"nodes_by_region": {"": ["db1"]}, "wait_timeout": 1}
+    late = run_module(account.aws, MODULE, fault, **options)
     assert late["failed"]
     assert f"Not visible yet: deregister node {node} of db1" in late["msg"]
     assert account.nodes() == {node}
@@ -208,7 +208,7 @@ def test_a_missing_action_is_named(enforcing_account: Account, action: str) -> N
     document = allow(*ACTIONS)
     document["Statement"].append({"Effect": "Deny", "Action": action, "Resource": "*", "Condition": here})
     env = create_user(aws, "restricted", document)
-    denied = run_module(aws, MODULE, env=env, nodes_by_region=names)
+    denied = run_module(aws, MODULE, credentials=env, nodes_by_region=names)
     assert denied["failed"]
     assert f"A policy explicitly denies {action}" in denied["msg"]
     assert f"({action})" in denied["msg"]
@@ -220,7 +220,7 @@ def test_a_missing_action_is_named(enforcing_account: Account, action: str) -> N
     aws.client("iam").put_user_policy(
         UserName="restricted", PolicyName="inline", PolicyDocument=json.dumps(allow(*ACTIONS))
     )
-    assert run_module(aws, MODULE, env=env, nodes_by_region=names)["changed"]
+    assert run_module(aws, MODULE, credentials=env, nodes_by_region=names)["changed"]
     assert (enforcing_account.nodes(), enforcing_account.activations()) == (set(), {})
 
 

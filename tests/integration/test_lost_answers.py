@@ -20,10 +20,10 @@ from harness import (
     TIME,
     associate,
     create_role,
-    execute_module,
     leave_restore_tag,
     restore_records,
 )
+from in_process import run_module
 
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import ASSOCIATION_STALE_CODES
 
@@ -50,7 +50,7 @@ def test_a_lost_answer_is_repaired_within_the_run(enforcing: Emulator, subtests:
         instance = prepare(enforcing, case)
         arguments = {**given, "instance_ids": [instance]} if instance else given
         since = enforcing.mark()
-        result = execute_module(enforcing, module, arguments, faults=faults)
+        result = run_module(enforcing, module, *faults, **arguments)
         calls = [call.action for call in enforcing.calls(since) if call.write]
         return result, normalized(enforcing, instance), calls
 
@@ -95,9 +95,9 @@ def test_a_release_that_meets_another_association_knows_the_record_still(
     [instance] = enforcing.instances(1)
     prepare_roles(enforcing, instance, ADMIN_ROLE)
     leave_restore_tag(enforcing, instance, APP)
-    arguments = {**PROFILES, "state": "released", "fallback_instance_ids": [instance] if named else []}
+    arguments: dict[str, Any] = {**PROFILES, "state": "released", "fallback_instance_ids": [instance] if named else []}
     fault = {"kind": Kind.ERROR, "action": REPLACE_ASSOCIATION, "code": code}
-    result = execute_module(enforcing, "cwagent_admin_instance", arguments, faults=[fault])
+    result = run_module(enforcing, "cwagent_admin_instance", fault, **arguments)
     assert not result["failed"], result.get("msg")
     assert associated_profiles(enforcing) == {instance: APP}
     assert enforcing.client("ec2").describe_tags()["Tags"] == []

@@ -25,15 +25,15 @@ from harness import (
     create_role,
     create_user,
     execute_module,
-    run_module,
     trust,
 )
+from in_process import run_module
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import merge
 
 CREATED = {"cwagent:managed": "created"}
 BOUNDARY = POLICY_ARN + "PowerUserAccess"
-ROLE = {
+ROLE: dict[str, Any] = {
     "name": "R",
     "access": "server",
     "description": "for the agent",
@@ -238,7 +238,7 @@ ROLE_DRIFTS: dict[str, tuple[Callable[[Any], Any], list[str]]] = {
 @pytest.mark.parametrize("drift", ROLE_DRIFTS)
 def test_drift_of_a_role_is_repaired_and_nothing_else_is_changed(aws: Emulator, drift: str) -> None:
     cause, repairs = ROLE_DRIFTS[drift]
-    run = partial(execute_module, aws, "cwagent_iam_role", {**ROLE, "exclusive": True})
+    run = partial(run_module, aws, "cwagent_iam_role", **ROLE, exclusive=True)
     assert run()["changed"]
     correct = snapshot(aws)
     cause(aws.client("iam"))
@@ -371,7 +371,7 @@ def run_users(aws: Emulator, folder: Path) -> Callable[[], dict[str, Any]]:
     """A run of the module for two users with saved keys; with a boundary where the emulator shows it."""
     boundary = {} if aws.backend == "moto" else {"permissions_boundary": BOUNDARY}
     arguments = {**USERS, **boundary, "saved_key": {"key_store_directory": str(folder / "keys")}}
-    return partial(execute_module, aws, "cwagent_iam_user", arguments)
+    return partial(run_module, aws, "cwagent_iam_user", **arguments)
 
 
 def test_a_user_with_an_unmanaged_policy_is_not_deleted(aws: Emulator) -> None:
@@ -561,9 +561,11 @@ def test_instance_identity_is_read_and_waited_for(aws: Emulator) -> None:
     [instance] = aws.instances(1)
     env = aws.env(instance)
 
-    def identity(**arguments: Any) -> dict[str, Any]:
+    def identity(check: bool = False, **arguments: Any) -> dict[str, Any]:
         with assert_no_writes(aws):
-            return run_module(aws, "cwagent_instance_identity", env=env, **arguments)
+            return execute_module(
+                aws, "cwagent_instance_identity", {"_ansible_check_mode": check, **arguments}, env=env
+            )
 
     assert identity()["identity"] == {"instance_profile": None, "role": None}
     late = identity(instance_profile="R", wait_timeout=1)

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from emulator import Emulator, Fault, Kind
-from harness import SERVER_POLICY, run_module, start_empty, trust
+from harness import SERVER_POLICY, start_empty, trust
+from in_process import run_module
 
 HOME = "eu-central-1"
 PARTITIONS = {

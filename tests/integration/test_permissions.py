@@ -39,11 +39,11 @@ from harness import (
     associate,
     create_role,
     create_user,
-    execute_module,
     hybrid_nodes,
     leave_restore_tag,
     trust,
 )
+from in_process import run_module
 from policies import POLICIES, Policy, actions, permit, without
 from test_hybrid_site import HYBRID, KEY, Fleet
 
@@ -362,11 +362,11 @@ class Site:
 
     def run(self, scene: Scene, root: bool = False) -> dict[str, Any]:
         """The result of the module, run by the controller's user or by root."""
-        arguments = {"_ansible_check_mode": scene.check, "_ansible_diff": True, **self._with_ids(dict(scene.arguments))}
-        env = {} if root else self.user
+        arguments = self._with_ids(dict(scene.arguments))
+        credentials = None if root else self.user
         if callable(scene.module):
-            return self._call(scene.module, self._with_ids(dict(scene.arguments)))
-        return execute_module(self.aws, scene.module, arguments, env=env)
+            return self._call(scene.module, arguments)
+        return run_module(self.aws, scene.module, check=scene.check, credentials=credentials, **arguments)
 
     def _with_ids(self, value: Any) -> Any:
         """The value with placeholders replaced by ids of instances and the folder."""

@@ -111,13 +111,13 @@ def fleet(controller: Controller, installed: dict[Path, Fleet], tmp_path_factory
     if not installed:
         fleet = Fleet(controller)
         fleet.play("site").assert_succeeded()
-        controller.aws.save()
+        controller.aws.save("saved")
         files = tmp_path_factory.mktemp("installed")
         shutil.copytree(controller.home, files, dirs_exist_ok=True)
         installed[files] = copy(fleet)
         return fleet
     [(files, first)] = installed.items()
-    controller.aws.restore()
+    controller.aws.restore("saved")
     shutil.copytree(files, controller.home, dirs_exist_ok=True)
     fleet = copy(first)
     fleet.controller = controller

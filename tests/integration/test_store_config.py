@@ -41,12 +41,13 @@ from harness import (
     associate,
     create_role,
     create_user,
+    execute_module,
     leave_restore_tag,
     lost_after,
     restore_records,
-    run_module,
     trust,
 )
+from in_process import run_module
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import merge
 
@@ -561,13 +562,11 @@ def test_credentials_are_read_again_after_a_denied_call(account: Account, backgr
     arguments: dict[str, Any] = {"name": PARAMETER, "config": host.config, "wait_timeout": PATIENCE}
     environment = {**account.aws.env(host.instance), "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
     running = background.submit(
-        run_module,
+        execute_module,
         account.aws,
         "cwagent_config_parameter",
+        {"use_instance_credentials": True, "known_values": {PARAMETER: {}}, **arguments},
         env=environment,
-        use_instance_credentials=True,
-        known_values={PARAMETER: {}},
-        **arguments,
     )
     account.wait_for_calls("PutParameter")
     [association] = account.aws.client("ec2").describe_iam_instance_profile_associations()[

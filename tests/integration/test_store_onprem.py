@@ -22,8 +22,8 @@ from harness import (
     Play,
     assert_admin_user_closed,
     create_user,
-    run_module,
 )
+from in_process import run_module
 
 CONFIG = {"agent": {"metrics_collection_interval": 30}}
 STORES = ["file", "parameter_store", "secrets_manager"]

@@ -21,8 +21,8 @@ from harness import (
     create_role,
     disassociate,
     leave_restore_tag,
-    run_module,
 )
+from in_process import run_module
 
 CONFIRMED = {"cwagent_confirm": "teardown"}
 

@@ -33,9 +33,9 @@ from harness import (
     create_role,
     create_user,
     disassociate,
-    execute_module,
     hybrid_trust,
 )
+from in_process import run_module
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import merge
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import ROWS, Row
@@ -197,10 +197,10 @@ class Fleet:
             {"host": host, **({"hybrid": True} if host in self.hybrid else {"instance_id": self.machines[host]})}
             for host in hosts or ["web1"]
         ]
-        read = execute_module(self.aws, "cwagent_server_info", {"servers": servers, **arguments})
+        read = run_module(self.aws, "cwagent_server_info", **{"servers": servers, **arguments})
         assert not read["failed"], read["msg"]
         asked = {"servers": read["servers"], "from": "run_command"}
-        return execute_module(self.aws, "cwagent_server_check", asked)
+        return run_module(self.aws, "cwagent_server_check", **asked)
 
 
 @pytest.fixture
@@ -514,7 +514,7 @@ class Needy:
 
     def failures(self, **options: Any) -> list[dict[str, str]]:
         servers = [{"host": "web1", "instance_id": self.fleet.instance}]
-        read = execute_module(self.fleet.aws, "cwagent_server_info", {"servers": servers, **options})
+        read = run_module(self.fleet.aws, "cwagent_server_info", **{"servers": servers, **options})
         assert not read["failed"], read["msg"]
         [server] = read["servers"]
         found: list[dict[str, str]] = server["failures"]
@@ -1038,7 +1038,7 @@ class Duty:
         return named
 
     def run(self, module: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        return execute_module(self.fleet.aws, module, arguments, env=self.key)
+        return run_module(self.fleet.aws, module, credentials=self.key, **arguments)
 
 
 DB_USER = f"{SERVER_USER}-db1"

@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from emulator import Call, Emulator, Fault, Kind, is_write, program_environment
 from emulator.snapshot import snapshot
 
+DAY = 24 * 3600
 TESTS = Path(__file__).parents[2]
 
 
@@ -180,7 +181,7 @@ def test_accounts_can_be_restored(account: Any) -> None:
     credentials = aws.instance_credentials(instance)
     policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]}
     before = snapshot(aws, aws.region, "us-west-2")
-    aws.save()
+    aws.save("saved")
     for _ in range(2):
         account.iam.put_role_policy(RoleName="r", PolicyName="p", PolicyDocument=json.dumps(policy))
         account.iam.create_user(UserName="u")
@@ -188,17 +189,57 @@ def test_accounts_can_be_restored(account: Any) -> None:
         aws.instances(1, region="us-west-2")
         aws.client("ssm").delete_parameter(Name="p")
         aws.client("logs").create_log_group(logGroupName="g")
-        aws.restore()
+        aws.restore("saved")
         assert snapshot(aws, aws.region, "us-west-2") == before
         assert aws.client("logs").describe_log_groups()["logGroups"] == []
         assert aws.client("sts", credentials=credentials).get_caller_identity()["Arn"].endswith(instance)
         assert len(aws.client("ec2", "us-west-2").describe_vpcs()["Vpcs"]) == 1
 
 
+@pytest.mark.parametrize("aws", ["ministack"], indirect=True)
+def test_a_state_has_its_time_disks_agents_and_folders(account: Any, tmp_path: Path) -> None:
+    aws = account.aws
+    account.create_role("r", "CloudWatchAgentServerPolicy")
+    [instance] = aws.instances(1)
+    account.associate(instance, "r")
+    credentials = aws.instance_credentials(instance)
+    aws.agents(instance, platform="Windows")
+    (aws.disk(instance) / "root/kept").write_text("kept")
+    folder = tmp_path / "home"
+    folder.mkdir()
+    (folder / "link").symlink_to("file")
+    key = account.iam.create_access_key(UserName=account.iam.create_user(UserName="u")["User"]["UserName"])["AccessKey"]
+    aws.client("sts", credentials=key).get_caller_identity()
+
+    def read() -> tuple[Any, ...]:
+        used = account.iam.get_access_key_last_used(AccessKeyId=key["AccessKeyId"])["AccessKeyLastUsed"]
+        files = sorted(each.name for each in (*folder.iterdir(), *(aws.disk(instance) / "root").iterdir()))
+        return used, aws.agents()[instance]["platform"], files, aws.instance_credentials(instance)
+
+    before = read()
+    assert before[2:] == (["kept", "link"], credentials)
+    aws.save("first", folder)
+    aws.shift_clock(DAY)
+    aws.save("second", folder)
+    account.iam.create_user(UserName="other")
+    when = account.iam.get_user(UserName="other")["User"]["CreateDate"]
+    aws.reset()
+    for each in folder.iterdir():
+        each.unlink()
+    (folder / "new").write_text("")
+    for name, is_later in (("first", False), ("second", True), ("first", False)):
+        aws.restore(name)
+        assert read() == before
+        account.iam.create_user(UserName="other")
+        now = account.iam.get_user(UserName="other")["User"]["CreateDate"]
+        assert abs((now - when).total_seconds() + (0 if is_later else DAY)) < 60
+    assert aws.calls()[0].action == "GetAccessKeyLastUsed"
+
+
 @pytest.mark.parametrize("aws", ["moto"], indirect=True)
 def test_accounts_of_moto_are_not_saved(aws: Emulator) -> None:
     with pytest.raises(URLError, match="501"):
-        aws.save()
+        aws.save("saved")
 
 
 def run(*arguments: str) -> str:

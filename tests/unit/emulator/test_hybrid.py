@@ -361,15 +361,18 @@ def test_a_snapshot_has_what_two_alike_accounts_share(server: Server) -> None:
 
 
 @ministack_only
-def test_activations_and_nodes_are_saved_and_restored(server: Server) -> None:
+def test_a_registered_host_is_saved_and_restored(server: Server) -> None:
     node = server.register()
-    server.aws.save()
+    identity = server.identity()
+    server.aws.save("saved", server.host.root)
     server.ssm.deregister_managed_instance(InstanceId=node)
     server.ssm.delete_activation(ActivationId=server.activations()[0]["ActivationId"])
-    server.aws.restore()
-    assert (server.ping(), len(server.activations())) == (["ConnectionLost"], 1)
-    server.host.restart()
-    assert server.ping() == ["Online"]
+    server.host.registration_file.unlink()
+    server.host.run("systemctl", "stop", server.host.unit)
+    server.aws.restore("saved")
+    assert (server.ping(), len(server.activations())) == (["Online"], 1)
+    assert server.host.registration == {"ManagedInstanceID": node, "Region": server.aws.region}
+    assert server.identity() == identity
     server.aws.reset()
     assert (server.nodes(), server.activations()) == ([], [])
 

@@ -70,12 +70,12 @@ class Account:
     def set_policies(self, policies: Sequence[dict[str, Any]]) -> None:
         """Give the stolen credentials these policies and no others, and save the account."""
         iam = self.aws.client("iam")
-        self.aws.restore()
+        self.aws.restore("account")
         for name in iam.list_user_policies(UserName="controller")["PolicyNames"]:
             iam.delete_user_policy(UserName="controller", PolicyName=name)
         for number, document in enumerate(policies):
             iam.put_user_policy(UserName="controller", PolicyName=f"P{number}", PolicyDocument=json.dumps(document))
-        self.aws.save()
+        self.aws.save("account")
 
 
 @dataclass(frozen=True)
@@ -328,7 +328,7 @@ def account(aws: Emulator, request: pytest.FixtureRequest) -> Account:
     """:param request: whether it has the boundary."""
     aws.reset()
     created = create_account(aws, bounded=request.param)
-    aws.save()
+    aws.save("account")
     return created
 
 
@@ -470,5 +470,5 @@ def find_successful(
         if all(allowed):
             emulated.add(attack)
         if allowed[0]:  # the changes of one attack must not help the next one
-            account.aws.restore()
+            account.aws.restore("account")
     return emulated, simulated
