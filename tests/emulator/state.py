@@ -16,6 +16,7 @@ from .imds import InstanceMetadata
 
 OF_AGENTS = ("default", "chosen", "seen", "profiles")
 OF_METADATA = ("lag", "credentials_lag", "tokens", "issued", "seen")
+OF_MACHINES = ("hosts",)
 OF_HYBRID = ("activations", "nodes", "services", "sessions")
 
 
@@ -47,15 +48,18 @@ class States:
             if self.agents.queue:
                 raise ValueError("a state cannot be saved while a command runs")
             machines = self.agents.machines
-            parts = ((self.agents, OF_AGENTS), (self.metadata, OF_METADATA), (self.hybrid, OF_HYBRID))
-            kept = [(part, {each: getattr(part, each) for each in names}) for part, names in parts]
-            kept.append((machines, {"hosts": machines.hosts}))
+            parts: list[tuple[Any, tuple[str, ...]]] = [
+                (self.agents, OF_AGENTS),
+                (self.metadata, OF_METADATA),
+                (self.hybrid, OF_HYBRID),
+                (machines, OF_MACHINES),
+            ]
             copies = machines.saved / str(len(self.saved))
             found = [machines.disks, *map(Path, folders)]
             pairs = [(each, copies / str(number)) for number, each in enumerate(found)]
             for folder, kept_in in pairs:
                 shutil.copytree(folder, kept_in, symlinks=True)
-            values = [(part, copy.deepcopy(values)) for part, values in kept]
+            values = [(part, {each: copy.deepcopy(getattr(part, each)) for each in names}) for part, names in parts]
             self.saved[name] = State(self.backend.save(), values, pairs)
 
     def restore(self, name: str, reset: Callable[[], None]) -> None:
