@@ -95,13 +95,19 @@ unit: $(READY) $(SIMULATOR_READY) ## run the unit tests and show what of plugins
 test-tools: $(READY) $(AWS_CLI_READY) ## run the unit tests of emulators, faults, benchmarks and other tools of the tests
 	$(call run,env AWS_CLI="$(CURDIR)/$(AWS_CLI)/bin/aws" pytest -n $(JOBS) $(TOOLS:%=tests/unit/%))
 
-# How many mutants of each file are tested, and a number that chooses others. FILES="filter/findings.py …" tests only these.
-SAMPLE ?= 20
+# How many mutants are tested, and a number that chooses others. FILES="filter/findings.py …" tests only these.
 SEED ?= 1
+MUTANTS = $(call run,env AWS_CLI="$(CURDIR)/$(AWS_CLI)/bin/aws" OLDEST="$(CURDIR)/$(OLDEST)" \
+	PYTHONPATH=tests:tests/unit/plugins python -m mutants $(1) --workers $(JOBS) --sample $(or $(SAMPLE),$(2)) \
+	--seed $(SEED) $(FILES))
 .PHONY: mutants
-mutants: $(READY) ## change the pure files and list the changes that no unit test notices (SAMPLE, SEED, FILES)
-	$(call run,env PYTHONPATH=tests:tests/unit/plugins python -m mutants --workers $(JOBS) --sample $(SAMPLE) \
-		--seed $(SEED) $(FILES))
+mutants: $(READY) $(AWS_CLI_READY) ## change the code and list the changes that no test without Ansible notices (SAMPLE, SEED, FILES)
+	$(call MUTANTS,pure,20)
+	$(call MUTANTS,aws,240)
+
+.PHONY: mutants-of-conditions
+mutants-of-conditions: $(READY) $(AWS_CLI_READY) $(OLDEST_READY) ## change conditions of playbooks and roles (SAMPLE, SEED)
+	$(call MUTANTS,conditions,40)
 
 # The commit that a change is compared with.
 BASE ?= origin/main
