@@ -53,11 +53,21 @@ demo: $(READY) $(AWS_CLI_READY) ## run the demo in an emulated AWS account
 picture: $(READY) $(AWS_CLI_READY) ## make the picture of the demo in the README, after a change of what the demo prints
 	$(call run,env AWS_CLI="$(CURDIR)/$(AWS_CLI)/bin/aws" PYTHONPATH=tests python examples/demo/picture.py)
 
-CHECKS := integration lint unit test-tools molecule faults sanity installed oldest importer environment docs report-tests
+CHECKS := integration lint-yaml lint-docs quick test-tools molecule faults sanity installed oldest importer environment docs \
+	report-tests
+SECONDS_OF := .cache/seconds
 .PHONY: test
 test: ## run all checks and tests
 	@# Most of these keep one core busy, so they run side by side. The output of each is shown when it has ended.
-	@$(MAKE) --jobs $(JOBS) --output-sync=recurse TRIALS=1 $(CHECKS)
+	@mkdir -p $(SECONDS_OF) && rm -f $(SECONDS_OF)/*
+	@$(MAKE) --jobs $(JOBS) --output-sync=recurse TRIALS=1 $(CHECKS:%=timed-%)
+	@cd $(SECONDS_OF) && awk '{ printf "%-14s %2d min %2d s\n", FILENAME, $$1 / 60, $$1 % 60 }' *
+
+timed-%:
+	@begin=$$(date +%s) && $(MAKE) $* && echo $$(( $$(date +%s) - begin )) >$(SECONDS_OF)/$*
+
+.PHONY: quick
+quick: lint-python unit modules ## run the checks and tests of Python that need no Ansible (three minutes)
 
 .PHONY: lint
 lint: lint-python lint-yaml lint-docs ## check style, types, documentation and change notes
@@ -123,11 +133,15 @@ check-release: ## check that TAG, galaxy.yml and the changelog name the same ver
 publish: build ## publish the tarball of the version TAG (its token in ANSIBLE_GALAXY_TOKEN)
 	@$(VENV)/bin/ansible-galaxy collection publish build/cwagent-iam-$(TAG).tar.gz
 
+.PHONY: modules
+modules: $(READY) $(AWS_CLI_READY) ## run modules and transactions in emulated AWS accounts
+	$(call run,env AWS_CLI="$(CURDIR)/$(AWS_CLI)/bin/aws" pytest -n $(JOBS) tests/integration/modules)
+
 .PHONY: integration
-integration: $(READY) $(AWS_CLI_READY) $(OLDEST_READY) ## run the integration tests in emulated AWS accounts
+integration: $(READY) $(AWS_CLI_READY) $(OLDEST_READY) ## run playbooks in emulated AWS accounts
 	@# More workers than cores: many tests wait for AWS most of the time.
 	$(call run,env AWS_CLI="$(CURDIR)/$(AWS_CLI)/bin/aws" OLDEST="$(CURDIR)/$(OLDEST)" \
-		pytest -n $$(( $(JOBS) + 2 )) tests/integration)
+		pytest -n $$(( $(JOBS) + 2 )) tests/integration --ignore=tests/integration/modules)
 
 .PHONY: report-tests
 report-tests: $(READY) $(REPORT_READY) browser demo ## test the HTML report of audit.yml in Chromium, and the formats for pipelines
