@@ -186,7 +186,7 @@ class Transaction:
     def _prepare(self) -> Plan[State]:
         """Read the state, refuse it if this run must not act, and plan what follows."""
         desired = self._desired
-        host = HostState.from_result(self._host.read())
+        host = HostState.from_result(self._host.read(), desired.host)
         hybrid_plan.check_host(host, desired)
         state = State(host, self._find_node(host.registration))
         hybrid_plan.check_node(state, desired)
@@ -239,7 +239,7 @@ class Transaction:
         else:
             self._say(ADVICE)
             result = self._use_activation(found.current, *steps)
-        host = HostState.from_result(result)
+        host = HostState.from_result(result, self._desired.host)
         node = self._wait_until_online(host)
         self._host.finish()
         return State(host, node)

@@ -1,0 +1,112 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The result of a module that ran on a managed server, which can have answered anything.
+
+Ansible acts on some keys of any result: it sets facts, adds hosts and groups, notifies handlers and shows statistics.
+Only the keys that a module returns are kept, and each has its type.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._text import to_printable
+from ansible_collections.cwagent.iam.plugins.plugin_utils._ansible_core import warning_texts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Types = dict[str, tuple[type, ...]]
+
+# For a person. Nothing in it controls a terminal.
+SHOWN: Types = {
+    "msg": (str,),
+    "module_stdout": (str,),
+    "module_stderr": (str,),
+    "exception": (str,),
+    "steps": (list,),
+    "done": (list,),
+    "not_done": (list,),
+    "diff": (dict, list),
+}
+OF_ANY: Types = {
+    **SHOWN,
+    "changed": (bool,),
+    "failed": (bool,),
+    "skipped": (bool,),
+    "rc": (int,),
+    "counts": (dict,),
+    "warnings": (list,),
+}
+OF_MODULES: dict[str, Types] = {
+    "ping": {"ping": (str,)},
+    "stat": {"stat": (dict,)},
+    "slurp": {"content": (str,)},
+    "cwagent_agent_config": {},
+    "cwagent_credentials_file": {},
+    "cwagent_config_parameter": {
+        "parameters": (list,),
+        "surplus": (list,),
+        "region": (str,),
+        "config": (dict,),
+        "problems": (list,),
+        "problem_lines": (list,),
+        "failure": (str,),
+        "findings": (list,),
+        "window_parameters": (list,),
+        "previous": (dict,),
+    },
+    "cwagent_instance_identity": {"identity": (dict,), "role_refused": (bool,)},
+    "cwagent_shared_credentials": {
+        "path": (str,),
+        "profile": (str,),
+        "caller": (str,),
+        "caller_error": (str,),
+    },
+    "cwagent_ssm_agent": {
+        "ssm_agent": (str,),
+        "installation": (str,),
+        "problem": (str,),
+        "registration": (dict,),
+        "marked": (bool,),
+        "unfinished": (dict,),
+    },
+}
+# How deep a value can be that is shown.
+MAX_DEPTH = 8
+
+
+def expect_result(module: str, result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a module has returned, without any other keys. A value can be ``None``.
+
+    :param module: its name, with or without the collection.
+    :raises InvalidInput: a value has another type than the module returns.
+    """
+    types = {**OF_ANY, **OF_MODULES[module.rpartition(".")[2]]}
+    kept = {key: value for key, value in result.items() if key in types and value is not None}
+    if "warnings" in kept:
+        kept["warnings"] = warning_texts(kept["warnings"]) if isinstance(kept["warnings"], list) else None
+    for key, value in kept.items():
+        if not isinstance(value, types[key]):
+            raise InvalidInput(
+                f"The host answered with a result that {module} cannot return: {key} is {type(value).__name__}. "
+                "Check the host: something else than Ansible's modules answers there."
+            )
+    shown = {key: _printable(value) for key, value in kept.items() if key in SHOWN or key == "warnings"}
+    absent = {key: None for key in types if key in result and result[key] is None}
+    return {**kept, **shown, **absent}
+
+
+def _printable(value: Any, depth: int = 0) -> Any:
+    """Return a value whose texts are printable, with their lines."""
+    if depth > MAX_DEPTH:
+        return ""
+    if isinstance(value, dict):
+        return {to_printable(key): _printable(each, depth + 1) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_printable(each, depth + 1) for each in value]
+    if isinstance(value, str):
+        return "".join(each for each in value if each.isprintable() or each in "\n\t")
+    return value
