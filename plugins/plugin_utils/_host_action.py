@@ -10,7 +10,7 @@ from typing import Any
 from ansible.plugins.action.normal import ActionModule as NormalAction
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.plugin_utils._host_result import expect_result
+from ansible_collections.cwagent.iam.plugins.plugin_utils._host_result import discovered_python, expect_result
 
 
 class HostAction(NormalAction):  # type: ignore[misc]  # ansible comes without types
@@ -22,6 +22,6 @@ class HostAction(NormalAction):  # type: ignore[misc]  # ansible comes without t
         if result.get("unreachable"):
             return result
         try:
-            return expect_result(self._task.action, result)
+            return {**expect_result(self._task.action, result), **discovered_python(self)}
         except InvalidInput as error:
             return {"failed": True, "changed": False, "msg": str(error)}

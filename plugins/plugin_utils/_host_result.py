@@ -99,6 +99,12 @@ def expect_result(module: str, result: Mapping[str, Any]) -> dict[str, Any]:
     return {**kept, **shown, **absent}
 
 
+def discovered_python(action: Any) -> dict[str, Any]:
+    """Return the fact by which Ansible remembers the Python that it has found on the host of an action."""
+    name, python = action._discovered_interpreter_key, action._discovered_interpreter
+    return {"ansible_facts": {name: python}} if name and isinstance(python, str) else {}
+
+
 def _printable(value: Any, depth: int = 0) -> Any:
     """Return a value whose texts are printable, with their lines."""
     if depth > MAX_DEPTH:

@@ -1,0 +1,47 @@
+"""The answers of a server that says anything it likes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.plugin_utils._host_result import OF_ANY, OF_MODULES, expect_result
+
+# The keys on which Ansible acts, whichever module returned them.
+ACTED_ON = ("ansible_facts", "ansible_facts_cacheable", "add_host", "add_group", "ansible_stats", "_ansible_notify")
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(
+    st.sampled_from(sorted(OF_MODULES)),
+    st.dictionaries(st.sampled_from([*ACTED_ON, *OF_ANY, "identity", "registration", "other"]), VALUES),
+)
+def test_an_answer_is_reduced_to_the_result_of_the_module_or_refused(module: str, answer: dict[str, Any]) -> None:
+    try:
+        result = expect_result(f"cwagent.iam.{module}", answer)
+    except InvalidInput:
+        return
+    types = {**OF_ANY, **OF_MODULES[module]}
+    assert result.keys() <= types.keys() & answer.keys()
+    assert all(value is None or isinstance(value, types[key]) for key, value in result.items() if key != "warnings")
+    shown = json.dumps([result.get(key) for key in ("msg", "warnings", "steps", "diff")], ensure_ascii=False)
+    assert all(each.isprintable() for each in shown)
+
+
+def test_the_result_of_a_module_is_unchanged() -> None:
+    result = {
+        "changed": True,
+        "steps": ["write the file"],
+        "diff": {"before": "a\tb\n", "after": "é\n"},
+        "identity": {"instance_profile": None},
+        "role_refused": False,
+    }
+    assert expect_result("cwagent.iam.cwagent_instance_identity", result) == result
