@@ -35,7 +35,7 @@ PROGRAMS = Path(sys.executable).parent
 PYTHON = ".".join(map(str, sys.version_info[:2]))
 OLDEST_PYTHON, NEWEST_PYTHON = 9, 14
 UNITS_OF_VERSION = [
-    *(f"tests/unit/plugins/{name}/" for name in ("action", "filter", "inventory", "lookup", "modules", "plugin_utils")),
+    *(f"tests/unit/plugins/{name}/" for name in ("action", "filter", "modules", "plugin_utils")),
     *(f"tests/unit/plugins/module_utils/test_{name}.py" for name in ("aws", "call", "converge", "errors", "module")),
 ]
 """The unit tests of code that uses ansible-core, amazon.aws or boto3. Pure code does the same with any version."""
