@@ -166,6 +166,7 @@ def test_a_server_keeps_its_key_until_its_registration_works(states: States) -> 
     machine.credentials.write_text(of_others)
     assert_kept("has the access key of a user, which the SSM agent would replace")
     assert (machine.credentials.read_text(), hybrid_nodes(aws)) == (of_others, [])
+    assert fleet.account()["roles"][HYBRID_ROLE]["policies"] == sorted([SERVER_POLICY, SSM_POLICY])
     machine.credentials.unlink()
 
     aws.client("iam").create_role(RoleName="Other", AssumeRolePolicyDocument=trust("ssm.amazonaws.com"))
