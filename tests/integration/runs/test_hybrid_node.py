@@ -19,12 +19,12 @@ import json, os, pathlib, sys
 seen = []
 if "-code" in sys.argv:
     code = sys.argv[sys.argv.index("-code") + 1].encode()
-    for path in pathlib.Path("/proc").glob("[0-9]*/*"):
-        if path.name in ("cmdline", "environ") and path.parent.name != str(os.getpid()):
-            try:
-                seen += [str(path)] if code in path.read_bytes() else []
-            except OSError:
-                pass
+    others = [path for path in pathlib.Path("/proc").glob("[0-9]*") if path.name != str(os.getpid())]
+    for path in (process / name for process in others for name in ("cmdline", "environ")):
+        try:
+            seen += [str(path)] if code in path.read_bytes() else []
+        except OSError:  # the process has ended
+            pass
     pathlib.Path({evidence!r}).write_text(json.dumps([code.decode(), seen]))
 os.execv({program!r}, [{program!r}, *sys.argv[1:]])
 """
