@@ -53,8 +53,7 @@ demo: $(READY) $(AWS_CLI_READY) ## run the demo in an emulated AWS account
 picture: $(READY) $(AWS_CLI_READY) ## make the picture of the demo in the README, after a change of what the demo prints
 	$(call run,env AWS_CLI="$(CURDIR)/$(AWS_CLI)/bin/aws" PYTHONPATH=tests python examples/demo/picture.py)
 
-CHECKS := integration lint-yaml lint-docs quick test-tools molecule faults sanity installed oldest importer environment docs \
-	report-tests
+CHECKS := integration quick lint-yaml lint-docs test-tools molecule faults sanity oldest importer environment docs report-tests
 SECONDS_OF := .cache/seconds
 .PHONY: test
 test: ## run all checks and tests
@@ -185,15 +184,10 @@ GATES := env PYTHONPATH=tests python -m gates
 sanity: build ## run ansible-test sanity on the tarball
 	$(call run,$(GATES) sanity)
 
-.PHONY: installed
-installed: build ## run ansible-test integration on the installed tarball
-	@# The same unit tests are run from the tarball by `make oldest`, and with this ansible-core by `make unit`.
-	$(call run,$(GATES) integration)
-
 .PHONY: oldest
 oldest: build $(OLDEST_READY) ## run ansible-test and the main job with the oldest supported ansible-core
-	$(call run_oldest,$(GATES) sanity)
-	$(call run_oldest,$(GATES) units --workers $(JOBS))
+	$(call run_oldest,$(GATES) sanity --of-version)
+	$(call run_oldest,$(GATES) units --of-version --workers $(JOBS))
 	$(call run_oldest,$(GATES) integration)
 	@# ansible-test has run the unit tests of plugins. These other unit tests start programs of Ansible.
 	$(call run_oldest,pytest -n $(JOBS) tests/unit/docs tests/unit/examples tests/unit/repository)

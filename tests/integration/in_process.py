@@ -126,7 +126,9 @@ def _sender(aws: Emulator, environment: Mapping[str, str], is_reachable: Callabl
         if name in BUILTIN:
             return BUILTIN[name](arguments)
         modes = {"_ansible_check_mode": check, "_ansible_diff": True}
-        result = execute_module(aws, name, {**arguments, **modes}, env=environment)
+        result = execute_module(aws, name, {**arguments, **modes}, env=environment, may_be_killed=True)
+        if result["code"] < 0:
+            return {"failed": True, "msg": "MODULE FAILURE", "rc": result["code"]}  # as Ansible reports it
         return {key: value for key, value in result.items() if key not in ("code", "stdout", "text", "invocation")}
 
     return send
@@ -155,13 +157,14 @@ def _action(name: str, given: Mapping[str, Any], send: Send, check: bool, folder
         def send(self, module: str, arguments: dict[str, Any], _variables: object) -> dict[str, Any]:
             return send(module, arguments, self._task.check_mode)
 
-        def check_connection(self) -> None:
-            """Every connection is fit."""
+        def _is_pipelining_enabled(self, *_style: object) -> bool:
+            return True
 
         def enable_pipelining(self) -> None:
             """No connection needs it."""
 
     action: Any = Action()
+    action._connection = SimpleNamespace(become=None, has_pipelining=True)
     action._task = SimpleNamespace(args=dict(given), check_mode=check, delegate_to=None)
     action._loader = DataLoader()
     action._templar = Templar(action._loader)

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from emulator import AS_AWS, Emulator, Fault, Kind, program_environment
 from emulator.snapshot import snapshot
+from fleet import Fleet
 from harness import CHECKOUT, LOCAL_CONNECTION, Controller, create_role, create_user
 from live.__main__ import connection
 from live.acceptance import Acceptance
 from live.playbooks import Playbooks
 from live.report import Report
-from test_hybrid_site import Fleet
 
 RUN_SECONDS = 2700
 TIMEOUTS = {"cwagent_wait_timeout": 30}
@@ -52,15 +52,16 @@ def test_an_acceptance_run_passes_and_leaves_nothing(
     instances = enforcing.instances(2)
     before = snapshot(enforcing)
     enforcing.be_unkind(*AS_AWS, seed=1)
-    fleet = Fleet.of(Controller(enforcing, tmp_path), "db1")
-    server = {**LOCAL_CONNECTION, **fleet.variables("db1"), "cwagent_deliver_keys": False}
+    fleet = Fleet(Controller(enforcing, tmp_path))
+    machine = fleet.add_machine("db1", cwagent_deliver_keys=False)
+    server = {**LOCAL_CONNECTION, **fleet.groups["onprem_servers"]["db1"]}
     options = ["--yes", "--onprem-variables", json.dumps(server), "--instances", *instances]
     done = run(enforcing, caller, tmp_path / "live.md", *options)
     report = (tmp_path / "live.md").read_text()
     assert done.returncode == 0, report
     assert "not measured" not in report
     assert "skipped" not in report
-    assert fleet.hosts["db1"].registration is None
+    assert machine.registration is None
     assert caller["AWS_SECRET_ACCESS_KEY"] not in report + done.stdout + done.stderr
     assert snapshot(enforcing) == before
     assert enforcing.client("secretsmanager").list_secrets()["SecretList"] == []

@@ -21,6 +21,7 @@ import pytest
 from emulator import Emulator, Fault, Kind
 from emulator.host import Host
 from emulator.snapshot import associated_profiles, snapshot
+from fleet import DAY, HOUR, HYBRID, Fleet
 from harness import (
     ADMIN_POLICY,
     ADMIN_ROLE,
@@ -45,7 +46,6 @@ from harness import (
 )
 from in_process import run_module
 from policies import POLICIES, Policy, actions, permit, without
-from test_hybrid_site import HYBRID, KEY, Fleet
 
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
@@ -72,7 +72,6 @@ BOUNDARIES = {"boundary", "require-boundary"}
 TESTED_ELSEWHERE = {"audit", "verify", "apply", "organization", "organization-instances"}
 """test_access_info.py and test_verify.py test the first three: without some of their actions, the modules do not fail.
 test_organization.py tests the others."""
-HOUR, DAY = 3600, 24 * 3600
 USER = f"{SERVER_USER}-db1"
 
 BULK = "iam:GetAccountAuthorizationDetails"
@@ -245,30 +244,34 @@ def test_a_playbook_reports_every_step(duties: dict[str, Play], playbook: str) -
 
 def test_a_hybrid_server_needs_no_more_than_the_policies_of_its_playbooks(controller: Controller) -> None:
     """Two servers, of which one had an access key before, from nothing to teardown, with a permissions boundary."""
-    aws, fleet = controller.aws, Fleet.of(controller, "db1", "db2")
+    aws, fleet = controller.aws, Fleet(controller)
+    for host in ("db1", "db2"):
+        fleet.add_machine(host)
     document = json.dumps(policy("boundary"))
     boundary = aws.client("iam").create_policy(PolicyName="CloudWatchAgentBoundary", PolicyDocument=document)
     before, user = snapshot(aws), create_user(aws, "controller")
 
-    def run(names: Sequence[str], playbook: str, identity: str | dict[str, str], **variables: Any) -> Play:
+    def run(names: Sequence[str], playbook: str, **variables: Any) -> Play:
         permit(aws, *map(policy, names), policy("require-boundary"))
         variables["cwagent_permissions_boundary"] = boundary["Policy"]["Arn"]
-        play = fleet.run(playbook, identity, env=user, **variables).assert_succeeded()
+        play = fleet.play(playbook, env=user, **variables).assert_succeeded()
         assert [call.action for call in play.calls if call.error in DENIED_CODES] == []
         return play
 
     site = (("provision", "provision-hybrid"), "site")
-    writes = run(*site, {"db1": KEY, "db2": HYBRID}).writes
+    fleet.identify(HYBRID, "db2")
+    writes = run(*site).writes
+    fleet.identify(HYBRID)
     for wait in (6 * HOUR, 8 * DAY):
         aws.shift_clock(wait)
-        writes += run(*site, HYBRID).writes
+        writes += run(*site).writes
     assert {"CreateActivation", "DeleteActivation", "CreateUser", "UpdateAccessKey", "DeleteUser"} <= {*writes}
     assert len(hybrid_nodes(controller.aws)) == 2
     removed = run(
-        ["remove-servers"], "remove_servers", HYBRID, cwagent_remove_servers=["db2"], cwagent_confirm="remove_servers"
+        ["remove-servers"], "remove_servers", cwagent_remove_servers=["db2"], cwagent_confirm="remove_servers"
     )
     assert removed.writes == ["DeregisterManagedInstance"]
-    removed = run(["teardown"], "teardown", HYBRID, cwagent_confirm="teardown")
+    removed = run(["teardown"], "teardown", cwagent_confirm="teardown")
     assert {"DeregisterManagedInstance", "DeleteRole"} <= {*removed.writes}
     after = snapshot(aws)
     after["users"].pop("controller")
