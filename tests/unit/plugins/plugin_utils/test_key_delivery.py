@@ -170,3 +170,10 @@ def test_a_key_for_a_host_can_miss_only_in_check_mode(monkeypatch, check_mode, c
     found = delivery.key_for_host(SOURCE, {}, can_miss=can_miss, profile="caller")
     assert (found and found.key_id) == key_id
     assert asked == [("pipelining", True), ("agent", check_mode and can_miss, {"profile": "caller"})]
+
+
+def test_no_key_is_read_where_it_could_not_be_sent(monkeypatch):
+    delivery = Delivery(Connection(is_on=False, set_option=lambda *_: None))
+    monkeypatch.setattr(delivery, "read_key", lambda *_, **__: pytest.fail("the key was read"))
+    with pytest.raises(InvalidInput, match="pipelining is off"):
+        delivery.key_for_host(SOURCE, {})

@@ -23,7 +23,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._restore.resource impo
 EU, US = "eu-central-1", "us-east-1"
 ALL = Leftovers("R", "S", admin_users=["u", "v"], instances={EU: ["i-1"]})
 RECORDED = Role(tags={MARK_TAG: CREATED, f"{RESTORE_TAG}:{US}:i-2": "S", f"{RESTORE_TAG}:{EU}:i-1": "S"})
-PARTS = ["role R", "user u", "user v", EU, f"{US} with window"]
+PARTS = ["role R", "user u", "user v", EU, US]
 
 
 def part_of(managed: Any) -> str:
@@ -82,9 +82,7 @@ def test_the_windows_are_closed_before_the_instances_are_restored() -> None:
     found = restore(parts)
     assert parts.begun == PARTS
     assert found["closed"] == ["R", "u"]
-    assert found["instances"] == [
-        {"instance_id": f"i of {region}", "profile": "S"} for region in (EU, f"{US} with window")
-    ]
+    assert found["instances"] == [{"instance_id": f"i of {region}", "profile": "S"} for region in (EU, US)]
     assert found["changed"]
     assert found["steps"] == [f"close {part}" for part in PARTS if part != "user v"]
     assert found["counts"] == {"create": 0, "update": 4, "delete": 0}
@@ -108,18 +106,22 @@ def test_a_failed_part_does_not_stop_the_others(failing: set[str], adopt_existin
     assert details["changed"] == (failing != {*PARTS})
 
 
-@pytest.mark.parametrize(("state", "begun"), [(ABSENT, PARTS), (KEEP, PARTS[3:])])
+@pytest.mark.parametrize(("state", "begun"), [(ABSENT, PARTS), (KEEP, [EU, f"{US} with window"])])
 def test_the_state_of_the_windows(state: str, begun: list[str]) -> None:
+    """A window that was removed is not closed again for an instance of another region."""
     parts = Parts()
     restore(parts, replace(ALL, window_state=state))
     assert parts.begun == begun
     assert parts.states[: len(begun) - 2] == [state] * (len(begun) - 2)
 
 
-def test_the_window_of_a_role_of_another_inventory_is_left() -> None:
+def test_the_window_of_a_role_of_another_inventory_is_closed_only_once_for_its_records() -> None:
+    parts, tags = Parts(), {**RECORDED.tags, f"{RESTORE_TAG}:us-west-2:i-3": "S"}
+    restore(parts, replace(ALL, closes_role=False), Account(roles={"R": Role(tags=tags)}))
+    assert parts.begun == [*PARTS[1:4], f"{US} with window", "us-west-2"]
     parts = Parts()
-    restore(parts, replace(ALL, closes_role=False))
-    assert parts.begun == PARTS[1:]
+    restore(parts, replace(ALL, closes_role=False), Account(roles={"R": Role()}))
+    assert parts.begun == PARTS[1:4]
 
 
 @pytest.mark.parametrize(
@@ -161,7 +163,7 @@ def test_without_a_role_only_the_windows_of_users_are_closed() -> None:
 
 @pytest.mark.parametrize(
     ("roles", "regions", "has_records"),
-    [({}, [EU], False), ({"R": Role()}, [EU], False), ({"R": RECORDED}, [EU, f"{US} with window"], True)],
+    [({}, [EU], False), ({"R": Role()}, [EU], False), ({"R": RECORDED}, [EU, US], True)],
 )
 def test_the_records_of_the_role_show_the_other_regions(
     roles: dict[str, Role], regions: list[str], has_records: bool

@@ -12,30 +12,17 @@ from typing import Any
 
 import pytest
 from emulator import Emulator, Kind
-from emulator.snapshot import associated_profiles, snapshot
-from harness import (
-    ADMIN_ROLE,
-    REPLACE_ASSOCIATION,
-    SERVER_ROLE,
-    TIME,
-    associate,
-    create_role,
-    leave_restore_tag,
-    restore_records,
-)
+from emulator.snapshot import associated_profiles, configurations, snapshot
+from harness import ADMIN_ROLE, PARAMETER, SERVER_ROLE, TIME, associate, create_role
 from in_process import run_module
+from states import States
+from storing import assert_clean, config_of, leave_open, ready_to_store, restore, store, succeeded
 
-from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import ASSOCIATION_STALE_CODES
-
-APP = "shop-app"
-
-PROFILES = {"admin_profile": ADMIN_ROLE, "server_profile": SERVER_ROLE, "admin_role": ADMIN_ROLE}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "role": ("cwagent_iam_role", {"name": "R", "access": "admin", "admin_window": True, "tags": {"team": "ops"}}),
     "user": ("cwagent_iam_user", {"name": ["U"], "access": "admin", "admin_window": True}),
     "associate": ("cwagent_instance_profile", {"name": SERVER_ROLE}),
     "replace": ("cwagent_instance_profile", {"name": ADMIN_ROLE, "on_other_profile": "replace"}),
-    "acquire": ("cwagent_admin_instance", {"state": "acquired", **PROFILES}),
     "store": ("cwagent_config_parameter", {"name": "AmazonCloudWatch-x", "config": {"agent": {}}}),
 }
 """By name, a module and its arguments."""
@@ -69,8 +56,7 @@ def prepare(aws: Emulator, case: str) -> str:
     """Create the things that a case needs. Return the id of its instance, if it has one."""
     prepared: dict[str, Callable[[str], None]] = {
         "associate": lambda _: create_role(aws, SERVER_ROLE),
-        "replace": lambda instance: prepare_roles(aws, instance, SERVER_ROLE),
-        "acquire": lambda instance: prepare_roles(aws, instance, APP),
+        "replace": lambda instance: prepare_roles(aws, instance),
     }
     if case not in prepared:
         return ""
@@ -79,29 +65,35 @@ def prepare(aws: Emulator, case: str) -> str:
     return instance
 
 
-def prepare_roles(aws: Emulator, instance: str, profile: str) -> None:
-    for role in (SERVER_ROLE, ADMIN_ROLE, APP):
+def prepare_roles(aws: Emulator, instance: str) -> None:
+    for role in (SERVER_ROLE, ADMIN_ROLE):
         create_role(aws, role)
     aws.client("iam").tag_role(RoleName=ADMIN_ROLE, Tags=[{"Key": "cwagent:managed", "Value": "created"}])
-    associate(aws, instance, profile)
+    associate(aws, instance, SERVER_ROLE)
 
 
-@pytest.mark.parametrize("code", sorted(ASSOCIATION_STALE_CODES))
-@pytest.mark.parametrize("named", [True, False], ids=["named", "not named"])
-def test_a_release_that_meets_another_association_knows_the_record_still(
-    enforcing: Emulator, code: str, named: bool
+@pytest.mark.parametrize("does", [store, restore], ids=["store", "restore"])
+def test_a_lost_answer_is_repaired_while_the_permission_is_held(
+    states: States, subtests: pytest.Subtests, does: Callable[..., dict[str, Any]]
 ) -> None:
-    """As where the run that is being cleaned up associates the admin profile once more."""
-    [instance] = enforcing.instances(1)
-    prepare_roles(enforcing, instance, ADMIN_ROLE)
-    leave_restore_tag(enforcing, instance, APP)
-    arguments: dict[str, Any] = {**PROFILES, "state": "released", "fallback_instance_ids": [instance] if named else []}
-    fault = {"kind": Kind.ERROR, "action": REPLACE_ASSOCIATION, "code": code}
-    result = run_module(enforcing, "cwagent_admin_instance", fault, **arguments)
-    assert not result["failed"], result.get("msg")
-    assert associated_profiles(enforcing) == {instance: APP}
-    assert enforcing.client("ec2").describe_tags()["Tags"] == []
-    assert restore_records(enforcing) == {}
+    """The permission is released, and the configuration is stored once."""
+
+    def run(*faults: dict[str, Any]) -> list[str]:
+        fleet = states.begin(ready_to_store)
+        if does is restore:
+            leave_open(fleet)
+        since = fleet.aws.mark()
+        succeeded(store(fleet, "admin1", *faults) if does is store else restore(fleet, *faults))
+        assert associated_profiles(fleet.aws) == {fleet.instances["admin1"]: SERVER_ROLE}
+        assert configurations(fleet.aws) == ({PARAMETER: config_of("admin1")} if does is store else {})
+        assert_clean(fleet.aws)
+        return [call.action for call in fleet.aws.writes(since)]
+
+    writes = run()
+    assert writes
+    for position, action in enumerate(writes, 1):
+        with subtests.test(position=position, action=action):
+            run({"kind": Kind.LOSE_ANSWER, "action": action, "nth": writes[:position].count(action)})
 
 
 def normalized(aws: Emulator, instance: str) -> Any:
