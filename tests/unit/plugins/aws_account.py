@@ -221,7 +221,10 @@ class Account(Model):
         return Client(self, service, region)
 
     def aws(self, region: str = REGION, retry_timeout: float = 60) -> Aws:
-        return Aws(partial(self.client, region=region), retry_timeout)
+        """The gateway to a region, which knows the time of the account already."""
+        aws = Aws(partial(self.client, region=region), retry_timeout)
+        aws._server_time = self.now
+        return aws
 
     @property
     def operations(self) -> list[str]:
@@ -237,9 +240,12 @@ class Account(Model):
     def fail(self, operation: str, code: str, times: int = ALWAYS, message: str = "", **more: Any) -> None:
         self.before(operation, api_error(code, message), times=times, **more)
 
-    def hide(self, operation: str, reads: int, **more: Any) -> None:
-        """Let the next reads answer as now, whatever is written meanwhile."""
-        self.before(operation, _Answered(copy.deepcopy(getattr(self, operation)(**more))), times=reads)
+    def answer(self, operation: str, answer: Any, first: int = 1, times: int = ALWAYS) -> None:
+        """Answer calls so, whatever the state is."""
+        self.before(operation, _Answered(answer), first, times=times)
+
+    def count(self, *operations: str) -> int:
+        return sum(operation in operations for operation in self.operations)
 
     # Roles and instance profiles
 
@@ -253,11 +259,11 @@ class Account(Model):
             self.profiles[profile.name] = Profile(profile.path, profile.role, dict(profile.tags), id_of)
         self.profiles.update((other, Profile(role=name)) for other in state.other_profiles)
 
-    def add_role(self, name: str, *policies: str, tags: Mapping[str, str] = MANAGED, **more: Any) -> None:
-        """Add a role of ours, and its profile of the same name."""
+    def add_role(self, name: str, *policies: str, tags: Mapping[str, str] = MANAGED, profile: str = "") -> None:
+        """Add a role of ours with AWS policies, and its profile, which has the same name by default."""
         attached = {f"arn:aws:iam::aws:policy/{policy}" for policy in policies}
-        self.roles[name] = Principal(policies=attached, tags=dict(tags), **more)
-        self.profiles[name] = Profile(role=name, id=f"AIPA{name}")
+        self.roles[name] = Principal(policies=attached, tags=dict(tags))
+        self.profiles[profile or name] = Profile(role=name, id=f"AIPA{profile or name}")
 
     def create_role(
         self,
