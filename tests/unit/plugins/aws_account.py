@@ -9,7 +9,7 @@ import copy
 import functools
 import itertools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from email.utils import format_datetime
@@ -112,6 +112,7 @@ class Disturbance:
     :param first: the number of the first call, from 1 on.
     :param after: whether the call takes effect before.
     :param region: the only region.
+    :param value: the only value of an argument, such as a name.
     """
 
     operation: str
@@ -120,11 +121,12 @@ class Disturbance:
     times: int = 1
     after: bool = False
     region: str | None = None
+    value: str | None = None
     seen: int = 0
 
-    def happen(self, operation: str, region: str, after: bool) -> None:
+    def happen(self, operation: str, after: bool, region: str, values: Collection[Any]) -> None:
         is_write = not operation.startswith(("get_", "list_", "describe_"))
-        if after != self.after or self.region not in (None, region):
+        if after != self.after or self.region not in (None, region) or not (self.value is None or self.value in values):
             return
         if operation != self.operation and not (is_write and not self.operation):
             return
@@ -159,9 +161,9 @@ class Client:
         validate(self._service, _operations(self._service)[operation], arguments)
         where = {} if self._service in ("iam", "sts") else {"region": self._region}
         try:
-            account.happen(operation, self._region, after=False)
+            account.happen(operation, False, self._region, arguments.values())
             answer = getattr(account, operation)(**_from_wire(arguments), **where) or {}
-            account.happen(operation, self._region, after=True)
+            account.happen(operation, True, self._region, arguments.values())
         except _Answered as scripted:
             answer = scripted.answer
         date = format_datetime(account.now, usegmt=True)
@@ -230,9 +232,9 @@ class Account(Model):
     def operations(self) -> list[str]:
         return [operation for _region, operation, _arguments in self.calls]
 
-    def happen(self, operation: str, region: str, after: bool) -> None:
+    def happen(self, operation: str, after: bool, region: str = REGION, values: Collection[Any] = ()) -> None:
         for each in self.disturbances:
-            each.happen(operation, region, after)
+            each.happen(operation, after, region, values)
 
     def before(self, operation: str, effect: Callable[[], Any] | BaseException, first: int = 1, **more: Any) -> None:
         self.disturbances.append(Disturbance(operation, effect, first, **more))

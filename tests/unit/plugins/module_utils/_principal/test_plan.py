@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from aws_model import POLICIES, Iam
+from aws_account import POLICIES, Account
+from aws_model import check_call
 from declarations import ADMIN, BOUNDARY, CUSTOM, OTHER_BOUNDARY, SERVER, UNMANAGED, declare
 
 from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND_CODES, Kind
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import (
     MAX_POLICIES,
     NOT_CREATED,
@@ -71,35 +71,33 @@ def test_a_policy_is_attached_before_others_are_detached():
     assert actions == ["iam:AttachRolePolicy", "iam:DetachRolePolicy", "iam:DetachRolePolicy"]
 
 
-def test_the_kinds_of_the_steps():
+def test_the_steps_of_an_update_are_in_this_order():
     current = PrincipalState(
         policies=frozenset({ADMIN}), inline=frozenset({"app"}), boundary=BOUNDARY, tags={"a": "1", "b": "2"}
     )
     planned = PrincipalState(policies=frozenset({SERVER}), inline=frozenset({WINDOW_POLICY}), tags={"a": "2"})
-    assert [(step.action, step.kind) for step in update_steps("user", "U", current, planned)] == [
-        ("iam:DeleteUserPermissionsBoundary", Kind.UPDATE),
-        ("iam:PutUserPolicy", Kind.UPDATE),
-        ("iam:AttachUserPolicy", Kind.UPDATE),
-        ("iam:DetachUserPolicy", Kind.UPDATE),
-        ("iam:DeleteUserPolicy", Kind.DELETE),
-        ("iam:UntagUser", Kind.UPDATE),
-        ("iam:TagUser", Kind.UPDATE),
+    steps = update_steps("user", "U", current, planned)
+    assert [step.action for step in steps] == [
+        "iam:DeleteUserPermissionsBoundary",
+        "iam:PutUserPolicy",
+        "iam:AttachUserPolicy",
+        "iam:DetachUserPolicy",
+        "iam:DeleteUserPolicy",
+        "iam:UntagUser",
+        "iam:TagUser",
     ]
-
-
-def test_removing_a_boundary_that_does_not_exist_is_not_an_error():
-    [step] = update_steps("user", "U", PrincipalState(boundary=CUSTOM), PrincipalState())
-    assert step.done_when == NOT_FOUND_CODES
+    for step in steps:
+        check_call(step)
 
 
 def test_a_principal_at_the_policy_quota_can_change_its_access():
     policies = frozenset({ADMIN, *(f"{CUSTOM}{number}" for number in range(POLICIES - 1))})
     principal = PrincipalState(policies=policies)
     assert len(principal.policies) == MAX_POLICIES
-    iam = Iam()
-    iam.put_user(User("U", principal))
-    iam.take_all(update_steps("user", "U", principal, declare().planned_state(principal)))
-    assert SERVER in iam.users["U"].policies
+    account = Account()
+    account.put_user(User("U", principal))
+    account.take_all(update_steps("user", "U", principal, declare().planned_state(principal)))
+    assert SERVER in account.users["U"].policies
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -243,23 +242,15 @@ def resource_of(account: Account, folder: Path | None, *names: str, **options: A
     return UserResource(account.aws(), names or ["U"], desired, store=store, present=present, **options)
 
 
-def deny_keys_of(account: Account, name: str) -> None:
-    """Deny to list the access keys of one user."""
-    listed: Callable[..., Any] = account.list_access_keys
-
-    def list_access_keys(user_name: str) -> Any:
-        if user_name == name:
-            raise api_error("AccessDenied", "User: ops is not authorized to perform: iam:ListAccessKeys")
-        return listed(user_name)
-
-    account.list_access_keys = list_access_keys
+def deny_keys_of_u(account: Account) -> None:
+    account.fail("list_access_keys", "AccessDenied", message="User: ops is not authorized", value="U")
 
 
 @pytest.mark.parametrize("present", [True, False])
 def test_a_user_that_cannot_be_read_does_not_stop_the_others(tmp_path, present):
     account = Account()
     account.add_users("U", "V")
-    deny_keys_of(account, "U")
+    deny_keys_of_u(account)
     resource = resource_of(account, tmp_path, "U", "V", "W", present=present)
     current = resource.read()
     plan = resource.plan(current)
@@ -288,7 +279,7 @@ def test_an_error_of_one_user_does_not_stop_the_others(tmp_path):
 def test_a_user_that_becomes_unreadable_is_an_error_after_the_plan_was_applied(tmp_path):
     account = Account()
     account.add_users("U")
-    account.before("attach_user_policy", lambda: deny_keys_of(account, "U"))
+    account.before("attach_user_policy", lambda: deny_keys_of_u(account))
     with pytest.raises(AwsApiError, match="Could not list the access keys of user 'U'") as failure:
         converge(resource_of(account, tmp_path), check_mode=False, wait=10)
     assert failure.value.details["done"] == failure.value.details["steps"] != []

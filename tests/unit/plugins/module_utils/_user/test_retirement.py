@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from aws_account import ALWAYS, REGION, Account
+from aws_account import ALWAYS, Account
 from aws_model import NOW
 from declarations import ADOPTED_TAGS, CREATED_TAGS, SERVER, UNMANAGED, declare
 from hypothesis import given
@@ -249,9 +249,9 @@ class Retiring:
     def delete(self, name: str) -> None:
         """Delete the saved key."""
         assert name == "U"
-        self.account.happen("delete", REGION, after=False)
+        self.account.happen("delete", False)
         self.saved = AT_PREVIOUS_PLACE
-        self.account.happen("delete", REGION, after=True)
+        self.account.happen("delete", True)
 
     def state(self) -> dict[str, State]:
         return {"U": State("U", self.account.now, self.account.user("U"), self.saved)}
