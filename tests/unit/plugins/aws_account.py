@@ -196,6 +196,7 @@ class Account(Model):
     :param calls: the region, operation and arguments of each call of a client; operations are in snake case.
     :param saved: by region and name, the descriptions of parameters and secrets.
     :param deleted: the names of secrets that are scheduled for deletion.
+    :param associated_again: the instances that were associated with the profile that they had, once each.
     :param other_users: how many other users a bulk read shows before those of the account.
     """
 
@@ -214,7 +215,7 @@ class Account(Model):
         self.calls: list[tuple[str, str, dict[str, Any]]] = []
         self.disturbances: list[Disturbance] = []
         self._numbers = itertools.count(1)
-        self._associated_again: set[str] = set()
+        self.associated_again: list[str] = []
 
     # Clients, and what happens at their calls
 
@@ -562,9 +563,9 @@ class Account(Model):
     def _put(self, instance: Instance, profile: str, region: str) -> None:
         require(instance.state not in ENDED, "IncorrectInstanceState")
         new = self._association(f"new-{next(self._numbers)}", profile)
-        if [replace(each, id=new.id) for each in instance.associations] == [new]:
-            require(instance.id not in self._associated_again, "nothing changes, for a second time")
-            self._associated_again.add(instance.id)
+        if [(each.profile, each.profile_id) for each in instance.associations] == [(new.profile, new.profile_id)]:
+            require(instance.id not in self.associated_again, "nothing changes, for a second time")
+            self.associated_again.append(instance.id)
         self.regions[region][instance.id] = replace(instance, associations=(new,))
 
     def _with(self, association_id: str, region: str) -> Instance:
