@@ -14,7 +14,6 @@ from declarations import (
     CURRENT_TAGS,
     CUSTOM,
     DECLARED,
-    OTHER_BOUNDARY,
     PRINCIPALS,
     SERVER,
     SSM_CORE,
@@ -113,26 +112,7 @@ PRESENT: dict[str, tuple[State, dict[str, Any], list[str]]] = {
     "nothing exists": (State(), {}, CREATE),
     "no difference": (state(), {}, []),
     "detached policy": (state(NOTHING), {}, [ATTACH_SERVER]),
-    "admin policy on a server role": (state(SERVER, ADMIN), {}, [DETACH_ADMIN]),
     "server policy on an admin role": (state(), {"access": "admin"}, [ATTACH_ADMIN, DETACH_SERVER]),
-    "SSM omitted": (state(SERVER, SSM_CORE, SSM_DEPRECATED), {}, []),
-    "SSM none": (
-        state(SERVER, SSM_CORE, SSM_DEPRECATED),
-        {"ssm_policy": "none"},
-        [DETACH_SSM, DETACH_DEPRECATED],
-    ),
-    "SSM core": (
-        state(SERVER, SSM_DEPRECATED),
-        {"ssm_policy": "AmazonSSMManagedInstanceCore"},
-        [ATTACH_SSM, DETACH_DEPRECATED],
-    ),
-    "SSM deprecated": (
-        state(SERVER, SSM_CORE),
-        {"ssm_policy": "AmazonEC2RoleforSSM"},
-        [ATTACH_DEPRECATED, DETACH_SSM],
-    ),
-    "SSM omitted, exclusive": (state(SERVER, SSM_CORE), {"exclusive": True}, [DETACH_SSM]),
-    "additional policy": (state(), {"further": frozenset({CUSTOM})}, [ATTACH.format("mine")]),
     "no profile": (state(profile=None), {}, [CREATE_PROFILE, ADD_TO_PROFILE]),
     "profile without its role": (state(profile=InstanceProfile("P")), {}, [ADD_TO_PROFILE]),
     "profile with another role, exclusive": (
@@ -146,18 +126,6 @@ PRESENT: dict[str, tuple[State, dict[str, Any], list[str]]] = {
     "description removed": (state(description="old"), {"description": ""}, [SET_SETTINGS]),
     "session duration": (state(), {"max_session_duration": 7200}, [SET_SETTINGS]),
     "boundary missing": (state(), {"boundary": BOUNDARY}, [SET_BOUNDARY]),
-    "boundary changed": (state(boundary=OTHER_BOUNDARY), {"boundary": BOUNDARY}, [SET_BOUNDARY]),
-    "boundary none": (
-        state(boundary=BOUNDARY),
-        {"boundary": "none"},
-        ["remove the permissions boundary of role 'R'"],
-    ),
-    "boundary omitted": (state(boundary=BOUNDARY), {}, []),
-    "tag changed": (
-        state(**TAGGED, profile=InstanceProfile("P", role="R", tags={"a": "0"})),
-        {"tags": {"a": "0"}},
-        ["tag role 'R' with a"],
-    ),
     "tags purged": (
         state(
             tags={**TAGGED["tags"], "aws:c": "3"},
@@ -166,7 +134,6 @@ PRESENT: dict[str, tuple[State, dict[str, Any], list[str]]] = {
         {"tags": {"a": "1"}, "purge_tags": True},
         ["remove the tags b from role 'R'", "remove the tags b from instance profile 'P'"],
     ),
-    "tags purged, none declared": (state(tags={"a": "1"}), {"purge_tags": True}, []),
     "the mark is not purged": (
         state(tags={"b": "2"}),
         {"tags": {"a": "1"}, "purge_tags": True},
@@ -179,10 +146,8 @@ PRESENT: dict[str, tuple[State, dict[str, Any], list[str]]] = {
         {"exclusive": True},
         [SET_TRUST, ATTACH_SERVER, DETACH_UNMANAGED, "delete inline policy 'app' of role 'R'"],
     ),
-    "the admin window, exclusive": (state(**WINDOW), {"exclusive": True}, []),
     "admin window missing": (state(NOTHING), {"admin_window": True}, [CLOSE_WINDOW, ATTACH_SERVER]),
     "admin window, nothing exists": (State(), {"admin_window": True}, [CREATE_ROLE, CLOSE_WINDOW, *CREATE[1:]]),
-    "admin window exists": (state(**WINDOW), {"admin_window": True, "exclusive": True}, []),
     "a role of others": (state(NOTHING, mark=OTHERS, profile=PROFILE_OF_OTHERS), {}, [ATTACH_SERVER]),
     "a role of others without trust": (state(trust=LAMBDA_ONLY, mark=OTHERS), {}, []),
     "a role of others without trust, exclusive": (
@@ -192,8 +157,6 @@ PRESENT: dict[str, tuple[State, dict[str, Any], list[str]]] = {
     ),
     "a role of others, description": (state(description="old", mark=OTHERS), {"new_description": "default"}, []),
     "adoption": (state(trust=LAMBDA_ONLY, mark=OTHERS), {"adopt": True}, [SET_TRUST, MARK]),
-    "adoption of what the collection created": (state(), {"adopt": True}, []),
-    "adopted before": (state(mark=ADOPTED_TAGS), {"adopt": True}, []),
     "adopted before, without trust": (state(trust=LAMBDA_ONLY, mark=ADOPTED_TAGS), {}, [SET_TRUST]),
     "adoption, nothing exists": (State(), {"adopt": True}, CREATE),
 }
@@ -260,7 +223,6 @@ ABSENT: dict[str, tuple[State, dict[str, Any], list[str], list[str]]] = {
     ),
     "another profile": (state(others=["Q"]), {}, [DETACH_SERVER], ["instance profile 'Q'"]),
     "unmanaged policy": (state(SERVER, UNMANAGED), {}, [DETACH_SERVER], [UNMANAGED_POLICY]),
-    "unmanaged only": (state(UNMANAGED), {}, [], [UNMANAGED_POLICY]),
     "declared policy": (
         state(SERVER, CUSTOM),
         {"further": frozenset({CUSTOM})},

@@ -127,11 +127,6 @@ PRESENT: dict[str, tuple[State, dict[str, Any], list[str]]] = {
         ["remove the permissions boundary of user 'U'"],
     ),
     "tags": (user(tags={"a": "1", "b": "1"}), {"tags": {"a": "2"}}, ["tag user 'U' with a"]),
-    "tags purged": (
-        user(tags={"a": "1", "b": "1"}),
-        {"tags": {"a": "1"}, "purge_tags": True},
-        ["remove the tags b from user 'U'"],
-    ),
     "exclusive": (
         user(policies={SERVER, UNMANAGED}, inline={"app", WINDOW_POLICY}),
         {"exclusive": True},
@@ -142,8 +137,6 @@ PRESENT: dict[str, tuple[State, dict[str, Any], list[str]]] = {
         {"exclusive": True},
         ["remove user 'U' from group 'dev'", "remove user 'U' from group 'ops'"],
     ),
-    "in a group": (user(groups=["ops"]), {}, []),
-    "unmanaged policies": (user(policies={SERVER, UNMANAGED}, inline={"app"}), {}, []),
     "a user of others": (user("A", saved=saved(), mark=OTHERS), {}, [CREATE_KEY]),
     "adoption": (user(mark=OTHERS), {"adopt": True}, [MARK]),
     "adoption with an admin window": (
