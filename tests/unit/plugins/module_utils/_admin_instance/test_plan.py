@@ -237,14 +237,11 @@ def test_a_terminated_instance_only_loses_its_tag(ended, profiles):
     assert not admin_plan.plan(untagged, desired_admin(RELEASED, whole_region=True)).has_changes
 
 
-def test_an_instance_that_does_not_exist_any_more_counts_as_released():
-    assert not admin_plan.plan(State(), desired_admin(RELEASED)).has_changes
-    steps = admin_plan.plan(state(tag="shop", instance_state="terminated"), desired_admin(RELEASED)).steps[INSTANCE]
-    assert [step.done_when for step in steps] == [{"InvalidInstanceID.NotFound"}, {"NoSuchEntity"}]
-
-
 def test_release_removes_the_restore_tag_and_the_record_and_no_other():
+    """An instance that does not exist any more counts as released."""
+    assert not admin_plan.plan(State(), desired_admin(RELEASED)).has_changes
     untag, forget = admin_plan.plan(state("shop", tag="shop"), desired_admin(RELEASED)).steps[INSTANCE]
+    assert [untag.done_when, forget.done_when] == [{"InvalidInstanceID.NotFound"}, {"NoSuchEntity"}]
     assert untag.arguments == {"resources": [INSTANCE], "tags": {RESTORE_TAG: "shop"}}
     assert forget.arguments == {"role_name": "role", "tag_keys": [f"{RESTORE_TAG}:{REGION}:{INSTANCE}"]}
 
@@ -485,38 +482,37 @@ def state_with_other(*profiles: str, tag: str | None = None, instance_state: str
     return State({INSTANCE: instance("server"), **others}, restore_tags, records)
 
 
-CONTENDED = {
-    "other is admin": (state_with_other("admin"), r"instance i-2 has instance profile 'admin'\. Wait for"),
-    "other is admin, tagged": (state_with_other("admin", tag="shop"), "i-2 has instance profile 'admin'"),
+OTHER_IS_ADMIN = "i-2 has instance profile 'admin'"
+PREVENTED = {
+    "other is admin": (state_with_other("admin"), ContentionError, rf"instance {OTHER_IS_ADMIN}\. Wait for"),
+    "other is admin, tagged": (state_with_other("admin", tag="shop"), ContentionError, OTHER_IS_ADMIN),
     "other is admin, stopped": (
         state_with_other("admin", instance_state="stopped"),
-        "i-2 has instance profile 'admin'",
+        ContentionError,
+        OTHER_IS_ADMIN,
     ),
-    "other is being acquired": (state_with_other("shop", "admin", tag="shop"), "i-2 has instance profile 'admin'"),
-    "other is being released": (state_with_other("admin", "shop", tag="shop"), "i-2 has instance profile 'admin'"),
-    "other is tagged": (state_with_other("shop", tag="shop"), "i-2 has an unfinished swap of instance profile 'admin'"),
-    "other is tagged, no profile": (state_with_other(tag=NO_PROFILE), "i-2 has an unfinished swap of"),
+    "other is being acquired": (state_with_other("shop", "admin", tag="shop"), ContentionError, OTHER_IS_ADMIN),
+    "other is being released": (state_with_other("admin", "shop", tag="shop"), ContentionError, OTHER_IS_ADMIN),
+    "other is tagged": (
+        state_with_other("shop", tag="shop"),
+        ContentionError,
+        "i-2 has an unfinished swap of instance profile 'admin'",
+    ),
+    "other is tagged, no profile": (state_with_other(tag=NO_PROFILE), ContentionError, "i-2 has an unfinished swap of"),
+    "unknown": (State(), InvalidInput, "i-1 does not exist"),
+    "terminated": (state(instance_state="terminated"), InvalidInput, "i-1 is terminated"),
+    "shutting down": (
+        state("admin", tag="shop", instance_state="shutting-down"),
+        InvalidInput,
+        "i-1 is shutting-down",
+    ),
 }
 
 
 @pytest.mark.parametrize("wanted", [ACQUIRED, EXCLUSIVE])
-@pytest.mark.parametrize(("current", "message"), CONTENDED.values(), ids=CONTENDED)
-def test_another_admin_instance_is_contention(current, message, wanted):
-    with pytest.raises(ContentionError, match=message):
-        admin_plan.plan(current, desired_admin(wanted))
-
-
-INELIGIBLE = {
-    "unknown": (State(), "i-1 does not exist"),
-    "terminated": (state(instance_state="terminated"), "i-1 is terminated"),
-    "shutting down": (state("admin", tag="shop", instance_state="shutting-down"), "i-1 is shutting-down"),
-}
-
-
-@pytest.mark.parametrize("wanted", [ACQUIRED, EXCLUSIVE])
-@pytest.mark.parametrize(("current", "message"), INELIGIBLE.values(), ids=INELIGIBLE)
-def test_an_ineligible_instance_is_an_error(current, message, wanted):
-    with pytest.raises(InvalidInput, match=message):
+@pytest.mark.parametrize(("current", "error", "message"), PREVENTED.values(), ids=PREVENTED)
+def test_another_admin_instance_is_contention_and_an_ineligible_instance_is_an_error(current, error, message, wanted):
+    with pytest.raises(error, match=message):
         admin_plan.plan(current, desired_admin(wanted))
 
 
@@ -640,15 +636,12 @@ def test_more_than_one_instance_is_an_error(wanted):
     assert not admin_plan.plan(current, desired_admin(RELEASED, INSTANCE, OTHER_INSTANCE)).has_changes
 
 
-def test_two_different_profiles_are_accepted():
-    admin_plan.check_profiles("admin", "server")
-
-
 @pytest.mark.parametrize("admin", ["server", "Server"])
 def test_one_profile_for_both_is_an_error(admin):
     message = f"'{admin}' is both the admin and the server profile: every server could write to Parameter Store"
     with pytest.raises(InvalidInput, match=message):
         admin_plan.check_profiles(admin, "server")
+    admin_plan.check_profiles("admin", "server")
 
 
 def test_the_result_and_the_diff():
@@ -673,10 +666,6 @@ def test_the_result_and_the_diff():
     ]
     assert admin_plan.to_result(plan, plan.planned, released) == expected
     assert admin_plan.to_result(plan, State(), released) == expected, "a released instance is not read any more"
-
-
-def test_the_result_has_an_instance_that_does_not_exist():
     wanted = desired_admin(RELEASED, "i-9")
-    plan = admin_plan.plan(state("shop"), wanted)
     missing = {"instance_id": "i-9", "profile_before": None, "profile": None, "earlier_profile": None}
-    assert admin_plan.to_result(plan, plan.planned, wanted) == [missing]
+    assert admin_plan.to_result(admin_plan.plan(state("shop"), wanted), state("shop"), wanted) == [missing]
