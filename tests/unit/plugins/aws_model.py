@@ -72,6 +72,20 @@ def check_call(step: Step) -> None:
             assert step.retry_when == (DELETE_RETRY_CODES if is_entity else frozenset()), step
 
 
+def check_steps(steps: Iterable[Step]) -> None:
+    """Check the calls of IAM. It may not know what one of them created, so the later ones on that are retried."""
+    created: set[str] = set()
+    for step in (each for each in steps if each.action.startswith("iam:")):
+        check_call(step)
+        names = {f"{key} {step.arguments[key]}" for key in ENTITIES if key in step.arguments}
+        if step.kind is Kind.CREATE:
+            created |= names
+        elif names & created:
+            assert step.retry_when >= NEW_ENTITY_RETRY_CODES, step
+        elif step.action.startswith(("iam:Attach", "iam:Put", "iam:Tag")):
+            assert not step.retry_when, step
+
+
 def _kind_of(operation: str) -> Kind:
     """Attaching, tagging and setting are updates, and so is undoing them."""
     if operation.startswith("Create") and operation != "CreateTags":
@@ -93,17 +107,11 @@ class Model:
         return getattr(self, xform_name(step.action.split(":")[1]))(**copy.deepcopy(dict(step.arguments)))
 
     def take_all(self, steps: Iterable[Step]) -> None:
-        """Take steps in order. IAM may not know what one of them created, so the later ones on it are retried."""
-        created: set[str] = set()
-        for step in steps:
+        """Take steps in order."""
+        taken = list(steps)
+        check_steps(taken)
+        for step in taken:
             self.take(step)
-            names = {f"{key} {step.arguments[key]}" for key in ENTITIES if key in step.arguments}
-            if step.kind is Kind.CREATE:
-                created |= names
-            elif names & created:
-                assert step.retry_when >= NEW_ENTITY_RETRY_CODES, step
-            elif step.action.startswith(("iam:Attach", "iam:Put", "iam:Tag")):
-                assert not step.retry_when, step
 
 
 class Ssm(Model):

@@ -92,6 +92,7 @@ KEY_WITHOUT_USER = SavedKeyWithoutUser(
     "gone", "eu-central-1", "parameter_store", "SSM parameter /keys/gone in eu-central-1"
 )
 
+RECORDED = {f"{TAG}:{REGION}:i-2": "App", "cwagent:managed": "created"}
 PLANTED = {
     "the admin policy on several instances": (
         healthy(role("Foreign", ADMIN, tags=FOREIGN), instance(2, "Foreign"), instance(3, "Foreign")),
@@ -117,12 +118,24 @@ PLANTED = {
         ),
         ("admin-without-window", "high", "Foreign"),
     ),
+    "the permanent admin policy of a managed role": (
+        healthy(role("Mine", ADMIN)),
+        ("admin-without-window", "high", "Mine"),
+    ),
     "a user with the permanent admin policy": (
         healthy(user("foreign", ADMIN, tags=FOREIGN, keys=(key(3),))),
         ("admin-without-window", "high", "foreign"),
     ),
     "the admin profile without a window": (
         healthy(instance(2, "Admin")),
+        ("admin-instance-without-window", "medium", "i-2"),
+    ),
+    "the admin profile in the inventory": (
+        healthy(instance(2, "Admin", in_inventory=True)),
+        ("admin-instance-without-window", "medium", "i-2"),
+    ),
+    "the admin profile with a record": (
+        healthy(role("Recording", ADMIN, CLOSED, tags=RECORDED), instance(2, "Admin")),
         ("admin-instance-without-window", "medium", "i-2"),
     ),
     "the admin profile with a window for another instance": (
@@ -150,6 +163,10 @@ PLANTED = {
         healthy(user("writer", Policy("more", WRITE, group="writers"), tags=FOREIGN)),
         ("unmanaged-writer", "medium", "writer"),
     ),
+    "an unmanaged writer with several policies": (
+        healthy(user("w", Policy("a", WRITE), Policy("b", WRITE, group="g"), tags=FOREIGN)),
+        ("unmanaged-writer", "medium", "w"),
+    ),
     "administrators": (
         healthy(*(user(name, ADMINISTRATOR, tags=FOREIGN) for name in ("alice", "bob"))),
         ("administrators", "info", ACCOUNT_ID),
@@ -175,6 +192,10 @@ PLANTED = {
         healthy(user("admin2", ADMIN, CLOSED, keys=(key(3, days=90, active=False),))),
         ("key-old", "low", "AKIA3"),
     ),
+    "an old key of others": (
+        healthy(user("db2", SERVER, tags=FOREIGN, keys=(key(3, days=90),))),
+        ("key-old", "medium", "AKIA3"),
+    ),
     "an unused key": (healthy(user("db2", SERVER, keys=(key(3, days=7, used=False),))), ("key-unused", "low", "AKIA3")),
     "a key that is not saved": (
         healthy(user("db2", SERVER, keys=(key(3, saved=False),))),
@@ -197,10 +218,14 @@ PLANTED = {
         ("key-two-active", "low", "db2"),
     ),
     "a second key": (
-        healthy(user("db2", SERVER, keys=(key(3, days=30), key(4, days=7)))),
+        healthy(user("db2", SERVER, keys=(key(4, days=7), key(3, days=30)))),
         ("key-two-active", "medium", "db2"),
     ),
     "the deprecated policy": (healthy(role("Ssm", OLD_SSM, tags=FOREIGN)), ("deprecated-ssm-policy", "medium", "Ssm")),
+    "the deprecated policy of a managed role": (
+        healthy(role("Ssm", SERVER, OLD_SSM)),
+        ("deprecated-ssm-policy", "medium", "Ssm"),
+    ),
     "another policy of an admin role": (
         healthy(role("Admin2", ADMIN, CLOSED, Policy("more", document("s3:*")), tags=FOREIGN)),
         ("admin-unmanaged-policies", "medium", "Admin2"),
@@ -230,6 +255,10 @@ PLANTED = {
             role("Bounded", SERVER, boundary=boundary("logs:*", "ssm:*")), instance(2, "Bounded", in_inventory=True)
         ),
         ("boundary-blocks-agent", "medium", "Bounded"),
+    ),
+    "a profile of ours without a role": (
+        replace(HEALTHY, profiles=(profile("Admin", None), profile("Server", "Server"), profile("Other", None))),
+        ("profile-without-role", "medium", "Admin"),
     ),
     "a profile without a role on an instance": (
         healthy(profile("Empty", None), instance(2, "Empty", in_inventory=True)),
@@ -271,6 +300,10 @@ PLANTED = {
     ),
     "a saved key without a user": (healthy(KEY_WITHOUT_USER), ("saved-key-without-user", "low", "gone")),
     "a restore tag": (healthy(instance(2, None, restore_tag="App")), ("restore-tag", "medium", "i-2")),
+    "a restore tag with a record": (
+        healthy(role("Recording", ADMIN, CLOSED, tags=RECORDED), instance(2, "App", restore_tag="App")),
+        ("restore-tag", "medium", "i-2"),
+    ),
     "a hybrid role with the admin policy": (
         healthy(hybrid_role(SERVER, CORE, ADMIN), node(1)),
         ("hybrid-role-admin", "high", HYBRID),
@@ -397,11 +430,6 @@ def test_servers_with_conditions_are_distinguished():
     }
 
 
-def test_a_profile_named_like_a_role_of_ours_needs_no_instance():
-    account = replace(HEALTHY, profiles=(profile("Admin", None), profile("Server", "Server"), profile("Other", None)))
-    assert found(account) == [("profile-without-role", "medium", "Admin")]
-
-
 NOT_READ = Policy("(not read)", None)
 KEPT = {
     "a window for the instance": healthy(open_for(2), instance(2, "Opened", restore_tag="App", in_inventory=True)),
@@ -478,82 +506,47 @@ def fixes(account, rules=None):
 ATTACH = "aws iam attach-role-policy --role-name"
 DETACH = "aws iam detach-role-policy --role-name"
 DELETE = "aws iam delete-access-key --user-name db2 --access-key-id AKIA3"
-RECORDED = {f"{TAG}:{REGION}:i-2": "App", "cwagent:managed": "created"}
 REMOVE_GONE = (
     "Run the playbook cwagent.iam.remove_servers for eu-central-1:gone with cwagent_key_store=parameter_store."
 )
-FIXES = {
-    "a parameter of another type is deleted": (
-        healthy(parameter("secure", None, type="SecureString")),
-        f"aws ssm delete-parameter --region {REGION} --name AmazonCloudWatch-secure",
+FIXES: dict[str, str] = {
+    "a parameter of another type": f"aws ssm delete-parameter --region {REGION} --name AmazonCloudWatch-secure",
+    "the permanent admin policy": f"{DETACH} Foreign --policy-arn {ARN}CloudWatchAgentAdminPolicy",
+    "the permanent admin policy of a managed role": RESTORE,
+    "an unmanaged writer with several policies": (
+        "Decide whether user 'w' needs to write; if not, change what allows it: a, b of group 'g'."
     ),
-    "a managed admin role is closed by a run": (healthy(role("Mine", ADMIN)), RESTORE),
-    "a foreign role loses the policy": (
-        healthy(role("Foreign", ADMIN, tags=FOREIGN)),
-        f"{DETACH} Foreign --policy-arn {ARN}CloudWatchAgentAdminPolicy",
+    "the admin profile without a window": "Decide which instance profile i-2 is to have, and associate it.",
+    "the admin profile in the inventory": RESTORE,
+    "the admin profile with a record": RESTORE,
+    "a restore tag": f"aws ec2 delete-tags --region {REGION} --resources i-2 --tags Key={TAG}",
+    "a restore tag with a record": RESTORE,
+    "an old key": (
+        "Run the playbook cwagent.iam.rotate_keys, with this age or a lower one in cwagent_key_max_age_days."
     ),
-    "what else allows it must be decided": (
-        healthy(user("w", Policy("a", WRITE), Policy("b", WRITE, group="g"), tags=FOREIGN)),
-        "Decide whether user 'w' needs to write; if not, change what allows it: a, b of group 'g'.",
+    "an old key of others": f"Replace the key where it is in use, then: {DELETE}",
+    "a second key": f"Decide whether AKIA3 is in use; if not: {DELETE}",
+    "the deprecated policy of a managed role": (
+        "Set cwagent_ssm_policy to AmazonSSMManagedInstanceCore, and run the playbook cwagent.iam.site."
     ),
-    "an instance in the inventory is released by a run": (healthy(instance(2, "Admin", in_inventory=True)), RESTORE),
-    "an instance that nobody knows must be decided": (
-        healthy(instance(2, "Admin")),
-        "Decide which instance profile i-2 is to have, and associate it.",
+    "the deprecated policy": (
+        f"{ATTACH} Ssm --policy-arn {ARN}AmazonSSMManagedInstanceCore && {DETACH} Ssm --policy-arn {OLD_SSM.arn}"
     ),
-    "an instance with a record is released by a run": (
-        healthy(role("Recording", ADMIN, CLOSED, tags=RECORDED), instance(2, "Admin")),
-        RESTORE,
+    "a profile of ours without a role": (
+        "aws iam add-role-to-instance-profile --instance-profile-name Admin --role-name Admin"
     ),
-    "a restore tag with a record is removed by a run": (
-        healthy(role("Recording", ADMIN, CLOSED, tags=RECORDED), instance(2, "App", restore_tag="App")),
-        RESTORE,
-    ),
-    "another restore tag is removed by hand": (
-        healthy(instance(2, "App", restore_tag="App")),
-        f"aws ec2 delete-tags --region {REGION} --resources i-2 --tags Key={TAG}",
-    ),
-    "an old key of ours is replaced by a run": (
-        healthy(user("db2", SERVER, keys=(key(3, days=90),))),
-        "Run the playbook cwagent.iam.rotate_keys, with this age or a lower one in cwagent_key_max_age_days.",
-    ),
-    "an old key of others is replaced by hand": (
-        healthy(user("db2", SERVER, tags=FOREIGN, keys=(key(3, days=90),))),
-        f"Replace the key where it is in use, then: {DELETE}",
-    ),
-    "the key that was used least recently is deleted": (
-        healthy(user("db2", SERVER, keys=(key(4, days=20), key(3, days=30)))),
-        f"Decide whether AKIA3 is in use; if not: {DELETE}",
-    ),
-    "the deprecated policy of a managed role is a variable": (
-        healthy(role("Ssm", SERVER, OLD_SSM)),
-        "Set cwagent_ssm_policy to AmazonSSMManagedInstanceCore, and run the playbook cwagent.iam.site.",
-    ),
-    "the deprecated policy of another role is replaced": (
-        healthy(role("Ssm", OLD_SSM, tags=FOREIGN)),
-        f"{ATTACH} Ssm --policy-arn {ARN}AmazonSSMManagedInstanceCore && {DETACH} Ssm --policy-arn {OLD_SSM.arn}",
-    ),
-    "a profile gets the role of its name": (
-        replace(HEALTHY, profiles=(profile("Admin", None), *HEALTHY.profiles[1:])),
-        "aws iam add-role-to-instance-profile --instance-profile-name Admin --role-name Admin",
-    ),
-    "a profile without such a role is deleted": (
-        healthy(profile("Empty", None), instance(2, "Empty")),
-        "aws iam delete-instance-profile --instance-profile-name Empty",
-    ),
-    "the role of an instance gets the server policy": (
-        healthy(instance(2, "App", in_inventory=True)),
-        (
-            "Set cwagent_on_other_profile to attach, and add App to cwagent_attach_to_roles. Run the playbook "
-            "cwagent.iam.site. If the policy is attached, find what denies it."
-        ),
+    "a profile without a role on an instance": "aws iam delete-instance-profile --instance-profile-name Empty",
+    "an instance with another role": (
+        "Set cwagent_on_other_profile to attach, and add App to cwagent_attach_to_roles. Run the playbook "
+        "cwagent.iam.site. If the policy is attached, find what denies it."
     ),
 }
+"""By case of a violation, how to fix it."""
 
 
-@pytest.mark.parametrize(("account", "fix"), FIXES.values(), ids=FIXES)
-def test_a_finding_has_a_fix(account, fix):
-    assert fixes(account) == [fix]
+@pytest.mark.parametrize("name", FIXES)
+def test_a_finding_has_a_fix(name):
+    assert fixes(PLANTED[name][0]) == [FIXES[name]]
 
 
 @pytest.mark.parametrize(

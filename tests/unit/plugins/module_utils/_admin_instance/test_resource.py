@@ -321,7 +321,7 @@ AFTER_THE_TRIAL: dict[str, tuple[Callable[[Account], None], Any]] = {
 
 
 @pytest.mark.parametrize(("change", "expected"), AFTER_THE_TRIAL.values(), ids=AFTER_THE_TRIAL)
-def test_only_the_earlier_profile_is_replaced_after_the_trial_and_only_with_a_restore_tag(change, expected):
+def test_only_the_earlier_profile_is_replaced_after_the_trial_with_a_restore_tag(change, expected):
     """The trial gives the association an id that is read again, so the id no longer shows other changes."""
     account = account_with("shop")
     resource, plan = plan_to_acquire(account)

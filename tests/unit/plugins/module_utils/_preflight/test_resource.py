@@ -105,7 +105,7 @@ def test_clients_are_made_in_the_main_thread(account: Account) -> None:
         ("running", [INSTANCE, SECOND], []),
     ],
 )
-def test_other_instances_with_a_profile_to_delete_are_reported_from_all_regions_unless_they_ended(
+def test_other_instances_with_a_profile_to_delete_are_reported_unless_they_ended(
     account: Account, state: str, expected: list[str], problems: list[str]
 ) -> None:
     """EC2 may list the profile of an instance that has ended."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from aws_account import Account, api_error
-from aws_model import NOW
+from aws_model import NOW, check_steps
 from declarations import BOUNDARY, CREATED_TAGS, DECLARED, PRINCIPALS, SERVER, UNMANAGED, declare, subsets
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,7 +76,9 @@ class Scenario:
         return replace(found, user=found.user and replace(found.user, arn=None))
 
     def run(self) -> State:
-        apply(self.resource.plan({"U": self.state()}), self.resource.execute, check_mode=False)
+        plan = self.resource.plan({"U": self.state()})
+        check_steps(plan.all_steps)
+        apply(plan, self.resource.execute, check_mode=False)
         return self.state()
 
     @property
@@ -178,7 +180,7 @@ def test_the_next_run_completes_an_interrupted_one(user, file, call, has_effect,
 
 # create, close, attach, create the key, deactivate it, tag it
 @pytest.mark.parametrize("call", range(1, 8))
-def test_the_saved_key_of_an_admin_user_is_inactive_and_tagged_after_an_interrupted_run(tmp_path, call):
+def test_the_saved_key_of_an_admin_user_is_inactive_and_tagged_after_a_killed_run(tmp_path, call):
     scenario = Scenario(tmp_path, None, ADMIN)
     scenario.account.before("", Killed(), call)
     try:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from aws_account import ALWAYS, Account
-from aws_model import NOW
+from aws_model import NOW, check_steps
 from declarations import ADOPTED_TAGS, CREATED_TAGS, SERVER, UNMANAGED, declare
 from hypothesis import given
 from hypothesis import strategies as st
@@ -261,6 +261,7 @@ class Retiring:
         self.writes = 0
         plan = self.resource.plan(self.state())
         result = self.resource.to_result(plan, plan.planned)
+        check_steps(plan.all_steps)
         apply(plan, self.resource.execute, check_mode=False)
         final = self.state()["U"]
         assert final.user == plan.planned["U"].user
