@@ -173,7 +173,7 @@ FIELDS = {
 
 def healthy(*things: Any) -> Account:
     """The healthy account with these things."""
-    more: dict[str, list[Any]] = {}
+    more: dict[str, Any] = {}
     for each in things:
         more.setdefault(FIELDS[type(each)], []).append(each)
     return with_(**more)

@@ -533,7 +533,7 @@ class Account(Model):
         if found is None:
             return Window(read_at or self.now, exists=False)
         policy, saved = found.inline.get(WINDOW_POLICY), found.tags.get(SAVED_KEY_TAG)
-        marks = {"saved_key_id": saved, "is_marked": is_marked(found.tags)}
+        marks: dict[str, Any] = {"saved_key_id": saved, "is_marked": is_marked(found.tags)}
         return Window(read_at or self.now, policy, tuple(found.keys.values()), **marks)
 
     # EC2

@@ -241,7 +241,8 @@ def test_a_role_that_ec2_may_not_assume_is_waited_for_as_long_as_the_caller_says
     shown, limit, refused, seconds, is_refused
 ):
     """EC2 tries it again at once where the profile is associated again, and that is not this host's to do."""
-    clock, service = Clock(), Service(*shown)
+    clock = Clock()
+    service: Any = Service(*shown)
     deadlines = clock.deadline(limit), clock.deadline(refused)
     with pytest.raises(ConsistencyTimeout, match=rf"^Waited {seconds} seconds") as error:
         wait_for_identity(service, "admin", deadlines[0], refused=deadlines[1])

@@ -93,7 +93,7 @@ def state(
 
 NOTHING = "no policy"
 OTHERS: dict[str, str] = {}
-WINDOW = {"inline": {WINDOW_POLICY}}
+WINDOW: dict[str, Any] = {"inline": {WINDOW_POLICY}}
 ATTACH, DETACH = "attach {} to role 'R'", "detach {} from role 'R'"
 ATTACH_SERVER, DETACH_SERVER = (each.format("CloudWatchAgentServerPolicy") for each in (ATTACH, DETACH))
 ATTACH_ADMIN, DETACH_ADMIN = (each.format("CloudWatchAgentAdminPolicy") for each in (ATTACH, DETACH))

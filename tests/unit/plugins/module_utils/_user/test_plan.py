@@ -206,7 +206,9 @@ def test_the_planned_keys(current, key, keys):
     assert last.active == bool(last.id)
 
 
-ONE_INACTIVE = replace(user(saved=saved()).user, keys=(AccessKey("A", active=False), AccessKey("B")))
+ONE_INACTIVE = User(
+    "U", PrincipalState(policies=frozenset({SERVER})), keys=(AccessKey("A", active=False), AccessKey("B"))
+)
 
 
 @pytest.mark.parametrize(

@@ -52,8 +52,8 @@ def user(
 def resource(store: Any = None, account: Account | None = None, **more: Any) -> UserResource:
     """The resource that retires the user."""
     aws, desired = (account or Account()).aws(), declare(exclusive=more.pop("exclusive", False))
-    rules = more.pop("rules", RULES)
-    return UserResource(aws, ["U"], desired, store=store or object(), present=False, rules=rules, **more)
+    place: Any = store or object()
+    return UserResource(aws, ["U"], desired, store=place, present=False, rules=more.pop("rules", RULES), **more)
 
 
 def planned(state: State, **more: Any) -> tuple[Plan[Any], dict[str, Any], list[str]]:
@@ -205,7 +205,7 @@ def test_keys_that_are_retired_are_not_replaced():
 
 def test_the_last_use_of_every_key_is_read():
     account = Account()
-    account.put_user(user(key(OLD, DAY, MINUTE), key(NEW, DAY)).user)
+    account.put_user(User("U", keys=(key(OLD, DAY, MINUTE), key(NEW, DAY))))
     state = resource(account=account)._add_last_use(user(key(OLD, DAY), key(NEW, DAY)))
     assert state.user
     assert [each.used for each in state.user.keys] == [NOW - MINUTE, None]
@@ -356,8 +356,8 @@ def test_a_user_is_deleted_after_the_last_use_of_its_keys(state, last_use, shown
     order = ["in_use", "deactivating", "grace_period", "deleting"]
     assert phases == sorted(phases, key=order.index)
     assert phases[-1] == "deleting"
-    found = retiring.account.user("U")
-    assert found is None or (UNMANAGED in found.principal.policies and found.keys == ())
+    left = retiring.account.user("U")
+    assert left is None or (UNMANAGED in left.principal.policies and left.keys == ())
     assert (retiring.saved.key_id, retiring.saved.pending) == (None, None)
 
 
