@@ -173,12 +173,6 @@ def test_lists_in_another_order_are_not_equivalent():
     assert not config_plan.is_equivalent('{"agent":[2,1]}', {"agent": [1, 2]})
 
 
-@pytest.mark.parametrize("current", [None, Parameter(TEXT)])
-def test_a_configuration_over_the_limit_is_an_error_whatever_is_stored(current):
-    with pytest.raises(InvalidInput, match="8193 bytes"):
-        plan_one(current, declare(config_of_size(8193)))
-
-
 @pytest.mark.parametrize(
     "name", ["linux", "web.eu_1-A", "x" * 900, "x" * (config_plan.MAX_NAME - len("AmazonCloudWatch-"))]
 )
@@ -360,12 +354,6 @@ def test_other_errors_do_not_lead_to_the_advanced_tier(config, error, name):
     with pytest.raises(AwsApiError, match=re.escape(str(error))):
         store.execute(step)
     assert gateway.executed == [step]
-
-
-@pytest.mark.parametrize(("version", "planned_version"), [(None, 1), (1, 2), (7, 8)])
-def test_the_planned_state_has_the_next_version(version, planned_version):
-    plan = plan_one(Parameter("old", version=version), declare(CONFIG))
-    assert plan.planned == one(Parameter(TEXT, version=planned_version))
 
 
 def shown(version: int) -> dict[str, Any]:
