@@ -26,12 +26,6 @@ def finding(severity="high", **more):
 
 RENAMED = {"message": None, "why": "The key is old."}
 IN_AN_ACCOUNT = {"account": "123456789012", "region": None, **RENAMED, "fix": "rotate it"}
-    "account": "123456789012",
-    "region": None,
-    "message": None,
-    "why": "The key is old.",
-    "fix": "rotate it",
-}
 IN_A_FILE = {"file": "host vars/db1.yml", "line": 3, "column": 7}
 ANY_FINDING = st.fixed_dictionaries(
     {"rule": st.text(), "severity": st.sampled_from(SEVERITIES), "object": st.text(), "message": st.text(min_size=1)},
