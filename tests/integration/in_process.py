@@ -37,6 +37,16 @@ Send = Callable[[str, dict[str, Any], bool], dict[str, Any]]
 """Runs a module on a host: its name, its options, and whether this is check mode."""
 
 
+def _let_plugins_be_found() -> None:
+    """Let Ansible find the lookup of saved keys with its documentation: beside a file of a package, which has none."""
+    for name in ("cwagent.iam.plugins.lookup", "cwagent.iam.plugins.doc_fragments", "amazon.aws.plugins.doc_fragments"):
+        package = import_module(f"ansible_collections.{name}")
+        package.__file__ = package.__file__ or str(Path(package.__path__[0]) / "__init__.py")
+
+
+_let_plugins_be_found()
+
+
 def aws_options(aws: Emulator, credentials: Mapping[str, str] | None = None) -> dict[str, str]:
     """The options that lead a module to the emulator. :param credentials: environment variables; root's by default."""
     keys = {**aws.env(), **(credentials or {})}
