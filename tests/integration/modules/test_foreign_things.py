@@ -1,4 +1,4 @@
-"""Things of others, in the account and on the hosts, stay as they were after runs in any order, killed or concurrent.
+"""Things of others, in the account and on the hosts, stay as they were after jobs in any order, cut off or concurrent.
 
 ``CWAGENT_SEEDS`` is the number of random sequences for each kind of account (default: 1).
 """
@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import os
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,31 +21,27 @@ from harness import (
     ADMIN_POLICY,
     ADMIN_ROLE,
     ADMIN_USER,
-    PLAY_SECONDS,
+    PARAMETER,
     RESTORE_TAG,
     SERVER_POLICY,
     SERVER_ROLE,
     SERVER_USER,
-    TIMEOUTS,
-    Controller,
     allow,
     associate,
     create_role,
     create_user,
+    execute_module,
 )
+from in_process import on_instance, run_module, transact
 
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import from_file, to_file
+
+Result = dict[str, Any]
 SEEDS = range(int(os.environ.get("CWAGENT_SEEDS", "1")))
-PLAYBOOKS = ("site", "site", "store_config", "restore", "rotate_keys", "open_window", "teardown")
-STEPS = 3
-# How a run may end: done, a host failed, a host was unreachable, killed. A run that did not begin ends with 1 or 5.
-ENDS = {0, 2, 4, -9}
+JOBS = ("site", "site", "store_config", "restore", "rotate_keys", "open_window", "teardown")
 DAY = 24 * 3600
-# Of runs that may end in any way.
-SHORT_TIMEOUTS = {
-    "cwagent_identity_timeout": 8,
-    "cwagent_wait_timeout": 8,
-    "cwagent_permission_timeout": 4,
-}
+SHORT, LONG = 5, 120
+"""The timeouts of jobs that may end in any way, and of those that must succeed."""
 # If a principal has one of our names, its user wants it to have the agent's policies.
 AGENT_POLICIES = {SERVER_POLICY, ADMIN_POLICY}
 ONPREM_USER = f"{SERVER_USER}-db1"
@@ -70,18 +67,24 @@ COMMON_CONFIG = """\
 
 @dataclass
 class Account:
-    """An account with a past, and an inventory with an EC2 server, an admin instance and on-premises hosts."""
+    """An account with a past, with an EC2 server, an admin instance and an on-premises server to manage.
 
-    controller: Controller
+    :param taken: whether others have the names of the admin role and the admin user.
+    """
+
+    aws: Emulator
+    home: Path
     taken: bool
     random: random.Random
+    timeout: int = SHORT
     instances: dict[str, str] = field(default_factory=dict)
     roles: set[str] = field(default_factory=set)
     users: dict[str, set[str]] = field(default_factory=dict)
 
     @property
-    def aws(self) -> Emulator:
-        return self.controller.aws
+    def keys(self) -> Path:
+        """The folder of the saved keys on the controller."""
+        return self.home / "keys"
 
     def make_past(self) -> None:
         """Make things as people, other tools and an attacker leave them behind."""
@@ -99,12 +102,15 @@ class Account:
             associate(self.aws, self.instances[name], profile)
         ec2 = self.aws.client("ec2")
         ec2.create_tags(Resources=[*self.instances.values()], Tags=[{"Key": "Name", "Value": "by hand"}])
-        planted = [self.instances[name] for name in ("web1", "planted", "bare")]
-        ec2.create_tags(Resources=planted, Tags=[{"Key": RESTORE_TAG, "Value": "Power"}])
         ssm = self.aws.client("ssm")
         for name in ("AmazonCloudWatch-theirs", "/cwagent/credentials/ops", "/cwagent/credentials/ops.pending"):
             ssm.put_parameter(Name=name, Value=json.dumps({"owner": "ops"}), Type="String")
         self._make_files()
+
+    def plant_tags(self) -> None:
+        """Tag instances as an attacker does. A run waits some seconds for the records of such tags."""
+        planted = [self.instances[name] for name in ("web1", "planted", "bare")]
+        self.aws.client("ec2").create_tags(Resources=planted, Tags=[{"Key": RESTORE_TAG, "Value": "Power"}])
 
     def _make_role(self, name: str, *policies: str) -> None:
         iam = self.aws.client("iam")
@@ -127,22 +133,21 @@ class Account:
         self.users[name] = set(keys)
 
     def _make_files(self) -> None:
-        self.controller.credentials.mkdir(mode=0o700)
+        self.keys.mkdir(mode=0o700)
         self.host.mkdir()
         for path in self._files_with_sections():
             path.write_text(SECTIONS)
             path.chmod(0o600)
-        (self.controller.credentials / "notes.txt").write_text("theirs")
+        (self.keys / "notes.txt").write_text("theirs")
         (self.host / "common-config.toml").write_text(COMMON_CONFIG)
 
     @property
     def host(self) -> Path:
         """The folder that is the on-premises server."""
-        return self.controller.home / "db1"
+        return self.home / "db1"
 
     def _files_with_sections(self) -> list[Path]:
-        folder = self.controller.credentials
-        return [folder / "ops.credentials", folder / f"{ONPREM_USER}.credentials", self.host / "credentials"]
+        return [self.keys / "ops.credentials", self.keys / f"{ONPREM_USER}.credentials", self.host / "credentials"]
 
     def foreign(self) -> dict[str, Any]:
         """The things that others made, as data that can be compared."""
@@ -176,60 +181,106 @@ class Account:
     def _files(self) -> dict[str, Any]:
         """The files without the section that is ours, and the modes of files and folders that others made."""
         files = {path: theirs(path.read_text() if path.exists() else "") for path in self._files_with_sections()}
-        notes, config = self.controller.credentials / "notes.txt", self.host / "common-config.toml"
+        notes, config = self.keys / "notes.txt", self.host / "common-config.toml"
         lines = [line for line in COMMON_CONFIG.splitlines() if line not in config.read_text().splitlines()]
         modes = {str(path): oct(path.stat().st_mode) for path in (*files, *{path.parent for path in files})}
         return {"sections": files, "notes": notes.read_text(), "lost lines of the configuration": lines, "modes": modes}
 
-    # -- Runs --
+    # -- Jobs, which do the same as the playbooks --
 
-    @property
-    def inventory(self) -> Path:
-        host = {
-            "onprem_credentials_file": str(self.host / "credentials"),
-            "onprem_credentials_common_config": str(self.host / "common-config.toml"),
-            "ansible_become": False,
+    def run(self, module: str, **options: Any) -> Result:
+        return run_module(self.aws, f"cwagent_{module}", wait_timeout=self.timeout, **options)
+
+    def clean_up(self, window: str = "closed", **more: Any) -> Result:
+        managed = {"": [self.instances["admin1"], self.instances["web1"]]}
+        names = {"admin_role": ADMIN_ROLE, "server_profile": SERVER_ROLE, "admin_users": [ADMIN_USER]}
+        return self.run("restore", window_state=window, instances=managed, **names, **more)
+
+    def manage_users(self, **more: Any) -> Iterator[Result]:
+        saved_key = {"key_store_directory": str(self.keys)}
+        state: dict[str, Any] = {"saved_key": saved_key, **more}
+        is_present = more.get("state") != "absent"
+        for name, access in ((ONPREM_USER, "server"), (ADMIN_USER, "admin")):
+            of_user = {"access": access, "admin_window": access == "admin"} if is_present else {}
+            yield self.run("iam_user", name=[name], **of_user, **state)
+
+    def manage_profiles(self, **more: Any) -> Result:
+        names = [self.instances[name] for name in ("admin1", "web1")]
+        return self.run("instance_profile", name=SERVER_ROLE, instance_ids=names, **more)
+
+    def manage_file(self, state: str) -> Result:
+        """Bring the saved key to the on-premises server, or remove it there."""
+        key = from_file((self.keys / f"{ONPREM_USER}.credentials").read_text(), SECTION)
+        content = {"content": to_file(key, SECTION)} if key and state == "present" else {}
+        paths = {"path": str(self.host / "credentials"), "common_config": str(self.host / "common-config.toml")}
+        return execute_module(self.aws, "cwagent_credentials_file", {"state": state, **paths, **content})
+
+    def store(self, state: str = "stored") -> Result:
+        """Store another configuration than before, or open the window."""
+        config = json.dumps({"agent": {"metrics_collection_interval": self.random.randint(10, 86400)}})
+        name = f"agent{self.random.random()}.json"
+        (self.home / name).write_text(config)
+        configs = {"configs": [{"name": PARAMETER, "file": name}]} if state == "stored" else {}
+        names = ("wait_timeout", "identity_timeout", "permission_timeout")
+        options = {
+            **configs,
+            "state": state,
+            "instance_id": self.instances["admin1"],
+            **dict.fromkeys(names, self.timeout),
         }
-        instances = {name: self.controller.instance_host(self.instances[name]) for name in ("admin1", "web1")}
-        return self.controller.inventory(
-            {
-                "ec2_admin": {"admin1": instances["admin1"]},
-                "ec2_servers": {"web1": instances["web1"]},
-                "onprem_servers": {"db1": host},
-                "onprem_admin": {"ops1": {}},
-            }
-        )
+        send = on_instance(self.aws, self.instances["admin1"])
+        return transact(self.aws, "cwagent_store_config", send, folder=self.home, **options)
 
-    def variables(self, config: Path, timeouts: Mapping[str, int]) -> dict[str, Any]:
-        return {
-            **timeouts,
-            "cwagent_config_file": str(config),
-            "cwagent_key_store_directory": str(self.controller.credentials),
-            "cwagent_deliver_keys": True,
-            "cwagent_key_max_age_days": "30",
-            "cwagent_region": self.aws.region,
-            "cwagent_confirm": "teardown",
-        }
+    def steps_of(self, job: str) -> Iterator[Result]:
+        """The results of the steps of a job, each when the ones before it have succeeded."""
+        if job == "site":
+            yield self.clean_up(check_instances=True, adopt_existing=False)
+            yield self.run("iam_role", name=SERVER_ROLE, access="server")
+            yield self.manage_profiles(on_other_profile="keep")
+            yield self.run("iam_role", name=ADMIN_ROLE, access="admin", admin_window=True)
+            yield from self.manage_users()
+            yield self.store()
+            yield self.manage_file("present")
+        elif job == "store_config":
+            yield self.store()
+        elif job == "open_window":
+            yield self.store("opened")
+        elif job == "restore":
+            yield self.clean_up()
+        elif job == "rotate_keys":
+            yield from self.manage_users(key_max_age_days=30, key_retire_after_days=7)
+            yield self.manage_file("present")
+        else:
+            yield self.clean_up("absent")
+            yield self.run("iam_role", name=ADMIN_ROLE, state="absent")
+            yield self.manage_profiles(state="absent")
+            yield self.run("iam_role", name=SERVER_ROLE, state="absent")
+            yield self.run("application_roles")
+            yield from self.manage_users(state="absent")
+            yield self.run("config_parameter", name=PARAMETER, state="absent")
+            yield self.manage_file("absent")
 
-    def step(self, number: int) -> str:
-        """Run one or two random playbooks at once, killed or not. Return a description of the step."""
+    def do(self, job: str) -> str:
+        """Do a job until a step fails. Return the message of the failed step, or an empty text."""
+        return next((result["msg"] for result in self.steps_of(job) if result["failed"]), "")
+
+    def step(self, job: str) -> str:
+        """Do a job, with another one at once or alone, cut off or not. Return a description."""
         choose = self.random
-        config = self.controller.file(f"agent{number}.json", {"agent": {"metrics_collection_interval": 10 + number}})
-        chosen = [choose.choice(PLAYBOOKS) for _ in range(1 + (choose.random() < 0.25))]
+        chosen = [job, choose.choice(JOBS)] if choose.random() < 0.25 else [job]
         if "rotate_keys" in chosen:
             self.aws.shift_clock(20 * DAY)
-        variables = self.variables(config, SHORT_TIMEOUTS)
-        started = [self.controller.start(self.inventory, playbook, **variables) for playbook in chosen]
-        killed = ""
-        if choose.random() < 0.5:
-            kind, nth = choose.choice((Kind.KILL_BEFORE, Kind.KILL_AFTER)), choose.randint(1, 12)
-            # The first of the runs is killed, at its own call or at one of the other
-            self.aws.arm(Fault(kind, writes=True, nth=nth, process=started[0].pid))
-            killed = f" ({kind} write {nth})"
-        codes = [each.wait(PLAY_SECONDS) for each in started]
+        cut_off = choose.randint(1, 12) if choose.random() < 0.5 else 0
+        if cut_off:
+            # As after a kill, no later write takes effect. The last one may have had an effect without an answer.
+            if choose.random() < 0.5:
+                self.aws.arm(Fault(Kind.LOSE_ANSWER, writes=True, nth=cut_off))
+                cut_off += 1
+            self.aws.arm(Fault(Kind.DENY, writes=True, nth=cut_off, times=10**6))
+        with ThreadPoolExecutor(len(chosen)) as pool:
+            messages = list(pool.map(self.do, chosen))
         self.aws.disarm()
-        assert set(codes) <= ENDS, f"{chosen} did not begin"
-        return f"{' and '.join(chosen)}{killed} -> {codes}"
+        return f"{' and '.join(chosen)}, cut off at write {cut_off or 'none'} -> {messages}"
 
 
 def without_agent_policies(principal: dict[str, Any] | None, name: str) -> dict[str, Any] | None:
@@ -254,33 +305,30 @@ def differences(before: Any, after: Any, where: str = "") -> list[str]:
     return [each for name in names for each in differences(before.get(name), after.get(name), f"{where}/{name}")]
 
 
-@pytest.fixture
-def account(controller: Controller) -> Callable[[bool, int], Account]:
-    def make(taken: bool, seed: int) -> Account:
-        made = Account(controller, taken, random.Random(f"{taken} {seed}"))  # noqa: S311
-        made.make_past()
-        return made
-
-    return make
-
-
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("taken", [False, True], ids=["admin names are free", "admin names are taken"])
-def test_things_of_others_stay_as_they_were(account: Callable[[bool, int], Account], taken: bool, seed: int) -> None:
-    made = account(taken, seed)
-    before = made.foreign()
+def test_things_of_others_stay_as_they_were(enforcing: Emulator, tmp_path: Path, taken: bool, seed: int) -> None:
+    account = Account(enforcing, tmp_path, taken, random.Random(f"{taken} {seed}"))  # noqa: S311
+    account.make_past()
+    before = account.foreign()
     history: list[str] = []
-    for number in range(STEPS):
-        history.append(made.step(number))
-        assert differences(before, made.foreign()) == [], history
-    # Nothing that these runs left behind stops a later run.
-    config = made.controller.file("last.json", {"agent": {"metrics_collection_interval": 60}})
-    variables = made.variables(config, TIMEOUTS)
-    made.controller.play(made.inventory, "restore", **variables).assert_succeeded()
-    last = made.controller.play(made.inventory, "site", **variables)
+    for job in account.random.sample(JOBS, len(JOBS)):
+        history.append(account.step(job))
+        assert differences(before, account.foreign()) == [], history
+    # Nothing that these jobs left behind stops a later one.
+    account.timeout = LONG
+    if not taken:
+        account.plant_tags()
+        before = account.foreign()
+    assert account.do("restore") == "", history
+    assert differences(before, account.foreign()) == [], history
+    enforcing.client("ec2").delete_tags(Resources=[*account.instances.values()], Tags=[{"Key": RESTORE_TAG}])
+    before = account.foreign()
+    since, message = enforcing.mark(), account.do("site")
+    assert differences(before, account.foreign()) == [], history
     if taken:
-        assert "exists and was not created by this collection" in last.assert_failed().message
-        assert last.writes == []
+        assert "exists and was not created by this collection" in message
+        assert enforcing.writes(since) == []
     else:
-        assert "PutParameter" in last.assert_succeeded().writes
-    assert differences(before, made.foreign()) == [], history
+        assert message == "", history
+        assert "PutParameter" in [call.action for call in enforcing.writes(since)]

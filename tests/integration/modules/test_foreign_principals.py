@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +12,24 @@ from harness import (
     ADMIN_POLICY,
     ADMIN_ROLE,
     ADMIN_USER,
+    PARAMETER,
     SERVER_POLICY,
     SERVER_ROLE,
-    WINDOW_POLICY,
-    Controller,
-    Play,
-    allow,
     assert_no_writes,
     associate,
     create_role,
     create_user,
 )
-from in_process import run_module
+from in_process import on_host, on_instance, run_module, transact
 
 MARK_TAG, SAVED_KEY_TAG = "cwagent:managed", "cwagent:saved-key"
-TEARDOWN = {"cwagent_confirm": "teardown"}
 REFUSED = "exists and was not created by this collection"
+
+
+@pytest.fixture
+def aws(enforcing: Emulator) -> Emulator:
+    """An empty account that enforces policies."""
+    return enforcing
 
 
 def tag_role(aws: Emulator, name: str) -> None:
@@ -45,9 +46,6 @@ def key_status(aws: Emulator, user: str) -> dict[str, str]:
 
 def user_tags(aws: Emulator, user: str) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in aws.client("iam").list_user_tags(UserName=user)["Tags"]}
-
-
-# -- Modules --
 
 
 def test_a_hand_made_role_and_its_profile_are_never_deleted(aws: Emulator) -> None:
@@ -97,13 +95,12 @@ def test_a_hand_made_role_keeps_its_description_and_trust_policy(aws: Emulator) 
     assert given["role"]["max_session_duration"] == 7200
 
 
-@pytest.mark.parametrize("access", ["server", "admin"])
-def test_a_new_role_gets_a_description_of_its_purpose(aws: Emulator, access: str) -> None:
-    created = run_module(aws, "cwagent_iam_role", name="R", access=access)
+def test_a_new_role_gets_a_description_which_a_person_may_change(aws: Emulator) -> None:
+    created = run_module(aws, "cwagent_iam_role", name="R", access="admin")
     assert "CloudWatch agent" in created["role"]["description"]
     aws.client("iam").update_role(RoleName="R", Description="changed")
     with assert_no_writes(aws):
-        assert run_module(aws, "cwagent_iam_role", name="R", access=access)["role"]["description"] == "changed"
+        assert run_module(aws, "cwagent_iam_role", name="R", access="admin")["role"]["description"] == "changed"
 
 
 @pytest.mark.parametrize("check", [True, False])
@@ -155,14 +152,19 @@ def test_a_boundary_that_does_not_exist_is_refused_before_the_first_write(aws: E
 
 
 class AdminUser:
-    """An admin user that the module made, with its saved key."""
+    """An admin user that the module manages, with its saved key. :param more: further options of the first run."""
 
-    def __init__(self, aws: Emulator, folder: Path) -> None:
+    def __init__(self, aws: Emulator, folder: Path, **more: Any) -> None:
         self.aws = aws
         saved_key = {"key_store_directory": str(folder / "keys")}
         self.options = {"name": [ADMIN_USER], "access": "admin", "admin_window": True, "saved_key": saved_key}
-        self.manage()
-        [self.saved] = key_status(aws, ADMIN_USER)
+        before = {*key_status(aws, ADMIN_USER)} if more else set()
+        self.manage(**more)
+        [self.saved] = self.keys.keys() - before
+
+    @property
+    def keys(self) -> dict[str, str]:
+        return key_status(self.aws, ADMIN_USER)
 
     def manage(self, **more: Any) -> dict[str, Any]:
         result = run_module(self.aws, "cwagent_iam_user", **{**self.options, **more})
@@ -225,9 +227,8 @@ def test_a_user_of_others_is_kept_with_its_key(aws: Emulator) -> None:
     assert key_status(aws, "U") == {key: "Active"}
 
 
-def test_a_key_that_was_never_ours_is_not_rotated(enforcing: Emulator, tmp_path: Path) -> None:
+def test_a_key_that_was_never_ours_is_not_rotated(aws: Emulator, tmp_path: Path) -> None:
     """The user already had a key, which is older than the saved one."""
-    aws = enforcing
     own = create_user(aws, "U")["AWS_ACCESS_KEY_ID"]
     rotating: dict[str, Any] = {
         "name": ["U"],
@@ -253,138 +254,61 @@ def test_a_key_that_was_never_ours_is_not_rotated(enforcing: Emulator, tmp_path:
     assert key_status(aws, "U") == {own: "Active", saved: "Active"}
 
 
-# -- Playbooks --
+def test_a_user_that_must_stay_loses_what_is_ours_once(aws: Emulator, tmp_path: Path) -> None:
+    """The collection created it, and somebody added it to a group."""
+    admin_user, iam = AdminUser(aws, tmp_path), aws.client("iam")
+    iam.create_group(GroupName="ops")
+    iam.add_user_to_group(GroupName="ops", UserName=ADMIN_USER)
+    admin_user.manage(state="absent")
+    kept = snapshot(aws)["users"][ADMIN_USER]
+    assert (kept["policies"], kept["inline"], kept["tags"]) == ([], {}, {MARK_TAG: "created"})
+    with assert_no_writes(aws):
+        assert not admin_user.manage(state="absent")["changed"]
+    iam.remove_user_from_group(GroupName="ops", UserName=ADMIN_USER)
+    admin_user.manage(state="absent")
+    assert snapshot(aws)["users"] == {}
 
 
-class Site:
-    """An inventory whose admin user, admin role and server role have hand-made namesakes."""
-
-    def __init__(self, controller: Controller) -> None:
-        self.controller = controller
-        self.aws = controller.aws
-
-    def play(self, groups: dict[str, Any], playbook: str, *arguments: str, **more: Any) -> Play:
-        inventory = self.controller.inventory(groups)
-        files: dict[str, Any] = {"cwagent_key_store_directory": str(self.controller.credentials)}
-        return self.controller.play(inventory, playbook, *arguments, **files, **more)
-
-
-@pytest.fixture
-def site(controller: Controller) -> Site:
-    return Site(controller)
+def test_an_adopted_user_keeps_its_own_key_and_outlives_its_removal(aws: Emulator, tmp_path: Path) -> None:
+    own = create_user(aws, ADMIN_USER)["AWS_ACCESS_KEY_ID"]
+    before = snapshot(aws)
+    admin_user = AdminUser(aws, tmp_path, adopt_existing=True)
+    assert admin_user.keys[own] == "Active"
+    with assert_no_writes(aws):
+        admin_user.manage()
+    admin_user.manage(state="absent")
+    assert snapshot(aws) == before
+    with assert_no_writes(aws):
+        admin_user.manage(state="absent")
 
 
-ONPREM = {"onprem_admin": {"ops1": {}}}
-
-
-def test_an_admin_user_of_others_is_left_by_every_playbook(site: Site) -> None:
-    key = create_user(site.aws, ADMIN_USER, allow("s3:GetObject"), ADMIN_POLICY)
-    before = snapshot(site.aws)
-    with assert_no_writes(site.aws):
-        for check in ([], ["--check"]):
-            refused = site.play(ONPREM, "site", *check).assert_failed()
-            assert f"user '{ADMIN_USER}' {REFUSED}" in refused.message
-        restored = site.play(ONPREM, "restore").assert_succeeded()
-        assert f"user '{ADMIN_USER}' was not created by this collection and has no admin window" in restored.words
-        rotated = site.play(ONPREM, "rotate_keys").assert_failed()
-        assert f"user '{ADMIN_USER}' {REFUSED}" in rotated.message
-    assert snapshot(site.aws) == before
-    site.play(ONPREM, "teardown", **TEARDOWN).assert_succeeded()
-    before["users"][ADMIN_USER]["policies"] = []  # teardown takes the agent's permissions
-    assert snapshot(site.aws) == before
-    with assert_no_writes(site.aws):
-        site.play(ONPREM, "teardown", **TEARDOWN).assert_succeeded()
-    assert key_status(site.aws, ADMIN_USER) == {key["AWS_ACCESS_KEY_ID"]: "Active"}
-
-
-def test_no_window_is_opened_for_an_admin_principal_of_others(site: Site) -> None:
-    """Not even by the playbooks and the role that do not manage the principals first."""
-    aws, controller = site.aws, site.controller
+@pytest.mark.parametrize(("kind", "state"), [("role", "stored"), ("role", "opened"), ("user", "stored")])
+@pytest.mark.parametrize("check", [True, False])
+def test_no_window_is_opened_for_an_admin_principal_of_others(
+    aws: Emulator, tmp_path: Path, kind: str, state: str, check: bool
+) -> None:
+    """Not even by what does not manage the principal first."""
     [instance] = aws.instances(1)
     create_role(aws, ADMIN_ROLE, ADMIN_POLICY)
     create_user(aws, ADMIN_USER, policy=ADMIN_POLICY)
-    config = controller.file("agent.json", {"agent": {"metrics_collection_interval": 60}})
-    saved = controller.file("saved", "[AmazonCloudWatchAgent]\naws_access_key_id = a\naws_secret_access_key = b\n")
-    settings = {"cwagent_config_file": str(config), "cwagent_region": aws.region}
-    onprem = {"cwagent_store_config_from": "onprem", "store_config_credentials_file": str(saved)}
-    ec2 = {"ec2_admin": {"admin1": controller.instance_host(instance)}}
-    before = snapshot(aws)
-    runs: tuple[tuple[dict[str, Any], str, dict[str, str], str], ...] = (
-        (ec2, "store_config", {}, f"role '{ADMIN_ROLE}'"),
-        (ec2, "open_window", {}, f"role '{ADMIN_ROLE}'"),
-        (ONPREM, "store_config", onprem, f"user '{ADMIN_USER}'"),
-    )
-    for groups, playbook, more, principal in runs:
-        with assert_no_writes(aws):
-            for check in ([], ["--check"]):
-                refused = site.play(groups, playbook, *check, **settings, **more).assert_failed()
-                assert f"{principal} {REFUSED}" in refused.message
-    assert snapshot(aws) == before
-    named = run_module(aws, "cwagent_admin_window", role=ADMIN_ROLE, state="open", instance_id=instance)
-    assert not named["failed"]
+    (tmp_path / "agent.json").write_text('{"agent": {"metrics_collection_interval": 60}}')
+    (tmp_path / "saved").write_text("[AmazonCloudWatchAgent]\naws_access_key_id = a\naws_secret_access_key = b\n")
+    options: dict[str, Any] = {"state": state}
+    if state == "stored":
+        options["configs"] = [{"name": PARAMETER, "file": "agent.json"}]
+    if kind == "role":
+        send = on_instance(aws, instance)
+        options["instance_id"] = instance
+    else:
+        send = on_host(aws, aws.host(tmp_path / "ops1"))
+        options |= {"from": "onprem", "credentials_file": str(tmp_path / "saved")}
+    with assert_no_writes(aws):
+        refused = transact(aws, "cwagent_store_config", send, check=check, folder=tmp_path, **options)
+    assert f"{kind} '{ADMIN_ROLE if kind == 'role' else ADMIN_USER}' {REFUSED}" in refused["msg"]
 
 
-def test_an_adopted_admin_user_keeps_its_key_and_outlives_teardown(site: Site) -> None:
-    key = create_user(site.aws, ADMIN_USER)["AWS_ACCESS_KEY_ID"]
-    before = snapshot(site.aws)
-    adopted = site.play(ONPREM, "site", cwagent_adopt_existing=True).assert_succeeded()
-    assert {"PutUserPolicy", "TagUser", "CreateAccessKey"} <= set(adopted.writes)
-    assert key_status(site.aws, ADMIN_USER)[key] == "Active"
-    again = site.play(ONPREM, "site").assert_succeeded()
-    assert again.writes == []
-    assert f"another active access key ({key})" in again.words
-    site.play(ONPREM, "teardown", **TEARDOWN).assert_succeeded()
-    assert snapshot(site.aws) == before
-    with assert_no_writes(site.aws):
-        site.play(ONPREM, "teardown", **TEARDOWN).assert_succeeded()
-
-
-def test_teardown_of_a_user_that_must_stay_is_idempotent(site: Site) -> None:
-    """The collection created it, and somebody added it to a group."""
-    iam = site.aws.client("iam")
-    site.play(ONPREM, "site").assert_succeeded()
-    iam.create_group(GroupName="ops")
-    iam.add_user_to_group(GroupName="ops", UserName=ADMIN_USER)
-    site.play(ONPREM, "teardown", **TEARDOWN).assert_succeeded()
-    kept = snapshot(site.aws)["users"][ADMIN_USER]
-    assert (kept["policies"], kept["inline"]) == ([], {})
-    assert user_tags(site.aws, ADMIN_USER) == {MARK_TAG: "created"}
-    with assert_no_writes(site.aws):
-        again = site.play(ONPREM, "teardown", **TEARDOWN).assert_succeeded()
-    assert again.changed_tasks == []
-    iam.remove_user_from_group(GroupName="ops", UserName=ADMIN_USER)
-    site.play(ONPREM, "teardown", **TEARDOWN).assert_succeeded()
-    assert snapshot(site.aws)["users"] == {}
-
-
-def test_an_admin_role_of_others_is_refused_by_site_and_left_by_restore(site: Site) -> None:
-    [instance] = site.aws.instances(1)
-    create_role(site.aws, ADMIN_ROLE, ADMIN_POLICY)
-    create_role(site.aws, SERVER_ROLE, SERVER_POLICY)
-    for role in (ADMIN_ROLE, SERVER_ROLE):
-        tag_role(site.aws, role)
-    associate(site.aws, instance, SERVER_ROLE)
-    groups = {"ec2_admin": {"admin1": site.controller.instance_host(instance)}}
-    before = snapshot(site.aws)
-    with assert_no_writes(site.aws):
-        for check in ([], ["--check"]):
-            refused = site.play(groups, "site", *check).assert_failed()
-            assert f"role '{ADMIN_ROLE}' {REFUSED}" in refused.message
-        site.play(groups, "restore").assert_succeeded()
-    site.play(groups, "site", cwagent_adopt_existing=True).assert_succeeded()
-    after = snapshot(site.aws)
-    for role in (ADMIN_ROLE, SERVER_ROLE):
-        assert after["roles"][role]["description"] == "made by hand"
-        assert after["roles"][role]["tags"] == {"team": "shop", MARK_TAG: "adopted"}
-    assert list(after["roles"][ADMIN_ROLE]["inline"]) == [WINDOW_POLICY]
-    again = site.play(groups, "site").assert_succeeded()
-    assert again.writes == []
-    for _ in range(2):
-        torn = site.play(groups, "teardown", **TEARDOWN).assert_succeeded()
-        assert f"role '{ADMIN_ROLE}' was not deleted; it was not created by this collection" in torn.words
-    assert torn.writes == []
-    last = snapshot(site.aws)
-    for role in (ADMIN_ROLE, SERVER_ROLE):
-        assert last["roles"][role] == {**before["roles"][role], "policies": []}
-    assert last["instance_profiles"] == before["instance_profiles"]
-    assert json.dumps(last["users"]) == json.dumps(before["users"])
+def test_a_person_can_open_the_window_of_a_hand_made_role(aws: Emulator) -> None:
+    """The module is given the name of the role."""
+    create_role(aws, ADMIN_ROLE, ADMIN_POLICY)
+    opened = run_module(aws, "cwagent_admin_window", role=ADMIN_ROLE, state="open", instance_id=aws.instances(1)[0])
+    assert (opened["failed"], opened["changed"]) == (False, True)
