@@ -46,7 +46,7 @@ GROUP_VARIABLES = {
     "cwagent_tags": {"team": "ops"},
 }
 # Without reads that wait after the last write of a task. In the task that stores, other writes follow these reads.
-MOST_CALLS, MOST_CALLS_OF_A_SECOND_RUN = 59, 21
+MOST_CALLS, MOST_CALLS_OF_A_SECOND_RUN = 74, 25
 ENVIRONMENT = {"HTTPS_PROXY": "http://user:Proxy-Pass@proxy:3128", "MY_SECRET": "My-Se/CrEt"}
 """More variables that the admin instance needs. No emulator uses them."""
 ADMIN_INLINE = [WINDOW_POLICY]
@@ -214,8 +214,11 @@ def test_the_account_has_the_objects_of_the_design_and_no_others(job: Job) -> No
         name: (policy, inline) for name, (policy, inline) in USERS.items()
     }
     assert {name: len(user["keys"]) for name, user in users.items()} == dict.fromkeys(USERS, 1)
-    own = [*(after["roles"][name] for name in (SERVER_ROLE, ADMIN_ROLE)), *users.values()]
-    assert [each["tags"] for each in own] == [{"team": "ops", "cwagent:managed": "created"}] * len(own)
+    tags = {"team": "ops", "cwagent:managed": "created"}
+    assert after["roles"][SERVER_ROLE]["tags"] == after["roles"][ADMIN_ROLE]["tags"] == tags
+    [key] = users[ADMIN_USER]["keys"]
+    found = {name: user["tags"] for name, user in users.items()}
+    assert found == {**dict.fromkeys(USERS, tags), ADMIN_USER: {**tags, "cwagent:saved-key": key}}
     assert after["customer_policies"] == []
     assert after["parameters"] == {job.controller.aws.region: {PARAMETER: CONFIG}}
     for role in (SERVER_ROLE, ADMIN_ROLE):

@@ -56,14 +56,14 @@ def test_a_small_account_needs_no_admin_instance_region_or_typed_answers(control
     # The admin role exists all the same, so a configuration can be stored later without other permissions.
     tags = {"team": "ops", "stage": "test", "cwagent:managed": "created"}
     assert {name: each["tags"] for name, each in after["roles"].items()} == {SERVER_ROLE: tags, ADMIN_ROLE: tags}
-    assert {name: each["tags"] for name, each in after["users"].items()} == {
-        f"{SERVER_USER}-db1": tags,
-        ADMIN_USER: tags,
-    }
+    [key] = after["users"][ADMIN_USER]["keys"]
+    users = {f"{SERVER_USER}-db1": tags, ADMIN_USER: {**tags, "cwagent:saved-key": key}}
+    assert {name: each["tags"] for name, each in after["users"].items()} == users
 
     # The region of the profile is that of the instance, so the configuration is written once.
     fleet.configure(CONFIG)
-    stored = fleet.play("site", env=named_profile(controller), cwagent_store_config_from="controller")
+    fleet.variables["cwagent_store_config_from"] = "controller"
+    stored = fleet.play("site", env=named_profile(controller))
     assert [call.params["Name"] for call in stored.assert_succeeded().calls if call.write] == [PARAMETER]
     assert snapshot(aws) == {**after, "parameters": {aws.region: {PARAMETER: CONFIG}}}
 

@@ -13,6 +13,7 @@ from harness import ADMIN_ROLE, SERVER_ROLE, allow, create_role, create_user
 from in_process import run_module
 
 SHORT = {"wait_timeout": 5}
+PROFILES = {"admin_profile": ADMIN_ROLE, "server_profile": SERVER_ROLE}
 Options = Mapping[str, Any]
 MODULES: dict[str, Callable[[str], Options]] = {
     "iam_role": lambda _instance: {"name": "R", "access": "server", **SHORT},
@@ -22,12 +23,17 @@ MODULES: dict[str, Callable[[str], Options]] = {
     "hybrid_nodes": lambda _instance: {"nodes_by_region": {"": ["web"]}, **SHORT},
     "admin_window": lambda instance: {"role": ADMIN_ROLE, "state": "open", "instance_id": instance, **SHORT},
     "admin_instance": lambda instance: {
-        **{"state": "acquired", "admin_profile": ADMIN_ROLE, "server_profile": SERVER_ROLE},
-        **{"instance_ids": [instance], **SHORT},
+        "state": "acquired",
+        "instance_ids": [instance],
+        **PROFILES,
+        **SHORT,
     },
     "restore": lambda instance: {
-        **{"admin_role": ADMIN_ROLE, "server_profile": SERVER_ROLE, "instances": {"": [instance]}},
-        **{"check_instances": True, **SHORT},
+        "admin_role": ADMIN_ROLE,
+        "server_profile": SERVER_ROLE,
+        "instances": {"": [instance]},
+        "check_instances": True,
+        **SHORT,
     },
     "config_parameter": lambda _instance: {"name": "AmazonCloudWatch-x", "config": {"agent": {}}},
     "access_info": lambda _instance: {},

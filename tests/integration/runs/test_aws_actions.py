@@ -135,7 +135,7 @@ UNUSUAL: list[tuple[str, Mapping[str, Any], str]] = [
     ("iam_role", {**ROLE, "managed_policies": "A,B"}, "would split the text 'A,B' at its commas"),
     ("iam_user", {**USERS, "name": "a,b"}, "would split the text 'a,b' at its commas"),
 ]
-"""Tasks with options that only the module reads: aliased, invalid, unknown, or text for a list; words of the failure."""
+"""Tasks with options that only the module reads: aliased, invalid, unknown, text for a list. Words of the message."""
 ON_HOSTS = {"agent_config", "credentials_file", "instance_identity", "shared_credentials", "ssm_agent"}
 """The modules that run on servers."""
 
