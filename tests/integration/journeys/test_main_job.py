@@ -1,4 +1,7 @@
-"""site.yml from an empty account to a stored configuration: in check mode, in a real run, and in a second run."""
+"""site.yml from an empty account to a stored configuration: in check mode, in a real run, and in a second run.
+
+The variables are those of the group of the admin instance, and count everywhere.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +9,20 @@ import configparser
 import json
 import re
 import stat
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from emulator.snapshot import snapshot
+from fleet import Fleet
 from harness import (
     ADMIN_POLICY,
-    ADMIN_ROLE,
     ADMIN_USER,
+    HERE,
     PARAMETER,
     SERVER_POLICY,
-    SERVER_ROLE,
     SERVER_USER,
     WINDOW_POLICY,
     Controller,
@@ -29,10 +33,20 @@ from harness import (
     create_user,
 )
 
+from benchmarks import trace
+
 pytestmark = pytest.mark.main_job
 
 CONFIG = {"agent": {"metrics_collection_interval": 60}, "metrics": {"metrics_collected": {"mem": {}}}}
-APP = "shop-app"
+APP, SERVER_ROLE, ADMIN_ROLE = "shop-app", "Monitoring-Server", "Monitoring-Admin"
+GROUP_VARIABLES = {
+    "cwagent_admin_role_name": ADMIN_ROLE,
+    "cwagent_server_role_name": SERVER_ROLE,
+    "cwagent_config_file": "agent.json",
+    "cwagent_tags": {"team": "ops"},
+}
+# Without reads that wait after the last write of a task. In the task that stores, other writes follow these reads.
+MOST_CALLS, MOST_CALLS_OF_A_SECOND_RUN = 74, 25
 ENVIRONMENT = {"HTTPS_PROXY": "http://user:Proxy-Pass@proxy:3128", "MY_SECRET": "My-Se/CrEt"}
 """More variables that the admin instance needs. No emulator uses them."""
 ADMIN_INLINE = [WINDOW_POLICY]
@@ -51,7 +65,10 @@ ROLES = {
 
 @dataclass(frozen=True)
 class Job:
-    """The runs, and the account before and after them."""
+    """The runs, and the account before and after them.
+
+    :param necessary: the number of calls of the first run, without reads that wait.
+    """
 
     controller: Controller
     instances: dict[str, str]
@@ -61,48 +78,49 @@ class Job:
     after_check: dict[str, Any]
     saved_in_check: bool
     done: Play
+    necessary: int
     after: dict[str, Any]
     again: Play
 
 
 @pytest.fixture(scope="module")
 def job(shared_controller: Controller) -> Job:
-    aws = shared_controller.aws
-    admin, web1, web2 = aws.instances(3, stopped=1)
+    fleet, aws = Fleet(shared_controller), shared_controller.aws
     create_role(aws, APP, "AmazonS3ReadOnlyAccess")
-    associate(aws, admin, APP)
+    fleet.add_instance("admin1", APP, group="ec2_admin")
+    fleet.groups["ec2_admin"]["admin1"]["cwagent_environment"].update(ENVIRONMENT)
+    for host in ("web1", "web2"):
+        fleet.add_instance(host)
+    aws.client("ec2").stop_instances(InstanceIds=[fleet.instances["web2"]])
+    for host in ("db1", "db2"):
+        fleet.add_host(host)
+    fleet.add_host("ops1", "onprem_admin")
     credentials = create_user(aws, "controller", policy="AdministratorAccess")
-    shared_controller.file("agent.json", CONFIG)
-    admin_host = shared_controller.instance_host(admin)
-    admin_host["cwagent_environment"].update(ENVIRONMENT)
-    inventory = shared_controller.inventory(
-        {
-            "ec2_servers": {
-                "web1": shared_controller.instance_host(web1),
-                "web2": shared_controller.instance_host(web2),
-            },
-            "ec2_admin": {"admin1": admin_host},
-            "onprem_servers": {"db1": {}, "db2": {}},
-            "onprem_admin": {"ops1": {}},
-        }
-    )
+    fleet.controller.file("agent.json", CONFIG)
+    (shared_controller.home / "group_vars").mkdir()
+    shared_controller.file("group_vars/cwagent_ec2_admin.yml", GROUP_VARIABLES)
+    traced = shared_controller.home / "traced.jsonl"
 
     def run(*arguments: str) -> Play:
-        files: dict[str, Any] = {
-            "cwagent_config_file": str(shared_controller.home / "agent.json"),
-            "cwagent_key_store_directory": str(shared_controller.credentials),
+        env = {
+            **credentials,
+            **trace.settings(traced),
+            "ANSIBLE_CALLBACK_PLUGINS": f"{HERE / 'callback'}:{trace.CALLBACKS}",
+            "ANSIBLE_CALLBACKS_ENABLED": "recorded,traced",
         }
-        return shared_controller.play(
-            inventory, "site", "--diff", *arguments, env=credentials, **files
-        ).assert_succeeded()
+        return fleet.play("site", "--diff", *arguments, env=env).assert_succeeded()
 
     before = snapshot(aws)
     predicted = run("--check")
     after_check, saved_in_check = snapshot(aws), shared_controller.credentials.exists()
+    began = time.time()
     done = run("-vvvv")
+    necessary = len(done.calls) - sum(task.waits for task in trace.read(traced, done.calls, began))
     after = snapshot(aws)
-    ids = {"admin1": admin, "web1": web1, "web2": web2}
-    return Job(shared_controller, ids, credentials, before, predicted, after_check, saved_in_check, done, after, run())
+    return Job(
+        *(shared_controller, fleet.instances, credentials, before, predicted, after_check, saved_in_check),
+        *(done, necessary, after, run()),
+    )
 
 
 def test_the_environment_of_the_instance_is_not_shown(job: Job) -> None:
@@ -196,6 +214,11 @@ def test_the_account_has_the_objects_of_the_design_and_no_others(job: Job) -> No
         name: (policy, inline) for name, (policy, inline) in USERS.items()
     }
     assert {name: len(user["keys"]) for name, user in users.items()} == dict.fromkeys(USERS, 1)
+    tags = {"team": "ops", "cwagent:managed": "created"}
+    assert after["roles"][SERVER_ROLE]["tags"] == after["roles"][ADMIN_ROLE]["tags"] == tags
+    [key] = users[ADMIN_USER]["keys"]
+    found = {name: user["tags"] for name, user in users.items()}
+    assert found == {**dict.fromkeys(USERS, tags), ADMIN_USER: {**tags, "cwagent:saved-key": key}}
     assert after["customer_policies"] == []
     assert after["parameters"] == {job.controller.aws.region: {PARAMETER: CONFIG}}
     for role in (SERVER_ROLE, ADMIN_ROLE):
@@ -228,6 +251,11 @@ def test_the_admin_profile_is_associated_once_and_replaced_again(job: Job) -> No
 def test_a_second_run_changes_and_writes_nothing(job: Job) -> None:
     assert job.again.changed_tasks == []
     assert job.again.writes == []
+
+
+def test_the_runs_make_few_calls(job: Job) -> None:
+    assert job.necessary <= MOST_CALLS
+    assert len(job.again.calls) <= MOST_CALLS_OF_A_SECOND_RUN
 
 
 def test_the_folder_of_saved_keys_is_private_and_has_one_file_per_user(job: Job) -> None:
