@@ -27,6 +27,8 @@ DEREGISTERING, DEREGISTERED = "deregistering", "deregistered"
 REGISTER, RESTART, CLEAR = "host:register", "host:restart", "host:clear"
 # The run that created an activation. AWS copies the tags of an activation to the node that it registers.
 RUN_TAG = f"{TAG_PREFIX}run"
+# The host in the inventory whose node it is. The server itself cannot write tags, so this decides whose node it is.
+HOST_TAG = f"{TAG_PREFIX}host"
 # Activations and runs have UUIDs.
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -80,7 +82,7 @@ class HostState:
         try:
             registration, unfinished = result["registration"], result["unfinished"]
             return cls(
-                str(result["ssm_agent"] or ""),
+                to_printable(result["ssm_agent"] or ""),
                 to_printable(result["installation"] or ""),
                 to_printable(result["problem"] or ""),
                 _read_registration(registration) if registration else None,
@@ -119,6 +121,7 @@ class Node:
 
     :param ping: whether its SSM agent answers: ``Online``, ``ConnectionLost`` or ``Inactive``.
     :param tags: empty if they were not read.
+    :param activation_id: the activation that registered it. It is empty if AWS does not show it.
     """
 
     id: str
@@ -126,11 +129,17 @@ class Node:
     name: str = ""
     ping: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+    activation_id: str = ""
 
     @property
     def is_ours(self) -> bool:
         """Whether its tags show that an activation of this collection registered it."""
         return is_created(self.tags)
+
+    @property
+    def host(self) -> str:
+        """The name of its host, according to its tags; empty if they contain none."""
+        return self.tags.get(HOST_TAG, "")
 
 
 @dataclass(frozen=True)
