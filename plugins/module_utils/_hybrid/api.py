@@ -122,12 +122,7 @@ class SystemsManager:
             if each.name in hosts and each.id in tagged:
                 tags[HOST_TAG] = each.name
             elif each.id in tagged or (each.name in hosts and each.id in created):
-                try:
-                    tags.update(self.tags(each.id))
-                except AwsApiError as error:
-                    if error.code != NO_RESOURCE:
-                        raise
-                    continue  # it was just deregistered
+                tags.update(self.tags(each.id))
             result.append(replace(each, tags=tags))
         return result
 
@@ -143,13 +138,18 @@ class SystemsManager:
             yield Node(each["InstanceId"], role, name, ping, activation_id=activation)
 
     def tags(self, node_id: str) -> Mapping[str, str]:
-        """Return the tags of a node."""
-        answer = self._aws.call(
-            "ssm:ListTagsForResource",
-            f"read the tags of node {node_id}",
-            ResourceType="ManagedInstance",
-            ResourceId=node_id,
-        )
+        """Return the tags of a node; nothing if it was just deregistered."""
+        try:
+            answer = self._aws.call(
+                "ssm:ListTagsForResource",
+                f"read the tags of node {node_id}",
+                ResourceType="ManagedInstance",
+                ResourceId=node_id,
+            )
+        except AwsApiError as error:
+            if error.code == NO_RESOURCE:
+                return {}
+            raise
         return tags({"Tags": answer["TagList"]})
 
     def activations(self) -> Sequence[Activation]:

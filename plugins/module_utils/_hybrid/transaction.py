@@ -68,7 +68,7 @@ class Service(Protocol):
         """Return the nodes that have a host as a tag, without their tags."""
 
     def tags(self, node_id: str) -> Mapping[str, str]:
-        """Return the tags of a node."""
+        """Return the tags of a node; nothing if it was just deregistered."""
 
     def activations(self) -> Sequence[Activation]:
         """Return the activations that this collection created."""
