@@ -55,11 +55,11 @@ def test_the_input_of_a_run_without_variables():
     assert inputs == {
         **{name.removeprefix("cwagent_"): default_of(name) for name in RUN_OPTIONS},
         **{name: [] for name in (*empty, "undelivered_hosts")},
-        **{name: {} for name in ("admin_users", "retired_users")},
+        **{name: {} for name in ("admin_users", "key_names", "retired_users")},
         **dict.fromkeys(("finds_instances", "stores"), False),
         **{name: [US] for name in ("key_regions", "regions")},
         **dict.fromkeys(("region", "storing_region"), US),
-        **{name: {"db": ""} for name in ("key_file_group", "key_file_owner")},
+        **{name: {"db": ""} for name in ("key_file_group", "key_file_owner", "node_id")},
         "account": {
             **{name.removeprefix(PREFIX): default_of(name) for name in ACCOUNT_VARIABLES},
             "host": "",
@@ -307,6 +307,8 @@ REFUSED: dict[str, list[Any]] = {
     "cwagent_region": [5, LONG, UNICODE, "eu-central", "EU-CENTRAL-1"],
     "cwagent_user_name": [LONG, UNICODE, "a b"],
     "cwagent_config_names": [["linux"], [f"AmazonCloudWatch-{UNICODE}"]],
+    "cwagent_keep_nodes": ["web", ["mi-0123456789abcdef0", "i-0123456789abcdef0"]],
+    "cwagent_node_id": ["db", "mi-0123456789abcdeF0", "i-0123456789abcdef0"],
     "cwagent_batch_size": [0, -1, 1.5, "0%", "101%", "1 2", "%", ["0"], ["1", "-1"], [1, 1.5], "[1, 101%]", "1,,2"],
     "cwagent_max_fail_percentage": [-1, 101, "10%"],
     "cwagent_account_id": ["12345678901", "1234567890123", "shop", "١٢٣٤٥٦٧٨٩٠١٢"],
@@ -322,7 +324,8 @@ def is_accepted(name, option, value):
     """Whether a value that is wrong for most options of a type is right for this one."""
     is_text = value == ["a"] and option.get("elements") == "str"
     is_one_item = option.get("accepts_single") and value == 5
-    return is_text or is_one_item or (isinstance(value, str) and name == "cwagent_attach_to_roles")
+    takes_text = name in ("cwagent_attach_to_roles", "cwagent_keep_nodes")
+    return is_text or is_one_item or (isinstance(value, str) and takes_text)
 
 
 BAD = [
