@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Iterator, Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-import pytest
 from emulator import Emulator, Fault, Kind
 from emulator.snapshot import snapshot
 from faults.evaluation import differences, open_locks
+from fleet import Fleet
 from harness import (
     ADMIN_ROLE,
     ADMIN_USER,
@@ -23,8 +26,10 @@ from harness import (
     SERVER_POLICY,
     SERVER_ROLE,
     SERVER_USER,
+    UNREACHABLE,
     Controller,
     Play,
+    assert_complete_report,
     associate,
     create_role,
     create_user,
@@ -34,71 +39,94 @@ from harness import (
 from ansible_collections.cwagent.iam.plugins.module_utils._names import is_marked
 
 Account = Mapping[str, Any]
-Event = Callable[[], None]
 
-DAY, DAYS_OF_A_YEAR = 24 * 3600, 365
+DAY = 24 * 3600
 MAX_KEY_AGE = 60
 """In days."""
-EVENTS_BEFORE_KEYS_ARE_TOO_OLD = 2
-DEVIATION = 0.3
-"""How far an event is from its regular day at most, in parts of the time between two events."""
-APP = "shop"
+APP, SHARED = "shop", "shared"
 SUFFIX = ".credentials"
-WRITES = {
-    "a_server_comes": 1,
-    "an_onprem_server_comes": 3,
-    "two_servers_leave": 4,
-    "vanished_servers_are_removed": 4,
-    "a_key_leaks": 2,
-    "keys_are_too_old": 3,
-    "an_instance_stores_a_configuration": 10,
-    "an_onprem_host_stores_a_configuration": 5,
-    "the_installation_is_removed": 15,
-}
-"""How many writes the run of an event makes at least."""
+NEWCOMERS = {"ec2_servers": "web3", "onprem_servers": "db4"}
+UNKNOWN_INSTANCE = "i-0123456789abcdef9"
+REMEDY = "If their servers have left, cwagent.iam.remove_servers with these names removes them."
+LEAK: dict[str, Any] = {"cwagent_rotate_now": "true", "cwagent_revoke_old": "true"}
+ROTATION: dict[str, Any] = {"cwagent_key_max_age_days": MAX_KEY_AGE, "cwagent_key_retire_after_days": 7}
+CONFIRM_REMOVAL = {"cwagent_confirm": "remove_servers"}
+WRITES = {"remove_servers": 4, "rotate_keys": 3, "teardown": 15}
+"""How many writes a run that is killed makes at least."""
+
+
+@contextmanager
+def watch_processes() -> Iterator[set[bytes]]:
+    """The arguments and environments of all processes that run during the body."""
+    seen: set[bytes] = set()
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.01):
+            for process in Path("/proc").glob("[0-9]*"):
+                for kind in ("cmdline", "environ"):
+                    with suppress(OSError):  # it has ended, or belongs to another user
+                        seen.add((process / kind).read_bytes())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    yield seen
+    ended.set()
+    watcher.join()
+
+
+def users_of(host: str) -> str:
+    """The user of an on-premises server. Two of them share one."""
+    return SHARED if host in ("db2", "db3") else f"{SERVER_USER}-{host}"
 
 
 @dataclass
 class Year:
     """An inventory, with the account and the controller that are managed.
 
-    :param web: by host, the instance of each EC2 server in the inventory.
-    :param onprem: the on-premises servers in the inventory.
-    :param vanished: the instance and the user whose hosts vanished from the inventory.
     :param saved: by user, each access key that was ever saved, with the day.
     :param statuses: of the access keys of our users, on the evening before.
     :param leaked: access keys that others have.
-    :param kill_at: the number of the write at which the next run is killed.
+    :param kills: the number of the write at which the next run is killed, or 0.
     :param is_rotation_day: whether the access keys of all users were to be replaced, if too old.
     """
 
-    controller: Controller
+    fleet: Fleet
     random: random.Random
     interval: int = 10
-    storing: str = "instance"
-    web: dict[str, str] = field(default_factory=dict)
-    onprem: list[str] = field(default_factory=lambda: ["db1", "db2", "db3"])
-    vanished: list[str] = field(default_factory=list)
     saved: dict[str, dict[str, int]] = field(default_factory=dict)
     statuses: dict[str, str] = field(default_factory=dict)
     leaked: set[str] = field(default_factory=set)
     day: int = 0
-    kill_at: int = 0
     is_rotation_day: bool = False
     plays_of_the_day: list[Play] = field(default_factory=list)
     latest_site: list[Play] = field(default_factory=list)
     history: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.admin, first, second, self.next, outside = self.aws.instances(5)
-        self.web = {"web1": first, "web2": second}
+        fleet = self.fleet
+        self.admin = fleet.add_instance("admin1", group="ec2_admin")
+        for host in ("web1", "web2", "web3"):
+            fleet.add_instance(host)
+        fleet.add_machine("db1")
+        fleet.add_host("db2", cwagent_user_name=SHARED)
+        fleet.add_machine("db3", cwagent_user_name=SHARED)
+        fleet.add_machine("db4")
+        fleet.add_host("db5")
+        fleet.add_host("ops1", group="onprem_admin")
+        fleet.variables |= {"cwagent_region": self.aws.region, "cwagent_store_config_from": "instance"}
+        self.coming = {group: fleet.groups[group].pop(host) for group, host in NEWCOMERS.items()}
         self.keys = create_user(self.aws, "controller", policy="AdministratorAccess")
-        self.make_things_of_others(outside)
+        self.make_things_of_others(*self.aws.instances(1))
         self.past = self.state()
 
     @property
     def aws(self) -> Emulator:
-        return self.controller.aws
+        return self.fleet.aws
+
+    @property
+    def credentials(self) -> Path:
+        return self.fleet.controller.credentials
 
     def make_things_of_others(self, instance: str) -> None:
         """Make things by hand: a user with our name, and an application role, which the admin instance may have."""
@@ -106,150 +134,47 @@ class Year:
         create_role(self.aws, APP, SERVER_POLICY, "AmazonS3ReadOnlyAccess")
         for each in (instance, *self.random.choice([(self.admin,), ()])):
             associate(self.aws, each, APP)
-        self.controller.credentials.mkdir(mode=0o700)
-        (self.controller.credentials / "notes.txt").write_text("by hand")
+        self.credentials.mkdir(mode=0o700)
+        (self.credentials / "notes.txt").write_text("by hand")
 
     def state(self) -> dict[str, Any]:
-        files = {path.name: path.read_text() for path in self.controller.credentials.iterdir()}
+        files = {path.name: path.read_text() for path in self.credentials.iterdir()}
         return {**snapshot(self.aws), "files": files}
 
-    # -- Events --
-
-    def plan(self) -> Iterator[tuple[int, Event, int]]:
-        """The day and the event of each day, and the write at which its run is killed, or 0.
-
-        The order is random, except that some events follow others.
-        """
-        stores: list[Event] = [self.an_instance_stores_a_configuration, self.an_onprem_host_stores_a_configuration]
-        others: list[Event] = [
-            *(self.a_server_comes, self.an_onprem_server_comes, self.two_servers_leave, self.a_key_leaks),
-            *(self.vanished_servers_are_removed, self.keys_are_too_old),
-        ]
-        killed = [self.random.choice(stores), self.random.choice(others)]
-        vanishing: list[Event] = [self.two_servers_vanish, self.vanished_servers_are_removed]
-        aging: list[Event] = [self.keys_are_too_old, self.too_old_keys_are_replaced, self.too_old_keys_are_replaced]
-        chains = [*([event] for event in (*stores, *others[:4])), vanishing, aging]
-        order = [chain for chain in chains for _ in chain]
-        self.random.shuffle(order)
-        while aging in order[:EVENTS_BEFORE_KEYS_ARE_TOO_OLD]:
-            self.random.shuffle(order)
-        distance = DAYS_OF_A_YEAR / (len(order) + 1)
-        for number, chain in enumerate(order, start=1):
-            event = chain.pop(0)
-            kill_at = self.random.randint(1, WRITES[event.__name__]) if event in killed else 0
-            yield round((number + self.random.uniform(-DEVIATION, DEVIATION)) * distance), event, kill_at
-
-    def the_year_begins(self) -> None:
-        self.run("site")
-
-    def a_server_comes(self) -> None:
-        self.web["web3"] = self.next
-        self.run("site")
-
-    def an_onprem_server_comes(self) -> None:
-        self.onprem.append("db4")
-        self.run("site")
-
-    def two_servers_leave(self) -> None:
-        leaving = [self.random.choice([*self.web]), self.random.choice(self.onprem)]
-        self.remove(leaving)
-        self.take_out(*leaving)
-
-    def two_servers_vanish(self) -> None:
-        web, onprem = self.random.choice([*self.web]), self.random.choice(self.onprem)
-        self.vanished = [self.web[web], f"{SERVER_USER}-{onprem}"]
-        self.take_out(web, onprem)
-        self.run("site")
-
-    def vanished_servers_are_removed(self) -> None:
-        self.remove(self.vanished)
-
-    def a_key_leaks(self) -> None:
-        host = self.random.choice(self.onprem)
-        leaked = self.saved_key(f"{SERVER_USER}-{host}")
-        self.leaked.add(leaked)
-        revocation: dict[str, Any] = {"cwagent_rotate_now": True, "cwagent_revoke_old": True}
-        self.run("rotate_keys", "--limit", f"localhost,{host}", **revocation)
-        assert self.saved_key(f"{SERVER_USER}-{host}") != leaked
-
-    def keys_are_too_old(self) -> None:
-        before = self.saved_keys()
-        self.too_old_keys_are_replaced()
-        assert self.saved_keys() != before
-
-    def too_old_keys_are_replaced(self) -> None:
-        self.is_rotation_day = True
-        self.run("rotate_keys", cwagent_key_max_age_days=MAX_KEY_AGE)
-
-    def an_instance_stores_a_configuration(self) -> None:
-        self.change_configuration("instance")
-
-    def an_onprem_host_stores_a_configuration(self) -> None:
-        self.change_configuration("onprem")
-
-    def nothing_is_left_to_do(self) -> None:
-        assert self.run("site").writes == []
-
-    def the_installation_is_removed(self) -> None:
-        self.run("teardown", cwagent_confirm="teardown")
-
-    def change_configuration(self, storing: str) -> None:
-        self.interval, self.storing = self.interval + 10, storing
-        self.run("site")
-
-    def remove(self, names: list[str]) -> None:
-        self.run("remove_servers", cwagent_remove_servers=names, cwagent_confirm="remove_servers")
-
-    def take_out(self, web: str, onprem: str) -> None:
-        """Take servers out of the inventory."""
-        del self.web[web]
-        self.onprem.remove(onprem)
-
-    # -- Runs --
+    # -- Runs and days --
 
     @property
     def config(self) -> dict[str, Any]:
         return {"agent": {"metrics_collection_interval": self.interval}, "metrics": {"metrics_collected": {"mem": {}}}}
 
-    def run(self, playbook: str, *arguments: str, **variables: Any) -> Play:
+    def run(self, playbook: str, *arguments: str, is_killed: bool = False, **variables: Any) -> Play:
         """Run a playbook, after the same run was killed if it is to be."""
-        groups: dict[str, dict[str, Any]] = {
-            "ec2_servers": {host: self.controller.instance_host(each) for host, each in self.web.items()},
-            "ec2_admin": {"admin1": self.controller.instance_host(self.admin)},
-            "onprem_servers": {host: {} for host in self.onprem},
-            "onprem_admin": {"ops1": {}},
-        }
-        inventory = self.controller.inventory(groups)
-        given: dict[str, Any] = {
-            "cwagent_config_file": str(self.controller.file("agent.json", self.config)),
-            "cwagent_key_store_directory": str(self.controller.credentials),
-            "cwagent_region": self.aws.region,
-            "cwagent_store_config_from": self.storing,
-            **variables,
-        }
-        if self.kill_at:
-            fault = Fault(self.random.choice((Kind.KILL_BEFORE, Kind.KILL_AFTER)), writes=True, nth=self.kill_at)
-            self.history.append(f"{playbook} ({fault.kind} write {fault.nth})")
-            self.controller.kill(fault, inventory, playbook, *arguments, env=self.keys, **given)
-            self.kill_at = 0
+        self.fleet.configure(self.config)
+        if is_killed:
+            kind, nth = (
+                self.random.choice((Kind.KILL_BEFORE, Kind.KILL_AFTER)),
+                self.random.randint(1, WRITES[playbook]),
+            )
+            self.history.append(f"{playbook} ({kind} write {nth})")
+            given = {**self.fleet.variables, **variables}
+            fault = Fault(kind, writes=True, nth=nth)
+            self.fleet.controller.kill(fault, self.fleet.inventory, playbook, *arguments, env=self.keys, **given)
         self.history.append(playbook)
-        play = self.controller.play(inventory, playbook, *arguments, env=self.keys, **given)
+        play = self.fleet.play(playbook, *arguments, env=self.keys, **variables)
         assert play.code == 0, f"{self.history}: {play.output}"
         self.plays_of_the_day.append(play)
         self.latest_site = [play] if playbook == "site" else self.latest_site
         return play
 
-    # -- Days --
-
-    def live(self, event: Event, day: int, kill_at: int = 0) -> None:
+    @contextmanager
+    def live(self, day: int, what: str) -> Iterator[None]:
         """Live a day: the servers use their access keys, something happens, and they get their new access keys."""
         self.aws.shift_clock((day - self.day) * DAY)
-        self.day, self.kill_at = day, kill_at
-        self.is_rotation_day, self.plays_of_the_day = False, []
-        self.history.append(f"day {day}: {event.__name__}")
+        self.day, self.is_rotation_day, self.plays_of_the_day = day, False, []
+        self.history.append(f"day {day}: {what}")
         for user in self.users & self.saved.keys() - {ADMIN_USER}:
             self.send_metric(user)
-        event()
+        yield
         for user, key in self.saved_keys().items():
             self.saved.setdefault(user, {}).setdefault(key, day)
         account = self.state()
@@ -266,20 +191,28 @@ class Year:
 
     def read_file(self, user: str) -> dict[str, str]:
         """The saved access key of a user, by the names in the file."""
-        text = (self.controller.credentials / f"{user}{SUFFIX}").read_text()
+        text = (self.credentials / f"{user}{SUFFIX}").read_text()
         return dict(re.findall(r"^(\w+) = (.+)$", text, re.MULTILINE))
+
+    def secrets(self, *users: str) -> Iterator[str]:
+        return (self.read_file(user)["aws_secret_access_key"] for user in users)
 
     def saved_key(self, user: str) -> str:
         return self.read_file(user)["aws_access_key_id"]
 
     def saved_keys(self) -> dict[str, str]:
-        users = [path.name.removesuffix(SUFFIX) for path in self.controller.credentials.glob(f"*{SUFFIX}")]
+        users = [path.name.removesuffix(SUFFIX) for path in self.credentials.glob(f"*{SUFFIX}")]
         return {user: self.saved_key(user) for user in users}
+
+    @property
+    def web(self) -> list[str]:
+        """The instances of the EC2 servers in the inventory."""
+        return [self.fleet.instances[host] for host in self.fleet.groups["ec2_servers"]]
 
     @property
     def users(self) -> set[str]:
         """The users that a host of the inventory has."""
-        return {ADMIN_USER, *(f"{SERVER_USER}-{host}" for host in self.onprem)}
+        return {ADMIN_USER, *map(users_of, self.fleet.groups["onprem_servers"])}
 
     # -- The end of each day --
 
@@ -298,7 +231,7 @@ class Year:
                 if profile in (SERVER_ROLE, ADMIN_ROLE)
             ),
         ]
-        with_host = {*self.users, self.admin, *self.web.values()}
+        with_host = {*self.users, self.admin, *self.web}
         for owner, words in owners:
             if owner not in with_host and owner not in named:
                 yield f"{words} has no host, and no run has named it"
@@ -332,7 +265,7 @@ class Year:
     def unfinished(self, account: Account) -> Iterator[str]:
         """Everything that the inventory's hosts lack, that a run left open, or that it changed in things of others."""
         users, tags = our_users(account), account["instance_tags"][self.aws.region]
-        profiles = {**dict.fromkeys(self.web.values(), SERVER_ROLE), self.admin: self.admin_profile}
+        profiles = {**dict.fromkeys(self.web, SERVER_ROLE), self.admin: self.admin_profile}
         expected = {
             "saved keys": {user: "Inactive" if user == ADMIN_USER else "Active" for user in self.users},
             "profiles": profiles,
@@ -372,13 +305,96 @@ def our_users(account: Account) -> dict[str, Any]:
     return {name: user for name, user in account["users"].items() if is_marked(user["tags"])}
 
 
-@pytest.mark.parametrize("seed", [3])
-def test_a_year_leaves_nothing_without_a_host_that_no_run_names(controller: Controller, seed: int) -> None:
-    year = Year(controller, random.Random(seed))  # noqa: S311
-    year.live(year.the_year_begins, day=0)
-    for day, event, kill_at in year.plan():
-        year.live(event, day, kill_at)
-    year.live(year.nothing_is_left_to_do, DAYS_OF_A_YEAR)
-    year.kill_at = year.random.randint(1, WRITES[year.the_installation_is_removed.__name__])
-    year.the_installation_is_removed()
+def report(play: Play) -> str:
+    return " ".join(play.report)
+
+
+def servers_come_and_leave(year: Year) -> None:
+    fleet = year.fleet
+    with year.live(0, "the admin instance stores the configuration"):
+        year.run("site")
+
+    with year.live(30, "servers come, and an on-premises server stores another configuration"):
+        for group, host in NEWCOMERS.items():
+            fleet.groups[group][host] = year.coming[group]
+        year.interval = 20
+        assert year.run("site", cwagent_store_config_from="onprem").associated == [SERVER_ROLE]
+
+    with year.live(60, "two servers leave, of which one is off"):
+        fleet.set("db4", **UNREACHABLE)
+        leaving = {**CONFIRM_REMOVAL, "cwagent_remove_servers": ["web1", "db4"]}
+        left = year.run("remove_servers", is_killed=True, **leaving)
+        assert "Take web1, db4 out of the inventory: cwagent.iam.site would manage it again." in report(left)
+        assert "The access key is still on db4, which could not be reached." in report(left)
+        fleet.remove("web1", "db4")
+
+
+def keys_leak(year: Year) -> None:
+    """A limit leaves out a server that has one of the keys."""
+    leaking, arguments = {users_of("db1"), SHARED}, ("--diff", "-vvvv", "--limit", "localhost,db1,db2")
+    with year.live(90, "two keys leak"):
+        before, secrets = snapshot(year.aws)["users"], [*year.secrets(*leaking)]
+        year.leaked |= {year.saved_key(user) for user in leaking}
+        predicted = year.run("rotate_keys", "--check", *arguments, **LEAK)
+        assert snapshot(year.aws)["users"] == before
+        with watch_processes() as processes:
+            replaced = year.run("rotate_keys", *arguments, **LEAK)
+        after = snapshot(year.aws)["users"]
+        assert {name for name in before if after[name] != before[name]} == leaking
+        assert predicted.changed_tasks == replaced.changed_tasks
+        assert_complete_report(replaced)
+        for play, was in ((predicted, "would be"), (replaced, "was")):
+            assert f"{users_of('db1')}: a new access key {was} created, saved and delivered to the" in report(play)
+            assert "The limit leaves out db3. Nothing was changed there." in play.report
+        assert "Until the server has the new one, its agent cannot send." in replaced.words
+        assert year.fleet.caller("db1").endswith(f":user/{users_of('db1')}")
+    secrets += year.secrets(*leaking)
+    assert not [secret for secret in secrets for play in (predicted, replaced) if secret in play.output]
+    assert any(text.startswith(b"/bin/sh\0-c\0") for text in processes), "no command on a server was seen"
+    assert not [secret for secret in secrets for text in processes if secret.encode() in text]
+
+
+def servers_vanish_and_keys_age(year: Year) -> None:
+    fleet, aws, own, vanished = year.fleet, year.aws, users_of("db1"), users_of("db5")
+    with year.live(120, "two servers vanish, and the admin instance stores another configuration"):
+        fleet.remove("web3", "db5")
+        year.interval = 30
+        where = f"Instances in {aws.region} that are not in this inventory and have instance profile '{SERVER_ROLE}'"
+        users = f"Users of this collection that no host of this inventory has: {vanished}."
+        assert f"{users} {where}: {fleet.instances['web3']}. {REMEDY}" in report(year.run("site"))
+
+    with year.live(150, "keys are too old"):
+        year.is_rotation_day, before = True, year.saved_keys()
+        assert f"{users} {REMEDY}" in report(year.run("rotate_keys", is_killed=True, **ROTATION))
+        assert {user for user, key in year.saved_keys().items() if key != before[user]} == year.users
+        assert fleet.caller("db1").endswith(f":user/{own}")
+
+    for day, what in ((152, "deactivated"), (165, "deleted")):
+        with year.live(day, f"the old keys are to be {what}"):
+            year.is_rotation_day = True
+            assert f"{own}: the old access key was {what}" in report(year.run("rotate_keys", **ROTATION))
+
+    with year.live(200, "the vanished servers are removed by the names of the host and the instance"):
+        removal: dict[str, Any] = {**CONFIRM_REMOVAL, "cwagent_remove_servers": ["db5", fleet.instances["web3"]]}
+        removed = year.run("remove_servers", **removal)
+        assert_complete_report(removed)
+        assert "There is no user" not in removed.words
+        [ended] = aws.instances(1)
+        aws.client("ec2").terminate_instances(InstanceIds=[ended])
+        removal["cwagent_remove_servers"] += [ended, UNKNOWN_INSTANCE]
+        again = year.run("remove_servers", **removal)
+        assert (again.report[0], again.changed_tasks) == ("Nothing to do.", [])
+        assert f"there is no instance {UNKNOWN_INSTANCE} in this region and account" in again.words
+        assert f"there is no instance {ended}" not in again.words
+        assert f"There is no user '{vanished}'." in again.words
+
+
+def test_a_year_leaves_nothing_without_a_host_that_no_run_names(controller: Controller) -> None:
+    year = Year(Fleet(controller), random.Random(3))  # noqa: S311
+    servers_come_and_leave(year)
+    keys_leak(year)
+    servers_vanish_and_keys_age(year)
+    with year.live(365, "nothing is left to do"):
+        assert year.run("site").writes == []
+    year.run("teardown", is_killed=True, cwagent_confirm="teardown")
     assert differences(year.past, year.state()) == []
