@@ -130,11 +130,17 @@ def test_everything_is_removed_after_a_failure(
     monkeypatch.setattr(live_acceptance, "CONSISTENT_SECONDS", 0)
     monkeypatch.setattr(live_acceptance, "ONLINE_SECONDS", 0)
     monkeypatch.setattr(measurements.Measurements, "run", lambda _self, _say: [])
-    enforcing.arm(Fault(Kind.DENY, action="SendCommand", times=1000))
-    enforcing.arm(Fault(Kind.DENY, action="PutRolePolicy", text="AmazonCloudWatch-live-AdminRole", times=1000))
+    enforcing.arm(Fault(Kind.DENY, action="CreateAccessKey", times=1000))
+    since = enforcing.mark()
     code = here.run("--yes", "--instances", *instances, steps=only_site)
     assert code == "1"
-    assert "**failed**" in here.report.read_text()
+    report = here.report.read_text()
+    assert "**failed**" in report
+    assert [report.count(f"| {result} |") for result in ("ok", "failed")] == [1, 1]
+    assert "lacks iam:CreateAccessKey" in " ".join(report.split())
+    assert {"CreateRole", "CreateUser", "AssociateIamInstanceProfile"} <= {
+        each.action for each in enforcing.writes(since)
+    }
     assert snapshot(enforcing) == before
 
 
