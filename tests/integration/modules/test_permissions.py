@@ -776,7 +776,7 @@ def test_a_host_that_left_is_known_by_its_name_although_its_name_may_not_be_read
     """The policy allows to read the users of hosts only."""
     provisioned(site)
     permit(site.aws, policy("remove-servers"))
-    options = {"users_to_delete": {"": [HOST, USER]}, "default_users": {HOST: USER}}
+    options: dict[str, Any] = {"users_to_delete": {"": [HOST, USER]}, "default_users": {HOST: USER}}
     found = run_module(site.aws, "cwagent_preflight", credentials=site.user, **options)
     assert (found["failed"], found["warnings"], found["users_to_delete"]) == (False, [], {"": [USER]})
     as_root(("iam_user", {**SERVER_KEYS, "state": "absent"}))(site)

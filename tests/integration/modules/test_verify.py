@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from emulator import Fault, Kind
 from harness import (
-    CHECKOUT,
     HYBRID_ROLE,
     PARAMETER,
     POLICY_ARN,
@@ -29,7 +28,7 @@ from harness import (
     hybrid_trust,
 )
 from in_process import run_module
-from policies import actions, example, permit
+from policies import Policy, actions, example, permit
 from states import States
 from watched import CONFIG, HYBRID, OURS, WatchedFleet, healthy, user_of, without_servers
 
@@ -118,21 +117,13 @@ def test_healthy_servers_have_no_failure_by_run_command(states: States) -> None:
 # Violations: one for each fact that is read in another way
 
 
-def remove_profile(fleet: WatchedFleet, host: str) -> None:
-    disassociate(fleet.aws, fleet.instances[host])
-
-
-def remove_role_from_profile(fleet: WatchedFleet, _host: str) -> None:
-    fleet.iam.remove_role_from_instance_profile(InstanceProfileName=SERVER_ROLE, RoleName=SERVER_ROLE)
-
-
-def associate_other_profile(fleet: WatchedFleet, host: str) -> None:
+def associate_other_profile(fleet: WatchedFleet) -> None:
     create_role(fleet.aws, "Shop", SSM_POLICY)
     fleet.iam.put_role_policy(RoleName="Shop", PolicyName="x", PolicyDocument=json.dumps(allow("s3:*")))
-    associate(fleet.aws, fleet.instances[host], "Shop")
+    associate(fleet.aws, fleet.instances["web1"], "Shop")
 
 
-def bound(fleet: WatchedFleet, document: Mapping[str, Any]) -> str:
+def bound(fleet: WatchedFleet, document: Policy) -> str:
     """Set the permissions boundary of the server role, and return the ARN of its policy."""
     made = fleet.iam.create_policy(PolicyName="Boundary", PolicyDocument=json.dumps(document))
     arn: str = made["Policy"]["Arn"]
@@ -140,158 +131,152 @@ def bound(fleet: WatchedFleet, document: Mapping[str, Any]) -> str:
     return arn
 
 
-def block_metrics(fleet: WatchedFleet, _host: str) -> None:
-    bound(fleet, allow("logs:*", "ssm:*", "ssmmessages:*", "ec2messages:*"))
-
-
-def allow_writing(fleet: WatchedFleet, _host: str) -> None:
+def allow_writing(fleet: WatchedFleet) -> None:
     document = json.dumps(allow("ssm:PutParameter"))
     fleet.iam.put_role_policy(RoleName=SERVER_ROLE, PolicyName="write", PolicyDocument=document)
 
 
-def delete_parameter(fleet: WatchedFleet, _host: str) -> None:
-    fleet.aws.client("ssm").delete_parameter(Name=PARAMETER)
-
-
-def store_another_version(fleet: WatchedFleet, _host: str) -> None:
-    fleet.store('{"agent":{}}')
-
-
-def stop_agent(fleet: WatchedFleet, host: str) -> None:
-    fleet.control(host, "-a", "stop")
-
-
-def deactivate_key(fleet: WatchedFleet, host: str) -> None:
-    [key] = fleet.iam.list_access_keys(UserName=user_of(host))["AccessKeyMetadata"]
-    fleet.iam.update_access_key(UserName=user_of(host), AccessKeyId=key["AccessKeyId"], Status="Inactive")
+def deactivate_key(fleet: WatchedFleet) -> None:
+    [key] = fleet.iam.list_access_keys(UserName=user_of("db1"))["AccessKeyMetadata"]
+    fleet.iam.update_access_key(UserName=user_of("db1"), AccessKeyId=key["AccessKeyId"], Status="Inactive")
 
 
 def use_key_of(fleet: WatchedFleet, host: str, user: str) -> None:
     """Deliver a key that is not saved."""
+    if user == ANOTHER:
+        fleet.iam.create_user(UserName=user)
     key = fleet.iam.create_access_key(UserName=user)["AccessKey"]
     lines = [f"aws_access_key_id = {key['AccessKeyId']}", f"aws_secret_access_key = {key['SecretAccessKey']}"]
     section = "default" if host == "db9" else "AmazonCloudWatchAgent"
     fleet.deliver(host, "\n".join([f"[{section}]", *lines, ""]))
 
 
-def use_another_key(fleet: WatchedFleet, host: str) -> None:
-    use_key_of(fleet, host, user_of(host))
-
-
-def use_key_of_another_user(fleet: WatchedFleet, host: str) -> None:
-    fleet.iam.create_user(UserName="Another")
-    use_key_of(fleet, host, "Another")
-
-
-def remove_credentials(fleet: WatchedFleet, host: str) -> None:
-    fleet.machines[host].credentials.unlink()
-
-
-def deregister(fleet: WatchedFleet, host: str) -> None:
-    fleet.aws.client("ssm").deregister_managed_instance(InstanceId=fleet.node(host))
-
-
-def remove_mark(fleet: WatchedFleet, host: str) -> None:
+def remove_mark(fleet: WatchedFleet) -> None:
     fleet.aws.client("ssm").remove_tags_from_resource(
-        ResourceType="ManagedInstance", ResourceId=fleet.node(host), TagKeys=[OURS["Key"]]
+        ResourceType="ManagedInstance", ResourceId=fleet.node("db9"), TagKeys=[OURS["Key"]]
     )
 
 
-def leave_earlier_node(fleet: WatchedFleet, host: str) -> None:
+def leave_earlier_node(fleet: WatchedFleet) -> None:
     ssm = fleet.aws.client("ssm")
-    activation = ssm.create_activation(IamRole=HYBRID_ROLE, DefaultInstanceName=host, Tags=[OURS])
+    activation = ssm.create_activation(IamRole=HYBRID_ROLE, DefaultInstanceName="db9", Tags=[OURS])
     fleet.aws.host(fleet.controller.home / "earlier").register(activation, fleet.aws.region, "-y")
 
 
-def stop_ssm_agent(fleet: WatchedFleet, host: str) -> None:
-    fleet.aws.agents(fleet.node(host), running=False)
-
-
-def detach_ssm_policy(fleet: WatchedFleet, _host: str) -> None:
-    fleet.iam.detach_role_policy(RoleName=HYBRID_ROLE, PolicyArn=POLICY_ARN + SSM_POLICY)
-
-
-def detach_server_policy(fleet: WatchedFleet, _host: str) -> None:
-    fleet.iam.detach_role_policy(RoleName=HYBRID_ROLE, PolicyArn=POLICY_ARN + SERVER_POLICY)
-
-
-def trust_another_account(fleet: WatchedFleet, _host: str) -> None:
+def trust_another_account(fleet: WatchedFleet) -> None:
     other = hybrid_trust(fleet.aws, StringEquals={"aws:SourceAccount": "210987654321"})
     fleet.iam.update_assume_role_policy(RoleName=HYBRID_ROLE, PolicyDocument=other)
 
 
-def copy_credentials(fleet: WatchedFleet, host: str) -> None:
-    copy = fleet.controller.file("copy", fleet.machines[host].credentials.read_text())
-    fleet.point_at(host, copy)
+def detach(fleet: WatchedFleet, policy: str) -> None:
+    fleet.iam.detach_role_policy(RoleName=HYBRID_ROLE, PolicyArn=POLICY_ARN + policy)
 
 
-Violation = tuple[str, Callable[[WatchedFleet, str], None], str, str]
+def copy_credentials(fleet: WatchedFleet) -> None:
+    fleet.point_at("db9", fleet.controller.file("copy", fleet.machines["db9"].credentials.read_text()))
+
+
+ANOTHER = "AnotherUser"
+WITHOUT_METRICS = ("logs:*", "ssm:*", "ssmmessages:*", "ec2messages:*")
+METRICS_AND_LOGS = "cloudwatch:PutMetricData, logs:PutLogEvents"
+NOT_STORED, OTHER_RUNS = (
+    "No configuration is stored in eu-central-1.",
+    f"The agent does not run the stored {PARAMETER}.",
+)
+Violation = tuple[str, str, str, Callable[[WatchedFleet], Any]]
 IN_ACCOUNT: Sequence[Violation] = [
-    ("web1", remove_profile, "identity", "It has no instance profile."),
-    ("web1", remove_role_from_profile, "identity", f"Instance profile '{SERVER_ROLE}' has no role."),
+    ("web1", "identity", "It has no instance profile.", lambda it: disassociate(it.aws, it.instances["web1"])),
     (
         "web1",
-        associate_other_profile,
-        "permissions",
-        "Role 'Shop' lacks cloudwatch:PutMetricData, logs:PutLogEvents.",
+        "identity",
+        f"Instance profile '{SERVER_ROLE}' has no role.",
+        lambda it: it.iam.remove_role_from_instance_profile(InstanceProfileName=SERVER_ROLE, RoleName=SERVER_ROLE),
     ),
+    ("web1", "permissions", f"Role 'Shop' lacks {METRICS_AND_LOGS}.", associate_other_profile),
     (
         "web1",
-        block_metrics,
         "permissions",
         f"Permissions boundary Boundary of role '{SERVER_ROLE}' blocks cloudwatch:PutMetricData.",
+        lambda it: bound(it, allow(*WITHOUT_METRICS)),
     ),
-    ("web1", allow_writing, "permissions", f"Role '{SERVER_ROLE}' may write the configuration."),
-    ("web1", delete_parameter, "configuration", "No configuration is stored in eu-central-1."),
-    ("db1", deactivate_key, "identity", rf"Access key AKIA\w+ of user '{SERVER_USER}-db1' is inactive\."),
-    ("db9", deregister, "identity", "It is not registered with Systems Manager: no node in eu-central-1"),
-    ("db9", remove_mark, "identity", "This collection did not register mi-"),
-    ("db9", leave_earlier_node, "identity", "Systems Manager has 2 nodes with its name in eu-central-1: "),
-    ("db9", stop_ssm_agent, "identity", "The SSM agent of node mi-"),
-    ("db9", detach_ssm_policy, "permissions", f"Role '{HYBRID_ROLE}' lacks ssm:UpdateInstanceInformation."),
+    ("web1", "permissions", f"Role '{SERVER_ROLE}' may write the configuration.", allow_writing),
+    ("web1", "configuration", NOT_STORED, lambda it: it.aws.client("ssm").delete_parameter(Name=PARAMETER)),
+    ("db1", "identity", rf"Access key AKIA\w+ of user '{SERVER_USER}-db1' is inactive\.", deactivate_key),
     (
         "db9",
-        detach_server_policy,
+        "identity",
+        "It is not registered with Systems Manager: no node in eu-central-1",
+        lambda it: it.aws.client("ssm").deregister_managed_instance(InstanceId=it.node("db9")),
+    ),
+    ("db9", "identity", "This collection did not register mi-", remove_mark),
+    ("db9", "identity", "Systems Manager has 2 nodes with its name in eu-central-1: ", leave_earlier_node),
+    (
+        "db9",
+        "identity",
+        r"The SSM agent of node mi-\w+ is not online",
+        lambda it: it.aws.agents(it.node("db9"), running=False),
+    ),
+    (
+        "db9",
         "permissions",
-        f"Role '{HYBRID_ROLE}' lacks cloudwatch:PutMetricData, logs:PutLogEvents.",
+        f"Role '{HYBRID_ROLE}' lacks ssm:UpdateInstanceInformation.",
+        lambda it: detach(it, SSM_POLICY),
     ),
     (
         "db9",
-        trust_another_account,
+        "permissions",
+        f"Role '{HYBRID_ROLE}' lacks {METRICS_AND_LOGS}.",
+        lambda it: detach(it, SERVER_POLICY),
+    ),
+    (
+        "db9",
         "identity",
         f"Role '{HYBRID_ROLE}' does not let ssm.amazonaws.com assume it in eu-central-1.",
+        trust_another_account,
     ),
-    ("db9", delete_parameter, "configuration", "No configuration is stored in eu-central-1."),
+    ("db9", "configuration", NOT_STORED, lambda it: it.aws.client("ssm").delete_parameter(Name=PARAMETER)),
 ]
 INSIDE: Sequence[Violation] = [
-    ("web1", store_another_version, "agent", f"The agent does not run the stored {PARAMETER}."),
-    ("web1", stop_agent, "agent", "The agent is stopped."),
-    ("db1", use_another_key, "identity", r".+/credentials has access key AKIA\w+, and AKIA\w+ is the saved one\."),
-    ("db1", remove_credentials, "identity", r".+/credentials has no access key for the agent\."),
+    ("web1", "agent", f"The agent does not run the stored {PARAMETER}.", lambda it: it.store('{"agent":{}}')),
+    ("web1", "agent", "The agent is stopped.", lambda it: it.control("web1", "-a", "stop")),
     (
         "db1",
-        use_key_of_another_user,
         "identity",
-        rf"Access key AKIA\w+ in .+/credentials is of user 'Another', not '{SERVER_USER}-db1'\.",
+        r".+/credentials has access key AKIA\w+, and AKIA\w+ is the saved one\.",
+        lambda it: use_key_of(it, "db1", user_of("db1")),
     ),
-    ("db9", use_key_of_another_user, "identity", "The credentials in "),
-    ("db9", copy_credentials, "identity", "The agent uses the credentials in "),
+    (
+        "db1",
+        "identity",
+        r".+/credentials has no access key for the agent\.",
+        lambda it: it.machines["db1"].credentials.unlink(),
+    ),
+    ("db9", "identity", "The agent uses the credentials in ", copy_credentials),
 ]
-USES_CLI = {use_key_of_another_user}
+BY_CLI: Sequence[Violation] = [
+    (
+        "db1",
+        "identity",
+        rf"Access key AKIA\w+ in .+/credentials is of user '{ANOTHER}', not '{SERVER_USER}-db1'\.",
+        lambda it: use_key_of(it, "db1", ANOTHER),
+    ),
+    ("db9", "identity", rf"The credentials in .+ are of user/{ANOTHER}, ", lambda it: use_key_of(it, "db9", ANOTHER)),
+]
 """The violations that the AWS CLI on the server finds. The other checks are much faster without it."""
 
 
 def test_each_violation_alone_is_one_failure(states: States, subtests: pytest.Subtests) -> None:
-    for host, plant, kind, what in (*IN_ACCOUNT, *INSIDE):
-        with subtests.test(host=host, planted=plant.__qualname__):
-            fleet = states.begin(healthy)
-            if plant not in USES_CLI:
-                (fleet.root(host) / "usr/bin/aws").unlink()
-            plant(fleet, host)
-            server = check_inside(fleet, host) if (host, plant, kind, what) in INSIDE else read(fleet, host)[0]
-            assert failed_checks(server) == [kind], server
-            assert re.match(what, server["failures"][0]["what"])
-            assert server["status"][kind] == "FAIL"
+    for violations in (IN_ACCOUNT, INSIDE, BY_CLI):
+        for host, kind, what, plant in violations:
+            with subtests.test(host=host, what=what):
+                fleet = states.begin(healthy)
+                if violations is INSIDE:
+                    (fleet.root(host) / "usr/bin/aws").unlink()
+                plant(fleet)
+                server = read(fleet, host)[0] if violations is IN_ACCOUNT else check_inside(fleet, host)
+                assert failed_checks(server) == [kind], server
+                assert re.match(what, server["failures"][0]["what"])
+                assert server["status"][kind] == "FAIL"
 
 
 def test_programs_that_a_server_lacks_are_no_failure(states: States) -> None:
@@ -326,17 +311,6 @@ def test_the_inside_of_a_windows_server_is_unknown_in_every_way(states: States, 
     web, _windows = check(fleet, servers, "none")["servers"]
     assert (web["failures"], web["notes"][0]["what"]) == ([], "It was checked only through the EC2 and IAM APIs.")
     assert fleet.aws.writes(since) == []
-
-
-@pytest.mark.parametrize("plant", [remove_profile, allow_writing, delete_parameter])
-def test_a_windows_server_fails_its_checks_through_ec2_and_iam(states: States, plant: Any) -> None:
-    fleet = states.begin(healthy)
-    plant(fleet, "win1")
-    [server] = check(fleet, read(fleet, "win1"), "auto")["servers"]
-    [(kind, what)] = [row[2:] for row in IN_ACCOUNT if row[:2] == ("web1", plant)]
-    assert failed_checks(server) == [kind]
-    assert server["failures"][0]["what"].startswith(what)
-    assert server["status"] == {**UNSEEN, kind: "FAIL"}
 
 
 def test_calls_grow_with_batches_and_pages_and_not_with_hosts(states: States) -> None:
@@ -474,21 +448,6 @@ def test_iam_itself_answers_what_a_configuration_needs(states: States) -> None:
     assert what.startswith(f"Role '{SERVER_ROLE}' lacks aps:RemoteWrite")
     asked = [call for call in fleet.aws.calls(since) if call.action == "SimulatePrincipalPolicy"]
     assert len(asked) == 3, "one for each resource: the calls without one, the parameter and the workspace"
-
-
-def test_the_example_configuration_needs_only_the_policy_for_its_workspace(states: States) -> None:
-    """On EC2 and on premises. A custom policy allows the actions that the policy of AWS lacks."""
-    fleet = states.begin(healthy)
-    config = json.loads((CHECKOUT / "examples/agent-config/linux.json").read_text())
-    config["traces"] = NEEDS["traces.traces_collected"]["traces"]
-    config["metrics"]["metrics_destinations"] = NEEDS[AMP]["metrics"]["metrics_destinations"]
-    needed = f"lacks aps:RemoteWrite, which {AMP} of {PARAMETER} needs."
-    document = json.dumps(allow("aps:RemoteWrite"))
-    for host, who in (("web1", f"Role '{SERVER_ROLE}'"), ("db1", f"User '{user_of('db1')}'")):
-        assert failures(fleet, config, host) == [f"{who} {needed}"]
-    fleet.iam.put_role_policy(RoleName=SERVER_ROLE, PolicyName="amp", PolicyDocument=document)
-    fleet.iam.put_user_policy(UserName=user_of("db1"), PolicyName="amp", PolicyDocument=document)
-    assert (failures(fleet, config, "web1"), failures(fleet, config, "db1")) == ([], [])
 
 
 # Policies
