@@ -53,11 +53,20 @@ demo: $(READY) $(AWS_CLI_READY) ## run the demo in an emulated AWS account
 picture: $(READY) $(AWS_CLI_READY) ## make the picture of the demo in the README, after a change of what the demo prints
 	$(call run,env AWS_CLI="$(CURDIR)/$(AWS_CLI)/bin/aws" PYTHONPATH=tests python examples/demo/picture.py)
 
-CHECKS := integration lint unit test-tools molecule faults sanity installed oldest importer environment docs report-tests
+CHECKS := integration quick lint-yaml lint-docs test-tools molecule faults sanity oldest importer environment docs report-tests
+SECONDS_OF := .cache/seconds
 .PHONY: test
 test: ## run all checks and tests
 	@# Most of these keep one core busy, so they run side by side. The output of each is shown when it has ended.
-	@$(MAKE) --jobs $(JOBS) --output-sync=recurse TRIALS=1 $(CHECKS)
+	@mkdir -p $(SECONDS_OF) && rm -f $(SECONDS_OF)/*
+	@$(MAKE) --jobs $(JOBS) --output-sync=recurse TRIALS=1 $(CHECKS:%=timed-%)
+	@cd $(SECONDS_OF) && awk '{ printf "%-14s %2d min %2d s\n", FILENAME, $$1 / 60, $$1 % 60 }' *
+
+timed-%:
+	@begin=$$(date +%s) && $(MAKE) $* && echo $$(( $$(date +%s) - begin )) >$(SECONDS_OF)/$*
+
+.PHONY: quick
+quick: lint-python unit modules ## run the checks and tests of Python that need no Ansible (three minutes)
 
 .PHONY: lint
 lint: lint-python lint-yaml lint-docs ## check style, types, documentation and change notes
@@ -95,13 +104,19 @@ unit: $(READY) $(SIMULATOR_READY) ## run the unit tests and show what of plugins
 test-tools: $(READY) $(AWS_CLI_READY) ## run the unit tests of emulators, faults, benchmarks and other tools of the tests
 	$(call run,env AWS_CLI="$(CURDIR)/$(AWS_CLI)/bin/aws" pytest -n $(JOBS) $(TOOLS:%=tests/unit/%))
 
-# How many mutants of each file are tested, and a number that chooses others. FILES="filter/findings.py …" tests only these.
-SAMPLE ?= 20
+# How many mutants are tested, and a number that chooses others. FILES="filter/findings.py …" tests only these.
 SEED ?= 1
+MUTANTS = $(call run,env AWS_CLI="$(CURDIR)/$(AWS_CLI)/bin/aws" OLDEST="$(CURDIR)/$(OLDEST)" \
+	PYTHONPATH=tests:tests/unit/plugins python -m mutants $(1) --workers $(JOBS) --sample $(or $(SAMPLE),$(2)) \
+	--seed $(SEED) $(FILES))
 .PHONY: mutants
-mutants: $(READY) ## change the pure files and list the changes that no unit test notices (SAMPLE, SEED, FILES)
-	$(call run,env PYTHONPATH=tests:tests/unit/plugins python -m mutants --workers $(JOBS) --sample $(SAMPLE) \
-		--seed $(SEED) $(FILES))
+mutants: $(READY) $(AWS_CLI_READY) ## change the code and list the changes that no test without Ansible notices (SAMPLE, SEED, FILES)
+	$(call MUTANTS,pure,20)
+	$(call MUTANTS,aws,240)
+
+.PHONY: mutants-of-conditions
+mutants-of-conditions: $(READY) $(AWS_CLI_READY) $(OLDEST_READY) ## change conditions of playbooks and roles (SAMPLE, SEED)
+	$(call MUTANTS,conditions,40)
 
 # The commit that a change is compared with.
 BASE ?= origin/main
@@ -117,11 +132,15 @@ check-release: ## check that TAG, galaxy.yml and the changelog name the same ver
 publish: build ## publish the tarball of the version TAG (its token in ANSIBLE_GALAXY_TOKEN)
 	@$(VENV)/bin/ansible-galaxy collection publish build/cwagent-iam-$(TAG).tar.gz
 
+.PHONY: modules
+modules: $(READY) $(AWS_CLI_READY) ## run modules and transactions in emulated AWS accounts
+	$(call run,env AWS_CLI="$(CURDIR)/$(AWS_CLI)/bin/aws" pytest -n $(JOBS) tests/integration/modules)
+
 .PHONY: integration
-integration: $(READY) $(AWS_CLI_READY) $(OLDEST_READY) ## run the integration tests in emulated AWS accounts
+integration: $(READY) $(AWS_CLI_READY) $(OLDEST_READY) ## run playbooks in emulated AWS accounts
 	@# More workers than cores: many tests wait for AWS most of the time.
 	$(call run,env AWS_CLI="$(CURDIR)/$(AWS_CLI)/bin/aws" OLDEST="$(CURDIR)/$(OLDEST)" \
-		pytest -n $$(( $(JOBS) + 2 )) tests/integration)
+		pytest -n $$(( $(JOBS) + 2 )) tests/integration --ignore=tests/integration/modules)
 
 .PHONY: report-tests
 report-tests: $(READY) $(REPORT_READY) browser demo ## test the HTML report of audit.yml in Chromium, and the formats for pipelines
@@ -165,15 +184,10 @@ GATES := env PYTHONPATH=tests python -m gates
 sanity: build ## run ansible-test sanity on the tarball
 	$(call run,$(GATES) sanity)
 
-.PHONY: installed
-installed: build ## run ansible-test integration on the installed tarball
-	@# The same unit tests are run from the tarball by `make oldest`, and with this ansible-core by `make unit`.
-	$(call run,$(GATES) integration)
-
 .PHONY: oldest
 oldest: build $(OLDEST_READY) ## run ansible-test and the main job with the oldest supported ansible-core
-	$(call run_oldest,$(GATES) sanity)
-	$(call run_oldest,$(GATES) units --workers $(JOBS))
+	$(call run_oldest,$(GATES) sanity --of-version)
+	$(call run_oldest,$(GATES) units --of-version --workers $(JOBS))
 	$(call run_oldest,$(GATES) integration)
 	@# ansible-test has run the unit tests of plugins. These other unit tests start programs of Ansible.
 	$(call run_oldest,pytest -n $(JOBS) tests/unit/docs tests/unit/examples tests/unit/repository)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,13 +55,17 @@ class States:
                 (self.hybrid, OF_HYBRID),
                 (machines, OF_MACHINES),
             ]
-            copies = machines.saved / str(len(self.saved))
+            machines.saved.mkdir(exist_ok=True)
+            copies = Path(tempfile.mkdtemp(dir=machines.saved))
             found = [machines.disks, *map(Path, folders)]
             pairs = [(each, copies / str(number)) for number, each in enumerate(found)]
             for folder, kept_in in pairs:
                 shutil.copytree(folder, kept_in, symlinks=True)
             values = [(part, {each: copy.deepcopy(getattr(part, each)) for each in names}) for part, names in parts]
+            earlier = self.saved.get(name)
             self.saved[name] = State(self.backend.save(), values, pairs)
+        for _folder, kept_in in earlier.folders if earlier else ():
+            shutil.rmtree(kept_in)
 
     def restore(self, name: str, reset: Callable[[], None]) -> None:
         """Go back to a state. :param reset: empties everything."""

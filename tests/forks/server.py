@@ -11,6 +11,7 @@ import atexit
 import functools
 import gc
 import importlib
+import importlib.util
 import json
 import os
 import pkgutil
@@ -21,6 +22,7 @@ import socket
 import sys
 import warnings
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 REQUEST_BYTES = 1 << 20
@@ -30,6 +32,20 @@ USED_BY_RUNS = (
     *("executor", "playbook", "plugins.become", "plugins.cache.memory", "plugins.callback", "plugins.connection"),
     *("plugins.inventory", "plugins.shell", "plugins.strategy", "plugins.vars"),
 )
+
+
+def load_reach() -> Any:
+    """Return the module that records the lines that tests reach, if they shall be recorded."""
+    if "REACH" not in os.environ:
+        return None
+    path = Path(__file__).parents[1] / "mutants" / "reach.py"
+    spec: Any = importlib.util.spec_from_file_location("reach", path)
+    sys.modules["reach"] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+reach = load_reach()
 
 
 def can_import(program: str) -> bool:
@@ -108,6 +124,8 @@ def become(request: dict[str, Any], files: list[int]) -> None:
 def run(request: dict[str, Any], files: list[int], *, is_imported: bool) -> int:
     """Run the program of a request. :returns: its exit code."""
     become(request, files)
+    if reach:
+        reach.begin()
     if not is_imported:
         os.execve(sys.executable, [sys.executable, *sys.argv], request["environ"])  # noqa: S606  a shell is not needed
     constants: Any = sys.modules.get("ansible.constants")

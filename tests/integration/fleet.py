@@ -16,6 +16,7 @@ from emulator.snapshot import snapshot
 from harness import TIMEOUTS, Controller, Play, associate, onprem_host
 
 HYBRID, KEY = "hybrid", "key"
+HOUR, DAY = 3600, 86400
 
 
 @dataclass
@@ -72,6 +73,11 @@ class Fleet:
         """Change variables of a host."""
         [found] = [hosts[host] for hosts in self.groups.values() if host in hosts]
         found.update(variables)
+
+    def identify(self, identity: str, *hosts: str) -> None:
+        """Choose HYBRID or KEY for on-premises servers; for all if none is given."""
+        for host in hosts or self.machines:
+            self.set(host, cwagent_onprem_identity=identity)
 
     def remove(self, *hosts: str) -> None:
         """Take hosts out of the inventory."""

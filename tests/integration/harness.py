@@ -93,11 +93,14 @@ def execute_module(
     *,
     env: Mapping[str, str] | None = None,
     faults: Sequence[Mapping[str, Any]] = (),
+    may_be_killed: bool = False,
 ) -> dict[str, Any]:
     """The result of a module in its own process, for environments, signals and output; others are in ``in_process``.
 
     It has the ``stdout``, the whole ``text``, and the exit ``code``, negative if a signal ended the process. Faults
     affect that process and are disarmed when it has ended.
+
+    :param may_be_killed: whether something other than a fault may kill the process.
     """
     command = [HERE / "module_process.py", CHECKOUT / f"plugins/modules/{module}.py"]
     environ = program_environment(aws.env(), {"PYTHONPATH": str(COLLECTIONS)}, env or {})
@@ -116,7 +119,7 @@ def execute_module(
     if faults:
         aws.disarm()
     assert "Traceback" not in stdout + stderr
-    assert code >= 0 or faults, f"{module} was ended by signal {-code}"
+    assert code >= 0 or faults or may_be_killed, f"{module} was ended by signal {-code}"
     result: dict[str, Any] = json.loads(stdout.splitlines()[-1]) if code >= 0 or stdout else {}
     return {"code": code, "stdout": stdout, "text": stdout + stderr, "failed": False, **result}
 

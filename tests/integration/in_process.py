@@ -7,6 +7,7 @@ killed process or Ansible itself runs in a fork instead: ``harness.execute_modul
 from __future__ import annotations
 
 import base64
+import json
 import logging
 import os
 import signal
@@ -35,6 +36,16 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
 Tell = Callable[[str], None]
 Send = Callable[[str, dict[str, Any], bool], dict[str, Any]]
 """Runs a module on a host: its name, its options, and whether this is check mode."""
+
+
+def _let_plugins_be_found() -> None:
+    """Let Ansible find the lookup of saved keys with its documentation: beside a file of a package, which has none."""
+    for name in ("cwagent.iam.plugins.lookup", "cwagent.iam.plugins.doc_fragments", "amazon.aws.plugins.doc_fragments"):
+        package = import_module(f"ansible_collections.{name}")
+        package.__file__ = package.__file__ or str(Path(package.__path__[0]) / "__init__.py")
+
+
+_let_plugins_be_found()
 
 
 def aws_options(aws: Emulator, credentials: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -124,10 +135,22 @@ def _sender(aws: Emulator, environment: Mapping[str, str], is_reachable: Callabl
         if name in BUILTIN:
             return BUILTIN[name](arguments)
         modes = {"_ansible_check_mode": check, "_ansible_diff": True}
-        result = execute_module(aws, name, {**arguments, **modes}, env=environment)
-        return {key: value for key, value in result.items() if key not in ("code", "stdout", "text", "invocation")}
+        result = execute_module(aws, name, {**arguments, **modes}, env=environment, may_be_killed=True)
+        if result["code"] < 0:
+            return {"failed": True, "msg": "MODULE FAILURE", "rc": result["code"]}  # as Ansible reports it
+        found = {key: value for key, value in result.items() if key not in ("code", "stdout", "text", "invocation")}
+        return dict(json.loads(json.dumps(found), cls=_decoder()))
 
     return send
+
+
+def _decoder() -> Any:
+    """How Ansible reads the result of a module: its warnings are objects, since ansible-core 2.19."""
+    try:
+        from ansible.module_utils.common.json import Direction, get_module_decoder
+    except ImportError:
+        return None
+    return get_module_decoder("legacy", Direction.MODULE_TO_CONTROLLER)
 
 
 def _slurp(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -153,13 +176,14 @@ def _action(name: str, given: Mapping[str, Any], send: Send, check: bool, folder
         def send(self, module: str, arguments: dict[str, Any], _variables: object) -> dict[str, Any]:
             return send(module, arguments, self._task.check_mode)
 
-        def check_connection(self) -> None:
-            """Every connection is fit."""
+        def _is_pipelining_enabled(self, *_style: object) -> bool:
+            return True
 
         def enable_pipelining(self) -> None:
             """No connection needs it."""
 
     action: Any = Action()
+    action._connection = SimpleNamespace(become=None, has_pipelining=True)
     action._task = SimpleNamespace(args=dict(given), check_mode=check, delegate_to=None)
     action._loader = DataLoader()
     action._templar = Templar(action._loader)

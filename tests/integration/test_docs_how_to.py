@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 import yaml
 from emulator.snapshot import snapshot
+from fleet import DAY, HOUR
+from fleet import Fleet as OnPremises
 from guide import GUIDE, Block, blocks, sections
 from harness import (
     ADMIN_ROLE,
@@ -31,8 +33,6 @@ from harness import (
 )
 from published import EXAMPLE_KEY, INSTALL, Reader, assert_shown
 from test_accounts import Fleet
-from test_hybrid_site import DAY, HOUR
-from test_hybrid_site import Fleet as OnPremises
 
 pytestmark = pytest.mark.skipif("AWS_CLI" not in os.environ, reason="make integration sets it up")
 
@@ -247,9 +247,10 @@ def test_accounts_are_worked_on_as_the_page_shows(controller: Controller) -> Non
 
 def on_premises(controller: Controller) -> tuple[HowTo, OnPremises]:
     """A person who follows the page about hybrid servers with an emulated host."""
-    how_to, servers = HowTo(controller, "hybrid"), OnPremises.of(controller, "db-1")
-    places = servers.variables("db-1", cwagent_region=yaml.safe_load(how_to.inventory)["all"]["vars"]["cwagent_region"])
-    how_to.shell.write("host_vars/db-1.yml", {**places, "cwagent_deliver_keys": False})
+    how_to, servers = HowTo(controller, "hybrid"), OnPremises(controller)
+    region = yaml.safe_load(how_to.inventory)["all"]["vars"]["cwagent_region"]
+    servers.add_machine("db-1", cwagent_region=region, cwagent_deliver_keys=False)
+    how_to.shell.write("host_vars/db-1.yml", servers.groups["onprem_servers"]["db-1"])
     return how_to, servers
 
 
@@ -259,7 +260,7 @@ def test_a_server_is_registered_as_the_page_shows(controller: Controller) -> Non
     assert f":assumed-role/{HYBRID_ROLE}/mi-" in servers.caller("db-1")
     assert servers.account()["users"] == {}
     follow(how_to.reader, "hybrid", {}, "Remove a server")
-    assert servers.hosts["db-1"].registration is None
+    assert servers.machines["db-1"].registration is None
 
 
 def test_a_server_leaves_its_key_as_the_page_shows(controller: Controller) -> None:

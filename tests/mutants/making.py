@@ -32,7 +32,7 @@ GUARD = "@dataclass("
 class Mutant:
     """A changed file.
 
-    :param line: the number of its first changed line.
+    :param line: the number of its first changed line. :param lines: how many lines of the original are changed.
     :param before: the changed lines of the original, without indentation.
     :param after: these lines in the mutant.
     """
@@ -41,6 +41,7 @@ class Mutant:
     before: str
     after: str
     code: str
+    lines: int = 1
 
     def __str__(self) -> str:
         return f"{self.line}: {self.before}\n    became {self.after}"
@@ -94,7 +95,8 @@ def _describe(source: str, code: str) -> Mutant:
         for each in difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
         if each[0] != "equal"
     ][:1]
-    return Mutant(start + 1, _one_line(before[start:end]), _one_line(after[other_start:other_end]), code)
+    changed = max(end - start, 1)
+    return Mutant(start + 1, _one_line(before[start:end]), _one_line(after[other_start:other_end]), code, changed)
 
 
 def _one_line(lines: list[str]) -> str:

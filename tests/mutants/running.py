@@ -1,4 +1,4 @@
-"""Runs the unit tests on mutants, in a copy of the checkout for each worker."""
+"""Runs tests on mutants, in a copy of the checkout for each worker."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 
 CHECKOUT = Path(__file__).parents[2]
-COPIED = ("plugins", "tests", "roles", "playbooks", "meta", "examples", "docs", "changelogs")
-FILES = ("pyproject.toml", "galaxy.yml", "README.md", "Makefile", "CONTRIBUTING.md", "CHANGELOG.md")
+COPIED = ("plugins", "tests", "roles", "playbooks", "meta", "examples", "docs", "changelogs", "requirements")
+FILES = ("ansible.cfg", "pyproject.toml", "galaxy.yml", "README.md", "Makefile", "CONTRIBUTING.md", "CHANGELOG.md")
 LINK = Path(".ansible/collections/ansible_collections/cwagent/iam")
 # Imported before the tests of each mutant begin; nothing of the collection.
 PRELOADED = (
@@ -57,14 +58,17 @@ class Copy:
             folder / "plugins", quiet=1, invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH
         )
 
-    def notices(self, name: str, code: str) -> bool:
-        """Whether a test of the file's own package fails with a mutant. :param name: the file below plugins/."""
-        tests = _nearest(self.folder, name)
-        if tests not in self._checked:
-            if not self._pass(tests):
+    def notices(self, name: str, code: str, tests: Sequence[str]) -> bool:
+        """Whether a test fails with a mutant.
+
+        :param name: the path of the file in the checkout.
+        :param tests: those to run, in this order, until one fails. The first one must pass here without the mutant.
+        """
+        if tests[0] not in self._checked:
+            if not self._pass(tests[:1]):
                 raise TestsFail((self.folder / "output").read_text())
-            self._checked.add(tests)
-        path = self.folder / "plugins" / name
+            self._checked.add(tests[0])
+        path = self.folder / name
         original = path.read_text()
         path.write_text(code)
         try:
@@ -72,7 +76,7 @@ class Copy:
         finally:
             path.write_text(original)
 
-    def _pass(self, tests: str) -> bool:
+    def _pass(self, tests: Sequence[str]) -> bool:
         child = os.fork()
         if not child:
             self._run(tests)
@@ -86,7 +90,7 @@ class Copy:
         os.waitpid(child, 0)
         return False
 
-    def _run(self, tests: str) -> None:
+    def _run(self, tests: Sequence[str]) -> None:
         """Run tests in this process and end it."""
         import pytest
 
@@ -96,7 +100,7 @@ class Copy:
             output = os.open("output", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             os.dup2(output, 1)
             os.dup2(output, 2)
-            code = pytest.main([*OPTIONS, tests])
+            code = pytest.main([*OPTIONS, *tests])
         except BaseException:
             traceback.print_exc()
             raise
@@ -106,7 +110,7 @@ class Copy:
             os._exit(int(code))
 
 
-def _nearest(folder: Path, name: str) -> str:
-    """The tests that mirror a file, which are its package's tests."""
+def unit_tests(name: str) -> str:
+    """The unit tests that mirror a file below plugins/, which are its package's tests."""
     parent = Path("tests/unit/plugins") / Path(name).parent
-    return str(parent if (folder / parent).is_dir() else parent.parent)
+    return str(parent if (CHECKOUT / parent).is_dir() else parent.parent)

@@ -101,7 +101,7 @@ class Restoration:
         refused = [] if leftovers.adopt_existing or leftovers.window_state != CLOSED else _unmanaged(windows)
         self._fleet.errors += [InvalidInput(adoption_problem(*each)) for each in refused]
         if leftovers.role and ("role", leftovers.role) not in refused:
-            self._restore_instances(leftovers.role, associations)
+            self._restore_instances(leftovers.role, associations, closes_window=("role", leftovers.role) not in windows)
         return self._fleet.result(
             ["instances"],
             closed=[name for (_kind, name), each in windows.items() if each.get("changed")],
@@ -112,10 +112,16 @@ class Restoration:
         desired = DesiredWindow(kind, name, self._leftovers.window_state, managed_only=True)
         return WindowResource(self._aws, desired, admin_policy=ACCESS_POLICIES["admin"])
 
-    def _restore_instances(self, role: str, associations: Mapping[str, Mapping[str, tuple[Association, ...]]]) -> None:
-        """Restore the instances of the inventory's regions, and of all other regions with a restore record."""
+    def _restore_instances(
+        self, role: str, associations: Mapping[str, Mapping[str, tuple[Association, ...]]], *, closes_window: bool
+    ) -> None:
+        """Restore the instances of the inventory's regions, and of all other regions with a restore record.
+
+        :param closes_window: whether to close the window of the role if there is another region. It is closed once.
+        """
         recorded, listed = self._regions_with_records(role), self._leftovers.instances
         others = [region for region in recorded or () if region not in listed]
+        closing = others[:1] if closes_window else []
         for region in [*listed, *others]:
             aws = self._aws_in(region)
             desired = DesiredAdmin(
@@ -126,7 +132,7 @@ class Restoration:
                 record_role=role,
                 region=aws.region,
             )
-            window = WindowResource(self._aws, DesiredWindow("role", role, CLOSED)) if region in others else None
+            window = WindowResource(self._aws, DesiredWindow("role", role, CLOSED)) if region in closing else None
             has_records = recorded is None or aws.region in recorded
             known = None if has_records else associations.get(region)
             self._fleet.converge(

@@ -32,6 +32,14 @@ class Account:
         answer = self.ec2.associate_iam_instance_profile(InstanceId=instance, IamInstanceProfile={"Name": profile})
         return str(answer["IamInstanceProfileAssociation"]["AssociationId"])
 
+    def limited_key(self, *statements: dict[str, Any]) -> dict[str, str]:
+        """The access key of a new user with these statements as its policy."""
+        name = f"limited{len(self.iam.list_users()['Users'])}"
+        self.iam.create_user(UserName=name)
+        document = json.dumps({"Version": "2012-10-17", "Statement": statements})
+        self.iam.put_user_policy(UserName=name, PolicyName="inline", PolicyDocument=document)
+        return dict(self.iam.create_access_key(UserName=name)["AccessKey"])
+
     def instance_client(self, instance: str, service: str) -> Any:
         """A client with the credentials that the instance sees now."""
         return self.aws.client(service, credentials=self.aws.instance_credentials(instance))

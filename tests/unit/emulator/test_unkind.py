@@ -86,11 +86,32 @@ class Caller:
             AssociationId=association, IamInstanceProfile={"Name": profile}
         )
 
-    def put(self, name: str = "p", value: str = "v", tier: str = "Standard", region: str | None = None) -> None:
-        self.client("ssm", region).put_parameter(Name=name, Value=value, Type="String", Overwrite=True, Tier=tier)
+    def put(self, name: str = "p", value: str = "v", tier: str = "Standard") -> None:
+        self.client("ssm").put_parameter(Name=name, Value=value, Type="String", Overwrite=True, Tier=tier)
 
     def create_key(self, user: str) -> None:
         self.found["key"] = self.iam.create_access_key(UserName=user)["AccessKey"]
+
+    def create_user(self, name: str) -> None:
+        self.iam.create_user(UserName=name)
+
+    def attach_reader(self, user: str) -> None:
+        self.iam.attach_user_policy(UserName=user, PolicyArn=READER)
+
+    def attach_reader_to_role(self, role: str) -> None:
+        self.iam.attach_role_policy(RoleName=role, PolicyArn=READER)
+
+    def use_key(self) -> None:
+        self.client("sts", key=self.found["key"]).get_caller_identity()
+
+    def read_with_key(self) -> None:
+        self.client("ssm", key=self.found["key"]).get_parameters(Names=["p"])
+
+    def tag(self, key: str) -> None:
+        self.iam.tag_role(RoleName="old", Tags=[{"Key": key, "Value": ""}])
+
+    def tag_instance(self) -> None:
+        self.ec2.create_tags(Resources=[self.instance], Tags=[{"Key": "a", "Value": "b"}])
 
     def tags(self) -> int:
         return len(self.iam.list_role_tags(RoleName="old")["Tags"])
@@ -121,22 +142,22 @@ class Caller:
         found = self.client("ssm").describe_instance_information()["InstanceInformationList"]
         return [each["PingStatus"] for each in found]
 
-    def create_activation(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.client("ssm").create_activation(IamRole="hybrid")
-        return found
+    def activate(self) -> None:
+        self.found["activation"] = self.client("ssm").create_activation(IamRole="hybrid")
 
     def deregister(self) -> None:
         """Register a hybrid server, and deregister it while it has a session."""
         with tempfile.TemporaryDirectory() as folder:
             host = self.aws.host(Path(folder))
-            node = host.register(self.create_activation(), self.aws.region)
+            self.activate()
+            node = host.register(self.found["activation"], self.aws.region)
             host.restart()
             self.found["session"] = host.session()
         self.client("ssm").deregister_managed_instance(InstanceId=node)
 
     def has_session(self) -> bool:
-        call = lambda caller: caller.client("sts", key=self.found["session"]).get_caller_identity()["Arn"]  # noqa: E731
-        return ":assumed-role/hybrid/mi-" in result(call, self)
+        sts = self.client("sts", key=self.found["session"])
+        return ":assumed-role/hybrid/mi-" in result(lambda _: sts.get_caller_identity()["Arn"], self)
 
     def last_use(self) -> bool:
         used = self.iam.get_access_key_last_used(AccessKeyId=self.found["key"]["AccessKeyId"])
@@ -188,8 +209,17 @@ def global_token(caller: Caller) -> None:
     )["Credentials"]
 
 
+def use_token(caller: Caller) -> None:
+    caller.client("ec2", "eu-south-1", caller.found["token"]).describe_instances()
+
+
 def metadata_code(caller: Caller) -> Any:
     return caller.aws.instance_credentials(caller.instance)["Code"]
+
+
+def do(method: str, *arguments: str) -> Step:
+    """A step that calls a method of the caller."""
+    return lambda caller: getattr(caller, method)(*arguments)
 
 
 @dataclass(frozen=True)
@@ -214,163 +244,61 @@ class Case:
         return f"{self.behaviour}-{self.unkind}"
 
 
-def nothing(_: Caller) -> None:
-    """No preparation."""
-
-
+NOTHING = do("tags")  # it reads and affects nothing
+SENT = steps(do("create_node"), do("send"))
+PROFILE, ASSOCIATED = do("create_profile", "p", "old"), steps(do("create_profile", "p", "old"), do("associate", "p"))
+NEW_ROLE = steps(do("create_role", "new"), do("create_profile", "p", "new"), do("associate", "p"))
+HYBRID_ROLE = do("create_role", "hybrid", HYBRID_TRUST)
+READ_WITH_KEY = steps(do("create_key", "old"), do("attach_reader", "old"))
+USED_KEY = steps(do("create_key", "old"), do("last_use"), do("use_key"))
+TAGGED = steps(do("instance_tags"), do("tag_instance"))
 CASES = [
-    Case(
-        Behaviour.STALE_READS,
-        steps(Caller.tags, lambda caller: caller.iam.tag_role(RoleName="old", Tags=[{"Key": "a", "Value": "b"}])),
-        Caller.tags,
-        unkind=0,
-        kind=1,
-    ),
-    Case(
-        Behaviour.STALE_READS,
-        steps(
-            Caller.instance_tags,
-            lambda caller: caller.ec2.create_tags(Resources=[caller.instance], Tags=[{"Key": "a", "Value": "b"}]),
-        ),
-        Caller.instance_tags,
-        unkind=0,
-        kind=1,
-    ),
-    Case(
-        Behaviour.STALE_READS,
-        steps(
-            lambda caller: caller.create_key("old"),
-            Caller.last_use,
-            lambda caller: caller.client("sts", key=caller.found["key"]).get_caller_identity(),
-        ),
-        Caller.last_use,
-        unkind=False,
-        kind=True,
-    ),
-    Case(
-        Behaviour.NEW_ENTITIES,
-        lambda caller: caller.create_role("new"),
-        lambda caller: caller.iam.attach_role_policy(RoleName="new", PolicyArn=READER) and None,
-        unkind="NoSuchEntity",
-    ),
-    Case(
-        Behaviour.NEW_ENTITIES,
-        lambda caller: caller.create_role("hybrid", HYBRID_TRUST),
-        lambda caller: caller.create_activation() and None,
-        unkind="ValidationException",
-    ),
-    Case(
-        Behaviour.LATE_PERMISSIONS,
-        steps(
-            lambda caller: caller.create_key("old"),
-            lambda caller: caller.iam.attach_user_policy(UserName="old", PolicyArn=READER),
-        ),
-        lambda caller: caller.client("ssm", key=caller.found["key"]).get_parameters(Names=["p"]) and None,
-        unkind="AccessDeniedException",
-    ),
-    Case(
-        Behaviour.NEW_KEYS,
-        lambda caller: caller.create_key("old"),
-        lambda caller: caller.client("sts", key=caller.found["key"]).get_caller_identity() and None,
-        unkind="InvalidClientTokenId",
-    ),
+    Case(Behaviour.STALE_READS, steps(do("tags"), do("tag", "a")), do("tags"), unkind=0, kind=1),
+    Case(Behaviour.STALE_READS, TAGGED, do("instance_tags"), unkind=0, kind=1),
+    Case(Behaviour.STALE_READS, USED_KEY, do("last_use"), unkind=False, kind=True),
+    Case(Behaviour.NEW_ENTITIES, do("create_role", "new"), do("attach_reader_to_role", "new"), unkind="NoSuchEntity"),
+    Case(Behaviour.NEW_ENTITIES, HYBRID_ROLE, do("activate"), unkind="ValidationException"),
+    Case(Behaviour.LATE_PERMISSIONS, READ_WITH_KEY, do("read_with_key"), unkind="AccessDeniedException"),
+    Case(Behaviour.NEW_KEYS, do("create_key", "old"), do("use_key"), unkind="InvalidClientTokenId"),
     Case(
         Behaviour.ASSOCIATIONS,
-        steps(
-            lambda caller: caller.create_profile("p", "old"),
-            lambda caller: caller.associate("p"),
-            lambda caller: caller.replace("p"),
-        ),
-        lambda caller: caller.replace("p"),
+        steps(ASSOCIATED, do("replace", "p")),
+        do("replace", "p"),
         unkind="IncorrectState",
         kind="InvalidAssociationID.NotFound",
         ends=False,
     ),
-    Case(
-        Behaviour.NEW_PROFILES,
-        lambda caller: caller.create_profile("p", "old"),
-        lambda caller: caller.associate("p"),
-        unkind="InvalidParameterValue",
-    ),
-    Case(
-        Behaviour.UNAUTHORIZED_ROLES,
-        steps(
-            lambda caller: caller.create_role("new"),
-            lambda caller: caller.create_profile("p", "new"),
-            lambda caller: caller.associate("p"),
-        ),
-        metadata_code,
-        unkind="AssumeRoleUnauthorizedAccess",
-        kind="Success",
-    ),
-    Case(Behaviour.TOO_MANY_UPDATES, Caller.put, Caller.put, unkind="TooManyUpdates"),
-    Case(
-        Behaviour.PARAMETER_RATE,
-        nothing,
-        put_many,
-        unkind="ThrottlingException",
-        ends=False,
-    ),
+    Case(Behaviour.NEW_PROFILES, PROFILE, do("associate", "p"), unkind="InvalidParameterValue"),
+    Case(Behaviour.UNAUTHORIZED_ROLES, NEW_ROLE, metadata_code, "AssumeRoleUnauthorizedAccess", "Success"),
+    Case(Behaviour.TOO_MANY_UPDATES, do("put"), do("put"), unkind="TooManyUpdates"),
+    Case(Behaviour.PARAMETER_RATE, NOTHING, put_many, unkind="ThrottlingException", ends=False),
     *(
-        Case(Behaviour.PARAMETER_LIMITS, nothing, step, unkind="ValidationException", ends=False)
-        for step in (
-            lambda caller: caller.put(value="{{p}}"),
-            lambda caller: caller.put(value="é" * 2049),
-            lambda caller: caller.put(value="x" * 8193, tier="Advanced"),
-            lambda caller: caller.put(name="a b"),
-            lambda caller: caller.put(name="x" * 1000),
+        Case(Behaviour.PARAMETER_LIMITS, NOTHING, do("put", *parameter), unkind="ValidationException", ends=False)
+        for parameter in (
+            *(("p", "{{p}}"), ("p", "é" * 2049), ("p", "x" * 8193, "Advanced")),
+            *(("a b", "v"), ("x" * 1000, "v")),
         )
     ),
     Case(
         Behaviour.CONCURRENT_MODIFICATION,
-        nothing,
-        lambda caller: caller.create_role("new"),
+        NOTHING,
+        do("create_role", "new"),
         unkind="ConcurrentModification",
         ends=False,
     ),
     Case(
         Behaviour.UNMODIFIABLE_USERS,
-        lambda caller: caller.iam.create_user(UserName="new"),
-        lambda caller: caller.create_key("new"),
+        do("create_user", "new"),
+        do("create_key", "new"),
         unkind="EntityTemporarilyUnmodifiable",
     ),
     Case(Behaviour.DELETED_SECRETS, delete_secret, create_secret, unkind="InvalidRequestException"),
-    Case(
-        Behaviour.DELETED_SECRETS,
-        delete_secret,
-        read_secret,
-        unkind="InvalidRequestException",
-        kind="ResourceNotFoundException",
-    ),
-    Case(
-        Behaviour.OPT_IN_REGIONS,
-        global_token,
-        lambda caller: caller.client("ec2", "eu-south-1", caller.found["token"]).describe_instances() and None,
-        unkind="AuthFailure",
-        ends=False,
-    ),
-    Case(
-        Behaviour.LATE_INVOCATIONS,
-        steps(Caller.create_node, Caller.send),
-        Caller.is_pending,
-        unkind="InvocationDoesNotExist",
-        kind=False,
-    ),
-    Case(
-        Behaviour.LATE_DELIVERIES,
-        steps(Caller.create_node, Caller.send),
-        Caller.is_pending,
-        unkind=True,
-        kind=False,
-    ),
-    Case(Behaviour.AWAY_AGENTS, Caller.create_node, Caller.ping, unkind=[], kind=["Online"]),
-    Case(
-        Behaviour.LASTING_SESSIONS,
-        steps(lambda caller: caller.create_role("hybrid", HYBRID_TRUST), Caller.deregister),
-        Caller.has_session,
-        unkind=True,
-        kind=False,
-    ),
+    Case(Behaviour.DELETED_SECRETS, delete_secret, read_secret, "InvalidRequestException", "ResourceNotFoundException"),
+    Case(Behaviour.OPT_IN_REGIONS, global_token, use_token, unkind="AuthFailure", ends=False),
+    Case(Behaviour.LATE_INVOCATIONS, SENT, do("is_pending"), unkind="InvocationDoesNotExist", kind=False),
+    Case(Behaviour.LATE_DELIVERIES, SENT, do("is_pending"), unkind=True, kind=False),
+    Case(Behaviour.AWAY_AGENTS, do("create_node"), do("ping"), unkind=[], kind=["Online"]),
+    Case(Behaviour.LASTING_SESSIONS, steps(HYBRID_ROLE, do("deregister")), do("has_session"), unkind=True, kind=False),
 ]
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
 
@@ -450,11 +378,11 @@ def test_a_change_that_became_visible_stays_visible(aws: Emulator) -> None:
     caller = Caller.created(aws)
     aws.be_unkind(Behaviour.STALE_READS, seconds=HOUR, chance=1)
     assert caller.tags() == 0
-    caller.iam.tag_role(RoleName="old", Tags=[{"Key": "a", "Value": ""}])
+    caller.tag("a")
     aws.shift_clock(2 * HOUR)
-    caller.iam.tag_role(RoleName="old", Tags=[{"Key": "b", "Value": ""}])
+    caller.tag("b")
     assert caller.tags() == 2
-    caller.iam.tag_role(RoleName="old", Tags=[{"Key": "c", "Value": ""}])
+    caller.tag("c")
     assert caller.tags() == 2
 
 

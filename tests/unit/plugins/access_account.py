@@ -18,6 +18,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
     Policy,
     Principal,
     Profile,
+    SavedKeyWithoutUser,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import closed_policy
 from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
@@ -157,6 +158,25 @@ def with_(account: Account = HEALTHY, **more: Any) -> Account:
     more["profiles"] = (*more.get("profiles", ()), *(profile(each.name, each.name) for each in roles))
     added: dict[str, Any] = {name: (*getattr(account, name), *value) for name, value in more.items()}
     return replace(account, **added)
+
+
+FIELDS = {
+    Principal: "principals",
+    Profile: "profiles",
+    InstanceUse: "instances",
+    ConfigParameter: "parameters",
+    NodeUse: "nodes",
+    ActivationUse: "activations",
+    SavedKeyWithoutUser: "keys_without_user",
+}
+
+
+def healthy(*things: Any) -> Account:
+    """The healthy account with these things."""
+    more: dict[str, Any] = {}
+    for each in things:
+        more.setdefault(FIELDS[type(each)], []).append(each)
+    return with_(**more)
 
 
 def case_of(account: Account, rules: Rules | None = None) -> Case:

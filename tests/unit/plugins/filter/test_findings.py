@@ -24,13 +24,8 @@ def finding(severity="high", **more):
     return {key: value for key, value in given.items() if value is not None}
 
 
-IN_AN_ACCOUNT = {
-    "account": "123456789012",
-    "region": None,
-    "message": None,
-    "why": "The key is old.",
-    "fix": "rotate it",
-}
+RENAMED = {"message": None, "why": "The key is old."}
+IN_AN_ACCOUNT = {"account": "123456789012", "region": None, **RENAMED, "fix": "rotate it"}
 IN_A_FILE = {"file": "host vars/db1.yml", "line": 3, "column": 7}
 ANY_FINDING = st.fixed_dictionaries(
     {"rule": st.text(), "severity": st.sampled_from(SEVERITIES), "object": st.text(), "message": st.text(min_size=1)},
@@ -69,35 +64,28 @@ def test_a_rule_has_the_level_of_its_most_severe_result():
 
 
 @pytest.mark.parametrize(
-    ("more", "default_file", "physical"),
+    ("more", "default_file", "uri", "region"),
     [
-        ({}, "", None),
-        ({}, "hosts.yml", {"artifactLocation": {"uri": "hosts.yml"}}),
-        ({"file": "a.yml"}, "hosts.yml", {"artifactLocation": {"uri": "a.yml"}}),
-        ({"file": "a.yml", "column": 7}, "", {"artifactLocation": {"uri": "a.yml"}}),
-        ({"file": "a.yml", "line": 3}, "", {"artifactLocation": {"uri": "a.yml"}, "region": {"startLine": 3}}),
-        (
-            IN_A_FILE,
-            "",
-            {"artifactLocation": {"uri": "host%20vars/db1.yml"}, "region": {"startLine": 3, "startColumn": 7}},
-        ),
-        ({"file": "/etc/ä.yml"}, "", {"artifactLocation": {"uri": "file:///etc/%C3%A4.yml"}}),
+        ({}, "", None, {}),
+        ({}, "hosts.yml", "hosts.yml", {}),
+        ({"file": "a.yml"}, "hosts.yml", "a.yml", {}),
+        ({"file": "a.yml", "column": 7}, "", "a.yml", {}),
+        ({"file": "a.yml", "line": 3}, "", "a.yml", {"region": {"startLine": 3}}),
+        (IN_A_FILE, "", "host%20vars/db1.yml", {"region": {"startLine": 3, "startColumn": 7}}),
+        ({"file": "/etc/ä.yml"}, "", "file:///etc/%C3%A4.yml", {}),
     ],
 )
-def test_the_location_of_a_result(more, default_file, physical):
+def test_the_location_of_a_result(more, default_file, uri, region):
     [result] = sarif([finding(**more)], file=default_file)["runs"][0]["results"]
-    assert result["locations"][0].get("physicalLocation") == physical
+    expected = {"artifactLocation": {"uri": uri}, **region} if uri else None
+    assert result["locations"][0].get("physicalLocation") == expected
 
 
 def test_a_result_names_its_object_with_account_and_region():
     [result] = sarif([finding(**{**IN_AN_ACCOUNT, "region": "eu-central-1"})])["runs"][0]["results"]
-    assert result["locations"][0]["logicalLocations"] == [
-        {
-            "name": "user/db1",
-            "fullyQualifiedName": "123456789012/eu-central-1/user/db1",
-            "kind": "resource",
-        }
-    ]
+    [location] = result["locations"][0]["logicalLocations"]
+    name = {"name": "user/db1", "fullyQualifiedName": "123456789012/eu-central-1/user/db1"}
+    assert location == {**name, "kind": "resource"}
     assert result["message"] == {"text": "user/db1: The key is old.\nFix: rotate it"}
 
 
@@ -236,50 +224,45 @@ def audit_finding(severity, **more):
     return {**found, "severity": severity, **more}
 
 
-def test_a_summary_without_findings():
-    assert audit_summary(document(account(principal("server")))) == [
-        "1 account read at 2026-11-25T09:30:00Z.",
-        "Account prod: no server can write the configuration now.",
-        "No findings.",
-    ]
-
-
-def test_nobody_is_cleared_by_a_read_that_was_denied():
-    line = " ".join(audit_summary(document(account(unread=["roles"])))[1:-2])
-    assert line == "Account prod: no known server can write the configuration now."
+@pytest.mark.parametrize(("unread", "server"), [((), "server"), (["roles"], "known server")])
+def test_nobody_is_cleared_by_a_read_that_was_denied(unread, server):
+    first, *lines, last = audit_summary(document(account(principal("server"), unread=unread)))
+    assert (first, last) == ("1 account read at 2026-11-25T09:30:00Z.", "No findings.")
+    line = f"Account prod: no {server} can write the configuration now."
+    assert " ".join(lines).startswith(line)
+    assert (lines == [line]) == (not unread)
 
 
 @pytest.mark.parametrize(
-    ("each", "shown"),
+    ("writes", "state", "administrator", "is_shown"),
     [
-        (principal("a", "yes"), "role a"),
-        (principal("a", "window", state="open"), "role a"),
-        (principal("a", "window", state="unknown"), "role a"),
-        (principal("a", "window"), "role a"),
-        (principal("a", "window", state="closed"), "no server"),
-        (principal("a", "window", state="expired"), "no server"),
-        (principal("a", "no", state="open"), "no server"),
-        (principal("a", "yes", administrator=True), "no server"),
+        ("yes", None, False, True),
+        *(("window", state, False, True) for state in ("open", "unknown", None)),
+        *(("window", state, False, False) for state in ("closed", "expired")),
+        ("no", "open", False, False),
+        ("yes", None, True, False),
     ],
 )
-def test_the_writers_of_an_account(each, shown):
-    assert audit_summary(document(account(each)))[1] == f"Account prod: {shown} can write the configuration now."
+def test_the_writers_of_an_account(writes, state, administrator, is_shown):
+    summary = audit_summary(document(account(principal("a", writes, administrator=administrator, state=state))))
+    assert summary[1] == f"Account prod: {'role a' if is_shown else 'no server'} can write the configuration now."
 
 
-@pytest.mark.parametrize(("writes", "until"), [("window", "until 2026-11-25T09:44:00Z"), ("yes", "now")])
-def test_a_writer_has_its_deadline_if_it_writes_because_of_a_window(writes, until):
-    each = {**principal("a", writes), "window": {"state": "open", "deadline": "2026-11-25T09:44:00Z"}}
-    line = " ".join(audit_summary(document(account(each)))[1:-1])
-    assert line == f"Account prod: role a can write the configuration {until}."
+OPEN = {"state": "open", "deadline": "2026-11-25T09:44:00Z"}
+BY_WINDOW, ANYHOW = ({**principal(name, writes), "window": OPEN} for name, writes in (("a", "window"), ("b", "yes")))
+BY_DEADLINE = "role a can write the configuration until 2026-11-25T09:44:00Z"
 
 
-def test_writers_with_and_without_a_deadline_are_distinguished():
-    window = {"state": "open", "deadline": "2026-11-25T09:44:00Z"}
-    found = account({**principal("a", "window"), "window": window}, principal("b", "yes"))
-    assert " ".join(audit_summary(document(found))[1:-1]) == (
-        "Account prod: role b can write the configuration now; role a can write the configuration until "
-        "2026-11-25T09:44:00Z."
-    )
+@pytest.mark.parametrize(
+    ("writers", "shown"),
+    [
+        ([BY_WINDOW], BY_DEADLINE),
+        ([ANYHOW], "role b can write the configuration now"),
+        ([BY_WINDOW, ANYHOW], f"role b can write the configuration now; {BY_DEADLINE}"),
+    ],
+)
+def test_a_writer_has_its_deadline_if_it_writes_because_of_a_window(writers, shown):
+    assert " ".join(audit_summary(document(account(*writers)))[1:-1]) == f"Account prod: {shown}."
 
 
 def test_findings_are_not_mentioned_if_no_account_was_read():

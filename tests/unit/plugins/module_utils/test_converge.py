@@ -82,20 +82,15 @@ def expected_result(check_mode: bool) -> dict[str, Any]:
 
 @pytest.mark.parametrize("check_mode", [False, True])
 @pytest.mark.parametrize("wait", [None, 10])
-@pytest.mark.usefixtures("clock")
-def test_check_mode_has_the_same_result_except_for_its_warnings_and_writes_nothing(check_mode, wait):
-    number = NumberResource(1, 2)
+def test_check_mode_has_the_same_result_except_for_its_warnings_and_writes_nothing(check_mode, wait, clock):
+    """It does not wait for a change that AWS shows late. Preconditions are checked once with the current state."""
+    number, checked = NumberResource(1, 2, lag=3), []
+    number.check_preconditions = checked.append
     assert converge(number, check_mode, wait) == expected_result(check_mode)
     assert number.written == ([] if check_mode else [2])
-
-
-@pytest.mark.parametrize("check_mode", [False, True])
-@pytest.mark.usefixtures("clock")
-def test_preconditions_are_checked_once_with_the_current_state(check_mode):
-    number, checked = NumberResource(1, 2), []
-    number.check_preconditions = checked.append
-    assert converge(number, check_mode, 10) == expected_result(check_mode)
     assert checked == [1]
+    is_waiting = wait and not check_mode
+    assert (number.reads, clock.slept) == ((5, [2, 2, 2]) if is_waiting else (1, []))
 
 
 @pytest.mark.parametrize("check_mode", [False, True])
@@ -130,11 +125,6 @@ def test_no_difference_means_no_steps_and_no_waiting(clock, check_mode):
     assert (number.written, number.reads, clock.slept) == ([], 1, [])
 
 
-def test_it_waits_until_the_change_is_visible(clock):
-    assert converge(NumberResource(1, 2, lag=3), False, 10) == RESULT
-    assert clock.slept == [2, 2, 2]
-
-
 def test_the_wait_timeout_begins_after_the_last_step(clock):
     number = NumberResource(1, 2, lag=3)
     execute = number.execute
@@ -162,35 +152,34 @@ def fail_reads(number: NumberResource, code: str, count: int) -> NumberResource:
     return number
 
 
-def test_a_propagation_error_means_that_the_change_is_not_visible_yet(clock):
-    assert converge(fail_reads(NumberResource(1, 2), "NoSuchEntity", 2), False, 10) == RESULT
-    assert clock.slept == [2, 2]
+@pytest.mark.parametrize(
+    ("code", "failures", "decides", "waits"),
+    [
+        ("NoSuchEntity", 2, False, 2),
+        ("AccessDenied", 1, False, None),
+        ("Strange", 1, True, 1),
+        ("NoSuchEntity", 1, True, None),
+    ],
+    ids=["not found", "denied", "the resource decides", "the resource decides otherwise"],
+)
+def test_only_a_propagation_error_means_that_the_change_is_not_visible_yet(clock, code, failures, decides, waits):
+    number = fail_reads(NumberResource(1, 2), code, failures)
+    if decides:
+        number.is_propagation_error = lambda error: error.code == "Strange"
+    if waits:
+        assert converge(number, False, 10) == RESULT
+    else:
+        with pytest.raises(AwsApiError, match="Could not read it") as failure:
+            converge(number, False, 10)
+        assert failure.value.details["done"] == ["set 2"]
+        assert failure.value.details["changed"] is True
+    assert clock.slept == [2] * (waits or 0)
 
 
 @pytest.mark.usefixtures("clock")
 def test_a_propagation_error_until_the_timeout_is_a_consistency_timeout():
     with pytest.raises(ConsistencyTimeout, match=r"within 5 seconds\. Not visible yet: Could not read it\."):
         converge(fail_reads(NumberResource(1, 2), "NoSuchEntity", 99), False, 5)
-
-
-def test_any_other_error_ends_the_wait(clock):
-    with pytest.raises(AwsApiError, match="Could not read it") as failure:
-        converge(fail_reads(NumberResource(1, 2), "AccessDenied", 1), False, 10)
-    assert clock.slept == []
-    assert failure.value.details["done"] == ["set 2"]
-    assert failure.value.details["changed"] is True
-
-
-@pytest.mark.parametrize(("code", "waits"), [("Strange", True), ("NoSuchEntity", False)])
-def test_the_resource_decides_which_errors_are_propagation_errors(clock, code, waits):
-    number = fail_reads(NumberResource(1, 2), code, 1)
-    number.is_propagation_error = lambda error: error.code == "Strange"
-    if waits:
-        assert converge(number, False, 10) == RESULT
-    else:
-        with pytest.raises(AwsApiError):
-            converge(number, False, 10)
-    assert clock.slept == ([2] if waits else [])
 
 
 def test_the_resource_decides_which_steps_remain(clock):
@@ -201,66 +190,35 @@ def test_the_resource_decides_which_steps_remain(clock):
     assert clock.slept == [2]
 
 
-def base_resource() -> Resource[int]:
+class BaseResource(Resource[int]):
     """A resource that overrides only the methods that it must."""
 
-    class BaseResource(Resource[int]):
-        read = NumberResource.read
-        plan = NumberResource.plan
-        to_diff = NumberResource.to_diff
-        to_result = NumberResource.to_result
-
-    return BaseResource(NO_AWS)
+    read = NumberResource.read
+    plan = NumberResource.plan
+    to_diff = NumberResource.to_diff
+    to_result = NumberResource.to_result
 
 
-def test_a_resource_has_no_warnings_by_default():
-    resource, plan = base_resource(), NumberResource(1, 2).plan(1)
-    assert resource.warnings(plan) == []
-    assert resource.check_mode_warnings(plan) == []
-
-
-def test_a_resource_accepts_every_state_by_default():
-    base_resource().check_preconditions(1)
-
-
-@pytest.mark.parametrize(("state", "remaining"), [(1, ["set 2"]), (2, [])])
-def test_the_remaining_steps_are_a_new_plan_by_default(state, remaining):
-    number = NumberResource(1, 2)
-    assert number.remaining(number.plan(1), state) == remaining
-
-
-@pytest.mark.parametrize(("code", "is_propagation"), [("NoSuchEntity", True), ("AccessDenied", False)])
-def test_an_entity_that_is_not_found_is_a_propagation_error_by_default(code, is_propagation):
-    assert base_resource().is_propagation_error(AwsApiError("No.", code)) is is_propagation
-
-
-def test_a_step_is_an_api_call_by_default():
+def test_a_resource_has_no_warnings_and_takes_steps_as_calls_by_default():
     taken: list[Step] = []
 
     class RecordingAws:
         execute = staticmethod(taken.append)
 
-    number, step = NumberResource(1, 2), Step(Kind.UPDATE, "x:Set", {}, "set")
-    Resource.__init__(number, cast("Any", RecordingAws()))
-    Resource.execute(number, step)
-    assert taken == [step]
+    resource, number = BaseResource(cast("Any", RecordingAws())), NumberResource(1, 2)
+    plan = number.plan(1)
+    resource.check_preconditions(1)
+    assert resource.warnings(plan) == resource.check_mode_warnings(plan) == []
+    resource.execute(plan.all_steps[0])
+    assert taken == plan.all_steps
+    assert [number.remaining(plan, state) for state in (1, 2)] == [["set 2"], []]
+    errors = [AwsApiError("No.", code) for code in ("NoSuchEntity", "AccessDenied")]
+    assert [resource.is_propagation_error(error) for error in errors] == [True, False]
 
 
 def test_a_resource_is_abstract():
     with pytest.raises(TypeError, match="abstract"):
         cast("Any", Resource)(NO_AWS)
-
-
-def test_it_does_not_wait_without_a_wait_timeout():
-    number = NumberResource(1, 2, lag=3)
-    assert converge(number, False, None) == RESULT
-    assert number.reads == 1
-
-
-def test_it_does_not_wait_in_check_mode(clock):
-    number = NumberResource(1, 2, lag=3)
-    converge(number, True, 10)
-    assert (number.reads, clock.slept) == (1, [])
 
 
 def test_a_consistency_timeout_lists_the_invisible_steps(clock):

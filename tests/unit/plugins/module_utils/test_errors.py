@@ -25,6 +25,7 @@ KNOWN_CALLER = "arn:aws:iam::123456789012:user/caller"
 USER = "arn:aws:iam::123456789012:user/me"
 ROLE_ARN = "arn:aws:iam::123456789012:role/R"
 INSTANCE_ARN = "arn:aws:ec2:eu-central-1:123456789012:instance/i-1"
+KMS_ARN = "arn:aws:kms:eu-central-1:123456789012:key/1"
 PARAMETER_ARN = "arn:aws:ssm:eu-central-1:123456789012:parameter/AmazonCloudWatch-linux"
 
 
@@ -50,6 +51,15 @@ def missing_permission(identity: str, action: str, where: str = "", reason: str 
     return f"access denied. {identity} lacks {action}{where}{because}. Grant {action} to it and run again.{hint}"
 
 
+def denied(
+    call: tuple[str, ...], identity: str, where: str, *, reason: str = NO_POLICY, action: str = "", start: str = ""
+) -> tuple[tuple[str, ...], str, str]:
+    """A case of a denied call. :param action: the denied action, if it is not that of the call."""
+    named, shown = action or call[1], f" on {where}"
+    call = call if len(call) > 2 else (*call, "AccessDenied")
+    return call, start + denial(identity, named, where, reason), missing_permission(identity, named, shown, reason)
+
+
 READ_KEYS = ("read it", "ssm:GetParameters", "AccessDeniedException")
 CIPHERTEXT = "The ciphertext refers to a customer master key that you are not allowed to access"
 CASES = {
@@ -63,41 +73,17 @@ CASES = {
         "Access to KMS is not allowed",
         missing_permission(KNOWN_CALLER, "kms:Decrypt", reason="Access to KMS is not allowed"),
     ),
-    "Parameter Store, a KMS key, with its ARN": (
-        READ_KEYS,
-        denial(USER, "kms:Decrypt", "arn:aws:kms:eu-central-1:123456789012:key/1", NO_POLICY),
-        missing_permission(USER, "kms:Decrypt", " on arn:aws:kms:eu-central-1:123456789012:key/1", NO_POLICY),
-    ),
-    "IAM": (
-        (*CREATE, "AccessDenied"),
-        denial(USER, "iam:CreateRole", ROLE_ARN, NO_POLICY),
-        missing_permission(USER, "iam:CreateRole", f" on {ROLE_ARN}", NO_POLICY),
-    ),
-    "EC2": (
-        ASSOCIATE,
-        EC2_PREFIX + denial(SESSION, ASSOCIATE[1], INSTANCE_ARN, NO_POLICY),
-        missing_permission(SESSION, ASSOCIATE[1], f" on {INSTANCE_ARN}", NO_POLICY),
-    ),
+    "Parameter Store, a KMS key, with its ARN": denied(READ_KEYS, USER, KMS_ARN, action="kms:Decrypt"),
+    "IAM": denied(CREATE, USER, ROLE_ARN),
+    "EC2": denied(ASSOCIATE, SESSION, INSTANCE_ARN, start=EC2_PREFIX),
     "EC2, encoded": (
         ASSOCIATE,
         EC2_PREFIX + "Encoded authorization failure message: 3DUk8xyz",
         missing_permission(KNOWN_CALLER, ASSOCIATE[1]),
     ),
-    "PassRole": (
-        ASSOCIATE,
-        EC2_PREFIX + denial(SESSION, "iam:PassRole", ROLE_ARN, NO_POLICY),
-        missing_permission(SESSION, "iam:PassRole", f" on {ROLE_ARN}", NO_POLICY),
-    ),
-    "SSM": (
-        STORE,
-        denial(SESSION, "ssm:PutParameter", PARAMETER_ARN, NO_POLICY),
-        missing_permission(SESSION, "ssm:PutParameter", f" on {PARAMETER_ARN}", NO_POLICY),
-    ),
-    "the permissions boundary lacks it": (
-        (*CREATE, "AccessDenied"),
-        denial(USER, "iam:CreateRole", ROLE_ARN, NO_BOUNDARY),
-        missing_permission(USER, "iam:CreateRole", f" on {ROLE_ARN}", NO_BOUNDARY),
-    ),
+    "PassRole": denied(ASSOCIATE, SESSION, ROLE_ARN, action="iam:PassRole", start=EC2_PREFIX),
+    "SSM": denied(STORE, SESSION, PARAMETER_ARN),
+    "the permissions boundary lacks it": denied(CREATE, USER, ROLE_ARN, reason=NO_BOUNDARY),
     "the organization's policy lacks it, with an encoded message": (
         ASSOCIATE,
         EC2_PREFIX
@@ -105,21 +91,11 @@ CASES = {
         + ". Encoded authorization failure message: 3DUk8xyz",
         missing_permission(SESSION, ASSOCIATE[1], f" on {INSTANCE_ARN}", NO_SCP),
     ),
-    "IAM, role name instead of ARN": (
-        ("read role 'R'", "iam:GetRole", "AccessDenied"),
-        denial(USER, "iam:GetRole", "role R", NO_POLICY),
-        missing_permission(USER, "iam:GetRole", " on role R", NO_POLICY),
+    "IAM, role name instead of ARN": denied(("read role 'R'", "iam:GetRole"), USER, "role R"),
+    "IAM, access key": denied(
+        ("read it", "iam:GetAccessKeyLastUsed"), USER, "access key AKIAIOSFODNN7EXAMPLE", reason=""
     ),
-    "IAM, access key": (
-        ("read it", "iam:GetAccessKeyLastUsed", "AccessDenied"),
-        denial(USER, "iam:GetAccessKeyLastUsed", "access key AKIAIOSFODNN7EXAMPLE", ""),
-        missing_permission(USER, "iam:GetAccessKeyLastUsed", " on access key AKIAIOSFODNN7EXAMPLE"),
-    ),
-    "no reason": (
-        (*CREATE, "AccessDenied"),
-        denial(USER, "iam:CreateRole", ROLE_ARN, ""),
-        missing_permission(USER, "iam:CreateRole", f" on {ROLE_ARN}"),
-    ),
+    "no reason": denied(CREATE, USER, ROLE_ARN, reason=""),
     "the closed admin window": (
         STORE,
         denial(SESSION, "ssm:PutParameter", PARAMETER_ARN, "with an explicit deny in an identity-based policy"),
@@ -156,24 +132,18 @@ CASES = {
         EXPIRED,
         "the session of the credentials in use has expired (ExpiredToken). Sign in again, then run again.",
     ),
-    "too many inline policies of a role": (
-        ("open the admin window", "iam:PutRolePolicy", "LimitExceeded"),
-        "Maximum policy size of 10240 bytes exceeded for role R",
-        (
-            "Maximum policy size of 10240 bytes exceeded for role R (LimitExceeded). IAM allows 10,240 characters "
-            "without white space in all inline policies of a role together. Store fewer parameters in a run, or remove "
-            "other inline policies from the role."
-        ),
-    ),
-    "too many inline policies of a user": (
-        ("open the admin window", "iam:PutUserPolicy", "LimitExceeded"),
-        "Maximum policy size of 2048 bytes exceeded for user U",
-        (
-            "Maximum policy size of 2048 bytes exceeded for user U (LimitExceeded). IAM allows 2,048 characters "
-            "without white space in all inline policies of a user together. Store fewer parameters in a run, or remove "
-            "other inline policies from the user."
-        ),
-    ),
+    **{
+        f"too many inline policies of a {kind}": (
+            ("open the admin window", f"iam:Put{kind.title()}Policy", "LimitExceeded"),
+            f"Maximum policy size of {limit} bytes exceeded for {kind} X",
+            (
+                f"Maximum policy size of {limit} bytes exceeded for {kind} X (LimitExceeded). IAM allows {shown} "
+                f"characters without white space in all inline policies of a {kind} together. Store fewer parameters "
+                f"in a run, or remove other inline policies from the {kind}."
+            ),
+        )
+        for kind, limit, shown in (("role", 10240, "10,240"), ("user", 2048, "2,048"))
+    },
     "any other code": ((*CREATE, "LimitExceeded"), "Cannot exceed quota.", "Cannot exceed quota. (LimitExceeded)."),
 }
 
@@ -276,12 +246,9 @@ def test_no_kind_of_error_is_caught_as_another(kind):
     assert kind.__bases__ == (CwagentError,)
 
 
-def test_an_error_has_details_for_the_result():
-    error = ContentionError("No.", steps=["a"])
-    assert (str(error), error.details) == ("No.", {"steps": ["a"]})
-
-
-def test_an_api_error_adds_no_details():
+def test_only_an_api_error_has_a_code_and_no_details():
+    contention = ContentionError("No.", steps=["a"])
+    assert (str(contention), contention.details) == ("No.", {"steps": ["a"]})
     error = AwsApiError("No.", "AccessDenied", "iam:X", explicit_deny=True)
     assert (error.code, error.action, error.explicit_deny, error.details) == ("AccessDenied", "iam:X", True, {})
 

@@ -43,23 +43,11 @@ class Executor:
         self.taken.append(step.summary)
 
 
-def test_all_steps_are_taken_in_order():
-    executor = Executor()
-    apply(plan_of({"a": steps("a1", "a2", "a3")}), executor, check_mode=False, done=[])
-    assert executor.taken == ["a1", "a2", "a3"]
-
-
 def test_the_steps_of_every_item_are_taken_in_order():
     executor = Executor()
     summaries = {item: [f"{item}{number}" for number in range(9)] for item in "abcdef"}
     apply(plan_of({item: steps(*summaries[item]) for item in summaries}), executor, check_mode=False, done=[])
     assert {item: [taken for taken in executor.taken if taken[0] == item] for item in summaries} == summaries
-
-
-def test_check_mode_takes_no_step():
-    executor = Executor()
-    apply(plan_of({"a": steps("a1"), "b": steps("b1")}), executor, check_mode=True, done=[])
-    assert executor.taken == []
 
 
 @pytest.mark.parametrize("check_mode", [False, True])
@@ -72,13 +60,23 @@ def test_an_item_with_an_error_fails_in_check_mode_too(check_mode):
     assert failure.value.details == {"failures": {"b": "No b."}, "not_done": []}
 
 
-def test_a_failure_lists_the_steps_that_were_done_and_not_done():
-    planned, done = steps("a1", "a2", "a3", "a4", "a5"), []
+@pytest.mark.parametrize(
+    ("failing", "message"),
+    [
+        (0, "Could not a1. Not done: a2, a3."),
+        (1, "Could not a2. Done before that: a1. Not done: a3."),
+        (2, "Could not a3. Done before that: a1, a2."),
+    ],
+)
+def test_a_failure_lists_the_steps_that_were_done_and_not_done(failing, message):
+    planned, done = steps("a1", "a2", "a3"), []
+    summaries = [step.summary for step in planned]
     with pytest.raises(CwagentError) as failure:
-        apply(plan_of({"a": planned}), Executor("a3"), check_mode=False, done=done)
-    assert str(failure.value) == "Could not a3. Done before that: a1, a2. Not done: a4, a5."
-    assert failure.value.details == {"failures": {"a": "Could not a3."}, "not_done": ["a3", "a4", "a5"]}
-    assert done == planned[:2]
+        apply(plan_of({"a": planned}), Executor(summaries[failing]), check_mode=False, done=done)
+    assert str(failure.value) == message
+    failures = {"a": f"Could not {summaries[failing]}."}
+    assert failure.value.details == {"failures": failures, "not_done": summaries[failing:]}
+    assert done == planned[:failing]
 
 
 @pytest.mark.parametrize("taken", ["", "a2 on one"])
@@ -141,19 +139,6 @@ def test_the_message_has_the_failures_of_a_few_items_and_the_details_have_all():
     assert list(failure.value.details["failures"]) == items
 
 
-@pytest.mark.parametrize(
-    ("failing", "message"),
-    [
-        ("a1", "Could not a1. Not done: a2."),
-        ("a2", "Could not a2. Done before that: a1."),
-    ],
-)
-def test_the_message_omits_an_empty_list_of_steps(failing, message):
-    with pytest.raises(CwagentError) as failure:
-        apply(plan_of({"a": steps("a1", "a2")}), Executor(failing), check_mode=False, done=[])
-    assert str(failure.value) == message
-
-
 def test_an_item_that_fails_does_not_stop_the_others():
     executor = Executor("b1", "d2")
     plan = plan_of({item: steps(f"{item}1", f"{item}2") for item in "abcd"})
@@ -167,37 +152,28 @@ def test_an_item_that_fails_does_not_stop_the_others():
 
 
 @pytest.mark.parametrize(
-    ("steps_by_item", "summaries"),
-    [({}, []), ({"a": []}, []), ({"a": [], "b": steps("b1", "b2")}, ["b1", "b2"])],
-    ids=["no items", "no steps", "steps"],
-)
-def test_a_plan_has_changes_if_it_has_steps(steps_by_item, summaries):
-    plan = plan_of(steps_by_item)
-    assert plan.has_changes is bool(summaries)
-    assert plan.summaries == [step.summary for step in plan.all_steps] == summaries
-
-
-def test_a_plan_has_both_states():
-    plan = plan_of({})
-    assert (plan.current, plan.planned, plan.errors) == ("current", "planned", {})
-
-
-@pytest.mark.parametrize(
     ("steps_by_item", "counts"),
     [
         ({}, {"create": 0, "update": 0, "delete": 0}),
+        ({"a": []}, {"create": 0, "update": 0, "delete": 0}),
+        ({"a": [], "b": steps("b1", "b2")}, {"create": 0, "update": 2, "delete": 0}),
         (
             {
-                "a": [*steps("a1", kind=Kind.CREATE), *steps("a2", "a3", kind=Kind.UPDATE)],
-                "b": [*steps("b1", "b2", kind=Kind.UPDATE), *steps("b3", kind=Kind.DELETE)],
+                "a": [*steps("a1", kind=Kind.CREATE), *steps("a2", "a3")],
+                "b": [*steps("b1", "b2"), *steps("b3", kind=Kind.DELETE)],
             },
             {"create": 1, "update": 4, "delete": 1},
         ),
     ],
-    ids=["no steps", "steps of two items"],
+    ids=["no items", "no steps", "an item without steps", "steps of two items"],
 )
-def test_counts_are_the_number_of_steps_of_each_kind(steps_by_item, counts):
-    assert plan_of(steps_by_item).counts == counts
+def test_a_plan_has_changes_if_it_has_steps_and_counts_them(steps_by_item, counts):
+    plan = Plan("current", "planned", steps_by_item)
+    assert plan.has_changes is bool(plan.all_steps)
+    assert plan.all_steps == [step for steps in steps_by_item.values() for step in steps]
+    assert plan.summaries == [step.summary for step in plan.all_steps]
+    assert plan.counts == counts
+    assert plan.errors == {}
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 50])

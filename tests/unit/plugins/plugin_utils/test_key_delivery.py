@@ -11,14 +11,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Invalid
 from ansible_collections.cwagent.iam.plugins.plugin_utils import _key_delivery
 from ansible_collections.cwagent.iam.plugins.plugin_utils._key_delivery import KeyDelivery
 
-SOURCE = {
-    "user": "agent",
-    "key_store": "parameter_store",
-    "key_store_directory": "/keys",
-    "key_store_prefix": "/p/",
-    "credentials_profile": "P",
-    "region": None,
-}
+STORED = {"key_store": "parameter_store", "key_store_directory": "/keys", "key_store_prefix": "/p/"}
+SOURCE = {**STORED, "user": "agent", "credentials_profile": "P", "region": None}
 PASSWORD_PROMPT = "sudo: sorry, you must have a tty to run sudo"
 
 
@@ -106,14 +100,8 @@ def test_the_key_is_read_from_its_source(monkeypatch, can_miss, on_missing):
     lookups = SimpleNamespace(get=lambda name, **_: SimpleNamespace(run=run) if name.endswith("credentials") else None)
     monkeypatch.setattr(_key_delivery, "lookup_loader", lookups)
     assert Delivery().read_key(SOURCE, {"a": 1}, can_miss=can_miss, profile="admin") == "text"
-    options = {
-        "key_store": "parameter_store",
-        "key_store_directory": "/keys",
-        "key_store_prefix": "/p/",
-        "region": None,
-        "credentials_profile": "P",
-    }
-    assert asked == [(["agent"], {"a": 1}, {**options, "on_missing": on_missing, "profile": "admin"})]
+    options = {**STORED, "region": None, "credentials_profile": "P", "on_missing": on_missing, "profile": "admin"}
+    assert asked == [(["agent"], {"a": 1}, options)]
 
 
 def test_a_key_that_cannot_be_read_is_an_error(monkeypatch):
@@ -133,11 +121,7 @@ def test_the_result_of_the_module_is_returned():
 
 @pytest.mark.parametrize(
     "answer",
-    [
-        AnsibleConnectionFailure(PASSWORD_PROMPT),
-        {"module_stderr": PASSWORD_PROMPT},
-        {"module_stdout": PASSWORD_PROMPT},
-    ],
+    [AnsibleConnectionFailure(PASSWORD_PROMPT), {"module_stderr": PASSWORD_PROMPT}, {"module_stdout": PASSWORD_PROMPT}],
 )
 def test_sudo_that_requires_a_terminal_is_explained(answer):
     with pytest.raises(InvalidInput, match=r"requires a terminal.*requiretty"):
@@ -170,3 +154,10 @@ def test_a_key_for_a_host_can_miss_only_in_check_mode(monkeypatch, check_mode, c
     found = delivery.key_for_host(SOURCE, {}, can_miss=can_miss, profile="caller")
     assert (found and found.key_id) == key_id
     assert asked == [("pipelining", True), ("agent", check_mode and can_miss, {"profile": "caller"})]
+
+
+def test_no_key_is_read_where_it_could_not_be_sent(monkeypatch):
+    delivery = Delivery(Connection(is_on=False, set_option=lambda *_: None))
+    monkeypatch.setattr(delivery, "read_key", lambda *_, **__: pytest.fail("the key was read"))
+    with pytest.raises(InvalidInput, match="pipelining is off"):
+        delivery.key_for_host(SOURCE, {})

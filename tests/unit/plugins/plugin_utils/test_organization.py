@@ -45,16 +45,15 @@ def units(*selected):
     return [root, workloads, child_unit(workloads, PRODUCTION, selected)]
 
 
+BELOW = ["/", "/Workloads", "/Workloads/Production"]
+
+
 @pytest.mark.parametrize(
     ("selected", "expected"),
     [
-        ([], ["/", "/Workloads", "/Workloads/Production"]),
-        (["/"], ["/", "/Workloads", "/Workloads/Production"]),
-        (["r-ab12"], ["/", "/Workloads", "/Workloads/Production"]),
-        (["/Workloads"], ["/Workloads", "/Workloads/Production"]),
-        (["ou-ab12-1"], ["/Workloads", "/Workloads/Production"]),
-        (["/Workloads/Production"], ["/Workloads/Production"]),
-        (["ou-ab12-2"], ["/Workloads/Production"]),
+        *((selected, BELOW) for selected in ([], ["/"], ["r-ab12"])),
+        *((selected, BELOW[1:]) for selected in (["/Workloads"], ["ou-ab12-1"])),
+        *((selected, BELOW[2:]) for selected in (["/Workloads/Production"], ["ou-ab12-2"])),
         (["/Production", "Workloads"], []),
     ],
 )
@@ -72,12 +71,11 @@ def test_selected_units_that_do_not_exist_are_named():
         check_selected(units(), ["ou-x", "/Workloads", "/Production"])
 
 
+SUSPENDED = {"Status": "SUSPENDED"}
+
+
 @pytest.mark.parametrize(
-    ("account", "state"),
-    [
-        ({"State": "PENDING_CLOSURE", "Status": "SUSPENDED"}, "PENDING_CLOSURE"),
-        ({"Status": "SUSPENDED"}, "SUSPENDED"),
-    ],
+    ("account", "state"), [({"State": "PENDING_CLOSURE", **SUSPENDED}, "PENDING_CLOSURE"), (SUSPENDED, "SUSPENDED")]
 )
 def test_the_state_of_an_account_comes_before_its_status(account, state):
     assert account_state(account) == state
@@ -114,37 +112,28 @@ def test_an_account_must_have_all_tags(wanted, expected):
     assert has_tags(SHOP, wanted) == expected
 
 
-def test_every_account_has_its_own_host():
+SAME_NAME = "hostname: some accounts have the same name, or no name"
+
+
+@pytest.mark.parametrize(
+    ("names", "count", "message"),
+    [
+        (["shop"], 2, SAME_NAME),
+        ([""], 1, SAME_NAME),
+        (["shop", "Shop Production"], 2, r"^Host Shop Production: Ansible reads the name as a pattern"),
+        ([], 0, "No account of the organization matches"),
+    ],
+)
+def test_every_account_has_its_own_host(names, count, message):
     check_hostnames({"shop": SHOP, "blog": SHOP}, 2)
-    for accounts, count in (({"shop": SHOP}, 2), ({"": SHOP}, 1)):
-        with pytest.raises(InvalidInput, match="hostname: some accounts have the same name, or no name"):
-            check_hostnames(accounts, count)
+    with pytest.raises(InvalidInput, match=message):
+        check_hostnames(dict.fromkeys(names, SHOP), count)
 
 
-def test_a_host_that_plays_would_leave_out_is_refused():
-    with pytest.raises(InvalidInput, match=r"^Host Shop Production: Ansible reads the name as a pattern"):
-        check_hostnames({"shop": SHOP, "Shop Production": SHOP}, 2)
-
-
-def test_an_inventory_without_accounts_is_refused():
-    with pytest.raises(InvalidInput, match="No account of the organization matches"):
-        check_hostnames({}, 0)
-
-
-def test_an_instance_has_the_variables_that_are_known():
-    instance = {
-        "InstanceId": "i-1",
-        "PrivateIpAddress": "10.0.0.1",
-        "PublicIpAddress": "",
-        "State": {"Name": "stopped"},
-        "UserData": "secret",
-    }
-    expected = {
-        "instance_id": "i-1",
-        "private_ip_address": "10.0.0.1",
-        "cwagent_region": "eu-central-1",
-        "instance_state": "stopped",
-    }
-    assert instance_variables(instance, "eu-central-1") == {**expected, "ec2_tags": {}}
-    tagged = {**instance, "Tags": [{"Key": "Name", "Value": "web"}]}
-    assert instance_variables(tagged, "eu-central-1") == {**expected, "ec2_tags": {"Name": "web"}}
+@pytest.mark.parametrize(("tags", "shown"), [({}, {}), ({"Tags": [{"Key": "Name", "Value": "web"}]}, {"Name": "web"})])
+def test_an_instance_has_the_variables_that_are_known(tags, shown):
+    addresses = {"PrivateIpAddress": "10.0.0.1", "PublicIpAddress": ""}
+    instance = {"InstanceId": "i-1", **addresses, "State": {"Name": "stopped"}, "UserData": "secret", **tags}
+    expected = {"instance_id": "i-1", "private_ip_address": "10.0.0.1", "cwagent_region": "eu-central-1"}
+    found = instance_variables(instance, "eu-central-1")
+    assert found == {**expected, "instance_state": "stopped", "ec2_tags": shown}

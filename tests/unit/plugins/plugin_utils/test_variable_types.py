@@ -98,61 +98,32 @@ def test_a_value_gets_the_type_of_its_option(option, value, result):
     assert type(found) is type(result)
 
 
-TEXT, NUMBER, TRUTH = "must be text", "must be a whole number", "must be true or false"
-LIST, ITEMS, MAPPING = "must be a list", "must be a list, each item of which must be text", "must be a mapping"
-TEXT_OR_LIST = "must be text, or a list of it"
-MAPPINGS = "must be a list of mappings, each with name, perhaps days, and nothing else"
+KINDS = {kind: {"type": kind} for kind in ("str", "path", "int", "bool", "list", "dict")}
+TEXTS = {"type": "list", "elements": "str"}
+WRONG = [
+    ("must be text", KINDS["str"], [["a"], {"a": 1}, True, b"x"]),
+    ("must be text", KINDS["path"], [[]]),
+    ("must be one of a, b", CHOICE, ["c", 5, ["a"]]),
+    ("must be a whole number", KINDS["int"], ["seven", "7.5", 7.0, True, [7]]),
+    ("must be true or false", KINDS["bool"], ["perhaps", 2, [True], {}]),
+    ("must be a list", KINDS["list"], ["a", "a,b", "[a", "[" * 9999, 5, {"a": 1}]),
+    ("must be a list, each item of which must be text", TEXTS, [[None], [["a"]], [{"a": 1}]]),
+    ("must be text, or a list of it", ONE_OR_LIST, ["[a", "[a, b]]", {"a": 1}, True, [None], [["a"]]]),
+    ("must be a mapping", KINDS["dict"], ["a", "{a", "[a]", ["a"], 5]),
+    (
+        "must be a list of mappings, each with name, perhaps days, and nothing else",
+        ENTRIES,
+        [
+            *({"name": "x"}, ["x"], [{}], [{"name": "x", "file": "y"}], [{"name": "x", 5: "y"}]),
+            *([{"name": name}] for name in (" ", None, ["x"])),
+        ],
+    ),
+]
 
 
 @pytest.mark.parametrize(
     ("option", "value", "expectation"),
-    [
-        ({"type": "str"}, ["a"], TEXT),
-        ({"type": "str"}, {"a": 1}, TEXT),
-        ({"type": "str"}, True, TEXT),
-        ({"type": "str"}, b"x", TEXT),
-        ({"type": "path"}, [], TEXT),
-        (CHOICE, "c", "must be one of a, b"),
-        (CHOICE, 5, "must be one of a, b"),
-        (CHOICE, ["a"], "must be one of a, b"),
-        ({"type": "int"}, "seven", NUMBER),
-        ({"type": "int"}, "7.5", NUMBER),
-        ({"type": "int"}, 7.0, NUMBER),
-        ({"type": "int"}, True, NUMBER),
-        ({"type": "int"}, [7], NUMBER),
-        ({"type": "bool"}, "perhaps", TRUTH),
-        ({"type": "bool"}, 2, TRUTH),
-        ({"type": "bool"}, [True], TRUTH),
-        ({"type": "bool"}, {}, TRUTH),
-        ({"type": "list"}, "a", LIST),
-        ({"type": "list"}, "a,b", LIST),
-        ({"type": "list"}, "[a", LIST),
-        ({"type": "list"}, "[" * 9999, LIST),
-        ({"type": "list"}, 5, LIST),
-        ({"type": "list"}, {"a": 1}, LIST),
-        ({"type": "list", "elements": "str"}, [None], ITEMS),
-        ({"type": "list", "elements": "str"}, [["a"]], ITEMS),
-        ({"type": "list", "elements": "str"}, [{"a": 1}], ITEMS),
-        (ONE_OR_LIST, "[a", TEXT_OR_LIST),
-        (ONE_OR_LIST, "[a, b]]", TEXT_OR_LIST),
-        (ONE_OR_LIST, {"a": 1}, TEXT_OR_LIST),
-        (ONE_OR_LIST, True, TEXT_OR_LIST),
-        (ONE_OR_LIST, [None], TEXT_OR_LIST),
-        (ONE_OR_LIST, [["a"]], TEXT_OR_LIST),
-        ({"type": "dict"}, "a", MAPPING),
-        ({"type": "dict"}, "{a", MAPPING),
-        ({"type": "dict"}, "[a]", MAPPING),
-        ({"type": "dict"}, ["a"], MAPPING),
-        ({"type": "dict"}, 5, MAPPING),
-        (ENTRIES, {"name": "x"}, MAPPINGS),
-        (ENTRIES, ["x"], MAPPINGS),
-        (ENTRIES, [{}], MAPPINGS),
-        (ENTRIES, [{"name": " "}], MAPPINGS),
-        (ENTRIES, [{"name": None}], MAPPINGS),
-        (ENTRIES, [{"name": ["x"]}], MAPPINGS),
-        (ENTRIES, [{"name": "x", "file": "y"}], MAPPINGS),
-        (ENTRIES, [{"name": "x", 5: "y"}], MAPPINGS),
-    ],
+    [(option, value, expectation) for expectation, option, values in WRONG for value in values],
 )
 def test_a_value_of_another_type_is_an_error(option, value, expectation):
     with pytest.raises(InvalidInput) as error:
@@ -164,19 +135,15 @@ def test_a_value_of_another_type_is_an_error(option, value, expectation):
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        (ENTRIES, [{"days": "many", "name": "x"}], "x: days of x must be a whole number, not 'many'."),
-        (CONFIGS, [{"name": "x", "regions": "a"}], "x: regions of x must be a list, not 'a'."),
-        (
-            {**ENTRIES, "options": {"days": {"type": "int"}}},
-            [{"days": []}],
-            "x: days must be a whole number, not '[]'.",
-        ),
+        (ENTRIES, [{"days": "many", "name": "x"}], "days of x must be a whole number, not 'many'."),
+        (CONFIGS, [{"name": "x", "regions": "a"}], "regions of x must be a list, not 'a'."),
+        ({**ENTRIES, "options": {"days": KINDS["int"]}}, [{"days": []}], "days must be a whole number, not '[]'."),
     ],
 )
 def test_a_part_of_another_type_is_an_error_that_names_it(option, value, message):
     with pytest.raises(InvalidInput) as error:
         to_typed("x", option, value)
-    assert str(error.value) == message
+    assert str(error.value) == f"x: {message}"
 
 
 def test_an_undefined_value_is_an_error_with_its_reason():
@@ -202,9 +169,7 @@ def test_problems_are_listed_once_in_their_order():
 
 @given(
     ANYTHING,
-    st.sampled_from(
-        [{}, CHOICE, ENTRIES, CONFIGS, ONE_OR_LIST, *({"type": kind} for kind in ("path", "int", "bool", "dict"))]
-    ),
+    st.sampled_from([{}, CHOICE, ENTRIES, CONFIGS, ONE_OR_LIST, *map(KINDS.get, ("path", "int", "bool", "dict"))]),
 )
 def test_a_value_is_typed_or_refused(value, option):
     problems = Problems()

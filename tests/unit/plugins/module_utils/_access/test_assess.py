@@ -16,11 +16,11 @@ from access_account import (
     REGION,
     SERVER,
     document,
+    healthy,
     managed_policy,
     role,
     user,
     window,
-    with_,
 )
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import (
@@ -202,7 +202,7 @@ def test_only_writers_and_unknowns_need_a_simulation():
         role("Maybe", Policy("a", MAYBE)),
         user("root", ADMINISTRATOR),
     ]
-    found = assess(with_(principals=principals))
+    found = assess(healthy(*principals))
     assert [each.principal.name for each in found if each.needs_simulation] == ["Yes", "Window", "Maybe"]
     context = {each.principal.name: each.context(NOW) for each in found}
     assert context["Window"]["aws:userid"] == ["AROA1:i-9"]

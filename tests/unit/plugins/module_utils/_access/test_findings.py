@@ -26,6 +26,7 @@ from access_account import (
     case_of,
     document,
     found,
+    healthy,
     hybrid_role,
     hybrid_trust,
     instance,
@@ -37,18 +38,12 @@ from access_account import (
     trust,
     user,
     window,
-    with_,
 )
 from hypothesis import given
 from hypothesis import strategies as st
 from import_graph import PLUGINS
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.findings import (
-    RESTORE,
-    Rules,
-    count_severities,
-    find,
-)
+from ansible_collections.cwagent.iam.plugins.module_utils._access.findings import RESTORE, Rules, count_severities, find
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Policy, SavedKeyWithoutUser
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import (
     PUT,
@@ -97,259 +92,260 @@ KEY_WITHOUT_USER = SavedKeyWithoutUser(
     "gone", "eu-central-1", "parameter_store", "SSM parameter /keys/gone in eu-central-1"
 )
 
+RECORDED = {f"{TAG}:{REGION}:i-2": "App", "cwagent:managed": "created"}
 PLANTED = {
     "the admin policy on several instances": (
-        with_(
-            principals=[role("Foreign", ADMIN, tags=FOREIGN)],
-            instances=[instance(2, "Foreign"), instance(3, "Foreign")],
-        ),
+        healthy(role("Foreign", ADMIN, tags=FOREIGN), instance(2, "Foreign"), instance(3, "Foreign")),
         ("admin-on-instances", "high", "Foreign"),
     ),
     "a window that was changed to serve every instance": (
-        with_(
-            principals=[role("Unbound", ADMIN, opened(instance_id=None))],
-            instances=[instance(2, "Unbound"), instance(3, "Unbound")],
-        ),
+        healthy(role("Unbound", ADMIN, opened(instance_id=None)), instance(2, "Unbound"), instance(3, "Unbound")),
         ("window-modified", "high", "Unbound"),
     ),
     "an expired window that was changed to serve every instance": (
-        with_(principals=[role("Unbound", ADMIN, opened(EARLIER, None))]),
+        healthy(role("Unbound", ADMIN, opened(EARLIER, None))),
         ("window-modified", "medium", "Unbound"),
     ),
     "the permanent admin policy": (
-        with_(principals=[role("Foreign", ADMIN, tags=FOREIGN)], instances=[instance(2, "Foreign")]),
+        healthy(role("Foreign", ADMIN, tags=FOREIGN), instance(2, "Foreign")),
         ("admin-without-window", "high", "Foreign"),
     ),
     "the permanent admin policy, on no instance that can start": (
-        with_(
-            principals=[role("Foreign", ADMIN, tags=FOREIGN)],
-            instances=[instance(2, "Foreign", state="terminated"), instance(3, "Foreign", state="shutting-down")],
+        healthy(
+            role("Foreign", ADMIN, tags=FOREIGN),
+            instance(2, "Foreign", state="terminated"),
+            instance(3, "Foreign", state="shutting-down"),
         ),
         ("admin-without-window", "high", "Foreign"),
     ),
+    "the permanent admin policy of a managed role": (
+        healthy(role("Mine", ADMIN)),
+        ("admin-without-window", "high", "Mine"),
+    ),
     "a user with the permanent admin policy": (
-        with_(principals=[user("foreign", ADMIN, tags=FOREIGN, keys=(key(3),))]),
+        healthy(user("foreign", ADMIN, tags=FOREIGN, keys=(key(3),))),
         ("admin-without-window", "high", "foreign"),
     ),
     "the admin profile without a window": (
-        with_(instances=[instance(2, "Admin")]),
+        healthy(instance(2, "Admin")),
+        ("admin-instance-without-window", "medium", "i-2"),
+    ),
+    "the admin profile in the inventory": (
+        healthy(instance(2, "Admin", in_inventory=True)),
+        ("admin-instance-without-window", "medium", "i-2"),
+    ),
+    "the admin profile with a record": (
+        healthy(role("Recording", ADMIN, CLOSED, tags=RECORDED), instance(2, "Admin")),
         ("admin-instance-without-window", "medium", "i-2"),
     ),
     "the admin profile with a window for another instance": (
-        with_(principals=[open_for(2)], instances=[instance(2, "Opened"), instance(3, "Opened", state="stopped")]),
+        healthy(open_for(2), instance(2, "Opened"), instance(3, "Opened", state="stopped")),
         ("admin-instance-without-window", "medium", "i-3"),
     ),
-    "a window after its deadline": (
-        with_(principals=[role("Late", ADMIN, opened(EARLIER))]),
-        ("window-expired", "low", "Late"),
-    ),
+    "a window after its deadline": (healthy(role("Late", ADMIN, opened(EARLIER))), ("window-expired", "low", "Late")),
     "a changed window that denies": (
-        with_(principals=[role("Changed", ADMIN, changed_window(DIFFERENT))], instances=[instance(2, "Changed")]),
+        healthy(role("Changed", ADMIN, changed_window(DIFFERENT)), instance(2, "Changed")),
         ("window-modified", "medium", "Changed"),
     ),
     "a changed window that allows": (
-        with_(
-            principals=[role("Changed", ADMIN, window(document("ssm:PutParameter", resource="*")))],
-            instances=[instance(2, "Changed"), instance(3, "Changed")],
+        healthy(
+            role("Changed", ADMIN, window(document("ssm:PutParameter", resource="*"))),
+            instance(2, "Changed"),
+            instance(3, "Changed"),
         ),
         ("window-modified", "high", "Changed"),
     ),
     "a server that can write": (
-        with_(principals=[role("Writing", SERVER, Policy("more", WRITE))]),
+        healthy(role("Writing", SERVER, Policy("more", WRITE))),
         ("server-writes", "high", "Writing"),
     ),
     "an unmanaged writer": (
-        with_(principals=[user("writer", Policy("more", WRITE, group="writers"), tags=FOREIGN)]),
+        healthy(user("writer", Policy("more", WRITE, group="writers"), tags=FOREIGN)),
         ("unmanaged-writer", "medium", "writer"),
     ),
+    "an unmanaged writer with several policies": (
+        healthy(user("w", Policy("a", WRITE), Policy("b", WRITE, group="g"), tags=FOREIGN)),
+        ("unmanaged-writer", "medium", "w"),
+    ),
     "administrators": (
-        with_(principals=[user(name, ADMINISTRATOR, tags=FOREIGN) for name in ("alice", "bob")]),
+        healthy(*(user(name, ADMINISTRATOR, tags=FOREIGN) for name in ("alice", "bob"))),
         ("administrators", "info", ACCOUNT_ID),
     ),
     "an administrator without IAM": (
-        with_(
-            principals=[user("alice", Policy("power", document("ssm:*", "ec2:*", "s3:*", "lambda:*")), tags=FOREIGN)]
-        ),
+        healthy(user("alice", Policy("power", document("ssm:*", "ec2:*", "s3:*", "lambda:*")), tags=FOREIGN)),
         ("administrators", "info", ACCOUNT_ID),
     ),
     "an administrator with an admin policy": (
-        with_(principals=[user("alice", ADMINISTRATOR, ADMIN, tags=FOREIGN)]),
+        healthy(user("alice", ADMINISTRATOR, ADMIN, tags=FOREIGN)),
         ("administrators", "info", ACCOUNT_ID),
     ),
     "an administrator on an instance": (
-        with_(principals=[role("Root", ADMINISTRATOR, tags=FOREIGN)], instances=[instance(2, "Root")]),
+        healthy(role("Root", ADMINISTRATOR, tags=FOREIGN), instance(2, "Root")),
         ("administrator-on-instance", "high", "i-2"),
     ),
     "an active key of a closed window": (
-        with_(principals=[user("admin2", ADMIN, CLOSED, keys=(key(3),))]),
+        healthy(user("admin2", ADMIN, CLOSED, keys=(key(3),))),
         ("admin-key-active", "medium", "AKIA3"),
     ),
-    "an old key": (with_(principals=[user("db2", SERVER, keys=(key(3, days=90),))]), ("key-old", "medium", "AKIA3")),
+    "an old key": (healthy(user("db2", SERVER, keys=(key(3, days=90),))), ("key-old", "medium", "AKIA3")),
     "an old key of an admin user": (
-        with_(principals=[user("admin2", ADMIN, CLOSED, keys=(key(3, days=90, active=False),))]),
+        healthy(user("admin2", ADMIN, CLOSED, keys=(key(3, days=90, active=False),))),
         ("key-old", "low", "AKIA3"),
     ),
-    "an unused key": (
-        with_(principals=[user("db2", SERVER, keys=(key(3, days=7, used=False),))]),
-        ("key-unused", "low", "AKIA3"),
+    "an old key of others": (
+        healthy(user("db2", SERVER, tags=FOREIGN, keys=(key(3, days=90),))),
+        ("key-old", "medium", "AKIA3"),
     ),
+    "an unused key": (healthy(user("db2", SERVER, keys=(key(3, days=7, used=False),))), ("key-unused", "low", "AKIA3")),
     "a key that is not saved": (
-        with_(principals=[user("db2", SERVER, keys=(key(3, saved=False),))]),
+        healthy(user("db2", SERVER, keys=(key(3, saved=False),))),
         ("key-not-saved", "medium", "AKIA3"),
     ),
     "a key that was replaced, in the grace period": (
-        with_(principals=[user("db2", SERVER, keys=(key(3, days=30, active=False, saved=False), key(4, days=1)))]),
+        healthy(user("db2", SERVER, keys=(key(3, days=30, active=False, saved=False), key(4, days=1)))),
         ("key-not-saved", "low", "AKIA3"),
     ),
     "a key that is not saved, beside a key of the same age": (
-        with_(principals=[user("db2", SERVER, keys=(key(3, active=False, saved=False), key(4)))]),
+        healthy(user("db2", SERVER, keys=(key(3, active=False, saved=False), key(4)))),
         ("key-not-saved", "medium", "AKIA3"),
     ),
     "a key of others that is not saved": (
-        with_(
-            principals=[user("db2", SERVER, tags=FOREIGN, keys=(key(3, days=30, active=False, saved=False), key(4)))]
-        ),
+        healthy(user("db2", SERVER, tags=FOREIGN, keys=(key(3, days=30, active=False, saved=False), key(4)))),
         ("key-not-saved", "medium", "AKIA3"),
     ),
     "a second key during a replacement": (
-        with_(principals=[user("db2", SERVER, keys=(key(3, days=30), key(4, days=6)))]),
+        healthy(user("db2", SERVER, keys=(key(3, days=30), key(4, days=6)))),
         ("key-two-active", "low", "db2"),
     ),
     "a second key": (
-        with_(principals=[user("db2", SERVER, keys=(key(3, days=30), key(4, days=7)))]),
+        healthy(user("db2", SERVER, keys=(key(4, days=7), key(3, days=30)))),
         ("key-two-active", "medium", "db2"),
     ),
-    "the deprecated policy": (
-        with_(principals=[role("Ssm", OLD_SSM, tags=FOREIGN)]),
+    "the deprecated policy": (healthy(role("Ssm", OLD_SSM, tags=FOREIGN)), ("deprecated-ssm-policy", "medium", "Ssm")),
+    "the deprecated policy of a managed role": (
+        healthy(role("Ssm", SERVER, OLD_SSM)),
         ("deprecated-ssm-policy", "medium", "Ssm"),
     ),
     "another policy of an admin role": (
-        with_(principals=[role("Admin2", ADMIN, CLOSED, Policy("more", document("s3:*")), tags=FOREIGN)]),
+        healthy(role("Admin2", ADMIN, CLOSED, Policy("more", document("s3:*")), tags=FOREIGN)),
         ("admin-unmanaged-policies", "medium", "Admin2"),
     ),
     "a group of an admin user": (
-        with_(principals=[user("admin2", ADMIN, CLOSED, replace(SERVER, group="servers"))]),
+        healthy(user("admin2", ADMIN, CLOSED, replace(SERVER, group="servers"))),
         ("admin-unmanaged-policies", "medium", "admin2"),
     ),
     "others that may assume an admin role": (
-        with_(principals=[role("Admin2", ADMIN, CLOSED, trust=trust({"AWS": "*"}))]),
+        healthy(role("Admin2", ADMIN, CLOSED, trust=trust({"AWS": "*"}))),
         ("admin-unmanaged-trust", "high", "Admin2"),
     ),
     "another service that may assume an admin role": (
-        with_(
-            principals=[
-                role("Admin2", ADMIN, CLOSED, trust=trust({"Service": ["ec2.amazonaws.com", "ecs.amazonaws.com"]}))
-            ]
-        ),
+        healthy(role("Admin2", ADMIN, CLOSED, trust=trust({"Service": ["ec2.amazonaws.com", "ecs.amazonaws.com"]}))),
         ("admin-unmanaged-trust", "high", "Admin2"),
     ),
     "everybody that may assume an admin role": (
-        with_(principals=[role("Admin2", ADMIN, CLOSED, trust=trust("*"))]),
+        healthy(role("Admin2", ADMIN, CLOSED, trust=trust("*"))),
         ("admin-unmanaged-trust", "high", "Admin2"),
     ),
     "a boundary without metrics": (
-        with_(principals=[role("Bounded", SERVER, boundary=boundary("logs:*", "ssm:*"))]),
+        healthy(role("Bounded", SERVER, boundary=boundary("logs:*", "ssm:*"))),
         ("boundary-blocks-agent", "medium", "Bounded"),
     ),
     "a boundary on an instance in the inventory": (
-        with_(
-            principals=[role("Bounded", SERVER, boundary=boundary("logs:*", "ssm:*"))],
-            instances=[instance(2, "Bounded", in_inventory=True)],
+        healthy(
+            role("Bounded", SERVER, boundary=boundary("logs:*", "ssm:*")), instance(2, "Bounded", in_inventory=True)
         ),
         ("boundary-blocks-agent", "medium", "Bounded"),
     ),
+    "a profile of ours without a role": (
+        replace(HEALTHY, profiles=(profile("Admin", None), profile("Server", "Server"), profile("Other", None))),
+        ("profile-without-role", "medium", "Admin"),
+    ),
     "a profile without a role on an instance": (
-        with_(profiles=[profile("Empty", None)], instances=[instance(2, "Empty", in_inventory=True)]),
+        healthy(profile("Empty", None), instance(2, "Empty", in_inventory=True)),
         ("profile-without-role", "medium", "Empty"),
     ),
     "an instance without a profile": (
-        with_(instances=[instance(2, None, in_inventory=True)]),
+        healthy(instance(2, None, in_inventory=True)),
         ("instance-without-access", "medium", "i-2"),
     ),
     "an instance with another role": (
-        with_(instances=[instance(2, "App", in_inventory=True)]),
+        healthy(instance(2, "App", in_inventory=True)),
         ("instance-without-access", "medium", "i-2"),
     ),
     "an instance whose role has another boundary": (
-        with_(
-            principals=[
-                role("Foreign", Policy("all", document("cloudwatch:*", "logs:*")), boundary=SMALL_BOUNDARY, tags={})
-            ],
-            instances=[instance(2, "Foreign", in_inventory=True)],
+        healthy(
+            role("Foreign", Policy("all", document("cloudwatch:*", "logs:*")), boundary=SMALL_BOUNDARY, tags={}),
+            instance(2, "Foreign", in_inventory=True),
         ),
         ("instance-without-access", "medium", "i-2"),
     ),
     "a parameter that a server may not read": (
-        with_(
-            principals=[
-                role("Deaf", SERVER, Policy("deny", document("ssm:*", effect="Deny", resource="*-hidden"))),
-            ],
-            parameters=[parameter("hidden")],
+        healthy(
+            role("Deaf", SERVER, Policy("deny", document("ssm:*", effect="Deny", resource="*-hidden"))),
+            parameter("hidden"),
         ),
         ("parameter-unreadable", "medium", "AmazonCloudWatch-hidden"),
     ),
     "a parameter near its limit": (
-        with_(parameters=[parameter("large", json.dumps({"agent": {"x": "y" * 3700}}))]),
+        healthy(parameter("large", json.dumps({"agent": {"x": "y" * 3700}}))),
         ("parameter-near-limit", "low", "AmazonCloudWatch-large"),
     ),
     "a parameter that is no configuration": (
-        with_(parameters=[parameter("bad", "[]")]),
+        healthy(parameter("bad", "[]")),
         ("parameter-invalid", "medium", "AmazonCloudWatch-bad"),
     ),
     "a parameter of another type": (
-        with_(parameters=[parameter("secure", None, type="SecureString")]),
+        healthy(parameter("secure", None, type="SecureString")),
         ("parameter-invalid", "medium", "AmazonCloudWatch-secure"),
     ),
-    "a saved key without a user": (
-        with_(keys_without_user=[KEY_WITHOUT_USER]),
-        ("saved-key-without-user", "low", "gone"),
+    "a saved key without a user": (healthy(KEY_WITHOUT_USER), ("saved-key-without-user", "low", "gone")),
+    "a restore tag": (healthy(instance(2, None, restore_tag="App")), ("restore-tag", "medium", "i-2")),
+    "a restore tag with a record": (
+        healthy(role("Recording", ADMIN, CLOSED, tags=RECORDED), instance(2, "App", restore_tag="App")),
+        ("restore-tag", "medium", "i-2"),
     ),
-    "a restore tag": (with_(instances=[instance(2, None, restore_tag="App")]), ("restore-tag", "medium", "i-2")),
     "a hybrid role with the admin policy": (
-        with_(principals=[hybrid_role(SERVER, CORE, ADMIN)], nodes=[node(1)]),
+        healthy(hybrid_role(SERVER, CORE, ADMIN), node(1)),
         ("hybrid-role-admin", "high", HYBRID),
     ),
     "a hybrid role with a closed window": (
-        with_(principals=[hybrid_role(SERVER, CORE, ADMIN, CLOSED)]),
+        healthy(hybrid_role(SERVER, CORE, ADMIN, CLOSED)),
         ("hybrid-role-admin", "high", HYBRID),
     ),
     "a hybrid role with a changed window": (
-        with_(principals=[hybrid_role(SERVER, CORE, changed_window(DIFFERENT))]),
+        healthy(hybrid_role(SERVER, CORE, changed_window(DIFFERENT))),
         ("hybrid-role-admin", "high", HYBRID),
     ),
     "the admin policy of another role of our nodes": (
-        with_(principals=[hybrid_role(ADMIN, name="Other", tags=FOREIGN)], nodes=[node(1, role="Other")]),
+        healthy(hybrid_role(ADMIN, name="Other", tags=FOREIGN), node(1, role="Other")),
         ("hybrid-role-admin", "high", "Other"),
     ),
     "a hybrid role that may write": (
-        with_(principals=[hybrid_role(SERVER, Policy("write", WRITE))], nodes=[node(1)]),
+        healthy(hybrid_role(SERVER, Policy("write", WRITE)), node(1)),
         ("server-writes", "high", HYBRID),
     ),
     "a server that administers the account": (
-        with_(principals=[hybrid_role(SERVER, ADMINISTRATOR)], nodes=[node(1)]),
+        healthy(hybrid_role(SERVER, ADMINISTRATOR), node(1)),
         ("administrator-on-instance", "high", "mi-1"),
     ),
     "a hybrid role that other accounts can use": (
-        with_(principals=[hybrid_role(trust=trust({"Service": "ssm.amazonaws.com"}))]),
+        healthy(hybrid_role(trust=trust({"Service": "ssm.amazonaws.com"}))),
         ("hybrid-role-trust", "medium", HYBRID),
     ),
     "a hybrid role that anyone can use": (
-        with_(principals=[hybrid_role(trust=trust("*"))]),
+        healthy(hybrid_role(trust=trust("*"))),
         ("hybrid-role-trust", "medium", HYBRID),
     ),
     "a hybrid role for any account": (
-        with_(principals=[hybrid_role(trust=hybrid_trust(StringLike={"aws:SourceAccount": "*"}))]),
+        healthy(hybrid_role(trust=hybrid_trust(StringLike={"aws:SourceAccount": "*"}))),
         ("hybrid-role-trust", "medium", HYBRID),
     ),
-    "an activation of others": (with_(activations=[activation(1)]), ("activation-unused", "medium", "activation-1")),
+    "an activation of others": (healthy(activation(1)), ("activation-unused", "medium", "activation-1")),
     "an activation of ours": (
-        with_(activations=[activation(1, role="Other", is_ours=True)]),
+        healthy(activation(1, role="Other", is_ours=True)),
         ("activation-unused", "low", "activation-1"),
     ),
-    "nodes of others": (
-        with_(nodes=[node(1, is_ours=False), node(2, is_ours=False)]),
-        ("node-not-managed", "info", HYBRID),
-    ),
+    "nodes of others": (healthy(node(1, is_ours=False), node(2, is_ours=False)), ("node-not-managed", "info", HYBRID)),
 }
 
 
@@ -392,7 +388,7 @@ def test_a_window_with_another_policy_is_reported_as_open_unless_it_denies(names
     ]
     is_open = not any(STATEMENTS[name][0] for name in names)
     changed = window({"Version": "2012-10-17", "Statement": statements})
-    [finding] = find(case_of(with_(principals=[role("Changed", ADMIN, changed)])))
+    [finding] = find(case_of(healthy(role("Changed", ADMIN, changed))))
     assert (finding.rule, finding.severity) == ("window-modified", "high" if is_open else "medium")
     assert finding.why.startswith(f"The admin window of role 'Changed' is {'open' if is_open else 'not open'}. ")
     assert finding.fix == RESTORE
@@ -400,13 +396,13 @@ def test_a_window_with_another_policy_is_reported_as_open_unless_it_denies(names
 
 def test_a_window_whose_policy_has_other_conditions_is_reported_as_perhaps_open():
     changed = window(document(PUT, effect="Deny", Condition={"IpAddress": {"aws:SourceIp": "192.0.2.0/24"}}))
-    [finding] = find(case_of(with_(principals=[role("Changed", ADMIN, changed)])))
+    [finding] = find(case_of(healthy(role("Changed", ADMIN, changed))))
     assert (finding.rule, finding.severity) == ("window-modified", "medium")
     assert finding.why.startswith("The admin window of role 'Changed' may be open. ")
 
 
 def test_an_active_key_of_a_window_that_denies_nothing_is_severe():
-    account = with_(principals=[user("admin2", ADMIN, window(document("ssm:PutParameter")), keys=(key(3),))])
+    account = healthy(user("admin2", ADMIN, window(document("ssm:PutParameter")), keys=(key(3),)))
     assert found(account) == [("admin-key-active", "high", "AKIA3"), ("window-modified", "high", "admin2")]
 
 
@@ -414,7 +410,7 @@ def test_an_active_key_of_a_window_that_denies_nothing_is_severe():
     ("count", "end"), [(10, "user 'admin09'."), (11, "user 'admin09' and 1 more."), (13, "user 'admin09' and 3 more.")]
 )
 def test_a_finding_names_no_more_than_ten(count, end):
-    account = with_(principals=[user(f"admin{number:02}", ADMINISTRATOR, tags=FOREIGN) for number in range(count)])
+    account = healthy(*(user(f"admin{number:02}", ADMINISTRATOR, tags=FOREIGN) for number in range(count)))
     [finding] = find(case_of(account))
     assert "user 'admin00', " in finding.why
     assert finding.why.endswith(end)
@@ -426,7 +422,7 @@ def test_servers_with_conditions_are_distinguished():
     theirs = document("ssm:*", effect="Deny", Condition={"StringEquals": {"aws:username": "db8"}})
     servers = [user("db7", SERVER, Policy("own", own)), user("db9", SERVER, Policy("own", own))]
     others = [user("db8", SERVER, Policy("theirs", theirs)), user("db5", SERVER, Policy("theirs", theirs))]
-    account = with_(principals=[*servers, *others], parameters=[parameter("db9")])
+    account = healthy(*servers, *others, parameter("db9"))
     unreadable = {each.object: each.why for each in find(case_of(account))}
     assert unreadable == {
         "AmazonCloudWatch-linux": "Server principals may not read the parameter: user 'db8'.",
@@ -434,78 +430,65 @@ def test_servers_with_conditions_are_distinguished():
     }
 
 
-def test_a_profile_named_like_a_role_of_ours_needs_no_instance():
-    account = replace(HEALTHY, profiles=(profile("Admin", None), profile("Server", "Server"), profile("Other", None)))
-    assert found(account) == [("profile-without-role", "medium", "Admin")]
-
-
 NOT_READ = Policy("(not read)", None)
 KEPT = {
-    "a window for the instance": with_(
-        principals=[open_for(2)], instances=[instance(2, "Opened", restore_tag="App", in_inventory=True)]
+    "a window for the instance": healthy(open_for(2), instance(2, "Opened", restore_tag="App", in_inventory=True)),
+    "an open window of a user": healthy(user("admin2", ADMIN, opened(instance_id=None), keys=(key(3),))),
+    "an old and inactive key that is unused": healthy(
+        user("db2", SERVER, keys=(key(3, days=80, active=False, used=False),))
     ),
-    "an open window of a user": with_(principals=[user("admin2", ADMIN, opened(instance_id=None), keys=(key(3),))]),
-    "an old and inactive key that is unused": with_(
-        principals=[user("db2", SERVER, keys=(key(3, days=80, active=False, used=False),))]
+    "a key whose last use is not known": healthy(
+        user("db2", SERVER, keys=(key(3, days=80, used=False, used_known=False),))
     ),
-    "a key whose last use is not known": with_(
-        principals=[user("db2", SERVER, keys=(key(3, days=80, used=False, used_known=False),))]
+    "a key that may be saved": healthy(user("db2", SERVER, keys=(key(3, saved=None),))),
+    "keys that were not read": healthy(user("db2", SERVER)),
+    "policies that were not read": healthy(
+        role("Foreign", ADMIN, NOT_READ, tags=FOREIGN),
+        role("Unknown", NOT_READ, tags=FOREIGN),
+        instance(2, "Foreign", in_inventory=True),
+        instance(3, "Unknown", in_inventory=True),
     ),
-    "a key that may be saved": with_(principals=[user("db2", SERVER, keys=(key(3, saved=None),))]),
-    "keys that were not read": with_(principals=[user("db2", SERVER)]),
-    "policies that were not read": with_(
-        principals=[role("Foreign", ADMIN, NOT_READ, tags=FOREIGN), role("Unknown", NOT_READ, tags=FOREIGN)],
-        instances=[instance(2, "Foreign", in_inventory=True), instance(3, "Unknown", in_inventory=True)],
+    "a window that was not read": healthy(role("Unread", ADMIN, window(None)), instance(2, "Unread")),
+    "an active key of a window that was not read": healthy(user("admin2", ADMIN, window(None), keys=(key(3),))),
+    "an instance whose role was not read": healthy(profile("Other", "Other"), instance(2, "Other", in_inventory=True)),
+    "a second instance with the server role": healthy(instance(2, "Server", in_inventory=True)),
+    "a terminated instance": healthy(instance(2, None, in_inventory=True, state="terminated")),
+    "a parameter that was not read": healthy(parameter("x", None)),
+    "a boundary that allows the agent": healthy(role("Bounded", SERVER, boundary=AGENT_BOUNDARY)),
+    "a boundary of a role that may send nothing": healthy(
+        role("Bounded", Policy("none", document("s3:*")), boundary=boundary("s3:*"))
     ),
-    "a window that was not read": with_(
-        principals=[role("Unread", ADMIN, window(None))], instances=[instance(2, "Unread")]
+    "a boundary that denies the admin policy": healthy(
+        role("Bounded", ADMIN, boundary=boundary(*AGENT, "ssm:GetParameter"), tags=FOREIGN)
     ),
-    "an active key of a window that was not read": with_(
-        principals=[user("admin2", ADMIN, window(None), keys=(key(3),))]
+    "the admin policy of a foreign role with other policies": healthy(
+        role("Foreign", ADMIN, Policy("x", document("s3:*")), boundary=AGENT_BOUNDARY, tags=FOREIGN)
     ),
-    "an instance whose role was not read": with_(
-        profiles=[profile("Other", "Other")], instances=[instance(2, "Other", in_inventory=True)]
+    "a large parameter of the Advanced tier": healthy(
+        parameter("large", json.dumps({"agent": {"x": "y" * 3900}}), tier="Advanced")
     ),
-    "a second instance with the server role": with_(instances=[instance(2, "Server", in_inventory=True)]),
-    "a terminated instance": with_(instances=[instance(2, None, in_inventory=True, state="terminated")]),
-    "a parameter that was not read": with_(parameters=[parameter("x", None)]),
-    "a boundary that allows the agent": with_(principals=[role("Bounded", SERVER, boundary=AGENT_BOUNDARY)]),
-    "a boundary of a role that may send nothing": with_(
-        principals=[role("Bounded", Policy("none", document("s3:*")), boundary=boundary("s3:*"))]
+    "a hybrid role with a node": healthy(hybrid_role(), node(1)),
+    "a hybrid role for one source": healthy(
+        hybrid_role(trust=hybrid_trust(ArnLike={"aws:SourceArn": f"arn:aws:ssm:*:{ACCOUNT_ID}:*"}))
     ),
-    "a boundary that denies the admin policy": with_(
-        principals=[role("Bounded", ADMIN, boundary=boundary(*AGENT, "ssm:GetParameter"), tags=FOREIGN)]
+    "a hybrid role that does not trust Systems Manager": healthy(hybrid_role(trust=trust())),
+    "an activation that was used": healthy(activation(1, remaining=0, is_ours=True)),
+    "an activation that has expired": healthy(activation(1, days=-1, is_ours=True)),
+    "an activation and a node of others with another role": healthy(
+        activation(1, role="Other"), node(1, role="Other", is_ours=False)
     ),
-    "the admin policy of a foreign role with other policies": with_(
-        principals=[role("Foreign", ADMIN, Policy("x", document("s3:*")), boundary=AGENT_BOUNDARY, tags=FOREIGN)]
-    ),
-    "a large parameter of the Advanced tier": with_(
-        parameters=[parameter("large", json.dumps({"agent": {"x": "y" * 3900}}), tier="Advanced")]
-    ),
-    "a hybrid role with a node": with_(principals=[hybrid_role()], nodes=[node(1)]),
-    "a hybrid role for one source": with_(
-        principals=[hybrid_role(trust=hybrid_trust(ArnLike={"aws:SourceArn": f"arn:aws:ssm:*:{ACCOUNT_ID}:*"}))]
-    ),
-    "a hybrid role that does not trust Systems Manager": with_(principals=[hybrid_role(trust=trust())]),
-    "an activation that was used": with_(activations=[activation(1, remaining=0, is_ours=True)]),
-    "an activation that has expired": with_(activations=[activation(1, days=-1, is_ours=True)]),
-    "an activation and a node of others with another role": with_(
-        activations=[activation(1, role="Other")], nodes=[node(1, role="Other", is_ours=False)]
-    ),
-    "a trust of a list of services with a Deny": with_(
-        principals=[
-            role(
-                "Admin2",
-                ADMIN,
-                CLOSED,
-                trust={
-                    "Statement": [
-                        *trust({"Service": ["ec2.amazonaws.com"]})["Statement"],
-                        {"Effect": "Deny", "Principal": "*", "Action": "sts:AssumeRole"},
-                    ]
-                },
-            )
-        ]
+    "a trust of a list of services with a Deny": healthy(
+        role(
+            "Admin2",
+            ADMIN,
+            CLOSED,
+            trust={
+                "Statement": [
+                    *trust({"Service": ["ec2.amazonaws.com"]})["Statement"],
+                    {"Effect": "Deny", "Principal": "*", "Action": "sts:AssumeRole"},
+                ]
+            },
+        )
     ),
 }
 
@@ -523,88 +506,47 @@ def fixes(account, rules=None):
 ATTACH = "aws iam attach-role-policy --role-name"
 DETACH = "aws iam detach-role-policy --role-name"
 DELETE = "aws iam delete-access-key --user-name db2 --access-key-id AKIA3"
-RECORDED = {f"{TAG}:{REGION}:i-2": "App", "cwagent:managed": "created"}
 REMOVE_GONE = (
     "Run the playbook cwagent.iam.remove_servers for eu-central-1:gone with cwagent_key_store=parameter_store."
 )
-FIXES = {
-    "a parameter of another type is deleted": (
-        with_(parameters=[parameter("secure", None, type="SecureString")]),
-        f"aws ssm delete-parameter --region {REGION} --name AmazonCloudWatch-secure",
+FIXES: dict[str, str] = {
+    "a parameter of another type": f"aws ssm delete-parameter --region {REGION} --name AmazonCloudWatch-secure",
+    "the permanent admin policy": f"{DETACH} Foreign --policy-arn {ARN}CloudWatchAgentAdminPolicy",
+    "the permanent admin policy of a managed role": RESTORE,
+    "an unmanaged writer with several policies": (
+        "Decide whether user 'w' needs to write; if not, change what allows it: a, b of group 'g'."
     ),
-    "a managed admin role is closed by a run": (with_(principals=[role("Mine", ADMIN)]), RESTORE),
-    "a foreign role loses the policy": (
-        with_(principals=[role("Foreign", ADMIN, tags=FOREIGN)]),
-        f"{DETACH} Foreign --policy-arn {ARN}CloudWatchAgentAdminPolicy",
+    "the admin profile without a window": "Decide which instance profile i-2 is to have, and associate it.",
+    "the admin profile in the inventory": RESTORE,
+    "the admin profile with a record": RESTORE,
+    "a restore tag": f"aws ec2 delete-tags --region {REGION} --resources i-2 --tags Key={TAG}",
+    "a restore tag with a record": RESTORE,
+    "an old key": (
+        "Run the playbook cwagent.iam.rotate_keys, with this age or a lower one in cwagent_key_max_age_days."
     ),
-    "what else allows it must be decided": (
-        with_(principals=[user("w", Policy("a", WRITE), Policy("b", WRITE, group="g"), tags=FOREIGN)]),
-        "Decide whether user 'w' needs to write; if not, change what allows it: a, b of group 'g'.",
+    "an old key of others": f"Replace the key where it is in use, then: {DELETE}",
+    "a second key": f"Decide whether AKIA3 is in use; if not: {DELETE}",
+    "the deprecated policy of a managed role": (
+        "Set cwagent_ssm_policy to AmazonSSMManagedInstanceCore, and run the playbook cwagent.iam.site."
     ),
-    "an instance in the inventory is released by a run": (
-        with_(instances=[instance(2, "Admin", in_inventory=True)]),
-        RESTORE,
+    "the deprecated policy": (
+        f"{ATTACH} Ssm --policy-arn {ARN}AmazonSSMManagedInstanceCore && {DETACH} Ssm --policy-arn {OLD_SSM.arn}"
     ),
-    "an instance that nobody knows must be decided": (
-        with_(instances=[instance(2, "Admin")]),
-        "Decide which instance profile i-2 is to have, and associate it.",
+    "a profile of ours without a role": (
+        "aws iam add-role-to-instance-profile --instance-profile-name Admin --role-name Admin"
     ),
-    "an instance with a record is released by a run": (
-        with_(principals=[role("Recording", ADMIN, CLOSED, tags=RECORDED)], instances=[instance(2, "Admin")]),
-        RESTORE,
-    ),
-    "a restore tag with a record is removed by a run": (
-        with_(
-            principals=[role("Recording", ADMIN, CLOSED, tags=RECORDED)],
-            instances=[instance(2, "App", restore_tag="App")],
-        ),
-        RESTORE,
-    ),
-    "another restore tag is removed by hand": (
-        with_(instances=[instance(2, "App", restore_tag="App")]),
-        f"aws ec2 delete-tags --region {REGION} --resources i-2 --tags Key={TAG}",
-    ),
-    "an old key of ours is replaced by a run": (
-        with_(principals=[user("db2", SERVER, keys=(key(3, days=90),))]),
-        "Run the playbook cwagent.iam.rotate_keys, with this age or a lower one in cwagent_key_max_age_days.",
-    ),
-    "an old key of others is replaced by hand": (
-        with_(principals=[user("db2", SERVER, tags=FOREIGN, keys=(key(3, days=90),))]),
-        f"Replace the key where it is in use, then: {DELETE}",
-    ),
-    "the key that was used least recently is deleted": (
-        with_(principals=[user("db2", SERVER, keys=(key(4, days=20), key(3, days=30)))]),
-        f"Decide whether AKIA3 is in use; if not: {DELETE}",
-    ),
-    "the deprecated policy of a managed role is a variable": (
-        with_(principals=[role("Ssm", SERVER, OLD_SSM)]),
-        "Set cwagent_ssm_policy to AmazonSSMManagedInstanceCore, and run the playbook cwagent.iam.site.",
-    ),
-    "the deprecated policy of another role is replaced": (
-        with_(principals=[role("Ssm", OLD_SSM, tags=FOREIGN)]),
-        f"{ATTACH} Ssm --policy-arn {ARN}AmazonSSMManagedInstanceCore && {DETACH} Ssm --policy-arn {OLD_SSM.arn}",
-    ),
-    "a profile gets the role of its name": (
-        replace(HEALTHY, profiles=(profile("Admin", None), *HEALTHY.profiles[1:])),
-        "aws iam add-role-to-instance-profile --instance-profile-name Admin --role-name Admin",
-    ),
-    "a profile without such a role is deleted": (
-        with_(profiles=[profile("Empty", None)], instances=[instance(2, "Empty")]),
-        "aws iam delete-instance-profile --instance-profile-name Empty",
-    ),
-    "the role of an instance gets the server policy": (
-        with_(instances=[instance(2, "App", in_inventory=True)]),
-        (
-            "Set cwagent_on_other_profile to attach, and add App to cwagent_attach_to_roles. Run the playbook "
-            "cwagent.iam.site. If the policy is attached, find what denies it."
-        ),
+    "a profile without a role on an instance": "aws iam delete-instance-profile --instance-profile-name Empty",
+    "an instance with another role": (
+        "Set cwagent_on_other_profile to attach, and add App to cwagent_attach_to_roles. Run the playbook "
+        "cwagent.iam.site. If the policy is attached, find what denies it."
     ),
 }
+"""By case of a violation, how to fix it."""
 
 
-@pytest.mark.parametrize(("account", "fix"), FIXES.values(), ids=FIXES)
-def test_a_finding_has_a_fix(account, fix):
-    assert fixes(account) == [fix]
+@pytest.mark.parametrize("name", FIXES)
+def test_a_finding_has_a_fix(name):
+    assert fixes(PLANTED[name][0]) == [FIXES[name]]
 
 
 @pytest.mark.parametrize(
@@ -616,15 +558,13 @@ def test_a_finding_has_a_fix(account, fix):
     ],
 )
 def test_a_user_that_a_host_has_is_created_again(users, fix):
-    account = with_(keys_without_user=[KEY_WITHOUT_USER])
+    account = healthy(KEY_WITHOUT_USER)
     [finding] = [each for each in find(case_of(account, Rules(inventory_users=users))) if each.object == "gone"]
     assert finding.fix == fix
 
 
 def test_the_user_chooses_the_age_and_the_profile():
-    account = with_(
-        principals=[user("db2", SERVER, keys=(key(3, days=40),))], instances=[instance(2, None, in_inventory=True)]
-    )
+    account = healthy(user("db2", SERVER, keys=(key(3, days=40),)), instance(2, None, in_inventory=True))
     month, never = Rules(timedelta(days=40), "Mine"), Rules(None)
     assert [each[0] for each in found(account, month)] == ["instance-without-access", "key-old"]
     assert [each[0] for each in found(account, never)] == ["instance-without-access"]
@@ -632,13 +572,11 @@ def test_the_user_chooses_the_age_and_the_profile():
 
 
 def test_the_most_severe_findings_come_first():
-    account = with_(
-        principals=[
-            user("alice", ADMINISTRATOR, tags=FOREIGN),
-            user("db2", SERVER, keys=(key(3, saved=False), key(4, days=7, active=False, saved=False))),
-            role("Late", ADMIN, opened(EARLIER)),
-            role("Foreign", ADMIN, tags=FOREIGN),
-        ]
+    account = healthy(
+        user("alice", ADMINISTRATOR, tags=FOREIGN),
+        user("db2", SERVER, keys=(key(3, saved=False), key(4, days=7, active=False, saved=False))),
+        role("Late", ADMIN, opened(EARLIER)),
+        role("Foreign", ADMIN, tags=FOREIGN),
     )
     assert found(account) == [
         ("admin-without-window", "high", "Foreign"),
@@ -660,9 +598,7 @@ def test_the_most_severe_findings_come_first():
     ],
 )
 def test_a_user_of_ours_that_no_host_has_is_found(users, expected):
-    account = with_(
-        principals=[user("db2", SERVER, keys=(key(3), key(4, active=False))), user("alice", SERVER, tags=FOREIGN)]
-    )
+    account = healthy(user("db2", SERVER, keys=(key(3), key(4, active=False))), user("alice", SERVER, tags=FOREIGN))
     rules = Rules(inventory_users=users)
     assert [
         each for each in found(account, rules) if each[0] == "user-without-host" and each[2] in ("db2", "alice")
@@ -685,7 +621,7 @@ def test_a_user_of_ours_that_no_host_has_is_found(users, expected):
 )
 def test_an_application_role_that_is_not_listed_any_more_is_found(listed, value, is_found):
     """A person who tags the role must not be able to choose a part of the command."""
-    account = with_(principals=[role("Shop", tags={ATTACHED_TAG: value})])
+    account = healthy(role("Shop", tags={ATTACHED_TAG: value}))
     findings = [
         each for each in find(case_of(account, Rules(attach_to_roles=listed))) if each.rule == "attached-policy"
     ]
@@ -694,7 +630,7 @@ def test_an_application_role_that_is_not_listed_any_more_is_found(listed, value,
 
 
 def test_a_command_names_the_region_of_the_instance():
-    account = with_(instances=[replace(instance(2, None, in_inventory=True), region="us-east-1")])
+    account = healthy(replace(instance(2, None, in_inventory=True), region="us-east-1"))
     [finding] = find(case_of(account))
     assert finding.region == "us-east-1"
     assert "--region us-east-1" in finding.fix

@@ -14,6 +14,7 @@ from access_account import (
     SERVER,
     activation,
     case_of,
+    healthy,
     instance,
     key,
     node,
@@ -21,7 +22,6 @@ from access_account import (
     profile,
     role,
     user,
-    with_,
 )
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.findings import find
@@ -139,7 +139,7 @@ def test_without_a_server_principal_the_readers_are_unknown():
 
 
 def test_the_profiles_of_instances_are_shown_too():
-    account = with_(profiles=[profile("Empty", None), profile("Other", None)], instances=[instance(2, "Empty")])
+    account = healthy(profile("Empty", None), profile("Other", None), instance(2, "Empty"))
     assert [each["name"] for each in result_of(account)["instance_profiles"]] == ["Admin", "Server", "Empty"]
 
 
@@ -158,10 +158,10 @@ def test_nodes_and_activations_are_shown_for_their_role_or_tag():
     ]
     nodes = [node(number, **more) for number, more in uses]
     activations = [activation(1), activation(2, role="Unrelated")]
-    result = result_of(with_(nodes=nodes, activations=activations))
+    result = result_of(healthy(*nodes, *activations))
     # Our second node shows that its role is one of hybrid servers.
     assert [each["id"] for each in result["nodes"]] == ["mi-1", "mi-2", "mi-3", "mi-4"]
-    assert [each["id"] for each in result_of(with_(nodes=nodes[3:]))["nodes"]] == []
+    assert [each["id"] for each in result_of(healthy(*nodes[3:]))["nodes"]] == []
     assert result["activations"] == [
         {
             "id": "activation-1",
@@ -178,7 +178,7 @@ def test_nodes_and_activations_are_shown_for_their_role_or_tag():
 def test_a_finding_and_an_unread_part_are_shown():
     unread = Unread("the restore tags", "ec2:DescribeTags", REGION, "Could not read")
     account = replace(
-        with_(instances=[instance(2, None, in_inventory=True)]), unread=(unread,), read_at=NOW + timedelta(seconds=1)
+        healthy(instance(2, None, in_inventory=True)), unread=(unread,), read_at=NOW + timedelta(seconds=1)
     )
     result = result_of(account)
     [finding] = result["findings"]

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from aws_model import NOW, Iam
+from aws_account import Account
+from aws_model import NOW
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -22,7 +23,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation 
     keys_to_dicts,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import PrincipalState
 from ansible_collections.cwagent.iam.plugins.module_utils._user.plan import User
 
@@ -53,149 +53,142 @@ CREATE = "create an access key for user 'U' and save it to F"
 REPLACE = "create an access key for user 'U' to replace N and save it to F"
 DEACTIVATE, DEACTIVATE_OLD = (f"deactivate access key {name} of user 'U'" for name in ("N", "O"))
 DELETE_OLD = "delete access key O of user 'U', which was replaced"
-YOUNG, OLD = key("N", 89 * DAY), key("N", 90 * DAY)
+DELETE_ORPHAN = "delete access key X of user 'U', whose secret was never saved"
+CURRENT, DUE, WAITING_FOR_USE, DEACTIVATING, GRACE_PERIOD, DELETING = (
+    *(Phase.CURRENT, Phase.DUE, Phase.WAITING_FOR_USE),
+    *(Phase.DEACTIVATING, Phase.GRACE_PERIOD, Phase.DELETING),
+)
+
+
+def old(used: timedelta | None = None, age: timedelta = 90 * DAY, **more: Any) -> AccessKey:
+    """The key that was replaced, when it was old enough."""
+    return key("O", age, used, **more)
+
+
+def new(age: timedelta = timedelta(), used: timedelta | None = None, **more: Any) -> AccessKey:
+    """The saved key."""
+    return key("N", age, used, **more)
+
+
+YOUNG, OLD = new(89 * DAY), new(90 * DAY)
 PHASES = {
-    "the key is young": (ring(YOUNG), Phase.CURRENT, []),
-    "the key is too old": (ring(OLD), Phase.DUE, [REPLACE]),
+    "the key is young": (ring(YOUNG), CURRENT, []),
+    "the key is too old": (ring(OLD), DUE, [REPLACE]),
     "the key is old, but keys are not replaced": (ring(OLD, rules=KeyRules()), None, []),
-    "the new key was not used": (ring(key("O", 90 * DAY, HOUR), key("N", HOUR)), Phase.WAITING_FOR_USE, []),
-    "the new key was used, the old one never": (
-        ring(key("O", 90 * DAY), key("N", 6 * HOUR, MINUTE)),
-        Phase.DEACTIVATING,
-        ["deactivate access key O of user 'U'"],
-    ),
+    "the new key was not used": (ring(old(HOUR), new(HOUR)), WAITING_FOR_USE, []),
+    "the new key was used, the old one never": (ring(old(), new(6 * HOUR, MINUTE)), DEACTIVATING, [DEACTIVATE_OLD]),
     "the new key was used, a use of the old one can be unknown yet": (
-        ring(key("O", 90 * DAY), key("N", 4 * HOUR, MINUTE)),
-        Phase.WAITING_FOR_USE,
+        ring(old(), new(4 * HOUR, MINUTE)),
+        WAITING_FOR_USE,
         [],
     ),
     "the new key was used, the old one five hours before": (
-        ring(key("O", 90 * DAY, 5 * HOUR + MINUTE), key("N", DAY, MINUTE)),
-        Phase.DEACTIVATING,
-        ["deactivate access key O of user 'U'"],
+        ring(old(5 * HOUR + MINUTE), new(DAY, MINUTE)),
+        DEACTIVATING,
+        [DEACTIVATE_OLD],
     ),
     "the new key was used, the old one four hours before": (
-        ring(key("O", 90 * DAY, 4 * HOUR + MINUTE), key("N", DAY, MINUTE)),
-        Phase.WAITING_FOR_USE,
+        ring(old(4 * HOUR + MINUTE), new(DAY, MINUTE)),
+        WAITING_FOR_USE,
         [],
     ),
-    "one server has switched, another has not": (
-        ring(key("O", 90 * DAY, 2 * MINUTE), key("N", DAY, MINUTE)),
-        Phase.WAITING_FOR_USE,
-        [],
-    ),
-    "a server has switched back": (ring(key("O", 90 * DAY, MINUTE), key("N", DAY, HOUR)), Phase.WAITING_FOR_USE, []),
+    "one server has switched, another has not": (ring(old(2 * MINUTE), new(DAY, MINUTE)), WAITING_FOR_USE, []),
+    "a server has switched back": (ring(old(MINUTE), new(DAY, HOUR)), WAITING_FOR_USE, []),
     "the old key was used during the grace period": (
-        ring(key("O", 90 * DAY, 6 * DAY, active=False), key("N", 8 * DAY, HOUR)),
-        Phase.GRACE_PERIOD,
+        ring(old(6 * DAY, active=False), new(8 * DAY, HOUR)),
+        GRACE_PERIOD,
         [],
     ),
     "the old key was not used for the grace period": (
-        ring(key("O", 90 * DAY, 7 * DAY, active=False), key("N", 8 * DAY, HOUR)),
-        Phase.DELETING,
-        ["delete access key O of user 'U', which was replaced"],
+        ring(old(7 * DAY, active=False), new(8 * DAY, HOUR)),
+        DELETING,
+        [DELETE_OLD],
     ),
     "the old key was deactivated by hand, the new one not used": (
-        ring(key("O", 90 * DAY, 7 * DAY, active=False), key("N", 8 * DAY)),
-        Phase.GRACE_PERIOD,
+        ring(old(7 * DAY, active=False), new(8 * DAY)),
+        GRACE_PERIOD,
         [],
     ),
     "the new key is too old before the old one is deleted": (
-        ring(key("O", 200 * DAY, HOUR), key("N", 100 * DAY)),
-        Phase.WAITING_FOR_USE,
+        ring(old(HOUR, 200 * DAY), new(100 * DAY)),
+        WAITING_FOR_USE,
         [],
     ),
-    "somebody created a younger key": (ring(key("N", 10 * DAY), key("X", DAY)), Phase.CURRENT, []),
-    "somebody created an older key": (ring(key("X", 90 * DAY), key("N", 8 * DAY, HOUR)), Phase.CURRENT, []),
+    "somebody created a younger key": (ring(new(10 * DAY), key("X", DAY)), CURRENT, []),
+    "somebody created an older key": (ring(key("X", 90 * DAY), new(8 * DAY, HOUR)), CURRENT, []),
     "somebody created an older key and deactivated it": (
-        ring(key("X", 90 * DAY, 9 * DAY, active=False), key("N", 8 * DAY, HOUR)),
-        Phase.CURRENT,
+        ring(key("X", 90 * DAY, 9 * DAY, active=False), new(8 * DAY, HOUR)),
+        CURRENT,
         [],
     ),
-    "no key was replaced": (
-        ring(key("O", 90 * DAY), key("N", HOUR, MINUTE), replaced_key_id=None),
-        Phase.CURRENT,
-        [],
-    ),
-    "the record names the saved key": (ring(key("N", HOUR, MINUTE), replaced_key_id="N"), Phase.CURRENT, []),
-    "the replaced key is younger": (ring(key("O", MINUTE), key("N", HOUR)), Phase.WAITING_FOR_USE, []),
+    "no key was replaced": (ring(old(), new(HOUR, MINUTE), replaced_key_id=None), CURRENT, []),
+    "the record names the saved key": (ring(new(HOUR, MINUTE), replaced_key_id="N"), CURRENT, []),
+    "the replaced key is younger": (ring(old(age=MINUTE), new(HOUR)), WAITING_FOR_USE, []),
     "an interrupted run created a key": (
         ring(OLD, key("X"), pending=Pending(frozenset({"N"}), NOW)),
-        Phase.DUE,
-        ["delete access key X of user 'U', whose secret was never saved", REPLACE],
+        DUE,
+        [DELETE_ORPHAN, REPLACE],
     ),
-    "all now, and no key was replaced": (ring(key("N"), rules=NOW_RULES, replaced_key_id=None), Phase.DUE, [REPLACE]),
-    "all now, after a replacement that has ended": (ring(key("N", DAY), rules=NOW_RULES), Phase.DUE, [REPLACE]),
+    "all now, and no key was replaced": (ring(new(), rules=NOW_RULES, replaced_key_id=None), DUE, [REPLACE]),
+    "all now, after a replacement that has ended": (ring(new(DAY), rules=NOW_RULES), DUE, [REPLACE]),
     "all now, and the key is younger than its limit": (
-        ring(key("N", DAY), rules=replace(RULES, rotate_now=True)),
-        Phase.DUE,
+        ring(new(DAY), rules=replace(RULES, rotate_now=True)),
+        DUE,
         [REPLACE],
     ),
-    "all now, and a run has just done it": (ring(key("N", DAY - MINUTE), rules=NOW_RULES), Phase.CURRENT, []),
-    "all now, while the old key is in use": (
-        ring(key("O", 90 * DAY, HOUR), key("N", 2 * DAY), rules=NOW_RULES),
-        Phase.WAITING_FOR_USE,
-        [],
-    ),
+    "all now, and a run has just done it": (ring(new(DAY - MINUTE), rules=NOW_RULES), CURRENT, []),
+    "all now, while the old key is in use": (ring(old(HOUR), new(2 * DAY), rules=NOW_RULES), WAITING_FOR_USE, []),
     "all now, and only the new key is in use": (
-        ring(key("O", 90 * DAY, 6 * HOUR), key("N", 2 * DAY, MINUTE), rules=NOW_RULES),
-        Phase.DUE,
+        ring(old(6 * HOUR), new(2 * DAY, MINUTE), rules=NOW_RULES),
+        DUE,
         [DELETE_OLD, REPLACE],
     ),
     "all now, in the grace period": (
-        ring(key("O", 90 * DAY, DAY, active=False), key("N", 2 * DAY, HOUR), rules=NOW_RULES),
-        Phase.DUE,
+        ring(old(DAY, active=False), new(2 * DAY, HOUR), rules=NOW_RULES),
+        DUE,
         [DELETE_OLD, REPLACE],
     ),
     "all now, in the grace period of a replacement that has just been made": (
-        ring(key("O", 90 * DAY, DAY, active=False), key("N", HOUR), rules=NOW_RULES),
-        Phase.GRACE_PERIOD,
+        ring(old(DAY, active=False), new(HOUR), rules=NOW_RULES),
+        GRACE_PERIOD,
         [],
     ),
-    "all now, and the saved key was deactivated": (
-        ring(key("N", active=False), rules=NOW_RULES),
-        Phase.DUE,
-        [REPLACE],
-    ),
+    "all now, and the saved key was deactivated": (ring(new(active=False), rules=NOW_RULES), DUE, [REPLACE]),
     "all now, and an interrupted run created a key": (
-        ring(key("N", DAY), key("X"), rules=NOW_RULES, pending=Pending(frozenset({"N"}), NOW)),
-        Phase.DUE,
-        ["delete access key X of user 'U', whose secret was never saved", REPLACE],
+        ring(new(DAY), key("X"), rules=NOW_RULES, pending=Pending(frozenset({"N"}), NOW)),
+        DUE,
+        [DELETE_ORPHAN, REPLACE],
     ),
-    "a leak": (ring(key("N", DAY), rules=REVOKE_RULES), Phase.DUE, [REPLACE, DEACTIVATE]),
-    "a leak, and the key was deactivated by hand": (
-        ring(key("N", active=False), rules=REVOKE_RULES),
-        Phase.DUE,
-        [REPLACE],
-    ),
+    "a leak": (ring(new(DAY), rules=REVOKE_RULES), DUE, [REPLACE, DEACTIVATE]),
+    "a leak, and the key was deactivated by hand": (ring(new(active=False), rules=REVOKE_RULES), DUE, [REPLACE]),
     "a leak during a replacement": (
-        ring(key("O", 90 * DAY, HOUR), key("N", 2 * DAY, HOUR), rules=REVOKE_RULES),
-        Phase.DUE,
+        ring(old(HOUR), new(2 * DAY, HOUR), rules=REVOKE_RULES),
+        DUE,
         [DELETE_OLD, REPLACE, DEACTIVATE],
     ),
     "a leak, and the run was killed before it deactivated the old key": (
-        ring(key("O", 90 * DAY, MINUTE), key("N", MINUTE), rules=REVOKE_RULES),
-        Phase.DEACTIVATING,
+        ring(old(MINUTE), new(MINUTE), rules=REVOKE_RULES),
+        DEACTIVATING,
         [DEACTIVATE_OLD],
     ),
     "a leak, and the run was killed before it created the new key": (
-        ring(key("N", 2 * DAY), rules=REVOKE_RULES),
-        Phase.DUE,
+        ring(new(2 * DAY), rules=REVOKE_RULES),
+        DUE,
         [REPLACE, DEACTIVATE],
     ),
     "a leak again, of a key that was deactivated by hand": (
-        ring(key("O", 90 * DAY, active=False), key("N", HOUR, active=False), rules=REVOKE_RULES),
-        Phase.DUE,
+        ring(old(active=False), new(HOUR, active=False), rules=REVOKE_RULES),
+        DUE,
         [DELETE_OLD, REPLACE],
     ),
     "the key is too old, and the old one is revoked": (
         ring(OLD, rules=replace(RULES, revoke_old=True)),
-        Phase.DUE,
+        DUE,
         [REPLACE, DEACTIVATE],
     ),
     "the key is young, and the one that it replaced is revoked": (
-        ring(key("O", 90 * DAY, MINUTE), YOUNG, rules=replace(RULES, revoke_old=True)),
-        Phase.DEACTIVATING,
+        ring(old(MINUTE), YOUNG, rules=replace(RULES, revoke_old=True)),
+        DEACTIVATING,
         [DEACTIVATE_OLD],
     ),
 }
@@ -368,21 +361,6 @@ def test_the_step_that_creates_a_key_shows_how_to_save_it(create_inactive, belon
     assert step.context == KeyCreation(("X",), "A", None, keep_previous=belongs_to_other, inactive=create_inactive)
 
 
-@pytest.mark.parametrize(
-    ("keyring", "kinds"),
-    [
-        (ring(saved=None), [Kind.CREATE]),
-        (ring(OLD, key("X"), pending=Pending(frozenset({"N"}), NOW)), [Kind.DELETE, Kind.CREATE]),
-        (ring(YOUNG, up_to_date=False), [Kind.UPDATE]),
-        (ring(key("O", 90 * DAY), key("N", 6 * HOUR, MINUTE)), [Kind.UPDATE]),
-        (ring(key("O", 90 * DAY, 7 * DAY, active=False), key("N", 8 * DAY, HOUR)), [Kind.DELETE]),
-    ],
-    ids=["no key", "orphaned key", "saved in another form", "deactivating", "deleting"],
-)
-def test_the_kinds_of_the_steps(keyring, kinds):
-    assert [step.kind for step in keyring.steps(is_new_user=False)] == kinds
-
-
 class Servers:
     """Servers that share a user and get each new key late, with the user in a model of IAM and a clock.
 
@@ -391,7 +369,7 @@ class Servers:
     """
 
     def __init__(self, delays: list[timedelta], shown_late: tuple[timedelta, timedelta]) -> None:
-        self.iam, self.now, self.delays, self.shown_late = Iam(), NOW, delays, shown_late
+        self.iam, self.now, self.delays, self.shown_late = Account(), NOW, delays, shown_late
         self.iam.put_user(User("U", PrincipalState()))
         self.saved: str | None = None
         self.replaced: str | None = None

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
-import itertools
 import re
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from aws_model import NOW, TaggedEc2
-from hypothesis import assume, given
-from hypothesis import strategies as st
+from admin_instances import INSTANCE, OTHER_INSTANCE, desired_admin, instance
+from aws_account import REGION
+from aws_model import NOW, check_call
 
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import plan as admin_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import (
@@ -20,7 +19,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan i
     RESTORE_TAG,
     TAG_ACTION,
     ContentionCheck,
-    DesiredAdmin,
     State,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import Opening
@@ -31,12 +29,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan
     ASSOCIATION_STALE_CODES,
     ENDED,
     STOPPED,
-    Association,
-    Instance,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Plan, Step
 
-INSTANCE, OTHER_INSTANCE = "i-1", "i-2"
 ASSOCIATE, IN_PLACE = "associate instance profile '{}' with instance i-1", " instead of '{}'"
 DISASSOCIATE = "disassociate instance profile '{}' from instance i-1"
 ASSOCIATE_ADMIN = ASSOCIATE.format("admin")
@@ -62,13 +57,6 @@ def window_plan(summary: str) -> Plan[Any]:
 OPENING, CLOSING = window_plan(OPEN_WINDOW), window_plan(CLOSE_WINDOW)
 
 
-def instance(*profiles: str, name: str = INSTANCE, instance_state: str = "running") -> Instance:
-    associations = tuple(
-        Association(f"{name}-{profile}", f"arn:x:instance-profile/m/{profile}") for profile in profiles
-    )
-    return Instance(name, instance_state, associations)
-
-
 def state(
     *profiles: str,
     tag: str | None = None,
@@ -85,22 +73,6 @@ def state(
         records,
         frozenset(restore_tags.keys() & records.keys()),
         frozenset(unusable),
-    )
-
-
-def desired_admin(
-    wanted: str, *ids: str, whole_region: bool = False, keep_tag: bool = False, named: tuple[str, ...] = ()
-) -> DesiredAdmin:
-    """:param named: the instances that the user named in addition to the list."""
-    return DesiredAdmin(
-        wanted,
-        "admin",
-        "server",
-        None if whole_region else ids or (INSTANCE,),
-        frozenset(named),
-        record_role="role",
-        region="eu-1",
-        keep_tag=keep_tag,
     )
 
 
@@ -140,7 +112,6 @@ def test_acquire_tags_opens_the_window_and_swaps_in_this_order(profiles, tag, ta
     assert admin_plan.plan(current, desired_admin(ACQUIRED)).summaries == before + swapping
     plan = admin_plan.plan(current, desired_admin(ACQUIRED), OPENING)
     assert plan.summaries == [*before, OPEN_WINDOW, *swapping]
-    assert {step.kind for step in plan.all_steps} == {Kind.UPDATE}
 
 
 @pytest.mark.parametrize(("profile", "proven"), [("server", True), ("shop", False)])
@@ -234,7 +205,8 @@ def test_release_restores_the_profile_and_removes_the_tag(case, instance_state, 
     released = desired_admin(RELEASED, whole_region=whole_region)
     plan = admin_plan.plan(current, released)
     assert plan.summaries == steps + [REMOVE_TAG, REMOVE_RECORD] * tagged
-    assert {step.kind for step in plan.all_steps} <= {Kind.UPDATE}
+    for step in plan.all_steps:
+        check_call(step)
     assert plan.planned.restore_tags == plan.planned.records == {}
     keeping = admin_plan.plan(current, replace(released, keep_tag=True))
     assert keeping.summaries == steps
@@ -265,16 +237,13 @@ def test_a_terminated_instance_only_loses_its_tag(ended, profiles):
     assert not admin_plan.plan(untagged, desired_admin(RELEASED, whole_region=True)).has_changes
 
 
-def test_an_instance_that_does_not_exist_any_more_counts_as_released():
-    assert not admin_plan.plan(State(), desired_admin(RELEASED)).has_changes
-    steps = admin_plan.plan(state(tag="shop", instance_state="terminated"), desired_admin(RELEASED)).steps[INSTANCE]
-    assert [step.done_when for step in steps] == [{"InvalidInstanceID.NotFound"}, {"NoSuchEntity"}]
-
-
 def test_release_removes_the_restore_tag_and_the_record_and_no_other():
+    """An instance that does not exist any more counts as released."""
+    assert not admin_plan.plan(State(), desired_admin(RELEASED)).has_changes
     untag, forget = admin_plan.plan(state("shop", tag="shop"), desired_admin(RELEASED)).steps[INSTANCE]
+    assert [untag.done_when, forget.done_when] == [{"InvalidInstanceID.NotFound"}, {"NoSuchEntity"}]
     assert untag.arguments == {"resources": [INSTANCE], "tags": {RESTORE_TAG: "shop"}}
-    assert forget.arguments == {"role_name": "role", "tag_keys": [f"{RESTORE_TAG}:eu-1:{INSTANCE}"]}
+    assert forget.arguments == {"role_name": "role", "tag_keys": [f"{RESTORE_TAG}:{REGION}:{INSTANCE}"]}
 
 
 # Tags and records that others wrote, or that an interruption left
@@ -386,8 +355,8 @@ def test_a_record_has_the_name_of_any_profile(earlier):
     record = admin_plan.plan(current, desired_admin(ACQUIRED)).steps[INSTANCE][0]
     assert "," not in str(next(iter(record.arguments["tags"].values())))
     tags = {**record.arguments["tags"], "team": "ops", f"{RESTORE_TAG}:us-1:i-7": "x"}
-    assert admin_plan.records_in(tags, "eu-1") == {INSTANCE: earlier}
-    assert admin_plan.regions_with_records(tags) == ["eu-1", "us-1"]
+    assert admin_plan.records_in(tags, REGION) == {INSTANCE: earlier}
+    assert admin_plan.regions_with_records(tags) == [REGION, "us-1"]
 
 
 def test_remaining_steps_follow_ec2_and_the_records_of_the_plan():
@@ -513,38 +482,37 @@ def state_with_other(*profiles: str, tag: str | None = None, instance_state: str
     return State({INSTANCE: instance("server"), **others}, restore_tags, records)
 
 
-CONTENDED = {
-    "other is admin": (state_with_other("admin"), r"instance i-2 has instance profile 'admin'\. Wait for"),
-    "other is admin, tagged": (state_with_other("admin", tag="shop"), "i-2 has instance profile 'admin'"),
+OTHER_IS_ADMIN = "i-2 has instance profile 'admin'"
+PREVENTED = {
+    "other is admin": (state_with_other("admin"), ContentionError, rf"instance {OTHER_IS_ADMIN}\. Wait for"),
+    "other is admin, tagged": (state_with_other("admin", tag="shop"), ContentionError, OTHER_IS_ADMIN),
     "other is admin, stopped": (
         state_with_other("admin", instance_state="stopped"),
-        "i-2 has instance profile 'admin'",
+        ContentionError,
+        OTHER_IS_ADMIN,
     ),
-    "other is being acquired": (state_with_other("shop", "admin", tag="shop"), "i-2 has instance profile 'admin'"),
-    "other is being released": (state_with_other("admin", "shop", tag="shop"), "i-2 has instance profile 'admin'"),
-    "other is tagged": (state_with_other("shop", tag="shop"), "i-2 has an unfinished swap of instance profile 'admin'"),
-    "other is tagged, no profile": (state_with_other(tag=NO_PROFILE), "i-2 has an unfinished swap of"),
+    "other is being acquired": (state_with_other("shop", "admin", tag="shop"), ContentionError, OTHER_IS_ADMIN),
+    "other is being released": (state_with_other("admin", "shop", tag="shop"), ContentionError, OTHER_IS_ADMIN),
+    "other is tagged": (
+        state_with_other("shop", tag="shop"),
+        ContentionError,
+        "i-2 has an unfinished swap of instance profile 'admin'",
+    ),
+    "other is tagged, no profile": (state_with_other(tag=NO_PROFILE), ContentionError, "i-2 has an unfinished swap of"),
+    "unknown": (State(), InvalidInput, "i-1 does not exist"),
+    "terminated": (state(instance_state="terminated"), InvalidInput, "i-1 is terminated"),
+    "shutting down": (
+        state("admin", tag="shop", instance_state="shutting-down"),
+        InvalidInput,
+        "i-1 is shutting-down",
+    ),
 }
 
 
 @pytest.mark.parametrize("wanted", [ACQUIRED, EXCLUSIVE])
-@pytest.mark.parametrize(("current", "message"), CONTENDED.values(), ids=CONTENDED)
-def test_another_admin_instance_is_contention(current, message, wanted):
-    with pytest.raises(ContentionError, match=message):
-        admin_plan.plan(current, desired_admin(wanted))
-
-
-INELIGIBLE = {
-    "unknown": (State(), "i-1 does not exist"),
-    "terminated": (state(instance_state="terminated"), "i-1 is terminated"),
-    "shutting down": (state("admin", tag="shop", instance_state="shutting-down"), "i-1 is shutting-down"),
-}
-
-
-@pytest.mark.parametrize("wanted", [ACQUIRED, EXCLUSIVE])
-@pytest.mark.parametrize(("current", "message"), INELIGIBLE.values(), ids=INELIGIBLE)
-def test_an_ineligible_instance_is_an_error(current, message, wanted):
-    with pytest.raises(InvalidInput, match=message):
+@pytest.mark.parametrize(("current", "error", "message"), PREVENTED.values(), ids=PREVENTED)
+def test_another_admin_instance_is_contention_and_an_ineligible_instance_is_an_error(current, error, message, wanted):
+    with pytest.raises(error, match=message):
         admin_plan.plan(current, desired_admin(wanted))
 
 
@@ -668,15 +636,12 @@ def test_more_than_one_instance_is_an_error(wanted):
     assert not admin_plan.plan(current, desired_admin(RELEASED, INSTANCE, OTHER_INSTANCE)).has_changes
 
 
-def test_two_different_profiles_are_accepted():
-    admin_plan.check_profiles("admin", "server")
-
-
 @pytest.mark.parametrize("admin", ["server", "Server"])
 def test_one_profile_for_both_is_an_error(admin):
     message = f"'{admin}' is both the admin and the server profile: every server could write to Parameter Store"
     with pytest.raises(InvalidInput, match=message):
         admin_plan.check_profiles(admin, "server")
+    admin_plan.check_profiles("admin", "server")
 
 
 def test_the_result_and_the_diff():
@@ -701,248 +666,6 @@ def test_the_result_and_the_diff():
     ]
     assert admin_plan.to_result(plan, plan.planned, released) == expected
     assert admin_plan.to_result(plan, State(), released) == expected, "a released instance is not read any more"
-
-
-def test_the_result_has_an_instance_that_does_not_exist():
     wanted = desired_admin(RELEASED, "i-9")
-    plan = admin_plan.plan(state("shop"), wanted)
     missing = {"instance_id": "i-9", "profile_before": None, "profile": None, "earlier_profile": None}
-    assert admin_plan.to_result(plan, plan.planned, wanted) == [missing]
-
-
-# Properties, with a model of a region
-
-NAMES = ("i-1", "i-2", "i-3")
-PROFILES = st.sampled_from([(), ("server",), ("shop",), ("admin",), ("shop", "admin"), ("admin", "server")])
-RESTORE_TAGS = st.dictionaries(st.sampled_from(NAMES), st.sampled_from(["server", "shop", NO_PROFILE]))
-LEFTOVER_RECORDS = st.dictionaries(st.sampled_from([*NAMES, "i-9"]), st.sampled_from(["server", "shop"]), max_size=1)
-LIVE_STATES = st.sampled_from(["running", "stopped"])
-
-
-@st.composite
-def regions(
-    draw: st.DrawFn,
-    profiles: st.SearchStrategy[Any] = PROFILES,
-    restore_tags: st.SearchStrategy[Any] = RESTORE_TAGS,
-    leftover_records: st.SearchStrategy[Any] = LEFTOVER_RECORDS,
-) -> State:
-    """Instances with restore tags, of which some have no record and some were changed by somebody else."""
-    present = draw(st.sets(st.sampled_from(NAMES), min_size=1))
-    instances = {}
-    for name in sorted(present):
-        ended = draw(st.sampled_from([False, False, False, True]))
-        instance_state = "terminated" if ended else draw(LIVE_STATES)
-        instances[name] = instance(*draw(profiles), name=name, instance_state=instance_state)
-    found = {name: tag for name, tag in draw(restore_tags).items() if name in present}
-    # An instance whose profile is being replaced had a profile.
-    replaced = {name for name, each in instances.items() if len(each.associations) > 1}
-    tags = {name: tag for name, tag in found.items() if tag != NO_PROFILE or name not in replaced}
-    records = {name: tag for name, tag in tags.items() if draw(st.booleans())}
-    records.update(draw(leftover_records))
-    planted = {name: draw(st.sampled_from([tags[name], "Power"])) for name in tags}
-    return State(instances, planted, records)
-
-
-DESIRED = st.builds(
-    DesiredAdmin,
-    state=st.sampled_from([ACQUIRED, EXCLUSIVE, RELEASED]),
-    admin=st.just("admin"),
-    fallback=st.just("server"),
-    instance_ids=st.sampled_from([(name,) for name in NAMES]),
-    fallback_ids=st.frozensets(st.sampled_from(NAMES)),
-    record_role=st.just("role"),
-    region=st.just("eu-1"),
-    keep_tag=st.booleans(),
-)
-RELEASED_REGION = desired_admin(RELEASED, whole_region=True, named=NAMES)
-
-
-def profiles_in(state: State) -> dict[str, Any]:
-    return {name: [each.profile for each in found.associations] for name, found in state.instances.items()}
-
-
-def admin_instances(ec2: TaggedEc2) -> set[str]:
-    live = {name for name, found in ec2.state.instances.items() if found.state not in ENDED}
-    return {name for name in live if "admin" in ec2.profiles(name)}
-
-
-def run(ec2: TaggedEc2, wanted: DesiredAdmin) -> None:
-    for steps in admin_plan.plan(ec2.read(wanted), wanted).steps.values():
-        ec2.take_all(steps)
-
-
-@given(regions(), DESIRED, st.booleans())
-def test_a_plan_leads_to_its_planned_state(region, wanted, whole_region):
-    if whole_region and wanted.state == RELEASED:
-        wanted = replace(wanted, instance_ids=None)
-    ec2 = TaggedEc2(region)
-    current = ec2.read(wanted)
-    try:
-        plan = admin_plan.plan(current, wanted)
-    except (ContentionError, InvalidInput):
-        assert wanted.state != RELEASED
-        assert ec2.state == region
-        return
-    planned = plan.planned
-    for steps in plan.steps.values():
-        ec2.take_all(steps)
-    assert {name: profiles_in(ec2.state)[name] for name in current.instances} == profiles_in(planned)
-    assert (ec2.state.restore_tags, ec2.state.records) == (planned.restore_tags, planned.records)
-    assert plan.has_changes == (
-        (profiles_in(current), current.restore_tags, current.records)
-        != (profiles_in(planned), planned.restore_tags, planned.records)
-    )
-    assert not admin_plan.plan(ec2.read(wanted), wanted).has_changes
-    untouched = region.instances.keys() - plan.steps.keys()
-    assert all(ec2.state.instances[name] == region.instances[name] for name in untouched)
-
-
-@given(regions(), st.booleans())
-def test_a_released_region_has_no_admin_instance_and_no_tag_of_a_run(region, keep_tag):
-    """A tag without a record is somebody else's. The content of a tag does not matter."""
-    ec2 = TaggedEc2(region)
-    run(ec2, replace(RELEASED_REGION, keep_tag=keep_tag))
-    assert not admin_instances(ec2)
-    foreign = {name: tag for name, tag in region.restore_tags.items() if name not in region.records}
-    assert ec2.state.restore_tags == (region.restore_tags if keep_tag else foreign)
-    assert ec2.state.records == (region.records if keep_tag else {})
-    for name, before in profiles_in(region).items():
-        record = region.records.get(name)
-        if region.instances[name].state in ENDED or ("admin" not in before and (before or not record)):
-            assert ec2.profiles(name) == before
-        else:
-            earlier = record or ("server" if before[-1] == "admin" else before[-1])
-            assert ec2.profiles(name) == ([] if earlier == NO_PROFILE else [earlier])
-
-
-@given(regions())
-def test_without_names_only_instances_with_a_record_change(region):
-    ec2 = TaggedEc2(region)
-    run(ec2, desired_admin(RELEASED, whole_region=True))
-    for name in region.instances.keys() - region.records.keys():
-        assert ec2.profiles(name) == profiles_in(region)[name]
-        assert ec2.state.restore_tags.get(name) == region.restore_tags.get(name)
-
-
-CONSISTENT_PROFILES = st.sampled_from([(), ("server",), ("shop",)])
-NO_TAGS: st.SearchStrategy[Any] = st.just({})
-
-
-@given(regions(CONSISTENT_PROFILES, NO_TAGS, NO_TAGS), st.sampled_from(NAMES), st.booleans())
-def test_acquire_and_release_restore_the_earlier_state(region, name, keep_tag_first):
-    assume(name in region.instances and region.instances[name].state not in ENDED)
-    ec2 = TaggedEc2(region)
-    run(ec2, desired_admin(ACQUIRED, name))
-    assert admin_instances(ec2) == {name}
-    before = profiles_in(region)[name]
-    assert ec2.state.restore_tags == ec2.state.records == {name: before[0] if before else NO_PROFILE}
-    if keep_tag_first:
-        run(ec2, desired_admin(RELEASED, name, keep_tag=True))
-        assert profiles_in(ec2.state) == profiles_in(region)
-        assert list(ec2.state.restore_tags) == list(ec2.state.records) == [name]
-    run(ec2, desired_admin(RELEASED, name))
-    assert (profiles_in(ec2.state), ec2.state.restore_tags, ec2.state.records) == (profiles_in(region), {}, {})
-
-
-RUN_OF_STORE_CONFIG = (
-    desired_admin(ACQUIRED),
-    desired_admin(EXCLUSIVE),
-    desired_admin(RELEASED, keep_tag=True),
-    desired_admin(RELEASED),
-)
-
-
-@given(
-    region=regions(CONSISTENT_PROFILES, NO_TAGS, NO_TAGS),
-    calls=st.integers(0, 8),
-    calls_of_first_repair=st.integers(0, 4),
-    meanwhile=st.sampled_from([None, "running", "terminated"]),
-)
-def test_a_run_that_was_interrupted_anywhere_is_repaired(region, calls, calls_of_first_repair, meanwhile):
-    assume(INSTANCE in region.instances and region.instances[INSTANCE].state not in ENDED)
-    ec2 = TaggedEc2(region)
-    remaining_calls = calls
-    for wanted in RUN_OF_STORE_CONFIG:
-        steps = admin_plan.plan(ec2.read(wanted), wanted).steps.get(INSTANCE, [])
-        ec2.take_all(steps[:remaining_calls])
-        assert len(admin_instances(ec2)) <= 1
-        if "admin" in ec2.profiles(INSTANCE):
-            assert INSTANCE in ec2.recorded
-        if len(steps) > remaining_calls:
-            break
-        remaining_calls -= len(steps)
-    if meanwhile:
-        found = replace(ec2.state.instances[INSTANCE], state=meanwhile)
-        ec2.state = replace(ec2.state, instances={**ec2.state.instances, INSTANCE: found})
-    repairs = admin_plan.plan(ec2.read(RELEASED_REGION), RELEASED_REGION).steps.values()
-    ec2.take_all(list(itertools.chain(*repairs))[:calls_of_first_repair])  # the repair is interrupted too
-    run(ec2, RELEASED_REGION)
-    assert not admin_instances(ec2)
-    assert ec2.state.restore_tags == ec2.state.records == {}
-    if meanwhile != "terminated":
-        assert profiles_in(ec2.state) == profiles_in(region)
-    assert not admin_plan.plan(ec2.read(RELEASED_REGION), RELEASED_REGION).has_changes
-
-
-class Controller:
-    """Acquires and releases like the module and the role store_config; it does one read or write at a time.
-
-    The tests of the resource show that the module does them in this order.
-    """
-
-    def __init__(self, ec2: TaggedEc2, name: str) -> None:
-        self.ec2, self.name, self.stored, self.aborted = ec2, name, False, False
-        self._actions = iter(
-            [self._read, self._write_record, self._write_tag, self._read_tags, self._swap, self._check_exclusive]
-        )
-        self._before = State()
-
-    def _steps(self) -> list[Step]:
-        return list(admin_plan.plan(self._before, desired_admin(ACQUIRED, self.name)).steps[self.name])
-
-    def _read(self) -> None:
-        self._before = self.ec2.read(desired_admin(ACQUIRED, self.name))
-        self._steps()
-
-    def _write_record(self) -> None:
-        self.ec2.take(self._steps()[0])
-
-    def _write_tag(self) -> None:
-        self.ec2.take(self._steps()[1])
-
-    def _read_tags(self) -> None:
-        admin_plan.check_restore_tags(self._before.tagged, self.ec2.recorded, desired_admin(ACQUIRED, self.name))
-
-    def _swap(self) -> None:
-        self.ec2.take_all(self._steps()[2:])
-
-    def _check_exclusive(self) -> None:
-        exclusive = desired_admin(EXCLUSIVE, self.name)
-        admin_plan.plan(replace(self.ec2.read(exclusive), restore_tags={}), exclusive)
-        self.stored = True
-
-    def act(self) -> None:
-        if self.aborted:
-            return
-        try:
-            next(self._actions)()
-        except ContentionError:
-            self.aborted = True
-            if self.name in self.ec2.state.records:
-                run(self.ec2, desired_admin(RELEASED, self.name))
-
-
-# A run of a controller has six actions, so two runs can interleave in 924 ways.
-@pytest.mark.parametrize("turns_of_first", list(itertools.combinations(range(12), 6)), ids=str)
-def test_of_two_controllers_at_most_one_acquires_the_admin_profile(turns_of_first):
-    ec2 = TaggedEc2(State({name: instance("server", name=name) for name in (INSTANCE, OTHER_INSTANCE)}))
-    controllers = [Controller(ec2, INSTANCE), Controller(ec2, OTHER_INSTANCE)]
-    for turn in range(12):
-        controllers[turn not in turns_of_first].act()
-        assert len(admin_instances(ec2)) <= 1
-    stored = [each for each in controllers if each.stored]
-    assert len(stored) <= 1
-    assert all(each.stored or each.aborted for each in controllers)
-    for each in stored:
-        run(ec2, desired_admin(RELEASED, each.name))
-    assert (profiles_in(ec2.state), ec2.state.restore_tags) == ({INSTANCE: ["server"], OTHER_INSTANCE: ["server"]}, {})
+    assert admin_plan.to_result(admin_plan.plan(state("shop"), wanted), state("shop"), wanted) == [missing]

@@ -1,12 +1,17 @@
+"""An admin instance in a model of an account, in which other runs work and AWS shows some changes late."""
+
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from aws_account import REGION, Account
+from aws_model import NOW
 
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import plan as admin_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import (
@@ -37,7 +42,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy i
     open_policy,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
-from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     AwsApiError,
@@ -46,427 +50,413 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     CwagentError,
     InvalidInput,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import Association, Instance
+from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import Association
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import LOOKUPS
+from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, apply
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 INSTANCE, OTHER_INSTANCE = "i-1", "i-2"
-OWN_TAG, BOTH_TAGS = {INSTANCE: "shop"}, {INSTANCE: "shop", OTHER_INSTANCE: "shop"}
-NO_TAGS: list[dict[str, str]] = [{}] * (1 + int(LOST_SECONDS))
-"""The answers until a tag counts as removed."""
-REPLACE = "ec2:ReplaceIamInstanceProfileAssociation"
-SWAP = REPLACE.split(":")[1]
+SWAP, ASSOCIATIONS = "replace_iam_instance_profile_association", "describe_iam_instance_profile_associations"
 SHOP_BEFORE = [{"instance_id": INSTANCE, "earlier_profile": "shop"}]
-AFTER_TRIAL = ["PutRolePolicy", "DescribeTags", SWAP]
+READS_UNTIL_LOST = 1 + int(LOST_SECONDS)
+"""The reads until a tag counts as removed."""
+NO_TAGS: dict[str, Any] = {"Tags": []}
+LOST = "Instance i-1 was restored by another run or by a person"
+UNFINISHED = "i-2 has an unfinished swap"
 CLOSE_WINDOW = "close the admin window of role 'R'"
 pytestmark = pytest.mark.usefixtures("no_pauses")
 
 
-class Region(Aws):
-    """A region that answers each read of the restore tags with the next of a list, whatever was written.
-
-    Every restore tag that it has shown last has a record, unless ``records`` has another list of answers.
-
-    :param failures: by action, how many of its first calls fail as if EC2 did not know the profile.
-    """
-
-    region = "eu-1"
-
-    def __init__(self, *restore_tags: dict[str, str], failures: dict[str, int] | None = None) -> None:
-        super().__init__(lambda *_: None, retry_timeout=60)
-        self.restore_tags, self.failures, self.calls = list(restore_tags), failures or {}, []
-        self.denied: tuple[str, ...] = ()
-        self.code = "InvalidParameterValue"
-        self.tags: dict[str, str] = {}
-        self.has_profile = True
-        self.shown: dict[str, str] = {}
-        self.records: list[dict[str, str]] = []
-        self.states: dict[str, str] = {INSTANCE: "running", OTHER_INSTANCE: "running"}
-        self.profiles: dict[str, str] = {}
-        self.policies: dict[str, list[str]] = {}
-
-    def call(self, action, description, max_attempts=0, **arguments):
-        self.calls.append(action.split(":")[1])
-        if self.failures.get(action, 0) > 0:
-            self.failures[action] -= 1
-            raise AwsApiError(description, self.code)
-        return {}
-
-    def find(self, action, description, absent, **arguments):
-        if action in self.denied:
-            raise AwsApiError(f"Could not {description}.", "AccessDenied")
-        if action == "iam:GetInstanceProfile":
-            self.calls.append("GetInstanceProfile")
-            answer = {"InstanceProfileName": "admin", "Path": "/", "Arn": "arn:admin", "InstanceProfileId": "AIPA"}
-            return {"InstanceProfile": {**answer, "Roles": [{"RoleName": "R"}]}} if self.has_profile else None
-        if action == "iam:GetRole":
-            self.calls.append("GetRole")
-            records = self.records.pop(0) if self.records else self.shown
-            tags = {admin_plan.record_key(self.region, name): value for name, value in records.items()}
-            return {"Role": {"Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}}
-        return {"PolicyDocument": closed_policy()}
-
-    def pages(self, action, description, **arguments):
-        if action.startswith("iam:"):
-            names = self.policies.get(arguments["RoleName"], ())
-            attached = [{"PolicyArn": f"arn:aws:iam::aws:policy/{name}"} for name in names]
-            if action in self.denied:
-                raise AwsApiError("No.", "AccessDenied")
-            yield {"PolicyNames": [], "AttachedPolicies": attached}
-            return
-        if action in self.denied:
-            raise AwsApiError(f"Could not {description}.", "UnauthorizedOperation")
-        if action != "ec2:DescribeTags":
-            associations = [
-                {
-                    "InstanceId": name,
-                    "IamInstanceProfile": {"Arn": f"arn:x/{profile}"},
-                    "AssociationId": f"{name}-{profile}",
-                    "State": "associated",
-                }
-                for name, profile in self.profiles.items()
-            ]
-            values = arguments["Filters"][0]["Values"]
-            instances = [
-                {
-                    "InstanceId": name,
-                    "State": {"Name": state},
-                    "Tags": [{"Key": RESTORE_TAG, "Value": self.tags[name]}] if name in self.tags else [],
-                }
-                for name, state in self.states.items()
-                if name in values
-            ]
-            yield {"IamInstanceProfileAssociations": associations, "Reservations": [{"Instances": instances}]}
-            return
-        self.calls.append("DescribeTags")
-        self.shown = self.restore_tags.pop(0)
-        yield {"Tags": [{"ResourceId": name, "Value": value} for name, value in self.shown.items()]}
+def account_with(*profiles: str, tag: str | None = None, record: str | None = None, state: str = "running") -> Account:
+    """An account with the admin role R, whose window is closed, and an instance. :param record: ``tag`` by default."""
+    account = Account()
+    account.add_role("R", profile="admin")
+    account.roles["R"].inline[WINDOW_POLICY] = closed_policy()
+    for role, profile in (("Server", "server"), ("App", "shop"), ("Other", "other")):
+        account.add_role(role, profile=profile)
+    account.add_instance(INSTANCE, *profiles, tag=tag, state=state)
+    set_record(account, record or tag)
+    return account
 
 
-def instance(*profiles: str, name: str = INSTANCE) -> Instance:
-    return Instance(name, "running", tuple(Association(f"{name}-{each}", f"arn:x/{each}") for each in profiles))
+def set_record(account: Account, earlier: str | None, name: str = INSTANCE) -> None:
+    if earlier is not None:
+        account.roles["R"].tags[admin_plan.record_key(REGION, name)] = earlier
 
 
-def state(*profiles: str, tag: str | None = None) -> State:
-    tags = {} if tag is None else {INSTANCE: tag}
-    return State({INSTANCE: instance(*profiles)}, tags, tags, frozenset(tags))
+def start_other_run(account: Account, *profiles: str, tag: str = "shop", record: bool = True, **more: Any) -> None:
+    """Another run, or a person without a record, has tagged the other instance."""
+    account.add_instance(OTHER_INSTANCE, *profiles, tag=tag, **more)
+    set_record(account, tag if record else None, OTHER_INSTANCE)
 
 
-def state_with_other(*profiles: str) -> State:
-    instances = {INSTANCE: instance("server"), OTHER_INSTANCE: instance(*profiles, name=OTHER_INSTANCE)}
-    return State(instances, records={OTHER_INSTANCE: "server"})
+def restore(account: Account, profile: str = "shop") -> None:
+    """Another run restores the instance."""
+    account.associate(INSTANCE, profile)
+    account.tags[INSTANCE].clear()
+    account.roles["R"].tags.pop(admin_plan.record_key(REGION, INSTANCE), None)
 
 
-def desired_admin(wanted: str, *ids: str) -> DesiredAdmin:
-    return DesiredAdmin(wanted, "admin", "server", ids or (INSTANCE,), record_role="R", region="eu-1")
+def desired_admin(wanted: str, *ids: str, **more: Any) -> DesiredAdmin:
+    return replace(DesiredAdmin(wanted, "admin", "server", ids or (INSTANCE,), record_role="R", region=REGION), **more)
 
 
-def window(aws: Aws, wanted: str = OPEN, force: bool = False, fail_if_open: bool = False) -> WindowResource:
-    return WindowResource(aws, DesiredWindow("role", "R", wanted, force=force, instance_id="i-1"), fail_if_open)
+WHOLE_REGION = desired_admin(RELEASED, instance_ids=None)
 
 
-def plan_to_acquire(aws: Region, current: State) -> tuple[AdminInstanceResource, Plan[State]]:
-    """The resource, and its plan for a current state with a closed window; which tags there are is read."""
-    resource = AdminInstanceResource(aws, desired_admin(ACQUIRED), window(aws))
-    read = resource.read()
-    return resource, resource.plan(replace(current, window=read.window, tagged=read.tagged))
+def resource_of(
+    account: Account, wanted: str | DesiredAdmin, window: str = "", fail_if_open: bool = False, **knowledge: Any
+) -> AdminInstanceResource:
+    """:param window: the desired state of the window, or ``forced`` to close it without reading it."""
+    state, aws = CLOSED if window == "forced" else window, account.aws()
+    desired = DesiredWindow("role", "R", state, force=window == "forced", instance_id=INSTANCE)
+    opening = WindowResource(aws, desired, fail_if_open) if window else None
+    return AdminInstanceResource(
+        aws, desired_admin(wanted) if isinstance(wanted, str) else wanted, opening, **knowledge
+    )
 
 
-def show_profiles(aws: Region, current: State) -> None:
-    """Let EC2 show them, where nothing else is set."""
-    shown = {name: each.associations[-1].profile for name, each in current.instances.items() if each.associations}
-    aws.profiles = aws.profiles or shown
+def plan_to_acquire(account: Account) -> tuple[AdminInstanceResource, Plan[State]]:
+    """The resource and its plan. Calls and disturbances count from then on."""
+    resource = resource_of(account, ACQUIRED, OPEN)
+    disturbances, account.disturbances = account.disturbances, []
+    plan = resource.plan(resource.read())
+    account.disturbances = disturbances
+    account.calls.clear()
+    return resource, plan
 
 
-def acquire(aws: Region, current: State) -> None:
-    resource, plan = plan_to_acquire(aws, current)
-    show_profiles(aws, current)
+def acquire(account: Account) -> None:
+    resource, plan = plan_to_acquire(account)
     for step in plan.steps[INSTANCE]:
         resource.execute(step)
 
 
-CORE, OLD = "AmazonSSMManagedInstanceCore", "AmazonEC2RoleforSSM"
-LOST_POLICIES = {
-    "none": ({}, []),
-    "of another kind": ({"R": ["ReadOnlyAccess"]}, []),
-    "lost": ({"R": [CORE, "ReadOnlyAccess"]}, [CORE]),
-    "both": ({"R": [CORE, OLD]}, [OLD, CORE]),
-    "the admin role has another": ({"R": [CORE], "admin": [OLD]}, []),
-}
+def shown_calls(account: Account) -> list[str]:
+    """The writes, and the reads of tags and of IAM."""
+    return [each for each in account.operations if each not in (ASSOCIATIONS, "describe_instances", "get_role_policy")]
 
 
-@pytest.mark.parametrize(("policies", "lost"), LOST_POLICIES.values(), ids=LOST_POLICIES)
-def test_an_instance_that_systems_manager_may_lose_is_warned_of(policies, lost):
-    aws = Region({})
-    aws.profiles, aws.policies = {INSTANCE: "shop"}, policies
-    wanted = replace(desired_admin(ACQUIRED), record_role="admin")
-    resource = AdminInstanceResource(aws, wanted)
-    warnings = resource.warnings(resource.plan(resource.read()))
-    starts = [
-        f"the role of instance profile 'shop' has {policy}, and role 'admin' has no such policy" for policy in lost
-    ]
-    assert [each.partition(":")[0] for each in warnings] == starts
-    aws.restore_tags = [{}]
-    assert resource.read_again().lost_policies == ()
+# Acquiring
 
-
-@pytest.mark.parametrize("wanted", [desired_admin(EXCLUSIVE), replace(desired_admin(ACQUIRED), managed_before=True)])
-def test_policies_are_read_only_for_a_profile_that_is_not_managed_by_the_run(wanted):
-    aws = Region({})
-    aws.profiles, aws.policies = {INSTANCE: "server"}, {"R": [CORE]}
-    assert AdminInstanceResource(aws, wanted).read().lost_policies == ()
-
-
-@pytest.mark.parametrize("denied", ["iam:GetInstanceProfile", "iam:ListAttachedRolePolicies"])
-def test_policies_that_may_not_be_read_prevent_nothing(denied):
-    aws = Region({})
-    aws.profiles, aws.policies = {INSTANCE: "shop"}, {"R": [CORE]}
-    aws.denied = (denied,)
-    assert AdminInstanceResource(aws, desired_admin(ACQUIRED)).read().lost_policies == ()
+WRITE_TAG = ["tag_role", "create_tags"]
+AFTER_TAG = [SWAP, "put_role_policy", "describe_tags", SWAP]
 
 
 def test_tags_are_read_again_between_the_own_tag_and_all_other_steps():
-    aws = Region({}, *[OWN_TAG] * 2)
-    acquire(aws, state("shop"))
-    assert aws.calls == ["DescribeTags", "TagRole", "CreateTags", "DescribeTags", SWAP, *AFTER_TRIAL]
-
-
-def test_tags_are_read_again_although_only_the_tag_is_missing():
-    aws = Region({}, BOTH_TAGS)
-    with pytest.raises(ContentionError, match="i-2 has an unfinished swap"):
-        acquire(aws, state("admin"))
+    account = account_with("shop")
+    acquire(account)
+    assert shown_calls(account) == [*WRITE_TAG, "describe_tags", *AFTER_TAG]
 
 
 def test_acquire_waits_until_ec2_shows_its_own_tag():
     """Another run sees it no earlier."""
-    aws = Region({}, {}, {}, *[OWN_TAG] * 2)
-    acquire(aws, state("shop"))
-    assert aws.calls == ["DescribeTags", "TagRole", "CreateTags", *["DescribeTags"] * 3, SWAP, *AFTER_TRIAL]
+    account = account_with("shop")
+    account.answer("describe_tags", NO_TAGS, times=2)
+    acquire(account)
+    assert shown_calls(account) == [*WRITE_TAG, *["describe_tags"] * 3, *AFTER_TAG]
 
 
 def test_acquire_stops_if_ec2_does_not_show_its_own_tag(monkeypatch):
     monkeypatch.setattr(Deadline, "pause", lambda *_: False)
-    aws = Region({}, {})
+    account = account_with("shop")
+    account.answer("describe_tags", NO_TAGS)
     message = r"restore tag of instance i-1 within 60 seconds\. Run again, or increase wait_timeout\.$"
     with pytest.raises(ConsistencyTimeout, match=message) as error:
-        acquire(aws, state("shop"))
-    assert aws.calls == ["DescribeTags", "TagRole", "CreateTags", "DescribeTags"]
+        acquire(account)
+    assert shown_calls(account) == [*WRITE_TAG, "describe_tags"]
     assert error.value.details == {"instances": SHOP_BEFORE}, "so that the tag is removed"
 
 
 def test_a_run_backs_off_when_both_wrote_the_tag():
     """The window can be open for the other run, so there is nothing to restore and to close."""
-    aws = Region({}, BOTH_TAGS)
-    message = r"i-2 has an unfinished swap .* This run has removed its restore tag\.$"
-    with pytest.raises(ContentionError, match=message) as error:
-        acquire(aws, state("shop"))
-    assert aws.calls == ["DescribeTags", "TagRole", "CreateTags", "DescribeTags", "GetRole", "DeleteTags", "UntagRole"]
+    account = account_with("shop")
+    account.before("create_tags", lambda: start_other_run(account))
+    with pytest.raises(ContentionError, match=rf"{UNFINISHED} .* This run has removed its restore tag\.$") as error:
+        acquire(account)
+    assert shown_calls(account) == [*WRITE_TAG, "describe_tags", "get_role", "delete_tags", "untag_role"]
     assert error.value.details == {"steps": [], "instances": SHOP_BEFORE}
+
+
+def other_run(account: Account) -> None:
+    account.before("create_tags", lambda: start_other_run(account))
+
+
+def other_run_after_the_trial(account: Account) -> None:
+    account.before(SWAP, lambda: start_other_run(account), 2)
+    account.fail(SWAP, "InvalidParameterValue")
+
+
+def restored_during_retries(account: Account) -> None:
+    account.before(SWAP, lambda: restore(account), 3)
+    account.fail(SWAP, "InvalidParameterValue")
+
+
+def restored_before_the_first_step(account: Account) -> None:
+    account.before("describe_tags", lambda: restore(account))
+
+
+def restored_between_the_look_up_and_the_swap(account: Account) -> None:
+    account.before(SWAP, lambda: restore(account), 2)
+
+
+def profile_deleted(account: Account) -> None:
+    del account.profiles["admin"]
+    account.fail(SWAP, "InvalidParameterValue")
+
+
+def record_is_shown_late(account: Account) -> None:
+    """Even if somebody else has tagged the instance before."""
+    account.before("create_tags", lambda: start_other_run(account, record=False))
+    account.before("get_role", lambda: set_record(account, "shop", OTHER_INSTANCE), 4)
+
+
+def terminated(account: Account) -> None:
+    account.before(SWAP, lambda: account.add_instance(INSTANCE, state="terminated"), 2)
+    account.fail(SWAP, "InvalidParameterValue", first=2)
+
+
+REFUSED: dict[str, tuple[tuple[str, str | None], Callable[[Account], None], type[CwagentError], str, int]] = {
+    "only the tag is missing": (("admin", None), other_run, ContentionError, UNFINISHED, 0),
+    "another run during the retries": (
+        ("shop", "shop"), other_run_after_the_trial, ContentionError, rf"{UNFINISHED} .*restore to clean up\.$", 2
+    ),
+    "restored during the retries": (("shop", "shop"), restored_during_retries, ContentionError, LOST, 3),
+    "restored before the first step": (("shop", "shop"), restored_before_the_first_step, ContentionError, LOST, 0),
+    "restored before the swap": (("shop", None), restored_between_the_look_up_and_the_swap, ContentionError, LOST, 2),
+    "the profile does not exist": (
+        ("shop", "shop"), profile_deleted, CwagentError, r"of 'shop': instance profile 'admin' does not exist\.$", 2
+    ),
+    "a record that is shown late": (("shop", None), record_is_shown_late, ContentionError, UNFINISHED, 0),
+    "terminated": (("shop", None), terminated, CwagentError, "^Could not associate .*: Instance i-1 is terminated", 2),
+}  # fmt: skip
+"""By case, the profile and tag before, the disturbance, the error, and how often a profile was associated."""
+
+
+@pytest.mark.parametrize(("before", "disturb", "error", "message", "swaps"), REFUSED.values(), ids=REFUSED)
+def test_an_acquisition_that_something_prevents(before, disturb, error, message, swaps):
+    profile, tag = before
+    account = account_with(profile, tag=tag)
+    disturb(account)
+    with pytest.raises(error, match=message) as caught:
+        acquire(account)
+    assert type(caught.value) is error, "something was written, so the input is not reported as invalid"
+    assert account.count(SWAP) == swaps
+    if tag:
+        assert "delete_tags" not in account.operations
+        assert caught.value.details == {"instances": SHOP_BEFORE}, "so that the window is closed"
+        assert swaps or {*account.operations} == {"describe_tags"}
+
+
+def test_a_missing_profile_is_looked_up_several_times_before_the_acquisition_stops():
+    account = account_with("shop", tag="shop")
+    profile_deleted(account)
+    with pytest.raises(CwagentError):
+        acquire(account)
+    assert shown_calls(account)[-4:] == [SWAP, *["get_instance_profile"] * LOOKUPS]
 
 
 def test_a_tag_that_was_there_when_the_plan_was_made_is_ignored():
     """It is on an instance that has ended, or that EC2 does not describe; otherwise there would be no plan."""
-    aws = Region({OTHER_INSTANCE: "shop"}, *[{INSTANCE: "server", OTHER_INSTANCE: "shop"}] * 2)
-    acquire(aws, state("server"))
-    assert SWAP in aws.calls
-
-
-def test_acquire_stops_retrying_when_another_run_has_restored_the_instance():
-    """The module has outlived its run."""
-    aws = Region(*[OWN_TAG] * 4, *NO_TAGS, failures={REPLACE: 9})
-    with pytest.raises(ContentionError, match="Instance i-1 was restored by another run"):
-        acquire(aws, state("shop", tag="shop"))
-    assert aws.calls.count(SWAP) == 1 + 2
-
-
-def test_a_tag_that_was_there_is_read_again_before_the_first_step():
-    """It can belong to a run that has just ended."""
-    aws = Region(OWN_TAG, *NO_TAGS)
-    with pytest.raises(ContentionError, match="Instance i-1 was restored by another run"):
-        acquire(aws, state("shop", tag="shop"))
-    assert aws.calls == ["DescribeTags", "GetRole", *["DescribeTags"] * len(NO_TAGS)]
+    account = account_with("server")
+    start_other_run(account, state="terminated")
+    acquire(account)
+    assert SWAP in account.operations
 
 
 @pytest.mark.parametrize("code", ["InvalidParameterValue", "IncorrectState"])
 def test_acquire_continues_if_ec2_does_not_show_its_own_tag_for_a_moment(code):
     """It has shown it before, to the same run."""
-    aws = Region({}, OWN_TAG, {}, {}, *[OWN_TAG] * 3, failures={REPLACE: 1 + 1})
-    aws.code = code
-    acquire(aws, state("shop"))
-    assert aws.calls.count(SWAP) == 1 + 2
+    account = account_with("shop")
+    account.fail(SWAP, code, times=2)
+    account.answer("describe_tags", NO_TAGS, first=2, times=2)
+    acquire(account)
+    assert account.count(SWAP) == 1 + 2
 
 
-def test_acquire_does_not_wait_for_an_admin_profile_that_does_not_exist():
-    aws = Region(*[OWN_TAG] * 3, failures={REPLACE: 9})
-    aws.has_profile = False
-    message = r"instead of 'shop': instance profile 'admin' does not exist\.$"
-    with pytest.raises(CwagentError, match=message) as error:
-        acquire(aws, state("shop", tag="shop"))
-    assert type(error.value) is CwagentError, "something was written, so the input is not reported as invalid"
-    assert aws.calls[-4:] == [SWAP, *["GetInstanceProfile"] * LOOKUPS]
+@pytest.mark.parametrize(("failures", "before", "reads"), [(0, True, 1), (2, False, 3)])
+def test_a_tag_of_somebody_else_does_not_stop_an_acquisition(failures, before, reads):
+    """The run looks at it for a while, because IAM may show another run's record late, but not before each retry."""
+    account = account_with("shop")
+    if before:
+        start_other_run(account, tag="Power", record=False)
+    else:
+        account.before("create_tags", lambda: start_other_run(account, tag="Power", record=False))
+    account.fail(SWAP, "InvalidParameterValue", times=1 + failures)
+    acquire(account)
+    assert account.count("get_role") == 1 + RECORD_SECONDS + reads
+    assert account.operations[-1] == SWAP
 
 
-def test_check_mode_warns_of_an_admin_profile_that_does_not_exist():
-    aws = Region()
-    aws.has_profile = False
-    resource = AdminInstanceResource(aws, desired_admin(ACQUIRED))
-    warnings = resource.check_mode_warnings(resource.plan(state("shop")))
-    assert warnings == ["instance profile 'admin' does not exist yet"]
-
-
-def test_check_mode_does_not_warn_about_plans_of_earlier_tasks():
-    aws = Region()
-    aws.has_profile = False
-    resource = AdminInstanceResource(aws, replace(desired_admin(ACQUIRED), managed_before=True), window(aws))
-    current = replace(state("shop"), window=Window(aws.now, exists=False))
-    assert resource.check_mode_warnings(resource.plan(current)) == []
-    warned = AdminInstanceResource(aws, desired_admin(ACQUIRED), window(aws))
-    assert warned.check_mode_warnings(warned.plan(current)) == [
-        "instance profile 'admin' does not exist yet",
-        "role 'R' does not exist yet",
-    ]
-
-
-class WriteDenied(Region):
-    """Refuses one call with an error."""
-
-    refused, code = "", ""
-
-    def call(self, action, description, max_attempts=0, **arguments):
-        self.calls.append(action.split(":")[1])
-        if action == self.refused:
-            raise AwsApiError("No.", self.code)
-        return {}
-
-
+NOTHING_STARTED = {"steps": [], "instances": SHOP_BEFORE}
+MAY_BE_THERE = {"instances": SHOP_BEFORE}
 DENIALS = {
-    "the record": ("iam:TagRole", "AccessDenied", ["TagRole"]),
-    "the record of a role that does not exist": ("iam:TagRole", "NoSuchEntity", ["TagRole"]),
-    "the tag": ("ec2:CreateTags", "UnauthorizedOperation", ["TagRole", "CreateTags", "UntagRole"]),
+    "the record": ("tag_role", "AccessDenied", ["tag_role"], NOTHING_STARTED),
+    "the record of a role that does not exist": ("tag_role", "NoSuchEntity", ["tag_role"], NOTHING_STARTED),
+    "the tag": ("create_tags", "UnauthorizedOperation", [*WRITE_TAG, "untag_role"], NOTHING_STARTED),
+    "another error of the record": ("tag_role", "InternalError", ["tag_role"], MAY_BE_THERE),
+    "another error of the tag": ("create_tags", "InternalError", WRITE_TAG, MAY_BE_THERE),
 }
 
 
-@pytest.mark.parametrize(("refused", "code", "calls"), DENIALS.values(), ids=DENIALS)
-def test_nothing_is_left_if_writing_the_record_or_the_tag_was_denied(refused, code, calls):
+@pytest.mark.parametrize(("refused", "code", "calls", "details"), DENIALS.values(), ids=DENIALS)
+def test_nothing_is_left_if_writing_the_record_or_the_tag_was_denied(refused, code, calls, details):
     """So nothing is to be released. A window that is open can be another run's."""
-    aws = WriteDenied({})
-    aws.refused, aws.code = refused, code
+    account = account_with("shop")
+    account.fail(refused, code, message="User: ops is not authorized to perform: iam:TagRole")
     with pytest.raises(AwsApiError) as error:
-        acquire(aws, state("shop"))
-    assert error.value.details == {"steps": [], "instances": SHOP_BEFORE}
-    assert aws.calls == ["DescribeTags", *calls]
+        acquire(account)
+    assert error.value.details == details, "so that the caller need not read the record"
+    assert shown_calls(account) == calls
 
 
-@pytest.mark.parametrize("refused", ["iam:TagRole", "ec2:CreateTags"])
-def test_record_and_tag_can_be_there_after_another_error(refused):
-    aws = WriteDenied({})
-    aws.refused, aws.code = refused, "InternalError"
-    with pytest.raises(AwsApiError) as error:
-        acquire(aws, state("shop"))
-    assert error.value.details == {"instances": SHOP_BEFORE}, "so that the caller need not read the record"
-
-
-def test_a_tag_of_somebody_else_does_not_stop_an_acquisition():
-    """The run looks at the tag for a while, because IAM may show another run's record late."""
-    aws = Region({OTHER_INSTANCE: "Power"}, *[{INSTANCE: "shop", OTHER_INSTANCE: "Power"}] * 2)
-    aws.records = [{}] * 99
-    acquire(aws, state("shop"))
-    assert aws.calls.count("GetRole") == 1 + 1 + RECORD_SECONDS + 1
-    assert aws.calls[-1] == SWAP
-
-
-def test_the_tag_of_a_run_counts_although_iam_shows_its_record_late():
-    """Even if somebody else has tagged its instance before."""
-    aws = Region({OTHER_INSTANCE: "Power"}, BOTH_TAGS)
-    aws.records = [{}, {}, {}, {}, {OTHER_INSTANCE: "shop"}]
-    with pytest.raises(ContentionError, match="i-2 has an unfinished swap"):
-        acquire(aws, state("shop"))
-    assert SWAP not in aws.calls
-
-
-def test_a_tag_of_somebody_else_is_not_waited_for_before_each_retry():
-    both = {INSTANCE: "shop", OTHER_INSTANCE: "Power"}
-    aws = Region({}, *[both] * 4, failures={REPLACE: 1 + 2})
-    aws.records = [{}] * 99
-    acquire(aws, state("shop"))
-    assert aws.calls.count("GetRole") == 1 + RECORD_SECONDS + 3
-
-
-LATE_RECORDS = {
-    "admin profile": ("admin", [{}, {}, {INSTANCE: "shop"}], 3),
-    "no profile": (None, [{}, {}, {INSTANCE: "shop"}], 3),
-    "another profile": ("other", [{}, {INSTANCE: "shop"}], 1),
+AFTER_THE_TRIAL: dict[str, tuple[Callable[[Account], None], Any]] = {
+    "as it was": (lambda account: None, nullcontext()),
+    "restored by another run": (restore, pytest.raises(ContentionError, match=LOST)),
+    "another profile": (lambda account: account.associate(INSTANCE, "other"), pytest.raises(AwsApiError, match=LOST)),
+    "admin profile": (lambda account: account.associate(INSTANCE, "admin"), pytest.raises(AwsApiError, match=LOST)),
+    "no profile": (lambda account: account.associate(INSTANCE), pytest.raises(AwsApiError, match=LOST)),
 }
 
 
-@pytest.mark.parametrize(("profile", "records", "reads"), LATE_RECORDS.values(), ids=LATE_RECORDS)
-@pytest.mark.parametrize("ids", [(INSTANCE,), ()], ids=["instance", "region"])
-def test_a_record_that_iam_shows_late_is_waited_for_where_it_matters(profile, records, reads, ids):
-    aws = Region(OWN_TAG)
-    aws.profiles = {INSTANCE: profile} if profile else {}
-    aws.records = list(records)
-    aws.tags = OWN_TAG
-    resource = AdminInstanceResource(aws, replace(desired_admin(RELEASED), instance_ids=ids or None))
-    state = resource.read()
-    assert state.restore_tags == OWN_TAG
-    assert aws.calls.count("GetRole") == reads
-    assert state.records == records[reads - 1]
+@pytest.mark.parametrize(("change", "expected"), AFTER_THE_TRIAL.values(), ids=AFTER_THE_TRIAL)
+def test_only_the_earlier_profile_is_replaced_after_the_trial_with_a_restore_tag(change, expected):
+    """The trial gives the association an id that is read again, so the id no longer shows other changes."""
+    account = account_with("shop")
+    resource, plan = plan_to_acquire(account)
+    *before, swap = plan.steps[INSTANCE]
+    for step in before:
+        resource.execute(step)
+    change(account)
+    with expected as error:
+        resource.execute(swap)
+    assert account.count(SWAP) == 1 + (error is None)
+    if error and error.type is AwsApiError:
+        assert error.value.code in swap.stale_when, "so that another plan is made, with another record"
 
 
-@pytest.mark.parametrize(("wanted", "tags"), [(ACQUIRED, {OTHER_INSTANCE: "shop"}), (EXCLUSIVE, {})])
-def test_the_admin_instance_of_a_run_is_not_reported_as_somebody_elses(wanted, tags):
+# Policies that an instance loses, and warnings
+
+CORE, OLD = "AmazonSSMManagedInstanceCore", "AmazonEC2RoleforSSM"
+LOST_POLICIES: dict[str, tuple[list[str], list[str], list[str]]] = {
+    "none": ([], [], []),
+    "of another kind": (["ReadOnlyAccess"], [], []),
+    "lost": ([CORE, "ReadOnlyAccess"], [], [CORE]),
+    "both": ([CORE, OLD], [], [OLD, CORE]),
+    "the admin role has another": ([CORE], [OLD], []),
+}
+
+
+@pytest.mark.parametrize(("policies", "of_admin", "lost"), LOST_POLICIES.values(), ids=LOST_POLICIES)
+def test_an_instance_that_systems_manager_may_lose_is_warned_of(policies, of_admin, lost):
+    account = account_with("shop")
+    account.add_role("App", *policies, profile="shop")
+    account.add_role("R", *of_admin, profile="admin")
+    resource = resource_of(account, ACQUIRED)
+    warnings = resource.warnings(resource.plan(resource.read()))
+    start = "the role of instance profile 'shop' has {}, and role 'R' has no such policy"
+    assert [each.partition(":")[0] for each in warnings] == [start.format(policy) for policy in lost]
+    assert resource.read_again().lost_policies == ()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "profile", "denied"),
+    [
+        (desired_admin(EXCLUSIVE), "server", ""),
+        (desired_admin(ACQUIRED, managed_before=True), "server", ""),
+        (desired_admin(ACQUIRED), "shop", "get_instance_profile"),
+        (desired_admin(ACQUIRED), "shop", "list_attached_role_policies"),
+    ],
+)
+def test_policies_are_read_only_where_they_matter_and_need_not_be_readable(wanted, profile, denied):
+    account = account_with(profile)
+    account.add_role("App", CORE, profile=profile)
+    if denied:
+        account.fail(denied, "AccessDenied")
+    assert resource_of(account, wanted).read().lost_policies == ()
+    assert denied or "list_attached_role_policies" not in account.operations
+
+
+@pytest.mark.parametrize(
+    ("planned", "window", "warnings"),
+    [
+        (False, "", ["instance profile 'admin' does not exist yet"]),
+        (False, OPEN, ["instance profile 'admin' does not exist yet", "role 'R' does not exist yet"]),
+        (True, OPEN, []),
+    ],
+)
+def test_check_mode_warns_of_things_that_do_not_exist_and_are_not_planned(planned, window, warnings):
+    account = account_with("shop")
+    del account.profiles["admin"], account.roles["R"]
+    resource = resource_of(account, desired_admin(ACQUIRED, managed_before=planned), window)
+    assert resource.check_mode_warnings(resource.plan(resource.read())) == warnings
+
+
+# Records and tags that are shown late
+
+LATE_RECORDS = {"admin profile": (["admin"], 3), "no profile": ([], 3), "another profile": (["other"], 1)}
+
+
+@pytest.mark.parametrize(("profiles", "reads"), LATE_RECORDS.values(), ids=LATE_RECORDS)
+@pytest.mark.parametrize("wanted", [desired_admin(RELEASED), WHOLE_REGION], ids=["instance", "region"])
+def test_a_record_that_iam_shows_late_is_waited_for_where_it_matters(profiles, reads, wanted):
+    account = account_with(*profiles)
+    account.tags[INSTANCE] = {RESTORE_TAG: "shop"}
+    account.before("get_role", lambda: set_record(account, "shop"), 3)
+    state = resource_of(account, wanted).read()
+    assert state.restore_tags == {INSTANCE: "shop"}
+    assert account.count("get_role") == reads
+    assert state.records == ({INSTANCE: "shop"} if reads == 3 else {})
+
+
+@pytest.mark.parametrize(("wanted", "tag"), [(ACQUIRED, "shop"), (EXCLUSIVE, None)])
+def test_the_admin_instance_of_a_run_is_not_reported_as_somebody_elses(wanted, tag):
     """A reader of that message would take the profile off an instance that a run is using."""
-    aws = Region(tags)
-    aws.profiles, aws.records = {INSTANCE: "admin", OTHER_INSTANCE: "admin"}, [{}, {}, {OTHER_INSTANCE: "shop"}]
-    resource = AdminInstanceResource(aws, desired_admin(wanted))
+    account = account_with("admin")
+    account.add_instance(OTHER_INSTANCE, "admin", tag=tag)
+    account.before("get_role", lambda: set_record(account, "shop", OTHER_INSTANCE), 3)
+    resource = resource_of(account, wanted)
     with pytest.raises(ContentionError, match=r"i-2 has instance profile 'admin'\. Wait for that to end"):
         resource.plan(resource.read())
 
 
 def test_an_admin_instance_without_a_tag_is_not_waited_for():
-    aws = Region({})
-    aws.profiles, aws.records = {OTHER_INSTANCE: "admin"}, [{}, {}]
-    resource = AdminInstanceResource(aws, desired_admin(ACQUIRED))
+    account = account_with()
+    account.add_instance(OTHER_INSTANCE, "admin")
+    resource = resource_of(account, ACQUIRED)
     with pytest.raises(ContentionError, match="which no run of this collection has associated"):
         resource.plan(resource.read())
-    assert aws.calls.count("GetRole") == 1
+    assert account.count("get_role") == 1
 
 
 def test_a_known_earlier_profile_is_not_read():
-    aws = Region()
-    aws.tags = OWN_TAG
-    aws.profiles = {INSTANCE: "admin"}
-    resource = AdminInstanceResource(aws, replace(desired_admin(RELEASED), known_earlier="shop"))
-    assert resource.read().records == {INSTANCE: "shop"}
-    assert "GetRole" not in aws.calls
+    account = account_with("admin", tag="other")
+    assert resource_of(account, desired_admin(RELEASED, known_earlier="shop")).read().records == {INSTANCE: "shop"}
+    assert "get_role" not in account.operations
 
 
-@pytest.mark.parametrize("answers", [[None], [None, None], [{"Roles": []}]], ids=["missing", "twice", "no role"])
-def test_an_earlier_profile_that_iam_does_not_show_for_a_moment_is_restored(answers):
+@pytest.mark.parametrize(
+    ("times", "loses_role"), [(1, False), (2, False), (1, True)], ids=["missing", "twice", "no role"]
+)
+def test_an_earlier_profile_that_iam_does_not_show_for_a_moment_is_restored(times, loses_role):
     """If another profile replaced it, nothing would know of it."""
-
-    class Late(Region):
-        def find(self, action, description, absent, **arguments):
-            answer = super().find(action, description, absent, **arguments)
-            if action != "iam:GetInstanceProfile" or not answers:
-                return answer
-            late = answers.pop(0)
-            return late and {"InstanceProfile": {**answer["InstanceProfile"], **late}}
-
-    aws, answers = Late(), list(answers)
-    aws.tags, aws.profiles, aws.shown = OWN_TAG, {INSTANCE: "admin"}, OWN_TAG
-    assert AdminInstanceResource(aws, desired_admin(RELEASED)).read().unusable_profiles == frozenset()
-    aws.has_profile = False
-    state = AdminInstanceResource(aws, desired_admin(RELEASED)).read()
-    assert state.unusable_profiles == {"shop", "server"}
+    account = account_with("admin", tag="shop")
+    if loses_role:
+        answer = account.get_instance_profile("shop")
+        account.answer("get_instance_profile", {"InstanceProfile": {**answer["InstanceProfile"], "Roles": []}}, times=1)
+    else:
+        account.fail("get_instance_profile", "NoSuchEntity", times=times)
+    assert resource_of(account, RELEASED).read().unusable_profiles == frozenset()
+    account.profiles.clear()
+    assert resource_of(account, RELEASED).read().unusable_profiles == {"shop", "server"}
 
 
 def test_an_instance_with_a_record_only_is_read_too():
     """Somebody removed its tag, or it has lost its profile."""
-    aws = Region({})
-    aws.records = [{INSTANCE: "shop", "i-9": "shop"}]
-    resource = AdminInstanceResource(aws, replace(desired_admin(RELEASED), instance_ids=None))
+    account = account_with(record="shop")
+    set_record(account, "shop", "i-9")
+    resource = resource_of(account, WHOLE_REGION)
     assert resource.plan(resource.read()).summaries == [
         "associate instance profile 'shop' with instance i-1",
         "remove the restore record of instance i-1 from role 'R'",
@@ -474,180 +464,143 @@ def test_an_instance_with_a_record_only_is_read_too():
     ]
 
 
+@pytest.mark.parametrize("value", ["", "no name", "x" * 129])
+def test_a_record_that_is_not_a_valid_profile_name_is_not_looked_up(value):
+    """A tag can have any value; IAM refuses to look it up."""
+    account = account_with("admin")
+    account.tags[INSTANCE] = {RESTORE_TAG: value}
+    account.roles["R"].tags[admin_plan.record_key(REGION, INSTANCE)] = value
+    resource = resource_of(account, RELEASED)
+    assert resource.plan(resource.read()).summaries == [
+        "associate instance profile 'server' with instance i-1 instead of 'admin'",
+        "remove the restore tag from instance i-1",
+        "remove the restore record of instance i-1 from role 'R'",
+    ]
+    assert shown_calls(account) == ["get_role", "get_instance_profile"]
+
+
+# What the caller of a release knows already
+
 SERVER = {INSTANCE: (Association("a", "arn:x/server"),)}
-EACH_TRACE = {"none": ({}, {}), "tag": (OWN_TAG, {INSTANCE: "server"}), "admin profile": ({}, {INSTANCE: "admin"})}
+ADMIN = {INSTANCE: (Association("a", "arn:x/admin"),)}
+EACH_TRACE = {"none": ([], None), "tag": (["server"], "shop"), "admin profile": (["admin"], None)}
 
 
-def release_with_knowledge(tags, profiles, **knowledge):
-    """A release of a whole region whose caller knows its state before it had these tags and profiles."""
-    aws = Region(*[tags] * 3)
-    aws.tags, aws.profiles = tags, profiles
-    return aws, AdminInstanceResource(aws, replace(desired_admin(RELEASED), instance_ids=None), **knowledge)
-
-
-@pytest.mark.parametrize(("tags", "profiles"), EACH_TRACE.values(), ids=EACH_TRACE)
-def test_a_region_without_records_is_read_only_if_a_trace_appears(tags, profiles):
-    aws, resource = release_with_knowledge(tags, profiles, has_records=False)
-    resource.read()
-    assert aws.calls.count("GetRole") == (1 if tags or profiles else 0)
-
-
-def test_known_associations_are_not_read_again_without_a_trace():
-    aws, resource = release_with_knowledge({}, {}, has_records=False, associations=SERVER)
-    assert resource.read().instances == {}
-    assert aws.calls == ["DescribeTags"]
+@pytest.mark.parametrize(("profiles", "tag"), EACH_TRACE.values(), ids=EACH_TRACE)
+def test_a_region_without_records_is_read_only_if_a_trace_appears(profiles, tag):
+    account = account_with(*profiles, tag=tag)
+    resource_of(account, WHOLE_REGION, has_records=False).read()
+    assert account.count("get_role") == (1 if profiles or tag else 0)
 
 
 @pytest.mark.parametrize(
-    ("tags", "known"),
-    [(OWN_TAG, SERVER), ({}, {INSTANCE: (Association("a", "arn:x/admin"),)})],
-    ids=["tag", "admin profile"],
+    ("known", "tag", "found", "calls"),
+    [
+        (SERVER, None, [], ["describe_tags"]),
+        (SERVER, "shop", ["other"], ["describe_tags", "describe_tags", "get_role"]),
+        (ADMIN, None, [], ["describe_tags", "describe_tags", "get_role"]),
+    ],
+    ids=["no trace", "tag", "admin profile"],
 )
-def test_known_associations_are_outdated_if_an_instance_has_a_trace(tags, known):
+def test_known_associations_are_outdated_only_if_an_instance_has_a_trace(known, tag, found, calls):
     """Another run has acquired or restored the instance since."""
-    aws, resource = release_with_knowledge(tags, {INSTANCE: "now"}, has_records=False, associations=known)
-    found = resource.read().instances
-    assert [each.profile for name in found for each in found[name].associations] == ["now"] * len(tags)
-    assert aws.calls == ["DescribeTags", "DescribeTags", "GetRole"]
+    account = account_with("other", tag=tag)
+    instances = resource_of(account, WHOLE_REGION, has_records=False, associations=known).read().instances
+    assert [each.profile for name in instances for each in instances[name].associations] == found
+    assert shown_calls(account) == calls
 
 
 def test_nothing_that_the_caller_knew_counts_for_another_plan():
-    aws, resource = release_with_knowledge({}, {INSTANCE: "admin"}, has_records=False, associations=SERVER)
+    account = account_with("admin")
+    resource = resource_of(account, WHOLE_REGION, has_records=False, associations=SERVER)
     assert resource.read().instances == {}
     assert resource.read_to_plan_again().instances.keys() == {INSTANCE}
-    assert aws.calls.count("GetRole") == 1
+    assert account.count("get_role") == 1
 
 
-def test_records_are_not_read_without_a_tag_or_an_admin_instance():
+def test_records_are_not_read_without_a_trace_or_again_for_those_of_this_run():
     for wanted in (ACQUIRED, EXCLUSIVE):
-        aws = Region({})
-        AdminInstanceResource(aws, desired_admin(wanted)).read()
-        assert "GetRole" not in aws.calls
+        account = account_with()
+        resource_of(account, wanted).read()
+        assert "get_role" not in account.operations
+    account = account_with("admin", tag="shop")
+    resource_of(account, ACQUIRED).read_again()
+    resource_of(account, EXCLUSIVE).read()
+    resource_of(account, WHOLE_REGION).read_again()
+    assert "get_role" not in account.operations
 
 
-def test_records_of_this_run_are_not_read_again():
-    aws = Region(OWN_TAG, OWN_TAG)
-    aws.profiles = {INSTANCE: "admin"}
-    resource = AdminInstanceResource(aws, desired_admin(ACQUIRED))
-    resource.read_again()
-    AdminInstanceResource(aws, desired_admin(EXCLUSIVE)).read()
-    AdminInstanceResource(aws, replace(desired_admin(RELEASED), instance_ids=None)).read_again()
-    assert "GetRole" not in aws.calls
+def test_more_instances_than_a_filter_accepts_are_read_with_the_whole_region():
+    account = account_with()
+    names = [f"i-{number}" for number in range(FILTER_VALUES + 1)]
+    resource_of(account, desired_admin(RELEASED, *names)).read()
+    assert shown_calls(account) == ["describe_tags", "get_role"]
+    resource_of(account, desired_admin(RELEASED, *names[1:])).read()
+    assert shown_calls(account) == ["describe_tags", "get_role", "get_role"]
 
 
-LOST = "Instance i-1 was restored by another run or by a person"
+LOOK_UPS = {
+    "acquired": (desired_admin(ACQUIRED), True),
+    "acquired, assumed to run": (desired_admin(ACQUIRED, are_running=True), False),
+    "exclusive": (desired_admin(EXCLUSIVE), True),
+    "released": (desired_admin(RELEASED), True),
+}
+
+
+@pytest.mark.parametrize(("wanted", "is_looked_up"), LOOK_UPS.values(), ids=LOOK_UPS)
+def test_an_instance_without_a_profile_is_looked_up_unless_it_is_assumed_to_run(wanted, is_looked_up):
+    account = account_with()
+    resource_of(account, wanted).read()
+    assert ("describe_instances" in account.operations) == is_looked_up
+
+
+# Waiting for what was written
+
+TAG_INSTANCE = "tag instance i-1 with its earlier profile 'shop'"
 
 
 def test_an_instance_that_another_run_restores_meanwhile_is_reported_as_that():
-    aws = Region({}, *[{}] * 9)
-    resource, plan = plan_to_acquire(aws, state("shop"))
+    account = account_with("shop")
+    resource, plan = plan_to_acquire(account)
     with pytest.raises(ContentionError, match=LOST) as error:
-        resource.remaining(plan, state("shop"))
+        resource.remaining(plan, plan.current)
     assert [each["earlier_profile"] for each in error.value.details["instances"]] == ["shop"]
+    # EC2 may not show the tag for a moment.
+    account.before("describe_tags", lambda: account.tags.update({INSTANCE: {RESTORE_TAG: "shop"}}), 2)
+    shown = replace(plan.current, instances=account_with("admin").regions[REGION], window=None)
+    assert resource.remaining(plan, shown) == [TAG_INSTANCE]
 
 
-def test_a_tag_that_ec2_does_not_show_for_a_moment_is_not_lost():
-    aws = Region({}, {}, OWN_TAG)
-    resource, plan = plan_to_acquire(aws, state("shop"))
-    assert resource.remaining(plan, state("admin")) == ["tag instance i-1 with its earlier profile 'shop'"]
-
-
-def test_an_association_that_another_run_has_replaced_is_reported_as_restored():
-    aws = Region({}, OWN_TAG, *NO_TAGS, failures={REPLACE: 1 + 1})
-    aws.code = "InvalidAssociationID.NotFound"
-    with pytest.raises(ContentionError, match=LOST):
-        acquire(aws, state("shop"))
-
-
-AFTER_THE_TRIAL = {
-    "as it was": ({INSTANCE: "shop"}, OWN_TAG, nullcontext()),
-    "restored by another run": ({INSTANCE: "shop"}, {}, pytest.raises(ContentionError, match=LOST)),
-    "another profile": ({INSTANCE: "other"}, OWN_TAG, pytest.raises(AwsApiError, match=LOST)),
-    "admin profile": ({INSTANCE: "admin"}, OWN_TAG, pytest.raises(AwsApiError, match=LOST)),
-    "no profile": ({}, OWN_TAG, pytest.raises(AwsApiError, match=LOST)),
-}
-
-
-@pytest.mark.parametrize(("profiles", "tags", "expected"), AFTER_THE_TRIAL.values(), ids=AFTER_THE_TRIAL)
-def test_only_the_earlier_profile_is_replaced_after_the_trial_and_only_with_a_restore_tag(profiles, tags, expected):
-    """The trial gives the association an id that is read again, so the id no longer shows other changes."""
-    aws = Region({}, OWN_TAG, *[tags] * len(NO_TAGS))
-    resource, plan = plan_to_acquire(aws, state("shop"))
-    *before, swap = plan.steps[INSTANCE]
-    for step in before:
-        resource.execute(step)
-    aws.profiles = profiles
-    with expected as error:
-        resource.execute(swap)
-    assert aws.calls.count(SWAP) == 1 + (error is None)
-    if error and error.type is AwsApiError:
-        assert error.value.code in swap.stale_when, "so that another plan is made, with another record"
-
-
-def test_an_instance_that_is_terminated_meanwhile_is_reported_as_that():
-    aws = Region({}, *[OWN_TAG] * 2, failures={REPLACE: 9})
-    aws.states[INSTANCE] = "terminated"
-    with pytest.raises(CwagentError, match=r"^Could not associate .*: Instance i-1 is terminated and cannot") as error:
-        acquire(aws, state("shop"))
+def test_a_change_by_someone_else_while_waiting_is_not_reported_as_invalid_input():
+    account = account_with("shop", tag="shop")
+    resource, plan = plan_to_acquire(account)
+    with pytest.raises(CwagentError, match="i-1 does not exist") as error:
+        resource.remaining(plan, State())
     assert type(error.value) is CwagentError
-    assert aws.calls.count(SWAP) == 1 + 1
+    start_other_run(account, "admin")
+    with pytest.raises(ContentionError, match="i-2 has instance profile 'admin'"):
+        resource.remaining(plan, resource.read())
 
 
-RESTORED = {
-    "terminated": ("terminated", {}, True),
-    "restored by another run": ("running", {INSTANCE: "shop"}, True),
-    "not restored": ("running", {INSTANCE: "admin"}, False),
-    "no profile": ("running", {}, False),
-}
+def test_leftovers_of_the_window_are_remaining_too():
+    account = account_with("shop", tag="shop")
+    resource, plan = plan_to_acquire(account)
+    account.associate(INSTANCE, "admin")
+    [left] = resource.remaining(plan, resource.read_again())
+    assert left.startswith("open the admin window of role 'R' until")
 
 
-@pytest.mark.parametrize(("instance_state", "profiles", "is_done"), RESTORED.values(), ids=RESTORED)
-@pytest.mark.parametrize("code", ["InvalidParameterValue", "InvalidAssociationID.NotFound"])
-def test_an_instance_that_needs_no_restoring_is_done(instance_state, profiles, is_done, code):
-    aws = Region(failures={REPLACE: 99})
-    aws.code, aws.states[INSTANCE], aws.profiles = code, instance_state, profiles
-    resource = AdminInstanceResource(aws, desired_admin(RELEASED))
-    step = resource.plan(state("admin", tag="shop")).steps[INSTANCE][0]
-    with nullcontext() if is_done else pytest.raises(AwsApiError):
-        resource.execute(step)
+def test_a_wait_ends_with_the_error_of_the_last_read():
+    resource = resource_of(account_with("admin", tag="shop"), RELEASED)
+    with pytest.raises(CwagentError, match="unreadable"):
+        resource.remaining(resource.plan(resource.read()), State(error=CwagentError("unreadable")))
 
 
-def test_a_denied_restore_is_an_error_without_a_further_look():
-    aws = Region(failures={REPLACE: 1})
-    aws.code, aws.states = "UnauthorizedOperation", {}
-    resource = AdminInstanceResource(aws, desired_admin(RELEASED))
-    with pytest.raises(AwsApiError):
-        resource.execute(resource.plan(state("admin", tag="shop")).steps[INSTANCE][0])
+# Preconditions
 
 
-@pytest.mark.parametrize(
-    ("profile", "instance_state", "message"),
-    [("shop", "running", LOST), (None, "running", LOST), (None, "terminated", "i-1 is terminated")],
-)
-def test_an_instance_that_was_lost_is_reported_before_storing(profile, instance_state, message):
-    aws = Region()
-    aws.profiles, aws.states[INSTANCE] = {INSTANCE: profile} if profile else {}, instance_state
-    wanted = replace(desired_admin(EXCLUSIVE), are_running=True, fail_if_lost=True)
-    resource = AdminInstanceResource(aws, wanted)
-    with pytest.raises(CwagentError, match=message):
-        resource.plan(resource.read())
-
-
-def test_an_association_that_ec2_does_not_show_for_a_moment_is_not_lost():
-    class Late(Region):
-        reads = 0
-
-        def pages(self, action, description, **arguments):
-            if action == "ec2:DescribeIamInstanceProfileAssociations":
-                self.reads += 1
-                self.profiles = {INSTANCE: "shop" if self.reads < 3 else "admin"}
-            return super().pages(action, description, **arguments)
-
-    aws = Late()
-    wanted = replace(desired_admin(EXCLUSIVE), are_running=True, fail_if_lost=True)
-    resource = AdminInstanceResource(aws, wanted)
-    assert not resource.plan(resource.read()).has_changes
-    assert aws.reads == 3
+def window_for(instance_id: str) -> Window:
+    return Window(NOW, open_policy(Opening(NOW + timedelta(minutes=5), instance_id)))
 
 
 @pytest.mark.parametrize(
@@ -662,218 +615,164 @@ def test_an_association_that_ec2_does_not_show_for_a_moment_is_not_lost():
 )
 def test_an_open_window_without_a_restore_tag_is_contention(wanted, tag, instance_id, is_contended):
     """The same holds for a window that is open for another instance, for example in another region."""
-    aws = Region()
-    opened = Window(aws.now, open_policy(Opening(aws.now + timedelta(minutes=5), instance_id)))
-    resource = AdminInstanceResource(aws, desired_admin(wanted), window(aws, fail_if_open=True))
+    resource = resource_of(account_with("shop", tag=tag), wanted, OPEN, fail_if_open=True)
+    current = replace(resource.read(), window=window_for(instance_id))
     with pytest.raises(ContentionError, match="is open until") if is_contended else nullcontext():
-        resource.check_preconditions(replace(state("shop", tag=tag), window=opened))
+        resource.check_preconditions(current)
+
+
+def test_another_admin_instance_is_reported_rather_than_its_window():
+    account = account_with("shop")
+    start_other_run(account, "admin")
+    resource = resource_of(account, ACQUIRED, OPEN, fail_if_open=True)
+    with pytest.raises(ContentionError, match="instance i-2 has instance profile"):
+        resource.check_preconditions(replace(resource.read(), window=window_for("i-2")))
 
 
 @pytest.mark.parametrize("tag", [None, "shop"])
 def test_the_window_of_a_role_of_others_is_refused_whatever_is_tagged(tag):
-    aws = Region()
-    opening = WindowResource(aws, DesiredWindow("role", "R", OPEN, managed_only=True))
-    resource = AdminInstanceResource(aws, desired_admin(ACQUIRED), opening)
+    account = account_with("shop", tag=tag)
+    opening = WindowResource(account.aws(), DesiredWindow("role", "R", OPEN, managed_only=True))
+    resource = AdminInstanceResource(account.aws(), desired_admin(ACQUIRED), opening)
+    current = replace(resource.read(), window=Window(NOW, is_marked=False))
     with pytest.raises(InvalidInput, match="role 'R' exists and was not created by this collection"):
-        resource.check_preconditions(replace(state("shop", tag=tag), window=Window(aws.now, is_marked=False)))
+        resource.check_preconditions(current)
 
 
-def test_another_admin_instance_is_reported_rather_than_its_window():
-    aws = Region()
-    opened = Window(aws.now, open_policy(Opening(aws.now + timedelta(minutes=5))))
-    resource = AdminInstanceResource(aws, desired_admin(ACQUIRED), window(aws, fail_if_open=True))
-    with pytest.raises(ContentionError, match="instance i-2 has instance profile"):
-        resource.check_preconditions(replace(state_with_other("admin"), window=opened))
+@pytest.mark.parametrize(
+    ("profiles", "instance_state", "message"),
+    [(["shop"], "running", LOST), ([], "running", LOST), ([], "terminated", "i-1 is terminated")],
+)
+def test_an_instance_that_was_lost_is_reported_before_storing(profiles, instance_state, message):
+    account = account_with(*profiles, state=instance_state)
+    resource = resource_of(account, desired_admin(EXCLUSIVE, are_running=True, fail_if_lost=True))
+    with pytest.raises(CwagentError, match=message):
+        resource.plan(resource.read())
 
 
-@pytest.mark.parametrize("value", ["", "no name", "x" * 129])
-def test_a_record_that_is_not_a_valid_profile_name_is_not_looked_up(value):
-    """A tag can have any value; IAM refuses to look it up."""
-    aws = Region()
-    aws.records = [{INSTANCE: value}]
-    association = {
-        "InstanceId": INSTANCE,
-        "IamInstanceProfile": {"Arn": "arn:x/admin"},
-        "AssociationId": "a",
-        "State": "associated",
-    }
-    tagged = {"InstanceId": INSTANCE, "State": {"Name": "running"}, "Tags": [{"Key": RESTORE_TAG, "Value": value}]}
-    aws.pages = lambda *_, **__: [
-        {"IamInstanceProfileAssociations": [association], "Reservations": [{"Instances": [tagged]}]}
-    ]
-    resource = AdminInstanceResource(aws, desired_admin(RELEASED))
-    assert resource.plan(resource.read()).summaries == [
-        "associate instance profile 'server' with instance i-1 instead of 'admin'",
-        "remove the restore tag from instance i-1",
-        "remove the restore record of instance i-1 from role 'R'",
-    ]
-    assert aws.calls == ["GetRole", "GetInstanceProfile"]
+def test_an_association_that_ec2_does_not_show_for_a_moment_is_not_lost():
+    account = account_with("shop")
+    account.before(ASSOCIATIONS, lambda: account.associate(INSTANCE, "admin"), 3)
+    resource = resource_of(account, desired_admin(EXCLUSIVE, are_running=True, fail_if_lost=True))
+    assert not resource.plan(resource.read()).has_changes
+    assert account.count(ASSOCIATIONS) == 3
 
 
-def test_acquire_stops_retrying_when_another_run_has_started():
-    aws = Region(OWN_TAG, OWN_TAG, BOTH_TAGS, failures={REPLACE: 9})
-    with pytest.raises(ContentionError, match=r"i-2 has an unfinished swap .*restore to clean up\.$") as error:
-        acquire(aws, state("shop", tag="shop"))
-    assert "DeleteTags" not in aws.calls
-    assert error.value.details == {"instances": SHOP_BEFORE}, "so that the window is closed"
+# Releasing
+
+RESTORED = {
+    "terminated": ("terminated", [], True),
+    "restored by another run": ("running", ["shop"], True),
+    "not restored": ("running", ["admin"], False),
+    "no profile": ("running", [], False),
+}
 
 
-@pytest.mark.parametrize("denied", ["ec2:DescribeInstances", "ec2:DescribeIamInstanceProfileAssociations"])
+@pytest.mark.parametrize(("instance_state", "profiles", "is_done"), RESTORED.values(), ids=RESTORED)
+@pytest.mark.parametrize("code", ["InvalidParameterValue", "InvalidAssociationID.NotFound"])
+def test_an_instance_that_needs_no_restoring_is_done(instance_state, profiles, is_done, code):
+    account = account_with("admin", tag="shop")
+    resource = resource_of(account, RELEASED)
+    step = resource.plan(resource.read()).steps[INSTANCE][0]
+    account.add_instance(INSTANCE, *profiles, state=instance_state)
+    account.fail(SWAP, code)
+    with nullcontext() if is_done else pytest.raises(AwsApiError):
+        resource.execute(step)
+
+
+def test_a_denied_restore_is_an_error_without_a_further_look():
+    account = account_with("admin", tag="shop")
+    resource = resource_of(account, RELEASED)
+    step = resource.plan(resource.read()).steps[INSTANCE][0]
+    account.add_instance(INSTANCE, state="terminated")
+    account.fail(SWAP, "UnauthorizedOperation")
+    with pytest.raises(AwsApiError):
+        resource.execute(step)
+
+
+ON_SHOP: dict[str, Any] = {"known_earlier": "shop", "keep_tag": True}
+LATE = {
+    "shown late": ("shop", "admin", 3, ON_SHOP, 3),
+    "restored by another run": ("shop", None, 0, ON_SHOP, READS_UNTIL_LOST),
+    "acquired": ("admin", None, 0, ON_SHOP, 1),
+    "replaced": ("other", None, 0, ON_SHOP, 1),
+    "tag only": ("shop", None, 0, {**ON_SHOP, "keep_tag": False}, 1),
+    "another run's": ("shop", None, 0, {"keep_tag": True}, 1),
+    "no profile, shown late": ("", "admin", 3, {**ON_SHOP, "known_earlier": NO_PROFILE}, 3),
+    "no profile, replaced": ("shop", None, 0, {**ON_SHOP, "known_earlier": NO_PROFILE}, 1),
+}
+"""By case, the profile, the one that EC2 shows from the read with a number on, the options, and the reads."""
+
+
+@pytest.mark.parametrize(("profile", "later", "from_read", "options", "reads"), LATE.values(), ids=LATE)
+def test_a_release_looks_again_where_ec2_shows_the_profile_from_before_the_swap(
+    profile, later, from_read, options, reads
+):
+    """Otherwise the instance would keep the admin profile, although the run reports that it has released it."""
+    account = account_with(*[profile] * bool(profile))
+    if later:
+        account.before(ASSOCIATIONS, lambda: account.associate(INSTANCE, later), from_read)
+    state = resource_of(account, desired_admin(RELEASED, **options)).read()
+    assert account.count(ASSOCIATIONS) == reads
+    assert [each.profile for each in state.instances[INSTANCE].associations] == [later or profile]
+
+
+@pytest.mark.parametrize("denied", ["describe_instances", ASSOCIATIONS])
 def test_the_window_is_closed_although_the_instances_cannot_be_read(denied):
-    aws = Region()
-    aws.denied = (denied,)
-    resource = AdminInstanceResource(aws, desired_admin(RELEASED), window(aws, CLOSED, force=True))
+    account = account_with("admin", tag="shop")
+    account.roles["R"].inline[WINDOW_POLICY] = window_for("i-1").policy
+    account.fail(denied, "UnauthorizedOperation", message="User: ops is not authorized to perform: ec2:X")
     with pytest.raises(CwagentError) as failure:
-        converge(resource, check_mode=False, wait=10)
-    assert aws.calls[-1] == "PutRolePolicy"
+        converge(resource_of(account, RELEASED, "forced"), check_mode=False, wait=10)
+    assert account.count("put_role_policy") == 1
     assert re.match("Could not (look up|read the instance)", str(failure.value))
     assert failure.value.details["done"] == [CLOSE_WINDOW]
 
 
-def test_a_window_that_cannot_be_read_is_closed_and_reported_as_unknown():
-    aws = Region()
-    aws.denied = ("iam:GetRolePolicy",)
-    resource = AdminInstanceResource(aws, desired_admin(RELEASED), window(aws, CLOSED))
-    result = converge(resource, check_mode=False, wait=10)
+@pytest.mark.parametrize(
+    ("window", "denied", "state", "warning"),
+    [
+        (CLOSED, True, UNKNOWN, "Could not read the admin window of role 'R'"),
+        ("forced", True, UNKNOWN, None),
+        ("forced", False, CLOSED, None),
+    ],
+    ids=["unreadable", "not read, and unreadable", "not read"],
+)
+def test_a_window_that_was_not_read_is_closed(window, denied, state, warning):
+    account = account_with("shop")
+    account.roles["R"].inline[WINDOW_POLICY] = window_for("i-1").policy
+    if denied:
+        account.fail("get_role_policy", "AccessDenied")
+    result = converge(resource_of(account, RELEASED, window), check_mode=False, wait=10)
     assert result["steps"] == [CLOSE_WINDOW]
-    assert aws.calls == ["GetRole", "PutRolePolicy"]
-    assert result["diff"]["before"]["window"]["state"] == result["window"]["state"] == UNKNOWN
-    assert result["diff"]["after"]["window"]["state"] == CLOSED
-    assert result["warnings"] == [
-        "Could not read the admin window of role 'R'. The window is closed anyway; its earlier state is unknown."
-    ]
-
-
-def test_a_window_that_was_not_read_and_cannot_be_read_is_closed_and_reported_as_unknown():
-    aws = Region()
-    aws.denied = ("iam:GetRolePolicy",)
-    resource = AdminInstanceResource(aws, desired_admin(RELEASED), window(aws, CLOSED, force=True))
-    result = converge(resource, check_mode=False, wait=10)
-    assert result["steps"] == [CLOSE_WINDOW]
-    assert aws.calls == ["GetRole", "PutRolePolicy"]
-    assert result["window"]["state"] == UNKNOWN
-
-
-def test_a_window_that_was_not_read_is_read_afterwards():
-    aws = Region()
-    resource = AdminInstanceResource(aws, desired_admin(RELEASED), window(aws, CLOSED, force=True))
-    result = converge(resource, check_mode=False, wait=10)
+    assert shown_calls(account)[:2] == ["get_role", "put_role_policy"] or denied
     assert result["diff"]["before"]["window"]["state"] == UNKNOWN
-    assert result["window"]["state"] == CLOSED
-    assert result["warnings"] == []
-
-
-def test_a_change_by_someone_else_while_waiting_is_not_reported_as_invalid_input():
-    aws = Region(OWN_TAG)
-    resource, plan = plan_to_acquire(aws, state("shop", tag="shop"))
-    with pytest.raises(CwagentError, match="i-1 does not exist") as error:
-        resource.remaining(plan, State())
-    assert type(error.value) is CwagentError
-    with pytest.raises(ContentionError, match="i-2 has instance profile 'admin'"):
-        resource.remaining(plan, replace(state_with_other("admin"), restore_tags=OWN_TAG))
-
-
-def test_more_instances_than_a_filter_accepts_are_read_with_the_whole_region():
-    aws = Region({})
-    names = [f"i-{number}" for number in range(FILTER_VALUES + 1)]
-    AdminInstanceResource(aws, desired_admin(RELEASED, *names)).read()
-    assert aws.calls == ["DescribeTags", "GetRole"]
-    AdminInstanceResource(aws, desired_admin(RELEASED, *names[1:])).read()
-    assert aws.calls == ["DescribeTags", "GetRole", "GetRole"]
-
-
-LOOK_UPS = {
-    "acquired": (desired_admin(ACQUIRED), True),
-    "acquired, assumed to run": (replace(desired_admin(ACQUIRED), are_running=True), False),
-    "exclusive": (desired_admin(EXCLUSIVE), True),
-    "released": (desired_admin(RELEASED), True),
-}
-
-
-@pytest.mark.parametrize(("wanted", "is_looked_up"), LOOK_UPS.values(), ids=LOOK_UPS)
-def test_an_instance_without_a_profile_is_looked_up_unless_it_is_assumed_to_run(wanted, is_looked_up):
-    aws, requests = Region({}), []
-    pages = aws.pages
-
-    def recorded(action: str, description: str, **arguments: Any) -> Any:
-        requests.append((action, str(arguments)))
-        return pages(action, description, **arguments)
-
-    aws.pages = recorded
-    AdminInstanceResource(aws, wanted).read()
-    assert any(action == "ec2:DescribeInstances" and INSTANCE in more for action, more in requests) == is_looked_up
-
-
-def test_a_wait_ends_with_the_error_of_the_last_read():
-    aws = Region()
-    resource = AdminInstanceResource(aws, desired_admin(RELEASED))
-    plan = resource.plan(state("admin", tag="shop"))
-    with pytest.raises(CwagentError, match="unreadable"):
-        resource.remaining(plan, State(error=CwagentError("unreadable")))
-
-
-def test_leftovers_of_the_window_are_remaining_too():
-    aws = Region(OWN_TAG)
-    resource, plan = plan_to_acquire(aws, state("shop", tag="shop"))
-    shown = replace(state("admin", tag="shop"), window=plan.current.window)
-    [left] = resource.remaining(plan, shown)
-    assert left.startswith("open the admin window of role 'R' until")
+    assert result["diff"]["after"]["window"]["state"] == CLOSED
+    assert result["window"]["state"] == state
+    assert [each[: len(warning or "")] for each in result["warnings"]] == [warning] * bool(warning)
+    assert all(
+        each.endswith("The window is closed anyway; its earlier state is unknown.") for each in result["warnings"]
+    )
 
 
 def test_a_resource_keeps_no_state_while_it_acquires():
-    aws = Region({}, *[OWN_TAG] * 3, failures={REPLACE: 1 + 1})
-    resource = AdminInstanceResource(aws, desired_admin(ACQUIRED), window(aws))
+    account = account_with("shop")
+    account.fail(SWAP, "InvalidParameterValue", times=2)
+    resource = resource_of(account, ACQUIRED, OPEN)
     before, before_of_window = dict(vars(resource)), dict(vars(resource._window))
-    read = resource.read()
-    show_profiles(aws, state("shop"))
-    plan = resource.plan(replace(state("shop"), window=read.window, tagged=read.tagged))
-    apply(plan, resource.execute, check_mode=False)
-    assert aws.calls[-2:] == ["DescribeTags", SWAP]
-    assert vars(resource) == before
-    assert vars(resource._window) == before_of_window
+    apply(resource.plan(resource.read()), resource.execute, check_mode=False)
+    assert account.operations[-1] == SWAP
+    assert (vars(resource), vars(resource._window)) == (before, before_of_window)
 
 
-@pytest.mark.parametrize("denied", [(), ("ec2:DescribeInstances", "iam:GetRolePolicy")], ids=["read", "not read"])
+@pytest.mark.parametrize("denied", [(), ("describe_instances", "get_role_policy")], ids=["read", "not read"])
 def test_a_resource_keeps_no_state_while_it_releases(denied):
-    aws = Region()
-    aws.denied = denied
-    resource = AdminInstanceResource(aws, desired_admin(RELEASED), window(aws, CLOSED))
+    account = account_with("shop")
+    account.roles["R"].inline[WINDOW_POLICY] = window_for("i-1").policy
+    for operation in denied:
+        account.fail(operation, "AccessDenied")
+    resource = resource_of(account, RELEASED, CLOSED)
     before, before_of_window = dict(vars(resource)), dict(vars(resource._window))
     with pytest.raises(CwagentError) if denied else nullcontext():
         converge(resource, check_mode=False, wait=10)
-    assert vars(resource) == before
-    assert vars(resource._window) == before_of_window
-
-
-@pytest.mark.parametrize(
-    ("shown", "options", "reads"),
-    [
-        (["shop", "shop", "admin"], {"known_earlier": "shop", "keep_tag": True}, 3),
-        (["shop"] * 9, {"known_earlier": "shop", "keep_tag": True}, 1 + LOST_SECONDS),
-        (["admin"], {"known_earlier": "shop", "keep_tag": True}, 1),
-        (["other"], {"known_earlier": "shop", "keep_tag": True}, 1),
-        (["shop"], {"known_earlier": "shop", "keep_tag": False}, 1),
-        (["shop"], {"keep_tag": True}, 1),
-        ([None, None, "admin"], {"known_earlier": NO_PROFILE, "keep_tag": True}, 3),
-        (["shop"], {"known_earlier": NO_PROFILE, "keep_tag": True}, 1),
-    ],
-    ids=[
-        *("shown late", "restored by another run", "acquired", "replaced", "tag only", "another run's"),
-        *("no profile, shown late", "no profile, replaced"),
-    ],
-)
-def test_a_release_looks_again_where_ec2_shows_the_profile_from_before_the_swap(shown, options, reads):
-    """Otherwise the instance would keep the admin profile, although the run reports that it has released it."""
-    read: list[str | None] = []
-
-    class Late(Region):
-        def pages(self, action, description, **arguments):
-            if action == "ec2:DescribeIamInstanceProfileAssociations":
-                read.append(shown[min(len(read), len(shown) - 1)])
-                self.profiles = {INSTANCE: read[-1]} if read[-1] else {}
-            yield from super().pages(action, description, **arguments)
-
-    resource = AdminInstanceResource(Late(), replace(desired_admin(RELEASED), **options))
-    state = resource.read()
-    assert len(read) == reads
-    assert [each.profile for each in state.instances[INSTANCE].associations] == [shown[-1]]
+    assert (vars(resource), vars(resource._window)) == (before, before_of_window)

@@ -18,7 +18,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.docu
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import Severity
 
-NO_JSON_VALUE = "true, false, null, a number, or a text in double quotes"
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda children: st.lists(children) | st.dictionaries(st.text(), children),
@@ -86,7 +85,6 @@ def test_a_value_of_yaml_without_problems_is_the_same_in_json(config):
     ("content", "problems"),
     [
         ("", [(1, 1, (), "the configuration is empty")]),
-        (b"", [(1, 1, (), "the configuration is empty")]),
         (" \r\n\t ", [(2, 3, (), "the configuration is empty")]),
         ("[]", [(1, 1, (), "the configuration is a list without entries, not an object")]),
         (' "x"', [(1, 2, (), "the configuration is 'x', not an object")]),
@@ -96,7 +94,6 @@ def test_a_value_of_yaml_without_problems_is_the_same_in_json(config):
         ('{"a": 1\n"b": 2}', [(2, 1, (), "a comma is missing before '\"'")]),
         ('{"a": [1 2]}', [(1, 10, ("a",), "a comma is missing before '2'")]),
         ('{"a": [1}', [(1, 9, ("a",), "']' or a comma is missing: there is '}'")]),
-        ('{"a": 1]', [(1, 8, (), "'}' or a comma is missing: there is ']'")]),
         ('{"a": 1: 2}', [(1, 8, (), "'}' or a comma is missing: there is ':'")]),
         ('{"a": [1,', [(1, 10, ("a",), "the ']' for line 1 column 7 is missing")]),
         ('\n{"a": {"b": 1', [(2, 14, ("a",), "the '}' for line 2 column 7 is missing")]),
@@ -107,7 +104,6 @@ def test_a_value_of_yaml_without_problems_is_the_same_in_json(config):
         ('{"a": }', [(1, 7, ("a",), "a value is missing: there is '}'")]),
         ('{"a": \xa01}', [(1, 7, ("a",), r"a value is missing: there is '\xa0'")]),
         ("{[]: 1}", [(1, 2, (), "a key is missing: there is '['")]),
-        ("{,}", [(1, 2, (), "a key is missing: there is ','")]),
         ("{} x", [(1, 4, (), "there is 'x' after the end of the configuration")]),
         ("{{x}}", [(1, 2, (), "a key is missing: there is '{'; if this is a template, render it first")]),
         ('{"a": {{ x }}}', [(1, 8, ("a",), "a key is missing: there is '{'; if this is a template, render it first")]),
@@ -122,40 +118,30 @@ def test_a_value_of_yaml_without_problems_is_the_same_in_json(config):
         ('{"a": NaN}', [(1, 7, ("a",), "'NaN' is not JSON")]),
         ('{"a": [-Infinity, 1]}', [(1, 8, ("a", 0), "'-Infinity' is not JSON")]),
         ('{"a": True}', [(1, 7, ("a",), "'True' is not JSON")]),
-        ('{"a": truex}', [(1, 7, ("a",), "'truex' is not JSON")]),
         ('{"a": 01}', [(1, 7, ("a",), "'01' is not JSON")]),
-        ('{"a": 1.}', [(1, 7, ("a",), "'1.' is not JSON")]),
-        ('{"a": +1}', [(1, 7, ("a",), "'+1' is not JSON")]),
         ("{\"a\": 'x,y'}", [(1, 7, ("a",), "'x,y' is not JSON")]),
-        ("{'a': 1}", [(1, 2, ("a",), "the key 'a' is not in double quotes")]),
         ("{a: 1}", [(1, 2, ("a",), "the key 'a' is not in double quotes")]),
         ('{"a": 1e999}', [(1, 7, ("a",), "'1e999' is too large for a number")]),
         ('{"a": ' + "9" * 5000 + "}", [(1, 7, ("a",), f"'{'9' * 39}…' is too large for a number")]),
         ('// x\n{"a": 1 # y\n, /* z\n*/ "b": 2}//', None),
         ('{"a": "x\ny"}', [(1, 9, ("a",), "there is a line break or another control character in a text")]),
         ('{"a": "\\x"}', [(1, 8, ("a",), "there is a backslash that begins no escape sequence of JSON")]),
-        ('{"a": "\\u12"}', None),
         ('{"a": "x}', [(1, 7, ("a",), "the double quotes at the end of this text are missing")]),
         (
             '{"a": "\\ud800"}',
             [(1, 7, ("a",), r"'\ud800' is half of a character (a lone surrogate), which UTF-8 does not have")],
         ),
-        (
-            '{"{{": 1}',
-            [(1, 2, ("{{",), "Parameter Store refuses a text with '{{'; if this is a template, render it first")],
-        ),
-        (
-            '{"a": ["\\u007b{"]}',
-            [(1, 8, ("a", 0), "Parameter Store refuses a text with '{{'; if this is a template, render it first")],
-        ),
-        (
-            b'\xef\xbb\xbf{"a": 1}',
-            [(1, 1, (), "the configuration begins with a byte order mark; save it as UTF-8 without one")],
-        ),
-        (
-            '\ufeff{"a": 1}',
-            [(1, 1, (), "the configuration begins with a byte order mark; save it as UTF-8 without one")],
-        ),
+        *[
+            (
+                text,
+                [(1, column, path, "Parameter Store refuses a text with '{{'; if this is a template, render it first")],
+            )
+            for text, column, path in [('{"{{": 1}', 2, ("{{",)), ('{"a": ["\\u007b{"]}', 8, ("a", 0))]
+        ],
+        *[
+            (text, [(1, 1, (), "the configuration begins with a byte order mark; save it as UTF-8 without one")])
+            for text in ('\ufeff{"a": 1}', b'\xef\xbb\xbf{"a": 1}')
+        ],
         (
             '{"a": "é'.encode() + b'\xe9"}',
             [(1, 9, (), "the configuration is not UTF-8: there is an invalid byte 0xe9")],
@@ -221,14 +207,15 @@ def test_the_probable_meaning_of_a_mistake(text, value):
     assert document.problems
 
 
-def test_the_problem_of_an_unknown_word_lists_the_allowed_values():
-    problems = read('{"a": nan}', "a.json").problems
-    assert [(each.allowed, each.rule) for each in problems] == [(NO_JSON_VALUE, "json")]
-
-
-@pytest.mark.parametrize("content", ['{"a": "{{"}', {"a": "{{"}])
-def test_a_reference_has_its_own_rule(content):
-    assert [each.rule for each in read(content, "config").problems] == ["reference"]
+@pytest.mark.parametrize(
+    ("content", "rule", "allowed"),
+    [
+        *(('{"a": "{{"}', "reference", ""), ({"a": "{{"}, "reference", "")),
+        ('{"a": nan}', "json", "true, false, null, a number, or a text in double quotes"),
+    ],
+)
+def test_a_reference_has_its_own_rule(content, rule, allowed):
+    assert [(each.rule, each.allowed) for each in read(content, "config").problems] == [(rule, allowed)]
 
 
 @pytest.mark.parametrize(
@@ -327,22 +314,12 @@ def test_a_text_of_the_largest_size_is_read():
         ({"a": {True: 1}}, ("a",), "the key true is not a text; quote it"),
         ({"a": [math.nan]}, ("a", 0), "nan is not a number in JSON"),
         ({"a": -math.inf}, ("a",), "-inf is not a number in JSON"),
-        (
-            {"a": datetime.date(2000, 1, 1)},
-            ("a",),
-            "a value of the type date is not JSON; quote it, so that it is a text",
-        ),
-        ({"a": b"x"}, ("a",), "a value of the type bytes is not JSON; quote it, so that it is a text"),
-        (
-            {"a": "\udfff"},
-            ("a",),
-            r"'\udfff' is half of a character (a lone surrogate), which UTF-8 does not have",
-        ),
-        (
-            {"{{x}}": 1},
-            ("{{x}}",),
-            "Parameter Store refuses a text with '{{'; if this is a template, render it first",
-        ),
+        *[
+            ({"a": value}, ("a",), f"a value of the type {kind} is not JSON; quote it, so that it is a text")
+            for value, kind in ((datetime.date(2000, 1, 1), "date"), (b"x", "bytes"))
+        ],
+        ({"a": "\udfff"}, ("a",), r"'\udfff' is half of a character (a lone surrogate), which UTF-8 does not have"),
+        ({"{{x}}": 1}, ("{{x}}",), "Parameter Store refuses a text with '{{'; if this is a template, render it first"),
     ],
 )
 def test_each_mistake_of_a_mapping_is_one_problem(content, path, message):

@@ -71,11 +71,9 @@ WHOLE_LISTS = [
         ([[A, B], [C]], [A, B, C]),
         ([[B], [A, B]], [B, A]),
         ([[A, A, B], [B, C, C]], [A, B, C]),
-        ([[A, A]], [A]),
         ([[1, True], [1.0, "1"], [False, 0, None]], [1, True, "1", False, 0, None]),
         ([[[1, 2]], [[2, 1], [1, 2]]], [[1, 2], [2, 1]]),
         ([[{"a": 1, "b": 2}], [{"b": 2, "a": 1}, {"a": 1}]], [{"a": 1, "b": 2}, {"a": 1}]),
-        ([[A], []], [A]),
         ([[A], "no list"], [A]),
         ([[["a", 1], True], [["a", True], ["boolean", 1]]], [["a", 1], True, ["a", True], ["boolean", 1]]),
     ],
@@ -93,16 +91,13 @@ def test_an_empty_list_or_another_value_in_its_place_is_ignored(path, value):
 
 @pytest.mark.parametrize("path", OBJECTS)
 def test_some_objects_are_merged_key_by_key(path):
+    """Another value in the place of such an object is ignored."""
     merged = merge([nest(path, {"a": 1, "b": {"c": [1]}}), nest(path, {}), nest(path, {"d": 2, "b": {"c": [1]}})])
     assert merged == nest(path, {"a": 1, "b": {"c": [1]}, "d": 2})
     assert merge([nest(path, {})]) == nest(path, {})
-
-
-@pytest.mark.parametrize("path", OBJECTS)
-@pytest.mark.parametrize("value", [[], "a", None, 1])
-def test_another_value_in_the_place_of_such_an_object_is_ignored(path, value):
     parent = path.rpartition(".")[0]
-    assert merge([nest(path, value)]) == (nest(parent, {}) if parent else {})
+    for value in ([], "a", None, 1):
+        assert merge([nest(path, value)]) == (nest(parent, {}) if parent else {})
 
 
 @pytest.mark.parametrize("path", [*(f"{each}.key" for each in OBJECTS), *WHOLE_OBJECTS, *WHOLE_LISTS])
@@ -121,14 +116,10 @@ COLLECTED = ["logs.metrics_collected", "metrics.metrics_collected", "opentelemet
     ("values", "merged"),
     [
         ([A], A),
-        ([A, A], A),
-        ([A, B], [A, B]),
         ([A, B, A, C], [A, B, C]),
         ([[A, A]], [A, A]),
         ([[A], [A, B]], [A, B]),
-        ([[A, B], [B, A]], [A, B]),
         ([[A], A], [A]),
-        ([A, [A]], [A]),
         ([A, [B, B]], [A, B]),
         ([[B], A], [B, A]),
         (["a"], "a"),

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import Any
 
 import pytest
@@ -61,48 +60,40 @@ def single(config: dict[str, Any] = CONFIG, tier: str | None = None) -> DesiredC
     return DesiredConfig(NAME, config, (DesiredParameter(NAME, config, tier),))
 
 
-@pytest.mark.parametrize(
-    ("params", "desired"),
-    [
-        ({}, single()),
-        ({"config": json.dumps(CONFIG, indent=1)}, single()),
-        ({"config": [CONFIG]}, single()),
-        ({"tier": "Advanced"}, single(tier="Advanced")),
-        ({"config": [CONFIG, LOGS]}, single({**LOGS, **CONFIG})),
-        ({"config": [json.dumps(CONFIG), LOGS, CONFIG]}, single({**LOGS, **CONFIG})),
-        (
-            {"split": True},
-            DesiredConfig(NAME, CONFIG, (DesiredParameter(NAME, CONFIG),), can_be_split=True),
-        ),
-        (
-            {"config": [entries(6000), entries(6000, begin=1)], "split": True, "tier": "Advanced"},
-            DesiredConfig(
-                NAME,
-                entries(6000, 6000),
-                (
-                    DesiredParameter(NAME, entries(6000), "Advanced"),
-                    DesiredParameter(f"{NAME}-2", entries(6000, begin=1), "Advanced"),
-                ),
-                can_be_split=True,
+PARTS = [entries(6000), entries(6000, begin=1)]
+DESIRED: dict[str, tuple[dict[str, Any], DesiredConfig]] = {
+    "a mapping": ({}, single()),
+    "a text": ({"config": json.dumps(CONFIG, indent=1)}, single()),
+    "a list of one": ({"config": [CONFIG]}, single()),
+    "a tier": ({"tier": "Advanced"}, single(tier="Advanced")),
+    "a list of two": ({"config": [CONFIG, LOGS]}, single({**LOGS, **CONFIG})),
+    "a list of three": ({"config": [json.dumps(CONFIG), LOGS, CONFIG]}, single({**LOGS, **CONFIG})),
+    "split, not needed": (
+        {"split": True},
+        DesiredConfig(NAME, CONFIG, (DesiredParameter(NAME, CONFIG),), can_be_split=True),
+    ),
+    "split": (
+        {"config": PARTS, "split": True, "tier": "Advanced"},
+        DesiredConfig(
+            NAME,
+            entries(6000, 6000),
+            tuple(
+                DesiredParameter(name, part, "Advanced") for name, part in zip((NAME, f"{NAME}-2"), PARTS, strict=True)
             ),
+            can_be_split=True,
         ),
-        ({"state": "absent", "config": None}, DesiredConfig(NAME)),
-        ({"state": "absent", "config": None, "split": True}, DesiredConfig(NAME, can_be_split=True)),
-    ],
-    ids=[
-        "a mapping",
-        "a text",
-        "a list of one",
-        "a tier",
-        "a list of two",
-        "a list of three",
-        "split, not needed",
-        "split",
-        "absent",
-        "absent with all parts",
-    ],
-)
-def test_the_desired_configuration_follows_the_options(params, desired):
+    ),
+    "absent": ({"state": "absent", "config": None}, DesiredConfig(NAME)),
+    "absent with all parts": (
+        {"state": "absent", "config": None, "split": True},
+        DesiredConfig(NAME, can_be_split=True),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DESIRED)
+def test_the_desired_configuration_follows_the_options(case):
+    params, desired = DESIRED[case]
     assert desired_config({**PARAMS, **params}) == (desired, [])
 
 
@@ -120,21 +111,19 @@ def test_a_name_that_is_not_valid_is_an_error(state):
         desired_config({**PARAMS, "name": "linux", "state": state})
 
 
+ALL = (STRICT, WARN, OFF)
+
+
 @pytest.mark.parametrize(
-    ("config", "errors", "warnings"),
-    [
-        (CONFIG, {STRICT: 0, WARN: 0, OFF: 0}, {STRICT: 0, WARN: 0, OFF: 0}),
-        (ERROR, {STRICT: 1, WARN: 1, OFF: 1}, {STRICT: 0, WARN: 0, OFF: 0}),
-        (DOUBTFUL, {STRICT: 1, WARN: 0, OFF: 0}, {STRICT: 0, WARN: 1, OFF: 0}),
-        (WARNING, {STRICT: 0, WARN: 0, OFF: 0}, {STRICT: 1, WARN: 1, OFF: 0}),
-    ],
+    ("config", "refused", "warned"),
+    [(CONFIG, (), ()), (ERROR, ALL, ()), (DOUBTFUL, (STRICT,), (WARN,)), (WARNING, (), (STRICT, WARN))],
     ids=["valid", "error", "doubtful", "warning"],
 )
-@pytest.mark.parametrize("validation", [STRICT, WARN, OFF])
-def test_the_option_validation_decides_which_problems_are_refused(config, errors, warnings, validation):
+@pytest.mark.parametrize("validation", ALL)
+def test_the_option_validation_decides_which_problems_are_refused(config, refused, warned, validation):
     params = {**PARAMS, "config": config, "validation": validation}
     found = validate_config(params)
-    assert (len(found.errors), len(found.warnings)) == (errors[validation], warnings[validation])
+    assert (len(found.errors), len(found.warnings)) == (validation in refused, validation in warned)
     assert (found.desired is None) == bool(found.errors)
     if found.errors:
         with pytest.raises(InvalidInput) as caught:
@@ -157,6 +146,9 @@ def test_the_message_has_everything_that_is_wrong():
     )
 
 
+LONG_NAME = "AmazonCloudWatch-".ljust(954, "x")
+
+
 @pytest.mark.parametrize(
     ("params", "size"),
     [
@@ -164,28 +156,22 @@ def test_the_message_has_everything_that_is_wrong():
         ({"config": entries(4096), "tier": "Standard"}, "Parameter Store takes 4096 in the Standard tier"),
         ({"config": entries(8192), "split": True}, "cannot be split into parts of at most 8192 bytes"),
         ({"config": [entries(5000), entries(5000, begin=1)]}, "bytes when minified; Parameter Store takes 8192"),
+        ({"config": entries(6000, 6000), "split": True, "name": LONG_NAME}, "-2': AWS allows up to 954 characters"),
     ],
 )
-@pytest.mark.parametrize("validation", [STRICT, WARN, OFF])
-def test_a_size_over_the_limit_is_a_problem(params, size, validation):
-    found = validate_config({**PARAMS, **params, "validation": validation})
-    [problem] = found.errors
-    assert (problem.path, problem.rule) == ((), "size")
-    assert problem.source == ("config" if isinstance(params["config"], dict) else "the configurations together")
-    with pytest.raises(InvalidInput, match=size):
-        desired_config({**PARAMS, **params, "validation": validation})
+def test_a_size_over_the_limit_is_a_problem_whatever_is_validated(params, size):
+    for validation in ALL:
+        [problem] = validate_config({**PARAMS, **params, "validation": validation}).errors
+        assert (problem.path, problem.rule) == ((), "size")
+        assert problem.source == ("config" if isinstance(params["config"], dict) else "the configurations together")
+        with pytest.raises(InvalidInput, match=size):
+            desired_config({**PARAMS, **params, "validation": validation})
 
 
 def test_the_size_is_one_problem_among_others_unless_the_configuration_is_no_use():
     large = {**entries(8192), "agent": {"regoin": ""}}
     assert problems_of(config=large) == [("config", "$.agent.regoin", "unknown-key"), ("config", "$", "size")]
     assert problems_of(config={**large, "metric": {}})[-1] == ("config", "$.metric", "section")
-
-
-def test_the_name_of_a_part_that_is_too_long_is_a_problem():
-    params = {**PARAMS, "name": "AmazonCloudWatch-".ljust(954, "x"), "config": entries(6000, 6000), "split": True}
-    with pytest.raises(InvalidInput, match="-2': AWS allows up to 954 characters"):
-        desired_config(params)
 
 
 @pytest.mark.parametrize("config", [[], {}, "", "[]", None, 1])
@@ -225,21 +211,15 @@ def test_the_first_problem_is_a_sentence(configs, message):
 
 
 def test_files_are_read_and_merged(tmp_path):
-    paths = []
-    for name, config in (("a.json", CONFIG), ("b.json", LOGS)):
-        path = tmp_path / name
-        path.write_text(json.dumps(config))
-        paths.append(str(path))
-    params = {**PARAMS, "config": None, "src": paths}
-    assert desired_config(params) == (single({**LOGS, **CONFIG}), [])
-    assert desired_config({**params, "src": paths[:1]}) == (single(), [])
-
-
-def test_a_file_that_cannot_be_read_is_one_problem_among_others(tmp_path):
-    missing, wrong, valid = (str(tmp_path / name) for name in ("missing.json", "wrong.json", "valid.json"))
-    (tmp_path / "wrong.json").write_text('{\n "metric": {}\n}')
-    (tmp_path / "valid.json").write_text(json.dumps(CONFIG))
-    found = validate_config({**PARAMS, "config": None, "src": [missing, wrong, valid]})
+    """A file that cannot be read is one problem among others."""
+    texts = {"a.json": json.dumps(CONFIG), "b.json": json.dumps(LOGS), "wrong.json": '{\n "metric": {}\n}'}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    first, second, wrong, missing = (str(tmp_path / name) for name in (*texts, "missing.json"))
+    params = {**PARAMS, "config": None}
+    assert desired_config({**params, "src": [first, second]}) == (single({**LOGS, **CONFIG}), [])
+    assert desired_config({**params, "src": [first]}) == (single(), [])
+    found = validate_config({**params, "src": [missing, wrong, first]})
     assert found.desired is None
     assert found.to_result()["problem_lines"] == [
         f"{missing}: 1 problem",
@@ -255,22 +235,6 @@ def test_configurations_that_contradict_each_other_are_an_error():
     [problem] = validate_config({**PARAMS, "config": [first, second]}).errors
     assert (problem.source, problem.rule, problem.path) == ("the configurations together", "merge", ())
     assert "different values for $.agent.region, $.agent.debug" in problem.message
-
-
-def test_a_problem_of_several_configurations_together_is_found():
-    first, second = entries(20), entries(30)
-    for config, days in ((first, 7), (second, 14)):
-        config["logs"]["logs_collected"]["files"]["collect_list"][0] |= {
-            "log_group_name": "a",
-            "retention_in_days": days,
-        }
-    assert problems_of(config=[first, second]) == [
-        (
-            "the configurations together",
-            "$.logs.logs_collected.files.collect_list[1].retention_in_days",
-            "log-group",
-        )
-    ]
 
 
 def test_a_problem_is_reported_where_it_is_and_not_again_for_the_whole():
@@ -302,11 +266,6 @@ AMP = {"metrics": {"metrics_destinations": {"amp": {"workspace_id": "ws-1"}}}}
 )
 def test_one_configuration_can_have_the_parts_that_another_lacks(configs, params, rules):
     assert [rule for _source, _path, rule in problems_of(config=configs, **params)] == rules
-
-
-def test_a_key_that_one_file_lacks_can_be_in_another_file():
-    found = [path for _source, path, rule in problems_of(config=[PROMETHEUS, AMP]) if rule == "missing-key"]
-    assert "$.metrics.metrics_destinations" not in found
 
 
 # The schema
@@ -362,13 +321,6 @@ def test_a_schema_that_is_not_usable_is_an_error(schema, message):
     assert validate_config({**PARAMS, "schema": schema, "validation": OFF}).desired == single()
 
 
-@pytest.mark.parametrize("config", [CONFIG, [CONFIG, LOGS]])
-def test_without_jsonschema_each_configuration_has_a_problem(monkeypatch, config):
-    monkeypatch.setitem(sys.modules, "jsonschema", None)
-    found = problems_of(config=config, schema=SCHEMA)
-    assert [rule for _source, _path, rule in found] == ["schema"] * (1 if config is CONFIG else 2)
-
-
 # Notices
 
 NEEDS = {**CONFIG, "agent": {"credentials": {"role_arn": "arn:aws:iam::123456789012:role/Central"}}}
@@ -388,11 +340,7 @@ def test_a_notice_is_reported_and_changes_nothing(validation):
     assert result["problem_lines"] == ["config: 1 notice", NOTICE]
     assert (result["failure"], [each["severity"] for each in result["findings"]]) == ("", ["info"])
     assert [each["severity"] for each in result["problems"]] == ["notice"]
-
-
-def test_notices_come_after_errors_and_warnings():
-    lines = validate_config({**PARAMS, "config": {**NEEDS, "metric": {}}}).to_result()["problem_lines"]
-    assert [line for line in lines if line.startswith("config")] == ["config: 1 problem", "config: 1 notice"]
+    assert [each.source for each in validate_config({**params, "config": [NEEDS, LOGS]}).notices] == ["config[0]"]
 
 
 def test_without_validation_there_are_no_notices():
@@ -400,12 +348,10 @@ def test_without_validation_there_are_no_notices():
     assert (found.notices, found.desired) == ([], single(NEEDS))
 
 
-def test_several_configurations_have_the_notice_of_one_once():
-    found = validate_config({**PARAMS, "config": [NEEDS, LOGS]})
-    assert [each.source for each in found.notices] == ["config[0]"]
-
-
 # The known state
+
+
+STORED = {"value": "{}", "type": "String", "version": 2}
 
 
 @pytest.mark.parametrize(
@@ -413,14 +359,15 @@ def test_several_configurations_have_the_notice_of_one_once():
     [
         (None, None),
         ({NAME: {}}, {NAME: None}),
-        ({NAME: {"value": "{}", "type": "String", "version": 2}}, {NAME: Parameter("{}", version=2)}),
+        ({NAME: STORED}, {NAME: Parameter("{}", version=2)}),
+        ({NAME: {**STORED, "tags": {"team": "ops"}}}, {NAME: Parameter("{}", "String", 2, {"team": "ops"})}),
         ({NAME: {"value": "{}"}}, {NAME: Parameter("{}")}),
         (
-            {NAME: {"value": "{}", "type": "SecureString", "version": 2}, f"{NAME}-2": {}, f"{NAME}-13": {}},
+            {NAME: {**STORED, "type": "SecureString"}, f"{NAME}-2": {}, f"{NAME}-13": {}},
             {NAME: Parameter("{}", "SecureString", 2), f"{NAME}-2": None, f"{NAME}-13": None},
         ),
     ],
-    ids=["not given", "no parameter", "a parameter", "no version", "parts"],
+    ids=["not given", "no parameter", "a parameter", "tags", "no version", "parts"],
 )
 def test_the_known_state_follows_the_option(known_values, known):
     assert known_state(known_values, NAME) == known
@@ -429,17 +376,9 @@ def test_the_known_state_follows_the_option(known_values, known):
 @pytest.mark.parametrize(
     "known_values",
     [
-        {},
-        {"value": "{}", "type": "String", "version": 2},
-        {NAME: "{}"},
-        {NAME: ["{}"]},
-        {NAME: {"value": "{}", "size": 2}},
-        {NAME: {"version": 2}},
-        {f"{NAME}-2": {}},
-        {"AmazonCloudWatch-other": {}},
-        {NAME: {}, "AmazonCloudWatch-other": {"value": "{}"}},
-        {NAME: {}, f"{NAME}x2": {}},
-        {NAME: {}, f"{NAME}-2x": {}},
+        *({}, STORED, {f"{NAME}-2": {}}, {"AmazonCloudWatch-other": {}}),
+        *({NAME: value} for value in ("{}", ["{}"], {"value": "{}", "size": 2}, {"version": 2})),
+        *({NAME: {}, name: {"value": "{}"}} for name in ("AmazonCloudWatch-other", f"{NAME}x2", f"{NAME}-2x")),
     ],
 )
 def test_a_known_state_that_is_no_result_for_this_parameter_is_an_error(known_values):
@@ -470,8 +409,3 @@ def test_tags_are_text_and_belong_to_every_parameter(given, tags, more):
 def test_tags_that_aws_refuses_are_an_error(tags):
     with pytest.raises(InvalidInput, match="tag "):
         desired_config({**PARAMS, "tags": tags})
-
-
-def test_known_tags_are_part_of_the_known_state():
-    found = {"value": "{}", "type": "String", "version": 2, "tags": {"team": "ops"}}
-    assert known_state({NAME: found}, NAME) == {NAME: Parameter("{}", "String", 2, {"team": "ops"})}

@@ -10,7 +10,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.perm
     SERVER_POLICY,
     permissions_of,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import Severity, select
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import Severity
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import validate
 
 EXAMPLES = Path(__file__).parents[5] / "examples" / "agent-config"
@@ -120,11 +120,6 @@ def test_the_actions_that_an_agent_calls_on_ec2_only():
     assert {row.actions for row in ROWS if row.is_ec2_only} == {("ec2:DescribeTags",), ("ec2:DescribeVolumes",)}
 
 
-def test_all_needs_of_one_configuration_are_found():
-    config = {**metrics(metrics_destinations={"amp": {"workspace_id": "ws-1"}}), **logs(30), **traces()}
-    assert actions(config) == ["aps:RemoteWrite", "logs:PutRetentionPolicy", *TRACES]
-
-
 def test_a_list_needs_a_permission_once():
     [need] = permissions_of(logs(-1, 30, 90))
     assert need.path == ("logs", "logs_collected", "files", "collect_list", 1, "retention_in_days")
@@ -200,17 +195,6 @@ def test_what_the_policy_of_the_servers_lacks_is_a_notice(name):
     [notice] = notices(NEEDED[name][0])
     assert str(notice) == f"{NOTICED[name]}, which {SERVER_POLICY} does not allow"
     assert (notice.rule, notice.allowed, notice.near) == ("permission", "", "")
-
-
-def test_a_notice_has_its_place_in_the_text():
-    [notice] = notices('{\n  "agent": {"credentials": {"role_arn": "' + ROLE + '"}}}')
-    assert (notice.line, notice.column, notice.source) == (2, 29, "a.json")
-
-
-@pytest.mark.parametrize("validation", ["strict", "warn", "off"])
-def test_a_notice_is_neither_an_error_nor_a_warning(validation):
-    errors, warnings = select(notices(AGENT), validation)
-    assert (errors, warnings) == ([], [])
 
 
 @pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.json")), ids=lambda each: each.stem)

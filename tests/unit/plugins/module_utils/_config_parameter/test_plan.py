@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import asdict, replace
+from typing import Any, ClassVar
 
 import pytest
 from aws_model import Gateway, Ssm
@@ -27,7 +29,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.reso
     ParameterResource,
     TagsResource,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import minify, part_names
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import part_names
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     PERMISSION_RETRY_CODES,
@@ -36,7 +38,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     CwagentError,
     InvalidInput,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, apply
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step, apply
 
 NAME, REGION = "AmazonCloudWatch-linux", "eu-central-1"
 SECOND, THIRD, FOURTH = part_names(NAME, 4)[1:]
@@ -90,24 +92,26 @@ def plan_one(current: Parameter | None, desired: DesiredParameter) -> Plan[State
 @pytest.mark.parametrize(
     ("current_size", "size", "declared_tier", "tier"),
     [
-        (None, 4096, None, "Standard"),
-        (None, 4097, None, "Advanced"),
-        (None, 8192, None, "Advanced"),
-        (None, 4096, "Standard", "Standard"),
-        (None, 4096, "Advanced", "Advanced"),
+        *((None, size, None, tier) for size, tier in ((4096, "Standard"), (4097, "Advanced"), (8192, "Advanced"))),
+        *((None, 4096, tier, tier) for tier in ("Standard", "Advanced")),
         (None, 8192, "Advanced", "Advanced"),
         (4096, 4096, None, "Standard"),
         (4097, 12, "Standard", "Standard"),
-        (4097, 4096, None, "Advanced"),
-        (8192, 12, None, "Advanced"),
-        (12, 4097, None, "Advanced"),
+        *((current, size, None, "Advanced") for current, size in ((4097, 4096), (8192, 12), (12, 4097))),
+        *((None, 8193, tier, 8192) for tier in (None, "Advanced")),
+        (None, 4097, "Standard", 4096),
     ],
 )
 def test_the_smallest_tier_that_fits_is_selected(current_size, size, declared_tier, tier):
+    """If none fits, the error has the limit."""
     desired = declare(config_of_size(size), declared_tier)
     assert len(desired.value.encode()) == size
     current = None if current_size is None else parameter(config_of_size(current_size))
-    assert config_plan.select_tier(current, desired) == tier
+    if isinstance(tier, str):
+        assert config_plan.select_tier(current, desired) == tier
+        return
+    with pytest.raises(InvalidInput, match=f"{size} bytes when minified; Parameter Store takes {tier} in the"):
+        config_plan.select_tier(current, desired)
 
 
 @pytest.mark.parametrize("fill", ["x", "ü", "日", "😀", '"', "\n", "\x01"])
@@ -127,50 +131,32 @@ def test_the_size_counts_the_bytes_of_the_minified_text(size, tier, fill):
             plan_one(None, desired)
 
 
-@pytest.mark.parametrize(
-    ("size", "declared_tier", "limit"), [(8193, None, 8192), (8193, "Advanced", 8192), (4097, "Standard", 4096)]
-)
-def test_a_configuration_over_the_limit_is_an_error(size, declared_tier, limit):
-    with pytest.raises(InvalidInput, match=f"{size} bytes when minified; Parameter Store takes {limit} in the"):
-        config_plan.select_tier(None, declare(config_of_size(size), declared_tier))
+SAME = [
+    TEXT,
+    json.dumps(CONFIG, indent=4),
+    json.dumps(dict(reversed(CONFIG.items()))),
+    '{"agent":{"debug":true,"interval":60},"metrics":{"namespace":"\\u00fc"}}',
+]
+OTHERS = [
+    *(TEXT.replace(*each) for each in (("60", "61"), ("60", '"60"'), ("true", "1"))),
+    *('{"agent":{"interval":60,"debug":true}}', "not JSON", "", DEEPLY_NESTED),
+]
 
 
 @pytest.mark.parametrize(
-    ("current", "is_same"),
-    [
-        (Parameter(TEXT), True),
-        (Parameter(json.dumps(CONFIG, indent=4)), True),
-        (Parameter(json.dumps(dict(reversed(CONFIG.items())))), True),
-        (Parameter('{"agent":{"debug":true,"interval":60},"metrics":{"namespace":"\\u00fc"}}'), True),
-        (Parameter(TEXT.replace("60", "61")), False),
-        (Parameter(TEXT.replace("60", '"60"')), False),
-        (Parameter(TEXT.replace("true", "1")), False),
-        (Parameter('{"agent":{"interval":60,"debug":true}}'), False),
-        (Parameter("not JSON"), False),
-        (Parameter(""), False),
-        (None, False),
-    ],
+    ("value", "kind"),
+    [*((value, None) for value in SAME), *((value, "update") for value in OTHERS), (None, "create")],
 )
-def test_a_configuration_is_stored_only_if_its_content_differs(current, is_same):
-    assert config_plan.is_up_to_date(current, declare(CONFIG)) is is_same
-    steps = plan_one(current, declare(CONFIG)).steps[NAME]
-    arguments = {"name": NAME, "value": TEXT, "type": "String", "overwrite": True, "tier": "Standard"}
-    assert [step.arguments for step in steps] == ([] if is_same else [arguments])
-    assert all(step.retry_when == PERMISSION_RETRY_CODES for step in steps)
-
-
-@pytest.mark.parametrize(
-    ("current", "counts"),
-    [
-        (None, {"create": 1, "update": 0, "delete": 0}),
-        (Parameter("old"), {"create": 0, "update": 1, "delete": 0}),
-        (Parameter(TEXT), {"create": 0, "update": 0, "delete": 0}),
-    ],
-)
-def test_a_step_shows_whether_it_creates_or_updates_the_parameter(current, counts):
+def test_a_configuration_is_stored_only_if_its_content_differs(value, kind):
+    current = None if value is None else Parameter(value)
+    assert config_plan.is_up_to_date(current, declare(CONFIG)) is (kind is None)
     plan = plan_one(current, declare(CONFIG))
-    assert plan.counts == counts
-    assert plan.summaries == [f"store the configuration in parameter '{NAME}'"] * any(counts.values())
+    tier = "Advanced" if value == DEEPLY_NESTED else "Standard"
+    arguments = {"name": NAME, "value": TEXT, "type": "String", "overwrite": True, "tier": tier}
+    assert [step.arguments for step in plan.all_steps] == [arguments] * bool(kind)
+    assert all(step.retry_when == PERMISSION_RETRY_CODES for step in plan.all_steps)
+    assert plan.counts == {each: int(each == kind) for each in ("create", "update", "delete")}
+    assert plan.summaries == [f"store the configuration in parameter '{NAME}'"] * bool(kind)
 
 
 @pytest.mark.parametrize("value", [TEXT, "other"])
@@ -183,60 +169,29 @@ def test_a_parameter_of_another_type_is_an_error_unless_it_is_deleted(value, kin
     assert config_plan.plan(one(Parameter(value, type=kind)), ABSENT).has_changes
 
 
-def test_a_value_that_python_cannot_parse_is_replaced():
-    [[step]] = plan_one(Parameter(DEEPLY_NESTED), declare(CONFIG)).steps.values()
-    assert step.arguments["value"] == TEXT
-
-
 def test_lists_in_another_order_are_not_equivalent():
     assert not config_plan.is_equivalent('{"agent":[2,1]}', {"agent": [1, 2]})
 
 
-@pytest.mark.parametrize("current", [None, Parameter(TEXT)])
-def test_a_configuration_over_the_limit_is_an_error_whatever_is_stored(current):
-    with pytest.raises(InvalidInput, match="8193 bytes"):
-        plan_one(current, declare(config_of_size(8193)))
-
-
-def test_a_parameter_is_deleted():
-    plan = config_plan.plan(one(Parameter(TEXT)), ABSENT)
-    [[step]] = plan.steps.values()
-    assert step.summary == f"delete parameter '{NAME}'"
-    assert step.done_when == {"ParameterNotFound"}
-    assert plan.counts == {"create": 0, "update": 0, "delete": 1}
-
-
-def test_a_missing_parameter_is_not_deleted():
-    assert not config_plan.plan(one(None), ABSENT).has_changes
+@pytest.mark.parametrize(
+    "name", ["linux", "web.eu_1-A", "x" * 900, "x" * (config_plan.MAX_NAME - len("AmazonCloudWatch-"))]
+)
+def test_a_parameter_name_can_have_any_letters_that_aws_allows(name):
+    config_plan.check_parameter_name(f"AmazonCloudWatch-{name}")
 
 
 @pytest.mark.parametrize(
-    ("name", "is_valid"),
+    "name",
     [
-        ("AmazonCloudWatch-linux", True),
-        ("AmazonCloudWatch-web.eu_1-A", True),
-        ("AmazonCloudWatch-" + "x" * 900, True),
-        ("AmazonCloudWatch-".ljust(config_plan.MAX_NAME, "x"), True),
-        ("AmazonCloudWatch-".ljust(config_plan.MAX_NAME + 1, "x"), False),
-        ("amazoncloudwatch-linux", False),
-        ("AmazonCloudWatch_linux", False),
-        ("/AmazonCloudWatch-linux", False),
-        ("AmazonCloudWatch-linux/eu", False),
-        ("AmazonCloudWatch-linux\n", False),
-        ("AmazonCloudWatch-linux eu", False),
-        ("AmazonCloudWatch-ünix", False),
-        ("AmazonCloudWatch-linux:1", False),
-        ("linux", False),
-        ("", False),
+        "AmazonCloudWatch-".ljust(955, "x"),
+        *(f"AmazonCloudWatch-{name}" for name in ("linux/eu", "linux\n", "linux eu", "ünix", "linux:1")),
+        *("amazoncloudwatch-linux", "AmazonCloudWatch_linux", "/AmazonCloudWatch-linux", "linux", ""),
     ],
 )
-def test_a_parameter_name_must_be_allowed_by_policy_and_aws(name, is_valid):
-    if is_valid:
-        config_plan.check_parameter_name(name)
-        return
-    with pytest.raises(
-        InvalidInput, match=r"does not begin with AmazonCloudWatch-|AWS allows up to 954 characters, letters, digits"
-    ):
+def test_a_parameter_name_must_be_allowed_by_policy_and_aws(name):
+    is_ours = name.startswith("AmazonCloudWatch-")
+    words = "AWS allows up to 954 characters, letters, digits" if is_ours else "does not begin with AmazonCloudWatch-"
+    with pytest.raises(InvalidInput, match=words):
         config_plan.check_parameter_name(name)
 
 
@@ -281,35 +236,19 @@ def test_a_change_is_shown_by_path_with_one_line_each(current, lines, check_mode
 
 
 def test_a_change_of_several_parts_is_shown_part_by_part():
-    before = parts(config_of_parts(8000, 8000, 8000))
-    after = parts(config_of_parts(8000, 7999, 7998))
+    before, after = parts(config_of_parts(8000, 8000, 8000)), parts(config_of_parts(8000, 7999, 7998))
     stored = {each.name: Parameter(each.value) for each in before.parameters}
     lines = converge(resource(Ssm(stored), after), True, None)["diff"]["prepared"].splitlines()
-    assert [line for line in lines if line.startswith("parameter")] == [
-        f"parameter '{SECOND}'",
-        f"parameter '{THIRD}'",
-    ]
+    assert [line for line in lines if line.startswith("p")] == [f"parameter '{name}'" for name in (SECOND, THIRD)]
 
 
-@pytest.mark.parametrize(
-    ("current", "desired"),
-    [
-        (None, whole(CONFIG)),
-        (Parameter(TEXT), ABSENT),
-        (Parameter("not JSON"), whole(CONFIG)),
-        (Parameter(DEEPLY_NESTED), whole(CONFIG)),
-        (Parameter(json.dumps(CONFIG, indent=1)), whole(CONFIG)),
-        (None, ABSENT),
-    ],
-    ids=["created", "deleted", "not JSON", "deeply nested", "unchanged", "never there"],
-)
-def test_anything_but_a_change_is_shown_as_a_whole(current, desired):
+@pytest.mark.parametrize("value", [None, "not JSON", DEEPLY_NESTED, json.dumps(CONFIG, indent=1), TEXT])
+@pytest.mark.parametrize("desired", [whole(CONFIG), ABSENT], ids=["stored", "absent"])
+def test_anything_but_a_change_is_shown_as_a_whole(value, desired):
+    current = None if value is None else Parameter(value)
     after = Parameter(TEXT) if desired.parameters else None
     result = converge(resource(Ssm(one(current)), desired, one(current)), True, None)
-    assert result["diff"] == {
-        "before": config_plan.to_diff(one(current)),
-        "after": config_plan.to_diff(one(after)),
-    }
+    assert result["diff"] == {"before": config_plan.to_diff(one(current)), "after": config_plan.to_diff(one(after))}
 
 
 VALUES = st.recursive(
@@ -331,6 +270,22 @@ LARGE_CONFIGS = st.lists(st.integers(20, 8000), min_size=1, max_size=4).map(lamb
 def resource(ssm: Ssm, desired: DesiredConfig, known: State | None = None) -> ParameterResource:
     gateway: Any = Gateway(ssm)
     return ParameterResource(gateway, desired, REGION, known)
+
+
+def failing(ssm: Ssm, error_of: Callable[[Step], AwsApiError | None]) -> Any:
+    """A gateway that fails for some steps, and has the list of those it executed."""
+
+    class FailingGateway(Gateway):
+        executed: ClassVar[list[Step]] = []
+
+        def execute(self, step: Any, max_attempts: int = 1) -> Any:
+            self.executed.append(step)
+            error = error_of(step)
+            if error:
+                raise error
+            return super().execute(step)
+
+    return FailingGateway(ssm)
 
 
 @given(STORED, CONFIGS, st.booleans())
@@ -363,24 +318,19 @@ def test_applying_the_plan_of_a_deletion_leads_to_the_planned_state(current):
     assert ssm.parameters == {}
     assert plan.planned == one(None)
     assert not deletion.plan(one(None)).has_changes
+    assert plan.summaries == [f"delete parameter '{NAME}'"] * bool(current)
+    assert plan.counts == {"create": 0, "update": 0, "delete": bool(current)}
+    assert all(step.done_when == {"ParameterNotFound"} for step in plan.all_steps)
 
 
-def test_a_small_parameter_in_the_advanced_tier_remains_there():
+@pytest.mark.parametrize(("tier", "is_moved"), [(None, True), ("Standard", False)])
+def test_a_small_parameter_remains_in_the_advanced_tier_unless_the_user_chose_another(tier, is_moved):
     ssm = Ssm(one(Parameter("old")), [NAME])
-    store = resource(ssm, whole(CONFIG))
+    store = resource(ssm, whole(CONFIG, tier))
     [[step]] = store.plan(ssm.parameters).steps.values()
-    store.execute(step)
-    assert ssm.parameters == one(Parameter(TEXT, version=1))
-    assert ssm.tiers == {NAME: "Advanced"}
-
-
-def test_a_tier_that_the_user_chose_is_not_replaced_by_another():
-    ssm = Ssm(one(Parameter("old")), [NAME])
-    store = resource(ssm, whole(CONFIG, "Standard"))
-    [[step]] = store.plan(ssm.parameters).steps.values()
-    with pytest.raises(AwsApiError, match="advanced"):
+    with nullcontext() if is_moved else pytest.raises(AwsApiError, match="advanced"):
         store.execute(step)
-    assert ssm.parameters == one(Parameter("old"))
+    assert ssm.parameters == one(Parameter(TEXT, version=1) if is_moved else Parameter("old"))
     assert ssm.tiers == {NAME: "Advanced"}
 
 
@@ -397,71 +347,37 @@ def test_a_tier_that_the_user_chose_is_not_replaced_by_another():
 def test_other_errors_do_not_lead_to_the_advanced_tier(config, error, name):
     """For example, an error whose message contains the name of the parameter."""
     error = AwsApiError(f"could not write '{name}' (parameter/{name}): {error}", error.code)
-    executed = []
-
-    class FailingGateway(Gateway):
-        def execute(self, step: Any, max_attempts: int = 1) -> Any:
-            executed.append(step)
-            raise error
-
-    gateway: Any = FailingGateway(Ssm({}))
+    gateway = failing(Ssm({}), lambda _step: error)
     desired = desired_config(name, config, None, can_be_split=False) if config else DesiredConfig(name)
     store = ParameterResource(gateway, desired, REGION)
     [[step]] = store.plan({name: None if config else Parameter("old")}).steps.values()
     with pytest.raises(AwsApiError, match=re.escape(str(error))):
         store.execute(step)
-    assert executed == [step]
+    assert gateway.executed == [step]
 
 
-@pytest.mark.parametrize(("version", "planned_version"), [(None, 1), (1, 2), (7, 8)])
-def test_the_planned_state_has_the_next_version(version, planned_version):
-    plan = plan_one(Parameter("old", version=version), declare(CONFIG))
-    assert plan.planned == one(Parameter(TEXT, version=planned_version))
+def shown(version: int) -> dict[str, Any]:
+    return {"name": NAME, "value": TEXT, "size": len(TEXT.encode()), "version": version}
+
+
+PREVIOUS = {"value": TEXT, "type": "String", "version": 3}
 
 
 @pytest.mark.parametrize(
-    ("current", "desired", "result"),
+    ("current", "desired", "parameters", "previous"),
     [
-        (
-            None,
-            whole(CONFIG),
-            {
-                "parameters": [{"name": NAME, "value": TEXT, "size": len(TEXT.encode()), "version": 1}],
-                "region": REGION,
-                "surplus": [],
-                "window_parameters": [{"name": NAME, "region": REGION}],
-                "previous": {NAME: {}},
-            },
-        ),
-        (
-            Parameter(TEXT, version=3),
-            ABSENT,
-            {
-                "parameters": [],
-                "region": REGION,
-                "surplus": [],
-                "window_parameters": [{"name": NAME, "region": REGION}],
-                "previous": {NAME: {"value": TEXT, "type": "String", "version": 3}},
-            },
-        ),
-        (
-            Parameter(TEXT, version=3),
-            whole(CONFIG),
-            {
-                "parameters": [{"name": NAME, "value": TEXT, "size": len(TEXT.encode()), "version": 3}],
-                "region": REGION,
-                "surplus": [],
-                "window_parameters": [],
-                "previous": {NAME: {"value": TEXT, "type": "String", "version": 3}},
-            },
-        ),
+        (None, whole(CONFIG), [shown(1)], {}),
+        (Parameter(TEXT, version=3), ABSENT, [], PREVIOUS),
+        (Parameter(TEXT, version=3), whole(CONFIG), [shown(3)], PREVIOUS),
     ],
     ids=["created", "deleted", "unchanged"],
 )
 @pytest.mark.parametrize("check_mode", [True, False])
-def test_the_result_has_the_region_and_the_previous_parameter(current, desired, result, check_mode):
+def test_the_result_has_the_region_and_the_previous_parameter(current, desired, parameters, previous, check_mode):
     done = converge(resource(Ssm(one(current)), desired), check_mode, None)
-    assert {key: done[key] for key in result} == result
+    assert (done["region"], done["surplus"], done["parameters"]) == (REGION, [], parameters)
+    assert done["window_parameters"] == [{"name": NAME, "region": REGION}] * (parameters != [shown(3)])
+    assert done["previous"] == {NAME: previous}
 
 
 @pytest.mark.parametrize("current", [None, Parameter("old", version=3), Parameter(TEXT, version=3)])
@@ -500,21 +416,16 @@ def test_each_part_has_a_name_a_tier_and_a_step(config, tier, sizes):
 
 
 @pytest.mark.parametrize(
-    ("size", "tier", "message"),
+    ("sizes", "tier", "can_be_split", "message"),
     [
-        (8200, None, r"parts of at most 8192 bytes .* \$\.logs\.logs_collected\.files\.collect_list\[1\] needs"),
-        (4200, "Standard", r"parts of at most 4096 bytes"),
+        ((100, 8200), None, True, r"parts of at most 8192 bytes .* \$\.logs\.\S+\.collect_list\[1\] needs"),
+        ((100, 4200), "Standard", True, r"parts of at most 4096 bytes"),
+        ((8000, 8000), None, False, r"160\d\d bytes when minified; Parameter Store takes 8192"),
     ],
 )
-def test_a_part_that_cannot_be_cut_is_an_error(size, tier, message):
+def test_a_configuration_that_cannot_be_or_must_not_be_cut_is_an_error(sizes, tier, can_be_split, message):
     with pytest.raises(InvalidInput, match=message):
-        parts(config_of_parts(100, size), tier)
-
-
-def test_a_configuration_that_must_not_be_split_is_an_error_if_it_is_too_large():
-    config = config_of_parts(8000, 8000)
-    with pytest.raises(InvalidInput, match=f"{len(minify(config))} bytes when minified; Parameter Store takes 8192"):
-        desired_config(NAME, config, None, can_be_split=False)
+        desired_config(NAME, config_of_parts(*sizes), tier, can_be_split=can_be_split)
 
 
 def test_only_recent_agents_merge_some_lists():
@@ -611,10 +522,7 @@ def test_without_a_split_no_other_parameters_are_read():
 
 @pytest.mark.parametrize(
     ("desired", "deleted", "remaining"),
-    [
-        (ABSENT, [NAME], [SECOND, THIRD]),
-        (ABSENT_PARTS, [THIRD, SECOND, NAME], []),
-    ],
+    [(ABSENT, [NAME], [SECOND, THIRD]), (ABSENT_PARTS, [THIRD, SECOND, NAME], [])],
     ids=["alone", "with all parts"],
 )
 @pytest.mark.parametrize("check_mode", [True, False])
@@ -630,14 +538,8 @@ def test_all_parts_are_deleted_where_there_can_be_some(desired, deleted, remaini
 
 def test_the_next_run_finds_all_parts_that_could_not_be_deleted():
     ssm = Ssm({name: Parameter("{}") for name in (NAME, SECOND, THIRD)})
-
-    class FailingGateway(Gateway):
-        def execute(self, step: Any, max_attempts: int = 1) -> Any:
-            if step.arguments["name"] == SECOND:
-                raise AwsApiError("denied", "AccessDeniedException")
-            return super().execute(step)
-
-    gateway: Any = FailingGateway(ssm)
+    denied = AwsApiError("denied", "AccessDeniedException")
+    gateway = failing(ssm, lambda step: denied if step.arguments["name"] == SECOND else None)
     with pytest.raises(CwagentError, match="denied"):
         converge(ParameterResource(gateway, ABSENT_PARTS, REGION), False, None)
     result = converge(resource(ssm, ABSENT_PARTS), False, None)
@@ -668,11 +570,7 @@ class LaterSsm(Ssm):
         if not (self._is_written and self._shown and name == NAME):
             return found
         shown = self._shown.pop(0)
-        return (
-            None
-            if shown is None
-            else {"Parameter": {"Value": shown.value, "Type": shown.type, "Version": shown.version}}
-        )
+        return {"Parameter": {key.title(): value for key, value in asdict(shown).items()}} if shown else None
 
 
 OLD, WRITTEN = Parameter("{}", version=4), Parameter(TEXT, version=5)
@@ -685,18 +583,16 @@ OLD, WRITTEN = Parameter("{}", version=4), Parameter(TEXT, version=5)
         (OLD, [OLD], 2),
         (OLD, [OLD] * 7, 14),
         (None, [None, None], 4),
-        # Another writer had the same configuration.
-        (OLD, [replace(WRITTEN, version=6)], 0),
+        (OLD, [replace(WRITTEN, version=6)], 0),  # another writer had the same configuration
     ],
     ids=["shown at once", "shown later", "shown at last", "created", "written twice"],
 )
 def test_a_stored_value_is_read_back_until_it_is_shown(current, shown, seconds, clock):
-    reads = len(shown)
+    reads = max(len(shown), 1)
     ssm = LaterSsm(one(current), shown)
     result = converge(resource(ssm, whole(CONFIG)), False, 15)
-    assert clock.now == seconds
-    assert result["parameters"][0]["value"] == TEXT
-    assert ssm.read == [NAME] * (1 + max(reads, 1) + bool(seconds))
+    assert (clock.now, result["parameters"][0]["value"]) == (seconds, TEXT)
+    assert ssm.read == [NAME] * (1 + reads + bool(seconds))
 
 
 @pytest.mark.parametrize(("current", "shown"), [(OLD, OLD), (None, None), (OLD, None)])

@@ -28,11 +28,7 @@ ERROR, DOUBTFUL, WARNING, NOTICE = (Problem((), "rule", each.value, each) for ea
 
 @pytest.mark.parametrize(
     ("validation", "errors", "warnings"),
-    [
-        ("strict", [ERROR, DOUBTFUL], [WARNING]),
-        ("warn", [ERROR], [DOUBTFUL, WARNING]),
-        ("off", [ERROR], []),
-    ],
+    [("strict", [ERROR, DOUBTFUL], [WARNING]), ("warn", [ERROR], [DOUBTFUL, WARNING]), ("off", [ERROR], [])],
 )
 def test_the_validation_decides_the_severity_of_a_doubtful_problem(validation, errors, warnings):
     assert select(iter([ERROR, NOTICE, DOUBTFUL, WARNING]), validation) == (errors, warnings)
@@ -94,11 +90,6 @@ def test_keys_are_quoted_in_part():
     assert quote_key("a" * 41) == f"'{'a' * 39}…'"
 
 
-def test_unprintable_text_is_quoted_in_part_too():
-    assert quote_key("\x01" * 10) == repr("\x01" * 10)
-    assert quote_key("\x01" * 11) == "'" + r"\x01" * 9 + r"\x0" + "…'"
-
-
 @given(st.text(max_size=90))
 def test_a_quote_is_short_and_can_be_printed(text):
     for quoted, length in ((quote(text), MAX_VALUE), (quote_key(text), MAX_KEY)):
@@ -108,27 +99,16 @@ def test_a_quote_is_short_and_can_be_printed(text):
 
 
 @pytest.mark.parametrize(
-    ("name", "near"),
+    ("near", "names"),
     [
-        ("reigon", "region"),
-        ("REGION", "region"),
-        ("omit-hostname", "omit_hostname"),
-        ("omit_hostnam", "omit_hostname"),
-        ("regn", "region"),
-        ("debig", "debug"),
-        ("dbg", "debug"),
-        ("dg", ""),
-        ("host", ""),
-        ("", ""),
-        ("x" * 10**6, ""),
+        ("region", ["reigon", "REGION", "regn"]),
+        ("omit_hostname", ["omit-hostname", "omit_hostnam"]),
+        ("Debug", ["debig", "dbg", "DEBUG"]),
+        ("", ["dg", "host", "", "x" * 10**6]),
     ],
 )
-def test_the_closest_name(name, near):
-    assert closest(name, ["region", "omit_hostname", "debug"]) == near
-
-
-def test_the_closest_name_keeps_its_letters():
-    assert closest("local", ["UTC", "LOCAL"]) == "LOCAL"
+def test_the_closest_name(near, names):
+    assert [closest(name, ["region", "omit_hostname", "Debug"]) for name in names] == [near] * len(names)
 
 
 @pytest.mark.parametrize(
@@ -142,13 +122,6 @@ def test_the_closest_name_keeps_its_letters():
 )
 def test_a_problem_in_one_line(problem, text):
     assert str(problem) == text
-
-
-@pytest.mark.parametrize(("path", "columns"), [("a", 98), ("a" * 40, 98), ("a" * 96, 100)])
-def test_allowed_values_fit_in_a_line_that_is_long_enough(path, columns):
-    text = str(Problem((path,), "rule", "wrong", allowed=", ".join(["allowed"] * 50)))
-    assert columns - len("allowed, ") < len(text) <= max(columns, len(f"$['{'a' * 39}…']: wrong") + 60)
-    assert text.endswith("allowed, …")
 
 
 def test_a_line_that_is_exactly_wide_enough_is_shown_in_whole():
@@ -165,17 +138,9 @@ def test_allowed_values_are_shown_in_a_long_line_too():
 
 def test_sixty_problems_are_sixty_lines_below_their_file():
     first = [Problem((index,), "rule", "wrong", source="a.json") for index in range(60)]
-    lines = to_lines([*first, Problem((), "rule", "empty", source="b.json")])
-    assert lines == [
-        "a.json: 60 problems",
-        *[f"  $[{index}]: wrong" for index in range(60)],
-        "b.json: 1 problem",
-        "  $: empty",
-    ]
-
-
-def test_no_problems_are_no_lines():
-    assert to_lines([]) == []
+    lines = [f"  $[{index}]: wrong" for index in range(60)]
+    other = Problem((), "rule", "empty", source="b.json")
+    assert to_lines([*first, other]) == ["a.json: 60 problems", *lines, "b.json: 1 problem", "  $: empty"]
 
 
 def test_a_result_has_all_of_a_problem_and_is_json():
@@ -209,14 +174,6 @@ def test_a_problem_is_doubtful_and_without_a_position_by_default():
     ],
 )
 def test_a_problem_is_a_finding_for_pipelines(problem, severity, fix):
-    found = replace(problem, source="x.json", line=2, column=3)
-    assert to_finding(found, "P") == {
-        "rule": "r",
-        "severity": severity,
-        "object": "P $.a[0]",
-        "file": "x.json",
-        "line": 2,
-        "column": 3,
-        "message": "m",
-        "fix": fix,
-    }
+    place = {"object": "P $.a[0]", "file": "x.json", "line": 2, "column": 3}
+    found = to_finding(replace(problem, source="x.json", line=2, column=3), "P")
+    assert found == {"rule": "r", "severity": severity, "message": "m", "fix": fix, **place}

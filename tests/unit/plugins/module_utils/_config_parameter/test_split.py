@@ -315,21 +315,7 @@ def test_many_parts_keep_their_order_as_far_as_the_agent_does():
     assert ignoring_order(merged) == ignoring_order(files(*entries))
 
 
-@pytest.mark.parametrize("limit", [4096, 8192])
-def test_a_part_can_have_exactly_the_size_of_the_limit(limit):
-    room = limit - size_of(files("", ""))
-    config = files("ü" * (room // 2) + "a" * (room % 2), "")
-    assert size_of(config) == limit
-    assert split(config, limit) == [config]
-    config = files("ü" * (room // 2) + "a" * (room % 2) + "a", "")
-    assert split(config, limit) == [files(config["logs"]["logs_collected"]["files"]["collect_list"][0]), files("")]
-
-
 def test_a_configuration_of_exactly_the_limit_keeps_its_order():
     config = {**files("a" * 50), **AGENT}
     [part] = split(config, size_of(config))
     assert minify(part) == minify(config)
-
-
-def test_the_stored_form_is_short_and_not_escaped():
-    assert minify({"a": [1, {"b": "ü \n"}]}) == '{"a":[1,{"b":"ü \\n"}]}'

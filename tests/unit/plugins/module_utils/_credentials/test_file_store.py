@@ -73,10 +73,12 @@ def test_only_the_owner_can_read_the_files(store, umask):
     assert file_names(store) == ["U.credentials"]
 
 
-def test_a_saved_key_is_read_and_replaced(store, path):
+def test_a_saved_key_is_read_and_replaced_atomically(store, path):
     assert read(store, "U") == SavedCredentials(str(path), key_id="AKIAONE")
     assert read(store, "V") == SavedCredentials(str(store.path("V")))
-    store.save("U", "AKIATWO", "other")
+    with path.open() as reader:
+        store.save("U", "AKIATWO", "other")
+        assert SECRET in reader.read()
     assert read(store, "U").key_id == "AKIATWO"
     assert SECRET not in path.read_text()
 
@@ -206,13 +208,9 @@ def test_an_unfinished_file_of_an_interrupted_run_is_replaced(store, path, umask
     unfinished.write_text("half a secr")
     store.delete("U")
     assert file_names(store) == []
-
-
-def test_a_symbolic_link_instead_of_the_unfinished_file_is_not_followed(store, path):
-    elsewhere = store.directory / "elsewhere"
-    (store.directory / ".U.credentials.new").symlink_to(elsewhere)
+    unfinished.symlink_to(store.directory / "elsewhere")
     store.save("U", "AKIANEW", "new")
-    assert not elsewhere.exists()
+    assert file_names(store) == ["U.credentials"], "a link is not followed"
 
 
 def test_a_renamed_file_is_never_overwritten(store, path):
@@ -252,6 +250,13 @@ def test_a_file_that_cannot_be_read_as_one_is_kept_aside_when_it_is_deleted(stor
     path.write_text("no credentials file\n")
     store.delete("U")
     assert file_names(store) == ["U.credentials.earlier"]
+
+
+def run_python(code: str, store: FileStore) -> subprocess.CompletedProcess[str]:
+    """Run a program that gets the folder as its argument."""
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", code, str(store.directory)]
+    return subprocess.run(command, env=environ, text=True, capture_output=True, check=False)
 
 
 def test_the_record_of_existing_keys_is_read_and_deleted(store, path):
@@ -304,22 +309,21 @@ def test_a_failed_write_leaves_nothing_behind(store, path):
 
 
 @pytest.mark.parametrize("below", ["", "inner"])
-def test_a_file_instead_of_the_folder_is_refused(tmp_path, below):
+def test_a_file_instead_of_the_folder_is_refused_and_not_overwritten(tmp_path, below):
     (tmp_path / "keys").write_text("mine")
+    store = FileStore(tmp_path / "keys" / below, "p", None)
     with pytest.raises(InvalidInput, match=r"keys is not a folder"):
-        FileStore(tmp_path / "keys" / below, "p", None).check(["U"])
-    assert (tmp_path / "keys").read_text() == "mine"
-
-
-def test_a_file_instead_of_the_folder_is_not_overwritten(tmp_path):
-    (tmp_path / "keys").write_text("mine")
+        store.check(["U"])
     with pytest.raises(CwagentError, match="Could not write"):
-        FileStore(tmp_path / "keys", "p", None).prepare("U", [], NOW)
+        store.prepare("U", [], NOW)
     assert (tmp_path / "keys").read_text() == "mine"
 
 
 @pytest.mark.parametrize("below", ["", "a/b"])
 def test_the_check_creates_nothing(store, below):
+    """A new folder in a readable one is accepted."""
+    (store.directory.parent / "notes.txt").write_text("x")
+    store.directory.parent.chmod(0o755)
     replace(store, directory=store.directory / below).check(["U"])
     assert not store.directory.exists()
 
@@ -377,12 +381,6 @@ def test_an_irregular_file_is_a_problem_and_is_kept(store, path, name, kind):
     assert place.is_symlink() or place.is_fifo()
 
 
-def test_a_new_folder_in_a_readable_folder_is_accepted(store):
-    (store.directory.parent / "notes.txt").write_text("x")
-    store.directory.parent.chmod(0o755)
-    store.check(["U"])
-
-
 @pytest.mark.parametrize("missing_permission", [os.R_OK, os.W_OK, os.X_OK])
 def test_a_folder_without_a_needed_permission_is_refused(store, monkeypatch, missing_permission):
     monkeypatch.setattr(os, "access", lambda _path, needed: not needed & missing_permission)
@@ -406,26 +404,9 @@ except CwagentError as error:
 @pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="needs a limit on file sizes to make a write fail")
 def test_a_write_that_fails_half_way_keeps_the_previous_file(store, path):
     before = path.read_bytes()
-    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    writer = subprocess.run(
-        [sys.executable, "-c", WRITER, str(store.directory)], env=environ, text=True, capture_output=True, check=True
-    )
-    assert writer.stdout == f"Could not write {path}: File too large."
+    assert run_python(WRITER, store).stdout == f"Could not write {path}: File too large."
     assert path.read_bytes() == before
     assert file_names(store) == ["U.credentials"]
-
-
-def test_the_file_is_replaced_atomically(store, path):
-    with path.open() as reader:
-        store.save("U", "AKIATWO", "other")
-        assert SECRET in reader.read()
-    parser = configparser.RawConfigParser()
-    parser.read(path)
-    assert dict(parser["AmazonCloudWatchAgent"]) == {
-        "aws_access_key_id": "AKIATWO",
-        "aws_secret_access_key": "other",
-        "region": "eu-central-1",
-    }
 
 
 def test_the_replaced_key_is_saved_with_the_key_and_stays_when_it_is_written_again(store, path):
@@ -480,8 +461,7 @@ with store.claim("U", None, [], datetime(2026, 3, 1, 12, 30, tzinfo=timezone.utc
 
 
 def test_the_claim_of_a_killed_run_does_not_block(store):
-    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run([sys.executable, "-c", CLAIMER, str(store.directory)], env=environ, check=False)
+    run_python(CLAIMER, store)
     assert file_names(store) == [".U.lock", ".U.pending"]
     saved = read(store, "U")
     assert (saved.claimed, saved.pending.ids) == (False, frozenset())

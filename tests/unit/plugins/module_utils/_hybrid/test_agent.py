@@ -267,29 +267,18 @@ def test_an_error_of_the_file_system_is_reported(
 @pytest.mark.parametrize(
     ("config", "is_problem"),
     [
-        ({}, False),
-        ({"Identity": None}, False),
-        ({"Identity": {"ConsumptionOrder": ["OnPrem", "EC2"]}}, False),
-        ({"Identity": {"ConsumptionOrder": ["EC2"]}}, True),
-        ({"identity": {"CONSUMPTIONORDER": ["EC2"]}}, True),
-        ({"Identity": {"ConsumptionOrder": []}}, False),
+        (b"{}", False),
+        (b'{"Identity": {"ConsumptionOrder": ["OnPrem", "EC2"]}}', False),
+        (b'{"Identity": {"ConsumptionOrder": ["EC2"]}}', True),
         # The SSM agent ignores a file that it cannot read.
-        ("not an object", False),
-        ({"Identity": "x"}, False),
-        ({"Identity": []}, False),
-        ({"Identity": {"ConsumptionOrder": "EC2"}}, False),
-        ({"Identity": {"ConsumptionOrder": [1]}}, False),
+        (b'{"Identity": {"ConsumptionOrder": "EC2"}}', False),
+        (b"\xff", False),
     ],
 )
-def test_a_configuration_that_ignores_registrations_is_a_problem(host: Host, config: Any, is_problem: bool) -> None:
-    (host.folder / "config").write_text(json.dumps(config))
-    assert ("Add OnPrem" in host.run()["problem"]) == is_problem
-
-
-@pytest.mark.parametrize("text", [b"", b"{", b"\xff", b"[" * 100_000], ids=["empty", "half", "bytes", "deep"])
-def test_a_configuration_that_is_not_json_is_no_problem(host: Host, text: bytes) -> None:
-    (host.folder / "config").write_bytes(text)
-    assert host.run()["problem"] == ""
+def test_a_configuration_that_ignores_registrations_is_a_problem(host: Host, config: bytes, is_problem: bool) -> None:
+    (host.folder / "config").write_bytes(config)
+    problem = host.run()["problem"]
+    assert "Add OnPrem" in problem if is_problem else problem == ""
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,7 @@ def test_a_node_is_deregistered_and_one_of_others_stays(check: bool, wait: float
         (set(), True, ["DescribeActivations"]),
         ({"other"}, False, [READ]),
         ({"other"}, True, [READ, "DescribeActivations"]),
+        ({f"gone{number}" for number in range(500)}, True, [READ, "DescribeActivations"]),
         ({"web"}, False, [READ, READ]),
     ],
 )

@@ -2,22 +2,18 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted_account import CLOSED_WINDOW, Account, Region, Role, api_error
+from aws_account import Account
 
-from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import ADOPTED, CREATED, MARK_TAG
-from ansible_collections.cwagent.iam.plugins.module_utils._preflight import resource
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks import Inputs
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.resource import Preflight, ineligible_instances
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.search import readable_associations
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.unlisted import Listed
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import find_user
 
 INSTANCE, SECOND, OTHER = "i-11111111", "i-22222222", "i-33333333"
 HERE, THERE = "eu-central-1", "us-east-1"
@@ -27,16 +23,17 @@ DELETION = replace(NO_INPUTS, profiles_to_delete=["Server", "Admin"], expected_i
 ASSOCIATIONS = "describe_iam_instance_profile_associations"
 NOTHING_FOUND: dict[str, Any] = {"warnings": [], "unlisted": [], "users_to_delete": {}}
 DENIED = "User: ops is not authorized to perform: ec2:DescribeIamInstanceProfileAssociations"
+OURS = {MARK_TAG: CREATED}
 
 
-def account_as_desired() -> Account:
-    return Account(
-        roles={"Server": Role(), "Admin": Role(window=CLOSED_WINDOW)},
-        regions={
-            HERE: Region({INSTANCE: ("Server", "AIPA1")}, states={INSTANCE: "running", OTHER: "running"}),
-            THERE: Region({SECOND: ("Server", "AIPA1")}, states={SECOND: "running"}),
-        },
-    )
+@pytest.fixture
+def account() -> Account:
+    """The instances of the inventory in two regions, and in one of them an instance of an application."""
+    found = Account()
+    found.add_instance(INSTANCE, "Server")
+    found.add_instance(SECOND, "Server", region=THERE)
+    found.add_instance(OTHER, "App", region=THERE)
+    return found
 
 
 def result_of(inputs: Inputs, account: Account) -> dict[str, Any]:
@@ -51,67 +48,46 @@ def problems_of(inputs: Inputs, account: Account) -> list[str]:
     return problems
 
 
-def test_aws_is_not_called_without_inputs() -> None:
-    account = account_as_desired()
+def test_aws_is_not_called_without_inputs(account: Account) -> None:
     assert result_of(NO_INPUTS, account) == NOTHING_FOUND
     assert account.calls == []
 
 
-def test_instances_that_exist_are_not_a_problem() -> None:
-    account = account_as_desired()
+def test_all_instances_that_cannot_have_a_profile_are_reported(account: Account) -> None:
     assert result_of(INSTANCES, account) == NOTHING_FOUND
     assert account.operations == ["describe_instances"] * 2
-
-
-def test_all_instances_that_cannot_have_a_profile_are_reported() -> None:
-    account = account_as_desired()
-    account.regions[HERE].states.clear()
-    account.regions[THERE].states[SECOND] = "terminated"
+    del account.regions[HERE][INSTANCE]
+    account.add_instance(SECOND, state="terminated", region=THERE)
     missing, ended = problems_of(INSTANCES, account)
     assert missing == f"Instance {INSTANCE} does not exist in {HERE} and this account."
     assert ended.startswith(f"Instance {SECOND} is terminated")
 
 
-def reasons_against(account: Account) -> list[str]:
-    """Why instances cannot have a profile, where the profiles of all instances are read."""
+@pytest.mark.parametrize("denied", [False, True])
+def test_an_instance_is_looked_up_unless_its_profile_was_read(account: Account, denied: bool) -> None:
+    def reasons() -> list[str]:
+        return ineligible_instances(
+            account.aws, INSTANCES.instances, readable_associations(account.aws, INSTANCES.instances)
+        )
 
-    def aws_in(region: str) -> Aws:
-        return Aws(partial(account.client, region=region))
-
-    return ineligible_instances(aws_in, INSTANCES.instances, readable_associations(aws_in, INSTANCES.instances))
-
-
-def test_an_instance_with_a_profile_is_not_looked_up_where_profiles_are_read() -> None:
-    account = account_as_desired()
-    account.regions[HERE].states.clear()
-    assert reasons_against(account) == []
-    assert "describe_instances" not in account.operations
-
-
-def test_an_instance_without_a_profile_is_looked_up() -> None:
-    account = account_as_desired()
-    account.regions[THERE] = Region()
-    assert reasons_against(account) == [f"Instance {SECOND} does not exist in {THERE} and this account."]
+    if denied:
+        account.fail(ASSOCIATIONS, "UnauthorizedOperation", message=DENIED)
+    assert reasons() == []
+    assert account.count("describe_instances") == 2 * denied
+    del account.regions[THERE][SECOND]
+    assert reasons() == [f"Instance {SECOND} does not exist in {THERE} and this account."]
 
 
-def test_instances_are_looked_up_if_their_profiles_cannot_be_read() -> None:
-    account = account_as_desired()
-    account.errors[ASSOCIATIONS] = api_error("UnauthorizedOperation", DENIED)
-    account.regions[HERE].states.clear()
-    assert reasons_against(account) == [f"Instance {INSTANCE} does not exist in {HERE} and this account."]
-
-
-def test_no_call_is_made_twice() -> None:
-    account = account_as_desired()
+def test_no_call_is_made_twice(account: Account) -> None:
     result_of(replace(INSTANCES, unlisted=Listed(["db1"])), account)
     assert all(account.calls.count(call) == 1 for call in account.calls)
 
 
-def test_clients_are_made_in_the_main_thread() -> None:
+def test_clients_are_made_in_the_main_thread(account: Account) -> None:
     """AnsibleAWSModule ends the module where it cannot make a client, which works in the main thread only."""
-    account, threads = account_as_desired(), set()
+    threads = set()
 
-    def client(service: str, config: Any, region: str = "") -> Any:
+    def client(service: str, config: Any, region: str = HERE) -> Any:
         threads.add(threading.current_thread())
         return account.client(service, config, region)
 
@@ -119,106 +95,87 @@ def test_clients_are_made_in_the_main_thread() -> None:
     assert threads == {threading.main_thread()}
 
 
-def account_with_holders(other_state: str = "running") -> Account:
-    return Account(
-        regions={
-            "us-east-1": Region({OTHER: ("Admin", "AIPA1"), SECOND: ("App", "AIPA3")}, states={OTHER: other_state}),
-            "eu-central-1": Region(
-                {SECOND: ("Server", "AIPA1"), INSTANCE: ("Server", "AIPA1")},
-                states={SECOND: "stopped"},
-            ),
-        }
-    )
-
-
-@pytest.mark.parametrize(("state", "blocks"), [("stopped", True), ("terminated", False), ("shutting-down", False)])
-def test_an_instance_that_ended_does_not_prevent_the_deletion_even_if_ec2_lists_its_profile(
-    state: str, blocks: bool
+@pytest.mark.parametrize(
+    ("state", "expected", "problems"),
+    [
+        ("running", [INSTANCE], [f"{SECOND} in {THERE}"]),
+        ("stopped", [INSTANCE], [f"{SECOND} in {THERE}"]),
+        ("terminated", [INSTANCE], []),
+        ("shutting-down", [INSTANCE], []),
+        ("running", [INSTANCE, SECOND], []),
+    ],
+)
+def test_other_instances_with_a_profile_to_delete_are_reported_unless_they_ended(
+    account: Account, state: str, expected: list[str], problems: list[str]
 ) -> None:
-    account, inputs = account_with_holders(state), replace(DELETION, expected_instance_ids=[INSTANCE, SECOND])
-    if blocks:
-        assert len(problems_of(inputs, account)) == 1
+    """EC2 may list the profile of an instance that has ended."""
+    account.add_instance(SECOND, "Server", state=state, region=THERE)
+    inputs = replace(DELETION, expected_instance_ids=expected)
+    if problems:
+        assert problems_of(inputs, account) == [
+            f"Instance {each} is not in the inventory and has instance profile 'Server'." for each in problems
+        ]
     else:
         assert result_of(inputs, account) == NOTHING_FOUND
 
 
-def test_other_instances_with_a_profile_to_delete_are_reported_from_all_regions() -> None:
-    assert problems_of(DELETION, account_with_holders()) == [
-        f"Instance {SECOND} in eu-central-1 is not in the inventory and has instance profile 'Server'.",
-        f"Instance {OTHER} in us-east-1 is not in the inventory and has instance profile 'Admin'.",
-    ]
+def test_ineligible_instances_and_other_holders_are_reported_together(account: Account) -> None:
+    missing, *holders = problems_of(replace(DELETION, instances={THERE: [INSTANCE]}), account)
+    assert missing == f"Instance {INSTANCE} does not exist in {THERE} and this account."
+    assert len(holders) == 1
 
 
-def test_expected_instances_and_other_profiles_are_not_a_problem() -> None:
-    inputs = replace(DELETION, expected_instance_ids=[INSTANCE, SECOND, OTHER])
-    assert result_of(inputs, account_with_holders()) == NOTHING_FOUND
-
-
-def test_ineligible_instances_and_other_holders_are_reported_together() -> None:
-    inputs = replace(DELETION, instances={"us-east-1": [INSTANCE]})
-    missing, *holders = problems_of(inputs, account_with_holders())
-    assert missing == f"Instance {INSTANCE} does not exist in us-east-1 and this account."
-    assert len(holders) == 2
-
-
-def test_a_region_that_a_policy_closes_is_skipped_with_a_warning() -> None:
-    account = account_with_holders()
+def test_a_region_that_a_policy_closes_is_skipped_with_a_warning(account: Account) -> None:
     denied = f"{DENIED} with an explicit deny in a service control policy"
-    account.errors["us-east-1", ASSOCIATIONS] = api_error("UnauthorizedOperation", denied)
-    inputs = replace(DELETION, expected_instance_ids=[INSTANCE, SECOND])
-    [warning] = result_of(inputs, account)["warnings"]
-    assert warning.startswith("It is not known whether instances in us-east-1 have an instance profile to delete.")
+    account.fail(ASSOCIATIONS, "UnauthorizedOperation", message=denied, region=THERE)
+    [warning] = result_of(DELETION, account)["warnings"]
+    assert warning.startswith(f"It is not known whether instances in {THERE} have an instance profile to delete.")
     assert "explicitly denies ec2:DescribeIamInstanceProfileAssociations" in warning
 
 
-def test_a_region_that_no_policy_allows_is_an_error() -> None:
-    account = account_with_holders()
-    account.errors["us-east-1", ASSOCIATIONS] = api_error("UnauthorizedOperation", DENIED)
+def test_a_region_that_no_policy_allows_is_an_error(account: Account) -> None:
+    account.fail(ASSOCIATIONS, "UnauthorizedOperation", message=DENIED, region=THERE)
     with pytest.raises(AwsApiError, match="lacks ec2:DescribeIamInstanceProfileAssociations"):
         result_of(DELETION, account)
 
 
-def test_only_users_of_this_collection_are_to_be_deleted() -> None:
-    account = account_as_desired()
-    account.users = {"ours": {MARK_TAG: CREATED}, "adopted": {MARK_TAG: ADOPTED}, "alice": {"team": "a"}}
-    ours = replace(NO_INPUTS, users_to_delete={HERE: ["ours", "gone"], THERE: ["adopted"]})
-    expected = {**NOTHING_FOUND, "users_to_delete": ours.users_to_delete, "warnings": ["There is no user 'gone'."]}
-    assert result_of(ours, account) == expected
+@pytest.mark.parametrize("optional", [[], ["gone"]])
+def test_only_users_of_this_collection_are_to_be_deleted(account: Account, optional: list[str]) -> None:
+    account.add_users("ours")
+    account.add_users("adopted", tags={MARK_TAG: ADOPTED})
+    account.add_users("alice", tags={"team": "a"})
+    ours = replace(NO_INPUTS, users_to_delete={HERE: ["ours", "gone"], THERE: ["adopted"]}, optional_users=optional)
+    warnings = [] if optional else ["There is no user 'gone'."]
+    assert result_of(ours, account) == {**NOTHING_FOUND, "users_to_delete": ours.users_to_delete, "warnings": warnings}
     assert problems_of(replace(NO_INPUTS, users_to_delete={HERE: ["ours", "alice"]}), account) == [
         "User 'alice' was not created by this collection, so it is not removed."
     ]
 
 
 @pytest.mark.parametrize(
-    ("files", "users", "count"),
-    [(["db", "web"], [], 1), (["db", "web"], ["web"], 0), (["db"], ["web"], 1), ([], [], 0)],
+    ("files", "users", "is_problem"),
+    [(["db", "web"], [], True), (["db", "web"], ["web"], False), (["db"], ["web"], True), ([], [], False)],
     ids=["of others", "one exists", "none of a file exists", "no files"],
 )
 def test_keys_that_may_belong_to_another_account_are_not_to_be_deleted(
-    tmp_path: Path, files: list[str], users: list[str], count: int
+    account: Account, tmp_path: Path, files: list[str], users: list[str], is_problem: bool
 ) -> None:
     for name in files:
         (tmp_path / f"{name}.credentials").touch()
-    account = account_as_desired()
-    account.users = dict.fromkeys(users, OURS)
+    account.add_users(*users)
     inputs = replace(NO_INPUTS, saved_users=["db", "web"], directory=tmp_path)
-    if count:
-        assert problems_of(inputs, account)[0].startswith(
-            f"{tmp_path} has the access key of user 'db', and this account"
-        )
+    if is_problem:
+        [problem] = problems_of(inputs, account)
+        assert problem.startswith(f"{tmp_path} has the access key of user 'db', and this account")
     else:
         assert result_of(inputs, account) == NOTHING_FOUND
-    account.errors["get_user"] = api_error("AccessDenied", "User: ops is not authorized to perform: iam:GetUser")
+    account.fail("get_user", "AccessDenied")
     assert result_of(inputs, account) == NOTHING_FOUND
 
 
-def test_no_warning_about_a_user_that_need_not_exist() -> None:
-    inputs = replace(NO_INPUTS, users_to_delete={HERE: ["gone", "left"]}, optional_users=["left"])
-    assert result_of(inputs, account_as_desired())["warnings"] == ["There is no user 'gone'."]
-
-
 NO_USER = "There is no user '{}'."
-OURS = {MARK_TAG: CREATED}
+UNKNOWN = "It is not known whether there is a user 'db': iam:GetUser is not allowed."
+HOST = replace(NO_INPUTS, users_to_delete={HERE: ["db", "user-db"]}, default_users={"db": "user-db"})
 
 
 @pytest.mark.parametrize(
@@ -230,47 +187,24 @@ OURS = {MARK_TAG: CREATED}
         ({"user-db": OURS}, "db", ["user-db"], []),
         ({"db": OURS}, "user-db", ["db"], []),
         ({}, "user-db", ["db"], [NO_USER.format("db")]),
-        (
-            {},
-            "db",
-            ["user-db"],
-            [
-                NO_USER.format("user-db"),
-                "It is not known whether there is a user 'db': iam:GetUser is not allowed.",
-            ],
-        ),
+        ({}, "db", ["user-db"], [NO_USER.format("user-db"), UNKNOWN]),
     ],
 )
 def test_a_name_without_a_user_means_a_host(
-    users: dict[str, Any], denied: str, deleted: list[str], warnings: list[str], monkeypatch: pytest.MonkeyPatch
+    account: Account, users: Any, denied: str, deleted: Any, warnings: Any
 ) -> None:
-    account = account_as_desired()
-    account.users = users
-    deny_users(monkeypatch, denied)
-    inputs = replace(NO_INPUTS, users_to_delete={HERE: ["db", "user-db"]}, default_users={"db": "user-db"})
-    assert result_of(inputs, account) == {**NOTHING_FOUND, "users_to_delete": {HERE: deleted}, "warnings": warnings}
+    for name, tags in users.items():
+        account.add_users(name, tags=tags)
+    account.fail("get_user", "AccessDenied", value=denied)
+    assert result_of(HOST, account) == {**NOTHING_FOUND, "users_to_delete": {HERE: deleted}, "warnings": warnings}
 
 
-def test_a_name_that_may_not_be_read_in_any_way_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    deny_users(monkeypatch, "db", "user-db")
-    inputs = replace(NO_INPUTS, users_to_delete={HERE: ["db", "user-db"]}, default_users={"db": "user-db"})
+def test_a_name_that_may_not_be_read_in_any_way_is_an_error(account: Account) -> None:
+    account.fail("get_user", "AccessDenied")
     with pytest.raises(AwsApiError, match="read user 'db'"):
-        result_of(inputs, account_as_desired())
+        result_of(HOST, account)
 
 
-def test_the_default_user_of_a_host_must_be_ours() -> None:
-    account = account_as_desired()
-    account.users = {"user-db": {}}
-    inputs = replace(NO_INPUTS, users_to_delete={HERE: ["db", "user-db"]}, default_users={"db": "user-db"})
-    assert problems_of(inputs, account) == ["User 'user-db' was not created by this collection, so it is not removed."]
-
-
-def deny_users(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
-    """Deny to read some users."""
-
-    def find(aws: Any, name: str) -> Any:
-        if name in names:
-            raise AwsApiError(f"Could not read user '{name}'.", "AccessDenied")
-        return find_user(aws, name)
-
-    monkeypatch.setattr(resource, "find_user", find)
+def test_the_default_user_of_a_host_must_be_ours(account: Account) -> None:
+    account.add_users("user-db", tags={})
+    assert problems_of(HOST, account) == ["User 'user-db' was not created by this collection, so it is not removed."]

@@ -1,157 +1,140 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import pytest
-from scripted_account import Account, Region, api_error
+from aws_account import Account
 
-from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import (
     claim_description,
     saved_key_description,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._names import ADOPTED, CREATED, MARK_TAG
+from ansible_collections.cwagent.iam.plugins.module_utils._names import ADOPTED, MARK_TAG
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.search import find_unlisted, readable_associations
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.unlisted import Listed
 
 INSTANCE = "i-11111111"
 HERE, THERE = "eu-central-1", "us-east-1"
-ASSOCIATIONS = "describe_iam_instance_profile_associations"
+ASSOCIATIONS, BULK = "describe_iam_instance_profile_associations", "get_account_authorization_details"
 LISTED = Listed(["db1"], frozenset({INSTANCE}), ["Server"])
+REMEDY = "If their servers have left, cwagent.iam.remove_servers with these names removes them."
+USERS = "Users of this collection that no host of this inventory has: "
+SAVED = "Saved access keys of users that do not exist: "
+UNKNOWN = "It is not known whether access keys of users that no host has are saved in"
+PREFIX, KEY = "/keys/", "AKIAIOSFODNN7EXAMPLE"
+LISTING = {"parameter_store": "describe_parameters", "secrets_manager": "list_secrets"}
 
 
-def account_with_instances() -> Account:
-    return Account(regions={HERE: Region({INSTANCE: ("Server", "AIPA1")})})
+@pytest.fixture
+def account() -> Account:
+    found = Account()
+    found.add_instance(INSTANCE, "Server")
+    return found
 
 
 def search(listed: Listed | None, account: Account) -> list[str]:
-    aws_in = cache(lambda region: Aws(partial(account.client, region=region)))
+    def aws_in(region: str) -> Any:
+        return account.aws(region or HERE)
+
     return find_unlisted(aws_in, listed, readable_associations(aws_in, [HERE]))
-
-
-def test_our_things_outside_the_inventory_are_listed(tmp_path: Path) -> None:
-    account = account_with_instances()
-    account.users = {name: {MARK_TAG: CREATED} for name in ("db1", "db2")}
-    account.users |= {"adopted": {MARK_TAG: ADOPTED}, "alice": {}}
-    for name in ("db1", "db2", "db3"):
-        (tmp_path / f"{name}.credentials").touch()
-    assert search(replace(LISTED, directory=tmp_path), account) == [
-        "Users of this collection that no host of this inventory has: adopted, db2.",
-        "Saved access keys of users that no host of this inventory has: db3.",
-        REMEDY,
-    ]
-
-
-def test_instances_with_our_profile_that_are_not_in_the_inventory_are_named() -> None:
-    account = account_with_instances()
-    account.regions[HERE].profiles |= {"i-9": ("Server", "AIPA1"), "i-8": ("Other", "AIPA3")}
-    assert search(LISTED, account) == [
-        f"Instances in {HERE} that are not in this inventory and have instance profile 'Server': i-9."
-    ]
-
-
-def test_the_users_of_all_pages_are_named() -> None:
-    account = account_with_instances()
-    account.users, account.other_users = {"db2": {MARK_TAG: CREATED}}, 2500
-    assert search(LISTED, account)[0].endswith(": db2.")
-    assert account.operations.count("get_account_authorization_details") == 3
-
-
-def test_things_behind_a_denied_read_are_not_listed(tmp_path: Path) -> None:
-    account = account_with_instances()
-    account.errors = {name: api_error("AccessDenied") for name in ("get_account_authorization_details", ASSOCIATIONS)}
-    assert search(replace(LISTED, directory=tmp_path / "missing"), account) == []
-
-
-REMEDY = "If their servers have left, cwagent.iam.remove_servers with these names removes them."
-PREFIX, KEY = "/keys/", "AKIAIOSFODNN7EXAMPLE"
-LISTING = {"parameter_store": "describe_parameters", "secrets_manager": "list_secrets"}
 
 
 def saved_in(store: str, *regions: str, prefix: str = PREFIX) -> Listed:
     return Listed(["db1"], store=store, prefix=prefix, regions=regions)
 
 
-def account_with_saved_keys(*users: str) -> Account:
-    descriptions = {f"{PREFIX}{user}": saved_key_description(KEY, user) for user in users}
-    return Account(regions={HERE: Region(descriptions=descriptions), THERE: Region()})
+def save_keys(account: Account, *users: str) -> None:
+    account.saved[HERE] = {f"{PREFIX}{user}": saved_key_description(KEY, user) for user in users}
+
+
+def test_our_things_outside_the_inventory_are_listed(account: Account, tmp_path: Path) -> None:
+    account.add_users("db1", "db2")
+    account.add_users("adopted", tags={MARK_TAG: ADOPTED})
+    account.add_users("alice", tags={})
+    for name in ("db1", "db2", "db3"):
+        (tmp_path / f"{name}.credentials").touch()
+    assert search(replace(LISTED, directory=tmp_path), account) == [
+        f"{USERS}adopted, db2.",
+        "Saved access keys of users that no host of this inventory has: db3.",
+        REMEDY,
+    ]
+
+
+def test_instances_with_our_profile_that_are_not_in_the_inventory_are_named(account: Account) -> None:
+    account.add_instance("i-9", "Server")
+    account.add_instance("i-8", "Other")
+    assert search(LISTED, account) == [
+        f"Instances in {HERE} that are not in this inventory and have instance profile 'Server': i-9."
+    ]
+
+
+def test_the_users_of_all_pages_are_named(account: Account) -> None:
+    account.add_users("db2")
+    account.other_users = 2500
+    assert search(LISTED, account)[0].endswith(": db2.")
+    assert account.count(BULK) == 3
+
+
+def test_things_behind_a_denied_read_are_not_listed(account: Account, tmp_path: Path) -> None:
+    account.fail(BULK, "AccessDenied")
+    account.fail(ASSOCIATIONS, "AccessDenied")
+    assert search(replace(LISTED, directory=tmp_path / "missing"), account) == []
 
 
 @pytest.mark.parametrize("store", LISTING)
-def test_saved_keys_of_users_that_no_host_has_are_named(store: str) -> None:
-    account = account_with_saved_keys("db1", "db2")
-    account.regions[HERE].descriptions |= {
+def test_saved_keys_of_users_that_no_host_has_are_named(account: Account, store: str) -> None:
+    save_keys(account, "db1", "db2")
+    account.saved[HERE] |= {
         f"{PREFIX}db3.pending": claim_description("db3"),
         f"{PREFIX}db4": claim_description("db5"),
         f"{PREFIX}team/db6": saved_key_description(KEY, "db6"),
         f"{PREFIX}password": "of the database",
         "/other/db7": saved_key_description(KEY, "db7"),
     }
-    assert search(saved_in(store, HERE, THERE), account) == [
-        f"Saved access keys of users that do not exist: {HERE}:db2, {HERE}:db3.",
-        REMEDY,
-    ]
-    assert account.operations.count(LISTING[store]) == 2
+    assert search(saved_in(store, HERE, THERE), account) == [f"{SAVED}{HERE}:db2, {HERE}:db3.", REMEDY]
+    assert account.count(LISTING[store]) == 2
+    # An empty region means the module's, and an empty prefix all names.
+    assert search(saved_in(store, ""), account)[0] == f"{SAVED}{HERE}:db2, {HERE}:db3."
+    account.saved[HERE] = {"db2": saved_key_description(KEY, "db2"), "password": "of the database"}
+    assert search(saved_in(store, HERE, prefix=""), account)[0] == f"{SAVED}{HERE}:db2."
+    # A secret that is scheduled for deletion is not there any more.
+    account.deleted = {"db2"}
+    assert bool(search(saved_in(store, HERE, prefix=""), account)) == (store == "parameter_store")
 
 
 @pytest.mark.parametrize(("store", "pages"), [("parameter_store", 5), ("secrets_manager", 3)])
-def test_saved_keys_are_listed_in_pages(store: str, pages: int) -> None:
-    account = account_with_saved_keys(*(f"u{number:03}" for number in range(220)))
+def test_saved_keys_are_listed_in_pages(account: Account, store: str, pages: int) -> None:
+    save_keys(account, *(f"u{number:03}" for number in range(220)))
     [line, _remedy] = search(saved_in(store, HERE), account)
     assert line.endswith("u009 and 210 more.")
-    assert account.operations.count(LISTING[store]) == pages
+    assert account.count(LISTING[store]) == pages
 
 
-@pytest.mark.parametrize("store", LISTING)
-def test_saved_keys_can_have_an_empty_prefix(store: str) -> None:
-    account = account_with_saved_keys("db1")
-    account.regions[HERE].descriptions = {"db2": saved_key_description(KEY, "db2"), "password": "of the database"}
-    assert search(saved_in(store, HERE, prefix=""), account)[0].endswith(f": {HERE}:db2.")
-
-
-def test_a_secret_that_is_scheduled_for_deletion_is_not_named() -> None:
-    account = account_with_saved_keys("db2")
-    account.regions[HERE].deleted = {f"{PREFIX}db2"}
-    assert search(saved_in("secrets_manager", HERE), account) == []
-
-
-def test_only_users_that_do_not_exist_have_saved_keys_without_a_user() -> None:
+def test_only_users_that_do_not_exist_have_saved_keys_without_a_user(account: Account) -> None:
     """The bulk read lacks the users of further pages, and the users of the last seconds."""
-    account = account_with_saved_keys("ours", "seen", "theirs", "gone")
-    account.users = {"ours": {MARK_TAG: CREATED}, "theirs": {}}
-    account.regions[THERE] = account.regions[HERE]
-    account.errors["get_account_authorization_details"] = api_error("AccessDenied")
+    save_keys(account, "ours", "seen", "theirs", "gone")
+    account.add_users("ours")
+    account.add_users("theirs", tags={})
+    account.saved[THERE] = account.saved[HERE]
+    account.fail(BULK, "AccessDenied", times=1)
     assert search(saved_in("parameter_store", HERE, THERE), account) == [
-        f"Users of this collection that no host of this inventory has: {HERE}:ours, {THERE}:ours.",
-        f"Saved access keys of users that do not exist: {HERE}:gone, {HERE}:seen, {THERE}:gone, {THERE}:seen.",
+        f"{USERS}{HERE}:ours, {THERE}:ours.",
+        f"{SAVED}{HERE}:gone, {HERE}:seen, {THERE}:gone, {THERE}:seen.",
         REMEDY,
     ]
-    assert account.operations.count("get_user") == 4
+    assert account.count("get_user") == 4
+    # Users that the bulk read shows are not read again.
+    search(saved_in("parameter_store", HERE), account)
+    assert account.count("get_user") == 4 + 2
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", "InternalFailure"])
-def test_a_saved_key_is_not_named_where_its_user_cannot_be_read(code: str) -> None:
-    account = account_with_saved_keys("db2")
-    account.errors["get_user"] = api_error(code)
+def test_a_saved_key_is_not_named_where_its_user_cannot_be_read(account: Account, code: str) -> None:
+    save_keys(account, "db2")
+    account.fail("get_user", code)
     assert search(saved_in("parameter_store", HERE), account) == []
-
-
-def test_a_user_that_the_bulk_read_shows_is_not_read_again() -> None:
-    account = account_with_saved_keys("ours", "theirs")
-    account.users = {"ours": {MARK_TAG: CREATED}, "theirs": {}}
-    assert search(saved_in("parameter_store", HERE), account) == [
-        f"Users of this collection that no host of this inventory has: {HERE}:ours.",
-        REMEDY,
-    ]
-    assert "get_user" not in account.operations
-
-
-def test_an_empty_region_of_saved_keys_means_the_modules_region() -> None:
-    account = account_with_saved_keys("db2")
-    account.regions[""] = account.regions[HERE]
-    assert search(saved_in("parameter_store", ""), account)[0].endswith(f": {HERE}:db2.")
 
 
 @pytest.mark.parametrize(
@@ -161,23 +144,16 @@ def test_an_empty_region_of_saved_keys_means_the_modules_region() -> None:
         ("secrets_manager", "secretsmanager:ListSecrets", "keys-in-secrets-manager"),
     ],
 )
-def test_a_denied_listing_is_reported_and_nothing_fails(store: str, action: str, policy: str) -> None:
-    account = account_with_saved_keys("db2")
-    account.errors[LISTING[store]] = api_error(
-        "AccessDeniedException", f"User: ops is not authorized to perform: {action}"
-    )
-    unknown = "It is not known whether access keys of users that no host has are saved in"
+def test_a_denied_listing_is_reported_and_nothing_fails(account: Account, store: str, action: str, policy: str) -> None:
+    denied = f"User: ops is not authorized to perform: {action}"
+    account.fail(LISTING[store], "AccessDeniedException", message=denied)
     assert search(saved_in(store, HERE, THERE), account) == [
-        f"{unknown} {HERE}, {THERE}: {action} is not allowed. Allow it as {policy}.json does, or ignore this."
+        f"{UNKNOWN} {HERE}, {THERE}: {action} is not allowed. Allow it as {policy}.json does, or ignore this."
     ]
 
 
-def test_another_error_of_the_listing_is_reported_too() -> None:
-    account = account_with_saved_keys("db2")
-    account.errors["describe_parameters"] = api_error("InternalServerError", "try later")
+def test_another_error_of_the_listing_is_reported_too(account: Account) -> None:
+    account.fail("describe_parameters", "InternalServerError", message="try later")
     [line] = search(saved_in("parameter_store", HERE), account)
-    assert line.startswith(
-        f"It is not known whether access keys of users that no host has are saved in {HERE}: Could not list "
-    )
-    assert line.endswith(".")
-    assert not line.endswith("..")
+    assert line.startswith(f"{UNKNOWN} {HERE}: Could not list ")
+    assert line.endswith(").")

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
-from typing import Any
+from contextlib import nullcontext
 
 import pytest
+from aws_account import Account
 from declarations import BOUNDARY, OTHER_BOUNDARY
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, InvalidInput
@@ -34,20 +35,6 @@ def test_boundary(answer, found):
     assert boundary(answer) == found
 
 
-class Policies:
-    """IAM with the policies of a list, or with an error."""
-
-    def __init__(self, *arns: str, error: AwsApiError | None = None) -> None:
-        self.arns, self.error, self.asked = arns, error, 0
-
-    def find(self, action: str, description: str, absent: str, **arguments: Any) -> Any:
-        self.asked += 1
-        assert (action, absent) == ("iam:GetPolicy", "NoSuchEntity")
-        if self.error:
-            raise self.error
-        return {"Policy": {}} if arguments["PolicyArn"] in self.arns else None
-
-
 @pytest.mark.parametrize(
     ("desired", "current", "asked"),
     [
@@ -60,24 +47,23 @@ class Policies:
     ],
 )
 def test_a_boundary_is_looked_up_once_where_a_principal_does_not_have_it(desired, current, asked):
-    aws: Any = Policies(BOUNDARY)
-    check_boundary(aws, desired, current)
-    assert aws.asked == asked
+    account = Account()
+    account.managed_policies.add(BOUNDARY)
+    check_boundary(account.aws(), desired, current)
+    assert account.operations == ["get_policy"] * asked
 
 
-def test_a_boundary_that_does_not_exist_is_invalid_input():
-    aws: Any = Policies()
-    with pytest.raises(
-        InvalidInput, match=rf"^permissions_boundary: policy {BOUNDARY} does not exist\. Create it first"
-    ):
-        check_boundary(aws, BOUNDARY, [None])
-
-
-@pytest.mark.parametrize(("code", "is_error"), [("AccessDenied", False), ("Throttling", True)])
-def test_a_boundary_that_may_not_be_read_is_left_to_iam(code, is_error):
-    aws: Any = Policies(error=AwsApiError("Could not read.", code))
-    if is_error:
-        with pytest.raises(AwsApiError):
-            check_boundary(aws, BOUNDARY, [None])
-    else:
-        check_boundary(aws, BOUNDARY, [None])
+@pytest.mark.parametrize(
+    ("code", "error", "message"),
+    [
+        ("NoSuchEntity", InvalidInput, rf"^permissions_boundary: policy {BOUNDARY} does not exist\. Create it first"),
+        ("AccessDenied", None, ""),
+        ("Throttling", AwsApiError, "throttled"),
+    ],
+)
+def test_only_a_boundary_that_does_not_exist_is_invalid_input(code, error, message):
+    """If it may not be read, IAM decides."""
+    account = Account()
+    account.fail("get_policy", code)
+    with pytest.raises(error, match=message) if error else nullcontext():
+        check_boundary(account.aws(), BOUNDARY, [None])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from aws_model import POLICIES, Iam
-from declarations import ADMIN, BOUNDARY, CUSTOM, OTHER_BOUNDARY, SERVER, UNMANAGED, declare
+from aws_account import POLICIES, Account
+from aws_model import check_call
+from declarations import ADMIN, BOUNDARY, CUSTOM, DECLARED, PRINCIPALS, SERVER, UNMANAGED, declare
+from hypothesis import given
 
-from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND_CODES, Kind
+from ansible_collections.cwagent.iam.plugins.module_utils._names import ADOPTED, MARK_TAG, WINDOW_POLICY
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import (
     MAX_POLICIES,
     NOT_CREATED,
@@ -22,35 +23,20 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import
 from ansible_collections.cwagent.iam.plugins.module_utils._user.plan import User
 
 
-@pytest.mark.parametrize(
-    ("current", "tags", "purge", "planned"),
-    [
-        ({"a": "1", "aws:x": "y"}, None, False, {"a": "1", "aws:x": "y"}),
-        ({"a": "1", "aws:x": "y"}, None, True, {"a": "1", "aws:x": "y"}),
-        ({"a": "1", "aws:x": "y"}, {}, True, {"aws:x": "y"}),
-        ({"a": "1", "aws:x": "y"}, {"b": "2"}, True, {"aws:x": "y", "b": "2"}),
-        ({"a": "1"}, {"b": "2"}, False, {"a": "1", "b": "2"}),
-        ({"a": "1"}, {"a": "2"}, False, {"a": "2"}),
-    ],
-)
-def test_planned_tags(current, tags, purge, planned):
-    assert declare(tags=tags, purge_tags=purge).planned_tags(current) == planned
-
-
-@pytest.mark.parametrize("exclusive", [False, True])
-@pytest.mark.parametrize("inline", [frozenset(), frozenset({"app"}), frozenset({WINDOW_POLICY, "app"})])
-def test_exclusive_removes_unmanaged_inline_policies_and_keeps_the_admin_window(inline, exclusive):
-    planned = declare(exclusive=exclusive).planned_inline(inline)
-    assert planned == (inline & {WINDOW_POLICY} if exclusive else inline)
-
-
-@pytest.mark.parametrize(
-    ("declared", "planned"),
-    [(None, OTHER_BOUNDARY), ("none", None), (BOUNDARY, BOUNDARY)],
-    ids=["omitted", "none", "set"],
-)
-def test_planned_boundary(declared, planned):
-    assert declare(boundary=declared).planned_state(PrincipalState(boundary=OTHER_BOUNDARY)).boundary == planned
+@given(PRINCIPALS, DECLARED)
+def test_a_principal_gets_what_is_declared_and_keeps_the_rest_unless_exclusive(current, declared):
+    planned, window = declared.planned_state(current), {WINDOW_POLICY}
+    assert planned.path == current.path
+    kept = frozenset() if declared.exclusive else current.policies - declared.detach
+    assert planned.policies == kept | declared.attach
+    has_window = bool(current.inline & window) or declared.admin_window
+    assert planned.inline - window == (frozenset() if declared.exclusive else current.inline - window)
+    assert planned.inline & window == (window if has_window else frozenset())
+    assert planned.boundary == {None: current.boundary, "none": None}.get(declared.boundary, declared.boundary)
+    mark = {MARK_TAG: ADOPTED} if declared.adopt and not current.is_marked else {}
+    keeps_all = declared.tags is None or not declared.purge_tags
+    tags = {key: value for key, value in current.tags.items() if keeps_all or key.startswith(("aws:", "cwagent:"))}
+    assert planned.tags == {**tags, **(declared.tags or {}), **mark}
 
 
 def test_unmanaged_lists_policies_and_then_inline_policies_in_order():
@@ -64,42 +50,35 @@ def test_unmanaged_lists_policies_and_then_inline_policies_in_order():
     ]
 
 
-def test_a_policy_is_attached_before_others_are_detached():
-    current = PrincipalState(policies=frozenset({ADMIN, UNMANAGED}))
-    planned = PrincipalState(policies=frozenset({SERVER}))
-    actions = [step.action for step in update_steps("role", "R", current, planned)]
-    assert actions == ["iam:AttachRolePolicy", "iam:DetachRolePolicy", "iam:DetachRolePolicy"]
-
-
-def test_the_kinds_of_the_steps():
+def test_the_steps_of_an_update_are_in_this_order():
+    """A policy is attached before others are detached."""
     current = PrincipalState(
-        policies=frozenset({ADMIN}), inline=frozenset({"app"}), boundary=BOUNDARY, tags={"a": "1", "b": "2"}
+        policies=frozenset({ADMIN, UNMANAGED}), inline=frozenset({"app"}), boundary=BOUNDARY, tags={"a": "1", "b": "2"}
     )
     planned = PrincipalState(policies=frozenset({SERVER}), inline=frozenset({WINDOW_POLICY}), tags={"a": "2"})
-    assert [(step.action, step.kind) for step in update_steps("user", "U", current, planned)] == [
-        ("iam:DeleteUserPermissionsBoundary", Kind.UPDATE),
-        ("iam:PutUserPolicy", Kind.UPDATE),
-        ("iam:AttachUserPolicy", Kind.UPDATE),
-        ("iam:DetachUserPolicy", Kind.UPDATE),
-        ("iam:DeleteUserPolicy", Kind.DELETE),
-        ("iam:UntagUser", Kind.UPDATE),
-        ("iam:TagUser", Kind.UPDATE),
+    steps = update_steps("user", "U", current, planned)
+    assert [step.action for step in steps] == [
+        "iam:DeleteUserPermissionsBoundary",
+        "iam:PutUserPolicy",
+        "iam:AttachUserPolicy",
+        "iam:DetachUserPolicy",
+        "iam:DetachUserPolicy",
+        "iam:DeleteUserPolicy",
+        "iam:UntagUser",
+        "iam:TagUser",
     ]
-
-
-def test_removing_a_boundary_that_does_not_exist_is_not_an_error():
-    [step] = update_steps("user", "U", PrincipalState(boundary=CUSTOM), PrincipalState())
-    assert step.done_when == NOT_FOUND_CODES
+    for step in steps:
+        check_call(step)
 
 
 def test_a_principal_at_the_policy_quota_can_change_its_access():
     policies = frozenset({ADMIN, *(f"{CUSTOM}{number}" for number in range(POLICIES - 1))})
     principal = PrincipalState(policies=policies)
     assert len(principal.policies) == MAX_POLICIES
-    iam = Iam()
-    iam.put_user(User("U", principal))
-    iam.take_all(update_steps("user", "U", principal, declare().planned_state(principal)))
-    assert SERVER in iam.users["U"].policies
+    account = Account()
+    account.put_user(User("U", principal))
+    account.take_all(update_steps("user", "U", principal, declare().planned_state(principal)))
+    assert SERVER in account.users["U"].policies
 
 
 @pytest.mark.parametrize(
@@ -119,18 +98,22 @@ def test_a_principal_at_the_policy_quota_can_change_its_access():
             [{"instance_profile_name": "P", "tag_keys": ["a", "b"]}],
         ),
         ({"a": "1", "aws:x": "y"}, {"a": "1", "aws:x": "y"}, [], []),
+        (
+            {"Team": "a"},
+            {"team": "a"},
+            ["remove the tags Team from instance profile 'P'", "tag instance profile 'P' with team"],
+            [
+                {"instance_profile_name": "P", "tag_keys": ["Team"]},
+                {"instance_profile_name": "P", "tags": {"team": "a"}},
+            ],
+        ),
     ],
-    ids=["the same", "added", "removed", "reserved"],
+    ids=["the same", "added", "removed", "reserved", "another case of a key"],
 )
 def test_tag_steps(current, planned, summaries, arguments):
     steps = tag_steps("instance profile", "P", current, planned)
     assert [step.summary for step in steps] == summaries
     assert [step.arguments for step in steps] == arguments
-
-
-def test_a_tag_key_can_change_its_case():
-    [untag, tag] = tag_steps("role", "R", {"Team": "a"}, {"team": "a"})
-    assert (untag.action, tag.action) == ("iam:UntagRole", "iam:TagRole")
 
 
 def test_a_principal_is_rendered_with_sorted_policies():

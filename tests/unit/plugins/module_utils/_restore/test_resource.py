@@ -7,23 +7,21 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from aws_account import MANAGED, Account
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted_account import Account, Region, Role, api_error
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _fleet
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import RESTORE_TAG
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import ABSENT, CLOSED
-from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._names import CREATED, MARK_TAG
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.unlisted import Listed
 from ansible_collections.cwagent.iam.plugins.module_utils._restore.resource import KEEP, Leftovers, Restoration
 
 EU, US = "eu-central-1", "us-east-1"
 ALL = Leftovers("R", "S", admin_users=["u", "v"], instances={EU: ["i-1"]})
-RECORDED = Role(tags={MARK_TAG: CREATED, f"{RESTORE_TAG}:{US}:i-2": "S", f"{RESTORE_TAG}:{EU}:i-1": "S"})
-PARTS = ["role R", "user u", "user v", EU, f"{US} with window"]
+RECORDS = {f"{RESTORE_TAG}:{US}:i-2": "S", f"{RESTORE_TAG}:{EU}:i-1": "S"}
+PARTS = ["role R", "user u", "user v", EU, US]
 
 
 def part_of(managed: Any) -> str:
@@ -66,15 +64,22 @@ class Parts:
         return {**found, "managed": part not in self.unmanaged, "warnings": ["same"]}
 
 
+def account_with(records: dict[str, str] | None = RECORDS) -> Account:
+    """One region is as the inventory, and the other has another instance. :param records: ``None`` for no role."""
+    account = Account()
+    if records is not None:
+        account.add_role("R", tags={**MANAGED, **records})
+    account.add_users("w")
+    account.add_instance("i-1", "S")
+    account.add_instance("i-9", "S", region=US)
+    return account
+
+
 def restore(parts: Parts, leftovers: Leftovers = ALL, account: Account | None = None) -> dict[str, Any]:
-    client = (account or Account(roles={"R": RECORDED})).client
-
-    def aws_in(region: str) -> Aws:
-        return Aws(lambda service, **more: client(service, region=region or EU, **more))
-
+    found = account or account_with()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_fleet, "converge", parts.converge)
-        return Restoration(leftovers, aws_in, check_mode=False, wait=1).run()
+        return Restoration(leftovers, lambda region: found.aws(region or EU), check_mode=False, wait=1).run()
 
 
 def test_the_windows_are_closed_before_the_instances_are_restored() -> None:
@@ -82,9 +87,7 @@ def test_the_windows_are_closed_before_the_instances_are_restored() -> None:
     found = restore(parts)
     assert parts.begun == PARTS
     assert found["closed"] == ["R", "u"]
-    assert found["instances"] == [
-        {"instance_id": f"i of {region}", "profile": "S"} for region in (EU, f"{US} with window")
-    ]
+    assert found["instances"] == [{"instance_id": f"i of {region}", "profile": "S"} for region in (EU, US)]
     assert found["changed"]
     assert found["steps"] == [f"close {part}" for part in PARTS if part != "user v"]
     assert found["counts"] == {"create": 0, "update": 4, "delete": 0}
@@ -108,90 +111,77 @@ def test_a_failed_part_does_not_stop_the_others(failing: set[str], adopt_existin
     assert details["changed"] == (failing != {*PARTS})
 
 
-@pytest.mark.parametrize(("state", "begun"), [(ABSENT, PARTS), (KEEP, PARTS[3:])])
+@pytest.mark.parametrize(("state", "begun"), [(ABSENT, PARTS), (KEEP, [EU, f"{US} with window"])])
 def test_the_state_of_the_windows(state: str, begun: list[str]) -> None:
+    """A window that was removed is not closed again for an instance of another region."""
     parts = Parts()
     restore(parts, replace(ALL, window_state=state))
     assert parts.begun == begun
     assert parts.states[: len(begun) - 2] == [state] * (len(begun) - 2)
 
 
-def test_the_window_of_a_role_of_another_inventory_is_left() -> None:
+def test_the_window_of_a_role_of_another_inventory_is_closed_only_once_for_its_records() -> None:
     parts = Parts()
-    restore(parts, replace(ALL, closes_role=False))
-    assert parts.begun == PARTS[1:]
+    account = account_with({**RECORDS, f"{RESTORE_TAG}:us-west-2:i-3": "S"})
+    restore(parts, replace(ALL, closes_role=False), account)
+    assert parts.begun == [*PARTS[1:4], f"{US} with window", "us-west-2"]
+    parts = Parts()
+    restore(parts, replace(ALL, closes_role=False), account_with({}))
+    assert parts.begun == PARTS[1:4]
 
 
+@pytest.mark.parametrize(("unmanaged", "begun"), [("user v", PARTS), ("role R", PARTS[:3])])
 @pytest.mark.parametrize(
     ("adopt_existing", "state", "fails"), [(True, CLOSED, False), (False, CLOSED, True), (False, ABSENT, False)]
 )
-def test_users_of_others_are_a_problem_when_everything_is_done(adopt_existing: bool, state: str, fails: bool) -> None:
-    parts = Parts(unmanaged=["user v"])
+def test_principals_of_others_are_a_problem_when_everything_is_done(
+    unmanaged: str, begun: list[str], adopt_existing: bool, state: str, fails: bool
+) -> None:
+    """A role of others is the admin role of somebody else, so its profile on an instance is wanted."""
+    parts, (kind, name) = Parts(unmanaged=[unmanaged]), unmanaged.split()
     leftovers = replace(ALL, adopt_existing=adopt_existing, window_state=state)
     if fails:
-        with pytest.raises(CwagentError, match="user 'v' exists and was not created by this collection"):
+        with pytest.raises(CwagentError, match=f"^{kind} '{name}' exists and was not created by this collection"):
             restore(parts, leftovers)
     else:
         restore(parts, leftovers)
-    assert parts.begun == PARTS
-
-
-@pytest.mark.parametrize(
-    ("state", "adopt_existing", "fails"), [(CLOSED, False, True), (CLOSED, True, False), (ABSENT, False, False)]
-)
-def test_no_instance_is_restored_with_a_role_of_others(state: str, adopt_existing: bool, fails: bool) -> None:
-    """The role is the admin role of somebody else, so its profile on an instance is wanted."""
-    parts = Parts(unmanaged=["role R"])
-    leftovers = replace(ALL, adopt_existing=adopt_existing, window_state=state)
-    if fails:
-        with pytest.raises(CwagentError, match=r"^role 'R' exists and was not created by this collection"):
-            restore(parts, leftovers)
-        assert parts.begun == PARTS[:3]
-    else:
-        restore(parts, leftovers)
-        assert parts.begun == PARTS
+    assert parts.begun == (begun if fails else PARTS)
 
 
 def test_without_a_role_only_the_windows_of_users_are_closed() -> None:
-    parts, account = Parts(), Account(roles={"R": RECORDED})
+    parts, account = Parts(), account_with()
     restore(parts, replace(ALL, role=None), account)
     assert parts.begun == PARTS[1:3]
     assert account.calls == []
 
 
 @pytest.mark.parametrize(
-    ("roles", "regions", "has_records"),
-    [({}, [EU], False), ({"R": Role()}, [EU], False), ({"R": RECORDED}, [EU, f"{US} with window"], True)],
+    ("records", "regions", "has_records"),
+    [(None, [EU], False), ({}, [EU], False), (RECORDS, [EU, US], True)],
 )
 def test_the_records_of_the_role_show_the_other_regions(
-    roles: dict[str, Role], regions: list[str], has_records: bool
+    records: dict[str, str] | None, regions: list[str], has_records: bool
 ) -> None:
-    parts, account = Parts(), Account(roles=roles)
+    parts, account = Parts(), account_with(records)
     restore(parts, ALL, account)
     assert parts.begun[3:] == regions
     assert parts.known[EU] == (has_records, False)
     assert account.operations == ["get_role"]
 
 
-def test_without_the_permission_to_read_the_records_there_is_a_warning() -> None:
-    parts = Parts()
-    found = restore(parts, ALL, Account(errors={"get_role": api_error("AccessDenied")}))
+@pytest.mark.parametrize("code", ["AccessDenied", "ServiceFailure"])
+def test_without_the_permission_to_read_the_records_there_is_a_warning(code: str) -> None:
+    """Any other reason is a failure."""
+    parts, account = Parts(), account_with()
+    account.fail("get_role", code)
+    if code == "AccessDenied":
+        [*_, warning] = restore(parts, ALL, account)["warnings"]
+        assert warning.startswith("It is not known whether instances of other hosts are to be restored.")
+    else:
+        with pytest.raises(CwagentError, match="read role 'R'"):
+            restore(parts, ALL, account)
     assert parts.begun == PARTS[:4]
     assert parts.known[EU] == (True, False)
-    assert found["warnings"][-1].startswith("It is not known whether instances of other hosts are to be restored.")
-
-
-def test_records_that_cannot_be_read_are_a_failure() -> None:
-    parts = Parts()
-    with pytest.raises(CwagentError, match="read role 'R'"):
-        restore(parts, ALL, Account(errors={"get_role": api_error("ServiceFailure")}))
-    assert parts.begun == PARTS[:4]
-
-
-def an_account(**more: Any) -> Account:
-    """One region is as the inventory, and the other has another instance."""
-    regions = {EU: Region({"i-1": ("S", "AIPA1")}), US: Region({"i-9": ("S", "AIPA1")}, states={"i-9": "running"})}
-    return Account(roles={"R": RECORDED}, users={"w": {MARK_TAG: CREATED}}, regions=regions, **more)
 
 
 CHECKED = replace(ALL, instances={EU: ["i-1"], US: ["i-2"]}, check_instances=True)
@@ -200,7 +190,7 @@ CHECKED = replace(ALL, instances={EU: ["i-1"], US: ["i-2"]}, check_instances=Tru
 def test_all_ineligible_instances_are_reported_and_nothing_is_done() -> None:
     parts = Parts()
     with pytest.raises(InvalidInput) as caught:
-        restore(parts, replace(CHECKED, instances={EU: ["i-1", "i-3"], US: ["i-2"]}), an_account())
+        restore(parts, replace(CHECKED, instances={EU: ["i-1", "i-3"], US: ["i-2"]}))
     assert caught.value.details["problems"] == [
         f"Instance i-3 does not exist in {EU} and this account.",
         f"Instance i-2 does not exist in {US} and this account.",
@@ -210,8 +200,7 @@ def test_all_ineligible_instances_are_reported_and_nothing_is_done() -> None:
 
 
 def test_the_associations_of_a_region_are_read_once() -> None:
-    parts, account = Parts(), an_account()
-    account.roles["R"] = Role(tags={MARK_TAG: CREATED, f"{RESTORE_TAG}:{EU}:i-1": "S"})
+    parts, account = Parts(), account_with({f"{RESTORE_TAG}:{EU}:i-1": "S"})
     leftovers = replace(CHECKED, instances={EU: ["i-1"], US: ["i-9"]}, unlisted=Listed([], frozenset(), []))
     restore(parts, leftovers, account)
     assert parts.known == {EU: (True, False), US: (False, True)}
@@ -223,10 +212,10 @@ def test_unlisted_things_are_reported_even_if_a_part_failed(failing: list[str]) 
     leftovers = replace(ALL, instances={EU: ["i-1"], US: []}, unlisted=Listed([], frozenset({"i-1"}), ["S"]))
     if failing:
         with pytest.raises(CwagentError) as caught:
-            restore(Parts(failing), leftovers, an_account())
+            restore(Parts(failing), leftovers)
         found = caught.value.details
     else:
-        found = restore(Parts(), leftovers, an_account())
+        found = restore(Parts(), leftovers)
     assert found["unlisted"] == [
         "Users of this collection that no host of this inventory has: w.",
         f"Instances in {US} that are not in this inventory and have instance profile 'S': i-9.",

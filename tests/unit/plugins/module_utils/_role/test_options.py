@@ -6,25 +6,15 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from aws_account import ACCOUNT_ID, Account
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._role import options
 from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import State
 from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import Ec2Trust, HybridTrust
 
-ACCOUNT, HOME = "123456789012", "eu-central-1"
+HOME = "eu-central-1"
 HYBRID: dict[str, Any] = {"trust": "hybrid", "trust_regions": [HOME]}
-
-
-class Caller:
-    """Answers which account this is, and counts the calls."""
-
-    def __init__(self) -> None:
-        self.calls: list[str] = []
-
-    def call(self, action: str, description: str) -> Any:
-        self.calls.append(action)
-        return {"Account": ACCOUNT}
 
 
 def params(**given: Any) -> dict[str, Any]:
@@ -41,7 +31,7 @@ def described(region: str | None = HOME, **given: Any) -> Any:
 
 def planned_trust(region: str, **given: Any) -> Any:
     """The trust policy of a new role with these options."""
-    plan = options.resource(params(**given), Caller(), region, False).plan(State())  # type: ignore[arg-type]
+    plan = options.resource(params(**given), Account().aws(), region, False).plan(State())
     assert plan.planned.role
     return plan.planned.role.trust
 
@@ -54,11 +44,11 @@ def test_a_role_trusts_ec2_unless_another_trust_is_declared(region, service):
 
 @pytest.mark.parametrize("state", ["present", "absent"])
 def test_the_account_is_read_only_for_hybrid_servers(state):
-    caller = Caller()
-    options.resource(params(state=state), caller, HOME, False)  # type: ignore[arg-type]
-    assert caller.calls == []
-    options.resource(params(state=state, **HYBRID), caller, HOME, False)  # type: ignore[arg-type]
-    assert caller.calls == ["sts:GetCallerIdentity"]
+    account = Account()
+    options.resource(params(state=state), account.aws(), HOME, False)
+    assert account.operations == []
+    options.resource(params(state=state, **HYBRID), account.aws(), HOME, False)
+    assert account.operations == ["get_caller_identity"]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +56,7 @@ def test_the_account_is_read_only_for_hybrid_servers(state):
 )
 def test_a_role_for_hybrid_servers_trusts_systems_manager_in_the_account_and_regions(region, partition):
     found = planned_trust(region, trust="hybrid", trust_regions=[region])
-    assert found == HybridTrust(partition, ACCOUNT, frozenset({region})).new_policy()
+    assert found == HybridTrust(partition, ACCOUNT_ID, frozenset({region})).new_policy()
 
 
 def test_a_role_for_hybrid_servers_has_no_instance_profile():
@@ -95,14 +85,13 @@ def test_a_deletion_needs_no_regions_and_no_access():
 
 
 INVALID = {
-    "an instance profile": (
-        {**HYBRID, "instance_profile": "P"},
-        "instance_profile: a role with trust hybrid has no instance profile; remove the option.",
-    ),
-    "an instance profile, absent": (
-        {**HYBRID, "instance_profile": "P", "state": "absent"},
-        "instance_profile: a role with trust hybrid has no instance profile; remove the option.",
-    ),
+    **{
+        f"an instance profile, {state}": (
+            {**HYBRID, "instance_profile": "P", "state": state},
+            "instance_profile: a role with trust hybrid has no instance profile; remove the option.",
+        )
+        for state in ("present", "absent")
+    },
     "no regions": ({"trust": "hybrid"}, "trust_regions: a role with trust hybrid needs the regions of its servers."),
     "regions for EC2": (
         {"trust_regions": [HOME]},
@@ -121,8 +110,8 @@ INVALID = {
 
 @pytest.mark.parametrize(("given", "message"), INVALID.values(), ids=INVALID)
 def test_options_that_do_not_fit_together_are_refused_before_any_call(given, message):
-    caller = Caller()
+    account = Account()
     with pytest.raises(InvalidInput) as caught:
-        options.resource(params(**given), caller, HOME, False)  # type: ignore[arg-type]
+        options.resource(params(**given), account.aws(), HOME, False)
     assert str(caught.value) == message
-    assert caller.calls == []
+    assert account.operations == []

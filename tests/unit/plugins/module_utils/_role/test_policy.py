@@ -41,6 +41,16 @@ def conditions(**operators: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in {**written, **operators}.items() if value}
 
 
+def with_arns(arns: Any, **more: Any) -> dict[str, Any]:
+    """A policy of ours, but for these sources."""
+    return policy(statement(HOME, Condition=conditions(ArnEquals={"aws:SourceArn": arns}, **more)))
+
+
+def with_account(**operator: Any) -> dict[str, Any]:
+    """A policy of ours, but for these accounts."""
+    return policy(statement(HOME, Condition=conditions(**{"StringEquals": {}, **operator})))
+
+
 def test_a_new_policy_lets_systems_manager_in_these_regions_assume_the_role():
     assert trust("us-east-1", "eu-west-1").new_policy() == {
         "Version": "2012-10-17",
@@ -77,6 +87,7 @@ def test_the_arns_have_the_partition(partition, region):
     assert elsewhere.problem(there.new_policy(), is_marked=True)
 
 
+UNCONDITIONAL = policy({key: value for key, value in statement(HOME).items() if key != "Condition"})
 FOREIGN = {
     "no statement": policy(),
     "no statements at all": {"Version": "2012-10-17"},
@@ -90,37 +101,23 @@ FOREIGN = {
     "another principal": policy(statement(HOME, Principal={"Service": SSM, "AWS": ACCOUNT})),
     "anyone": policy(statement(HOME, Principal="*")),
     "another action": policy(statement(HOME, Action=["sts:AssumeRole", "sts:TagSession"])),
-    "no condition": policy({key: value for key, value in statement(HOME).items() if key != "Condition"}),
-    "no account": policy(statement(HOME, Condition=conditions(StringEquals={}))),
-    "another account": policy(
-        statement(HOME, Condition=conditions(StringEquals={"aws:SourceAccount": "210987654321"}))
-    ),
-    "two accounts": policy(
-        statement(HOME, Condition=conditions(StringEquals={"aws:SourceAccount": [ACCOUNT, "210987654321"]}))
-    ),
+    "no condition": UNCONDITIONAL,
+    "no account": with_account(StringEquals={}),
+    "another account": with_account(StringEquals={"aws:SourceAccount": "210987654321"}),
+    "two accounts": with_account(StringEquals={"aws:SourceAccount": [ACCOUNT, "210987654321"]}),
     "no ARN": policy(statement(HOME, Condition=conditions(ArnEquals={}))),
-    "an empty list of ARNs": policy(statement(HOME, Condition=conditions(ArnEquals={"aws:SourceArn": []}))),
-    "any region": policy(statement(HOME, Condition=conditions(ArnEquals={"aws:SourceArn": arn("*")}))),
-    "a part of an ARN": policy(statement(HOME, Condition=conditions(ArnEquals={"aws:SourceArn": "arn:aws:ssm:*"}))),
-    "the ARN of an account": policy(
-        statement(HOME, Condition=conditions(ArnEquals={"aws:SourceArn": arn(HOME, "210987654321")}))
-    ),
-    "an ARN of another account too": policy(
-        statement(HOME, Condition=conditions(ArnEquals={"aws:SourceArn": [arn(HOME), arn(OTHER, "210987654321")]}))
-    ),
-    "the ARN of another partition": policy(
-        statement(HOME, Condition=conditions(ArnEquals={"aws:SourceArn": arn(HOME, partition="aws-cn")}))
-    ),
-    "the ARN of one server": policy(
-        statement(HOME, Condition=conditions(ArnEquals={"aws:SourceArn": arn(HOME) + "managed-instance/mi-1"}))
-    ),
+    "an empty list of ARNs": with_arns([]),
+    "any region": with_arns(arn("*")),
+    "a part of an ARN": with_arns("arn:aws:ssm:*"),
+    "the ARN of an account": with_arns(arn(HOME, "210987654321")),
+    "an ARN of another account too": with_arns([arn(HOME), arn(OTHER, "210987654321")]),
+    "the ARN of another partition": with_arns(arn(HOME, partition="aws-cn")),
+    "the ARN of one server": with_arns(arn(HOME) + "managed-instance/mi-1"),
     "another operator": policy(
         statement(HOME, Condition=conditions(ArnEquals={}, ArnLike={"aws:SourceArn": [arn(HOME)]}))
     ),
     "another condition": policy(statement(HOME, Condition=conditions(Bool={"aws:SecureTransport": "true"}))),
-    "another key": policy(
-        statement(HOME, Condition=conditions(StringEquals={"aws:SourceAccount": ACCOUNT, "aws:SourceOrgID": "o-1"}))
-    ),
+    "another key": with_account(StringEquals={"aws:SourceAccount": ACCOUNT, "aws:SourceOrgID": "o-1"}),
 }
 """Trust policies that somebody else wrote, or that was extended after the collection wrote it."""
 
@@ -144,8 +141,8 @@ REARRANGED = {
             Condition=conditions(StringEquals={"aws:SourceAccount": [ACCOUNT]}),
         )
     ),
-    "one value": policy(statement(HOME, Condition=conditions(ArnEquals={"aws:SourceArn": arn(HOME)}))),
-    "a value twice": policy(statement(HOME, Condition=conditions(ArnEquals={"aws:SourceArn": [arn(HOME)] * 2}))),
+    "one value": with_arns(arn(HOME)),
+    "a value twice": with_arns([arn(HOME)] * 2),
 }
 
 
@@ -238,14 +235,12 @@ def test_any_other_value_makes_it_a_policy_of_others(data, current, desired):
 CONDITION = {"Bool": {"aws:SecureTransport": "true"}}
 ANY_REGION = statement(HOME, Condition=conditions(ArnEquals={}, ArnLike={"aws:SourceArn": arn("*")}))
 USABLE = {
-    "without conditions": policy({key: value for key, value in statement(HOME).items() if key != "Condition"}),
+    "without conditions": UNCONDITIONAL,
     "beside another service": policy(statement(HOME, Principal={"Service": ["ec2.amazonaws.com", SSM]})),
     "beside another action": policy(statement(HOME, Action=["sts:TagSession", "sts:AssumeRole"])),
     "with a second statement": policy(statement(OTHER), statement(HOME, Sid="x")),
     "in any region": policy(ANY_REGION),
-    "in regions of a pattern": policy(
-        statement(HOME, Condition=conditions(ArnEquals={"aws:SourceArn": arn("eu-central-?")}))
-    ),
+    "in regions of a pattern": with_arns(arn("eu-central-?")),
     "with a pattern of text": policy(
         statement(HOME, Condition={"StringLike": {"AWS:sourceArn": "arn:aws:ssm:*", "aws:SourceAccount": "1*"}})
     ),
@@ -290,13 +285,9 @@ UNUSABLE = {
     "the ARN of another account": FOREIGN["the ARN of an account"],
     "the ARN of one server": FOREIGN["the ARN of one server"],
     "a part of an ARN": FOREIGN["a part of an ARN"],
-    "an account as text without patterns": policy(
-        statement(HOME, Condition=conditions(StringEquals={"aws:SourceAccount": "*"}))
-    ),
-    "an account with brackets": policy(
-        statement(HOME, Condition=conditions(StringEquals={}, StringLike={"aws:SourceAccount": "[1]*"}))
-    ),
-    "an ARN with brackets": policy(statement(HOME, Condition=conditions(ArnEquals={"aws:SourceArn": arn("[e]*")}))),
+    "an account as text without patterns": with_account(StringEquals={"aws:SourceAccount": "*"}),
+    "an account with brackets": with_account(StringLike={"aws:SourceAccount": "[1]*"}),
+    "an ARN with brackets": with_arns(arn("[e]*")),
     "an action with brackets": policy(statement(HOME, Action="sts:[Aa]*")),
     "an ARN as text without patterns": policy(
         statement(HOME, Condition={"StringEquals": {"aws:SourceArn": arn(HOME)}})

@@ -8,7 +8,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from aws_model import NOW, Gateway, Iam
+from aws_account import ALWAYS, Account
+from aws_model import NOW, check_steps
 from declarations import ADOPTED_TAGS, CREATED_TAGS, SERVER, UNMANAGED, declare
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +21,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation 
     SavedCredentials,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._names import NOT_CREATED
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step, apply
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, apply
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import PrincipalState
 from ansible_collections.cwagent.iam.plugins.module_utils._user.plan import State, User
 from ansible_collections.cwagent.iam.plugins.module_utils._user.resource import UserResource
@@ -48,11 +49,10 @@ def user(
     return State("U", NOW, User("U", PrincipalState(policies=policies, tags=tags), keys=keys, **more), saved)
 
 
-def resource(store: Any = None, gateway: Any = None, **more: Any) -> UserResource:
+def resource(store: Any = None, account: Account | None = None, **more: Any) -> UserResource:
     """The resource that retires the user."""
-    aws: Any = gateway or Gateway(Iam())
+    aws, desired = (account or Account()).aws(), declare(exclusive=more.pop("exclusive", False))
     place: Any = store or object()
-    desired = declare(exclusive=more.pop("exclusive", False))
     return UserResource(aws, ["U"], desired, store=place, present=False, rules=more.pop("rules", RULES), **more)
 
 
@@ -204,13 +204,11 @@ def test_keys_that_are_retired_are_not_replaced():
 
 
 def test_the_last_use_of_every_key_is_read():
-    class LastUses(Gateway):
-        def call(self, action: str, description: str, **arguments: Any) -> Any:
-            return {"AccessKeyLastUsed": {"LastUsedDate": NOW} if arguments["AccessKeyId"] == OLD else {}}
-
-    state = resource(gateway=LastUses(Iam()))._add_last_use(user(key(OLD, DAY), key(NEW, DAY)))
+    account = Account()
+    account.put_user(User("U", keys=(key(OLD, DAY, MINUTE), key(NEW, DAY))))
+    state = resource(account=account)._add_last_use(user(key(OLD, DAY), key(NEW, DAY)))
     assert state.user
-    assert [each.used for each in state.user.keys] == [NOW, None]
+    assert [each.used for each in state.user.keys] == [NOW - MINUTE, None]
 
 
 def test_the_next_phase_is_left_to_a_later_run():
@@ -235,44 +233,36 @@ class Killed(Exception):
     """The controller stops, or the answer is lost."""
 
 
-class Account(Gateway):
-    """A user in a model of IAM with its saved key. One call of a run can fail, before or after its effect."""
+class Retiring:
+    """A user in a model of IAM with its saved key. Its writes are the calls and the deletion of the saved key."""
 
     def __init__(self, state: State, rules: KeyRules = RULES, **more: Any) -> None:
-        super().__init__(Iam())
+        self.account, self.saved, self.writes = Account(), state.saved, 0
         assert state.user
-        self.model: Any
-        self.model.put_user(state.user)
-        self.saved = state.saved
-        self.retiring = resource(self, self, rules=rules, **more)
-        self.writes = 0
-        self.fail_at, self.has_effect = 0, False
+        self.account.put_user(state.user)
+        self.resource = resource(self, self.account, rules=rules, **more)
+        self.account.before("", self._count, times=ALWAYS)
+
+    def _count(self) -> None:
+        self.writes += 1
 
     def delete(self, name: str) -> None:
         """Delete the saved key."""
         assert name == "U"
-        self._write(lambda: setattr(self, "saved", AT_PREVIOUS_PLACE))
-
-    def execute(self, step: Step, max_attempts: int = 1) -> Any:
-        self._write(lambda: self.model.take(step))
-
-    def _write(self, write: Any) -> None:
-        self.writes += 1
-        if self.writes == self.fail_at and not self.has_effect:
-            raise Killed
-        write()
-        if self.writes == self.fail_at:
-            raise Killed
+        self.account.happen("delete", False)
+        self.saved = AT_PREVIOUS_PLACE
+        self.account.happen("delete", True)
 
     def state(self) -> dict[str, State]:
-        return {"U": State("U", self.now, self.model.user("U"), self.saved)}
+        return {"U": State("U", self.account.now, self.account.user("U"), self.saved)}
 
     def run(self) -> tuple[str | None, int]:
         """The phase, and the number of writes."""
         self.writes = 0
-        plan = self.retiring.plan(self.state())
-        result = self.retiring.to_result(plan, plan.planned)
-        apply(plan, self.retiring.execute, check_mode=False)
+        plan = self.resource.plan(self.state())
+        result = self.resource.to_result(plan, plan.planned)
+        check_steps(plan.all_steps)
+        apply(plan, self.resource.execute, check_mode=False)
         final = self.state()["U"]
         assert final.user == plan.planned["U"].user
         return result["retirement"].get("U"), self.writes
@@ -316,11 +306,11 @@ def was_used_within(each: AccessKey, span: timedelta) -> bool:
 
 @given(state=USERS, exclusive=st.booleans())
 def test_only_unused_keys_are_deactivated_and_only_inactive_ones_are_deleted(state, exclusive):
-    account = Account(state, exclusive=exclusive)
+    retiring = Retiring(state, exclusive=exclusive)
     before = {each.id: each for each in state.user.keys}
     unmanaged = {each.id for each in resource()._keyring(state).unmanaged}
-    phase, writes = account.run()
-    found = account.model.user("U")
+    phase, writes = retiring.run()
+    found = retiring.account.user("U")
     after = {each.id: each for each in found.keys} if found else {}
     for name, each in before.items():
         if (was_used_within(each, 5 * HOUR) and each.active) or name in unmanaged:
@@ -333,8 +323,8 @@ def test_only_unused_keys_are_deactivated_and_only_inactive_ones_are_deleted(sta
         assert (writes, phase in (None, "blocked")) == (0, True)
     assert found or state.user.principal.is_created
     # Once the keys are inactive, the next run can delete the user. Then nothing is left to do.
-    account.run()
-    assert account.run()[1] == 0
+    retiring.run()
+    assert retiring.run()[1] == 0
 
 
 @given(
@@ -346,18 +336,18 @@ def test_only_unused_keys_are_deactivated_and_only_inactive_ones_are_deleted(sta
 )
 def test_a_user_is_deleted_after_the_last_use_of_its_keys(state, last_use, shown_late, every, days):
     """A server signs every hour until it has other credentials, and IAM shows each use hours later."""
-    account = Account(state, rules=replace(RULES, key_retire_after_days=days * DAY))
+    retiring = Retiring(state, rules=replace(RULES, key_retire_after_days=days * DAY))
     if planned(state)[1]["retirement"] == {"U": "blocked"} or not state.user.principal.is_created:
         return
     is_used = any(each.id == NEW and each.active for each in state.user.keys)
     phases: list[str] = []
     for hour in range(0, 24 * 13, every):
-        account.now = NOW + hour * HOUR
-        found = account.model.users.get("U")
+        retiring.account.now = NOW + hour * HOUR
+        found = retiring.account.users.get("U")
         if found and is_used and NEW in found.keys:
             shown = NOW + min(last_use, hour - shown_late) * HOUR
             found.keys[NEW] = replace(found.keys[NEW], used=shown)
-        phase, _ = account.run()
+        phase, _ = retiring.run()
         phases += [phase] if phase and phase not in phases[-1:] else []
         if is_used and phase in ("deactivating", "deleting"):
             assert hour > last_use
@@ -366,23 +356,22 @@ def test_a_user_is_deleted_after_the_last_use_of_its_keys(state, last_use, shown
     order = ["in_use", "deactivating", "grace_period", "deleting"]
     assert phases == sorted(phases, key=order.index)
     assert phases[-1] == "deleting"
-    found = account.model.user("U")
-    assert found is None or (UNMANAGED in found.principal.policies and found.keys == ())
-    assert (account.saved.key_id, account.saved.pending) == (None, None)
+    left = retiring.account.user("U")
+    assert left is None or (UNMANAGED in left.principal.policies and left.keys == ())
+    assert (retiring.saved.key_id, retiring.saved.pending) == (None, None)
 
 
 @given(state=USERS, fail_at=st.integers(1, 6), has_effect=st.booleans())
 def test_the_next_run_completes_an_interrupted_one(state, fail_at, has_effect):
-    undisturbed, account = Account(state), Account(state)
+    undisturbed, retiring = Retiring(state), Retiring(state)
     for _ in range(2):
         undisturbed.run()
-    account.fail_at, account.has_effect = fail_at, has_effect
+    retiring.account.before("", Killed(), fail_at, after=has_effect)
     try:
-        account.run()
+        retiring.run()
     except Killed:
-        account.fail_at = 0
-        account.run()
-    account.fail_at = 0
-    account.run()
-    assert account.state() == undisturbed.state()
-    assert account.run()[1] == 0
+        retiring.run()
+    retiring.account.disturbances.clear()
+    retiring.run()
+    assert retiring.state() == undisturbed.state()
+    assert not retiring.resource.plan(retiring.state()).has_changes

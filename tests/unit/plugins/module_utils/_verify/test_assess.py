@@ -65,156 +65,119 @@ def test_a_healthy_server_has_no_failure(server, facts):
     assert (seen.seen_by, seen.agent) == ("ansible", "running")
 
 
-NOT_IN_CONFIG = replace(INSIDE, configs={"A": Reading(error="AccessDenied")})
+NO_READ = {"A": Reading(error="x")}
+NO_CALLER = {"caller": "", "configs": NO_READ}
+
+
+def inside(**changes):
+    return replace(INSIDE, **changes)
+
+
+def without_read(**changes):
+    return inside(configs={"A": Reading(error="AccessDenied")}, **changes)
+
+
+def reaching(facts, *lost):
+    return replace(facts, endpoints={**facts.endpoints, **dict.fromkeys(lost, 0)})
+
+
+SHOWN = "EC2 has associated instance profile 'Server', and the instance itself shows {}."
+NOT_OF_NODE = "The credentials in /keys are of {}, not of assumed-role/Hybrid/mi-1."
+UNREACHED = "It does not reach {} in eu-central-1."
+SEVERAL = replace(WEB, configs=(CONFIG, Config("B", 1, "b", True)), runs_all=False)
 FAILURES = {
-    "no metadata service": (
-        WEB,
-        replace(NOT_IN_CONFIG, has_metadata=False, profile=None),
-        ("identity", "The instance metadata service does not answer on it."),
-    ),
-    "another profile inside": (
-        WEB,
-        replace(NOT_IN_CONFIG, profile="Old"),
-        ("identity", "EC2 has associated instance profile 'Server', and the instance itself shows 'Old'."),
-    ),
-    "no profile inside": (
-        WEB,
-        replace(NOT_IN_CONFIG, profile=None),
-        ("identity", "EC2 has associated instance profile 'Server', and the instance itself shows none."),
-    ),
-    "no key": (
-        DB,
-        replace(ONPREM, key_id="", caller="", configs={"A": Reading(error="no credentials")}),
-        ("identity", "/keys has no access key for the agent."),
-    ),
-    "the key of another user": (
-        DB,
-        replace(ONPREM, key_id="AKIA2", caller="arn:aws:iam::1:user/other"),
-        ("identity", "Access key AKIA2 in /keys is of user 'other', not 'db'."),
-    ),
-    "another key of the user": (
-        DB,
-        replace(ONPREM, key_id="AKIA2"),
-        ("identity", "/keys has access key AKIA2, and AKIA1 is the saved one."),
-    ),
-    "a secret that is wrong": (
-        DB,
-        replace(
-            ONPREM,
-            caller="",
-            caller_error="An error occurred (SignatureDoesNotMatch)",
-            configs={"A": Reading(error="x")},
+    "identity": {
+        "The instance metadata service does not answer on it.": (WEB, without_read(has_metadata=False, profile=None)),
+        SHOWN.format("'Old'"): (WEB, without_read(profile="Old")),
+        SHOWN.format("none"): (WEB, without_read(profile=None)),
+        "/keys has no access key for the agent.": (DB, replace(ONPREM, key_id="", **NO_CALLER)),
+        "Access key AKIA2 in /keys is of user 'other', not 'db'.": (
+            DB,
+            replace(ONPREM, key_id="AKIA2", caller="arn:aws:iam::1:user/other"),
         ),
-        ("identity", "AWS refuses access key AKIA1 in /keys: An error occurred (SignatureDoesNotMatch)."),
-    ),
-    "credentials of another node": (
-        HYBRID,
-        replace(SESSION, caller="arn:aws:sts::1:assumed-role/Hybrid/mi-2"),
-        ("identity", "The credentials in /keys are of assumed-role/Hybrid/mi-2, not of assumed-role/Hybrid/mi-1."),
-    ),
-    "a key on a hybrid server": (
-        HYBRID,
-        ONPREM,
-        ("identity", "The credentials in /keys are of user/path/db, not of assumed-role/Hybrid/mi-1."),
-    ),
-    "another file than the SSM agent's": (
-        HYBRID,
-        replace(SESSION, key_id="", caller="", shared_file="/shared", configs={"A": Reading(error="x")}),
-        ("identity", "The agent uses the credentials in /keys, and the SSM agent keeps its credentials in /shared."),
-    ),
-    "no credentials of the SSM agent": (
-        HYBRID,
-        replace(SESSION, key_id="", caller="", configs={"A": Reading(error="x")}),
-        ("identity", "/keys has no credentials for the agent."),
-    ),
-    "credentials that have expired": (
-        HYBRID,
-        replace(SESSION, caller="", caller_error="An error occurred (ExpiredToken)", configs={"A": Reading(error="x")}),
-        ("identity", "AWS refuses the credentials in /keys: An error occurred (ExpiredToken)."),
-    ),
-    "no way to get commands": (
-        HYBRID,
-        replace(SESSION, endpoints={**REACHED, "ssmmessages": 0, "ec2messages": 0}),
-        ("endpoints", "It does not reach ssmmessages, ec2messages in eu-central-1."),
-    ),
-    "no way to two services": (
-        WEB,
-        replace(INSIDE, endpoints={**REACHED, "logs": 0, "monitoring": 0}),
-        ("endpoints", "It does not reach monitoring, logs in eu-central-1."),
-    ),
-    "no way to Parameter Store": (
-        WEB,
-        replace(NOT_IN_CONFIG, endpoints={**REACHED, "ssm": 0}),
-        ("endpoints", "It does not reach ssm in eu-central-1."),
-    ),
-    "a denied read": (WEB, NOT_IN_CONFIG, ("configuration", "It cannot read parameter A: AccessDenied.")),
-    "another version read": (
-        WEB,
-        replace(INSIDE, configs={"A": Reading(1, "old")}),
-        ("configuration", "It reads version 1 of parameter A, and version 2 is stored."),
-    ),
-    "the agent stopped": (WEB, replace(INSIDE, agent="stopped"), ("agent", "The agent is stopped.")),
-    "an agent that was never configured": (
-        WEB,
-        replace(INSIDE, agent="stopped", files=AgentFiles()),
-        ("agent", "The agent is stopped and has no configuration."),
-    ),
-    "another version running": (
-        WEB,
-        replace(INSIDE, files=AgentFiles({"A": "old"})),
-        ("agent", "The agent does not run the stored A."),
-    ),
-    "a part that is missing": (
-        replace(WEB, configs=(CONFIG, PART)),
-        replace(INSIDE, configs={**READ, "A-2": Reading(1, "part")}),
-        ("agent", "The agent does not run the stored A-2."),
-    ),
-    "a part that is left": (
-        WEB,
-        replace(INSIDE, files=AgentFiles({"A": "new", "A-2": "part"})),
-        ("agent", "The agent still runs A-2, which is no longer stored."),
-    ),
-    "none of several configurations": (
-        replace(WEB, configs=(CONFIG, Config("B", 1, "b", True)), runs_all=False),
-        replace(INSIDE, files=AgentFiles({"C": "c"})),
-        ("agent", "The agent runs no stored configuration."),
-    ),
+        "/keys has access key AKIA2, and AKIA1 is the saved one.": (DB, replace(ONPREM, key_id="AKIA2")),
+        "AWS refuses access key AKIA1 in /keys: An error occurred (SignatureDoesNotMatch).": (
+            DB,
+            replace(ONPREM, caller_error="An error occurred (SignatureDoesNotMatch)", **NO_CALLER),
+        ),
+        NOT_OF_NODE.format("assumed-role/Hybrid/mi-2"): (
+            HYBRID,
+            replace(SESSION, caller="arn:aws:sts::1:assumed-role/Hybrid/mi-2"),
+        ),
+        NOT_OF_NODE.format("user/path/db"): (HYBRID, ONPREM),
+        "The agent uses the credentials in /keys, and the SSM agent keeps its credentials in /shared.": (
+            HYBRID,
+            replace(SESSION, key_id="", shared_file="/shared", **NO_CALLER),
+        ),
+        "/keys has no credentials for the agent.": (HYBRID, replace(SESSION, key_id="", **NO_CALLER)),
+        "AWS refuses the credentials in /keys: An error occurred (ExpiredToken).": (
+            HYBRID,
+            replace(SESSION, caller_error="An error occurred (ExpiredToken)", **NO_CALLER),
+        ),
+    },
+    "endpoints": {
+        UNREACHED.format("ssmmessages, ec2messages"): (HYBRID, reaching(SESSION, "ssmmessages", "ec2messages")),
+        UNREACHED.format("monitoring, logs"): (WEB, reaching(INSIDE, "logs", "monitoring")),
+        UNREACHED.format("ssm"): (WEB, reaching(without_read(), "ssm")),
+    },
+    "configuration": {
+        "It cannot read parameter A: AccessDenied.": (WEB, without_read()),
+        "It reads version 1 of parameter A, and version 2 is stored.": (WEB, inside(configs={"A": Reading(1, "old")})),
+    },
+    "agent": {
+        "The agent is stopped.": (WEB, inside(agent="stopped")),
+        "The agent is stopped and has no configuration.": (WEB, inside(agent="stopped", files=AgentFiles())),
+        "The agent does not run the stored A.": (WEB, inside(files=AgentFiles({"A": "old"}))),
+        "The agent does not run the stored A-2.": (
+            replace(WEB, configs=(CONFIG, PART)),
+            inside(configs={**READ, "A-2": Reading(1, "part")}),
+        ),
+        "The agent still runs A-2, which is no longer stored.": (
+            WEB,
+            inside(files=AgentFiles({"A": "new", "A-2": "part"})),
+        ),
+        "The agent runs no stored configuration.": (SEVERAL, inside(files=AgentFiles({"C": "c"}))),
+    },
 }
 
 
-@pytest.mark.parametrize("name", FAILURES)
-def test_each_violation_alone_is_one_failure(name):
-    server, facts, expected = FAILURES[name]
-    failures, _notes = found(server, facts)
-    assert failures == [expected]
+@pytest.mark.parametrize(
+    ("check", "what", "server", "facts"),
+    [(check, what, *case) for check, of_check in FAILURES.items() for what, case in of_check.items()],
+)
+def test_each_violation_alone_is_one_failure(check, what, server, facts):
+    assert found(server, facts)[0] == [(check, what)]
 
 
 LACKING = Failure("permissions", "Role 'x' lacks ssm:GetParameter.", "attach it")
+
+
+def failed(server, check, what, **changes):
+    return replace(server, failures=(Failure(check, what, "x"),), **changes)
+
+
 CONSEQUENCES = {
     "a key that IAM has shown to be inactive": (
         replace(DB, failures=(INACTIVE,)),
-        replace(ONPREM, caller="", caller_error="(InvalidClientTokenId)", configs={"A": Reading(error="x")}),
+        replace(ONPREM, caller_error="(InvalidClientTokenId)", **NO_CALLER),
     ),
     "a hybrid server that is not registered": (
-        replace(HYBRID, failures=(Failure("identity", "It is not registered.", "x"),)),
-        replace(SESSION, key_id="", caller="", shared_file="/shared", configs={"A": Reading(error="x")}),
+        failed(HYBRID, "identity", "It is not registered."),
+        replace(SESSION, key_id="", shared_file="/shared", **NO_CALLER),
     ),
     "no saved key": (
-        replace(DB, failures=(Failure("identity", "No access key of user 'db' is saved.", "x"),)),
-        replace(ONPREM, key_id="", caller="", configs={"A": Reading(error="x")}),
+        failed(DB, "identity", "No access key of user 'db' is saved."),
+        replace(ONPREM, key_id="", **NO_CALLER),
     ),
     "a read that IAM has shown to be denied": (
         replace(WEB, failures=(LACKING,), configs=(replace(CONFIG, is_readable=False),)),
-        NOT_IN_CONFIG,
+        without_read(),
     ),
     "no profile": (
-        replace(WEB, profile=None, failures=(Failure("identity", "It has no instance profile.", "x"),)),
-        replace(NOT_IN_CONFIG, profile=None),
+        failed(WEB, "identity", "It has no instance profile.", profile=None),
+        without_read(profile=None),
     ),
-    "no stored configuration": (
-        replace(WEB, configs=(), failures=(Failure("configuration", "No configuration is stored.", "x"),)),
-        INSIDE,
-    ),
+    "no stored configuration": (failed(WEB, "configuration", "No configuration is stored.", configs=()), INSIDE),
 }
 
 
@@ -223,32 +186,21 @@ def test_consequences_of_a_failure_are_not_reported(name):
     assert found(*CONSEQUENCES[name]) == ([], [])
 
 
+NOT_CONNECTED = {"caller": "", "caller_error": "Could not connect"}
 NOTES = {
     "a key file that may not be read": (DB, replace(ONPREM, key_id=None, caller=""), ["identity"]),
-    "STS out of reach": (DB, replace(ONPREM, caller="", caller_error="Could not connect"), ["identity"]),
+    "STS out of reach": (DB, replace(ONPREM, **NOT_CONNECTED), ["identity"]),
     "a file of the SSM agent that may not be read": (HYBRID, replace(SESSION, key_id=None, caller=""), ["identity"]),
-    "STS out of reach of a hybrid server": (
-        HYBRID,
-        replace(SESSION, caller="", caller_error="Could not connect"),
-        ["identity"],
-    ),
+    "STS out of reach of a hybrid server": (HYBRID, replace(SESSION, **NOT_CONNECTED), ["identity"]),
     "a hybrid server whose node was not read": (replace(HYBRID, node_id=""), SESSION, []),
-    "no curl": (WEB, replace(INSIDE, endpoints={}, has_metadata=None, profile=None), ["identity", "endpoints"]),
-    "no AWS CLI": (WEB, replace(INSIDE, has_cli=False, configs={}), ["configuration"]),
-    "no AWS CLI, and nothing to read": (replace(WEB, configs=()), replace(INSIDE, has_cli=False), []),
+    "no curl": (WEB, inside(endpoints={}, has_metadata=None, profile=None), ["identity", "endpoints"]),
+    "no AWS CLI": (WEB, inside(has_cli=False, configs={}), ["configuration"]),
+    "no AWS CLI, and nothing to read": (replace(WEB, configs=()), inside(has_cli=False), []),
     "a stored value that was not read": (replace(WEB, configs=(replace(CONFIG, digest=""),)), INSIDE, ["agent"]),
-    "no agent": (WEB, replace(INSIDE, agent="", files=AgentFiles()), []),
-    "one of several configurations": (
-        replace(WEB, configs=(CONFIG, Config("B", 1, "b", True)), runs_all=False),
-        INSIDE,
-        [],
-    ),
-    "an answer without one of the configurations": (WEB, replace(INSIDE, configs={}), []),
-    "an agent with configurations of others only": (
-        WEB,
-        replace(INSIDE, agent="running", files=AgentFiles({"A": "new"}, ("file_x",))),
-        [],
-    ),
+    "no agent": (WEB, inside(agent="", files=AgentFiles()), []),
+    "one of several configurations": (SEVERAL, INSIDE, []),
+    "an answer without one of the configurations": (WEB, inside(configs={}), []),
+    "an agent with configurations of others only": (WEB, inside(files=AgentFiles({"A": "new"}, ("file_x",))), []),
 }
 
 
@@ -259,8 +211,9 @@ def test_an_unknown_value_is_no_failure(name):
 
 
 def test_an_agent_that_is_stopped_with_configurations_of_others_only_is_one_failure():
-    facts = replace(INSIDE, agent="stopped", files=AgentFiles({}, ("file_x",)))
-    assert found(WEB, facts)[0] == [("agent", "The agent is stopped.")]
+    assert found(WEB, inside(agent="stopped", files=AgentFiles({}, ("file_x",))))[0] == [
+        ("agent", "The agent is stopped.")
+    ]
 
 
 def test_status_of_an_agent_that_is_not_installed():
@@ -296,8 +249,7 @@ def test_a_stopped_agent_is_started_in_the_mode_of_the_server(server, facts, mod
 
 
 def test_the_fix_has_the_variable_if_the_right_configuration_is_unknown():
-    several = replace(WEB, configs=(CONFIG, Config("B", 1, "b", True)), runs_all=False)
-    [failure] = assess(several, replace(INSIDE, files=AgentFiles({"C": "c"})), "run_command").failures
+    [failure] = assess(SEVERAL, inside(files=AgentFiles({"C": "c"})), "run_command").failures
     assert failure.fix.startswith("Set cwagent_config_names for the host")
     [failure] = assess(WEB, OLD, "run_command").failures
     assert failure.fix == "Run the playbook cwagent.iam.apply."
@@ -306,23 +258,23 @@ def test_the_fix_has_the_variable_if_the_right_configuration_is_unknown():
 # Without facts
 
 
-def test_a_server_without_facts_fails():
+NOT_RUNNING = "The instance is not running."
+
+
+def test_a_server_without_facts_fails_unless_another_failure_can_be_the_reason():
     seen = note_unseen(WEB, "no route.")
     assert [(each.check, each.what) for each in seen.failures] == [
         ("agent", "Nothing was read on the server: no route.")
     ]
     assert [seen.status(check) for check in CHECKS] == ["?", "ok", "?", "?", "FAIL"]
+    lost = failed(WEB, "identity", "It has no instance profile.")
+    assert note_unseen(lost, "offline").failures == lost.failures
 
 
-def test_a_failure_that_can_be_the_reason_is_enough():
-    failed = WEB.adding(Failure("identity", "It has no instance profile.", "x"))
-    assert note_unseen(failed, "offline").failures == failed.failures
-
-
-def test_an_instance_that_is_not_running_has_not_failed():
-    seen = note_unseen(replace(WEB, is_running=False), "offline")
-    assert seen.failures == ()
-    assert {each.what for each in seen.notes} == {"The instance is not running."}
+@pytest.mark.parametrize("is_windows", [False, True])
+def test_an_instance_that_is_not_running_has_not_failed(is_windows):
+    seen = note_unseen(replace(WEB, is_running=False, is_windows=is_windows), "offline")
+    assert (seen.failures, {each.what for each in seen.notes}) == ((), {NOT_RUNNING})
 
 
 WINDOWS = "The server runs Windows, and only Linux servers are checked from the inside."
@@ -347,11 +299,6 @@ def test_only_the_inside_of_a_windows_server_is_unknown(failures, status, reason
     assert seen.failures == failures
     assert [seen.status(check) for check in CHECKS] == status
     assert {each.what for each in seen.notes} == {WINDOWS}
-
-
-def test_a_windows_server_that_is_stopped_is_not_running():
-    seen = note_unseen(replace(WEB, is_windows=True, is_running=False), "offline")
-    assert {each.what for each in seen.notes} == {"The instance is not running."}
 
 
 def test_permissions_are_known_without_facts():

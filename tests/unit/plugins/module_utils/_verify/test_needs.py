@@ -86,6 +86,10 @@ def found(account, target=WEB, **more):
     return [each.what for each in server.failures], [each.what for each in server.notes]
 
 
+def fixes_of(account, target=WEB, **more):
+    return [each.fix for each in check(case(account, **more), target).failures]
+
+
 def lacks(actions, field, name="linux", who="Role 'Server'"):
     return f"{who} lacks {actions}, which {field} of AmazonCloudWatch-{name} needs."
 
@@ -107,20 +111,20 @@ BEYOND = {
 def test_what_the_policy_of_the_servers_lacks_is_a_failure(name, target):
     config, action, field, resource = BEYOND[name]
     who = "Role 'Server'" if target is WEB else "User 'db1'"
-    assert found(account_of(config), target)[0] == [lacks(action, field, who=who)]
-    more = Policy("More", document(action, resource=resource))
-    assert found(account_of(config, server=(SERVER, more)), target)[0] == []
-    other = Policy("More", document(action, resource=f"{resource}2"))
-    assert found(account_of(config, server=(SERVER, other)), target)[0] == [lacks(action, field, who=who)]
+    for allowed, lacked in ((None, True), (resource, False), (f"{resource}2", True)):
+        more = [Policy("More", document(action, resource=allowed))] if allowed else []
+        expected = [lacks(action, field, who=who)] * lacked
+        assert found(account_of(config, server=(SERVER, *more)), target)[0] == expected
 
 
 def test_the_discovery_of_ecs_needs_permissions_of_ecs():
-    tasks = lacks(", ".join(TASKS), DISCOVERY)
-    services = lacks(", ".join(SERVICES), f"{DISCOVERY}.service_name_list_for_tasks")
-    assert found(account_of(ECS)) == ([tasks, services], [])
-    assert found(account_of(ECS, server=(SERVER, Policy("More", document(*TASKS))))) == ([services], [])
-    all_of_them = Policy("More", document(*TASKS, *SERVICES))
-    assert found(account_of(ECS, server=(SERVER, all_of_them))) == ([], [])
+    failures = [
+        lacks(", ".join(TASKS), DISCOVERY),
+        lacks(", ".join(SERVICES), f"{DISCOVERY}.service_name_list_for_tasks"),
+    ]
+    for number, allowed in enumerate(([], TASKS, [*TASKS, *SERVICES])):
+        more = [Policy("More", document(*allowed))] if allowed else []
+        assert found(account_of(ECS, server=(SERVER, *more))) == (failures[number:], [])
 
 
 CUSTOM = {
@@ -132,23 +136,16 @@ CUSTOM = {
 }
 
 
-@pytest.mark.parametrize("name", CUSTOM)
-def test_a_custom_policy_that_lacks_an_ordinary_permission_is_a_failure(name):
-    config, action, field = CUSTOM[name]
+@pytest.mark.parametrize(("config", "action", "field"), CUSTOM.values(), ids=CUSTOM)
+def test_a_policy_or_a_boundary_that_lacks_an_ordinary_permission_is_a_failure(config, action, field):
     assert found(account_of(config)) == ([], [])
     assert found(account_of(config, server=without(action))) == ([lacks(action, field)], [])
-
-
-@pytest.mark.parametrize("name", CUSTOM)
-def test_a_boundary_that_lacks_an_ordinary_permission_is_a_failure(name):
-    config, action, field = CUSTOM[name]
     allowed = [each for each in ORDINARY if each != action]
-    bound = Policy("Limit", document(*allowed, GET), f"{OWN}policy/Limit")
+    bound = account_of(config, boundary=Policy("Limit", document(*allowed, GET), f"{OWN}policy/Limit"))
     part = f"{field} of AmazonCloudWatch-linux"
     blocked = f"Permissions boundary Limit of role 'Server' blocks {action}, which {part} needs."
-    assert found(account_of(config, boundary=bound)) == ([blocked], [])
-    [failure] = check(case(account_of(config, boundary=bound)), WEB).failures
-    assert failure.fix == f"Allow {action} in policy {OWN}policy/Limit."
+    assert found(bound) == ([blocked], [])
+    assert fixes_of(bound) == [f"Allow {action} in policy {OWN}policy/Limit."]
 
 
 def test_tags_and_volumes_are_read_on_ec2_only():
@@ -162,38 +159,43 @@ def test_the_admin_policy_does_not_allow_reading_volumes():
     account = with_(account_of(VOLUMES), principals=[role("Other", admin, CLOSED)])
     account = replace(account, instances=(instance(1, "Other"),))
     assert found(account) == ([lacks("ec2:DescribeVolumes", VOLUME_FIELD, who="Role 'Other'")], [])
-    [failure] = check(case(account, server_profile="Own"), WEB).failures
-    assert failure.fix == "CloudWatchAgentAdminPolicy does not allow it. Associate instance profile 'Own'."
+    fix = "CloudWatchAgentAdminPolicy does not allow it. Associate instance profile 'Own'."
+    assert fixes_of(account, server_profile="Own") == [fix]
 
 
-def test_one_cause_is_one_failure():
-    lost = found(account_of({**XRAY, **RETENTION, **GROUP}, server=()))[0]
-    assert lost == [f"Role 'Server' lacks {METRICS}, {LOGS}, {GET}."]
-    role_of_all = assuming(FOREIGN, "agent", "metrics", "logs", "traces")
-    assert found(account_of(role_of_all))[0] == [lacks("sts:AssumeRole", "agent.credentials.role_arn")]
+LACKS_ALL = f"Role 'Server' lacks {METRICS}, {LOGS}, {GET}."
 
 
-def test_what_is_needed_beyond_is_a_failure_of_its_own():
-    lost = found(account_of({**AMP, **XRAY}, server=()))[0]
-    assert lost == [f"Role 'Server' lacks {METRICS}, {LOGS}, {GET}.", lacks("aps:RemoteWrite", AMP_FIELD)]
+@pytest.mark.parametrize(
+    ("config", "policies", "failures"),
+    [
+        ({**XRAY, **RETENTION, **GROUP}, (), [LACKS_ALL]),
+        (
+            assuming(FOREIGN, "agent", "metrics", "logs", "traces"),
+            (SERVER,),
+            [lacks("sts:AssumeRole", "agent.credentials.role_arn")],
+        ),
+        ({**AMP, **XRAY}, (), [LACKS_ALL, lacks("aps:RemoteWrite", AMP_FIELD)]),
+    ],
+)
+def test_one_cause_is_one_failure(config, policies, failures):
+    assert found(account_of(config, server=policies))[0] == failures
 
 
 @pytest.mark.parametrize(
     ("target", "variable"), [(WEB, "ec2_server_managed_policies"), (DB, "onprem_server_managed_policies")]
 )
 def test_the_fix_of_what_no_policy_of_aws_has(target, variable):
-    [failure] = check(case(account_of(AMP)), target).failures
     create = f"Create a policy that allows aps:RemoteWrite on {WORKSPACE}, add its ARN to {variable}"
-    assert failure.fix == f"{create}, and run the playbook cwagent.iam.site."
-    [failure] = check(case(account_of(AMP, tags={})), WEB).failures
-    assert failure.fix == f"Allow aps:RemoteWrite on {WORKSPACE} in a policy of role 'Server'."
+    assert fixes_of(account_of(AMP), target) == [f"{create}, and run the playbook cwagent.iam.site."]
 
 
 def test_the_fixes_of_an_ordinary_permission_and_of_an_unknown_resource():
-    [failure] = check(case(account_of(RETENTION, server=without("logs:PutRetentionPolicy"))), WEB).failures
-    assert failure.fix.startswith("Run the playbook cwagent.iam.site.")
-    first, _second = check(case(account_of(ECS, tags={})), WEB).failures
-    assert first.fix == f"Allow {', '.join(TASKS)} in a policy of role 'Server'."
+    allow = f"Allow aps:RemoteWrite on {WORKSPACE} in a policy of role 'Server'."
+    assert fixes_of(account_of(AMP, tags={})) == [allow]
+    [fix] = fixes_of(account_of(RETENTION, server=without("logs:PutRetentionPolicy")))
+    assert fix.startswith("Run the playbook cwagent.iam.site.")
+    assert fixes_of(account_of(ECS, tags={}))[0] == f"Allow {', '.join(TASKS)} in a policy of role 'Server'."
 
 
 @pytest.mark.parametrize("region", ["us-east-1", "${AWS_REGION}", 1])
@@ -223,10 +225,7 @@ def test_a_policy_for_some_resources_of_an_unknown_one_is_no_failure():
 
 @pytest.mark.parametrize(
     "more",
-    [
-        Policy("Perhaps", document("aps:RemoteWrite", Condition={"Bool": {"x:y": "true"}})),
-        Policy("Unread", None),
-    ],
+    [Policy("Perhaps", document("aps:RemoteWrite", Condition={"Bool": {"x:y": "true"}})), Policy("Unread", None)],
 )
 def test_a_condition_and_a_policy_that_was_not_read_are_no_failure(more):
     failures, notes = found(account_of(AMP, server=(SERVER, more)))
@@ -235,12 +234,9 @@ def test_a_condition_and_a_policy_that_was_not_read_are_no_failure(more):
 
 
 def test_an_environment_variable_of_the_agent_is_not_known():
-    config = {**assuming("${ROLE}"), **AMP}
     some = Policy("Some", document("sts:AssumeRole", resource=CENTRAL))
-    assert found(account_of(config, server=(SERVER, some))) == (
-        [],
-        [undecided("sts:AssumeRole", "agent.credentials.role_arn")],
-    )
+    account = account_of({**assuming("${ROLE}"), **AMP}, server=(SERVER, some))
+    assert found(account) == ([], [undecided("sts:AssumeRole", "agent.credentials.role_arn")])
 
 
 def test_a_configuration_that_was_not_read_is_a_note():
@@ -260,34 +256,34 @@ def test_a_configuration_that_is_not_valid_needs_nothing(value):
 def test_of_several_configurations_a_server_may_use_only_one():
     note = f"If it uses this configuration: {lacks('aps:RemoteWrite', AMP_FIELD, 'web')}"
     assert found(account_of(RETENTION, AMP)) == ([], [note])
-    unknown = account_of(
-        {}, assuming("${ROLE}"), server=(SERVER, Policy("x", document("sts:AssumeRole", resource="x")))
-    )
+    other = Policy("x", document("sts:AssumeRole", resource="x"))
+    unknown = account_of({}, assuming("${ROLE}"), server=(SERVER, other))
     assert found(unknown)[1][0].startswith("Whether Role 'Server' may sts:AssumeRole")
+
+
+NAMED = {each: f"AmazonCloudWatch-{each}" for each in ("linux", "web", "db")}
+BOTH = replace(WEB, configs=(NAMED["linux"], NAMED["web"]))
 
 
 def test_a_server_uses_the_configurations_that_are_named():
     account = account_of(RETENTION, AMP, XRAY)
-    named = [f"AmazonCloudWatch-{each}" for each in ("linux", "web", "db")]
-    assert found(account, replace(WEB, configs=(named[0], named[2]))) == ([], [])
-    assert found(account, replace(WEB, configs=tuple(named))) == ([lacks("aps:RemoteWrite", AMP_FIELD, "web")], [])
-    assert found(account_of(AMP, AMP), replace(WEB, configs=tuple(named[:2])))[0] == [
-        lacks("aps:RemoteWrite", AMP_FIELD)
-    ]
+    assert found(account, replace(WEB, configs=(NAMED["linux"], NAMED["db"]))) == ([], [])
+    everything = replace(WEB, configs=tuple(NAMED.values()))
+    assert found(account, everything) == ([lacks("aps:RemoteWrite", AMP_FIELD, "web")], [])
+
+
+@pytest.mark.parametrize("regions", [(), ("us-east-1", "us-east-2")])
+def test_the_same_need_of_several_configurations_is_one_failure(regions):
+    """Even of configurations that the agent cannot merge."""
+    configs = [{**AMP, "agent": {"region": each}} for each in regions] or [AMP, AMP]
+    assert found(account_of(*configs), BOTH)[0] == [lacks("aps:RemoteWrite", AMP_FIELD)]
 
 
 def test_the_role_can_be_in_another_configuration():
     central = role("Central", trust=trust({"AWS": f"{OWN}root"}))
     assume = Policy("Assume", document("sts:AssumeRole"))
     account = account_of(AMP, assuming(CENTRAL), server=(SERVER, assume), others=[central])
-    both = replace(WEB, configs=("AmazonCloudWatch-linux", "AmazonCloudWatch-web"))
-    assert found(account, both) == ([lacks("aps:RemoteWrite", AMP_FIELD, who="Role 'Central'")], [])
-
-
-def test_configurations_that_the_agent_cannot_merge_count_one_by_one():
-    regions = [{**AMP, "agent": {"region": each}} for each in ("us-east-1", "us-east-2")]
-    both = replace(WEB, configs=("AmazonCloudWatch-linux", "AmazonCloudWatch-web"))
-    assert found(account_of(*regions), both)[0] == [lacks("aps:RemoteWrite", AMP_FIELD)]
+    assert found(account, BOTH) == ([lacks("aps:RemoteWrite", AMP_FIELD, who="Role 'Central'")], [])
 
 
 # Roles that the agent assumes
@@ -333,34 +329,30 @@ def test_a_role_that_the_server_may_assume_and_that_trusts_it(trusted):
 def test_a_role_that_does_not_trust_the_server(trusted):
     what = f"Role 'Central', which {FIELD} of AmazonCloudWatch-linux names, does not trust role 'Server'."
     assert assumed(trusted) == ([what], [])
-    [failure] = check(
-        case(account_of(assuming(CENTRAL), server=(SERVER, ASSUME), others=[central(trusted)])), WEB
-    ).failures
-    assert failure.fix == f"Allow {OWN}role/Server to assume the role in its trust policy."
+    account = account_of(assuming(CENTRAL), server=(SERVER, ASSUME), others=[central(trusted)])
+    assert fixes_of(account) == [f"Allow {OWN}role/Server to assume the role in its trust policy."]
+
+
+def trusting(who, effect="Allow", element="Principal"):
+    return {"Effect": effect, element: who, "Action": "sts:AssumeRole"}
+
+
+OTHER_ROLE = {"AWS": f"{OWN}role/Other"}
 
 
 @pytest.mark.parametrize(
-    "policy",
+    ("policy", "is_trusted"),
     [
-        None,
-        {"Statement": {"Effect": "Allow", "NotPrincipal": {"AWS": f"{OWN}role/Other"}, "Action": "sts:AssumeRole"}},
-        {
-            "Statement": [
-                {"Effect": "Deny", "Principal": {"AWS": f"{OWN}role/Other"}, "Action": "sts:AssumeRole"},
-                {"Effect": "Allow", "Principal": {"AWS": f"{OWN}root"}, "Action": "sts:AssumeRole"},
-            ]
-        },
+        (None, True),
+        ({"Statement": trusting(OTHER_ROLE, element="NotPrincipal")}, True),
+        ({"Statement": [trusting(OTHER_ROLE, "Deny"), trusting({"AWS": f"{OWN}root"})]}, True),
+        ({"Statement": [trusting("*", "Deny")]}, False),
     ],
 )
-def test_a_trust_policy_that_may_allow_it_is_no_failure(policy):
+def test_a_trust_policy_that_may_allow_it_is_no_failure(policy, is_trusted):
     account = account_of(assuming(CENTRAL), server=(SERVER, ASSUME), others=[central(trust=policy)])
-    assert found(account) == ([], [])
-
-
-def test_a_statement_that_denies_trusts_nobody():
-    denying = {"Statement": [{"Effect": "Deny", "Principal": "*", "Action": "sts:AssumeRole"}]}
-    account = account_of(assuming(CENTRAL), server=(SERVER, ASSUME), others=[central(trust=denying)])
-    assert "does not trust role 'Server'" in found(account)[0][0]
+    failures, notes = found(account)
+    assert (["does not trust role 'Server'" in each for each in failures], notes) == ([True] * (not is_trusted), [])
 
 
 def test_a_trust_policy_can_name_the_sessions_of_a_role_with_a_path():
@@ -378,15 +370,15 @@ def test_servers_with_the_same_configurations_share_what_these_need():
     assert first.notes == second.notes
     assert len(shared.needs) == 2
     assert len(on_premises.notes) == len(first.notes)
-    named = check(shared, replace(WEB, configs=("AmazonCloudWatch-linux", "AmazonCloudWatch-web")))
+    named = check(shared, BOTH)
     assert [len(named.failures), len(shared.needs)] == [1, 3]
 
 
 def test_a_trust_policy_that_names_the_server_can_be_sufficient():
     assert assumed({"AWS": f"{OWN}role/Server"}, server=(SERVER,)) == ([], [undecided("sts:AssumeRole", FIELD)])
     assert assumed({"AWS": f"{OWN}root"}, server=(SERVER,)) == ([lacks("sts:AssumeRole", FIELD)], [])
-    [failure] = check(case(account_of(assuming(CENTRAL), tags={}, others=[central({"AWS": ACCOUNT_ID})])), WEB).failures
-    assert failure.fix == f"Allow sts:AssumeRole on {CENTRAL} in a policy of role 'Server'."
+    account = account_of(assuming(CENTRAL), tags={}, others=[central({"AWS": ACCOUNT_ID})])
+    assert fixes_of(account) == [f"Allow sts:AssumeRole on {CENTRAL} in a policy of role 'Server'."]
 
 
 def test_a_role_that_does_not_exist_is_one_failure():
@@ -401,16 +393,10 @@ def test_the_trust_policy_of_a_role_of_another_account_is_not_known():
 
 
 def test_what_an_assumed_role_lacks_is_its_own_failure():
-    server = {"AWS": f"{OWN}root"}
-    assert assumed(server, config={**RETENTION, **AMP}) == (
-        [
-            lacks("aps:RemoteWrite", AMP_FIELD, who="Role 'Central'"),
-            lacks("logs:PutRetentionPolicy", LIST, who="Role 'Central'"),
-        ],
-        [],
-    )
-    more = Policy("More", document("aps:RemoteWrite", "logs:PutRetentionPolicy"))
-    assert assumed(server, more, config={**RETENTION, **AMP}) == ([], [])
+    needs = {"aps:RemoteWrite": AMP_FIELD, "logs:PutRetentionPolicy": LIST}
+    failures = [lacks(action, field, who="Role 'Central'") for action, field in needs.items()]
+    for policies, expected in (((), failures), ((Policy("More", document(*needs)),), [])):
+        assert assumed({"AWS": f"{OWN}root"}, *policies, config={**RETENTION, **AMP}) == (expected, [])
 
 
 # Simulation
@@ -420,11 +406,8 @@ def test_the_calls_of_a_server_are_those_on_known_resources():
     account = account_of({**AMP, **XRAY, **ECS, **assuming("${ROLE}")})
     server = next(each for each in account.principals if each.name == "Server")
     parameter_arn = f"arn:aws:ssm:{REGION}:{ACCOUNT_ID}:parameter/AmazonCloudWatch-linux"
-    assert list(calls_of(case(account), WEB)) == [
-        (server, METRICS, "*"),
-        (server, LOGS, "*"),
-        (server, GET, parameter_arn),
-    ]
+    calls = ((METRICS, "*"), (LOGS, "*"), (GET, parameter_arn))
+    assert list(calls_of(case(account), WEB)) == [(server, *call) for call in calls]
     account = account_of({**AMP, **XRAY, **ECS})
     assert list(calls_of(case(account), WEB))[3:] == [
         (server, "aps:RemoteWrite", WORKSPACE),

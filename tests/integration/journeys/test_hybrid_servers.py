@@ -1,0 +1,311 @@
+"""On-premises servers become hybrid, go back to access keys, and leave."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from agent import Agent
+from emulator import Fault, Kind
+from emulator.machines import AGENT_FOLDER
+from fleet import DAY, HOUR, HYBRID, KEY, Fleet
+from harness import (
+    HYBRID_ROLE,
+    SERVER_POLICY,
+    SERVER_USER,
+    SSM_POLICY,
+    UNREACHABLE,
+    Play,
+    assert_complete_report,
+    hybrid_nodes,
+    trust,
+)
+from hybrid import register_another
+from states import States
+
+ROLE = "cwagent.iam.hybrid_registration"
+REGISTER = f"{ROLE} : Manage the registration with Systems Manager"
+MANAGE = f"{ROLE} : Manage the region and the agent's settings"
+PROXY_PASSWORD, NOTE = "Proxy-Pass", "a-note-for-nobody"
+# The emulator has no TLS, so it is not asked through this proxy.
+ENVIRONMENT = {"HTTPS_PROXY": f"http://user:{PROXY_PASSWORD}@proxy:3128", "MY_NOTE": NOTE}
+
+
+def two_hybrid_servers(states: States) -> tuple[Fleet, Play, Play]:
+    """Two servers after the first site.yml, the prediction of it, and the run.
+
+    The CloudWatch agent of the first one runs. The second one would have its access key in the SSM agent's profile.
+    """
+    fleet = Fleet(states.controller)
+    for name in ("db1", "db2"):
+        fleet.add_machine(name, cwagent_onprem_identity=HYBRID)
+    control = str(agent_of(fleet).control)
+    fleet.set("db1", cwagent_environment=ENVIRONMENT, hybrid_registration_agent_ctl=control)
+    file = str(fleet.machines["db2"].credentials)
+    fleet.set("db2", onprem_credentials_file=file, onprem_credentials_credentials_profile="default")
+    agent_of(fleet).install()
+    empty = fleet.account()
+    predicted = fleet.play("site", "--check", "--diff").assert_succeeded()
+    assert fleet.account() == empty
+    assert (config_of(fleet, "db1").exists(), agent_of(fleet).actions()) == (False, [])
+    return fleet, predicted, fleet.play("site", "--diff", "-vvvv").assert_succeeded()
+
+
+def server_with_key(states: States) -> Fleet:
+    fleet = Fleet(states.controller)
+    fleet.add_machine("db1", cwagent_onprem_identity=KEY)
+    fleet.play("site").assert_succeeded()
+    assert fleet.caller("db1").endswith(f":user/{SERVER_USER}-db1")
+    return fleet
+
+
+def server_that_left_its_key(states: States) -> Fleet:
+    """Its user still exists."""
+    fleet = states.begin(server_with_key)
+    fleet.identify(HYBRID)
+    fleet.play("site").assert_succeeded()
+    assert_hybrid(fleet, "db1")
+    assert f"{SERVER_USER}-db1" in fleet.account()["users"]
+    return fleet
+
+
+def agent_of(fleet: Fleet) -> Agent:
+    return Agent(fleet.machines["db1"].root)
+
+
+def config_of(fleet: Fleet, host: str) -> Path:
+    return fleet.machines[host].root / AGENT_FOLDER / "etc/common-config.toml"
+
+
+def node_of(fleet: Fleet, host: str) -> str:
+    registration = fleet.machines[host].registration
+    assert registration
+    return registration["ManagedInstanceID"]
+
+
+def assert_hybrid(fleet: Fleet, *hosts: str) -> None:
+    for host in hosts:
+        assert fleet.caller(host).endswith(f":assumed-role/{HYBRID_ROLE}/{node_of(fleet, host)}")
+
+
+def assert_without_settings(fleet: Fleet, host: str) -> None:
+    machine = fleet.machines[host]
+    assert machine.registration is None
+    assert "credentials" not in tomllib.loads(config_of(fleet, host).read_text())
+    assert not machine.credentials.exists() or "region" not in machine.credentials.read_text()
+
+
+def assert_predicted(predicted: Play, done: Play) -> None:
+    """Assert that the report of check mode is that of the run, but for the tense."""
+    reports = [re.sub(r"\b(would be|was) ", "", " ".join(play.report)) for play in (predicted, done)]
+    assert (predicted.writes, reports[0]) == ([], reports[1])
+
+
+def tasks_of_role(play: Play) -> list[str]:
+    """The tasks of the role that changed something."""
+    return [task for task in play.changed_tasks if task.startswith(ROLE)]
+
+
+def callers_in(play: Play) -> list[str]:
+    """The callers in the results of the task that lets the agent use the credentials."""
+    return sorted(each.result["caller"] for each in play.results if each.task == MANAGE and "caller" in each.result)
+
+
+def test_from_nothing_hybrid_servers_need_no_key(states: States) -> None:
+    fleet, predicted, done = states.begin(two_hybrid_servers)
+    assert predicted.writes == []
+    assert predicted.changed_tasks == done.changed_tasks
+    assert tasks_of_role(done) == [REGISTER, REGISTER, MANAGE, MANAGE]
+    steps = [[line for line in play.report if line.startswith("- ")] for play in (predicted, done)]
+    assert steps[0] == steps[1]
+    assert_complete_report(done)
+
+    account = fleet.account()
+    assert account["users"] == {}
+    assert account["roles"][HYBRID_ROLE]["policies"] == sorted([SERVER_POLICY, SSM_POLICY])
+    assert account["activations"][fleet.aws.region] == []
+    assert set(hybrid_nodes(fleet.aws)) == {node_of(fleet, host) for host in fleet.machines}
+    assert_hybrid(fleet, "db1", "db2")
+    callers = sorted(map(fleet.caller, fleet.machines))
+    assert (callers_in(predicted), callers_in(done)) == ([], callers)
+    assert agent_of(fleet).actions() == ["stop", "start"]
+    sessions = [value for machine in fleet.machines.values() for value in machine.session().values()]
+    hidden = [*sessions, PROXY_PASSWORD, NOTE]
+    shown = done.output + json.dumps([each.result for each in done.results])
+    assert (len(hidden), [secret for secret in hidden if secret in shown]) == (8, [])
+
+    fleet.aws.shift_clock(HOUR + 60)
+    assert_hybrid(fleet, "db1", "db2")
+    again = fleet.play("site").assert_succeeded()
+    assert (again.report[0], again.changed_tasks, again.writes) == ("Nothing to do.", [], [])
+    assert (callers_in(again), agent_of(fleet).actions()) == (callers, [])
+
+
+def test_a_server_keeps_its_key_until_its_registration_works(states: States) -> None:
+    fleet, user = states.begin(server_with_key), f"{SERVER_USER}-db1"
+    fleet.identify(HYBRID)
+    aws, machine = fleet.aws, fleet.machines["db1"]
+
+    def assert_kept(message: str) -> None:
+        play = fleet.play("site", cwagent_wait_timeout=5).assert_failed()
+        assert message in play.message
+        assert "Se/CrEt" not in play.output
+        assert fleet.caller("db1").endswith(f":user/{user}")
+
+    aws.arm(Fault(Kind.DENY, action="AttachRolePolicy", text=SERVER_POLICY, times=99))
+    assert_kept(f"The server keeps the credentials that it has, because the role {HYBRID_ROLE} was not managed")
+    aws.disarm()
+
+    of_others = "[default]\naws_access_key_id = AKIAOTHER\naws_secret_access_key = Se/CrEt\n"
+    machine.credentials.parent.mkdir(parents=True, exist_ok=True)
+    machine.credentials.write_text(of_others)
+    assert_kept("has the access key of a user, which the SSM agent would replace")
+    assert (machine.credentials.read_text(), hybrid_nodes(aws)) == (of_others, [])
+    assert fleet.account()["roles"][HYBRID_ROLE]["policies"] == sorted([SERVER_POLICY, SSM_POLICY])
+    machine.credentials.unlink()
+
+    aws.client("iam").create_role(RoleName="Other", AssumeRolePolicyDocument=trust("ssm.amazonaws.com"))
+    machine.register(aws.client("ssm").create_activation(IamRole="Other", DefaultInstanceName="db1"), aws.region)
+    machine.restart()
+    assert_kept(f"which is not a session of role '{HYBRID_ROLE}'")
+    [key] = aws.client("iam").list_access_keys(UserName=user)["AccessKeyMetadata"]
+    assert key["Status"] == "Active"
+
+
+def test_a_server_that_left_its_key_comes_back(states: States) -> None:
+    """Its user is retired in steps. While its key is deactivated, the server keeps its registration."""
+    fleet, user = states.begin(server_that_left_its_key), f"{SERVER_USER}-db1"
+    fleet.aws.shift_clock(6 * HOUR)
+    assert fleet.play("site").assert_succeeded().writes == ["UpdateAccessKey"]
+    fleet.identify(KEY)
+    for playbook in ("site", "rotate_keys"):
+        back = fleet.play(playbook).assert_failed()
+        assert "was deactivated" in back.message
+        assert "The server keeps its registration" in back.message
+        assert_hybrid(fleet, "db1")
+
+    fleet.identify(HYBRID)
+    fleet.aws.shift_clock(8 * DAY)
+    before = fleet.account()
+    predicted = fleet.play("site", "--check").assert_succeeded()
+    assert (fleet.account(), user in before["users"]) == (before, True)
+    done = fleet.play("site").assert_succeeded()
+    assert predicted.changes == done.changes
+    assert_predicted(predicted, done)
+    assert (fleet.account()["users"], list(fleet.controller.credentials.glob(f"{user}*"))) == ({}, [])
+    assert_hybrid(fleet, "db1")
+
+    fleet.identify(KEY)
+    fleet.play("site").assert_succeeded()
+    assert fleet.caller("db1").endswith(f":user/{user}")
+    assert (hybrid_nodes(fleet.aws), fleet.machines["db1"].registration) == ([], None)
+    assert fleet.play("site").assert_succeeded().changed_tasks == []
+
+
+def test_a_shared_user_stays_until_each_server_is_registered(states: States) -> None:
+    fleet = Fleet(states.controller, variables={"cwagent_onprem_users": "shared"})
+    for name in ("db1", "db2"):
+        fleet.add_machine(name)
+    fleet.play("site").assert_succeeded()
+    fleet.identify(HYBRID)
+    fleet.aws.shift_clock(20 * DAY)
+    limited = fleet.play("site", "--limit", "localhost,db1").assert_succeeded()
+    assert "The limit leaves out db2." in limited.words
+    assert_hybrid(fleet, "db1")
+    assert fleet.caller("db2").endswith(f":user/{SERVER_USER}")
+
+
+def test_removed_servers_are_deregistered_even_if_they_are_off(states: States) -> None:
+    fleet, _, _ = states.begin(two_hybrid_servers)
+    agent_of(fleet).actions()
+    stays = register_another(fleet.aws, states.controller.home / "web", "web")
+    fleet.set("db2", **UNREACHABLE)
+    fleet.aws.agents(node_of(fleet, "db2"), running=False)
+    given: dict[str, Any] = {"cwagent_confirm": "remove_servers", "cwagent_remove_servers": ["db1", "db2"]}
+    predicted = fleet.play("remove_servers", "--check", **given).assert_succeeded()
+    done = fleet.play("remove_servers", **given).assert_succeeded()
+    assert_predicted(predicted, done)
+    assert predicted.report[1:] == done.report[1:]
+    assert tasks_of_role(done) == [MANAGE, REGISTER]
+    assert "There is no user" not in done.words
+    assert (hybrid_nodes(fleet.aws), HYBRID_ROLE in fleet.account()["roles"]) == ([stays], True)
+    assert_without_settings(fleet, "db1")
+    assert agent_of(fleet).actions() == ["stop", "start"]
+    assert fleet.machines["db2"].registration
+
+
+def test_a_teardown_keeps_a_node_that_another_server_may_use(states: States) -> None:
+    """Ansible does not reach db2, and a server with its node is online. It is to have an access key."""
+    fleet, _, _ = states.begin(two_hybrid_servers)
+    node = node_of(fleet, "db2")
+    fleet.set("db2", **UNREACHABLE)
+    fleet.identify(KEY, "db2")
+    kept = fleet.play("teardown", cwagent_confirm="teardown").assert_failed()
+    assert node in kept.message
+    assert (hybrid_nodes(fleet.aws), HYBRID_ROLE in fleet.account()["roles"]) == ([node], True)
+    assert_hybrid(fleet, "db2")
+    assert_without_settings(fleet, "db1")
+
+    fleet.aws.agents(node, running=False)
+    predicted = fleet.play("teardown", "--check", cwagent_confirm="teardown").assert_failed()
+    done = fleet.play("teardown", cwagent_confirm="teardown").assert_failed()
+    assert_predicted(predicted, done)
+    assert (predicted.report[1:], tasks_of_role(done)) == (done.report[1:], [])
+    account = fleet.account()
+    assert (account["users"], account["roles"], hybrid_nodes(fleet.aws)) == ({}, {}, [])
+    assert fleet.machines["db2"].registration
+
+
+@pytest.mark.parametrize(("make", "identity"), [(server_with_key, HYBRID), (server_that_left_its_key, KEY)])
+def test_a_teardown_before_the_run_that_changes_a_server_leaves_nothing(
+    states: States, make: Callable[[States], Fleet], identity: str
+) -> None:
+    fleet = states.begin(make)
+    fleet.identify(identity)
+    fleet.play("teardown", cwagent_confirm="teardown").assert_succeeded()
+    assert_without_settings(fleet, "db1")
+    account = fleet.account()
+    assert (account["users"], account["roles"], hybrid_nodes(fleet.aws)) == ({}, {}, [])
+    assert list(fleet.controller.credentials.glob("*.credentials")) == []
+
+
+def test_a_teardown_keeps_the_servers_of_another_inventory_and_their_role(states: States) -> None:
+    """Only the role's trust policy shows their region. One of them has the name of a server that is reached."""
+    fleet, _, _ = states.begin(two_hybrid_servers)
+    others = Fleet(states.controller)
+    others.add_machine("remote", cwagent_region="us-east-1", cwagent_onprem_identity=HYBRID)
+    others.play("site").assert_succeeded()
+    assert_hybrid(others, "remote")
+    fleet.machines["db1"].restart()
+    assert_hybrid(fleet, "db1", "db2")
+
+    kept = fleet.play("teardown", cwagent_confirm="teardown").assert_failed()
+    assert f"because these servers still use it: {node_of(others, 'remote')}" in kept.message
+    assert (list(fleet.account()["roles"]), hybrid_nodes(fleet.aws)) == ([HYBRID_ROLE], [])
+
+    node = register_another(fleet.aws, states.controller.home / "namesake", "db1")
+    fleet.identify(KEY)
+    fleet.play("teardown", cwagent_confirm="teardown").assert_succeeded()
+    assert hybrid_nodes(fleet.aws) == [node]
+    assert_hybrid(others, "remote")
+
+
+def test_the_run_after_one_that_was_killed_ends_like_an_undisturbed_one(states: States) -> None:
+    fleet = Fleet(states.controller)
+    fleet.add_machine("db1", cwagent_onprem_identity=HYBRID)
+    fault = Fault(Kind.KILL_AFTER, action="RegisterManagedInstance")
+    states.controller.kill(fault, fleet.inventory, "site", **fleet.variables)
+    [left] = hybrid_nodes(fleet.aws)
+    assert fleet.machines["db1"].registration is None
+    fleet.play("site").assert_succeeded()
+    account = fleet.account()
+    assert (account["users"], account["activations"][fleet.aws.region]) == ({}, [])
+    assert account["roles"].keys() == {HYBRID_ROLE}
+    [node] = hybrid_nodes(fleet.aws)
+    assert node != left
+    assert_hybrid(fleet, "db1")

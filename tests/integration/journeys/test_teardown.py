@@ -1,0 +1,81 @@
+"""teardown.yml: must be confirmed, checks that the profiles are unused, and deletes only what site.yml created."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from emulator.snapshot import snapshot
+from harness import (
+    ADMIN_ROLE,
+    PARAMETER,
+    SERVER_ROLE,
+    SERVER_USER,
+    assert_complete_report,
+    assert_no_writes,
+    associate,
+    disassociate,
+    leave_restore_tag,
+)
+from in_process import run_module
+from states import States, after_site, before_site
+
+CONFIRMED = {"cwagent_confirm": "teardown"}
+OTHER = "AmazonCloudWatch-other"
+GONE = f"{SERVER_USER}-gone"
+
+
+def test_teardown_deletes_only_things_that_site_created_and_site_can_begin_anew(states: States) -> None:
+    """A stopped instance was left with the admin profile by an interrupted run, and a person chose it for another one.
+
+    Another parameter and a user of ours that no host has stay.
+    """
+    empty = states.begin(before_site).account()
+    fleet = states.begin(after_site)
+    aws, provisioned = fleet.aws, fleet.account()
+    aws.client("ssm").put_parameter(Name=OTHER, Value='{"agent":{}}', Type="String")
+    run_module(aws, "cwagent_iam_user", name=[GONE], access="server")
+    others = snapshot(aws)["users"][GONE]
+    chosen, interrupted = aws.instances(2, stopped=1)
+    leave_restore_tag(aws, interrupted, SERVER_ROLE)
+    for each in (chosen, interrupted):
+        associate(aws, each, ADMIN_ROLE)
+
+    with assert_no_writes(aws):
+        asked = fleet.play("teardown", cwagent_confirm="remove_servers").assert_failed()
+    assert "To confirm, set cwagent_confirm to teardown." in asked.message
+    # The interrupted run is cleaned up first.
+    refused = fleet.play("teardown", **CONFIRMED).assert_failed()
+    for instance, profile in ((chosen, ADMIN_ROLE), (interrupted, SERVER_ROLE)):
+        where = f"Instance {instance} in {aws.region} is not in the inventory"
+        assert f"{where} and has instance profile '{profile}'" in refused.message
+        disassociate(aws, instance)
+    replacement = ["DisassociateIamInstanceProfile", "AssociateIamInstanceProfile"]  # the instance is stopped
+    assert refused.writes == [*replacement, "DeleteTags", "UntagRole"]
+    aws.client("ec2").terminate_instances(InstanceIds=[chosen, interrupted])
+
+    with assert_no_writes(aws):
+        predicted = fleet.play("teardown", "--check", "--diff", **CONFIRMED).assert_succeeded()
+    done = fleet.play("teardown", **CONFIRMED).assert_succeeded()
+    assert predicted.changed_tasks == done.changed_tasks
+    summary = done.report[0]
+    assert re.fullmatch(r"(\d+ updated, )?\d+ deleted:", summary)
+    assert predicted.report == [re.sub(r"(updated|deleted)", r"would be \1", summary), *done.report[1:]]
+    assert_complete_report(done)
+    assert f"- delete role '{SERVER_ROLE}'" in done.report
+    assert f"Users of this collection that no host of this inventory has: {GONE}." in " ".join(done.report)
+    left: dict[str, Any] = {"users": {GONE: others}, "parameters": {aws.region: {OTHER: {"agent": {}}}}}
+    assert fleet.account() == {**empty, **left}
+    assert list(fleet.controller.credentials.iterdir()) == []
+    agent = fleet.machines["db1"].root / "opt/aws/amazon-cloudwatch-agent/etc"
+    assert not (agent / "cwagent.credentials").exists()
+    assert "credentials" not in (agent / "common-config.toml").read_text()
+    with assert_no_writes(aws):
+        again = fleet.play("teardown", **CONFIRMED).assert_succeeded()
+    assert (again.changed_tasks, again.report[0]) == ([], "Nothing to do.")
+
+    fleet.play("site").assert_succeeded()
+    for kind in ("roles", "instance_profiles", "associations"):
+        assert fleet.account()[kind] == provisioned[kind]
+    assert fleet.account()["parameters"][aws.region][PARAMETER] == provisioned["parameters"][aws.region][PARAMETER]
+    assert fleet.caller("db1").endswith(f":user/{SERVER_USER}-db1")

@@ -1,0 +1,114 @@
+"""Modules report what keeps them from AWS in a message that a person can act on, whatever they do otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from emulator import NO_METADATA, Emulator
+from emulator.snapshot import snapshot
+from harness import ADMIN_ROLE, SERVER_ROLE, allow, create_role, create_user
+from in_process import run_module
+
+SHORT = {"wait_timeout": 5}
+PROFILES = {"admin_profile": ADMIN_ROLE, "server_profile": SERVER_ROLE}
+Options = Mapping[str, Any]
+MODULES: dict[str, Callable[[str], Options]] = {
+    "iam_role": lambda _instance: {"name": "R", "access": "server", **SHORT},
+    "iam_user": lambda _instance: {"name": ["u"], "access": "server", **SHORT},
+    "instance_profile": lambda instance: {"name": SERVER_ROLE, "instance_ids": [instance], **SHORT},
+    "application_roles": lambda _instance: SHORT,
+    "hybrid_nodes": lambda _instance: {"nodes_by_region": {"": ["web"]}, **SHORT},
+    "admin_window": lambda instance: {"role": ADMIN_ROLE, "state": "open", "instance_id": instance, **SHORT},
+    "admin_instance": lambda instance: {
+        "state": "acquired",
+        "instance_ids": [instance],
+        **PROFILES,
+        **SHORT,
+    },
+    "restore": lambda instance: {
+        "admin_role": ADMIN_ROLE,
+        "server_profile": SERVER_ROLE,
+        "instances": {"": [instance]},
+        "check_instances": True,
+        **SHORT,
+    },
+    "config_parameter": lambda _instance: {"name": "AmazonCloudWatch-x", "config": {"agent": {}}},
+    "access_info": lambda _instance: {},
+    "account_info": lambda instance: {"server_filters": {"instance-id": [instance]}},
+    "server_info": lambda instance: {"servers": [{"host": "web", "instance_id": instance, "region": "eu-central-1"}]},
+    "preflight": lambda instance: {"instances": {"": [instance]}, "users": ["u"]},
+}
+"""By module that calls AWS, its options for an instance."""
+NO_REGION = ("No AWS region is set", "requires a region", "You must specify a region")
+UNKNOWN = {"AWS_ACCESS_KEY_ID": "AKIAUNKNOWN", "AWS_SECRET_ACCESS_KEY": "-"}
+DOWN = {"kind": "error", "code": "Unavailable", "message": "down", "status": 400, "times": 1000}
+
+pytestmark = [
+    pytest.mark.parametrize("module", MODULES),
+    pytest.mark.filterwarnings("ignore:Fetching the endpoint_resolver component:DeprecationWarning"),
+]
+
+
+def run(aws: Emulator, module: str, *faults: Mapping[str, Any], **how: Any) -> dict[str, Any]:
+    """Run a module in an account that has its roles, and assert that a failed one wrote nothing."""
+    for name in (SERVER_ROLE, ADMIN_ROLE):
+        create_role(aws, name)
+    [instance] = aws.instances(1)
+    before = snapshot(aws)
+    result = run_module(aws, f"cwagent_{module}", *faults, **{**MODULES[module](instance), **how})
+    assert not result["failed"] or snapshot(aws) == before
+    return result
+
+
+def test_a_throttled_module_succeeds(enforcing: Emulator, module: str) -> None:
+    result = run(enforcing, module, {"kind": "throttle", "times": 1})
+    assert not result["failed"], result
+
+
+def test_a_denied_module_names_what_is_missing(enforcing: Emulator, module: str) -> None:
+    nobody = create_user(enforcing, "nobody", allow("sts:GetCallerIdentity"))
+    result = run(enforcing, module, credentials=nobody)
+    said = " ".join([result.get("msg", ""), *result["warnings"], str(result.get("servers"))])
+    assert "lacks " in said, result
+
+
+def test_a_module_passes_on_what_aws_says(enforcing: Emulator, module: str) -> None:
+    result = run(enforcing, module, DOWN)
+    assert result["failed"]
+    assert "(Unavailable)" in result["msg"] or "Unavailable: down" in result["msg"], result["msg"]
+
+
+@pytest.fixture
+def no_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither metadata nor files have credentials or a region."""
+    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", NO_METADATA)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@pytest.mark.usefixtures("no_account")
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"access_key": None, "secret_key": None}, ["no AWS credentials were found", "AWS_PROFILE"]),
+        ({"credentials": UNKNOWN}, ["AWS did not accept the credentials in use"]),
+    ],
+    ids=["none", "unknown"],
+)
+def test_a_module_without_valid_credentials_says_so(
+    enforcing: Emulator, module: str, given: Options, words: list[str]
+) -> None:
+    result = run(enforcing, module, **given)
+    assert result["failed"]
+    assert [each for each in words if each not in result["msg"]] == [], result["msg"]
+
+
+@pytest.mark.usefixtures("no_account")
+def test_a_module_without_a_region_asks_for_one(enforcing: Emulator, module: str) -> None:
+    result = run(enforcing, module, region=None)
+    if module == "server_info":  # each of its servers has one
+        assert not result["failed"]
+    else:
+        assert any(words in result["msg"] for words in NO_REGION), result

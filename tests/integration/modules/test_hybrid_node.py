@@ -1,0 +1,211 @@
+"""cwagent_hybrid_node registers an on-premises host. Its activation exists only during that time."""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from ansible import constants
+from emulator import Behaviour, Kind
+from emulator.testing import wait_until
+from fleet import HOUR
+from harness import HYBRID_ROLE, assert_no_writes, hybrid_nodes
+from hybrid import NAME, Server, registered, unregistered
+from states import States
+
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid import transaction
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import DEREGISTERED, REGISTERED
+
+STEPS = [
+    f"create an activation of role '{HYBRID_ROLE}' for {NAME}",
+    f"register {NAME} with Systems Manager in region eu-central-1",
+    f"restart the SSM agent on {NAME}",
+    f"delete the activation for {NAME}",
+]
+CREATE, REGISTER, DELETE = "CreateActivation", "RegisterManagedInstance", "DeleteActivation"
+DEREGISTER, READ = "DeregisterManagedInstance", "DescribeInstanceInformation"
+# Kills the module that calls the program, before the program runs or after it has ended.
+KILLING_PROGRAM = """\
+#!/bin/sh
+case "$*" in *{words}*) if [ ! -e {flag} ]; then touch {flag}; {before}; kill -9 $PPID; exit 1; fi ;; esac
+exec {program}.real "$@"
+"""
+FAILING_PROGRAM = '#!/bin/sh\necho "$@"; echo "$@" > "$HOME/arguments"; exit 7\n'
+
+
+@pytest.fixture
+def server(states: States) -> Server:
+    return states.begin(unregistered)
+
+
+def before(states: States, state: str) -> Server:
+    return states.begin(registered if state == DEREGISTERED else unregistered)
+
+
+def test_a_host_is_registered_and_deregistered(server: Server) -> None:
+    aws, tags = server.aws, {"team": "ops"}
+    with assert_no_writes(aws):
+        predicted = server.manage(check=True, tags=tags)
+    assert server.host.registration is None
+    done = server.manage(tags=tags)
+    node = server.assert_finished()
+    assert (done["failed"], done["steps"]) == (False, STEPS)
+    assert done["node"] == {"id": node, "region": aws.region, "role": HYBRID_ROLE, "name": NAME}
+    assert done == {**predicted, "node": done["node"]}
+    listed = aws.client("ssm").list_tags_for_resource(ResourceType="ManagedInstance", ResourceId=node)["TagList"]
+    found = {tag["Key"]: tag["Value"] for tag in listed}
+    assert {"team": "ops", "cwagent:managed": "created"}.items() <= found.items()
+    since, again = aws.mark(), server.manage()
+    assert (again["steps"], [call.action for call in aws.calls(since)]) == ([], [READ])
+
+    with assert_no_writes(aws):
+        predicted = server.manage(check=True, state=DEREGISTERED)
+    assert server.assert_finished() == node
+    assert server.manage(state=DEREGISTERED) == predicted
+    assert predicted["counts"] == {"create": 0, "update": 0, "delete": 2}
+    server.assert_finished(DEREGISTERED)
+    since, again = aws.mark(), server.manage(state=DEREGISTERED)
+    assert (again["steps"], aws.calls(since)) == ([], [])
+
+
+def test_a_missing_agent_is_an_error_with_the_command(server: Server) -> None:
+    server.host.ssm_agent.unlink()
+    since, message = server.aws.mark(), server.manage()["msg"]
+    assert re.search(r"db1 has no SSM agent.*hybrid-multicloud-ssm-agent-install-linux\.html", message)
+    assert server.aws.calls(since) == []
+
+
+def test_a_registration_elsewhere_is_refused(states: States) -> None:
+    server = states.begin(registered)
+    node = hybrid_nodes(server.aws)[0]
+    message = server.manage(region="eu-west-1")["msg"]
+    assert f"db1 is registered as node {node} in region eu-central-1, and this run is for region eu-west-1" in message
+    server.aws.client("ssm").deregister_managed_instance(InstanceId=node)
+    with assert_no_writes(server.aws):
+        gone, left = server.manage(), server.manage(state=DEREGISTERED)
+    assert "there is no such node in this account and region. It belongs to another account" in gone["msg"]
+    assert (left["failed"], server.host.registration is None) == (False, False)
+
+
+def test_a_node_of_others_stays(server: Server) -> None:
+    activation = server.aws.client("ssm").create_activation(IamRole=HYBRID_ROLE, DefaultInstanceName="of others")
+    node = server.host.register(activation, server.aws.region)
+    server.host.restart()
+    with assert_no_writes(server.aws):
+        kept, left = server.manage(), server.manage(state=DEREGISTERED)
+    assert (kept["failed"], kept["node"]["id"], left["failed"]) == (False, node, False)
+    assert f"db1 stays registered as node {node}" in " ".join(left["warnings"])
+    assert len(server.activations()) == 1
+
+
+@pytest.mark.parametrize(
+    ("action", "kind"),
+    [
+        *((action, kind) for action in (CREATE, DELETE) for kind in (Kind.LOSE_ANSWER, Kind.DENY, Kind.SERVER_ERROR)),
+        (REGISTER, Kind.LOSE_ANSWER),
+        (DEREGISTER, Kind.LOSE_ANSWER),
+        (DEREGISTER, Kind.DENY),
+    ],
+)
+def test_a_call_that_fails_leaves_no_usable_activation(
+    states: States, action: str, kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next run finishes, and deregisters a node that the host does not know."""
+    monkeypatch.setattr(transaction, "LOOKUP_SECONDS", 0)
+    state = DEREGISTERED if action == DEREGISTER else REGISTERED
+    server = before(states, state)
+    result = server.manage({"kind": kind, "action": action}, state=state)
+    assert result["failed"] or kind != Kind.DENY
+    left = server.activations()
+    assert [each for each in left if each["RegistrationsCount"] < each["RegistrationLimit"]] == []
+    assert all(f"aws ssm delete-activation --activation-id {each['ActivationId']}" in result["msg"] for each in left)
+    assert not server.manage(state=state)["failed"]
+    server.assert_finished(state)
+
+
+@pytest.mark.parametrize("is_run_before", [False, True])
+@pytest.mark.parametrize(
+    ("program", "words", "state"),
+    [
+        ("amazon-ssm-agent", "-code", REGISTERED),
+        ("systemctl", "restart", REGISTERED),
+        ("amazon-ssm-agent", "-clear", DEREGISTERED),
+        ("systemctl", "stop", DEREGISTERED),
+    ],
+)
+def test_the_run_after_one_whose_module_was_killed_finishes(
+    states: States, program: str, words: str, state: str, is_run_before: bool
+) -> None:
+    server = before(states, state)
+    flag, path = server.host.root / "killed", server.host.root / "usr/bin" / program
+    path.rename(f"{path}.real")
+    first = f'{path}.real "$@"' if is_run_before else ":"
+    path.write_text(KILLING_PROGRAM.format(words=words, flag=flag, program=path, before=first))
+    path.chmod(0o755)
+    assert server.manage(state=state)["failed"]
+    assert (flag.exists(), server.activations()) == (True, [])
+    recorded = {"activation_id", "run_id"} if state == REGISTERED else {"instance_id"}
+    assert json.loads(server.record.read_text()).keys() == recorded
+    assert stat.S_IMODE(server.record.stat().st_mode) == 0o600
+    assert not server.manage(state=state)["failed"]
+    server.assert_finished(state)
+
+
+def test_a_host_that_is_lost_while_it_is_registered_is_finished_later(server: Server) -> None:
+    lost = server.manage(is_reachable=lambda: CREATE not in [call.action for call in server.aws.calls()])
+    assert "could not be reached while it was being registered" in lost["msg"]
+    assert server.activations() == []
+    assert not server.manage()["failed"]
+    server.assert_finished()
+
+
+def test_only_a_role_that_was_just_created_is_waited_for(server: Server) -> None:
+    """Systems Manager may not know it yet. Another mistake in the activation fails at once."""
+    planned = [{"changed": True, "role": {"name": HYBRID_ROLE}}]
+    fault = {"kind": Kind.ERROR, "action": CREATE, "code": "ValidationException"}
+    unknown = {**fault, "message": "Nonexistent role or missing ssm service principal"}
+    assert "Nonexistent role" in server.manage(unknown)["msg"]
+    mistake = server.manage({**fault, "message": "Invalid tag"}, planned=planned)
+    assert "Invalid tag (ValidationException)" in mistake["msg"]
+    assert not server.manage(unknown, planned=planned)["failed"]
+    server.assert_finished()
+
+
+def test_check_mode_knows_a_role_that_was_only_planned(server: Server) -> None:
+    assert "Role 'Other' does not exist" in server.manage(check=True, role="Other")["msg"]
+    planned = [{"changed": True, "role": {"name": "Other"}}]
+    assert not server.manage(check=True, role="Other", planned=planned)["failed"]
+
+
+def test_a_node_that_comes_online_late_is_waited_for(server: Server) -> None:
+    server.aws.be_unkind(Behaviour.AWAY_AGENTS, seconds=HOUR)
+    with ThreadPoolExecutor() as pool:
+        run = pool.submit(server.manage)
+        wait_until(lambda: READ in [call.action for call in server.aws.calls()])
+        server.aws.shift_clock(4 * HOUR)
+        assert not run.result()["failed"]
+    server.assert_finished()
+
+
+def test_the_code_is_in_no_message_if_the_registration_fails(server: Server) -> None:
+    """Even if the SSM agent prints it."""
+    server.host.ssm_agent.write_text(FAILING_PROGRAM)
+    told: list[str] = []
+    result = server.manage(tell=told.append)
+    given = (server.host.root / "root/arguments").read_text().split()
+    assert given[given.index("-code") + 1] not in json.dumps([result, told])
+    assert "failed with status 7" in result["msg"]
+    assert (server.activations(), hybrid_nodes(server.aws), result["not_done"]) == ([], [], STEPS[1:3])
+
+
+@pytest.mark.parametrize("setting", ["KEEP_REMOTE_FILES", "DEBUG"])
+def test_settings_that_would_write_the_code_are_refused(
+    server: Server, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    monkeypatch.setattr(constants, f"DEFAULT_{setting}", True)
+    with assert_no_writes(server.aws):
+        message = server.manage()["msg"]
+    assert re.search(rf"The activation code was not sent: .* Unset ANSIBLE_{setting}", message)

@@ -1,0 +1,112 @@
+"""Each role validates its inputs before its first call. Which values are valid is a pure function."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+from harness import CHECKOUT, Controller, Play
+
+ROLES = sorted(path.name for path in (CHECKOUT / "roles").iterdir())
+CONFIGS = [{"name": "AmazonCloudWatch-linux", "file": "agent.json"}]
+WRONG = ["agent-db-1", 7]
+WRONG_BY_REGION = [{"": "i-0123456789abcdef0"}, {"": 7}, {"": None}]
+"""Values that Ansible would take apart or hand on. It refuses others itself, before the role."""
+
+
+def options(role: str) -> dict[str, Any]:
+    specs = yaml.safe_load((CHECKOUT / "roles" / role / "meta/argument_specs.yml").read_text())
+    found: dict[str, Any] = specs["argument_specs"]["main"]["options"]
+    return found
+
+
+def is_by_region(name: str) -> bool:
+    return name.endswith(("_by_region", "_instances"))
+
+
+LISTS = {
+    role: {name: option for name, option in options(role).items() if option["type"] == "list" or is_by_region(name)}
+    for role in ROLES
+}
+
+
+def invalid(name: str, number: int) -> Any:
+    values = WRONG_BY_REGION if is_by_region(name) else WRONG
+    return values[number % len(values)]
+
+
+def is_left_to_the_role(option: dict[str, Any]) -> bool:
+    """Whether Ansible takes text for the list. It refuses text that is no mapping or no choice."""
+    return option.get("elements", "str") == "str" and "choices" not in option
+
+
+BLOCKS: dict[str, tuple[str, dict[str, Any]]] = {
+    # The role reports all of its lists together. But store_config hands each to one action.
+    **{
+        role: (
+            role,
+            {name: invalid(name, number) for number, name in enumerate(found) if is_left_to_the_role(found[name])},
+        )
+        for role, found in LISTS.items()
+        if role != "store_config"
+    },
+    **{
+        name: (role, {**({"store_config_configs": CONFIGS} if role == "store_config" else {}), name: invalid(name, 0)})
+        for role, found in LISTS.items()
+        for name, option in found.items()
+        if role == "store_config" or not is_left_to_the_role(option)
+    },
+    # It fails after that.
+    "verify, reports": ("verify", {"verify_report_files": ["v.html", "v.json"], "verify_servers": []}),
+    "audit, reports": ("audit", {"audit_report_files": ["audit.html", "audit.pdf", "audit.html"]}),
+}
+"""Roles with their variables."""
+
+
+@pytest.fixture(scope="module")
+def refused(shared_controller: Controller) -> Play:
+    """One run that includes each of these, and prints why the role failed."""
+    tasks = [
+        {
+            "block": [{"ansible.builtin.include_role": {"name": f"cwagent.iam.{role}"}, "vars": variables}],
+            "rescue": [{"name": block, "ansible.builtin.debug": {"msg": "{{ ansible_failed_result.msg }}"}}],
+        }
+        for block, (role, variables) in BLOCKS.items()
+    ]
+    playbook = shared_controller.file("roles.yml", [{"hosts": "localhost", "gather_facts": False, "tasks": tasks}])
+    return shared_controller.play(shared_controller.inventory({"ec2_servers": {}}), playbook).assert_succeeded()
+
+
+def said(refused: Play, block: str) -> str:
+    """Why a role failed."""
+    [message] = [each.result["msg"] for each in refused.results if each.task == block]
+    return str(message)
+
+
+def test_every_role_with_lists_is_tested() -> None:
+    assert [role for role, names in LISTS.items() if not names] == []
+    names = {name for each in LISTS.values() for name in each}
+    assert names >= {"onprem_server_users", "ec2_server_instances", "store_config_regions"}
+
+
+@pytest.mark.parametrize(("role", "name"), [(role, name) for role, names in LISTS.items() for name in names])
+def test_a_role_refuses_a_value_that_is_not_a_list(refused: Play, role: str, name: str) -> None:
+    assert name.removeprefix("store_config_") in said(refused, name if name in BLOCKS else role)
+
+
+def test_no_call_was_made(refused: Play) -> None:
+    assert "Traceback" not in refused.output
+    assert refused.calls == []
+
+
+def test_a_role_takes_the_report_files_that_a_playbook_takes(refused: Play) -> None:
+    """The ending of a path chooses the format, and a role skips a format that it does not write."""
+    warning = "verify_report_files: skipped v.html, because the role verify writes only files that end in .json."
+    assert refused.words.count(warning) == 1
+    [files] = [each.result["report_files"] for each in refused.results if "report_files" in each.result]
+    assert files == {"html": [], "json": ["v.json"], "junit": [], "sarif": []}
+    assert said(refused, "audit, reports") == (
+        "audit_report_files: 'audit.pdf' must end in .html, .json, .junit.xml, .sarif or .sarif.json. "
+        "audit_report_files has a duplicate path: audit.html. Nothing was changed."
+    )

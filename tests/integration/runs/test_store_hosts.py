@@ -1,0 +1,281 @@
+"""The host that stores, as Ansible connects to it. A saved key goes with the task that stores, and nowhere else."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from emulator import Kind
+from emulator.snapshot import configurations
+from emulator.testing import wait_until
+from fleet import Fleet
+from harness import (
+    ADMIN_ROLE,
+    ADMIN_USER,
+    COLLECTIONS,
+    PARAMETER,
+    SERVER_ROLE,
+    SUDO,
+    SUDO_WITH_TTY,
+    SWAPPED,
+    Controller,
+    Play,
+    assert_admin_user_closed,
+    assert_complete_report,
+    create_user,
+    lost_after,
+)
+from in_process import run_module
+from states import States, after_site
+from storing import assert_clean, blocked_at, succeeded
+
+CONFIG = {"agent": {"metrics_collection_interval": 30}}
+MODULE = "cwagent.iam.cwagent_config_parameter"
+MINIMUM_LOOKS = 3
+"""How often the watching Python looks before the call that needs the secret succeeds, so that its evidence counts."""
+
+# A Python of the host that looks for the secret while a module has it. It looks in all files of the home folder, which
+# contains the temporary files too, and in the arguments and environments of all processes.
+WATCHING_PYTHON = """\
+#!{python}
+import contextlib, json, os, pathlib, subprocess, sys
+payload = b"" if sys.argv[1:] else sys.stdin.buffer.read()  # with pipelining, Python has no arguments
+secrets = [path.read_bytes() for path in pathlib.Path({secrets!r}).glob("*")]
+held = [secret for secret in secrets if secret in payload]
+child = subprocess.Popen([{python!r}, *sys.argv[1:]], stdin=None if sys.argv[1:] else subprocess.PIPE)
+if child.stdin:
+    child.stdin.write(payload)
+    child.stdin.close()
+looks, seen = 0, set()
+while held and (looks == 0 or child.poll() is None):
+    looks += 1
+    proc = [path for path in pathlib.Path("/proc").glob("[0-9]*/*") if path.name in ("cmdline", "environ")]
+    for path in [*proc, *pathlib.Path({home!r}).rglob("*")]:
+        if pathlib.Path({secrets!r}) in path.parents:
+            continue
+        with contextlib.suppress(OSError):
+            seen |= {{str(path)}} if any(secret in path.read_bytes() for secret in held) else set()
+    if looks == {minimum}:
+        pathlib.Path({looked!r}).touch()
+if held:
+    with open({evidence!r}, "a") as file:
+        file.write(json.dumps(sorted(seen)) + "\\n")
+sys.exit(child.wait())
+"""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """A Python for the host that looks where a secret is while a module has it."""
+
+    home: Path
+
+    @property
+    def python(self) -> Path:
+        return self.home / "watching-python"
+
+    @classmethod
+    def of(cls, controller: Controller, secret: str) -> Watch:
+        watch = cls(controller.home)
+        folder = controller.home / "secrets"
+        folder.mkdir()
+        (folder / "0").write_text(secret)
+        places = {"home": str(watch.home), "secrets": str(folder)}
+        results = {"evidence": str(watch.home / "evidence"), "looked": str(watch.looked)}
+        text = WATCHING_PYTHON.format(python=sys.executable, minimum=MINIMUM_LOOKS, **results, **places)
+        controller.program(watch.python.name, text)
+        return watch
+
+    @property
+    def looked(self) -> Path:
+        """A file that is there as soon as the Python has looked often enough."""
+        return self.home / "looked"
+
+    def evidence(self) -> list[list[str]]:
+        """By module that had a secret: where it was."""
+        return [json.loads(line) for line in (self.home / "evidence").read_text().splitlines()]
+
+
+@pytest.fixture
+def unpipelined(controller: Controller) -> Controller:
+    """A controller on which Ansible writes modules to files, as by default."""
+    return replace(controller, pipelining=False)
+
+
+def onprem(controller: Controller, store: str = "file", **host: Any) -> Fleet:
+    """An on-premises admin host."""
+    fleet = Fleet(controller)
+    fleet.add_host("ops1", group="onprem_admin", **host)
+    fleet.configure(CONFIG)
+    fleet.variables |= {"cwagent_store_config_from": "onprem", "cwagent_key_store": store}
+    return fleet
+
+
+def create_admin_user(controller: Controller, store: str) -> str:
+    """Create the admin user as ``site.yml`` does. :returns: its secret."""
+    options: dict[str, Any] = {"name": [ADMIN_USER], "access": "admin", "saved_key": {"key_store": store}}
+    succeeded(run_module(controller.aws, "cwagent_iam_user", admin_window=True, **options))
+    name = f"/cwagent/credentials/{ADMIN_USER}"
+    if store == "parameter_store":
+        text = controller.aws.client("ssm").get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
+    else:
+        text = controller.aws.client("secretsmanager").get_secret_value(SecretId=name)["SecretString"]
+    return str(json.loads(text)["aws_secret_access_key"])
+
+
+def everything_shown(play: Play) -> str:
+    return play.output + json.dumps([each.result for each in play.results])
+
+
+@pytest.mark.parametrize(("store", "connection"), [("parameter_store", "ssh"), ("secrets_manager", "local")])
+def test_the_secret_reaches_no_disk_and_no_process_list(unpipelined: Controller, store: str, connection: str) -> None:
+    secret = create_admin_user(unpipelined, store)
+    watch = Watch.of(unpipelined, secret)
+    ssh = unpipelined.program("ssh", '#!/bin/sh\nfor command; do :; done\nexec /bin/sh -c "$command"\n')
+    host = {
+        "ansible_connection": connection,
+        "ansible_ssh_executable": str(ssh),
+        "ansible_ssh_transfer_method": "piped",
+        "ansible_python_interpreter": str(watch.python),
+    }
+    fleet = onprem(unpipelined, store, **host)
+    env = {"TMPDIR": str(unpipelined.home)}
+    with ThreadPoolExecutor(1) as background:
+        with blocked_at(unpipelined.aws, "PutParameter", Kind.DENY, text=PARAMETER):
+            running = background.submit(fleet.play, "site", "-vvvv", "--diff", env=env)
+            wait_until(watch.looked.exists)
+        done = running.result().assert_succeeded()
+    assert watch.evidence() == [[]]
+    assert secret not in everything_shown(done)
+    assert configurations(unpipelined.aws) == {PARAMETER: CONFIG}
+    assert_admin_user_closed(unpipelined.aws)
+
+
+def test_the_watch_finds_a_secret_in_a_file(controller: Controller) -> None:
+    secret = "Not/A/Real/Secret"
+    watch = Watch.of(controller, secret)
+    seen_file = controller.file("left-behind", secret)
+    subprocess.run([watch.python], input=f"# {secret}\n", text=True, check=True, timeout=60)
+    assert [str(seen_file) in seen for seen in watch.evidence()] == [True]
+
+
+def test_a_key_that_cannot_be_sent_is_refused(unpipelined: Controller) -> None:
+    """The last of the cases is a run that would create the key first."""
+    keys = create_user(unpipelined.aws, "agent")
+    unpipelined.credentials.mkdir(mode=0o700)
+    lines = ["[AmazonCloudWatchAgent]", *(f"{name.lower()} = {value}" for name, value in keys.items()), ""]
+    unpipelined.file("credentials/agent.credentials", "\n".join(lines))
+    sudo = unpipelined.program("sudo", SUDO_WITH_TTY)
+    key = {"user": "agent", "key_store_directory": str(unpipelined.credentials)}
+    options = {"name": PARAMETER, "config": CONFIG, "saved_key": key}
+    become = {"ansible_become": True, "ansible_become_user": "nobody"}
+    new = {"saved_key": {**key, "user": "new"}}
+    cases: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
+        "become method su": ({}, {**become, "ansible_become_method": "su"}, {}),
+        "requiretty": ({}, {**become, "ansible_become_method": "sudo", "ansible_become_exe": str(sudo)}, {}),
+        "does not support async": ({}, {}, {"async": 10, "poll": 1}),
+        "missing required arguments: user": ({"saved_key": {}}, {}, {}),
+        "saved_key.secret_key": ({"saved_key": {**key, "secret_key": "text"}}, {}, {}),
+        "must be one of: file, parameter_store, secrets_manager": (
+            {"saved_key": {**key, "key_store": "vault"}},
+            {},
+            {},
+        ),
+        "no access key of user 'new'": (new, {}, {}),
+        "access key of user 'new'": (new, {}, {"check_mode": True}),
+        "mutually exclusive": ({"use_instance_credentials": True}, {}, {}),
+    }
+    tasks = [
+        {"name": name, MODULE: options | more, "vars": variables, "ignore_errors": True, **keywords}
+        for name, (more, variables, keywords) in cases.items()
+    ]
+    playbook = unpipelined.file("refused.yml", [{"hosts": "all", "gather_facts": False, "tasks": tasks}])
+    inventory = unpipelined.inventory({"fleet": {"ops1": {}}})
+    refused = unpipelined.play(inventory, playbook, "-vvvv", env={"ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)})
+    assert {each.task: each.outcome for each in refused.assert_succeeded().results} == dict.fromkeys(cases, "ignored")
+    messages = {each.task: each.result["msg"] for each in refused.results}
+    assert [name for name, message in messages.items() if name not in message] == []
+    assert keys["AWS_SECRET_ACCESS_KEY"] not in everything_shown(refused)
+    assert refused.writes == []
+
+    su = {"ansible_become": True, "ansible_become_method": "su", "ansible_become_user": "nobody"}
+    early = onprem(unpipelined, **su).play("site").assert_failed()
+    assert "the become method su cannot work with pipelining" in early.message
+    assert early.writes == []
+
+
+def test_only_the_saved_key_is_used(unpipelined: Controller) -> None:
+    """Neither the profile nor the keys of the host, nor the controller's credentials, which read the saved key."""
+    aws = unpipelined.aws
+    create_admin_user(unpipelined, "parameter_store")
+    environment = {"AWS_PROFILE": "missing", "AWS_ACCESS_KEY_ID": "AKIAMISSING", "AWS_SESSION_TOKEN": "missing"}
+    keyword = {"AWS_DEFAULT_PROFILE": "missing", "AWS_SECURITY_TOKEN": "missing"}
+    key = aws.env()
+    defaults = {"access_key": key["AWS_ACCESS_KEY_ID"], "aws_secret_key": key["AWS_SECRET_ACCESS_KEY"]}
+    options = {"name": PARAMETER, "config": CONFIG, "region": aws.region, "environment": environment}
+    saved = {"user": ADMIN_USER, "key_store": "parameter_store", "region": aws.region}
+    task = {"name": "Store", MODULE: {**options, "saved_key": saved}, "environment": keyword}
+    play = {"hosts": "all", "gather_facts": False, "module_defaults": {"group/cwagent.iam.aws": defaults}}
+    playbook = unpipelined.file("defaults.yml", [{**play, "tasks": [task]}])
+    succeeded(run_module(aws, "cwagent_admin_window", user=ADMIN_USER, state="open"))
+    nothing = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+    settings = {"ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), **nothing}
+    done = unpipelined.play(unpipelined.inventory({"fleet": {"ops1": {}}}), playbook, env=settings).assert_succeeded()
+    calls = {(call.action, call.params.get("Name")): call.principal.rpartition(":")[2] for call in done.calls}
+    assert calls["PutParameter", PARAMETER] == calls["GetParameter", PARAMETER] == f"user/{ADMIN_USER}"
+    assert calls["GetParameter", f"/cwagent/credentials/{ADMIN_USER}"] == "root"
+
+
+def test_an_instance_that_becomes_unreachable_after_the_swap_is_restored(states: States) -> None:
+    fleet = states.begin(after_site)
+    fleet.configure(CONFIG)
+    unpipelined = replace(fleet.controller, pipelining=False)
+    host, env = lost_after(unpipelined, ADMIN_ROLE)
+    fleet.set("admin1", **host)
+    play = unpipelined.play(fleet.inventory, "store_config", env=env, **fleet.variables).assert_failed()
+    assert f"admin1 ({fleet.instances['admin1']}) could not be reached" in play.message
+    assert f"It has {SERVER_ROLE} again" in play.message
+    assert play.associated == SWAPPED
+    assert_clean(fleet.aws)
+
+
+def test_only_tasks_that_store_use_the_connection_and_become_of_their_host(controller: Controller) -> None:
+    """The tasks for AWS and those on the storing host are in one play, whose variables would outrank the host's.
+
+    Ansible looks for the host's Python itself, and warns of the one that it finds. A localhost of the inventory has no
+    connection variable, so Ansible would use ssh. A second run, whose command says become, works with another strategy.
+    """
+    fleet = Fleet(controller)
+    sudo = controller.program("sudo", SUDO)
+    host = {"ansible_become_exe": str(sudo), "ansible_become": True, "ansible_python_interpreter": "auto"}
+    fleet.add_instance("admin1", group="ec2_admin", **host)
+    nobody = {"ANSIBLE_BECOME_EXE": str(controller.home / "no-sudo"), "ANSIBLE_BECOME_ALLOW_SAME_USER": "true"}
+
+    def run(interval: int, *arguments: str, **env: str) -> Play:
+        fleet.configure({"agent": {"metrics_collection_interval": interval}})
+        inventory = yaml.safe_load(fleet.inventory.read_text())
+        local = inventory["all"].pop("vars")
+        for group in inventory["all"]["children"].values():
+            group["vars"] = local
+        inventory["all"]["hosts"] = {"localhost": {"ansible_ssh_executable": "/nonexistent"}}
+        file = controller.file("with-localhost.yml", inventory)
+        (controller.home / "commands").unlink(missing_ok=True)
+        done = controller.play(file, "site", *arguments, env={**nobody, **env}, **fleet.variables).assert_succeeded()
+        assert "discovered Python interpreter" in done.words
+        assert [call.status for call in done.calls if call.action == "PutParameter"] == [200]
+        assert "BECOME-SUCCESS" in (controller.home / "commands").read_text()
+        assert configurations(controller.aws) == {PARAMETER: {"agent": {"metrics_collection_interval": interval}}}
+        assert_complete_report(done)
+        assert_clean(controller.aws)
+        return done
+
+    run(1)
+    del fleet.groups["ec2_admin"]["admin1"]["ansible_become"]
+    run(2, "--become", ANSIBLE_STRATEGY="free")
