@@ -269,7 +269,7 @@ def test_all_pages_are_read_and_throttled_calls_repeated(accounts: Accounts) -> 
         ({"hostname": "account"}, "hostname: some accounts have the same name, or no name."),
         ({"hostname": "an {{ account_name }}"}, "Ansible reads the name as a pattern"),
         ({"member_role_arn": "{{ name }}"}, "member_role_arn cannot be evaluated for account"),
-        ({"member_role_arn": None}, "Required config 'member_role_arn'"),
+        ({"member_role_arn": None}, "member_role_arn"),
         ({"states": ["active"]}, "states"),
         ({"regions": None, "region": None}, "Set region or regions, or AWS_REGION."),
     ],
