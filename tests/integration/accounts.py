@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from emulator import Call
+from emulator import Call, Emulator, Fault
+from emulator.agents import ENDED
 from emulator.client import IMAGE
+from emulator.testing import wait_until
 from harness import (
     ADMIN_ROLE,
     CLOSED_WINDOW,
@@ -26,6 +28,8 @@ from harness import (
     trust,
 )
 from policies import controller_role, example, permit
+from published import content, installed, marked
+from states import States
 
 OWN = "123456789012"
 """The management account."""
@@ -33,6 +37,8 @@ ROLE, EXTERNAL_ID = "CloudWatchAgentControllerRole", "of-the-controller"
 DUTIES = ("ProvisionHybrid", "KeysInParameterStore", "StoreByRunCommand", "Teardown", "Verify")
 """The policies of the template that the playbooks of the tests need besides those that it creates by default."""
 FORKS = 2
+ORGANIZED = ("blog", "sandbox", "shop")
+"""The active accounts of an organization."""
 NOWHERE = {"ansible_connection": "ssh", "ansible_host": "192.0.2.1", "ansible_timeout": 1}
 """The variables of a host to which nobody can connect."""
 FILTERED: dict[str, Any] = {
@@ -71,7 +77,8 @@ class Accounts:
         return str(self.organizations.list_roots()["Roots"][0]["Id"])
 
     def client(self, account: str, service: str, region: str | None = None) -> Any:
-        credentials = {"AccessKeyId": self.ids[account], "SecretAccessKey": "test"}
+        """A client with all permissions in an account. :param account: its name; blank for the management account."""
+        credentials = {"AccessKeyId": self.ids[account] if account else "test", "SecretAccessKey": "test"}
         return self.controller.aws.client(service, region, credentials)
 
     def unit(self, name: str, parent: str = "") -> str:
@@ -164,6 +171,11 @@ class Accounts:
         given = {**self.variables, **variables}
         return self.controller.play(inventory, playbook, *arguments, f"--forks={FORKS}", env=environment, **given)
 
+    def kill(self, fault: Fault, account: str, **variables: Any) -> None:
+        """Run site.yml in one account until the fault kills it."""
+        inventory = self.inventory({account: self.host(account)}, {})
+        self.controller.kill(fault, inventory, "site", env=self.user, **{**self.variables, **variables})
+
     def controller_calls(self, play: Play) -> list[Call]:
         """The calls of the controller. An instance can still be in a command of an earlier run."""
         return [call for call in play.calls if "/i-" not in call.principal]
@@ -214,3 +226,45 @@ def table(play: Play) -> dict[str, list[str]]:
     [header] = [number for number, line in enumerate(play.report) if line.split() == COLUMNS]
     lines = [line for line in play.report[header + 1 :] if not line.startswith(("-", " "))]
     return {line.split()[0]: line.split()[1:] for line in lines}
+
+
+def invocations(aws: Emulator) -> list[dict[str, Any]]:
+    """The commands of Run Command on each instance. One of a run can end after it."""
+    return [each for command in aws.commands() for each in command["invocations"].values()]
+
+
+def three_accounts(states: States) -> tuple[Accounts, Play]:
+    """Three accounts after the first site.yml, which ran with the command and the configuration of the page."""
+    reader, accounts = states.begin(installed), Accounts(states.controller)
+    inventory = content("many_accounts")
+    for account in ("shop", "blog", "wiki"):
+        accounts.create(account)
+        accounts.add_instances(account)
+    # The role of the page does not exist, and its other credentials are a profile.
+    inventory["cwagent_accounts"]["hosts"] = {account: accounts.host(account) for account in accounts.ids}
+    reader.shell.log_in(accounts.user)
+    reader.shell.write("accounts.yml", inventory)
+    reader.shell.write("agent.json", content("getting_started", "json"))
+    accounts.variables["cwagent_config_file"] = str(reader.shell.work / "agent.json")
+    [done] = reader.compare(marked("many_accounts", "console", "text"))
+    wait_until(lambda: all(each["details"] in ENDED for each in invocations(states.aws)))
+    return accounts, done
+
+
+def organized(states: States) -> Accounts:
+    """Two active accounts in nested units, one in the root, and a closed one."""
+    found = Accounts(states.controller)
+    workloads = found.unit("Workloads")
+    found.create("sandbox")
+    found.create("blog", workloads, team="web", monitoring="cloudwatch")
+    found.create("shop", found.unit("Production", workloads), team="shop", monitoring="cloudwatch")
+    found.organizations.close_account(AccountId=found.create("closed", found.unit("Closed")))
+    return found
+
+
+def deployed(states: States) -> Accounts:
+    """The same with the role of the template in each active account."""
+    found = states.begin(organized)
+    for name in ORGANIZED:
+        found.deploy(name)
+    return found

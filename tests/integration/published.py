@@ -236,12 +236,12 @@ class Reader:
             self.enter_servers()
         return plays
 
-    def compare(self, found: Sequence[Block], before: Callable[[], object] = lambda: None) -> None:
+    def compare(self, found: Sequence[Block], before: Callable[[], object] = lambda: None) -> list[Play]:
         """Run commands of a page. If the next block is output, the command prints that.
 
         :param found: blocks with a command or with output. :param before: is called before each command.
         """
-        key = self.saved_key()
+        key, plays = self.saved_key(), []
         for command, after in pairwise([*found, found[0]]):
             if command.language == "console":
                 before()
@@ -250,6 +250,8 @@ class Reader:
                 assert (play.code != 0) is ("[ERROR]" in shown), f"{command}\n{play.output}"
                 assert "Traceback" not in play.output, play.output
                 assert_shown(shown, play.output, self.ids)
+                plays.append(play)
+        return plays
 
     def compare_page(self, page: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """Run the marked commands of a page. :returns: the account before and afterwards."""

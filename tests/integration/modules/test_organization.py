@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
-from accounts import EXTERNAL_ID, ROLE, Accounts
+from accounts import EXTERNAL_ID, ORGANIZED, ROLE, Accounts, deployed, organized
 from ansible import constants
 from ansible.errors import AnsibleError
 from ansible.inventory.data import InventoryData
@@ -62,7 +62,7 @@ POLICY_FILES = {
 ORGANIZATION_READS = ("ListRoots", "ListOrganizationalUnitsForParent", "ListAccountsForParent", "ListTagsForResource")
 
 NAME = "cwagent.iam.organization"
-NAMES = ["blog", "sandbox", "shop"]
+NAMES = [*ORGANIZED]
 
 
 @cache
@@ -141,25 +141,6 @@ def read_quietly(accounts: Accounts, **source: Any) -> Listing:
     listed = read(accounts, **source)
     assert listed.warnings == []
     return listed
-
-
-def organized(states: States) -> Accounts:
-    """Two active accounts in nested units, one in the root, and a closed one."""
-    found = Accounts(states.controller)
-    workloads = found.unit("Workloads")
-    found.create("sandbox")
-    found.create("blog", workloads, team="web", monitoring="cloudwatch")
-    found.create("shop", found.unit("Production", workloads), team="shop", monitoring="cloudwatch")
-    found.organizations.close_account(AccountId=found.create("closed", found.unit("Closed")))
-    return found
-
-
-def deployed(states: States) -> Accounts:
-    """The same with the role of the template in each active account."""
-    found = states.begin(organized)
-    for name in NAMES:
-        found.deploy(name)
-    return found
 
 
 @pytest.fixture
