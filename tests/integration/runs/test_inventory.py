@@ -1,4 +1,4 @@
-"""What only a program of Ansible shows of the inventory of an organization; ``modules/test_organization.py`` has the rest."""
+"""What only a program of Ansible shows of the inventory of an organization."""
 
 from __future__ import annotations
 
