@@ -532,6 +532,12 @@ def test_the_report_of_several_accounts_ends_with_their_table():
     assert found.failures == {"shop": "", "blog": "The work in account blog failed: Denied.", "wiki": ""}
 
 
+def test_the_keys_of_two_accounts_are_counted_although_their_users_have_the_same_name():
+    results = {"shop": {"u": "due"}, "blog": {"u": "current"}, "wiki": {"u": "current"}}
+    accounts = [an_account(name, variables={"__keys": {"steps": [], "rotation": of}}) for name, of in results.items()]
+    assert report(accounts, check_mode=False).stats["keys"] == {"due": 1, "current": 2}
+
+
 @pytest.mark.parametrize(
     ("account", "failure", "lines"),
     [

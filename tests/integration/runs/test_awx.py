@@ -29,16 +29,18 @@ from emulator.testing import wait_until
 from harness import (
     ADMIN_ROLE,
     ADMIN_USER,
-    CHECKOUT,
     CLOSED_WINDOW,
     LOCAL_CONNECTION,
+    SERVER_POLICY,
     SERVER_ROLE,
     SERVER_USER,
     Controller,
     allow,
+    associate,
+    create_role,
     create_user,
 )
-from test_accounts import FILTERED, Fleet
+from published import tarball
 
 # The inventory sets this name, and no job prompts for it.
 APPLICATION = "AmazonCloudWatch-app"
@@ -68,23 +70,10 @@ class Job:
     calls: list[Call]
 
     @property
-    def writes(self) -> list[str]:
-        return [call.action for call in self.calls if call.write]
-
-    @property
-    def changed_tasks(self) -> list[str]:
-        return [each["task"] for each in self._results("runner_on_ok") if each["res"].get("changed")]
-
-    @property
     def artifacts(self) -> dict[str, Any]:
         """The data that the job passes on to other jobs, and that the API of AWX shows."""
         [stats] = [each["event_data"] for each in self.events if each["event"] == "playbook_on_stats"]
         return dict(stats["artifact_data"]["cloudwatch_agent"])
-
-    @property
-    def words(self) -> str:
-        """The output on one line."""
-        return " ".join(self.output.split())
 
     @property
     def message(self) -> str:
@@ -247,11 +236,15 @@ class Awx:
         return found
 
     def assert_clean(self) -> None:
-        """Assert that all instances are servers, the window is closed and no restore tag is left."""
-        assert set(associated_profiles(self.aws).values()) == {SERVER_ROLE}
+        """Assert that the instances have their own profiles, the window is closed and no restore tag is left."""
+        expected = {
+            host: "app" if host == "admin1" else SERVER_ROLE for host in self.hosts if "instance_id" in self.hosts[host]
+        }
+        profiles = associated_profiles(self.aws)
+        assert {host: profiles[self.hosts[host]["instance_id"]] for host in expected} == expected
         account = snapshot(self.aws)
         assert [each["Statement"] for each in account["roles"][ADMIN_ROLE]["inline"].values()] == [[CLOSED_WINDOW]]
-        assert list(account["instance_tags"][self.aws.region].values()) == [{}] * len(associated_profiles(self.aws))
+        assert list(account["instance_tags"][self.aws.region].values()) == [{}] * len(expected)
 
 
 DEPLOYER, EXTERNAL_ID = "Deployer", "shop"
@@ -279,21 +272,18 @@ def collections(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("awx")
     environ = program_environment({"ANSIBLE_HOME": str(folder / "ansible"), "ANSIBLE_LOCAL_TEMP": str(folder / "tmp")})
 
-    def galaxy(*arguments: str | Path) -> None:
-        subprocess.run(
-            ["ansible-galaxy", "collection", *arguments], cwd=folder, env=environ, check=True, capture_output=True
-        )
-
-    galaxy("build", CHECKOUT, "--output-path", folder)
-    [tarball] = folder.glob("cwagent-iam-*.tar.gz")
-    galaxy("install", tarball, "--no-deps", "--offline", "--collections-path", folder / "requirements_collections")
+    options = ["--no-deps", "--offline", "--collections-path", folder / "requirements_collections"]
+    command = ["ansible-galaxy", "collection", "install", tarball(), *options]
+    subprocess.run(command, cwd=folder, env=environ, check=True, capture_output=True)
     return folder / "requirements_collections"
 
 
-@pytest.fixture(scope="module")
-def awx(shared_controller: Controller, collections: Path) -> Awx:
-    aws = shared_controller.aws
+@pytest.fixture
+def awx(controller: Controller, collections: Path) -> Awx:
+    aws = controller.aws
     ids = dict(zip(("admin1", "web1", "web2"), aws.instances(3), strict=True))
+    create_role(aws, "app", "AmazonSSMManagedInstanceCore", SERVER_POLICY)
+    associate(aws, ids["admin1"], "app")  # so that Systems Manager reaches it
     environ = {
         host: {"AWS_EC2_METADATA_SERVICE_ENDPOINT": aws.metadata_endpoint(instance)} for host, instance in ids.items()
     }
@@ -318,92 +308,7 @@ def awx(shared_controller: Controller, collections: Path) -> Awx:
         "AWS_SECURITY_TOKEN": session["SessionToken"],
         "AWS_SESSION_TOKEN": session["SessionToken"],
     }
-    return Awx(shared_controller, collections, hosts, groups, (role, key), credential)
-
-
-@dataclass(frozen=True)
-class Jobs:
-    """The site job in check mode, in a real run, and in a second run with the oldest supported ansible-core."""
-
-    before: dict[str, Any]
-    predicted: Job
-    after_check: dict[str, Any]
-    done: Job
-    after: dict[str, Any]
-    again: Job
-
-
-@pytest.fixture(scope="module")
-def jobs(awx: Awx) -> Jobs:
-    answers: dict[str, Any] = {
-        "cwagent_config_file": "agent.json",
-        "cwagent_ssm_policy": "AmazonSSMManagedInstanceCore",
-    }
-    before = snapshot(awx.aws)
-    predicted = awx.launch("site", "--check --diff", **answers)
-    after_check = snapshot(awx.aws)
-    done = awx.launch("site", "--diff -vvv", **answers)
-    after = snapshot(awx.aws)
-    return Jobs(before, predicted, after_check, done, after, awx.launch("site", python=OLDEST, **answers))
-
-
-@pytest.fixture
-def finished(awx: Awx, jobs: Jobs) -> Awx:
-    """AWX after the site job."""
-    jobs.again.assert_succeeded()
-    return awx
-
-
-def test_check_mode_changes_nothing_and_predicts_the_job(jobs: Jobs) -> None:
-    assert jobs.predicted.assert_succeeded().writes == []
-    assert jobs.after_check == jobs.before
-    assert jobs.predicted.changed_tasks == jobs.done.changed_tasks
-    assert jobs.predicted.artifacts == {**jobs.done.artifacts, "check_mode": True}
-    assert jobs.done.artifacts["changes"] > 0
-
-
-def test_site_with_the_answers_of_the_survey(awx: Awx, jobs: Jobs) -> None:
-    """The configuration comes from the project, from whichever folder the job was started."""
-    jobs.done.assert_succeeded()
-    assert set(associated_profiles(awx.aws).values()) == {SERVER_ROLE}
-    assert configurations(awx.aws) == {APPLICATION: CONFIG}
-    assert "AmazonSSMManagedInstanceCore" in jobs.after["roles"][SERVER_ROLE]["policies"]
-    names = {ADMIN_USER, f"{SERVER_USER}-db1", f"{SERVER_USER}-ops1"}
-    assert jobs.after["users"].keys() - {"awx"} == names
-    assert awx.saved_keys().keys() == names
-    assert len(awx.secrets()) > len(names) + 2, "secrets of the users, of AWX and of the instances"
-    [stored] = [call for call in jobs.done.calls if call.params.get("Name") == APPLICATION and call.write]
-    assert f":assumed-role/{ADMIN_ROLE}/" in stored.principal
-    awx.assert_clean()
-
-
-def test_a_second_job_changes_nothing(jobs: Jobs) -> None:
-    assert (jobs.again.assert_succeeded().changed_tasks, jobs.again.writes) == ([], [])
-    assert jobs.again.artifacts["changes"] == 0
-
-
-def test_the_restore_job_repairs_a_cancelled_job(finished: Awx) -> None:
-    """The job gives the admin profile back before AWX kills it, and the restore job removes the restore tag.
-
-    The restore job has its token as older AWX sets it.
-    """
-    answers = {"cwagent_config_file": "agent.json"}
-    finished.aws.arm(Fault(Kind.DELAY, action="PutParameter", seconds=LONG_DELAY))
-    folder = finished.create_folder("store_config", finished.inventory(), "", OTHER, answers)
-    since = finished.aws.mark()
-    running = finished.start(folder, "store_config", finished.credential)
-    admin = finished.hosts["admin1"]["instance_id"]
-    wait_until(lambda: associated_profiles(finished.aws)[admin] == ADMIN_ROLE)
-    running.send_signal(signal.SIGTERM)
-    running.wait(JOB_SECONDS)
-    finished.aws.disarm()
-    assert finished.finish(folder, since).status == "canceled"
-    wait_until(lambda: associated_profiles(finished.aws)[admin] != ADMIN_ROLE)
-
-    older = {key: value for key, value in finished.credential.items() if key != "AWS_SESSION_TOKEN"}
-    finished.launch("restore", credential=older).assert_succeeded()
-    finished.assert_clean()
-    assert configurations(finished.aws) == {APPLICATION: CONFIG}
+    return Awx(controller, collections, hosts, groups, (role, key), credential)
 
 
 def render_credential(role: str, key: Mapping[str, str], aws: Emulator, folder: Path) -> dict[str, str]:
@@ -429,118 +334,64 @@ def render_credential(role: str, key: Mapping[str, str], aws: Emulator, folder: 
     }
 
 
-def test_open_window_with_a_role_to_assume(finished: Awx, tmp_path: Path) -> None:
-    """The credential type of the project works like AWX's own."""
-    credential = render_credential(*finished.deployer, finished.aws, tmp_path)
-    opened = finished.launch("open_window", credential=credential, cwagent_admin_window_minutes=40).assert_succeeded()
-    assert {call.principal.split("/")[1] for call in opened.calls if call.write} == {DEPLOYER}
-    assert f"admin1 can write to Parameter Store until {opened.artifacts['window_deadline']}" in opened.words
-    assert associated_profiles(finished.aws)[finished.hosts["admin1"]["instance_id"]] == ADMIN_ROLE
-    finished.launch("restore", credential=credential).assert_succeeded()
-    finished.assert_clean()
+def test_jobs_store_and_restore_and_a_slice_is_refused(awx: Awx, tmp_path: Path) -> None:
+    """The first job has the oldest supported ansible-core and its token as older AWX sets it.
 
-
-def test_young_keys_are_not_replaced(finished: Awx) -> None:
-    rotated = finished.launch(
-        "rotate_keys", cwagent_key_max_age_days=30, cwagent_key_retire_after_days=0
-    ).assert_succeeded()
-    assert rotated.writes == []
-    assert rotated.artifacts["keys"] == {"current": len(finished.saved_keys())}
-
-
-def test_an_audit_counts_its_findings(finished: Awx) -> None:
-    audited = finished.launch("audit", cwagent_audit_fail_at="none").assert_succeeded()
-    assert audited.artifacts["unread_accounts"] == 0
-    assert audited.artifacts["findings"].keys() == {"info", "low", "medium", "high"}
-
-
-def test_a_sliced_job_is_refused(finished: Awx) -> None:
-    """The slice without the admin instance is refused by site, the other one by teardown."""
-    before = snapshot(finished.aws)
-    first, second = (finished.inventory(number, 2) for number in (1, 2))
-    answers: dict[str, Any] = {
-        "cwagent_config_file": "agent.json",
-        "cwagent_ssm_policy": "AmazonSSMManagedInstanceCore",
-    }
-    refused = finished.launch("site", inventory=second, **answers).assert_failed()
-    assert "cwagent_ec2_admin must have exactly one host" in refused.message
-    assert "job_slice_count" in refused.message
-    refused = finished.launch("teardown", inventory=first, cwagent_confirm="teardown").assert_failed()
-    assert (
-        f"{finished.hosts['web1']['instance_id']} in {finished.aws.region} is not in the inventory" in refused.message
-    )
-    assert snapshot(finished.aws) == before
-
-
-@pytest.mark.parametrize(("store_from", "config"), [("run_command", OTHER), ("auto", CONFIG)])
-def test_the_site_job_needs_no_way_to_the_instance(finished: Awx, store_from: str, config: object) -> None:
-    """The inventory is like an inventory of amazon.aws.aws_ec2, and the job has no machine credential."""
+    Its inventory is like one of amazon.aws.aws_ec2, and it has no machine credential. So it stores by Run Command.
+    """
+    admin = awx.hosts["admin1"]["instance_id"]
     found = {
-        "instance_id": finished.hosts["admin1"]["instance_id"],
-        "placement": {"region": finished.aws.region},
+        "instance_id": admin,
+        "placement": {"region": awx.aws.region},
         "ansible_host": "192.0.2.1",
         "ansible_timeout": 1,
     }
-    awx = replace(finished, hosts={**finished.hosts, "admin1": found})
+    older = {key: value for key, value in awx.credential.items() if key != "AWS_SESSION_TOKEN"}
     answers: dict[str, Any] = {
         "cwagent_config_file": "agent.json",
         "cwagent_ssm_policy": "AmazonSSMManagedInstanceCore",
     }
-    job = awx.launch("site", config=config, cwagent_store_config_from=store_from, **answers).assert_succeeded()
-    assert configurations(awx.aws) == {APPLICATION: config}
-    [stored] = [call for call in job.calls if call.params.get("Name") == APPLICATION and call.write]
+    by_command = replace(awx, hosts={**awx.hosts, "admin1": found})
+    done = by_command.launch(
+        "site", "--diff -vvv", python=OLDEST, credential=older, cwagent_store_config_from="auto", **answers
+    ).assert_succeeded()
+    after = snapshot(awx.aws)
+    assert configurations(awx.aws) == {APPLICATION: CONFIG}, "from the project, wherever the job was started"
+    assert "AmazonSSMManagedInstanceCore" in after["roles"][SERVER_ROLE]["policies"]
+    names = {ADMIN_USER, f"{SERVER_USER}-db1", f"{SERVER_USER}-ops1"}
+    assert after["users"].keys() - {"awx"} == names
+    assert awx.saved_keys().keys() == names
+    assert len(awx.secrets()) > len(names) + 2, "secrets of the users, of AWX and of the instances"
+    [stored] = [call for call in done.calls if call.params.get("Name") == APPLICATION and call.write]
     assert f":assumed-role/{ADMIN_ROLE}/" in stored.principal
+    kinds = [done.artifacts[kind] for kind in ("created", "updated", "deleted")]
+    assert done.artifacts["changes"] == sum(kinds) > 0
+    assert done.artifacts["check_mode"] is False
     awx.assert_clean()
 
+    cancel(awx, "store_config", cwagent_config_file="agent.json", cwagent_store_config_from="instance")
+    credential = render_credential(*awx.deployer, awx.aws, tmp_path)
+    restored = awx.launch("restore", credential=credential).assert_succeeded()
+    assert {call.principal.split("/")[1] for call in restored.calls if call.write} == {DEPLOYER}
+    awx.assert_clean()
+    assert configurations(awx.aws) == {APPLICATION: CONFIG}
 
-def test_teardown_must_be_confirmed(finished: Awx) -> None:
-    """Runs last, because it leaves an empty account."""
-    refused = finished.launch("teardown").assert_failed()
-    assert "To confirm, set cwagent_confirm to teardown." in refused.message
-    assert refused.calls == []
-    finished.launch("teardown", cwagent_confirm="teardown", cwagent_config_file="agent.json").assert_succeeded()
-    after = snapshot(finished.aws)
-    assert after["users"].keys() == {"awx"}
-    assert after["roles"].keys() == {DEPLOYER}
-    assert after["parameters"] == {finished.aws.region: {}}
-    assert finished.saved_keys() == {}
-
-
-# Slices over accounts
+    before = snapshot(awx.aws)
+    refused = awx.launch("site", inventory=awx.inventory(2, slices=2), **answers).assert_failed()
+    assert "cwagent_ec2_admin must have exactly one host" in refused.message
+    assert "job_slice_count" in refused.message
+    assert (refused.calls, snapshot(awx.aws)) == ([], before)
 
 
-class AccountsAwx(Awx):
-    def secrets(self) -> set[str]:
-        """The key of the jobs. The keys of the sessions cannot be read here, so test_accounts.py looks for them."""
-        return {self.credential["AWS_SECRET_ACCESS_KEY"]}
-
-
-def test_a_job_sliced_over_accounts_does_the_whole_job_once(controller: Controller, collections: Path) -> None:
-    fleet = Fleet(controller)
-    for account in ("shop", "blog", "wiki"):
-        fleet.account(account, servers=1)
-    hosts = {account: {**fleet.host(account), **FILTERED} for account in fleet.ids}
-    awx = AccountsAwx(controller, collections, hosts, {"cwagent_accounts": [*hosts]}, ("", {}), fleet.user)
-    answers: dict[str, Any] = {"cwagent_config_file": "agent.json", "cwagent_store_config_from": "run_command"}
-    done = {}
-    for number in (1, 2):
-        job = awx.launch("site", inventory=awx.inventory(number, slices=2), **answers).assert_succeeded()
-        done[number] = fleet.principals(job)
-        assert job.artifacts["failed_accounts"] == 0
-    assert done[1] == {fleet.ids["blog"], fleet.ids["wiki"]}, "every second account in the order of their names"
-    assert done[2] == {fleet.ids["shop"]}
-    for account in fleet.ids:
-        assert fleet.state(account) == fleet.expected(account, name=APPLICATION)
-    again = awx.launch("site", inventory=awx.inventory(), **answers).assert_succeeded()
-    assert again.writes == []
-
-
-def test_a_slice_that_lacks_the_account_of_a_server_is_refused(controller: Controller, collections: Path) -> None:
-    fleet = Fleet(controller)
-    fleet.account("shop", servers=1)
-    hosts = {"a1": {"cwagent_account": "other"}, "shop": {**fleet.host("shop"), **FILTERED}}
-    groups = {"cwagent_accounts": ["shop"], "cwagent_onprem_servers": ["a1"]}
-    awx = AccountsAwx(controller, collections, hosts, groups, ("", {}), fleet.user)
-    job = awx.launch("site", cwagent_store_config_from="run_command").assert_failed()
-    assert "Host a1: cwagent_account is 'other', which is not a host of that group. In AWX, each slice" in job.words
-    assert job.calls == []
+def cancel(awx: Awx, playbook: str, **answers: Any) -> None:
+    """Cancel a job that stores another configuration. It restores the profile before AWX kills it."""
+    awx.aws.arm(Fault(Kind.DELAY, action="PutParameter", seconds=LONG_DELAY))
+    folder, since = awx.create_folder(playbook, awx.inventory(), "", OTHER, answers), awx.aws.mark()
+    running = awx.start(folder, playbook, awx.credential)
+    admin = awx.hosts["admin1"]["instance_id"]
+    wait_until(lambda: associated_profiles(awx.aws)[admin] == ADMIN_ROLE)
+    running.send_signal(signal.SIGTERM)
+    running.wait(JOB_SECONDS)
+    awx.aws.disarm()
+    assert awx.finish(folder, since).status == "canceled"
+    wait_until(lambda: associated_profiles(awx.aws)[admin] != ADMIN_ROLE)
