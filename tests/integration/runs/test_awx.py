@@ -271,11 +271,11 @@ def collections(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The collection as AWX installs it."""
     folder = tmp_path_factory.mktemp("awx")
     environ = program_environment({"ANSIBLE_HOME": str(folder / "ansible"), "ANSIBLE_LOCAL_TEMP": str(folder / "tmp")})
-
-    options = ["--no-deps", "--offline", "--collections-path", folder / "requirements_collections"]
-    command = ["ansible-galaxy", "collection", "install", tarball(), *options]
+    installed = folder / "requirements_collections"
+    options = ["--no-deps", "--offline", "--collections-path"]
+    command: list[str | Path] = ["ansible-galaxy", "collection", "install", tarball(), *options, installed]
     subprocess.run(command, cwd=folder, env=environ, check=True, capture_output=True)
-    return folder / "requirements_collections"
+    return installed
 
 
 @pytest.fixture

@@ -240,7 +240,11 @@ def test_behind_the_gateway_of_ansible_automation_platform(tmp_path: Path) -> No
         text = file.read_text().replace("awx.awx", "ansible.controller")
         file.write_text(text.replace('_COLLECTION_TYPE = "awx"', '_COLLECTION_TYPE = "controller"'))
     product = "Red Hat Ansible Automation Platform"
-    given = {"awx_collection": "ansible.controller", "awx_inventory": "A", "awx_teams": {"restore": ["B"]}}
+    given: dict[str, Any] = {
+        "awx_collection": "ansible.controller",
+        "awx_inventory": "A",
+        "awx_teams": {"restore": ["B"]},
+    }
     with prepare_awx(prefix="/api/controller/", product=product).served() as awx:
         types = ("credential_type", "credential_type", "credential_type:absent", "credential_type")
         run = workstation.run(awx, *types, "setup", user="system", **given)
