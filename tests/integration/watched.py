@@ -45,15 +45,15 @@ class WatchedFleet(Fleet):
         self._set_agent(host, cwagent_environment=self.environment(host) | NO_KEYS)
 
     def add_keyed(self, host: str) -> None:
-        """Add an on-premises server with a user, whose saved access key is delivered."""
+        """Add an on-premises server with a user, whose saved access key is delivered, beside other servers."""
         machine = self.add_machine(host, cwagent_onprem_identity=KEY)
-        (machine.root / "usr/bin/aws").symlink_to(os.environ["AWS_CLI"])
+        self.install_cli()
         saved = {"key_store_directory": str(self.controller.credentials)}
         made = run_module(self.aws, "cwagent_iam_user", name=[user_of(host)], access="server", saved_key=saved)
         assert not made["failed"], made["msg"]
         self.deliver(host, self.saved_file(host).read_text())
         self.point_at(host, machine.credentials, "AmazonCloudWatchAgent")
-        self._set_agent(host, cwagent_environment=NO_KEYS)
+        self._set_agent(host, cwagent_environment=self.environment(host) | NO_KEYS)
 
     def add_hybrid(self, host: str) -> None:
         """Add an on-premises server that is registered with Systems Manager."""
@@ -65,6 +65,15 @@ class WatchedFleet(Fleet):
         self.point_at(host, machine.credentials)
         self.aws.agents(node, cloudwatch_agent=True)
         self._set_agent(host, cwagent_environment=self.environment(host) | NO_KEYS)
+
+    def install_cli(self, *, installed: bool = True) -> None:
+        """Install or remove the AWS CLI of all servers. The checks that need none are much faster without it."""
+        self.aws.agents(aws_cli=installed)
+        for machine in self.machines.values():
+            link = machine.root / "usr/bin/aws"
+            link.unlink(missing_ok=True)
+            if installed:
+                link.symlink_to(os.environ["AWS_CLI"])
 
     def _set_agent(self, host: str, **variables: Any) -> None:
         control = self.root(host) / AGENT_FOLDER / "bin" / AGENT_CONTROL
@@ -86,13 +95,14 @@ class WatchedFleet(Fleet):
         return self.machines[host].root if host in self.machines else self.aws.disk(self.instances[host])
 
     def environment(self, host: str) -> dict[str, str]:
-        """All variables of a script on a server."""
-        machine = self.machines.get(host)
+        """All variables of a script on a server. This machine's AWS CLI is not on its search path."""
+        machine, agents = self.machines.get(host), self.aws.agents()
         if machine and not machine.registration:
+            _, _, path = next(iter(agents.values()))["environment"]["PATH"].partition(":")
             region = {"AWS_ENDPOINT_URL": self.aws.endpoint, "AWS_REGION": self.aws.region}
-            return {**machine.environment, **region}
+            return {**machine.environment, **region, "PATH": f"{machine.root}/usr/bin:{path}"}
         managed = self.node(host) if machine else self.instances[host]
-        return dict(self.aws.agents()[managed]["environment"])
+        return dict(agents[managed]["environment"])
 
     def saved_file(self, host: str) -> Path:
         """The file with the saved access key of a server's user."""

@@ -9,13 +9,11 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from emulator import Emulator
 from emulator.snapshot import associated_profiles, snapshot
-from fleet import HYBRID, KEY, Fleet
+from fleet import DAY, HOUR, HYBRID, KEY, Fleet
 from harness import (
     ADMIN_ROLE,
     ADMIN_USER,
-    SERVER_USER,
     SSM_POLICY,
     WINDOW_POLICY,
     Controller,
@@ -27,13 +25,11 @@ from harness import (
     hybrid_nodes,
     leave_restore_tag,
 )
-from in_process import run_module
-from policies import filled, permit, without
+from policies import filled, permit
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES
 
 APP = "shop-app"
-HOUR, DAY = 3600, 24 * 3600
 REPLACE = "ReplaceIamInstanceProfileAssociation"
 REPAIRS = {"PutRolePolicy", "PutUserPolicy", REPLACE, "DeleteTags", "UntagRole"}
 """The writes that repair what an interrupted run left."""
@@ -72,19 +68,6 @@ class Account:
         iam.delete_user_policy(UserName=ADMIN_USER, PolicyName=WINDOW_POLICY)
 
 
-def create_boundary(aws: Emulator) -> str:
-    document = json.dumps(filled("boundary", APP))
-    made = aws.client("iam").create_policy(PolicyName="CloudWatchAgentBoundary", PolicyDocument=document)
-    return str(made["Policy"]["Arn"])
-
-
-def create_saved_key(aws: Emulator, user: str, store: str, **options: Any) -> None:
-    """Create a user with an access key that is saved in AWS."""
-    options = {"access": "server", **options, "name": [user], "saved_key": {"key_store": store}}
-    made = run_module(aws, "cwagent_iam_user", **options)
-    assert not made["failed"], made
-
-
 def test_each_playbook_needs_no_more_than_its_policy(controller: Controller) -> None:
     """From an empty account to teardown, with a server that changes from an access key to a registration."""
     aws, fleet = controller.aws, Fleet(controller)
@@ -97,7 +80,10 @@ def test_each_playbook_needs_no_more_than_its_policy(controller: Controller) -> 
     fleet.add_host("ops1", group="onprem_admin")
     fleet.add_machine("db3", cwagent_onprem_identity=KEY)
     fleet.add_machine("db4", cwagent_onprem_identity=HYBRID)
-    fleet.variables |= {"cwagent_permissions_boundary": create_boundary(aws), "cwagent_ssm_policy": SSM_POLICY}
+    document = json.dumps(filled("boundary", APP))
+    boundary = aws.client("iam").create_policy(PolicyName="CloudWatchAgentBoundary", PolicyDocument=document)
+    arn = boundary["Policy"]["Arn"]
+    fleet.variables |= {"cwagent_permissions_boundary": arn, "cwagent_ssm_policy": SSM_POLICY}
     before = snapshot(aws)
     account = Account(fleet, create_user(aws, "controller"))
 
@@ -117,7 +103,7 @@ def test_each_playbook_needs_no_more_than_its_policy(controller: Controller) -> 
     assert set(play.writes) >= REPAIRS
     assert associated_profiles(aws)[admin] == APP
 
-    fleet.set("db3", cwagent_onprem_identity=HYBRID)
+    fleet.identify(HYBRID, "db3")
     for wait, write in ((6 * HOUR, "UpdateAccessKey"), (8 * DAY, "DeleteUser")):
         aws.shift_clock(wait)
         assert write in account.run("site", "provision", "provision-hybrid").writes
@@ -138,36 +124,3 @@ def test_each_playbook_needs_no_more_than_its_policy(controller: Controller) -> 
     after = snapshot(aws)
     after["users"].pop("controller")
     assert after == before
-
-
-def test_an_on_premises_host_stores_with_the_policies_of_its_playbook(controller: Controller) -> None:
-    """The key of the admin user is in Parameter Store."""
-    aws, fleet, store = controller.aws, Fleet(controller), "parameter_store"
-    fleet.add_host("ops1", group="onprem_admin")
-    fleet.configure({"agent": {}})
-    bound: dict[str, Any] = {"permissions_boundary": create_boundary(aws)}
-    create_saved_key(aws, ADMIN_USER, store, access="admin", admin_window=True, **bound)
-    account = Account(fleet, create_user(aws, "controller"))
-    duties = ("store-configuration", "keys-in-parameter-store")
-    play = account.run("store_config", *duties, cwagent_store_config_from="onprem", cwagent_key_store=store)
-    assert "PutParameter" in play.writes
-
-
-def test_the_lookup_of_a_saved_key_needs_one_action(controller: Controller) -> None:
-    aws, tasks = controller.aws, []
-    needed = {"parameter_store": "ssm:GetParameter", "secrets_manager": "secretsmanager:GetSecretValue"}
-    for store, action in needed.items():
-        user, document = f"{SERVER_USER}-{store}", filled(f"keys-in-{store.replace('_', '-')}", APP)
-        create_saved_key(aws, user, store)
-        for who, policy in (("allowed", document), ("refused", without(document, action))):
-            key = create_user(aws, f"{who}-{store}", policy)
-            options = {"key_store": store, "access_key": key["AWS_ACCESS_KEY_ID"]}
-            options |= {"secret_key": key["AWS_SECRET_ACCESS_KEY"], "region": aws.region}
-            given = ", ".join(f"{option}='{value}'" for option, value in options.items())
-            found = f"lookup('cwagent.iam.saved_credentials', '{user}', {given}) | length > 0"
-            tasks.append({"ansible.builtin.assert": {"that": found}, "ignore_errors": True})
-    playbook = controller.file("read.yml", [{"hosts": "localhost", "gather_facts": False, "tasks": tasks}])
-    play = controller.play(controller.inventory({}), playbook).assert_succeeded()
-    assert [each.outcome for each in play.results] == ["ok", "ignored"] * 2
-    for refused, (store, action) in zip(play.results[1::2], needed.items(), strict=True):
-        assert f"user/refused-{store} lacks {action}" in str(refused.result)

@@ -98,16 +98,20 @@ def test_facts_are_collected_in_the_way_that_is_chosen(states: States) -> None:
     assert play.writes == ["SendCommand"]
     assert [each.host for each in play.results if each.outcome == "unreachable"] == ["web2"]
 
+    fleet.install_cli(installed=False)
     limit = ("--limit", "localhost,web1,db9,win1")
     play = found.run("verify", *limit, cwagent_verify_from="run_command").assert_succeeded()
     seen = {host: each["seen_by"] for host, each in fleet.servers().items()}
     assert seen == {"db9": "run_command", "web1": "run_command", "win1": ""}
     assert play.writes == ["SendCommand"] * 2
 
-    play = found.run("verify", cwagent_verify_from="ansible").assert_failed()
-    failing = [host for host, each in fleet.servers().items() if each["failures"]]
-    assert (failing, play.writes) == (["web2"], [])
-    assert play.message.startswith("Servers that fail: 1 of 5. web2: Nothing was read on the server: Ansible: ")
+    elsewhere: dict[str, Any] = {"cwagent_key_store": "parameter_store"}
+    play = found.run("verify", cwagent_verify_from="ansible", **elsewhere).assert_failed()
+    unseen, unsaved = "Nothing was read on the server: Ansible: ", f"No access key of user '{user_of('db1')}' is saved."
+    what = {host: each["failures"][0]["what"] for host, each in fleet.servers().items() if each["failures"]}
+    assert (what.keys(), what["db1"], play.writes) == ({"db1", "web2"}, unsaved, [])
+    assert what["web2"].startswith(unseen)
+    assert play.message == f"Servers that fail: 2 of 5. db1: {unsaved} There is 1 more problem."
 
     nobody = found.run("verify", "--limit", "localhost,other").assert_failed()
     assert "The limit leaves out all hosts of the groups" in nobody.message
@@ -120,6 +124,7 @@ def test_violations_fail_the_run_and_are_in_its_report(states: States) -> None:
     variables |= {"AWS_ENDPOINT_URL_CLOUDWATCH_LOGS": CLOSED, "MY_NOTE": SECRET}
     [key] = fleet.iam.list_access_keys(UserName=user_of("db1"))["AccessKeyMetadata"]
     fleet.iam.update_access_key(UserName=user_of("db1"), AccessKeyId=key["AccessKeyId"], Status="Inactive")
+    fleet.install_cli(installed=False)
     other: dict[str, Any] = {"cwagent_hybrid_role_name": "Other"}
 
     play = found.run("verify", **other).assert_failed()
@@ -159,11 +164,14 @@ def test_apply_restarts_the_agents_that_run_something_else(states: States) -> No
         variables["cwagent_environment"] = {**variables["cwagent_environment"], "MY_NOTE": SECRET}
     before = found.running()
 
+    fleet.install_cli(installed=False)
     checked = found.run("apply", "--check", "-vvvv", "--diff").assert_succeeded()
     assert found.running() == before
     assert APPLY not in found.documents()
 
+    fleet.install_cli()
     play = found.run("apply", "-vvvv", "--diff").assert_succeeded()
+    assert play.changed_tasks.count("cwagent.iam.verify : Apply the configuration with Ansible") == 2
     after = found.running()
     assert {config for config, _started in after.values()} == {NEW_CONFIG}
     assert [host for host, each in after.items() if each == before[host]] == ["web3"]
@@ -178,6 +186,7 @@ def test_apply_restarts_the_agents_that_run_something_else(states: States) -> No
         play.report
     )
 
+    fleet.install_cli(installed=False)
     again = found.run("apply", "-vvvv").assert_succeeded()
     assert again.report[0] == "Nothing to do."
     assert again.report[1].startswith("Skipped, because they run Windows: win1.")
@@ -192,6 +201,7 @@ def test_apply_stops_when_more_servers_of_a_batch_fail_than_may(states: States) 
     found = states.begin(several)
     fleet = found.fleet
     fleet.store(NEW_CONFIG)
+    fleet.install_cli(installed=False)
     fleet.set("db1", verify_agent_ctl="/nowhere/ctl")
     limit = ("--limit", "localhost,db1,web1,web2")
     play = found.run("apply", *limit, cwagent_batch_size=[1, "100%"]).assert_failed()

@@ -6,6 +6,7 @@ whole policy, it succeeds. ``journeys/test_duties.py`` runs the playbooks with t
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -20,6 +21,7 @@ from unittest.mock import patch
 import pytest
 from emulator import Emulator, Fault, Kind
 from emulator.host import Host
+from fleet import DAY
 from harness import (
     ADMIN_POLICY,
     ADMIN_ROLE,
@@ -38,12 +40,12 @@ from harness import (
     leave_restore_tag,
     trust,
 )
-from in_process import run_module
+from in_process import on_host, run_module, transact
 from policies import POLICIES, Policy, actions, filled, permit, without
 
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.agent import HOST_SPEC, SsmAgent
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.api import SystemsManager
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import DEREGISTERED, REGISTERED
@@ -65,7 +67,6 @@ BOUNDARIES = {"boundary", "require-boundary"}
 TESTED_ELSEWHERE = {"audit", "verify", "apply", "organization", "organization-instances"}
 """test_access_info.py and test_verify.py test the first three: without some of their actions, the modules do not fail.
 test_organization.py tests the others."""
-DAY = 24 * 3600
 USER = f"{SERVER_USER}-db1"
 
 BULK = "iam:GetAccountAuthorizationDetails"
@@ -165,16 +166,11 @@ class Site:
 
     def _with_ids(self, value: Any) -> Any:
         """The value with placeholders replaced by ids of instances and the folder."""
-        names = {
-            "@app": self.app,
-            "@bare": self.bare,
-            "@other": self.other,
-            "@host": str(self.home / HOST),
-            "@folder": str(self.home / "credentials"),
-        }
-        if isinstance(value, dict):
-            return {key: self._with_ids(each) for key, each in value.items()}
-        return [self._with_ids(each) for each in value] if isinstance(value, list) else names.get(value, value)
+        folders = {"host": self.home / HOST, "folder": self.home / "credentials"}
+        text = json.dumps(value)
+        for name, found in {"app": self.app, "bare": self.bare, "other": self.other, **folders}.items():
+            text = text.replace(f'"@{name}"', f'"{found}"')
+        return json.loads(text)
 
     def use_key(self, user: str) -> None:
         """Sign a call with the saved key of a user, like the user's host."""
@@ -189,9 +185,8 @@ class LocalHost(HybridHost):
 
     def __init__(self, root: Path, region: str) -> None:
         self._region, self._host = region, Host(root, endpoint="")
-        host = self._host
-        paths = {"ssm_agent_config": host.configuration_file, "registration": host.registration_file}
-        self._options = {name: str(path) for name, path in {**paths, "ssm_agent": host.ssm_agent}.items()}
+        paths = {"ssm_agent_config": self._host.configuration_file, "registration": self._host.registration_file}
+        self._options = {name: str(path) for name, path in {**paths, "ssm_agent": self._host.ssm_agent}.items()}
 
     def check(self) -> None:
         """The code goes nowhere."""
@@ -199,6 +194,9 @@ class LocalHost(HybridHost):
     def _send(self, _module: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         with patch.dict(os.environ, self._host.environment):
             return SsmAgent({**{name: each.get("default") for name, each in HOST_SPEC.items()}, **arguments}).run()
+
+
+READS_OF_KEYS = {"parameter_store": "ssm:GetParameter", "secrets_manager": "secretsmanager:GetSecretValue"}
 
 
 def with_timeout(**arguments: Any) -> dict[str, Any]:
@@ -222,8 +220,12 @@ CREDENTIALS_OF_A_PERSON = (
 )
 
 
+def stored_in(store: str) -> dict[str, Any]:
+    return {"name": [f"{SERVER_USER}-{store}"], "saved_key": {"key_store": store}}
+
+
 def user_with_store(store: str) -> dict[str, Any]:
-    return {**SERVER_KEYS, "name": [f"{SERVER_USER}-{store}"], "saved_key": {"key_store": store}}
+    return {**SERVER_KEYS, **stored_in(store)}
 
 
 def as_root(*scenes: tuple[str, dict[str, Any]]) -> Callable[[Site], None]:
@@ -235,14 +237,20 @@ def as_root(*scenes: tuple[str, dict[str, Any]]) -> Callable[[Site], None]:
     return prepare
 
 
+def in_turn(*steps: Callable[[Site], None]) -> Callable[[Site], None]:
+    def prepare(site: Site) -> None:
+        for step in steps:
+            step(site)
+
+    return prepare
+
+
 def leave_app(site: Site) -> None:
     """Give the instance of the application its own profile again."""
     associate(site.aws, site.app, APP)
 
 
-def attach(site: Site) -> None:
-    leave_app(site)
-    as_root(("instance_profile", ATTACH))(site)
+attach = in_turn(leave_app, as_root(("instance_profile", ATTACH)))
 
 
 def change_role(site: Site) -> None:
@@ -311,27 +319,13 @@ def advance_days(days: int) -> Callable[[Site], None]:
     return prepare
 
 
-def store_configuration(site: Site) -> None:
-    site.aws.client("ssm").put_parameter(Name=PARAMETER, Value='{"agent":{}}', Type="String")
-
-
 provisioned = as_root(("iam_role", ROLE), ("iam_role", ADMIN), ("iam_user", SERVER_KEYS), ("iam_user", ADMIN_KEYS))
-
-
-def provisioned_without_windows(site: Site) -> None:
-    provisioned(site)
-    remove_windows(site)
-
-
-def provisioned_long_ago(site: Site) -> None:
-    provisioned(site)
-    advance_days(100)(site)
 
 
 def provisioned_and_acquired(site: Site) -> None:
     provisioned(site)
     associate(site.aws, site.bare, SERVER_ROLE)
-    store_configuration(site)
+    site.aws.client("ssm").put_parameter(Name=PARAMETER, Value='{"agent":{}}', Type="String")
     remove_windows(site)
     leave_acquired(site)
 
@@ -340,10 +334,6 @@ def provisioned_for_run_command(site: Site) -> None:
     as_root(("iam_role", {**ADMIN, "ssm_policy": SSM_POLICY}))(site)
     site.iam.attach_role_policy(RoleName=APP, PolicyArn=POLICY_ARN + SSM_POLICY)
     assert site.aws.agents()[site.app]["online"]
-
-
-def change_hybrid_role(site: Site) -> None:
-    site.iam.attach_role_policy(RoleName=HYBRID_ROLE, PolicyArn=POLICY_ARN + ADMIN_POLICY)
 
 
 def provisioned_for_hybrid_servers(site: Site) -> None:
@@ -379,11 +369,6 @@ def switch_off_host(site: Site) -> None:
     site.aws.agents(registration["ManagedInstanceID"], running=False)
 
 
-def provisioned_and_registered(site: Site) -> None:
-    provisioned_for_hybrid_servers(site)
-    register_host(site)
-
-
 def create_unused_key(**keys: Any) -> Callable[[Site], None]:
     def prepare(site: Site) -> None:
         as_root(("iam_user", {**SERVER_KEYS, **keys}))(site)
@@ -399,15 +384,6 @@ def deactivate_unused_key(**keys: Any) -> Callable[[Site], None]:
         site.aws.shift_clock(8 * DAY)
 
     return prepare
-
-
-def deactivate_unused_key_of_adopted_user(site: Site) -> None:
-    adopt_server(site)
-    deactivate_unused_key()(site)
-
-
-def stored_in(store: str) -> dict[str, Any]:
-    return {"name": [f"{SERVER_USER}-{store}"], "saved_key": {"key_store": store}}
 
 
 def manage_node(aws: Aws, host: str, state: str) -> dict[str, Any]:
@@ -450,7 +426,7 @@ DEREGISTRATIONS = [
         {"host": "@host", "state": DEREGISTERED},
         "ssm:DescribeInstanceInformation ListTagsForResource DescribeActivations DeleteActivation "
         "DeregisterManagedInstance",
-        provisioned_and_registered,
+        in_turn(provisioned_for_hybrid_servers, register_host),
         restores=True,
     ),
     Scene(
@@ -522,7 +498,7 @@ SCENES: dict[str, list[Scene]] = {
             "iam_role",
             {**HYBRID_SERVERS, "trust_regions": ["us-east-1"], "description": "d", "tags": {"team": "ops"}},
             "iam:UpdateAssumeRolePolicy UpdateRole DetachRolePolicy TagRole",
-            change_hybrid_role,
+            lambda site: site.iam.attach_role_policy(RoleName=HYBRID_ROLE, PolicyArn=POLICY_ARN + ADMIN_POLICY),
         ),
         Scene(
             manage_node,
@@ -540,7 +516,7 @@ SCENES: dict[str, list[Scene]] = {
             f"iam:{CREDENTIALS_OF_A_PERSON} DeleteUser",
             lambda site: site.aws.shift_clock(8 * DAY),
         ),
-        Scene("iam_user", RETIRED_KEYS, "iam:UntagUser", deactivate_unused_key_of_adopted_user),
+        Scene("iam_user", RETIRED_KEYS, "iam:UntagUser", in_turn(adopt_server, deactivate_unused_key())),
         *(
             Scene("iam_user", {**RETIRED_KEYS, **stored_in(store)}, action, deactivate_unused_key(**stored_in(store)))
             for store, action in STORES
@@ -551,7 +527,7 @@ SCENES: dict[str, list[Scene]] = {
             "admin_window",
             with_timeout(role=ADMIN_ROLE, state="open", instance_id="@app"),
             "iam:GetRolePolicy GetRole PutRolePolicy",
-            provisioned_without_windows,
+            in_turn(provisioned, remove_windows),
         ),
         Scene(
             "admin_window",
@@ -581,7 +557,7 @@ SCENES: dict[str, list[Scene]] = {
             "iam_user",
             {**SERVER_KEYS, "key_max_age_days": 90},
             f"iam:{READ_USER} ListAccessKeys GetAccessKeyLastUsed CreateAccessKey",
-            provisioned_long_ago,
+            in_turn(provisioned, advance_days(100)),
             removed=[BULK],
         ),
         Scene("iam_user", {**ADMIN_KEYS, "key_max_age_days": 90}, "iam:TagUser", removed=[BULK]),
@@ -729,7 +705,7 @@ ADDITIONAL_POLICIES = {
 """The further policies that the controller's user has."""
 
 DELIVERY = {"keys-in-parameter-store": {"ssm:GetParameter"}}
-"""Actions that only the lookup of a saved key needs."""
+"""Actions that only the delivery of a saved key needs."""
 
 
 @pytest.fixture
@@ -782,3 +758,31 @@ def test_a_host_that_left_is_known_by_its_name_although_its_name_may_not_be_read
     as_root(("iam_user", {**SERVER_KEYS, "state": "absent"}))(site)
     found = run_module(site.aws, "cwagent_preflight", credentials=site.user, **options)
     assert f"It is not known whether there is a user '{HOST}': iam:GetUser is not allowed." in found["warnings"]
+
+
+@pytest.mark.parametrize(("store", "action"), READS_OF_KEYS.items())
+def test_an_on_premises_host_stores_with_the_policies_of_its_playbook(
+    site: Site, store: str, action: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One action reads the saved key. It is all that the lookup of keys needs."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", site.aws.endpoint)  # for the lookup
+    as_root(("iam_user", {**ADMIN_KEYS, "saved_key": {"key_store": store}}))(site)
+    host = site.aws.host(site.home / "ops1")
+    (site.home / "agent.json").write_text('{"agent": {}}')
+    configs = [{"name": PARAMETER, "file": str(site.home / "agent.json")}]
+
+    def run(keys: Policy) -> tuple[dict[str, Any], list[str]]:
+        """The result, and the calls of the user that were denied."""
+        permit(site.aws, policy("store-configuration"), keys)
+        since = site.aws.mark()
+        options: dict[str, Any] = {"from": "onprem", "configs": configs, "key_store": store}
+        send = on_host(site.aws, host)
+        made = transact(site.aws, "cwagent_store_config", send, credentials=site.user, **options)
+        return made, [call.action for call in site.aws.calls(since) if call.error in DENIED_CODES]
+
+    document = policy(f"keys-in-{store.replace('_', '-')}")
+    refused, denied = run(without(document, action))
+    assert f"user/controller lacks {action}" in refused["msg"]
+    assert denied == [action.partition(":")[2]]
+    stored, denied = run(document)
+    assert (stored["failed"], stored["changed"], denied) == (False, True, []), stored
