@@ -166,7 +166,7 @@ def everything_wrong(site: Fleet) -> Play:
         of_host = {**groups["ec2_servers"]["web1"], **variables} if is_ec2 else variables
         fleet.add_host(host, "ec2_servers" if is_ec2 else "onprem_servers", **of_host)
     home = str(site.controller.home)
-    wrong = {
+    wrong: dict[str, Any] = {
         name: each.format(home=home) if isinstance(each, str) and "{home}" in each else each
         for name, each in INVALID.items()
     }

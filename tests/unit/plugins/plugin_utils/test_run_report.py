@@ -357,7 +357,7 @@ REACHED = {"ping": "pong"}
 FILES, NODE, SETTINGS = "__onprem_credentials_files", "__hybrid_registration_node", "__hybrid_registration_files"
 
 
-def a_server(name: str = "db", reached: Any = REACHED, **results: Any) -> dict[str, Any]:
+def a_server(name: Any = "db", reached: Any = REACHED, **results: Any) -> dict[str, Any]:
     """The variables of a server that was reached, or not."""
     return {"inventory_hostname": name, "__cwagent_reached": reached, **results}
 

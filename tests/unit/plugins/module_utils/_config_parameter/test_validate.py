@@ -333,7 +333,8 @@ CLASSES = {"log_group_class": "STANDARD"}, {"log_group_class": "INFREQUENT_ACCES
 )
 @pytest.mark.parametrize("name", ["g", "G"])
 def test_a_log_group_has_one_retention_and_one_class(first, second, values, name):
-    (key,), message = [*first], values and f"{values[0]} for a log group that has {values[1]} in files[0]"
+    key = next(iter(first))
+    message = f"{values[0]} for a log group that has {values[1]} in files[0]" if values else ""
     first = {"file_path": "/a", "log_group_name": "g", **first}
     entries = [first, {"file_path": "/b", "log_group_name": name, **second}]
     expected = [(DOUBTFUL, "log-group", (*FILES, 1, key), message)] if message else []
