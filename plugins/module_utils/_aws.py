@@ -100,6 +100,10 @@ class Aws:
         )
         return self._client_factory(service, config=config)
 
+    def forget_clients(self) -> None:
+        """Make new clients from now on. A process that was forked must not use the connections of the other one."""
+        self._clients = {}
+
     def _renew_clients(self) -> None:
         with self._client_lock, suppress(CwagentError):  # then the earlier ones stay
             self._clients = {key: self._make_client(*key) for key in self._clients}

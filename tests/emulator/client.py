@@ -171,7 +171,7 @@ class Emulator:
         return [call for call in self.calls(since) if call.write]
 
     def arm(self, fault: Fault) -> None:
-        if fault.kind in (Kind.KILL_BEFORE, Kind.KILL_AFTER) and fault.process < 2:  # 0 is all, and 1 is init
+        if fault.kind.startswith("kill") and fault.process < 2:  # 0 is all, and 1 is init
             raise ValueError("a kill needs the id of the process to end")
         self._control("POST", "faults", asdict(fault))
 
