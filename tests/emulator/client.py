@@ -19,7 +19,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 from .environment import clean_environment
 from .host import Host
 from .unkind import DELAY_SECONDS, Behaviour
-from .wire import Call, Fault, Kind
+from .wire import Call, Fault
 
 BACKENDS = ("ministack", "moto")
 START_SECONDS = 180

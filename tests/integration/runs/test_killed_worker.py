@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from pathlib import Path
 
 import pytest
-from emulator import Fault, Kind
+from emulator import Fault, Kind, program_environment
 from emulator.testing import wait_until
 from faults.evaluation import open_locks
 from fleet import Fleet
 from forks import Run
-from harness import CHECKOUT, PLAY_SECONDS, REPLACE_ASSOCIATION, Controller, playbook_command
-from emulator import program_environment
+from harness import CHECKOUT, PLAY_SECONDS, REPLACE_ASSOCIATION, playbook_command
 from states import States, after_site
 
 RELEASE_SECONDS = 15
@@ -22,7 +19,9 @@ RELEASE_SECONDS = 15
 
 def locks(fleet: Fleet) -> list[str]:
     account = fleet.account()
-    return open_locks({**account, "instances": {name: account["associations"].get(each) for name, each in fleet.instances.items()}})
+    return open_locks(
+        {**account, "instances": {name: account["associations"].get(each) for name, each in fleet.instances.items()}}
+    )
 
 
 @pytest.mark.parametrize(("action", "nth"), [("TagRole", 1), ("PutRolePolicy", 1), (REPLACE_ASSOCIATION, 2)])
