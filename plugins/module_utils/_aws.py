@@ -10,6 +10,7 @@ import threading
 from contextlib import suppress
 from datetime import datetime, timezone
 from email.utils import mktime_tz, parsedate_tz
+from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
@@ -23,6 +24,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     is_explicit_deny,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import WORKERS
+from ansible_collections.cwagent.iam.plugins.module_utils._progress import tell
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 try:
@@ -169,8 +171,9 @@ class Aws:
 
         To make a paginator, botocore searches its descriptions of all services, which takes longer than a page.
         """
-        while True:
+        for number in count(1):
             page = self.call(action, description, **arguments)
+            tell(f"{description}: page {number}")
             yield page
             next_page = {key: page[key] for key in PAGE_TOKENS if page.get(key)}
             if not next_page:
