@@ -287,7 +287,7 @@ class Transaction:
                 finally:
                     self._source.cancel()
         except CwagentError as error:
-            until = (self._report.window or {}).get("until")
+            until = (self._report.window or {}).get("deadline")
             deadline = f" AWS denies writing from {until} on." if until else ""
             return f"The permission to write was not given back: {error}{deadline} To clean up, {RESTORE}."
         return GIVEN_BACK
