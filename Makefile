@@ -171,7 +171,7 @@ bench: $(READY) ## compare with amazon.aws and plain boto3 (20 minutes; BENCH="-
 	$(call run,env PYTHONPATH=tests python -m benchmarks $(BENCH))
 
 .PHONY: molecule
-molecule: $(READY) ## run the molecule scenarios (SCENARIO=ec2_server runs one)
+molecule: $(READY) ## run the molecule scenarios (SCENARIO=roles runs one)
 	@if [ -f $(MOLECULE_STATE)/emulator.json ]; then $(MAKE) molecule-destroy; fi # left by a killed run
 	$(call run,env MOLECULE_EPHEMERAL_DIRECTORY="$(MOLECULE_STATE)" molecule test $(if $(SCENARIO),-s $(SCENARIO),--all))
 

@@ -51,6 +51,7 @@ class ActionModule(SecretDelivery, TransactionAction):
             desired,
             say=tell,
             shield=interruption.shield,
+            guard=interruption.guardian,
             wait=params["wait_timeout"],
         )
         if call.check_mode:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections import ChainMap
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Invalid
 from ansible_collections.cwagent.iam.plugins.module_utils._text import to_summary
 from ansible_collections.cwagent.iam.plugins.plugin_utils._ansible_core import check_ansible_core
 from ansible_collections.cwagent.iam.plugins.plugin_utils._evaluate import evaluate
+from ansible_collections.cwagent.iam.plugins.plugin_utils._facts import check_facts
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs import accounts as _accounts
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs import given as _given
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.interpretation import interpret
@@ -36,6 +38,7 @@ COLLECTION = Path(__file__).parents[2]
 SPEC = COLLECTION / "playbooks" / "vars" / "argument_specs.yml"
 # The files with the variables of roles.
 SETTINGS = ("principals", "store_config", "delivery", "audit_and_verify")
+OUR_GROUPS = (*_given.GROUPS, _given.ACCOUNTS)
 # Other variables that are part of the input.
 OTHER_VARIABLES = frozenset({"instance_id", "placement"})
 # The options of the task; the module has their documentation.
@@ -64,6 +67,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
         options = self.validate_argument_spec(TASK_OPTIONS)[1]
         try:
             _check_run(variables)
+            check_facts(_facts(variables), {*OTHER_VARIABLES, *_role_variables(declared_options(_read(SPEC)))})
         except InvalidInput as error:
             return {**result, "changed": False, "failed": True, "msg": f"{error} Nothing was changed."}
         inputs, problems = interpret(self._collect(variables, options))
@@ -88,14 +92,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
         return " ".join(own or [f"The same as for {first}: {to_summary(problems)}"])
 
     def _collect(self, variables: Mapping[str, Any], task_options: Mapping[str, Any]) -> _given.Given:
-        options = declared_options(yaml_load(SPEC.read_text(encoding="utf-8")))
+        options = declared_options(_read(SPEC))
         hostvars, controller = variables["hostvars"], variables["inventory_hostname"]
         groups = {group: list(hosts) for group, hosts in variables["groups"].items()}
-        ours = (*_given.GROUPS, _given.ACCOUNTS)
-        members = dict.fromkeys(host for group in ours for host in groups.get(group, ()))
-        raw = {host: hostvars.raw_get(host) for host in members}
-        files = [(SPEC.parent / f"{name}.yml").read_text(encoding="utf-8") for name in SETTINGS]
-        role_variables = find_role_variables(dict(ChainMap(*map(yaml_load, files))), options)
+        raw = {host: hostvars.raw_get(host) for host in _members(groups)}
+        role_variables = _role_variables(options)
         # Unlike the variables of the task, these exclude the variables that the playbook sets.
         set_by_user = {name for each in (hostvars.raw_get(controller), *raw.values()) for name in each}
         inventories = (each.get("inventory_dir") for each in (variables, *raw.values()))
@@ -109,7 +110,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
             account_of = {host: _accounts.account_of(each, accounts) for host, each in stated.items()}
             unassigned = {host: stated[host] for host, account in account_of.items() if not account}
             raw = {host: each for host, each in raw.items() if controller in (host, account_of.get(host))}
-            groups.update({group: [host for host in groups.get(group, ()) if host in raw] for group in ours})
+            groups.update({group: [host for host in groups.get(group, ()) if host in raw] for group in OUR_GROUPS})
         # A localhost that is not in the inventory has no inventory_dir.
         places = (str(Path.cwd()), *inventories, variables.get("playbook_dir"))
         folders = [Path(str(folder)) for folder in dict.fromkeys(places) if folder]
@@ -145,6 +146,29 @@ def _check_run(variables: Mapping[str, Any]) -> None:
     check_ansible_core(variables["ansible_version"]["full"], requires, in_awx=_in_awx(variables))
     if _leaves_tasks_out(variables):
         raise InvalidInput("The plays of this playbook depend on each other. Run it without tags and skipped tags.")
+
+
+def _members(groups: Mapping[str, Collection[str]]) -> list[str]:
+    """Return the hosts in the groups of the collection, each once."""
+    return list(dict.fromkeys(host for group in OUR_GROUPS for host in groups.get(group, ())))
+
+
+def _facts(variables: Mapping[str, Any]) -> dict[str, Mapping[str, object]]:
+    """Return the facts of the hosts whose variables are input."""
+    hosts = [variables["inventory_hostname"], *_members(variables["groups"])]
+    return {host: variables["hostvars"].raw_get(host).get("ansible_facts", {}) for host in hosts}
+
+
+def _role_variables(options: Collection[str]) -> dict[str, str]:
+    """Return the variables of roles that the playbooks set, as ``find_role_variables`` does."""
+    files = [_read(SPEC.parent / f"{name}.yml") for name in SETTINGS]
+    return find_role_variables(dict(ChainMap(*files)), options)
+
+
+@cache
+def _read(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = yaml_load(path.read_text(encoding="utf-8"))
+    return found
 
 
 def _in_awx(variables: Mapping[str, Any]) -> bool:

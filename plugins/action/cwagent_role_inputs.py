@@ -13,7 +13,9 @@ from typing import Any
 from ansible.module_utils.common.yaml import yaml_load
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.plugin_utils._evaluate import evaluate
+from ansible_collections.cwagent.iam.plugins.plugin_utils._facts import check_facts
 from ansible_collections.cwagent.iam.plugins.plugin_utils._key_store_checks import check_role_key_store
 from ansible_collections.cwagent.iam.plugins.plugin_utils._report_files import ROLE_FORMATS, sort_by_format
 from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import Problems, check_role, to_typed
@@ -42,6 +44,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
             return {**result, "changed": False, **_compare(role, variables)}
         specs = yaml_load((Path(variables["role_path"]) / "meta" / "argument_specs.yml").read_text("utf-8"))
         spec = specs["argument_specs"][options["entry_point"]]["options"]
+        try:
+            check_facts({variables["inventory_hostname"]: variables.get("ansible_facts", {})}, spec)
+        except InvalidInput as error:
+            return {**result, "changed": False, "failed": True, "msg": f"{error} Nothing was changed."}
         values = evaluate(variables, spec, self._templar)
         found: dict[str, Any] = {}
         problems = check_role(spec, values)

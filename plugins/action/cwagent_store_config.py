@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.plugin_utils._key_delivery import KeyDelivery
-from ansible_collections.cwagent.iam.plugins.plugin_utils._terminal import show
+from ansible_collections.cwagent.iam.plugins.plugin_utils._terminal import show, write_last_words
 from ansible_collections.cwagent.iam.plugins.plugin_utils._transaction_action import TransactionAction
 
 # Without boto3, only this task must fail, and not the whole run, which may have no such task.
@@ -53,7 +54,8 @@ class ActionModule(KeyDelivery, TransactionAction):
             check_mode=call.check_mode,
             name=name,
             host=host_class(self, variables, host_options),
-            report=Report(tell),
+            report=Report(tell, partial(write_last_words, name)),
+            guard=interruption.guardian,
             find_file=self._find_file,
             show=show,
         )

@@ -10,6 +10,7 @@ import threading
 from contextlib import suppress
 from datetime import datetime, timezone
 from email.utils import mktime_tz, parsedate_tz
+from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
@@ -23,6 +24,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     is_explicit_deny,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import WORKERS
+from ansible_collections.cwagent.iam.plugins.module_utils._progress import tell
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 try:
@@ -100,6 +102,10 @@ class Aws:
         )
         return self._client_factory(service, config=config)
 
+    def forget_clients(self) -> None:
+        """Make new clients from now on. A process that was forked must not use the connections of the other one."""
+        self._clients = {}
+
     def _renew_clients(self) -> None:
         with self._client_lock, suppress(CwagentError):  # then the earlier ones stay
             self._clients = {key: self._make_client(*key) for key in self._clients}
@@ -165,8 +171,9 @@ class Aws:
 
         To make a paginator, botocore searches its descriptions of all services, which takes longer than a page.
         """
-        while True:
+        for number in count(1):
             page = self.call(action, description, **arguments)
+            tell(f"{description}: page {number}")
             yield page
             next_page = {key: page[key] for key in PAGE_TOKENS if page.get(key)}
             if not next_page:

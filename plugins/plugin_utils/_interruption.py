@@ -25,12 +25,27 @@ from contextlib import contextmanager
 from multiprocessing import parent_process
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.cwagent.iam.plugins.plugin_utils._guardian import Guardian
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
-# Of linux/prctl.h: the signal that a process gets when its parent ends.
-PR_SET_PDEATHSIG = 1
+# The signals that end a process and can be handled. In ansible-core 2.18, workers get those of the terminal, too.
+SIGNALS = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGALRM,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGVTALRM,
+    signal.SIGPROF,
+    signal.SIGXCPU,
+)
+# Of linux/prctl.h: the signal that a process gets when its parent ends, and whether the system may write its memory to
+# a core file. A limit of 0 for the size of core files has no effect if the system pipes them to a program.
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
 
 
 class Interrupted(BaseException):
@@ -38,9 +53,13 @@ class Interrupted(BaseException):
 
 
 class Interruption:
-    """The signals of a task that holds something."""
+    """The signals of a task that holds something.
 
-    def __init__(self) -> None:
+    :param host: the name of the host of the task, for messages.
+    """
+
+    def __init__(self, host: str = "") -> None:
+        self.guardian = Guardian(host, SIGNALS, self.silence)
         self._shields = 0
         self._waiting: int | None = None
         self._is_raised = False
@@ -54,12 +73,14 @@ class Interruption:
         numbers = [each for each in SIGNALS if each == signal.SIGTERM or signal.getsignal(each) != signal.SIG_IGN]
         self._earlier = {number: signal.signal(number, self._handle) for number in numbers}
         try:
-            _signal_end_of_parent(signal.SIGTERM)
+            _set_process_option(PR_SET_PDEATHSIG, signal.SIGTERM)
+            _set_process_option(PR_SET_DUMPABLE, 0)
             if parent and os.getppid() != parent.pid:  # it ended before
                 self._handle(signal.SIGTERM, None)
             yield self
         finally:
-            _signal_end_of_parent(0)
+            _set_process_option(PR_SET_DUMPABLE, 1)
+            _set_process_option(PR_SET_PDEATHSIG, 0)
             for number, handler in self._earlier.items():
                 signal.signal(number, handler)
 
@@ -85,6 +106,10 @@ class Interruption:
         """Whether a signal has come."""
         return self._is_raised or self._waiting is not None
 
+    def silence(self) -> None:
+        """Show no more steps, as after a signal."""
+        self._is_raised = True
+
     def _handle(self, number: int, _frame: Any) -> None:
         if self._is_raised or self._waiting is not None:
             return
@@ -100,6 +125,6 @@ class Interruption:
         raise Interrupted
 
 
-def _signal_end_of_parent(number: int) -> None:
+def _set_process_option(option: int, value: int) -> None:
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
+        ctypes.CDLL(None).prctl(option, value)

@@ -5,12 +5,17 @@
 
 from __future__ import annotations
 
+import os
+import select
 import textwrap
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ansible import constants
 from ansible.utils.display import Display
+
+from ansible_collections.cwagent.iam.plugins.module_utils._text import to_printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,22 +23,51 @@ if TYPE_CHECKING:
 # People read the output of these callbacks. Others print for programs, which more lines would confuse.
 FOR_PEOPLE = ("default", "yaml", "debug", "awx_display")
 LINE_WIDTH = 98
+# How long to wait until somebody reads the last words. Without a limit, a full pipe would keep the process for ever.
+READER_SECONDS = 2
 
 
 def say(host: str | None, text: str) -> None:
     """Print the current step on a host."""
     if is_for_people():
-        Display().display(f"{time.strftime('%H:%M:%S')} {host}: {text}")
+        Display().display(_line(host, text))
 
 
 def show(lines: Iterable[str]) -> None:
     """Print lines, wrapped to the width of a terminal."""
     if is_for_people():
         for line in lines:
-            wrapped = textwrap.wrap(line, LINE_WIDTH, subsequent_indent="      ", break_long_words=False)
+            indentation = line[: len(line) - len(line.lstrip(" "))]
+            text = indentation + to_printable(line)
+            wrapped = textwrap.wrap(text, LINE_WIDTH, subsequent_indent="      ", break_long_words=False)
             Display().display("\n".join(wrapped))
+
+
+def write_last_words(host: str, text: str) -> None:
+    """Print what became of a task that was interrupted, although Ansible's main process may have ended."""
+    with suppress(OSError):
+        if select.select([], [LAST_WORDS], [], READER_SECONDS)[1]:
+            os.write(LAST_WORDS, f"{_line(host, text)}\n".encode())
+
+
+def _line(host: str | None, text: str) -> str:
+    return f"{time.strftime('%H:%M:%S')} {host}: {to_printable(text)}"
 
 
 def is_for_people() -> bool:
     """Return whether people read the output."""
     return constants.DEFAULT_STDOUT_CALLBACK.rpartition(".")[2] in FOR_PEOPLE
+
+
+def _duplicate_output() -> int:
+    """Return a descriptor of the output, which workers inherit.
+
+    A worker of ansible-core 2.19 or newer has no other way to the terminal.
+    """
+    try:
+        return os.dup(1 if is_for_people() else 2)
+    except OSError:  # the program was started without it
+        return os.open(os.devnull, os.O_WRONLY)
+
+
+LAST_WORDS = _duplicate_output()

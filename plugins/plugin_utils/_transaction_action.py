@@ -71,14 +71,16 @@ class TransactionAction(AwsAction):
         problems = [*validated.error_messages, *(f"{name} must be a list" for name in no_lists)]
         if problems:
             return {**result, "failed": True, "msg": f"{'. '.join(problems)}."}
-        interruption = Interruption()
+        interruption = Interruption(self.host_name(variables))
         tell: Callable[[str], None] = partial(_say, self.host_name(variables), interruption)
         try:
             with process_state(environment, self._loader.get_basedir()):
                 work = partial(self.transact, variables, interruption, tell)
                 done = self.do_work(work, validated.validated_parameters, variables, tell)
         except Interrupted:
+            interruption.guardian.leave()
             os._exit(1)
+        interruption.guardian.leave()
         return {**result, **done}
 
     def host_name(self, variables: Mapping[str, Any]) -> str:

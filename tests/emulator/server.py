@@ -210,6 +210,10 @@ class Server:
 
     def _after(self, hits: list[Fault]) -> None:
         for fault in hits:
+            if fault.kind == Kind.KILL_WORKER:
+                for worker in _children(fault.process):
+                    _send(worker, signal.SIGKILL)
+                raise KilledError
             if fault.kind == Kind.KILL_AFTER:
                 _kill(fault.process)
                 raise KilledError

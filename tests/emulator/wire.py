@@ -71,6 +71,7 @@ class Kind(StrEnum):
 
     KILL_BEFORE = "kill_before"
     KILL_AFTER = "kill_after"
+    KILL_WORKER = "kill_worker"
     INTERRUPT = "interrupt"
     INTERRUPT_TWICE = "interrupt_twice"
     TERMINATE = "terminate"
@@ -92,7 +93,8 @@ class Fault:
     ``text`` in a parameter where given. It begins with the ``nth`` of these calls since it was armed and affects
     ``times`` calls. The default is one call, but a delay or a rate lasts until it is disarmed.
 
-    ``kill_*`` sends SIGKILL to ``process`` and its descendants. ``interrupt`` and ``hang_up`` send what a terminal does
+    ``kill_before`` and ``kill_after`` send SIGKILL to ``process`` and its descendants; ``kill_worker`` to its children
+    alone, which are workers of Ansible, when the call was made. ``interrupt`` and ``hang_up`` send what a terminal does
     at Ctrl-C and at its end, to the process group of ``process``; ``terminate`` sends SIGTERM to ``process`` alone. The
     call is then answered as ever. ``error`` answers ``code``, ``message`` and ``status``. ``delay`` waits ``seconds``.
     ``rate`` allows ``rate`` calls per second and a burst of ``burst``, and throttles the others.

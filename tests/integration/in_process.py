@@ -29,6 +29,7 @@ from emulator.host import Host
 from harness import execute_module
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
+from ansible_collections.cwagent.iam.plugins.module_utils._guard import NoGuard
 from ansible_collections.cwagent.iam.plugins.plugin_utils._aws_action import PluginCall, perform
 
 COLLECTION = "ansible_collections.cwagent.iam.plugins"
@@ -107,6 +108,7 @@ class Calm:
     """An ``Interruption`` that no signal causes, so that threads can run transactions beside each other."""
 
     has_come = False
+    guardian = NoGuard()
 
     def handled(self) -> AbstractContextManager[None]:
         return nullcontext()

@@ -30,12 +30,14 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.stru
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import in_order, locate
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._limited import TooSlow, work_limited
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import Document
 
+LIMIT_SECONDS = 20
 # The rules that find problems that the schema finds too.
 _SAME_AS_SCHEMA = frozenset({"json", "section", "unknown-key", "wrong-value", "missing-key", "duplicate-entry"})
 _TYPES = {
@@ -84,7 +86,7 @@ def add_schema_problems(document: Document, schema: Mapping[str, Any], source: s
 
     :param source: the name of the schema's file, for the error.
     :param is_required: whether a missing jsonschema library is a doubtful problem, instead of only a warning.
-    :raises InvalidInput: the schema is not a valid schema.
+    :raises InvalidInput: the schema is not a valid schema, or takes too long.
     """
     try:
         import jsonschema  # noqa: PLC0415  not above, since it takes a tenth of a module's time, and few runs use it
@@ -100,12 +102,24 @@ def add_schema_problems(document: Document, schema: Mapping[str, Any], source: s
     if document.value is None:
         return document
     try:
-        errors = list(islice(_validator(jsonschema, schema).iter_errors(document.value), MAX_PROBLEMS))
-    except (jsonschema.exceptions.SchemaError, RecursionError, re.error) as error:
-        reason = getattr(error, "message", str(error))
-        raise InvalidInput(f"{source} cannot be used as a JSON schema: {reason}.") from error
-    found = list(dict.fromkeys(each for error in errors for each in _problems(error)))
+        # The schema can be from a server, and a regular expression can take years.
+        found = work_limited(lambda: _find_problems(jsonschema, document.value, schema), LIMIT_SECONDS)
+    except TooSlow:
+        raise InvalidInput(
+            f"{source} cannot be used as a JSON schema: the validation took longer than {LIMIT_SECONDS} seconds."
+        ) from None
+    except ValueError as error:
+        raise InvalidInput(f"{source} cannot be used as a JSON schema: {error}.") from error
     return replace(document, problems=_merge(document, found))
+
+
+def _find_problems(jsonschema: Any, value: Any, schema: Mapping[str, Any]) -> list[Problem]:
+    """Return the problems that a schema finds in a value. :raises ValueError: the schema is not a valid schema."""
+    try:
+        errors = list(islice(_validator(jsonschema, schema).iter_errors(value), MAX_PROBLEMS))
+        return list(dict.fromkeys(each for error in errors for each in _problems(error)))
+    except (jsonschema.exceptions.SchemaError, RecursionError, re.error) as error:
+        raise ValueError(getattr(error, "message", str(error))) from None
 
 
 def _merge(document: Document, found: list[Problem]) -> list[Problem]:

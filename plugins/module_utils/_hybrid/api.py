@@ -132,6 +132,10 @@ class SystemsManager:
             if is_created(found)
         ]
 
+    def take_over(self) -> None:
+        """Make new connections, because this is another process than the one that has made the earlier ones."""
+        self._aws.forget_clients()
+
     def create(self, step: Step, keep: Callable[[NewActivation], None]) -> None:
         """Create an activation, and hand it over. botocore would create another one if the answer was lost.
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, ConsistencyTimeout, CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._guard import NoGuard
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid import plan as hybrid_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import (
     DEREGISTERED,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
+    from ansible_collections.cwagent.iam.plugins.module_utils._guard import Guard
     from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import Activation, Node
     from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.plan import Desired
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step
@@ -67,6 +69,9 @@ class Service(Protocol):
 
     def activations(self) -> Sequence[Activation]:
         """Return the activations that this collection created."""
+
+    def take_over(self) -> None:
+        """Make new connections, because this is another process than the one that has made the earlier ones."""
 
     def create(self, step: Step, keep: Callable[[NewActivation], None]) -> None:
         """Create an activation, at most once. Nothing interrupts the call before ``keep`` has got the activation."""
@@ -111,6 +116,7 @@ class Transaction:
 
     :param say: shows a person the current step.
     :param shield: nothing interrupts the body of this context. A signal during the body interrupts at its end.
+    :param guard: watches this process while there is an activation.
     :param wait: for how many seconds to wait until the node is online.
     """
 
@@ -123,6 +129,7 @@ class Transaction:
         say: Callable[[str], None],
         shield: Shield,
         wait: float,
+        guard: Guard | None = None,
     ) -> None:
         self._service = service
         self._host = host
@@ -130,6 +137,7 @@ class Transaction:
         self._say = say
         self._shield = shield
         self._wait = wait
+        self._guard = guard or NoGuard()
         self._done: list[Step] = []
         self._warnings: list[str] = []
 
@@ -241,6 +249,7 @@ class Transaction:
     ) -> Mapping[str, Any]:
         """Create an activation, register the host with it, and delete it, whatever happens."""
         created: list[NewActivation] = []
+        self._guard.watch(lambda: self._take_over(current, delete))
         try:
             try:
                 result = self._register_with(current, created, create, register, restart)
@@ -249,11 +258,23 @@ class Transaction:
                 raise
             self._delete(current, created, delete)
         except CwagentError:
+            self._guard.end()
             raise
         except BaseException:  # a signal or a time limit; nobody reads a result then
             self._delete(current, created, delete)
+            self._guard.end()
             raise
+        self._guard.end()
         return result
+
+    def _take_over(self, current: State, delete: Step) -> str:
+        """Delete the activation instead of a process that was killed. :returns: what became of it."""
+        try:
+            self._service.take_over()
+            self._delete(current, [], delete)
+        except CwagentError as error:
+            return str(error)
+        return "Its activation was deleted. Run again, which continues the registration."
 
     def _register_with(
         self, current: State, created: list[NewActivation], create: Step, register: Step, restart: Step

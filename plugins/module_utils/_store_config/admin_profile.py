@@ -108,6 +108,11 @@ class AdminProfile(Source):
         desired = self._desired(EXCLUSIVE, fail_if_lost=True, associate_again=associate_again)
         self.report.take("checked", lambda: self._converge(desired))
 
+    def take_over(self) -> None:
+        """Prepare to release instead of a process that was killed."""
+        self._aws.forget_clients()
+        super().take_over()
+
     def release(self, wait: float | None = None) -> None:
         """Restore the earlier profile and close the window. The restore tag stays until the profile has arrived."""
         try:

@@ -97,6 +97,11 @@ class CommandSource(AdminProfile):
         )
         return converge(awaited, False, READ_BACK_SECONDS)
 
+    def take_over(self) -> None:
+        """Prepare to release instead of a process that was killed, and to cancel its command."""
+        self._is_sending = bool(self._desired_command.writes)
+        super().take_over()
+
     def cancel(self) -> None:
         """Cancel the command; if that fails, it ends by itself before the deadline of the window."""
         if self._is_sending:

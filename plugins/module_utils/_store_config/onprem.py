@@ -87,6 +87,11 @@ class OnPremisesSource(Source):
         """Store a configuration from the host."""
         return check(self._host.store(configuration))
 
+    def take_over(self) -> None:
+        """Prepare to release instead of a process that was killed."""
+        self._aws.forget_clients()
+        super().take_over()
+
     def release(self, wait: float | None = None) -> None:
         """Close the window. The steps are known from the plan, so nothing is read before."""
         if self._window:

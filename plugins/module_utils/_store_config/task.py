@@ -61,6 +61,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from ansible_collections.cwagent.iam.plugins.module_utils._guard import Guard
     from ansible_collections.cwagent.iam.plugins.module_utils._shield import Shield
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Report, Source
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.validation import Validated
@@ -73,6 +74,7 @@ class Wiring(NamedTuple):
     :param shield: as for the transaction. It protects each call that writes, too.
     :param name: the name of the host, for messages.
     :param host: does the work on the host.
+    :param guard: watches this process while it holds the permission to store.
     :param find_file: returns the path of a file that the user named.
     :param show: shows lines to a person.
     """
@@ -83,6 +85,7 @@ class Wiring(NamedTuple):
     name: str
     host: Any
     report: Report
+    guard: Guard
     find_file: Callable[[str], str]
     show: Callable[[Sequence[str]], None]
 
@@ -196,7 +199,7 @@ class Task:
             surplus=params["remove_surplus"],
             check_mode=wiring.check_mode,
         )
-        return Transaction(source, comparison.configurations, does, wiring.shield)
+        return Transaction(source, comparison.configurations, does, wiring.shield, wiring.guard)
 
 
 def _instance_id(params: Mapping[str, Any]) -> str:

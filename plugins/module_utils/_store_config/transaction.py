@@ -10,18 +10,21 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, HostUnreachable
+from ansible_collections.cwagent.iam.plugins.module_utils._guard import NoGuard
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import State
     from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
+    from ansible_collections.cwagent.iam.plugins.module_utils._guard import Guard
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan
     from ansible_collections.cwagent.iam.plugins.module_utils._shield import Shield
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
@@ -30,11 +33,13 @@ if TYPE_CHECKING:
 URGENT_SECONDS = 10.0
 
 
+# How to clean up when nothing else does.
+RESTORE = "run cwagent.iam.restore with the same inventory"
 # The line that a person reads before anything is held.
 ADVICE = (
-    "Ctrl-C takes the permission to write back, and the next run cleans up the rest; if this run is killed, run "
-    "cwagent.iam.restore with the same inventory"
+    f"Ctrl-C takes the permission to write back, and the next run cleans up the rest; if this run is killed, {RESTORE}"
 )
+GIVEN_BACK = "The permission to write was given back, and the next run cleans up the rest."
 # The lines that a person reads when a phase begins.
 BEGINNINGS = {
     "sent": "send the command that stores the configurations",
@@ -70,10 +75,12 @@ class Report:
     """The phases that were done so far, and warnings for the user.
 
     :param say: shows a person the current step.
+    :param say_last: shows a person what became of the permission after an interruption.
     :param source: the source that stores, which is the value of the option ``from`` without ``auto``.
     """
 
     say: Callable[[str], None] = lambda _text: None
+    say_last: Callable[[str], None] = lambda _text: None
     source: str = ""
     phases: list[Phase] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -149,6 +156,13 @@ class Source(ABC):
     def cancel(self) -> None:  # noqa: B027  only a command goes on by itself
         """Stop anything that could still store something. It never raises an error."""
 
+    def take_over(self) -> None:
+        """Prepare to release instead of a process that was killed at an unknown step after ``prepare``.
+
+        This is another process, which must not use the connections of that one.
+        """
+        self.began = True
+
     def release(self, wait: float | None = None) -> None:  # noqa: B027  the controller acquires none
         """Release the permission.
 
@@ -170,6 +184,7 @@ class Transaction:
 
     :param tidy: does the work afterwards that the source may not do.
     :param shield: nothing interrupts the body of this context. A signal during the body interrupts at its end.
+    :param guard: watches this process while it holds the permission.
     """
 
     def __init__(
@@ -178,11 +193,13 @@ class Transaction:
         configurations: Sequence[Configuration],
         tidy: Callable[[], None],
         shield: Shield,
+        guard: Guard | None = None,
     ) -> None:
         self._source = source
         self._pending = [each for each in configurations if self._plan(each).has_changes]
         self._tidy = tidy
         self._shield = shield
+        self._guard = guard or NoGuard()
         self._report = source.report
 
     def _plan(self, configuration: Configuration) -> Plan[State]:
@@ -233,15 +250,47 @@ class Transaction:
         def work() -> None:
             self._source.prepare()
             self._advise()
-            failure = self._failure_of(self._source.acquire)
-            if failure:
-                self._give_back(failure)
+            with self._guarded():
+                failure = self._failure_of(self._source.acquire)
+                if failure:
+                    self._give_back(failure)
 
         return self._finish(work)
 
     def _advise(self) -> None:
         if not self._source.may_tag:  # there is a permission to release
             self._report.say(ADVICE)
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Let the guard watch while the body holds the permission. An interrupted body ends it itself."""
+        if not self._source.may_tag:
+            self._guard.watch(self._take_over)
+        try:
+            yield
+        except CwagentError:
+            self._guard.end()
+            raise
+        self._guard.end()
+
+    def _take_over(self) -> str:
+        """Release the permission instead of a process that was killed. :returns: what became of it."""
+        self._source.take_over()
+        return self._release_urgently()
+
+    def _release_urgently(self) -> str:
+        """Release the permission after an interruption. :returns: what became of it, as a sentence."""
+        try:
+            with self._shield():
+                try:
+                    self._release(URGENT_SECONDS)
+                finally:
+                    self._source.cancel()
+        except CwagentError as error:
+            until = (self._report.window or {}).get("deadline")
+            deadline = f" AWS denies writing from {until} on." if until else ""
+            return f"The permission to write was not given back: {error}{deadline} To clean up, {RESTORE}."
+        return GIVEN_BACK
 
     def _finish(self, work: Callable[[], None]) -> dict[str, Any]:
         """Do the work, and return the result. Release the permission if the work is interrupted."""
@@ -253,16 +302,18 @@ class Transaction:
             raise
         except BaseException:
             # A signal or a time limit. Nobody reads a result then. The next run cleans up with the record and the tag.
-            with self._shield():
-                try:
-                    self._release(URGENT_SECONDS)
-                finally:
-                    self._source.cancel()
+            is_held = self._source.began
+            outcome = self._release_urgently()
+            if is_held:
+                self._report.say_last(f"The run was interrupted. {outcome}")
+            if not self._source.began:
+                self._guard.end()
             raise
         return self._report.to_result()
 
     def _store_and_release(self) -> None:
-        self._give_back(self._failure_of(self._acquire_and_store))
+        with self._guarded():
+            self._give_back(self._failure_of(self._acquire_and_store))
 
     def _give_back(self, failure: CwagentError | None) -> None:
         """Release the permission, and check the state afterwards.

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import schema as schema_module
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import MAX_PROBLEMS
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import Severity
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.schema import (
@@ -375,3 +376,10 @@ def test_the_schema_finds_a_problem_where_jsonschema_finds_an_error(logs):
     for each in found:
         assert str(each).isprintable()
         assert len(each.message) <= 100
+
+
+def test_a_pattern_that_takes_years_is_refused(monkeypatch):
+    monkeypatch.setattr(schema_module, "LIMIT_SECONDS", 1)
+    slow = {"properties": {"agent": {"properties": {"x": {"pattern": "^(a+)+$"}}}}}
+    with pytest.raises(InvalidInput, match=r"schema\.json cannot be used .* took longer than 1 seconds"):
+        _check({"agent": {"x": "a" * 60 + "!"}}, schema=slow)
