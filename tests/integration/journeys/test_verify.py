@@ -109,7 +109,7 @@ def test_facts_are_collected_in_the_way_that_is_chosen(states: States) -> None:
     play = found.run("verify", cwagent_verify_from="ansible", **elsewhere).assert_failed()
     unseen, unsaved = "Nothing was read on the server: Ansible: ", f"No access key of user '{user_of('db1')}' is saved."
     what = {host: each["failures"][0]["what"] for host, each in fleet.servers().items() if each["failures"]}
-    assert (what.keys(), what["db1"], play.writes) == ({"db1", "web2"}, unsaved, [])
+    assert ({*what}, what["db1"], play.writes) == ({"db1", "web2"}, unsaved, [])
     assert what["web2"].startswith(unseen)
     assert play.message == f"Servers that fail: 2 of 5. db1: {unsaved} There is 1 more problem."
 

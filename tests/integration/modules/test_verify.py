@@ -463,7 +463,7 @@ def test_each_duty_needs_its_policy_and_no_more(states: States, name: str, subte
             assert duty.denied_without(resource, "SendCommand") == {"ssm:SendCommand"}
 
 
-def test_the_duty_of_verifying_reads_no_secret_and_changes_nothing_but_by_its_command() -> None:
+def test_the_duty_of_verifying_reads_no_secret_and_changes_nothing_but_by_command() -> None:
     others = VERIFY - {"ssm:SendCommand"}
     assert all(action.split(":")[1].startswith(("Get", "List", "Describe", "Simulate")) for action in others)
     assert not {"secretsmanager:GetSecretValue", "ssm:GetParameter", "kms:Decrypt"} & others
