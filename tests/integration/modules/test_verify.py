@@ -32,8 +32,6 @@ from policies import Policy, actions, example, permit
 from states import States
 from watched import CONFIG, HYBRID, OURS, WatchedFleet, healthy, user_of, without_servers
 
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import merge
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import ROWS, Row
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.script import digest, script
@@ -337,51 +335,18 @@ def test_calls_grow_with_batches_and_pages_and_not_with_hosts(states: States) ->
 
 # Permissions that the configuration needs
 
-CENTRAL_ROLE = "Central"
-WORKSPACE = "ws-1"
-VOLUMES = "metrics.metrics_collected.disk.append_dimensions.VolumeId"
-LIST = "logs.logs_collected.*.collect_list.*.retention_in_days"
-AMP = "metrics.metrics_destinations.amp.workspace_id"
-ECS = "logs.metrics_collected.prometheus.ecs_service_discovery"
-OF_ROLES = [f"{section}.credentials.role_arn" for section in ("agent", "metrics", "logs", "traces")]
-NEEDS: dict[str, dict[str, Any]] = {
-    AMP: {"metrics": {"metrics_destinations": {"amp": {"workspace_id": WORKSPACE}}}},
-    ECS: {"logs": {"metrics_collected": {"prometheus": {"ecs_service_discovery": {}}}}},
-    f"{ECS}.service_name_list_for_tasks": {
-        "logs": {"metrics_collected": {"prometheus": {"ecs_service_discovery": {"service_name_list_for_tasks": []}}}}
-    },
-    "metrics.append_dimensions.AutoScalingGroupName": {
-        "metrics": {"append_dimensions": {"AutoScalingGroupName": "${aws:AutoScalingGroupName}"}}
-    },
-    VOLUMES: {"metrics": {"metrics_collected": {"disk": {"append_dimensions": {"VolumeId": "${aws:VolumeId}"}}}}},
-    LIST: {"logs": {"logs_collected": {"files": {"collect_list": [{"retention_in_days": 30}]}}}},
-    "traces.traces_collected": {"traces": {"traces_collected": {"xray": {}}}},
-    "opentelemetry.collect.otlp": {"opentelemetry": {"collect": {"otlp": {}}}},
+AMP, ROLE_FIELD = "metrics.metrics_destinations.amp.workspace_id", "agent.credentials.role_arn"
+RETENTION = "logs.logs_collected.*.collect_list.*.retention_in_days"
+NEEDY: dict[str, Any] = {
+    "metrics": {"metrics_destinations": {"amp": {"workspace_id": "ws-1"}}},
+    "logs": {"logs_collected": {"files": {"collect_list": [{"retention_in_days": 30}]}}},
 }
-"""By field, a configuration with it. The fields of roles are left out."""
-FIELDS = [(row, field) for row in ROWS for field in row.fields]
-BEYOND = [(row, field) for row, field in FIELDS if not row.is_in_server_policy and field not in OF_ROLES]
-ORDINARY = [(row, field) for row, field in FIELDS if row.is_in_server_policy]
-ALL_ALLOWED = ("cloudwatch:*", "ec2:Describe*", "logs:*", "ssm:GetParameter", "xray:*", "sts:*", "aps:*", "ecs:*")
 
 
-def all_of(fields: Sequence[tuple[Row, str]]) -> dict[str, Any]:
-    """A configuration with all of these fields but roles. To discover services of ECS includes its tasks."""
-    return merge([NEEDS[field] for _row, field in fields if field in NEEDS and field != ECS])
-
-
-def assuming(arn: str, field: str) -> dict[str, Any]:
-    return {field.partition(".")[0]: {"credentials": {"role_arn": arn}}}
-
-
-def lacks(row: Row, field: str) -> str:
-    return f"Role '{SERVER_ROLE}' lacks {', '.join(row.actions)}, which {field} of {PARAMETER} needs."
-
-
-def failures(fleet: WatchedFleet, config: Mapping[str, Any], host: str = "web1", **options: Any) -> list[str]:
+def failures(fleet: WatchedFleet, config: Mapping[str, Any], **options: Any) -> list[str]:
     """The missing permissions of a server with this configuration."""
     fleet.store(json.dumps(config))
-    [server] = read(fleet, host, **options)
+    [server] = read(fleet, "web1", **options)
     assert server["notes"] == []
     assert {*failed_checks(server)} <= {"permissions"}
     return [each["what"] for each in server["failures"]]
@@ -391,60 +356,44 @@ def put_policy(fleet: WatchedFleet, *allowed: str) -> None:
     """Replace all policies of the server role with a custom policy."""
     for each in fleet.iam.list_attached_role_policies(RoleName=SERVER_ROLE)["AttachedPolicies"]:
         fleet.iam.detach_role_policy(RoleName=SERVER_ROLE, PolicyArn=each["PolicyArn"])
-    document = json.dumps(allow(*allowed))
+    document = json.dumps(allow("cloudwatch:*", "logs:PutLogEvents", "ssm:GetParameter", *allowed))
     fleet.iam.put_role_policy(RoleName=SERVER_ROLE, PolicyName="custom", PolicyDocument=document)
 
 
-def create_central_role(fleet: WatchedFleet, principal: Mapping[str, str]) -> str:
-    """Create a role that trusts this principal, and return its ARN."""
-    statement = {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}
-    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    made = fleet.iam.create_role(RoleName=CENTRAL_ROLE, AssumeRolePolicyDocument=document)
-    return str(made["Role"]["Arn"])
-
-
-def test_each_permission_that_a_configuration_needs_is_checked(states: States) -> None:
-    """The policy of AWS allows the ordinary ones. A custom policy can allow fewer or more."""
+def test_the_permissions_that_a_configuration_needs_are_checked(states: States) -> None:
+    """The policy of AWS allows only the ordinary ones. The boundary of the examples allows no others either."""
     fleet = states.begin(healthy)
-    root = f"arn:aws:iam::{fleet.aws.client('sts').get_caller_identity()['Account']}:root"
-    central = create_central_role(fleet, {"AWS": root})
-    assert failures(fleet, all_of(ORDINARY)) == []
-    assert failures(fleet, all_of(BEYOND)) == [lacks(*each) for each in BEYOND]
-    for field in OF_ROLES:
-        assert failures(fleet, assuming(central, field)) == [lacks(ROWS[0], field)]
-    put_policy(fleet, "cloudwatch:PutMetricData", "logs:PutLogEvents", "ssm:GetParameter")
-    assert failures(fleet, all_of(ORDINARY)) == [lacks(*each) for each in ORDINARY]
-    put_policy(fleet, *ALL_ALLOWED)
-    assert failures(fleet, all_of(FIELDS)) == []
-    assert failures(fleet, assuming(central, "logs.credentials.role_arn")) == []
-    arn = bound(fleet, example("boundary"))
+    lacks, of = f"Role '{SERVER_ROLE}' lacks", f"of {PARAMETER} needs."
+    assert failures(fleet, NEEDY) == [f"{lacks} aps:RemoteWrite, which {AMP} {of}"]
+    put_policy(fleet, "aps:*")
+    assert failures(fleet, NEEDY) == [f"{lacks} logs:PutRetentionPolicy, which {RETENTION} {of}"]
+    put_policy(fleet, "aps:*", "logs:PutRetentionPolicy")
+    assert failures(fleet, NEEDY) == []
+    bound(fleet, example("boundary"))
     blocked = f"Permissions boundary Boundary of role '{SERVER_ROLE}' blocks"
-    assert failures(fleet, all_of(FIELDS)) == [
-        lacks(*each).replace(f"Role '{SERVER_ROLE}' lacks", blocked) for each in BEYOND
-    ]
-    [failure] = read(fleet, "web1")[0]["failures"][:1]
-    assert failure["fix"].endswith(f" in policy {arn}.")
-    [what] = failures(fleet, assuming(central, "logs.credentials.role_arn"))
-    assert what == f"{blocked} sts:AssumeRole, which logs.credentials.role_arn of {PARAMETER} needs."
+    assert failures(fleet, NEEDY) == [f"{blocked} aps:RemoteWrite, which {AMP} {of}"]
 
 
-def test_an_assumed_role_that_does_not_trust_the_server_is_one_failure(states: States) -> None:
+def test_the_trust_of_a_role_that_the_agent_assumes_is_checked(states: States) -> None:
     fleet = states.begin(healthy)
-    put_policy(fleet, "cloudwatch:*", "logs:*", "ssm:GetParameter", "sts:AssumeRole")
-    arn = create_central_role(fleet, {"Service": "ec2.amazonaws.com"})
-    field = "agent.credentials.role_arn"
-    names = f"{field} of {PARAMETER}"
-    assert failures(fleet, assuming(arn, field)) == [
-        f"Role 'Central', which {names} names, does not trust role '{SERVER_ROLE}'."
-    ]
-    fleet.iam.delete_role(RoleName=CENTRAL_ROLE)
-    assert failures(fleet, assuming(arn, field)) == [f"{names} names role {arn}, which does not exist."]
+    put_policy(fleet, "sts:AssumeRole")
+    create_role(fleet.aws, "Central")
+    arn = fleet.iam.get_role(RoleName="Central")["Role"]["Arn"]
+    config, of = {"agent": {"credentials": {"role_arn": arn}}}, f"{ROLE_FIELD} of {PARAMETER}"
+    assert failures(fleet, config) == [f"Role 'Central', which {of} names, does not trust role '{SERVER_ROLE}'."]
+    statement = {"Effect": "Allow", "Principal": {"AWS": arn.rpartition(":")[0] + ":root"}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    fleet.iam.update_assume_role_policy(RoleName="Central", PolicyDocument=document)
+    assert failures(fleet, config) == []
+    absent = arn.replace("Central", "Absent")
+    config = {"agent": {"credentials": {"role_arn": absent}}}
+    assert failures(fleet, config) == [f"{of} names role {absent}, which does not exist."]
 
 
 def test_iam_itself_answers_what_a_configuration_needs(states: States) -> None:
     fleet = states.begin(healthy)
     since = fleet.aws.mark()
-    [what] = failures(fleet, NEEDS[AMP], simulate=True)
+    [what] = failures(fleet, {"metrics": NEEDY["metrics"]}, simulate=True)
     assert what.startswith(f"Role '{SERVER_ROLE}' lacks aps:RemoteWrite")
     asked = [call for call in fleet.aws.calls(since) if call.action == "SimulatePrincipalPolicy"]
     assert len(asked) == 3, "one for each resource: the calls without one, the parameter and the workspace"
@@ -514,7 +463,7 @@ def test_each_duty_needs_its_policy_and_no_more(states: States, name: str, subte
             assert duty.denied_without(resource, "SendCommand") == {"ssm:SendCommand"}
 
 
-def test_the_duty_of_verifying_reads_no_secret_and_changes_nothing_but_by_its_command() -> None:
+def test_the_duty_of_verifying_reads_no_secret_and_changes_nothing_but_by_command() -> None:
     others = VERIFY - {"ssm:SendCommand"}
     assert all(action.split(":")[1].startswith(("Get", "List", "Describe", "Simulate")) for action in others)
     assert not {"secretsmanager:GetSecretValue", "ssm:GetParameter", "kms:Decrypt"} & others
