@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -52,10 +52,10 @@ def test_open_window_lets_a_person_store_until_restore(fleet: Storing) -> None:
     fleet.aws.metadata_lag(2)
     with assert_no_writes(fleet.aws):
         predicted = fleet.play("open_window", "--check").assert_succeeded()
-    began = datetime.now(UTC)
+    began = fleet.aws.now()
     options: dict[str, Any] = {"cwagent_admin_window_minutes": 40, "cwagent_store_config_from": "onprem"}
     opened = fleet.play("open_window", **options).assert_succeeded()
-    ended = datetime.now(UTC)
+    ended = fleet.aws.now()
     assert opened.changed_tasks == predicted.changed_tasks
     assert opened.writes == ["TagRole", "CreateTags", REPLACE_ASSOCIATION, "PutRolePolicy", REPLACE_ASSOCIATION]
     statements = {each["Sid"].removeprefix(WINDOW_POLICY): each for each in fleet.window["Statement"]}

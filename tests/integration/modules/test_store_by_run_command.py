@@ -27,11 +27,11 @@ from states import States
 from storing import UNTIL_DISARMED, Result, Storing, config_of, ready_to_store, refusal, succeeded, without_times
 
 OTHER_PARAMETER, OTHER_REGION = "AmazonCloudWatch-db", "us-east-1"
-WAITS = {"permission_timeout": 60, "identity_timeout": 60, "wait_timeout": 180}
+WAITS = {"permission_timeout": 60, "identity_timeout": 240, "wait_timeout": 180}
 CHECKED, SENT, PENDING = "Success", "InProgress", "Pending"
 """The states of the command that checks the instance, and then of the command that stores."""
 
-COMMAND_SECONDS = 300
+COMMAND_SECONDS = sum(WAITS.values())
 """The sum of the waits. After it, Systems Manager has given up a command that no agent has fetched."""
 
 OLD = {"agent": {"metrics_collection_interval": 60}}
