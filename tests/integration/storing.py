@@ -136,7 +136,7 @@ class Storing(Fleet):
 
     @property
     def swaps(self) -> list[str]:
-        """The profiles that were associated in place of others."""
+        """The profiles that were associated instead of others."""
         return [call.params["IamInstanceProfile.Name"] for call in self.calls_of(REPLACE_ASSOCIATION)]
 
     def calls_of(self, action: str, since: int = 0) -> list[Call]:
@@ -192,7 +192,7 @@ def ready_to_store(states: States) -> Storing:
 
 
 def config_of(host: str) -> dict[str, Any]:
-    """The configuration that a host stores, unlike that of any other host."""
+    """The configuration that a host stores. No other host has the same."""
     return {"agent": {"metrics_collection_interval": 10 * int(host[-1])}}
 
 

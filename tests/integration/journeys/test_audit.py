@@ -278,7 +278,7 @@ def test_an_account_that_is_not_read_is_named_and_stops_no_other(several: Accoun
 
 
 def test_accounts_are_read_with_a_profile_and_with_a_role(several: Accounts) -> None:
-    """The controller has a profile of its own account. The limit leaves out the accounts that cannot be read."""
+    """The controller has a profile of its account. The limit leaves out the accounts that cannot be read."""
     own = {"AWS_PROFILE": "controller", "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
     several.env |= own
     regions: dict[str, Any] = {"cwagent_audit_regions": ["eu-central-1", "us-east-1"]}

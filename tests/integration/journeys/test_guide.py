@@ -95,7 +95,7 @@ def test_every_page_with_marked_blocks_is_tested() -> None:
 
 
 def test_the_readme_has_the_servers_of_the_page_getting_started() -> None:
-    """So its commands, which are those of that page, do the same."""
+    """So its commands do the same as the commands of that page."""
     [text] = [block.text for block in blocks(README) if block.language == "yaml"]
     inventory, own = content("getting_started"), yaml.safe_load(text)
     assert own["all"]["vars"] == inventory["all"]["vars"]

@@ -1,4 +1,4 @@
-"""Pages of the guide that begin in other accounts than that of the page getting_started."""
+"""Pages of the guide that do not begin in the account of the page getting_started."""
 
 from __future__ import annotations
 

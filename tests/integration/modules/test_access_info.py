@@ -431,7 +431,7 @@ def auditor(account: Account, *allowed: str, document: Mapping[str, Any] | None 
 
 
 def test_each_action_of_the_policy_for_the_audit_is_needed(account: Account, subtests: pytest.Subtests) -> None:
-    """What is denied is listed, whether the whole account is read or named principals, and the answer is unknown."""
+    """Denied calls are listed, whether the whole account is read or named principals, and the answer is unknown."""
     plant(account, "unmanaged-writer")
     names = {"roles": [SERVER_ROLE, ADMIN_ROLE], "users": [USER, ADMIN_USER, "writer"]}
 
@@ -516,7 +516,7 @@ def test_a_deletion_during_the_audit_is_no_failure(account: Account, action: str
     assert (len(result["principals"]), result["unread"]) == (4, [])
 
 
-# What is read
+# Reading
 
 
 def test_every_region_is_read(account: Account) -> None:

@@ -1,4 +1,4 @@
-"""Who can write while the admin window is open, and after it was closed or has expired."""
+"""The sessions that can write while the admin window is open, and after it was closed or has expired."""
 
 from __future__ import annotations
 

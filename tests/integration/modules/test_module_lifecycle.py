@@ -1,6 +1,6 @@
 """The life cycle of every module: predict, create, leave unchanged, repair, delete, and delete again.
 
-The lives of roles, users and associations are told on both emulators, which differ in what they answer.
+Roles, users and associations live on both emulators, whose answers differ.
 """
 
 from __future__ import annotations

@@ -105,8 +105,8 @@ def policy(name: str) -> Policy:
 class Scene:
     """A module call as in a playbook, in a state of the account in which it needs these actions.
 
-    :param module: without cwagent_; for an action inside Ansible, a function that takes the gateway to AWS and the
-        arguments.
+    :param module: without cwagent_. For an action inside Ansible, it is a function, which takes the gateway to AWS and
+        the arguments.
     :param needs: the actions, in the order in which the module needs them. One without a service is of the same service
         as the one before.
     :param prepare: brings the account into that state.

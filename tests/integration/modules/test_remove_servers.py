@@ -1,4 +1,4 @@
-"""Users and saved keys that no host has are named and removed, and those of others are refused."""
+"""Users and saved keys that no host has are named and removed. Users of others are refused."""
 
 from __future__ import annotations
 

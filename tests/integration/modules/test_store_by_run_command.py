@@ -1,4 +1,4 @@
-"""An instance stores by Run Command: nothing connects to it, and the guarantees are those of a connection."""
+"""An instance stores by Run Command: nothing connects to it, and the guarantees are the same as with a connection."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def instance(enforcing: Emulator) -> Instance:
 class Case:
     """A parameter of a command.
 
-    :param status: what becomes of it, with its version then.
+    :param status: its status afterwards, with its version then.
     :param before: its values, the earliest first.
     :param write: options of its write, which was compared with version 0 by default.
     """

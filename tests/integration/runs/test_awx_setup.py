@@ -86,7 +86,7 @@ class Workstation:
     def run(self, awx: AwxApi, *playbooks: str, user: str = "organization", python: Path = NEWEST, **given: Any) -> Run:
         """Run playbooks of the project as a user of AWX, with variables in a file.
 
-        :param playbooks: their names; after a colon, the value of ``awx_state``.
+        :param playbooks: their names, each with the value of ``awx_state`` after a colon.
         """
         (self.home / "vars.yml").write_text(json.dumps({"awx_project_url": URL, **given}))
         imported = [

@@ -1,4 +1,4 @@
-"""What only a program of Ansible shows of the inventory of an organization."""
+"""The inventory of an organization in programs of Ansible."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the set-up of AWX refuses before it creates anything, as its first tasks evaluate it with the model of AWX."""
+"""Input that the set-up of AWX refuses before it creates anything, evaluated with the model of AWX."""
 
 from __future__ import annotations
 

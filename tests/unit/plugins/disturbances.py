@@ -38,7 +38,7 @@ class Killed(BaseException):
 
 @dataclass
 class FakeGuard:
-    """A guard that takes over when a test says so."""
+    """A guard that takes over when a test wants it."""
 
     give_back: Callable[[], str] | None = None
 
