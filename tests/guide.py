@@ -77,7 +77,6 @@ aws cloudtrail lookup-events --region {region} \\
         ),
     ],
     "make report-tests runs it": ["make -C iam demo"],
-    "it runs the tests": ["make -C iam test"],
     "it needs an account of AWS; test_live.py runs it with an emulator": ["make live", "make live REMOVE=1"],
 }
 """By reason, the commands of the pages that no test runs as they are. The journeys of the guide run all others."""
