@@ -66,7 +66,7 @@ timed-%:
 	@begin=$$(date +%s) && $(MAKE) $* && echo $$(( $$(date +%s) - begin )) >$(SECONDS_OF)/$*
 
 .PHONY: quick
-quick: lint-python unit modules ## run the checks and tests of Python that need no Ansible (three minutes)
+quick: lint-python unit modules ## run the checks and tests of Python that need no run of Ansible
 
 .PHONY: lint
 lint: lint-python lint-yaml lint-docs ## check style, types, documentation and change notes
