@@ -66,18 +66,15 @@ class Commanded(Storing):
         return [each["details"] for each in found]
 
 
-def ready_for_commands(states: States) -> Commanded:
-    account = Commanded(**vars(states.begin(ready_to_store)))
+@pytest.fixture
+def account(states: States) -> Commanded:
+    """A new account and no saved state, whose time is earlier: commands have deadlines by the clock of the instance."""
+    account = Commanded(**vars(ready_to_store(states)))
     for role in (SERVER_ROLE, ADMIN_ROLE):
         account.iam.attach_role_policy(RoleName=role, PolicyArn=POLICY_ARN + SSM_POLICY)
     account.aws.client("ssm").put_parameter(Name=PARAMETER, Value=json.dumps(OLD), Type="String")
     assert account.aws.agents()[account.admin]["online"]
     return account
-
-
-@pytest.fixture
-def account(states: States) -> Commanded:
-    return states.begin(ready_for_commands)
 
 
 @pytest.fixture(autouse=True)
