@@ -55,18 +55,19 @@ picture: $(READY) $(AWS_CLI_READY) ## make the picture of the demo in the README
 
 CHECKS := integration quick lint-yaml lint-docs test-tools molecule faults sanity oldest importer environment docs report-tests
 SECONDS_OF := .cache/seconds
+# Made once before the checks, each of which is another make.
 .PHONY: test
-test: ## run all checks and tests
+test: $(READY) $(AWS_CLI_READY) $(OLDEST_READY) $(RELEASE_READY) $(SIMULATOR_READY) $(REPORT_READY) build ## run all checks and tests
 	@# Most of these keep one core busy, so they run side by side. The output of each is shown when it has ended.
 	@mkdir -p $(SECONDS_OF) && rm -f $(SECONDS_OF)/*
-	@$(MAKE) --jobs $(JOBS) --output-sync=recurse TRIALS=1 $(CHECKS:%=timed-%)
+	@$(MAKE) --jobs $(JOBS) --output-sync=recurse TRIALS=1 BUILT=yes $(CHECKS:%=timed-%)
 	@cd $(SECONDS_OF) && awk '{ printf "%-14s %2d min %2d s\n", FILENAME, $$1 / 60, $$1 % 60 }' *
 
 timed-%:
 	@begin=$$(date +%s) && $(MAKE) $* && echo $$(( $$(date +%s) - begin )) >$(SECONDS_OF)/$*
 
 .PHONY: quick
-quick: lint-python unit modules ## run the checks and tests of Python that need no Ansible (three minutes)
+quick: lint-python unit modules ## run the checks and tests of Python that need no run of Ansible
 
 .PHONY: lint
 lint: lint-python lint-yaml lint-docs ## check style, types, documentation and change notes
@@ -171,7 +172,7 @@ bench: $(READY) ## compare with amazon.aws and plain boto3 (20 minutes; BENCH="-
 	$(call run,env PYTHONPATH=tests python -m benchmarks $(BENCH))
 
 .PHONY: molecule
-molecule: $(READY) ## run the molecule scenarios (SCENARIO=ec2_server runs one)
+molecule: $(READY) ## run the molecule scenarios (SCENARIO=roles runs one)
 	@if [ -f $(MOLECULE_STATE)/emulator.json ]; then $(MAKE) molecule-destroy; fi # left by a killed run
 	$(call run,env MOLECULE_EPHEMERAL_DIRECTORY="$(MOLECULE_STATE)" molecule test $(if $(SCENARIO),-s $(SCENARIO),--all))
 
@@ -219,7 +220,7 @@ tables: $(READY) ## write tables of the guide, after a change of argument specs 
 
 .PHONY: build
 build: $(READY) ## build the collection's tarball in build/
-	$(call run,ansible-galaxy collection build --force --output-path build)
+	$(if $(BUILT),,$(call run,ansible-galaxy collection build --force --output-path build))
 
 LOCK := $(VENV)/bin/uv pip compile --quiet --upgrade --universal --no-annotate --no-header --generate-hashes
 .PHONY: lock

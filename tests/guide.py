@@ -79,7 +79,7 @@ aws cloudtrail lookup-events --region {region} \\
     "make report-tests runs it": ["make -C iam demo"],
     "it needs an account of AWS; test_live.py runs it with an emulator": ["make live", "make live REMOVE=1"],
 }
-"""By reason, the commands of the pages that no test runs as they are. test_docs_*.py run all others."""
+"""By reason, the commands of the pages that no test runs as they are. The journeys of the guide run all others."""
 _RST = re.compile(r"^( *)\.\. code-block:: *(\S+)\n((?: *:.*\n)*)\n((?:\1 +\S.*\n|[ \t]*\n)+)", re.MULTILINE)
 _MARKDOWN = re.compile(r"^( *)```(\S+)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 

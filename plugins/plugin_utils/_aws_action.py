@@ -191,7 +191,7 @@ class AwsAction(NormalAction):  # type: ignore[misc]  # ansible comes without ty
 def perform(
     work: Callable[[Call], dict[str, Any]], call: PluginCall, spec: dict[str, Any], tell: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Return the result of work in this process, which is that of the module.
+    """Return the result of a module, whose work is done in this process.
 
     :param spec: the spec of the module, whose secrets are hidden in the result.
     :param tell: shows a person the progress.

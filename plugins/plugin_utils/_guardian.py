@@ -22,7 +22,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._terminal import LAST_
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-# What the worker writes into the pipe before it closes it.
+# The orders that the worker writes into the pipe before it closes it.
 ENDED, GIVE_BACK = b"e", b"g"
 # In the background of a script, ansible-core 2.18 ignores SIGINT.
 PATIENCE_SECONDS = 5.0

@@ -30,7 +30,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._guardian import Guard
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# The signals that end a process and can be handled. In ansible-core 2.18, workers get those of the terminal, too.
+# The signals that end a process and can be handled. In ansible-core 2.18, workers get the terminal's signals, too.
 SIGNALS = (
     signal.SIGINT,
     signal.SIGTERM,

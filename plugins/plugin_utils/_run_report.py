@@ -67,15 +67,15 @@ def _counts(found: Collection[Mapping[str, Any]]) -> dict[str, int]:
     return {kind: sum(each.get("counts", {}).get(kind, 0) for each in found) for kind in KINDS}
 
 
-def run_stats(results: Iterable[Mapping[str, Any]], *, check_mode: bool) -> dict[str, Any]:
+def run_stats(*accounts: Iterable[Mapping[str, Any]], check_mode: bool) -> dict[str, Any]:
     """The changes of a run, as counts only, so that they can be passed on to other jobs.
 
-    :param results: as for ``run_report``.
+    :param accounts: for each account, the results as for ``run_report``. Users of two accounts can have the same name.
     :param check_mode: whether the changes were only predicted.
     """
-    found = [each for result in results for each in _module_results(result)]
-    counts = _counts(found)
-    keys = Counter(_phases(found, "rotation").values())
+    found = [[each for result in results for each in _module_results(result)] for results in accounts]
+    counts = _counts([*chain.from_iterable(found)])
+    keys = Counter(phase for results in found for phase in _phases(results, "rotation").values())
     return {
         "check_mode": check_mode,
         "changes": sum(counts.values()),
@@ -419,7 +419,7 @@ class Report:
 
 def report(accounts: Sequence[Account], *, check_mode: bool) -> Report:
     """The report on a run in the account of the controller's credentials, or in the accounts that are hosts."""
-    stats = run_stats([each for account in accounts for each in account.results], check_mode=check_mode)
+    stats = run_stats(*(account.results for account in accounts), check_mode=check_mode)
     lines = [line for account in accounts for line in _headed(account, account.lines(check_mode=check_mode))]
     if any(account.is_host for account in accounts):
         lines += account_table(accounts, check_mode=check_mode)

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
@@ -181,6 +183,11 @@ class Emulator:
     def shift_clock(self, seconds: float) -> None:
         """Move the time of policy conditions, of IAM's dates and of answers. Sessions expire by the real time."""
         self._control("POST", "clock", {"seconds": seconds})
+
+    def now(self) -> datetime:
+        """The time of the accounts, as AWS tells it in the header of each answer. It has whole seconds."""
+        answer = self.client("sts").get_caller_identity()
+        return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
 
     def metadata_lag(self, seconds: float, credentials: float | None = None) -> None:
         """Make instances see a change of their profile this many seconds late, and its credentials this many."""

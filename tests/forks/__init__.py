@@ -56,7 +56,7 @@ class Run:
         arguments = [str(Path(sys.executable).parent / command[0]), *map(str, command[1:])]
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs, Path(os.devnull).open() as nothing:
-            request = json.dumps({"argv": arguments, "environ": dict(environ)}).encode()
+            request = json.dumps({"argv": arguments, "environ": dict(environ), "folder": str(folder)}).encode()
             files = [theirs.fileno(), (stdin or nothing).fileno(), output.fileno(), errors.fileno()]
             with _lock:
                 socket.send_fds(_server(arguments[0], environ, folder), [request], files)

@@ -103,6 +103,7 @@ def import_what_modules_use() -> None:
 def become(request: dict[str, Any], files: list[int]) -> None:
     """Take the place of the requested program."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.chdir(request["folder"])  # the folder of this process may have been removed and made again
     os.setsid()  # a test can signal its process group, as a terminal does
     # A program started in the background or with nohup inherits signals that are ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -45,3 +45,28 @@ class Agent:
         lines = log.read_text().splitlines() if log.exists() else []
         log.unlink(missing_ok=True)
         return [line.split()[1] for line in lines if "status" not in line]
+
+
+@dataclass(frozen=True)
+class AgentHost:
+    """A host that is a folder, with an agent, the agent's settings and the file with its access key."""
+
+    root: Path
+
+    def install(self, settings: str) -> None:
+        """Install an agent that runs and has these settings."""
+        self.file.parent.mkdir(parents=True)
+        self.config.write_bytes(settings.encode())
+        self.agent.install()
+
+    @property
+    def agent(self) -> Agent:
+        return Agent(self.root)
+
+    @property
+    def file(self) -> Path:
+        return self.root / "etc" / "cwagent.credentials"
+
+    @property
+    def config(self) -> Path:
+        return self.root / "etc" / "common-config.toml"

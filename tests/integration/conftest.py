@@ -12,40 +12,11 @@ from emulator import Emulator
 from harness import Controller, start_empty
 from states import Made, States
 
-WITHOUT_SHARED_RUNS = {
-    f"test_{name}.py"
-    for name in (
-        *("access_info", "access_keys", "admin_window", "audit", "deliver_credentials", "foreign_principals"),
-        *(
-            "docs_alone",
-            "docs_how_to",
-            "foreign_things",
-            "live",
-            "lost_answers",
-            "role_includes",
-            "rotate_keys",
-            "standalone_roles",
-            "store_command",
-            "store_config",
-            "verify",
-        ),
-    )
-}
+SPREAD = {"test_access_keys.py", "test_foreign_things.py", "test_live.py", "test_permissions.py"}
 """Files whose tests take minutes together and share nothing, so that each can be on any worker."""
-
-
-LONG = {"test_as_aws.py", "test_foreign_things.py", "test_live.py", "test_year.py"}
-"""Files of which one test takes minutes. They begin before other single tests, so that no worker is last with one."""
-WITHOUT_PIPELINING = {
-    f"test_{name}.py"
-    for name in (
-        "deliver_credentials",
-        "role_includes",
-        "store_by_run_command",
-        "store_config_failures",
-        "store_onprem",
-    )
-}
+LONG = {"test_access_keys.py", "test_as_aws.py", "test_aws_actions.py", "test_guide.py", "test_live.py", "test_year.py"}
+"""Files that take long. They begin first, so that no worker is last with one."""
+WITHOUT_PIPELINING = {"test_deliver_credentials.py", "test_role_includes.py"}
 """Files whose tests look where a key goes, or how a host is reached, as Ansible does it by default."""
 
 
@@ -55,13 +26,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: Any, log: Any) -> Any:
-    """Schedule the tests of a file on one worker: they share playbook runs, which take most of the time."""
+    """Schedule the tests of a file on one worker: they share runs and states, which take most of the time."""
     from xdist.scheduler import LoadFileScheduling
 
     class Scheduling(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = str(super()._split_scope(nodeid))
-            return nodeid if Path(file).name in WITHOUT_SHARED_RUNS else file
+            return nodeid if Path(file).name in SPREAD else file
 
     return Scheduling(config, log)
 

@@ -128,7 +128,7 @@ def on_host(aws: Emulator, host: Host, is_reachable: Callable[[], bool] = lambda
 
 
 def _sender(aws: Emulator, environment: Mapping[str, str], is_reachable: Callable[[], bool]) -> Send:
-    """Runs each module in a process, because its environment is that of the host."""
+    """Runs each module in a process, because it has the environment of the host."""
 
     def send(module: str, arguments: dict[str, Any], check: bool) -> dict[str, Any]:
         if not is_reachable():

@@ -15,12 +15,22 @@ from guide import GUIDE, commands
 from harness import CHECKOUT
 
 POLICIES = CHECKOUT / "examples" / "policies"
+PLACEHOLDERS = ("ROLE-OF-AN-EARLIER-PROFILE", "NAME-OF-AN-EARLIER-PROFILE", "NAME-OF-AN-APPLICATION-ROLE")
 
 Policy = dict[str, Any]
 
 
 def example(name: str) -> Policy:
     found: Policy = json.loads((POLICIES / f"{name}.json").read_text())
+    return found
+
+
+def filled(name: str, application: str) -> Policy:
+    """A policy as used in an account: with the role of an application, whose instance is the admin instance."""
+    text = (POLICIES / f"{name}.json").read_text()
+    for placeholder in PLACEHOLDERS:
+        text = text.replace(placeholder, application)
+    found: Policy = json.loads(text.replace("ID-OF-THE-ADMIN-INSTANCE", "*"))
     return found
 
 

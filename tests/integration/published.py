@@ -8,16 +8,20 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import yaml
-from emulator import program_environment
-from guide import NOT_RUN, Command, commands
+from emulator import Emulator, program_environment
+from emulator.snapshot import snapshot
+from forks import on_path
+from guide import GUIDE, NOT_RUN, Block, Command, blocks, commands, sections
 from harness import CHECKOUT, LOCAL_CONNECTION, SERVER_USER, Controller, Play
+from states import States
 
 BUILT = tempfile.TemporaryDirectory(prefix="cwagent-published-")
 HOMEPAGE = "https://github.com/cwagent/iam"
@@ -94,21 +98,22 @@ class Shell:
         """The folder in which it begins."""
         return self.controller.home / "work"
 
-    def prepare(self, user: Mapping[str, str] = ROOT_USER) -> None:
-        """Write the files of a user of AWS and git, and make the repository of the collection reachable.
-
-        :param user: the access key of the default profile, as environment variables.
-        """
+    def prepare(self) -> None:
+        """Write the files of a user of AWS and git, and make the repository of the collection reachable."""
         self.work.mkdir()
         home = self.controller.home
         (home / ".gitconfig").write_text(f'[url "file://{repository()}"]\n\tinsteadOf = {HOMEPAGE}\n')
         (home / ".aws").mkdir()
+        self.log_in(ROOT_USER)
+
+    def log_in(self, user: Mapping[str, str]) -> None:
+        """Give the default profile the access key of a user, in environment variables."""
         profiles = {f"profile {name}": {**ROOT_USER, "AWS_ACCESS_KEY_ID": key} for name, key in PROFILES.items()}
         lines = []
         for name, keys in {"default": user, **profiles}.items():
             lines += [f"[{name}]", f"region = {self.controller.aws.region}"]
             lines += [f"{key.lower()} = {value}" for key, value in keys.items()]
-        (home / ".aws" / "config").write_text("\n".join([*lines, ""]))
+        (self.controller.home / ".aws" / "config").write_text("\n".join([*lines, ""]))
 
     def write(self, name: str, content: object) -> None:
         """Write a file. Content that is not text is written as JSON, which is also YAML."""
@@ -134,7 +139,8 @@ class Shell:
         removed = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION")
         files = ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
         # The AWS CLI has its own virtual environment, whose Python is not for Ansible.
-        path = os.pathsep.join([program_environment()["PATH"], str(Path(os.environ.get("AWS_CLI", "")).parent)])
+        after = str(Path(os.environ.get("AWS_CLI", "")).parent)
+        path = os.pathsep.join([str(on_path.folder()), program_environment()["PATH"], after])
         # Without a server, nothing that is not installed could be downloaded.
         return {**dict.fromkeys((*removed, *files), ""), "PATH": path, "ANSIBLE_GALAXY_SERVER": "http://127.0.0.1:9"}
 
@@ -144,35 +150,53 @@ class Reader:
     """A person who follows the pages with their own servers. All servers are this machine.
 
     :param entered: the inventories into which the person has entered the servers.
+    :param ids: the IDs of the instances, by the IDs on the pages.
     """
 
     controller: Controller
     entered: set[Path] = field(default_factory=set)
+    ids: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def aws(self) -> Emulator:
+        return self.controller.aws
 
     @property
     def shell(self) -> Shell:
         return Shell(self.controller)
+
+    def write_inventory(self, inventory: Mapping[str, Any]) -> None:
+        """Write ``hosts.yml`` of a page, and enter the servers."""
+        self.shell.write("hosts.yml", inventory)
+        self.entered.discard(self.shell.work / "hosts.yml")
+        self.enter_servers()
 
     def enter_servers(self) -> None:
         """Launch the instances of new inventories, enter their IDs, and let Ansible reach the servers."""
         for path in set(self.shell.work.glob("*hosts.yml")) - self.entered:
             self.entered.add(path)
             inventory = yaml.safe_load(path.read_text())
-            for group in inventory["all"]["children"].values():
-                for host, given in group["hosts"].items():
-                    group["hosts"][host] = variables = given or {}
+            for hosts in hosts_of(inventory["all"]):
+                for host, given in hosts.items():
+                    hosts[host] = variables = given or {}
                     region = {**inventory["all"]["vars"], **variables}["cwagent_region"]
-                    [instance] = self.controller.aws.instances(1, region=region)
+                    shown = variables.get("instance_id", host)
+                    if shown not in self.ids:
+                        [self.ids[shown]] = self.aws.instances(1, region=region)
                     if is_ec2 := "instance_id" in variables:
-                        variables["instance_id"] = instance
-                    self.shell.write(f"host_vars/{host}.yml", self._server(instance, is_ec2))
+                        variables["instance_id"] = self.ids[shown]
+                    self.shell.write(f"host_vars/{host}.yml", self._server(self.ids[shown], is_ec2))
             self.shell.write(path.name, inventory)
             self.shell.write("group_vars/all.yml", {**LOCAL_CONNECTION, "ansible_become": False})
 
+    def set(self, host: str, **variables: Any) -> None:
+        """Change variables of a server."""
+        path = self.shell.work / "host_vars" / f"{host}.yml"
+        self.shell.write(f"host_vars/{host}.yml", {**yaml.safe_load(path.read_text()), **variables})
+
     def _server(self, instance: str, is_ec2: bool) -> dict[str, Any]:
         """The variables of a server. An on-premises server has the disk of an instance that is no server."""
-        aws = self.controller.aws
-        found = aws.agents(instance)[instance]
+        found = self.aws.agents(instance)[instance]
         disk = Path(found["disk"])
         keys = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
         environment = {**found["environment"], **keys, "HOME": f"{disk}/root"}
@@ -181,7 +205,7 @@ class Reader:
             config = str(self.controller.home / ".aws" / "config")
             return {"cwagent_environment": {**environment, "AWS_CONFIG_FILE": config}}
         # No agent is installed, so Ansible looks for the key where the AWS CLI does.
-        (disk / "root/.aws").mkdir()
+        (disk / "root/.aws").mkdir(exist_ok=True)
         return {
             "cwagent_environment": environment,
             "cwagent_deliver_keys": True,
@@ -195,7 +219,7 @@ class Reader:
         key = re.search(r"AKIA\w+", saved.read_text() if saved.exists() else "")
         return key[0] if key else EXAMPLE_KEY
 
-    def follow(self, page: Path, chosen: Callable[[Command], bool] = lambda _: True) -> list[Play]:
+    def follow(self, page: Path, chosen: Callable[[Command], bool]) -> list[Play]:
         """Run the commands of a page in a new shell. Where one writes a file, the person enters their own servers.
 
         The access key of the page stands for the key that is saved for db-1 before the first command.
@@ -207,7 +231,61 @@ class Reader:
                 continue
             play = shell.run(command.text.replace(EXAMPLE_KEY, key))
             assert play.code == 0, f"{command}: {command.text}\n{play.output}"
-            assert "Traceback" not in play.output
+            assert "Traceback" not in play.output, play.output
             plays.append(play)
             self.enter_servers()
         return plays
+
+    def compare(self, found: Sequence[Block], before: Callable[[], object] = lambda: None) -> list[Play]:
+        """Run commands of a page. If the next block is output, the command prints that.
+
+        :param found: blocks with a command or with output. :param before: is called before each command.
+        """
+        key, plays = self.saved_key(), []
+        for command, after in pairwise([*found, found[0]]):
+            if command.language == "console":
+                before()
+                shown = after.text if after.language == "text" else ""
+                play = self.shell.run(re.sub(r"^\$ ", "", command.text, flags=re.MULTILINE).replace(EXAMPLE_KEY, key))
+                assert (play.code != 0) is ("[ERROR]" in shown), f"{command}\n{play.output}"
+                assert "Traceback" not in play.output, play.output
+                assert_shown(shown, play.output, self.ids)
+                plays.append(play)
+        return plays
+
+    def compare_page(self, page: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Run the marked commands of a page. :returns: the account before and afterwards."""
+        before = snapshot(self.aws)
+        self.compare(marked(page, "console", "text"))
+        return before, snapshot(self.aws)
+
+
+def hosts_of(group: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The hosts of a group and of each group below it, with their variables."""
+    if "hosts" in group:
+        yield group["hosts"]
+    for child in group.get("children", {}).values():
+        yield from hosts_of(child)
+
+
+def marked(page: str, *languages: str, section: str | None = None) -> list[Block]:
+    """The blocks in these languages that a page or one of its sections marks as run by a test."""
+    path = GUIDE / f"{page}.rst"
+    found = blocks(path, sections(path)[section] if section else None)
+    return [block for block in found if block.marked and block.language in languages]
+
+
+def content(page: str, language: str = "yaml") -> Any:
+    """The content of the only marked block of a page in a language."""
+    [block] = marked(page, language)
+    return yaml.safe_load(block.text)
+
+
+def installed(states: States) -> Reader:
+    """A person who has installed the collection, and has the configuration of the page getting_started."""
+    reader = Reader(states.controller)
+    reader.shell.prepare()
+    reader.shell.run(INSTALL).assert_succeeded()
+    [configuration] = marked("getting_started", "json")
+    reader.shell.write("linux.json", configuration.text)
+    return reader

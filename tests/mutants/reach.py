@@ -96,7 +96,7 @@ def pytest_runtest_logstart(nodeid: str) -> None:
 
 
 class Reach:
-    """What was recorded in a folder."""
+    """The records in a folder."""
 
     def __init__(self, folder: Path) -> None:
         self._tests: list[tuple[str, bytes]] = []

@@ -169,7 +169,7 @@ class SystemsManager:
         ]
 
     def take_over(self) -> None:
-        """Make new connections, because this is another process than the one that has made the earlier ones."""
+        """Make new connections. The earlier ones belong to another process."""
         self._aws.forget_clients()
 
     def create(self, step: Step, keep: Callable[[NewActivation], None]) -> None:

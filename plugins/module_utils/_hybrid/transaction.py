@@ -74,7 +74,7 @@ class Service(Protocol):
         """Return the activations that this collection created."""
 
     def take_over(self) -> None:
-        """Make new connections, because this is another process than the one that has made the earlier ones."""
+        """Make new connections. The earlier ones belong to another process."""
 
     def create(self, step: Step, keep: Callable[[NewActivation], None]) -> None:
         """Create an activation, at most once. Nothing interrupts the call before ``keep`` has got the activation."""
@@ -288,7 +288,7 @@ class Transaction:
         return created[0].id, result
 
     def _take_over(self, current: State, delete: Step) -> str:
-        """Delete the activation instead of a process that was killed. :returns: what became of it."""
+        """Delete the activation instead of a process that was killed. :returns: the outcome, as a sentence."""
         try:
             self._service.take_over()
             self._delete(current, [], delete)

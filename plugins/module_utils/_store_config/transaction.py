@@ -274,12 +274,12 @@ class Transaction:
         self._guard.end()
 
     def _take_over(self) -> str:
-        """Release the permission instead of a process that was killed. :returns: what became of it."""
+        """Release the permission instead of a process that was killed. :returns: the outcome, as a sentence."""
         self._source.take_over()
         return self._release_urgently()
 
     def _release_urgently(self) -> str:
-        """Release the permission after an interruption. :returns: what became of it, as a sentence."""
+        """Release the permission after an interruption. :returns: the outcome, as a sentence."""
         try:
             with self._shield():
                 try:
@@ -287,7 +287,7 @@ class Transaction:
                 finally:
                     self._source.cancel()
         except CwagentError as error:
-            until = (self._report.window or {}).get("until")
+            until = (self._report.window or {}).get("deadline")
             deadline = f" AWS denies writing from {until} on." if until else ""
             return f"The permission to write was not given back: {error}{deadline} To clean up, {RESTORE}."
         return GIVEN_BACK

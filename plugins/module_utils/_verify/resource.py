@@ -20,6 +20,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._verify.checks import 
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import MESSAGE_SERVICES, SERVICES
 
 with suppress(ImportError):  # _module.run_module reports it
+    from botocore.regions import EndpointResolver
     from botocore.session import Session
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def _saved_in_files(targets: Iterable[Target], options: dict[str, Any]) -> dict[
 
 def _endpoints(region: str) -> dict[str, str]:
     """Return by service its address in a region as AWS publishes it, whatever address this controller uses."""
-    resolver = Session().get_component("endpoint_resolver")
+    resolver = EndpointResolver(Session().get_component("data_loader").load_data("endpoints"))
     found = {service: resolver.construct_endpoint(service, region) for service in (*SERVICES, *MESSAGE_SERVICES)}
     return {service: f"https://{each['hostname']}" for service, each in found.items() if each}
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from emulator import Fault, Kind
-from emulator.snapshot import associated_profiles, snapshot
-from fleet import Fleet
+from emulator.snapshot import snapshot
 from harness import (
     ADMIN_ROLE,
     ADMIN_USER,
@@ -24,23 +23,21 @@ from harness import (
     restore_records,
 )
 from states import States, after_site
-from storing import CLOSED_POLICY, assert_clean, can_write, leave_open, window_of
+from storing import AFTER_DEADLINE, CLOSED_POLICY, Storing
 
-AFTER_DEADLINE = 16 * 60
-"""A window is open for 15 minutes by default."""
 REPAIRS = ["DeleteTags", "PutRolePolicy", REPLACE_ASSOCIATION, "UntagRole"]
 """The writes that clean up after an interrupted run."""
 
 
 @pytest.fixture
-def fleet(states: States) -> Fleet:
-    return states.begin(after_site)
+def fleet(states: States) -> Storing:
+    return Storing(**vars(states.begin(after_site)))
 
 
-def assert_repaired(fleet: Fleet) -> None:
+def assert_repaired(fleet: Storing) -> None:
     """Assert that the instance is a server, and that nothing of a run is left."""
-    assert associated_profiles(fleet.aws)[fleet.instances["admin1"]] == SERVER_ROLE
-    assert_clean(fleet.aws)
+    assert fleet.profiles[fleet.instances["admin1"]] == SERVER_ROLE
+    fleet.assert_clean()
 
 
 def steps(play: Play) -> list[str]:
@@ -49,19 +46,19 @@ def steps(play: Play) -> list[str]:
     return re.sub(TIME, "TIME", " ".join(line.strip() for line in lines)).split(" - ")
 
 
-def test_open_window_lets_a_person_store_until_restore(fleet: Fleet) -> None:
+def test_open_window_lets_a_person_store_until_restore(fleet: Storing) -> None:
     """As soon as the run has ended, although the instance gets the admin identity late, and whatever stores."""
     fleet.add_host("ops1", group="onprem_admin")
     fleet.aws.metadata_lag(2)
     with assert_no_writes(fleet.aws):
         predicted = fleet.play("open_window", "--check").assert_succeeded()
-    began = datetime.now(UTC)
+    began = fleet.aws.now()
     options: dict[str, Any] = {"cwagent_admin_window_minutes": 40, "cwagent_store_config_from": "onprem"}
     opened = fleet.play("open_window", **options).assert_succeeded()
-    ended = datetime.now(UTC)
+    ended = fleet.aws.now()
     assert opened.changed_tasks == predicted.changed_tasks
     assert opened.writes == ["TagRole", "CreateTags", REPLACE_ASSOCIATION, "PutRolePolicy", REPLACE_ASSOCIATION]
-    statements = {each["Sid"].removeprefix(WINDOW_POLICY): each for each in window_of(fleet.aws)["Statement"]}
+    statements = {each["Sid"].removeprefix(WINDOW_POLICY): each for each in fleet.window["Statement"]}
     assert list(statements) == ["Others", "Deadline", "Instance"]
     deadline = statements["Deadline"]["Condition"]["DateGreaterThan"]["aws:CurrentTime"]
     instance = fleet.instances["admin1"]
@@ -72,33 +69,33 @@ def test_open_window_lets_a_person_store_until_restore(fleet: Fleet) -> None:
     assert "To close the window early, run cwagent.iam.restore with the same inventory." in opened.words
     assert (predicted.report[0], opened.report[0]) == ("5 would be updated:", "5 updated:")
     person = fleet.aws.instance_credentials(instance)
-    assert can_write(fleet.aws, person)
+    assert fleet.can_write(person)
 
     restored = fleet.play("restore").assert_succeeded()
     assert restored.report[0] == "4 updated:"
     assert f"remove the restore tag from instance {instance}" in restored.words
     assert sorted(restored.writes) == REPAIRS
-    assert not can_write(fleet.aws, person)
+    assert not fleet.can_write(person)
     assert_repaired(fleet)
 
 
-def test_a_killed_run_leaves_what_expires_and_is_cleaned_up(fleet: Fleet) -> None:
+def test_a_killed_run_leaves_what_expires_and_is_cleaned_up(fleet: Storing) -> None:
     """Even if a variable is invalid, and from an inventory that has lost its instances since."""
     fleet.configure({"agent": {"metrics_collection_interval": 10}})
     swap = Fault(Kind.KILL_AFTER, action=REPLACE_ASSOCIATION, nth=2)  # the first only tries the earlier profile
     fleet.controller.kill(swap, fleet.inventory, "store_config", **fleet.variables)
     session = fleet.aws.instance_credentials(fleet.instances["admin1"])
-    assert can_write(fleet.aws, session)
+    assert fleet.can_write(session)
     fleet.aws.shift_clock(AFTER_DEADLINE)
-    assert not can_write(fleet.aws, session)
+    assert not fleet.can_write(session)
     fleet.aws.shift_clock(-AFTER_DEADLINE)
-    assert can_write(fleet.aws, session)
+    assert fleet.can_write(session)
     restored = fleet.play("restore", cwagent_admin_window="ture").assert_failed()
     assert "cwagent_admin_window must be true or false, not 'ture'" in restored.message
-    assert not can_write(fleet.aws, session)
+    assert not fleet.can_write(session)
     assert_repaired(fleet)
 
-    leave_open(fleet)
+    fleet.leave_open()
     fleet.remove(*fleet.instances)
     fleet.variables["cwagent_config_file"] = ""
     predicted = fleet.play("restore", "--check").assert_succeeded()
@@ -112,21 +109,21 @@ def test_a_killed_run_leaves_what_expires_and_is_cleaned_up(fleet: Fleet) -> Non
     assert (again.changed_tasks, again.writes, again.report) == ([], [], ["Nothing to do."])
 
 
-def test_site_cleans_up_after_a_killed_run_before_anything_can_fail(fleet: Fleet) -> None:
+def test_site_cleans_up_after_a_killed_run_before_anything_can_fail(fleet: Storing) -> None:
     """Only its first task reads the instance, which has no admin profile yet."""
     fleet.configure({"agent": {"metrics_collection_interval": 10}})
     opening = Fault(Kind.KILL_AFTER, action="PutRolePolicy")
     fleet.controller.kill(opening, fleet.inventory, "store_config", **fleet.variables)
-    assert associated_profiles(fleet.aws)[fleet.instances["admin1"]] == SERVER_ROLE
-    assert window_of(fleet.aws) != CLOSED_POLICY
+    assert fleet.profiles[fleet.instances["admin1"]] == SERVER_ROLE
+    assert fleet.window != CLOSED_POLICY
     failed = fleet.play("site", cwagent_iam_path="/other/").assert_failed()
     assert "exists with path /" in failed.message
     assert failed.writes == ["PutRolePolicy", "DeleteTags", "UntagRole"]
     assert_repaired(fleet)
 
 
-def test_a_server_that_is_removed_after_an_interrupted_run_keeps_nothing(fleet: Fleet) -> None:
-    leave_open(fleet)
+def test_a_server_that_is_removed_after_an_interrupted_run_keeps_nothing(fleet: Storing) -> None:
+    fleet.leave_open()
     instance = fleet.instances["admin1"]
     fleet.remove(*fleet.instances)
     named = [f"{fleet.aws.region}:{instance}"]
@@ -134,8 +131,8 @@ def test_a_server_that_is_removed_after_an_interrupted_run_keeps_nothing(fleet: 
     predicted = fleet.play("remove_servers", "--check", **confirmed).assert_succeeded()
     assert predicted.writes == []
     done = fleet.play("remove_servers", **confirmed).assert_succeeded()
-    assert associated_profiles(fleet.aws)[instance] is None
-    assert_clean(fleet.aws)
+    assert fleet.profiles[instance] is None
+    fleet.assert_clean()
     assert [each.replace("would be ", "") for each in predicted.report if each[0] != "C"] == done.report
 
 
@@ -144,7 +141,7 @@ def test_check_mode_is_exact_while_the_window_is_switched_off_and_on(controller:
 
     Without the window there are no inline policies, access keys are active, and everything else works.
     """
-    fleet = Fleet(controller)
+    fleet = Storing(controller)
     fleet.add_instance("admin1", group="ec2_admin")
     fleet.add_instance("web1")
     fleet.add_host("ops1", group="onprem_admin")
@@ -181,4 +178,4 @@ def test_check_mode_is_exact_while_the_window_is_switched_off_and_on(controller:
     # Now it predicts what follows after the clean-up, as if that had been done.
     closing = ["PutRolePolicy", "PutUserPolicy", "UpdateAccessKey"]
     assert run(3).writes[:6] == [*closing, REPLACE_ASSOCIATION, "DeleteTags", "UntagRole"]
-    assert_clean(fleet.aws)
+    fleet.assert_clean()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from emulator import Emulator
@@ -80,7 +81,8 @@ def test_roles_get_the_policy_with_their_servers_and_lose_it_with_them(controlle
     assert "add the roles to cwagent_attach_to_roles: Spare." in " ".join(again.report)
 
     # A role with the policy that is not listed any more is a finding.
-    file, report = controller.home / "audit.json", {"cwagent_audit_fail_at": "none"}
+    file: Path = controller.home / "audit.json"
+    report: dict[str, Any] = {"cwagent_audit_fail_at": "none"}
     fleet.play("audit", cwagent_attach_to_roles=SHOP, cwagent_report_files=str(file), **report).assert_succeeded()
     findings = json.loads(file.read_text())["accounts"][0]["findings"]
     found = [(each["object"], each["severity"]) for each in findings if each["rule"] == "attached-policy"]

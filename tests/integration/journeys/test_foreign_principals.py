@@ -1,4 +1,4 @@
-"""Playbooks leave roles and users with our names that others made, until a person lets them be adopted."""
+"""Playbooks leave roles and users with our names that others made, until a person adopts them."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def assert_without_settings(fleet: Fleet, host: str) -> None:
 
 
 def assert_predicted(predicted: Play, done: Play) -> None:
-    """Assert that the report of check mode is that of the run, but for the tense."""
+    """Assert that check mode and the run have the same report, but for the tense."""
     reports = [re.sub(r"\b(would be|was) ", "", " ".join(play.report)) for play in (predicted, done)]
     assert (predicted.writes, reports[0]) == ([], reports[1])
 

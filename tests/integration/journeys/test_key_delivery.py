@@ -8,7 +8,7 @@ from fleet import Fleet
 from harness import PARAMETER, SERVER_USER, UNREACHABLE, Play, assert_no_writes
 from states import States, before_site
 
-LEAK = {"cwagent_rotate_now": "true", "cwagent_revoke_old": "true"}
+LEAK: dict[str, Any] = {"cwagent_rotate_now": "true", "cwagent_revoke_old": "true"}
 RUN_AGAIN = (
     "Run this playbook again when this is fixed. An agent whose earlier access key was revoked cannot send until then."
 )

@@ -1,6 +1,6 @@
 """site.yml from an empty account to a stored configuration: in check mode, in a real run, and in a second run.
 
-The variables are those of the group of the admin instance, and count everywhere.
+The group of the admin instance has the variables, which count everywhere.
 """
 
 from __future__ import annotations

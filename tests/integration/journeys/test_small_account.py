@@ -22,7 +22,7 @@ ANSWERS = {
 
 
 def named_profile(controller: Controller) -> dict[str, str]:
-    """The environment of a controller whose credentials and region are those of a profile."""
+    """The environment of a controller whose credentials and region are in a profile."""
     aws, folder = controller.aws, controller.home / ".aws"
     folder.mkdir()
     names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
@@ -60,7 +60,7 @@ def test_a_small_account_needs_no_admin_instance_region_or_typed_answers(control
     users = {f"{SERVER_USER}-db1": tags, ADMIN_USER: {**tags, "cwagent:saved-key": key}}
     assert {name: each["tags"] for name, each in after["users"].items()} == users
 
-    # The region of the profile is that of the instance, so the configuration is written once.
+    # The profile and the instance have the same region, so the configuration is written once.
     fleet.configure(CONFIG)
     fleet.variables["cwagent_store_config_from"] = "controller"
     stored = fleet.play("site", env=named_profile(controller))

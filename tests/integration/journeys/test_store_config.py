@@ -7,7 +7,6 @@ import re
 from typing import Any
 
 from emulator.snapshot import configurations, snapshot
-from fleet import Fleet
 from harness import (
     ADMIN_ROLE,
     ADMIN_USER,
@@ -21,7 +20,7 @@ from harness import (
     assert_complete_report,
     create_role,
 )
-from storing import assert_clean
+from storing import Storing
 
 HOME, AWAY, ONPREM = "eu-central-1", "us-east-1", "eu-west-1"
 WEB = "AmazonCloudWatch-web"
@@ -40,10 +39,10 @@ def files_of(count: int) -> dict[str, Any]:
 def test_each_configuration_lives_in_its_regions_until_the_teardown(controller: Controller) -> None:
     """The Regions of hosts come from a variable, from an inventory plug-in, or from the AWS configuration."""
     aws = controller.aws
-    fleet = Fleet(controller)
+    fleet = Storing(controller)
     fleet.add_instance("admin1", group="ec2_admin")
     fleet.add_instance("web1")
-    from_plugin = {"placement": {"region": AWAY}}  # as the inventory plugin amazon.aws.aws_ec2 sets it
+    from_plugin: dict[str, Any] = {"placement": {"region": AWAY}}  # as the inventory plugin amazon.aws.aws_ec2 sets it
     fleet.add_instance("web2", region=AWAY, **from_plugin)
     del fleet.groups["ec2_servers"]["web2"]["cwagent_region"], fleet.groups["ec2_admin"]["admin1"]["cwagent_region"]
     fleet.add_host("db1", cwagent_region=HOME)
@@ -107,7 +106,7 @@ def everything_shown(play: Play) -> str:
 
 def test_an_on_premises_host_stores_in_the_run_that_creates_its_key(controller: Controller) -> None:
     """Ansible looks for the host's Python itself, and warns of the one that it finds."""
-    fleet = Fleet(controller)
+    fleet = Storing(controller)
     fleet.add_host("ops1", group="onprem_admin", ansible_python_interpreter="auto")
     fleet.configure(METRICS)
     fleet.variables["cwagent_store_config_from"] = "onprem"
@@ -133,8 +132,8 @@ def test_an_on_premises_host_stores_in_the_run_that_creates_its_key(controller: 
 def test_an_instance_that_ansible_cannot_reach_stores_by_run_command(controller: Controller) -> None:
     """Systems Manager reaches it from the beginning, by an application's profile."""
     create_role(controller.aws, "app", SSM_POLICY)
-    fleet = Fleet(controller)
-    unreachable = {"ansible_connection": "ssh", "ansible_host": "192.0.2.1", "ansible_timeout": 1}
+    fleet = Storing(controller)
+    unreachable: dict[str, Any] = {"ansible_connection": "ssh", "ansible_host": "192.0.2.1", "ansible_timeout": 1}
     instance = fleet.add_instance("admin1", "app", group="ec2_admin", **unreachable)
     fleet.configure(METRICS)
     fleet.variables |= {"cwagent_store_config_from": "run_command", "cwagent_ssm_policy": SSM_POLICY}
@@ -147,6 +146,6 @@ def test_an_instance_that_ansible_cannot_reach_stores_by_run_command(controller:
     [stored] = [call for call in done.calls if call.action == "PutParameter"]
     assert stored.principal.endswith(f":assumed-role/{ADMIN_ROLE}/{instance}")
     assert configurations(controller.aws) == {PARAMETER: METRICS}
-    assert_clean(controller.aws)
+    fleet.assert_clean()
     again = fleet.play("site").assert_succeeded()
     assert (again.writes, again.report) == ([], ["Nothing to do."])

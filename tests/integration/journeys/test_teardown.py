@@ -20,7 +20,7 @@ from harness import (
 from in_process import run_module
 from states import States, after_site, before_site
 
-CONFIRMED = {"cwagent_confirm": "teardown"}
+CONFIRMED: dict[str, Any] = {"cwagent_confirm": "teardown"}
 OTHER = "AmazonCloudWatch-other"
 GONE = f"{SERVER_USER}-gone"
 

@@ -364,20 +364,20 @@ def test_a_key_whose_saved_credentials_are_lost_is_kept_beside_a_new_one(users: 
     assert not users.run()["changed"]
 
 
-def test_two_unmanaged_keys_are_an_error_unless_one_may_be_evicted(users: Users) -> None:
-    iam = users.aws.client("iam")
+def test_two_unmanaged_keys_are_an_error_unless_one_may_be_evicted(files: Users) -> None:
+    iam = files.aws.client("iam")
     iam.create_user(UserName="U")
     first, second = (iam.create_access_key(UserName="U")["AccessKey"] for _ in range(2))
-    users.aws.client("sts", credentials=first).get_caller_identity()
-    result = users.run(names=["U", "V"])
+    files.aws.client("sts", credentials=first).get_caller_identity()
+    result = files.run(names=["U", "V"])
     assert f"{first['AccessKeyId']} (active, 0 days old, last used 20" in result["msg"]
     assert f"{second['AccessKeyId']} (active, 0 days old, never used)" in result["msg"]
     assert "saved_key.evict_unmanaged_key" in result["msg"]
     assert list(result["failures"]) == ["U"]
-    users.assert_one_working_key("V")
-    users.succeed(saved_key={"evict_unmanaged_key": True})
-    assert users.statuses().keys() == {first["AccessKeyId"], users.saved_key()}
-    assert users.identity() == "U"
+    files.assert_one_working_key("V")
+    files.succeed(saved_key={"evict_unmanaged_key": True})
+    assert files.statuses().keys() == {first["AccessKeyId"], files.saved_key()}
+    assert files.identity() == "U"
 
 
 def test_no_key_is_created_when_the_store_cannot_be_written(users: Users) -> None:
@@ -492,26 +492,6 @@ def test_the_saved_key_and_the_replaced_one_are_deleted_with_the_user(users: Use
     else:
         with pytest.raises(ClientError):
             users.document("U")
-
-
-@pytest.mark.parametrize(
-    ("saved_key", "words"),
-    [
-        ({"key_store": "parameter_store", "key_store_prefix": "AmazonCloud"}, "every server can read parameters"),
-        ({"key_store": "parameter_store", "key_store_prefix": "/aws/x/"}, "AWS reserves parameter names"),
-        ({"key_store": "secrets_manager", "key_store_prefix": "a b"}, "'a bWatch-db1' is not a valid secret name"),
-        ({"key_store": "file"}, "'parameter_store' or 'secrets_manager'"),
-    ],
-)
-def test_invalid_stores_are_refused(
-    files: Users, monkeypatch: pytest.MonkeyPatch, saved_key: dict[str, Any], words: str
-) -> None:
-    """Files in an execution environment must be allowed."""
-    monkeypatch.setenv("AWX_PRIVATE_DATA_DIR", "1")
-    assert words in files.run(saved_key=saved_key, names=["Watch-db1"])["msg"]
-    assert files.aws.calls() == []
-    files.succeed(saved_key={"key_store_allow_ephemeral": True})
-    files.assert_one_working_key()
 
 
 METRIC = "import boto3; boto3.client('cloudwatch').put_metric_data(Namespace='n', MetricData=[{'MetricName': 'm'}])"

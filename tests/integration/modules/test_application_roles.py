@@ -179,7 +179,7 @@ def test_a_remaining_server_of_another_region_keeps_the_policy_on_the_role(enfor
 
 
 def test_a_role_keeps_the_policy_while_that_of_a_remaining_server_is_unknown(enforcing: Emulator) -> None:
-    """A host can name another region than that of its instance."""
+    """A host can name another region than its instance has."""
     servers = attached(enforcing, web1=SHOP, web2=SHOP)
     leaving, missing = servers.listed("web1"), "i-0123456789abcdef0"
     assert servers.detach(instances=leaving, remaining_instances={ELSEWHERE: servers.listed("web2")[""]})["steps"] == []

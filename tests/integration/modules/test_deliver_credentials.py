@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent import Agent
+from agent import AgentHost
 from ansible.errors import AnsibleError
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import lookup_loader
@@ -81,23 +81,10 @@ def test_a_key_that_cannot_be_read_is_an_error_without_its_secret(enforcing: Emu
 
 
 @dataclass(frozen=True)
-class Host:
-    """A host that is a folder, with an emulated agent. :param aws: only the module's process needs it."""
+class Host(AgentHost):
+    """:param aws: only the process of the module needs it."""
 
     aws: Emulator
-    root: Path
-
-    @property
-    def agent(self) -> Agent:
-        return Agent(self.root)
-
-    @property
-    def file(self) -> Path:
-        return self.root / "etc" / "cwagent.credentials"
-
-    @property
-    def config(self) -> Path:
-        return self.root / "etc" / "common-config.toml"
 
     def owner(self) -> tuple[int, int, int]:
         found = self.file.stat()
@@ -120,10 +107,8 @@ class Host:
 
 @pytest.fixture
 def host(enforcing: Emulator, tmp_path: Path) -> Host:
-    host = Host(enforcing, tmp_path / "host")
-    (host.root / "etc").mkdir(parents=True)
-    host.config.write_text(SHIPPED)
-    host.agent.install("running")
+    host = Host(tmp_path / "host", enforcing)
+    host.install(SHIPPED)
     return host
 
 
@@ -200,7 +185,7 @@ def test_a_stopped_agent_is_not_started_and_other_settings_are_kept(host: Host) 
 
 
 def test_a_key_is_delivered_to_a_host_without_the_agent(enforcing: Emulator, tmp_path: Path) -> None:
-    host = Host(enforcing, tmp_path / "bare")
+    host = Host(tmp_path / "bare", enforcing)
     assert host.deliver(check=True)["changed"]
     assert not host.root.exists()
     assert host.deliver()["changed"]

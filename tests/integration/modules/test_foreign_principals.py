@@ -95,14 +95,6 @@ def test_a_hand_made_role_keeps_its_description_and_trust_policy(aws: Emulator) 
     assert given["role"]["max_session_duration"] == 7200
 
 
-def test_a_new_role_gets_a_description_which_a_person_may_change(aws: Emulator) -> None:
-    created = run_module(aws, "cwagent_iam_role", name="R", access="admin")
-    assert "CloudWatch agent" in created["role"]["description"]
-    aws.client("iam").update_role(RoleName="R", Description="changed")
-    with assert_no_writes(aws):
-        assert run_module(aws, "cwagent_iam_role", name="R", access="admin")["role"]["description"] == "changed"
-
-
 @pytest.mark.parametrize("check", [True, False])
 def test_an_admin_window_of_a_hand_made_principal_is_refused(aws: Emulator, check: bool) -> None:
     create_role(aws, ADMIN_ROLE, ADMIN_POLICY)
@@ -132,12 +124,6 @@ def test_an_adopted_role_is_managed_and_never_deleted(aws: Emulator) -> None:
     assert kept["blockers"][0] == "was not created by this collection"
     after = snapshot(aws)["roles"][ADMIN_ROLE]
     assert {**after, "trust": before["trust"]} == before
-
-
-def test_a_reserved_tag_is_refused(aws: Emulator) -> None:
-    with assert_no_writes(aws):
-        refused = run_module(aws, "cwagent_iam_role", name="R", access="server", tags={MARK_TAG: "created"})
-    assert "this collection reserves keys that begin with cwagent:" in refused["msg"]
 
 
 @pytest.mark.parametrize("check", [True, False])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from emulator import Emulator, Fault, Kind
 from emulator.snapshot import associated_profiles, snapshot
+from faults.evaluation import differences
 from harness import (
     ADMIN_POLICY,
     ADMIN_ROLE,
@@ -222,7 +223,7 @@ class Account:
         (self.home / name).write_text(config)
         configs = {"configs": [{"name": PARAMETER, "file": name}]} if state == "stored" else {}
         names = ("wait_timeout", "identity_timeout", "permission_timeout")
-        options = {
+        options: dict[str, Any] = {
             **configs,
             "state": state,
             "instance_id": self.instances["admin1"],
@@ -295,14 +296,6 @@ def theirs(text: str) -> str:
     before, found, ours = text.partition(f"[{SECTION}]\n")
     rest = ours.partition("\n[")[2]
     return (f"{before}[{rest}" if rest else before).rstrip("\n") if found else text.rstrip("\n")
-
-
-def differences(before: Any, after: Any, where: str = "") -> list[str]:
-    """Where two snapshots differ, in words."""
-    if not (isinstance(before, Mapping) and isinstance(after, Mapping)):
-        return [] if before == after else [f"{where}: {before!r} became {after!r}"]
-    names = [*before, *(name for name in after if name not in before)]
-    return [each for name in names for each in differences(before.get(name), after.get(name), f"{where}/{name}")]
 
 
 @pytest.mark.parametrize("seed", SEEDS)

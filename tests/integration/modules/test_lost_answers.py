@@ -1,4 +1,4 @@
-"""A write whose answer is lost is repeated by botocore; the module finds that it took effect and goes on.
+"""A write whose answer is lost is repeated by botocore; the work finds that it took effect and goes on.
 
 Only CreateAccessKey needs the next run, since a repeated one would create a second key: see test_access_keys.py.
 """
@@ -7,96 +7,60 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from emulator import Emulator, Kind
-from emulator.snapshot import associated_profiles, configurations, snapshot
-from harness import ADMIN_ROLE, PARAMETER, SERVER_ROLE, TIME, associate, create_role
+from emulator import Kind
+from emulator.snapshot import snapshot
+from harness import ADMIN_ROLE, SERVER_ROLE, TIME, disassociate
 from in_process import run_module
 from states import States
-from storing import assert_clean, config_of, leave_open, ready_to_store, restore, store, succeeded
+from storing import Storing, ready_to_store, succeeded
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "role": ("cwagent_iam_role", {"name": "R", "access": "admin", "admin_window": True, "tags": {"team": "ops"}}),
     "user": ("cwagent_iam_user", {"name": ["U"], "access": "admin", "admin_window": True}),
-    "associate": ("cwagent_instance_profile", {"name": SERVER_ROLE}),
-    "replace": ("cwagent_instance_profile", {"name": ADMIN_ROLE, "on_other_profile": "replace"}),
-    "store": ("cwagent_config_parameter", {"name": "AmazonCloudWatch-x", "config": {"agent": {}}}),
+    "associate": ("cwagent_instance_profile", {"name": SERVER_ROLE, "instance_ids": ["admin1"]}),
+    "replace": (
+        "cwagent_instance_profile",
+        {"name": ADMIN_ROLE, "instance_ids": ["admin1"], "on_other_profile": "replace"},
+    ),
+    "configuration": ("cwagent_config_parameter", {"name": "AmazonCloudWatch-x", "config": {"agent": {}}}),
+    "transaction": ("", {}),
+    "restore": ("", {}),
 }
-"""By name, a module and its arguments."""
+"""By name, a module and its options, with a host for its instance."""
+
+
+def prepared(states: States, case: str) -> Storing:
+    account = states.begin(ready_to_store)
+    if case == "associate":
+        disassociate(account.aws, account.instances["admin1"])
+    if case == "restore":
+        account.leave_open()
+    return account
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_lost_answer_is_repaired_within_the_run(enforcing: Emulator, subtests: pytest.Subtests, case: str) -> None:
-    module, given = CASES[case]
+def test_a_lost_answer_is_repaired_within_the_run(states: States, subtests: pytest.Subtests, case: str) -> None:
+    module, options = CASES[case]
 
-    def run(*faults: dict[str, Any]) -> tuple[dict[str, Any], Any, list[str]]:
-        enforcing.reset()
-        instance = prepare(enforcing, case)
-        arguments = {**given, "instance_ids": [instance]} if instance else given
-        since = enforcing.mark()
-        result = run_module(enforcing, module, *faults, **arguments)
-        calls = [call.action for call in enforcing.calls(since) if call.write]
-        return result, normalized(enforcing, instance), calls
+    def run(*faults: dict[str, Any]) -> tuple[Any, list[str]]:
+        account = prepared(states, case)
+        since = account.aws.mark()
+        if case == "transaction":
+            succeeded(account.store("admin1", *faults))
+        elif case == "restore":
+            succeeded(account.restore(*faults))
+        else:
+            ids = [account.instances[host] for host in options.get("instance_ids", ())]
+            succeeded(run_module(account.aws, module, *faults, **{**options, **({"instance_ids": ids} if ids else {})}))
+        text = json.dumps(snapshot(account.aws), sort_keys=True, default=str)
+        return json.loads(re.sub(TIME, "TIME", text)), account.writes(since)
 
-    undisturbed, expected, writes = run()
-    assert not undisturbed["failed"], undisturbed
+    expected, writes = run()
     assert writes
     for position, action in enumerate(writes, 1):
         with subtests.test(position=position, action=action):
-            nth = writes[:position].count(action)
-            result, found, _ = run({"kind": Kind.LOSE_ANSWER, "action": action, "nth": nth})
-            assert not result["failed"], result.get("msg")
-            assert found == expected
-
-
-def prepare(aws: Emulator, case: str) -> str:
-    """Create the things that a case needs. Return the id of its instance, if it has one."""
-    prepared: dict[str, Callable[[str], None]] = {
-        "associate": lambda _: create_role(aws, SERVER_ROLE),
-        "replace": lambda instance: prepare_roles(aws, instance),
-    }
-    if case not in prepared:
-        return ""
-    [instance] = aws.instances(1)
-    prepared[case](instance)
-    return instance
-
-
-def prepare_roles(aws: Emulator, instance: str) -> None:
-    for role in (SERVER_ROLE, ADMIN_ROLE):
-        create_role(aws, role)
-    aws.client("iam").tag_role(RoleName=ADMIN_ROLE, Tags=[{"Key": "cwagent:managed", "Value": "created"}])
-    associate(aws, instance, SERVER_ROLE)
-
-
-@pytest.mark.parametrize("does", [store, restore], ids=["store", "restore"])
-def test_a_lost_answer_is_repaired_while_the_permission_is_held(
-    states: States, subtests: pytest.Subtests, does: Callable[..., dict[str, Any]]
-) -> None:
-    """The permission is released, and the configuration is stored once."""
-
-    def run(*faults: dict[str, Any]) -> list[str]:
-        fleet = states.begin(ready_to_store)
-        if does is restore:
-            leave_open(fleet)
-        since = fleet.aws.mark()
-        succeeded(store(fleet, "admin1", *faults) if does is store else restore(fleet, *faults))
-        assert associated_profiles(fleet.aws) == {fleet.instances["admin1"]: SERVER_ROLE}
-        assert configurations(fleet.aws) == ({PARAMETER: config_of("admin1")} if does is store else {})
-        assert_clean(fleet.aws)
-        return [call.action for call in fleet.aws.writes(since)]
-
-    writes = run()
-    assert writes
-    for position, action in enumerate(writes, 1):
-        with subtests.test(position=position, action=action):
-            run({"kind": Kind.LOSE_ANSWER, "action": action, "nth": writes[:position].count(action)})
-
-
-def normalized(aws: Emulator, instance: str) -> Any:
-    """The account without the parts that differ from run to run."""
-    text = re.sub(TIME, "TIME", json.dumps(snapshot(aws), sort_keys=True, default=str))
-    return json.loads(text.replace(instance, "INSTANCE") if instance else text)
+            fault = {"kind": Kind.LOSE_ANSWER, "action": action, "nth": writes[:position].count(action)}
+            assert run(fault)[0] == expected

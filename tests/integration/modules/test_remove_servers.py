@@ -1,4 +1,4 @@
-"""Users and saved keys that no host has are named and removed, and those of others are refused."""
+"""Users and saved keys that no host has are named and removed. Users of others are refused."""
 
 from __future__ import annotations
 
@@ -85,7 +85,11 @@ def test_a_saved_key_is_removed_in_the_named_region_and_other_values_are_kept(en
     far = "us-east-1"
     ssm, name = enforcing.client("ssm", far), f"{PREFIX}gone"
     description = saved_key_description(KEY_ID, "gone")
-    absent = {"users_by_region": {far: ["gone"]}, "state": "absent", "saved_key": {"key_store": "parameter_store"}}
+    absent: dict[str, Any] = {
+        "users_by_region": {far: ["gone"]},
+        "state": "absent",
+        "saved_key": {"key_store": "parameter_store"},
+    }
     for value, is_deleted in ((json.dumps(to_values(SavedKey(KEY_ID, "secret"))), True), ("{}", False)):
         ssm.put_parameter(Name=name, Value=value, Type="SecureString", Description=description)
         result = run_module(enforcing, "cwagent_iam_user", **absent)

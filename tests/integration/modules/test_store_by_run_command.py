@@ -1,23 +1,20 @@
-"""An instance stores by Run Command: nothing connects to it, and the guarantees are those of a connection."""
+"""An instance stores by Run Command: nothing connects to it, and the guarantees are the same as with a connection."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from emulator import Kind
-from emulator.snapshot import associated_profiles, configurations
+from emulator.snapshot import configurations
 from emulator.testing import wait_until
-from fleet import Fleet
 from harness import (
     ADMIN_ROLE,
     PARAMETER,
     POLICY_ARN,
-    REPLACE_ASSOCIATION,
     SERVER_ROLE,
     SSM_POLICY,
     SWAPPED,
@@ -27,87 +24,66 @@ from harness import (
 )
 from in_process import on_instance
 from states import States
-from storing import (
-    UNTIL_DISARMED,
-    assert_clean,
-    calls_of,
-    config_of,
-    ready_to_store,
-    refusal,
-    store,
-    succeeded,
-    without_times,
-)
+from storing import UNTIL_DISARMED, Result, Storing, config_of, ready_to_store, refusal, succeeded, without_times
 
 OTHER_PARAMETER, OTHER_REGION = "AmazonCloudWatch-db", "us-east-1"
-WAITS = {"permission_timeout": 60, "identity_timeout": 60, "wait_timeout": 60}
+WAITS = {"permission_timeout": 60, "identity_timeout": 240, "wait_timeout": 180}
 CHECKED, SENT, PENDING = "Success", "InProgress", "Pending"
 """The states of the command that checks the instance, and then of the command that stores."""
 
-COMMAND_SECONDS = 300
-"""After this time, Systems Manager has given up a command that no agent has fetched."""
+COMMAND_SECONDS = sum(WAITS.values())
+"""The sum of the waits. After it, Systems Manager has given up a command that no agent has fetched."""
 
 OLD = {"agent": {"metrics_collection_interval": 60}}
 
 
-@dataclass(frozen=True)
-class Stored:
+class Commanded(Storing):
     """An account whose admin instance is online for Systems Manager, with an older configuration stored."""
-
-    fleet: Fleet
 
     @property
     def admin(self) -> str:
-        return self.fleet.instances["admin1"]
+        return self.instances["admin1"]
 
-    def store(self, *faults: dict[str, Any], is_reachable: bool = False, **options: Any) -> dict[str, Any]:
-        send = on_instance(self.fleet.aws, self.admin, lambda: is_reachable)
-        given = {"from": "run_command", **WAITS, **options}
-        return store(self.fleet, "admin1", *faults, send=send, **given)
+    def command(self, *faults: dict[str, Any], is_reachable: bool = False, **options: Any) -> Result:
+        """Store by Run Command."""
+        send = on_instance(self.aws, self.admin, lambda: is_reachable)
+        return self.store("admin1", *faults, send=send, **{"from": "run_command", **WAITS, **options})
 
-    def store_with(self, *commands: str, options: dict[str, Any] | None = None, **agent: Any) -> dict[str, Any]:
+    def command_with(self, *states: str, options: dict[str, Any] | None = None, **agent: Any) -> Result:
         """Store while the agent behaves otherwise as soon as the commands of the run are in these states."""
-        aws = self.fleet.aws
         with ThreadPoolExecutor(1) as background:
-            running = background.submit(self.store, **(options or {}))
-            wait_until(lambda: [each["details"] for each in aws.commands()] == [*commands])
-            aws.agents(self.admin, **agent)
+            running = background.submit(self.command, **(options or {}))
+            wait_until(lambda: [each["details"] for each in self.aws.commands()] == [*states])
+            self.aws.agents(self.admin, **agent)
             if agent.get("delivery") == "lost":
-                wait_until(lambda: [each["details"] for each in aws.commands()] == [*commands, PENDING])
-                aws.shift_clock(COMMAND_SECONDS)
+                wait_until(lambda: [each["details"] for each in self.aws.commands()] == [*states, PENDING])
+                self.aws.shift_clock(COMMAND_SECONDS)
             return running.result()
 
-    def commands(self) -> list[str]:
+    def store_commands(self) -> list[str]:
         """The states of the commands that store."""
-        of_store = [each for each in self.fleet.aws.commands() if each["comment"].startswith("cwagent.iam store")]
-        return [each["details"] for each in of_store]
-
-    def swaps(self) -> list[str]:
-        return [call.params["IamInstanceProfile.Name"] for call in calls_of(self.fleet.aws, REPLACE_ASSOCIATION)]
-
-
-def ready_for_commands(states: States) -> Fleet:
-    fleet = states.begin(ready_to_store)
-    for role in (SERVER_ROLE, ADMIN_ROLE):
-        fleet.iam.attach_role_policy(RoleName=role, PolicyArn=POLICY_ARN + SSM_POLICY)
-    fleet.aws.client("ssm").put_parameter(Name=PARAMETER, Value=json.dumps(OLD), Type="String")
-    assert fleet.aws.agents()[fleet.instances["admin1"]]["online"]
-    return fleet
+        found = [each for each in self.aws.commands() if each["comment"].startswith("cwagent.iam store")]
+        return [each["details"] for each in found]
 
 
 @pytest.fixture
-def stored(states: States) -> Stored:
-    return Stored(states.begin(ready_for_commands))
+def account(states: States) -> Commanded:
+    """A new account and no saved state, whose time is earlier: commands have deadlines by the clock of the instance."""
+    account = Commanded(**vars(ready_to_store(states)))
+    for role in (SERVER_ROLE, ADMIN_ROLE):
+        account.iam.attach_role_policy(RoleName=role, PolicyArn=POLICY_ARN + SSM_POLICY)
+    account.aws.client("ssm").put_parameter(Name=PARAMETER, Value=json.dumps(OLD), Type="String")
+    assert account.aws.agents()[account.admin]["online"]
+    return account
 
 
 @pytest.fixture(autouse=True)
-def assert_unchanged(stored: Stored) -> Iterator[None]:
-    """After the test, everything is as before, besides configurations that were stored."""
-    aws = stored.fleet.aws
+def assert_unchanged(account: Commanded) -> Iterator[None]:
+    """After each test, everything is as before, besides configurations that were stored."""
     yield
-    assert_clean(aws)
-    assert associated_profiles(aws) == {stored.admin: SERVER_ROLE}
-    assert PARAMETER in configurations(aws, OTHER_REGION) or configurations(aws) == {PARAMETER: OLD}
+    account.assert_clean()
+    assert account.profiles == {account.admin: SERVER_ROLE}
+    assert PARAMETER in configurations(account.aws, OTHER_REGION) or account.stored == {PARAMETER: OLD}
 
 
 BROKEN = {"code": 1, "stdout": "", "stderr": "sh: not found"}
@@ -123,50 +99,50 @@ BROKEN = {"code": 1, "stdout": "", "stderr": "sh: not found"}
     ],
 )
 def test_an_instance_that_could_not_store_is_found_before_anything_is_opened(
-    stored: Stored, agent: dict[str, Any], words: str
+    account: Commanded, agent: dict[str, Any], words: str
 ) -> None:
-    aws = stored.fleet.aws
-    aws.agents(stored.admin, **agent)
+    aws = account.aws
+    aws.agents(account.admin, **agent)
     since = aws.mark()
-    message = refusal(stored.store())
-    assert words.format(instance=stored.admin) in message
+    message = refusal(account.command())
+    assert words.format(instance=account.admin) in message
     assert "Nothing was opened." in message
-    assert {call.action for call in aws.writes(since)} <= {"SendCommand"}
-    assert stored.commands() == []
+    assert {*account.writes(since)} <= {"SendCommand"}
+    assert account.store_commands() == []
 
 
 @pytest.mark.parametrize("options", [{}, {"check": True}, {"from": "auto"}, {"state": "compared"}], ids=" ".join)
 def test_an_instance_with_windows_is_refused_before_anything_is_written(
-    stored: Stored, options: dict[str, Any]
+    account: Commanded, options: dict[str, Any]
 ) -> None:
     """A task that compares comes before all others that write."""
-    stored.fleet.aws.agents(stored.admin, platform="Windows")
-    with assert_no_writes(stored.fleet.aws):
-        message = refusal(stored.store(**options))
+    account.aws.agents(account.admin, platform="Windows")
+    with assert_no_writes(account.aws):
+        message = refusal(account.command(**options))
     assert (
-        f"instance {stored.admin} runs Windows, and only Linux instances can run the script. Choose a Linux instance "
+        f"instance {account.admin} runs Windows, and only Linux instances can run the script. Choose a Linux instance "
         "as the admin instance, or set cwagent_store_config_from to controller, or to onprem in a run without "
         "cwagent_accounts. Nothing was opened."
     ) in message
 
 
-def test_an_admin_role_that_does_not_let_the_agent_work_is_found_before_anything_is_opened(stored: Stored) -> None:
+def test_an_admin_role_that_does_not_let_the_agent_work_is_found_before_anything_is_opened(account: Commanded) -> None:
     arn = POLICY_ARN + SSM_POLICY
-    stored.fleet.iam.detach_role_policy(RoleName=ADMIN_ROLE, PolicyArn=arn)
-    with assert_no_writes(stored.fleet.aws):
-        message = refusal(stored.store())
-    stored.fleet.iam.attach_role_policy(RoleName=ADMIN_ROLE, PolicyArn=arn)
+    account.iam.detach_role_policy(RoleName=ADMIN_ROLE, PolicyArn=arn)
+    with assert_no_writes(account.aws):
+        message = refusal(account.command())
+    account.iam.attach_role_policy(RoleName=ADMIN_ROLE, PolicyArn=arn)
     assert f"role '{ADMIN_ROLE}' does not allow ssm:UpdateInstanceInformation" in message
     assert f"Set cwagent_ssm_policy to {SSM_POLICY}" in message
 
 
-def test_another_instance_with_the_admin_profile_is_an_error_before_the_command_is_sent(stored: Stored) -> None:
-    aws = stored.fleet.aws
+def test_another_instance_with_the_admin_profile_is_an_error_before_the_command_is_sent(account: Commanded) -> None:
+    aws = account.aws
     [other] = aws.instances(1)
     associate(aws, other, ADMIN_ROLE)
     since = aws.mark()
-    assert other in refusal(stored.store())
-    assert [call.action for call in aws.writes(since)] == ["SendCommand"], "only the check"
+    assert other in refusal(account.command())
+    assert account.writes(since) == ["SendCommand"], "only the check"
     disassociate(aws, other)
     aws.client("ec2").terminate_instances(InstanceIds=[other])
 
@@ -180,36 +156,39 @@ def test_another_instance_with_the_admin_profile_is_an_error_before_the_command_
     ],
 )
 def test_a_command_that_does_not_store_is_reported_and_the_profile_is_restored(
-    stored: Stored, agent: dict[str, Any], words: str
+    account: Commanded, agent: dict[str, Any], words: str
 ) -> None:
     """The command that checks works, and then the command that stores fails."""
-    assert words in refusal(stored.store_with(CHECKED, **agent))
-    assert stored.swaps() == SWAPPED
+    assert words in refusal(account.command_with(CHECKED, **agent))
+    assert account.swaps == SWAPPED
 
 
-def test_a_denied_write_is_reported_and_the_profile_is_restored(stored: Stored) -> None:
+def test_a_denied_write_is_reported_and_the_profile_is_restored(account: Commanded) -> None:
     denied = {"kind": Kind.DENY, "action": "PutParameter", "times": UNTIL_DISARMED}
-    message = refusal(stored.store(denied, permission_timeout=3))
+    message = refusal(account.command(denied, permission_timeout=3))
     assert "lacks ssm:PutParameter" in message
-    assert f"assumed-role/{ADMIN_ROLE}/{stored.admin}" in message
-    assert stored.swaps() == SWAPPED
+    assert f"assumed-role/{ADMIN_ROLE}/{account.admin}" in message
+    assert account.swaps == SWAPPED
 
 
-def test_the_command_of_a_run_that_failed_is_cancelled(stored: Stored) -> None:
+def test_the_command_of_a_run_that_failed_is_cancelled(account: Commanded) -> None:
     """It waits for the admin identity, which the instance would get in the next window."""
     denied = {"kind": Kind.DENY, "action": "CreateTags", "times": UNTIL_DISARMED}
-    refusal(stored.store(denied))
-    assert calls_of(stored.fleet.aws, "CancelCommand")
-    wait_until(lambda: stored.commands() == ["Cancelled"])
+    refusal(account.command(denied))
+    assert account.calls_of("CancelCommand")
+    wait_until(lambda: account.store_commands() == ["Cancelled"])
 
 
-def test_auto_takes_no_way_where_nothing_reaches_the_instance(stored: Stored) -> None:
+AUTO: dict[str, Any] = {"from": "auto"}
+
+
+def test_auto_takes_no_way_where_nothing_reaches_the_instance(account: Commanded) -> None:
     """The error has both reasons."""
-    stored.fleet.aws.agents(stored.admin, running=False)
-    with assert_no_writes(stored.fleet.aws):
-        message = refusal(stored.store(**{"from": "auto"}))
+    account.aws.agents(account.admin, running=False)
+    with assert_no_writes(account.aws):
+        message = refusal(account.command(**AUTO))
     assert "admin1 cannot store the configuration. Ansible: the host is unreachable." in message
-    assert f"the SSM agent of instance {stored.admin} is not online" in message
+    assert f"the SSM agent of instance {account.admin} is not online" in message
 
 
 @pytest.mark.parametrize(
@@ -220,30 +199,30 @@ def test_auto_takes_no_way_where_nothing_reaches_the_instance(stored: Stored) ->
     ],
 )
 def test_auto_takes_the_first_way_that_reaches_the_instance(
-    stored: Stored, is_reachable: bool, source: str, line: str
+    account: Commanded, is_reachable: bool, source: str, line: str
 ) -> None:
     said: list[str] = []
-    with assert_no_writes(stored.fleet.aws):
-        options: dict[str, Any] = {"from": "auto", "check": True, "tell": said.append}
-        planned = succeeded(stored.store(is_reachable=is_reachable, **options))
+    with assert_no_writes(account.aws):
+        planned = succeeded(account.command(is_reachable=is_reachable, check=True, tell=said.append, **AUTO))
     assert line in " ".join(said)
     assert planned["source"] == source
     assert any(step.startswith("send instance ") for step in planned["steps"]) == (source == "run_command")
 
 
-def test_the_instance_stores_all_configurations_though_its_agent_is_silent(stored: Stored) -> None:
+def test_the_instance_stores_all_configurations_though_its_agent_is_silent(account: Commanded) -> None:
     """Check mode predicts the steps. A second run writes nothing."""
-    aws = stored.fleet.aws
-    file = str(stored.fleet.controller.file("new.json", config_of("admin1")))
+    aws = account.aws
+    file = str(account.controller.file("new.json", config_of("admin1")))
     regions = [aws.region, OTHER_REGION]
-    several = {"configs": [{"name": each, "file": file, "regions": regions} for each in (PARAMETER, OTHER_PARAMETER)]}
+    configs = [{"name": each, "file": file, "regions": regions} for each in (PARAMETER, OTHER_PARAMETER)]
+    several: dict[str, Any] = {"configs": configs}
     with assert_no_writes(aws):
-        planned = succeeded(stored.store(check=True, **several))
-    done = succeeded(stored.store_with(CHECKED, SENT, options=several, swap_seconds=1800))
-    assert stored.swaps() == SWAPPED
-    assert not aws.agents()[stored.admin]["online"]
+        planned = succeeded(account.command(check=True, **several))
+    done = succeeded(account.command_with(CHECKED, SENT, options=several, swap_seconds=1800))
+    assert account.swaps == SWAPPED
+    assert not aws.agents()[account.admin]["online"]
     assert without_times(done["steps"]) == without_times(planned["steps"])
     assert configurations(aws, OTHER_REGION) == dict.fromkeys((PARAMETER, OTHER_PARAMETER), config_of("admin1"))
-    assert configurations(aws) == configurations(aws, OTHER_REGION)
+    assert account.stored == configurations(aws, OTHER_REGION)
     with assert_no_writes(aws):
-        assert not succeeded(stored.store(**several))["changed"]
+        assert not succeeded(account.command(**several))["changed"]

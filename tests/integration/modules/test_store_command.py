@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -64,28 +64,21 @@ class Instance:
         found: dict[str, Any] = self.aws.commands()[-1]["invocations"][self.id]
         return found
 
-    def store(
-        self, *writes: Write, role: str = ADMIN_ROLE, seconds: int = ENOUGH, patience: int = ENOUGH
-    ) -> dict[str, Any]:
-        request = StoreRequest(writes, role, int(time.time()) + seconds, patience)
-        return self.run(store_script(request))
+    def script(self, *writes: Write, role: str = ADMIN_ROLE, seconds: int = ENOUGH, patience: int = ENOUGH) -> str:
+        return store_script(StoreRequest(writes, role, int(time.time()) + seconds, patience))
 
-    def statuses(self, *writes: Write, **settings: Any) -> list[tuple[str, int]]:
-        return [(each["status"], each["version"]) for each in self.store(*writes, **settings)["parameters"]]
+    def value(self, name: str = PARAMETER, region: str = "") -> str:
+        return str(self.aws.client("ssm", region or None).get_parameter(Name=name)["Parameter"]["Value"])
 
-    def value(self, region: str = "") -> str:
-        ssm = self.aws.client("ssm", region or None)
-        return str(ssm.get_parameter(Name=PARAMETER)["Parameter"]["Value"])
-
-    def put(self, value: str, **more: Any) -> int:
+    def put(self, value: str, name: str = PARAMETER, **more: Any) -> None:
         """Store a value as somebody else does."""
-        answer = self.aws.client("ssm").put_parameter(
-            Name=PARAMETER, Value=value, Type="String", Overwrite=True, **more
-        )
-        return int(answer["Version"])
+        self.aws.client("ssm").put_parameter(Name=name, Value=value, Type="String", Overwrite=True, **more)
 
-    def write(self, value: str = UNKIND_VALUE, version: int = 0, **more: Any) -> Write:
-        return Write(self.aws.region, PARAMETER, value, **{"tier": "Standard", "version": version, **more})
+    def write(self, value: str = UNKIND_VALUE, name: str = PARAMETER, **more: Any) -> Write:
+        return Write(self.aws.region, name, value, **{"tier": "Standard", "version": 0, **more})
+
+    def stored_names(self) -> list[str]:
+        return [call.params["Name"] for call in self.aws.calls() if call.action == "PutParameter"]
 
 
 @pytest.fixture
@@ -98,123 +91,121 @@ def instance(enforcing: Emulator) -> Instance:
     return Instance(enforcing, found)
 
 
-def test_values_arrive_as_they_are_in_several_regions(instance: Instance) -> None:
+@dataclass(frozen=True)
+class Case:
+    """A parameter of a command.
+
+    :param status: its status afterwards, with its version then.
+    :param before: its values, the earliest first.
+    :param write: options of its write, which was compared with version 0 by default.
+    """
+
+    status: tuple[str, int] = ("stored", 1)
+    before: tuple[str, ...] = ()
+    write: Mapping[str, Any] = field(default_factory=dict)
+    fault: Mapping[str, Any] = field(default_factory=dict)
+    tier: str = "Standard"
+
+
+DOWNGRADE = {
+    "kind": Kind.ERROR,
+    "code": "ValidationException",
+    "message": "This parameter uses the advanced-parameter tier. You can't downgrade it.",
+}
+TOO_MANY = {"kind": Kind.ERROR, "code": "TooManyUpdates", "message": "Too many updates."}
+CASES = {
+    "new": Case(),
+    "there": Case(before=("two",)),
+    "changed": Case(("changed", 1), before=("one",)),
+    "compared": Case(("stored", 2), before=("one",), write={"version": 1}),
+    "changed-again": Case(("changed", 2), before=("one", "three"), write={"version": 1}),
+    "advanced": Case(("stored", 2), before=("one",), write={"version": 1}, fault=DOWNGRADE, tier="Advanced"),
+    "chosen-tier": Case(("failed", 0), write={"can_change_tier": False}, fault=DOWNGRADE),
+    "lost-write": Case(fault={"kind": Kind.LOSE_ANSWER}),
+    "lost-read": Case(fault={"kind": Kind.LOSE_ANSWER, "action": "GetParameter", "nth": 2}),
+    "throttled": Case(fault={"kind": Kind.THROTTLE}),
+    "server-error": Case(fault={"kind": Kind.SERVER_ERROR}),
+    "denied-write": Case(fault={"kind": Kind.DENY}),
+    "denied-read": Case(fault={"kind": Kind.DENY, "action": "GetParameter"}),
+    "too-many": Case(fault=TOO_MANY),
+}
+"""By the end of its name, a parameter of one command. A fault is at its first write, unless it has another action."""
+
+
+def test_a_value_is_stored_once_and_only_over_the_version_that_was_compared(instance: Instance) -> None:
+    """A failed call is repeated. A parameter in the Advanced tier stays there, and a chosen tier is not changed."""
+    names = {f"AmazonCloudWatch-{end}": case for end, case in CASES.items()}
+    for name, case in names.items():
+        for value in case.before:
+            instance.put(value, name, Tier=case.tier)
+    before = instance.stored_names()
+    for name, case in names.items():
+        if case.fault:
+            # The end of a name can be the beginning of another one.
+            instance.aws.arm(Fault(**{"action": "PutParameter", **case.fault}, text=f'"{name}"'))
+    done = instance.run(instance.script(*(instance.write("two", name, **case.write) for name, case in names.items())))
+    found = {each["name"]: (each["status"], each["version"]) for each in done["parameters"]}
+    assert found == {name: case.status for name, case in names.items()}
+    pages = instance.aws.client("ssm").get_paginator("describe_parameters").paginate()
+    described = {each["Name"]: each["Tier"] for page in pages for each in page["Parameters"]}
+    for name, case in names.items():
+        if case.status[0] != "failed":
+            expected = case.before[-1] if case.status[0] == "changed" else "two"
+            assert (instance.value(name), described[name]) == (expected, case.tier)
+    unwritten = [name for name, case in names.items() if case.before == ("two",) or case.status[0] == "changed"]
+    assert {*unwritten}.isdisjoint(instance.stored_names()[len(before) :])
+
+
+def test_values_arrive_as_they_are_in_several_regions(instance: Instance, tmp_path: Path) -> None:
+    """An instance uses its own credentials and no others, which root can have in files and variables.
+
+    The script leaves nothing on the instance.
+    """
     writes = [instance.write(), Write(OTHER_REGION, PARAMETER, UNKIND_VALUE, "Standard")]
-    result = instance.store(*writes)
+    keys = f"export AWS_ACCESS_KEY_ID=AKIAOTHER AWS_SECRET_ACCESS_KEY=x AWS_PROFILE=other TMPDIR={tmp_path}\n"
+    result = instance.run(keys + instance.script(*writes))
     assert [(each["region"], each["status"], each["version"]) for each in result["parameters"]] == [
         (instance.aws.region, "stored", 1),
         (OTHER_REGION, "stored", 1),
     ]
     assert (result["code"], result["stderr"], result["problem"]) == (0, "", "")
-    assert instance.value() == instance.value(OTHER_REGION) == UNKIND_VALUE
-
-
-def test_a_value_is_stored_only_over_the_version_that_was_compared(instance: Instance) -> None:
-    assert instance.put("one") == 1
-    assert instance.statuses(instance.write("two", version=0)) == [("changed", 1)]
-    assert instance.statuses(instance.write("two", version=1)) == [("stored", 2)]
-    assert instance.statuses(instance.write("three", version=1)) == [("changed", 2)]
-    assert instance.value() == "two"
-
-
-def test_a_value_that_is_there_already_is_not_written_again(instance: Instance) -> None:
-    instance.put("one")
-    with assert_no_parameter_is_written(instance):
-        assert instance.statuses(instance.write("one", version=0)) == [("stored", 1)]
-
-
-class assert_no_parameter_is_written:  # noqa: N801  reads as the others of its kind
-    def __init__(self, instance: Instance) -> None:
-        self.aws, self.since = instance.aws, instance.aws.mark()
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *_: object) -> None:
-        assert "PutParameter" not in [call.action for call in self.aws.calls(self.since)]
-
-
-def test_a_parameter_in_the_advanced_tier_stays_there(instance: Instance) -> None:
-    instance.put("one", Tier="Advanced")
-    instance.aws.arm(
-        Fault(
-            Kind.ERROR,
-            action="PutParameter",
-            code="ValidationException",
-            message="This parameter uses the advanced-parameter tier. You can't downgrade it.",
-        )
-    )
-    assert instance.statuses(instance.write("two", version=1)) == [("stored", 2)]
-    [described] = instance.aws.client("ssm").describe_parameters()["Parameters"]
-    assert described["Tier"] == "Advanced"
-
-
-def test_a_tier_that_the_user_chose_is_not_changed(instance: Instance) -> None:
-    instance.aws.arm(Fault(Kind.ERROR, action="PutParameter", code="ValidationException", message="advanced-parameter"))
-    assert instance.statuses(instance.write(can_change_tier=False)) == [("failed", 0)]
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [
-        {"kind": Kind.LOSE_ANSWER, "action": "PutParameter"},
-        {"kind": Kind.LOSE_ANSWER, "action": "GetParameter", "nth": 2},
-        {"kind": Kind.THROTTLE, "action": "PutParameter"},
-        {"kind": Kind.SERVER_ERROR, "action": "PutParameter"},
-        {"kind": Kind.DENY, "action": "PutParameter"},
-        {"kind": Kind.DENY, "action": "GetParameter"},
-        {"kind": Kind.ERROR, "action": "PutParameter", "code": "TooManyUpdates", "message": "Too many updates."},
-    ],
-    ids=lambda fault: f"{fault['kind']} {fault['action']}",
-)
-def test_a_failed_call_is_repeated_and_the_value_written_once(instance: Instance, fault: Mapping[str, Any]) -> None:
-    instance.aws.arm(Fault(**fault))
-    assert instance.statuses(instance.write()) == [("stored", 1)]
+    assert instance.value() == instance.value(region=OTHER_REGION) == UNKIND_VALUE
+    principals = {call.principal for call in instance.aws.calls() if call.action == "PutParameter"}
+    assert [each.endswith(f"assumed-role/{ADMIN_ROLE}/{instance.id}") for each in principals] == [True]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_script_gives_up_at_the_end_of_its_patience(instance: Instance) -> None:
     instance.aws.arm(Fault(Kind.DENY, action="PutParameter", times=1000))
-    [found] = instance.store(instance.write(), patience=4)["parameters"]
+    [found] = instance.run(instance.script(instance.write(), patience=4))["parameters"]
     assert found["status"] == "waiting"
     assert "is not authorized to perform: ssm:PutParameter" in found["error"]
 
 
 def test_the_script_tries_at_least_once(instance: Instance) -> None:
     """However slow its first read is."""
-    assert instance.statuses(instance.write(), patience=0) == [("stored", 1)]
+    [found] = instance.run(instance.script(instance.write(), patience=0))["parameters"]
+    assert (found["status"], found["version"]) == ("stored", 1)
 
 
-def test_the_script_stores_only_as_the_admin_role(instance: Instance) -> None:
-    with assert_no_parameter_is_written(instance):
-        result = instance.store(instance.write(), role="Other", seconds=4)
-    assert result["problem"] == "no-role"
-    assert result["code"] == 1
-
-
-def test_a_late_script_stores_nothing(instance: Instance) -> None:
-    with assert_no_parameter_is_written(instance):
-        assert instance.store(instance.write(), seconds=-1)["problem"] == "no-role"
-
-
-def test_an_instance_without_the_aws_cli_reports_it(instance: Instance) -> None:
-    instance.aws.agents(instance.id, aws_cli=False)
-    assert instance.store(instance.write())["problem"] == "no-cli"
-    assert instance.run(check_script([instance.aws.region]))["cli"] == ""
-
-
-def test_an_instance_uses_its_own_credentials_and_no_others(instance: Instance) -> None:
-    """Root can have keys in files and variables, which the AWS CLI would prefer."""
-    keys = "export AWS_ACCESS_KEY_ID=AKIAOTHER AWS_SECRET_ACCESS_KEY=x AWS_PROFILE=other\n"
-    script = store_script(StoreRequest((instance.write(),), ADMIN_ROLE, int(time.time()) + ENOUGH, ENOUGH))
-    assert [each["status"] for each in instance.run(keys + script)["parameters"]] == ["stored"]
-    [call] = [call for call in instance.aws.calls() if call.action == "PutParameter"]
-    assert call.principal.endswith(f"assumed-role/{ADMIN_ROLE}/{instance.id}")
-
-
-def test_the_script_leaves_nothing_on_the_instance(instance: Instance, tmp_path: Path) -> None:
-    script = f"TMPDIR={tmp_path}\nexport TMPDIR\n"
-    request = StoreRequest((instance.write(),), ADMIN_ROLE, int(time.time()) + ENOUGH, ENOUGH)
-    instance.run(script + store_script(request))
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize(
+    ("options", "agent", "problem"),
+    [
+        ({"role": "Other", "seconds": 4}, {}, "no-role"),
+        ({"seconds": -1}, {}, "no-role"),
+        ({}, {"aws_cli": False}, "no-cli"),
+    ],
+    ids=["another role", "late", "no AWS CLI"],
+)
+def test_the_script_stores_only_in_time_as_the_admin_role_with_the_aws_cli(
+    instance: Instance, options: dict[str, Any], agent: dict[str, bool], problem: str
+) -> None:
+    instance.aws.agents(instance.id, **agent)
+    result = instance.run(instance.script(instance.write(), **options))
+    assert (result["problem"], result["code"]) == (problem, 1)
+    assert instance.stored_names() == []
+    if agent:
+        assert instance.run(check_script([instance.aws.region]))["cli"] == ""
 
 
 def test_the_schema_of_the_agent_comes_packed(instance: Instance, tmp_path: Path) -> None:
@@ -246,32 +237,27 @@ def converge_command(instance: Instance, state: str = SENT, *, check: bool = Fal
     return converge(CommandResource(gateway(instance.aws, wait), desired), check, wait)
 
 
-def wait_for(instance: Instance, sent: Mapping[str, Any], known: Any = None) -> dict[str, Any]:
+def wait_for(instance: Instance, sent: Mapping[str, Any], known: Any = None) -> None:
     """Wait until the instance has stored the configuration."""
     aws = gateway(instance.aws)
-    return converge(
-        AwaitedParameterResource(aws, DESIRED, instance.aws.region, known, command=sent["command"], command_aws=aws),
-        False,
-        15,
-    )
+    of_command = {"command": sent["command"], "command_aws": aws}
+    converge(AwaitedParameterResource(aws, DESIRED, instance.aws.region, known, **of_command), False, 15)
 
 
-def store_commands(aws: Emulator) -> list[dict[str, Any]]:
-    return [each for each in aws.commands() if each["comment"].startswith("cwagent.iam store")]
+def store_commands(aws: Emulator) -> list[str]:
+    """The states of the commands that store."""
+    return [each["details"] for each in aws.commands() if each["comment"].startswith("cwagent.iam store")]
 
 
 def test_a_command_is_predicted_sent_once_and_waited_for(instance: Instance) -> None:
-    aws = instance.aws
-    with assert_no_writes(aws):
+    with assert_no_writes(instance.aws):
         planned = converge_command(instance, check=True)
-    assert planned["changed"]
-    assert planned["command"] == {}
+    assert (planned["changed"], planned["command"]) == (True, {})
     sent = converge_command(instance)
     assert (sent["steps"], sent["diff"]) == (planned["steps"], planned["diff"])
     again = converge_command(instance)
-    assert not again["changed"]
-    assert again["command"] == sent["command"]
-    assert len(store_commands(aws)) == 1
+    assert (again["changed"], again["command"]) == (False, sent["command"])
+    assert len(store_commands(instance.aws)) == 1
     wait_for(instance, sent)
     assert json.loads(instance.value()) == CONFIG
 
@@ -287,21 +273,20 @@ def test_a_command_is_cancelled_once(instance: Instance) -> None:
 
 
 def test_the_command_of_an_interrupted_run_cannot_store_in_a_later_window(instance: Instance) -> None:
-    """It waits for the admin identity, with an older configuration."""
+    """It waits for the admin identity, with an older configuration. If it does not end, no new one is sent."""
     associate(instance.aws, instance.id, "app")
     converge_command(instance)
     sent = converge_command(instance, run_id="run-2")
     assert [step.partition(" ")[0] for step in sent["steps"]] == ["cancel", "send"]
-    assert [each["details"] for each in store_commands(instance.aws)] == ["Cancelled", "InProgress"]
-
-
-def test_an_older_command_that_does_not_end_prevents_a_new_one(instance: Instance) -> None:
-    associate(instance.aws, instance.id, "app")
+    assert store_commands(instance.aws) == ["Cancelled", "InProgress"]
     instance.aws.agents(instance.id, delivery="unreported")
-    converge_command(instance)
+    converge_command(instance, run_id="run-3")
     with pytest.raises(CwagentError, match=r"did not confirm it.*Nothing was opened\."):
-        converge_command(instance, run_id="run-2", wait=2)
-    assert len(store_commands(instance.aws)) == 1
+        converge_command(instance, run_id="run-4", wait=2)
+    assert len(store_commands(instance.aws)) == 3
+
+
+NOT_VALID = {"kind": Kind.ERROR, "code": "InvalidInstanceId", "message": "not in a valid state"}
 
 
 @pytest.mark.parametrize(
@@ -311,11 +296,7 @@ def test_an_older_command_that_does_not_end_prevents_a_new_one(instance: Instanc
         ({"kind": Kind.THROTTLE, "times": 2}, 1, ""),
         ({"kind": Kind.SERVER_ERROR}, 0, "so it is not sent again. Run again."),
         ({"kind": Kind.DENY}, 0, "lacks ssm:SendCommand"),
-        (
-            {"kind": Kind.ERROR, "code": "InvalidInstanceId", "message": "not in a valid state"},
-            0,
-            "not in a valid state",
-        ),
+        (NOT_VALID, 0, "not in a valid state"),
     ],
     ids=lambda value: str(value.get("kind")) if isinstance(value, dict) else "",
 )
@@ -367,11 +348,10 @@ def test_the_wait_ends_with_the_configuration_or_a_reason(
 
 
 def test_a_concurrent_change_by_others_is_not_overwritten(instance: Instance) -> None:
-    aws = instance.aws
-    associate(aws, instance.id, "app")
+    associate(instance.aws, instance.id, "app")
     sent = converge_command(instance)
     instance.put("other")
-    associate(aws, instance.id, ADMIN_ROLE)
+    associate(instance.aws, instance.id, ADMIN_ROLE)
     with pytest.raises(CwagentError, match="something else has stored version 1 since the configuration was compared"):
         wait_for(instance, sent, {PARAMETER: None})
     assert instance.value() == "other"

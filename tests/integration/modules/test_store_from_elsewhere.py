@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from emulator import Behaviour, Emulator, Kind
 from emulator.snapshot import configurations
-from fleet import Fleet
 from harness import (
     ADMIN_ROLE,
     ADMIN_USER,
@@ -24,15 +23,12 @@ from storing import (
     CLOSED_POLICY,
     UNTIL_DISARMED,
     WAITS,
-    assert_clean,
-    calls_of,
+    Result,
+    Storing,
     config_of,
     ready_to_store,
     refusal,
-    store,
     succeeded,
-    wait_for_calls,
-    window_of,
     without_times,
 )
 
@@ -42,87 +38,69 @@ CONFIG = {"agent": {"metrics_collection_interval": 30}}
 STORES = ["file", "parameter_store", "secrets_manager"]
 ON_HOST = "on the host"
 DENIED = {"kind": Kind.DENY, "action": "PutParameter", "times": UNTIL_DISARMED}
-SECRET = "aws_secret_access_key"
 
 
 @pytest.fixture
-def fleet(states: States, monkeypatch: pytest.MonkeyPatch) -> Fleet:
-    fleet = states.begin(ready_to_store)
-    fleet.add_machine("ops1", group="onprem_admin")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", fleet.aws.endpoint)  # for the lookup of a saved key
-    return fleet
+def account(states: States, monkeypatch: pytest.MonkeyPatch) -> Storing:
+    account = states.begin(ready_to_store)
+    account.add_machine("ops1", group="onprem_admin")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", account.aws.endpoint)  # for the lookup of a saved key
+    return account
 
 
-def key_file(fleet: Fleet) -> str:
-    return str(fleet.controller.credentials / f"{ADMIN_USER}.credentials")
+def key_file(account: Storing) -> str:
+    return str(account.controller.credentials / f"{ADMIN_USER}.credentials")
 
 
-def options_of(fleet: Fleet, key: str) -> dict[str, str]:
-    """The options for a key that is saved in this way, or in a file of the host."""
-    if key == ON_HOST:
-        return {"credentials_file": key_file(fleet)}
-    return {"key_store": key, "key_store_directory": str(fleet.controller.credentials)}
+def create_admin_user(account: Storing, key: str) -> str:
+    """Create the admin user, whose key is saved in this way. :returns: its secret."""
+    return account.create_admin_user("file" if key == ON_HOST else key)
 
 
-def create_admin_user(fleet: Fleet, key: str = "file", **more: Any) -> str:
-    """Create the admin user with a closed window. :returns: its secret."""
-    saved_key = options_of(fleet, "file" if key == ON_HOST else key)
-    options: dict[str, Any] = {"name": [ADMIN_USER], "access": "admin", "admin_window": True, "saved_key": saved_key}
-    succeeded(run_module(fleet.aws, "cwagent_iam_user", **options, **more))
-    name = f"/cwagent/credentials/{ADMIN_USER}"
-    if key == "parameter_store":
-        text = fleet.aws.client("ssm").get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
-    elif key == "secrets_manager":
-        text = fleet.aws.client("secretsmanager").get_secret_value(SecretId=name)["SecretString"]
-    else:
-        with open(key_file(fleet)) as file:  # noqa: PTH123  the path is text, as an option is
-            return file.read().partition(f"{SECRET} = ")[2].splitlines()[0]
-    return str(json.loads(text)[SECRET])
-
-
-def store_onprem(fleet: Fleet, *faults: dict[str, Any], key: str = "file", **options: Any) -> dict[str, Any]:
+def store_onprem(account: Storing, *faults: dict[str, Any], key: str = "file", **options: Any) -> Result:
     """Store the configuration from the on-premises host."""
-    file = fleet.controller.file("ops1.json", CONFIG)
-    configs = [{"name": PARAMETER, "file": str(file)}]
-    given = {"from": "onprem", "configs": configs, **WAITS, **options_of(fleet, key), **options}
-    host = on_host(fleet.aws, fleet.machines["ops1"])
-    return transact(fleet.aws, "cwagent_store_config", host, *faults, host="ops1", **given)
+    file = account.controller.file("ops1.json", CONFIG)
+    saved = {"key_store": key, "key_store_directory": str(account.controller.credentials)}
+    of_key = {"credentials_file": key_file(account)} if key == ON_HOST else saved
+    given = {"from": "onprem", "configs": [{"name": PARAMETER, "file": str(file)}], **WAITS, **of_key, **options}
+    host = on_host(account.aws, account.machines["ops1"])
+    return transact(account.aws, "cwagent_store_config", host, *faults, host="ops1", **given)
 
 
-def assert_closed(fleet: Fleet) -> None:
+def assert_closed(account: Storing) -> None:
     """Assert that the window is closed and the access key is inactive."""
-    assert_admin_user_closed(fleet.aws)
-    assert_clean(fleet.aws)
+    assert_admin_user_closed(account.aws)
+    account.assert_clean()
 
 
 @pytest.mark.parametrize("key", [*STORES, ON_HOST])
-def test_the_on_premises_admin_stores_with_its_own_key(fleet: Fleet, key: str) -> None:
-    secret = create_admin_user(fleet, key)
-    assert_closed(fleet)
-    with assert_no_writes(fleet.aws):
-        planned = succeeded(store_onprem(fleet, key=key, check=True))
-    since = fleet.aws.mark()
-    done = succeeded(store_onprem(fleet, key=key))
+def test_the_on_premises_admin_stores_with_its_own_key(account: Storing, key: str) -> None:
+    secret = create_admin_user(account, key)
+    assert_closed(account)
+    with assert_no_writes(account.aws):
+        planned = succeeded(store_onprem(account, key=key, check=True))
+    since = account.aws.mark()
+    done = succeeded(store_onprem(account, key=key))
     assert without_times(done["steps"]) == without_times(planned["steps"])
-    writes = fleet.aws.writes(since)
+    writes = account.aws.writes(since)
     [stored] = [call for call in writes if call.action == "PutParameter"]
     assert (stored.status, stored.principal.rpartition(":")[2]) == (200, f"user/{ADMIN_USER}")
     assert [call for call in writes if call.service == "ec2"] == []
-    named = {"name": PARAMETER, "region": fleet.aws.region}
+    named = {"name": PARAMETER, "region": account.aws.region}
     assert (done["window"]["instance_id"], done["window"]["parameters"]) == (None, [named])
     assert secret not in json.dumps([planned, done])
-    assert configurations(fleet.aws) == {PARAMETER: CONFIG}
-    assert_closed(fleet)
-    with assert_no_writes(fleet.aws):
-        assert not succeeded(store_onprem(fleet, key=key))["changed"]
+    assert account.stored == {PARAMETER: CONFIG}
+    assert_closed(account)
+    with assert_no_writes(account.aws):
+        assert not succeeded(store_onprem(account, key=key))["changed"]
 
 
 @pytest.mark.parametrize("check", [False, True])
 @pytest.mark.parametrize("key", [*STORES, ON_HOST])
-def test_a_missing_key_is_an_error_before_the_window_is_opened(fleet: Fleet, key: str, check: bool) -> None:
+def test_a_missing_key_is_an_error_before_the_window_is_opened(account: Storing, key: str, check: bool) -> None:
     """Only site.yml creates one."""
-    with assert_no_writes(fleet.aws):
-        message = refusal(store_onprem(fleet, key=key, check=check))
+    with assert_no_writes(account.aws):
+        message = refusal(store_onprem(account, key=key, check=check))
     if key == ON_HOST:
         assert message.startswith("ops1 has no /")
         assert f"/{ADMIN_USER}.credentials with the access key of {ADMIN_USER}" in message
@@ -131,76 +109,80 @@ def test_a_missing_key_is_an_error_before_the_window_is_opened(fleet: Fleet, key
     assert "cwagent.iam.site" in message
 
 
-def test_the_missing_permission_to_read_the_key_is_found_before_anything_is_created(fleet: Fleet) -> None:
+def test_the_missing_permission_to_read_the_key_is_found_before_anything_is_created(account: Storing) -> None:
     """A later task creates the key."""
     unread = {"kind": Kind.DENY, "action": "GetSecretValue", "times": UNTIL_DISARMED}
-    with assert_no_writes(fleet.aws):
-        succeeded(store_onprem(fleet, key="secrets_manager", state="compared"))
-        message = refusal(store_onprem(fleet, unread, key="secrets_manager", state="compared"))
+    with assert_no_writes(account.aws):
+        succeeded(store_onprem(account, key="secrets_manager", state="compared"))
+        message = refusal(store_onprem(account, unread, key="secrets_manager", state="compared"))
     assert "secretsmanager:GetSecretValue" in message
 
 
-def test_the_open_window_of_another_on_premises_run_is_not_closed(fleet: Fleet) -> None:
-    create_admin_user(fleet)
-    succeeded(run_module(fleet.aws, "cwagent_admin_window", user=ADMIN_USER, state="open"))
-    with assert_no_writes(fleet.aws):
-        message = refusal(store_onprem(fleet))
+def test_the_open_window_of_another_on_premises_run_is_not_closed(account: Storing) -> None:
+    account.create_admin_user()
+    succeeded(run_module(account.aws, "cwagent_admin_window", user=ADMIN_USER, state="open"))
+    with assert_no_writes(account.aws):
+        message = refusal(store_onprem(account))
     assert f"the admin window of user '{ADMIN_USER}' is open until" in message
 
 
-def test_the_on_premises_window_is_closed_after_a_failure(fleet: Fleet) -> None:
-    secret = create_admin_user(fleet)
-    failed = store_onprem(fleet, DENIED, permission_timeout=1)
+def test_the_on_premises_window_is_closed_after_a_failure(account: Storing) -> None:
+    secret = account.create_admin_user()
+    failed = store_onprem(account, DENIED, permission_timeout=1)
     assert f"user/{ADMIN_USER} lacks ssm:PutParameter" in refusal(failed)
     assert secret not in json.dumps(failed)
-    assert configurations(fleet.aws) == {}
-    assert_closed(fleet)
-    succeeded(store_onprem(fleet))
-    assert configurations(fleet.aws) == {PARAMETER: CONFIG}
+    assert account.stored == {}
+    assert_closed(account)
+    succeeded(store_onprem(account))
+    assert account.stored == {PARAMETER: CONFIG}
 
 
-def test_a_run_waits_until_a_new_key_is_known_everywhere(fleet: Fleet) -> None:
-    controller = create_user(fleet.aws, "controller", policy="AdministratorAccess")  # root is never refused
-    fleet.aws.be_unkind(Behaviour.NEW_KEYS, seconds=3600, chance=1)
-    create_admin_user(fleet, credentials=controller)
+def test_a_run_waits_until_a_new_key_is_known_everywhere(account: Storing) -> None:
+    controller = create_user(account.aws, "controller", policy="AdministratorAccess")  # root is never refused
+    account.aws.be_unkind(Behaviour.NEW_KEYS, seconds=3600, chance=1)
+    account.create_admin_user(credentials=controller)
     with ThreadPoolExecutor(1) as background:
-        running = background.submit(store_onprem, fleet, credentials=controller)
-        wait_for_calls(fleet.aws, "PutParameter")
-        fleet.aws.be_unkind()  # the key is known everywhere
+        running = background.submit(store_onprem, account, credentials=controller)
+        account.wait_for_calls("PutParameter")
+        account.aws.be_unkind()  # the key is known everywhere
         succeeded(running.result())
-    *refused, stored = calls_of(fleet.aws, "PutParameter")
+    *refused, stored = account.calls_of("PutParameter")
     assert {call.unkind for call in refused} == {Behaviour.NEW_KEYS}
     assert stored.status == 200
-    assert_closed(fleet)
+    assert_closed(account)
 
 
 # Whatever stores
 
 
-def store_from(fleet: Fleet, source: str, **options: Any) -> dict[str, Any]:
+def store_from(account: Storing, source: str, **options: Any) -> Result:
     """The result of a transaction from an instance, an on-premises host or the controller, after a prediction."""
-    run = store_onprem if source == "onprem" else store
-    given = options if source == "onprem" else {"config": CONFIG, "from": source, **options}
-    with assert_no_writes(fleet.aws):
-        planned = succeeded(run(fleet, check=True, **given))
-    done = succeeded(run(fleet, **given))
+
+    def run(**more: Any) -> Result:
+        if source == "onprem":
+            return store_onprem(account, **options, **more)
+        return account.store(**{"config": CONFIG, "from": source, **options, **more})
+
+    with assert_no_writes(account.aws):
+        planned = succeeded(run(check=True))
+    done = succeeded(run())
     assert without_times([done["steps"], done["diff"]]) == without_times([planned["steps"], planned["diff"]])
     return done
 
 
 @pytest.fixture(params=["instance", "onprem", "controller"])
-def source(request: pytest.FixtureRequest, fleet: Fleet) -> str:
+def source(request: pytest.FixtureRequest, account: Storing) -> str:
     if request.param == "onprem":
-        create_admin_user(fleet)
+        account.create_admin_user()
     return str(request.param)
 
 
-def test_the_controller_stores_without_a_window_or_a_swap(fleet: Fleet) -> None:
-    since = fleet.aws.mark()
-    assert not store_from(fleet, "controller")["released"]
-    [stored] = fleet.aws.writes(since)
+def test_the_controller_stores_without_a_window_or_a_swap(account: Storing) -> None:
+    since = account.aws.mark()
+    assert not store_from(account, "controller")["released"]
+    [stored] = account.aws.writes(since)
     assert (stored.action, stored.identity) == ("PutParameter", "root")
-    assert_clean(fleet.aws)
+    account.assert_clean()
 
 
 TAGS = {"team": "operations", "cost-center": 4711, "shared": True}
@@ -214,59 +196,59 @@ def tags_of(aws: Emulator) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in found}
 
 
-def test_the_controller_tags_parameters_and_only_wanted_tags_are_read(fleet: Fleet, source: str) -> None:
+def test_the_controller_tags_parameters_and_only_wanted_tags_are_read(account: Storing, source: str) -> None:
     """Where the controller stores itself, the parameter is created with its tags."""
 
     def tag_calls(since: int) -> list[tuple[str, str]]:
-        return [(call.action, call.identity) for call in fleet.aws.calls(since) if call.action in TAG_ACTIONS]
+        return [(call.action, call.identity) for call in account.aws.calls(since) if call.action in TAG_ACTIONS]
 
-    since = fleet.aws.mark()
-    done = store_from(fleet, source, parameter_tags=TAGS)
+    since = account.aws.mark()
+    done = store_from(account, source, parameter_tags=TAGS)
     assert (TAGGED in done["steps"]) == (source != "controller")
-    assert (configurations(fleet.aws), tags_of(fleet.aws)) == ({PARAMETER: CONFIG}, SET)
+    assert (account.stored, tags_of(account.aws)) == ({PARAMETER: CONFIG}, SET)
     tagging = [("AddTagsToResource", "root")] if source != "controller" else []
     assert [each for each in tag_calls(since) if each[0] != "ListTagsForResource"] == tagging
     assert {identity for _action, identity in tag_calls(since)} == {"root"}
 
-    since = fleet.aws.mark()
-    with assert_no_writes(fleet.aws):
-        assert not store_from(fleet, source, parameter_tags=TAGS)["changed"]
+    since = account.aws.mark()
+    with assert_no_writes(account.aws):
+        assert not store_from(account, source, parameter_tags=TAGS)["changed"]
     assert tag_calls(since) == [("ListTagsForResource", "root")] * 2, "once in check mode, and once after it"
-    since = fleet.aws.mark()
-    store_from(fleet, source)
+    since = account.aws.mark()
+    store_from(account, source)
     assert tag_calls(since) == []
 
 
-def test_tags_alone_change_without_a_window_and_tags_of_others_stay(fleet: Fleet) -> None:
-    store_from(fleet, "instance")
+def test_tags_alone_change_without_a_window_and_tags_of_others_stay(account: Storing) -> None:
+    store_from(account, "instance")
     theirs = [{"Key": "theirs", "Value": "x"}, {"Key": "team", "Value": "web"}]
-    fleet.aws.client("ssm").add_tags_to_resource(ResourceType="Parameter", ResourceId=PARAMETER, Tags=theirs)
-    since = fleet.aws.mark()
-    done = store_from(fleet, "instance", parameter_tags=TAGS)
-    assert [call.action for call in fleet.aws.writes(since)] == ["AddTagsToResource"]
+    account.aws.client("ssm").add_tags_to_resource(ResourceType="Parameter", ResourceId=PARAMETER, Tags=theirs)
+    since = account.aws.mark()
+    done = store_from(account, "instance", parameter_tags=TAGS)
+    assert account.writes(since) == ["AddTagsToResource"]
     assert done["steps"] == [TAGGED]
     assert '~ $.team: "web" -> "operations"' in json.dumps(done["diff"]).replace('\\"', '"')
-    with assert_no_writes(fleet.aws):
-        assert not store_from(fleet, "instance", parameter_tags={"team": "operations"})["changed"]
-    assert tags_of(fleet.aws) == {**SET, "theirs": "x"}
+    with assert_no_writes(account.aws):
+        assert not store_from(account, "instance", parameter_tags={"team": "operations"})["changed"]
+    assert tags_of(account.aws) == {**SET, "theirs": "x"}
 
 
 HOME, AWAY, ONPREM = "eu-central-1", "us-east-1", "eu-west-1"
 WEB = "AmazonCloudWatch-web"
 
 
-def test_each_configuration_is_stored_in_its_regions_only(fleet: Fleet, source: str) -> None:
+def test_each_configuration_is_stored_in_its_regions_only(account: Storing, source: str) -> None:
     """All of them in one window, which is for these parameters and no others."""
-    files = [str(fleet.controller.file(f"{host}.json", config_of(host))) for host in ("x1", "x2")]
+    files = [str(account.controller.file(f"{host}.json", config_of(host))) for host in ("x1", "x2")]
     configs = [
         {"name": PARAMETER, "file": files[0], "regions": [HOME]},
         {"name": PARAMETER, "file": files[1], "regions": [AWAY, ONPREM]},
         {"name": WEB, "file": files[1]},
     ]
-    fleet.aws.client("ssm", ONPREM).put_parameter(Name=WEB, Value="{}", Type="String")
-    since = fleet.aws.mark()
-    done = store_from(fleet, source, configs=configs, regions=["", AWAY])
-    assert {region: configurations(fleet.aws, region) for region in (HOME, AWAY, ONPREM)} == {
+    account.aws.client("ssm", ONPREM).put_parameter(Name=WEB, Value="{}", Type="String")
+    since = account.aws.mark()
+    done = store_from(account, source, configs=configs, regions=["", AWAY])
+    assert {region: configurations(account.aws, region) for region in (HOME, AWAY, ONPREM)} == {
         HOME: {PARAMETER: config_of("x1"), WEB: config_of("x2")},
         AWAY: {PARAMETER: config_of("x2"), WEB: config_of("x2")},
         ONPREM: {PARAMETER: config_of("x2"), WEB: {}},
@@ -274,16 +256,16 @@ def test_each_configuration_is_stored_in_its_regions_only(fleet: Fleet, source: 
     expected = {(PARAMETER, HOME), (PARAMETER, AWAY), (PARAMETER, ONPREM), (WEB, HOME), (WEB, AWAY)}
     window = done.get("window", {}).get("parameters", ())
     assert {(each["name"], each["region"]) for each in window} == (expected if source != "controller" else set())
-    stored = [call for call in fleet.aws.writes(since) if call.action == "PutParameter"]
-    principals = {"instance": f"{ADMIN_ROLE}/{fleet.instances['admin1']}", "onprem": ADMIN_USER, "controller": "root"}
+    stored = [call for call in account.aws.writes(since) if call.action == "PutParameter"]
+    principals = {"instance": f"{ADMIN_ROLE}/{account.instances['admin1']}", "onprem": ADMIN_USER, "controller": "root"}
     assert [call.principal.endswith(principals[source]) for call in stored] == [True] * 5
-    since = fleet.aws.mark()
-    with assert_no_writes(fleet.aws):
-        assert not store_from(fleet, source, configs=configs, regions=["", AWAY])["changed"]
-    read = {(call.params["Name"], call.region) for call in fleet.aws.calls(since) if call.action == "GetParameter"}
+    since = account.aws.mark()
+    with assert_no_writes(account.aws):
+        assert not store_from(account, source, configs=configs, regions=["", AWAY])["changed"]
+    read = {(call.params["Name"], call.region) for call in account.aws.calls(since) if call.action == "GetParameter"}
     assert {each for each in read if each[0].startswith("AmazonCloudWatch-")} == expected
     if source != "onprem":
-        assert window_of(fleet.aws) == CLOSED_POLICY
+        assert account.window == CLOSED_POLICY
 
 
 def files_of(count: int) -> dict[str, Any]:
@@ -294,48 +276,48 @@ def files_of(count: int) -> dict[str, Any]:
     return {"logs": {"logs_collected": {"files": {"collect_list": files}}}}
 
 
-def test_a_large_configuration_is_stored_in_parts_and_a_smaller_one_leaves_none_where_asked(fleet: Fleet) -> None:
+def test_a_large_configuration_is_stored_in_parts_and_a_smaller_one_leaves_none_where_asked(account: Storing) -> None:
     names = [PARAMETER, f"{PARAMETER}-2", f"{PARAMETER}-3"]
 
-    def run(count: int, **more: Any) -> dict[str, Any]:
-        return store_from(fleet, "instance", config=files_of(count), split=True, **more)
+    def run(count: int, **more: Any) -> Result:
+        return store_from(account, "instance", config=files_of(count), split=True, **more)
 
-    def opened(done: dict[str, Any]) -> list[str]:
+    def opened(done: Result) -> list[str]:
         return [each["name"] for each in done["window"]["parameters"]]
 
     large = run(9)
     assert opened(large) == [each["name"] for each in large["configurations"][0]["parameters"]] == names
-    assert {call.identity for call in calls_of(fleet.aws, "PutParameter")} == {"role"}
-    stored = configurations(fleet.aws)
+    assert {call.identity for call in account.calls_of("PutParameter")} == {"role"}
+    stored = account.stored
     assert sorted(stored) == names
     assert merge([stored[name] for name in names]) == files_of(9)
-    with assert_no_writes(fleet.aws):
+    with assert_no_writes(account.aws):
         assert not run(9)["changed"]
 
     smaller = run(1)
     [warning] = {*smaller["warnings"]}
     assert f"has 1 part, and there are further parameters: {names[1]}, {names[2]}." in warning
     assert opened(smaller) == names[:1]
-    assert configurations(fleet.aws) == {**stored, PARAMETER: files_of(1)}
+    assert account.stored == {**stored, PARAMETER: files_of(1)}
 
     # The second part is the parameter of another configuration now.
     listed = [
-        {"name": name, "file": str(fleet.controller.file(f"{name}.json", config))}
+        {"name": name, "file": str(account.controller.file(f"{name}.json", config))}
         for name, config in ((PARAMETER, files_of(1)), (names[1], stored[names[1]]))
     ]
-    since = fleet.aws.mark()
+    since = account.aws.mark()
     removed = run(1, configs=listed, remove_surplus=True)
-    assert [(call.action, call.identity, call.params["Name"]) for call in fleet.aws.writes(since)] == [
+    assert [(call.action, call.identity, call.params["Name"]) for call in account.aws.writes(since)] == [
         ("DeleteParameter", "root", names[2])
     ]
     assert removed["steps"] == [f"delete parameter '{names[2]}'"]
-    assert configurations(fleet.aws) == {PARAMETER: files_of(1), names[1]: stored[names[1]]}
-    assert_clean(fleet.aws)
+    assert account.stored == {PARAMETER: files_of(1), names[1]: stored[names[1]]}
+    account.assert_clean()
 
     # Each run would overwrite the configuration that the run before has stored.
-    fleet.controller.file(f"{PARAMETER}.json", files_of(9))
-    with assert_no_writes(fleet.aws):
-        message = refusal(store(fleet, configs=listed, split=True))
-    assert f"More than one configuration would be stored in {names[1]} in {fleet.aws.region};" in message
+    account.controller.file(f"{PARAMETER}.json", files_of(9))
+    with assert_no_writes(account.aws):
+        message = refusal(account.store(configs=listed, split=True))
+    assert f"More than one configuration would be stored in {names[1]} in {account.aws.region};" in message
     elsewhere = [listed[0], {**listed[1], "regions": [AWAY]}]
-    succeeded(store(fleet, configs=elsewhere, split=True, check=True))
+    succeeded(account.store(configs=elsewhere, split=True, check=True))

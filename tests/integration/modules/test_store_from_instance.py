@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from emulator import NO_METADATA, Behaviour, Kind
-from emulator.snapshot import associated_profiles, configurations
-from fleet import Fleet
 from harness import (
     ADMIN_POLICY,
     ADMIN_ROLE,
@@ -29,130 +26,106 @@ from harness import (
     execute_module,
     trust,
 )
-from in_process import Send, on_instance
+from in_process import on_instance
 from states import States
 from storing import (
     APP,
     CLOSED_POLICY,
     UNTIL_DISARMED,
-    assert_clean,
-    blocked_at,
-    calls_of,
+    Result,
+    Storing,
     config_of,
     ready_to_store,
     refusal,
-    restore,
-    set_profile,
-    store,
     succeeded,
-    wait_for_calls,
-    window_of,
     without_times,
 )
 
-DENIED = {"kind": Kind.DENY, "action": "PutParameter", "times": UNTIL_DISARMED}
+CONFIG = config_of("admin1")
 
 
 @pytest.fixture
-def fleet(states: States) -> Fleet:
+def account(states: States) -> Storing:
     return states.begin(ready_to_store)
 
 
 @pytest.fixture
-def app(fleet: Fleet) -> str:
+def app(account: Storing) -> str:
     """The instance, which has the profile of an application."""
-    return set_profile(fleet, APP)
+    return account.set_profile(APP)
 
 
-@pytest.fixture
-def background() -> Iterator[ThreadPoolExecutor]:
-    """Stores in the background of a test."""
-    with ThreadPoolExecutor(2) as pool:
-        yield pool
+def storing_roles(account: Storing) -> set[str]:
+    return {call.principal.split("/")[1] for call in account.calls_of("PutParameter")}
 
 
-def assert_restored(fleet: Fleet, profile: str | None, stored: Any = None) -> None:
-    """Assert that the account is clean, and that the instance has this profile. :param stored: the configuration."""
-    assert associated_profiles(fleet.aws) == {fleet.instances["admin1"]: profile}
-    assert configurations(fleet.aws) == ({PARAMETER: stored} if stored else {})
-    assert_clean(fleet.aws)
-
-
-def swaps(fleet: Fleet) -> list[str]:
-    """The profiles that were associated in place of others."""
-    return [call.params["IamInstanceProfile.Name"] for call in calls_of(fleet.aws, REPLACE_ASSOCIATION)]
-
-
-def storing_roles(fleet: Fleet) -> set[str]:
-    return {call.principal.split("/")[1] for call in calls_of(fleet.aws, "PutParameter")}
-
-
-def test_the_order_of_the_writes_and_their_prediction(fleet: Fleet, app: str) -> None:
+def test_the_order_of_the_writes_and_their_prediction(account: Storing, app: str) -> None:
     """Check mode and a second run write nothing."""
-    with assert_no_writes(fleet.aws):
-        planned = succeeded(store(fleet, check=True))
-    since = fleet.aws.mark()
-    done = succeeded(store(fleet))
-    *acquired, restored, closed, untagged, forgotten = [call.action for call in fleet.aws.writes(since)]
-    assert acquired == [
-        *("TagRole", "CreateTags", REPLACE_ASSOCIATION, "PutRolePolicy", REPLACE_ASSOCIATION),
-        "PutParameter",
-    ]
+    with assert_no_writes(account.aws):
+        planned = succeeded(account.store(check=True))
+    since = account.aws.mark()
+    done = succeeded(account.store())
+    *acquired, stored, restored, closed, untagged, forgotten = account.writes(since)
+    assert acquired == ["TagRole", "CreateTags", REPLACE_ASSOCIATION, "PutRolePolicy", REPLACE_ASSOCIATION]
     assert {restored, closed} == {REPLACE_ASSOCIATION, "PutRolePolicy"}  # these run in parallel
-    assert [untagged, forgotten] == ["DeleteTags", "UntagRole"]
+    assert [stored, untagged, forgotten] == ["PutParameter", "DeleteTags", "UntagRole"]
     for key in ("steps", "counts", "diff", "phases", "window", "configurations"):
         assert without_times(planned[key]) == without_times(done[key])
-    named = {"name": PARAMETER, "region": fleet.aws.region}
+    named = {"name": PARAMETER, "region": account.aws.region}
     assert (done["window"]["instance_id"], done["window"]["parameters"]) == (app, [named])
     assert (planned["released"], done["released"]) == (False, True)
-    assert_restored(fleet, APP, config_of("admin1"))
-    with assert_no_writes(fleet.aws):
-        assert not succeeded(store(fleet))["changed"]
+    account.assert_restored(APP, CONFIG)
+    with assert_no_writes(account.aws):
+        assert not succeeded(account.store())["changed"]
 
 
 @pytest.mark.parametrize(("before", "after"), [(None, None), (SERVER_ROLE, SERVER_ROLE), (ADMIN_ROLE, SERVER_ROLE)])
-def test_an_instance_has_its_earlier_profile_afterwards(fleet: Fleet, before: str | None, after: str | None) -> None:
+def test_an_instance_has_its_earlier_profile_afterwards(
+    account: Storing, before: str | None, after: str | None
+) -> None:
     """An instance that was left with the admin profile becomes a server."""
-    disassociate(fleet.aws, fleet.instances["admin1"])
+    disassociate(account.aws, account.instances["admin1"])
     if before:
-        set_profile(fleet, before)
-    assert succeeded(store(fleet))["changed"]
-    assert_restored(fleet, after, config_of("admin1"))
+        account.set_profile(before)
+    assert succeeded(account.store())["changed"]
+    account.assert_restored(after, CONFIG)
 
 
-def test_an_instance_whose_earlier_profile_is_gone_becomes_a_server(fleet: Fleet, app: str) -> None:
+def test_an_instance_whose_earlier_profile_is_gone_becomes_a_server(account: Storing, app: str) -> None:
     """It is not waited for until it shows a profile that it does not get."""
-    fleet.iam.remove_role_from_instance_profile(InstanceProfileName=APP, RoleName=APP)
-    [warning, *_] = succeeded(store(fleet))["warnings"]
+    account.iam.remove_role_from_instance_profile(InstanceProfileName=APP, RoleName=APP)
+    [warning, *_] = succeeded(account.store())["warnings"]
     assert f"instance profile '{APP}', which instance {app} had before, does not exist any more" in warning
-    assert_restored(fleet, SERVER_ROLE, config_of("admin1"))
+    account.assert_restored(SERVER_ROLE, CONFIG)
 
 
 # Before anything is opened
 
 SCHEMA = {"properties": {"agent": {"properties": {"metrics_collection_interval": {"maximum": 5}}}}}
-"""A schema that refuses the configurations that the hosts store."""
+"""A schema that refuses the configuration."""
 NOT_VALID = "$.agent.metrics_collection_interval: 10 is not valid; allowed: at most 5"
-INVALID = [
-    ("{", "", "1:2 $: the '}' for line 1 column 1 is missing"),
-    ({"agnet": {}}, "", "1:2 $.agnet: unknown section; did you mean 'agent'?"),
-    ({"agent": {"x": "y" * 8192}}, "", "Parameter Store takes 8192"),
-    (None, "schema.json", NOT_VALID),
-]
 
 
 @pytest.fixture
-def schema(fleet: Fleet) -> str:
+def schema(account: Storing) -> str:
     """The path of the schema on the instance."""
-    return str(fleet.controller.file("schema.json", SCHEMA))
+    return str(account.controller.file("schema.json", SCHEMA))
 
 
-@pytest.mark.parametrize(("config", "name", "words"), INVALID)
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ("{", "1:2 $: the '}' for line 1 column 1 is missing"),
+        ({"agnet": {}}, "1:2 $.agnet: unknown section; did you mean 'agent'?"),
+        ({"agent": {"x": "y" * 8192}}, "Parameter Store takes 8192"),
+        (CONFIG, NOT_VALID),
+    ],
+)
 def test_an_invalid_configuration_is_refused_before_the_first_write(
-    fleet: Fleet, schema: str, capsys: pytest.CaptureFixture[str], *, config: Any, name: str, words: str
+    account: Storing, schema: str, capsys: pytest.CaptureFixture[str], config: Any, words: str
 ) -> None:
-    with assert_no_writes(fleet.aws):
-        message = refusal(store(fleet, config=config, agent_schema_path=name and schema))
+    with assert_no_writes(account.aws):
+        message = refusal(account.store(config=config, agent_schema_path=schema))
     assert message.startswith(f"{PARAMETER} is not valid: ")
     assert "/admin1.json: " in message
     assert words in message
@@ -170,44 +143,50 @@ def test_an_invalid_configuration_is_refused_before_the_first_write(
     ids=["warn", "off", "no schema"],
 )
 def test_a_configuration_is_stored_where_the_schema_does_not_refuse_it(
-    fleet: Fleet, schema: str, capsys: pytest.CaptureFixture[str], *, options: dict[str, str], is_shown: bool
+    account: Storing, schema: str, capsys: pytest.CaptureFixture[str], *, options: dict[str, str], is_shown: bool
 ) -> None:
-    succeeded(store(fleet, **{"agent_schema_path": schema, **options}))
+    given: dict[str, Any] = {"agent_schema_path": schema, **options}
+    succeeded(account.store(**given))
     assert (NOT_VALID in capsys.readouterr().out) == is_shown
-    assert_restored(fleet, SERVER_ROLE, config_of("admin1"))
-    again = succeeded(store(fleet, agent_schema_path=schema))
+    account.assert_restored(SERVER_ROLE, CONFIG)
+    again = succeeded(account.store(agent_schema_path=schema))
     assert not again["changed"], "with nothing to store, the schema is not read"
 
 
-def test_a_problem_that_does_not_stop_a_run_is_shown_once(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_problem_that_does_not_stop_a_run_is_shown_once(account: Storing, capsys: pytest.CaptureFixture[str]) -> None:
     """Although the configuration is validated once more, by the schema."""
-    succeeded(store(fleet, agent_schema_path=str(fleet.controller.file("schema.json", {}))))
+    succeeded(account.store(agent_schema_path=str(account.controller.file("schema.json", {}))))
     assert capsys.readouterr().out.count("with the section 'agent' alone, the agent collects nothing") == 1
 
 
-def test_an_instance_without_a_way_to_parameter_store_stores_nothing(fleet: Fleet) -> None:
+def test_an_instance_without_a_way_to_parameter_store_stores_nothing(account: Storing) -> None:
     """The controller has a way, so the run checks it from the instance, before it opens anything."""
-    there = on_instance(fleet.aws, fleet.instances["admin1"])
-    isolated: Send = lambda module, given, check: there(module, {**given, "endpoint_url": NO_METADATA}, check)  # noqa: E731
-    with assert_no_writes(fleet.aws):
-        message = refusal(store(fleet, send=isolated))
-    assert f"does not reach Parameter Store in {fleet.aws.region} (" in message
+    there = on_instance(account.aws, account.instances["admin1"])
+
+    def isolated(module: str, given: dict[str, Any], check: bool) -> Result:
+        return there(module, {**given, "endpoint_url": NO_METADATA}, check)
+
+    with assert_no_writes(account.aws):
+        message = refusal(account.store(send=isolated))
+    assert f"does not reach Parameter Store in {account.aws.region} (" in message
     assert "needs a VPC endpoint for ssm" in message
 
 
-def test_a_stopped_instance_is_refused_before_the_first_write(fleet: Fleet, app: str) -> None:
-    fleet.aws.client("ec2").stop_instances(InstanceIds=[app])
-    with assert_no_writes(fleet.aws):
-        message = refusal(store(fleet, send=on_instance(fleet.aws, app, lambda: False)))
+def test_a_stopped_instance_is_refused_before_the_first_write(account: Storing, app: str) -> None:
+    account.aws.client("ec2").stop_instances(InstanceIds=[app])
+    with assert_no_writes(account.aws):
+        message = refusal(account.store(send=on_instance(account.aws, app, lambda: False)))
     assert "does not reach admin1, which stores the configuration: " in message
     assert message.endswith("name another host or another way with cwagent_store_config_from.")
-    assert_restored(fleet, APP)
+    account.assert_restored(APP)
 
 
 @pytest.mark.parametrize(("state", "minutes"), [("stored", 0), ("opened", 721)])
-def test_the_minutes_of_the_window_are_validated_before_the_first_write(fleet: Fleet, state: str, minutes: int) -> None:
-    with assert_no_writes(fleet.aws):
-        message = refusal(store(fleet, state=state, admin_window_minutes=minutes))
+def test_the_minutes_of_the_window_are_validated_before_the_first_write(
+    account: Storing, state: str, minutes: int
+) -> None:
+    with assert_no_writes(account.aws):
+        message = refusal(account.store(state=state, admin_window_minutes=minutes))
     assert f"must be between 1 and 720 minutes, not {minutes}" in message
 
 
@@ -218,80 +197,80 @@ LOST = {"before the swap": ("GetParameter", "", []), "after the swap": (REPLACE_
 
 @pytest.mark.parametrize(("action", "profile", "swapped"), LOST.values(), ids=LOST)
 def test_an_instance_that_becomes_unreachable_is_restored(
-    fleet: Fleet, action: str, profile: str, swapped: list[str]
+    account: Storing, action: str, profile: str, swapped: list[str]
 ) -> None:
     def is_reachable() -> bool:
-        return not any(profile in json.dumps(call.params) for call in calls_of(fleet.aws, action))
+        return not any(profile in json.dumps(call.params) for call in account.calls_of(action))
 
-    instance, since = fleet.instances["admin1"], fleet.aws.mark()
-    message = refusal(store(fleet, send=on_instance(fleet.aws, instance, is_reachable)))
-    assert swaps(fleet) == swapped
-    if not swapped:
-        assert "the host is unreachable" in message
-        assert fleet.aws.writes(since) == []
-    else:
+    instance, since = account.instances["admin1"], account.aws.mark()
+    message = refusal(account.store(send=on_instance(account.aws, instance, is_reachable)))
+    assert account.swaps == swapped
+    if swapped:
         assert f"admin1 ({instance}) could not be reached" in message
         assert f"It has {SERVER_ROLE} again" in message
-    assert_restored(fleet, SERVER_ROLE)
+    else:
+        assert "the host is unreachable" in message
+        assert account.writes(since) == []
+    account.assert_restored(SERVER_ROLE)
 
 
 @pytest.mark.parametrize("state", ["stored", "opened"])
 def test_an_instance_that_does_not_get_the_admin_identity_in_time_is_an_error(
-    fleet: Fleet, app: str, state: str
+    account: Storing, app: str, state: str
 ) -> None:
-    fleet.aws.metadata_lag(60)
-    message = refusal(store(fleet, identity_timeout=1, state=state))
+    account.aws.metadata_lag(60)
+    message = refusal(account.store(identity_timeout=1, state=state))
     waited = f"Waited 1 seconds for the instance metadata service to show instance profile '{ADMIN_ROLE}'"
     assert f"{waited}; it still shows" in message
-    assert calls_of(fleet.aws, "PutParameter") == []
-    assert_restored(fleet, APP)
+    assert account.calls_of("PutParameter") == []
+    account.assert_restored(APP)
 
 
 @pytest.mark.parametrize(("profile", "credentials"), [(0, 3), (3, 0)], ids=["credentials late", "profile late"])
 def test_profile_and_credentials_can_reach_the_instance_one_after_the_other(
-    fleet: Fleet, app: str, profile: float, credentials: float
+    account: Storing, app: str, profile: float, credentials: float
 ) -> None:
     """The first call is made with the credentials of the admin role, however late they are."""
-    fleet.aws.metadata_lag(profile, credentials)
-    succeeded(store(fleet))
-    assert storing_roles(fleet) == {ADMIN_ROLE}
-    assert_restored(fleet, APP, config_of("admin1"))
+    account.aws.metadata_lag(profile, credentials)
+    succeeded(account.store())
+    assert storing_roles(account) == {ADMIN_ROLE}
+    account.assert_restored(APP, CONFIG)
 
 
-def test_credentials_are_read_again_after_a_denied_call(fleet: Fleet, app: str, background: ThreadPoolExecutor) -> None:
+def test_credentials_are_read_again_after_a_denied_call(account: Storing, app: str) -> None:
     """The metadata service has shown the role of the earlier profile to a task that needs the new one."""
-    fleet.iam.delete_role_policy(RoleName=ADMIN_ROLE, PolicyName=WINDOW_POLICY)
-    options: dict[str, Any] = {"name": PARAMETER, "config": config_of("admin1"), "wait_timeout": PATIENCE}
+    account.iam.delete_role_policy(RoleName=ADMIN_ROLE, PolicyName=WINDOW_POLICY)
+    options: dict[str, Any] = {"name": PARAMETER, "config": CONFIG, "wait_timeout": PATIENCE}
     options |= {"use_instance_credentials": True, "known_values": {PARAMETER: {}}}
-    environment = {**fleet.aws.env(app), "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
-    running = background.submit(execute_module, fleet.aws, "cwagent_config_parameter", options, env=environment)
-    wait_for_calls(fleet.aws, "PutParameter")
-    ec2 = fleet.aws.client("ec2")
-    found = ec2.describe_iam_instance_profile_associations()["IamInstanceProfileAssociations"]
-    [association] = [each for each in found if each["State"] == "associated"]
-    ec2.replace_iam_instance_profile_association(
-        AssociationId=association["AssociationId"], IamInstanceProfile={"Name": ADMIN_ROLE}
-    )
+    env = {**account.aws.env(app), "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+    ec2 = account.aws.client("ec2")
+    with ThreadPoolExecutor(1) as background:
+        running = background.submit(execute_module, account.aws, "cwagent_config_parameter", options, env=env)
+        account.wait_for_calls("PutParameter")
+        found = ec2.describe_iam_instance_profile_associations()["IamInstanceProfileAssociations"]
+        [association] = [each["AssociationId"] for each in found if each["State"] == "associated"]
+        admin = {"Name": ADMIN_ROLE}
+        ec2.replace_iam_instance_profile_association(AssociationId=association, IamInstanceProfile=admin)
     succeeded(running.result())
-    assert storing_roles(fleet) == {APP, ADMIN_ROLE}
-    assert configurations(fleet.aws) == {PARAMETER: config_of("admin1")}
+    assert storing_roles(account) == {APP, ADMIN_ROLE}
+    assert account.stored == {PARAMETER: CONFIG}
 
 
 ONCE_REFUSED = 9
 """A seed with which EC2 may not assume the new role at first, and may when its profile is associated again."""
 
 
-def test_a_new_role_that_ec2_may_not_assume_yet_is_associated_again(fleet: Fleet) -> None:
+def test_a_new_role_that_ec2_may_not_assume_yet_is_associated_again(account: Storing) -> None:
     """EC2 would try it again only after minutes, as long as this association lasts."""
-    key = create_user(fleet.aws, "controller", allow("*"))
-    fleet.iam.remove_role_from_instance_profile(InstanceProfileName=ADMIN_ROLE, RoleName=ADMIN_ROLE)
-    fleet.aws.be_unkind(Behaviour.UNAUTHORIZED_ROLES, seed=ONCE_REFUSED, seconds=600, chance=0.5)
+    key = create_user(account.aws, "controller", allow("*"))
+    account.iam.remove_role_from_instance_profile(InstanceProfileName=ADMIN_ROLE, RoleName=ADMIN_ROLE)
+    account.aws.be_unkind(Behaviour.UNAUTHORIZED_ROLES, seed=ONCE_REFUSED, seconds=600, chance=0.5)
     controller = {"AccessKeyId": key["AWS_ACCESS_KEY_ID"], "SecretAccessKey": key["AWS_SECRET_ACCESS_KEY"]}
-    create_new_admin_role(fleet.aws.client("iam", credentials=controller))
-    succeeded(store(fleet, credentials=key))
+    create_new_admin_role(account.aws.client("iam", credentials=controller))
+    succeeded(account.store(credentials=key))
     # Its own profile, the admin profile twice, and its own profile.
-    assert swaps(fleet) == [SERVER_ROLE, ADMIN_ROLE, ADMIN_ROLE, SERVER_ROLE]
-    assert_restored(fleet, SERVER_ROLE, config_of("admin1"))
+    assert account.swaps == [SERVER_ROLE, ADMIN_ROLE, ADMIN_ROLE, SERVER_ROLE]
+    account.assert_restored(SERVER_ROLE, CONFIG)
 
 
 def create_new_admin_role(iam: Any) -> None:
@@ -307,90 +286,73 @@ def create_new_admin_role(iam: Any) -> None:
 # The configuration, and what follows it
 
 
-def test_a_permission_that_does_not_become_effective_is_an_error(fleet: Fleet, app: str) -> None:
+def test_a_permission_that_does_not_become_effective_is_an_error(account: Storing, app: str) -> None:
     """The message contains the denied call, and the instance gets its earlier profile back."""
-    message = refusal(store(fleet, "admin1", DENIED, permission_timeout=1))
+    denied = {"kind": Kind.DENY, "action": "PutParameter", "times": UNTIL_DISARMED}
+    message = refusal(account.store("admin1", denied, permission_timeout=1))
     assert f"assumed-role/{ADMIN_ROLE}/{app} lacks ssm:PutParameter" in message
-    assert swaps(fleet) == [APP, ADMIN_ROLE, APP]
-    assert_restored(fleet, APP)
+    assert account.swaps == [APP, ADMIN_ROLE, APP]
+    account.assert_restored(APP)
 
 
-def test_the_window_is_closed_even_when_the_instance_cannot_be_read(fleet: Fleet) -> None:
+def test_the_window_is_closed_even_when_the_instance_cannot_be_read(account: Storing) -> None:
     """The call fails after the acquisition, when the release needs to know whether the instance is running."""
     unread = {"kind": Kind.DENY, "action": "DescribeInstances", "times": UNTIL_DISARMED}
-    assert "lacks ec2:DescribeInstances" in refusal(store(fleet, "admin1", unread))
-    assert window_of(fleet.aws) == CLOSED_POLICY
-    succeeded(restore(fleet))
-    assert_clean(fleet.aws)
+    assert "lacks ec2:DescribeInstances" in refusal(account.store("admin1", unread))
+    assert account.window == CLOSED_POLICY
+    succeeded(account.restore())
+    account.assert_clean()
 
 
-def test_an_instance_that_cannot_be_read_at_the_end_is_a_warning(fleet: Fleet, app: str) -> None:
+def test_an_instance_that_cannot_be_read_at_the_end_is_a_warning(account: Storing, app: str) -> None:
     """Everything was restored, by the word of EC2."""
-    there = on_instance(fleet.aws, app)
+    there = on_instance(account.aws, app)
 
-    def broken(module: str, given: dict[str, Any], check: bool) -> dict[str, Any]:
-        has_stored = calls_of(fleet.aws, "PutParameter")
+    def broken(module: str, given: dict[str, Any], check: bool) -> Result:
+        has_stored = account.calls_of("PutParameter")
         return {"failed": True, "msg": "no JSON"} if has_stored else there(module, given, check)
 
-    [warning] = succeeded(store(fleet, send=broken))["warnings"]
+    [warning] = succeeded(account.store(send=broken))["warnings"]
     assert f"admin1 ({app}) did not report whether it has its earlier identity again" in warning
-    assert_restored(fleet, APP, config_of("admin1"))
+    account.assert_restored(APP, CONFIG)
 
 
-def test_an_instance_that_keeps_the_admin_identity_fails(
-    fleet: Fleet, app: str, background: ThreadPoolExecutor
-) -> None:
+def test_an_instance_that_keeps_the_admin_identity_fails(account: Storing, app: str) -> None:
     """Its window is closed, so the identity has no permission. The restore tag goes by the word of EC2."""
-    with blocked_at(fleet.aws, "PutParameter", Kind.DENY):
-        running = background.submit(store, fleet, identity_timeout=2)
-        wait_for_calls(fleet.aws, "PutParameter")
-        fleet.aws.metadata_lag(60)
-    message = refusal(running.result())
-    assert f"Waited 2 seconds for the instance metadata service to show instance profile '{APP}'" in message
-    assert_restored(fleet, APP, config_of("admin1"))
+    with account.storing("PutParameter", Kind.DENY, identity_timeout=2) as running:
+        account.aws.metadata_lag(60)
+    waited = f"Waited 2 seconds for the instance metadata service to show instance profile '{APP}'"
+    assert waited in refusal(running.result())
+    account.assert_restored(APP, CONFIG)
 
 
-def overwrite(fleet: Fleet) -> None:
-    """Overwrite the configuration as another program would."""
-    fleet.aws.client("ssm").put_parameter(Name=PARAMETER, Value='{"agent":{}}', Overwrite=True)
+@pytest.mark.parametrize("is_read_back", [False, True], ids=["as it stores", "as a server reads it"])
+def test_a_run_fails_if_something_else_overwrites_the_value(account: Storing, app: str, is_read_back: bool) -> None:
+    """The instance reads it again until it may, once with the admin role and then with the earlier one.
 
-
-def test_a_run_fails_if_something_else_overwrites_the_value(
-    fleet: Fleet, app: str, background: ThreadPoolExecutor
-) -> None:
-    """The first read is the comparison. The instance reads again until it may."""
+    The first read is the comparison.
+    """
     said: list[str] = []
-    with blocked_at(fleet.aws, "GetParameter", Kind.DENY, text=PARAMETER, nth=2):
-        running = background.submit(store, fleet, tell=said.append)
-        wait_for_calls(fleet.aws, "PutParameter")
-        wait_for_calls(fleet.aws, "GetParameter", 2)
-        overwrite(fleet)
+    at: dict[str, Any] = {"at": "GetParameter", "kind": Kind.DENY, "nth": 2, "times": 2}
+    if is_read_back:
+        at = {"at": "DeleteTags", "kind": Kind.THROTTLE}
+    with account.storing(**at, tell=said.append) as running:
+        account.wait_for_calls("PutParameter")
+        account.aws.client("ssm").put_parameter(Name=PARAMETER, Value='{"agent":{}}', Overwrite=True)
     message = refusal(running.result())
-    assert f"parameter '{PARAMETER}' has another value than the one that was just stored" in message
-    assert "something else wrote version 2" in message
-    assert "read what was stored as a server does" not in said
-    assert_restored(fleet, APP, {"agent": {}})
+    if is_read_back:
+        assert f"{PARAMETER} was stored, but admin1 ({app}) reads another value." in message
+    else:
+        assert f"parameter '{PARAMETER}' has another value than the one that was just stored" in message
+        assert "something else wrote version 2" in message
+    assert ("read what was stored as a server does" in said) == is_read_back
+    account.assert_restored(APP, {"agent": {}})
 
 
-def test_a_run_fails_if_the_instance_reads_another_value_as_a_server(
-    fleet: Fleet, app: str, background: ThreadPoolExecutor
-) -> None:
-    """Between the last read of the admin role and the first read of the earlier one."""
-    said: list[str] = []
-    with blocked_at(fleet.aws, "DeleteTags", Kind.THROTTLE):
-        running = background.submit(store, fleet, tell=said.append)
-        wait_for_calls(fleet.aws, "DeleteTags")
-        overwrite(fleet)
-    message = refusal(running.result())
-    assert f"{PARAMETER} was stored, but admin1 ({app}) reads another value." in message
-    assert "read what was stored as a server does" in said
-    assert_restored(fleet, APP, {"agent": {}})
-
-
-def test_an_instance_that_may_not_read_as_a_server_is_a_warning(fleet: Fleet, app: str) -> None:
+def test_an_instance_that_may_not_read_as_a_server_is_a_warning(account: Storing, app: str) -> None:
     """It contains the permission."""
-    fleet.iam.detach_role_policy(RoleName=APP, PolicyArn=POLICY_ARN + SERVER_POLICY)
-    [warning] = succeeded(store(fleet))["warnings"]
+    account.iam.detach_role_policy(RoleName=APP, PolicyArn=POLICY_ARN + SERVER_POLICY)
+    [warning] = succeeded(account.store())["warnings"]
     assert f"the configuration was stored, but admin1 ({app}) cannot read it with" in warning
     assert f"assumed-role/{APP}/{app} lacks ssm:GetParameter" in warning
-    assert_restored(fleet, APP, config_of("admin1"))
+    account.assert_restored(APP, CONFIG)

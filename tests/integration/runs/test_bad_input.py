@@ -166,7 +166,7 @@ def everything_wrong(site: Fleet) -> Play:
         of_host = {**groups["ec2_servers"]["web1"], **variables} if is_ec2 else variables
         fleet.add_host(host, "ec2_servers" if is_ec2 else "onprem_servers", **of_host)
     home = str(site.controller.home)
-    wrong = {
+    wrong: dict[str, Any] = {
         name: each.format(home=home) if isinstance(each, str) and "{home}" in each else each
         for name, each in INVALID.items()
     }
@@ -210,13 +210,13 @@ def test_an_account_repeats_only_the_first_problem_that_all_accounts_have(site: 
     fleet.add_host("blog", "accounts", **valid)
     fleet.add_host("shop", "accounts", **invalid)
     play = fleet.play("site", cwagent_iam_path="monitoring", cwagent_key_max_age_days=-1).assert_failed()
-    assert (play.calls, [each.host for each in play.failures]) == ([], ["blog", "shop"])
-    first, second = (each.result["msg"] for each in play.failures)
-    _problem, others = re.split(r"(?<=\.) (?=cwagent_)", first)
+    messages = {each.host: each.result["msg"] for each in play.failures}
+    assert (play.calls, {*messages}) == ([], {"blog", "shop"})
+    _problem, others = re.split(r"(?<=\.) (?=cwagent_)", messages["blog"])
     assert others.endswith(" Nothing was changed.")
-    assert "cwagent_iam_path" not in second
+    assert "cwagent_iam_path" not in messages["shop"]
     for name, value in invalid.items():
-        assert_named(second, name, value)
+        assert_named(messages["shop"], name, value)
 
 
 def test_two_sources_of_configurations_are_named_with_their_places(fleet: Fleet) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent import Agent
+from agent import AgentHost
 from emulator import program_environment
 from harness import COLLECTIONS, SUDO_WITH_TTY, Controller, Play, create_user
 
@@ -49,35 +49,17 @@ PRINT_CALLER = "import boto3; print(boto3.client('sts').get_caller_identity()['A
 
 
 @dataclass(frozen=True)
-class Host:
-    """A host that is a folder, with an emulated agent, a user and a saved key."""
+class Host(AgentHost):
+    """With a user and a saved key. :param name: in the inventory."""
 
     controller: Controller
     name: str
 
     @classmethod
-    def install(cls, controller: Controller, name: str) -> Host:
-        host = cls(controller, name)
-        (host.root / "etc").mkdir(parents=True)
-        host.config.write_bytes(CONFIGS[name].encode())
-        host.agent.install()
+    def create(cls, controller: Controller, name: str) -> Host:
+        host = cls(controller.home / name, controller, name)
+        host.install(CONFIGS[name])
         return host
-
-    @property
-    def root(self) -> Path:
-        return self.controller.home / self.name
-
-    @property
-    def agent(self) -> Agent:
-        return Agent(self.root)
-
-    @property
-    def file(self) -> Path:
-        return self.root / "etc" / "cwagent.credentials"
-
-    @property
-    def config(self) -> Path:
-        return self.root / "etc" / "common-config.toml"
 
     @property
     def variables(self) -> dict[str, Any]:
@@ -133,11 +115,12 @@ def files_with(secret: str, controller: Controller) -> dict[Path, int]:
 
 
 def test_keys_are_delivered_from_each_store_and_never_shown(controller: Controller) -> None:
-    hosts = [Host.install(controller, name) for name in STORES]
+    hosts = [Host.create(controller, name) for name in STORES]
     secrets = [host.save_key(f"agent-{host.name}") for host in hosts]
     predicted = deliver(*hosts, arguments=("--check", "--diff")).assert_succeeded()
     assert [host.agent.actions() for host in hosts] == [[], [], []]
     assert [host.file.exists() for host in hosts] == [False] * 3
+    assert [host.config.read_bytes().decode() for host in hosts] == [*CONFIGS.values()]
     native = {"ANSIBLE_JINJA2_NATIVE": "True"}
     done = deliver(*hosts, arguments=("--diff", "-vvvv"), env=native).assert_succeeded()
     assert sorted(done.outcomes) == sorted(predicted.outcomes)
@@ -162,7 +145,7 @@ def test_keys_are_delivered_from_each_store_and_never_shown(controller: Controll
 
 
 def test_a_module_that_is_killed_leaves_the_key_nowhere_but_in_an_unfinished_file(controller: Controller) -> None:
-    host = Host.install(controller, "db2")
+    host = Host.create(controller, "db2")
     secret, evidence = host.save_key("agent-db2"), controller.home / "evidence"
     controller.file("sitecustomize.py", KILLING)
     places = {"evidence": str(evidence), "folder": str(controller.home)}
@@ -179,7 +162,7 @@ def test_a_module_that_is_killed_leaves_the_key_nowhere_but_in_an_unfinished_fil
 
 
 def test_a_key_that_would_be_written_to_a_temporary_file_is_refused(controller: Controller) -> None:
-    host = Host.install(controller, "db1")
+    host = Host.create(controller, "db1")
     secret = host.save_key("agent-db1")
     sudo = controller.program("sudo", SUDO_WITH_TTY)
     options = {"user": "agent-db1", "key_store_directory": str(controller.credentials), "path": str(host.file)}

@@ -1,4 +1,4 @@
-"""What only Ansible can show of cwagent_hybrid_node: where its code goes, and how it is interrupted or killed."""
+"""Runs of cwagent_hybrid_node: where its code goes, and how it is interrupted or killed."""
 
 from __future__ import annotations
 

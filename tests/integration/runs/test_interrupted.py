@@ -10,14 +10,13 @@ from collections.abc import Callable
 
 import pytest
 from emulator import Fault, Kind
-from emulator.snapshot import associated_profiles, snapshot
+from emulator.snapshot import snapshot
 from emulator.testing import wait_until
 from faults.evaluation import open_locks
-from fleet import Fleet
 from forks import Run
 from harness import ADMIN_ROLE, PLAY_SECONDS, REPLACE_ASSOCIATION, SERVER_ROLE
 from states import States, after_site
-from storing import assert_clean, restore, succeeded
+from storing import Storing, succeeded
 
 RELEASE_SECONDS = 15
 """How long a run may take to give back what it holds."""
@@ -28,25 +27,25 @@ LAG = 120
 
 
 @pytest.fixture
-def fleet(states: States) -> Fleet:
+def fleet(states: States) -> Storing:
     """An account after site.yml, and a newer configuration to store from its instance."""
-    fleet = states.begin(after_site)
+    fleet = Storing(**vars(states.begin(after_site)))
     fleet.configure({"agent": {"metrics_collection_interval": 10}})
     return fleet
 
 
-def locks(fleet: Fleet) -> list[str]:
+def locks(fleet: Storing) -> list[str]:
     """The locks that are open now."""
     account, admin = snapshot(fleet.aws), fleet.instances["admin1"]
     return open_locks({**account, "users": {}, "instances": {admin: account["associations"].get(admin)}})
 
 
-def start(fleet: Fleet, **env: str) -> Run:
+def start(fleet: Storing, **env: str) -> Run:
     """Begin to store the configuration."""
     return fleet.controller.start(fleet.inventory, "store_config", env=env, **fleet.variables)
 
 
-def assert_released(fleet: Fleet, run: Run, since: float) -> None:
+def assert_released(fleet: Storing, run: Run, since: float) -> None:
     """Assert that the run fails, that nothing is open soon after a moment, and that a clean-up does the rest."""
     assert run.wait_for_main(PLAY_SECONDS) != 0
     wait_until(lambda: not locks(fleet))
@@ -54,9 +53,9 @@ def assert_released(fleet: Fleet, run: Run, since: float) -> None:
     run.wait(PLAY_SECONDS)
     fleet.aws.metadata_lag(0)
     fleet.aws.disarm()
-    succeeded(restore(fleet))
-    assert associated_profiles(fleet.aws)[fleet.instances["admin1"]] == SERVER_ROLE
-    assert_clean(fleet.aws)
+    succeeded(fleet.restore())
+    assert fleet.profiles[fleet.instances["admin1"]] == SERVER_ROLE
+    fleet.assert_clean()
 
 
 def interrupt(run: Run) -> None:
@@ -85,7 +84,7 @@ def kill(run: Run) -> None:
 
 @pytest.mark.main_job
 @pytest.mark.parametrize("send", [interrupt, interrupt_twice, terminate, hang_up, kill])
-def test_a_run_that_waits_for_the_instance_is_interrupted(fleet: Fleet, send: Callable[[Run], None]) -> None:
+def test_a_run_that_waits_for_the_instance_is_interrupted(fleet: Storing, send: Callable[[Run], None]) -> None:
     """Its worker is in a module on the host, for minutes."""
     fleet.aws.metadata_lag(LAG)
     run = start(fleet)
@@ -96,7 +95,7 @@ def test_a_run_that_waits_for_the_instance_is_interrupted(fleet: Fleet, send: Ca
 
 
 @pytest.mark.main_job
-def test_a_time_limit_releases_too_and_the_next_run_stores(fleet: Fleet) -> None:
+def test_a_time_limit_releases_too_and_the_next_run_stores(fleet: Storing) -> None:
     fleet.aws.metadata_lag(LAG)
     since = fleet.aws.mark()
     run = start(fleet, ANSIBLE_TASK_TIMEOUT="15")
@@ -109,7 +108,7 @@ def test_a_time_limit_releases_too_and_the_next_run_stores(fleet: Fleet) -> None
     fleet.aws.metadata_lag(0)
     done = fleet.play("site").assert_succeeded()
     assert "PutParameter" in done.writes
-    assert_clean(fleet.aws)
+    fleet.assert_clean()
 
 
 WRITES = {
@@ -121,7 +120,7 @@ WRITES = {
 
 
 @pytest.mark.parametrize(("kind", "action", "nth"), [(kind, *write) for kind, write in WRITES.items()])
-def test_a_write_in_progress_is_never_interrupted(fleet: Fleet, kind: Kind, action: str, nth: int) -> None:
+def test_a_write_in_progress_is_never_interrupted(fleet: Storing, kind: Kind, action: str, nth: int) -> None:
     """Otherwise AWS could apply the opening after the closing. The signal comes before AWS has answered."""
     run = start(fleet)
     since = fleet.aws.mark()

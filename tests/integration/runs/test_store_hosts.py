@@ -15,7 +15,6 @@ import yaml
 from emulator import Kind
 from emulator.snapshot import configurations
 from emulator.testing import wait_until
-from fleet import Fleet
 from harness import (
     ADMIN_ROLE,
     ADMIN_USER,
@@ -34,7 +33,7 @@ from harness import (
 )
 from in_process import run_module
 from states import States, after_site
-from storing import assert_clean, blocked_at, succeeded
+from storing import Storing, succeeded
 
 CONFIG = {"agent": {"metrics_collection_interval": 30}}
 MODULE = "cwagent.iam.cwagent_config_parameter"
@@ -109,25 +108,13 @@ def unpipelined(controller: Controller) -> Controller:
     return replace(controller, pipelining=False)
 
 
-def onprem(controller: Controller, store: str = "file", **host: Any) -> Fleet:
+def onprem(controller: Controller, store: str = "file", **host: Any) -> Storing:
     """An on-premises admin host."""
-    fleet = Fleet(controller)
+    fleet = Storing(controller)
     fleet.add_host("ops1", group="onprem_admin", **host)
     fleet.configure(CONFIG)
     fleet.variables |= {"cwagent_store_config_from": "onprem", "cwagent_key_store": store}
     return fleet
-
-
-def create_admin_user(controller: Controller, store: str) -> str:
-    """Create the admin user as ``site.yml`` does. :returns: its secret."""
-    options: dict[str, Any] = {"name": [ADMIN_USER], "access": "admin", "saved_key": {"key_store": store}}
-    succeeded(run_module(controller.aws, "cwagent_iam_user", admin_window=True, **options))
-    name = f"/cwagent/credentials/{ADMIN_USER}"
-    if store == "parameter_store":
-        text = controller.aws.client("ssm").get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
-    else:
-        text = controller.aws.client("secretsmanager").get_secret_value(SecretId=name)["SecretString"]
-    return str(json.loads(text)["aws_secret_access_key"])
 
 
 def everything_shown(play: Play) -> str:
@@ -136,7 +123,7 @@ def everything_shown(play: Play) -> str:
 
 @pytest.mark.parametrize(("store", "connection"), [("parameter_store", "ssh"), ("secrets_manager", "local")])
 def test_the_secret_reaches_no_disk_and_no_process_list(unpipelined: Controller, store: str, connection: str) -> None:
-    secret = create_admin_user(unpipelined, store)
+    secret = Storing(unpipelined).create_admin_user(store)
     watch = Watch.of(unpipelined, secret)
     ssh = unpipelined.program("ssh", '#!/bin/sh\nfor command; do :; done\nexec /bin/sh -c "$command"\n')
     host = {
@@ -148,7 +135,7 @@ def test_the_secret_reaches_no_disk_and_no_process_list(unpipelined: Controller,
     fleet = onprem(unpipelined, store, **host)
     env = {"TMPDIR": str(unpipelined.home)}
     with ThreadPoolExecutor(1) as background:
-        with blocked_at(unpipelined.aws, "PutParameter", Kind.DENY, text=PARAMETER):
+        with fleet.blocked_at("PutParameter", Kind.DENY, text=PARAMETER):
             running = background.submit(fleet.play, "site", "-vvvv", "--diff", env=env)
             wait_until(watch.looked.exists)
         done = running.result().assert_succeeded()
@@ -205,7 +192,7 @@ def test_a_key_that_cannot_be_sent_is_refused(unpipelined: Controller) -> None:
     assert keys["AWS_SECRET_ACCESS_KEY"] not in everything_shown(refused)
     assert refused.writes == []
 
-    su = {"ansible_become": True, "ansible_become_method": "su", "ansible_become_user": "nobody"}
+    su: dict[str, Any] = {"ansible_become": True, "ansible_become_method": "su", "ansible_become_user": "nobody"}
     early = onprem(unpipelined, **su).play("site").assert_failed()
     assert "the become method su cannot work with pipelining" in early.message
     assert early.writes == []
@@ -214,7 +201,7 @@ def test_a_key_that_cannot_be_sent_is_refused(unpipelined: Controller) -> None:
 def test_only_the_saved_key_is_used(unpipelined: Controller) -> None:
     """Neither the profile nor the keys of the host, nor the controller's credentials, which read the saved key."""
     aws = unpipelined.aws
-    create_admin_user(unpipelined, "parameter_store")
+    Storing(unpipelined).create_admin_user("parameter_store")
     environment = {"AWS_PROFILE": "missing", "AWS_ACCESS_KEY_ID": "AKIAMISSING", "AWS_SESSION_TOKEN": "missing"}
     keyword = {"AWS_DEFAULT_PROFILE": "missing", "AWS_SECURITY_TOKEN": "missing"}
     key = aws.env()
@@ -234,7 +221,7 @@ def test_only_the_saved_key_is_used(unpipelined: Controller) -> None:
 
 
 def test_an_instance_that_becomes_unreachable_after_the_swap_is_restored(states: States) -> None:
-    fleet = states.begin(after_site)
+    fleet = Storing(**vars(states.begin(after_site)))
     fleet.configure(CONFIG)
     unpipelined = replace(fleet.controller, pipelining=False)
     host, env = lost_after(unpipelined, ADMIN_ROLE)
@@ -243,22 +230,22 @@ def test_an_instance_that_becomes_unreachable_after_the_swap_is_restored(states:
     assert f"admin1 ({fleet.instances['admin1']}) could not be reached" in play.message
     assert f"It has {SERVER_ROLE} again" in play.message
     assert play.associated == SWAPPED
-    assert_clean(fleet.aws)
+    fleet.assert_clean()
 
 
 def test_only_tasks_that_store_use_the_connection_and_become_of_their_host(controller: Controller) -> None:
     """The tasks for AWS and those on the storing host are in one play, whose variables would outrank the host's.
 
     Ansible looks for the host's Python itself, and warns of the one that it finds. A localhost of the inventory has no
-    connection variable, so Ansible would use ssh. A second run, whose command says become, works with another strategy.
+    connection variable, so Ansible would use ssh. The first run has --become and another strategy.
     """
-    fleet = Fleet(controller)
+    fleet = Storing(controller)
     sudo = controller.program("sudo", SUDO)
-    host = {"ansible_become_exe": str(sudo), "ansible_become": True, "ansible_python_interpreter": "auto"}
+    host: dict[str, Any] = {"ansible_become_exe": str(sudo), "ansible_python_interpreter": "auto"}
     fleet.add_instance("admin1", group="ec2_admin", **host)
     nobody = {"ANSIBLE_BECOME_EXE": str(controller.home / "no-sudo"), "ANSIBLE_BECOME_ALLOW_SAME_USER": "true"}
 
-    def run(interval: int, *arguments: str, **env: str) -> Play:
+    def run(playbook: str, interval: int, *arguments: str, **env: str) -> None:
         fleet.configure({"agent": {"metrics_collection_interval": interval}})
         inventory = yaml.safe_load(fleet.inventory.read_text())
         local = inventory["all"].pop("vars")
@@ -267,15 +254,14 @@ def test_only_tasks_that_store_use_the_connection_and_become_of_their_host(contr
         inventory["all"]["hosts"] = {"localhost": {"ansible_ssh_executable": "/nonexistent"}}
         file = controller.file("with-localhost.yml", inventory)
         (controller.home / "commands").unlink(missing_ok=True)
-        done = controller.play(file, "site", *arguments, env={**nobody, **env}, **fleet.variables).assert_succeeded()
+        done = controller.play(file, playbook, *arguments, env={**nobody, **env}, **fleet.variables).assert_succeeded()
         assert "discovered Python interpreter" in done.words
         assert [call.status for call in done.calls if call.action == "PutParameter"] == [200]
         assert "BECOME-SUCCESS" in (controller.home / "commands").read_text()
         assert configurations(controller.aws) == {PARAMETER: {"agent": {"metrics_collection_interval": interval}}}
         assert_complete_report(done)
-        assert_clean(controller.aws)
-        return done
+        fleet.assert_clean()
 
-    run(1)
-    del fleet.groups["ec2_admin"]["admin1"]["ansible_become"]
-    run(2, "--become", ANSIBLE_STRATEGY="free")
+    run("site", 1, "--become", ANSIBLE_STRATEGY="free")
+    fleet.set("admin1", ansible_become=True)
+    run("store_config", 2)

@@ -108,7 +108,7 @@ class Profile:
 class Disturbance:
     """Something that happens at calls of clients: a change of the account, or an error instead of an answer.
 
-    :param operation: in snake case; empty for all writes.
+    :param operation: in snake case. It is empty for all writes.
     :param first: the number of the first call, from 1 on.
     :param after: whether the call takes effect before.
     :param region: the only region.
@@ -176,7 +176,7 @@ def _operations(service: str) -> dict[str, str]:
 
 
 def _from_wire(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of boto3 as those of a step."""
+    """Arguments of boto3 as a step has them."""
     found: dict[str, Any] = {}
     for key, value in arguments.items():
         if key == "Tags":
@@ -193,11 +193,11 @@ ALWAYS = 10**6
 
 class Account(Model):
     """
-    :param calls: the region, operation and arguments of each call of a client; operations are in snake case.
+    :param calls: the region, operation and arguments of each call of a client, with operations in snake case.
     :param saved: by region and name, the descriptions of parameters and secrets.
     :param deleted: the names of secrets that are scheduled for deletion.
     :param associated_again: the instances that were associated with the profile that they had, once each.
-    :param other_users: how many other users a bulk read shows before those of the account.
+    :param other_users: how many other users a bulk read shows before the users of the account.
     """
 
     def __init__(self, now: datetime = NOW) -> None:

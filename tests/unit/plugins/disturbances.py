@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import HostUnreachable
@@ -29,3 +30,20 @@ ERRORS: dict[str, Callable[[str], BaseException]] = {
     "broken": lambda _action: ZeroDivisionError(),
 }
 """Each by the call's or the task's name."""
+
+
+class Killed(BaseException):
+    """The process is killed: it does nothing more."""
+
+
+@dataclass
+class FakeGuard:
+    """A guard that takes over when a test wants it."""
+
+    give_back: Callable[[], str] | None = None
+
+    def watch(self, give_back: Callable[[], str]) -> None:
+        self.give_back = give_back
+
+    def end(self) -> None:
+        self.give_back = None

@@ -54,7 +54,7 @@ def missing_permission(identity: str, action: str, where: str = "", reason: str 
 def denied(
     call: tuple[str, ...], identity: str, where: str, *, reason: str = NO_POLICY, action: str = "", start: str = ""
 ) -> tuple[tuple[str, ...], str, str]:
-    """A case of a denied call. :param action: the denied action, if it is not that of the call."""
+    """A case of a denied call. :param action: the denied action, if the call has another one."""
     named, shown = action or call[1], f" on {where}"
     call = call if len(call) > 2 else (*call, "AccessDenied")
     return call, start + denial(identity, named, where, reason), missing_permission(identity, named, shown, reason)

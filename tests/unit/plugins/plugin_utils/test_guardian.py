@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-# The main process starts a worker, which holds something until it is told how to go on.
+# The main process starts a worker, which holds something.
 PROGRAM = """
 import os, signal, sys, time
 from ansible_collections.cwagent.iam.plugins.plugin_utils import _terminal

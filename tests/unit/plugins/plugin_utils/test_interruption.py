@@ -52,6 +52,12 @@ def test_the_first_signal_interrupts_and_all_later_ones_do_not(number: int) -> N
     assert interruption.has_come
 
 
+def test_steps_can_be_silenced_without_a_signal() -> None:
+    interruption = Interruption()
+    interruption.silence()
+    assert interruption.has_come
+
+
 @pytest.mark.parametrize("number", SIGNALS[:3])
 def test_a_signal_waits_for_the_end_of_a_shield(number: int) -> None:
     done = []
@@ -158,7 +164,7 @@ def test_a_parent_that_has_ended_before_interrupts(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(("platform", "number"), [("linux", 15), ("darwin", None)])
-def test_the_end_of_the_parent_is_a_signal_on_linux(
+def test_on_linux_the_end_of_the_parent_is_a_signal_and_no_core_file_is_written(
     monkeypatch: pytest.MonkeyPatch, platform: str, number: int | None
 ) -> None:
     sent: list[int] = []
@@ -172,7 +178,7 @@ def test_the_end_of_the_parent_is_a_signal_on_linux(
     monkeypatch.setattr(_interruption.ctypes, "CDLL", lambda _name: Library)
     with Interruption().handled():
         pass
-    assert sent == ([number, 0] if number else [])
+    assert sent == ([number, 0, 1, 0] if number else [])
 
 
 PROGRAM = """

@@ -357,7 +357,7 @@ REACHED = {"ping": "pong"}
 FILES, NODE, SETTINGS = "__onprem_credentials_files", "__hybrid_registration_node", "__hybrid_registration_files"
 
 
-def a_server(name: str = "db", reached: Any = REACHED, **results: Any) -> dict[str, Any]:
+def a_server(name: Any = "db", reached: Any = REACHED, **results: Any) -> dict[str, Any]:
     """The variables of a server that was reached, or not."""
     return {"inventory_hostname": name, "__cwagent_reached": reached, **results}
 
@@ -530,6 +530,12 @@ def test_the_report_of_several_accounts_ends_with_their_table():
     assert [line.split()[0] for line in found.lines[-5:]] == ["account", "shop", "blog", "wiki", "-"]
     assert found.stats["failed_accounts"] == 1
     assert found.failures == {"shop": "", "blog": "The work in account blog failed: Denied.", "wiki": ""}
+
+
+def test_the_keys_of_two_accounts_are_counted_although_their_users_have_the_same_name():
+    results = {"shop": {"u": "due"}, "blog": {"u": "current"}, "wiki": {"u": "current"}}
+    accounts = [an_account(name, variables={"__keys": {"steps": [], "rotation": of}}) for name, of in results.items()]
+    assert report(accounts, check_mode=False).stats["keys"] == {"due": 1, "current": 2}
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
+from pathlib import Path
+
 import pytest
 from ansible import constants
 from ansible.utils.display import Display
 
-from ansible_collections.cwagent.iam.plugins.plugin_utils._terminal import say, show
+from ansible_collections.cwagent.iam.plugins.plugin_utils import _terminal
+from ansible_collections.cwagent.iam.plugins.plugin_utils._terminal import say, show, write_last_words
 
 
 @pytest.fixture
@@ -36,3 +41,36 @@ def test_a_long_line_is_wrapped_and_no_word_is_cut(printed: list[str]) -> None:
     lines = printed[0].split("\n")
     assert lines[0].startswith("  1:2 $.agent: word")
     assert [line for line in lines if len(line) > 98] == [f"      {word}"]
+
+
+def test_nothing_of_a_server_controls_the_terminal(printed: list[str]) -> None:
+    say("web1", "store\x1b[2J\r\u202ewas")
+    show(["  \x1b]0;title\x07problem\n"])
+    assert printed[0].endswith(" web1: store[2J was")
+    assert printed[1] == "  ]0;titleproblem"
+
+
+def test_the_last_words_reach_a_reader_and_wait_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, write = os.pipe()
+    monkeypatch.setattr(_terminal, "LAST_WORDS", write)
+    write_last_words("web1", "It was given\nback.")
+    assert os.read(read, 100).decode().partition(" ")[2] == "web1: It was given back.\n"
+    monkeypatch.setattr(_terminal, "READER_SECONDS", 0)
+    os.set_blocking(write, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(write, b"x" * 4096)
+    write_last_words("web1", "Nobody reads this.")
+    os.close(read)
+    write_last_words("web1", "Nobody can read this.")
+    os.close(write)
+
+
+def test_without_an_output_the_last_words_go_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_number: int) -> int:
+        raise OSError
+
+    monkeypatch.setattr(_terminal.os, "dup", fail)
+    file = _terminal._duplicate_output()
+    assert os.fstat(file).st_rdev == Path(os.devnull).stat().st_rdev
+    os.close(file)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -100,7 +101,7 @@ def test_a_value_gets_the_type_of_its_option(option, value, result):
 
 KINDS = {kind: {"type": kind} for kind in ("str", "path", "int", "bool", "list", "dict")}
 TEXTS = {"type": "list", "elements": "str"}
-WRONG = [
+WRONG: list[tuple[str, Any, list[Any]]] = [
     ("must be text", KINDS["str"], [["a"], {"a": 1}, True, b"x"]),
     ("must be text", KINDS["path"], [[]]),
     ("must be one of a, b", CHOICE, ["c", 5, ["a"]]),

@@ -479,7 +479,7 @@ def test_a_record_that_is_not_a_valid_profile_name_is_not_looked_up(value):
     assert shown_calls(account) == ["get_role", "get_instance_profile"]
 
 
-# What the caller of a release knows already
+# Knowledge of the caller of a release
 
 SERVER = {INSTANCE: (Association("a", "arn:x/server"),)}
 ADMIN = {INSTANCE: (Association("a", "arn:x/admin"),)}

@@ -270,29 +270,25 @@ def test_a_retention_that_cloudwatch_has_is_valid(value):
     assert _found(_with((*FILES, 2, "retention_in_days"), value)) == []
 
 
+AMP = ("metrics", "metrics_destinations", "amp")
+
+
 @pytest.mark.parametrize(
-    ("path", "missing", "message"),
+    ("path", "missing"),
     [
-        (("metrics", "metrics_collected"), None, "the key is missing"),
-        (("traces", "traces_collected"), None, "the key is missing"),
-        (FILES, None, "the key is missing"),
-        ((*FILES, 0, "file_path"), None, "the key is missing"),
-        ((*WINDOWS, 0, "event_name"), None, "the key is missing"),
-        ((*WINDOWS, 0, "event_levels"), (*WINDOWS, 0), "one of these keys is missing"),
-        ((*PROCESS, "exe"), PROCESS, "one of these keys is missing"),
-        ((*PROCESS, "measurement"), None, "the key is missing"),
-        (("opentelemetry", "collect", "prometheus", "config_path"), None, "the key is missing"),
-        (("metrics", "metrics_destinations", "amp", "workspace_id"), None, "the key is missing"),
-        (("metrics", "metrics_destinations", "amp"), None, "the key is missing"),
-        (
-            ("metrics", "metrics_destinations"),
-            ("metrics", "metrics_destinations", "amp"),
-            "the key is missing",
-        ),
+        *((path, path) for path in (("metrics", "metrics_collected"), ("traces", "traces_collected"), FILES)),
+        *((path, path) for path in ((*FILES, 0, "file_path"), (*WINDOWS, 0, "event_name"), (*PROCESS, "measurement"))),
+        *((path, path) for path in (("opentelemetry", "collect", "prometheus", "config_path"), AMP)),
+        *((path, path) for path in ((*AMP, "workspace_id"),)),
+        (AMP[:-1], AMP),
+        ((*WINDOWS, 0, "event_levels"), None),
+        ((*PROCESS, "exe"), None),
     ],
 )
-def test_a_missing_key_is_doubtful(path, missing, message):
-    assert _found(_without(path)) == [(DOUBTFUL, "missing-key", missing or path, message)]
+def test_a_missing_key_is_doubtful(path, missing):
+    """Of several keys of which an object needs one, none is named."""
+    message = "the key is missing" if missing else "one of these keys is missing"
+    assert _found(_without(path)) == [(DOUBTFUL, "missing-key", missing or path[:-1], message)]
 
 
 def test_one_of_several_keys_is_enough():
@@ -321,28 +317,26 @@ def test_an_entry_that_is_in_the_list_already_is_doubtful():
     assert _found(_with((*WINDOWS, 1, "event_ids"), [1, 1])) == []
 
 
+DAYS_7 = {"retention_in_days": 7}
+CLASSES = {"log_group_class": "STANDARD"}, {"log_group_class": "INFREQUENT_ACCESS"}
+
+
 @pytest.mark.parametrize(
-    ("first", "second", "message"),
+    ("first", "second", "values"),
     [
-        ({"retention_in_days": 7}, {"retention_in_days": 14}, "14 for a log group that has 7 in files[0]"),
-        ({"retention_in_days": 14}, {"retention_in_days": 7}, "7 for a log group that has 14 in files[0]"),
-        (
-            {"log_group_class": "STANDARD"},
-            {"log_group_class": "INFREQUENT_ACCESS"},
-            "'INFREQUENT_ACCESS' for a log group that has 'STANDARD' in files[0]",
-        ),
-        ({"retention_in_days": 7}, {"retention_in_days": 7}, ""),
-        ({"retention_in_days": 7}, {"retention_in_days": -1}, ""),
-        ({"retention_in_days": 7}, {}, ""),
-        ({"retention_in_days": 7}, {"retention_in_days": 14, "log_group_name": "h"}, ""),
-        ({"retention_in_days": 7}, {"log_group_class": "STANDARD"}, ""),
+        (DAYS_7, {"retention_in_days": 14}, ("14", "7")),
+        ({"retention_in_days": 14}, DAYS_7, ("7", "14")),
+        (*CLASSES, ("'INFREQUENT_ACCESS'", "'STANDARD'")),
+        *((DAYS_7, second, None) for second in (DAYS_7, {"retention_in_days": -1}, {}, CLASSES[0])),
+        (DAYS_7, {"retention_in_days": 14, "log_group_name": "h"}, None),
     ],
 )
 @pytest.mark.parametrize("name", ["g", "G"])
-def test_a_log_group_has_one_retention_and_one_class(first, second, message, name):
+def test_a_log_group_has_one_retention_and_one_class(first, second, values, name):
+    key = next(iter(first))
+    message = f"{values[0]} for a log group that has {values[1]} in files[0]" if values else ""
     first = {"file_path": "/a", "log_group_name": "g", **first}
     entries = [first, {"file_path": "/b", "log_group_name": name, **second}]
-    key = "log_group_class" if "class" in message or "STANDARD" in message else "retention_in_days"
     expected = [(DOUBTFUL, "log-group", (*FILES, 1, key), message)] if message else []
     assert _found(_with(FILES, entries)) == expected
     # In another list, the log group is the same.
@@ -391,24 +385,20 @@ NAME_FIELDS = [
 @pytest.mark.parametrize(
     ("name", "braces", "near"),
     [
-        ("{instance-id}", "{instance-id}", "{instance_id}"),
+        *(
+            (name, name, "{instance_id}")
+            for name in ("{instance-id}", "{instanceid}", "${aws:InstanceId}", "${instance_id}")
+        ),
         ("a/{InstanceId}", "{InstanceId}", "{instance_id}"),
-        ("{instanceid}", "{instanceid}", "{instance_id}"),
-        ("${aws:InstanceId}", "${aws:InstanceId}", "{instance_id}"),
-        ("${instance_id}", "${instance_id}", "{instance_id}"),
-        ("{ hostname }", "{ hostname }", "{hostname}"),
-        ("{hostname", "{hostname", "{hostname}"),
+        *((name, name, "{hostname}") for name in ("{ hostname }", "{hostname")),
         ("a hostname}", "hostname}", "{hostname}"),
         ("{local_hostnam}", "{local_hostnam}", "{local_hostname}"),
         ("{ipaddress}", "{ipaddress}", "{ip_address}"),
         ("{region}", "{region}", "{aws_region}"),
         ("{Date}", "{Date}", "{date}"),
         ("{account}", "{account}", "{account_id}"),
-        ("{environment}", "{environment}", ""),
-        ("{}", "{}", ""),
+        *((name, name, "") for name in ("{environment}", "{}", "}", "${cluster}")),
         ("a{", "{", ""),
-        ("}", "}", ""),
-        ("${cluster}", "${cluster}", ""),
     ],
 )
 def test_a_brace_that_is_no_placeholder(path, name, braces, near):

@@ -14,7 +14,7 @@ from threading import Event, current_thread
 from typing import Any
 
 import pytest
-from disturbances import ERRORS, Cancelled
+from disturbances import ERRORS, Cancelled, FakeGuard, Killed, denied
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -79,6 +79,9 @@ class World:
     now = NOW
     calls: list[str] = field(default_factory=list)
     writes: list[str] = field(default_factory=list)
+
+    def take_over(self) -> None:
+        """Any process can call it."""
 
     @contextmanager
     def call(self, action: str) -> Iterator[None]:
@@ -354,10 +357,6 @@ def test_a_connection_without_pipelining_is_refused_before_the_first_write(state
     assert world.writes == []
 
 
-class Killed(BaseException):
-    """The worker is killed: it does nothing more."""
-
-
 def disturbed(state: str, error: Callable[[str], BaseException], number: int, *, effect: bool, always: bool) -> World:
     world = before(state)
     action = undisturbed(state).calls[number - 1]
@@ -431,6 +430,45 @@ def test_the_run_after_one_that_was_killed_ends_as_an_undisturbed_one(state: str
         planned = transaction(world, state, 2).predict()["steps"]
         assert transaction(world, state, 2).run()["steps"] == planned
         assert world.state() == expected.state(), f"call {number}, {action}, {effect}"
+
+
+@pytest.mark.parametrize("effect", [False, True])
+def test_a_guard_deletes_the_activation_of_a_process_that_is_killed_at_any_call(effect: bool) -> None:
+    for number, action in enumerate(undisturbed("registered").calls, start=1):
+
+        def fault(count: int, _called: str, after: bool, *, number: int = number) -> None:
+            if count > number or (count == number and after == effect):
+                raise Killed
+
+        world, guard = before("registered"), FakeGuard()
+        world.fault = fault
+        with pytest.raises(Killed):
+            transaction(world, "registered", guard=guard).run()
+        world.fault = lambda _number, _action, _effect: None
+        if guard.give_back:
+            assert guard.give_back() == "Its activation was deleted. Run again, which continues the registration."
+        assert not any(map(is_usable, world.found.values())), f"call {number}, {action}"
+
+
+def test_a_guard_that_cannot_delete_the_activation_tells_how_to() -> None:
+    def fault(_number: int, action: str, _effect: bool) -> None:
+        if action == "ssm:DeleteActivation":
+            raise denied(action)
+        if action == "host:send registration":
+            raise Killed
+
+    world, guard = before("registered"), FakeGuard()
+    world.fault = fault
+    with pytest.raises(CwagentError):
+        transaction(world, "registered", guard=guard).run()
+    assert guard.give_back
+    assert "aws ssm delete-activation" in guard.give_back()
+
+
+def test_the_guard_ends_with_the_activation() -> None:
+    guard = FakeGuard()
+    transaction(World(), "registered", guard=guard).run()
+    assert guard.give_back is None
 
 
 def interrupted(action: str) -> World:

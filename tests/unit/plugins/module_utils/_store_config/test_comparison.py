@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from aws_model import Gateway, Ssm
 
-from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import Validation
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import Parameter, desired_config
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, CwagentError, HostUnreachable
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, HostUnreachable
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparison import (
     Comparison,
     HostCheck,
@@ -24,6 +24,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._store_config.validati
 NAME, TEXT, REGION = "AmazonCloudWatch-linux", '{"agent":{}}', "eu-central-1"
 IDENTITY = {"instance_profile": "Server", "role": "Server"}
 PROBLEM = "Systems Manager does not know it."
+PARAMS = {"credentials_file": "", "admin_user": "Admin", "credentials_profile": "agent"}
+SUDO = {"failed": True, "msg": "sudo"}
 
 
 @dataclass
@@ -64,8 +66,7 @@ def checked(
     source: str, host: Host, problem: str = "", *, file: str = "", differs: bool = True
 ) -> tuple[Comparison, list[str]]:
     said: list[str] = []
-    params = {"credentials_file": file, "admin_user": "Admin", "credentials_profile": "agent"}
-    check = HostCheck(params, "web1", host, lambda: problem, said.append)
+    check = HostCheck({**PARAMS, "credentials_file": file}, "web1", host, lambda: problem, said.append)
     return check.check(Comparison([configuration(differs=differs)], source)), said
 
 
@@ -82,10 +83,10 @@ def test_where_nothing_differs_nothing_is_asked(source: str) -> None:
     [
         ("instance", Host(), "instance", ["ping", f"identity {REGION}"], 0),
         # Of sudo, for instance; the next module fails with the reason.
-        ("instance", Host({"failed": True, "msg": "sudo"}), "instance", ["ping", f"identity {REGION}"], 0),
+        ("instance", Host(SUDO), "instance", ["ping", f"identity {REGION}"], 0),
         ("auto", Host(), "instance", ["ping", f"identity {REGION}"], 1),
         ("auto", Host(None), "run_command", ["ping"], 1),
-        ("auto", Host({"failed": True, "msg": "sudo"}), "run_command", ["ping"], 1),
+        ("auto", Host(SUDO), "run_command", ["ping"], 1),
         ("run_command", Host(), "run_command", [], 0),
         ("onprem", Host(result={}), "onprem", ["ping", f"try {NAME}"], 0),
         ("controller", Host(), "controller", [], 0),
@@ -126,50 +127,32 @@ def test_a_credentials_file_must_be_on_the_host() -> None:
         checked("onprem", Host(), file="/root/key")
 
 
-class Store(Aws):
-    """Parameter Store of a region, by the name of the parameter."""
-
-    def __init__(self, region: str, values: dict[str, str]) -> None:
-        super().__init__(lambda *_: None)
-        self.name, self.values = region, values
-
-    @property
-    def region(self) -> str:
-        return self.name
-
-    def call(self, action: str, description: str, max_attempts: int = 0, **given: Any) -> dict[str, Any]:
-        value = self.values.get(given["Name"])
-        if value is None:
-            raise AwsApiError("There is none.", "ParameterNotFound", action)
-        return {"Parameter": {"Value": value, "Type": "String", "Version": 7}}
+def store(region: str, *names: str) -> Any:
+    """Parameter Store of a region, with these parameters."""
+    gateway: Any = Gateway(Ssm({name: Parameter(TEXT, version=7) for name in names}))
+    gateway.region = region
+    return gateway
 
 
 @pytest.mark.parametrize("region", ["", "us-east-1"])
 def test_a_configuration_is_compared_in_each_of_its_regions(region: str) -> None:
-    desired = [desired_config(f"{NAME}-{number}", json.loads(TEXT), None, can_be_split=False) for number in (1, 2)]
-    validated = Validated(
-        [(Given(each.name, "a.json", (region, "eu-west-1")), Validation(each.name, each)) for each in desired]
-    )
-    stores: dict[str | None, Aws] = {
-        None: Store(REGION, {f"{NAME}-1": TEXT}),
-        "us-east-1": Store("us-east-1", {f"{NAME}-1": TEXT}),
-    }
-    stores["eu-west-1"] = Store("eu-west-1", {})
+    names = [f"{NAME}-{number}" for number in (1, 2)]
+    desired = [desired_config(name, json.loads(TEXT), None, can_be_split=False) for name in names]
+    regions = (region, "eu-west-1")
+    validated = Validated([(Given(each.name, "a.json", regions), Validation(each.name, each)) for each in desired])
+    stores = {None: store(REGION, names[0]), "us-east-1": store("us-east-1", names[0]), "eu-west-1": store("eu-west-1")}
     warnings: list[str] = []
     found = compare(validated, stores.__getitem__, warnings)
-    here = region or REGION
-    assert [(each.name, each.region) for each in found] == [
-        (f"{NAME}-{number}", where) for number in (1, 2) for where in (here, "eu-west-1")
-    ]
+    places = [(name, where) for name in names for where in (region or REGION, "eu-west-1")]
+    assert [(each.name, each.region) for each in found] == places
     assert [each.plan.has_changes for each in found] == [False, True, True, True]
-    assert [each.text for each in found] == [TEXT] * 4
-    assert found[0].previous == {f"{NAME}-1": {"value": TEXT, "type": "String", "version": 7}}
+    assert {each.text for each in found} == {TEXT}
+    assert found[0].previous == {names[0]: {"value": TEXT, "type": "String", "version": 7}}
     assert warnings == []
 
 
 def test_the_first_configuration_that_differs_is_tried_with_the_saved_key() -> None:
     host = Host()
-    params = {"credentials_file": "", "admin_user": "Admin", "credentials_profile": "agent"}
     given = [configuration(differs=False), configuration(name="b"), configuration(name="c")]
-    HostCheck(params, "web1", host, lambda: "", lambda _text: None).check(Comparison(given, "onprem"))
+    HostCheck(PARAMS, "web1", host, lambda: "", lambda _text: None).check(Comparison(given, "onprem"))
     assert host.asked == ["ping", "try b"]

@@ -8,9 +8,10 @@ from contextlib import nullcontext
 from typing import Any
 
 import pytest
+from aws_model import Gateway, Ssm
 
-from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import Parameter
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration, compared
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.controller import ControllerSource, tidy
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Report, Source, Transaction
@@ -30,6 +31,11 @@ def comparison(
     config: Any = TEXT, previous: Any = None, region: Any = "eu-central-1", name: str = NAME
 ) -> dict[str, Any]:
     return {"name": name, "config": config, "previous": {NAME: {}} if previous is None else previous, "region": region}
+
+
+def gateway(ssm: Ssm) -> Any:
+    """The gateway to each region."""
+    return lambda _region: Gateway(ssm)
 
 
 def read(given: Any, tags: dict[str, str] | None = None, *, split: bool = False) -> Any:
@@ -61,15 +67,11 @@ def test_a_registered_comparison_is_read_unchanged() -> None:
 
 
 def test_a_split_configuration_lists_its_parts_in_order_and_leftovers() -> None:
-    parts = read(comparison(LARGE, {NAME: {}}), split=True)
-    names = [NAME, f"{NAME}-2"]
-    assert parts.to_result() == {
-        "name": NAME,
-        "region": "eu-central-1",
-        "parameters": [{"name": each} for each in names],
-    }
-    smaller = read(comparison(previous={NAME: stored("{}"), f"{NAME}-2": stored("{}")}), split=True)
-    assert (smaller.name, smaller.surplus) == (NAME, [f"{NAME}-2"])
+    parts, names = read(comparison(LARGE, {NAME: {}}), split=True), [NAME, f"{NAME}-2"]
+    expected = {"name": NAME, "region": "eu-central-1", "parameters": [{"name": each} for each in names]}
+    assert parts.to_result() == expected
+    smaller = read(comparison(previous={each: stored("{}") for each in names}), split=True)
+    assert (smaller.name, smaller.surplus) == (NAME, names[1:])
 
 
 @pytest.mark.parametrize(("previous", "shown"), [({NAME: stored('{"agent":{}}')}, "prepared"), ({NAME: {}}, "after")])
@@ -98,69 +100,30 @@ def test_anything_else_is_refused(given: Any, split: bool) -> None:
         read(given, split=split)
 
 
-class Store(Aws):
-    """A Parameter Store with these values, where nothing else is."""
-
-    def __init__(self, **values: str) -> None:
-        super().__init__(lambda *_: None)
-        self.values = {name.replace("_", "-"): value for name, value in values.items()}
-        self.tags: dict[str, dict[str, str]] = {}
-        self.writes: list[str] = []
-
-    def call(self, action: str, description: str, max_attempts: int = 0, **given: Any) -> dict[str, Any]:
-        name = given.get("Name") or given["ResourceId"]
-        if action == "ssm:GetParameter":
-            if name not in self.values:
-                raise AwsApiError(description, "ParameterNotFound")
-            return {"Parameter": {"Value": self.values[name], "Type": "String", "Version": 1}}
-        if action == "ssm:ListTagsForResource":
-            return {"TagList": [{"Key": key, "Value": text} for key, text in self.tags.get(name, {}).items()]}
-        self.writes.append(f"{action.partition(':')[2]} {name}")
-        self.tags[name] = {each["Key"]: each["Value"] for each in given.get("Tags", [])}
-        if action == "ssm:PutParameter":
-            self.values[name] = given["Value"]
-        if action == "ssm:DeleteParameter":
-            del self.values[name]
-        return {}
-
-
-def run(store: Store, configurations: list[Any], *, tags: bool, surplus: bool, check_mode: bool) -> dict[str, Any]:
-    report = Report()
-    source = ControllerSource(report, lambda _region: store)
-
-    def does() -> None:
-        tidy(report, lambda _region: store, configurations, tags=tags, surplus=surplus, check_mode=check_mode)
-
-    transaction = Transaction(source, configurations, does, nullcontext)
-    return transaction.predict() if check_mode else transaction.run()
-
-
 @pytest.mark.parametrize("check_mode", [False, True])
 def test_the_controller_stores_with_tags_and_acquires_nothing(check_mode: bool) -> None:
-    store, new = Store(), read(comparison(), {"team": "ops"})
-    done = run(store, [new], tags=False, surplus=False, check_mode=check_mode)
+    ssm, new, report = Ssm({}), read(comparison(), {"team": "ops"}), Report()
+    transaction = Transaction(ControllerSource(report, gateway(ssm)), [new], lambda: None, nullcontext)
+    done = transaction.predict() if check_mode else transaction.run()
     assert done["steps"] == new.plan.summaries
     assert not done["released"]
-    assert store.writes == ([] if check_mode else [f"PutParameter {NAME}"])
+    assert {name: each.tags for name, each in ssm.parameters.items()} == ({} if check_mode else {NAME: {"team": "ops"}})
 
 
 @pytest.mark.parametrize("check_mode", [False, True])
 @pytest.mark.parametrize("surplus", [False, True])
 def test_only_differences_are_tagged_and_only_undeclared_parts_deleted(check_mode: bool, surplus: bool) -> None:
     """One configuration lacks a tag. Another has all tags, but has left a part with the name of the first one."""
-    rest = f"{NAME}-3"
-    store = Store(**{NAME: TEXT, f"{NAME}-2": TEXT, rest: TEXT})
-    previous = {each: stored(TEXT, tags={"team": "ops"}) for each in (NAME, f"{NAME}-2", rest)}
-    complete = read(comparison(previous=previous), {"team": "ops"}, split=True)
-    other = {f"{NAME}-2": stored(TEXT, tags={})}
-    lacking = read(comparison(previous=other, name=f"{NAME}-2"), {"team": "ops"})
-    report = Report()
-    tidy(
-        report, lambda _region: store, [complete, lacking], tags=True, surplus=surplus, check_mode=check_mode
-    )  # the source had nothing to store
-    expected = [*([f"DeleteParameter {rest}"] if surplus else []), f"AddTagsToResource {NAME}-2"]
-    assert store.writes == ([] if check_mode else expected)
-    assert len(report.to_result()["steps"]) == len(expected)
+    tags, names, report = {"team": "ops"}, [NAME, f"{NAME}-2", f"{NAME}-3"], Report()
+    ssm = Ssm({name: Parameter(TEXT, version=3, tags={}) for name in names})
+    complete = read(comparison(previous={each: stored(TEXT, tags=tags) for each in names}), tags, split=True)
+    lacking = read(comparison(previous={names[1]: stored(TEXT, tags={})}, name=names[1]), tags)
+    # The source had nothing to store.
+    tidy(report, gateway(ssm), [complete, lacking], tags=True, surplus=surplus, check_mode=check_mode)
+    left = names[:2] if surplus and not check_mode else names
+    changed = {} if check_mode else {names[1]: tags}
+    assert {name: each.tags for name, each in ssm.parameters.items()} == {**{name: {} for name in left}, **changed}
+    assert len(report.to_result()["steps"]) == 1 + surplus
 
 
 class Acquiring(Source):
@@ -182,7 +145,7 @@ class Acquiring(Source):
 
 
 def controller(report: Report) -> Source:
-    return ControllerSource(report, lambda _region: Aws(lambda *_: None))
+    return ControllerSource(report, gateway(Ssm({})))
 
 
 @pytest.mark.parametrize(("make", "steps"), [(controller, 1), (Acquiring, 0)])

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from botocore import xform_name
-from disturbances import ERRORS, Cancelled, denied
+from disturbances import ERRORS, Cancelled, FakeGuard, Killed, denied
 
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import RESTORE_TAG, DesiredAdmin
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import OPEN, DesiredWindow
@@ -29,6 +29,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._store_config.instance
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.onprem import OnPremisesSource
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import (
     ADVICE,
+    GIVEN_BACK,
     Report,
     Source,
     Transaction,
@@ -249,12 +250,14 @@ CONFIG = {"agent": {"metrics_collection_interval": 60}}
 NAME, TEXT = "AmazonCloudWatch-linux", '{"agent":{"metrics_collection_interval":60}}'
 
 
-def transaction(account: Account, source: str, names: Sequence[str] = (NAME,)) -> Transaction:
+def transaction(
+    account: Account, source: str, names: Sequence[str] = (NAME,), guard: FakeGuard | None = None
+) -> Transaction:
     configurations = [
         Configuration(desired_config(name, CONFIG, None, can_be_split=False), {name: None}, "eu-1", TEXT, {})
         for name in names
     ]
-    return Transaction(SOURCES[source](account, configurations), configurations, lambda: None, nullcontext)
+    return Transaction(SOURCES[source](account, configurations), configurations, lambda: None, nullcontext, guard)
 
 
 def undisturbed(source: str) -> Account:
@@ -400,3 +403,62 @@ def test_where_nothing_differs_no_right_is_acquired(source: str) -> None:
     assert not opening(account, source).predict()["changed"]
     assert not opening(account, source).run()["changed"]
     assert account.calls == []
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_guard_gives_back_the_permission_of_a_process_that_is_killed_at_any_call(source: str) -> None:
+    for number, action in enumerate(undisturbed(source).calls, start=1):
+
+        def fault(count: int, _action: str, *, number: int = number) -> None:
+            if count >= number:
+                raise Killed
+
+        account, guard = Account(fault=fault), FakeGuard()
+        with pytest.raises(Killed):
+            transaction(account, source, guard=guard).run()
+        account.fault = lambda _number, _action: None
+        if guard.give_back:
+            assert guard.give_back() == GIVEN_BACK
+        where = f"call {number}, {action}"
+        assert not account.is_held, where
+        assert account.command is None or account.command["Status"] != "InProgress", where
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_the_guard_ends_with_the_permission(source: str) -> None:
+    guard = FakeGuard()
+    transaction(Account(), source, guard=guard).run()
+    assert guard.give_back is None
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("is_denied", [False, True])
+def test_the_last_words_after_an_interruption_tell_what_became_of_it(source: str, is_denied: bool) -> None:
+    """A guard tries again where the release was denied."""
+    storing = "ssm:GetCommandInvocation" if source == "run_command" else "host:store"
+    interrupted: list[str] = []
+
+    def fault(_number: int, action: str) -> None:
+        if interrupted and is_denied:
+            raise denied(action)
+        if action == storing:
+            interrupted.append(action)
+            raise Cancelled
+
+    account, guard, words = Account(fault=fault), FakeGuard(), list[str]()
+    run = transaction(account, source, guard=guard)
+    run._source.report.say_last = words.append
+    with pytest.raises(Cancelled):
+        run.run()
+    [last] = words
+    if not is_denied:
+        assert (last, guard.give_back) == (f"The run was interrupted. {GIVEN_BACK}", None)
+        return
+    assert account.is_held
+    assert last.startswith("The run was interrupted. The permission to write was not given back: ")
+    assert " AWS denies writing from " in last
+    assert last.endswith("To clean up, run cwagent.iam.restore with the same inventory.")
+    assert guard.give_back
+    account.fault = lambda _number, _action: None
+    assert guard.give_back() == GIVEN_BACK
+    assert not account.is_held

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -66,7 +67,7 @@ def test_a_healthy_server_has_no_failure(server, facts):
 
 
 NO_READ = {"A": Reading(error="x")}
-NO_CALLER = {"caller": "", "configs": NO_READ}
+NO_CALLER: Any = {"caller": "", "configs": NO_READ}
 
 
 def inside(**changes):
@@ -186,7 +187,7 @@ def test_consequences_of_a_failure_are_not_reported(name):
     assert found(*CONSEQUENCES[name]) == ([], [])
 
 
-NOT_CONNECTED = {"caller": "", "caller_error": "Could not connect"}
+NOT_CONNECTED: Any = {"caller": "", "caller_error": "Could not connect"}
 NOTES = {
     "a key file that may not be read": (DB, replace(ONPREM, key_id=None, caller=""), ["identity"]),
     "STS out of reach": (DB, replace(ONPREM, **NOT_CONNECTED), ["identity"]),

@@ -6,7 +6,6 @@ import pytest
 from access_account import (
     ACCOUNT_ID,
     ADMINISTRATOR,
-    AGENT,
     CONFIGURATIONS,
     CORE,
     HEALTHY,
@@ -28,7 +27,7 @@ from access_account import (
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import GET, LOGS, METRICS, assess
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Policy, Unread
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.checks import Case, check, configs_of, principal_of
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.checks import Case, check, configs_of
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Config, Target
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.script import digest
 
@@ -70,11 +69,6 @@ def test_a_healthy_instance():
     assert (server.profile, server.is_running, server.runs_all) == ("Server", True, True)
     assert server.configs == (Config("AmazonCloudWatch-linux", 1, digest('{"agent":{}}'), is_readable=True),)
     assert server.endpoints == {"ssm": "https://ssm"}
-
-
-def test_a_healthy_server_on_premises():
-    server = check(case(), DB)
-    assert (server.failures, server.notes, server.key_id) == ((), (), "AKIA2")
 
 
 @pytest.mark.parametrize("is_windows", [False, True])
@@ -211,11 +205,6 @@ def test_the_role_of_a_hybrid_server_is_fixed_by_those_who_manage_it(role_of_nod
     assert failure.fix.startswith(fix)
 
 
-def test_the_key_that_is_saved_in_a_file_counts():
-    account = changed("user", "db1", keys=(key(2, saved=None), key(3, saved=None)))
-    assert check(case(account, saved_keys={"db1": "AKIA3"}), DB).key_id == "AKIA3"
-
-
 def test_a_saved_key_that_the_user_does_not_have():
     account = changed("user", "db1", keys=(key(2),))
     what = "Access key AKIA9 is saved, and user 'db1' does not have it."
@@ -341,8 +330,3 @@ def test_a_windows_server_is_checked_through_ec2_and_iam_as_any_other(profile_na
     linux, windows = (check(case(replace(HEALTHY, instances=(use,))), WEB) for use in uses)
     assert windows == replace(linux, is_windows=True)
     assert bool(windows.failures) is (profile_name is None)
-
-
-def test_a_server_that_is_not_known_has_no_principal():
-    assert principal_of(case(), Target("x", REGION, "i-9")) is None
-    assert AGENT == [METRICS, LOGS]

@@ -117,16 +117,6 @@ def test_what_the_policy_of_the_servers_lacks_is_a_failure(name, target):
         assert found(account_of(config, server=(SERVER, *more)), target)[0] == expected
 
 
-def test_the_discovery_of_ecs_needs_permissions_of_ecs():
-    failures = [
-        lacks(", ".join(TASKS), DISCOVERY),
-        lacks(", ".join(SERVICES), f"{DISCOVERY}.service_name_list_for_tasks"),
-    ]
-    for number, allowed in enumerate(([], TASKS, [*TASKS, *SERVICES])):
-        more = [Policy("More", document(*allowed))] if allowed else []
-        assert found(account_of(ECS, server=(SERVER, *more))) == (failures[number:], [])
-
-
 CUSTOM = {
     "retention": (RETENTION, "logs:PutRetentionPolicy", LIST),
     "tags": (GROUP, "ec2:DescribeTags", "metrics.append_dimensions.AutoScalingGroupName"),
@@ -233,12 +223,6 @@ def test_a_condition_and_a_policy_that_was_not_read_are_no_failure(more):
     assert undecided("aps:RemoteWrite", AMP_FIELD) in notes
 
 
-def test_an_environment_variable_of_the_agent_is_not_known():
-    some = Policy("Some", document("sts:AssumeRole", resource=CENTRAL))
-    account = account_of({**assuming("${ROLE}"), **AMP}, server=(SERVER, some))
-    assert found(account) == ([], [undecided("sts:AssumeRole", "agent.credentials.role_arn")])
-
-
 def test_a_configuration_that_was_not_read_is_a_note():
     note = "The permissions that AmazonCloudWatch-linux needs are not known: it was not read."
     assert found(account_of(None)) == ([], [note])
@@ -261,15 +245,7 @@ def test_of_several_configurations_a_server_may_use_only_one():
     assert found(unknown)[1][0].startswith("Whether Role 'Server' may sts:AssumeRole")
 
 
-NAMED = {each: f"AmazonCloudWatch-{each}" for each in ("linux", "web", "db")}
-BOTH = replace(WEB, configs=(NAMED["linux"], NAMED["web"]))
-
-
-def test_a_server_uses_the_configurations_that_are_named():
-    account = account_of(RETENTION, AMP, XRAY)
-    assert found(account, replace(WEB, configs=(NAMED["linux"], NAMED["db"]))) == ([], [])
-    everything = replace(WEB, configs=tuple(NAMED.values()))
-    assert found(account, everything) == ([lacks("aps:RemoteWrite", AMP_FIELD, "web")], [])
+BOTH = replace(WEB, configs=("AmazonCloudWatch-linux", "AmazonCloudWatch-web"))
 
 
 @pytest.mark.parametrize("regions", [(), ("us-east-1", "us-east-2")])
@@ -392,13 +368,6 @@ def test_the_trust_policy_of_a_role_of_another_account_is_not_known():
     assert found(account_of({**assuming(FOREIGN), **AMP}, server=(SERVER, more))) == ([], [note])
 
 
-def test_what_an_assumed_role_lacks_is_its_own_failure():
-    needs = {"aps:RemoteWrite": AMP_FIELD, "logs:PutRetentionPolicy": LIST}
-    failures = [lacks(action, field, who="Role 'Central'") for action, field in needs.items()]
-    for policies, expected in (((), failures), ((Policy("More", document(*needs)),), [])):
-        assert assumed({"AWS": f"{OWN}root"}, *policies, config={**RETENTION, **AMP}) == (expected, [])
-
-
 # Simulation
 
 
@@ -416,11 +385,3 @@ def test_the_calls_of_a_server_are_those_on_known_resources():
     assert list(calls_of(case(account), replace(WEB, instance_id="i-9"))) == []
     foreign = account_of({**assuming(FOREIGN), **AMP})
     assert [action for _who, action, _resource in calls_of(case(foreign), WEB)][3:] == ["sts:AssumeRole"]
-
-
-@pytest.mark.parametrize("allows", [True, False])
-def test_what_iam_itself_says_of_a_need_counts(allows):
-    simulated = {(f"{OWN}role/Server", "aps:RemoteWrite", WORKSPACE): allows}
-    expected = [] if allows else [lacks("aps:RemoteWrite", AMP_FIELD)]
-    more = () if allows else (Policy("More", document("aps:RemoteWrite")),)
-    assert found(account_of(AMP, server=(SERVER, *more)), simulated=simulated) == (expected, [])

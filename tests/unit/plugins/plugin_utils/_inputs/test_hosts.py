@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from input_runs import (
     ADMIN,
@@ -427,7 +429,7 @@ def removal_of(*names, **variables):
     """The input, and the problems, of a removal in two regions."""
     own = {"cwagent_deliver_keys": True, "cwagent_region": EU}
     shared = {"cwagent_user_name": "shared", "cwagent_region": US}
-    hosts = {**INSTANCES, "a": own, "b": shared, "c": shared}
+    hosts: dict[str, Any] = {**INSTANCES, "a": own, "b": shared, "c": shared}
     inputs, problems = interpret(a_run(ALL_GROUPS, hosts, confirmed(*names, **variables), requires=["removal"]))
     return inputs["removal"], problems
 

@@ -1,0 +1,116 @@
+"""With nothing to do, a run of site.yml makes few calls. Otherwise it does what is necessary, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from emulator.snapshot import snapshot
+from fleet import Fleet
+from harness import (
+    ADMIN_USER,
+    PARAMETER,
+    SERVER_ROLE,
+    SERVER_USER,
+    WINDOW_POLICY,
+    Play,
+    allow,
+    leave_restore_tag,
+    rename_instance_profile,
+)
+from states import States
+
+CONFIG: dict[str, Any] = {
+    "agent": {"metrics_collection_interval": 60},
+    "metrics": {"metrics_collected": {"mem": {}}},
+}
+USER = f"{SERVER_USER}-db1"
+CALLS = {
+    ("ec2_admin",): 15,
+    ("ec2_admin", "onprem_servers"): 18,
+    ("ec2_admin", "onprem_admin"): 19,
+    ("ec2_admin", "onprem_servers", "onprem_admin"): 22,
+}
+"""By groups of the inventory: an instance, two server users and an admin user with saved keys; and a configuration."""
+
+
+def after_small_site(states: States) -> Fleet:
+    fleet = Fleet(states.controller)
+    fleet.add_instance("admin1", group="ec2_admin")
+    for host, group in (("db1", "onprem_servers"), ("db2", "onprem_servers"), ("ops1", "onprem_admin")):
+        fleet.add_host(host, group=group)
+    fleet.configure(CONFIG)
+    fleet.play("site").assert_succeeded()
+    return fleet
+
+
+@pytest.mark.parametrize("groups", CALLS, ids=" ".join)
+def test_with_nothing_to_do_little_is_read(states: States, groups: tuple[str, ...]) -> None:
+    """The users of the groups that are left out still exist, which takes no further call to find out.
+
+    The tier is compared, which is an option of the role store_config for the host that stores.
+    """
+    fleet = states.begin(after_small_site)
+    is_whole = groups == (*fleet.groups,)
+    fleet.groups = {name: fleet.groups[name] for name in groups}
+    for arguments in [(), ("--check", "--diff")] if is_whole else [()]:
+        play = fleet.play("site", *arguments, cwagent_parameter_tier="Advanced").assert_succeeded()
+        assert play.report[0] == "Nothing to do."
+        assert (play.changed_tasks, play.writes) == ([], [])
+        assert len(play.calls) == CALLS[groups], " ".join(call.action for call in play.calls)
+        # The configuration leaves the region of on-premises servers to the profile.
+        assert ("servers that are not on EC2 need a region" in play.words) == ("onprem_servers" in groups)
+    assert is_whole == (play.report == ["Nothing to do."])
+
+
+def key_of(fleet: Fleet, user: str) -> str:
+    [key] = fleet.iam.list_access_keys(UserName=user)["AccessKeyMetadata"]
+    return str(key["AccessKeyId"])
+
+
+def disturb(fleet: Fleet) -> None:
+    iam = fleet.iam
+    policy = json.dumps(allow("ssm:GetParameter"))
+    iam.put_user_policy(UserName=ADMIN_USER, PolicyName=WINDOW_POLICY, PolicyDocument=policy)
+    iam.update_access_key(UserName=ADMIN_USER, AccessKeyId=key_of(fleet, ADMIN_USER), Status="Active")
+    # The instance is still associated with the deleted instance profile, which has the same name.
+    rename_instance_profile(fleet.aws, SERVER_ROLE, SERVER_ROLE)
+    [attached] = iam.list_attached_user_policies(UserName=USER)["AttachedPolicies"]
+    iam.detach_user_policy(UserName=USER, PolicyArn=attached["PolicyArn"])
+    next(fleet.controller.credentials.glob(f"{SERVER_USER}-db2*")).unlink()
+
+
+def steps(play: Play) -> list[str]:
+    """The first words of each step in the report of a run."""
+    lines = [line.removeprefix("- ") for line in play.report if line.startswith("- ")]
+    return [" ".join(line.split()[:4]) for line in lines]
+
+
+def test_only_differences_are_corrected(states: States) -> None:
+    fleet = states.begin(after_small_site)
+    disturb(fleet)
+    before = snapshot(fleet.aws)
+    predicted = fleet.play("site", "--check").assert_succeeded()
+    assert snapshot(fleet.aws) == before
+    play = fleet.play("site").assert_succeeded()
+    assert predicted.changed_tasks == play.changed_tasks
+    assert steps(predicted) == steps(play)
+    assert steps(play) == [
+        "close the admin window",
+        "deactivate access key " + key_of(fleet, ADMIN_USER),
+        "associate instance profile 'CloudWatchAgentServerRole'",
+        "attach CloudWatchAgentServerPolicy to user",
+        "create an access key",
+    ]
+
+    leave_restore_tag(fleet.aws, fleet.instances["admin1"], SERVER_ROLE)
+    fleet.configure({**CONFIG, "agent": {"metrics_collection_interval": 30}})
+    play = fleet.play("site").assert_succeeded()
+    assert [each.rpartition(" : ")[2] for each in play.changed_tasks] == [
+        "Check the instances, close the admin windows and restore the instance profiles",
+        "Store the configurations",
+    ]
+    assert steps(play)[0] == "remove the restore tag"
+    value = fleet.aws.client("ssm").get_parameter(Name=PARAMETER)["Parameter"]["Value"]
+    assert json.loads(value)["agent"]["metrics_collection_interval"] == 30

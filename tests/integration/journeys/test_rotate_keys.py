@@ -1,0 +1,105 @@
+"""rotate_keys.yml: creates users as site.yml does, and replaces all keys now although one user fails.
+
+``test_year.py`` has the steps of a rotation and a leaked key, and ``modules/test_access_keys.py`` all phases.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from emulator import Fault, Kind
+from emulator.snapshot import snapshot
+from fleet import Fleet
+from harness import ADMIN_USER, SERVER_USER, Controller, Play
+
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import (
+    SavedKey,
+    saved_key_description,
+    to_values,
+)
+
+PREFIX = "/cwagent/credentials/"
+OWN, FAILING, FAR = (f"{SERVER_USER}-{host}" for host in ("db1", "db2", "db3"))
+REGIONS = {OWN: "eu-central-1", ADMIN_USER: "eu-central-1", FAR: "us-east-1"}
+"""By user that does not fail, the region of its saved key."""
+GONE = "gone"
+OPTIONS: dict[str, Any] = {
+    "cwagent_iam_path": "/monitoring/",
+    "cwagent_permissions_boundary": "arn:aws:iam::aws:policy/PowerUserAccess",
+    "cwagent_tags": {"team": "observability"},
+    "onprem_server_managed_policies": ["arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"],
+}
+NOW: dict[str, Any] = {"cwagent_rotate_now": "true"}
+
+
+def saved(fleet: Fleet, user: str) -> str:
+    """The ID of the saved key of a user."""
+    ssm = fleet.aws.client("ssm", REGIONS[user])
+    text = ssm.get_parameter(Name=PREFIX + user, WithDecryption=True)["Parameter"]["Value"]
+    return str(json.loads(text)["aws_access_key_id"])
+
+
+def created_in(play: Play) -> list[str]:
+    """The users that got an access key according to the report."""
+    return sorted(line.split("'")[1] for line in play.report if line.startswith("- create"))
+
+
+def keys_of_servers(controller: Controller) -> Fleet:
+    """Two of three servers are in another region, and one gets its key. A saved key in the first region has no user."""
+    fleet = Fleet(controller)
+    assert fleet.aws.region == REGIONS[OWN]
+    fleet.add_machine("db1")
+    for host in ("db2", "db3"):
+        fleet.add_host(host, cwagent_region=REGIONS[FAR])
+    fleet.add_host("ops1", group="onprem_admin", cwagent_region=fleet.aws.region)
+    fleet.variables |= {"cwagent_key_store": "parameter_store", "cwagent_key_max_age_days": "30", **OPTIONS}
+    values = json.dumps(to_values(SavedKey("AKIAIOSFODNN7EXAMPLE", "secret")))
+    description = saved_key_description("AKIAIOSFODNN7EXAMPLE", GONE)
+    fleet.aws.client("ssm").put_parameter(
+        Name=PREFIX + GONE, Value=values, Type="SecureString", Description=description
+    )
+    return fleet
+
+
+def test_keys_are_replaced_now_although_a_user_fails(controller: Controller) -> None:
+    fleet = keys_of_servers(controller)
+    # A role that refuses its options fails the run. The users of the other role are managed.
+    for role, expected in (("server", {ADMIN_USER}), ("admin", {ADMIN_USER, OWN, FAILING, FAR})):
+        wrong: dict[str, Any] = {f"onprem_{role}_managed_policies": "soon", "cwagent_deliver_keys": False}
+        refused = fleet.play("rotate_keys", **wrong).assert_failed()
+        assert "managed_policies: 'soon' is not the ARN of a managed policy" in refused.message
+        assert snapshot(fleet.aws)["users"].keys() == expected
+    site = fleet.play("site").assert_succeeded()
+    assert site.writes == []
+    assert fleet.caller("db1").endswith(f":user/monitoring/{OWN}")
+    gone = f"Saved access keys of users that do not exist: {fleet.aws.region}:{GONE}."
+    remedy = "If their servers have left, cwagent.iam.remove_servers with these names removes them."
+    assert f"{gone} {remedy}" in " ".join(site.report)
+
+    before = {user: saved(fleet, user) for user in REGIONS}
+    fleet.aws.arm(Fault(Kind.DENY, action="CreateAccessKey", text=FAILING))
+    replaced = fleet.play("rotate_keys", **NOW).assert_failed()
+    fleet.aws.disarm()
+    assert f"Could not create an access key for user '{FAILING}'" in replaced.message
+    assert f"{OWN}: a new access key was created, saved and delivered to the server" in " ".join(replaced.report)
+    assert f"{gone} {remedy}" in " ".join(replaced.report)
+    assert created_in(replaced) == sorted(REGIONS)
+    # The old keys stay active. The key of the admin user is active only while its window is open.
+    after, users = {user: saved(fleet, user) for user in REGIONS}, snapshot(fleet.aws)["users"]
+    assert {*before.values()}.isdisjoint(after.values())
+    for user in REGIONS:
+        status = "Inactive" if user == ADMIN_USER else "Active"
+        assert users[user]["keys"] == dict.fromkeys((before[user], after[user]), status)
+    assert fleet.caller("db1").endswith(f":user/monitoring/{OWN}")
+    continued = fleet.play("rotate_keys", **NOW).assert_succeeded()
+    assert created_in(continued) == [FAILING]
+    assert {user: saved(fleet, user) for user in REGIONS} == after
+
+    removal: dict[str, Any] = {"cwagent_confirm": "remove_servers"}
+    removal["cwagent_remove_servers"] = [f"{fleet.aws.region}:{GONE}"]
+    removed = fleet.play("remove_servers", **removal).assert_succeeded()
+    assert {*removed.writes} == {"DeleteParameter"}
+    found = fleet.aws.client("ssm").describe_parameters()["Parameters"]
+    assert {each["Name"] for each in found} == {f"{PREFIX}{OWN}", f"{PREFIX}{ADMIN_USER}"}
+    assert "no host" not in " ".join(removed.report)

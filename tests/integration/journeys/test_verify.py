@@ -1,0 +1,247 @@
+"""verify.yml and apply.yml, run by a user who has only the policy of each."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from emulator.machines import AGENT_CONTROL, AGENT_FOLDER
+from harness import HYBRID_ROLE, PARAMETER, POLICY_ARN, SERVER_POLICY, UNREACHABLE, Play, create_user
+from policies import example, permit
+from states import States
+from watched import CONFIG, NEW_CONFIG, WatchedFleet, healthy, user_of, without_servers
+
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES
+
+pytestmark = pytest.mark.skipif("AWS_CLI" not in os.environ, reason="make integration sets it up")
+
+CLOSED = "http://127.0.0.1:9"
+"""Nothing listens there."""
+SECRET = "s3cr'et"
+APPLY, READ = "AmazonCloudWatch-ManageAgent", "AWS-RunShellScript"
+LOST = {
+    **UNREACHABLE,
+    "ansible_connection": "{{ 'ssh' if hostvars.localhost.__verify_checked is defined else 'local' }}",
+}
+"""A server whose facts were collected, and that cannot be reached when the configuration is to be applied."""
+FULL = 'case "$*" in *fetch-config*) echo "No space left." >&2; exit 1;; esac'
+
+
+@dataclass
+class Site:
+    """A fleet and a user who runs the playbooks."""
+
+    fleet: WatchedFleet
+    key: dict[str, str]
+
+    def run(self, playbook: str, *arguments: str, **variables: Any) -> Play:
+        """Run a playbook with its policy. Nothing that the user does is denied."""
+        fleet = self.fleet
+        permit(fleet.aws, example(playbook))
+        files = {"cwagent_report_files": str(fleet.report)} if playbook == "verify" else {}
+        play = fleet.play(playbook, *arguments, env=self.key, **{**files, **variables})
+        of_user = [call for call in play.calls if call.principal.endswith(":user/controller")]
+        assert [call.action for call in of_user if call.error in DENIED_CODES] == []
+        return play
+
+    def documents(self) -> list[str]:
+        return [each["document"] for each in self.fleet.aws.commands()]
+
+    def running(self) -> dict[str, tuple[str, str]]:
+        hosts = (*self.fleet.instances, *self.fleet.machines)
+        return {host: self.fleet.running(host) for host in hosts if host != "win1"}
+
+
+def site(states: States) -> Site:
+    fleet = states.begin(healthy)
+    return Site(fleet, create_user(fleet.aws, "controller"))
+
+
+def several(states: States) -> Site:
+    """Four instances and two on-premises servers."""
+    fleet = states.begin(without_servers)
+    for host in ("web1", "web2", "web3", "web4"):
+        fleet.add_server(host)
+    for host in ("db1", "db2"):
+        fleet.add_keyed(host)
+    fleet.run_stored("web1", "web2", "web3", "web4", "db1", "db2")
+    return Site(fleet, create_user(fleet.aws, "controller"))
+
+
+def test_facts_are_collected_in_the_way_that_is_chosen(states: States) -> None:
+    found = states.begin(site)
+    fleet = found.fleet
+    play = found.run("verify").assert_succeeded()
+    assert play.problems[:7] == [
+        "server                          identity  IAM  config  network  agent",
+        "db1                             ok        ok   ok      ok       ok",
+        "db9                             ok        ok   ok      ok       ok",
+        "web1                            ok        ok   ok      ok       ok",
+        "web2                            ok        ok   ok      ok       ok",
+        "win1                            ?         ok   ?       ?        ?",
+        "5 of 5 servers without a failure.",
+    ]
+    servers = fleet.servers()
+    assert {host: each["seen_by"] for host, each in servers.items()} == {
+        "db1": "ansible",
+        "db9": "ansible",
+        "web1": "ansible",
+        "web2": "run_command",
+        "win1": "",
+    }
+    assert [each["failures"] for each in servers.values()] == [[]] * len(servers)
+    assert " ".join(play.problems[7:]).startswith("- win1: The server runs Windows, and only Linux servers are ")
+    assert play.writes == ["SendCommand"]
+    assert [each.host for each in play.results if each.outcome == "unreachable"] == ["web2"]
+
+    fleet.install_cli(installed=False)
+    limit = ("--limit", "localhost,web1,db9,win1")
+    play = found.run("verify", *limit, cwagent_verify_from="run_command").assert_succeeded()
+    seen = {host: each["seen_by"] for host, each in fleet.servers().items()}
+    assert seen == {"db9": "run_command", "web1": "run_command", "win1": ""}
+    assert play.writes == ["SendCommand"] * 2
+
+    elsewhere: dict[str, Any] = {"cwagent_key_store": "parameter_store"}
+    play = found.run("verify", cwagent_verify_from="ansible", **elsewhere).assert_failed()
+    unseen, unsaved = "Nothing was read on the server: Ansible: ", f"No access key of user '{user_of('db1')}' is saved."
+    what = {host: each["failures"][0]["what"] for host, each in fleet.servers().items() if each["failures"]}
+    assert ({*what}, what["db1"], play.writes) == ({"db1", "web2"}, unsaved, [])
+    assert what["web2"].startswith(unseen)
+    assert play.message == f"Servers that fail: 2 of 5. db1: {unsaved} There is 1 more problem."
+
+    nobody = found.run("verify", "--limit", "localhost,other").assert_failed()
+    assert "The limit leaves out all hosts of the groups" in nobody.message
+
+
+def test_violations_fail_the_run_and_are_in_its_report(states: States) -> None:
+    found = states.begin(site)
+    fleet = found.fleet
+    variables = fleet.groups["ec2_servers"]["web1"]["cwagent_environment"]
+    variables |= {"AWS_ENDPOINT_URL_CLOUDWATCH_LOGS": CLOSED, "MY_NOTE": SECRET}
+    [key] = fleet.iam.list_access_keys(UserName=user_of("db1"))["AccessKeyMetadata"]
+    fleet.iam.update_access_key(UserName=user_of("db1"), AccessKeyId=key["AccessKeyId"], Status="Inactive")
+    fleet.install_cli(installed=False)
+    other: dict[str, Any] = {"cwagent_hybrid_role_name": "Other"}
+
+    play = found.run("verify", **other).assert_failed()
+    assert set(play.writes) == {"SendCommand"}
+    servers = fleet.servers()
+    what = {host: [one["what"] for one in each["failures"]] for host, each in servers.items() if each["failures"]}
+    inactive = f"Access key {key['AccessKeyId']} of user '{user_of('db1')}' is inactive."
+    assert what == {
+        "db1": [inactive],
+        "db9": [f"Node {fleet.node('db9')} has role '{HYBRID_ROLE}', not the hybrid role 'Other'."],
+        "web1": ["It does not reach logs in eu-central-1."],
+    }
+    assert play.message == f"Servers that fail: 3 of 5. db1: {inactive} There are 2 more problems."
+    play.assert_narrow()
+    assert stat.S_IMODE(fleet.report.stat().st_mode) == 0o600
+
+    fleet.report.unlink()
+    checked = found.run("verify", "--check", "-vvvv", "--diff", **other).assert_failed()
+    assert checked.problems == play.problems
+    assert not fleet.report.exists()
+    secret = fleet.saved_file("db1").read_text().partition("aws_secret_access_key = ")[2].partition("\n")[0]
+    for each in (SECRET[:4], secret):
+        assert each not in checked.output + play.output
+        assert each not in str([one.result for one in checked.results])
+
+
+def test_apply_restarts_the_agents_that_run_something_else(states: States) -> None:
+    """Ansible reaches web1 and db1. Run Command reaches web2 and db9. web3 runs the new configuration already."""
+    found = states.begin(site)
+    fleet = found.fleet
+    fleet.store(NEW_CONFIG)
+    fleet.add_server("web3")
+    fleet.run_stored("web3")
+    fleet.set("db9", **UNREACHABLE)
+    for host in ("web1", "db1"):
+        [variables] = [each[host] for each in fleet.groups.values() if host in each]
+        variables["cwagent_environment"] = {**variables["cwagent_environment"], "MY_NOTE": SECRET}
+    before = found.running()
+
+    fleet.install_cli(installed=False)
+    checked = found.run("apply", "--check", "-vvvv", "--diff").assert_succeeded()
+    assert found.running() == before
+    assert APPLY not in found.documents()
+
+    fleet.install_cli()
+    play = found.run("apply", "-vvvv", "--diff").assert_succeeded()
+    assert play.changed_tasks.count("cwagent.iam.verify : Apply the configuration with Ansible") == 2
+    after = found.running()
+    assert {config for config, _started in after.values()} == {NEW_CONFIG}
+    assert [host for host, each in after.items() if each == before[host]] == ["web3"]
+    applied = [each for each in fleet.aws.commands() if each["document"] == APPLY]
+    assert sorted(each["parameters"]["mode"] for each in applied) == [["ec2"], ["onPremise"]]
+    assert fleet.instances["win1"] not in json.dumps(fleet.aws.commands())
+    assert sorted(play.outcomes) == sorted(checked.outcomes)  # the hosts of a task end in any order
+    assert play.report == [line.replace("would be ", "") for line in checked.report]
+    assert play.report[0] == "4 updated:"
+    skipped = "Skipped, because they run Windows: win1. Run the document AmazonCloudWatch-ManageAgent of Systems "
+    assert f"{skipped}Manager for them, or fetch the configuration on each server in PowerShell." in " ".join(
+        play.report
+    )
+
+    fleet.install_cli(installed=False)
+    again = found.run("apply", "-vvvv").assert_succeeded()
+    assert again.report[0] == "Nothing to do."
+    assert again.report[1].startswith("Skipped, because they run Windows: win1.")
+    assert (again.changed_tasks, found.running()) == ([], after)
+    assert found.documents().count(APPLY) == len(applied)
+    for each in (checked, play, again):
+        assert SECRET[:4] not in each.output
+        assert SECRET[:4] not in str([one.result for one in each.results])
+
+
+def test_apply_stops_when_more_servers_of_a_batch_fail_than_may(states: States) -> None:
+    found = states.begin(several)
+    fleet = found.fleet
+    fleet.store(NEW_CONFIG)
+    fleet.install_cli(installed=False)
+    fleet.set("db1", verify_agent_ctl="/nowhere/ctl")
+    limit = ("--limit", "localhost,db1,web1,web2")
+    play = found.run("apply", *limit, cwagent_batch_size=[1, "100%"]).assert_failed()
+    reason = "on db1: There is no CloudWatch agent: /nowhere/ctl does not exist."
+    assert reason in play.message
+    first, *notes = play.report
+    assert first == "Nothing was changed."
+    assert reason in " ".join(notes)
+    assert " ".join(notes).endswith(
+        " Skipped, because more servers of a batch failed than cwagent_max_fail_percentage allows (0 %): web1, web2."
+    )
+    assert {config for config, _started in found.running().values()} == {CONFIG}
+
+
+def test_servers_that_fail_are_reported_beside_those_that_have_it(states: States) -> None:
+    """In each batch, one of two may fail: db1 may not read, web1 is full, web3 was not read, and web4 is lost."""
+    found = states.begin(several)
+    fleet = found.fleet
+    fleet.iam.detach_user_policy(UserName=user_of("db1"), PolicyArn=POLICY_ARN + SERVER_POLICY)
+    for host in ("web1", "web2", "web3"):
+        fleet.set(host, **UNREACHABLE)
+    fleet.set("web4", **LOST)
+    fleet.aws.agents(fleet.instances["web3"], running=False)
+    control = fleet.root("web1") / AGENT_FOLDER / "bin" / AGENT_CONTROL
+    control.rename(f"{control}.before")
+    control.write_text(f'#!/bin/sh\n{FULL}\nexec "{control}.before" "$@"\n')
+    control.chmod(0o755)
+    fleet.store(NEW_CONFIG)
+    play = found.run("apply", cwagent_batch_size="2", cwagent_max_fail_percentage=50).assert_failed()
+    assert play.report[:3] == [
+        "2 updated:",
+        f"- fetch configuration {PARAMETER} and restart the agent",
+        "- apply the configuration on web2",
+    ]
+    reported = " ".join(play.report)
+    assert f"The configuration was not applied on db1: User '{user_of('db1')}' lacks " in reported
+    assert "was not applied on web1: " in play.message
+    assert "No space left." in play.message
+    assert "The configuration was not applied on web3: Nothing was read on the server: " in reported
+    assert "was not applied on web4: web4 could not be reached." in reported
+    assert "Skipped" not in reported
+    changed = {host for host, (config, _started) in found.running().items() if config == NEW_CONFIG}
+    assert changed == {"db2", "web2"}

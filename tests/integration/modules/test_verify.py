@@ -1,0 +1,469 @@
+"""The modules of verify.yml: the facts that they read, from EC2, IAM and Systems Manager and on a server."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+from emulator import Fault, Kind
+from harness import (
+    HYBRID_ROLE,
+    PARAMETER,
+    POLICY_ARN,
+    SERVER_POLICY,
+    SERVER_ROLE,
+    SERVER_USER,
+    SSM_POLICY,
+    allow,
+    associate,
+    create_role,
+    create_user,
+    disassociate,
+    hybrid_trust,
+)
+from in_process import run_module
+from policies import Policy, actions, example, permit
+from states import States
+from watched import CONFIG, HYBRID, OURS, WatchedFleet, healthy, user_of, without_servers
+
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.script import digest, script
+
+pytestmark = pytest.mark.skipif("AWS_CLI" not in os.environ, reason="make integration sets it up")
+
+HEALTHY = {"identity": "ok", "permissions": "ok", "configuration": "ok", "endpoints": "ok", "agent": "ok"}
+UNSEEN = {"identity": "?", "permissions": "ok", "configuration": "?", "endpoints": "?", "agent": "?"}
+WINDOWS = "The server runs Windows, and only Linux servers are checked from the inside."
+ENDPOINTS = "\n".join(f"endpoint {name} 404" for name in ("monitoring", "logs", "ssm", "ec2"))
+RUNNING = f"config {PARAMETER} 1 {digest(CONFIG)}\nagent running\n"
+SAID = f"profile {SERVER_ROLE}\n{ENDPOINTS}\n{RUNNING}file {PARAMETER} {digest(CONFIG)}\nend\n"
+"""The output of the script on a healthy instance."""
+Servers = list[dict[str, Any]]
+
+
+def identities(fleet: WatchedFleet, *hosts: str) -> Servers:
+    """The servers as the option of the modules."""
+    groups = {host: more for each in fleet.groups.values() for host, more in each.items()}
+    return [
+        {"host": host, "instance_id": fleet.instances[host]}
+        if host in fleet.instances
+        else {"host": host, "hybrid": True}
+        if groups[host]["cwagent_onprem_identity"] == HYBRID
+        else {"host": host, "user": user_of(host)}
+        for host in hosts
+    ]
+
+
+def read(fleet: WatchedFleet, *hosts: str, **options: Any) -> Servers:
+    """The servers after the checks through EC2 and IAM."""
+    given = {
+        "servers": identities(fleet, *hosts),
+        "key_store_directory": str(fleet.controller.credentials),
+        **options,
+    }
+    result = run_module(fleet.aws, "cwagent_server_info", **given)
+    assert not result["failed"], result["msg"]
+    found: Servers = result["servers"]
+    return found
+
+
+def check(fleet: WatchedFleet, servers: Servers, way: str, **options: Any) -> dict[str, Any]:
+    result = run_module(fleet.aws, "cwagent_server_check", servers=servers, **{"from": way, **options})
+    assert not result["failed"], result["msg"]
+    return result
+
+
+def check_inside(fleet: WatchedFleet, host: str) -> dict[str, Any]:
+    """A server after all checks, with the facts that the script prints there."""
+    servers = read(fleet, host)
+    text = script(Server.from_dict(servers[0]))
+    environment = fleet.environment(host)
+    done = subprocess.run(["/bin/sh", "-c", text], env=environment, capture_output=True, text=True, check=True)
+    [server] = check(fleet, servers, "ansible", results={host: {"stdout": done.stdout}})["servers"]
+    assert server["seen_by"] == "ansible"
+    return dict(server)
+
+
+def failed_checks(server: Mapping[str, Any]) -> list[str]:
+    assert all(each["fix"] for each in server["failures"])
+    return [each["check"] for each in server["failures"]]
+
+
+def test_healthy_servers_have_no_failure_by_run_command(states: States) -> None:
+    fleet = states.begin(healthy)
+    since = fleet.aws.mark()
+    found = check(fleet, read(fleet, "web1", "db9", "win1"), "run_command")
+    web, db, windows = found["servers"]
+    for server in (web, db):
+        assert (server["failures"], server["notes"], server["seen_by"]) == ([], [], "run_command")
+        assert server["status"] == HEALTHY
+    assert (windows["failures"], windows["status"], windows["seen_by"]) == ([], UNSEEN, "")
+    assert found["failed_hosts"] == []
+    assert {call.action for call in fleet.aws.writes(since)} == {"SendCommand"}
+    [keyed] = read(fleet, "db1")
+    assert keyed["failures"] == []
+    assert f"aws_access_key_id = {keyed['key_id']}\n" in fleet.saved_file("db1").read_text()
+
+
+# Violations: one for each fact that is read in another way
+
+
+def associate_other_profile(fleet: WatchedFleet) -> None:
+    create_role(fleet.aws, "Shop", SSM_POLICY)
+    fleet.iam.put_role_policy(RoleName="Shop", PolicyName="x", PolicyDocument=json.dumps(allow("s3:*")))
+    associate(fleet.aws, fleet.instances["web1"], "Shop")
+
+
+def bound(fleet: WatchedFleet, document: Policy) -> str:
+    """Set the permissions boundary of the server role, and return the ARN of its policy."""
+    made = fleet.iam.create_policy(PolicyName="Boundary", PolicyDocument=json.dumps(document))
+    arn: str = made["Policy"]["Arn"]
+    fleet.iam.put_role_permissions_boundary(RoleName=SERVER_ROLE, PermissionsBoundary=arn)
+    return arn
+
+
+def allow_writing(fleet: WatchedFleet) -> None:
+    document = json.dumps(allow("ssm:PutParameter"))
+    fleet.iam.put_role_policy(RoleName=SERVER_ROLE, PolicyName="write", PolicyDocument=document)
+
+
+def deactivate_key(fleet: WatchedFleet) -> None:
+    [key] = fleet.iam.list_access_keys(UserName=user_of("db1"))["AccessKeyMetadata"]
+    fleet.iam.update_access_key(UserName=user_of("db1"), AccessKeyId=key["AccessKeyId"], Status="Inactive")
+
+
+def use_key_of(fleet: WatchedFleet, host: str, user: str) -> None:
+    """Deliver a key that is not saved."""
+    if user == ANOTHER:
+        fleet.iam.create_user(UserName=user)
+    key = fleet.iam.create_access_key(UserName=user)["AccessKey"]
+    lines = [f"aws_access_key_id = {key['AccessKeyId']}", f"aws_secret_access_key = {key['SecretAccessKey']}"]
+    section = "default" if host == "db9" else "AmazonCloudWatchAgent"
+    fleet.deliver(host, "\n".join([f"[{section}]", *lines, ""]))
+
+
+def remove_mark(fleet: WatchedFleet) -> None:
+    fleet.aws.client("ssm").remove_tags_from_resource(
+        ResourceType="ManagedInstance", ResourceId=fleet.node("db9"), TagKeys=[OURS["Key"]]
+    )
+
+
+def leave_earlier_node(fleet: WatchedFleet) -> None:
+    ssm = fleet.aws.client("ssm")
+    activation = ssm.create_activation(IamRole=HYBRID_ROLE, DefaultInstanceName="db9", Tags=[OURS])
+    fleet.aws.host(fleet.controller.home / "earlier").register(activation, fleet.aws.region, "-y")
+
+
+def trust_another_account(fleet: WatchedFleet) -> None:
+    other = hybrid_trust(fleet.aws, StringEquals={"aws:SourceAccount": "210987654321"})
+    fleet.iam.update_assume_role_policy(RoleName=HYBRID_ROLE, PolicyDocument=other)
+
+
+def detach(fleet: WatchedFleet, policy: str) -> None:
+    fleet.iam.detach_role_policy(RoleName=HYBRID_ROLE, PolicyArn=POLICY_ARN + policy)
+
+
+def copy_credentials(fleet: WatchedFleet) -> None:
+    fleet.point_at("db9", fleet.controller.file("copy", fleet.machines["db9"].credentials.read_text()))
+
+
+ANOTHER = "AnotherUser"
+WITHOUT_METRICS = ("logs:*", "ssm:*", "ssmmessages:*", "ec2messages:*")
+METRICS_AND_LOGS = "cloudwatch:PutMetricData, logs:PutLogEvents"
+NOT_STORED, OTHER_RUNS = (
+    "No configuration is stored in eu-central-1.",
+    f"The agent does not run the stored {PARAMETER}.",
+)
+Violation = tuple[str, str, str, Callable[[WatchedFleet], Any]]
+IN_ACCOUNT: Sequence[Violation] = [
+    ("web1", "identity", "It has no instance profile.", lambda it: disassociate(it.aws, it.instances["web1"])),
+    (
+        "web1",
+        "identity",
+        f"Instance profile '{SERVER_ROLE}' has no role.",
+        lambda it: it.iam.remove_role_from_instance_profile(InstanceProfileName=SERVER_ROLE, RoleName=SERVER_ROLE),
+    ),
+    ("web1", "permissions", f"Role 'Shop' lacks {METRICS_AND_LOGS}.", associate_other_profile),
+    (
+        "web1",
+        "permissions",
+        f"Permissions boundary Boundary of role '{SERVER_ROLE}' blocks cloudwatch:PutMetricData.",
+        lambda it: bound(it, allow(*WITHOUT_METRICS)),
+    ),
+    ("web1", "permissions", f"Role '{SERVER_ROLE}' may write the configuration.", allow_writing),
+    ("web1", "configuration", NOT_STORED, lambda it: it.aws.client("ssm").delete_parameter(Name=PARAMETER)),
+    ("db1", "identity", rf"Access key AKIA\w+ of user '{SERVER_USER}-db1' is inactive\.", deactivate_key),
+    (
+        "db9",
+        "identity",
+        "It is not registered with Systems Manager: no node in eu-central-1",
+        lambda it: it.aws.client("ssm").deregister_managed_instance(InstanceId=it.node("db9")),
+    ),
+    ("db9", "identity", "This collection did not register mi-", remove_mark),
+    ("db9", "identity", "Systems Manager has 2 nodes with its name in eu-central-1: ", leave_earlier_node),
+    (
+        "db9",
+        "identity",
+        r"The SSM agent of node mi-\w+ is not online",
+        lambda it: it.aws.agents(it.node("db9"), running=False),
+    ),
+    (
+        "db9",
+        "permissions",
+        f"Role '{HYBRID_ROLE}' lacks ssm:UpdateInstanceInformation.",
+        lambda it: detach(it, SSM_POLICY),
+    ),
+    (
+        "db9",
+        "permissions",
+        f"Role '{HYBRID_ROLE}' lacks {METRICS_AND_LOGS}.",
+        lambda it: detach(it, SERVER_POLICY),
+    ),
+    (
+        "db9",
+        "identity",
+        f"Role '{HYBRID_ROLE}' does not let ssm.amazonaws.com assume it in eu-central-1.",
+        trust_another_account,
+    ),
+    ("db9", "configuration", NOT_STORED, lambda it: it.aws.client("ssm").delete_parameter(Name=PARAMETER)),
+]
+INSIDE: Sequence[Violation] = [
+    ("web1", "agent", f"The agent does not run the stored {PARAMETER}.", lambda it: it.store('{"agent":{}}')),
+    ("web1", "agent", "The agent is stopped.", lambda it: it.control("web1", "-a", "stop")),
+    (
+        "db1",
+        "identity",
+        r".+/credentials has access key AKIA\w+, and AKIA\w+ is the saved one\.",
+        lambda it: use_key_of(it, "db1", user_of("db1")),
+    ),
+    (
+        "db1",
+        "identity",
+        r".+/credentials has no access key for the agent\.",
+        lambda it: it.machines["db1"].credentials.unlink(),
+    ),
+    ("db9", "identity", "The agent uses the credentials in ", copy_credentials),
+]
+BY_CLI: Sequence[Violation] = [
+    (
+        "db1",
+        "identity",
+        rf"Access key AKIA\w+ in .+/credentials is of user '{ANOTHER}', not '{SERVER_USER}-db1'\.",
+        lambda it: use_key_of(it, "db1", ANOTHER),
+    ),
+    ("db9", "identity", rf"The credentials in .+ are of user/{ANOTHER}, ", lambda it: use_key_of(it, "db9", ANOTHER)),
+]
+"""The violations that the AWS CLI on the server finds."""
+
+
+def test_each_violation_alone_is_one_failure(states: States, subtests: pytest.Subtests) -> None:
+    for violations in (IN_ACCOUNT, INSIDE, BY_CLI):
+        for host, kind, what, plant in violations:
+            with subtests.test(host=host, what=what):
+                fleet = states.begin(healthy)
+                if violations is INSIDE:
+                    fleet.install_cli(installed=False)
+                plant(fleet)
+                server = read(fleet, host)[0] if violations is IN_ACCOUNT else check_inside(fleet, host)
+                assert failed_checks(server) == [kind], server
+                assert re.match(what, server["failures"][0]["what"])
+                assert server["status"][kind] == "FAIL"
+
+
+def test_programs_that_a_server_lacks_are_no_failure(states: States) -> None:
+    fleet = states.begin(healthy)
+    fleet.aws.agents(fleet.instances["web1"], aws_cli=False, cloudwatch_agent=False)
+    server = check_inside(fleet, "web1")
+    assert (server["failures"], server["status"]) == ([], {**HEALTHY, "configuration": "?", "agent": "none"})
+
+
+def test_the_hybrid_role_can_have_another_name(states: States) -> None:
+    fleet = states.begin(healthy)
+    [server] = read(fleet, "db9", hybrid_role="Other")
+    assert server["failures"][0]["what"].endswith(f" has role '{HYBRID_ROLE}', not the hybrid role 'Other'.")
+    [server] = read(fleet, "db9", hybrid_role=f"monitoring/{HYBRID_ROLE}")
+    assert server["failures"] == []
+
+
+@pytest.mark.parametrize("platform_in", ["EC2", "Systems Manager"])
+def test_the_inside_of_a_windows_server_is_unknown_in_every_way(states: States, platform_in: str) -> None:
+    """Beside it, a Linux server fails from which nothing is read. The caller may be allowed to call no EC2."""
+    fleet = states.begin(healthy)
+    fleet.aws.agents(fleet.instances["web1"], running=False)
+    if platform_in == "Systems Manager":
+        fleet.aws.arm(Fault(Kind.DENY, service="ec2", action="DescribeInstances", times=1000))
+    servers = read(fleet, "web1", "win1")
+    since = fleet.aws.mark()
+    for way in ("auto", "run_command", "ansible")[: 3 if platform_in == "EC2" else 2]:
+        web, windows = check(fleet, servers, way)["servers"]
+        assert (failed_checks(web), failed_checks(windows)) == (["agent"], [])
+        assert (windows["status"], windows["seen_by"]) == (UNSEEN, "")
+        assert {each["what"] for each in windows["notes"]} == {WINDOWS}
+    web, _windows = check(fleet, servers, "none")["servers"]
+    assert (web["failures"], web["notes"][0]["what"]) == ([], "It was checked only through the EC2 and IAM APIs.")
+    assert fleet.aws.writes(since) == []
+
+
+def test_calls_grow_with_batches_and_pages_and_not_with_hosts(states: States) -> None:
+    fleet = states.begin(without_servers)
+    aws, hosts = fleet.aws, [f"web{number}" for number in range(120)]
+    fleet.instances = dict(zip(hosts, aws.instances(len(hosts)), strict=True))
+    aws.agents(answer={"code": 0, "stdout": SAID, "stderr": ""})
+    for instance in fleet.instances.values():
+        aws.client("ec2").associate_iam_instance_profile(InstanceId=instance, IamInstanceProfile={"Name": SERVER_ROLE})
+    since = aws.mark()
+    found = check(fleet, read(fleet, *hosts), "run_command")
+    assert found["failed_hosts"] == []
+    made = aws.calls(since)
+    calls = Counter(call.action for call in made)
+    assert (calls["SendCommand"], calls["DescribeInstanceInformation"]) == (3, 3)
+    assert calls["GetCommandInvocation"] == 0
+    # Each look at a command is one page. How many looks there are depends on how fast its hosts answer.
+    looks = [call.params for call in made if call.action == "ListCommandInvocations"]
+    assert len({each["CommandId"] for each in looks}) == 3
+    assert not any("NextToken" in each for each in looks)
+    assert sum(calls.values()) - calls["ListCommandInvocations"] < 30, calls
+    assert found["lines"][41:43] == ["and 80 more", "120 of 120 servers without a failure."]
+
+
+# Permissions that the configuration needs
+
+AMP, ROLE_FIELD = "metrics.metrics_destinations.amp.workspace_id", "agent.credentials.role_arn"
+RETENTION = "logs.logs_collected.*.collect_list.*.retention_in_days"
+NEEDY: dict[str, Any] = {
+    "metrics": {"metrics_destinations": {"amp": {"workspace_id": "ws-1"}}},
+    "logs": {"logs_collected": {"files": {"collect_list": [{"retention_in_days": 30}]}}},
+}
+
+
+def failures(fleet: WatchedFleet, config: Mapping[str, Any], **options: Any) -> list[str]:
+    """The missing permissions of a server with this configuration."""
+    fleet.store(json.dumps(config))
+    [server] = read(fleet, "web1", **options)
+    assert server["notes"] == []
+    assert {*failed_checks(server)} <= {"permissions"}
+    return [each["what"] for each in server["failures"]]
+
+
+def put_policy(fleet: WatchedFleet, *allowed: str) -> None:
+    """Replace all policies of the server role with a custom policy."""
+    for each in fleet.iam.list_attached_role_policies(RoleName=SERVER_ROLE)["AttachedPolicies"]:
+        fleet.iam.detach_role_policy(RoleName=SERVER_ROLE, PolicyArn=each["PolicyArn"])
+    document = json.dumps(allow("cloudwatch:*", "logs:PutLogEvents", "ssm:GetParameter", *allowed))
+    fleet.iam.put_role_policy(RoleName=SERVER_ROLE, PolicyName="custom", PolicyDocument=document)
+
+
+def test_the_permissions_that_a_configuration_needs_are_checked(states: States) -> None:
+    """The policy of AWS allows only the ordinary ones. The boundary of the examples allows no others either."""
+    fleet = states.begin(healthy)
+    lacks, of = f"Role '{SERVER_ROLE}' lacks", f"of {PARAMETER} needs."
+    assert failures(fleet, NEEDY) == [f"{lacks} aps:RemoteWrite, which {AMP} {of}"]
+    put_policy(fleet, "aps:*")
+    assert failures(fleet, NEEDY) == [f"{lacks} logs:PutRetentionPolicy, which {RETENTION} {of}"]
+    put_policy(fleet, "aps:*", "logs:PutRetentionPolicy")
+    assert failures(fleet, NEEDY) == []
+    bound(fleet, example("boundary"))
+    blocked = f"Permissions boundary Boundary of role '{SERVER_ROLE}' blocks"
+    assert failures(fleet, NEEDY) == [f"{blocked} aps:RemoteWrite, which {AMP} {of}"]
+
+
+def test_the_trust_of_a_role_that_the_agent_assumes_is_checked(states: States) -> None:
+    fleet = states.begin(healthy)
+    put_policy(fleet, "sts:AssumeRole")
+    create_role(fleet.aws, "Central")
+    arn = fleet.iam.get_role(RoleName="Central")["Role"]["Arn"]
+    config, of = {"agent": {"credentials": {"role_arn": arn}}}, f"{ROLE_FIELD} of {PARAMETER}"
+    assert failures(fleet, config) == [f"Role 'Central', which {of} names, does not trust role '{SERVER_ROLE}'."]
+    statement = {"Effect": "Allow", "Principal": {"AWS": arn.rpartition(":")[0] + ":root"}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    fleet.iam.update_assume_role_policy(RoleName="Central", PolicyDocument=document)
+    assert failures(fleet, config) == []
+    absent = arn.replace("Central", "Absent")
+    config = {"agent": {"credentials": {"role_arn": absent}}}
+    assert failures(fleet, config) == [f"{of} names role {absent}, which does not exist."]
+
+
+def test_iam_itself_answers_what_a_configuration_needs(states: States) -> None:
+    fleet = states.begin(healthy)
+    since = fleet.aws.mark()
+    [what] = failures(fleet, {"metrics": NEEDY["metrics"]}, simulate=True)
+    assert what.startswith(f"Role '{SERVER_ROLE}' lacks aps:RemoteWrite")
+    asked = [call for call in fleet.aws.calls(since) if call.action == "SimulatePrincipalPolicy"]
+    assert len(asked) == 3, "one for each resource: the calls without one, the parameter and the workspace"
+
+
+# Policies
+
+Step = tuple[str, dict[str, Any]]
+"""A module and its options."""
+INFO, CHECK, COMMAND = "cwagent_server_info", "cwagent_server_check", "cwagent_agent_command"
+VERIFY = actions(example("verify"))
+
+
+class Duty:
+    """The modules of a playbook, run by a user who has its policy, and the calls that each of them made."""
+
+    def __init__(self, fleet: WatchedFleet, name: str) -> None:
+        self.fleet, self.document = fleet, example(name)
+        self.key = create_user(fleet.aws, "controller")
+        self.steps: list[tuple[Step, set[str]]] = []
+
+    def run(self, module: str, **options: Any) -> dict[str, Any]:
+        """Run a module with the whole policy."""
+        permit(self.fleet.aws, self.document)
+        since = self.fleet.aws.mark()
+        result = run_module(self.fleet.aws, module, credentials=self.key, **options)
+        assert not result["failed"], result
+        assert not result.get("unread")
+        made = self.fleet.aws.calls(since)
+        assert [call.action for call in made if call.error in DENIED_CODES] == []
+        self.steps.append(((module, options), {call.action for call in made}))
+        return result
+
+    def denied_without(self, left_out: str, call: str) -> set[str]:
+        """The actions that the modules name, which make this call, without an action or a resource of the policy."""
+        text = json.dumps(self.document).replace(f'"{left_out}"', '"arn:aws:s3:::x"' if "/" in left_out else '"s3:x"')
+        permit(self.fleet.aws, json.loads(text))
+        since, named = self.fleet.aws.mark(), set[str]()
+        for (module, options), calls in self.steps:
+            if call in calls:
+                result = run_module(self.fleet.aws, module, credentials=self.key, **options)
+                named |= {each["action"] for each in result.get("unread", ())}
+                named |= {each for each in actions(self.document) if f"lacks {each}" in result.get("msg", "")}
+        denied = {each.action for each in self.fleet.aws.calls(since) if each.error in DENIED_CODES}
+        assert denied == {each.partition(":")[2] for each in named}
+        return named
+
+
+@pytest.mark.parametrize("name", ["verify", "apply"])
+def test_each_duty_needs_its_policy_and_no_more(states: States, name: str, subtests: pytest.Subtests) -> None:
+    """The output of the script is long, so that it is read by instance; the agent runs another configuration."""
+    fleet = states.begin(healthy)
+    said = SAID.replace(f"file {PARAMETER} {digest(CONFIG)}", f"file {PARAMETER} old")
+    answer = {"code": 0, "stdout": f"{'other a' * 500}\n{said}", "stderr": ""}
+    fleet.aws.agents(fleet.instances["web1"], fleet.node("db9"), answer=answer)
+    duty, servers = Duty(fleet, name), identities(fleet, "web1", "db1", "db9")
+    for store in ("parameter_store", "secrets_manager"):
+        found = duty.run(INFO, servers=servers, simulate=True, key_store=store)
+    checked = duty.run(CHECK, servers=found["servers"], **{"from": "run_command"})
+    if name == "apply":
+        assert duty.run(COMMAND, servers=checked["servers"])["changed"]
+    for action in actions(duty.document):
+        with subtests.test(action=action):
+            assert duty.denied_without(action, action.partition(":")[2]) == {action}
+    for resource in duty.document["Statement"][-1]["Resource"]:
+        with subtests.test(resource=resource):
+            assert duty.denied_without(resource, "SendCommand") == {"ssm:SendCommand"}
+
+
+def test_the_duty_of_verifying_reads_no_secret_and_changes_nothing_but_by_command() -> None:
+    others = VERIFY - {"ssm:SendCommand"}
+    assert all(action.split(":")[1].startswith(("Get", "List", "Describe", "Simulate")) for action in others)
+    assert not {"secretsmanager:GetSecretValue", "ssm:GetParameter", "kms:Decrypt"} & others
