@@ -86,6 +86,8 @@ def expect_result(module: str, result: Mapping[str, Any]) -> dict[str, Any]:
     """
     types = {**OF_ANY, **OF_MODULES[module.rpartition(".")[2]]}
     kept = {key: value for key, value in result.items() if key in types and value is not None}
+    if not isinstance(kept.get("exception", ""), str):  # an object since ansible-core 2.19, with the texts of the host
+        del kept["exception"]
     if "warnings" in kept:
         kept["warnings"] = warning_texts(kept["warnings"]) if isinstance(kept["warnings"], list) else None
     for key, value in kept.items():

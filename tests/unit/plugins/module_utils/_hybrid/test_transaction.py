@@ -80,9 +80,6 @@ class World:
     calls: list[str] = field(default_factory=list)
     writes: list[str] = field(default_factory=list)
 
-    def take_over(self) -> None:
-        """Any process can call it."""
-
     @contextmanager
     def call(self, action: str) -> Iterator[None]:
         """Fail before the body takes effect, or after it."""
@@ -725,53 +722,6 @@ def test_only_a_node_that_the_interrupted_run_left_is_deregistered(ping: str, ta
     world.host = replace(world.host, unfinished=Unfinished("", activation_id(9), RUNS[4]))
     transaction(world, "registered").run()
     assert other.id in world.nodes
-
-
-class Watch:
-    """A guard whose process was killed when ``release`` is called. :param ended: how often it was ended."""
-
-    ended = 0
-
-    def watch(self, give_back: Callable[[], str]) -> None:
-        self.release = give_back
-
-    def end(self) -> None:
-        self.ended += 1
-
-
-def test_a_guard_deletes_the_activation_of_a_process_that_was_killed() -> None:
-    world, watch = World(), Watch()
-
-    def fault(_number: int, action: str, _effect: bool) -> None:
-        if action == "host:record":
-            raise Killed
-
-    world.fault = fault
-    create, deletions = world.create, []
-
-    def create_and_kill(step: Step, keep: Callable[[NewActivation], None]) -> None:
-        create(step, keep)
-        deletions.append(watch.release())
-
-    world.create = create_and_kill
-    with pytest.raises(Killed):
-        transaction(world, "registered", guard=watch).run()
-    assert deletions == ["Its activation was deleted. Run again, which continues the registration."]
-    assert (world.found, watch.ended) == ({}, 1)
-
-
-def test_a_guard_reports_an_activation_that_it_could_not_delete() -> None:
-    world, watch = World(), Watch()
-    transaction(world, "registered", guard=watch).run()
-    assert watch.ended == 1
-    world.found[activation_id(1)] = Activation(activation_id(1), NAME, RUNS[1], NOW)
-
-    def fault(_number: int, action: str, _effect: bool) -> None:
-        if action == hybrid_plan.DELETE:
-            raise AwsApiError("It was not deleted.", "AccessDenied")
-
-    world.fault = fault
-    assert "It was not deleted. Unless it was used, activation" in watch.release()
 
 
 # What a server says about itself
