@@ -50,7 +50,7 @@ OF_MODULES: dict[str, Types] = {
         "parameters": (list,),
         "surplus": (list,),
         "region": (str,),
-        "config": (dict,),
+        "config": (str,),
         "problems": (list,),
         "problem_lines": (list,),
         "failure": (str,),

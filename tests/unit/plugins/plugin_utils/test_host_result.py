@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from typing import Any
 
+import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,3 +48,12 @@ def test_the_result_of_a_module_is_unchanged() -> None:
         "role_refused": False,
     }
     assert expect_result("cwagent.iam.cwagent_instance_identity", result) == result
+
+
+@pytest.mark.parametrize("module", [each for each in OF_MODULES if each.startswith("cwagent_")])
+def test_each_documented_value_of_a_module_is_kept(module: str) -> None:
+    documentation = import_module(f"ansible_collections.cwagent.iam.plugins.modules.{module}").RETURN
+    documented = {key: value["type"] for key, value in (yaml.safe_load(documentation) or {}).items()}
+    kept = {key: types[0].__name__ for key, types in {**OF_ANY, **OF_MODULES[module]}.items()}
+    assert documented.items() <= kept.items()
+    assert OF_MODULES[module].keys() <= documented.keys()
