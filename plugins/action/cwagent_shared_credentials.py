@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs the module on the host, and expects a result of it."""
+"""Runs the module of this name on the host, and keeps only its result."""
 
 from __future__ import annotations
 

@@ -26,6 +26,8 @@ SHOWN: Types = {
     "module_stdout": (str,),
     "module_stderr": (str,),
     "exception": (str,),
+    "stdout": (str,),
+    "stderr": (str,),
     "steps": (list,),
     "done": (list,),
     "not_done": (list,),
@@ -41,6 +43,7 @@ OF_ANY: Types = {
     "warnings": (list,),
 }
 OF_MODULES: dict[str, Types] = {
+    "cwagent_server_facts": {},
     "ping": {"ping": (str,)},
     "stat": {"stat": (dict,)},
     "slurp": {"content": (str,)},
