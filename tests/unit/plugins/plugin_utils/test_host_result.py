@@ -39,6 +39,35 @@ def test_an_answer_is_reduced_to_the_result_of_the_module_or_refused(module: str
     assert all(each.isprintable() for each in shown)
 
 
+DEEP: Any = "inside"
+for _ in range(20):
+    DEEP = {"\x1b[31mkey": [DEEP]}
+
+
+@pytest.mark.parametrize(
+    ("answer", "kept"),
+    [
+        ({"msg": "\x1b[31mred\u202e\n\tend"}, {"msg": "[31mred\n\tend"}),
+        ({"exception": object(), "msg": None}, {"msg": None}),
+        ({"warnings": ["\x07bell", None, 1]}, {"warnings": ["bell"]}),
+        ({"steps": [1, True]}, {"steps": [1, True]}),
+    ],
+)
+def test_texts_are_printable(answer: dict[str, Any], kept: dict[str, Any]) -> None:
+    assert expect_result("cwagent_agent_config", answer) == kept
+
+
+def test_a_deep_value_ends() -> None:
+    text = json.dumps(expect_result("cwagent_agent_config", {"diff": DEEP}))
+    assert ("inside" in text, text.count("[31mkey")) == (False, 5)
+
+
+@pytest.mark.parametrize("answer", [{"warnings": "text"}, {"rc": "0"}, {"changed": 1}, {"diff": "text"}])
+def test_another_type_is_refused_with_its_key(answer: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput, match=f"cannot return: {next(iter(answer))} is "):
+        expect_result("cwagent_agent_config", answer)
+
+
 def test_the_result_of_a_module_is_unchanged() -> None:
     result = {
         "changed": True,
