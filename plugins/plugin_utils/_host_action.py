@@ -10,10 +10,14 @@ from typing import Any
 from ansible.plugins.action.normal import ActionModule as NormalAction
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.plugin_utils._host_result import discovered_python, expect_result
+from ansible_collections.cwagent.iam.plugins.plugin_utils._host_result import (
+    HostAnswer,
+    discovered_python,
+    expect_result,
+)
 
 
-class HostAction(NormalAction):  # type: ignore[misc]  # ansible comes without types
+class HostAction(HostAnswer, NormalAction):  # type: ignore[misc]  # ansible comes without types
     """Runs the module of its name on the host."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:

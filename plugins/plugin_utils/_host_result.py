@@ -4,12 +4,17 @@
 """The result of a module that ran on a managed server, which can have answered anything.
 
 Ansible acts on some keys of any result: it sets facts, adds hosts and groups, notifies handlers and shows statistics.
-Only the keys that a module returns are kept, and each has its type.
+Only the keys that a module returns are kept, and each has its type. Ansible shows warnings and other output before an
+action gets the result, so the output itself is reduced first.
 """
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
+
+from ansible.module_utils.json_utils import _filter_non_json_lines
+from ansible.plugins.action import ActionBase
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._text import to_printable
@@ -25,7 +30,7 @@ SHOWN: Types = {
     "msg": (str,),
     "module_stdout": (str,),
     "module_stderr": (str,),
-    "exception": (str,),
+    "exception": (object,),  # text before ansible-core 2.19
     "stdout": (str,),
     "stderr": (str,),
     "steps": (list,),
@@ -77,8 +82,35 @@ OF_MODULES: dict[str, Types] = {
         "unfinished": (dict,),
     },
 }
+KEYS = {*OF_ANY, "deprecations", *(key for each in OF_MODULES.values() for key in each)}
 # How deep a value can be that is shown.
 MAX_DEPTH = 8
+
+
+class HostAnswer(ActionBase):  # type: ignore[misc]  # ansible comes without types
+    """An action that runs modules on a managed server."""
+
+    def _parse_returned_data(self, res: dict[str, Any], *profile: str) -> Any:
+        """Read the output of a module as Ansible does, without anything that Ansible would act on or show."""
+        return super()._parse_returned_data(reduce_output(res), *profile)
+
+
+def reduce_output(output: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the output of a module whose result has only keys of modules that run on servers.
+
+    :param output: the result of a command. ``stdout`` is JSON if the command was a module that has ended.
+    """
+    try:
+        text, _ignored = _filter_non_json_lines(output["stdout"], objects_only=True)
+        result = json.loads(text)
+    except (ValueError, RecursionError):
+        return {**output, "stdout": _printable(output["stdout"]), "stderr": _printable(output["stderr"])}
+    kept = {key: _printable(value) if _is_shown(key) else value for key, value in result.items() if key in KEYS}
+    return {**output, "stdout": json.dumps(kept), "stderr": _printable(output["stderr"])}
+
+
+def _is_shown(key: str) -> bool:
+    return key in SHOWN or key in ("warnings", "deprecations")
 
 
 def expect_result(module: str, result: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,8 +121,6 @@ def expect_result(module: str, result: Mapping[str, Any]) -> dict[str, Any]:
     """
     types = {**OF_ANY, **OF_MODULES[module.rpartition(".")[2]]}
     kept = {key: value for key, value in result.items() if key in types and value is not None}
-    if not isinstance(kept.get("exception", ""), str):  # an object since ansible-core 2.19, with the texts of the host
-        del kept["exception"]
     if "warnings" in kept:
         kept["warnings"] = warning_texts(kept["warnings"]) if isinstance(kept["warnings"], list) else None
     for key, value in kept.items():
@@ -99,9 +129,7 @@ def expect_result(module: str, result: Mapping[str, Any]) -> dict[str, Any]:
                 f"The host answered with a result that {module} cannot return: {key} is {type(value).__name__}. "
                 "Check the host: something else than Ansible's modules answers there."
             )
-    shown = {key: _printable(value) for key, value in kept.items() if key in SHOWN or key == "warnings"}
-    absent = {key: None for key in types if key in result and result[key] is None}
-    return {**kept, **shown, **absent}
+    return {**kept, **{key: None for key in types if key in result and result[key] is None}}
 
 
 def discovered_python(action: Any) -> dict[str, Any]:

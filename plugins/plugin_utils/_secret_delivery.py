@@ -10,13 +10,12 @@ from typing import Any
 
 from ansible import constants
 from ansible.errors import AnsibleError
-from ansible.plugins.action import ActionBase
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.plugin_utils._host_result import expect_result
+from ansible_collections.cwagent.iam.plugins.plugin_utils._host_result import HostAnswer, expect_result
 
 
-class SecretDelivery(ActionBase):  # type: ignore[misc]  # ansible comes without types
+class SecretDelivery(HostAnswer):
     """An action whose module gets a secret in its options. :cvar SECRET: the secret in words, for messages."""
 
     SECRET: str

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible.plugins.action import ActionBase
 from ansible.plugins.action.normal import ActionModule as NormalAction
 
 from ansible_collections.cwagent.iam.plugins.action.cwagent_server_facts import ActionModule
@@ -43,3 +44,10 @@ def test_an_answer_in_another_form_is_an_error(action: ActionModule, monkeypatch
 
 def test_an_unreachable_server_has_not_answered(action: ActionModule, monkeypatch: pytest.MonkeyPatch) -> None:
     assert answer_of(action, {"unreachable": True, "msg": "gone"}, monkeypatch)["msg"] == "gone"
+
+
+def test_ansible_reads_only_the_reduced_output(action: ActionModule, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It shows warnings as soon as it reads the output."""
+    monkeypatch.setattr(ActionBase, "_parse_returned_data", lambda _, output, *profile: (output["stdout"], profile))
+    output = {"rc": 0, "stdout": '{"ansible_facts": {}, "warnings": ["\\u001b"]}', "stderr": ""}
+    assert action._parse_returned_data(output, "legacy") == ('{"warnings": [""]}', ("legacy",))

@@ -12,7 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.plugin_utils._host_result import OF_ANY, OF_MODULES, expect_result
+from ansible_collections.cwagent.iam.plugins.plugin_utils._host_result import (
+    OF_ANY,
+    OF_MODULES,
+    expect_result,
+    reduce_output,
+)
 
 # The keys on which Ansible acts, whichever module returned them.
 ACTED_ON = ("ansible_facts", "ansible_facts_cacheable", "add_host", "add_group", "ansible_stats", "_ansible_notify")
@@ -35,34 +40,45 @@ def test_an_answer_is_reduced_to_the_result_of_the_module_or_refused(module: str
     types = {**OF_ANY, **OF_MODULES[module]}
     assert result.keys() <= types.keys() & answer.keys()
     assert all(value is None or isinstance(value, types[key]) for key, value in result.items() if key != "warnings")
-    shown = json.dumps([result.get(key) for key in ("msg", "warnings", "steps", "diff")], ensure_ascii=False)
-    assert all(each.isprintable() for each in shown)
 
 
 DEEP: Any = "inside"
 for _ in range(20):
     DEEP = {"\x1b[31mkey": [DEEP]}
+RED = "\x1b[31mred\u202e\n\tend"
+
+
+def reduced(output: str) -> str:
+    return str(reduce_output({"rc": 0, "stdout": output, "stderr": ""})["stdout"])
 
 
 @pytest.mark.parametrize(
     ("answer", "kept"),
     [
-        ({"msg": "\x1b[31mred\u202e\n\tend"}, {"msg": "[31mred\n\tend"}),
-        ({"exception": object(), "msg": None}, {"msg": None}),
-        ({"warnings": ["\x07bell", None, 1]}, {"warnings": ["bell"]}),
-        ({"steps": [1, True]}, {"steps": [1, True]}),
+        ({"msg": RED, "config": RED}, {"msg": "[31mred\n\tend", "config": RED}),
+        ({"exception": {"event": {"msg": RED}}}, {"exception": {"event": {"msg": "[31mred\n\tend"}}}),
+        ({"warnings": ["\x07bell", None, 1], "deprecations": [RED]}, {"warnings": ["bell", None, 1]}),
+        ({"steps": [1, True], "ansible_facts": {}, "other": 1}, {"steps": [1, True]}),
     ],
 )
-def test_texts_are_printable(answer: dict[str, Any], kept: dict[str, Any]) -> None:
-    assert expect_result("cwagent_agent_config", answer) == kept
+def test_the_output_of_a_module_has_only_keys_of_modules_and_printable_text(
+    answer: dict[str, Any], kept: dict[str, Any]
+) -> None:
+    found = json.loads(reduced(f"\x1b[2Jmotd\n{json.dumps(answer)}\n\x1b[2Jjunk"))
+    assert (found.pop("deprecations", []), found) == (["[31mred\n\tend"] if "deprecations" in answer else [], kept)
+
+
+@pytest.mark.parametrize("output", ["\x1b[2Jno JSON", "\x1b[2J{broken}", '\x1b["a list"]', '{"a":' * 100000])
+def test_other_output_is_printable(output: str) -> None:
+    assert all(each.isprintable() for each in reduced(output))
 
 
 def test_a_deep_value_ends() -> None:
-    text = json.dumps(expect_result("cwagent_agent_config", {"diff": DEEP}))
+    text = reduced(json.dumps({"diff": DEEP}))
     assert ("inside" in text, text.count("[31mkey")) == (False, 5)
 
 
-@pytest.mark.parametrize("answer", [{"warnings": "text"}, {"rc": "0"}, {"changed": 1}, {"diff": "text"}])
+@pytest.mark.parametrize("answer", [{"warnings": "text"}, {"msg": 1}, {"rc": "0"}, {"changed": 1}, {"diff": "text"}])
 def test_another_type_is_refused_with_its_key(answer: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput, match=f"cannot return: {next(iter(answer))} is "):
         expect_result("cwagent_agent_config", answer)
