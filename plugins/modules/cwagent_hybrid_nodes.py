@@ -51,7 +51,7 @@ options:
     default: []
   keep_nodes:
     description:
-      - The IDs of nodes that stay, whatever name they have, such as those of another inventory.
+      - The IDs of nodes that stay, whatever name they have, such as the nodes of another inventory.
     type: list
     elements: str
     default: []

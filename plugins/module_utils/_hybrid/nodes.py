@@ -46,7 +46,7 @@ class State:
     :param others: the other nodes, which stay.
     :param activations: empty if the user keeps them.
     :param users: all other nodes of the region, of any name, that have the role.
-    :param unread: why the nodes are not known; empty if they are.
+    :param unread: why the nodes are not known. Empty if they are known.
     """
 
     nodes: tuple[Node, ...] = ()
@@ -95,7 +95,7 @@ def check_certain(current: State, leaving: Leaving) -> None:
         raise InvalidInput(
             f"These nodes are still registered: {listed}. {reason}. To deregister one, give its ID to "
             "cwagent.iam.remove_servers, or run aws ssm deregister-managed-instance --instance-id ID. To keep one, for "
-            "example that of another inventory, add its ID to keep_nodes (cwagent_keep_nodes in the playbooks). Then "
+            "example a node of another inventory, add its ID to keep_nodes (cwagent_keep_nodes in the playbooks). Then "
             "run again."
         )
 

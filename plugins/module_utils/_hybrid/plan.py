@@ -65,7 +65,7 @@ class Desired:
     :param run: the ID of this run.
     :param role_is_new: whether the role was created or changed earlier in the run, so that Systems Manager may not know
         that yet.
-    :param node_id: the node that the user has given the host; empty if the tag decides.
+    :param node_id: the node that the user has given the host. Empty if the tag decides.
     """
 
     state: str
@@ -172,7 +172,7 @@ def find_doubt(state: State, desired: Desired) -> str:
     if not is_own(node, desired):
         return f"that node has {f'the tag {HOST_TAG}={to_printable(node.host)}' if node.host else f'no tag {HOST_TAG}'}"
     if unfinished and unfinished.activation_id and unfinished.activation_id != node.activation_id:
-        return f"activation {node.activation_id}, and not that of its unfinished run, registered that node"
+        return f"activation {node.activation_id}, and not the one of its unfinished run, registered that node"
     return ""
 
 

@@ -357,7 +357,7 @@ class Transaction:
     def _wait_until_online(self, host: HostState, nodes: Callable[[], Sequence[Node]]) -> Node:
         """Wait until Systems Manager hears from the SSM agent.
 
-        :param nodes: returns the node of the host, according to AWS; nothing while AWS does not show it.
+        :param nodes: returns the node of the host, according to AWS. It returns nothing while AWS does not show it.
         :raises CwagentError: the host names another node. :raises ConsistencyTimeout: its node is not online in time.
         """
         named = host.registration
@@ -370,7 +370,7 @@ class Transaction:
             for node in found:
                 if node.id != named.node_id:
                     raise CwagentError(
-                        f"{self._desired.host} says that it is node {named.node_id}, but it was registered as node "
+                        f"{self._desired.host} reports node {named.node_id}, but it was registered as node "
                         f"{node.id}, which stays registered. Do not trust the server before you have checked it. To "
                         f"deregister its node, give {node.id} to cwagent.iam.remove_servers."
                     )

@@ -133,7 +133,7 @@ def group_by_region(items: Mapping[str, str], regions: Regions) -> dict[str, lis
 def read_onprem_hosts(
     given: Given, users: Mapping[str, str], regions: Regions, problems: Problems
 ) -> dict[str, dict[str, Any]]:
-    """Return by server its user, its own region and that of the user's saved key, and how its agent gets credentials.
+    """Return by server its user, its own region and the region of the user's saved key, and its way to credentials.
 
     A hybrid server has the user that it had before, if there is one. ``deliver`` is whether a play configures the host.
     """

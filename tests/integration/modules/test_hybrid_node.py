@@ -131,7 +131,7 @@ def test_a_server_that_registers_as_another_fails_with_both(server: Server) -> N
     systemctl.chmod(0o755)
     message = server.manage()["msg"]
     [own] = [each for each in hybrid_nodes(server.aws) if each != victim]
-    assert f"db1 says that it is node {victim}, but it was registered as node {own}, which stays registered" in message
+    assert f"db1 reports node {victim}, but it was registered as node {own}, which stays registered" in message
     assert server.activations() == []
     with assert_no_writes(server.aws):
         assert f"has node {own} with the tag cwagent:host=db1" in server.manage()["msg"]

@@ -154,7 +154,7 @@ def test_activations_stay_if_the_user_keeps_them(account: Account) -> None:
 
 
 def test_a_node_with_the_name_of_a_server_that_was_reached_is_an_error_unless_it_is_kept(account: Account) -> None:
-    """The server was to deregister itself. So it has hidden its node, or the node is that of another inventory."""
+    """The server was to deregister itself. So it has hidden its node, or the node is of another inventory."""
     node = account.register("db1")
     for options in ({"reached_hosts": ["db1"]}, {"deregister": False}):
         with assert_no_writes(account.aws):

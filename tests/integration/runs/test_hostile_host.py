@@ -45,7 +45,7 @@ class Site:
     fleet: Fleet
 
     def lie(self, **answers: dict[str, Any]) -> None:
-        """Let the hostile servers answer so. :param answers: by module, keys that replace those of its result."""
+        """Let the hostile servers answer so. :param answers: by module, what replaces parts of its result."""
         for host in HOSTILE:
             root = self.fleet.machines[host].root
             lies = root / "lies.json"
@@ -98,14 +98,14 @@ class Site:
         return re.findall(r"aws_secret_access_key = (\S+)", text)
 
     def of_honest(self) -> dict[str, Any]:
-        """What the account has of the honest servers."""
+        """The parts of the account that concern the honest servers."""
         account = snapshot(self.fleet.aws)
         nodes = [each for each in hybrid_nodes(self.fleet.aws) if each == self.node("db1")]
         users = {name: each for name, each in account["users"].items() if name.endswith(("db1", "db3"))}
         return {"nodes": nodes, "users": users, "roles": account["roles"], "associations": account["associations"]}
 
     def files(self) -> dict[str, str]:
-        """The files of the controller outside the key store, and those of the honest servers."""
+        """The files of the controller outside the key store, and the files of the honest servers."""
         home, machines = self.fleet.controller.home, self.fleet.machines
         hostile = [machines[host].root for host in HOSTILE]
         outside = [*hostile, self.fleet.controller.credentials, home / ".ansible", home / "recorded.jsonl"]

@@ -150,7 +150,7 @@ def test_a_role_is_waited_for_only_if_this_run_created_it(is_new: bool) -> None:
         (
             current(HERE, OURS, Unfinished("", A9, RUN)),
             "registered",
-            f"activation {A1}, and not that of its unfinished",
+            f"activation {A1}, and not the one of its unfinished",
         ),
     ],
 )

@@ -724,7 +724,7 @@ def test_only_a_node_that_the_interrupted_run_left_is_deregistered(ping: str, ta
     assert other.id in world.nodes
 
 
-# What a server says about itself
+# A server that reports anything about itself
 
 
 VICTIM, VICTIMS_RUN = Node(node_id(9), ROLE, "web", ONLINE, {}, activation_id(9)), RUNS[4]
@@ -813,14 +813,14 @@ def test_a_server_that_registers_as_another_fails_with_both(is_shown: bool) -> N
 
     world.fault = save
     world.nodes_of = lambda activation_id: honest(activation_id) if is_shown or next(shown) else []
-    words = rf"{HOST} says that it is node {VICTIM.id}, but it was registered as node {node_id(1)}, which stays"
+    words = rf"{HOST} reports node {VICTIM.id}, but it was registered as node {node_id(1)}, which stays"
     with pytest.raises(CwagentError, match=words):
         transaction(world, "registered").run()
     assert (world.found, node_id(1) in world.nodes, len(victims(world))) == ({}, True, 2)
 
 
 def test_a_server_whose_node_appears_only_after_a_restart_is_checked_then() -> None:
-    """Its record looks like that of an interrupted run, and AWS shows the node late."""
+    """Its record looks like the record of an interrupted run, and AWS shows the node late."""
     world = with_victim(World())
     world.host = replace(
         world.host,
