@@ -10,6 +10,7 @@ from typing import Any
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._planned import Planned
 from ansible_collections.cwagent.iam.plugins.modules.cwagent_credentials_file import SPEC
+from ansible_collections.cwagent.iam.plugins.plugin_utils._host_result import discovered_python
 from ansible_collections.cwagent.iam.plugins.plugin_utils._key_delivery import KeyDelivery
 
 MODULE = "cwagent.iam.cwagent_credentials_file"
@@ -30,7 +31,7 @@ class ActionModule(KeyDelivery):
         result: dict[str, Any] = super().run(tmp, task_vars)
         options = self.validate_argument_spec(TASK_OPTIONS)[1]
         try:
-            return {**result, **self._deliver(options, task_vars or {})}
+            return {**result, **self._deliver(options, task_vars or {}), **discovered_python(self)}
         except CwagentError as error:
             return {**result, "failed": True, "changed": False, "steps": [], "msg": str(error)}
 

@@ -153,15 +153,18 @@ def check_tags(tags: Mapping[str, str] | None) -> None:
     if len({key.lower() for key in tags}) < len(tags):
         raise InvalidInput("tags: two keys differ only by case, and IAM treats them as the same key.")
     for key, value in tags.items():
-        if not re.fullmatch(_TAG_CHARACTERS, key + value):
-            raise InvalidInput(
-                f"tag '{key}': AWS allows letters, digits, spaces and any of _.:/=+-@ in keys and values."
-            )
-        if not 1 <= len(key) <= MAX_TAG_KEY or len(value) > MAX_TAG_VALUE:
-            raise InvalidInput(
-                f"tag '{key}': AWS allows 1 to {MAX_TAG_KEY} characters in a key and up to {MAX_TAG_VALUE} in a value."
-            )
+        check_tag(key, value)
         _check_not_reserved(key)
+
+
+def check_tag(key: str, value: str) -> None:
+    """Check that AWS accepts a tag. :raises InvalidInput: it does not. The message contains the key."""
+    if not re.fullmatch(_TAG_CHARACTERS, key + value):
+        raise InvalidInput(f"tag '{key}': AWS allows letters, digits, spaces and any of _.:/=+-@ in keys and values.")
+    if not 1 <= len(key) <= MAX_TAG_KEY or len(value) > MAX_TAG_VALUE:
+        raise InvalidInput(
+            f"tag '{key}': AWS allows 1 to {MAX_TAG_KEY} characters in a key and up to {MAX_TAG_VALUE} in a value."
+        )
 
 
 def _check_not_reserved(key: str) -> None:
@@ -193,6 +196,18 @@ def check_region(region: str) -> None:
 def is_node_id(text: str) -> bool:
     """Whether a text is the ID of a server that is registered with Systems Manager, and is no instance."""
     return bool(re.fullmatch(r"mi-[0-9a-f]{17}", text))
+
+
+def check_node_id(option: str, text: str) -> None:
+    """Check that this can be the ID of such a server. :param option: the option that contains it.
+
+    :raises InvalidInput: it cannot. The message shows a valid ID.
+    """
+    if not is_node_id(text):
+        raise InvalidInput(
+            f"{option}: '{text}' is not a valid node ID: it must be mi- and 17 hexadecimal digits, such as "
+            "mi-0123456789abcdef0."
+        )
 
 
 def name_of(arn: str) -> str:

@@ -60,9 +60,9 @@ class Planned:
 
     @property
     def nodes(self) -> set[str]:
-        """The IDs and names of the nodes that hosts have deregistered, or would in check mode."""
+        """The IDs of the nodes that hosts have deregistered, or would in check mode."""
         nodes = [found["node"] for found in self._results if found.get("node") and found["changed"]]
-        return {each[key] for each in nodes for key in ("id", "name") if each.get(key)}
+        return {each["id"] for each in nodes if each.get("id")}
 
     def has_new_key(self, user: str) -> bool:
         """Return whether the access key of a user was replaced by a new one."""

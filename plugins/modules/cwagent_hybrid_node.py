@@ -21,6 +21,9 @@ description:
     requires pipelining, which it turns on itself where the connection allows that.
   - A host that is registered already stays as it is. The module refuses a host that is registered elsewhere, and
     reports the node and the region.
+  - The module does not believe the host about its node. A new node is the one that Systems Manager shows for the
+    activation. It gets the name of the host in the inventory as the tag C(cwagent:host). Later, only that tag shows
+    whose node it is. If the host names another node, the module fails and reports both, and changes neither.
   - Ansible itself calls AWS, with boto3 in the Python that runs it. M(cwagent.iam.cwagent_ssm_agent) does the work on
     the host, over the connection of the task. It needs the permissions of root. The SSM agent must be installed.
 author: cwagent.iam contributors (@cwagent)
@@ -28,7 +31,7 @@ options:
   state:
     description:
       - V(registered) registers the host, restarts its SSM agent, and waits until the node is online.
-      - V(deregistered) deregisters the node if an activation of this collection registered it, clears the
+      - V(deregistered) deregisters the node if an activation of this collection registered it for this host, clears the
         registration of the host, and stops the SSM agent. The module leaves any other node as it is, and reports it.
     type: str
     choices: [registered, deregistered]
@@ -50,6 +53,13 @@ options:
     description: The tags of a new node, besides the collection's tags. Later runs do not change them.
     type: dict
     default: {}
+  node_id:
+    description:
+      - The ID of the node that the host is, such as V(mi-0123456789abcdef0), for a host that was renamed or that others
+        have registered. The module then sets the tag C(cwagent:host) of the node to the name of the host.
+      - If the host names another node, or is not registered, the module fails.
+    type: str
+    default: ""
   planned:
     description:
       - The results of earlier tasks of the run. In check mode, changes that these tasks only planned count as done.

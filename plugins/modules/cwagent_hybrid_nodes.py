@@ -20,9 +20,9 @@ author: cwagent.iam contributors (@cwagent)
 options:
   nodes_by_region:
     description:
-      - By region, the names of the nodes. The name of a node is the name of its host in the inventory, unless
-        O(cwagent.iam.cwagent_hybrid_node#module:instance_name) was set. The ID of a node, which begins with C(mi-), is
-        also accepted. The empty name of a region stands for the region of the module.
+      - By region, the names of the hosts in the inventory, which their nodes have as the tag C(cwagent:host). For a
+        node without that tag, its own name counts. The ID of a node, which begins with C(mi-), is also accepted. The
+        empty name of a region stands for the region of the module.
       - A name can be used again. So a node that is online, and nodes that share a name, are refused unless their IDs
         are given. A name that no node has needs no change. For an ID that no node has, the module prints a warning.
       - If one region fails, the nodes in the others are still deregistered.
@@ -41,17 +41,31 @@ options:
         If one of the latter cannot be read, RV(in_use) contains that reason.
     type: str
     default: ""
-  finished_hosts:
+  reached_hosts:
     description:
-      - The names of servers that Ansible has reached, and that have no registration of this collection any more. Other
-        nodes with these names stay.
+      - The names of servers that Ansible has reached, and that have deregistered themselves. A node with one of these
+        names is never deregistered. If Systems Manager still shows one after a minute, the module fails and reports its
+        ID, because the server has hidden it, or another server has the name. In check mode, the module does not wait.
     type: list
     elements: str
     default: []
+  keep_nodes:
+    description:
+      - The IDs of nodes that stay, whatever name they have, such as the nodes of another inventory.
+    type: list
+    elements: str
+    default: []
+  deregister:
+    description:
+      - Whether to deregister nodes and to delete activations. Otherwise, the module changes nothing, and fails if
+        Systems Manager still shows a node with one of the names after a minute.
+      - Without the permission to read nodes, a module that changes nothing only prints a warning.
+    type: bool
+    default: true
   planned:
     description:
-      - The results of M(cwagent.iam.cwagent_hybrid_node) on hosts that have deregistered themselves. The nodes that
-        they had are left out here.
+      - The results of M(cwagent.iam.cwagent_hybrid_node) on hosts that have deregistered themselves. Check mode leaves
+        out the nodes that they would deregister.
     type: list
     elements: dict
     default: []

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from typing import Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
@@ -32,13 +32,18 @@ def _numbers(version: str) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", version)[:2]]
 
 
-def warning_texts(warnings: list[Any] | None) -> list[str]:
-    """Return the warnings in the result of a module as text.
+def warning_texts(warnings: list[Any]) -> list[str]:
+    """Return the warnings in the result of a module as text. Anything else among them is left out.
 
     Before 2.19 they are text. Since then they are objects that JSON cannot contain, and they include Ansible's own
     warnings, such as the warning about the Python that it discovered.
     """
-    return [each if isinstance(each, str) else _find_message(asdict(each)) for each in warnings or ()]
+    objects = (_find_message(asdict(each)) if _is_object(each) else each for each in warnings)
+    return [each for each in objects if isinstance(each, str)]
+
+
+def _is_object(value: Any) -> bool:
+    return is_dataclass(value) and not isinstance(value, type)
 
 
 def _find_message(value: Any) -> str:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import HostUnreachable
-from ansible_collections.cwagent.iam.plugins.plugin_utils._ansible_core import warning_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -41,8 +40,7 @@ class ModuleHost:
         :raises HostUnreachable: it does not answer.
         """
         try:
-            done = self._action.send(module, arguments, self._task_vars)
-            return {**done, "warnings": warning_texts(done["warnings"])} if "warnings" in done else done
+            return self._action.send(module, arguments, self._task_vars)
         except AnsibleConnectionFailure as error:
             raise HostUnreachable(f"{str(error).strip().rstrip('.')}.") from error
         except Exception as error:  # noqa: BLE001  a plug-in for connections can raise anything

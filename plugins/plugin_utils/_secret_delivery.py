@@ -10,12 +10,12 @@ from typing import Any
 
 from ansible import constants
 from ansible.errors import AnsibleError
-from ansible.plugins.action import ActionBase
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.plugin_utils._host_result import HostAnswer, expect_result
 
 
-class SecretDelivery(ActionBase):  # type: ignore[misc]  # ansible comes without types
+class SecretDelivery(HostAnswer):
     """An action whose module gets a secret in its options. :cvar SECRET: the secret in words, for messages."""
 
     SECRET: str
@@ -59,14 +59,17 @@ class SecretDelivery(ActionBase):  # type: ignore[misc]  # ansible comes without
             )
 
     def send(self, module: str, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
-        """Run the module and return its result. :raises InvalidInput: sudo on the host requires a terminal."""
+        """Run the module and return its result.
+
+        :raises InvalidInput: sudo on the host requires a terminal, or the result is not one of the module.
+        """
         try:
             done: dict[str, Any] = self._execute_module(module_name=module, module_args=arguments, task_vars=task_vars)
         except AnsibleError as error:  # from a connection that itself notices that become failed
             self._check_terminal(str(error))
             raise
         self._check_terminal(f"{done.get('module_stderr')} {done.get('module_stdout')}")
-        return done
+        return expect_result(module, done)
 
     def _check_terminal(self, output: str) -> None:
         if "must have a tty" in output:

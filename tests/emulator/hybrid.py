@@ -5,6 +5,8 @@ the instances, and changes how their agents behave.
 
 It differs from AWS as follows:
 
+- The ID of an activation finds its node even after the activation was deleted, and a filter with several values finds
+  the nodes with any of them. AWS documents neither, nor how late a filter sees the tags of a new node.
 - A registered node that was never online is listed, with ConnectionLost. AWS does not document whether it is.
 - The SSM agent is its emulator: a restarted service calls no API that would be in the call log. It gets its first
   credentials before the restart has ended, unless the agent is away, and new ones at each restart. On AWS that takes

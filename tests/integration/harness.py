@@ -324,6 +324,11 @@ class Controller:
         return self.home / "credentials"
 
     @property
+    def output(self) -> Path:
+        """The output of the run that was started last."""
+        return self.home / "output.txt"
+
+    @property
     def _settings(self) -> dict[str, str]:
         """The variables of every run."""
         return {
@@ -367,11 +372,11 @@ class Controller:
         env: Mapping[str, str] | None = None,
         **variables: Any,
     ) -> Run:
-        """Start a playbook that a fault can end."""
+        """Start a playbook that a fault can end. Its output is in ``output``."""
         command = playbook_command(inventory, playbook, *arguments, **variables)
         environ = program_environment(self.aws.env(), self._settings, env or {})
-        with Path(os.devnull).open("w") as nothing:
-            return Run.start(command, environ, CHECKOUT, output=nothing, errors=nothing)
+        with self.output.open("w") as output:
+            return Run.start(command, environ, CHECKOUT, output=output, errors=output)
 
     def kill(
         self,

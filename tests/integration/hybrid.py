@@ -13,7 +13,7 @@ from harness import HYBRID_ROLE, SSM_POLICY, Controller, create_hybrid_role
 from in_process import on_host, transact
 from states import States
 
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import DEREGISTERED, REGISTERED
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import DEREGISTERED, HOST_TAG, REGISTERED
 
 NAME = "db1"
 OURS = [{"Key": "cwagent:managed", "Value": "created"}]
@@ -70,9 +70,14 @@ class Server:
 
 
 def activate(aws: Emulator, name: str = "", *, ours: bool = True, region: str | None = None, **more: Any) -> Any:
-    """Create an activation. :param ours: whether this collection did. :returns: the answer of CreateActivation."""
+    """Create an activation.
+
+    :param name: the name of the node and of its host.
+    :param ours: whether this collection did.
+    :returns: the answer of CreateActivation.
+    """
     more |= {"DefaultInstanceName": name} if name else {}
-    more |= {"Tags": OURS} if ours else {}
+    more |= {"Tags": [*OURS, *([{"Key": HOST_TAG, "Value": name}] if name else [])]} if ours else {}
     return aws.client("ssm", region).create_activation(IamRole=HYBRID_ROLE, **more)
 
 

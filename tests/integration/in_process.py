@@ -31,6 +31,7 @@ from harness import execute_module
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
 from ansible_collections.cwagent.iam.plugins.module_utils._guard import NoGuard
 from ansible_collections.cwagent.iam.plugins.plugin_utils._aws_action import PluginCall, perform
+from ansible_collections.cwagent.iam.plugins.plugin_utils._host_result import expect_result
 
 COLLECTION = "ansible_collections.cwagent.iam.plugins"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
@@ -141,7 +142,7 @@ def _sender(aws: Emulator, environment: Mapping[str, str], is_reachable: Callabl
         if result["code"] < 0:
             return {"failed": True, "msg": "MODULE FAILURE", "rc": result["code"]}  # as Ansible reports it
         found = {key: value for key, value in result.items() if key not in ("code", "stdout", "text", "invocation")}
-        return dict(json.loads(json.dumps(found), cls=_decoder()))
+        return expect_result(module, json.loads(json.dumps(found), cls=_decoder()))
 
     return send
 

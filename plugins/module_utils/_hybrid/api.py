@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import (
+    HOST_TAG,
     RUN_TAG,
     Activation,
     NewActivation,
@@ -20,14 +21,16 @@ from ansible_collections.cwagent.iam.plugins.module_utils._names import (
     CREATED,
     MARK_TAG,
     is_created,
+    is_node_id,
     name_of,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import tags
 from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import find_regions, statements_of
 from ansible_collections.cwagent.iam.plugins.module_utils._role.resource import find_role
+from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from datetime import datetime
 
@@ -36,18 +39,22 @@ if TYPE_CHECKING:
 
 # https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_DescribeInstanceInformation.html
 PAGE_SIZE = 50
+MAX_FILTER_VALUES = 100
+# The code of ListTagsForResource for a node that does not exist.
+NO_RESOURCE = "InvalidResourceId"
 # The filter for nodes that are not EC2 instances, and for those that activations of this collection registered.
 HYBRID_NODES = ("ResourceType", "ManagedInstance")
 CREATED_NODES = (f"tag:{MARK_TAG}", CREATED)
 
 
-def describe_nodes(aws: Aws, key: str, value: str) -> Iterator[dict[str, Any]]:
+def describe_nodes(aws: Aws, key: str, *values: str) -> Iterator[dict[str, Any]]:
     """Return nodes as Systems Manager describes them, without their tags.
 
     :param key: the key of a filter. AWS does not combine a filter for tags with others.
+    :param values: of which a node has one.
     """
-    filters = [{"Key": key, "Values": [value]}]
-    description = f"read the nodes with {key} {value}"
+    filters = [{"Key": key, "Values": [*values]}]
+    description = f"read the nodes with {key} {join_first(values, 1)}"
     for page in aws.pages("ssm:DescribeInstanceInformation", description, Filters=filters, MaxResults=PAGE_SIZE):
         yield from page["InstanceInformationList"]
 
@@ -88,32 +95,61 @@ class SystemsManager:
             raise
 
     def nodes_of(self, activation_id: str) -> Sequence[Node]:
-        """Return the nodes that an activation registered, with their tags."""
-        return [
-            Node(each.id, each.role, each.name, each.ping, self.tags(each.id))
-            for each in self._nodes("ActivationIds", activation_id)
-        ]
+        """Return the nodes that an activation registered, without their tags."""
+        return list(self._nodes("ActivationIds", activation_id))
+
+    def nodes_of_host(self, host: str) -> Sequence[Node]:
+        """Return the nodes that have a host as a tag, without their tags."""
+        return list(self._nodes(f"tag:{HOST_TAG}", host))
 
     def hybrid_nodes(self) -> Sequence[Node]:
         """Return all nodes that are not EC2 instances, without their tags."""
         return list(self._nodes(*HYBRID_NODES))
 
+    def with_hosts(self, nodes: Iterable[Node], names: Collection[str]) -> Sequence[Node]:
+        """Return the nodes that have one of these IDs, names or hosts, with the tags that show whose they are.
+
+        Systems Manager filters by tags and describes none, so the tags of a node are read only where its name differs.
+        """
+        hosts, listed = sorted(name for name in names if not is_node_id(name)), list(nodes)
+        chunks = [hosts[start : start + MAX_FILTER_VALUES] for start in range(0, len(hosts), MAX_FILTER_VALUES)]
+        tagged = {each.id for some in chunks if listed for each in self._nodes(f"tag:{HOST_TAG}", *some)}
+        found = [each for each in listed if each.id in tagged or {each.id, each.name} & {*names}]
+        created = self.created_nodes() if found else frozenset()
+        result = []
+        for each in found:
+            tags = {MARK_TAG: CREATED} if each.id in created else {}
+            if each.name in hosts and each.id in tagged:
+                tags[HOST_TAG] = each.name
+            elif each.id in tagged or (each.name in hosts and each.id in created):
+                tags.update(self.tags(each.id))
+            result.append(replace(each, tags=tags))
+        return result
+
     def created_nodes(self) -> frozenset[str]:
         """Return the IDs of the nodes and instances with the tag of this collection."""
         return frozenset(each.id for each in self._nodes(*CREATED_NODES))
 
-    def _nodes(self, key: str, value: str) -> Iterator[Node]:
-        for each in describe_nodes(self._aws, key, value):
-            yield Node(each["InstanceId"], each.get("IamRole", ""), each.get("Name", ""), each.get("PingStatus", ""))
+    def _nodes(self, key: str, *values: str) -> Iterator[Node]:
+        for each in describe_nodes(self._aws, key, *values):
+            role, name, ping, activation = (
+                each.get(member, "") for member in ("IamRole", "Name", "PingStatus", "ActivationId")
+            )
+            yield Node(each["InstanceId"], role, name, ping, activation_id=activation)
 
     def tags(self, node_id: str) -> Mapping[str, str]:
-        """Return the tags of a node."""
-        answer = self._aws.call(
-            "ssm:ListTagsForResource",
-            f"read the tags of node {node_id}",
-            ResourceType="ManagedInstance",
-            ResourceId=node_id,
-        )
+        """Return the tags of a node; nothing if it was just deregistered."""
+        try:
+            answer = self._aws.call(
+                "ssm:ListTagsForResource",
+                f"read the tags of node {node_id}",
+                ResourceType="ManagedInstance",
+                ResourceId=node_id,
+            )
+        except AwsApiError as error:
+            if error.code == NO_RESOURCE:
+                return {}
+            raise
         return tags({"Tags": answer["TagList"]})
 
     def activations(self) -> Sequence[Activation]:

@@ -8,10 +8,13 @@ https://docs.aws.amazon.com/systems-manager/latest/userguide/hybrid-activation-m
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._names import TAG_PREFIX, is_created
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._names import TAG_PREFIX, is_created, is_node_id, is_region
+from ansible_collections.cwagent.iam.plugins.module_utils._text import to_printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +27,10 @@ DEREGISTERING, DEREGISTERED = "deregistering", "deregistered"
 REGISTER, RESTART, CLEAR = "host:register", "host:restart", "host:clear"
 # The run that created an activation. AWS copies the tags of an activation to the node that it registers.
 RUN_TAG = f"{TAG_PREFIX}run"
+# The host in the inventory whose node it is. The server itself cannot write tags, so this decides whose node it is.
+HOST_TAG = f"{TAG_PREFIX}host"
+# Activations and runs have UUIDs.
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
@@ -66,19 +73,46 @@ class HostState:
     is_marked: bool = False
 
     @classmethod
-    def from_result(cls, result: Mapping[str, Any]) -> HostState:
-        """Return the state in a result of the module on the host."""
-        registration, unfinished = result["registration"], result["unfinished"]
-        return cls(
-            result["ssm_agent"],
-            result["installation"],
-            result["problem"],
-            Registration(registration["instance_id"], registration["region"]) if registration else None,
-            Unfinished(unfinished["instance_id"], unfinished["activation_id"], unfinished["run_id"])
-            if unfinished
-            else None,
-            result["marked"],
-        )
+    def from_result(cls, result: Mapping[str, Any], host: str) -> HostState:
+        """Return the state in a result of the module on the host.
+
+        :param host: the name of the host.
+        :raises InvalidInput: the host has answered something that the module cannot return.
+        """
+        try:
+            registration, unfinished = result["registration"], result["unfinished"]
+            return cls(
+                to_printable(result["ssm_agent"] or ""),
+                to_printable(result["installation"] or ""),
+                to_printable(result["problem"] or ""),
+                _read_registration(registration) if registration else None,
+                _read_unfinished(unfinished) if unfinished else None,
+                bool(result["marked"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidInput(
+                f"{host} answered with an unexpected state of its SSM agent ({to_printable(error)}). Check the host: "
+                "its registration file was changed, or something else than Ansible's modules answers there."
+            ) from error
+
+
+def _read_registration(found: Mapping[str, Any]) -> Registration:
+    node, region = found["instance_id"], found["region"]
+    if not is_node_id(node):
+        raise ValueError(f"'{node}' is not the ID of a node")
+    if not is_region(region):
+        raise ValueError(f"'{region}' is not the name of a region")
+    return Registration(node, region)
+
+
+def _read_unfinished(found: Mapping[str, Any]) -> Unfinished:
+    node, ids = found["instance_id"], (found["activation_id"], found["run_id"])
+    if node and not is_node_id(node):
+        raise ValueError(f"'{node}' is not the ID of a node")
+    for each in ids:
+        if each and not _ID.fullmatch(each):
+            raise ValueError(f"'{each}' is not the ID of an activation or a run")
+    return Unfinished(node, *ids)
 
 
 @dataclass(frozen=True)
@@ -87,6 +121,7 @@ class Node:
 
     :param ping: whether its SSM agent answers: ``Online``, ``ConnectionLost`` or ``Inactive``.
     :param tags: empty if they were not read.
+    :param activation_id: the activation that registered it. It is empty if AWS does not show it.
     """
 
     id: str
@@ -94,11 +129,17 @@ class Node:
     name: str = ""
     ping: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+    activation_id: str = ""
 
     @property
     def is_ours(self) -> bool:
         """Whether its tags show that an activation of this collection registered it."""
         return is_created(self.tags)
+
+    @property
+    def host(self) -> str:
+        """The name of its host, according to its tags; empty if they contain none."""
+        return self.tags.get(HOST_TAG, "")
 
 
 @dataclass(frozen=True)

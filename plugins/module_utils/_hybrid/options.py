@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.agent import HOST_SPEC
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import DEREGISTERED, REGISTERED
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import DEREGISTERED, HOST_TAG, REGISTERED
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.nodes import Leaving
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.plan import Desired
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.resource import NodesResource
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.resource import LOOKUP_SECONDS, NodesResource
 from ansible_collections.cwagent.iam.plugins.module_utils._planned import PLANNED_SPEC, Planned
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import WAIT_SPEC
 
@@ -29,6 +30,7 @@ SPEC: dict[str, Any] = {
     "role": {"type": "str", "default": "CloudWatchAgentHybridRole"},
     "instance_name": {"type": "str", "default": ""},
     "tags": {"type": "dict", "default": {}},
+    "node_id": {"type": "str", "default": ""},
     **PLANNED_SPEC,
     "wait_timeout": {"type": "int", "default": 180},
     **{name: HOST_SPEC[name] for name in HOST_PATHS},
@@ -37,7 +39,9 @@ RULES: dict[str, Any] = {}
 NODES_SPEC: dict[str, Any] = {
     "nodes_by_region": {"type": "dict", "required": True},
     "activations": {"type": "bool", "default": True},
-    "finished_hosts": {"type": "list", "elements": "str", "default": []},
+    "reached_hosts": {"type": "list", "elements": "str", "default": []},
+    "keep_nodes": {"type": "list", "elements": "str", "default": []},
+    "deregister": {"type": "bool", "default": True},
     "role": {"type": "str", "default": ""},
     **PLANNED_SPEC,
     **WAIT_SPEC,
@@ -58,6 +62,12 @@ def desired_node(params: Mapping[str, Any], region: str, host: str, run: str) ->
     :param run: a new ID for this run.
     :raises InvalidInput: an option cannot be used.
     """
+    try:
+        _names.check_tag(HOST_TAG, host)
+    except InvalidInput as error:
+        raise InvalidInput(f"'{host}' cannot be the host of a node: {error}") from error
+    if params["node_id"]:
+        _names.check_node_id("node_id", params["node_id"])
     name = params["instance_name"] or host
     if len(name) > MAX_NAME or not re.fullmatch(_NAME, name):
         raise InvalidInput(
@@ -79,6 +89,7 @@ def desired_node(params: Mapping[str, Any], region: str, host: str, run: str) ->
         run,
         tags,
         planned.has_changed_role(role_name),
+        params["node_id"],
     )
 
 
@@ -87,10 +98,18 @@ def nodes_resource(params: Mapping[str, Any], aws: Aws, region: str | None, chec
 
     :raises InvalidInput: the names are not a list, or one is empty. Every node without a name would have that one.
     """
-    del region, check_mode
+    del region
     names = params[NAMES]
     if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
         raise InvalidInput("nodes_by_region: each region needs a list of names, and a name cannot be empty.")
-    gone = Planned(params["planned"]).nodes
-    left = frozenset(names).difference(params["finished_hosts"])
-    return NodesResource(aws, left, gone, role=params["role"], with_activations=params["activations"])
+    for each in params["keep_nodes"]:
+        _names.check_node_id("keep_nodes", each)
+    deregisters = params["deregister"]
+    return NodesResource(
+        aws,
+        Leaving(frozenset(names), frozenset(params["reached_hosts"]), frozenset(params["keep_nodes"]), deregisters),
+        Planned(params["planned"]).nodes if check_mode else (),
+        role=params["role"],
+        with_activations=params["activations"] and deregisters,
+        lookup=0 if check_mode else min(LOOKUP_SECONDS, params["wait_timeout"]),
+    )

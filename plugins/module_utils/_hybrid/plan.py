@@ -18,6 +18,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import (
     CLEAR,
     DEREGISTERED,
+    HOST_TAG,
     REGISTER,
     REGISTERED,
     RESTART,
@@ -30,14 +31,15 @@ from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import (
 from ansible_collections.cwagent.iam.plugins.module_utils._names import CREATED, MARK_TAG, name_of
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Plan, Step
 from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import ONLINE
+from ansible_collections.cwagent.iam.plugins.module_utils._text import to_printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 CREATE, DELETE = "ssm:CreateActivation", "ssm:DeleteActivation"
-DEREGISTER = "ssm:DeregisterManagedInstance"
+DEREGISTER, TAG = "ssm:DeregisterManagedInstance", "ssm:AddTagsToResource"
 # The items of a plan, in their order.
-LEFT, REGISTRATION, DEREGISTRATION = "left", "registration", "deregistration"
+LEFT, NAMING, REGISTRATION, DEREGISTRATION = "left", "naming", "registration", "deregistration"
 
 LIFETIME = timedelta(hours=1)
 # https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_CreateActivation.html
@@ -58,11 +60,12 @@ class Desired:
     :param state: ``REGISTERED`` or ``DEREGISTERED``.
     :param role: the name of the role of its node, with its path in IAM if it has one, as Systems Manager takes it.
     :param name: the name of its node.
-    :param host: the name of the host, for messages.
+    :param host: the name of the host in the inventory, which its node has as a tag.
     :param tags: the user's tags of a new node.
     :param run: the ID of this run.
     :param role_is_new: whether the role was created or changed earlier in the run, so that Systems Manager may not know
         that yet.
+    :param node_id: the node that the user has given the host. Empty if the tag decides.
     """
 
     state: str
@@ -73,14 +76,16 @@ class Desired:
     run: str
     tags: Mapping[str, str] = field(default_factory=dict)
     role_is_new: bool = False
+    node_id: str = ""
 
 
 @dataclass(frozen=True)
 class State:
     """A host and its node.
 
-    :param node: its node in the region of the run; ``None`` if there is none, or if the host is registered in another
-        region.
+    :param node: the node that the host names, as AWS shows it; ``None`` if there is none in the region of the run. It
+        can belong to another host.
+    :param own_nodes: the IDs of the nodes with the tag of this host. They are read only if ``node`` is not its own.
     :param left_nodes: nodes that an interrupted run registered for this host, which does not know them.
     :param activations: the activations of this collection. They are read only if there is anything to do.
     :param read_at: when they were read, according to the clock of AWS.
@@ -88,6 +93,7 @@ class State:
 
     host: HostState
     node: Node | None = None
+    own_nodes: tuple[str, ...] = ()
     left_nodes: tuple[Node, ...] = ()
     activations: tuple[Activation, ...] = ()
     read_at: datetime = _NEVER
@@ -119,24 +125,74 @@ def check_host(host: HostState, desired: Desired) -> None:
             f"region {desired.region}. A server has one registration. Use that region, or deregister the node there "
             f"and {_clearing_advice(host)}"
         )
-
-
-def check_node(state: State, desired: Desired) -> None:
-    """Check that Systems Manager knows the node of a host that is to be registered.
-
-    :raises InvalidInput: it does not know it. The message contains the way out.
-    """
-    found = state.host.registration
-    if desired.state == REGISTERED and found and not state.node and not _is_of_record(state.host):
+    if desired.node_id and not found:
         raise InvalidInput(
-            f"{desired.host} is registered as node {found.node_id} in region {found.region}, but there is no such node "
-            "in this account and region. It belongs to another account, or it was deregistered. If nothing else uses "
-            f"the registration, {_clearing_advice(state.host)}"
+            f"{desired.host} is not registered, and node_id (cwagent_node_id in the playbooks) is {desired.node_id}. "
+            "Remove that, and run again to register the host."
         )
 
 
+def check_node(state: State, desired: Desired) -> None:
+    """Check that AWS shows the node that a host names as its own.
+
+    :raises InvalidInput: it does not. The message contains the node that the host names, its own nodes, and the way
+        out.
+    """
+    found, doubt = state.host.registration, find_doubt(state, desired)
+    if not (found and doubt):
+        return
+    own = f"node {', '.join(state.own_nodes)}" if state.own_nodes else "no node"
+    renamed = (
+        f"If this server was renamed, set node_id (cwagent_node_id in the playbooks) to {found.node_id} for it. If it "
+        f"is a copy of another server, {_clearing_advice(state.host)} Otherwise, do not trust the server."
+    )
+    raise InvalidInput(
+        f"{desired.host} is registered as node {found.node_id} in region {found.region}, but {doubt}. Systems Manager "
+        f"has {own} with the tag {HOST_TAG}={desired.host}. "
+        + (renamed if state.node else f"If nothing else uses the registration, {_clearing_advice(state.host)}")
+    )
+
+
+def find_doubt(state: State, desired: Desired) -> str:
+    """Return why the node that a host names is not its own, according to AWS; empty if it is, or if there is none.
+
+    A host that is to be deregistered may have a registration that this collection did not make. It stays.
+    """
+    found, node, unfinished = state.host.registration, state.node, state.host.unfinished
+    if not found or found.region != desired.region:
+        return ""
+    if node is None:
+        if desired.state != REGISTERED or _is_of_record(state.host):
+            return ""
+        return "there is no such node in this account and region: it belongs to another account, or was deregistered"
+    if desired.state != REGISTERED and not (node.is_ours or node.host):
+        return ""
+    if desired.node_id and desired.node_id != node.id:
+        return f"its node_id (cwagent_node_id in the playbooks) is {desired.node_id}"
+    if not is_own(node, desired):
+        return f"that node has {f'the tag {HOST_TAG}={to_printable(node.host)}' if node.host else f'no tag {HOST_TAG}'}"
+    if unfinished and unfinished.activation_id and unfinished.activation_id != node.activation_id:
+        return f"activation {node.activation_id}, and not the one of its unfinished run, registered that node"
+    return ""
+
+
+def is_own(node: Node, desired: Desired) -> bool:
+    """Whether AWS shows that a node belongs to the host, or the user has given it to the host."""
+    return desired.node_id == node.id if desired.node_id else node.host == desired.host
+
+
+def is_left(node: Node, host: HostState, desired: Desired) -> bool:
+    """Whether the interrupted run in the record of a host registered a node for it. Nothing uses such a node.
+
+    A record proves nothing, because whoever controls the host can write it.
+    """
+    run = host.unfinished.run if host.unfinished else ""
+    return node.is_ours and node.host == desired.host and node.tags.get(RUN_TAG) == run and node.ping != ONLINE
+
+
 def _clearing_advice(host: HostState) -> str:
-    return f"clear the registration on the host: sudo {host.agent} -register -clear. Then run again."
+    program = host.agent or "amazon-ssm-agent"
+    return f"clear the registration on the host: sudo {program} -register -clear. Then run again."
 
 
 def plan(current: State, desired: Desired) -> Plan[State]:
@@ -158,7 +214,12 @@ def _plan_registration(current: State, desired: Desired) -> dict[str, list[Step]
     host = current.host
     restart = Step(Kind.UPDATE, RESTART, {}, f"restart the SSM agent on {desired.host}")
     if host.registration and not is_cleared_first(current):
-        return {REGISTRATION: [restart]} if host.unfinished else {}
+        node = current.node
+        steps = {
+            NAMING: [_name(node, desired)] if node and is_own(node, desired) and node.host != desired.host else [],
+            REGISTRATION: [restart] if host.unfinished else [],
+        }
+        return {item: each for item, each in steps.items() if each}
     create = Step(
         Kind.CREATE,
         CREATE,
@@ -167,7 +228,7 @@ def _plan_registration(current: State, desired: Desired) -> dict[str, list[Step]
             "registration_limit": 1,
             "expiration_date": compute_expiration(current),
             "default_instance_name": desired.name,
-            "tags": {**desired.tags, MARK_TAG: CREATED, RUN_TAG: desired.run},
+            "tags": {**desired.tags, MARK_TAG: CREATED, RUN_TAG: desired.run, HOST_TAG: desired.host},
         },
         f"create an activation of role '{desired.role}' for {desired.name}",
         retry_when=THROTTLING_CODES | ({UNKNOWN_ROLE} if desired.role_is_new else frozenset()),
@@ -205,7 +266,8 @@ def _plan_deregistration(current: State, desired: Desired) -> dict[str, list[Ste
     if host.registration.region != desired.region:
         return {}
     if current.node:
-        return {DEREGISTRATION: [deregister(current.node), _clear(desired)]} if current.node.is_ours else {}
+        is_deregistered = current.node.is_ours and is_own(current.node, desired)
+        return {DEREGISTRATION: [deregister(current.node), _clear(desired)]} if is_deregistered else {}
     return {DEREGISTRATION: [_clear(desired)]} if _is_of_record(host) else {}
 
 
@@ -228,6 +290,16 @@ def deregister(node: Node) -> Step:
     )
 
 
+def _name(node: Node, desired: Desired) -> Step:
+    """Return the step that gives a node to a host that was renamed."""
+    return Step(
+        Kind.UPDATE,
+        TAG,
+        {"resource_type": "ManagedInstance", "resource_id": node.id, "tags": {HOST_TAG: desired.host}},
+        f"set tag {HOST_TAG} of node {node.id} to {desired.host}",
+    )
+
+
 def _clear(desired: Desired) -> Step:
     return Step(Kind.DELETE, CLEAR, {}, f"clear the registration of {desired.host} and stop the SSM agent")
 
@@ -244,6 +316,7 @@ def _planned_state(current: State, desired: Desired) -> State:
     if desired.state == DEREGISTERED:
         return cleaned
     node = current.node or Node("", desired.role, desired.name)
+    node = replace(node, tags={**node.tags, HOST_TAG: desired.host})
     registration = Registration(node.id, desired.region)
     return replace(cleaned, host=replace(host, registration=registration), node=replace(node, ping=ONLINE))
 
@@ -260,11 +333,6 @@ def warnings(current: State, desired: Desired) -> list[str]:
         if each.name == desired.name and not each.is_spent
     ]
     if desired.state == REGISTERED and node:
-        if node.name != desired.name and node.id:
-            found.append(
-                f"{desired.host} is registered as node {node.id} with the name '{node.name}'. To deregister it while "
-                f"it is off, give {node.id} to cwagent.iam.remove_servers."
-            )
         # It is not documented whether the description of a node has the path of its role.
         if name_of(node.role) != name_of(desired.role):
             found.append(

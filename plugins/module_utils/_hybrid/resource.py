@@ -9,11 +9,13 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES, AwsApiError, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid import nodes
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.api import SystemsManager, trusted_regions
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.nodes import State
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.nodes import Leaving, State
 from ansible_collections.cwagent.iam.plugins.module_utils._names import name_of
+from ansible_collections.cwagent.iam.plugins.module_utils._progress import tell
+from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -22,42 +24,79 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan
 
 
+# How long AWS may show a node whose host has just deregistered itself.
+LOOKUP_SECONDS = 60.0
+
+
 class NodesResource(Resource[State]):
     """The nodes of servers that leave a region.
 
-    :param names: the names or IDs of the nodes.
-    :param gone: the IDs and names of nodes that hosts have deregistered themselves. Check mode still shows them.
+    :param planned: the IDs of nodes that hosts would deregister themselves. Check mode still shows them.
     :param role: the role whose other nodes are listed. It is empty for none.
     :param with_activations: whether to delete activations, too.
+    :param lookup: for how many seconds to look for nodes that should be gone.
     """
 
     def __init__(
-        self, aws: Aws, names: frozenset[str], gone: Collection[str], *, role: str, with_activations: bool
+        self,
+        aws: Aws,
+        leaving: Leaving,
+        planned: Collection[str] = (),
+        *,
+        role: str = "",
+        with_activations: bool = True,
+        lookup: float = 0,
     ) -> None:
         super().__init__(aws)
         self._service = SystemsManager(aws, nullcontext)
-        self._names = names - {*gone}
-        self._gone = gone
+        self._leaving = leaving
+        self._planned = planned
         self._role = role
         self._with_activations = with_activations
+        self._lookup = lookup
 
     def read(self) -> State:
+        """Read the nodes, again and again while AWS shows some that should be gone."""
+        deadline = Deadline(self._lookup)
+        while True:
+            state = self._read_permitted()
+            left = nodes.find_left(state, self._leaving)
+            if not left:
+                return state
+            tell(f"wait until Systems Manager no longer shows node {left[0].id}")
+            if not deadline.pause():
+                return state
+
+    def read_again(self) -> State:
+        """Read the nodes once."""
+        return self._read_permitted()
+
+    def _read_permitted(self) -> State:
+        """Read the nodes, if that is permitted or if they are to be deregistered."""
+        try:
+            return self._read_once()
+        except AwsApiError as error:
+            if self._leaving.deregisters or error.code not in DENIED_CODES:
+                raise
+            return State(unread=str(error))
+
+    def _read_once(self) -> State:
         """Read the nodes in pages. Tags are read only if there is a node with one of the names."""
-        shown = self._service.hybrid_nodes() if self._names or self._role else []
-        shown = [each for each in shown if each.id not in self._gone]
-        found = nodes.select(shown, self._names)
-        created = self._service.created_nodes() if found else frozenset()
-        ours = tuple(each for each in found if each.id in created)
+        names = self._leaving.names
+        shown = self._service.hybrid_nodes() if names or self._role else []
+        shown = [each for each in shown if each.id not in self._planned]
+        found = nodes.select(self._service.with_hosts(shown, names), self._leaving)
+        leaving = {each.id for each in found if each.is_ours}
         return State(
-            ours,
-            tuple(each for each in found if each.id not in created),
+            tuple(each for each in found if each.is_ours),
+            tuple(each for each in found if not each.is_ours),
             tuple(self._service.activations()) if self._with_activations else (),
-            tuple(each for each in shown if self._role and name_of(each.role) == self._role and each not in ours),
+            tuple(each for each in shown if self._role and name_of(each.role) == self._role and each.id not in leaving),
         )
 
     def check_preconditions(self, current: State) -> None:
         """Check that no other server can use one of the nodes. :raises InvalidInput: one may be used."""
-        nodes.check_certain(current, self._names)
+        nodes.check_certain(current, self._leaving)
 
     def plan(self, current: State) -> Plan[State]:
         """Plan the steps of every node and activation."""

@@ -10,15 +10,14 @@ a run that was killed.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, ConsistencyTimeout, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._guard import NoGuard
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid import plan as hybrid_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import (
-    DEREGISTERED,
     REGISTERED,
-    RUN_TAG,
     HostState,
     NewActivation,
     Registration,
@@ -27,6 +26,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.plan import (
     DEREGISTER,
     DEREGISTRATION,
     LEFT,
+    NAMING,
     REFUSED_CODES,
     REGISTRATION,
     State,
@@ -62,10 +62,13 @@ class Service(Protocol):
         """Return a node, without its tags."""
 
     def nodes_of(self, activation_id: str) -> Sequence[Node]:
-        """Return the nodes that an activation registered, with their tags."""
+        """Return the nodes that an activation registered, without their tags."""
+
+    def nodes_of_host(self, host: str) -> Sequence[Node]:
+        """Return the nodes that have a host as a tag, without their tags."""
 
     def tags(self, node_id: str) -> Mapping[str, str]:
-        """Return the tags of a node."""
+        """Return the tags of a node; nothing if it was just deregistered."""
 
     def activations(self) -> Sequence[Activation]:
         """Return the activations that this collection created."""
@@ -154,7 +157,7 @@ class Transaction:
         found = self._prepare()
         final = found.planned
         try:
-            for step in found.steps.get(LEFT, ()):
+            for step in [*found.steps.get(LEFT, ()), *found.steps.get(NAMING, ())]:
                 self._execute(step)
             for step in found.steps.get(DEREGISTRATION, ()):
                 self._deregister(step)
@@ -186,10 +189,10 @@ class Transaction:
     def _prepare(self) -> Plan[State]:
         """Read the state, refuse it if this run must not act, and plan what follows."""
         desired = self._desired
-        host = HostState.from_result(self._host.read())
+        host = HostState.from_result(self._host.read(), desired.host)
         hybrid_plan.check_host(host, desired)
         state = State(host, self._find_node(host.registration))
-        hybrid_plan.check_node(state, desired)
+        self._check_node(state)
         if hybrid_plan.plan(state, desired).has_changes:
             if desired.state == REGISTERED:
                 self._host.check()
@@ -199,25 +202,29 @@ class Transaction:
         self._warnings += hybrid_plan.warnings(state, desired)
         return hybrid_plan.plan(state, desired)
 
+    def _check_node(self, state: State) -> None:
+        """Check that AWS shows the node that the host names as its own. :raises InvalidInput: it does not."""
+        if hybrid_plan.find_doubt(state, self._desired):
+            own = self._service.nodes_of_host(self._desired.host)
+            state = replace(state, own_nodes=tuple(each.id for each in own))
+        hybrid_plan.check_node(state, self._desired)
+
     def _find_node(self, registration: Registration | None) -> Node | None:
         if registration is None or registration.region != self._desired.region:
             return None
         node = self._service.node(registration.node_id)
-        if node and self._desired.state == DEREGISTERED:
-            return replace(node, tags=self._service.tags(node.id))
-        return node
+        return node and self._with_tags(node)
+
+    def _with_tags(self, node: Node) -> Node:
+        return replace(node, tags=self._service.tags(node.id))
 
     def _find_left_nodes(self, host: HostState) -> tuple[Node, ...]:
         """Return the nodes that an interrupted run registered, although the host did not save its registration."""
         unfinished = host.unfinished
         if host.registration or not unfinished or not unfinished.activation_id:
             return ()
-        return tuple(
-            node
-            for node in self._service.nodes_of(unfinished.activation_id)
-            # Both IDs are random, so the record of another host never has them.
-            if node.is_ours and node.tags.get(RUN_TAG) == unfinished.run and node.ping != ONLINE
-        )
+        nodes = map(self._with_tags, self._service.nodes_of(unfinished.activation_id))
+        return tuple(node for node in nodes if hybrid_plan.is_left(node, host, self._desired))
 
     def _deregister(self, step: Step) -> None:
         if step.action == DEREGISTER:
@@ -232,22 +239,35 @@ class Transaction:
 
         :returns: the state at the end.
         """
-        steps = found.steps[REGISTRATION]
+        steps, current = found.steps[REGISTRATION], found.current
         if len(steps) == 1:
             self._say(steps[0].summary)
             result = self._on_host(steps, self._host.restart)
+            registration = current.host.registration or Registration("", "")
+            nodes = partial(self._nodes_of_registration, current, registration.node_id)
         else:
             self._say(ADVICE)
-            result = self._use_activation(found.current, *steps)
-        host = HostState.from_result(result)
-        node = self._wait_until_online(host)
+            activation_id, result = self._use_activation(current, *steps)
+            nodes = partial(self._service.nodes_of, activation_id)
+        host = HostState.from_result(result, self._desired.host)
+        node = self._wait_until_online(host, nodes)
         self._host.finish()
-        return State(host, node)
+        return State(replace(host, registration=Registration(node.id, self._desired.region)), node)
+
+    def _nodes_of_registration(self, current: State, node_id: str) -> Sequence[Node]:
+        """Return the node of a registration that an earlier run made. AWS may show it only now."""
+        node = self._service.node(node_id)
+        if node and not current.node:
+            self._check_node(replace(current, node=self._with_tags(node)))
+        return [node] if node else []
 
     def _use_activation(
         self, current: State, create: Step, register: Step, restart: Step, delete: Step
-    ) -> Mapping[str, Any]:
-        """Create an activation, register the host with it, and delete it, whatever happens."""
+    ) -> tuple[str, Mapping[str, Any]]:
+        """Create an activation, register the host with it, and delete it, whatever happens.
+
+        :returns: the ID of the activation, and the result of the host.
+        """
         created: list[NewActivation] = []
         self._guard.watch(lambda: self._take_over(current, delete))
         try:
@@ -265,7 +285,7 @@ class Transaction:
             self._guard.end()
             raise
         self._guard.end()
-        return result
+        return created[0].id, result
 
     def _take_over(self, current: State, delete: Step) -> str:
         """Delete the activation instead of a process that was killed. :returns: the outcome, as a sentence."""
@@ -334,22 +354,33 @@ class Transaction:
             if found or not deadline.pause():
                 return found
 
-    def _wait_until_online(self, host: HostState) -> Node:
-        """Wait until Systems Manager hears from the SSM agent. :raises ConsistencyTimeout: it does not in time."""
-        found = host.registration
-        if found is None:
+    def _wait_until_online(self, host: HostState, nodes: Callable[[], Sequence[Node]]) -> Node:
+        """Wait until Systems Manager hears from the SSM agent.
+
+        :param nodes: returns the node of the host, according to AWS. It returns nothing while AWS does not show it.
+        :raises CwagentError: the host names another node. :raises ConsistencyTimeout: its node is not online in time.
+        """
+        named = host.registration
+        if named is None:
             raise CwagentError(f"{self._desired.host} has lost its registration. Run again.")
         deadline = Deadline(self._wait)
-        self._say(f"wait until node {found.node_id} is online")
+        self._say(f"wait until node {named.node_id} is online")
         while True:
-            node = self._service.node(found.node_id)
-            if node and node.ping == ONLINE:
-                return node
+            found = nodes()
+            for node in found:
+                if node.id != named.node_id:
+                    raise CwagentError(
+                        f"{self._desired.host} reports node {named.node_id}, but it was registered as node "
+                        f"{node.id}, which stays registered. Do not trust the server before you have checked it. To "
+                        f"deregister its node, give {node.id} to cwagent.iam.remove_servers."
+                    )
+                if node.ping == ONLINE:
+                    return node
             if not deadline.pause():
                 raise ConsistencyTimeout(
-                    f"{self._desired.host} is registered as node {found.node_id}, but the node was not online within "
+                    f"{self._desired.host} is registered as node {named.node_id}, but the node was not online within "
                     f"{deadline.seconds:.0f} seconds. Check on the host that the SSM agent runs and that it reaches "
-                    f"the endpoints ssm, ssmmessages and ec2messages in region {found.region}: sudo tail "
+                    f"the endpoints ssm, ssmmessages and ec2messages in region {self._desired.region}: sudo tail "
                     "/var/log/amazon/ssm/amazon-ssm-agent.log. Then run again, or increase wait_timeout."
                 )
 

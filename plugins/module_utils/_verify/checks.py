@@ -29,6 +29,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merg
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import ASSUME, permissions_of
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import merge_order, part_name
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import HOST_TAG
 from ansible_collections.cwagent.iam.plugins.module_utils._names import (
     CREATED,
     MARK_TAG,
@@ -369,11 +370,12 @@ def _unclear_node(server: Server, found: Sequence[NodeUse], ours: Sequence[NodeU
         what = f"This collection did not register {listed}, which has its name in {server.region}."
         fix = (
             f"If it is this server, mark it as ours: aws ssm add-tags-to-resource --region {server.region} "
-            f"--resource-type ManagedInstance --resource-id {found[0].id} --tags Key={MARK_TAG},Value={CREATED}"
+            f"--resource-type ManagedInstance --resource-id {found[0].id} --tags Key={MARK_TAG},Value={CREATED} "
+            f"Key={HOST_TAG},Value={server.host}"
         )
         return Failure(IDENTITY, what, fix)
     what = f"It is not registered with Systems Manager: no node in {server.region} has its name."
-    return Failure(IDENTITY, what, f"{SITE}, which registers it, or warns that it is registered with another name.")
+    return Failure(IDENTITY, what, f"{SITE}, which registers it, or reports its node.")
 
 
 # -- Permissions --

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
 )
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.hosts import apply_limit, flatten
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.rotation import check_revocation
-from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables import ENVIRONMENT
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables import ENVIRONMENT, NODE_ID
 from ansible_collections.cwagent.iam.plugins.plugin_utils._key_store_checks import check_key_store, check_kms_key
 from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import Problems, check_environment, is_blank
 
@@ -180,6 +181,7 @@ def check_values(given: Given, inputs: Mapping[str, Any], problems: Problems) ->
     for config in inputs["configs"]:
         if config["name"] != inputs["parameter_name"]:
             check("cwagent_configs", check_parameter_name, config["name"])
+    _check_nodes(given, inputs, problems)
     check("cwagent_audit_regions", lambda regions: [*map(_names.check_region, regions)], inputs["audit_regions"])
     _check_keys(given, inputs, problems)
     check_revocation(given, inputs, problems)
@@ -194,6 +196,18 @@ def check_values(given: Given, inputs: Mapping[str, Any], problems: Problems) ->
     for where, variables in {"": given.controller, **of_hosts}.items():
         if not is_blank(variables.get(ENVIRONMENT)):
             problems.check(check_environment, ENVIRONMENT, variables[ENVIRONMENT], where=where)
+
+
+def _check_nodes(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
+    """Report IDs that no node of Systems Manager has, and a node of several hosts."""
+    for node in inputs["keep_nodes"]:
+        problems.check(_names.check_node_id, "cwagent_keep_nodes", node)
+    nodes = {host: node for host, node in inputs["node_id"].items() if node}
+    for host, node in nodes.items():
+        problems.check(_names.check_node_id, NODE_ID, node, where=given.where(host, NODE_ID))
+    for node, count in Counter(nodes.values()).items():
+        if count > 1:
+            problems.add(f"{NODE_ID} is {node} for {count} hosts; a node belongs to one host.")
 
 
 def _check_keys(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import check_parameter_name
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import HOST_TAG
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
     CONFIGS_ONLY,
     EC2_ADMIN,
@@ -19,7 +20,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
     checked_instance_id,
     checked_region,
 )
-from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import Problems, Undefined, to_typed
+from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import Problems, Undefined, is_blank, to_typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -132,7 +133,7 @@ def group_by_region(items: Mapping[str, str], regions: Regions) -> dict[str, lis
 def read_onprem_hosts(
     given: Given, users: Mapping[str, str], regions: Regions, problems: Problems
 ) -> dict[str, dict[str, Any]]:
-    """Return by server its user, its own region and that of the user's saved key, and how its agent gets credentials.
+    """Return by server its user, its own region and the region of the user's saved key, and its way to credentials.
 
     A hybrid server has the user that it had before, if there is one. ``deliver`` is whether a play configures the host.
     """
@@ -142,6 +143,8 @@ def read_onprem_hosts(
     hosts = {}
     for host, user in users.items():
         identity, own = identities[host] or KEY, regions.region_of(host)
+        if identity == HYBRID:
+            problems.check(_names.check_tag, HOST_TAG, host, where=f"Host {host}: ")
         hosts[host] = {
             "user": user,
             "region": own,
@@ -150,6 +153,24 @@ def read_onprem_hosts(
             "deliver": identity == HYBRID or bool(delivers[host]),
         }
     return hosts
+
+
+def find_key_names(
+    given: Given, onprem_hosts: Mapping[str, Mapping[str, Any]], regions: Regions
+) -> dict[str, list[str]]:
+    """Return by region the servers that get an access key in this run, and can have been hybrid servers before.
+
+    Without a hybrid server, only those count whose ``cwagent_onprem_identity`` is set.
+    """
+    is_mixed = any(each["identity"] == HYBRID for each in onprem_hosts.values())
+    found = [
+        host
+        for host, each in onprem_hosts.items()
+        if each["identity"] == KEY
+        and each["deliver"]
+        and (is_mixed or not all(is_blank(each.get(IDENTITY)) for each in (given.of_host(host), given.controller)))
+    ]
+    return group_by_region({host: host for host in apply_limit(given, found)}, regions)
 
 
 def group_users(users: Mapping[str, str], all_users: Mapping[str, str], regions: Regions) -> dict[str, list[str]]:

@@ -47,6 +47,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.hosts import (
     HYBRID,
     Regions,
     default_server_user,
+    find_key_names,
     group_by_region,
     group_users,
     read_instance_ids,
@@ -68,6 +69,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.rotation impor
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables import (
     HOST_VARIABLES,
     KEY_FILE,
+    NODE_ID,
     applies_configurations,
     check_variable_names,
     complete_batches,
@@ -122,13 +124,14 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
         "agent_schema": run["agent_schema"] and read_path(given, run, "agent_schema", problems),
         **{
             name.removeprefix("cwagent_"): read_texts(given, given.members(ONPREM_SERVERS), name, problems)
-            for name in KEY_FILE
+            for name in (*KEY_FILE, NODE_ID)
         },
         "delivery_hosts": delivery_hosts,
         "hybrid_server_regions": [
             *dict.fromkeys(each["region"] for each in onprem_hosts.values() if each["identity"] == HYBRID)
         ],
         "instances": group_by_region(instances, regions),
+        "key_names": find_key_names(given, onprem_hosts, regions),
         "onprem_hosts": onprem_hosts,
         "onprem_names": group_by_region({host: host for host in onprem_hosts}, regions),
         "region": regions.default,

@@ -48,11 +48,13 @@ BATCH_SIZE = "cwagent_batch_size"
 ENVIRONMENT = "cwagent_environment"
 # The owner and the group of the file with the access key on a server.
 KEY_FILE = ("cwagent_key_file_owner", "cwagent_key_file_group")
+# The node of a host that was renamed.
+NODE_ID = "cwagent_node_id"
 # Each host has its own value. All other variables have one value for the whole run.
 HOST_VARIABLES = frozenset(
     {
         *("cwagent_region", "cwagent_user_name", "cwagent_admin_user_name", DELIVER_KEYS, IDENTITY),
-        *(ACCOUNT, CONFIG_NAMES, ENVIRONMENT, *KEY_FILE, *ACCOUNT_VARIABLES),
+        *(ACCOUNT, CONFIG_NAMES, ENVIRONMENT, NODE_ID, *KEY_FILE, *ACCOUNT_VARIABLES),
     }
 )
 ALL_PERCENT = 100

@@ -170,7 +170,8 @@ def test_a_server_keeps_its_key_until_its_registration_works(states: States) -> 
     machine.credentials.unlink()
 
     aws.client("iam").create_role(RoleName="Other", AssumeRolePolicyDocument=trust("ssm.amazonaws.com"))
-    machine.register(aws.client("ssm").create_activation(IamRole="Other", DefaultInstanceName="db1"), aws.region)
+    activation = aws.client("ssm").create_activation(IamRole="Other", DefaultInstanceName="db1")
+    fleet.set("db1", cwagent_node_id=machine.register(activation, aws.region))
     machine.restart()
     assert_kept(f"which is not a session of role '{HYBRID_ROLE}'")
     [key] = aws.client("iam").list_access_keys(UserName=user)["AccessKeyMetadata"]
@@ -290,9 +291,25 @@ def test_a_teardown_keeps_the_servers_of_another_inventory_and_their_role(states
 
     node = register_another(fleet.aws, states.controller.home / "namesake", "db1")
     fleet.identify(KEY)
-    fleet.play("teardown", cwagent_confirm="teardown").assert_succeeded()
+    given: dict[str, Any] = {"cwagent_confirm": "teardown", "cwagent_wait_timeout": 2}
+    found = fleet.play("teardown", **given).assert_failed()
+    assert re.search(rf"{node} \(db1, ConnectionLost\).*cwagent_keep_nodes in the playbooks", found.message)
+    fleet.play("teardown", cwagent_keep_nodes=[node], **given).assert_succeeded()
     assert hybrid_nodes(fleet.aws) == [node]
     assert_hybrid(others, "remote")
+
+
+def test_a_server_that_hides_its_registration_does_not_count_as_deregistered(states: States) -> None:
+    fleet, _, _ = states.begin(two_hybrid_servers)
+    node, registration = node_of(fleet, "db1"), fleet.machines["db1"].registration_file
+    for file in (registration, registration.with_name("cwagent-registered")):
+        file.rename(f"{file}.hidden")
+    fleet.identify(KEY, "db1")
+    given: dict[str, Any] = {"cwagent_remove_servers": ["db1"], "cwagent_confirm": "remove_servers"}
+    for playbook, variables in (("site", {}), ("remove_servers", given)):
+        found = fleet.play(playbook, cwagent_wait_timeout=2, **variables).assert_failed()
+        assert f"These nodes are still registered: {node} (db1, Online)" in found.message
+        assert node in hybrid_nodes(fleet.aws)
 
 
 def test_the_run_after_one_that_was_killed_ends_like_an_undisturbed_one(states: States) -> None:

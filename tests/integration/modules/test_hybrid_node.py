@@ -13,7 +13,7 @@ from emulator import Behaviour, Kind
 from emulator.testing import wait_until
 from fleet import HOUR
 from harness import HYBRID_ROLE, assert_no_writes, hybrid_nodes
-from hybrid import NAME, Server, registered, unregistered
+from hybrid import NAME, Server, register_another, registered, unregistered
 from states import States
 
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid import transaction
@@ -57,9 +57,9 @@ def test_a_host_is_registered_and_deregistered(server: Server) -> None:
     assert done == {**predicted, "node": done["node"]}
     listed = aws.client("ssm").list_tags_for_resource(ResourceType="ManagedInstance", ResourceId=node)["TagList"]
     found = {tag["Key"]: tag["Value"] for tag in listed}
-    assert {"team": "ops", "cwagent:managed": "created"}.items() <= found.items()
+    assert {"team": "ops", "cwagent:managed": "created", "cwagent:host": NAME}.items() <= found.items()
     since, again = aws.mark(), server.manage()
-    assert (again["steps"], [call.action for call in aws.calls(since)]) == ([], [READ])
+    assert (again["steps"], [call.action for call in aws.calls(since)]) == ([], [READ, "ListTagsForResource"])
 
     with assert_no_writes(aws):
         predicted = server.manage(check=True, state=DEREGISTERED)
@@ -86,19 +86,55 @@ def test_a_registration_elsewhere_is_refused(states: States) -> None:
     server.aws.client("ssm").deregister_managed_instance(InstanceId=node)
     with assert_no_writes(server.aws):
         gone, left = server.manage(), server.manage(state=DEREGISTERED)
-    assert "there is no such node in this account and region. It belongs to another account" in gone["msg"]
+    assert "there is no such node in this account and region: it belongs to another account" in gone["msg"]
     assert (left["failed"], server.host.registration is None) == (False, False)
 
 
-def test_a_node_of_others_stays(server: Server) -> None:
+def test_a_node_of_others_stays_and_is_used_only_if_the_user_says_so(server: Server) -> None:
     activation = server.aws.client("ssm").create_activation(IamRole=HYBRID_ROLE, DefaultInstanceName="of others")
     node = server.host.register(activation, server.aws.region)
     server.host.restart()
     with assert_no_writes(server.aws):
-        kept, left = server.manage(), server.manage(state=DEREGISTERED)
-    assert (kept["failed"], kept["node"]["id"], left["failed"]) == (False, node, False)
+        refused, left = server.manage(), server.manage(state=DEREGISTERED)
+        other = server.manage(node_id="mi-0123456789abcdef0")
+        predicted = server.manage(check=True, node_id=node)
+    assert f"registered as node {node} in region eu-central-1, but that node has no tag cwagent:host" in refused["msg"]
+    assert "its node_id (cwagent_node_id in the playbooks) is mi-0123456789abcdef0" in other["msg"]
     assert f"db1 stays registered as node {node}" in " ".join(left["warnings"])
     assert len(server.activations()) == 1
+
+    assert predicted == server.manage(node_id=node)
+    assert predicted["steps"] == [f"set tag cwagent:host of node {node} to db1"]
+    with assert_no_writes(server.aws):
+        assert server.manage()["node"]["id"] == node
+        assert not server.manage(state=DEREGISTERED)["failed"]
+
+
+def test_a_server_that_names_the_node_of_another_fails_with_both(states: States) -> None:
+    """A copy of a server does the same without malice."""
+    server = states.begin(registered)
+    own, victim = server.assert_finished(), register_another(server.aws, server.controller.home / "web", "web")
+    server.host.registration_file.write_text(json.dumps({"ManagedInstanceID": victim, "Region": server.aws.region}))
+    with assert_no_writes(server.aws):
+        kept, left = server.manage(), server.manage(state=DEREGISTERED)
+    named = f"db1 is registered as node {victim} in region eu-central-1, but that node has the tag cwagent:host=web."
+    for each in (kept, left):
+        assert f"{named} Systems Manager has node {own} with the tag cwagent:host=db1" in each["msg"]
+
+
+def test_a_server_that_registers_as_another_fails_with_both(server: Server) -> None:
+    victim = register_another(server.aws, server.controller.home / "web", "web")
+    lie = json.dumps({"ManagedInstanceID": victim, "Region": server.aws.region})
+    systemctl = server.host.root / "usr/bin/systemctl"
+    systemctl.rename(f"{systemctl}.real")
+    systemctl.write_text(f"#!/bin/sh\n{systemctl}.real \"$@\"\necho '{lie}' > {server.host.registration_file}\n")
+    systemctl.chmod(0o755)
+    message = server.manage()["msg"]
+    [own] = [each for each in hybrid_nodes(server.aws) if each != victim]
+    assert f"db1 reports node {victim}, but it was registered as node {own}, which stays registered" in message
+    assert server.activations() == []
+    with assert_no_writes(server.aws):
+        assert f"has node {own} with the tag cwagent:host=db1" in server.manage()["msg"]
 
 
 @pytest.mark.parametrize(

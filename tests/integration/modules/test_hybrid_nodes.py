@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +24,8 @@ from harness import (
 )
 from hybrid import activate, register_another
 from in_process import run_module
+
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import HOST_TAG
 
 MODULE = "cwagent_hybrid_nodes"
 OTHER_REGION = "us-west-2"
@@ -63,6 +67,11 @@ class Account:
     def remove(self, *faults: dict[str, Any], **options: Any) -> dict[str, Any]:
         """Deregister nodes, by default the one of db1."""
         return run_module(self.aws, MODULE, *faults, **{"nodes_by_region": {"": ["db1"]}, **options})
+
+    def name(self, node: str, host: str) -> None:
+        """Give a node to a host."""
+        tags = [{"Key": HOST_TAG, "Value": host}]
+        self.aws.client("ssm").add_tags_to_resource(ResourceType="ManagedInstance", ResourceId=node, Tags=tags)
 
     def assert_empty(self) -> None:
         assert (self.nodes(), self.activations()) == (set(), {})
@@ -144,12 +153,44 @@ def test_activations_stay_if_the_user_keeps_them(account: Account) -> None:
     assert len(account.nodes()) == 1
 
 
-def test_the_node_of_another_server_with_the_name_of_a_finished_host_stays(account: Account) -> None:
-    """The host has deregistered itself, so the node with its name belongs to a server of another inventory."""
+def test_a_node_with_the_name_of_a_server_that_was_reached_is_an_error_unless_it_is_kept(account: Account) -> None:
+    """The server was to deregister itself. So it has hidden its node, or the node is of another inventory."""
     node = account.register("db1")
-    with assert_no_writes(account.aws):
-        assert not account.remove(finished_hosts=["db1"])["failed"]
-    assert account.nodes() == {node}
+    for options in ({"reached_hosts": ["db1"]}, {"deregister": False}):
+        with assert_no_writes(account.aws):
+            left = account.remove(wait_timeout=1, **options)
+            kept = account.remove(keep_nodes=[node], **options)
+        assert re.search(rf"{node} \(db1, ConnectionLost\).*add its ID to keep_nodes", left["msg"])
+        assert not kept["failed"]
+    assert account.remove(keep_nodes=[node], role=HYBRID_ROLE)["in_use"] == [node]
+    assert account.remove(nodes_by_region={"": [node]}, reached_hosts=["db1"])["nodes"][0]["id"] == node
+
+
+def test_a_node_that_aws_still_shows_is_looked_for_again(account: Account) -> None:
+    node = account.register("db1")
+    with ThreadPoolExecutor() as pool:
+        run, since = pool.submit(account.remove, reached_hosts=["db1"]), account.aws.mark()
+        wait_until(lambda: len(account.aws.calls(since)) > 2)
+        account.aws.client("ssm").deregister_managed_instance(InstanceId=node)
+        done = run.result()
+    assert (done["failed"], done["steps"]) == (False, [])
+
+
+def test_the_host_of_a_node_counts_and_not_its_name(account: Account) -> None:
+    """The node of a server that was renamed has the earlier name."""
+    renamed = account.register("db1")
+    account.name(renamed, "db2")
+    assert account.remove()["nodes"] == []
+    assert account.remove(nodes_by_region={"": ["db2"]})["nodes"] == [
+        {"id": renamed, "name": "db2", "region": account.aws.region}
+    ]
+
+
+def test_a_check_without_the_permission_is_a_warning(account: Account) -> None:
+    checked = account.remove({"kind": Kind.DENY, "action": "DescribeInstanceInformation"}, deregister=False)
+    assert not checked["failed"]
+    [warning] = checked["warnings"]
+    assert "It is not known whether a server with an access key is still registered" in warning
 
 
 def test_other_servers_that_use_the_role_are_listed_from_its_regions(account: Account) -> None:

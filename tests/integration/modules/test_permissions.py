@@ -355,7 +355,7 @@ def register_host(site: Site) -> None:
     """Register the host, and leave its activation, as a run that was killed does."""
     forget_host(site)
     host = Host(site.home / HOST, endpoint="")
-    tags = [{"Key": "cwagent:managed", "Value": "created"}]
+    tags = [{"Key": "cwagent:managed", "Value": "created"}, {"Key": "cwagent:host", "Value": HOST}]
     activation = site.aws.client("ssm").create_activation(IamRole=HYBRID_ROLE, DefaultInstanceName=HOST, Tags=tags)
     host.register(activation, site.aws.region)
     host.restart()

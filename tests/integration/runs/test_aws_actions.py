@@ -47,7 +47,7 @@ from harness import (
 )
 from in_process import COLLECTION, run_module
 
-pytestmark = pytest.mark.main_job
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server as CheckedServer
 
 STARTED = "Using module file"
 """Ansible prints this with -vvv when it starts a Python for a module."""
@@ -136,7 +136,7 @@ UNUSUAL: list[tuple[str, Mapping[str, Any], str]] = [
     ("iam_user", {**USERS, "name": "a,b"}, "would split the text 'a,b' at its commas"),
 ]
 """Tasks with options that only the module reads: aliased, invalid, unknown, text for a list. Words of the message."""
-ON_HOSTS = {"agent_config", "credentials_file", "instance_identity", "shared_credentials", "ssm_agent"}
+ON_HOSTS = {"agent_config", "credentials_file", "instance_identity", "server_facts", "shared_credentials", "ssm_agent"}
 """The modules that run on servers."""
 
 
@@ -359,6 +359,7 @@ NO_VARIABLES = [{"A=B": "x"}, {"A B": "x"}, {"3": "x"}]
 TEXT = "{{ 6 * 7 }} {{ lookup('env', 'HOME') }}"
 
 
+@pytest.mark.main_job
 def test_the_language_of_ansible_means_the_same_inside_ansible(controller: Controller) -> None:
     password, log = controller.file("password", "password"), controller.home / "ansible.log"
     secrets: list[str] = []
@@ -464,6 +465,7 @@ class Server:
         return predicted([("ssm_agent", {"state": "deregistered", **agent})])
 
 
+@pytest.mark.main_job
 def test_modules_run_as_any_other_on_servers_and_where_that_is_not_the_same(controller: Controller) -> None:
     """On a server, they have only its files, metadata and standard library."""
     account = Account(controller)
@@ -474,7 +476,8 @@ def test_modules_run_as_any_other_on_servers_and_where_that_is_not_the_same(cont
     identity = task("instance_identity", {}, environment={**metadata, **AS_MODULE})
     lives = predicted(server.lives, again=True)
     here = {"hosts": "localhost", "ignore_errors": True, "tasks": [*ways, *unusual, identity]}
-    there = {"hosts": "db1", "tasks": [*lives, *server.deregistration]}
+    facts = task("server_facts", {"server": CheckedServer("db1", account.aws.region, user="db1").to_dict()})
+    there = {"hosts": "db1", "tasks": [facts, *lives, *server.deregistration]}
     playbook = controller.file("as-modules.yml", [{"gather_facts": False, **each} for each in (here, there)])
     inventory = controller.inventory({"onprem_servers": {"db1": server.variables}})
     jobs = {"ANSIBLE_ASYNC_DIR": str(controller.home / "jobs")}
@@ -486,6 +489,7 @@ def test_modules_run_as_any_other_on_servers_and_where_that_is_not_the_same(cont
         assert words in each.result.get("msg", "")
     assert len(re.findall(f"{STARTED} .*/cwagent_iam_(role|user).py", play.output)) == len(ways) + len(unusual)
     assert next(results).result["identity"] == {"instance_profile": "Other", "role": "Other"}
+    assert "end" in next(results).result["stdout"].splitlines()
     for _name, found in groupby([next(results) for _ in lives], lambda each: each.task):
         assert_predicted(*found)
     read, cleared = results
@@ -498,6 +502,7 @@ def test_modules_run_as_any_other_on_servers_and_where_that_is_not_the_same(cont
     assert not (server.folder / "etc/key").exists()
 
 
+@pytest.mark.main_job
 @pytest.mark.parametrize(
     ("environment", "number"), [({}, signal.SIGINT), (AS_MODULE, signal.SIGTERM)], ids=["inside", "module"]
 )

@@ -131,3 +131,13 @@ def test_a_write_in_progress_is_never_interrupted(fleet: Storing, kind: Kind, ac
     hit = next(call for call in fleet.aws.calls(since) if call.fault)
     assert (hit.status, hit.error) == (200, "")
     assert_released(fleet, run, began)
+
+
+@pytest.mark.parametrize(("action", "nth"), [("TagRole", 1), ("PutRolePolicy", 1), (REPLACE_ASSOCIATION, 2)])
+def test_a_guardian_releases_what_a_killed_worker_held_and_ends_the_run(fleet: Storing, action: str, nth: int) -> None:
+    """Ansible itself waits for a killed worker for ever."""
+    run = start(fleet)
+    fleet.aws.arm(Fault(Kind.KILL_WORKER, action=action, nth=nth, process=run.pid))
+    wait_until(lambda: any(call.fault for call in fleet.aws.calls()))
+    assert_released(fleet, run, time.monotonic())
+    assert "given back" in fleet.controller.output.read_text()

@@ -113,6 +113,17 @@ def test_the_security_page_links_every_policy_of_aws_that_is_attached():
     assert set(found) == {arn.rpartition("/")[2] for arn in agent_policies("aws")}
 
 
+def test_each_line_about_a_compromised_party_has_a_test():
+    table = sections(GUIDE / "security.rst")["A party that is compromised"]
+    _, _header, *lines = re.split(r"^   \* - ", table, flags=re.MULTILINE)
+    named = [re.findall(r"``(test_\w+)``", line) for line in lines]
+    functions = {
+        name for path in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", path.read_text())
+    }
+    assert len(named) > 8
+    assert [each for each in named if len(each) != 1 or not functions.issuperset(each)] == []
+
+
 def test_the_impact_of_a_leaked_key_has_every_policy_for_systems_manager():
     impact = sections(GUIDE / "security.rst")["Impact of a compromise"].partition("\nCredentials of the admin role")[0]
     assert "cwagent_ssm_policy" in impact

@@ -190,6 +190,9 @@ CASES: list[Case] = [
             ("ssm:CreateActivation", ANY, {"aws:RequestTag/team": "ops"}, False),
             ("ssm:CreateActivation", ANY, {}, False),
             ("ssm:AddTagsToResource", NODE, {NEW_TAG: CREATED}, False),
+            ("ssm:AddTagsToResource", NODE, {NEW_TAG: CREATED, TAG_KEYS: MARK}, False),
+            ("ssm:AddTagsToResource", NODE, {TAG_KEYS: "cwagent:host"}, True),
+            ("ssm:AddTagsToResource", f"{SSM}parameter/AmazonCloudWatch-linux", {TAG_KEYS: "cwagent:host"}, False),
             ("ssm:AddTagsToResource", f"{SSM}parameter/AmazonCloudWatch-linux", {NEW_TAG: CREATED}, False),
             ("ssm:SendCommand", NODE, {}, False),
             ("iam:CreateRole", HYBRID, {}, True),
@@ -333,7 +336,10 @@ def test_only_new_activations_of_the_hybrid_role_may_be_tagged():
     https://github.com/aws-samples/sagemaker-ssh-helper/blob/main/FAQ.md
     """
     allowed = [each for each in policy("provision-hybrid")["Statement"] if "ssm:AddTagsToResource" in each["Action"]]
-    assert [each["Resource"] for each in allowed] == ["arn:aws:iam::*:role/CloudWatchAgentHybridRole"]
+    for_nodes = [each for each in allowed if "managed-instance" in each["Resource"]]
+    assert [each["Condition"]["ForAllValues:StringEquals"] for each in for_nodes] == [{TAG_KEYS: "cwagent:host"}]
+    [other] = [each for each in allowed if each not in for_nodes]
+    assert other["Resource"] == "arn:aws:iam::*:role/CloudWatchAgentHybridRole"
 
 
 def agent_actions(name: str) -> set[str]:

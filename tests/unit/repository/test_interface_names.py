@@ -386,6 +386,7 @@ SECOND_NAMES = {
         "onprem_credentials_region < onprem_hosts_key_region",
     },
     "a task works on a selection of the run's values": {
+        "cwagent_hybrid_nodes.nodes_by_region < key_names",
         "cwagent_preflight.expected_instance_ids < instances",
         "cwagent_preflight.key_store_regions < key_regions",
         "cwagent_preflight.saved_users < users",

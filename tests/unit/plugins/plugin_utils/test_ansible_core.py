@@ -59,8 +59,8 @@ def test_a_warning_is_text_in_every_version(warning):
     assert warning_texts([warning, "And more."]) == ["Careful.", "And more."]
 
 
-@pytest.mark.parametrize("warnings", [None, []])
-def test_a_result_without_warnings_has_none(warnings):
+@pytest.mark.parametrize("warnings", [[], [None, 1, {"msg": "Careful."}, Part]])
+def test_what_is_no_warning_is_left_out(warnings):
     assert warning_texts(warnings) == []
 
 

@@ -115,8 +115,8 @@ def test_a_key_that_cannot_be_read_is_an_error(monkeypatch):
 
 def test_the_result_of_the_module_is_returned():
     delivery = Delivery(answer={"changed": True})
-    assert delivery.send("module", {"a": 1}, {"b": 2}) == {"changed": True}
-    assert delivery.sent == [{"module_name": "module", "module_args": {"a": 1}, "task_vars": {"b": 2}}]
+    assert delivery.send("ping", {"a": 1}, {"b": 2}) == {"changed": True}
+    assert delivery.sent == [{"module_name": "ping", "module_args": {"a": 1}, "task_vars": {"b": 2}}]
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,7 @@ def test_a_run_waits_until_another_one_has_registered_the_host(host: Host) -> No
     with ThreadPoolExecutor() as pool:
         first = pool.submit(host.run, **REGISTRATION)
         while not host.record.exists():
-            time.sleep(0.01)
+            time.sleep(0.01)  # the program does not tell
         others = [pool.submit(host.run), pool.submit(host.run, **{**REGISTRATION, "run_id": "r-2"})]
         ended = wait(others, timeout=0.3).done
         (host.folder / "go").touch()

@@ -58,22 +58,33 @@ def test_another_error_stays_one() -> None:
         SystemsManager(Wire(DescribeInstanceInformation=AwsApiError("No.", "AccessDenied")), nullcontext).node("mi-1")
 
 
-def test_the_nodes_of_an_activation_have_their_tags() -> None:
-    bare = {"InstanceId": "mi-2"}
+@pytest.mark.parametrize(
+    ("method", "value", "key"),
+    [("nodes_of", "a-1", "ActivationIds"), ("nodes_of_host", "db", "tag:cwagent:host")],
+)
+def test_the_nodes_of_an_activation_and_those_of_a_host_are_listed(method: str, value: str, key: str) -> None:
     wire = Wire(
         DescribeInstanceInformation=[
-            {"InstanceInformationList": [INFORMATION], "NextToken": "2"},
-            {"InstanceInformationList": [bare]},
-        ],
-        ListTagsForResource={"TagList": TAGS},
+            {"InstanceInformationList": [{**INFORMATION, "ActivationId": "a-1"}], "NextToken": "2"},
+            {"InstanceInformationList": [{"InstanceId": "mi-2"}]},
+        ]
     )
-    tags = {"cwagent:managed": "created", "cwagent:run": "r"}
-    assert SystemsManager(wire, nullcontext).nodes_of("a-1") == [
-        Node("mi-1", "hybrid", "db", "Online", tags),
-        Node("mi-2", "", "", "", tags),
-    ]
-    assert wire.calls[0][2]["Filters"] == [{"Key": "ActivationIds", "Values": ["a-1"]}]
-    assert wire.calls[1][2] == {"ResourceType": "ManagedInstance", "ResourceId": "mi-1"}
+    found = getattr(SystemsManager(wire, nullcontext), method)(value)
+    assert found == [Node("mi-1", "hybrid", "db", "Online", activation_id="a-1"), Node("mi-2", "", "", "")]
+    assert wire.calls[0][2]["Filters"] == [{"Key": key, "Values": [value]}]
+
+
+def test_the_tags_of_a_node_are_read() -> None:
+    wire = Wire(ListTagsForResource={"TagList": TAGS})
+    assert SystemsManager(wire, nullcontext).tags("mi-1") == {"cwagent:managed": "created", "cwagent:run": "r"}
+    assert wire.calls[0][2] == {"ResourceType": "ManagedInstance", "ResourceId": "mi-1"}
+
+
+def test_a_node_that_was_just_deregistered_has_no_tags() -> None:
+    gone, denied = (AwsApiError("No.", code) for code in ("InvalidResourceId", "AccessDenied"))
+    assert SystemsManager(Wire(ListTagsForResource=gone), nullcontext).tags("mi-1") == {}
+    with pytest.raises(AwsApiError):
+        SystemsManager(Wire(ListTagsForResource=denied), nullcontext).tags("mi-1")
 
 
 def test_the_nodes_of_a_region_and_those_of_this_collection_are_listed() -> None:

@@ -12,10 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import Activation, Node
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import HOST_TAG, Activation, Node
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.nodes import (
+    Leaving,
     State,
     check_certain,
+    find_left,
     plan,
     select,
     to_diff,
@@ -54,19 +56,28 @@ class Ssm(Model):
         self.state = replace(self.state, activations=left)
 
 
+RENAMED = replace(DB, tags={HOST_TAG: "new"})
+
+
 @pytest.mark.parametrize(
-    ("names", "found"),
+    ("leaving", "found"),
     [
-        ({"db"}, [DB, SECOND_DB]),
-        ({"web", "db"}, [DB, SECOND_DB, WEB]),
-        ({N3}, [SECOND_DB]),
-        ({N4, "web"}, [UNNAMED, WEB]),
-        ({"other", "d", "mi-"}, []),
-        (set(), []),
+        (Leaving(frozenset({"db"})), [DB, SECOND_DB]),
+        (Leaving(frozenset({"web", "db"})), [DB, SECOND_DB, WEB]),
+        (Leaving(frozenset({N3})), [SECOND_DB]),
+        (Leaving(frozenset({N4, "web"})), [UNNAMED, WEB]),
+        (Leaving(frozenset({"other", "d", "mi-"})), []),
+        (Leaving(), []),
+        (Leaving(frozenset({"db", N4}), kept=frozenset({N2, N4})), [SECOND_DB]),
     ],
 )
-def test_nodes_are_found_by_name_or_id(names: set[str], found: list[Node]) -> None:
-    assert select(NODES, names) == found
+def test_nodes_are_found_by_name_or_id(leaving: Leaving, found: list[Node]) -> None:
+    assert select(NODES, leaving) == found
+
+
+@pytest.mark.parametrize(("name", "is_found"), [("new", True), (N2, True), ("db", False)])
+def test_the_host_of_a_node_counts_and_not_its_name(name: str, is_found: bool) -> None:
+    assert select([RENAMED], Leaving(frozenset({name}))) == ([RENAMED] if is_found else [])
 
 
 def test_every_node_and_activation_is_an_item_of_its_own() -> None:
@@ -89,7 +100,7 @@ ONLINE_DB = replace(DB, ping="Online")
 
 
 @pytest.mark.parametrize(
-    ("nodes", "names", "doubtful"),
+    ("nodes", "leaving", "doubtful"),
     [
         ((DB,), {"db"}, []),
         ((ONLINE_DB,), {"db"}, [N2]),
@@ -97,18 +108,42 @@ ONLINE_DB = replace(DB, ping="Online")
         ((DB, SECOND_DB), {"db"}, [N2, N3]),
         ((DB, SECOND_DB), {"db", N2}, []),
         ((DB, SECOND_DB), {N2, N3}, []),
+        ((RENAMED, SECOND_DB), {"db", "new"}, []),
     ],
 )
 def test_a_node_that_may_belong_to_a_server_that_stays_must_be_given_by_its_id(
-    nodes: tuple[Node, ...], names: set[str], doubtful: list[str]
+    nodes: tuple[Node, ...], leaving: set[str], doubtful: list[str]
 ) -> None:
-    state = State(nodes)
-    if not doubtful:
-        check_certain(state, names)
-        return
-    with pytest.raises(InvalidInput) as refused:
-        check_certain(state, names)
-    assert [each for each in (N2, N3) if each in str(refused.value)] == doubtful
+    assert refused(State(nodes), Leaving(frozenset(leaving))) == doubtful
+
+
+@pytest.mark.parametrize(
+    ("leaving", "left"),
+    [
+        (Leaving(frozenset({"db"}), frozenset({"db"})), [N2]),
+        (Leaving(frozenset({"db"}), frozenset({"web"})), []),
+        (Leaving(frozenset({"db", N2}), frozenset({"db"})), []),
+        (Leaving(frozenset({"db"}), deregisters=False), [N2]),
+        (Leaving(frozenset({N2}), deregisters=False), [N2]),
+    ],
+)
+def test_a_server_that_was_reached_has_no_node_any_more(leaving: Leaving, left: list[str]) -> None:
+    """Even if its node is off, because another server can have the name."""
+    state = State((DB,))
+    assert [each.id for each in find_left(state, leaving)] == left
+    assert refused(state, leaving) == left
+
+
+def refused(state: State, leaving: Leaving) -> list[str]:
+    """The nodes in the message of the refusal."""
+    message = ""
+    try:
+        check_certain(state, leaving)
+    except InvalidInput as error:
+        message = str(error)
+    assert ("add its ID to keep_nodes (cwagent_keep_nodes in the playbooks)" in message) == bool(message)
+    assert ("to deregister themselves" in message) == bool(find_left(state, leaving))
+    return [each for each in (N1, N2, N3, N4) if each in message]
 
 
 def test_something_that_is_already_gone_is_done() -> None:
@@ -170,6 +205,11 @@ def test_a_node_of_others_is_named_with_the_command() -> None:
         f"node {N1} of web {reason}: {command} {N1} --region eu-1",
         f"node {N4} {reason}: {command} {N4} --region eu-1",
     ]
+
+
+def test_nodes_that_may_not_be_read_are_unknown() -> None:
+    [warning] = warnings(State(unread="Access denied."), "eu-1")
+    assert "still registered with Systems Manager in eu-1: Access denied. Allow it as provision-hybrid.json" in warning
 
 
 def test_nodes_and_activations_are_shown() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import UNKNOWN_ROLE, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import (
+    HOST_TAG,
     RUN_TAG,
     Activation,
     HostState,
@@ -25,6 +26,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.plan import (
     State,
     check_host,
     check_node,
+    is_left,
     plan,
     to_result,
     warnings,
@@ -33,24 +35,30 @@ from ansible_collections.cwagent.iam.plugins.module_utils._names import CREATED,
 from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import ONLINE
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-HERE, ELSEWHERE = Registration("mi-1", "eu-1"), Registration("mi-1", "us-1")
-OURS = Node("mi-1", "hybrid", "db", ONLINE, {MARK_TAG: CREATED})
+REGION, OTHER_REGION = "eu-central-1", "us-east-1"
+M1, M2, M9 = (f"mi-{number:017}" for number in (1, 2, 9))
+A1, A2, A3, A9 = (f"12345678-1234-1234-1234-{number:012}" for number in (1, 2, 3, 9))
+RUN = "12345678-1234-1234-1234-000000000000"
+HOST = "db.example"
+HERE, ELSEWHERE = Registration(M1, REGION), Registration(M1, OTHER_REGION)
+OURS = Node(M1, "hybrid", "db", ONLINE, {MARK_TAG: CREATED, HOST_TAG: HOST}, A1)
 OF_OTHERS = replace(OURS, tags={})
-REGISTERING, DEREGISTERING = Unfinished("", "a-1", "run-0"), Unfinished("mi-1")
+OF_ANOTHER_HOST = replace(OURS, tags={MARK_TAG: CREATED, HOST_TAG: "web"})
+REGISTERING, DEREGISTERING = Unfinished("", A1, RUN), Unfinished(M1)
 AGENT = "/usr/bin/amazon-ssm-agent"
-USED = Activation("a-1", "db", "run-0", NOW, is_used=True)
-EXPIRED = Activation("a-2", "web", "run-0", NOW, is_expired=True)
-USABLE = Activation("a-3", "db", "run-0", NOW + timedelta(minutes=5))
+USED = Activation(A1, "db", RUN, NOW, is_used=True)
+EXPIRED = Activation(A2, "web", RUN, NOW, is_expired=True)
+USABLE = Activation(A3, "db", RUN, NOW + timedelta(minutes=5))
 
 CREATE = "create an activation of role 'hybrid' for db"
-REGISTER = "register db.example with Systems Manager in region eu-1"
+REGISTER = f"register {HOST} with Systems Manager in region {REGION}"
 RESTART, DELETE = "restart the SSM agent on db.example", "delete the activation for db"
 CLEAR = "clear the registration of db.example and stop the SSM agent"
 ALL = [CREATE, REGISTER, RESTART, DELETE]
 
 
 def desired(state: str = "registered", **more: Any) -> Desired:
-    return Desired(state, "eu-1", "hybrid", "db", "db.example", "run-1", **more)
+    return Desired(state, REGION, "hybrid", "db", HOST, "run-1", **more)
 
 
 def current(
@@ -71,18 +79,19 @@ def current(
         (current(), ALL),
         (current(HERE, OURS), []),
         (current(HERE, OF_OTHERS), []),
+        (current(HERE, OF_ANOTHER_HOST), []),
         (current(HERE, OURS, REGISTERING), [RESTART]),
         (current(HERE, None, REGISTERING), [RESTART]),
         (current(HERE, OURS, DEREGISTERING), [RESTART]),
         (current(HERE, None, DEREGISTERING), [CLEAR, *ALL]),
         (current(None, None, REGISTERING), ALL),
         (
-            current(None, None, REGISTERING, left_nodes=(replace(OURS, id="mi-9"),)),
-            ["deregister node mi-9, which an interrupted run left", *ALL],
+            current(None, None, REGISTERING, left_nodes=(replace(OURS, id=M9),)),
+            [f"deregister node {M9}, which an interrupted run left", *ALL],
         ),
         (
             current(activations=(USED, EXPIRED, USABLE)),
-            ["delete activation a-1, which was used", "delete activation a-2, which has expired", *ALL],
+            [f"delete activation {A1}, which was used", f"delete activation {A2}, which has expired", *ALL],
         ),
         (current(HERE, OURS, activations=(USED,)), []),
     ],
@@ -95,9 +104,11 @@ def test_a_host_is_registered(state: State, steps: list[str]) -> None:
     ("state", "steps"),
     [
         (current(), []),
-        (current(HERE, OURS), ["deregister node mi-1", CLEAR]),
+        (current(HERE, OURS), [f"deregister node {M1}", CLEAR]),
         (current(HERE, OF_OTHERS), []),
         (current(HERE, OF_OTHERS, DEREGISTERING), []),
+        (current(HERE, OF_ANOTHER_HOST), []),
+        (current(HERE, OF_ANOTHER_HOST, DEREGISTERING), []),
         (current(HERE, None), []),
         (current(HERE, None, DEREGISTERING), [CLEAR]),
         (current(HERE, None, REGISTERING), [CLEAR]),
@@ -117,7 +128,7 @@ def test_an_activation_is_for_one_server_and_an_hour() -> None:
         "registration_limit": 1,
         "expiration_date": NOW + timedelta(hours=1),
         "default_instance_name": "db",
-        "tags": {"team": "ops", MARK_TAG: CREATED, RUN_TAG: "run-1"},
+        "tags": {"team": "ops", MARK_TAG: CREATED, RUN_TAG: "run-1", HOST_TAG: HOST},
     }
 
 
@@ -128,10 +139,82 @@ def test_a_role_is_waited_for_only_if_this_run_created_it(is_new: bool) -> None:
     assert "ValidationException" not in create.retry_when
 
 
+@pytest.mark.parametrize(
+    ("state", "wanted", "words"),
+    [
+        (current(HERE, OF_ANOTHER_HOST), "registered", "that node has the tag cwagent:host=web"),
+        (current(HERE, OF_ANOTHER_HOST), "deregistered", "that node has the tag cwagent:host=web"),
+        (current(HERE, OF_OTHERS), "registered", "that node has no tag cwagent:host"),
+        (current(HERE, replace(OURS, tags={MARK_TAG: CREATED})), "registered", "that node has no tag cwagent:host"),
+        (current(HERE, replace(OURS, tags={MARK_TAG: CREATED})), "deregistered", "that node has no tag cwagent:host"),
+        (
+            current(HERE, OURS, Unfinished("", A9, RUN)),
+            "registered",
+            f"activation {A1}, and not the one of its unfinished",
+        ),
+    ],
+)
+@pytest.mark.parametrize(("own", "named"), [((), "no node"), ((M2,), f"node {M2}"), ((M2, M9), f"node {M2}, {M9}")])
+def test_a_host_that_names_the_node_of_another_is_refused_with_both(
+    state: State, wanted: str, words: str, own: tuple[str, ...], named: str
+) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        check_node(replace(state, own_nodes=own), desired(wanted))
+    message = str(caught.value)
+    assert f"{HOST} is registered as node {M1} in region {REGION}, but {words}" in message
+    assert f"Systems Manager has {named} with the tag cwagent:host={HOST}." in message
+    assert f"set node_id (cwagent_node_id in the playbooks) to {M1}" in message
+
+
+def test_a_node_that_the_user_gives_to_a_host_gets_its_name() -> None:
+    for node in (OF_OTHERS, OF_ANOTHER_HOST):
+        wanted = desired(node_id=M1)
+        check_node(current(HERE, node), wanted)
+        [step] = plan(current(HERE, node), wanted).all_steps
+        assert step.summary == f"set tag cwagent:host of node {M1} to {HOST}"
+        assert step.arguments == {
+            "resource_type": "ManagedInstance",
+            "resource_id": M1,
+            "tags": {HOST_TAG: HOST},
+        }
+    assert plan(current(HERE, OF_ANOTHER_HOST, REGISTERING), desired(node_id=M1)).summaries[1:] == [RESTART]
+    assert not plan(current(HERE, OURS), desired(node_id=M1)).has_changes
+    leaving = desired("deregistered", node_id=M1)
+    assert plan(current(HERE, OF_ANOTHER_HOST), leaving).summaries == [f"deregister node {M1}", CLEAR]
+    assert plan(current(HERE, OF_OTHERS), leaving).summaries == []
+
+
+@pytest.mark.parametrize("node", [OURS, OF_OTHERS, OF_ANOTHER_HOST])
+def test_a_host_that_names_another_node_than_the_user_is_refused(node: Node) -> None:
+    wanted = desired(node_id=M2)
+    with pytest.raises(InvalidInput, match=rf"{M1} in region {REGION}, but its node_id \(cwagent_node_id.*{M2}"):
+        check_node(current(HERE, node), wanted)
+    assert not plan(current(HERE, node), wanted).has_changes
+    with pytest.raises(InvalidInput, match=rf"{HOST} is not registered, and node_id .*{M2}"):
+        check_host(HostState(AGENT), wanted)
+    check_host(HostState(AGENT), replace(wanted, state="deregistered"))
+
+
+@pytest.mark.parametrize(
+    ("node", "is_found"),
+    [
+        (replace(OURS, ping="ConnectionLost", tags={**OURS.tags, RUN_TAG: RUN}), True),
+        (replace(OURS, tags={**OURS.tags, RUN_TAG: RUN}), False),
+        (replace(OURS, ping="ConnectionLost", tags={**OURS.tags, RUN_TAG: "other"}), False),
+        (replace(OURS, ping="ConnectionLost", tags={**OF_ANOTHER_HOST.tags, RUN_TAG: RUN}), False),
+        (replace(OURS, ping="ConnectionLost", tags={HOST_TAG: HOST, RUN_TAG: RUN}), False),
+        (replace(OURS, ping="ConnectionLost"), False),
+    ],
+)
+def test_only_a_node_of_the_interrupted_run_and_of_this_host_was_left(node: Node, is_found: bool) -> None:
+    assert is_left(node, HostState(unfinished=REGISTERING), desired()) == is_found
+    assert not is_left(node, HostState(), desired())
+
+
 STATES = st.builds(
     current,
     st.sampled_from([None, HERE, ELSEWHERE]),
-    st.sampled_from([None, OURS, OF_OTHERS]),
+    st.sampled_from([None, OURS, OF_OTHERS, OF_ANOTHER_HOST]),
     st.sampled_from([None, REGISTERING, DEREGISTERING]),
     activations=st.lists(st.sampled_from([USED, EXPIRED, USABLE]), unique=True).map(tuple),
 )
@@ -153,7 +236,7 @@ def test_nothing_is_left_to_do_in_the_planned_state(state: State, wanted: str) -
         (HostState(AGENT, problem="It ignores it."), "It ignores it"),
         (
             HostState(AGENT, registration=ELSEWHERE),
-            r"mi-1 in region us-1, and this run is for region eu-1.*sudo /usr/bin/amazon-ssm-agent -register -clear",
+            rf"{M1} in region us-east-1, and this run is for region {REGION}.*sudo {AGENT} -register -clear",
         ),
     ],
 )
@@ -168,7 +251,7 @@ def test_a_host_that_can_be_registered_is_not_refused(registration: Registration
     check_host(HostState(AGENT, registration=registration), desired())
 
 
-OTHER_RECORD = Unfinished("mi-2")
+OTHER_RECORD = Unfinished(M2)
 
 
 @pytest.mark.parametrize(
@@ -181,13 +264,13 @@ OTHER_RECORD = Unfinished("mi-2")
 )
 def test_a_registration_without_its_node_is_refused_and_never_cleared(state: State) -> None:
     """The record of an interrupted run can be older than a registration that somebody else made."""
-    with pytest.raises(InvalidInput, match=r"mi-1 in region eu-1.*another account, or it was deregistered.*-clear"):
+    with pytest.raises(InvalidInput, match=rf"{M1} in region {REGION}.*another account, or was deregistered.*-clear"):
         check_node(state, desired())
     assert not plan(state, desired("deregistered")).has_changes
 
 
 def test_a_registration_of_this_collection_in_another_region_is_a_problem() -> None:
-    with pytest.raises(InvalidInput, match=r"Set cwagent_region to us-1 for this host, and run again\."):
+    with pytest.raises(InvalidInput, match=r"Set cwagent_region to us-east-1 for this host, and run again\."):
         check_host(HostState(AGENT, registration=ELSEWHERE, is_marked=True), desired("deregistered"))
 
 
@@ -216,12 +299,16 @@ def test_other_registrations_are_not_refused(state: State, wanted: str) -> None:
         (
             current(activations=(USED, EXPIRED, USABLE, replace(USABLE, name="web"))),
             "registered",
-            ["activation a-3, which another run created for db, can register one server until 2026-03-01T12:05:00Z"],
+            [f"activation {A3}, which another run created for db, can register one server until 2026-03-01T12:05:00Z"],
         ),
         (current(HERE, OURS), "deregistered", []),
-        (current(HERE, OF_OTHERS), "deregistered", ["mi-1: the node was not created by this collection"]),
-        (current(HERE), "deregistered", ["mi-1: there is no such node in this account and region"]),
-        (current(ELSEWHERE), "deregistered", ["mi-1: that is in region us-1, and this run is for region eu-1"]),
+        (current(HERE, OF_OTHERS), "deregistered", [f"{M1}: the node was not created by this collection"]),
+        (current(HERE), "deregistered", [f"{M1}: there is no such node in this account and region"]),
+        (
+            current(ELSEWHERE),
+            "deregistered",
+            [f"{M1}: that is in region us-east-1, and this run is for"],
+        ),
         (current(), "deregistered", []),
     ],
 )
@@ -243,9 +330,7 @@ def test_warnings(state: State, wanted: str, words: list[str]) -> None:
 )
 def test_only_a_host_with_an_agent_can_clear_a_registration(agent: str, advice: str) -> None:
     [warning] = warnings(State(HostState(agent, registration=HERE)), desired("deregistered"))
-    assert (
-        f"db.example stays registered as node mi-1: there is no such node in this account and region{advice}" in warning
-    )
+    assert f"{HOST} stays registered as node {M1}: there is no such node in this account and region{advice}" in warning
 
 
 def test_the_path_of_a_role_is_not_compared() -> None:
@@ -259,31 +344,52 @@ def test_the_path_of_a_role_is_not_compared() -> None:
 def test_the_diff_and_the_result_have_the_node() -> None:
     found = plan(current(), desired())
     assert to_result(found.current) == {"node": None}
-    assert to_result(found.planned) == {"node": {"id": None, "region": "eu-1", "role": "hybrid", "name": "db"}}
-    unknown = {"id": "mi-1", "region": "us-1", "role": None, "name": None}
+    assert to_result(found.planned) == {"node": {"id": None, "region": REGION, "role": "hybrid", "name": "db"}}
+    unknown = {"id": M1, "region": OTHER_REGION, "role": None, "name": None}
     assert to_result(current(ELSEWHERE)) == {"node": unknown}
 
 
-def test_a_node_with_another_name_is_a_warning_with_its_id() -> None:
-    [warning] = warnings(current(HERE, replace(OURS, name="old")), desired())
-    assert "is registered as node mi-1 with the name 'old'" in warning
-    assert "give mi-1 to cwagent.iam.remove_servers" in warning
+RESULT: dict[str, Any] = {
+    "ssm_agent": AGENT,
+    "installation": "",
+    "problem": "",
+    "marked": True,
+    "registration": {"instance_id": M1, "region": REGION},
+    "unfinished": {"instance_id": "", "activation_id": A1, "run_id": RUN},
+}
 
 
 def test_the_state_of_a_host_is_read_from_a_result() -> None:
-    result = {
-        "ssm_agent": AGENT,
-        "installation": "",
-        "problem": "",
-        "marked": True,
-        "registration": {"instance_id": "mi-1", "region": "eu-1"},
-        "unfinished": {"instance_id": "", "activation_id": "a-1", "run_id": "run-0"},
-    }
-    assert HostState.from_result(result) == HostState(AGENT, "", "", HERE, REGISTERING, is_marked=True)
-    assert HostState.from_result({**result, "registration": None, "unfinished": None, "marked": False}) == HostState(
-        AGENT
-    )
+    assert HostState.from_result(RESULT, HOST) == HostState(AGENT, "", "", HERE, REGISTERING, is_marked=True)
+    nothing = {**RESULT, "registration": None, "unfinished": None, "marked": False}
+    assert HostState.from_result(nothing, HOST) == HostState(AGENT)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"registration": {"instance_id": "i-0123456789abcdef0", "region": REGION}},
+        {"registration": {"instance_id": f"{M1}\n", "region": REGION}},
+        {"registration": {"instance_id": [M1], "region": REGION}},
+        {"registration": {"instance_id": M1, "region": "moon"}},
+        {"registration": {"instance_id": M1}},
+        {"registration": [M1]},
+        {"unfinished": {"instance_id": "mi-1", "activation_id": "", "run_id": ""}},
+        {"unfinished": {"instance_id": "", "activation_id": "*", "run_id": RUN}},
+        {"unfinished": {"instance_id": "", "activation_id": A1, "run_id": 5}},
+        {"unfinished": {"instance_id": ""}},
+    ],
+)
+def test_an_answer_of_another_form_is_an_error_with_the_host(answer: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput, match=r"^db\.example answered with an unexpected state of its SSM agent \("):
+        HostState.from_result({**RESULT, **answer}, HOST)
+
+
+def test_text_of_a_host_controls_no_terminal() -> None:
+    dirty = dict.fromkeys(("ssm_agent", "installation", "problem"), "a\x1b[2Jb\n")
+    found = HostState.from_result({**RESULT, **dirty}, HOST)
+    assert {found.agent, found.installation, found.problem} == {"a[2Jb"}
 
 
 def test_the_code_is_not_shown() -> None:
-    assert "hidden" not in repr(NewActivation("a-1", "hidden"))
+    assert "hidden" not in repr(NewActivation(A1, "hidden"))

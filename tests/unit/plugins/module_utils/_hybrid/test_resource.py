@@ -9,9 +9,11 @@ import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.nodes import Leaving
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.resource import NodesResource, find_users_elsewhere
 from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import HybridTrust
+from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 REGION = "eu-1"
 NODES = {"mi-1": "db", "mi-2": "db", "mi-3": "web"}
@@ -25,6 +27,7 @@ class Ssm(Aws):
     def __init__(self) -> None:
         super().__init__(lambda *_, **__: SimpleNamespace(meta=SimpleNamespace(region_name=REGION)))
         self.nodes = dict(NODES)
+        self.hosts: dict[str, str] = {}
         self.calls: list[str] = []
 
     def call(self, action: str, description: str, max_attempts: int = 10, **arguments: Any) -> dict[str, Any]:
@@ -34,19 +37,31 @@ class Ssm(Aws):
         if self.calls[-1] == "DeregisterManagedInstance":
             del self.nodes[arguments["InstanceId"]]
             return {}
+        if self.calls[-1] == "ListTagsForResource":
+            host = self.hosts.get(arguments["ResourceId"])
+            return {"TagList": [{"Key": "cwagent:host", "Value": host}] if host else []}
         [condition] = arguments["Filters"]
-        found = self.nodes if condition["Key"] == "ResourceType" else [each for each in CREATED if each in self.nodes]
+        assert len(condition["Values"]) <= 100
+        found = {
+            "ResourceType": [*self.nodes],
+            "tag:cwagent:managed": [each for each in CREATED if each in self.nodes],
+            "tag:cwagent:host": [each for each, host in self.hosts.items() if host in condition["Values"]],
+        }[condition["Key"]]
         return {"InstanceInformationList": [{"InstanceId": each, "Name": self.nodes[each]} for each in found]}
 
 
-READ = "DescribeInstanceInformation"
+READ, LIST = "DescribeInstanceInformation", "ListTagsForResource"
+
+
+def leaving(*names: str, **more: Any) -> Leaving:
+    return Leaving(frozenset(names), **more)
 
 
 @pytest.mark.parametrize("check", [True, False])
 @pytest.mark.parametrize("wait", [5, None])
 def test_a_node_is_deregistered_and_one_of_others_stays(check: bool, wait: float | None) -> None:
     aws = Ssm()
-    result = converge(NodesResource(aws, frozenset({"db"}), (), role="", with_activations=False), check, wait)
+    result = converge(NodesResource(aws, leaving("db"), with_activations=False), check, wait)
     assert result == {
         "changed": True,
         "steps": ["deregister node mi-1 of db"],
@@ -62,8 +77,8 @@ def test_a_node_is_deregistered_and_one_of_others_stays(check: bool, wait: float
     assert "node mi-2 of db stays registered" in result["warnings"][0]
     assert aws.nodes.keys() == NODES.keys() - (set() if check else {"mi-1"})
     # The tags are read again because the node of others still has the name.
-    written = [] if check else ["DeregisterManagedInstance", *([READ, READ] if wait else [])]
-    assert aws.calls == [READ, READ, *written]
+    written = [] if check else ["DeregisterManagedInstance", *([READ, READ, READ] if wait else [])]
+    assert aws.calls == [READ, READ, READ, LIST, *written]
 
 
 @pytest.mark.parametrize(
@@ -71,16 +86,82 @@ def test_a_node_is_deregistered_and_one_of_others_stays(check: bool, wait: float
     [
         (set(), False, []),
         (set(), True, ["DescribeActivations"]),
-        ({"other"}, False, [READ]),
-        ({"other"}, True, [READ, "DescribeActivations"]),
-        ({f"gone{number}" for number in range(500)}, True, [READ, "DescribeActivations"]),
-        ({"web"}, False, [READ, READ]),
+        ({"other"}, False, [READ, READ]),
+        ({"other"}, True, [READ, READ, "DescribeActivations"]),
+        ({f"gone{number}" for number in range(500)}, True, [*[READ] * 6, "DescribeActivations"]),
+        ({"mi-3"}, False, [READ, READ, READ]),
+        ({"web"}, False, [READ, READ, READ, LIST]),
     ],
 )
 def test_nothing_is_read_that_is_not_needed(names: set[str], activations: bool, calls: list[str]) -> None:
     aws = Ssm()
-    NodesResource(aws, frozenset(names), (), role="", with_activations=activations).read()
+    NodesResource(aws, leaving(*names), with_activations=activations).read()
     assert aws.calls == calls
+
+
+@pytest.mark.parametrize(
+    ("hosts", "name", "found"),
+    [
+        ({"mi-1": "db", "mi-3": "web"}, "db", ["mi-1"]),
+        ({"mi-1": "renamed", "mi-3": "db"}, "db", ["mi-3"]),
+        ({"mi-1": "renamed"}, "renamed", ["mi-1"]),
+        ({"mi-1": "web", "mi-3": "db"}, "db", ["mi-3"]),
+        ({"mi-1": "renamed"}, "mi-1", ["mi-1"]),
+    ],
+)
+def test_the_tag_shows_whose_node_it_is(hosts: dict[str, str], name: str, found: list[str]) -> None:
+    aws = Ssm()
+    aws.hosts = hosts
+    state = NodesResource(aws, leaving(name), with_activations=False).read()
+    assert [each.id for each in state.nodes] == found
+
+
+def test_no_tags_are_read_where_the_name_is_the_host() -> None:
+    aws = Ssm()
+    aws.hosts = {"mi-1": "db"}
+    NodesResource(aws, leaving("db"), with_activations=False).read()
+    assert LIST not in aws.calls
+
+
+@pytest.mark.parametrize("reads", [1, 3, None])
+def test_a_node_that_should_be_gone_is_looked_for_again(monkeypatch: pytest.MonkeyPatch, reads: int | None) -> None:
+    """AWS may still show a node whose server has just deregistered itself."""
+    aws, pauses = Ssm(), []
+
+    def pause(deadline: Deadline, _seconds: float = 0) -> bool:
+        pauses.append(deadline.seconds)
+        if len(pauses) == reads:
+            del aws.nodes["mi-1"]
+        return len(pauses) < 30
+
+    monkeypatch.setattr(Deadline, "pause", pause)
+    reached = leaving("db", reached=frozenset({"db"}))
+    resource = NodesResource(aws, reached, with_activations=False, lookup=60)
+    if reads:
+        assert converge(resource, False, None)["steps"] == []
+    else:
+        with pytest.raises(InvalidInput, match=r"mi-1 \(db, unknown\)"):
+            converge(resource, False, None)
+    assert pauses == [60] * (reads or 30)
+    assert "DeregisterManagedInstance" not in aws.calls
+
+
+class Denied(Ssm):
+    def call(self, action: str, description: str, max_attempts: int = 10, **arguments: Any) -> dict[str, Any]:
+        raise AwsApiError(f"Could not {description}.", self.code)
+
+    code = "AccessDeniedException"
+
+
+def test_a_check_without_the_permission_is_a_warning() -> None:
+    aws = Denied()
+    checked = converge(NodesResource(aws, leaving("db", deregisters=False), with_activations=False), False, 0)
+    assert (checked["steps"], len(checked["warnings"])) == ([], 1)
+    with pytest.raises(AwsApiError):
+        converge(NodesResource(aws, leaving("db"), with_activations=False), False, 0)
+    aws.code = "ThrottlingException"
+    with pytest.raises(AwsApiError):
+        converge(NodesResource(aws, leaving("db", deregisters=False), with_activations=False), False, 0)
 
 
 class Elsewhere(Aws):

@@ -9,12 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from itertools import product
+from itertools import count, product
 from threading import Event, current_thread
 from typing import Any
 
 import pytest
 from disturbances import ERRORS, Cancelled, FakeGuard, Killed, denied
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     AwsApiError,
@@ -26,6 +28,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid import plan as hybrid_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import (
+    HOST_TAG,
     RUN_TAG,
     Activation,
     HostState,
@@ -39,10 +42,20 @@ from ansible_collections.cwagent.iam.plugins.module_utils._names import CREATED,
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Step
 from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import ONLINE
 
-REGION, ROLE, HOST = "eu-1", "hybrid", "db"
+REGION, ROLE, HOST = "eu-central-1", "hybrid", "db"
+RUNS = [f"{number:08}-1234-1234-1234-123456789012" for number in range(5)]
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 NAME = "name of the server"
+OFFLINE = "ConnectionLost"
 pytestmark = pytest.mark.usefixtures("no_pauses")
+
+
+def node_id(number: int) -> str:
+    return f"mi-{number:017}"
+
+
+def activation_id(number: int) -> str:
+    return f"12345678-1234-1234-1234-{number:012}"
 
 
 @dataclass
@@ -56,7 +69,7 @@ class World:
     fault: Callable[[int, str, bool], None] = lambda _number, _action, _effect: None
     found: dict[str, Activation] = field(default_factory=dict)
     nodes: dict[str, Node] = field(default_factory=dict)
-    activation_of: dict[str, str] = field(default_factory=dict)
+    registered: int = 0
     created: int = 0
     host: HostState = field(default_factory=lambda: HostState("/usr/bin/amazon-ssm-agent"))
     is_running: bool = True
@@ -66,9 +79,6 @@ class World:
     now = NOW
     calls: list[str] = field(default_factory=list)
     writes: list[str] = field(default_factory=list)
-
-    def take_over(self) -> None:
-        """Any process can call it."""
 
     @contextmanager
     def call(self, action: str) -> Iterator[None]:
@@ -90,16 +100,24 @@ class World:
     def node(self, node_id: str) -> Node | None:
         with self.call("ssm:DescribeInstanceInformation"):
             found = self.nodes.get(node_id)
-            is_online = self.is_running and self.running_as == node_id
-            return found and replace(found, ping=ONLINE if is_online else "ConnectionLost", tags={})
+            return found and self.shown(found)
 
     def nodes_of(self, activation_id: str) -> list[Node]:
         with self.call("ssm:DescribeInstanceInformation"):
-            return [node for node in self.nodes.values() if self.activation_of[node.id] == activation_id]
+            return [self.shown(each) for each in self.nodes.values() if each.activation_id == activation_id]
+
+    def nodes_of_host(self, host: str) -> list[Node]:
+        with self.call("ssm:DescribeInstanceInformation"):
+            return [self.shown(each) for each in self.nodes.values() if each.host == host]
+
+    def shown(self, node: Node) -> Node:
+        """A node as Systems Manager describes it, without its tags."""
+        is_online = self.is_running and self.running_as == node.id
+        return replace(node, ping=ONLINE if is_online else node.ping, tags={})
 
     def tags(self, node_id: str) -> dict[str, str]:
         with self.call("ssm:ListTagsForResource"):
-            return dict(self.nodes[node_id].tags)
+            return dict(self.nodes[node_id].tags) if node_id in self.nodes else {}
 
     def activations(self) -> list[Activation]:
         with self.call("ssm:DescribeActivations"):
@@ -111,15 +129,22 @@ class World:
         with self.write(step.action):
             self.created += 1
             name, tags = step.arguments["default_instance_name"], step.arguments["tags"]
-            new = Activation(f"a-{self.created}", name, tags[RUN_TAG], step.arguments["expiration_date"])
+            new = Activation(activation_id(self.created), name, tags[RUN_TAG], step.arguments["expiration_date"])
             self.found[new.id] = new
             self.tags_of_new = tags
         keep(NewActivation(new.id, f"code of {new.id}"))
+
+    def take_over(self) -> None:
+        """Another process does the work from here on."""
+        self.calls.append("take over")
 
     def execute(self, step: Step) -> None:
         with self.write(step.action):
             if step.action == hybrid_plan.DELETE:
                 self.found.pop(step.arguments["activation_id"], None)
+            elif step.action == hybrid_plan.TAG:
+                node = self.nodes[step.arguments["resource_id"]]
+                self.nodes[node.id] = replace(node, tags={**node.tags, **step.arguments["tags"]})
             else:
                 self.nodes.pop(step.arguments["instance_id"], None)
 
@@ -183,8 +208,9 @@ class World:
                 assert activation.code == f"code of {found.id}"
                 assert not found.is_used
                 self.found[found.id] = replace(found, is_used=True)
-                node = Node(f"mi-{len(self.activation_of) + 1}", ROLE, found.name, tags=self.tags_of_new)
-                self.nodes[node.id], self.activation_of[node.id] = node, found.id
+                self.registered += 1
+                node = Node(node_id(self.registered), ROLE, found.name, OFFLINE, self.tags_of_new, found.id)
+                self.nodes[node.id] = node
             with self.write("host:save registration"):
                 self.host = replace(self.host, registration=hybrid_plan.Registration(node.id, REGION), is_marked=True)
             done.append("host:register")
@@ -194,8 +220,8 @@ class World:
 
     def start(self) -> None:
         with self.write("host:start"):
-            assert self.host.registration
-            self.is_running, self.running_as = True, self.host.registration.node_id
+            found = self.host.registration
+            self.is_running, self.running_as = True, found.node_id if found else ""
 
     def restart(self) -> dict[str, Any]:
         with self.recording() as done:
@@ -236,8 +262,9 @@ class World:
         }
 
 
-def transaction(world: World, state: str, run: str = "run-1", **options: Any) -> Transaction:
-    desired = Desired(state, REGION, ROLE, NAME, HOST, run, {"team": "ops"})
+def transaction(world: World, state: str, run: int = 1, node: str = "", **options: Any) -> Transaction:
+    """:param run: its number. :param node: the ID that the user has given."""
+    desired = Desired(state, REGION, ROLE, NAME, HOST, RUNS[run], {"team": "ops"}, node_id=node)
     return Transaction(
         world, world, desired, **{"say": lambda _text: None, "shield": nullcontext, "wait": 2, **options}
     )
@@ -247,7 +274,7 @@ def before(state: str) -> World:
     """A host before a run that registers or deregisters it."""
     world = World()
     if state == "deregistered":
-        transaction(world, "registered", "run-0").run()
+        transaction(world, "registered", 0).run()
         world.calls.clear()
         world.writes.clear()
     return world
@@ -272,7 +299,7 @@ def test_a_host_is_registered_with_an_activation_that_is_deleted() -> None:
         "is online": True,
         "unfinished": None,
     }
-    assert world.tags_of_new == {"team": "ops", MARK_TAG: CREATED, RUN_TAG: "run-1"}
+    assert world.tags_of_new == {"team": "ops", MARK_TAG: CREATED, RUN_TAG: RUNS[1], HOST_TAG: HOST}
     assert result["steps"] == [
         f"create an activation of role '{ROLE}' for {NAME}",
         f"register {HOST} with Systems Manager in region {REGION}",
@@ -280,7 +307,7 @@ def test_a_host_is_registered_with_an_activation_that_is_deleted() -> None:
         f"delete the activation for {NAME}",
     ]
     assert result["counts"] == {"create": 2, "update": 1, "delete": 1}
-    assert result["node"] == {"id": "mi-1", "region": REGION, "role": ROLE, "name": NAME}
+    assert result["node"] == {"id": node_id(1), "region": REGION, "role": ROLE, "name": NAME}
 
 
 def test_a_node_of_this_collection_is_deregistered() -> None:
@@ -306,7 +333,7 @@ def test_predicted_steps_are_done(state: str) -> None:
 def test_a_second_run_changes_nothing(state: str) -> None:
     world = undisturbed(state)
     world.writes.clear()
-    assert transaction(world, state, "run-2").run()["steps"] == []
+    assert transaction(world, state, 2).run()["steps"] == []
     assert world.writes == []
     assert "ssm:DescribeActivations" not in world.calls[-3:]
 
@@ -368,10 +395,10 @@ def test_whatever_happens_no_usable_activation_is_left(state: str, kind: str, ef
         # The next run comes when the activation has expired.
         world.fault = lambda _number, _action, _effect: None
         world.found = {each.id: replace(each, is_expired=True) for each in world.found.values()}
-        transaction(world, state, "run-2").run()
+        transaction(world, state, 2).run()
         assert world.state() == expected.state(), where
         writes = len(world.writes)
-        transaction(world, state, "run-3").run()
+        transaction(world, state, 3).run()
         assert len(world.writes) == writes, where
 
 
@@ -394,11 +421,11 @@ def test_the_run_after_one_that_was_killed_ends_as_an_undisturbed_one(state: str
         world.fault = lambda _number, _action, _effect: None
         warned = [] if not any(map(is_usable, world.found.values())) else [*world.found]
         if warned:
-            predicted = transaction(world, state, "run-2").predict()["warnings"]
+            predicted = transaction(world, state, 2).predict()["warnings"]
             assert re.search(rf"activation {warned[0]}.* until 2026-03-01T01:00:00Z", predicted[0])
         world.found = {each.id: replace(each, is_expired=True) for each in world.found.values()}
-        planned = transaction(world, state, "run-2").predict()["steps"]
-        assert transaction(world, state, "run-2").run()["steps"] == planned
+        planned = transaction(world, state, 2).predict()["steps"]
+        assert transaction(world, state, 2).run()["steps"] == planned
         assert world.state() == expected.state(), f"call {number}, {action}, {effect}"
 
 
@@ -452,7 +479,7 @@ def interrupted(action: str) -> World:
     if action:
         world.fault = fault
         with suppress(Killed):
-            transaction(world, "registered", "run-0").run()
+            transaction(world, "registered", 0).run()
         world.found = {each.id: replace(each, is_expired=True) for each in world.found.values()}
         world.calls.clear()
     return world
@@ -476,20 +503,20 @@ class Interleaved:
         """Return the errors of the runs."""
         self.world.fault = self.stop
         with ThreadPoolExecutor() as pool:
-            done = [pool.submit(self.begin, "run-1"), pool.submit(self.begin, "run-2")]
+            done = [pool.submit(self.begin, 1), pool.submit(self.begin, 2)]
         self.world.fault = lambda _number, _action, _effect: None
         return [error for each in done if (error := each.result())]
 
-    def begin(self, run: str) -> BaseException | None:
-        current_thread().name = run
-        if run == "run-2":
+    def begin(self, run: int) -> BaseException | None:
+        current_thread().name = f"run-{run}"
+        if run == 2:
             assert self.second_begins.wait(10)
         try:
             transaction(self.world, "registered", run).run()
         except (CwagentError, Killed) as error:
             return error
         finally:
-            for each in [self.second_begins, self.first_has_ended] if run == "run-1" else [self.first_goes_on]:
+            for each in [self.second_begins, self.first_has_ended] if run == 1 else [self.first_goes_on]:
                 each.set()
         return None
 
@@ -534,7 +561,7 @@ def test_a_run_beside_one_that_is_killed_leaves_one_node(killed_after: str) -> N
         errors = Interleaved(world, first, second, killed_after).run()
         where = f"{killed_after} {first} {second}: {errors}"
         world.found = {each.id: replace(each, is_expired=True) for each in world.found.values()}
-        transaction(world, "registered", "run-3").run()
+        transaction(world, "registered", 3).run()
         # The next run that registers a server deletes the activation, which has expired.
         assert {**world.state(), "activations": []} == expected.state(), where
 
@@ -572,7 +599,7 @@ def test_both_failures_are_named(failure: CwagentError) -> None:
     with pytest.raises(CwagentError) as caught:
         transaction(World(fault), "registered").run()
     assert str(failure) in str(caught.value)
-    assert "aws ssm delete-activation --activation-id a-1 --region eu-1" in str(caught.value)
+    assert f"aws ssm delete-activation --activation-id {activation_id(1)} --region {REGION}" in str(caught.value)
     assert caught.value.details["done"] == [f"create an activation of role '{ROLE}' for {NAME}"]
     assert caught.value.details["not_done"][0].startswith(f"register {HOST}")
     assert "node" not in caught.value.details
@@ -644,11 +671,11 @@ def test_a_node_that_does_not_come_online_is_an_error() -> None:
             world.is_running = False
 
     world.fault = fault
-    with pytest.raises(ConsistencyTimeout, match=r"db is registered as node mi-1.*within 2 seconds"):
+    with pytest.raises(ConsistencyTimeout, match=rf"db is registered as node {node_id(1)}.*within 2 seconds"):
         transaction(world, "registered").run()
     assert world.found == {}
     world.fault = lambda _number, _action, _effect: None
-    assert transaction(world, "registered", "run-2").run()["steps"] == ["restart the SSM agent on db"]
+    assert transaction(world, "registered", 2).run()["steps"] == ["restart the SSM agent on db"]
 
 
 def test_a_registration_that_is_gone_after_it_was_made_is_an_error() -> None:
@@ -675,25 +702,154 @@ def test_a_node_of_others_stays() -> None:
     result = transaction(world, "deregistered").run()
     assert (result["steps"], world.writes) == ([], [])
     assert "was not created by this collection" in result["warnings"][0]
-    assert result["node"]["id"] == "mi-1"
+    assert result["node"]["id"] == node_id(1)
 
 
 @pytest.mark.parametrize(
     ("ping", "tags"),
     [
-        ("ConnectionLost", {MARK_TAG: CREATED, RUN_TAG: "of others"}),
-        ("ConnectionLost", {RUN_TAG: "run-9"}),
-        (ONLINE, {MARK_TAG: CREATED, RUN_TAG: "run-9"}),
+        (OFFLINE, {MARK_TAG: CREATED, HOST_TAG: HOST, RUN_TAG: RUNS[3]}),
+        (OFFLINE, {MARK_TAG: CREATED, HOST_TAG: "web", RUN_TAG: RUNS[4]}),
+        (OFFLINE, {HOST_TAG: HOST, RUN_TAG: RUNS[4]}),
+        (ONLINE, {MARK_TAG: CREATED, HOST_TAG: HOST, RUN_TAG: RUNS[4]}),
     ],
 )
 def test_only_a_node_that_the_interrupted_run_left_is_deregistered(ping: str, tags: dict[str, str]) -> None:
     """A record on the host alone proves nothing, because whoever controls the host can write it."""
     world = World()
-    other = Node("mi-9", ROLE, NAME, ping, tags)
-    world.nodes, world.activation_of = {"mi-9": other}, {"mi-9": "a-9"}
-    world.host = replace(world.host, unfinished=Unfinished("", "a-9", "run-9"))
+    other = Node(node_id(9), ROLE, NAME, ping, tags, activation_id(9))
+    world.nodes = {other.id: other}
+    world.host = replace(world.host, unfinished=Unfinished("", activation_id(9), RUNS[4]))
     transaction(world, "registered").run()
-    assert "mi-9" in world.nodes
+    assert other.id in world.nodes
+
+
+# A server that reports anything about itself
+
+
+VICTIM, VICTIMS_RUN = Node(node_id(9), ROLE, "web", ONLINE, {}, activation_id(9)), RUNS[4]
+
+
+def with_victim(world: World) -> World:
+    """A world with the online node of another host, and one that an interrupted run left for that host."""
+    tags = {MARK_TAG: CREATED, HOST_TAG: "web", RUN_TAG: VICTIMS_RUN}
+    left = Node(node_id(8), ROLE, "web", OFFLINE, tags, activation_id(8))
+    world.nodes |= {VICTIM.id: replace(VICTIM, tags=tags), left.id: left}
+    return world
+
+
+def victims(world: World) -> dict[str, Node]:
+    return {each.id: each for each in world.nodes.values() if each.host == "web"}
+
+
+NODE_IDS = st.sampled_from([node_id(number) for number in (1, 2, 7, 8, 9)])
+ACTIVATION_IDS = st.sampled_from(["", *(activation_id(number) for number in (1, 8, 9))])
+ANSWERS = st.fixed_dictionaries(
+    {
+        "ssm_agent": st.sampled_from(["", "/usr/bin/amazon-ssm-agent"]),
+        "installation": st.just("Do this."),
+        "problem": st.just(""),
+        "marked": st.booleans(),
+        "registration": st.none()
+        | st.fixed_dictionaries({"instance_id": NODE_IDS, "region": st.sampled_from([REGION, "us-east-1"])}),
+        "unfinished": st.none()
+        | st.fixed_dictionaries(
+            {
+                "instance_id": st.just("") | NODE_IDS,
+                "activation_id": ACTIVATION_IDS,
+                "run_id": st.sampled_from(["", *RUNS]),
+            }
+        ),
+        "done": st.just([]),
+    }
+)
+
+
+@given(st.data(), st.sampled_from(STATES), st.booleans())
+def test_whatever_a_server_says_no_step_concerns_the_node_of_another(
+    data: st.DataObject, state: str, is_registered: bool
+) -> None:
+    """Each of its answers is another one, in every run, and it may register what it wants with its activation."""
+    world = with_victim(before("deregistered" if is_registered else "registered"))
+    before_runs, honest = victims(world), World.result
+    lies = data.draw(st.sets(st.integers(0, 5)))
+    answers = count()
+
+    def answer(*done: str) -> dict[str, Any]:
+        said = data.draw(ANSWERS) if next(answers) in lies else honest(world, *done)
+        return {**said, "done": [*done]}
+
+    world.result = answer
+    for run, wanted in enumerate([state, "registered", "deregistered"], start=1):
+        with suppress(CwagentError):
+            found = transaction(world, wanted, run).run()["node"]
+            assert wanted != "registered" or found["id"] not in before_runs
+        assert victims(world) == before_runs
+        assert [each for each in world.found.values() if is_usable(each)] == []
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_server_that_names_the_node_of_another_fails_with_both(state: str) -> None:
+    """So does a copy of another server, which does it without malice."""
+    world = with_victim(before("deregistered"))
+    world.host = replace(world.host, registration=hybrid_plan.Registration(VICTIM.id, REGION))
+    for act in ("predict", "run"):
+        with pytest.raises(
+            InvalidInput, match=rf"{HOST} is registered as node {VICTIM.id}.* has node {node_id(1)} with"
+        ):
+            getattr(transaction(world, state), act)()
+    assert (world.writes, len(world.nodes)) == ([], 3)
+
+
+@pytest.mark.parametrize("is_shown", [False, True])
+def test_a_server_that_registers_as_another_fails_with_both(is_shown: bool) -> None:
+    """The node of the activation is its node, even if AWS shows it late."""
+    world = with_victim(World())
+    shown, honest = count(), world.nodes_of
+
+    def save(_number: int, action: str, effect: bool) -> None:
+        if action == "host:start" and not effect:
+            world.host = replace(world.host, registration=hybrid_plan.Registration(VICTIM.id, REGION))
+
+    world.fault = save
+    world.nodes_of = lambda activation_id: honest(activation_id) if is_shown or next(shown) else []
+    words = rf"{HOST} reports node {VICTIM.id}, but it was registered as node {node_id(1)}, which stays"
+    with pytest.raises(CwagentError, match=words):
+        transaction(world, "registered").run()
+    assert (world.found, node_id(1) in world.nodes, len(victims(world))) == ({}, True, 2)
+
+
+def test_a_server_whose_node_appears_only_after_a_restart_is_checked_then() -> None:
+    """Its record looks like the record of an interrupted run, and AWS shows the node late."""
+    world = with_victim(World())
+    world.host = replace(
+        world.host,
+        registration=hybrid_plan.Registration(VICTIM.id, REGION),
+        unfinished=Unfinished("", VICTIM.activation_id, VICTIMS_RUN),
+        is_marked=True,
+    )
+    read, honest = count(), world.node
+    world.node = lambda node_id: honest(node_id) if next(read) else None
+    with pytest.raises(InvalidInput, match=rf"{HOST} is registered as node {VICTIM.id}.*cwagent:host=web"):
+        transaction(world, "registered").run()
+    assert len(victims(world)) == 2
+
+
+def test_a_renamed_server_keeps_its_node() -> None:
+    world = before("deregistered")
+    node = node_id(1)
+    world.nodes[node] = replace(world.nodes[node], tags={**world.nodes[node].tags, HOST_TAG: "old"})
+    with pytest.raises(InvalidInput, match=f"set node_id .* to {node}"):
+        transaction(world, "registered").run()
+    planned = transaction(world, "registered", node=node).predict()
+    assert world.writes == []
+    done = transaction(world, "registered", node=node).run()
+    assert done == planned
+    assert done["steps"] == [f"set tag cwagent:host of node {node} to {HOST}"]
+    assert transaction(world, "registered", node=node).run()["steps"] == []
+    assert transaction(world, "registered").run()["steps"] == []
+    assert transaction(world, "deregistered").run()["changed"]
+    assert world.nodes == {}
 
 
 def test_an_activation_expires_an_hour_after_the_time_of_aws() -> None:

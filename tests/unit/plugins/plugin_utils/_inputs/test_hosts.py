@@ -205,6 +205,40 @@ def test_the_identity_is_a_choice_of_the_host(controller, hosts, hybrid, users, 
     assert (rotation["server_users"], rotation["delivery_hosts"]) == ({US: users} if users else {}, [])
 
 
+DELIVER, OWN_KEY = {"cwagent_deliver_keys": True}, {"cwagent_onprem_identity": "key"}
+
+
+@pytest.mark.parametrize(
+    ("controller", "hosts", "limit", "found"),
+    [
+        (DELIVER, {"a": {}, "b": {}}, None, {}),
+        ({}, {"a": OWN_KEY, "b": OWN_KEY}, None, {}),
+        (DELIVER, {"a": OWN_KEY, "b": {}}, None, {US: ["a"]}),
+        ({**DELIVER, **OWN_KEY}, {"a": {}, "b": {"cwagent_region": EU}}, None, {US: ["a"], EU: ["b"]}),
+        ({**DELIVER, **OWN_KEY}, {"a": {}, "b": {}}, ["localhost", "b"], {US: ["b"]}),
+        (DELIVER, {"a": {}, "b": HYBRID}, None, {US: ["a"]}),
+    ],
+)
+def test_servers_that_may_go_back_to_access_keys_are_checked(controller, hosts, limit, found):
+    """A fleet that never had hybrid servers needs no permission for them."""
+    assert inputs_of({"onprem_servers": [*hosts]}, hosts, controller, limit=limit)["key_names"] == found
+
+
+def test_the_name_of_a_hybrid_server_can_be_a_tag():
+    hosts = {"a(b)": {**HYBRID, **SHARED}, "c": HYBRID}
+    found = problems_of({"onprem_servers": [*hosts]}, hosts)
+    assert any(each.startswith("Host a(b): tag 'cwagent:host': AWS allows letters, digits") for each in found)
+    assert problems_of({"onprem_servers": ["c"]}, hosts) == []
+
+
+def test_a_node_belongs_to_one_host():
+    node = {"cwagent_node_id": "mi-0123456789abcdef0"}
+    hosts = {"a": {**HYBRID, **node}, "b": HYBRID}
+    assert inputs_of({"onprem_servers": [*hosts]}, hosts)["node_id"] == {"a": node["cwagent_node_id"], "b": ""}
+    [problem] = problems_of({"onprem_servers": [*hosts]}, {**hosts, "b": {**HYBRID, **node}})
+    assert problem == "cwagent_node_id is mi-0123456789abcdef0 for 2 hosts; a node belongs to one host."
+
+
 def test_a_hybrid_server_is_registered_in_its_own_region():
     hosts = {"a": {**HYBRID, "cwagent_region": EU}, "b": {**HYBRID, **SHARED}, "c": {**SHARED, "cwagent_region": EU}}
     inputs = inputs_of({"onprem_servers": [*hosts]}, hosts)

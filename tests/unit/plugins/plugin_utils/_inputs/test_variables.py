@@ -55,11 +55,11 @@ def test_the_input_of_a_run_without_variables():
     assert inputs == {
         **{name.removeprefix("cwagent_"): default_of(name) for name in RUN_OPTIONS},
         **{name: [] for name in (*empty, "undelivered_hosts")},
-        **{name: {} for name in ("admin_users", "retired_users")},
+        **{name: {} for name in ("admin_users", "key_names", "retired_users")},
         **dict.fromkeys(("finds_instances", "stores"), False),
         **{name: [US] for name in ("key_regions", "regions")},
         **dict.fromkeys(("region", "storing_region"), US),
-        **{name: {"db": ""} for name in ("key_file_group", "key_file_owner")},
+        **{name: {"db": ""} for name in ("key_file_group", "key_file_owner", "node_id")},
         "account": {
             **{name.removeprefix(PREFIX): default_of(name) for name in ACCOUNT_VARIABLES},
             "host": "",
@@ -67,7 +67,7 @@ def test_the_input_of_a_run_without_variables():
             "is_valid": True,
         },
         "admin_instance": ADMIN["instance_id"],
-        "key_store_directory": "/tmp/~/.cwagent/credentials",  # noqa: S108
+        "key_store_directory": "/tmp/~/.cwagent/credentials",  # noqa: S108  only a name
         "instances": {US: [WEB["instance_id"], ADMIN["instance_id"]]},
         "inventory": {"users": [db], "attach_to_roles": []},
         "report_files_by_format": {"html": [], "json": [], "junit": [], "sarif": []},
@@ -307,6 +307,8 @@ REFUSED: dict[str, list[Any]] = {
     "cwagent_region": [5, LONG, UNICODE, "eu-central", "EU-CENTRAL-1"],
     "cwagent_user_name": [LONG, UNICODE, "a b"],
     "cwagent_config_names": [["linux"], [f"AmazonCloudWatch-{UNICODE}"]],
+    "cwagent_keep_nodes": ["web", ["mi-0123456789abcdef0", "i-0123456789abcdef0"]],
+    "cwagent_node_id": ["db", "mi-0123456789abcdeF0", "i-0123456789abcdef0"],
     "cwagent_batch_size": [0, -1, 1.5, "0%", "101%", "1 2", "%", ["0"], ["1", "-1"], [1, 1.5], "[1, 101%]", "1,,2"],
     "cwagent_max_fail_percentage": [-1, 101, "10%"],
     "cwagent_account_id": ["12345678901", "1234567890123", "shop", "١٢٣٤٥٦٧٨٩٠١٢"],
@@ -322,7 +324,8 @@ def is_accepted(name, option, value):
     """Whether a value that is wrong for most options of a type is right for this one."""
     is_text = value == ["a"] and option.get("elements") == "str"
     is_one_item = option.get("accepts_single") and value == 5
-    return is_text or is_one_item or (isinstance(value, str) and name == "cwagent_attach_to_roles")
+    takes_text = name in ("cwagent_attach_to_roles", "cwagent_keep_nodes")
+    return is_text or is_one_item or (isinstance(value, str) and takes_text)
 
 
 BAD = [
@@ -348,7 +351,7 @@ def test_a_bad_value_is_one_problem_that_names_the_variable(name, value):
     is_typed = value is not NOPE and value not in WRONG[OPTIONS[name]["type"]] and "choices" not in OPTIONS[name]
     if name in RUN_OPTIONS and not is_typed:
         # Modules run in the folder of the playbook, so the input has the absolute path of the folder.
-        folder = "/tmp/" if name == "cwagent_key_store_directory" else ""  # noqa: S108
+        folder = "/tmp/" if name == "cwagent_key_store_directory" else ""  # noqa: S108  only a name
         assert run_value(inputs, name) == (f"{folder}{default_of(name)}" if folder else default_of(name))
 
 
@@ -550,7 +553,7 @@ def test_the_size_of_batches_is_the_same_for_all_accounts(own, other, shown):
 )
 def test_reports_are_written_to_absolute_paths_by_format(value):
     inputs = inputs_of(controller={"cwagent_report_files": value}, requires=["audit"])
-    assert inputs["report_files"] == ["/tmp/~/a.html", "b.sarif.json"]  # noqa: S108
+    assert inputs["report_files"] == ["/tmp/~/a.html", "b.sarif.json"]  # noqa: S108  only a name
     html, sarif = inputs["report_files"]
     assert inputs["report_files_by_format"] == {"html": [html], "json": [], "junit": [], "sarif": [sarif]}
 

@@ -1,0 +1,211 @@
+"""Servers whose every module answers what the test chooses, beside the same playbooks for honest servers.
+
+A server can do to itself what it likes. These tests look at everything else: the other servers, the account, and the
+controller with its output.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from emulator.snapshot import snapshot
+from fleet import DAY, HYBRID, KEY, Fleet
+from harness import SERVER_USER, Play, hybrid_nodes
+from states import States
+
+# Ansible starts it instead of Python. It runs the module and changes the answer.
+LIAR = """\
+#!{python} -I
+import json, os, re, subprocess, sys
+honest = [{honest!r}, *sys.argv[1:]]
+payload = b"" if len(sys.argv) > 1 else sys.stdin.buffer.read()
+name = re.search(rb"modules\\.(cwagent_\\w+)", payload)
+if not name:
+    sys.exit(subprocess.run(honest, input=payload).returncode)
+done = subprocess.run(honest, input=payload, capture_output=True)
+result = json.loads(done.stdout.splitlines()[-1])
+lies = json.load(open({lies!r}))
+print(json.dumps({{**result, **lies["every module"], **lies.get(name[1].decode(), {{}})}}))
+"""
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+TERMINAL = "\x1b[2J\x1b]0;title\x07\u202e"
+HONEST, HOSTILE = ("db1", "db3"), ("db2", "db4")
+"""A hybrid server and a server with a key of each kind."""
+
+
+@dataclass
+class Site:
+    """The servers of both kinds, after site.yml."""
+
+    fleet: Fleet
+
+    def lie(self, **answers: dict[str, Any]) -> None:
+        """Let the hostile servers answer so. :param answers: by module, what replaces parts of its result."""
+        for host in HOSTILE:
+            root = self.fleet.machines[host].root
+            lies = root / "lies.json"
+            lies.write_text(json.dumps({"every module": self.common, **answers}))
+            python = root / "python"
+            if not (honest := root / "honest").exists():
+                python.rename(honest)
+                python.write_text(LIAR.format(python=sys.executable, honest=str(honest), lies=str(lies)))
+                python.chmod(0o755)
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """Everything that Ansible does for any module that asks for it, with values of the honest servers."""
+        victim, instance = f"{SERVER_USER}-db3", self.fleet.instances["admin1"]
+        facts = {
+            "cwagent_user_name": victim,
+            "cwagent_onprem_identity": HYBRID,
+            "onprem_credentials_user": victim,
+            "hybrid_registration_instance_name": "db1",
+            "instance_id": instance,
+            "__cwagent": {},
+            "__cwagent_run": {},
+            "__hybrid_registration_node": {"node": {"id": self.node("db1")}},
+            "ansible_host": "192.0.2.1",
+        }
+        return {
+            "ansible_facts": facts,
+            "ansible_facts_cacheable": True,
+            "add_host": {"host_name": "planted", "groups": ["cwagent_ec2_admin"], "host_vars": {}},
+            "add_group": "cwagent_ec2_admin",
+            "ansible_stats": {
+                "data": {"cloudwatch_agent": {"failed_servers": 0}},
+                "aggregate": False,
+                "per_host": False,
+            },
+            "warnings": [f"{TERMINAL}warning"],
+            "deprecations": [{"msg": f"{TERMINAL}deprecation", "version": "9"}],
+            "invocation": {"module_args": TERMINAL},
+            "msg": f"{TERMINAL}message",
+        }
+
+    def node(self, host: str) -> str:
+        registration = self.fleet.machines[host].registration
+        assert registration
+        return registration["ManagedInstanceID"]
+
+    def secrets(self) -> list[str]:
+        """The secret keys of the honest servers."""
+        text = (self.fleet.controller.credentials / f"{SERVER_USER}-db3.credentials").read_text()
+        return re.findall(r"aws_secret_access_key = (\S+)", text)
+
+    def of_honest(self) -> dict[str, Any]:
+        """The parts of the account that concern the honest servers."""
+        account = snapshot(self.fleet.aws)
+        nodes = [each for each in hybrid_nodes(self.fleet.aws) if each == self.node("db1")]
+        users = {name: each for name, each in account["users"].items() if name.endswith(("db1", "db3"))}
+        return {"nodes": nodes, "users": users, "roles": account["roles"], "associations": account["associations"]}
+
+    def files(self) -> dict[str, str]:
+        """The files of the controller outside the key store, and the files of the honest servers."""
+        home, machines = self.fleet.controller.home, self.fleet.machines
+        hostile = [machines[host].root for host in HOSTILE]
+        outside = [*hostile, self.fleet.controller.credentials, home / ".ansible", home / "recorded.jsonl"]
+        found = (path for path in home.rglob("*") if path.is_file() and not path.is_symlink())
+        return {
+            str(path): path.read_text(errors="replace")
+            for path in found
+            if not any(path.is_relative_to(each) for each in outside)
+        }
+
+    def run(self, playbook: str, *arguments: str, **variables: Any) -> Play:
+        """Run a playbook, and assert what holds of every run. Its reports are no files."""
+        since = self.fleet.aws.mark()
+        play = self.fleet.play(playbook, *arguments, **variables)
+        found = [line for line in play.output.splitlines() if CONTROL.search(line)]
+        assert found == []
+        assert "planted" not in play.output
+        delivered = "".join(
+            path.read_text(errors="replace")
+            for host in HOSTILE
+            for path in self.fleet.machines[host].root.rglob("*")
+            if path.is_file() and not path.is_symlink()
+        )
+        assert [each for each in self.secrets() if each in delivered] == []
+        assert [call.action for call in self.fleet.aws.writes(since) if self.node("db1") in str(call.params)] == []
+        return play
+
+
+def site_of_both(states: States) -> Site:
+    fleet = Fleet(states.controller)
+    fleet.add_instance("admin1", group="ec2_admin")
+    for host, identity in (("db1", HYBRID), ("db2", HYBRID), ("db3", KEY), ("db4", KEY)):
+        fleet.add_machine(host, cwagent_onprem_identity=identity)
+    fleet.play("site").assert_succeeded()
+    return Site(fleet)
+
+
+@pytest.fixture
+def site(states: States) -> Site:
+    return states.begin(site_of_both)
+
+
+def lies_of(site: Site) -> dict[str, dict[str, dict[str, Any]]]:
+    """By name, what the modules answer."""
+    other = {"instance_id": site.node("db1"), "region": site.fleet.aws.region}
+    return {
+        "nothing but keys on which Ansible acts": {},
+        "the node of another server": {"cwagent_ssm_agent": {"registration": other, "marked": True}},
+        "an unfinished run of another server": {
+            "cwagent_ssm_agent": {"registration": None, "marked": False, "unfinished": {**other, "run_id": "r"}}
+        },
+        "other types": {
+            "cwagent_ssm_agent": {"registration": [TERMINAL], "unfinished": 7},
+            "cwagent_credentials_file": {"steps": TERMINAL},
+            "cwagent_shared_credentials": {"caller": {"a": TERMINAL}},
+        },
+        "other texts": {
+            "cwagent_ssm_agent": {"registration": {"instance_id": f"mi-{TERMINAL}", "region": "eu-central-1'; --"}},
+            "cwagent_credentials_file": {"steps": [TERMINAL], "counts": {TERMINAL: 1}},
+            "cwagent_shared_credentials": {"caller": TERMINAL, "path": TERMINAL, "profile": TERMINAL},
+        },
+    }
+
+
+def test_lies_change_nothing_but_the_liar(site: Site, subtests: Any) -> None:
+    account, files = site.of_honest(), site.files()
+    for name, answers in lies_of(site).items():
+        with subtests.test(name):
+            site.lie(**answers)
+            site.run("site")
+            assert (site.of_honest(), site.files()) == (account, files)
+
+
+def test_a_rotation_delivers_each_key_only_to_its_server(site: Site) -> None:
+    site.lie(**lies_of(site)["the node of another server"])
+    site.fleet.aws.shift_clock(100 * DAY)
+    site.run("rotate_keys")
+    assert len(site.secrets()) == 1
+
+
+def test_what_verify_collects_is_about_the_server_alone(site: Site) -> None:
+    honest = rows_of(site.fleet.play("verify"))
+    facts = f"profile -\nkey AKIAOTHER {TERMINAL}\ncaller {TERMINAL}\nagent running\nother {TERMINAL}\nend\n"
+    site.lie(cwagent_server_facts={"stdout": facts, "rc": 0})
+    play = site.run("verify").assert_failed()
+    assert CONTROL.findall("".join(play.problems)) == []
+    found = rows_of(play)
+    assert {host for host in honest if found[host] != honest[host]} == {*HOSTILE}
+
+
+def rows_of(play: Play) -> dict[str, str]:
+    """By on-premises server, its row in the table of verify.yml."""
+    return {line.split()[0]: line for line in play.problems if line.startswith("db")}
+
+
+def test_servers_that_leave_take_no_other_with_them(site: Site) -> None:
+    account = site.of_honest()
+    site.lie(**lies_of(site)["the node of another server"])
+    leaving = site.node("db2")
+    play = site.run("remove_servers", cwagent_remove_servers=[*HOSTILE], cwagent_confirm="remove_servers")
+    assert play.code != 0
+    assert leaving in play.words
+    assert site.of_honest() == account

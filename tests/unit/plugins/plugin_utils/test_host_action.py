@@ -1,0 +1,53 @@
+"""Modules that run on a server, whose answer is reduced to their result."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible.plugins.action import ActionBase
+from ansible.plugins.action.normal import ActionModule as NormalAction
+
+from ansible_collections.cwagent.iam.plugins.action.cwagent_server_facts import ActionModule
+
+OTHER_FACTS = {"ansible_facts": {"cwagent_user_name": "other"}, "add_host": {"host_name": "other"}}
+
+
+def answer_of(action: Any, answer: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(NormalAction, "run", lambda *_: {**answer, **OTHER_FACTS})
+    return action.run(None, {})
+
+
+@pytest.fixture
+def action() -> ActionModule:
+    task = SimpleNamespace(action="cwagent.iam.cwagent_server_facts", args={}, async_val=0)
+    return ActionModule(task, SimpleNamespace(), None, None, None, None)
+
+
+def test_only_the_result_of_the_module_is_kept(action: ActionModule, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = {"changed": False, "rc": 0, "stdout": "end\n", "stderr": ""}
+    assert answer_of(action, result, monkeypatch) == result
+
+
+def test_the_python_that_ansible_has_found_is_remembered(action: ActionModule, monkeypatch: pytest.MonkeyPatch) -> None:
+    action._discovered_interpreter_key, action._discovered_interpreter = "discovered_interpreter_python", "/bin/python"
+    facts = {"discovered_interpreter_python": "/bin/python"}
+    assert answer_of(action, {"rc": 0}, monkeypatch) == {"rc": 0, "ansible_facts": facts}
+
+
+def test_an_answer_in_another_form_is_an_error(action: ActionModule, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = answer_of(action, {"rc": "0"}, monkeypatch)
+    assert (result["failed"], result["changed"], result.keys()) == (True, False, {"failed", "changed", "msg"})
+    assert "cwagent_server_facts cannot return: rc is str" in result["msg"]
+
+
+def test_an_unreachable_server_has_not_answered(action: ActionModule, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert answer_of(action, {"unreachable": True, "msg": "gone"}, monkeypatch)["msg"] == "gone"
+
+
+def test_ansible_reads_only_the_reduced_output(action: ActionModule, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It shows warnings as soon as it reads the output."""
+    monkeypatch.setattr(ActionBase, "_parse_returned_data", lambda _, output, *profile: (output["stdout"], profile))
+    output = {"rc": 0, "stdout": '{"ansible_facts": {}, "warnings": ["\\u001b"]}', "stderr": ""}
+    assert action._parse_returned_data(output, "legacy") == ('{"warnings": [""]}', ("legacy",))

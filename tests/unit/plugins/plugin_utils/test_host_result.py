@@ -1,0 +1,104 @@
+"""The answers of a server that says anything it likes."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.plugin_utils._host_result import (
+    OF_ANY,
+    OF_MODULES,
+    expect_result,
+    reduce_output,
+)
+
+# The keys on which Ansible acts, whichever module returned them.
+ACTED_ON = ("ansible_facts", "ansible_facts_cacheable", "add_host", "add_group", "ansible_stats", "_ansible_notify")
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(
+    st.sampled_from(sorted(OF_MODULES)),
+    st.dictionaries(st.sampled_from([*ACTED_ON, *OF_ANY, "identity", "registration", "other"]), VALUES),
+)
+def test_an_answer_is_reduced_to_the_result_of_the_module_or_refused(module: str, answer: dict[str, Any]) -> None:
+    try:
+        result = expect_result(f"cwagent.iam.{module}", answer)
+    except InvalidInput:
+        return
+    types = {**OF_ANY, **OF_MODULES[module]}
+    assert result.keys() <= types.keys() & answer.keys()
+    assert all(value is None or isinstance(value, types[key]) for key, value in result.items() if key != "warnings")
+
+
+DEEP: Any = "inside"
+for _ in range(20):
+    DEEP = {"\x1b[31mkey": [DEEP]}
+RED = "\x1b[31mred\u202e\n\tend"
+
+
+def reduced(output: str) -> str:
+    return str(reduce_output({"rc": 0, "stdout": output, "stderr": ""})["stdout"])
+
+
+@pytest.mark.parametrize(
+    ("answer", "kept"),
+    [
+        ({"msg": RED, "config": RED}, {"msg": "[31mred\n\tend", "config": RED}),
+        ({"exception": {"event": {"msg": RED}}}, {"exception": {"event": {"msg": "[31mred\n\tend"}}}),
+        ({"warnings": ["\x07bell", None, 1], "deprecations": [RED]}, {"warnings": ["bell", None, 1]}),
+        ({"steps": [1, True], "ansible_facts": {}, "other": 1}, {"steps": [1, True]}),
+    ],
+)
+def test_the_output_of_a_module_has_only_keys_of_modules_and_printable_text(
+    answer: dict[str, Any], kept: dict[str, Any]
+) -> None:
+    found = json.loads(reduced(f"\x1b[2Jmotd\n{json.dumps(answer)}\n\x1b[2Jjunk"))
+    assert (found.pop("deprecations", []), found) == (["[31mred\n\tend"] if "deprecations" in answer else [], kept)
+
+
+@pytest.mark.parametrize("output", ["\x1b[2Jno JSON", "\x1b[2J{broken}", '\x1b["a list"]', '{"a":' * 100000])
+def test_other_output_is_printable(output: str) -> None:
+    assert all(each.isprintable() for each in reduced(output))
+
+
+def test_a_deep_value_ends() -> None:
+    text = reduced(json.dumps({"diff": DEEP}))
+    assert ("inside" in text, text.count("[31mkey")) == (False, 5)
+
+
+@pytest.mark.parametrize("answer", [{"warnings": "text"}, {"msg": 1}, {"rc": "0"}, {"changed": 1}, {"diff": "text"}])
+def test_another_type_is_refused_with_its_key(answer: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput, match=f"cannot return: {next(iter(answer))} is "):
+        expect_result("cwagent_agent_config", answer)
+
+
+def test_the_result_of_a_module_is_unchanged() -> None:
+    result = {
+        "changed": True,
+        "steps": ["write the file"],
+        "diff": {"before": "a\tb\n", "after": "é\n"},
+        "identity": {"instance_profile": None},
+        "role_refused": False,
+    }
+    assert expect_result("cwagent.iam.cwagent_instance_identity", result) == result
+
+
+@pytest.mark.parametrize("module", [each for each in OF_MODULES if each.startswith("cwagent_")])
+def test_each_documented_value_of_a_module_is_kept(module: str) -> None:
+    documentation = import_module(f"ansible_collections.cwagent.iam.plugins.modules.{module}").RETURN
+    documented = {key: value["type"] for key, value in (yaml.safe_load(documentation) or {}).items()}
+    kept = {key: types[0].__name__ for key, types in {**OF_ANY, **OF_MODULES[module]}.items()}
+    assert documented.items() <= kept.items()
+    assert OF_MODULES[module].keys() <= documented.keys()
