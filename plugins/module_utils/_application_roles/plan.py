@@ -16,7 +16,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.conditions import to_list
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
 from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import Policies, Request, decide
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import (
     ATTACHED_TAG,
     WINDOW_POLICY,
@@ -46,6 +46,10 @@ RESERVED_PATHS = ("/aws-service-role/", "/aws-reserved/")
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 MAX_TAGS = 50
 MAX_LISTED = 5
+ATTACH = "iam:AttachRolePolicy"
+# With these errors, the policy was certainly not attached.
+# https://docs.aws.amazon.com/IAM/latest/APIReference/API_AttachRolePolicy.html
+REFUSED_CODES = DENIED_CODES | {"InvalidInput", "LimitExceeded", "PolicyNotAttachable", "UnmodifiableEntity"}
 
 
 @dataclass(frozen=True)
@@ -182,6 +186,12 @@ def _attach(role: Role) -> list[Step]:
         *tag_steps("role", role.name, role.tags, planned.tags),
         *attach_steps("role", role.name, planned.policies - role.policies),
     ]
+
+
+def untag_step(name: str) -> Step:
+    """Return the step that removes the tag from a role that does not get the policy."""
+    [step] = tag_steps("role", name, {ATTACHED_TAG: POLICY}, {})
+    return step
 
 
 def unseen_attachments(plan: Plan[State], state: State) -> list[str]:

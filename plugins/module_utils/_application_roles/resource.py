@@ -17,6 +17,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.reso
     live_instances,
     read_associations,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._names import ATTACHED_TAG
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND_CODES, run_in_parallel
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import (
     BULK_ACTION,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-    from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan
+    from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step
 
 
 class AttachmentResource(Resource[State]):
@@ -74,6 +75,23 @@ class AttachmentResource(Resource[State]):
     def remaining(self, plan: Plan[State], state: State) -> list[str]:
         """List the changes to the roles of the plan that IAM does not show yet."""
         return roles_plan.unseen_attachments(plan, state)
+
+    def execute(self, step: Step) -> None:
+        """Take one step of the plan. A role loses its tag again if IAM refuses to attach the policy.
+
+        Otherwise, a policy that a person attaches instead would count as one that this collection attached.
+        """
+        try:
+            super().execute(step)
+        except AwsApiError as error:
+            if step.action != roles_plan.ATTACH or error.code not in roles_plan.REFUSED_CODES:
+                raise
+            try:
+                super().execute(roles_plan.untag_step(step.arguments["role_name"]))
+                outcome = f"The tag {ATTACHED_TAG} was removed again."
+            except AwsApiError as second:
+                outcome = f"{second} Remove the tag before anybody attaches the policy."
+            raise AwsApiError(f"{error} {outcome}", error.code, error.action, error.explicit_deny) from error
 
     def check_preconditions(self, current: State) -> None:
         """Announce the others that get the permissions, before the first write."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -199,15 +200,41 @@ def test_the_role_of_a_server_that_was_terminated_is_named(enforcing: Emulator) 
 
 DENIED = {
     "TagRole": UNTOUCHED,
-    "AttachRolePolicy": TAGGED_ONLY,
+    "AttachRolePolicy": UNTOUCHED,
     "DetachRolePolicy": WITH_POLICY,
     "UntagRole": TAGGED_ONLY,
 }
 
 
+def test_a_policy_that_a_person_attaches_instead_is_not_detached(enforcing: Emulator) -> None:
+    """IAM refused to attach it, so it is not the one of this collection."""
+    servers = launch(enforcing, web1=SHOP)
+    denied = {"kind": Kind.DENY, "action": "AttachRolePolicy"}
+    assert f"The tag {TAG} was removed again." in servers.attach(denied, roles=[SHOP])["msg"]
+    enforcing.client("iam").attach_role_policy(RoleName=SHOP, PolicyArn=f"{POLICY_ARN}{SERVER_POLICY}")
+    with assert_no_writes(enforcing):
+        assert servers.attach(roles=[SHOP])["steps"] == servers.detach()["steps"] == []
+
+
+@pytest.mark.parametrize(
+    ("action", "code", "message"),
+    [
+        ("UntagRole", "AccessDenied", "iam:UntagRole.*Remove the tag before anybody attaches the policy"),
+        ("AttachRolePolicy", "ServiceFailure", "iam:AttachRolePolicy"),
+    ],
+)
+def test_a_tag_that_may_be_right_stays(enforcing: Emulator, action: str, code: str, message: str) -> None:
+    """It cannot be removed, or the policy may have been attached although IAM answered with an error."""
+    servers = launch(enforcing, web1=SHOP)
+    faults = [{"kind": Kind.DENY, "action": "AttachRolePolicy"}] if action == "UntagRole" else []
+    faults.append({"kind": Kind.ERROR, "action": action, "code": code, "message": "no", "times": 100})
+    failed = servers.attach(*faults, roles=[SHOP])
+    assert re.search(message, failed["msg"])
+    assert servers.role() == TAGGED_ONLY
+
+
 @pytest.mark.parametrize("action", DENIED)
 def test_a_denied_call_names_the_role_and_the_next_run_finishes(enforcing: Emulator, action: str) -> None:
-    """Whatever ends a run between two writes, such as a kill, leaves what a denial of the second one leaves."""
     is_attaching = action in ("TagRole", "AttachRolePolicy")
     servers = (launch if is_attaching else attached)(enforcing, web1=SHOP, batch1=BATCH)
 
