@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 DETACH_SPEC: dict[str, Any] = {
     "instances": {"type": "dict"},
     "remaining_instances": {"type": "dict"},
+    "unused_roles": {"type": "bool", "default": False},
     **PLANNED_SPEC,
     **WAIT_SPEC,
 }
@@ -65,4 +66,4 @@ def detachments(call: Call) -> DetachmentResource:
         _names.check_instance_id(instance_id)
     aws_in = gateways(call, dict.fromkeys(region for found in given for region in found) or [""])
     planned = Planned(call.params["planned"]).profiles if call.check_mode else {}
-    return DetachmentResource(aws_in, leaving, remaining, planned)
+    return DetachmentResource(aws_in, leaving, remaining, planned, unused=call.params["unused_roles"])

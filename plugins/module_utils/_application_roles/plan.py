@@ -105,7 +105,7 @@ class State:
     :param roles: by name, all roles of the account.
     :param documents: by ARN, the policies of the permissions boundaries that matter; ``None`` for an unreadable one.
     :param max_policies: how many managed policies a role can have.
-    :param others: by role that is to get the policy, the instances that have the role and are not in the list.
+    :param others: by role that is to get or lose the policy, the instances that have the role and are not in the list.
     :param detachable: names of the roles that no longer need the policy.
     :param unused: names of the tagged roles that no instance has, if the role of a leaving instance is not known.
     :param unknown: IDs of the remaining instances that EC2 does not know in the region that the user gave.
@@ -323,14 +323,19 @@ def find_roles_without_access(state: State, desired: Attachments) -> dict[str, l
 
 
 def kept_warnings(state: State) -> list[str]:
-    """Warn of roles that keep the policy. Their last instance can have ended, or an instance may still have them."""
+    """Warn of roles that keep the policy. Their last instance can have ended, or others have them or may have them."""
     if state.unknown:
         names = ", ".join(sorted(state.unknown))
         return [f"no application role was changed, because it is not known which role these instances have: {names}"]
-    return [
+    unused = [
         f"role '{name}' keeps {POLICY}, and no instance in these regions has the role. If its servers have left, run: "
         f"{detach_command(state.roles[name])}"
         for name in sorted(state.unused)
+    ]
+    return unused + [
+        f"role '{name}' keeps {POLICY}, because instances that are not in the inventory have the role: "
+        f"{join_first(instances, MAX_LISTED)}. If they do not need it, run: {detach_command(state.roles[name])}"
+        for name, instances in sorted(state.others.items())
     ]
 
 

@@ -173,6 +173,7 @@ class DetachmentResource(Resource[State]):
     :param leaving: by region, the instances whose roles no longer need it; ``None`` for all roles.
     :param remaining: by region, the instances whose roles need it; ``None`` for all other instances of these regions.
     :param planned: by instance, the profile that an earlier task has planned for it.
+    :param unused: whether roles that no instance has lose it, too.
     """
 
     def __init__(
@@ -181,12 +182,15 @@ class DetachmentResource(Resource[State]):
         leaving: Mapping[str, Sequence[str]] | None,
         remaining: Mapping[str, Sequence[str]] | None,
         planned: Mapping[str, str | None],
+        *,
+        unused: bool = False,
     ) -> None:
         super().__init__(next(iter(aws_in.values())))
         self._aws_in = aws_in
         self._leaving = leaving
         self._remaining = remaining
         self._planned = planned
+        self._unused = unused
 
     def read(self) -> State:
         """Read all roles. To select roles by their instances, also read the instance profiles of the regions."""
@@ -196,20 +200,26 @@ class DetachmentResource(Resource[State]):
             return replace(state, detachable=frozenset(role.name for role in tagged))
         profiles = self._read_profiles()
         leaving = {name for names in self._leaving.values() for name in names}
-        remaining = profiles.keys() - leaving
-        if self._remaining is not None:
-            remaining = {name for names in self._remaining.values() for name in names}
-        of_leaving, of_remaining, of_all = (
+        remaining = {name for names in (self._remaining or {}).values() for name in names}
+        of_leaving, of_remaining, of_others, of_all = (
             {profile for name in names for profile in profiles.get(name, ())}
-            for names in (leaving, remaining, profiles)
+            for names in (leaving, remaining, profiles.keys() - leaving - remaining, profiles)
         )
-        detachable = {role.name for role in tagged if role.profiles & of_leaving and not role.profiles & of_remaining}
+        left = [role for role in tagged if role.profiles & of_leaving and not role.profiles & of_remaining]
+        detachable = {role.name for role in left if not role.profiles & of_others}
+        unused = {role.name for role in tagged if not role.profiles & of_all}
         unknown = self._find_unknown(profiles) if detachable else frozenset()
-        has_ended = not leaving <= profiles.keys()
+        detachable |= unused if self._unused else set()
+        is_lost = not self._unused and not leaving <= profiles.keys()
         return replace(
             state,
+            others={
+                role.name: sorted(name for name in profiles.keys() - leaving if role.profiles & profiles[name])
+                for role in left
+                if role.profiles & of_others
+            },
             detachable=frozenset() if unknown else frozenset(detachable),
-            unused=frozenset(role.name for role in tagged if has_ended and not role.profiles & of_all),
+            unused=frozenset(unused) if is_lost else frozenset(),
             unknown=unknown,
         )
 

@@ -152,6 +152,7 @@ LEAVING: dict[str, tuple[list[str], list[str] | None, bool]] = {
     "the last of its role": (["web1", "web2"], ["batch1"], True),
     "one of two": (["web1"], ["web2", "batch1"], False),
     "one of two, with unknown others": (["web1"], None, False),
+    "one of two, where the other one is not in the inventory": (["web1"], ["batch1"], False),
     "all with unknown others": (["web1", "web2"], None, True),
 }
 
@@ -168,6 +169,28 @@ def test_a_role_loses_the_policy_with_its_last_server(
     assert (done["steps"], done["diff"]) == (predicted["steps"], predicted["diff"])
     assert servers.role() == (UNTOUCHED if is_detached else WITH_POLICY)
     assert servers.role(BATCH) == WITH_POLICY
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_instances_that_are_not_in_the_inventory_keep_the_policy_and_are_named(
+    enforcing: Emulator, check: bool
+) -> None:
+    servers = attached(enforcing, web1=SHOP, web2=SHOP, batch1=BATCH)
+    leaving = servers.listed("web1", "batch1")
+    done = servers.detach(instances=leaving, remaining_instances={}, check=check)
+    [warning] = done["warnings"]
+    words = rf"'Shop' keeps .* not in the inventory have the role: {servers.ids['web2']}\. .*run: aws iam detach-role"
+    assert re.search(words, warning)
+    assert servers.role() == WITH_POLICY
+    assert servers.role(BATCH) == (WITH_POLICY if check else UNTOUCHED)
+
+
+def test_a_teardown_also_detaches_it_from_roles_that_no_instance_has(enforcing: Emulator) -> None:
+    servers = attached(enforcing, web1=SHOP, web2="Other", batch1=BATCH)
+    enforcing.client("ec2").terminate_instances(InstanceIds=servers.listed("batch1")[""])
+    done = servers.detach(instances=servers.listed("web1", "batch1"), unused_roles=True)
+    assert (servers.role(), servers.role(BATCH), servers.role("Other")) == (UNTOUCHED, UNTOUCHED, WITH_POLICY)
+    assert done["warnings"] == []
 
 
 def test_a_remaining_server_of_another_region_keeps_the_policy_on_the_role(enforcing: Emulator) -> None:
