@@ -249,7 +249,7 @@ def test_a_policy_that_a_person_attaches_instead_is_not_detached(enforcing: Emul
 def test_a_tag_that_may_be_right_stays(enforcing: Emulator, action: str, code: str, message: str) -> None:
     """It cannot be removed, or the policy may have been attached although IAM answered with an error."""
     servers = launch(enforcing, web1=SHOP)
-    faults = [{"kind": Kind.DENY, "action": "AttachRolePolicy"}] if action == "UntagRole" else []
+    faults: list[dict[str, Any]] = [{"kind": Kind.DENY, "action": "AttachRolePolicy"}] if action == "UntagRole" else []
     faults.append({"kind": Kind.ERROR, "action": action, "code": code, "message": "no", "times": 100})
     failed = servers.attach(*faults, roles=[SHOP])
     assert re.search(message, failed["msg"])
