@@ -109,7 +109,7 @@ EVERYDAY = set(
         from group has high host hostname hosts id ids if info inventory keep label low main max medium missing mode
         module name names none off on one only open opened optional options other owner part path per permission
         present problems read recent remaining remove replace report required requires restore results shared skip state
-        states stored strict terms to use validated values warn
+        states stored strict terms to unused use validated values warn
         """,
     )
 )
