@@ -424,7 +424,8 @@ findings:
           V(key-not-saved) (a key is saved nowhere, which is of low severity if a newer key of the user is saved),
           V(activation-unused) (an activation can still register servers with the role of hybrid servers, which is of
           low severity if this collection created it).
-        - Low severity. V(window-expired) (an admin window was not closed after its deadline), V(key-unused) (a key was
+        - Low severity. V(server-unmanaged-trust) (principals other than EC2 can assume a server role of this
+          collection), V(window-expired) (an admin window was not closed after its deadline), V(key-unused) (a key was
           never used), V(saved-key-without-user) (the user of a saved key does not exist), V(parameter-near-limit) (a
           configuration almost fills its tier).
         - Info. V(administrators) (principals can write because they administer the account), V(user-without-host) (no

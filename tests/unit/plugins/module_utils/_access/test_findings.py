@@ -246,6 +246,10 @@ PLANTED = {
         healthy(role("Admin2", ADMIN, CLOSED, trust=trust("*"))),
         ("admin-unmanaged-trust", "high", "Admin2"),
     ),
+    "others that may assume a server role": (
+        healthy(role("Servers", SERVER, trust=trust({"AWS": "arn:aws:iam::210987654321:root"}))),
+        ("server-unmanaged-trust", "low", "Servers"),
+    ),
     "a boundary without metrics": (
         healthy(role("Bounded", SERVER, boundary=boundary("logs:*", "ssm:*"))),
         ("boundary-blocks-agent", "medium", "Bounded"),
@@ -361,6 +365,33 @@ def test_the_module_documents_each_rule():
 @pytest.mark.parametrize(("account", "expected"), PLANTED.values(), ids=PLANTED)
 def test_a_violation_is_one_finding(account, expected):
     assert found(account) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("statement", "named"),
+    [
+        ({"Principal": {"AWS": ["arn:aws:iam::210987654321:root", "AIDA1"]}}, "AIDA1, arn:aws:iam::210987654321:root."),
+        ({"Principal": {"Service": "ecs.amazonaws.com", "Federated": "idp"}}, "ecs.amazonaws.com, idp."),
+        ({"Principal": "*"}, r"everybody \(\*\)."),
+        ({"NotPrincipal": {"AWS": "AIDA1"}}, "everybody who is not in NotPrincipal."),
+    ],
+)
+@pytest.mark.parametrize("access", [ADMIN, SERVER])
+def test_the_finding_names_who_may_assume_a_role(access, statement, named):
+    ours = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}}
+    policy = {"Statement": [ours, {"Effect": "Allow", **statement}, {**statement, "Effect": "Deny"}]}
+    window = [CLOSED] if access is ADMIN else []
+    [finding] = find(case_of(healthy(role("Shared", access, *window, trust=policy))))
+    assert re.search(f"can assume (admin|server) role 'Shared': {named}$", finding.why)
+
+
+@pytest.mark.parametrize(
+    ("users", "words"), [(None, "rotate_keys"), (["db2"], "rotate_keys"), (["other"], "remove_servers for db2")]
+)
+def test_the_old_key_of_a_user_without_a_host_is_for_remove_servers(users, words):
+    account = healthy(user("db2", SERVER, keys=(key(3, days=90),)))
+    [fix] = [each.fix for each in find(case_of(account, Rules(inventory_users=users))) if each.rule == "key-old"]
+    assert f"cwagent.iam.{words}" in fix
 
 
 STATEMENTS: dict[str, tuple[bool, dict[str, Any]]] = {
