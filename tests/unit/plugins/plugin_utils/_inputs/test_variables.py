@@ -324,7 +324,7 @@ def is_accepted(name, option, value):
     """Whether a value that is wrong for most options of a type is right for this one."""
     is_text = value == ["a"] and option.get("elements") == "str"
     is_one_item = option.get("accepts_single") and value == 5
-    takes_text = name in ("cwagent_attach_to_roles", "cwagent_keep_nodes")
+    takes_text = name in ("cwagent_attach_to_roles", "cwagent_keep_nodes", "cwagent_remove_servers")
     return is_text or is_one_item or (isinstance(value, str) and takes_text)
 
 
