@@ -298,5 +298,5 @@ def _delete_file(path: Path) -> None:
 
 
 def _of_controller(path: Path) -> Path:
-    """Return the path without links to folders, which are those of whoever runs the controller."""
+    """Return the path without links to folders. On the controller, the user who runs it chooses these links."""
     return path.parent.resolve() / path.name

@@ -1,4 +1,4 @@
-"""Runs that may read nothing in AWS: each says why, once, and blames no server."""
+"""Runs that may read nothing in AWS. Each reports the reason once, and blames no server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PLAYBOOKS = (
     *CONFIRMED,
 )
 INTERNAL = ("object of type", "is undefined", "Traceback", "Error while", "has no attribute")
-"""What an error of an expression or of Python contains."""
+"""Words in errors of expressions and of Python."""
 
 
 @pytest.fixture
