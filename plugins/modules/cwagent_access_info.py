@@ -430,8 +430,9 @@ findings:
           configuration almost fills its tier).
         - Info. V(administrators) (principals can write because they administer the account), V(user-without-host) (no
           host of the inventory has a user that this collection created), V(attached-policy) (a role that is not in
-          O(attach_to_roles) has the agent's policy from this collection), V(node-not-managed) (servers that this
-          collection did not register have the role of hybrid servers).
+          O(attach_to_roles) has the agent's policy from this collection), V(policy-without-tag) (a role in
+          O(attach_to_roles) has the policy, and not from this collection, so no playbook detaches it),
+          V(node-not-managed) (servers that this collection did not register have the role of hybrid servers).
       type: str
       sample: admin-without-window
     severity:

@@ -412,6 +412,15 @@ def _application_role_findings(case: Case) -> Iterator[Finding]:
             untag = f"aws iam untag-role --role-name {each.name} --tag-keys {ATTACHED_TAG}"
             fix = f"{detach if each.has_policy(policy) else ''}{untag}"
             yield Finding("attached-policy", INFO, each.name, why, fix)
+        elif each.kind == ROLE and not is_tagged and each.name in (listed or ()) and each.has_policy(policy):
+            why = (
+                f"The role has {policy} without the tag {ATTACHED_TAG}: somebody else attached the policy, or the tag "
+                "was removed. The playbooks remove_servers and teardown leave the policy."
+            )
+            fix = "None is needed. To remove it some day, " + _policy_command(
+                "detach", each, aws_policy_arn(policy, each.partition)
+            )
+            yield Finding("policy-without-tag", INFO, each.name, why, fix)
 
 
 def _deprecated_policy(principal: Principal) -> Finding:

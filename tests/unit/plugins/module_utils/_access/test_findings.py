@@ -358,8 +358,9 @@ def test_the_module_documents_each_rule():
     documented = re.search(r"The name of the rule\.(.*?)sample:", text, re.DOTALL)
     assert documented
     named = set(re.findall(r"V\(([a-z-]+)\)\s+\(", documented[1]))
-    # The last two depend on the inventory and have separate tests.
-    assert named == {rule for _, (rule, _, _) in PLANTED.values()} | {"user-without-host", "attached-policy"}
+    # The last ones depend on the inventory and have separate tests.
+    of_inventory = {"user-without-host", "attached-policy", "policy-without-tag"}
+    assert named == {rule for _, (rule, _, _) in PLANTED.values()} | of_inventory
 
 
 @pytest.mark.parametrize(("account", "expected"), PLANTED.values(), ids=PLANTED)
@@ -665,3 +666,12 @@ def test_a_command_names_the_region_of_the_instance():
     [finding] = find(case_of(account))
     assert finding.region == "us-east-1"
     assert "--region us-east-1" in finding.fix
+
+
+@pytest.mark.parametrize(("listed", "rules"), [(None, []), ([], []), (["Shop"], ["policy-without-tag"])])
+def test_the_policy_of_others_on_a_listed_role_is_information(listed, rules):
+    """For example, Terraform has removed the tag."""
+    account = healthy(role("Shop", SERVER, tags=FOREIGN))
+    found = [each for each in find(case_of(account, Rules(attach_to_roles=listed))) if "policy" in each.rule]
+    assert [each.rule for each in found] == rules
+    assert all("leave the policy" in each.why and "detach-role-policy" in each.fix for each in found)
