@@ -30,6 +30,13 @@ options:
         its region, no role is changed, and the module prints a warning.
       - A role that other instances of these regions have keeps the policy, too, with a warning that lists them.
     type: dict
+  detach_from_roles:
+    description:
+      - Names of roles that lose the policy although instances have them that are neither in O(instances) nor in
+        O(remaining_instances).
+    type: list
+    elements: str
+    default: []
   unused_roles:
     description: With O(instances), whether roles with the tag that no instance of the regions has lose the policy, too.
     type: bool

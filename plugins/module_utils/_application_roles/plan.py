@@ -334,7 +334,8 @@ def kept_warnings(state: State) -> list[str]:
     ]
     return unused + [
         f"role '{name}' keeps {POLICY}, because instances that are not in the inventory have the role: "
-        f"{join_first(instances, MAX_LISTED)}. If they do not need it, run: {detach_command(state.roles[name])}"
+        f"{join_first(instances, MAX_LISTED)}. If they do not need it, add '{name}' to detach_from_roles "
+        "(cwagent_detach_from_roles in the playbooks)"
         for name, instances in sorted(state.others.items())
     ]
 

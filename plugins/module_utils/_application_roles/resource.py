@@ -29,7 +29,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import
 from ansible_collections.cwagent.iam.plugins.module_utils._progress import announce
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping, Sequence
+    from collections.abc import Collection, Container, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step
@@ -174,6 +174,7 @@ class DetachmentResource(Resource[State]):
     :param remaining: by region, the instances whose roles need it; ``None`` for all other instances of these regions.
     :param planned: by instance, the profile that an earlier task has planned for it.
     :param unused: whether roles that no instance has lose it, too.
+    :param named: the roles that lose it although instances have them that are neither leaving nor remaining.
     """
 
     def __init__(
@@ -184,6 +185,7 @@ class DetachmentResource(Resource[State]):
         planned: Mapping[str, str | None],
         *,
         unused: bool = False,
+        named: Collection[str] = (),
     ) -> None:
         super().__init__(next(iter(aws_in.values())))
         self._aws_in = aws_in
@@ -191,6 +193,7 @@ class DetachmentResource(Resource[State]):
         self._remaining = remaining
         self._planned = planned
         self._unused = unused
+        self._named = named
 
     def read(self) -> State:
         """Read all roles. To select roles by their instances, also read the instance profiles of the regions."""
@@ -206,7 +209,8 @@ class DetachmentResource(Resource[State]):
             for names in (leaving, remaining, profiles.keys() - leaving - remaining, profiles)
         )
         left = [role for role in tagged if role.profiles & of_leaving and not role.profiles & of_remaining]
-        detachable = {role.name for role in left if not role.profiles & of_others}
+        kept = {role.name for role in left if role.profiles & of_others and role.name not in self._named}
+        detachable = {role.name for role in left} - kept
         unused = {role.name for role in tagged if not role.profiles & of_all}
         unknown = self._find_unknown(profiles) if detachable else frozenset()
         detachable |= unused if self._unused else set()
@@ -216,7 +220,7 @@ class DetachmentResource(Resource[State]):
             others={
                 role.name: sorted(name for name in profiles.keys() - leaving if role.profiles & profiles[name])
                 for role in left
-                if role.profiles & of_others
+                if role.name in kept
             },
             detachable=frozenset() if unknown else frozenset(detachable),
             unused=frozenset(unused) if is_lost else frozenset(),

@@ -179,10 +179,12 @@ def test_instances_that_are_not_in_the_inventory_keep_the_policy_and_are_named(
     leaving = servers.listed("web1", "batch1")
     done = servers.detach(instances=leaving, remaining_instances={}, check=check)
     [warning] = done["warnings"]
-    words = rf"'Shop' keeps .* not in the inventory have the role: {servers.ids['web2']}\. .*run: aws iam detach-role"
+    words = rf"'Shop' keeps .* not in the inventory have the role: {servers.ids['web2']}\. .*add 'Shop' to detach_from"
     assert re.search(words, warning)
     assert servers.role() == WITH_POLICY
     assert servers.role(BATCH) == (WITH_POLICY if check else UNTOUCHED)
+    named = servers.detach(instances=leaving, remaining_instances={}, detach_from_roles=[SHOP])
+    assert (servers.role(), named["warnings"]) == (UNTOUCHED, [])
 
 
 def test_a_teardown_also_detaches_it_from_roles_that_no_instance_has(enforcing: Emulator) -> None:
