@@ -18,7 +18,12 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._evaluate import evalu
 from ansible_collections.cwagent.iam.plugins.plugin_utils._facts import check_facts
 from ansible_collections.cwagent.iam.plugins.plugin_utils._key_store_checks import check_role_key_store
 from ansible_collections.cwagent.iam.plugins.plugin_utils._report_files import ROLE_FORMATS, sort_by_format
-from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import Problems, check_role, to_typed
+from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import (
+    Problems,
+    check_role,
+    misspelled_variables,
+    to_typed,
+)
 
 # The options of the task; the module has their documentation.
 TASK_OPTIONS = {
@@ -44,13 +49,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
             return {**result, "changed": False, **_compare(role, variables)}
         specs = yaml_load((Path(variables["role_path"]) / "meta" / "argument_specs.yml").read_text("utf-8"))
         spec = specs["argument_specs"][options["entry_point"]]["options"]
+        known = {name for each in specs["argument_specs"].values() for name in each["options"]}
         try:
             check_facts({variables["inventory_hostname"]: variables.get("ansible_facts", {})}, spec)
         except InvalidInput as error:
             return {**result, "changed": False, "failed": True, "msg": f"{error} Nothing was changed."}
         values = evaluate(variables, spec, self._templar)
         found: dict[str, Any] = {}
-        problems = check_role(spec, values)
+        problems = misspelled_variables(role, variables, known) + check_role(spec, values)
         if not problems:
             problems = _key_store_problems(role, spec, values)
         if not problems and f"{role}_report_files" in spec:

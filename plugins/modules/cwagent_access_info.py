@@ -424,13 +424,15 @@ findings:
           V(key-not-saved) (a key is saved nowhere, which is of low severity if a newer key of the user is saved),
           V(activation-unused) (an activation can still register servers with the role of hybrid servers, which is of
           low severity if this collection created it).
-        - Low severity. V(window-expired) (an admin window was not closed after its deadline), V(key-unused) (a key was
+        - Low severity. V(server-unmanaged-trust) (principals other than EC2 can assume a server role of this
+          collection), V(window-expired) (an admin window was not closed after its deadline), V(key-unused) (a key was
           never used), V(saved-key-without-user) (the user of a saved key does not exist), V(parameter-near-limit) (a
           configuration almost fills its tier).
         - Info. V(administrators) (principals can write because they administer the account), V(user-without-host) (no
           host of the inventory has a user that this collection created), V(attached-policy) (a role that is not in
-          O(attach_to_roles) has the agent's policy from this collection), V(node-not-managed) (servers that this
-          collection did not register have the role of hybrid servers).
+          O(attach_to_roles) has the agent's policy from this collection), V(policy-without-tag) (a role in
+          O(attach_to_roles) has the policy, and not from this collection, so no playbook detaches it),
+          V(node-not-managed) (servers that this collection did not register have the role of hybrid servers).
       type: str
       sample: admin-without-window
     severity:

@@ -28,8 +28,19 @@ options:
     description:
       - By region, the IDs of the instances that remain. Their roles keep the policy. If one of them does not exist in
         its region, no role is changed, and the module prints a warning.
-      - The default is all other instances of the regions in O(instances).
+      - A role that other instances of these regions have keeps the policy, too, with a warning that lists them.
     type: dict
+  detach_from_roles:
+    description:
+      - Names of roles that lose the policy although instances have them that are neither in O(instances) nor in
+        O(remaining_instances).
+    type: list
+    elements: str
+    default: []
+  unused_roles:
+    description: With O(instances), whether roles with the tag that no instance of the regions has lose the policy, too.
+    type: bool
+    default: false
   planned:
     description:
       - The results of earlier tasks of the run. In check mode, changes that these tasks only planned count as done.

@@ -138,7 +138,7 @@ class AwsAction(NormalAction):  # type: ignore[misc]  # ansible comes without ty
             and not self._connection.become
             and not (task.async_val or task.timeout)
             and not constants.DEFAULT_KEEP_REMOTE_FILES
-            and python in (sys.executable, *DISCOVERED)
+            and (python in DISCOVERED or _is_this_python(str(python)))
             and all(VARIABLE.fullmatch(str(name)) for name in environment)
         )
 
@@ -151,7 +151,8 @@ class AwsAction(NormalAction):  # type: ignore[misc]  # ansible comes without ty
     def _validated_options(self) -> dict[str, Any]:
         """Return the options of the task; none if they are invalid or unusual, so that the module should handle them.
 
-        Unusual are aliases, which can be deprecated, text for a list, and options that change the module's process.
+        Unusual are aliases, which can be deprecated, options that change the module's process, and text with a comma
+        for a list, which the module refuses.
         """
         spec = _module.complete_spec(self.MODULE.SPEC)
         try:
@@ -159,7 +160,7 @@ class AwsAction(NormalAction):  # type: ignore[misc]  # ansible comes without ty
         except TypeError:
             return {}
         lists = {name for name, option in spec.items() if option.get("type") == "list"}
-        texts = {name for name, value in given.items() if isinstance(value, str)}
+        texts = {name for name, value in given.items() if isinstance(value, str) and "," in value}
         if given.keys() - spec.keys() or lists & texts or given.keys() & _environment.ENVIRONMENT_SPEC.keys():
             return {}
         validated = ArgumentSpecValidator(spec, **self.MODULE.RULES).validate(given)
@@ -186,6 +187,15 @@ class AwsAction(NormalAction):  # type: ignore[misc]  # ansible comes without ty
         if not HAS_INVOCATION_SETTING or constants.config.get_config_value("INJECT_INVOCATION", variables=variables):
             result["invocation"] = hide(self.MODULE.SPEC, options, {"module_args": options})
         return result
+
+
+def _is_this_python(path: str) -> bool:
+    """Return whether a path is this Python, which can have several names in its folder.
+
+    The real path alone does not tell, because the Python of a virtual environment is a link to the system's.
+    """
+    here = sys.executable
+    return os.path.dirname(path) == os.path.dirname(here) and os.path.realpath(path) == os.path.realpath(here)  # noqa: PTH120
 
 
 def perform(

@@ -11,6 +11,7 @@ action gets the result, so the output itself is reduced first.
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.json_utils import _filter_non_json_lines
@@ -83,8 +84,8 @@ OF_MODULES: dict[str, Types] = {
     },
 }
 KEYS = {*OF_ANY, "deprecations", *(key for each in OF_MODULES.values() for key in each)}
-# How deep a value can be that is shown.
-MAX_DEPTH = 8
+# How deep a value can be that is shown, and how long a line that is repeated.
+MAX_DEPTH, MAX_PRINTED = 8, 300
 
 
 class HostAnswer(ActionBase):  # type: ignore[misc]  # ansible comes without types
@@ -129,7 +130,16 @@ def expect_result(module: str, result: Mapping[str, Any]) -> dict[str, Any]:
                 f"The host answered with a result that {module} cannot return: {key} is {type(value).__name__}. "
                 "Check the host: something else than Ansible's modules answers there."
             )
+    if kept.get("failed") and (output := _become_error(kept)):
+        kept["msg"] = f"{kept.get('msg', '')} {output}".strip()
     return {**kept, **{key: None for key in types if key in result and result[key] is None}}
+
+
+def _become_error(result: Mapping[str, Any]) -> str:
+    """Return the error of the program that becomes root. Other output can repeat what the host was sent."""
+    output = f"{result.get('module_stdout') or ''}\n{result.get('module_stderr') or ''}"
+    found = re.search(r"^(?:sudo|su|doas): .+$", output, re.MULTILINE)
+    return found[0][:MAX_PRINTED].rstrip() if found else ""
 
 
 def discovered_python(action: Any) -> dict[str, Any]:

@@ -424,12 +424,15 @@ def report(accounts: Sequence[Account], *, check_mode: bool) -> Report:
     if any(account.is_host for account in accounts):
         lines += account_table(accounts, check_mode=check_mode)
         stats["failed_accounts"] = sum(bool(account.failure) for account in accounts)
-        checked = [
-            found for account in accounts if (found := account.variables.get("__verify_checked", {})).get("servers")
-        ]
-        if checked:
-            stats["servers"] = sum(len(each["servers"]) for each in checked)
-            stats["failed_servers"] = sum(len(each["failed_hosts"]) for each in checked)
+    checked = [
+        found
+        for account in accounts
+        if ONE_ACCOUNT not in account.requires
+        and (found := account.variables.get("__verify_checked", {})).get("servers")
+    ]
+    if checked:
+        stats["servers"] = sum(len(each["servers"]) for each in checked)
+        stats["failed_servers"] = sum(len(each["failed_hosts"]) for each in checked)
     if accounts and ADMIN_INSTANCE in accounts[0].requires:
         stats["window_deadline"] = _deadline(accounts[0])
     return Report(lines, stats, {account.name: " ".join(account.failures) for account in accounts})
@@ -495,8 +498,8 @@ def _apply_notes(account: Account) -> list[str]:
 
 def unapplied(account: Account) -> list[str]:
     """The servers on which the configuration should have been applied and was not."""
-    if {SERVERS, ONE_ACCOUNT} - {*account.requires}:
-        return []  # another playbook
+    if {SERVERS, ONE_ACCOUNT} - {*account.requires} or FAILURE in account.variables:
+        return []  # another playbook, or the servers were not read
     of_host = {host["inventory_hostname"]: host for host in account.servers}
     failures = {
         name: failure_reason(host["__cwagent_apply_failure"])

@@ -31,6 +31,11 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
 
 
+# The line of a transaction that begins so tells how to interrupt it.
+CTRL_C = "Ctrl-C "
+ADVICE_IN_AWX = "if this job is canceled, AWX kills it: launch the job that restores then, or this one again"
+
+
 class TransactionAction(AwsAction):
     """An action that holds something while it works. Signals interrupt it, and its worker ends at once then."""
 
@@ -72,7 +77,9 @@ class TransactionAction(AwsAction):
         if problems:
             return {**result, "failed": True, "msg": f"{'. '.join(problems)}."}
         interruption = Interruption(self.host_name(variables))
-        tell: Callable[[str], None] = partial(_say, self.host_name(variables), interruption)
+        tell: Callable[[str], None] = partial(
+            _say, self.host_name(variables), interruption, in_awx="awx_job_id" in variables
+        )
         try:
             with process_state(environment, self._loader.get_basedir()):
                 work = partial(self.transact, variables, interruption, tell)
@@ -101,11 +108,11 @@ def _proxies() -> dict[str, Any]:
     return {"no_proxy": "*"} if sys.platform == "darwin" and not getproxies_environment() else {}
 
 
-def _say(name: str, interruption: Interruption, text: str) -> None:
-    """Print a line, unless the run is interrupted.
+def _say(name: str, interruption: Interruption, text: str, *, in_awx: bool = False) -> None:
+    """Print a line, unless the run is interrupted. A job of AWX has no terminal, so it gets other advice on Ctrl-C.
 
     Workers share a pipe for output. A worker that was killed, or that waits because nobody reads any more, never
     unlocks it.
     """
     if not interruption.has_come:
-        say(name, text)
+        say(name, ADVICE_IN_AWX if in_awx and text.startswith(CTRL_C) else text)

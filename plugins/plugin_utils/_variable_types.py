@@ -9,6 +9,7 @@ the meaning of such values. Every problem is one sentence that contains the name
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,11 +21,13 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Invalid
 from ansible_collections.cwagent.iam.plugins.module_utils._names import check_region
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 T = TypeVar("T")
 
 MAX_SHOWN_CHARACTERS = 60
+# How similar a name is to another one that was meant, from 0 to 1.
+MISSPELLED = 0.85
 EXPECTATIONS = {
     "bool": "must be true or false",
     "int": "must be a whole number",
@@ -208,6 +211,22 @@ def check_role(options: Mapping[str, Mapping[str, Any]], variables: Mapping[str,
         elif name in variables:
             problems.check(_check_variable, name, option, variables[name])
     return problems.sentences
+
+
+def misspelled_variables(role: str, names: Iterable[str], known: Collection[str]) -> list[str]:
+    """Return a sentence for each variable that is nearly one of a role, which would ignore it.
+
+    Others can begin with the name of a role by chance.
+
+    :param known: the variables of all entry points of the role.
+    """
+    given = sorted(name for name in names if name.startswith(f"{role}_") and name not in known)
+    near = {name: difflib.get_close_matches(name, known, n=1, cutoff=MISSPELLED) for name in given}
+    return [
+        f"{name} is not a variable of the role {role}; did you mean {found[0]}?"
+        for name, found in near.items()
+        if found
+    ]
 
 
 def _check_variable(name: str, option: Mapping[str, Any], value: Any) -> None:

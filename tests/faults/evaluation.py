@@ -15,7 +15,9 @@ WINDOW = "CloudWatchAgentAdminWindow"
 HTTP_OK = 200
 NO_HIT = "no call got the fault"
 KILLS = (Kind.KILL_BEFORE, Kind.KILL_AFTER)
-SIGNALS = (Kind.INTERRUPT, Kind.INTERRUPT_TWICE, Kind.TERMINATE, Kind.HANG_UP)
+SIGNALS = (Kind.INTERRUPT, Kind.INTERRUPT_TWICE, Kind.TERMINATE, Kind.HANG_UP, Kind.KILL_WORKER)
+RECORD = "cwagent:earlier-profile:"
+"""The beginning of the key of the tag with which a run begins and ends to hold the admin profile."""
 
 State = Mapping[str, Any]
 
@@ -59,6 +61,7 @@ def problems(evidence: Evidence, undisturbed: State) -> list[str]:
         "the second run failed": evidence.recovered.code != 0,
         "two instances had the admin profile at once": most_admins_at_once(evidence.calls) > 1,
         "two instances had an open window at once": overlapping_windows(evidence.calls),
+        "the faulted run succeeded": evidence.kind == Kind.KILL_WORKER and evidence.faulted.code == 0,
         "a traceback": "Traceback" in evidence.output,
         f"temporary files: {', '.join(evidence.faulted.temporary_files)}": evidence.kind not in (*KILLS, *SIGNALS)
         and evidence.faulted.temporary_files,
@@ -93,6 +96,19 @@ def _is_closing(evidence: Evidence) -> bool:
 
 def _has_stored(call: Call) -> bool:
     return call.action == "PutParameter" and call.status == HTTP_OK
+
+
+def held_writes(calls: Sequence[Call]) -> list[int]:
+    """The positions of the writes of the process that holds the admin profile: of the record and all in between."""
+    of_record = [
+        position
+        for position, call in enumerate(calls)
+        if call.action in ("TagRole", "UntagRole") and RECORD in json.dumps(call.params)
+    ]
+    if not of_record:
+        return []
+    first, last = of_record[0], of_record[-1]
+    return [position for position in range(first, last + 1) if calls[position].write]
 
 
 def open_locks(state: State) -> list[str]:

@@ -55,7 +55,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import (
     HybridTrust,
     ec2_service,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._text import count_noun, join_first
+from ansible_collections.cwagent.iam.plugins.module_utils._text import count_noun, join_first, to_printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -326,6 +326,8 @@ def _findings_on_key(case: Case, assessment: Assessment, key: Key) -> Iterator[F
         fix = "Run the playbook cwagent.iam.rotate_keys, with this age or a lower one in cwagent_key_max_age_days."
         if not user.managed:
             fix = f"Replace the key where it is in use, then: {delete}"
+        elif case.rules.inventory_users is not None and user.name not in case.rules.inventory_users:
+            fix = f"No host has the user, so run the playbook cwagent.iam.remove_servers for {user.name}."
         yield Finding("key-old", MEDIUM if key.active else LOW, key.id, why, fix)
     elif key.active and key.used_known and key.used is None and age >= SETTLING:
         why = f"Access key {key.id} of user '{user.name}' is {age.days} days old and was never used."
@@ -389,6 +391,8 @@ def _policy_findings(case: Case) -> Iterator[Finding]:
         is_managed = principal.managed or principal.window_policy
         if principal.access == "admin" and is_managed and not case.is_hybrid(principal):
             yield from _unmanaged_parts(principal)
+        if principal.access == "server" and principal.managed and not case.is_hybrid(principal):
+            yield from _trust_findings(principal, "server-unmanaged-trust", LOW)
         if principal.is_ours and principal.boundary:
             yield from _boundary_findings(case, principal)
 
@@ -408,6 +412,15 @@ def _application_role_findings(case: Case) -> Iterator[Finding]:
             untag = f"aws iam untag-role --role-name {each.name} --tag-keys {ATTACHED_TAG}"
             fix = f"{detach if each.has_policy(policy) else ''}{untag}"
             yield Finding("attached-policy", INFO, each.name, why, fix)
+        elif each.kind == ROLE and not is_tagged and each.name in (listed or ()) and each.has_policy(policy):
+            why = (
+                f"The role has {policy} without the tag {ATTACHED_TAG}: somebody else attached the policy, or the tag "
+                "was removed. The playbooks remove_servers and teardown leave the policy."
+            )
+            fix = "None is needed. To remove it some day, " + _policy_command(
+                "detach", each, aws_policy_arn(policy, each.partition)
+            )
+            yield Finding("policy-without-tag", INFO, each.name, why, fix)
 
 
 def _deprecated_policy(principal: Principal) -> Finding:
@@ -432,23 +445,33 @@ def _unmanaged_parts(principal: Principal) -> Iterator[Finding]:
         why = f"{_title(principal)} is for the admin window and has other policies: {names}."
         fix = f"Decide whether it needs them; if not, remove them from {principal.kind} '{principal.name}'."
         yield Finding("admin-unmanaged-policies", MEDIUM, principal.name, why, fix)
-    if principal.trust and not _trusts_only_ec2(principal):
-        why = f"Principals other than EC2 can assume admin role '{principal.name}'."
+    yield from _trust_findings(principal, "admin-unmanaged-trust", HIGH)
+
+
+def _trust_findings(principal: Principal, rule: str, severity: str) -> Iterator[Finding]:
+    others = _other_principals(principal)
+    if others:
+        why = (
+            f"Principals other than EC2 can assume {principal.access} role '{principal.name}': "
+            f"{join_first(others, MAX_LISTED)}."
+        )
         fix = (
             "Remove them from the trust policy. Or set cwagent_exclusive to true and run the playbook "
             "cwagent.iam.site, which also removes everything undeclared from the server role and the users."
         )
-        yield Finding("admin-unmanaged-trust", HIGH, principal.name, why, fix)
+        yield Finding(rule, severity, principal.name, why, fix)
 
 
-def _trusts_only_ec2(principal: Principal) -> bool:
+def _other_principals(principal: Principal) -> list[str]:
+    """Return the principals in the trust policy that are not EC2, whatever the conditions."""
     services = {"ec2.amazonaws.com", ec2_service(principal.partition)}
-    statements = _as_list((principal.trust or {}).get("Statement", ()))
-    principals = [each.get("Principal") for each in statements if each.get("Effect") == "Allow"]
-    return all(
-        isinstance(each, dict) and set(each) == {"Service"} and set(_as_list(each["Service"])) <= services
-        for each in principals
-    )
+    found: set[str] = set()
+    for each in _as_list((principal.trust or {}).get("Statement", ())):
+        if each.get("Effect") == "Allow":
+            trusted = each.get("Principal", "everybody who is not in NotPrincipal")
+            values = trusted.values() if isinstance(trusted, dict) else [trusted]
+            found |= {to_printable(name) for value in values for name in _as_list(value)}
+    return sorted("everybody (*)" if name == "*" else name for name in found - services)
 
 
 def _boundary_findings(case: Case, principal: Principal) -> Iterator[Finding]:

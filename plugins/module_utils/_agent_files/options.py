@@ -9,9 +9,9 @@ import grp
 import pwd
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.host_file import check_paths
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.plan import Desired
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._files import check_paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

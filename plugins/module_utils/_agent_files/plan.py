@@ -16,6 +16,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._credentials.section i
     replace_section,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._files import File
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Plan, Step
 
 CREDENTIALS_MODE = 0o600
@@ -23,16 +24,6 @@ CONFIG_MODE = 0o644
 ITEM = "files"
 RESTART_SUMMARY = "restart the agent"
 WRITE, DELETE, CREATE_FOLDER = "file:Write", "file:Delete", "file:CreateFolder"
-
-
-@dataclass(frozen=True)
-class File:
-    """A file with its content. :param uid, gid: its owner and group; in a plan, ``None`` means the process's own."""
-
-    text: str = field(repr=False)
-    mode: int
-    uid: int | None
-    gid: int | None
 
 
 @dataclass(frozen=True)

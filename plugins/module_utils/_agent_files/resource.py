@@ -9,15 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files import plan as files_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.host_file import (
-    missing_folders,
-    read_file,
-    resolve_target,
-    unfinished_path,
-)
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.plan import Desired, State
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.restart import AgentFilesResource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._files import find_unfinished, missing_folders, read_file
 
 if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.restart import Agent
@@ -43,11 +38,11 @@ class FilesResource(AgentFilesResource[State]):
                 f"{credentials} is a symbolic link, so anyone who can change it would get the access key. Set the path "
                 "of the file itself, or delete the link. Nothing was changed."
             )
-        config = resolve_target(desired.config) if desired.config else None
+        config = Path(desired.config) if desired.config else None
         return State(
             read_file(credentials, "surrogateescape"),  # other profiles stay byte for byte
             read_file(config) if config else None,
-            unfinished_path(credentials).exists(),
+            find_unfinished(credentials) is not None,
             missing_folders([credentials, *([config] if config else [])]),
         )
 

@@ -12,19 +12,12 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from abc import abstractmethod
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.host_file import (
-    FOLDER_MODE,
-    resolve_target,
-    unfinished_path,
-    write_file,
-)
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.plan import (
     CREATE_FOLDER,
     DELETE,
@@ -33,6 +26,13 @@ from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.plan impo
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, root_advice
+from ansible_collections.cwagent.iam.plugins.module_utils._files import (
+    create_empty_file,
+    create_folder,
+    delete_file,
+    is_file,
+    write_file,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Step, count_kinds
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ _RESTART_STEP = Step(Kind.UPDATE, RESTART, {}, RESTART_SUMMARY)
 # Some versions of the control program also report another collector, under cwoc_status.
 _RUNNING = re.compile(r'"status":\s*"running"')
 _MAX_CHARACTERS = 500
-_PRIVATE_MODE = 0o600
+FOLDER_MODE = 0o755
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,7 @@ class Agent:
         if not self.is_running or not self.due.parent.is_dir():
             return
         try:
-            # A link that somebody else puts there is not followed.
-            os.close(os.open(self.due, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK, _PRIVATE_MODE))
+            create_empty_file(self.due)
         except OSError as error:
             what = f"Could not write {self.due}, which marks that a restart of the agent is due"
             raise CwagentError(f"{what}: {error.strerror}.{root_advice(error)}") from error
@@ -82,7 +81,7 @@ class Agent:
         """Restart the agent. :raises CwagentError: its control program failed."""
         for action in ("stop", "start"):
             run_control(self.run_command, self.control, ["-a", action, "-m", "onPremise"], "restart the agent")
-        self.due.unlink(missing_ok=True)
+        delete_file(self.due)
 
 
 def find_agent(control: str | None, file: str, run_command: RunCommand) -> Agent | None:
@@ -96,21 +95,13 @@ def find_agent(control: str | None, file: str, run_command: RunCommand) -> Agent
     try:
         if control is None or not Path(control).exists():
             return None
-        is_due = _is_file(due)
+        is_due = is_file(due)
     except OSError as error:
         raise CwagentError(f"Could not look for the agent: {error}.{root_advice(error)}") from error
     if not os.access(control, os.X_OK) or Path(control).is_dir():
         raise CwagentError(f"Could not read the status of the agent: {control} is not a program. Check agent_ctl.")
     status = run_control(run_command, control, ["-a", "status"], "read the status of the agent")
     return Agent(control, due, run_command, bool(_RUNNING.search(status)), is_due)
-
-
-def _is_file(path: Path) -> bool:
-    """Whether there is a file, and not something else of that name. :raises OSError: the folder cannot be read."""
-    try:
-        return stat.S_ISREG(os.lstat(path).st_mode)
-    except FileNotFoundError:
-        return False
 
 
 def run_control(run_command: RunCommand, control: str, arguments: list[str], what: str) -> str:
@@ -133,7 +124,7 @@ def restart_after_failure(agent: Agent | None, error: CwagentError) -> None:
     """
     restart, details = _RESTART_STEP.summary, error.details
     # The list of the failed step alone: the agent could not be restarted.
-    if agent is None or details.get("not_done") == [restart] or not _is_file(agent.due):
+    if agent is None or details.get("not_done") == [restart] or not is_file(agent.due):
         return
     with suppress(CwagentError):
         agent.restart()
@@ -157,10 +148,9 @@ class AgentFilesResource(Resource[S]):
     def change_file(self, step: Step, path: Path) -> None:
         """Take one step with a file. :raises OSError: it cannot be taken."""
         if step.action == DELETE:
-            unfinished_path(path).unlink(missing_ok=True)
-            path.unlink(missing_ok=True)
+            delete_file(path)
         else:
-            write_file(resolve_target(str(path)), step.context)
+            write_file(path, step.context)
 
     def plan(self, current: S, /) -> Plan[S]:
         """Plan the steps to the desired files, and the restart of the agent."""
@@ -176,7 +166,7 @@ class AgentFilesResource(Resource[S]):
         """
         try:
             if step.action == CREATE_FOLDER:
-                Path(step.arguments["path"]).mkdir(FOLDER_MODE)
+                create_folder(Path(step.arguments["path"]), FOLDER_MODE)
             elif self._agent and step.action == RESTART:
                 self._agent.restart()
             else:

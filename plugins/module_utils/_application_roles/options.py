@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 DETACH_SPEC: dict[str, Any] = {
     "instances": {"type": "dict"},
     "remaining_instances": {"type": "dict"},
+    "unused_roles": {"type": "bool", "default": False},
+    "detach_from_roles": {"type": "list", "elements": "str", "default": []},
     **PLANNED_SPEC,
     **WAIT_SPEC,
 }
@@ -65,4 +67,5 @@ def detachments(call: Call) -> DetachmentResource:
         _names.check_instance_id(instance_id)
     aws_in = gateways(call, dict.fromkeys(region for found in given for region in found) or [""])
     planned = Planned(call.params["planned"]).profiles if call.check_mode else {}
-    return DetachmentResource(aws_in, leaving, remaining, planned)
+    chosen = {"unused": call.params["unused_roles"], "named": call.params["detach_from_roles"]}
+    return DetachmentResource(aws_in, leaving, remaining, planned, **chosen)

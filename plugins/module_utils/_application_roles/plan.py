@@ -16,7 +16,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.conditions import to_list
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
 from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import Policies, Request, decide
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import (
     ATTACHED_TAG,
     WINDOW_POLICY,
@@ -46,6 +46,10 @@ RESERVED_PATHS = ("/aws-service-role/", "/aws-reserved/")
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 MAX_TAGS = 50
 MAX_LISTED = 5
+ATTACH = "iam:AttachRolePolicy"
+# With these errors, the policy was certainly not attached.
+# https://docs.aws.amazon.com/IAM/latest/APIReference/API_AttachRolePolicy.html
+REFUSED_CODES = DENIED_CODES | {"InvalidInput", "LimitExceeded", "PolicyNotAttachable", "UnmodifiableEntity"}
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,7 @@ class State:
     :param roles: by name, all roles of the account.
     :param documents: by ARN, the policies of the permissions boundaries that matter; ``None`` for an unreadable one.
     :param max_policies: how many managed policies a role can have.
-    :param others: by role that is to get the policy, the instances that have the role and are not in the list.
+    :param others: by role that is to get or lose the policy, the instances that have the role and are not in the list.
     :param detachable: names of the roles that no longer need the policy.
     :param unused: names of the tagged roles that no instance has, if the role of a leaving instance is not known.
     :param unknown: IDs of the remaining instances that EC2 does not know in the region that the user gave.
@@ -182,6 +186,12 @@ def _attach(role: Role) -> list[Step]:
         *tag_steps("role", role.name, role.tags, planned.tags),
         *attach_steps("role", role.name, planned.policies - role.policies),
     ]
+
+
+def untag_step(name: str) -> Step:
+    """Return the step that removes the tag from a role that does not get the policy."""
+    [step] = tag_steps("role", name, {ATTACHED_TAG: POLICY}, {})
+    return step
 
 
 def unseen_attachments(plan: Plan[State], state: State) -> list[str]:
@@ -313,14 +323,20 @@ def find_roles_without_access(state: State, desired: Attachments) -> dict[str, l
 
 
 def kept_warnings(state: State) -> list[str]:
-    """Warn of roles that keep the policy. Their last instance can have ended, or an instance may still have them."""
+    """Warn of roles that keep the policy. Their last instance can have ended, or others have them or may have them."""
     if state.unknown:
         names = ", ".join(sorted(state.unknown))
         return [f"no application role was changed, because it is not known which role these instances have: {names}"]
-    return [
+    unused = [
         f"role '{name}' keeps {POLICY}, and no instance in these regions has the role. If its servers have left, run: "
         f"{detach_command(state.roles[name])}"
         for name in sorted(state.unused)
+    ]
+    return unused + [
+        f"role '{name}' keeps {POLICY}, because instances that are not in the inventory have the role: "
+        f"{join_first(instances, MAX_LISTED)}. If they do not need it, add '{name}' to detach_from_roles "
+        "(cwagent_detach_from_roles in the playbooks)"
+        for name, instances in sorted(state.others.items())
     ]
 
 

@@ -17,6 +17,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.reso
     live_instances,
     read_associations,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._names import ATTACHED_TAG
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND_CODES, run_in_parallel
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import (
     BULK_ACTION,
@@ -28,10 +29,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import
 from ansible_collections.cwagent.iam.plugins.module_utils._progress import announce
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping, Sequence
+    from collections.abc import Collection, Container, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-    from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan
+    from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step
 
 
 class AttachmentResource(Resource[State]):
@@ -74,6 +75,23 @@ class AttachmentResource(Resource[State]):
     def remaining(self, plan: Plan[State], state: State) -> list[str]:
         """List the changes to the roles of the plan that IAM does not show yet."""
         return roles_plan.unseen_attachments(plan, state)
+
+    def execute(self, step: Step) -> None:
+        """Take one step of the plan. A role loses its tag again if IAM refuses to attach the policy.
+
+        Otherwise, a policy that a person attaches instead would count as one that this collection attached.
+        """
+        try:
+            super().execute(step)
+        except AwsApiError as error:
+            if step.action != roles_plan.ATTACH or error.code not in roles_plan.REFUSED_CODES:
+                raise
+            try:
+                super().execute(roles_plan.untag_step(step.arguments["role_name"]))
+                outcome = f"The tag {ATTACHED_TAG} was removed again."
+            except AwsApiError as second:
+                outcome = f"{second} Remove the tag before anybody attaches the policy."
+            raise AwsApiError(f"{error} {outcome}", error.code, error.action, error.explicit_deny) from error
 
     def check_preconditions(self, current: State) -> None:
         """Announce the others that get the permissions, before the first write."""
@@ -155,6 +173,8 @@ class DetachmentResource(Resource[State]):
     :param leaving: by region, the instances whose roles no longer need it; ``None`` for all roles.
     :param remaining: by region, the instances whose roles need it; ``None`` for all other instances of these regions.
     :param planned: by instance, the profile that an earlier task has planned for it.
+    :param unused: whether roles that no instance has lose it, too.
+    :param named: the roles that lose it although instances have them that are neither leaving nor remaining.
     """
 
     def __init__(
@@ -163,12 +183,17 @@ class DetachmentResource(Resource[State]):
         leaving: Mapping[str, Sequence[str]] | None,
         remaining: Mapping[str, Sequence[str]] | None,
         planned: Mapping[str, str | None],
+        *,
+        unused: bool = False,
+        named: Collection[str] = (),
     ) -> None:
         super().__init__(next(iter(aws_in.values())))
         self._aws_in = aws_in
         self._leaving = leaving
         self._remaining = remaining
         self._planned = planned
+        self._unused = unused
+        self._named = named
 
     def read(self) -> State:
         """Read all roles. To select roles by their instances, also read the instance profiles of the regions."""
@@ -178,20 +203,27 @@ class DetachmentResource(Resource[State]):
             return replace(state, detachable=frozenset(role.name for role in tagged))
         profiles = self._read_profiles()
         leaving = {name for names in self._leaving.values() for name in names}
-        remaining = profiles.keys() - leaving
-        if self._remaining is not None:
-            remaining = {name for names in self._remaining.values() for name in names}
-        of_leaving, of_remaining, of_all = (
+        remaining = {name for names in (self._remaining or {}).values() for name in names}
+        of_leaving, of_remaining, of_others, of_all = (
             {profile for name in names for profile in profiles.get(name, ())}
-            for names in (leaving, remaining, profiles)
+            for names in (leaving, remaining, profiles.keys() - leaving - remaining, profiles)
         )
-        detachable = {role.name for role in tagged if role.profiles & of_leaving and not role.profiles & of_remaining}
+        left = [role for role in tagged if role.profiles & of_leaving and not role.profiles & of_remaining]
+        kept = {role.name for role in left if role.profiles & of_others and role.name not in self._named}
+        detachable = {role.name for role in left} - kept
+        unused = {role.name for role in tagged if not role.profiles & of_all}
         unknown = self._find_unknown(profiles) if detachable else frozenset()
-        has_ended = not leaving <= profiles.keys()
+        detachable |= unused if self._unused else set()
+        is_lost = not self._unused and not leaving <= profiles.keys()
         return replace(
             state,
+            others={
+                role.name: sorted(name for name in profiles.keys() - leaving if role.profiles & profiles[name])
+                for role in left
+                if role.name in kept
+            },
             detachable=frozenset() if unknown else frozenset(detachable),
-            unused=frozenset(role.name for role in tagged if has_ended and not role.profiles & of_all),
+            unused=frozenset(unused) if is_lost else frozenset(),
             unknown=unknown,
         )
 

@@ -21,6 +21,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan
     DesiredConfig,
     Parameter,
     State,
+    check_name_of_json,
     check_parameter_name,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import (
@@ -147,6 +148,7 @@ def validate_config(params: Mapping[str, Any]) -> Validation:
     :raises InvalidInput: the name of its parameter or the schema is not valid.
     """
     check_parameter_name(params["name"])
+    check_name_of_json(params["name"])
     schema, tags = _schema(params), desired_tags(params)
 
     def check(content: Content, source: str) -> Document:

@@ -23,6 +23,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Pla
 
 # Names with a path begin with a slash, and the policies that AWS manages do not cover them.
 # https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html
+# The agent takes the file of a parameter with these endings for another kind of file.
+# https://github.com/aws/amazon-cloudwatch-agent: cmd/config-downloader and translator
+ENDINGS_OF_YAML, TEMPORARY_ENDING = (".yaml", ".yml"), ".tmp"
 _NAME = r"[A-Za-z0-9_.-]+"
 # The longest name with the ARN that it is a part of, and the longest that AWS puts before a name.
 MAX_ARN, ARN_PREFIX = 1011, "arn:aws-us-gov:ssm:ap-southeast-1:123456789012:parameter/"
@@ -131,6 +134,21 @@ def check_parameter_name(name: str) -> None:
     if not re.fullmatch(_NAME, name) or len(name) > MAX_NAME:
         raise InvalidInput(
             f"parameter name '{name}': AWS allows up to {MAX_NAME} characters, letters, digits and any of _.-."
+        )
+
+
+def check_name_of_json(name: str) -> None:
+    """Check that the agent reads a parameter with a name as JSON. :raises InvalidInput: it does not."""
+    ending = f".{name.rpartition('.')[2]}"
+    if ending in ENDINGS_OF_YAML:
+        raise InvalidInput(
+            f"parameter name '{name}' ends in {ending}: the agent reads such a parameter as an OpenTelemetry "
+            "configuration, and ignores JSON in it. Choose another name."
+        )
+    if ending == TEMPORARY_ENDING:
+        raise InvalidInput(
+            f"parameter name '{name}' ends in {ending}: the agent deletes its files with this ending when it fetches "
+            "a configuration. Choose another name."
         )
 
 

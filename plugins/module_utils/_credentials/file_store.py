@@ -16,6 +16,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ansible_collections.cwagent.iam.plugins.module_utils import _files
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import SavedCredentials
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials import saved_key as key_format
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import SavedKey
@@ -221,8 +222,6 @@ class FileStore(Store):
         if others is None:
             self._copy_aside(user, text)
         paths = [self.path(user), self._record_path(user), self._lock_path(user)]
-        for path in paths:
-            _delete_file(_unfinished_path(path))
         if others and parse_sections(others):
             self._write(paths.pop(0), others)
         for path in paths:
@@ -271,26 +270,10 @@ class FileStore(Store):
 
         An interrupted run can leave the unfinished file behind; the next run replaces it.
         """
-        new = _unfinished_path(path)
         self._create_folder()
         try:
-            new.unlink(missing_ok=True)
-            with os.fdopen(
-                os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE), "w", encoding="utf-8", newline=""
-            ) as file:
-                os.fchmod(file.fileno(), FILE_MODE)  # independent of the umask
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(path)
-            folder = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            _files.write_file(_of_controller(path), _files.File(text, FILE_MODE, None, None))
         except OSError as error:
-            with contextlib.suppress(OSError):
-                new.unlink(missing_ok=True)
             raise CwagentError(f"Could not write {path}: {error.strerror}.") from error
 
 
@@ -306,13 +289,14 @@ def _check_regular(path: Path) -> None:
         raise CwagentError(f"Could not read {path}: it is {kind}. Replace it by a file, or move it away.")
 
 
-def _unfinished_path(path: Path) -> Path:
-    """Return the path where a file is written before it is renamed."""
-    return path.with_name(f".{path.name.lstrip('.')}.new")
-
-
 def _delete_file(path: Path) -> None:
+    """Delete a file, and the unfinished file of an interrupted run."""
     try:
-        path.unlink(missing_ok=True)
+        _files.delete_file(_of_controller(path))
     except OSError as error:
         raise CwagentError(f"Could not delete {path}: {error.strerror}.") from error
+
+
+def _of_controller(path: Path) -> Path:
+    """Return the path without links to folders. On the controller, the user who runs it chooses these links."""
+    return path.parent.resolve() / path.name

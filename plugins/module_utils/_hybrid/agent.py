@@ -20,6 +20,14 @@ from typing import TYPE_CHECKING, Any
 from ansible.module_utils import distro
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import ContentionError, CwagentError, root_advice
+from ansible_collections.cwagent.iam.plugins.module_utils._files import (
+    File,
+    create_empty_file,
+    delete_file,
+    is_file,
+    read_file,
+    write_file,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import (
     CLEAR,
     DEREGISTERED,
@@ -155,7 +163,7 @@ class SsmAgent:
             if self._program
             else describe_installation({distro.id(), *distro.like().split()}, platform.machine()),
             "problem": self._find_problem(),
-            "marked": self._mark.exists(),
+            "marked": is_file(self._mark),
             "registration": {"instance_id": node, "region": registration.get("Region", "")} if node else None,
             "unfinished": {name: unfinished.get(name, "") for name in ("instance_id", "activation_id", "run_id")}
             if unfinished
@@ -194,7 +202,7 @@ class SsmAgent:
                 "Another run registers this host, or has just done so. When that run has ended, run again."
             )
         # The agent asks whether to replace a registration. Only an interrupted run leaves one without its file.
-        confirmation = ["-y"] if self._unfinished.exists() else []
+        confirmation = ["-y"] if is_file(self._unfinished) else []
         self._record(activation_id=params["activation_id"], run_id=params["run_id"])
         arguments = ["-code", params["activation_code"], "-id", params["activation_id"], "-region", params["region"]]
         self._call([program, "-register", *arguments, *confirmation], "register this host")
@@ -203,7 +211,7 @@ class SsmAgent:
                 f"{program} has registered this host, but {self._registration} does not contain the registration. Set "
                 "registration to the path of that file."
             )
-        self._mark.touch(mode=0o600)
+        create_empty_file(self._mark)
         self._done.append(REGISTER)
         self._restart()
 
@@ -212,11 +220,11 @@ class SsmAgent:
         self._done.append(RESTART)
 
     def _finish_registration(self) -> None:
-        self._mark.touch(mode=0o600)
+        create_empty_file(self._mark)
         self._finish()
 
     def _finish(self) -> None:
-        self._unfinished.unlink(missing_ok=True)
+        delete_file(self._unfinished)
 
     def _clear(self) -> None:
         """Clear the registration, and stop the agent, which would use it until its end."""
@@ -224,10 +232,10 @@ class SsmAgent:
             self._call([self._program, "-register", "-clear"], "clear the registration")
             self._control("stop")
         # The agent ignores it if it cannot delete the file.
-        self._registration.unlink(missing_ok=True)
+        delete_file(self._registration)
         self._done.append(CLEAR)
         self._finish()
-        self._mark.unlink(missing_ok=True)
+        delete_file(self._mark)
 
     def _required_program(self) -> str:
         if not self._program:
@@ -237,13 +245,7 @@ class SsmAgent:
     def _record(self, **values: str) -> None:
         """Write the record of a run that has not finished, atomically."""
         self._unfinished.parent.mkdir(parents=True, exist_ok=True)
-        new = self._unfinished.with_suffix(".new")
-        new.unlink(missing_ok=True)
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as opened:
-            json.dump(values, opened)
-            opened.flush()
-            os.fsync(opened.fileno())
-        new.replace(self._unfinished)
+        write_file(self._unfinished, File(json.dumps(values), 0o600, None, None))
 
     def _control(self, verb: str) -> None:
         service = SNAP_SERVICE if self._program.startswith("/snap/") else SERVICE
@@ -280,10 +282,9 @@ class SsmAgent:
 
 def _read_json(path: Path) -> dict[str, Any]:
     """Return the object in a file; empty if there is no file. :raises CwagentError: it does not contain an object."""
+    file = read_file(path)
     try:
-        found = json.loads(path.read_text(encoding="utf-8") or "{}")
-    except FileNotFoundError:
-        return {}
+        found = json.loads((file and file.text) or "{}")
     except ValueError:
         found = None
     if not isinstance(found, dict):

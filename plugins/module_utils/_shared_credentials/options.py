@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.host_file import check_paths
 from ansible_collections.cwagent.iam.plugins.module_utils._environment import ENVIRONMENT_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._files import check_paths
 from ansible_collections.cwagent.iam.plugins.module_utils._names import check_region, name_of
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.plan import Desired
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.ssm_agent import find_configuration

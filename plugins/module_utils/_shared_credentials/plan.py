@@ -13,12 +13,12 @@ from ansible_collections.cwagent.iam.plugins.module_utils._agent_files import co
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.plan import (
     CREDENTIALS_MODE,
     DELETE,
-    File,
     config_steps,
     create_folder,
     planned_config,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._files import File
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Plan, Step
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.region_line import (
     Profile,

@@ -15,17 +15,16 @@ from typing import TYPE_CHECKING, Any
 from urllib.request import getproxies_environment
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files import common_config as config_format
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.host_file import (
-    missing_folders,
-    read_file,
-    resolve_target,
-    unfinished_path,
-    write_file,
-)
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.restart import AgentFilesResource
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import first_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.section import read_section
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, root_advice
+from ansible_collections.cwagent.iam.plugins.module_utils._files import (
+    find_unfinished,
+    missing_folders,
+    read_file,
+    write_file,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials import plan as sharing_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.caller import find_caller, find_network
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.plan import EDIT, Desired, State
@@ -106,13 +105,12 @@ class SharedCredentialsResource(AgentFilesResource[State]):
 
         :raises CwagentError: one of them cannot be read, or is not a regular file.
         """
-        credentials, config = (resolve_target(path) for path in (self._desired.credentials, self._desired.config))
-        unfinished = (unfinished_path(path) for path in (credentials, config))
+        credentials, config = Path(self._desired.credentials), Path(self._desired.config)
         return State(
             read_file(credentials, "surrogateescape"),  # other profiles stay byte for byte
             # The agent cannot read a file with other bytes, which stay where its settings are removed.
             read_file(config, "strict" if self._desired.is_present else "surrogateescape"),
-            tuple(str(path) for path in unfinished if path.exists()),
+            tuple(str(left) for path in (credentials, config) if (left := find_unfinished(path))),
             missing_folders([config]),
         )
 
@@ -150,7 +148,7 @@ class SharedCredentialsResource(AgentFilesResource[State]):
     def change_file(self, step: Step, path: Path) -> None:
         """Take one step with a file. :raises OSError: it cannot be taken."""
         if step.action == EDIT:
-            self._edit(resolve_target(str(path)), step)
+            self._edit(path, step)
         else:
             super().change_file(step, path)
 

@@ -9,8 +9,8 @@ import pwd
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.host_file import read_file
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, root_advice
+from ansible_collections.cwagent.iam.plugins.module_utils._files import read_file
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.sharing import (
     parse_environment,
     parse_unit,

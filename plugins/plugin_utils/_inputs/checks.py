@@ -175,8 +175,9 @@ def check_values(given: Given, inputs: Mapping[str, Any], problems: Problems) ->
     check("cwagent_server_role_name", _names.check_name, "role", inputs["server_role_name"])
     check("cwagent_admin_role_name", _names.check_name, "role", inputs["admin_role_name"])
     check("cwagent_hybrid_role_name", _names.check_name, "role", inputs["hybrid_role_name"])
-    for name in inputs["attach_to_roles"]:
-        check("cwagent_attach_to_roles", _names.check_name, "role", name)
+    roles = [(variable, name) for variable in ("attach_to_roles", "detach_from_roles") for name in inputs[variable]]
+    for variable, name in roles:
+        check(f"cwagent_{variable}", _names.check_name, "role", name)
     check("cwagent_parameter_name", check_parameter_name, inputs["parameter_name"])
     for config in inputs["configs"]:
         if config["name"] != inputs["parameter_name"]:

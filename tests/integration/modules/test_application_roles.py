@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -151,6 +152,7 @@ LEAVING: dict[str, tuple[list[str], list[str] | None, bool]] = {
     "the last of its role": (["web1", "web2"], ["batch1"], True),
     "one of two": (["web1"], ["web2", "batch1"], False),
     "one of two, with unknown others": (["web1"], None, False),
+    "one of two, where the other one is not in the inventory": (["web1"], ["batch1"], False),
     "all with unknown others": (["web1", "web2"], None, True),
 }
 
@@ -167,6 +169,30 @@ def test_a_role_loses_the_policy_with_its_last_server(
     assert (done["steps"], done["diff"]) == (predicted["steps"], predicted["diff"])
     assert servers.role() == (UNTOUCHED if is_detached else WITH_POLICY)
     assert servers.role(BATCH) == WITH_POLICY
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_instances_that_are_not_in_the_inventory_keep_the_policy_and_are_named(
+    enforcing: Emulator, check: bool
+) -> None:
+    servers = attached(enforcing, web1=SHOP, web2=SHOP, batch1=BATCH)
+    leaving = servers.listed("web1", "batch1")
+    done = servers.detach(instances=leaving, remaining_instances={}, check=check)
+    [warning] = done["warnings"]
+    words = rf"'Shop' keeps .* not in the inventory have the role: {servers.ids['web2']}\. .*add 'Shop' to detach_from"
+    assert re.search(words, warning)
+    assert servers.role() == WITH_POLICY
+    assert servers.role(BATCH) == (WITH_POLICY if check else UNTOUCHED)
+    named = servers.detach(instances=leaving, remaining_instances={}, detach_from_roles=[SHOP])
+    assert (servers.role(), named["warnings"]) == (UNTOUCHED, [])
+
+
+def test_a_teardown_also_detaches_it_from_roles_that_no_instance_has(enforcing: Emulator) -> None:
+    servers = attached(enforcing, web1=SHOP, web2="Other", batch1=BATCH)
+    enforcing.client("ec2").terminate_instances(InstanceIds=servers.listed("batch1")[""])
+    done = servers.detach(instances=servers.listed("web1", "batch1"), unused_roles=True)
+    assert (servers.role(), servers.role(BATCH), servers.role("Other")) == (UNTOUCHED, UNTOUCHED, WITH_POLICY)
+    assert done["warnings"] == []
 
 
 def test_a_remaining_server_of_another_region_keeps_the_policy_on_the_role(enforcing: Emulator) -> None:
@@ -199,15 +225,41 @@ def test_the_role_of_a_server_that_was_terminated_is_named(enforcing: Emulator) 
 
 DENIED = {
     "TagRole": UNTOUCHED,
-    "AttachRolePolicy": TAGGED_ONLY,
+    "AttachRolePolicy": UNTOUCHED,
     "DetachRolePolicy": WITH_POLICY,
     "UntagRole": TAGGED_ONLY,
 }
 
 
+def test_a_policy_that_a_person_attaches_instead_is_not_detached(enforcing: Emulator) -> None:
+    """IAM refused to attach it, so it is not the one of this collection."""
+    servers = launch(enforcing, web1=SHOP)
+    denied = {"kind": Kind.DENY, "action": "AttachRolePolicy"}
+    assert f"The tag {TAG} was removed again." in servers.attach(denied, roles=[SHOP])["msg"]
+    enforcing.client("iam").attach_role_policy(RoleName=SHOP, PolicyArn=f"{POLICY_ARN}{SERVER_POLICY}")
+    with assert_no_writes(enforcing):
+        assert servers.attach(roles=[SHOP])["steps"] == servers.detach()["steps"] == []
+
+
+@pytest.mark.parametrize(
+    ("action", "code", "message"),
+    [
+        ("UntagRole", "AccessDenied", "iam:UntagRole.*Remove the tag before anybody attaches the policy"),
+        ("AttachRolePolicy", "ServiceFailure", "iam:AttachRolePolicy"),
+    ],
+)
+def test_a_tag_that_may_be_right_stays(enforcing: Emulator, action: str, code: str, message: str) -> None:
+    """It cannot be removed, or the policy may have been attached although IAM answered with an error."""
+    servers = launch(enforcing, web1=SHOP)
+    faults: list[dict[str, Any]] = [{"kind": Kind.DENY, "action": "AttachRolePolicy"}] if action == "UntagRole" else []
+    faults.append({"kind": Kind.ERROR, "action": action, "code": code, "message": "no", "times": 100})
+    failed = servers.attach(*faults, roles=[SHOP])
+    assert re.search(message, failed["msg"])
+    assert servers.role() == TAGGED_ONLY
+
+
 @pytest.mark.parametrize("action", DENIED)
 def test_a_denied_call_names_the_role_and_the_next_run_finishes(enforcing: Emulator, action: str) -> None:
-    """Whatever ends a run between two writes, such as a kill, leaves what a denial of the second one leaves."""
     is_attaching = action in ("TagRole", "AttachRolePolicy")
     servers = (launch if is_attaching else attached)(enforcing, web1=SHOP, batch1=BATCH)
 

@@ -131,11 +131,10 @@ UNUSUAL: list[tuple[str, Mapping[str, Any], str]] = [
     ("iam_role", {"name": "R"}, "all of the following are missing: access"),
     ("iam_role", {**ROLE, "nme": "x"}, "Unsupported parameters for (cwagent.iam.cwagent_iam_role) module: nme"),
     ("iam_role", {**ROLE, "access": "root"}, "value of access must be one of: server, admin, got: root"),
-    ("iam_role", {**ROLE, "managed_policies": "ReadOnlyAccess"}, "'ReadOnlyAccess' is not the ARN"),
     ("iam_role", {**ROLE, "managed_policies": "A,B"}, "would split the text 'A,B' at its commas"),
     ("iam_user", {**USERS, "name": "a,b"}, "would split the text 'a,b' at its commas"),
 ]
-"""Tasks with options that only the module reads: aliased, invalid, unknown, text for a list. Words of the message."""
+"""Tasks with options that only the module reads, such as text with a comma for a list. Words of the message."""
 ON_HOSTS = {"agent_config", "credentials_file", "instance_identity", "server_facts", "shared_credentials", "ssm_agent"}
 """The modules that run on servers."""
 
@@ -411,7 +410,7 @@ WAYS: list[dict[str, Any]] = [
     {"timeout": 60},
     {"async": 60, "poll": 1},
     {"environment": AS_MODULE},
-    {"vars": {"ansible_python_interpreter": f"{Path(sys.executable).with_name('python3')}"}},
+    {"vars": {"ansible_python_interpreter": f"/usr/bin/env {Path(sys.executable).name}"}},
 ]
 """Keywords with which a module runs as any other, because the other way is not the same."""
 

@@ -140,8 +140,16 @@ def test_a_trial_identifies_its_call() -> None:
         Trial(Kind.DENY, 3, "ec2", "CreateTags", 2),
     ]
     some = list(choose(calls, 2, offset=4))
-    assert {trial.kind for trial in some} == {trial.kind for trial in choose(calls, None, 0)}
-    assert len(some) == 2 * len(KINDS)
+    assert {trial.kind for trial in some} == {*KINDS} - {Kind.KILL_WORKER}
+    assert len(some) == 2 * (len(KINDS) - 1)
+
+
+def test_a_worker_is_killed_only_at_writes_while_it_holds_the_profile() -> None:
+    record = {"Tags": [{"Key": "cwagent:earlier-profile:i-1", "Value": "P"}]}
+    held = [call("TagRole", params=record), call("DescribeTags"), call("CreateTags"), call("UntagRole", params=record)]
+    calls = [call("CreateRole"), call("TagRole"), *held, call("PutUserPolicy")]
+    killed = [trial.number for trial in choose(calls, None, offset=3) if trial.kind == Kind.KILL_WORKER]
+    assert killed == [3, 5, 6]
 
 
 def test_open_locks_and_leaks_of_an_emulated_account(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_the_module_runs_if_the_action_lacks_something(missing, monkeypatch):
         *(
             {"name": "n", **more}
             for more in (
-                *({"nme": "x"}, {"names": "a,b"}, {"names": "a"}, {"folder": "/x"}, {"environment": {}}),
+                *({"nme": "x"}, {"names": "a,b"}, {"folder": "/x"}, {"environment": {}}),
                 *({"aws_region": "x"}, {"debug_botocore_endpoint_logs": True}, {"key": "text"}),
                 {"key": {("a", "b"): "c"}},
             )
@@ -117,6 +117,26 @@ def test_options_that_are_invalid_or_unusual_are_left_to_the_module(args):
 
 def test_a_date_of_yaml_is_text_for_the_module():
     assert an_action(args={"name": datetime.date(2026, 1, 2)})._validated_options()["name"] == "2026-01-02"
+
+
+def test_text_without_a_comma_is_a_list_of_one():
+    options = an_action(args={"name": "n", "names": "a"})._validated_options()
+    assert options["names"] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("path", "is_here"),
+    [("bin/python3", True), ("bin/python", True), ("bin/other", False), ("venv/bin/python", False), ("", False)],
+)
+def test_this_python_has_several_names_in_its_folder(tmp_path, monkeypatch, path, is_here):
+    for folder in ("bin", "venv/bin"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "bin" / "python3").touch()
+    (tmp_path / "bin" / "other").touch()
+    (tmp_path / "bin" / "python").symlink_to("python3")
+    (tmp_path / "venv" / "bin" / "python").symlink_to(tmp_path / "bin" / "python3")
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "python"))
+    assert _aws_action._is_this_python(str(tmp_path / path) if path else "") == is_here
 
 
 def test_options_get_their_types_and_defaults():

@@ -102,3 +102,17 @@ def test_each_documented_value_of_a_module_is_kept(module: str) -> None:
     kept = {key: types[0].__name__ for key, types in {**OF_ANY, **OF_MODULES[module]}.items()}
     assert documented.items() <= kept.items()
     assert OF_MODULES[module].keys() <= documented.keys()
+
+
+@pytest.mark.parametrize(
+    ("printed", "repeated"),
+    [
+        ({"module_stderr": "motd\nsudo: a password is required\n"}, "No result. sudo: a password is required"),
+        ({"module_stdout": f"su: {'x' * 999}"}, f"No result. su: {'x' * 296}"),
+        ({"module_stdout": "sh: syntax error near 'secret'", "module_stderr": None}, "No result."),
+        ({}, "No result."),
+    ],
+)
+def test_a_failure_repeats_the_error_of_sudo_and_no_other_output(printed: dict[str, Any], repeated: str) -> None:
+    assert expect_result("ping", {"failed": True, "msg": "No result.", **printed})["msg"] == repeated
+    assert "msg" not in expect_result("ping", {"failed": False, **printed})

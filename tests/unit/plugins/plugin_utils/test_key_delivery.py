@@ -128,6 +128,11 @@ def test_sudo_that_requires_a_terminal_is_explained(answer):
         Delivery(answer=answer).send("module", {}, {})
 
 
+def test_output_that_can_repeat_the_secret_is_left_out():
+    answer = {"failed": True, "msg": "No result.", "module_stdout": "sh: near 'secret'", "module_stderr": "secret"}
+    assert Delivery(answer=answer).send("ping", {}, {}) == {"failed": True, "msg": "No result."}
+
+
 def test_another_failure_of_the_connection_stays_ansibles_error():
     with pytest.raises(AnsibleConnectionFailure, match="reset"):
         Delivery(answer=AnsibleConnectionFailure("reset by peer")).send("module", {}, {})

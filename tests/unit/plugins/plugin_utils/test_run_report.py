@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.filter.skip_reason import FilterModule
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report import (
+    FAILURE,
     PHASES,
     RETIREMENT_PHASES,
     WIDTH,
@@ -24,6 +25,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report import (
     rotation_report,
     run_report,
     run_stats,
+    unapplied,
 )
 
 skip_reason = FilterModule().filters()["skip_reason"]
@@ -637,9 +639,18 @@ def test_where_all_was_applied_nothing_more_is_reported():
     assert (found.failures, found.lines[1:]) == ({"localhost": ""}, STEPS)
 
 
+def test_servers_that_were_not_read_are_not_named():
+    account = an_account(
+        servers=[{"inventory_hostname": "a"}], variables={FAILURE: {"msg": "No credentials."}}, **APPLY
+    )
+    account.inputs["servers"] = [{"host": "a"}]
+    assert unapplied(account) == []
+
+
 def test_a_check_of_servers_has_its_own_report():
     checked = {"__verify_checked": {"servers": [1, 2], "failed_hosts": ["a"], "steps": []}}
-    assert report([an_account(requires=["servers"], variables=checked)], check_mode=False).lines == []
+    alone = report([an_account(requires=["servers"], variables=checked)], check_mode=False)
+    assert (alone.lines, alone.stats["servers"], alone.stats["failed_servers"]) == ([], 2, 1)
     found = report([an_account(name, ["servers"], checked) for name in ("shop", "blog")], check_mode=False)
     assert [line.split()[0] for line in found.lines] == ["account", "shop", "blog"]
     assert (found.stats["servers"], found.stats["failed_servers"]) == (4, 2)

@@ -13,6 +13,8 @@ import pytest
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid import transaction as hybrid_transaction
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config import transaction as store_transaction
 from ansible_collections.cwagent.iam.plugins.plugin_utils import _transaction_action
 from ansible_collections.cwagent.iam.plugins.plugin_utils._interruption import Interrupted, Interruption
 from ansible_collections.cwagent.iam.plugins.plugin_utils._transaction_action import TransactionAction
@@ -119,6 +121,16 @@ def test_a_lost_host_does_not_replace_the_result(monkeypatch: pytest.MonkeyPatch
 def test_a_transaction_must_be_defined() -> None:
     with pytest.raises(NotImplementedError):
         TransactionAction.transact(Action(), {}, Interruption(), print, None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("advice", [store_transaction.ADVICE, hybrid_transaction.ADVICE, "store a configuration"])
+@pytest.mark.parametrize("in_awx", [True, False])
+def test_a_job_of_awx_gets_no_advice_on_ctrl_c(monkeypatch: pytest.MonkeyPatch, advice: str, in_awx: bool) -> None:
+    """AWX kills a job that is canceled."""
+    said: list[str] = []
+    monkeypatch.setattr(_transaction_action, "say", lambda _name, text: said.append(text))
+    _transaction_action._say("db", SimpleNamespace(has_come=False), advice, in_awx=in_awx)  # type: ignore[arg-type]
+    assert said == [_transaction_action.ADVICE_IN_AWX if in_awx and "Ctrl-C" in advice else advice]
 
 
 @pytest.mark.parametrize("has_come", [False, True])

@@ -18,6 +18,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import
     Undefined,
     check_role,
     is_blank,
+    misspelled_variables,
     quote,
     to_typed,
 )
@@ -295,3 +296,33 @@ def test_the_regions_of_a_configuration_are_checked(regions, problem):
 
 def test_a_variable_of_a_role_that_is_not_set_has_no_problem():
     assert check_role({"x": {"type": "int"}}, {"y": "z"}) == []
+
+
+@pytest.mark.parametrize(
+    ("role", "name", "meant"),
+    [
+        ("ec2_server", "ec2_server_role_name", "ec2_server_name"),
+        ("ec2_server", "ec2_server_regoin", "ec2_server_region"),
+        ("ec2_server", "ec2_server_region", None),
+        ("ec2_server", "ec2_servers", None),
+        ("ec2_server", "ec2_server_color", None),
+        ("verify", "verify_ssl", None),
+        ("verify", "verify_certs", None),
+        ("verify", "verify_server", "verify_servers"),
+        ("audit", "audit_log", None),
+        ("audit", "audit_report_file", "audit_report_files"),
+        ("onprem_server", "onprem_server_user", "onprem_server_users"),
+    ],
+)
+def test_a_name_that_is_nearly_a_variable_of_a_role_is_refused(role, name, meant):
+    known = {each for found, _entry, options in ROLES if found == role for each in options}
+    assert known
+    words = f"{name} is not a variable of the role {role}; did you mean {meant}?"
+    assert misspelled_variables(role, [name, "other_name"], known) == ([words] if meant else [])
+
+
+def test_no_variable_of_a_role_looks_like_a_misspelled_one_of_another():
+    names = {each for _role, _entry, options in ROLES for each in options}
+    for role in {found for found, _entry, _options in ROLES}:
+        known = {each for found, _entry, options in ROLES if found == role for each in options}
+        assert misspelled_variables(role, names, known) == []

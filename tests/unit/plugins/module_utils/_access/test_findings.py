@@ -246,6 +246,10 @@ PLANTED = {
         healthy(role("Admin2", ADMIN, CLOSED, trust=trust("*"))),
         ("admin-unmanaged-trust", "high", "Admin2"),
     ),
+    "others that may assume a server role": (
+        healthy(role("Servers", SERVER, trust=trust({"AWS": "arn:aws:iam::210987654321:root"}))),
+        ("server-unmanaged-trust", "low", "Servers"),
+    ),
     "a boundary without metrics": (
         healthy(role("Bounded", SERVER, boundary=boundary("logs:*", "ssm:*"))),
         ("boundary-blocks-agent", "medium", "Bounded"),
@@ -354,13 +358,41 @@ def test_the_module_documents_each_rule():
     documented = re.search(r"The name of the rule\.(.*?)sample:", text, re.DOTALL)
     assert documented
     named = set(re.findall(r"V\(([a-z-]+)\)\s+\(", documented[1]))
-    # The last two depend on the inventory and have separate tests.
-    assert named == {rule for _, (rule, _, _) in PLANTED.values()} | {"user-without-host", "attached-policy"}
+    # The last ones depend on the inventory and have separate tests.
+    of_inventory = {"user-without-host", "attached-policy", "policy-without-tag"}
+    assert named == {rule for _, (rule, _, _) in PLANTED.values()} | of_inventory
 
 
 @pytest.mark.parametrize(("account", "expected"), PLANTED.values(), ids=PLANTED)
 def test_a_violation_is_one_finding(account, expected):
     assert found(account) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("statement", "named"),
+    [
+        ({"Principal": {"AWS": ["arn:aws:iam::210987654321:root", "AIDA1"]}}, "AIDA1, arn:aws:iam::210987654321:root."),
+        ({"Principal": {"Service": "ecs.amazonaws.com", "Federated": "idp"}}, "ecs.amazonaws.com, idp."),
+        ({"Principal": "*"}, r"everybody \(\*\)."),
+        ({"NotPrincipal": {"AWS": "AIDA1"}}, "everybody who is not in NotPrincipal."),
+    ],
+)
+@pytest.mark.parametrize("access", [ADMIN, SERVER])
+def test_the_finding_names_who_may_assume_a_role(access, statement, named):
+    ours = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}}
+    policy = {"Statement": [ours, {"Effect": "Allow", **statement}, {**statement, "Effect": "Deny"}]}
+    window = [CLOSED] if access is ADMIN else []
+    [finding] = find(case_of(healthy(role("Shared", access, *window, trust=policy))))
+    assert re.search(f"can assume (admin|server) role 'Shared': {named}$", finding.why)
+
+
+@pytest.mark.parametrize(
+    ("users", "words"), [(None, "rotate_keys"), (["db2"], "rotate_keys"), (["other"], "remove_servers for db2")]
+)
+def test_the_old_key_of_a_user_without_a_host_is_for_remove_servers(users, words):
+    account = healthy(user("db2", SERVER, keys=(key(3, days=90),)))
+    [fix] = [each.fix for each in find(case_of(account, Rules(inventory_users=users))) if each.rule == "key-old"]
+    assert f"cwagent.iam.{words}" in fix
 
 
 STATEMENTS: dict[str, tuple[bool, dict[str, Any]]] = {
@@ -634,3 +666,12 @@ def test_a_command_names_the_region_of_the_instance():
     [finding] = find(case_of(account))
     assert finding.region == "us-east-1"
     assert "--region us-east-1" in finding.fix
+
+
+@pytest.mark.parametrize(("listed", "rules"), [(None, []), ([], []), (["Shop"], ["policy-without-tag"])])
+def test_the_policy_of_others_on_a_listed_role_is_information(listed, rules):
+    """For example, Terraform has removed the tag."""
+    account = healthy(role("Shop", SERVER, tags=FOREIGN))
+    found = [each for each in find(case_of(account, Rules(attach_to_roles=listed))) if "policy" in each.rule]
+    assert [each.rule for each in found] == rules
+    assert all("leave the policy" in each.why and "detach-role-policy" in each.fix for each in found)

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files import plan as files_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.plan import Desired, File, State
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.plan import Desired, State
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._files import File
 
 KEY, CONFIG, PROXY = "/etc/key", "/etc/config.toml", '[proxy]\nhttp_proxy = "http://user:Se/CrEt@proxy"\n'
 SETTINGS = f'[credentials]\n    shared_credential_profile = "P"\n    shared_credential_file = "{KEY}"\n'

@@ -105,6 +105,27 @@ def test_lists_that_only_recent_agents_merge_are_split_on_demand():
     assert (desired.names, warnings) == ([NAME, f"{NAME}-2"], [])
 
 
+@pytest.mark.parametrize(
+    ("ending", "words"),
+    [
+        (".yaml", "OpenTelemetry"),
+        (".yml", "OpenTelemetry"),
+        (".tmp", "deletes"),
+        (".json", ""),
+        (".yaml-2", ""),
+        ("yaml", ""),
+    ],
+)
+def test_a_name_with_which_the_agent_does_not_read_json_is_refused_and_can_be_deleted(ending, words):
+    params = {**PARAMS, "name": f"{NAME}{ending}"}
+    assert desired_config({**params, "state": "absent"})[0].name == params["name"]
+    if words:
+        with pytest.raises(InvalidInput, match=rf"ends in \{ending}: the agent .*{words}.*Choose another name"):
+            desired_config(params)
+    else:
+        assert desired_config(params)[0].name == params["name"]
+
+
 @pytest.mark.parametrize("state", ["present", "absent", "validated"])
 def test_a_name_that_is_not_valid_is_an_error(state):
     with pytest.raises(InvalidInput, match="does not begin with AmazonCloudWatch-"):

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.plan import File
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._files import File
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials import plan as sharing_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.plan import Desired, State
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.region_line import COMMENT

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files import host_file
+from ansible_collections.cwagent.iam.plugins.module_utils import _files
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials import resource as resource_file
@@ -118,14 +118,14 @@ def test_settings_are_removed_from_a_file_that_is_not_utf_8(host):
 @pytest.mark.parametrize("name", ["file", "config"])
 def test_a_file_that_this_process_cannot_read_is_an_error(host, monkeypatch, name):
     host.config.touch()
-    refused, read_bytes = getattr(host, name), Path.read_bytes
+    refused, read = getattr(host, name), _files._read
 
-    def read(path):
-        if path == refused:
+    def refuse(place, errors):
+        if place.path == refused:
             raise PermissionError(13, "Permission denied")
-        return read_bytes(path)
+        return read(place, errors)
 
-    monkeypatch.setattr(Path, "read_bytes", read)
+    monkeypatch.setattr(_files, "_read", refuse)
     with pytest.raises(CwagentError, match=f"Could not read {refused}: Permission denied"):
         manage(replace(host.desired, is_present=False))
 
@@ -185,7 +185,7 @@ def test_renewed_credentials_are_not_overwritten(host, monkeypatch):
         if renewals:
             host.file.write_bytes(renewals.pop())
 
-    monkeypatch.setattr(host_file.os, "fsync", renew_during)
+    monkeypatch.setattr(_files.os, "fsync", renew_during)
     manage(host.desired)
     assert host.file.read_bytes() == WITH_REGION.replace(b"= A", b"= C")
     assert not host.file.with_name(".credentials.new").exists()
@@ -195,7 +195,7 @@ def test_a_file_that_is_written_all_the_time_is_an_error(host, monkeypatch):
     def renew(_file):
         host.file.write_bytes(host.file.read_bytes() + b"# more\n")
 
-    monkeypatch.setattr(host_file.os, "fsync", renew)
+    monkeypatch.setattr(_files.os, "fsync", renew)
     with pytest.raises(CwagentError, match=r"Could not set region.*another program .* writes it all the time") as error:
         manage(host.desired)
     assert error.value.details["done"] == []

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from ansible_collections.cwagent.iam.plugins.module_utils import _files
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials import ssm_agent
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.options import desired_files
@@ -147,10 +148,10 @@ def test_an_invalid_configuration_matters_only_for_the_use_of_credentials(tmp_pa
 
 @pytest.mark.parametrize("state", ["present", "absent"])
 def test_a_configuration_that_this_process_cannot_read_is_an_error(tmp_path, monkeypatch, state):
-    def refuse(_path):
+    def refuse(_place, _errors):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(ssm_agent.Path, "read_bytes", refuse)
+    monkeypatch.setattr(_files, "_read", refuse)
     with pytest.raises(CwagentError, match=r"Could not read .*ssm\.json: Permission denied\."):
         desired(tmp_path, state=state)
 

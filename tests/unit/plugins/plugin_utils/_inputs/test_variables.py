@@ -136,6 +136,7 @@ def test_only_the_whole_job_removes_windows(has_window, requires, state):
     assert inputs_of(controller=controller, requires=requires)["window_state"] == state
 
 
+NAMES_WITH_COMMAS = ("attach_to_roles", "detach_from_roles", "keep_nodes", "remove_servers")
 ATTACH_TO = "cwagent_on_other_profile is attach, so set cwagent_attach_to_roles to the roles"
 
 
@@ -324,7 +325,7 @@ def is_accepted(name, option, value):
     """Whether a value that is wrong for most options of a type is right for this one."""
     is_text = value == ["a"] and option.get("elements") == "str"
     is_one_item = option.get("accepts_single") and value == 5
-    takes_text = name in ("cwagent_attach_to_roles", "cwagent_keep_nodes")
+    takes_text = name in {f"cwagent_{each}" for each in NAMES_WITH_COMMAS}
     return is_text or is_one_item or (isinstance(value, str) and takes_text)
 
 
