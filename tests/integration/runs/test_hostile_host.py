@@ -10,6 +10,7 @@ import json
 import re
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -182,8 +183,11 @@ def test_lies_change_nothing_but_the_liar(site: Site, subtests: Any) -> None:
 def test_a_rotation_delivers_each_key_only_to_its_server(site: Site) -> None:
     site.lie(**lies_of(site)["the node of another server"])
     site.fleet.aws.shift_clock(100 * DAY)
+    earlier = site.secrets()
     site.run("rotate_keys")
-    assert len(site.secrets()) == 1
+    [secret] = site.secrets()
+    key_file = site.fleet.groups["onprem_servers"]["db3"]["onprem_credentials_file"]
+    assert (secret in Path(key_file).read_text(), [secret] == earlier) == (True, False)
 
 
 def test_what_verify_collects_is_about_the_server_alone(site: Site) -> None:

@@ -22,6 +22,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._application_roles.pla
     refused_roles,
     to_dict,
     unseen_attachments,
+    untag_step,
     warnings,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._names import ATTACHED_TAG, WINDOW_POLICY
@@ -88,6 +89,11 @@ def test_only_a_listed_role_that_is_used_and_lacks_the_policy_is_changed(is_list
     assert actions == (["iam:TagRole"] * (not has_tag) + ["iam:AttachRolePolicy"]) * gets_it
     again = plan_attachments(plan.planned, wanted)
     assert (again.all_steps, again.errors) == ([], {})
+
+
+def test_a_role_that_does_not_get_the_policy_loses_only_the_tag():
+    step = untag_step("Shop")
+    assert (step.action, step.arguments) == ("iam:UntagRole", {"role_name": "Shop", "tag_keys": [ATTACHED_TAG]})
 
 
 def test_a_profile_without_a_role_is_left_alone_with_a_warning():
