@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Reads, writes and deletes files whose folders other users may be able to change.
 
-Every folder of a path is opened from its parent, and the file itself is used by its name in the last one. So nobody can
-exchange a folder in between. A link is followed only where nobody but root and this user can change it. Otherwise, the
-owner of a folder could choose which file root reads, writes or gives to another user.
+The functions open every folder of a path from its parent folder, so other users cannot exchange a folder meanwhile.
+They follow a link only if root and this user alone can change the link. Otherwise, the owner of a folder could choose
+the file that root reads, writes or gives to another user.
 """
 
 from __future__ import annotations

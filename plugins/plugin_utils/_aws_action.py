@@ -23,6 +23,7 @@ import sys
 import traceback
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ansible import constants
@@ -194,8 +195,8 @@ def _is_this_python(path: str) -> bool:
 
     The real path alone does not tell, because the Python of a virtual environment is a link to the system's.
     """
-    here = sys.executable
-    return os.path.dirname(path) == os.path.dirname(here) and os.path.realpath(path) == os.path.realpath(here)  # noqa: PTH120
+    given, here = Path(path), Path(sys.executable)
+    return given.parent == here.parent and given.resolve() == here.resolve()
 
 
 def perform(

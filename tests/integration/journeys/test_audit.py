@@ -140,7 +140,7 @@ def test_what_the_audit_finds_is_in_private_reports_and_fails_the_run(states: St
     counts = "Findings of severity high or above: 1. Accounts that were not read: 0."
     assert play.message == f"{counts} high, admin-without-window: ForGood ({OWN}): {finding['why']}"
     assert finding["rule"] == "admin-without-window"
-    [case] = ET.fromstring((controller.home / "audit.junit.xml").read_text()).iter("testcase")  # noqa: S314  ours
+    [case] = ET.fromstring((controller.home / "audit.junit.xml").read_text()).iter("testcase")  # noqa: S314  this run wrote it
     assert case.find("failure") is not None
     [run] = json.loads((controller.home / "audit.sarif").read_text())["runs"]
     assert [result["ruleId"] for result in run["results"]] == ["admin-without-window"]
@@ -268,7 +268,7 @@ def test_an_account_that_is_not_read_is_named_and_stops_no_other(several: Accoun
     assert play.message.endswith(" There are 3 more problems.")
     for name in ("untrusted", "missing", "denied", "no-profile"):
         assert any(line.startswith(f"! account {name} was not read: ") for line in lines)
-    [suite] = ET.fromstring((controller.home / "audit.junit.xml").read_text()).iter("testsuite")  # noqa: S314  ours
+    [suite] = ET.fromstring((controller.home / "audit.junit.xml").read_text()).iter("testsuite")  # noqa: S314  this run wrote it
     assert (suite.get("errors"), suite.get("failures")) == ("4", "2")
 
     play = several.audit("--limit", "no-profile", cwagent_audit_fail_at="none").assert_failed()

@@ -390,7 +390,7 @@ def servers_vanish_and_keys_age(year: Year) -> None:
 
 
 def test_a_year_leaves_nothing_without_a_host_that_no_run_names(controller: Controller) -> None:
-    year = Year(Fleet(controller), random.Random(3))  # noqa: S311  no secret
+    year = Year(Fleet(controller), random.Random(3))  # noqa: S311  it chooses cases
     servers_come_and_leave(year)
     keys_leak(year)
     servers_vanish_and_keys_age(year)

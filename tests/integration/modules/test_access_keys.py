@@ -302,7 +302,7 @@ CONTENTION = re.compile(
 
 @pytest.mark.parametrize("seed", range(ROUNDS))
 def test_runs_at_once_create_one_key_for_each_user(users: Users, seed: int) -> None:
-    chosen = random.Random(seed)  # noqa: S311  no secret
+    chosen = random.Random(seed)  # noqa: S311  it chooses cases
     names = ["U", "V"]
     for name in chosen.sample(names, chosen.randint(0, 2)):
         users.aws.client("iam").create_user(UserName=name)

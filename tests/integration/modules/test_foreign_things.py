@@ -301,7 +301,7 @@ def theirs(text: str) -> str:
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("taken", [False, True], ids=["admin names are free", "admin names are taken"])
 def test_things_of_others_stay_as_they_were(enforcing: Emulator, tmp_path: Path, taken: bool, seed: int) -> None:
-    account = Account(enforcing, tmp_path, taken, random.Random(f"{taken} {seed}"))  # noqa: S311  no secret
+    account = Account(enforcing, tmp_path, taken, random.Random(f"{taken} {seed}"))  # noqa: S311  it chooses cases
     account.make_past()
     before = account.foreign()
     history: list[str] = []

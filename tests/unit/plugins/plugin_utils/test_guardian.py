@@ -37,7 +37,7 @@ if how in ("ends", "leaves"):
     print("the run goes on", flush=True)
 else:
     while True:  # as a run that waits for a result
-        time.sleep(1)  # it waits for AWS until it is killed
+        signal.pause()
 """
 
 

@@ -129,7 +129,8 @@ def test_a_job_of_awx_gets_no_advice_on_ctrl_c(monkeypatch: pytest.MonkeyPatch, 
     """AWX kills a job that is canceled."""
     said: list[str] = []
     monkeypatch.setattr(_transaction_action, "say", lambda _name, text: said.append(text))
-    _transaction_action._say("db", SimpleNamespace(has_come=False), advice, in_awx=in_awx)  # type: ignore[arg-type]
+    undisturbed: Any = SimpleNamespace(has_come=False)
+    _transaction_action._say("db", undisturbed, advice, in_awx=in_awx)
     assert said == [_transaction_action.ADVICE_IN_AWX if in_awx and "Ctrl-C" in advice else advice]
 
 

@@ -6,17 +6,32 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from itertools import count, product
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import timedelta
+from itertools import product
 from threading import Event, current_thread
 from typing import Any
 
 import pytest
 from disturbances import ERRORS, Cancelled, FakeGuard, Killed, denied
-from hypothesis import given
-from hypothesis import strategies as st
+from hybrid_world import (
+    HOST,
+    NAME,
+    NOW,
+    OFFLINE,
+    REGION,
+    ROLE,
+    RUNS,
+    STATES,
+    World,
+    activation_id,
+    before,
+    is_usable,
+    node_id,
+    transaction,
+    undisturbed,
+)
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     AwsApiError,
@@ -31,262 +46,16 @@ from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import (
     HOST_TAG,
     RUN_TAG,
     Activation,
-    HostState,
     NewActivation,
     Node,
     Unfinished,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.plan import Desired
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.transaction import ADVICE, Transaction
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.transaction import ADVICE
 from ansible_collections.cwagent.iam.plugins.module_utils._names import CREATED, MARK_TAG
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Step
 from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import ONLINE
 
-REGION, ROLE, HOST = "eu-central-1", "hybrid", "db"
-RUNS = [f"{number:08}-1234-1234-1234-123456789012" for number in range(5)]
-NOW = datetime(2026, 3, 1, tzinfo=UTC)
-NAME = "name of the server"
-OFFLINE = "ConnectionLost"
 pytestmark = pytest.mark.usefixtures("no_pauses")
-
-
-def node_id(number: int) -> str:
-    return f"mi-{number:017}"
-
-
-def activation_id(number: int) -> str:
-    return f"12345678-1234-1234-1234-{number:012}"
-
-
-@dataclass
-class World:
-    """Systems Manager and a host.
-
-    :param fault: gets the number and the name of a call or of a step of the host, and whether it has taken effect. It
-        may raise an error.
-    """
-
-    fault: Callable[[int, str, bool], None] = lambda _number, _action, _effect: None
-    found: dict[str, Activation] = field(default_factory=dict)
-    nodes: dict[str, Node] = field(default_factory=dict)
-    registered: int = 0
-    created: int = 0
-    host: HostState = field(default_factory=lambda: HostState("/usr/bin/amazon-ssm-agent"))
-    is_running: bool = True
-    running_as: str = ""
-    """The node that the SSM agent used when it was started."""
-    is_locked: bool = False
-    now = NOW
-    calls: list[str] = field(default_factory=list)
-    writes: list[str] = field(default_factory=list)
-
-    @contextmanager
-    def call(self, action: str) -> Iterator[None]:
-        """Fail before the body takes effect, or after it."""
-        self.calls.append(action)
-        number = len(self.calls)
-        self.fault(number, action, False)
-        yield
-        self.fault(number, action, True)
-
-    @contextmanager
-    def write(self, action: str) -> Iterator[None]:
-        with self.call(action):
-            self.writes.append(action)
-            yield
-
-    # Systems Manager
-
-    def node(self, node_id: str) -> Node | None:
-        with self.call("ssm:DescribeInstanceInformation"):
-            found = self.nodes.get(node_id)
-            return found and self.shown(found)
-
-    def nodes_of(self, activation_id: str) -> list[Node]:
-        with self.call("ssm:DescribeInstanceInformation"):
-            return [self.shown(each) for each in self.nodes.values() if each.activation_id == activation_id]
-
-    def nodes_of_host(self, host: str) -> list[Node]:
-        with self.call("ssm:DescribeInstanceInformation"):
-            return [self.shown(each) for each in self.nodes.values() if each.host == host]
-
-    def shown(self, node: Node) -> Node:
-        """A node as Systems Manager describes it, without its tags."""
-        is_online = self.is_running and self.running_as == node.id
-        return replace(node, ping=ONLINE if is_online else node.ping, tags={})
-
-    def tags(self, node_id: str) -> dict[str, str]:
-        with self.call("ssm:ListTagsForResource"):
-            return dict(self.nodes[node_id].tags) if node_id in self.nodes else {}
-
-    def activations(self) -> list[Activation]:
-        with self.call("ssm:DescribeActivations"):
-            return [*self.found.values()]
-
-    def create(self, step: Step, keep: Callable[[NewActivation], None]) -> None:
-        assert step.arguments["registration_limit"] == 1
-        assert step.arguments["iam_role"] == ROLE
-        with self.write(step.action):
-            self.created += 1
-            name, tags = step.arguments["default_instance_name"], step.arguments["tags"]
-            new = Activation(activation_id(self.created), name, tags[RUN_TAG], step.arguments["expiration_date"])
-            self.found[new.id] = new
-            self.tags_of_new = tags
-        keep(NewActivation(new.id, f"code of {new.id}"))
-
-    def take_over(self) -> None:
-        """Another process does the work from here on."""
-        self.calls.append("take over")
-
-    def execute(self, step: Step) -> None:
-        with self.write(step.action):
-            if step.action == hybrid_plan.DELETE:
-                self.found.pop(step.arguments["activation_id"], None)
-            elif step.action == hybrid_plan.TAG:
-                node = self.nodes[step.arguments["resource_id"]]
-                self.nodes[node.id] = replace(node, tags={**node.tags, **step.arguments["tags"]})
-            else:
-                self.nodes.pop(step.arguments["instance_id"], None)
-
-    # The host
-
-    def check(self) -> None:
-        self.calls.append("host:check")
-        self.fault(len(self.calls), "host:check", False)
-
-    def result(self, *done: str) -> dict[str, Any]:
-        host = self.host
-        return {
-            "ssm_agent": host.agent,
-            "installation": host.installation,
-            "problem": host.problem,
-            "marked": host.is_marked,
-            "registration": host.registration
-            and {"instance_id": host.registration.node_id, "region": host.registration.region},
-            "unfinished": host.unfinished
-            and {
-                "instance_id": host.unfinished.node_id,
-                "activation_id": host.unfinished.activation_id,
-                "run_id": host.unfinished.run,
-            },
-            "done": [*done],
-        }
-
-    def read(self) -> dict[str, Any]:
-        with self.call("host:read"):
-            return self.result()
-
-    @contextmanager
-    def recording(self) -> Iterator[list[str]]:
-        """Add the actions that were done to the error of a step that fails, as the module does."""
-        done: list[str] = []
-        try:
-            yield done
-        except HostUnreachable:
-            raise
-        except CwagentError as error:
-            error.details["done"] = done
-            raise
-
-    def register(self, activation: NewActivation, run: str, known_run: str) -> dict[str, Any]:
-        """Other runs wait until this ends, and then find what it has written."""
-        found = self.host.unfinished.run if self.host.unfinished else ""
-        if found != known_run or self.host.registration:
-            raise ContentionError("Another run registers this host.")
-        self.is_locked = True
-        try:
-            return self.register_alone(activation, run)
-        finally:
-            self.is_locked = False
-
-    def register_alone(self, activation: NewActivation, run: str) -> dict[str, Any]:
-        with self.recording() as done:
-            with self.write("host:record"):
-                self.host = replace(self.host, unfinished=Unfinished("", activation.id, run))
-            with self.write("host:send registration"):
-                found = self.found[activation.id]
-                assert activation.code == f"code of {found.id}"
-                assert not found.is_used
-                self.found[found.id] = replace(found, is_used=True)
-                self.registered += 1
-                node = Node(node_id(self.registered), ROLE, found.name, OFFLINE, self.tags_of_new, found.id)
-                self.nodes[node.id] = node
-            with self.write("host:save registration"):
-                self.host = replace(self.host, registration=hybrid_plan.Registration(node.id, REGION), is_marked=True)
-            done.append("host:register")
-            self.start()
-            done.append("host:restart")
-            return self.result(*done)
-
-    def start(self) -> None:
-        with self.write("host:start"):
-            found = self.host.registration
-            self.is_running, self.running_as = True, found.node_id if found else ""
-
-    def restart(self) -> dict[str, Any]:
-        with self.recording() as done:
-            self.start()
-            done.append("host:restart")
-            return self.result(*done)
-
-    def finish(self) -> dict[str, Any]:
-        with self.write("host:finish"):
-            self.host = replace(self.host, unfinished=None, is_marked=True)
-            return self.result()
-
-    def begin_clearing(self, node_id: str) -> dict[str, Any]:
-        with self.write("host:record"):
-            self.host = replace(self.host, unfinished=Unfinished(node_id))
-            return self.result()
-
-    def clear(self) -> dict[str, Any]:
-        with self.recording() as done:
-            with self.write("host:clear"):
-                self.host = replace(self.host, registration=None)
-            with self.write("host:stop"):
-                self.is_running = False
-            done.append("host:clear")
-            with self.write("host:finish"):
-                self.host = replace(self.host, unfinished=None, is_marked=False)
-            return self.result(*done)
-
-    def state(self) -> dict[str, Any]:
-        """The state at the end of a run, without IDs."""
-        registration = self.host.registration
-        return {
-            "activations": [*self.found],
-            "nodes": [node.name for node in self.nodes.values()],
-            "is registered": registration is not None and registration.node_id in self.nodes,
-            "is online": self.is_running and registration is not None and self.running_as == registration.node_id,
-            "unfinished": self.host.unfinished,
-        }
-
-
-def transaction(world: World, state: str, run: int = 1, node: str = "", **options: Any) -> Transaction:
-    """:param run: its number. :param node: the ID that the user has given."""
-    desired = Desired(state, REGION, ROLE, NAME, HOST, RUNS[run], {"team": "ops"}, node_id=node)
-    return Transaction(
-        world, world, desired, **{"say": lambda _text: None, "shield": nullcontext, "wait": 2, **options}
-    )
-
-
-def before(state: str) -> World:
-    """A host before a run that registers or deregisters it."""
-    world = World()
-    if state == "deregistered":
-        transaction(world, "registered", 0).run()
-        world.calls.clear()
-        world.writes.clear()
-    return world
-
-
-STATES = ("registered", "deregistered")
-
-
-def undisturbed(state: str) -> World:
-    world = before(state)
-    assert transaction(world, state).run()["changed"]
-    return world
 
 
 def test_a_host_is_registered_with_an_activation_that_is_deleted() -> None:
@@ -364,10 +133,6 @@ def disturbed(state: str, error: Callable[[str], BaseException], number: int, *,
 
     world.fault = fault
     return world
-
-
-def is_usable(activation: Activation) -> bool:
-    return not activation.is_used and not activation.is_expired
 
 
 CASES = [(state, kind, effect) for state in STATES for kind in ERRORS for effect in (False, True)]
@@ -722,134 +487,6 @@ def test_only_a_node_that_the_interrupted_run_left_is_deregistered(ping: str, ta
     world.host = replace(world.host, unfinished=Unfinished("", activation_id(9), RUNS[4]))
     transaction(world, "registered").run()
     assert other.id in world.nodes
-
-
-# A server that reports anything about itself
-
-
-VICTIM, VICTIMS_RUN = Node(node_id(9), ROLE, "web", ONLINE, {}, activation_id(9)), RUNS[4]
-
-
-def with_victim(world: World) -> World:
-    """A world with the online node of another host, and one that an interrupted run left for that host."""
-    tags = {MARK_TAG: CREATED, HOST_TAG: "web", RUN_TAG: VICTIMS_RUN}
-    left = Node(node_id(8), ROLE, "web", OFFLINE, tags, activation_id(8))
-    world.nodes |= {VICTIM.id: replace(VICTIM, tags=tags), left.id: left}
-    return world
-
-
-def victims(world: World) -> dict[str, Node]:
-    return {each.id: each for each in world.nodes.values() if each.host == "web"}
-
-
-NODE_IDS = st.sampled_from([node_id(number) for number in (1, 2, 7, 8, 9)])
-ACTIVATION_IDS = st.sampled_from(["", *(activation_id(number) for number in (1, 8, 9))])
-ANSWERS = st.fixed_dictionaries(
-    {
-        "ssm_agent": st.sampled_from(["", "/usr/bin/amazon-ssm-agent"]),
-        "installation": st.just("Do this."),
-        "problem": st.just(""),
-        "marked": st.booleans(),
-        "registration": st.none()
-        | st.fixed_dictionaries({"instance_id": NODE_IDS, "region": st.sampled_from([REGION, "us-east-1"])}),
-        "unfinished": st.none()
-        | st.fixed_dictionaries(
-            {
-                "instance_id": st.just("") | NODE_IDS,
-                "activation_id": ACTIVATION_IDS,
-                "run_id": st.sampled_from(["", *RUNS]),
-            }
-        ),
-        "done": st.just([]),
-    }
-)
-
-
-@given(st.data(), st.sampled_from(STATES), st.booleans())
-def test_whatever_a_server_says_no_step_concerns_the_node_of_another(
-    data: st.DataObject, state: str, is_registered: bool
-) -> None:
-    """Each of its answers is another one, in every run, and it may register what it wants with its activation."""
-    world = with_victim(before("deregistered" if is_registered else "registered"))
-    before_runs, honest = victims(world), World.result
-    lies = data.draw(st.sets(st.integers(0, 5)))
-    answers = count()
-
-    def answer(*done: str) -> dict[str, Any]:
-        said = data.draw(ANSWERS) if next(answers) in lies else honest(world, *done)
-        return {**said, "done": [*done]}
-
-    world.result = answer
-    for run, wanted in enumerate([state, "registered", "deregistered"], start=1):
-        with suppress(CwagentError):
-            found = transaction(world, wanted, run).run()["node"]
-            assert wanted != "registered" or found["id"] not in before_runs
-        assert victims(world) == before_runs
-        assert [each for each in world.found.values() if is_usable(each)] == []
-
-
-@pytest.mark.parametrize("state", STATES)
-def test_a_server_that_names_the_node_of_another_fails_with_both(state: str) -> None:
-    """So does a copy of another server, which does it without malice."""
-    world = with_victim(before("deregistered"))
-    world.host = replace(world.host, registration=hybrid_plan.Registration(VICTIM.id, REGION))
-    for act in ("predict", "run"):
-        with pytest.raises(
-            InvalidInput, match=rf"{HOST} is registered as node {VICTIM.id}.* has node {node_id(1)} with"
-        ):
-            getattr(transaction(world, state), act)()
-    assert (world.writes, len(world.nodes)) == ([], 3)
-
-
-@pytest.mark.parametrize("is_shown", [False, True])
-def test_a_server_that_registers_as_another_fails_with_both(is_shown: bool) -> None:
-    """The node of the activation is its node, even if AWS shows it late."""
-    world = with_victim(World())
-    shown, honest = count(), world.nodes_of
-
-    def save(_number: int, action: str, effect: bool) -> None:
-        if action == "host:start" and not effect:
-            world.host = replace(world.host, registration=hybrid_plan.Registration(VICTIM.id, REGION))
-
-    world.fault = save
-    world.nodes_of = lambda activation_id: honest(activation_id) if is_shown or next(shown) else []
-    words = rf"{HOST} reports node {VICTIM.id}, but it was registered as node {node_id(1)}, which stays"
-    with pytest.raises(CwagentError, match=words):
-        transaction(world, "registered").run()
-    assert (world.found, node_id(1) in world.nodes, len(victims(world))) == ({}, True, 2)
-
-
-def test_a_server_whose_node_appears_only_after_a_restart_is_checked_then() -> None:
-    """Its record looks like the record of an interrupted run, and AWS shows the node late."""
-    world = with_victim(World())
-    world.host = replace(
-        world.host,
-        registration=hybrid_plan.Registration(VICTIM.id, REGION),
-        unfinished=Unfinished("", VICTIM.activation_id, VICTIMS_RUN),
-        is_marked=True,
-    )
-    read, honest = count(), world.node
-    world.node = lambda node_id: honest(node_id) if next(read) else None
-    with pytest.raises(InvalidInput, match=rf"{HOST} is registered as node {VICTIM.id}.*cwagent:host=web"):
-        transaction(world, "registered").run()
-    assert len(victims(world)) == 2
-
-
-def test_a_renamed_server_keeps_its_node() -> None:
-    world = before("deregistered")
-    node = node_id(1)
-    world.nodes[node] = replace(world.nodes[node], tags={**world.nodes[node].tags, HOST_TAG: "old"})
-    with pytest.raises(InvalidInput, match=f"set node_id .* to {node}"):
-        transaction(world, "registered").run()
-    planned = transaction(world, "registered", node=node).predict()
-    assert world.writes == []
-    done = transaction(world, "registered", node=node).run()
-    assert done == planned
-    assert done["steps"] == [f"set tag cwagent:host of node {node} to {HOST}"]
-    assert transaction(world, "registered", node=node).run()["steps"] == []
-    assert transaction(world, "registered").run()["steps"] == []
-    assert transaction(world, "deregistered").run()["changed"]
-    assert world.nodes == {}
 
 
 def test_an_activation_expires_an_hour_after_the_time_of_aws() -> None:

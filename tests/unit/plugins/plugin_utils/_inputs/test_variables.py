@@ -67,7 +67,7 @@ def test_the_input_of_a_run_without_variables():
             "is_valid": True,
         },
         "admin_instance": ADMIN["instance_id"],
-        "key_store_directory": "/tmp/~/.cwagent/credentials",  # noqa: S108  only a name
+        "key_store_directory": "/tmp/~/.cwagent/credentials",  # noqa: S108  no file is made
         "instances": {US: [WEB["instance_id"], ADMIN["instance_id"]]},
         "inventory": {"users": [db], "attach_to_roles": []},
         "report_files_by_format": {"html": [], "json": [], "junit": [], "sarif": []},
@@ -352,7 +352,7 @@ def test_a_bad_value_is_one_problem_that_names_the_variable(name, value):
     is_typed = value is not NOPE and value not in WRONG[OPTIONS[name]["type"]] and "choices" not in OPTIONS[name]
     if name in RUN_OPTIONS and not is_typed:
         # Modules run in the folder of the playbook, so the input has the absolute path of the folder.
-        folder = "/tmp/" if name == "cwagent_key_store_directory" else ""  # noqa: S108  only a name
+        folder = "/tmp/" if name == "cwagent_key_store_directory" else ""  # noqa: S108  no file is made
         assert run_value(inputs, name) == (f"{folder}{default_of(name)}" if folder else default_of(name))
 
 
@@ -554,7 +554,7 @@ def test_the_size_of_batches_is_the_same_for_all_accounts(own, other, shown):
 )
 def test_reports_are_written_to_absolute_paths_by_format(value):
     inputs = inputs_of(controller={"cwagent_report_files": value}, requires=["audit"])
-    assert inputs["report_files"] == ["/tmp/~/a.html", "b.sarif.json"]  # noqa: S108  only a name
+    assert inputs["report_files"] == ["/tmp/~/a.html", "b.sarif.json"]  # noqa: S108  no file is made
     html, sarif = inputs["report_files"]
     assert inputs["report_files_by_format"] == {"html": [html], "json": [], "junit": [], "sarif": [sarif]}
 
