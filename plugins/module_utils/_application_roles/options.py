@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
-from ansible_collections.cwagent.iam.plugins.module_utils._application_roles.plan import Attachments
+from ansible_collections.cwagent.iam.plugins.module_utils._application_roles.plan import Attachments, Departure
 from ansible_collections.cwagent.iam.plugins.module_utils._application_roles.resource import (
     AttachmentResource,
     DetachmentResource,
@@ -67,5 +67,11 @@ def detachments(call: Call) -> DetachmentResource:
         _names.check_instance_id(instance_id)
     aws_in = gateways(call, dict.fromkeys(region for found in given for region in found) or [""])
     planned = Planned(call.params["planned"]).profiles if call.check_mode else {}
-    chosen = {"unused": call.params["unused_roles"], "named": call.params["detach_from_roles"]}
-    return DetachmentResource(aws_in, leaving, remaining, planned, **chosen)
+    departure = None
+    if leaving is not None:
+        of_leaving, of_remaining = (
+            frozenset(name for names in (found or {}).values() for name in names) for found in (leaving, remaining)
+        )
+        named = frozenset(call.params["detach_from_roles"])
+        departure = Departure(of_leaving, of_remaining, named, unused=call.params["unused_roles"])
+    return DetachmentResource(aws_in, departure, remaining or {}, planned)

@@ -35,7 +35,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import EC
 from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Step
 
@@ -147,6 +147,22 @@ class Attachments:
             if role:
                 found.setdefault(role.name, []).extend(instances)
         return found
+
+
+@dataclass(frozen=True)
+class Departure:
+    """The instances whose roles no longer need the policy, and the user's choices for these roles.
+
+    :param leaving: their IDs.
+    :param remaining: IDs of the instances whose roles need it. All others are not the user's.
+    :param named: names of the roles that lose it although instances have them that are not the user's.
+    :param unused: whether roles that no instance has lose it, too.
+    """
+
+    leaving: frozenset[str]
+    remaining: frozenset[str] = frozenset()
+    named: frozenset[str] = frozenset()
+    unused: bool = False
 
 
 def select_roles(state: State, desired: Attachments) -> list[Role]:
@@ -320,6 +336,38 @@ def find_roles_without_access(state: State, desired: Attachments) -> dict[str, l
         for name, found in roles.items()
         if not state.roles[name].has_policy and not find_obstacle(state, state.roles[name])
     }
+
+
+def select_all_detachable(state: State) -> State:
+    """Return the state in which every tagged role may lose the policy."""
+    return replace(state, detachable=frozenset(role.name for role in state.roles.values() if role.has_tag))
+
+
+def select_detachable(state: State, departure: Departure, profiles: Mapping[str, Collection[str]]) -> State:
+    """Return the state with the tagged roles that may lose the policy, and those that keep it for a reason.
+
+    :param profiles: by instance of the regions, its instance profiles.
+    """
+    leaving, remaining = departure.leaving, departure.remaining
+    of_leaving, of_remaining, of_others, of_all = (
+        {profile for name in names for profile in profiles.get(name, ())}
+        for names in (leaving, remaining, profiles.keys() - leaving - remaining, profiles)
+    )
+    tagged = [role for role in state.roles.values() if role.has_tag]
+    left = [role for role in tagged if role.profiles & of_leaving and not role.profiles & of_remaining]
+    kept = [role for role in left if role.profiles & of_others and role.name not in departure.named]
+    unused = frozenset(role.name for role in tagged if not role.profiles & of_all)
+    is_lost = not leaving <= profiles.keys()
+    return replace(
+        state,
+        others={
+            role.name: sorted(name for name in profiles.keys() - leaving if role.profiles & {*profiles[name]})
+            for role in kept
+        },
+        detachable=frozenset(role.name for role in left if role not in kept)
+        | (unused if departure.unused else frozenset()),
+        unused=unused if is_lost and not departure.unused else frozenset(),
+    )
 
 
 def kept_warnings(state: State) -> list[str]:

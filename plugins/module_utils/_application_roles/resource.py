@@ -9,7 +9,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._application_roles import plan as roles_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._application_roles.plan import Attachments, Role, State
+from ansible_collections.cwagent.iam.plugins.module_utils._application_roles.plan import (
+    Attachments,
+    Departure,
+    Role,
+    State,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES, AwsApiError
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import (
@@ -29,7 +34,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import
 from ansible_collections.cwagent.iam.plugins.module_utils._progress import announce
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Container, Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step
@@ -170,62 +175,33 @@ class DetachmentResource(Resource[State]):
     """The agent's policy on the roles to which this collection has attached it.
 
     :param aws_in: by region, its gateway.
-    :param leaving: by region, the instances whose roles no longer need it; ``None`` for all roles.
-    :param remaining: by region, the instances whose roles need it; ``None`` for all other instances of these regions.
+    :param departure: the instances whose roles no longer need it; ``None`` for all roles.
+    :param remaining: by region, the instances whose roles need it.
     :param planned: by instance, the profile that an earlier task has planned for it.
-    :param unused: whether roles that no instance has lose it, too.
-    :param named: the roles that lose it although instances have them that are neither leaving nor remaining.
     """
 
     def __init__(
         self,
         aws_in: Mapping[str, Aws],
-        leaving: Mapping[str, Sequence[str]] | None,
-        remaining: Mapping[str, Sequence[str]] | None,
+        departure: Departure | None,
+        remaining: Mapping[str, Sequence[str]],
         planned: Mapping[str, str | None],
-        *,
-        unused: bool = False,
-        named: Collection[str] = (),
     ) -> None:
         super().__init__(next(iter(aws_in.values())))
         self._aws_in = aws_in
-        self._leaving = leaving
+        self._departure = departure
         self._remaining = remaining
         self._planned = planned
-        self._unused = unused
-        self._named = named
 
     def read(self) -> State:
         """Read all roles. To select roles by their instances, also read the instance profiles of the regions."""
         state = self.read_again()
-        tagged = [role for role in state.roles.values() if role.has_tag]
-        if self._leaving is None or not tagged:
-            return replace(state, detachable=frozenset(role.name for role in tagged))
+        if self._departure is None or not any(role.has_tag for role in state.roles.values()):
+            return roles_plan.select_all_detachable(state)
         profiles = self._read_profiles()
-        leaving = {name for names in self._leaving.values() for name in names}
-        remaining = {name for names in (self._remaining or {}).values() for name in names}
-        of_leaving, of_remaining, of_others, of_all = (
-            {profile for name in names for profile in profiles.get(name, ())}
-            for names in (leaving, remaining, profiles.keys() - leaving - remaining, profiles)
-        )
-        left = [role for role in tagged if role.profiles & of_leaving and not role.profiles & of_remaining]
-        kept = {role.name for role in left if role.profiles & of_others and role.name not in self._named}
-        detachable = {role.name for role in left} - kept
-        unused = {role.name for role in tagged if not role.profiles & of_all}
-        unknown = self._find_unknown(profiles) if detachable else frozenset()
-        detachable |= unused if self._unused else set()
-        is_lost = not self._unused and not leaving <= profiles.keys()
-        return replace(
-            state,
-            others={
-                role.name: sorted(name for name in profiles.keys() - leaving if role.profiles & profiles[name])
-                for role in left
-                if role.name in kept
-            },
-            detachable=frozenset() if unknown else frozenset(detachable),
-            unused=frozenset(unused) if is_lost else frozenset(),
-            unknown=unknown,
-        )
+        found = roles_plan.select_detachable(state, self._departure, profiles)
+        unknown = self._find_unknown(profiles) if found.detachable else frozenset()
+        return replace(found, detachable=frozenset(), unknown=unknown) if unknown else found
 
     def _read_profiles(self) -> dict[str, set[str]]:
         """Return by instance its instance profiles, after the changes that earlier tasks have planned."""
@@ -238,10 +214,7 @@ class DetachmentResource(Resource[State]):
 
     def _find_unknown(self, profiles: Container[str]) -> frozenset[str]:
         """Return the remaining instances that have no profile and are not in their region."""
-        unsure = {
-            region: [name for name in names if name not in profiles]
-            for region, names in (self._remaining or {}).items()
-        }
+        unsure = {region: [name for name in names if name not in profiles] for region, names in self._remaining.items()}
         return frozenset(
             name
             for region, names in unsure.items()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import product
+from itertools import combinations, product
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._application_roles.pla
     MAX_LISTED,
     POLICY,
     Attachments,
+    Departure,
     Role,
     State,
     describe_gains,
@@ -20,6 +21,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._application_roles.pla
     plan_attachments,
     plan_detachments,
     refused_roles,
+    select_all_detachable,
+    select_detachable,
     to_dict,
     unseen_attachments,
     untag_step,
@@ -256,3 +259,37 @@ def test_roles_are_shown_with_their_policies_and_tags():
     assert to_dict(state, ["Shop", "Gone"]) == {
         "roles": {"Shop": {"managed_policies": [OTHER], "tags": {"team": "shop"}}}
     }
+
+
+LEAVING, REMAINING, ELSE, LOST = "i-leaving", "i-remaining", "i-other", "i-lost"
+
+
+def outcome(holders: tuple[str, ...], *, named: bool, unused: bool, lost: bool) -> str:
+    """What becomes of a tagged role that these instances have."""
+    if not holders:
+        return "detached" if unused else "reported" if lost else "left"
+    if LEAVING not in holders or REMAINING in holders:
+        return "left"
+    return "kept" if ELSE in holders and not named else "detached"
+
+
+@pytest.mark.parametrize("holders", [each for n in range(4) for each in combinations((LEAVING, REMAINING, ELSE), n)])
+@pytest.mark.parametrize(("named", "unused", "lost"), list(product((False, True), repeat=3)))
+def test_a_role_loses_the_policy_only_when_the_instances_that_leave_are_the_last_ones(
+    holders: tuple[str, ...], named: bool, unused: bool, lost: bool
+) -> None:
+    profiles = {name: {"Shop"} if name in holders else {"Blog"} for name in (LEAVING, REMAINING, ELSE)}
+    leaving = frozenset({LEAVING, LOST} if lost else {LEAVING})
+    departure = Departure(leaving, frozenset({REMAINING}), frozenset({"Shop"} if named else ()), unused=unused)
+    foreign = role_of("Foreign")  # has no tag, so it is left whatever has it
+    state = state_of(role_of(tags=TAGS), replace(foreign, profiles=frozenset({"Shop"})))
+    found = select_detachable(state, departure, profiles)
+    becomes = outcome(holders, named=named, unused=unused, lost=lost)
+    assert found.detachable == ({"Shop"} if becomes == "detached" else set())
+    assert found.unused == ({"Shop"} if becomes == "reported" else set())
+    # Only those that stay are listed, so that the user can judge whether they need the policy.
+    assert found.others == ({"Shop": [ELSE]} if becomes == "kept" else {})
+
+
+def test_without_a_departure_every_tagged_role_loses_the_policy() -> None:
+    assert select_all_detachable(state_of(role_of(tags=TAGS), role_of("Foreign"))).detachable == {"Shop"}
