@@ -152,8 +152,8 @@ browser: ## install Chromium and its driver, if they are missing and apt-get is 
 	@tests/report/install-browser
 
 .PHONY: faults
-faults: $(READY) $(AWS_CLI_READY) ## inject every fault at every AWS call of site.yml and check that the next run recovers (hours; FROM=run_command)
-	$(call run,env AWS_CLI="$(CURDIR)/$(AWS_CLI)/bin/aws" PYTHONPATH=tests python -m faults --workers $(JOBS) \
+faults: $(READY) $(AWS_CLI_READY) $(OLDEST_READY) ## inject every fault at every AWS call of site.yml and check that the next run recovers (hours; FROM, CORE=oldest)
+	$(call $(if $(CORE),run_oldest,run),env AWS_CLI="$(CURDIR)/$(AWS_CLI)/bin/aws" PYTHONPATH=tests python -m faults --workers $(JOBS) \
 		$(if $(TRIALS),--trials $(TRIALS)) $(if $(AS_AWS),--as-aws) $(if $(FROM),--store-from $(FROM)))
 
 SEEDS ?= 20

@@ -2,7 +2,7 @@
 
 Without ``--trials``, every AWS call of an undisturbed run gets every kind of fault, which takes hours. With it, that
 many evenly spread calls get each kind of fault, beginning with another call every day. A worker is killed only at
-writes during which it holds the admin profile.
+writes during which it may write the configuration.
 """
 
 from __future__ import annotations
@@ -156,7 +156,9 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="where the output of trials that did not recover is kept")
     parser.add_argument("--as-aws", action="store_true", help="in accounts that are as unkind as AWS")
     help_text = "which host stores; run_command needs the AWS CLI that AWS_CLI names"
-    parser.add_argument("--store-from", choices=["instance", "run_command"], default="instance", help=help_text)
+    parser.add_argument(
+        "--store-from", choices=["instance", "run_command", "onprem"], default="instance", help=help_text
+    )
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         sys.exit(1 if campaign(args, args.keep or Path(folder)) else 0)

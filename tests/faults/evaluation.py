@@ -99,16 +99,25 @@ def _has_stored(call: Call) -> bool:
 
 
 def held_writes(calls: Sequence[Call]) -> list[int]:
-    """The positions of the writes of the process that holds the admin profile: of the record and all in between."""
-    of_record = [
-        position
-        for position, call in enumerate(calls)
-        if call.action in ("TagRole", "UntagRole") and RECORD in json.dumps(call.params)
-    ]
-    if not of_record:
+    """The positions of the writes of the process that may write the configuration, while it may.
+
+    On EC2 it begins and ends with the record of the earlier profile. On premises it begins with the window of the admin
+    user, and ends with the deactivation of its key.
+    """
+    begins = [position for position, call in enumerate(calls) if _is_record(call) or _opens_user(call)]
+    ends = [position for position, call in enumerate(calls) if _is_record(call) or call.action == "UpdateAccessKey"]
+    if not begins:
         return []
-    first, last = of_record[0], of_record[-1]
-    return [position for position in range(first, last + 1) if calls[position].write]
+    return [position for position in range(begins[0], ends[-1] + 1) if calls[position].write]
+
+
+def _is_record(call: Call) -> bool:
+    return call.action in ("TagRole", "UntagRole") and RECORD in json.dumps(call.params)
+
+
+def _opens_user(call: Call) -> bool:
+    is_of_window = call.action == "PutUserPolicy" and call.params["PolicyName"] == WINDOW
+    return is_of_window and not _is_closed(json.loads(call.params["PolicyDocument"]))
 
 
 def open_locks(state: State) -> list[str]:

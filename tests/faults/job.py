@@ -34,7 +34,7 @@ class Job:
 
     :param folder: for the inventory, the configuration and the keys.
     :param as_aws: whether the account is as unkind as AWS, which it is to everyone but root.
-    :param store_from: the value of ``cwagent_store_config_from``: ``instance`` or ``run_command``.
+    :param store_from: the value of ``cwagent_store_config_from``: ``instance``, ``run_command`` or ``onprem``.
     """
 
     aws: Emulator

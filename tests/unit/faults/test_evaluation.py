@@ -144,12 +144,30 @@ def test_a_trial_identifies_its_call() -> None:
     assert len(some) == 2 * (len(KINDS) - 1)
 
 
-def test_a_worker_is_killed_only_at_writes_while_it_holds_the_profile() -> None:
-    record = {"Tags": [{"Key": "cwagent:earlier-profile:i-1", "Value": "P"}]}
-    held = [call("TagRole", params=record), call("DescribeTags"), call("CreateTags"), call("UntagRole", params=record)]
-    calls = [call("CreateRole"), call("TagRole"), *held, call("PutUserPolicy")]
+def user_window(policy: dict[str, Any]) -> Call:
+    return call("PutUserPolicy", params={"PolicyName": WINDOW, "PolicyDocument": json.dumps(policy)})
+
+
+RECORDED = {"Tags": [{"Key": "cwagent:earlier-profile:i-1", "Value": "P"}]}
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        [
+            call("TagRole", params=RECORDED),
+            call("DescribeTags"),
+            call("CreateTags"),
+            call("UntagRole", params=RECORDED),
+        ],
+        [user_window(OPEN), call("GetUser"), call("PutParameter"), call("UpdateAccessKey")],
+    ],
+)
+def test_a_worker_is_killed_only_at_writes_while_it_may_write_the_configuration(held: list[Call]) -> None:
+    before = [call("UpdateAccessKey"), call("TagRole"), user_window(CLOSED)]
+    calls = [*before, *held, call("PutParameter")]
     killed = [trial.number for trial in choose(calls, None, offset=3) if trial.kind == Kind.KILL_WORKER]
-    assert killed == [3, 5, 6]
+    assert killed == [4, 6, 7]
 
 
 def test_open_locks_and_leaks_of_an_emulated_account(tmp_path: Path) -> None:
