@@ -7,7 +7,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._text import to_printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 LINUX, WINDOWS = "Linux", "Windows"
 # The document that runs a script.
@@ -81,16 +86,18 @@ class Invocation:
         """Whether it has not ended."""
         return self.status in PENDING_STATUSES
 
-    @property
-    def result(self) -> dict[str, Any] | None:
-        """The object in JSON on the last line that has one; ``None`` if the script printed none."""
+    def result(self, form: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the object in JSON on the last line that has one; ``None`` if the script printed none of this form.
+
+        The instance, and not the script, decides what its agent answers.
+        """
         for line in reversed(self.output.splitlines()):
             if line.startswith("{"):
                 try:
                     found: dict[str, Any] = json.loads(line)
-                except ValueError:  # cut
+                except (ValueError, RecursionError):  # cut, or nested too deeply
                     return None
-                return found
+                return found if has_form(found, form) else None
         return None
 
     @property
@@ -99,8 +106,24 @@ class Invocation:
         details = self.details.replace(" ", "")
         if details in _REASONS:
             return _REASONS[details]
-        said = " ".join((self.errors or self.output).split())[-300:]
+        said = to_printable(self.errors or self.output)[-300:]
         return f"its status is {details or self.status}" + (f", and it printed: {said}" if said else "")
+
+
+def has_form(value: object, form: Any) -> bool:
+    """Return whether data from an instance has a form, in which texts are printable. Other names are ignored.
+
+    :param form: a type, a list with the form of each element, or a mapping with the form of each name; with the name
+        ``str``, the form of all values.
+    """
+    if isinstance(form, list):
+        return isinstance(value, list) and all(has_form(each, form[0]) for each in value)
+    if isinstance(form, dict):
+        if not isinstance(value, dict):
+            return False
+        forms = dict.fromkeys(value, form[str]) if str in form else form
+        return all(name.isprintable() and has_form(value.get(name), each) for name, each in forms.items())
+    return type(value) is form and (form is not str or str(value).isprintable())
 
 
 def platform_problem(agent: Agent) -> str:

@@ -9,15 +9,19 @@ import base64
 import re
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, error_code, explain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import Invocation
 
+# What the scripts print.
+CHECK_FORM = {"cli": str, "regions": {str: str}, "schema": str}
+STORE_FORM = {
+    "problem": str,
+    "parameters": [{"region": str, "name": str, "status": str, "version": int, "error": str}],
+}
 STORED, CHANGED = "stored", "changed"
 # How long to wait for the result of a command after its end.
 GRACE_SECONDS = 15.0
@@ -64,7 +68,7 @@ class StoreRequest:
 
 def check_problems(instance_id: str, invocation: Invocation) -> list[str]:
     """Return why an instance cannot store, according to the command that checks it."""
-    result = invocation.result
+    result = invocation.result(CHECK_FORM)
     if result is None:
         return [f"the command that checks instance {instance_id} gave no result: {invocation.reason}"]
     if not result["cli"]:
@@ -77,10 +81,10 @@ def check_problems(instance_id: str, invocation: Invocation) -> list[str]:
     ]
 
 
-def unpack_schema(result: Mapping[str, Any]) -> str:
+def unpack_schema(invocation: Invocation) -> str:
     """Return the agent's schema as text; empty where the instance has none or it cannot be read."""
     try:
-        packed = base64.b64decode(result.get("schema", ""), validate=True)
+        packed = base64.b64decode((invocation.result(CHECK_FORM) or {}).get("schema", ""), validate=True)
         return zlib.decompressobj(_GZIP).decompress(packed, MAX_SCHEMA_BYTES).decode()
     except (ValueError, zlib.error):
         return ""
@@ -92,7 +96,7 @@ def check_stored(invocation: Invocation, region: str, name: str, summary: str) -
     :param summary: the planned step, for the message.
     :raises CwagentError: it has not.
     """
-    result = invocation.result or {"problem": "", "parameters": []}
+    result = invocation.result(STORE_FORM) or {"problem": "", "parameters": []}
     found = next((each for each in result["parameters"] if (each["region"], each["name"]) == (region, name)), None)
     if found and found["status"] == STORED:
         return

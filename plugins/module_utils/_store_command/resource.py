@@ -96,7 +96,7 @@ def check_instance(aws: Aws, instance_id: str, regions: Sequence[str]) -> str:
     problems = check_problems(instance_id, invocation)
     if problems:
         raise CwagentError(_refusal(problems[0]))
-    return unpack_schema(invocation.result or {})
+    return unpack_schema(invocation)
 
 
 class CommandResource(Resource[State]):

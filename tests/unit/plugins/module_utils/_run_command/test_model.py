@@ -58,13 +58,17 @@ def test_a_command_that_has_ended_is_not_pending(status: str) -> None:
         ("no JSON", None),
         ('{"a": 1}', {"a": 1}),
         ('noise\n{"a": 1}\n', {"a": 1}),
-        ('{"a": 1}\n{"b": 2}\nnoise', {"b": 2}),
+        ('{"b": 1}\n{"a": 2, "more": "x"}\nnoise', {"a": 2, "more": "x"}),
+        ('{"a": 2}\n{"b": 1}', None),
+        ('{"a": "2"}', None),
+        ('{"a": true}', None),
+        ('{"a": ' * 5000, None),
         ('{"a": "cut--output truncated--', None),
         ("{[]}", None),
     ],
 )
 def test_the_result_is_the_last_line_with_an_object(output: str, result: object) -> None:
-    assert Invocation("Success", output=output).result == result
+    assert Invocation("Success", output=output).result({"a": int}) == result
 
 
 @pytest.mark.parametrize(

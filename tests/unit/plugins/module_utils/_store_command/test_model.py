@@ -24,6 +24,10 @@ def answered(status: str = "Success", **result: Any) -> Invocation:
     return Invocation(status, status, json.dumps(result))
 
 
+def checked(**more: Any) -> Invocation:
+    return answered(**{**CHECKED, **more})
+
+
 def packed(text: bytes) -> str:
     return base64.b64encode(gzip.compress(text, mtime=0)).decode()
 
@@ -57,19 +61,51 @@ def test_the_check_reports_why_an_instance_could_not_store(invocation: Invocatio
     ],
 )
 def test_the_schema_of_the_agent_is_unpacked(schema: str, text: str) -> None:
-    assert unpack_schema({"schema": schema}) == text
+    assert unpack_schema(checked(schema=schema)) == text
 
 
 def test_an_instance_cannot_fill_the_memory_of_the_controller() -> None:
-    assert len(unpack_schema({"schema": packed(b" " * 20_000_000)})) == 2_000_000
+    assert len(unpack_schema(checked(schema=packed(b" " * 20_000_000)))) == 2_000_000
 
 
-def test_a_result_without_a_schema_has_none() -> None:
-    assert unpack_schema({}) == ""
+def test_a_command_without_a_result_has_no_schema() -> None:
+    assert unpack_schema(Invocation("Failed")) == ""
+
+
+CHECKED: dict[str, Any] = {"cli": "aws-cli/2", "regions": {REGION: ""}, "schema": ""}
+WRONG = [None, True, 1, 1.5, "\x1b[2J", "a\u202eb", [], ["x"], [[]], {}, {"x": 1}, {"\x1b": ""}]
+
+IN_FORM = {("regions", "{}"), ("version", "1"), ("parameters", "[]")}
+
+
+@pytest.mark.parametrize("value", WRONG)
+@pytest.mark.parametrize("name", CHECKED)
+def test_a_check_in_another_form_is_no_result(name: str, value: Any) -> None:
+    """The instance decides what it answers, whatever the script prints."""
+    if (name, repr(value)) in IN_FORM:
+        return
+    found = answered(**{**CHECKED, name: value})
+    [problem] = check_problems(INSTANCE, found)
+    assert f"instance {INSTANCE} gave no result" in problem
+    assert problem.isprintable()
+    assert unpack_schema(found) == ""
 
 
 def parameter(status: str, error: str = "", region: str = REGION) -> dict[str, Any]:
     return {"region": region, "name": NAME, "status": status, "version": 4, "error": error}
+
+
+@pytest.mark.parametrize("value", WRONG)
+@pytest.mark.parametrize("name", ["problem", "parameters", *parameter("stored")])
+def test_a_report_in_another_form_is_no_proof_that_a_parameter_was_stored(name: str, value: Any) -> None:
+    if (name, repr(value)) in IN_FORM:
+        return
+    report = {"problem": "", "parameters": [parameter("stored")]}
+    of_parameter = {**parameter("stored"), name: value}
+    changed = {**report, name: value} if name in report else {**report, "parameters": [of_parameter]}
+    with pytest.raises(CwagentError, match=f"Could not {SUMMARY}: the command on the instance did not") as caught:
+        check_stored(answered(**changed), REGION, NAME, SUMMARY)
+    assert str(caught.value).isprintable()
 
 
 def test_a_parameter_that_was_stored_is_no_error() -> None:
