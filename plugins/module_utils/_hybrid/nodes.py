@@ -10,7 +10,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.plan import delete_spent, deregister
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.plan import (
+    delete_spent,
+    deregister,
+    deregistration_command,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._names import NOT_CREATED
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan
 from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import ONLINE
@@ -129,8 +133,8 @@ def warnings(state: State, region: str) -> list[str]:
         f"{state.unread} Allow it as provision-hybrid.json does. If no server was ever registered, ignore this."
     )
     return ([unread] if state.unread else []) + [
-        f"{_describe(each)} stays registered, because it {NOT_CREATED}. If nothing needs it, deregister it: aws ssm "
-        f"deregister-managed-instance --instance-id {each.id} --region {region}"
+        f"{_describe(each)} stays registered, because it {NOT_CREATED}. If nothing needs it, deregister it: "
+        f"{deregistration_command(each.id, region)}"
         for each in state.others
     ]
 

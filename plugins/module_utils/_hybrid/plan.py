@@ -182,12 +182,12 @@ def is_own(node: Node, desired: Desired) -> bool:
 
 
 def is_left(node: Node, host: HostState, desired: Desired) -> bool:
-    """Whether the interrupted run in the record of a host registered a node for it. Nothing uses such a node.
+    """Whether the interrupted run in the record of a host registered a node for it.
 
     A record proves nothing, because whoever controls the host can write it.
     """
     run = host.unfinished.run if host.unfinished else ""
-    return node.is_ours and node.host == desired.host and node.tags.get(RUN_TAG) == run and node.ping != ONLINE
+    return node.is_ours and node.host == desired.host and node.tags.get(RUN_TAG) == run
 
 
 def _clearing_advice(host: HostState) -> str:
@@ -205,6 +205,7 @@ def plan(current: State, desired: Desired) -> Plan[State]:
     left += [
         replace(deregister(each), summary=f"deregister node {each.id}, which an interrupted run left")
         for each in current.left_nodes
+        if each.ping != ONLINE
     ]
     return Plan(current, _planned_state(current, desired), {LEFT: left, **steps})
 
@@ -332,6 +333,13 @@ def warnings(current: State, desired: Desired) -> list[str]:
         for each in current.activations
         if each.name == desired.name and not each.is_spent
     ]
+    found += [
+        f"node {each.id} was registered with the activation of {desired.host} in an interrupted run, and it is online "
+        f"although {desired.host} is not registered. Unless that is another server of yours, somebody has the code: "
+        f"{deregistration_command(each.id, desired.region)}"
+        for each in current.left_nodes
+        if each.ping == ONLINE
+    ]
     if desired.state == REGISTERED and node:
         # It is not documented whether the description of a node has the path of its role.
         if name_of(node.role) != name_of(desired.role):
@@ -372,6 +380,11 @@ def show_time(time: datetime) -> str:
 def deletion_command(activation_id: str, region: str) -> str:
     """Return the command of the AWS CLI that deletes an activation."""
     return f"aws ssm delete-activation --activation-id {activation_id} --region {region}"
+
+
+def deregistration_command(node_id: str, region: str) -> str:
+    """Return the command of the AWS CLI that deregisters a node."""
+    return f"aws ssm deregister-managed-instance --instance-id {node_id} --region {region}"
 
 
 def to_result(state: State) -> dict[str, Any]:

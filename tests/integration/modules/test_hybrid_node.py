@@ -245,3 +245,50 @@ def test_settings_that_would_write_the_code_are_refused(
     with assert_no_writes(server.aws):
         message = server.manage()["msg"]
     assert re.search(rf"The activation code was not sent: .* Unset ANSIBLE_{setting}", message)
+
+
+@pytest.mark.parametrize("code", ["ActivationExpired", "RegistrationLimitExceeded", "InvalidActivation"])
+def test_an_activation_that_cannot_be_used_is_an_error_and_the_next_run_registers(server: Server, code: str) -> None:
+    message = server.manage({"kind": Kind.ERROR, "action": REGISTER, "code": code})["msg"]
+    assert code in message
+    assert server.activations() == []
+    assert not server.manage()["failed"]
+    server.assert_finished()
+
+
+@pytest.mark.parametrize("is_used", [False, True])
+def test_a_node_that_somebody_else_registered_with_the_code(server: Server, is_used: bool) -> None:
+    """Whoever has the code can register any machine, once. AWS cannot tell which one it is."""
+    other = server.aws.host(server.controller.home / "other")
+    real = server.host.ssm_agent.rename(f"{server.host.ssm_agent}.real")
+    server.host.ssm_agent.write_text(f'#!/bin/sh\n{other.ssm_agent} "$@"\nexec {real} "$@"\n')
+    server.host.ssm_agent.chmod(0o755)
+    assert "RegistrationLimitExceeded" in server.manage()["msg"]
+    [node] = hybrid_nodes(server.aws)
+    if is_used:
+        other.restart()
+    real.rename(server.host.ssm_agent)
+    again = server.manage()
+    own = again["node"]["id"]
+    if is_used:  # by a server that may be the user's
+        [warning] = again["warnings"]
+        assert (
+            f"node {node} was registered with the activation of db1 in an interrupted run, and it is online" in warning
+        )
+        assert {*hybrid_nodes(server.aws)} == {node, own}
+    else:
+        assert (again["warnings"], hybrid_nodes(server.aws)) == ([], [own])
+
+
+def test_a_server_whose_hardware_has_changed_is_reported(states: States) -> None:
+    """Its SSM agent gets no new credentials until the server is registered again."""
+    server = states.begin(registered)
+    node = server.assert_finished()
+    server.aws.agents(node, new_fingerprint=True)
+    server.aws.shift_clock(HOUR)
+    with assert_no_writes(server.aws):
+        [warning] = server.manage()["warnings"]
+    assert f"node {node} of db1 is not online (ConnectionLost)" in warning
+    assert not server.manage(state=DEREGISTERED)["failed"]
+    assert not server.manage()["failed"]
+    server.assert_finished()

@@ -86,9 +86,11 @@ def current(
         (current(HERE, None, DEREGISTERING), [CLEAR, *ALL]),
         (current(None, None, REGISTERING), ALL),
         (
-            current(None, None, REGISTERING, left_nodes=(replace(OURS, id=M9),)),
+            current(None, None, REGISTERING, left_nodes=(replace(OURS, id=M9, ping="Inactive"),)),
             [f"deregister node {M9}, which an interrupted run left", *ALL],
         ),
+        # Something uses it, so the run only warns.
+        (current(None, None, REGISTERING, left_nodes=(replace(OURS, id=M9),)), ALL),
         (
             current(activations=(USED, EXPIRED, USABLE)),
             [f"delete activation {A1}, which was used", f"delete activation {A2}, which has expired", *ALL],
@@ -199,7 +201,7 @@ def test_a_host_that_names_another_node_than_the_user_is_refused(node: Node) -> 
     ("node", "is_found"),
     [
         (replace(OURS, ping="ConnectionLost", tags={**OURS.tags, RUN_TAG: RUN}), True),
-        (replace(OURS, tags={**OURS.tags, RUN_TAG: RUN}), False),
+        (replace(OURS, tags={**OURS.tags, RUN_TAG: RUN}), True),
         (replace(OURS, ping="ConnectionLost", tags={**OURS.tags, RUN_TAG: "other"}), False),
         (replace(OURS, ping="ConnectionLost", tags={**OF_ANOTHER_HOST.tags, RUN_TAG: RUN}), False),
         (replace(OURS, ping="ConnectionLost", tags={HOST_TAG: HOST, RUN_TAG: RUN}), False),
@@ -295,6 +297,11 @@ def test_other_registrations_are_not_refused(state: State, wanted: str) -> None:
         (current(HERE, replace(OURS, role="other")), "registered", ["with role 'other', not with role 'hybrid'"]),
         (current(HERE, replace(OURS, role="monitoring/hybrid")), "registered", []),
         (current(HERE, replace(OURS, ping="ConnectionLost")), "registered", ["is not online (ConnectionLost)"]),
+        (
+            current(None, None, REGISTERING, left_nodes=(OURS, replace(OURS, id=M9, ping="Inactive"))),
+            "registered",
+            [f"node {M1} was registered with the activation of {HOST} in an interrupted run, and it is online"],
+        ),
         (current(HERE, replace(OURS, ping="ConnectionLost"), REGISTERING), "registered", []),
         (
             current(activations=(USED, EXPIRED, USABLE, replace(USABLE, name="web"))),
