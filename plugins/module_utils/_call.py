@@ -12,6 +12,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._fleet import Fleet
+from ansible_collections.cwagent.iam.plugins.module_utils._text import printable_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -110,8 +111,12 @@ def converge_regions(
 
 
 def outcome(work: Callable[[Call], dict[str, Any]], call: Call) -> dict[str, Any]:
-    """Return the result of the work, which contains ``failed`` if it raised an error of the collection."""
+    """Return the result of the work, which contains ``failed`` if it raised an error of the collection.
+
+    Ansible prints messages and warnings as they are, and they quote tags, names and errors that others chose.
+    """
     try:
-        return work(call)
+        result = work(call)
     except CwagentError as error:
-        return error.to_result()
+        result = error.to_result()
+    return {**result, **{key: printable_texts(result[key]) for key in ("msg", "warnings") if key in result}}

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,12 +15,26 @@ if TYPE_CHECKING:
 WIDTH = 69
 # Not printable, so no printable text contains it. It stands for the backslash that Ansible prints before a quote.
 ESCAPE = "\ue000"
+MAX_DEPTH = 8
 MARKS = ("- ", "! ", "  ")
 
 
 def to_printable(text: object) -> str:
     """Return text on one line, without characters that break XML, control a terminal or reverse the writing."""
     return "".join(each for each in " ".join(str(text).split()) if each.isprintable())
+
+
+def printable_texts(value: Any, depth: int = 0) -> Any:
+    """Return data whose texts are printable, with their lines, down to a depth that nothing of ours reaches."""
+    if depth > MAX_DEPTH:
+        return ""
+    if isinstance(value, dict):
+        return {to_printable(key): printable_texts(each, depth + 1) for key, each in value.items()}
+    if isinstance(value, list):
+        return [printable_texts(each, depth + 1) for each in value]
+    if isinstance(value, str):
+        return "".join(each for each in value if each.isprintable() or each in "\n\t")
+    return value
 
 
 def count_noun(number: int, noun: str) -> str:

@@ -18,7 +18,7 @@ from ansible.module_utils.json_utils import _filter_non_json_lines
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._text import to_printable
+from ansible_collections.cwagent.iam.plugins.module_utils._text import printable_texts
 from ansible_collections.cwagent.iam.plugins.plugin_utils._ansible_core import warning_texts
 
 if TYPE_CHECKING:
@@ -84,8 +84,8 @@ OF_MODULES: dict[str, Types] = {
     },
 }
 KEYS = {*OF_ANY, "deprecations", *(key for each in OF_MODULES.values() for key in each)}
-# How deep a value can be that is shown, and how long a line that is repeated.
-MAX_DEPTH, MAX_PRINTED = 8, 300
+# How long a line can be that is repeated.
+MAX_PRINTED = 300
 
 
 class HostAnswer(ActionBase):  # type: ignore[misc]  # ansible comes without types
@@ -105,9 +105,9 @@ def reduce_output(output: Mapping[str, Any]) -> dict[str, Any]:
         text, _ignored = _filter_non_json_lines(output["stdout"], objects_only=True)
         result = json.loads(text)
     except (ValueError, RecursionError):
-        return {**output, "stdout": _printable(output["stdout"]), "stderr": _printable(output["stderr"])}
-    kept = {key: _printable(value) if _is_shown(key) else value for key, value in result.items() if key in KEYS}
-    return {**output, "stdout": json.dumps(kept), "stderr": _printable(output["stderr"])}
+        return {**output, "stdout": printable_texts(output["stdout"]), "stderr": printable_texts(output["stderr"])}
+    kept = {key: printable_texts(value) if _is_shown(key) else value for key, value in result.items() if key in KEYS}
+    return {**output, "stdout": json.dumps(kept), "stderr": printable_texts(output["stderr"])}
 
 
 def _is_shown(key: str) -> bool:
@@ -146,16 +146,3 @@ def discovered_python(action: Any) -> dict[str, Any]:
     """Return the fact by which Ansible remembers the Python that it has found on the host of an action."""
     name, python = action._discovered_interpreter_key, action._discovered_interpreter
     return {"ansible_facts": {name: python}} if name and isinstance(python, str) else {}
-
-
-def _printable(value: Any, depth: int = 0) -> Any:
-    """Return a value whose texts are printable, with their lines."""
-    if depth > MAX_DEPTH:
-        return ""
-    if isinstance(value, dict):
-        return {to_printable(key): _printable(each, depth + 1) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_printable(each, depth + 1) for each in value]
-    if isinstance(value, str):
-        return "".join(each for each in value if each.isprintable() or each in "\n\t")
-    return value

@@ -37,3 +37,16 @@ def test_other_exceptions_are_not_caught():
 
 def test_the_call_returns_the_result_of_the_work():
     assert outcome(lambda _call: {"changed": True}, CALL) == {"changed": True}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_ansible_prints_as_it_is_has_no_control_characters(fails):
+    """It quotes tags, names and errors that others chose."""
+
+    def work(_call):
+        if fails:
+            raise CwagentError("tag \x1b[2J\nof web", warnings=["a\u202eb"])
+        return {"msg": "tag \x1b[2J\nof web", "warnings": ["a\u202eb"]}
+
+    result = outcome(work, CALL)
+    assert (result["msg"], result["warnings"]) == ("tag [2J\nof web", ["ab"])
