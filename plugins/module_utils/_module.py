@@ -70,7 +70,8 @@ def run_module(spec: dict[str, Any], rules: dict[str, Any], work: Callable[[Call
         module.fail_json(
             msg=f"boto3 is not installed for {sys.executable} on this host. Install it there, for instance with the "
             "ansible.builtin.package module and name python3-boto3, or with "
-            f"'{sys.executable} -m pip install boto3'; or point ansible_python_interpreter to a Python that has it."
+            f"'{sys.executable} -m pip install boto3'; or point ansible_python_interpreter to a Python that has it, "
+            "for localhost to '{{ ansible_playbook_python }}'."
         )
     module._module.check_environment()
     for name, value in module._module.split_options.items():

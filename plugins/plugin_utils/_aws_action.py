@@ -27,11 +27,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ansible import constants
+from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.parameters import remove_values
 from ansible.plugins.action.normal import ActionModule as NormalAction
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _progress
+from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
 from ansible_collections.cwagent.iam.plugins.plugin_utils._terminal import say
 
 if TYPE_CHECKING:
@@ -59,6 +61,9 @@ else:
 DISCOVERED = ("auto", "auto_silent", "auto_legacy", "auto_legacy_silent")
 # The names that a shell takes for variables, without those that change how a Python starts.
 VARIABLE = re.compile(r"(?!PYTHON|LD_)[A-Za-z_][A-Za-z0-9_]*")
+INSTANCE_ID = re.compile(r"\bi-[0-9a-f]+\b")
+# How many hosts a message names.
+MAX_NAMED = 10
 # The data that botocore reads for any client, and for a client of one service.
 FOR_ALL_CLIENTS = ("endpoints", "partitions", "sdk-default-configuration", "_retry")
 FOR_A_CLIENT = ("service-2", "endpoint-rule-set-1")
@@ -122,9 +127,8 @@ class AwsAction(NormalAction):  # type: ignore[misc]  # ansible comes without ty
             with process_state(environment, self._loader.get_basedir()):
                 options = self._validated_options()
                 if options:
-                    return self.do_work(self.MODULE.work, options, variables)
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        return result
+                    return name_hosts(self.do_work(self.MODULE.work, options, variables), variables)
+        return name_hosts(super().run(tmp, task_vars), variables)
 
     def _is_same_here(self, variables: Mapping[str, Any], environment: Iterable[str]) -> bool:
         """Return whether the module would run on this machine, as this user, with this Python, and without a limit."""
@@ -188,6 +192,27 @@ class AwsAction(NormalAction):  # type: ignore[misc]  # ansible comes without ty
         if not HAS_INVOCATION_SETTING or constants.config.get_config_value("INJECT_INVOCATION", variables=variables):
             result["invocation"] = hide(self.MODULE.SPEC, options, {"module_args": options})
         return result
+
+
+def name_hosts(result: dict[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a result whose message says which hosts of the inventory the instances in it are."""
+    ids = {*INSTANCE_ID.findall(str(result.get("msg", "")))} if result.get("failed") else set[str]()
+    names = {
+        instance_id: host
+        for host in (variables.get("hostvars", ()) if ids else ())
+        if (instance_id := str(_instance_of(variables["hostvars"], host))) in ids - {host}
+    }
+    if not names:
+        return result
+    listed = [f"{instance_id} is {host}" for instance_id, host in sorted(names.items())]
+    return {**result, "msg": f"{result['msg']} In the inventory, {join_first(listed, MAX_NAMED)}."}
+
+
+def _instance_of(hostvars: Mapping[str, Any], host: str) -> object:
+    try:
+        return hostvars[host].get("instance_id")
+    except AnsibleError:  # a template of something else: the message matters more
+        return None
 
 
 def _is_this_python(path: str) -> bool:

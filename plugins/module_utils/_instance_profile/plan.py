@@ -158,7 +158,7 @@ def ineligible_reason(name: str, state: str | None, region: str = "") -> str:
     """Return why an instance cannot have an instance profile; empty if it can. :param state: ``None`` if unknown."""
     if state is None:
         return f"Instance {name} does not exist in {region or 'this region'} and this account."
-    return f"Instance {name} is {state} and cannot have an instance profile." if state in ENDED else ""
+    return f"Instance {name} is {state}. Remove it from the inventory, or from the task." if state in ENDED else ""
 
 
 def _other_association(instance: Instance, desired: DesiredProfile) -> Association | None:

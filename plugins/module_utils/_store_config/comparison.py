@@ -89,8 +89,9 @@ class HostCheck:
     """Finds whether a host could store, before the first write.
 
     :param name: its name, for messages.
-    :param agent_problem: returns why commands do not reach the instance, or an empty text.
     :param say: shows a line to a person.
+    :param agent_problem: returns why commands do not reach the instance, or an empty text.
+    :param state_problem: returns that the instance is stopped, or an empty text.
     """
 
     def __init__(
@@ -98,13 +99,16 @@ class HostCheck:
         params: Mapping[str, Any],
         name: str,
         host: Host,
-        agent_problem: Callable[[], str],
         say: Callable[[str], None],
+        *,
+        agent_problem: Callable[[], str],
+        state_problem: Callable[[], str],
     ) -> None:
         self._params = params
         self._name = name
         self._host = host
         self._agent_problem = agent_problem
+        self._state_problem = state_problem
         self._say = say
 
     def check(self, comparison: Comparison) -> Comparison:
@@ -115,7 +119,7 @@ class HostCheck:
         source = self._reach(comparison.source)
         if source == INSTANCE:
             regions = sorted({each.region for each in pending})
-            identity = check(self._host.current_identity(regions))["identity"]
+            identity = check(self._host.current_identity(regions), self._name)["identity"]
             return replace(comparison, source=source, earlier=identity)
         if source == ONPREM:
             self._check_key(pending[0])
@@ -129,7 +133,8 @@ class HostCheck:
         try:
             answer, is_lost = self._host.ping(), False
         except HostUnreachable as error:
-            answer, is_lost = {"msg": error.reason}, True
+            stopped = self._state_problem() if source in (INSTANCE, AUTO) else ""
+            answer, is_lost = {"msg": stopped or error.reason}, True
         reason = f"{str(answer.get('msg') or 'no answer').strip().rstrip('.')}."
         if source != AUTO:
             if is_lost:
@@ -153,7 +158,7 @@ class HostCheck:
     def _check_key(self, configuration: Configuration) -> None:
         file = self._params["credentials_file"]
         if not file:
-            check(self._host.try_to_store(configuration))
+            check(self._host.try_to_store(configuration), self._name)
         elif not self._host.has_file(file):
             raise CwagentError(
                 f"{self._name} has no {file} with the access key of {self._params['admin_user']}, which "

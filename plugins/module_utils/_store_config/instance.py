@@ -138,9 +138,15 @@ class InstanceSource(AdminProfile):
 _OF_FAILURES = ("done", "not_done", "counts", "module_stdout", "module_stderr", "rc")
 
 
-def check(result: dict[str, Any]) -> dict[str, Any]:
-    """Return the result of a module on a host. :raises CwagentError: it failed."""
+def check(result: dict[str, Any], name: str = "") -> dict[str, Any]:
+    """Return the result of a module on a host.
+
+    :param name: the host, for a message that does not name it.
+    :raises CwagentError: it failed.
+    """
     if result.get("failed"):
         message = str(result.get("msg") or "A module on the host failed without a message.")
-        raise CwagentError(message, **{key: result[key] for key in _OF_FAILURES if key in result})
+        raise CwagentError(
+            f"{name}: {message}" if name else message, **{key: result[key] for key in _OF_FAILURES if key in result}
+        )
     return result

@@ -28,6 +28,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opti
     desired_tags,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import STOPPED
+from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import instance_states
 from ansible_collections.cwagent.iam.plugins.module_utils._planned import Planned
 from ansible_collections.cwagent.iam.plugins.module_utils._shield import ShieldedAws
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command.plan import MIN_SECONDS, SENT, DesiredCommand
@@ -121,7 +123,14 @@ class Task:
             return Aws(partial(wiring.client, region=region) if region else wiring.client)
 
         found = Comparison(compare(validated, aws_in, wiring.report.warnings), source)
-        check = HostCheck(self._params, wiring.name, wiring.host, self._agent_problem, wiring.report.say)
+        check = HostCheck(
+            self._params,
+            wiring.name,
+            wiring.host,
+            wiring.report.say,
+            agent_problem=self._agent_problem,
+            state_problem=self._state_problem,
+        )
         found = check.check(found)
         if found.pending and found.source in (INSTANCE, ONPREM) and self._needs_schema:
             schema = wiring.host.read_file(self._params["agent_schema_path"])
@@ -146,7 +155,7 @@ class Task:
         """Return the transaction that opens the window for a person. :raises CwagentError: it cannot begin."""
         if self._params["from"] == RUN_COMMAND:  # nothing connects to the instance then
             return self._transaction(Comparison([], RUN_COMMAND))
-        identity = check(self._wiring.host.current_identity([]))["identity"]
+        identity = check(self._wiring.host.current_identity([]), self._wiring.name)["identity"]
         return self._transaction(Comparison([], INSTANCE, identity))
 
     @property
@@ -163,6 +172,15 @@ class Task:
         except CwagentError as error:
             return str(error)
         return ""
+
+    def _state_problem(self) -> str:
+        """Return that the instance is stopped; empty if it is not, or if EC2 does not say."""
+        instance_id = _instance_id(self._params)
+        try:
+            state = instance_states(Aws(self._wiring.client), [instance_id]).get(instance_id)
+        except CwagentError:
+            return ""  # that Ansible does not reach it is the problem
+        return f"instance {instance_id} is {state}. Start it" if state in STOPPED else ""
 
     def _check_command(self, regions: Sequence[str]) -> str:
         """Check that the instance can store through a command, with the admin role. :returns: its agent's schema."""

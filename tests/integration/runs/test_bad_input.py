@@ -258,7 +258,11 @@ def test_instances_that_cannot_be_used_are_one_error(fleet: Fleet) -> None:
     fleet.aws.client("ec2").terminate_instances(InstanceIds=[terminated])
     fleet.add_host("web2", "ec2_servers", **{**fleet.groups["ec2_servers"]["web1"], "instance_id": terminated})
     fleet.set("web1", instance_id="i-00000000000000000")
-    words = ["Instance i-00000000000000000 does not exist", f"Instance {terminated} is terminated"]
+    words = [
+        "Instance i-00000000000000000 does not exist",
+        f"Instance {terminated} is terminated. Remove it from the inventory",
+        f"i-00000000000000000 is web1, {terminated} is web2.",
+    ]
     assert_one_error(fleet, fleet.play("site"), words)
 
 
@@ -266,8 +270,18 @@ def test_an_admin_instance_needs_boto3(fleet: Fleet) -> None:
     # The interpreter of the tests without its packages
     bare = fleet.controller.program("bare-python", f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n')
     fleet.set("admin1", ansible_python_interpreter=str(bare))
-    words = ["boto3 is not installed for", "on this host", "pip install boto3", "ansible_python_interpreter"]
+    words = ["admin1: boto3 is not installed for", "on this host", "pip install boto3", "ansible_python_interpreter"]
     assert_one_error(fleet, fleet.play("site"), words)
+
+
+def test_a_stopped_admin_instance_is_the_reason_why_it_is_not_reached(fleet: Fleet) -> None:
+    instance = fleet.instances["admin1"]
+    fleet.aws.client("ec2").stop_instances(InstanceIds=[instance])
+    fleet.set("admin1", ansible_connection="ssh", ansible_host="192.0.2.1", ansible_timeout=1)
+    words = [
+        f"Ansible does not reach admin1, which stores the configuration: instance {instance} is stopped. Start it."
+    ]
+    assert_one_error(fleet, fleet.play("store_config"), words)
 
 
 def test_missing_credentials_are_one_error(fleet: Fleet) -> None:

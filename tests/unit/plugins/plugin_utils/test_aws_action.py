@@ -14,12 +14,14 @@ from typing import Any
 
 import botocore.session
 import pytest
+from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.parameters import _list_no_log_values
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module, _progress
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.plugin_utils import _aws_action
+from ansible_collections.cwagent.iam.plugins.plugin_utils._aws_action import name_hosts
 
 PLUGINS = Path(_aws_action.__file__).parents[1]
 ACTIONS = sorted(path.stem for path in (PLUGINS / "action").glob("*.py") if "AwsAction" in path.read_text())
@@ -296,3 +298,36 @@ def test_a_long_call_shows_its_progress_unless_the_task_is_hidden(
     action = an_action(work, no_log=no_log)
     action.do_work(work, action._validated_options(), {}, lines.append)
     assert len(lines) == count
+
+
+class Templated(dict[str, Any]):
+    """The variables of a host whose instance_id is a template that fails."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        raise AnsibleError(f"{key} is undefined")
+
+
+HOSTS = {
+    "web": {"instance_id": "i-1a"},
+    "blog": {"instance_id": "i-2b"},
+    "i-3c": {"instance_id": "i-3c"},
+    "db": {},
+    "broken": Templated(),
+}
+
+
+@pytest.mark.parametrize(
+    ("result", "more"),
+    [
+        ({"failed": True, "msg": "i-1a is stopped."}, " In the inventory, i-1a is web."),
+        ({"failed": True, "msg": "i-2b, i-1a: no."}, " In the inventory, i-1a is web, i-2b is blog."),
+        ({"failed": True, "msg": "i-3c and i-4d: no."}, ""),
+        ({"failed": True, "msg": "mi-1a: no."}, ""),
+        ({"failed": True}, ""),
+        ({"msg": "i-1a is stopped."}, ""),
+    ],
+)
+def test_a_failure_says_which_hosts_its_instances_are(result: dict[str, Any], more: str) -> None:
+    found = name_hosts(result, {"hostvars": HOSTS})
+    assert found == ({**result, "msg": result["msg"] + more} if more else result)
+    assert name_hosts(result, {}) == result

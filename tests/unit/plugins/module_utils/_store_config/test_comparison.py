@@ -63,10 +63,17 @@ def configuration(*, differs: bool = True, name: str = NAME) -> Configuration:
 
 
 def checked(
-    source: str, host: Host, problem: str = "", *, file: str = "", differs: bool = True
+    source: str, host: Host, problem: str = "", *, file: str = "", differs: bool = True, stopped: str = ""
 ) -> tuple[Comparison, list[str]]:
     said: list[str] = []
-    check = HostCheck({**PARAMS, "credentials_file": file}, "web1", host, lambda: problem, said.append)
+    check = HostCheck(
+        {**PARAMS, "credentials_file": file},
+        "web1",
+        host,
+        said.append,
+        agent_problem=lambda: problem,
+        state_problem=lambda: stopped,
+    )
     return check.check(Comparison([configuration(differs=differs)], source)), said
 
 
@@ -111,14 +118,28 @@ def test_an_agent_that_is_not_online_yet_can_be_so_later() -> None:
         ("onprem", Host(None), "Ansible does not reach web1"),
         ("auto", Host(None), f"cannot store the configuration. Ansible: no route to host. Systems Manager: {PROBLEM}"),
         ("auto", Host({}), "Ansible: no answer. Systems Manager: "),
-        ("instance", Host(result={"failed": True, "msg": "boto3 is missing"}), "boto3 is missing"),
-        ("onprem", Host(result={"failed": True, "msg": "no key"}), "no key"),
+        ("instance", Host(result={"failed": True, "msg": "boto3 is missing"}), "web1: boto3 is missing"),
+        ("onprem", Host(result={"failed": True, "msg": "no key"}), "web1: no key"),
     ],
 )
 def test_a_host_that_could_not_store_is_refused(source: str, host: Host, words: str) -> None:
     with pytest.raises(CwagentError) as failed:
         checked(source, host, PROBLEM)
     assert words in str(failed.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("instance", "stores the configuration: i-1 is stopped. Start it. Nothing was stored."),
+        ("auto", f"Ansible: i-1 is stopped. Start it. Systems Manager: {PROBLEM}"),
+        ("onprem", "no route to host."),  # its host is no instance
+    ],
+)
+def test_a_stopped_instance_is_the_reason_why_it_is_not_reached(source: str, reason: str) -> None:
+    with pytest.raises(CwagentError) as failed:
+        checked(source, Host(None), PROBLEM, stopped="i-1 is stopped. Start it")
+    assert reason in str(failed.value)
 
 
 def test_a_credentials_file_must_be_on_the_host() -> None:
@@ -154,5 +175,6 @@ def test_a_configuration_is_compared_in_each_of_its_regions(region: str) -> None
 def test_the_first_configuration_that_differs_is_tried_with_the_saved_key() -> None:
     host = Host()
     given = [configuration(differs=False), configuration(name="b"), configuration(name="c")]
-    HostCheck(PARAMS, "web1", host, lambda: "", lambda _text: None).check(Comparison(given, "onprem"))
+    check = HostCheck(PARAMS, "web1", host, lambda _text: None, agent_problem=str, state_problem=str)
+    check.check(Comparison(given, "onprem"))
     assert host.asked == ["ping", "try b"]
