@@ -33,11 +33,13 @@ try:
     from botocore.exceptions import (
         BotoCoreError,
         ClientError,
-        ConnectTimeoutError,
         CredentialRetrievalError,
-        EndpointConnectionError,
+        HTTPClientError,
         NoCredentialsError,
         PartialCredentialsError,
+    )
+    from botocore.exceptions import (
+        ConnectionError as BotoConnectionError,
     )
     from botocore.parsers import ResponseParserError
 except ImportError:
@@ -255,6 +257,7 @@ def _transport_error(error: Exception, description: str, action: str) -> str:
             f"{failed}: no AWS credentials were found ({error}). Give them by the options profile or access_key and "
             "secret_key, by AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role gives them."
         )
-    if isinstance(error, (EndpointConnectionError, ConnectTimeoutError)):
-        return f"{failed}: AWS could not be reached ({error}). Check the region, the network and proxies."
+    # The base classes of all errors on the way: endpoint, proxy, certificate, time-out, connection closed.
+    if isinstance(error, (BotoConnectionError, HTTPClientError)):
+        return f"{failed}: AWS could not be reached ({error}). Check the region, the network, proxies and certificates."
     return f"{failed}: {error}"

@@ -2,16 +2,19 @@ from __future__ import annotations
 
 import ast
 import re
+import socket
 import threading
 import traceback
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import boto3
 import botocore.session
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _aws
@@ -268,6 +271,34 @@ def test_an_answer_in_another_format_is_an_api_error(behind_a_proxy, read):
     with pytest.raises(AwsApiError, match=r"Could not read it \(iam:\w+\): the answer was not in the format") as error:
         read(behind_a_proxy)
     assert error.value.code == UNREADABLE_RESPONSE
+
+
+@pytest.mark.parametrize(
+    ("url", "proxy"),
+    [
+        ("http://127.0.0.1:1", ""),
+        ("http://127.0.0.1:1", "http://user:s3cr3t@127.0.0.1:1"),
+        ("https://127.0.0.1:1", "http://user:s3cr3t@127.0.0.1:1"),
+        ("https://127.0.0.1:{silent}", ""),
+        ("http://iam.invalid", ""),
+    ],
+    ids=["endpoint", "proxy", "tunnel", "no answer", "name"],
+)
+def test_what_fails_on_the_way_to_aws_has_an_advice(url: str, proxy: str) -> None:
+    def client(service: str, config: Config) -> Any:
+        keys = {"aws_access_key_id": "a", "aws_secret_access_key": "s", "region_name": "us-east-1"}
+        given = Config(
+            proxies=dict.fromkeys(("http", "https"), proxy) if proxy else None, connect_timeout=1, read_timeout=1
+        )
+        return boto3.client(service, endpoint_url=address, config=config.merge(given), **keys)
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts a connection, and says nothing
+        address = url.format(silent=silent.getsockname()[1])
+        with pytest.raises(
+            CwagentError, match=r"read it \(iam:GetRole\): AWS could not be reached .* proxies"
+        ) as error:
+            Aws(client).call("iam:GetRole", "read it", max_attempts=1, RoleName="R")
+    assert "s3cr3t" not in str(error.value)
 
 
 NEW_KEY = (
