@@ -118,9 +118,16 @@ class AdminProfile(Source):
         try:
             result = self.report.take("released", lambda: self._converge(self._released(keep_tag=True), wait=wait))
         except CwagentError as error:
+            window = self._admin.window
+            is_closed = window and f"close {window.description}" in error.details.get("done", ())
+            limit = (
+                "cannot write to Parameter Store any more, because the admin window is closed"
+                if is_closed
+                else "can write to Parameter Store until the deadline of the admin window"
+            )
             raise CwagentError(
-                f"{error} {self._admin.place} may still have the admin identity, which can write to Parameter Store "
-                "until the deadline of the admin window. Fix the cause, then run cwagent.iam.restore to clean up.",
+                f"{error} {self._admin.place} may still have the admin identity, which {limit}. Fix the cause, then "
+                "run cwagent.iam.restore to clean up.",
                 **error.details,
             ) from error
         self.restored = result["instances"][0]["profile"]
@@ -144,10 +151,14 @@ class AdminProfile(Source):
             return AdminInstanceResource(self._aws, desired)
         if desired.state == RELEASED and not desired.keep_tag:  # it is closed by then
             return AdminInstanceResource(self._aws, desired)
-        changed = DesiredWindow("role", window.name, CLOSED) if desired.state == RELEASED else window
+        changed = _closed(window) if desired.state == RELEASED else window
         return AdminInstanceResource(self._aws, desired, WindowResource(self._aws, changed, fail_if_open=True))
 
     def _converge(
         self, desired: DesiredAdmin, plan: Plan[State] | None = None, wait: float | None = None
     ) -> dict[str, Any]:
         return converge(self._resource(desired), False, wait or self._admin.wait_timeout, plan)
+
+
+def _closed(window: DesiredWindow) -> DesiredWindow:
+    return DesiredWindow("role", window.name, CLOSED)

@@ -176,7 +176,7 @@ def test_a_stopped_instance_is_refused_before_the_first_write(account: Storing, 
     account.aws.client("ec2").stop_instances(InstanceIds=[app])
     with assert_no_writes(account.aws):
         message = refusal(account.store(send=on_instance(account.aws, app, lambda: False)))
-    assert "does not reach admin1, which stores the configuration: " in message
+    assert f"does not reach admin1, which stores the configuration: instance {app} is stopped. Start it. " in message
     assert message.endswith("name another host or another way with cwagent_store_config_from.")
     account.assert_restored(APP)
 
@@ -298,8 +298,21 @@ def test_a_permission_that_does_not_become_effective_is_an_error(account: Storin
 def test_the_window_is_closed_even_when_the_instance_cannot_be_read(account: Storing) -> None:
     """The call fails after the acquisition, when the release needs to know whether the instance is running."""
     unread = {"kind": Kind.DENY, "action": "DescribeInstances", "times": UNTIL_DISARMED}
-    assert "lacks ec2:DescribeInstances" in refusal(account.store("admin1", unread))
+    message = refusal(account.store("admin1", unread))
+    assert "lacks ec2:DescribeInstances" in message
+    assert "the admin identity, which cannot write to Parameter Store any more, because the admin window is" in message
     assert account.window == CLOSED_POLICY
+    succeeded(account.restore())
+    account.assert_clean()
+
+
+def test_a_window_that_cannot_be_closed_lets_the_instance_write_until_its_deadline(account: Storing) -> None:
+    expired = {"kind": Kind.ERROR, "action": "PutRolePolicy", "code": "ExpiredToken", "nth": 2}
+    message = refusal(account.store("admin1", expired))
+    assert (
+        "the admin identity, which can write to Parameter Store until the deadline of the admin window. Fix" in message
+    )
+    assert account.window != CLOSED_POLICY
     succeeded(account.restore())
     account.assert_clean()
 
