@@ -91,7 +91,9 @@ closed:
   elements: str
   sample: [CloudWatchAgentAdminRole]
 instances:
-  description: The examined instances, as M(cwagent.iam.cwagent_admin_instance) returns them.
+  description: >-
+    The examined instances, with the names of their instance profile before and after, and of the profile that a
+    release restores. Null means no profile.
   returned: when a plan was made
   type: list
   elements: dict

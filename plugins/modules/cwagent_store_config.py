@@ -8,13 +8,19 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cwagent_store_config
 version_added: 1.0.0
-short_description: (internal) Store configurations from a host that has the permission only during that time
+short_description: Store configurations from a host that has the permission only during that time
 description:
   - Acquires the permission to store configurations for a host, stores them, and releases the permission, whatever
     happens. The role P(cwagent.iam.store_config#role) uses this module.
-  - An EC2 instance gets the admin profile, see M(cwagent.iam.cwagent_admin_instance). The module first records the
-    earlier profile, and opens the admin window for this instance and these parameters. After storing, it restores the
-    profile and closes the window before anything else. An on-premises host gets the admin window of a user, see
+  - An EC2 instance gets the admin profile, which only one instance of a region can have. The module first writes the
+    name of the earlier profile to the admin role as the restore record, the tag
+    C(cwagent:earlier-profile:REGION:INSTANCE), and to the instance as the restore tag C(cwagent:earlier-profile). Then
+    it opens the admin window for this instance and these parameters. After storing, it restores the profile and closes
+    the window before anything else.
+  - The record decides which profile an instance goes back to, because fewer people can tag the admin role than
+    instances. A restore tag without a record was written by somebody else. It is ignored and not removed, and the
+    module prints a warning.
+  - An on-premises host gets the admin window of a user, see
     M(cwagent.iam.cwagent_admin_window).
   - If Ctrl-C, SIGTERM, the end of the terminal or the time limit of a task interrupts the run, the permission is
     released within seconds. The restore tag and the record stay, so that the next run can clean up. On systems other
@@ -33,7 +39,7 @@ options:
         permission.
       - V(opened) only acquires the permission, so that a person can use it on the instance until the deadline of the
         admin window. The permission is released if that fails or is interrupted. Otherwise,
-        M(cwagent.iam.cwagent_admin_instance) releases it later.
+        M(cwagent.iam.cwagent_restore) releases it later.
     type: str
     choices: [validated, compared, stored, opened]
     default: stored

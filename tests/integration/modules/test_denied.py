@@ -8,14 +8,13 @@ from typing import Any
 
 import pytest
 from emulator import Emulator, Kind
-from emulator.snapshot import associated_profiles, snapshot
+from emulator.snapshot import snapshot
 from harness import (
     ADMIN_POLICY,
     ADMIN_ROLE,
     POLICY_ARN,
     REPLACE_ASSOCIATION,
     SERVER_POLICY,
-    SERVER_ROLE,
     allow,
     associate,
     create_role,
@@ -24,6 +23,8 @@ from harness import (
     restore_records,
 )
 from in_process import run_module
+from states import States
+from storing import APP, ready_to_store
 
 ROLE: dict[str, Any] = {"name": "R", "access": "server", "wait_timeout": 1}
 PARAMETER: dict[str, Any] = {"name": "AmazonCloudWatch-x", "config": {"agent": {}}}
@@ -74,39 +75,32 @@ def test_the_error_lists_the_steps_that_were_done_and_not_done(enforcing: Emulat
 
 @pytest.mark.parametrize("may_restore", [False, True])
 def test_nothing_is_opened_for_a_caller_who_may_not_restore_the_earlier_profile(
-    enforcing: Emulator, may_restore: bool
+    states: States, may_restore: bool
 ) -> None:
     """EC2 denies it only when the profile is associated, so the run first associates it once more."""
-    [instance] = enforcing.instances(1)
-    create_role(enforcing, ADMIN_ROLE, ADMIN_POLICY)
-    create_role(enforcing, "shop")
-    associate(enforcing, instance, "shop")
-    passed = [f"arn:aws:iam::*:role/{name}" for name in (ADMIN_ROLE, *["shop"] * may_restore)]
-    policy = allow("ec2:*", "iam:Get*", "iam:List*", "iam:TagRole", "iam:UntagRole", "iam:PutRolePolicy")
+    account = states.begin(ready_to_store)
+    instance = account.set_profile(APP)
+    passed = [f"arn:aws:iam::*:role/{name}" for name in (ADMIN_ROLE, *[APP] * may_restore)]
+    policy = allow("ec2:*", "iam:Get*", "iam:List*", "iam:TagRole", "iam:UntagRole", "iam:*RolePolicy", "ssm:*")
     policy["Statement"].append({"Effect": "Allow", "Action": "iam:PassRole", "Resource": passed})
-    profiles = {"admin_profile": ADMIN_ROLE, "server_profile": SERVER_ROLE, "admin_role": ADMIN_ROLE}
-    common: dict[str, Any] = {
-        "credentials": create_user(enforcing, "storer", policy),
-        "instance_ids": [instance],
-        "wait_timeout": 5,
-        **profiles,
-    }
-    before, since = snapshot(enforcing), enforcing.mark()
-    result = run_module(enforcing, "cwagent_admin_instance", state="acquired", **common)
-    writes = [call.action for call in enforcing.writes(since)]
+    common: dict[str, Any] = {"credentials": create_user(account.aws, "storer", policy), "wait_timeout": 5}
+    before, since = snapshot(account.aws), account.aws.mark()
+    result = account.store(state="opened", **{"from": "run_command"}, **common)
+    writes = [call.action for call in account.aws.writes(since)]
     if may_restore:
-        assert not result["failed"], result
         assert writes[-3:] == [REPLACE_ASSOCIATION, "PutRolePolicy", REPLACE_ASSOCIATION]
+        assert not result["failed"], result
     else:
-        assert re.search(r"user/storer lacks iam:PassRole on arn:aws:iam::\d+:role/shop", result["msg"]), result["msg"]
+        lacks = rf"user/storer lacks iam:PassRole on arn:aws:iam::\d+:role/{APP}"
+        assert re.search(lacks, result["msg"]), result["msg"]
         assert "to prove that it can be restored" in result["msg"]
-        assert writes == ["TagRole", "CreateTags", REPLACE_ASSOCIATION]
-        assert associated_profiles(enforcing) == {instance: "shop"}
-    released = run_module(enforcing, "cwagent_admin_instance", state="released", **common)
-    assert not released["failed"], released
-    after = snapshot(enforcing)
-    assert after["associations"] == before["associations"]
-    assert restore_records(enforcing) == {}
+        assert writes[:3] == ["TagRole", "CreateTags", REPLACE_ASSOCIATION]
+        policies = [call.params["PolicyDocument"] for call in account.calls_of("PutRolePolicy", since)]
+        assert [each for each in policies if "Condition" in each] == []  # it is closed without having been opened
+        assert account.profiles == {instance: APP}
+    assert not account.restore(**common)["failed"]
+    assert snapshot(account.aws)["associations"] == before["associations"]
+    assert restore_records(account.aws) == {}
 
 
 def test_an_explicit_deny_is_named(enforcing: Emulator) -> None:

@@ -370,7 +370,6 @@ def test_only_an_instance_that_has_not_ended_counts_as_another_holder(moto: Emul
     if ended:
         moto.client("ec2").terminate_instances(InstanceIds=[other])
     associate(moto, other, "R")
-    admin: dict[str, Any] = {"admin_profile": "R", "server_profile": "S", "record_role": "R", "instance_ids": [own]}
     with assert_no_writes(moto):
         results = [
             run_module(
@@ -382,7 +381,6 @@ def test_only_an_instance_that_has_not_ended_counts_as_another_holder(moto: Emul
                 check=True,
             ),
             run_module(moto, "cwagent_preflight", profiles_to_delete=["R"]),
-            run_module(moto, "cwagent_admin_instance", state="acquired", check=True, **admin),
         ]
     for result in results:
         assert result["failed"] != ended, result

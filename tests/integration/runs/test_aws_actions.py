@@ -64,7 +64,6 @@ USERS = {"name": ["u1", "u2"], "access": "server"}
 KEYS = {"saved_key": {"key_store_directory": "@keys"}}
 ON_BOTH = {"name": "R", "instance_ids": "@both"}
 OPEN = {"role": "A", "state": "open", "instance_id": "@first", "window_minutes": 5}
-PROFILES = {"admin_profile": "A", "server_profile": "R", "instance_ids": "@list"}
 CONFIG = {
     "agent": {"metrics_collection_interval": 60},
     "metrics": {"metrics_collected": {"mem": {"measurement": ["used"]}}},
@@ -81,8 +80,6 @@ LIVES: list[Task] = [
     ("instance_profile", {**ON_BOTH, "on_other_profile": "attach", "attach_to_roles": ["Other"]}),
     ("application_roles", {}),
     ("hybrid_nodes", {"nodes_by_region": {"": ["web"]}}),
-    ("admin_instance", {"state": "acquired", **PROFILES}),
-    ("admin_instance", {"state": "released", **PROFILES}),
     ("admin_window", OPEN),
     ("admin_window", {"role": "A", "state": "closed"}),
     ("config_parameter", PARAMETER),

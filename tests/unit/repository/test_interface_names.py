@@ -164,7 +164,6 @@ SEVERAL_KINDS = {
     "things have different states": {
         "state": {
             "str absent present",
-            "str acquired released",
             "str compared opened stored validated",
             "str absent closed open",
             "str absent present tagged validated",
