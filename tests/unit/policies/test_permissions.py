@@ -51,6 +51,7 @@ VIA_SSM, VIA_SECRETS = ({"kms:ViaService": f"{name}.eu-central-1.amazonaws.com"}
 ANY = "*"
 HYBRID, NODE = f"{IAM}role/CloudWatchAgentHybridRole", f"{SSM}managed-instance/mi-0123456789abcdef0"
 TO_SSM, CREATED = {PASSED_TO: "ssm.amazonaws.com"}, "created"
+ADMIN_TAG = {"ssm:resourceTag/cwagent-admin": "true"}
 NEW_TAG, NODE_TAG = f"aws:RequestTag/{MARK}", f"ssm:resourceTag/{MARK}"
 SSM_POLICY, ADMIN_POLICY = (
     {POLICY_ARN: f"arn:aws:iam::aws:policy/{name}"}
@@ -175,6 +176,19 @@ CASES: list[Case] = [
             (f"{SSM}document/AWS-RunRemoteScript", False),
             (f"{EC2}instance/ID-OF-THE-ADMIN-INSTANCE", True),
             (INSTANCE, False),
+        )
+    ),
+    *(
+        ("store-by-run-command-by-tag", "ssm:SendCommand", resource, context, allowed)
+        for resource, context, allowed in (
+            (f"{SSM}document/AWS-RunShellScript", {}, True),
+            (f"{SSM}document/AWS-RunShellScript", ADMIN_TAG, True),
+            (f"{SSM}document/AWS-RunPowerShellScript", {}, False),
+            (INSTANCE, ADMIN_TAG, True),
+            (INSTANCE, {"ssm:resourceTag/cwagent-admin": "false"}, False),
+            (INSTANCE, {"ssm:resourceTag/Name": "true"}, False),
+            (INSTANCE, {}, False),
+            (NODE, ADMIN_TAG, False),
         )
     ),
     *(
