@@ -34,7 +34,7 @@ OWN = "123456789012"
 """The management account."""
 ROLE, EXTERNAL_ID = "CloudWatchAgentControllerRole", "of-the-controller"
 DUTIES = ("ProvisionHybrid", "KeysInParameterStore", "Teardown", "Verify")
-"""The policies of the template that the playbooks of the tests need besides those of the page's command."""
+"""The policies of the template that the playbooks of the tests need, and that the page's command does not create."""
 FORKS = 2
 ORGANIZED = ("blog", "sandbox", "shop")
 """The active accounts of an organization."""
