@@ -191,7 +191,7 @@ def test_commands_are_for_the_installed_collection():
 
 def test_readers_run_playbooks_by_the_names_in_the_commands():
     for page in PAGES:
-        assert re.findall(r"\b[Rr]un\s+(?:the playbook\s+)?`+\w+\.yml", page.read_text()) == [], page.name
+        assert re.findall(r"\b[Rr]uns?\s+(?:the playbook\s+)?`+\w+\.yml", page.read_text()) == [], page.name
 
 
 def test_playbooks_and_variables_in_commands_exist():
