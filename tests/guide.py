@@ -50,7 +50,8 @@ aws cloudformation create-stack-set --stack-set-name cwagent-controller-role \\
     --permission-model SERVICE_MANAGED \\
     --auto-deployment Enabled=true,RetainStacksOnAccountRemoval=false \\
     --parameters ParameterKey=ControllerArn,ParameterValue=arn:aws:iam::123456789012:role/Controller \\
-    ParameterKey=ExternalId,ParameterValue=of-the-controller ParameterKey=Teardown,ParameterValue=false""",
+    ParameterKey=ExternalId,ParameterValue=of-the-controller \\
+    ParameterKey=StoreByRunCommandByTag,ParameterValue=true""",
         """\
 aws cloudformation create-stack-instances --stack-set-name cwagent-controller-role \\
     --deployment-targets OrganizationalUnitIds=ou-ab12-11111111 --regions us-east-1""",

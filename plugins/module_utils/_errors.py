@@ -138,6 +138,27 @@ _ORGANIZATION = r"in an? (?:service control|resource control) policy"
 # If Parameter Store or Secrets Manager cannot use the KMS key, the message contains no action.
 _KMS = r"^(The ciphertext refers to|Access to KMS is not allowed)"
 _REASON = r"\bbecause (no [^.]*)"
+_REPAIRING_FILES = "provision.json, store-configuration.json, remove-servers.json or teardown.json"
+_EARLIER_PROFILE = f"its condition ec2:NewInstanceProfile. In {_REPAIRING_FILES}, replace NAME-OF-AN-EARLIER-PROFILE"
+_APPLICATION_ROLE = (
+    "its Resource. In provision.json, remove-servers.json or teardown.json, replace NAME-OF-AN-APPLICATION-ROLE"
+)
+_OWN_KEY = (
+    "its Resource and its condition kms:ViaService. In keys-in-parameter-store.json or keys-in-secrets-manager.json, "
+    "replace ID-OF-YOUR-KEY"
+)
+# By action, what limits it in the example policies, and the text there that everyone has to replace.
+_LIMITS = {
+    **dict.fromkeys(("ec2:AssociateIamInstanceProfile", "ec2:ReplaceIamInstanceProfileAssociation"), _EARLIER_PROFILE),
+    "iam:PassRole": f"its Resource. In {_REPAIRING_FILES}, replace ROLE-OF-AN-EARLIER-PROFILE",
+    **dict.fromkeys((f"iam:{name}" for name in ("AttachRolePolicy", "DetachRolePolicy")), _APPLICATION_ROLE),
+    **dict.fromkeys((f"iam:{name}" for name in ("TagRole", "UntagRole")), _APPLICATION_ROLE),
+    **dict.fromkeys((f"kms:{name}" for name in ("Decrypt", "Encrypt", "GenerateDataKey")), _OWN_KEY),
+    "ssm:SendCommand": (
+        "its Resource. In store-by-run-command.json, replace ID-OF-THE-ADMIN-INSTANCE. The condition of "
+        "store-by-run-command-by-tag.json requires the tag cwagent-admin of the instance"
+    ),
+}
 
 
 def is_explicit_deny(message: str) -> bool:
@@ -251,7 +272,7 @@ def _explain_denial(action: str, message: str, identity: str | None) -> str:
     because = f" ({reason.group(1).strip()})" if reason else ""
     if re.search(_KMS, message):
         because = f" ({message.rstrip('.')})"
-    hint = (
-        " If a policy already grants it, check the Resource and Condition there." if "identity-based" in because else ""
-    )
+    limit = _LIMITS.get(needed, "the Resource and Condition there" if because else "")
+    can_be_limited = limit and (not reason or "identity-based" in because)
+    hint = f" If a policy already grants it, check {limit}." if can_be_limited else ""
     return f"{who or 'The identity in use'} lacks {needed}{where}{because}. Grant {needed} to it and run again.{hint}"

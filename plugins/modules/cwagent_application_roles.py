@@ -104,7 +104,8 @@ failures:
   sample:
     ShopBackend: >-
       Could not detach CloudWatchAgentServerPolicy from role 'ShopBackend' (iam:DetachRolePolicy): access denied. ops
-      lacks iam:DetachRolePolicy. Grant iam:DetachRolePolicy to it and run again.
+      lacks iam:DetachRolePolicy. Grant iam:DetachRolePolicy to it and run again. If a policy already grants it, check
+      its Resource. …
 """
 
 from typing import TYPE_CHECKING, Any

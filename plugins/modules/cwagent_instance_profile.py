@@ -184,7 +184,7 @@ failures:
     i-0123456789abcdef1: >-
       Could not associate instance profile 'P' with instance i-0123456789abcdef1 (ec2:AssociateIamInstanceProfile):
       access denied. ops lacks ec2:AssociateIamInstanceProfile. Grant ec2:AssociateIamInstanceProfile to it and run
-      again.
+      again. If a policy already grants it, check its condition ec2:NewInstanceProfile. …
 """
 
 from typing import TYPE_CHECKING, Any

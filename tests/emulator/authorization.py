@@ -4,7 +4,7 @@ It does not know the ARNs of instance profiles, paths in ARNs, the instances of 
 access key, the principal of a simulation, or the resources of ssm:GetParameters, of Run Command, of hybrid servers and
 of an organization.
 It ignores the conditions iam:PolicyARN, iam:PermissionsBoundary and ec2:NewInstanceProfile, and those for the tags of
-hybrid servers. It allows everyone to pass every role.
+hybrid servers and of the instances of a command. It allows everyone to pass every role.
 """
 
 from __future__ import annotations
@@ -96,8 +96,14 @@ class Authorization:
         owner = "" if name.startswith(("AWS-", "Amazon")) else _own_account()
         document = name if name.startswith("arn:") else f"arn:aws:ssm:{region}:{owner}:document/{name}"
         resources = [document, *(_instance(region, each) for each in params.get("InstanceIds", []))]
-        denied = (each for each in resources if self._enforce_one(access_key, "ssm:SendCommand", "ssm", region, each))
-        return next(denied, document)
+        tags = {each: self._tags(each.rpartition("/")[2]) for each in resources}
+        rest = ("ssm:SendCommand", "ssm", region)
+        return next((each for each in resources if self._enforce_one(access_key, *rest, each, tags[each])), document)
+
+    def _tags(self, instance: str) -> dict[str, str]:
+        """The tags of an instance or hybrid server, as the keys of a request's context."""
+        tags = self.node_tags(instance) or {each["Key"]: each["Value"] for each in self._ec2._tags.get(instance) or ()}
+        return {f"{prefix}/{key}": tags[key] for prefix in ("aws:ResourceTag", "ssm:resourceTag") for key in tags}
 
     def _iam_resource(self, params: Params) -> str:
         for parameter, kind, place in NAMED:
@@ -131,8 +137,7 @@ class Authorization:
             "ec2:NewInstanceProfile": self._new_profile(params) if action in WITH_NEW_PROFILE else "",
         }
         if service == "ssm" and (node := _node(action.rpartition(":")[2], json.loads(body or b"{}"))):
-            for key, value in self.node_tags(node).items():
-                keys |= {f"{prefix}/{key}": value for prefix in ("aws:ResourceTag", "ssm:resourceTag")}
+            keys |= self._tags(node)
         return {**context(service, action, body, params), **{key: value for key, value in keys.items() if value}}
 
     def _boundary(self, action: str, params: Params) -> str:

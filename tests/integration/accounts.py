@@ -26,23 +26,24 @@ from harness import (
     create_user,
     trust,
 )
-from policies import controller_role, example, permit
+from policies import controller_role, example, permit, stack_set_parameters
 from published import content, installed, marked
 from states import States
 
 OWN = "123456789012"
 """The management account."""
 ROLE, EXTERNAL_ID = "CloudWatchAgentControllerRole", "of-the-controller"
-DUTIES = ("ProvisionHybrid", "KeysInParameterStore", "StoreByRunCommand", "Teardown", "Verify")
-"""The policies of the template that the playbooks of the tests need besides those that it creates by default."""
+DUTIES = ("ProvisionHybrid", "KeysInParameterStore", "Teardown", "Verify")
+"""The policies of the template that the playbooks of the tests need, and that the page's command does not create."""
 FORKS = 2
 ORGANIZED = ("blog", "sandbox", "shop")
 """The active accounts of an organization."""
 NOWHERE = {"ansible_connection": "ssh", "ansible_host": "192.0.2.1", "ansible_timeout": 1}
 """The variables of a host to which nobody can connect."""
+ADMIN_TAG = "cwagent-admin"
 FILTERED: dict[str, Any] = {
     "cwagent_account_server_filters": {"tag:agent": "yes"},
-    "cwagent_account_admin_filters": {"tag:Name": "monitoring"},
+    "cwagent_account_admin_filters": {f"tag:{ADMIN_TAG}": "true"},
     "cwagent_ssm_policy": SSM_POLICY,
 }
 """The variables of accounts whose servers are found."""
@@ -95,8 +96,9 @@ class Accounts:
         return account
 
     def deploy(self, account: str, **parameters: str) -> dict[str, str]:
-        """Create the stack of the template, as a stack set does. :returns: the IDs of its resources."""
-        given = {"ControllerArn": f"arn:aws:iam::{OWN}:user/controller", "ExternalId": EXTERNAL_ID, **parameters}
+        """Create the stack of the template, as the stack set of the page does. :returns: the IDs of its resources."""
+        own = {"ControllerArn": f"arn:aws:iam::{OWN}:user/controller", "ExternalId": EXTERNAL_ID}
+        given = {**stack_set_parameters(), **own, **parameters}
         cloudformation = self.client(account, "cloudformation")
         cloudformation.create_stack(
             StackName="cwagent",
@@ -133,10 +135,10 @@ class Accounts:
         iam.create_instance_profile(InstanceProfileName="app")
         iam.add_role_to_instance_profile(InstanceProfileName="app", RoleName="app")
         self.servers[account] = self.launch(account, agent="yes")
-        self.admins[account] = admin = self.launch(account, Name="monitoring", agent="yes")
+        self.admins[account] = admin = self.launch(account, agent="yes", **{ADMIN_TAG: "true"})
         self.client(account, "ec2").associate_iam_instance_profile(InstanceId=admin, IamInstanceProfile={"Name": "app"})
         duties = dict.fromkeys(DUTIES, "true")
-        self.deploy(account, **duties, AdminInstance=admin, EarlierRole="app", EarlierProfile="app")
+        self.deploy(account, **duties, EarlierRole="app", EarlierProfile="app")
 
     def host(self, account: str) -> dict[str, Any]:
         """The variables of the host that stands for an account."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import subprocess
 import tempfile
@@ -43,6 +44,13 @@ def controller_role() -> str:
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(program, cwd=folder, env=program_environment(), check=True, capture_output=True)
         return (Path(folder) / "controller-role.yml").read_text()
+
+
+@cache
+def stack_set_parameters() -> dict[str, str]:
+    """Return the parameters in the command of the page that creates the stack set."""
+    [command] = [each.text for each in commands(GUIDE / "growing.rst") if "create-stack-set " in each.text]
+    return dict(re.findall(r"ParameterKey=(\w+),ParameterValue=(\S+)", command))
 
 
 def actions(document: Policy) -> set[str]:

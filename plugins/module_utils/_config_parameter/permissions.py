@@ -32,6 +32,7 @@ ASSUME = "sts:AssumeRole"
 _DOCS = "https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring"
 _POLICIES = "https://docs.aws.amazon.com/aws-managed-policy/latest/reference"
 _AGENT = "https://github.com/aws/amazon-cloudwatch-agent/tree/main"
+_OPENTELEMETRY = f"{_AGENT}/translator/translate/otel/pipeline/opentelemetry"
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Row:
         configuration does not contain the resource.
     :param source: the page or code that documents this.
     :param roles: the fields with the role that the agent assumes for these calls. The first field that is set counts.
+    :param requires: another part of the configuration. Without it, the agent does not do so.
     :param value: the only value that makes the agent do so. ``None`` stands for all values except ``other``.
     :param other: a value that makes the agent do nothing.
     :param is_in_server_policy: whether the managed policy of servers allows the actions.
@@ -56,6 +58,7 @@ class Row:
     resource: str | None
     source: str
     roles: tuple[str, ...] = (_AGENT_ROLE,)
+    requires: str = ""
     value: str | None = None
     other: Any = None
     is_in_server_policy: bool = False
@@ -113,10 +116,14 @@ ROWS = (
     ),
     Row(
         "reading the Auto Scaling group of the instance",
-        ("metrics.append_dimensions.AutoScalingGroupName",),
+        (
+            "metrics.append_dimensions.AutoScalingGroupName",
+            "metrics.metrics_collected.*.append_dimensions.AutoScalingGroupName",
+        ),
         ("ec2:DescribeTags",),
         "*",
         f"{_AGENT}/plugins/processors/ec2tagger",
+        roles=(),
         value="${aws:AutoScalingGroupName}",
         is_in_server_policy=True,
         is_ec2_only=True,
@@ -127,6 +134,8 @@ ROWS = (
         ("ec2:DescribeVolumes",),
         "*",
         f"{_AGENT}/plugins/processors/ec2tagger",
+        roles=(),
+        requires="metrics.append_dimensions",
         value="${aws:VolumeId}",
         is_in_server_policy=True,
         is_ec2_only=True,
@@ -142,6 +151,16 @@ ROWS = (
         is_in_server_policy=True,
     ),
     Row(
+        "reading the retention of log groups",
+        tuple(f"logs.logs_collected.{name}.collect_list.*.retention_in_days" for name in ("files", "windows_events")),
+        ("logs:DescribeLogGroups",),
+        "*",
+        f"{_AGENT}/plugins/outputs/cloudwatchlogs/internal/pusher",
+        roles=("logs.credentials.role_arn", _AGENT_ROLE),
+        other=-1,
+        is_in_server_policy=True,
+    ),
+    Row(
         "sending traces to X-Ray",
         ("traces.traces_collected",),
         ("xray:PutTelemetryRecords", "xray:PutTraceSegments"),
@@ -151,11 +170,39 @@ ROWS = (
         is_in_server_policy=True,
     ),
     Row(
+        "answering the sampling requests of applications",
+        ("traces.traces_collected.application_signals", "traces.traces_collected.xray"),
+        ("xray:GetSamplingRules", "xray:GetSamplingStatisticSummaries", "xray:GetSamplingTargets"),
+        "*",
+        f"{_AGENT}/translator/translate/otel/extension/awsproxy",
+        roles=("traces.credentials.role_arn", _AGENT_ROLE),
+        is_in_server_policy=True,
+    ),
+    Row(
+        "sending OpenTelemetry metrics",
+        tuple(
+            f"opentelemetry.collect.{name}"
+            for name in ("container_insights", "database_insights", "host_metrics", "otlp", "prometheus")
+        ),
+        ("cloudwatch:PutMetricData",),
+        "*",
+        _OPENTELEMETRY,
+        is_in_server_policy=True,
+    ),
+    Row(
+        "sending OpenTelemetry log events",
+        tuple(f"opentelemetry.collect.{name}" for name in ("database_insights", "files", "otlp", "windows_events")),
+        ("logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"),
+        None,
+        _OPENTELEMETRY,
+        is_in_server_policy=True,
+    ),
+    Row(
         "sending OpenTelemetry traces",
         ("opentelemetry.collect.otlp",),
         ("xray:PutTraceSegments",),
         "*",
-        f"{_POLICIES}/{SERVER_POLICY}.html",
+        _OPENTELEMETRY,
         is_in_server_policy=True,
     ),
 )
@@ -193,10 +240,11 @@ def permissions_of(config: Mapping[str, Any], whole: Mapping[str, Any] | None = 
     :param whole: the whole configuration if this is a part of it. It can contain the roles that the agent assumes.
     """
     needs: list[Need] = []
-    for row in ROWS:
+    complete = whole or config
+    for row in (each for each in ROWS if not each.requires or any(find_values(complete, each.requires))):
         for field in row.fields:
             found = [(path, value) for path, value in find_values(config, field) if row.applies(value)]
-            needs += [Need(row, field, path, value, _role(whole or config, row)) for path, value in found[:1]]
+            needs += [Need(row, field, path, value, _role(complete, row)) for path, value in found[:1]]
     return needs
 
 

@@ -53,6 +53,7 @@ POLICY_FILES = {
     "TagParameters": "tag-parameters",
     "Instances": "organization-instances",
     "StoreByRunCommand": "store-by-run-command",
+    "StoreByRunCommandByTag": "store-by-run-command-by-tag",
     "Verify": "verify",
     "Apply": "apply",
     "Boundary": "boundary",

@@ -79,14 +79,15 @@ TOLERATED_IN = {
     "provision": {"iam:GetAccountSummary", "iam:GetPolicyVersion"},
     "store-configuration": {"iam:ListRolePolicies", "iam:ListUserPolicies"},
     "store-by-run-command": {"iam:GetPolicyVersion"},
+    "store-by-run-command-by-tag": {"iam:GetPolicyVersion"},
 }
 """The same for each duty.
 
 - Without the permission to list saved keys, the report lists what is unknown. test_remove_servers.py tests that.
 - Without the permission to list policies, IAM itself refuses a window whose policy is too large together with others.
 - Without iam:GetAccountSummary, the default quota of policies counts.
-- Without iam:GetPolicyVersion, provision does not judge a boundary, and store-by-run-command does not check whether the
-  admin role lets the SSM agent work.
+- Without iam:GetPolicyVersion, provision does not judge a boundary, and store-by-run-command* does not check whether
+  the admin role lets the SSM agent work.
 """
 CLAIM_LIFETIME = 30
 """How many seconds runs respect the claim on a key's place. A run that may not delete its claim leaves it behind."""
@@ -333,6 +334,7 @@ def provisioned_and_acquired(site: Site) -> None:
 def provisioned_for_run_command(site: Site) -> None:
     as_root(("iam_role", {**ADMIN, "ssm_policy": SSM_POLICY}))(site)
     site.iam.attach_role_policy(RoleName=APP, PolicyArn=POLICY_ARN + SSM_POLICY)
+    site.aws.client("ec2").create_tags(Resources=[site.app], Tags=[{"Key": "cwagent-admin", "Value": "true"}])
     assert site.aws.agents()[site.app]["online"]
 
 
@@ -440,6 +442,16 @@ DEREGISTRATIONS = [
 UNSAVED_KEY = Scene(
     "iam_user", {**SERVER_KEYS, "name": [f"{USER}-lost"], "state": "absent"}, "iam:GetAccessKeyLastUsed", lose_key
 )
+COMMANDS = [
+    Scene(
+        check_by_command,
+        {"instance": "@app"},
+        "ssm:DescribeInstanceInformation SendCommand GetCommandInvocation",
+        provisioned_for_run_command,
+    ),
+    Scene(converge_command, {"instance": "@app", "state": SENT}, "ssm:ListCommands"),
+    Scene(converge_command, {"instance": "@app", "state": CANCELLED}, "ssm:CancelCommand"),
+]
 SCENES: dict[str, list[Scene]] = {
     "provision": [
         Scene(
@@ -666,16 +678,8 @@ SCENES: dict[str, list[Scene]] = {
             "iam:GetRole ListAttachedRolePolicies ListRolePolicies DetachRolePolicy DeleteRole",
         ),
     ],
-    "store-by-run-command": [
-        Scene(
-            check_by_command,
-            {"instance": "@app"},
-            "ssm:DescribeInstanceInformation SendCommand GetCommandInvocation",
-            provisioned_for_run_command,
-        ),
-        Scene(converge_command, {"instance": "@app", "state": SENT}, "ssm:ListCommands"),
-        Scene(converge_command, {"instance": "@app", "state": CANCELLED}, "ssm:CancelCommand"),
-    ],
+    "store-by-run-command": COMMANDS,
+    "store-by-run-command-by-tag": COMMANDS,
     "tag-parameters": [
         Scene(
             "config_parameter",
@@ -699,6 +703,7 @@ ADDITIONAL_POLICIES = {
     "keys-in-parameter-store": ("provision",),
     "keys-in-secrets-manager": ("provision",),
     "store-by-run-command": ("store-configuration",),
+    "store-by-run-command-by-tag": ("store-configuration",),
     "provision-hybrid": ("provision", "keys-in-parameter-store", "keys-in-secrets-manager"),
     **dict.fromkeys(("remove-servers", "teardown"), ("keys-in-parameter-store", "keys-in-secrets-manager")),
 }

@@ -366,8 +366,11 @@ def test_the_permissions_that_a_configuration_needs_are_checked(states: States) 
     lacks, of = f"Role '{SERVER_ROLE}' lacks", f"of {PARAMETER} needs."
     assert failures(fleet, NEEDY) == [f"{lacks} aps:RemoteWrite, which {AMP} {of}"]
     put_policy(fleet, "aps:*")
-    assert failures(fleet, NEEDY) == [f"{lacks} logs:PutRetentionPolicy, which {RETENTION} {of}"]
-    put_policy(fleet, "aps:*", "logs:PutRetentionPolicy")
+    assert failures(fleet, NEEDY) == [
+        f"{lacks} logs:PutRetentionPolicy, which {RETENTION} {of}",
+        f"{lacks} logs:DescribeLogGroups, which {RETENTION.replace('*', 'files', 1)} {of}",
+    ]
+    put_policy(fleet, "aps:*", "logs:PutRetentionPolicy", "logs:DescribeLogGroups")
     assert failures(fleet, NEEDY) == []
     bound(fleet, example("boundary"))
     blocked = f"Permissions boundary Boundary of role '{SERVER_ROLE}' blocks"

@@ -189,6 +189,11 @@ def test_commands_are_for_the_installed_collection():
         assert [str(command) for command in shown if paths.search(command.text) or "make " in command.text] == []
 
 
+def test_readers_run_playbooks_by_the_names_in_the_commands():
+    for page in PAGES:
+        assert re.findall(r"\b[Rr]uns?\s+(?:the playbook\s+)?`+\w+\.yml", page.read_text()) == [], page.name
+
+
 def test_playbooks_and_variables_in_commands_exist():
     known = {*playbook_options(), *role_options()}
     named = set()

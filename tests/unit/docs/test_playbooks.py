@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from guide import GUIDE, PLAYBOOK_PAGES, PLAYBOOKS, ROOT, blocks
+import yaml
+from guide import GUIDE, PLAYBOOK_PAGES, PLAYBOOKS, ROOT, blocks, commands
 
 FILES = sorted(path.name for path in (ROOT / "playbooks").glob("*.yml"))
 SECTIONS = {
@@ -16,12 +17,47 @@ SECTIONS = {
 WITHOUT_AWS = {"validate_config.yml"}
 PARTS = ["Groups", "Policy", "Steps", "Check mode", "After an interruption"]
 LINES = 60
+_CONTENTS = yaml.safe_load((ROOT / "docs" / "docsite" / "extra-docs.yml").read_text())["sections"]
+HOW_TOS = [
+    GUIDE / f"{page}.rst"
+    for section in _CONTENTS
+    if section["title"] in ("How to", "Operations")
+    for page in section["toctree"]
+    if page != "troubleshooting"
+]
+PLACEHOLDER = re.compile(r"\b[A-Z]+(?:-[A-Z]+){2,}\b")
 
 
 def policies():
     """By file name of a playbook, the policy that the page on permissions lists for it."""
     rows = re.findall(r"\* - (``\S+\.yml``.*)\n +- `(\S+\.json) <\S+>`__\n", (GUIDE / "permissions.rst").read_text())
     return {playbook: policy for names, policy in rows for playbook in re.findall(r"``(\S+?)``", names)}
+
+
+def parts_with_a_policy(text):
+    """The part of a page on the policy, which such a page has once, or the parts of several playbooks."""
+    return re.findall(r"^Policy\n((?: {3}.*\n)+)", text, re.MULTILINE)
+
+
+def needed(page):
+    """The policies for the commands of a page."""
+    run = {name for each in commands(page) for name in re.findall(r"ansible-playbook cwagent\.iam\.(\w+)", each.text)}
+    return {policies()[f"{name}.yml"] for name in run if f"{name}.yml" not in WITHOUT_AWS}
+
+
+@pytest.mark.parametrize("page", HOW_TOS, ids=lambda page: page.stem)
+def test_a_how_to_names_the_policies_for_its_commands(page):
+    named = {name for part in parts_with_a_policy(page.read_text()) for name in re.findall(r"``(\S+\.json)``", part)}
+    assert needed(page) <= named
+
+
+@pytest.mark.parametrize("page", [*HOW_TOS, *PLAYBOOK_PAGES], ids=lambda page: page.stem)
+def test_each_policy_is_named_with_what_has_to_be_replaced_in_it(page):
+    for part in parts_with_a_policy(page.read_text()):
+        files = [ROOT / "examples" / "policies" / name for name in re.findall(r"``(\S+\.json)``", part)]
+        assert {*PLACEHOLDER.findall(part)} == {
+            each for file in files for each in PLACEHOLDER.findall(file.read_text())
+        }
 
 
 def test_the_overview_links_every_playbook_and_is_short():

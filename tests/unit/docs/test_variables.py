@@ -34,10 +34,10 @@ def test_the_page_of_permissions_has_the_rows_that_the_playbooks_use():
 def test_a_row_has_what_a_configuration_needs_and_what_allows_it():
     actions = ("ec2:DescribeTags", "ec2:DescribeVolumes")
     made = Row("reading x", ("a.b", "a.*.c"), actions, "*", "https://x", value="${x}", is_in_server_policy=True)
-    made = replace(made, is_ec2_only=True)
+    made = replace(made, is_ec2_only=True, requires="a.d")
     assert variables.permission_row(made).splitlines() == [
         "   * - `Reading x <https://x>`__ (EC2 only)",
-        "     - ``a.b``, ``a.*.c``, if it is ``${x}``",
+        "     - ``a.b``, ``a.*.c``, if it is ``${x}``, and ``a.d`` exists",
         "     - ``ec2:DescribeTags``, ``ec2:DescribeVolumes``",
         "     - ``CloudWatchAgentServerPolicy``, ``boundary.json``",
     ]

@@ -501,6 +501,18 @@ def test_sending_needs_the_permission_for_document_and_instance(
 
 
 @ministack_only
+@pytest.mark.parametrize("key", ["aws:ResourceTag/team", "ssm:resourceTag/team"])
+def test_a_tag_of_the_instance_can_be_required(node: Node, key: str) -> None:
+    send = {"Effect": "Allow", "Action": "ssm:SendCommand"}
+    tagged = {**send, "Resource": INSTANCES, "Condition": {"StringEquals": {key: "ops"}}}
+    node.ssm = client(node.aws, node.account.limited_key({**send, "Resource": DOCUMENT}, tagged))
+    with refused("AccessDeniedException", f"ssm:SendCommand on resource: .*:instance/{node.id} "):
+        node.send("true")
+    node.aws.client("ec2").create_tags(Resources=[node.id], Tags=[{"Key": "team", "Value": "ops"}])
+    node.send("true")
+
+
+@ministack_only
 @pytest.mark.parametrize(
     "action",
     ["GetCommandInvocation", "ListCommandInvocations", "ListCommands", "CancelCommand", "DescribeInstanceInformation"],

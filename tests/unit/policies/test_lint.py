@@ -62,6 +62,9 @@ EXPECTED_FINDINGS = {
     # Of the operators for strings, AWS documents that they work:
     # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_iam-condition-keys.html
     "require-boundary": {"MISMATCHED_TYPE_BUT_USABLE"},
+    # The document has no tags, so it has its own statement, as in AWS's example:
+    # https://docs.aws.amazon.com/systems-manager/latest/userguide/run-command-setting-up.html
+    "store-by-run-command-by-tag": {"RESOURCE_MISMATCH"},
 }
 
 

@@ -17,6 +17,7 @@ import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import RESTORE_TAG, record_key
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import ROWS, SERVER_POLICY
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import explain
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import agent_policies
 from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import ec2_service
 
@@ -51,6 +52,7 @@ VIA_SSM, VIA_SECRETS = ({"kms:ViaService": f"{name}.eu-central-1.amazonaws.com"}
 ANY = "*"
 HYBRID, NODE = f"{IAM}role/CloudWatchAgentHybridRole", f"{SSM}managed-instance/mi-0123456789abcdef0"
 TO_SSM, CREATED = {PASSED_TO: "ssm.amazonaws.com"}, "created"
+ADMIN_TAG = {"ssm:resourceTag/cwagent-admin": "true"}
 NEW_TAG, NODE_TAG = f"aws:RequestTag/{MARK}", f"ssm:resourceTag/{MARK}"
 SSM_POLICY, ADMIN_POLICY = (
     {POLICY_ARN: f"arn:aws:iam::aws:policy/{name}"}
@@ -175,6 +177,19 @@ CASES: list[Case] = [
             (f"{SSM}document/AWS-RunRemoteScript", False),
             (f"{EC2}instance/ID-OF-THE-ADMIN-INSTANCE", True),
             (INSTANCE, False),
+        )
+    ),
+    *(
+        ("store-by-run-command-by-tag", "ssm:SendCommand", resource, context, allowed)
+        for resource, context, allowed in (
+            (f"{SSM}document/AWS-RunShellScript", {}, True),
+            (f"{SSM}document/AWS-RunShellScript", ADMIN_TAG, True),
+            (f"{SSM}document/AWS-RunPowerShellScript", {}, False),
+            (INSTANCE, ADMIN_TAG, True),
+            (INSTANCE, {"ssm:resourceTag/cwagent-admin": "false"}, False),
+            (INSTANCE, {"ssm:resourceTag/Name": "true"}, False),
+            (INSTANCE, {}, False),
+            (NODE, ADMIN_TAG, False),
         )
     ),
     *(
@@ -340,6 +355,30 @@ def test_only_new_activations_of_the_hybrid_role_may_be_tagged():
     assert [each["Condition"]["ForAllValues:StringEquals"] for each in for_nodes] == [{TAG_KEYS: "cwagent:host"}]
     [other] = [each for each in allowed if each not in for_nodes]
     assert other["Resource"] == "arn:aws:iam::*:role/CloudWatchAgentHybridRole"
+
+
+PLACEHOLDER = re.compile(r"[A-Z]+(?:-[A-Z]+){2,}|resourceTag/cwagent-[a-z]+")
+
+
+def limited_actions() -> dict[tuple[str, str], set[str]]:
+    """By action and name of a file, the placeholders and tags that limit the action there."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for file in FILES:
+        for statement in policy(file.stem)["Statement"]:
+            limits = json.dumps([statement.get("Resource"), statement.get("Condition")])
+            for action in [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]:
+                names = {each.rpartition("/")[2] for each in PLACEHOLDER.findall(limits)}
+                found.setdefault((action, file.name), set()).update(names)
+    return {key: names for key, names in found.items() if names}
+
+
+@pytest.mark.parametrize(("limited", "names"), limited_actions().items(), ids=str)
+def test_a_denial_names_the_file_and_what_limits_the_action_there(limited, names):
+    action, file = limited
+    reason = f"because no identity-based policy allows the {action} action"
+    denied = f"User: {OTHER_USER} is not authorized to perform: {action} on resource: {INSTANCE} {reason}"
+    message = explain("do it", action, "AccessDenied", denied)
+    assert {file, *names} <= set(re.split(r"[\s,]+|\.(?=\s|$)", message))
 
 
 def agent_actions(name: str) -> set[str]:

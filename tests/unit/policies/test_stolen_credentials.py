@@ -143,6 +143,7 @@ ROLE, USER = {"RoleName": ADMIN_ROLE}, {"UserName": ADMIN_USER}
 ROLE_ARN, USER_ARN = f"{IAM}role/{ADMIN_ROLE}", f"{IAM}user/{ADMIN_USER}"
 SERVER, SERVER_ARN = {"UserName": SERVER_USER}, f"{IAM}user/{SERVER_USER}"
 RUN_SCRIPT = {"DocumentName": "AWS-RunShellScript", "Parameters": {"commands": ["id"]}}
+ADMIN_TAG = {"Key": "cwagent-admin", "Value": "true"}
 NODES = f"arn:aws:ssm:{REGION}:{ACCOUNT}:managed-instance/"
 WRITE = {"Value": "{}", "Type": "String", "Overwrite": True}
 
@@ -182,7 +183,11 @@ def run_script(resource: str, actor: str = "controller") -> list[Step]:
     """AWS checks the document and each server."""
     document = f"arn:aws:ssm:{REGION}:{ACCOUNT}:document/{RUN_SCRIPT['DocumentName']}"
     arguments = {**RUN_SCRIPT, "InstanceIds": [resource.rpartition("/")[2]]}
-    return [Step("ssm:SendCommand", each, arguments, actor=actor) for each in (document, resource)]
+    tags = {f"ssm:resourceTag/{ADMIN_TAG['Key']}": ADMIN_TAG["Value"]}
+    return [
+        Step("ssm:SendCommand", each, arguments, context, actor)
+        for each, context in ((document, {}), (resource, tags if resource == INSTANCE else {}))
+    ]
 
 
 def assume(role: str) -> list[Step]:
@@ -353,6 +358,7 @@ def create_account(aws: Emulator, *, bounded: bool) -> Account:
     iam.put_user_policy(UserName=ADMIN_USER, **window)
     iam.put_user_policy(UserName=OTHER, PolicyName="P", PolicyDocument=json.dumps(EVERYTHING))
     [instance] = aws.instances(1)
+    aws.client("ec2").create_tags(Resources=[instance], Tags=[ADMIN_TAG])
     association = aws.client("ec2").associate_iam_instance_profile(
         InstanceId=instance, IamInstanceProfile={"Name": ADMIN_ROLE}
     )["IamInstanceProfileAssociation"]["AssociationId"]

@@ -44,10 +44,22 @@ NO_SCP = "because no service control policy allows the {} action"
 EXPIRED = "The security token included in the request is expired"
 
 
+EARLIER_FILES = "provision.json, store-configuration.json, remove-servers.json or teardown.json"
+LIMITS = {
+    ASSOCIATE[1]: f"its condition ec2:NewInstanceProfile. In {EARLIER_FILES}, replace NAME-OF-AN-EARLIER-PROFILE",
+    "iam:PassRole": f"its Resource. In {EARLIER_FILES}, replace ROLE-OF-AN-EARLIER-PROFILE",
+    "kms:Decrypt": (
+        "its Resource and its condition kms:ViaService. In keys-in-parameter-store.json or "
+        "keys-in-secrets-manager.json, replace ID-OF-YOUR-KEY"
+    ),
+}
+
+
 def missing_permission(identity: str, action: str, where: str = "", reason: str = "") -> str:
     """The end of the message for the user."""
     because = f" ({reason.removeprefix('because ').format(action)})" if reason else ""
-    hint = " If a policy already grants it, check the Resource and Condition there." if reason == NO_POLICY else ""
+    limit = LIMITS.get(action, "the Resource and Condition there" if reason == NO_POLICY else "")
+    hint = f" If a policy already grants it, check {limit}." if limit and reason not in (NO_BOUNDARY, NO_SCP) else ""
     return f"access denied. {identity} lacks {action}{where}{because}. Grant {action} to it and run again.{hint}"
 
 

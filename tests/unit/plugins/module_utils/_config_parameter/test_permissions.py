@@ -27,6 +27,10 @@ TASKS = [
 ]
 SERVICES = ["ecs:DescribeServices", "ecs:ListServices"]
 TRACES = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"]
+SAMPLING = ["xray:GetSamplingRules", "xray:GetSamplingStatisticSummaries", "xray:GetSamplingTargets"]
+RETENTION = ["logs:PutRetentionPolicy", "logs:DescribeLogGroups"]
+METRICS, LOG_EVENTS = ["cloudwatch:PutMetricData"], ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"]
+GROUP_OF_INSTANCE = {"AutoScalingGroupName": "${aws:AutoScalingGroupName}"}
 
 
 def logs(*retentions, **more):
@@ -43,13 +47,23 @@ def metrics(**more):
 
 
 def disk(**dimensions):
-    return {"metrics": {"metrics_collected": {"disk": {"append_dimensions": dimensions}}}}
+    plugins = {"disk": {"append_dimensions": dimensions}}
+    return {"metrics": {"append_dimensions": {}, "metrics_collected": plugins}}
 
 
-def traces(**more):
-    return {"traces": {"traces_collected": {"xray": {}}, **more}}
+def journals(retention):
+    return {"logs": {"logs_collected": {"journald": {"collect_list": [{"retention_in_days": retention}]}}}}
 
 
+def traces(source="otlp", **more):
+    return {"traces": {"traces_collected": {source: {}}, **more}}
+
+
+def collect(source):
+    return {"opentelemetry": {"collect": {source: {}}}}
+
+
+OPENTELEMETRY_METRICS = ("container_insights", "host_metrics", "prometheus")
 NEEDED = {
     "a role": ({"agent": {"credentials": {"role_arn": ROLE}}}, ["sts:AssumeRole"]),
     "a role for metrics": (metrics(credentials={"role_arn": ROLE}), ["sts:AssumeRole"]),
@@ -59,17 +73,24 @@ NEEDED = {
     "ECS tasks": (prometheus({**ECS, "docker_label": {}}), TASKS),
     "ECS services": (prometheus({**ECS, "service_name_list_for_tasks": [{}]}), [*TASKS, *SERVICES]),
     "an Auto Scaling group": (
-        metrics(append_dimensions={"AutoScalingGroupName": "${aws:AutoScalingGroupName}"}),
+        metrics(append_dimensions=GROUP_OF_INSTANCE),
         ["ec2:DescribeTags"],
     ),
+    "an Auto Scaling group of a plug-in": (disk(**GROUP_OF_INSTANCE), ["ec2:DescribeTags"]),
     "volumes": (disk(VolumeId="${aws:VolumeId}"), ["ec2:DescribeVolumes"]),
-    "a retention": (logs(30), ["logs:PutRetentionPolicy"]),
-    "a retention of journals": (
-        {"logs": {"logs_collected": {"journald": {"collect_list": [{"retention_in_days": 1}]}}}},
-        ["logs:PutRetentionPolicy"],
+    "a retention": (logs(30), RETENTION),
+    "a retention of events": (
+        {"logs": {"logs_collected": {"windows_events": {"collect_list": [{"retention_in_days": 1}]}}}},
+        RETENTION,
     ),
+    "a retention of journals": (journals(1), RETENTION[:1]),
     "traces": (traces(), TRACES),
-    "OpenTelemetry": ({"opentelemetry": {"collect": {"otlp": {}}}}, ["xray:PutTraceSegments"]),
+    "traces of X-Ray": (traces("xray"), [*TRACES, *SAMPLING]),
+    "traces of Application Signals": (traces("application_signals"), [*TRACES, *SAMPLING]),
+    **{f"OpenTelemetry's {name}": (collect(name), METRICS) for name in OPENTELEMETRY_METRICS},
+    **{f"OpenTelemetry's {name}": (collect(name), LOG_EVENTS) for name in ("files", "windows_events")},
+    "OpenTelemetry's database_insights": (collect("database_insights"), [*METRICS, *LOG_EVENTS]),
+    "OpenTelemetry's otlp": (collect("otlp"), [*METRICS, *LOG_EVENTS, "xray:PutTraceSegments"]),
 }
 NOTHING = {
     "an empty configuration": {},
@@ -84,7 +105,10 @@ NOTHING = {
         **metrics(credentials={"role_arn": 1}, metrics_destinations={"amp": {"workspace_id": []}}),
         "agent": {"credentials": []},
     },
-    "host metrics of OpenTelemetry": {"opentelemetry": {"collect": {"host_metrics": {}}}},
+    "volumes without dimensions of all metrics": {
+        "metrics": {"metrics_collected": disk(VolumeId="${aws:VolumeId}")["metrics"]["metrics_collected"]}
+    },
+    "journals with the retention that they have": journals(-1),
 }
 
 
@@ -111,7 +135,8 @@ def test_every_field_of_every_row_is_tested():
 def test_the_actions_that_the_server_policy_allows():
     """The policy itself is compared in tests/unit/policies."""
     allowed = {action for row in ROWS if row.is_in_server_policy for action in row.actions}
-    assert allowed == {"ec2:DescribeTags", "ec2:DescribeVolumes", "logs:PutRetentionPolicy", *TRACES}
+    reads = {"ec2:DescribeTags", "ec2:DescribeVolumes"}
+    assert allowed == {*reads, *RETENTION, *TRACES, *SAMPLING, *METRICS, *LOG_EVENTS}
     others = {action for row in ROWS if not row.is_in_server_policy for action in row.actions}
     assert others == {"sts:AssumeRole", "aps:RemoteWrite", *TASKS, *SERVICES}
 
@@ -121,7 +146,8 @@ def test_the_actions_that_an_agent_calls_on_ec2_only():
 
 
 def test_a_list_needs_a_permission_once():
-    [need] = permissions_of(logs(-1, 30, 90))
+    need, read = permissions_of(logs(-1, 30, 90))
+    assert (read.path, read.value) == (need.path, need.value)
     assert need.path == ("logs", "logs_collected", "files", "collect_list", 1, "retention_in_days")
     assert (need.field, need.value) == ("logs.logs_collected.*.collect_list.*.retention_in_days", 30)
 
@@ -132,7 +158,7 @@ def test_a_list_needs_a_permission_once():
         (NEEDED["a role"][0], ROLE),
         (NEEDED["Prometheus"][0], "arn:aws-cn:aps:cn-north-1:123456789012:workspace/ws-1"),
         (NEEDED["volumes"][0], "*"),
-        (NEEDED["a retention"][0], None),
+        (journals(1), None),
         ({"agent": {"credentials": {"role_arn": "${ROLE}"}}}, None),
         (metrics(metrics_destinations={"amp": {"workspace_id": "${AMP}"}}), None),
     ],
@@ -146,6 +172,9 @@ AGENT = {"agent": {"credentials": {"role_arn": ROLE}}}
 ROLES = {
     "none": (logs(30), ""),
     "the role of the agent": ({**AGENT, **logs(30)}, ROLE),
+    "tags are read with none": ({**AGENT, **metrics(append_dimensions=GROUP_OF_INSTANCE)}, ""),
+    "volumes are read with none": ({**AGENT, **disk(VolumeId="${aws:VolumeId}")}, ""),
+    "sampling uses the role of traces": ({**AGENT, **traces("xray", credentials={"role_arn": OTHER_ROLE})}, OTHER_ROLE),
     "the role of the section": ({**AGENT, **logs(30, credentials={"role_arn": OTHER_ROLE})}, OTHER_ROLE),
     "an empty one": (logs(30, credentials={"role_arn": ""}), ""),
     "the role of another section": ({**logs(30), **metrics(credentials={"role_arn": ROLE})}, ""),
@@ -155,15 +184,14 @@ ROLES = {
     ),
     "traces have one": ({**AGENT, **traces(credentials={"role_arn": OTHER_ROLE})}, OTHER_ROLE),
     "discovery uses none": ({**AGENT, **prometheus(ECS)}, ""),
-    "OpenTelemetry uses the role of the agent": ({**AGENT, "opentelemetry": {"collect": {"otlp": {}}}}, ROLE),
+    "OpenTelemetry uses the role of the agent": ({**AGENT, **collect("otlp")}, ROLE),
 }
 
 
 @pytest.mark.parametrize("name", ROLES)
 def test_the_role_that_makes_the_calls(name):
     config, role = ROLES[name]
-    [need] = [each for each in permissions_of(config) if each.row.actions != ("sts:AssumeRole",)]
-    assert need.role == role
+    assert {each.role for each in permissions_of(config) if each.row.actions != ("sts:AssumeRole",)} == {role}
 
 
 def test_an_assumed_role_is_assumed_with_the_agents_own_identity():
@@ -172,8 +200,9 @@ def test_an_assumed_role_is_assumed_with_the_agents_own_identity():
 
 
 def test_a_part_is_called_for_with_the_role_in_the_whole():
-    [need] = permissions_of(logs(30), {**AGENT, **logs(30)})
-    assert need.role == ROLE
+    assert {need.role for need in permissions_of(logs(30), {**AGENT, **logs(30)})} == {ROLE}
+    [need] = permissions_of(NOTHING["volumes without dimensions of all metrics"], metrics(append_dimensions={}))
+    assert need.row.actions == ("ec2:DescribeVolumes",)
 
 
 def notices(config):

@@ -35,7 +35,10 @@ CENTRAL = f"{OWN}role/Central"
 FOREIGN = "arn:aws:iam::999999999999:role/Central"
 WORKSPACE = f"arn:aws:aps:{REGION}:{ACCOUNT_ID}:workspace/ws-1"
 TRACES = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"]
-ORDINARY = [*AGENT, "ec2:DescribeTags", "ec2:DescribeVolumes", "logs:PutRetentionPolicy", *TRACES]
+SAMPLING = ["xray:GetSamplingRules", "xray:GetSamplingStatisticSummaries", "xray:GetSamplingTargets"]
+READS = ["ec2:DescribeTags", "ec2:DescribeVolumes", "logs:DescribeLogGroups"]
+LOG_GROUPS = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutRetentionPolicy"]
+ORDINARY = [*AGENT, *READS, *LOG_GROUPS, *TRACES, *SAMPLING]
 TASKS = [
     "ec2:DescribeInstances",
     "ecs:DescribeContainerInstances",
@@ -50,8 +53,10 @@ SERVER = managed_policy("CloudWatchAgentServerPolicy", document(*ORDINARY), READ
 AMP = {"metrics": {"metrics_destinations": {"amp": {"workspace_id": "ws-1"}}}}
 ECS = {"logs": {"metrics_collected": {"prometheus": {"ecs_service_discovery": {"service_name_list_for_tasks": []}}}}}
 GROUP = {"metrics": {"append_dimensions": {"AutoScalingGroupName": "${aws:AutoScalingGroupName}"}}}
-VOLUMES = {"metrics": {"metrics_collected": {"disk": {"append_dimensions": {"VolumeId": "${aws:VolumeId}"}}}}}
-RETENTION = {"logs": {"logs_collected": {"files": {"collect_list": [{"retention_in_days": 30}]}}}}
+VOLUME_IDS = {"disk": {"append_dimensions": {"VolumeId": "${aws:VolumeId}"}}}
+VOLUMES = {"metrics": {"append_dimensions": {}, "metrics_collected": VOLUME_IDS}}
+RETENTION = {"logs": {"logs_collected": {"journald": {"collect_list": [{"retention_in_days": 30}]}}}}
+FILES = {"logs": {"logs_collected": {"files": {"collect_list": [{"retention_in_days": 30}]}}}}
 XRAY = {"traces": {"traces_collected": {"xray": {}}}}
 OTLP = {"opentelemetry": {"collect": {"otlp": {}}}}
 LIST = "logs.logs_collected.*.collect_list.*.retention_in_days"
@@ -119,10 +124,13 @@ def test_what_the_policy_of_the_servers_lacks_is_a_failure(name, target):
 
 CUSTOM = {
     "retention": (RETENTION, "logs:PutRetentionPolicy", LIST),
+    "retention of a file": (FILES, "logs:DescribeLogGroups", LIST.replace("*", "files", 1)),
     "tags": (GROUP, "ec2:DescribeTags", "metrics.append_dimensions.AutoScalingGroupName"),
     "volumes": (VOLUMES, "ec2:DescribeVolumes", VOLUME_FIELD),
     "traces": (XRAY, "xray:PutTraceSegments", "traces.traces_collected"),
-    "OpenTelemetry": (OTLP, "xray:PutTraceSegments", "opentelemetry.collect.otlp"),
+    "sampling": (XRAY, "xray:GetSamplingTargets", "traces.traces_collected.xray"),
+    "OpenTelemetry traces": (OTLP, "xray:PutTraceSegments", "opentelemetry.collect.otlp"),
+    "OpenTelemetry log events": (OTLP, "logs:CreateLogGroup", "opentelemetry.collect.otlp"),
 }
 
 
@@ -380,7 +388,7 @@ def test_the_calls_of_a_server_are_those_on_known_resources():
     account = account_of({**AMP, **XRAY, **ECS})
     assert list(calls_of(case(account), WEB))[3:] == [
         (server, "aps:RemoteWrite", WORKSPACE),
-        *((server, action, "*") for action in TRACES),
+        *((server, action, "*") for action in (*TRACES, *SAMPLING)),
     ]
     assert list(calls_of(case(account), replace(WEB, instance_id="i-9"))) == []
     foreign = account_of({**assuming(FOREIGN), **AMP})
