@@ -195,7 +195,7 @@ class AwsAction(NormalAction):  # type: ignore[misc]  # ansible comes without ty
 
 
 def name_hosts(result: dict[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a result whose message says which hosts of the inventory the instances in it are."""
+    """Return a result whose message lists the hosts of its instances in the inventory."""
     ids = {*INSTANCE_ID.findall(str(result.get("msg", "")))} if result.get("failed") else set[str]()
     names = {
         instance_id: host

@@ -113,8 +113,8 @@ class Invocation:
 def has_form(value: object, form: Any) -> bool:
     """Return whether data from an instance has a form, in which texts are printable. Other names are ignored.
 
-    :param form: a type, a list with the form of each element, or a mapping with the form of each name; with the name
-        ``str``, the form of all values.
+    :param form: a type, a list with the form of each element, or a mapping with the form of each name. The name ``str``
+        stands for all names.
     """
     if isinstance(form, list):
         return isinstance(value, list) and all(has_form(each, form[0]) for each in value)

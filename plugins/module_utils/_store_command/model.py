@@ -16,7 +16,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Cwagent
 if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import Invocation
 
-# What the scripts print.
+# The forms of the results that the scripts print.
 CHECK_FORM = {"cli": str, "regions": {str: str}, "schema": str}
 STORE_FORM = {
     "problem": str,

@@ -141,7 +141,7 @@ _OF_FAILURES = ("done", "not_done", "counts", "module_stdout", "module_stderr", 
 def check(result: dict[str, Any], name: str = "") -> dict[str, Any]:
     """Return the result of a module on a host.
 
-    :param name: the host, for a message that does not name it.
+    :param name: the host, which the message then names.
     :raises CwagentError: it failed.
     """
     if result.get("failed"):

@@ -258,7 +258,7 @@ def test_an_activation_that_cannot_be_used_is_an_error_and_the_next_run_register
 
 @pytest.mark.parametrize("is_used", [False, True])
 def test_a_node_that_somebody_else_registered_with_the_code(server: Server, is_used: bool) -> None:
-    """Whoever has the code can register any machine, once. AWS cannot tell which one it is."""
+    """A person with the code can register any machine, once. AWS cannot tell which machine it is."""
     other = server.aws.host(server.controller.home / "other")
     real = server.host.ssm_agent.rename(f"{server.host.ssm_agent}.real")
     server.host.ssm_agent.write_text(f'#!/bin/sh\n{other.ssm_agent} "$@"\nexec {real} "$@"\n')

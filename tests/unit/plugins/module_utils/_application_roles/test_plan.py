@@ -265,7 +265,7 @@ LEAVING, REMAINING, ELSE, LOST = "i-leaving", "i-remaining", "i-other", "i-lost"
 
 
 def outcome(holders: tuple[str, ...], *, named: bool, unused: bool, lost: bool) -> str:
-    """What becomes of a tagged role that these instances have."""
+    """The fate of a tagged role that these instances have."""
     if not holders:
         return "detached" if unused else "reported" if lost else "left"
     if LEAVING not in holders or REMAINING in holders:
