@@ -10,7 +10,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.common.yaml import yaml_load
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
@@ -18,6 +17,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._evaluate import evalu
 from ansible_collections.cwagent.iam.plugins.plugin_utils._facts import check_facts
 from ansible_collections.cwagent.iam.plugins.plugin_utils._key_store_checks import check_role_key_store
 from ansible_collections.cwagent.iam.plugins.plugin_utils._report_files import ROLE_FORMATS, sort_by_format
+from ansible_collections.cwagent.iam.plugins.plugin_utils._role_specs import known_variables, read_specs
 from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import (
     Problems,
     check_role,
@@ -47,16 +47,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
         role = Path(variables["role_path"]).name
         if options["compare"]:
             return {**result, "changed": False, **_compare(role, variables)}
-        specs = yaml_load((Path(variables["role_path"]) / "meta" / "argument_specs.yml").read_text("utf-8"))
-        spec = specs["argument_specs"][options["entry_point"]]["options"]
-        known = {name for each in specs["argument_specs"].values() for name in each["options"]}
+        specs = read_specs(Path(variables["role_path"]))
+        spec = specs[options["entry_point"]]["options"]
         try:
             check_facts({variables["inventory_hostname"]: variables.get("ansible_facts", {})}, spec)
         except InvalidInput as error:
             return {**result, "changed": False, "failed": True, "msg": f"{error} Nothing was changed."}
         values = evaluate(variables, spec, self._templar)
         found: dict[str, Any] = {}
-        problems = misspelled_variables(role, variables, known) + check_role(spec, values)
+        problems = misspelled_variables(role, variables, known_variables(specs)) + check_role(spec, values)
         if not problems:
             problems = _key_store_problems(role, spec, values)
         if not problems and f"{role}_report_files" in spec:
