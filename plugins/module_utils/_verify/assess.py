@@ -150,11 +150,20 @@ def _check_endpoints(server: Server, facts: Facts) -> Iterator[Failure | Note]:
     if silent:
         yield Failure(
             ENDPOINTS,
-            f"It does not reach {', '.join(silent)} in {server.region}.",
+            f"It does not reach {_join(silent, server.region)}.",
             "A private subnet needs VPC endpoints for them, a NAT gateway or a proxy.",
         )
-    if server.endpoints.keys() - facts.endpoints.keys():
+    possible = [each for each in server.possible_endpoints if facts.endpoints.get(each) == 0]
+    if possible:
+        yield Note(ENDPOINTS, f"It does not reach {_join(possible, server.region)}, which one configuration needs.")
+    if {*server.endpoints, *server.possible_endpoints} - facts.endpoints.keys():
         yield Note(ENDPOINTS, "Whether it reaches the endpoints is not known: it has no curl.")
+
+
+def _join(names: list[str], region: str) -> str:
+    """Return services and hosts for a message. Only the hosts contain their region."""
+    services, hosts = ([each for each in names if ("." in each) == is_host] for is_host in (False, True))
+    return ", ".join([*([f"{', '.join(services)} in {region}"] if services else []), *hosts])
 
 
 def _unreachable(server: Server, facts: Facts) -> list[str]:

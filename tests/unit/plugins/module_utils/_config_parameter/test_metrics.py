@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -70,7 +72,7 @@ def test_a_misspelled_key_that_is_necessary_is_doubtful_and_not_missing_too():
 
 
 def test_a_key_that_the_schema_refuses_is_one_problem():
-    schema = {"additionalProperties": False}
+    schema: dict[str, Any] = {"additionalProperties": False}
     for part in ("cpu", "metrics_collected", "metrics"):
         schema = {"properties": {part: schema}}
     document = validate(_entry("cpu", measurment=[]), source="config")

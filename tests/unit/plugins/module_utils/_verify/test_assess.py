@@ -10,7 +10,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._verify.assess import 
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import (
     CHECKS,
     MESSAGE_SERVICES,
-    SERVICES,
     Config,
     Facts,
     Failure,
@@ -19,6 +18,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import (
     Server,
 )
 
+SERVICES = ("monitoring", "logs", "ssm", "ec2")
 REACHED = dict.fromkeys(SERVICES, 404)
 CONFIG = Config("A", 2, "new", is_readable=True)
 PART = Config("A-2", 1, "part", is_readable=True)
@@ -82,6 +82,15 @@ def reaching(facts, *lost):
     return replace(facts, endpoints={**facts.endpoints, **dict.fromkeys(lost, 0)})
 
 
+def calling(name):
+    """The server, which calls another endpoint too."""
+    return replace(WEB, endpoints={**WEB.endpoints, name: f"https://{name}"})
+
+
+DUAL_STACK = "logs.eu-central-1.api.aws"
+POSSIBLE = replace(WEB, possible_endpoints={"xray": "https://xray"})
+
+
 SHOWN = "EC2 has associated instance profile 'Server', and the instance itself shows {}."
 NOT_OF_NODE = "The credentials in /keys are of {}, not of assumed-role/Hybrid/mi-1."
 UNREACHED = "It does not reach {} in eu-central-1."
@@ -120,6 +129,11 @@ FAILURES = {
         UNREACHED.format("ssmmessages, ec2messages"): (HYBRID, reaching(SESSION, "ssmmessages", "ec2messages")),
         UNREACHED.format("monitoring, logs"): (WEB, reaching(INSIDE, "logs", "monitoring")),
         UNREACHED.format("ssm"): (WEB, reaching(without_read(), "ssm")),
+        f"It does not reach {DUAL_STACK}.": (calling(DUAL_STACK), reaching(INSIDE, DUAL_STACK)),
+        f"It does not reach logs in eu-central-1, {DUAL_STACK}.": (
+            calling(DUAL_STACK),
+            reaching(INSIDE, DUAL_STACK, "logs"),
+        ),
     },
     "configuration": {
         "It cannot read parameter A: AccessDenied.": (WEB, without_read()),
@@ -194,6 +208,8 @@ NOTES = {
     "a file of the SSM agent that may not be read": (HYBRID, replace(SESSION, key_id=None, caller=""), ["identity"]),
     "STS out of reach of a hybrid server": (HYBRID, replace(SESSION, **NOT_CONNECTED), ["identity"]),
     "a hybrid server whose node was not read": (replace(HYBRID, node_id=""), SESSION, []),
+    "no curl for a possible endpoint": (POSSIBLE, INSIDE, ["endpoints"]),
+    "a possible endpoint out of reach": (POSSIBLE, reaching(INSIDE, "xray"), ["endpoints"]),
     "no curl": (WEB, inside(endpoints={}, has_metadata=None, profile=None), ["identity", "endpoints"]),
     "no AWS CLI": (WEB, inside(has_cli=False, configs={}), ["configuration"]),
     "no AWS CLI, and nothing to read": (replace(WEB, configs=()), inside(has_cli=False), []),
