@@ -30,6 +30,8 @@ _NAME = r"[A-Za-z0-9_.-]+"
 # The longest name with the ARN that it is a part of, and the longest that AWS puts before a name.
 MAX_ARN, ARN_PREFIX = 1011, "arn:aws-us-gov:ssm:ap-southeast-1:123456789012:parameter/"
 MAX_NAME = MAX_ARN - len(ARN_PREFIX)
+# The agent reads these types, and decrypts the second one. Only the first one is stored.
+TYPE, ENCRYPTED_TYPE = "String", "SecureString"
 # The size of a value in bytes, by tier.
 # https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html
 LIMITS = {"Standard": 4096, "Advanced": 8192}
@@ -39,6 +41,7 @@ LIMITS = {"Standard": 4096, "Advanced": 8192}
 class Parameter:
     """A parameter in Parameter Store.
 
+    :param value: empty for an encrypted one, which nothing here decrypts or shows.
     :param version: ``None`` if it is not known.
     :param tags: ``None`` if they were not read, because the user wants none.
     """
@@ -210,10 +213,10 @@ def plan(current: State, desired: DesiredConfig) -> Plan[State]:
 
 def _store(current: Parameter | None, desired: DesiredParameter) -> Step | None:
     tier = select_tier(current, desired)
-    if current and current.type != "String":
+    if current and current.type != TYPE:
         raise InvalidInput(
-            f"parameter '{desired.name}' exists with type {current.type}, and Parameter Store cannot change the type; "
-            "the agent reads a String. Delete the parameter, or choose another name."
+            f"parameter '{desired.name}' exists with type {current.type}, and Parameter Store cannot change the type. "
+            f"This stores a {TYPE} only. Choose another name, or delete the parameter."
         )
     if is_up_to_date(current, desired):
         return None
@@ -225,7 +228,7 @@ def _store(current: Parameter | None, desired: DesiredParameter) -> Step | None:
         {
             "name": desired.name,
             "value": desired.value,
-            "type": "String",
+            "type": TYPE,
             "tier": tier,
             **({"tags": tags} if tags else {"overwrite": True}),
         },

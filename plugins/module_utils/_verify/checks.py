@@ -27,6 +27,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.docu
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.json_path import find_values
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import merge
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import ASSUME, permissions_of
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import ENCRYPTED_TYPE, TYPE
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import merge_order, part_name
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import HOST_TAG
@@ -526,9 +527,11 @@ def _check_needs(
     case: Case, principal: Principal, target: Target, parameters: Sequence[ConfigParameter]
 ) -> Iterator[Failure | Note]:
     """Check the permissions that the configurations of a server need."""
-    unread = [each.name for each in parameters if each.value is None and each.type == "String"]
-    if unread:
-        yield Note(PERMISSIONS, f"The permissions that {', '.join(unread)} needs are not known: it was not read.")
+    for why, is_encrypted in (("it was not read", False), ("it is encrypted", True)):
+        unread = [each for each in parameters if each.value is None and (each.type == ENCRYPTED_TYPE) == is_encrypted]
+        if unread:
+            names = ", ".join(each.name for each in unread)
+            yield Note(PERMISSIONS, f"The permissions that {names} needs are not known: {why}.")
     # A principal without the server policy already has a failure for that.
     lacks_ordinary = any(case.decide(principal, *each) is Decision.NO for each in _ORDINARY)
     for need, region, part in _needs(case, target, parameters):
@@ -674,8 +677,8 @@ def _check_configs(case: Case, server: Server, missing: Sequence[str]) -> Iterat
     elif not server.configs:
         yield Failure(CONFIGURATION, f"No configuration is stored in {server.region}.", STORE)
     for each in case.parameters[server.region].values():
-        if each.type != "String" and each.name in {config.name for config in server.configs}:
+        if each.type not in (TYPE, ENCRYPTED_TYPE) and each.name in {config.name for config in server.configs}:
             fix = f"aws ssm delete-parameter --region {each.region} --name {each.name}, then store it again."
             yield Failure(
-                CONFIGURATION, f"Parameter {each.name} has type {each.type}, and the agent reads a String.", fix
+                CONFIGURATION, f"Parameter {each.name} has type {each.type}, and the agent reads a {TYPE}.", fix
             )

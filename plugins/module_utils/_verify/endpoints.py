@@ -100,7 +100,7 @@ _USES = (
     _Use("ec2", (*_OTLP_METRICS, *_SIGNALS, "logs.metrics_collected.kubernetes"), is_ec2_only=True),
 )
 _METRICS = _Use("monitoring", ("metrics.metrics_collected",), override="metrics.endpoint_override")
-# What most configurations need, if one could not be read.
+# The services of an agent whose configuration is unknown.
 _USUAL = ("monitoring", "logs")
 
 

@@ -64,7 +64,7 @@ class Note:
 class Config:
     """A stored parameter with a configuration, or a part of one.
 
-    :param digest: the digest of its value. Empty if the value could not be read.
+    :param digest: the digest of its value. Empty if the value is encrypted or could not be read.
     :param is_readable: whether the server may read it, according to IAM; ``None`` for unknown.
     """
 

@@ -58,8 +58,8 @@ probe() {
 if command -v aws >/dev/null 2>&1; then
   for name in @names@; do
     read_parameter() {
-      aws ssm get-parameter --region @region@ --name "$name" --query '[Parameter.Version,Parameter.Value]' \
-        --output text --cli-connect-timeout 5 --cli-read-timeout 20
+      aws ssm get-parameter --region @region@ --name "$name" --with-decryption \
+        --query '[Parameter.Version,Parameter.Value]' --output text --cli-connect-timeout 5 --cli-read-timeout 20
     }
     if found=$(read_parameter 2>/dev/null); then
       echo "config $name $(printf %s "$found" | sed -n '1s/[[:space:]].*//p') $(printf %s "${found#*	}" | digest)"

@@ -87,6 +87,8 @@ def calling(name):
     return replace(WEB, endpoints={**WEB.endpoints, name: f"https://{name}"})
 
 
+# The controller never decrypts a SecureString.
+UNREAD = replace(WEB, configs=(replace(CONFIG, digest=""),))
 DUAL_STACK = "logs.eu-central-1.api.aws"
 POSSIBLE = replace(WEB, possible_endpoints={"xray": "https://xray"})
 
@@ -164,6 +166,11 @@ def test_each_violation_alone_is_one_failure(check, what, server, facts):
     assert found(server, facts)[0] == [(check, what)]
 
 
+def test_an_old_version_is_a_failure_where_only_the_server_reads_the_value():
+    [failure] = found(UNREAD, inside(configs={"A": Reading(1, "old")}))[0]
+    assert failure == ("configuration", "It reads version 1 of parameter A, and version 2 is stored.")
+
+
 LACKING = Failure("permissions", "Role 'x' lacks ssm:GetParameter.", "attach it")
 
 
@@ -213,7 +220,8 @@ NOTES = {
     "no curl": (WEB, inside(endpoints={}, has_metadata=None, profile=None), ["identity", "endpoints"]),
     "no AWS CLI": (WEB, inside(has_cli=False, configs={}), ["configuration"]),
     "no AWS CLI, and nothing to read": (replace(WEB, configs=()), inside(has_cli=False), []),
-    "a stored value that was not read": (replace(WEB, configs=(replace(CONFIG, digest=""),)), INSIDE, ["agent"]),
+    "a stored value that only the server read": (UNREAD, INSIDE, []),
+    "a stored value that nobody read": (UNREAD, inside(has_cli=False, configs={}), ["configuration", "agent"]),
     "no agent": (WEB, inside(agent="", files=AgentFiles()), []),
     "one of several configurations": (SEVERAL, INSIDE, []),
     "an answer without one of the configurations": (WEB, inside(configs={}), []),

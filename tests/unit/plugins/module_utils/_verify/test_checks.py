@@ -168,8 +168,8 @@ VIOLATIONS = {
             HEALTHY,
             replace(WEB, configs=("AmazonCloudWatch-linux", "AmazonCloudWatch-db")),
         ),
-        "Parameter AmazonCloudWatch-linux has type SecureString, and the agent reads a String.": (
-            replace(HEALTHY, parameters=(parameter("linux", None, type="SecureString"),)),
+        "Parameter AmazonCloudWatch-linux has type StringList, and the agent reads a String.": (
+            replace(HEALTHY, parameters=(parameter("linux", None, type="StringList"),)),
             WEB,
         ),
     },
