@@ -33,6 +33,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan imp
     OPEN,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import TIME_FORMAT
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opentelemetry import is_yaml_name, read_yaml
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import ENCRYPTED_TYPE, LIMITS, TYPE
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import select
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import validate
@@ -659,7 +660,9 @@ def parameter_problem(parameter: ConfigParameter) -> str | None:
     if parameter.value is None:
         return None
     source = f"parameter '{parameter.name}'"
-    errors, _warnings = select(validate(parameter.value, source=source).problems, "warn")
+    is_yaml = is_yaml_name(parameter.name)
+    problems = read_yaml(parameter.value, source)[1] if is_yaml else validate(parameter.value, source=source).problems
+    errors, _warnings = select(problems, "warn")
     if not errors:
         return None
     more = f" ({len(errors) - 1} more)" if errors[1:] else ""

@@ -26,6 +26,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy i
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import read
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.json_path import find_values
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import merge
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opentelemetry import is_yaml_name
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import ASSUME, permissions_of
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import ENCRYPTED_TYPE, TYPE
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import merge_order, part_name
@@ -274,9 +275,9 @@ def _endpoints(
 
 def _possible_configs(target: Target, parameters: Sequence[ConfigParameter]) -> list[dict[str, Any] | None]:
     """Return the configurations of which a server uses at least one. ``None`` is an unknown configuration."""
+    stored = {each.name: each for each in parameters if not is_yaml_name(each.name)}
     if target.configs:
-        return [_known_config(parameters)]
-    stored = {each.name: each for each in parameters}
+        return [_known_config([*stored.values()])]
     parts = {name: [*_parts(name, stored)] for name in stored}
     whole = [name for name in stored if not any(name in parts[other] for other in stored if other != name)]
     return [_known_config([stored[part] for part in parts[name]]) for name in whole] or [None]

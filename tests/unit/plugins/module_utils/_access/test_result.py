@@ -129,12 +129,16 @@ def test_a_parameter_is_valid_or_not_or_unknown():
         parameter("list", None, type="StringList"),
         parameter("secure", None, type="SecureString"),
         parameter("unread", None),
+        parameter("otel.yaml", "receivers:"),
+        parameter("text.yml", "text"),
     )
     account = replace(HEALTHY, parameters=parameters)
-    bad, other, secure, unread = result_of(account)["parameters"]
+    bad, other, secure, unread, otel, text = result_of(account)["parameters"]
     assert (bad["valid"], bad["size"]) == ("no", 1)
     assert bad["problem"].startswith("parameter 'AmazonCloudWatch-bad' is not valid: 1:2 $: ")
     assert (other["valid"], other["size"]) == ("no", None)
+    assert (otel["valid"], text["valid"]) == ("yes", "no")
+    assert text["problem"].endswith(" is not valid: $: the configuration is not a mapping.")
     for each in (secure, unread):
         assert (each["valid"], each["problem"]) == ("unknown", None)
 

@@ -411,7 +411,7 @@ def test_each_part_has_a_name_a_tier_and_a_step(config, tier, sizes):
     assert list(plan.steps) == desired.names == [name for name, _tier in sizes]
     assert all(len(steps) == 1 for steps in plan.steps.values())
     assert plan.summaries == [f"store the configuration in parameter '{name}'" for name in desired.names]
-    assert comparable(merge([each.config for each in desired.parameters])) == comparable(config)
+    assert comparable(merge([json.loads(each.value) for each in desired.parameters])) == comparable(config)
 
 
 @pytest.mark.parametrize(
