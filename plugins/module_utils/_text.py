@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import textwrap
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 # Ansible prints each line in quotes with a comma, indented by eight columns; together they fit a terminal of 80.
 WIDTH = 69
@@ -17,6 +18,8 @@ WIDTH = 69
 ESCAPE = "\ue000"
 MAX_DEPTH = 8
 MARKS = ("- ", "! ", "  ")
+# How similar a name is to another one that was meant, from 0 to 1, if the name can be right too.
+MISSPELLED = 0.85
 
 
 def to_printable(text: object) -> str:
@@ -46,6 +49,12 @@ def join_first(names: Sequence[str], most: int) -> str:
     """Return the first names, and how many more there are."""
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def misspelled(name: str, known: Collection[str]) -> str:
+    """Return the known name that a name, which can be right too, is nearly; empty if there is none."""
+    found = get_close_matches(name, known, n=1, cutoff=MISSPELLED)
+    return found[0] if found and name not in known else ""
 
 
 def to_summary(problems: Sequence[str]) -> str:

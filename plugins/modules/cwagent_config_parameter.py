@@ -31,6 +31,8 @@ options:
         names.
       - If the name ends in C(-linux) or C(-windows), the configuration is for that platform. The module then warns
         about sections that only the other platform has.
+      - If the name ends in C(.yaml) or C(.yml), the configuration is one text in YAML for OpenTelemetry. The module
+        stores it as it is, and checks only its syntax if Python has PyYAML.
     type: str
     required: true
   config:

@@ -174,7 +174,10 @@ servers:
       description: Whether the agent must run all of RV(servers[].configs), instead of only some of them.
       type: bool
     endpoints:
-      description: By service, the address that the server is to reach.
+      description: By service or host, the address that the server is to reach, according to its configuration.
+      type: dict
+    possible_endpoints:
+      description: The addresses that it is to reach if it uses a stored configuration that needs them.
       type: dict
     failures:
       description: The failures of the server.

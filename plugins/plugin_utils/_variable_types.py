@@ -9,7 +9,6 @@ the meaning of such values. Every problem is one sentence that contains the name
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,6 +18,7 @@ from ansible.module_utils.common.validation import check_type_bool, check_type_d
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import check_region
+from ansible_collections.cwagent.iam.plugins.module_utils._text import misspelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_SHOWN_CHARACTERS = 60
-# How similar a name is to another one that was meant, from 0 to 1.
-MISSPELLED = 0.85
 EXPECTATIONS = {
     "bool": "must be true or false",
     "int": "must be a whole number",
@@ -221,11 +219,10 @@ def misspelled_variables(role: str, names: Iterable[str], known: Collection[str]
     :param known: the variables of all entry points of the role.
     """
     given = sorted(name for name in names if name.startswith(f"{role}_") and name not in known)
-    near = {name: difflib.get_close_matches(name, known, n=1, cutoff=MISSPELLED) for name in given}
     return [
-        f"{name} is not a variable of the role {role}; did you mean {found[0]}?"
-        for name, found in near.items()
-        if found
+        f"{name} is not a variable of the role {role}; did you mean {near}?"
+        for name in given
+        if (near := misspelled(name, known))
     ]
 
 

@@ -27,7 +27,7 @@ from harness import (
 from in_process import run_module
 from states import States
 
-CONFIG = '{"agent":{"region":"eu-central-1"}}'
+CONFIG = '{"agent":{"region":"eu-central-1"},"logs":{"logs_collected":{}}}'
 NEW_CONFIG = '{"agent":{"metrics_collection_interval":60}}'
 OURS = {"Key": "cwagent:managed", "Value": "created"}
 NO_KEYS = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}

@@ -33,7 +33,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan imp
     OPEN,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import TIME_FORMAT
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import LIMITS
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opentelemetry import is_yaml_name, read_yaml
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import ENCRYPTED_TYPE, LIMITS, TYPE
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import select
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import validate
 from ansible_collections.cwagent.iam.plugins.module_utils._names import (
@@ -642,7 +643,7 @@ def _parameter_findings(case: Case) -> Iterator[Finding]:
         problem = parameter_problem(each)
         if problem:
             fix = "Store a corrected configuration with the playbook cwagent.iam.store_config."
-            if each.type != "String":
+            if each.type not in (TYPE, ENCRYPTED_TYPE):
                 fix = f"aws ssm delete-parameter --region {each.region} --name {each.name}"
             yield Finding("parameter-invalid", MEDIUM, each.name, problem, fix, each.region)
         size, limit = parameter_size(each), LIMITS.get(each.tier, max(LIMITS.values()))
@@ -654,12 +655,14 @@ def _parameter_findings(case: Case) -> Iterator[Finding]:
 
 def parameter_problem(parameter: ConfigParameter) -> str | None:
     """Return why a parameter is not a valid configuration; ``None`` if it is, or was not read."""
-    if parameter.type != "String":
-        return f"parameter '{parameter.name}' has type {parameter.type}; the agent reads a String."
+    if parameter.type not in (TYPE, ENCRYPTED_TYPE):
+        return f"parameter '{parameter.name}' has type {parameter.type}; the agent reads a {TYPE}."
     if parameter.value is None:
         return None
     source = f"parameter '{parameter.name}'"
-    errors, _warnings = select(validate(parameter.value, source=source).problems, "warn")
+    is_yaml = is_yaml_name(parameter.name)
+    problems = read_yaml(parameter.value, source)[1] if is_yaml else validate(parameter.value, source=source).problems
+    errors, _warnings = select(problems, "warn")
     if not errors:
         return None
     more = f" ({len(errors) - 1} more)" if errors[1:] else ""

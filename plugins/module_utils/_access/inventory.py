@@ -35,6 +35,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._account.find import r
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import RESTORE_TAG
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import PUT
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import TYPE
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.aws_store import PARAMETERS_PER_CALL
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import (
     FILE,
@@ -452,7 +453,7 @@ class Inventory:
         return next(each for each in self._unread if (each.what, each.region) == (what, region))
 
     def _configurations(self, region: str, described: Sequence[Mapping[str, Any]]) -> tuple[ConfigParameter, ...]:
-        names = sorted(each["Name"] for each in described if each["Type"] == "String")
+        names = sorted(each["Name"] for each in described if each["Type"] == TYPE)
         batches = [names[first : first + PARAMETERS_PER_CALL] for first in range(0, len(names), PARAMETERS_PER_CALL)]
         values: dict[str, str] = {}
         for batch in batches:

@@ -16,6 +16,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter impo
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import Content, Document
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.files import read_file
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import merge
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opentelemetry import (
+    is_json,
+    is_yaml_name,
+    read_yaml,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import (
     LIMITS,
     DesiredConfig,
@@ -148,8 +153,10 @@ def validate_config(params: Mapping[str, Any]) -> Validation:
     :raises InvalidInput: the name of its parameter or the schema is not valid.
     """
     check_parameter_name(params["name"])
+    if is_yaml_name(params["name"]):
+        return _validate_yaml(params)
     check_name_of_json(params["name"])
-    schema, tags = _schema(params), desired_tags(params)
+    schema = _schema(params)
 
     def check(content: Content, source: str) -> Document:
         document = validate(content, source=source, has_onprem=params["has_onprem"], name=params["name"])
@@ -161,19 +168,42 @@ def validate_config(params: Mapping[str, Any]) -> Validation:
     if len(documents) > 1:
         whole = _merge(documents, check)
         problems = _join(problems, whole)
+    return _validation(params, whole.value, problems, whole.source)
+
+
+def _validate_yaml(params: Mapping[str, Any]) -> Validation:
+    """Return an OpenTelemetry configuration with its problems. :raises InvalidInput: it is JSON, or several files."""
+    contents = list(_contents(params))
+    [source, content] = contents[0]
+    try:
+        content = read_file(source) if params["src"] else content
+    except InvalidInput as error:
+        return _validation(params, None, [_problem("file", error, source)], source)
+    if is_json(content):
+        check_name_of_json(params["name"])
+    if len(contents) > 1:
+        raise InvalidInput(f"parameter name '{params['name']}': an OpenTelemetry configuration is one file.")
+    return _validation(params, *read_yaml(content, source), source)
+
+
+def _validation(
+    params: Mapping[str, Any], config: dict[str, Any] | str | None, problems: list[Problem], source: str
+) -> Validation:
+    """Return the validation of a configuration, which is ``None`` if it cannot be stored."""
+    tags = desired_tags(params)
     desired = None
-    if whole.value is not None and not select(problems, OFF)[0]:
+    if config is not None and not select(problems, OFF)[0]:
         try:
             desired = config_plan.desired_config(
                 params["name"],
-                whole.value,
+                config,
                 params["tier"],
                 can_be_split=params["split"],
                 allow_recent=params["split_recent"],
                 tags=tags,
             )
         except InvalidInput as error:
-            problems.append(_problem("size", error, whole.source))
+            problems.append(_problem("size", error, source))
     errors, warnings = select(problems, params["validation"])
     has_notices = params["validation"] != OFF
     notices = [each for each in problems if each.severity is Severity.NOTICE and has_notices]

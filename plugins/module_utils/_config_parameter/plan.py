@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Optional
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.difference import differences
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opentelemetry import is_yaml_name
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import minify, part_names, split
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     PERMISSION_RETRY_CODES,
@@ -23,13 +24,15 @@ from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Pla
 
 # Names with a path begin with a slash, and the policies that AWS manages do not cover them.
 # https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html
-# The agent takes the file of a parameter with these endings for another kind of file.
-# https://github.com/aws/amazon-cloudwatch-agent: cmd/config-downloader and translator
-ENDINGS_OF_YAML, TEMPORARY_ENDING = (".yaml", ".yml"), ".tmp"
+# The agent takes the file of a parameter with this ending for an unfinished one.
+# https://github.com/aws/amazon-cloudwatch-agent: cmd/config-downloader
+TEMPORARY_ENDING = ".tmp"
 _NAME = r"[A-Za-z0-9_.-]+"
 # The longest name with the ARN that it is a part of, and the longest that AWS puts before a name.
 MAX_ARN, ARN_PREFIX = 1011, "arn:aws-us-gov:ssm:ap-southeast-1:123456789012:parameter/"
 MAX_NAME = MAX_ARN - len(ARN_PREFIX)
+# The agent reads these types, and decrypts the second one. Only the first one is stored.
+TYPE, ENCRYPTED_TYPE = "String", "SecureString"
 # The size of a value in bytes, by tier.
 # https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html
 LIMITS = {"Standard": 4096, "Advanced": 8192}
@@ -39,6 +42,7 @@ LIMITS = {"Standard": 4096, "Advanced": 8192}
 class Parameter:
     """A parameter in Parameter Store.
 
+    :param value: empty for an encrypted one, which nothing here decrypts or shows.
     :param version: ``None`` if it is not known.
     :param tags: ``None`` if they were not read, because the user wants none.
     """
@@ -57,18 +61,19 @@ State = Mapping[str, Optional[Parameter]]
 class DesiredParameter:
     """A parameter as the user declares it.
 
+    :param config: a text if it is an OpenTelemetry configuration in YAML.
     :param tier: ``None`` for the smallest that fits.
     :param tags: the tags that it gets. Other tags stay.
     """
 
     name: str
-    config: Mapping[str, Any]
+    config: Mapping[str, Any] | str
     tier: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def value(self) -> str:
-        """The configuration in the form that is stored: JSON without spaces, in UTF-8."""
+        """The configuration in the form that is stored."""
         return minify(self.config)
 
 
@@ -82,7 +87,7 @@ class DesiredConfig:
     """
 
     name: str
-    config: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] | str = field(default_factory=dict)
     parameters: tuple[DesiredParameter, ...] = ()
     can_be_split: bool = False
 
@@ -99,7 +104,7 @@ class DesiredConfig:
 
 def desired_config(
     name: str,
-    config: Mapping[str, Any],
+    config: Mapping[str, Any] | str,
     tier: str | None,
     *,
     can_be_split: bool,
@@ -112,7 +117,7 @@ def desired_config(
     :raises InvalidInput: a name is not valid, or the configuration is too large.
     """
     whole = DesiredParameter(name, config, tier, tags or {})
-    if not can_be_split:
+    if not can_be_split or isinstance(config, str):
         select_tier(None, whole)
         return DesiredConfig(name, config, (whole,))
     parts = split(config, LIMITS[tier or max(LIMITS, key=LIMITS.__getitem__)], allow_recent)
@@ -140,7 +145,7 @@ def check_parameter_name(name: str) -> None:
 def check_name_of_json(name: str) -> None:
     """Check that the agent reads a parameter with a name as JSON. :raises InvalidInput: it does not."""
     ending = f".{name.rpartition('.')[2]}"
-    if ending in ENDINGS_OF_YAML:
+    if is_yaml_name(name):
         raise InvalidInput(
             f"parameter name '{name}' ends in {ending}: the agent reads such a parameter as an OpenTelemetry "
             "configuration, and ignores JSON in it. Choose another name."
@@ -171,8 +176,10 @@ def select_tier(current: Parameter | None, desired: DesiredParameter) -> str:
     return next(tier for tier in tiers if tier == tiers[-1] or max(size, current_size) <= LIMITS[tier])
 
 
-def is_equivalent(value: str, config: Mapping[str, Any]) -> bool:
-    """Whether a stored value has the same content as a configuration, apart from spaces and the order of keys."""
+def is_equivalent(value: str, config: Mapping[str, Any] | str) -> bool:
+    """Whether a stored value has the same content as a configuration, apart from spaces and order of keys in JSON."""
+    if isinstance(config, str):
+        return value == config
     try:
         # In Python, True equals 1; in JSON text with sorted keys, they differ.
         return json.dumps(json.loads(value), sort_keys=True) == json.dumps(config, sort_keys=True)
@@ -210,10 +217,10 @@ def plan(current: State, desired: DesiredConfig) -> Plan[State]:
 
 def _store(current: Parameter | None, desired: DesiredParameter) -> Step | None:
     tier = select_tier(current, desired)
-    if current and current.type != "String":
+    if current and current.type != TYPE:
         raise InvalidInput(
-            f"parameter '{desired.name}' exists with type {current.type}, and Parameter Store cannot change the type; "
-            "the agent reads a String. Delete the parameter, or choose another name."
+            f"parameter '{desired.name}' exists with type {current.type}, and Parameter Store cannot change the type. "
+            f"This stores a {TYPE} only. Choose another name, or delete the parameter."
         )
     if is_up_to_date(current, desired):
         return None
@@ -225,7 +232,7 @@ def _store(current: Parameter | None, desired: DesiredParameter) -> Step | None:
         {
             "name": desired.name,
             "value": desired.value,
-            "type": "String",
+            "type": TYPE,
             "tier": tier,
             **({"tags": tags} if tags else {"overwrite": True}),
         },

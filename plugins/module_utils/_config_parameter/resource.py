@@ -11,7 +11,7 @@ from itertools import count, takewhile
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import plan as config_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import Parameter, State
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import ENCRYPTED_TYPE, Parameter, State
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import part_name
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import PERMISSION_RETRY_CODES, AwsApiError
@@ -68,7 +68,8 @@ class ParameterResource(Resource[State]):
             return None
         parameter = answer["Parameter"]
         tags = read_tags(self._aws, name) if self._desired.has_tags else None
-        return Parameter(parameter["Value"], parameter["Type"], parameter["Version"], tags)
+        value = "" if parameter["Type"] == ENCRYPTED_TYPE else parameter["Value"]
+        return Parameter(value, parameter["Type"], parameter["Version"], tags)
 
     def plan(self, current: State) -> Plan[State]:
         """Plan the steps that store or delete the parameters."""

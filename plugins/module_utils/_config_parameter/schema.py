@@ -132,7 +132,8 @@ def _merge(document: Document, found: list[Problem]) -> list[Problem]:
     refused = {each.path for each in own if each.rule in _SAME_AS_SCHEMA and each.severity is not Severity.WARNING}
     added = [locate(each, document) for each in found if each.path not in refused]
     unknown = {each.path for each in added if each.rule == "unknown-key"}
-    return in_order([*(each for each in own if each.rule != "unknown-key" or each.path not in unknown), *added])
+    names = ("unknown-key", "misspelled")
+    return in_order([*(each for each in own if each.rule not in names or each.path not in unknown), *added])
 
 
 def _validator(jsonschema: Any, schema: Mapping[str, Any]) -> Any:

@@ -60,9 +60,9 @@ class _Pieces:
         return [each for depth in range(len(item.keys)) for each in self.settings.get(item.keys[:depth], ())]
 
 
-def minify(config: Mapping[str, Any]) -> str:
-    """Render a configuration in the form that is stored: JSON without spaces, in UTF-8."""
-    return json.dumps(config, separators=(",", ":"), ensure_ascii=False)
+def minify(config: Mapping[str, Any] | str) -> str:
+    """Render a configuration in the form that is stored: JSON without spaces, in UTF-8, or text as it is."""
+    return config if isinstance(config, str) else json.dumps(config, separators=(",", ":"), ensure_ascii=False)
 
 
 def part_names(name: str, count: int) -> list[str]:

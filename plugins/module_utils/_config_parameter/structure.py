@@ -10,9 +10,11 @@ https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch-Agent-
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.metrics import METRICS
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import (
     Path,
     Problem,
@@ -20,6 +22,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.prob
     closest,
     quote,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._text import misspelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -36,6 +39,7 @@ class Shape:
     :param required: the groups of keys of which an object needs at least one key each.
     :param items: the shape of the items of a list.
     :param is_unique: whether a list must not have an item twice.
+    :param is_own: whether another key can be a misspelled one of the known keys.
     """
 
     allowed: str
@@ -45,6 +49,7 @@ class Shape:
     required: tuple[tuple[str, ...], ...] = ()
     items: Shape | None = None
     is_unique: bool = False
+    is_own: Callable[[str], bool] = lambda _key: True
 
 
 def is_integer(value: Any) -> bool:
@@ -124,16 +129,35 @@ AGENT = _object(
     }
 )
 
+# On Windows, the agent takes each key of metrics_collected that it does not know for the object name of a performance
+# counter, such as LogicalDisk or Paging File. Its own keys are in lower case.
+COUNTER = re.compile(r"[A-Z ]")
+
 _PLUGIN_KEYS = {
     "metrics_collection_interval": _SECONDS,
     "append_dimensions": _MAP,
-    "measurement": _list(Shape("a text or an object", lambda value: isinstance(value, (str, dict)))),
+    "measurement": _list(
+        Shape(
+            "a text or an object",
+            lambda value: isinstance(value, (str, dict)),
+            dict.fromkeys(("name", "rename", "unit"), _ANY),
+            _ANY,
+        )
+    ),
     "resources": _TEXTS,
     "totalcpu": _BOOLEAN,
     "drop_device": _BOOLEAN,
     "ignore_file_system_types": _TEXTS,
     "drop_original_metrics": _TEXTS,
     "metrics_aggregation_interval": _SECONDS_OR_ZERO,
+    # Keys that only some plug-ins have.
+    **dict.fromkeys(("allowed_pending_messages", "metric_separator", "name_prefix", "service_address"), _ANY),
+    **dict.fromkeys(("collectd_auth_file", "collectd_security_level", "collectd_typesdb"), _ANY),
+    **dict.fromkeys(("interface_exclude", "interface_include", "metrics_include"), _ANY),
+    **dict.fromkeys(("grpc_endpoint", "http_endpoint", "prometheus_config_path", "tls", *_SERVICE), _ANY),
+    **dict.fromkeys(("endpoint", "insecure", "jvm", "kafka", "kafka-consumer", "kafka-producer", "tomcat"), _ANY),
+    **dict.fromkeys(("keystore_path", "keystore_type", "truststore_path", "truststore_type"), _ANY),
+    **dict.fromkeys(("password_file", "realm", "registry_ssl_enabled", "remote_profile", "username"), _ANY),
 }
 _PLUGIN = _object(_PLUGIN_KEYS, others=_ANY)
 _PLUGINS = replace(
@@ -146,8 +170,17 @@ _PROCESS = _object(
 )
 _METRICS = _object(
     {
-        "metrics_collected": _full_object(
-            {"procstat": _full_list(_PROCESS), "jmx": _PLUGINS, "otlp": _PLUGINS}, others=_PLUGIN
+        "metrics_collected": replace(
+            _full_object(
+                {
+                    **dict.fromkeys(("collectd", "efa", "ethtool", "prometheus", "statsd", *METRICS), _PLUGIN),
+                    "procstat": _full_list(_PROCESS),
+                    "jmx": _PLUGINS,
+                    "otlp": _PLUGINS,
+                },
+                others=_PLUGIN,
+            ),
+            is_own=lambda key: not COUNTER.search(key),
         ),
         "namespace": _FULL_TEXT,
         "append_dimensions": _MAP,
@@ -217,7 +250,13 @@ _LOGS = _object(
                 "application_signals": _OPEN,
             }
         ),
-        "metrics_collected": _OPEN,
+        "metrics_collected": _object(
+            {
+                **dict.fromkeys(("app_signals", "application_signals", "ecs", "emf", "kubernetes"), _ANY),
+                **dict.fromkeys(("otlp", "prometheus", "structuredlog"), _ANY),
+            },
+            others=_ANY,
+        ),
         "log_stream_name": _FULL_TEXT,
         "force_flush_interval": _SECONDS,
         "credentials": _CREDENTIALS,
@@ -275,6 +314,10 @@ def _object_problems(value: dict[str, Any], shape: Shape, path: Path) -> Iterato
     misspelt = set()
     for key, each in value.items():
         expected = shape.keys.get(key, shape.others)
+        near = misspelled(key, shape.keys) if shape.others and shape.is_own(key) else ""
+        if near:
+            misspelt.add(near)
+            yield _misspelled_key(key, near, shape, path)
         if expected:
             yield from structure_problems(each, expected, (*path, key))
         elif shape.keys:
@@ -291,6 +334,13 @@ def unknown_key(key: str, known: Mapping[str, Any], path: Path) -> Problem:
     near = closest(key, known)
     severity = Severity.DOUBTFUL if near else Severity.WARNING
     return Problem((*path, key), "unknown-key", "unknown key", severity, ", ".join(known), near)
+
+
+def _misspelled_key(key: str, near: str, shape: Shape, path: Path) -> Problem:
+    """A key of an object that can have other keys, too. It is doubtful if the right key is necessary."""
+    is_necessary = any(near in group for group in shape.required)
+    severity = Severity.DOUBTFUL if is_necessary else Severity.WARNING
+    return Problem((*path, key), "misspelled", "unknown key", severity, ", ".join(shape.keys), near)
 
 
 def missing_key(group: tuple[str, ...], path: Path) -> Problem:

@@ -21,6 +21,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.docu
     read,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.json_path import find_values
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.metrics import metric_problems
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.patterns import go_mistake
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import permission_notices
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import (
@@ -32,6 +33,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.prob
     quote_key,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.structure import (
+    COUNTER,
     SECTIONS,
     missing_key,
     structure_problems,
@@ -68,9 +70,6 @@ _ONLY_LINUX = (
     "logs.logs_collected.journald",
 )
 _ONLY_WINDOWS = ("logs.logs_collected.windows_events", "opentelemetry.collect.windows_events")
-# On Windows, the agent takes each key of metrics_collected that it does not know for the object name of a performance
-# counter, such as LogicalDisk or Paging File. Its own keys are in lower case.
-_COUNTER = re.compile(r"[A-Z ]")
 # The texts that the agent compiles as regular expressions.
 _PATTERNS = (
     f"{_ENTRY}.multi_line_start_pattern",
@@ -124,6 +123,7 @@ def in_order(problems: Iterable[Problem]) -> list[Problem]:
 
 def _rules(config: dict[str, Any], *, has_onprem: bool, name: str) -> Iterator[Problem]:
     yield from _section_problems(config)
+    yield from metric_problems(config)
     yield from _prometheus_problems(config)
     yield from _log_group_problems(config)
     yield from _placeholder_problems(config)
@@ -217,7 +217,7 @@ def _permission_problems(config: dict[str, Any]) -> Iterator[Problem]:
 
 def _platform_problems(config: dict[str, Any], name: str) -> Iterator[Problem]:
     """The agent of one platform silently skips the sections of the other platform."""
-    counters = [path for path, _value in find_values(config, f"{_METRICS}.*") if _COUNTER.search(str(path[-1]))]
+    counters = [path for path, _value in find_values(config, f"{_METRICS}.*") if COUNTER.search(str(path[-1]))]
     linux = [path for field in _ONLY_LINUX for path, _value in find_values(config, field)]
     windows = [*counters, *(path for field in _ONLY_WINDOWS for path, _value in find_values(config, field))]
     _rest, hyphen, ending = name.rpartition("-")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import plan as config_plan
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opentelemetry import is_yaml_name
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import known_state
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
@@ -26,7 +27,7 @@ class Configuration:
     """A configuration that was compared with the stored parameters.
 
     :param desired: its parameters with their tags.
-    :param text: the configuration as JSON.
+    :param text: the configuration in the form that is stored.
     :param previous: the values stored when it was compared, for the option ``known_values`` of the module on a host.
     """
 
@@ -82,9 +83,11 @@ def compared(
     """Return a configuration in the result of the state ``compared``. :raises InvalidInput: it is not such a result."""
     try:
         name, text, region = given["name"], given["config"], given["region"]
-        config, known = json.loads(text), known_state(given["previous"], name) or {}
+        config = text if is_yaml_name(name) else json.loads(text)
+        known = known_state(given["previous"], name) or {}
         values = [found.value for found in known.values() if found]
-        if not isinstance(config, dict) or not all(isinstance(each, str) for each in [name, region, *values]):
+        is_right = isinstance(config, str if is_yaml_name(name) else dict)
+        if not is_right or not all(isinstance(each, str) for each in [name, region, *values]):
             raise TypeError
     except (AttributeError, KeyError, TypeError, ValueError):
         raise InvalidInput(

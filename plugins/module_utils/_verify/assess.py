@@ -150,11 +150,20 @@ def _check_endpoints(server: Server, facts: Facts) -> Iterator[Failure | Note]:
     if silent:
         yield Failure(
             ENDPOINTS,
-            f"It does not reach {', '.join(silent)} in {server.region}.",
+            f"It does not reach {_join(silent, server.region)}.",
             "A private subnet needs VPC endpoints for them, a NAT gateway or a proxy.",
         )
-    if server.endpoints.keys() - facts.endpoints.keys():
+    possible = [each for each in server.possible_endpoints if facts.endpoints.get(each) == 0]
+    if possible:
+        yield Note(ENDPOINTS, f"It does not reach {_join(possible, server.region)}, which one configuration needs.")
+    if {*server.endpoints, *server.possible_endpoints} - facts.endpoints.keys():
         yield Note(ENDPOINTS, "Whether it reaches the endpoints is not known: it has no curl.")
+
+
+def _join(names: list[str], region: str) -> str:
+    """Return services and hosts for a message. Only the hosts contain their region."""
+    services, hosts = ([each for each in names if ("." in each) == is_host] for is_host in (False, True))
+    return ", ".join([*([f"{', '.join(services)} in {region}"] if services else []), *hosts])
 
 
 def _unreachable(server: Server, facts: Facts) -> list[str]:
@@ -189,9 +198,9 @@ def _check_reading(config: Config, reading: Reading) -> Failure | None:
             CONFIGURATION,
             f"It cannot read parameter {config.name}: {reading.error.rstrip('.')}.",
             f"Find out what denies ssm:GetParameter on {config.name} to it, such as a service control policy or the "
-            "policy of a VPC endpoint.",
+            "policy of a VPC endpoint. A SecureString needs kms:Decrypt on its key, too.",
         )
-    if config.digest and (reading.version, reading.digest) != (config.version, config.digest):
+    if (reading.version, reading.digest) != (config.version, config.digest or reading.digest):
         return Failure(
             CONFIGURATION,
             f"It reads version {reading.version} of parameter {config.name}, and version {config.version} is stored.",
@@ -217,10 +226,16 @@ def _assess_agent(server: Server, facts: Facts) -> Server:
 
 def _digests_to_run(server: Server, facts: Facts) -> dict[str, str]:
     """Return by name the digests of the parameters that the agent is to run; nothing if one could not be read."""
-    stored = {each.name: each.digest for each in server.configs}
+    stored = {each.name: each.digest or _digest_read(each, facts) for each in server.configs}
     used = {name: digest for name, digest in stored.items() if name in facts.files.parameters}
     expected = stored if server.runs_all else used
     return expected if all(expected.values()) else {}
+
+
+def _digest_read(config: Config, facts: Facts) -> str:
+    """Return the digest that the server itself reads. Only a server decrypts a parameter; empty if it cannot."""
+    reading = facts.configs.get(config.name)
+    return reading.digest if reading and reading.version == config.version else ""
 
 
 def _check_status(server: Server, facts: Facts) -> Iterator[Failure]:

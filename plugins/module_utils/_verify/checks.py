@@ -26,7 +26,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy i
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import read
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.json_path import find_values
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import merge
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opentelemetry import is_yaml_name
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import ASSUME, permissions_of
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import ENCRYPTED_TYPE, TYPE
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import merge_order, part_name
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import HOST_TAG
@@ -43,11 +45,12 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies im
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import SSM, HybridTrust
 from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import ONLINE
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.endpoints import Endpoint, endpoints_of, label
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import (
     CONFIGURATION,
     IDENTITY,
+    MESSAGE_SERVICES,
     PERMISSIONS,
-    SERVICES,
     Config,
     Failure,
     Note,
@@ -56,7 +59,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import (
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.script import digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import Assessment
     from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
@@ -92,7 +95,7 @@ class Case:
     :param simulated: by principal, action and resource, whether IAM itself allows it.
     :param server_profile: the instance profile for instances that have none.
     :param hybrid_role: the role of servers that are registered with Systems Manager.
-    :param endpoints: by region and service, the address that servers are to reach.
+    :param address_of: the address of an endpoint, which is empty if AWS publishes none.
     """
 
     account: Account
@@ -101,7 +104,7 @@ class Case:
     simulated: Mapping[tuple[str, str, str], bool] = field(default_factory=dict)
     server_profile: str = "CloudWatchAgentServerRole"
     hybrid_role: str = "CloudWatchAgentHybridRole"
-    endpoints: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    address_of: Callable[[Endpoint], str] = lambda _endpoint: ""
 
     @cached_property
     def principals(self) -> dict[tuple[str, str], Principal]:
@@ -146,6 +149,11 @@ class Case:
     @cached_property
     def needs(self) -> dict[tuple[Any, ...], list[tuple[Need, str, str]]]:
         """The needs of the servers that are known: thousands of servers can have the same configurations."""
+        return {}
+
+    @cached_property
+    def endpoints(self) -> dict[tuple[Any, ...], tuple[dict[str, str], dict[str, str]]]:
+        """The addresses of the endpoints of the servers that are known."""
         return {}
 
     def decide(
@@ -222,6 +230,7 @@ def check(case: Case, target: Target) -> Server:
     """Check a server according to EC2 and IAM."""
     principal = principal_of(case, target)
     parameters, missing = configs_of(case, target)
+    certain, possible = _endpoints(case, target, parameters)
     server = Server(
         target.host,
         target.region,
@@ -230,7 +239,8 @@ def check(case: Case, target: Target) -> Server:
         target.is_hybrid,
         runs_all=_runs_all(target, parameters),
         configs=tuple(_config(case, principal, each) for each in parameters),
-        endpoints=_endpoints(case, target),
+        endpoints=certain,
+        possible_endpoints=possible,
     )
     if target.is_hybrid:
         server = _check_node(case, server, target, principal)
@@ -246,9 +256,42 @@ def check(case: Case, target: Target) -> Server:
     return server.adding(*_check_configs(case, server, missing))
 
 
-def _endpoints(case: Case, target: Target) -> Mapping[str, str]:
-    found = case.endpoints.get(target.region, {})
-    return found if target.is_hybrid else {service: url for service, url in found.items() if service in SERVICES}
+def _endpoints(
+    case: Case, target: Target, parameters: Sequence[ConfigParameter]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the addresses that a server certainly calls, and those that only one of the configurations needs."""
+    key = (target.region, bool(target.instance_id), target.is_hybrid, target.configs)
+    if key not in case.endpoints:
+        configs = _possible_configs(target, parameters)
+        found = [endpoints_of(each, target.region, is_ec2=bool(target.instance_id)) for each in configs]
+        messages = {Endpoint(each, target.region) for each in MESSAGE_SERVICES if target.is_hybrid}
+        certain, possible = set.intersection(*found), set.union(*found)
+        case.endpoints[key] = (
+            _addresses(case, target, certain | messages),
+            _addresses(case, target, possible - certain),
+        )
+    return case.endpoints[key]
+
+
+def _possible_configs(target: Target, parameters: Sequence[ConfigParameter]) -> list[dict[str, Any] | None]:
+    """Return the configurations of which a server uses at least one. ``None`` is an unknown configuration."""
+    stored = {each.name: each for each in parameters if not is_yaml_name(each.name)}
+    if target.configs:
+        return [_known_config([*stored.values()])]
+    parts = {name: [*_parts(name, stored)] for name in stored}
+    whole = [name for name in stored if not any(name in parts[other] for other in stored if other != name)]
+    return [_known_config([stored[part] for part in parts[name]]) for name in whole] or [None]
+
+
+def _known_config(parameters: Sequence[ConfigParameter]) -> dict[str, Any] | None:
+    configs = [read(each.value, each.name).value for each in parameters if each.value is not None]
+    known = [each for each in configs if each is not None]
+    return _merged(known) if known and len(known) == len(parameters) else None
+
+
+def _addresses(case: Case, target: Target, endpoints: Iterable[Endpoint]) -> dict[str, str]:
+    addresses = {each: each.address or case.address_of(each) for each in endpoints}
+    return dict(sorted((label(each, target.region, url), url) for each, url in addresses.items() if url))
 
 
 def _config(case: Case, principal: Principal | None, parameter: ConfigParameter) -> Config:
@@ -485,9 +528,11 @@ def _check_needs(
     case: Case, principal: Principal, target: Target, parameters: Sequence[ConfigParameter]
 ) -> Iterator[Failure | Note]:
     """Check the permissions that the configurations of a server need."""
-    unread = [each.name for each in parameters if each.value is None and each.type == "String"]
-    if unread:
-        yield Note(PERMISSIONS, f"The permissions that {', '.join(unread)} needs are not known: it was not read.")
+    for why, is_encrypted in (("it was not read", False), ("it is encrypted", True)):
+        unread = [each for each in parameters if each.value is None and (each.type == ENCRYPTED_TYPE) == is_encrypted]
+        if unread:
+            names = ", ".join(each.name for each in unread)
+            yield Note(PERMISSIONS, f"The permissions that {names} needs are not known: {why}.")
     # A principal without the server policy already has a failure for that.
     lacks_ordinary = any(case.decide(principal, *each) is Decision.NO for each in _ORDINARY)
     for need, region, part in _needs(case, target, parameters):
@@ -633,8 +678,8 @@ def _check_configs(case: Case, server: Server, missing: Sequence[str]) -> Iterat
     elif not server.configs:
         yield Failure(CONFIGURATION, f"No configuration is stored in {server.region}.", STORE)
     for each in case.parameters[server.region].values():
-        if each.type != "String" and each.name in {config.name for config in server.configs}:
+        if each.type not in (TYPE, ENCRYPTED_TYPE) and each.name in {config.name for config in server.configs}:
             fix = f"aws ssm delete-parameter --region {each.region} --name {each.name}, then store it again."
             yield Failure(
-                CONFIGURATION, f"Parameter {each.name} has type {each.type}, and the agent reads a String.", fix
+                CONFIGURATION, f"Parameter {each.name} has type {each.type}, and the agent reads a {TYPE}.", fix
             )

@@ -21,8 +21,6 @@ IDENTITY, PERMISSIONS, CONFIGURATION, ENDPOINTS, AGENT = CHECKS = (
     "endpoints",
     "agent",
 )
-# The services that the agent calls.
-SERVICES = ("monitoring", "logs", "ssm", "ec2")
 # The services through which an SSM agent gets commands. One is enough: newer agents use the first, older ones the last.
 MESSAGE_SERVICES = ("ssmmessages", "ec2messages")
 
@@ -66,7 +64,7 @@ class Note:
 class Config:
     """A stored parameter with a configuration, or a part of one.
 
-    :param digest: the digest of its value. Empty if the value could not be read.
+    :param digest: the digest of its value. Empty if the value is encrypted or could not be read.
     :param is_readable: whether the server may read it, according to IAM; ``None`` for unknown.
     """
 
@@ -89,7 +87,8 @@ class Server:
     :param key_id: the saved access key of the user.
     :param configs: the configurations that it uses, in the order in which the agent fetches and appends them.
     :param runs_all: whether the agent is to run all of them, not only some.
-    :param endpoints: by service, the address that the server is to reach.
+    :param endpoints: by service or host, the address that the server is to reach.
+    :param possible_endpoints: the addresses that it is to reach if it uses a configuration which needs them.
     :param seen_by: how its facts were collected. Empty if they were not.
     :param agent: the status of the agent. Empty if it is not known.
     :param runs: by name, the digests of the parameters that the agent is to run. Empty if these are not known.
@@ -110,6 +109,7 @@ class Server:
     configs: tuple[Config, ...] = ()
     runs_all: bool = True
     endpoints: Mapping[str, str] = field(default_factory=dict)
+    possible_endpoints: Mapping[str, str] = field(default_factory=dict)
     failures: tuple[Failure, ...] = ()
     notes: tuple[Note, ...] = ()
     seen_by: str = ""
@@ -196,7 +196,7 @@ class Facts:
     :param shared_file: the file in which the SSM agent keeps its credentials, if the agent does not use that one.
     :param caller: the ARN of the user whose key it is, or of the session.
     :param caller_error: why AWS did not return the caller.
-    :param endpoints: by service, the HTTP status; 0 for no answer.
+    :param endpoints: by service or host, the HTTP status; 0 for no answer.
     :param configs: by name, the results of reading parameters. Empty if it has no AWS CLI to read them with.
     :param agent: the status that the agent's control program prints. Empty if it is not installed.
     :param files: the configurations that the agent runs.

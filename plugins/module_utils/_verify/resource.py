@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing i
 from ansible_collections.cwagent.iam.plugins.module_utils._names import name_of
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.checks import Case, calls_of, check
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import MESSAGE_SERVICES, SERVICES
 
 with suppress(ImportError):  # _module.run_module reports it
     from botocore.regions import EndpointResolver
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Account, Principal
+    from ansible_collections.cwagent.iam.plugins.module_utils._verify.endpoints import Endpoint
     from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server, Target
 
 SECTION = "AmazonCloudWatchAgent"
@@ -61,7 +62,7 @@ def read_servers(
         _saved_in_files(targets, options),
         server_profile=options["server_profile"],
         hybrid_role=name_of(options["hybrid_role"]),
-        endpoints={region: _endpoints(region) for region in scope.regions},
+        address_of=_address,
     )
     if options["simulate"]:
         case = replace(case, simulated=_simulate(inventory, case, targets))
@@ -78,11 +79,16 @@ def _saved_in_files(targets: Iterable[Target], options: dict[str, Any]) -> dict[
     return {user: key.key_id for user, key in keys.items() if key}
 
 
-def _endpoints(region: str) -> dict[str, str]:
-    """Return by service its address in a region as AWS publishes it, whatever address this controller uses."""
-    resolver = EndpointResolver(Session().get_component("data_loader").load_data("endpoints"))
-    found = {service: resolver.construct_endpoint(service, region) for service in (*SERVICES, *MESSAGE_SERVICES)}
-    return {service: f"https://{each['hostname']}" for service, each in found.items() if each}
+@cache
+def _resolver() -> EndpointResolver:
+    return EndpointResolver(Session().get_component("data_loader").load_data("endpoints"))
+
+
+def _address(endpoint: Endpoint) -> str:
+    """Return the address that AWS publishes, whatever address this controller uses; empty if there is none."""
+    dual_stack = {"use_dualstack_endpoint": True} if endpoint.is_dual_stack else {}
+    found = _resolver().construct_endpoint(endpoint.service, endpoint.region, **dual_stack)
+    return f"https://{found['hostname']}" if found else ""
 
 
 def _simulate(inventory: Inventory, case: Case, targets: Iterable[Target]) -> dict[tuple[str, str, str], bool]:

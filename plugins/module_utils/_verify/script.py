@@ -27,7 +27,7 @@ _SERVICE_IDS = {
     "monitoring": "CLOUDWATCH",
     "logs": "CLOUDWATCH_LOGS",
     "ssm": "SSM",
-    "ec2": "EC2",
+    **{service: service.upper() for service in ("ec2", "ecs", "sts", "xray")},
     **{service: service.upper() for service in MESSAGE_SERVICES},
 }
 # The script must not contain double braces, because Systems Manager would replace the text between them.
@@ -58,8 +58,8 @@ probe() {
 if command -v aws >/dev/null 2>&1; then
   for name in @names@; do
     read_parameter() {
-      aws ssm get-parameter --region @region@ --name "$name" --query '[Parameter.Version,Parameter.Value]' \
-        --output text --cli-connect-timeout 5 --cli-read-timeout 20
+      aws ssm get-parameter --region @region@ --name "$name" --with-decryption \
+        --query '[Parameter.Version,Parameter.Value]' --output text --cli-connect-timeout 5 --cli-read-timeout 20
     }
     if found=$(read_parameter 2>/dev/null); then
       echo "config $name $(printf %s "$found" | sed -n '1s/[[:space:]].*//p') $(printf %s "${found#*	}" | digest)"
@@ -147,14 +147,11 @@ def digest(value: str) -> str:
 
 def script(server: Server) -> str:
     """Return the script for a server. It is the same for all servers of a region that use the same configurations."""
-    probes = (
-        f'probe {service} "${{AWS_ENDPOINT_URL_{_SERVICE_IDS[service]}:-${{AWS_ENDPOINT_URL:-{url}}}}}"'
-        for service, url in server.endpoints.items()
-    )
+    endpoints = {**server.endpoints, **server.possible_endpoints}
     # Names and regions were checked, so they have no character that means anything to a shell.
     parts = {
         "identity": _INSTANCE if server.is_ec2 else _HYBRID if server.is_hybrid else _ONPREM,
-        "probes": "\n".join(probes),
+        "probes": "\n".join(f'probe {name} "{_address(name, url)}"' for name, url in endpoints.items()),
         "names": " ".join(each.name for each in server.configs),
         "region": server.region,
         "folder": AGENT_FOLDER,
@@ -163,6 +160,12 @@ def script(server: Server) -> str:
     for name, value in parts.items():
         text = text.replace(f"@{name}@", value)
     return text
+
+
+def _address(name: str, url: str) -> str:
+    """Return the address of an endpoint for the shell, unless the server says another."""
+    address = f"${{AWS_ENDPOINT_URL:-{url}}}"
+    return f"${{AWS_ENDPOINT_URL_{_SERVICE_IDS[name]}:-{address}}}" if name in _SERVICE_IDS else address
 
 
 def parse(output: str) -> Facts:

@@ -317,7 +317,7 @@ PLANTS: list[tuple[str, str, Callable[[Account], str]]] = [
     ("parameter-unreadable", "medium", hide_parameter),
     ("parameter-near-limit", "low", lambda each: each.parameter("AmazonCloudWatch-large", LARGE)),
     ("parameter-invalid", "medium", lambda each: each.parameter("AmazonCloudWatch-invalid", "{")),
-    ("parameter-invalid", "medium", lambda each: each.parameter("AmazonCloudWatch-x", CONFIG, "SecureString")),
+    ("parameter-invalid", "medium", lambda each: each.parameter("AmazonCloudWatch-x", CONFIG, "StringList")),
     ("restore-tag", "medium", leave_restore_tag),
     ("hybrid-role-trust", "medium", lambda each: each.hybrid_role(HYBRID_ROLE, SERVER_POLICY, limits=False)),
     ("node-not-managed", "info", register_server_of_others),

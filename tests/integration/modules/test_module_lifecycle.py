@@ -411,6 +411,17 @@ def test_config_parameter_is_stored_repaired_and_deleted(enforcing: Emulator, tm
     assert configurations(enforcing) == {}
 
 
+def test_an_encrypted_parameter_is_neither_overwritten_nor_shown(enforcing: Emulator) -> None:
+    name = PARAMETER["name"]
+    enforcing.client("ssm").put_parameter(Name=name, Value='{"agent":{"region":"hidden"}}', Type="SecureString")
+    with assert_no_writes(enforcing):
+        refused = run_module(enforcing, "cwagent_config_parameter", **PARAMETER)
+    assert refused["msg"].startswith(f"parameter '{name}' exists with type SecureString")
+    deleted = run_module(enforcing, "cwagent_config_parameter", name=name, state="absent")
+    assert (deleted["failed"], deleted["changed"], configurations(enforcing)) == (False, True, {})
+    assert "hidden" not in json.dumps([refused, deleted])
+
+
 def test_a_large_configuration_is_stored_in_parts_which_are_deleted_together(enforcing: Emulator) -> None:
     split: dict[str, Any] = {"name": PARAMETER["name"], "split": True}
     names = [PARAMETER["name"], f"{PARAMETER['name']}-2", f"{PARAMETER['name']}-3"]

@@ -153,6 +153,21 @@ def test_a_configuration_is_stored_where_the_schema_does_not_refuse_it(
     assert not again["changed"], "with nothing to store, the schema is not read"
 
 
+def test_an_opentelemetry_configuration_in_yaml_is_stored_as_it_is(account: Storing) -> None:
+    name, file = "AmazonCloudWatch-otel.yaml", account.controller.home / "otel.yaml"
+    for text in ("receivers:\n  otlp: # 1\n", "receivers:\n  otlp: # 2\n"):
+        file.write_text(text)
+        configs = [{"name": name, "file": str(file)}]
+        assert succeeded(account.store(configs=configs))["changed"]
+        assert account.aws.client("ssm").get_parameter(Name=name)["Parameter"]["Value"] == text
+        account.assert_clean()
+        assert not succeeded(account.store(configs=configs))["changed"]
+    for wrong in ("receivers: 'otlp", "{}"):
+        file.write_text(wrong)
+        with assert_no_writes(account.aws):
+            refusal(account.store(configs=configs))
+
+
 def test_a_problem_that_does_not_stop_a_run_is_shown_once(account: Storing, capsys: pytest.CaptureFixture[str]) -> None:
     """Although the configuration is validated once more, by the schema."""
     succeeded(account.store(agent_schema_path=str(account.controller.file("schema.json", {}))))

@@ -284,6 +284,21 @@ def test_programs_that_a_server_lacks_are_no_failure(states: States) -> None:
     assert (server["failures"], server["status"]) == ([], {**HEALTHY, "configuration": "?", "agent": "none"})
 
 
+def test_servers_compare_a_parameter_that_only_they_decrypt(states: States) -> None:
+    fleet = states.begin(healthy)
+    ssm, text = fleet.aws.client("ssm"), CONFIG.replace("{}", '{"files":{"collect_list":[{"file_path":"/secret"}]}}')
+    ssm.delete_parameter(Name=PARAMETER)
+    ssm.put_parameter(Name=PARAMETER, Value=text, Type="SecureString")
+    before = check_inside(fleet, "web1")
+    assert [each["what"] for each in before["failures"]] == [f"The agent does not run the stored {PARAMETER}."]
+    assert [(each["action"], each["name"]) for each in before["commands"]] == [("fetch-config", PARAMETER)]
+    fleet.run_stored("web1")
+    after = check_inside(fleet, "web1")
+    assert (after["failures"], after["commands"]) == ([], [])
+    assert after["status"] == {**HEALTHY, "permissions": "?"}
+    assert "/secret" not in json.dumps([before, after])
+
+
 def test_the_hybrid_role_can_have_another_name(states: States) -> None:
     fleet = states.begin(healthy)
     [server] = read(fleet, "db9", hybrid_role="Other")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first, to_summary
+from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first, misspelled, to_summary
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,11 @@ def test_the_first_names_are_listed_and_the_others_counted(names, shown):
 )
 def test_the_first_problem_is_a_sentence_and_the_others_are_counted(problem, sentence, count, more):
     assert to_summary([problem, *("another" for _ in range(count - 1))]) == f"{sentence}{more}"
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("cpuu", "cpu"), ("cp", ""), ("measurment", "measurement"), ("cpu", ""), ("zzz", ""), ("", ""), ("x" * 10**6, "")],
+)
+def test_a_name_that_is_nearly_a_known_one(name, near):
+    assert misspelled(name, {"cpu": 1, "measurement": 2}) == near

@@ -299,8 +299,8 @@ PLANTED = {
         ("parameter-invalid", "medium", "AmazonCloudWatch-bad"),
     ),
     "a parameter of another type": (
-        healthy(parameter("secure", None, type="SecureString")),
-        ("parameter-invalid", "medium", "AmazonCloudWatch-secure"),
+        healthy(parameter("list", None, type="StringList")),
+        ("parameter-invalid", "medium", "AmazonCloudWatch-list"),
     ),
     "a saved key without a user": (healthy(KEY_WITHOUT_USER), ("saved-key-without-user", "low", "gone")),
     "a restore tag": (healthy(instance(2, None, restore_tag="App")), ("restore-tag", "medium", "i-2")),
@@ -542,7 +542,7 @@ REMOVE_GONE = (
     "Run the playbook cwagent.iam.remove_servers for eu-central-1:gone with cwagent_key_store=parameter_store."
 )
 FIXES: dict[str, str] = {
-    "a parameter of another type": f"aws ssm delete-parameter --region {REGION} --name AmazonCloudWatch-secure",
+    "a parameter of another type": f"aws ssm delete-parameter --region {REGION} --name AmazonCloudWatch-list",
     "the permanent admin policy": f"{DETACH} Foreign --policy-arn {ARN}CloudWatchAgentAdminPolicy",
     "the permanent admin policy of a managed role": RESTORE,
     "an unmanaged writer with several policies": (

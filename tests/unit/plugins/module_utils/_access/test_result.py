@@ -124,13 +124,23 @@ def test_a_principal_is_shown_with_its_keys_and_policies():
 
 
 def test_a_parameter_is_valid_or_not_or_unknown():
-    parameters = (parameter("bad", "["), parameter("secure", None, type="SecureString"), parameter("unread", None))
+    parameters = (
+        parameter("bad", "["),
+        parameter("list", None, type="StringList"),
+        parameter("secure", None, type="SecureString"),
+        parameter("unread", None),
+        parameter("otel.yaml", "receivers:"),
+        parameter("text.yml", "text"),
+    )
     account = replace(HEALTHY, parameters=parameters)
-    bad, secure, unread = result_of(account)["parameters"]
+    bad, other, secure, unread, otel, text = result_of(account)["parameters"]
     assert (bad["valid"], bad["size"]) == ("no", 1)
     assert bad["problem"].startswith("parameter 'AmazonCloudWatch-bad' is not valid: 1:2 $: ")
-    assert (secure["valid"], secure["size"]) == ("no", None)
-    assert (unread["valid"], unread["problem"]) == ("unknown", None)
+    assert (other["valid"], other["size"]) == ("no", None)
+    assert (otel["valid"], text["valid"]) == ("yes", "no")
+    assert text["problem"].endswith(" is not valid: $: the configuration is not a mapping.")
+    for each in (secure, unread):
+        assert (each["valid"], each["problem"]) == ("unknown", None)
 
 
 def test_without_a_server_principal_the_readers_are_unknown():

@@ -126,6 +126,28 @@ def test_a_name_with_which_the_agent_does_not_read_json_is_refused_and_can_be_de
         assert desired_config(params)[0].name == params["name"]
 
 
+YAML = {"name": f"{NAME}.yaml", "config": "receivers:\n  otlp:\n"}
+
+
+@pytest.mark.parametrize("more", [{}, {"split": True}, {"validation": "off"}, {"schema": "/no/such/schema"}])
+def test_yaml_under_such_a_name_is_one_parameter_with_the_text(more):
+    found = validate_config({**PARAMS, **YAML, **more})
+    assert found.desired
+    assert [(each.name, each.value) for each in found.desired.parameters] == [(YAML["name"], YAML["config"])]
+    assert (found.errors, found.warnings) == ([], [])
+    assert [each.rule for each in found.notices] == ([] if more.get("validation") == "off" else ["yaml"])
+
+
+def test_yaml_that_cannot_be_stored_is_refused(tmp_path):
+    for text, rule in (("a: 'b", "yaml"), (f"a: {'b' * 9000}", "size")):
+        found = validate_config({**PARAMS, **YAML, "config": text})
+        assert (found.desired, [each.rule for each in found.errors]) == (None, [rule])
+    missing = str(tmp_path / "missing.yaml")
+    assert [each.rule for each in validate_config({**PARAMS, **YAML, "src": [missing]}).errors] == ["file"]
+    with pytest.raises(InvalidInput, match="is one file"):
+        validate_config({**PARAMS, **YAML, "config": ["a: 1", "b: 1"]})
+
+
 @pytest.mark.parametrize("state", ["present", "absent", "validated"])
 def test_a_name_that_is_not_valid_is_an_error(state):
     with pytest.raises(InvalidInput, match="does not begin with AmazonCloudWatch-"):

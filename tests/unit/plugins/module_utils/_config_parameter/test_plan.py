@@ -162,9 +162,8 @@ def test_a_configuration_is_stored_only_if_its_content_differs(value, kind):
 @pytest.mark.parametrize("value", [TEXT, "other"])
 @pytest.mark.parametrize("kind", ["SecureString", "StringList"])
 def test_a_parameter_of_another_type_is_an_error_unless_it_is_deleted(value, kind):
-    with pytest.raises(
-        InvalidInput, match=f"'{NAME}' exists with type {kind}, and Parameter Store cannot change the type"
-    ):
+    message = f"'{NAME}' exists with type {kind}, and Parameter Store cannot change the type. This stores a String only"
+    with pytest.raises(InvalidInput, match=message):
         plan_one(Parameter(value, type=kind), declare(CONFIG))
     assert config_plan.plan(one(Parameter(value, type=kind)), ABSENT).has_changes
 
@@ -412,7 +411,7 @@ def test_each_part_has_a_name_a_tier_and_a_step(config, tier, sizes):
     assert list(plan.steps) == desired.names == [name for name, _tier in sizes]
     assert all(len(steps) == 1 for steps in plan.steps.values())
     assert plan.summaries == [f"store the configuration in parameter '{name}'" for name in desired.names]
-    assert comparable(merge([each.config for each in desired.parameters])) == comparable(config)
+    assert comparable(merge([json.loads(each.value) for each in desired.parameters])) == comparable(config)
 
 
 @pytest.mark.parametrize(

@@ -169,14 +169,14 @@ def test_a_misspelt_key_is_doubtful_and_an_unknown_one_a_warning(path, near):
     [
         (*CPU, "anything"),
         (*PROCESS, "anything"),
-        ("metrics", "metrics_collected", "statsd", "measurment"),
+        ("metrics", "metrics_collected", "anything"),
         ("logs", "metrics_collected", "anything"),
         ("traces", "traces_collected", "otlp"),
         ("metrics", "metrics_destinations", "cloudwatch", "anything"),
     ],
 )
 def test_other_keys_are_not_looked_at(path):
-    assert _found(_with(path, 1)) == []
+    assert _found(_with(path, {})) == []
 
 
 INTERVAL = "an integer from 1 to 172800"

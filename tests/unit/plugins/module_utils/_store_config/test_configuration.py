@@ -66,6 +66,17 @@ def test_a_registered_comparison_is_read_unchanged() -> None:
     assert read(found.to_comparison(), split=True) == found
 
 
+@pytest.mark.parametrize(("value", "steps"), [(None, 1), ("a: 1\n", 0), ("a: 2\n", 1), ('{"a": 1}', 1)])
+@pytest.mark.parametrize("split", [False, True])
+def test_text_in_yaml_is_compared_and_stored_as_it_is(value: str | None, steps: int, split: bool) -> None:
+    name = f"{NAME}.yaml"
+    found = read(comparison("a: 1\n", {name: stored(value) if value else {}}, name=name), split=split)
+    assert read(found.to_comparison(), split=split) == found
+    assert [step.arguments["value"] for step in found.plan.all_steps] == ["a: 1\n"] * steps
+    after = {name: {"type": "String", "config": "a: 1\n"}} if steps else found.to_diff(found.plan)["before"]
+    assert found.to_diff(found.plan)["after"] == after
+
+
 def test_a_split_configuration_lists_its_parts_in_order_and_leftovers() -> None:
     parts, names = read(comparison(LARGE, {NAME: {}}), split=True), [NAME, f"{NAME}-2"]
     expected = {"name": NAME, "region": "eu-central-1", "parameters": [{"name": each} for each in names]}
@@ -93,6 +104,7 @@ def test_a_change_is_shown_by_path_and_a_new_configuration_as_a_whole(previous: 
         *(comparison(previous=each) for each in ({}, 5, [NAME], "text", {5: {}}, {"other": {}})),
         *(comparison(previous={NAME: each}) for each in (5, {"nope": 1}, {"value": 5})),
         *(comparison(region=each) for each in (None, 5, "", "*")),
+        *(comparison(each, {f"{NAME}.yaml": {}}, name=f"{NAME}.yaml") for each in (None, 5, {})),
     ],
 )
 def test_anything_else_is_refused(given: Any, split: bool) -> None:

@@ -10,7 +10,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._verify.assess import 
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import (
     CHECKS,
     MESSAGE_SERVICES,
-    SERVICES,
     Config,
     Facts,
     Failure,
@@ -19,6 +18,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import (
     Server,
 )
 
+SERVICES = ("monitoring", "logs", "ssm", "ec2")
 REACHED = dict.fromkeys(SERVICES, 404)
 CONFIG = Config("A", 2, "new", is_readable=True)
 PART = Config("A-2", 1, "part", is_readable=True)
@@ -82,6 +82,17 @@ def reaching(facts, *lost):
     return replace(facts, endpoints={**facts.endpoints, **dict.fromkeys(lost, 0)})
 
 
+def calling(name):
+    """The server, which calls another endpoint too."""
+    return replace(WEB, endpoints={**WEB.endpoints, name: f"https://{name}"})
+
+
+# The controller never decrypts a SecureString.
+UNREAD = replace(WEB, configs=(replace(CONFIG, digest=""),))
+DUAL_STACK = "logs.eu-central-1.api.aws"
+POSSIBLE = replace(WEB, possible_endpoints={"xray": "https://xray"})
+
+
 SHOWN = "EC2 has associated instance profile 'Server', and the instance itself shows {}."
 NOT_OF_NODE = "The credentials in /keys are of {}, not of assumed-role/Hybrid/mi-1."
 UNREACHED = "It does not reach {} in eu-central-1."
@@ -120,6 +131,11 @@ FAILURES = {
         UNREACHED.format("ssmmessages, ec2messages"): (HYBRID, reaching(SESSION, "ssmmessages", "ec2messages")),
         UNREACHED.format("monitoring, logs"): (WEB, reaching(INSIDE, "logs", "monitoring")),
         UNREACHED.format("ssm"): (WEB, reaching(without_read(), "ssm")),
+        f"It does not reach {DUAL_STACK}.": (calling(DUAL_STACK), reaching(INSIDE, DUAL_STACK)),
+        f"It does not reach logs in eu-central-1, {DUAL_STACK}.": (
+            calling(DUAL_STACK),
+            reaching(INSIDE, DUAL_STACK, "logs"),
+        ),
     },
     "configuration": {
         "It cannot read parameter A: AccessDenied.": (WEB, without_read()),
@@ -148,6 +164,11 @@ FAILURES = {
 )
 def test_each_violation_alone_is_one_failure(check, what, server, facts):
     assert found(server, facts)[0] == [(check, what)]
+
+
+def test_an_old_version_is_a_failure_where_only_the_server_reads_the_value():
+    [failure] = found(UNREAD, inside(configs={"A": Reading(1, "old")}))[0]
+    assert failure == ("configuration", "It reads version 1 of parameter A, and version 2 is stored.")
 
 
 LACKING = Failure("permissions", "Role 'x' lacks ssm:GetParameter.", "attach it")
@@ -194,10 +215,13 @@ NOTES = {
     "a file of the SSM agent that may not be read": (HYBRID, replace(SESSION, key_id=None, caller=""), ["identity"]),
     "STS out of reach of a hybrid server": (HYBRID, replace(SESSION, **NOT_CONNECTED), ["identity"]),
     "a hybrid server whose node was not read": (replace(HYBRID, node_id=""), SESSION, []),
+    "no curl for a possible endpoint": (POSSIBLE, INSIDE, ["endpoints"]),
+    "a possible endpoint out of reach": (POSSIBLE, reaching(INSIDE, "xray"), ["endpoints"]),
     "no curl": (WEB, inside(endpoints={}, has_metadata=None, profile=None), ["identity", "endpoints"]),
     "no AWS CLI": (WEB, inside(has_cli=False, configs={}), ["configuration"]),
     "no AWS CLI, and nothing to read": (replace(WEB, configs=()), inside(has_cli=False), []),
-    "a stored value that was not read": (replace(WEB, configs=(replace(CONFIG, digest=""),)), INSIDE, ["agent"]),
+    "a stored value that only the server read": (UNREAD, INSIDE, []),
+    "a stored value that nobody read": (UNREAD, inside(has_cli=False, configs={}), ["configuration", "agent"]),
     "no agent": (WEB, inside(agent="", files=AgentFiles()), []),
     "one of several configurations": (SEVERAL, INSIDE, []),
     "an answer without one of the configurations": (WEB, inside(configs={}), []),

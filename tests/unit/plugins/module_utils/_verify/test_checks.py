@@ -45,6 +45,10 @@ def case(account=HEALTHY, **more):
     return Case(account, assess(account), **more)
 
 
+def address(endpoint):
+    return f"https://{endpoint.service}.{endpoint.region}"
+
+
 def changed(kind, name, **more):
     """The healthy account with a principal that differs."""
     principals = tuple(
@@ -64,22 +68,56 @@ def unread(what, region=None, **more):
 
 
 def test_a_healthy_instance():
-    server = check(case(endpoints={REGION: {"ssm": "https://ssm", "ssmmessages": "https://ssmmessages"}}), WEB)
+    server = check(case(address_of=address), WEB)
     assert (server.failures, server.notes) == ((), ())
     assert (server.profile, server.is_running, server.runs_all) == ("Server", True, True)
     assert server.configs == (Config("AmazonCloudWatch-linux", 1, digest('{"agent":{}}'), is_readable=True),)
-    assert server.endpoints == {"ssm": "https://ssm"}
+    assert (server.endpoints, server.possible_endpoints) == ({"ssm": f"https://ssm.{REGION}"}, {})
 
 
 @pytest.mark.parametrize("is_windows", [False, True])
 def test_a_healthy_hybrid_server(is_windows):
-    endpoints = {"ssm": "https://ssm", "ssmmessages": "https://ssmmessages"}
+    endpoints = {name: f"https://{name}.{REGION}" for name in ("ec2messages", "ssm", "ssmmessages")}
     account, target = registered(node(1, is_windows=is_windows))
-    server = check(case(account, endpoints={REGION: endpoints}), target)
+    server = check(case(account, address_of=address), target)
     assert (server.failures, server.notes) == ((), ())
     assert (server.node_id, server.managed_id, server.role) == ("mi-1", "mi-1", HYBRID)
     assert (server.is_hybrid, server.mode, server.endpoints) == (True, "onPremise", endpoints)
     assert ([each.is_readable for each in server.configs], server.is_windows) == ([True], is_windows)
+
+
+LOGS_CONFIG = '{"logs":{"logs_collected":{}}}'
+METRICS_CONFIG = '{"metrics":{"metrics_collected":{}}}'
+TRACES_CONFIG = '{"logs":{"logs_collected":{}},"traces":{"traces_collected":{}}}'
+
+
+@pytest.mark.parametrize(
+    ("values", "configs", "certain", "possible"),
+    [
+        ({"linux": LOGS_CONFIG}, [], "logs", ""),
+        ({"linux": LOGS_CONFIG, "linux-2": METRICS_CONFIG}, [], "logs monitoring", ""),
+        ({"linux": LOGS_CONFIG, "web": TRACES_CONFIG}, [], "logs", "xray"),
+        ({"linux": LOGS_CONFIG, "linux-2": METRICS_CONFIG, "web": TRACES_CONFIG}, [], "logs", "monitoring xray"),
+        ({"linux": METRICS_CONFIG, "web": TRACES_CONFIG}, ["web"], "logs xray", ""),
+        ({"linux": METRICS_CONFIG, "web": TRACES_CONFIG}, ["linux", "web"], "logs monitoring xray", ""),
+        ({"linux": TRACES_CONFIG, "otel.yaml": "receivers:"}, [], "logs xray", ""),
+        ({"linux": TRACES_CONFIG, "otel.yaml": "receivers:"}, ["linux", "otel.yaml"], "logs xray", ""),
+        ({"otel.yaml": "receivers:"}, [], "logs monitoring", ""),
+        ({"linux": None}, [], "logs monitoring", ""),
+        ({"linux": TRACES_CONFIG, "linux-2": None}, [], "logs monitoring", ""),
+        ({"linux": "{"}, [], "logs monitoring", ""),
+        ({}, [], "logs monitoring", ""),
+        ({}, ["linux"], "logs monitoring", ""),
+    ],
+)
+def test_the_endpoints_of_a_server_are_those_of_its_configurations(values, configs, certain, possible):
+    account = replace(HEALTHY, parameters=tuple(parameter(name, value) for name, value in values.items()))
+    target = replace(WEB, configs=tuple(f"AmazonCloudWatch-{each}" for each in configs))
+    server = check(case(account, address_of=address), target)
+    assert [*server.endpoints] == sorted(["ssm", *certain.split()])
+    assert [*server.possible_endpoints] == possible.split()
+    without_addresses = check(case(account), target)
+    assert (without_addresses.endpoints, without_addresses.possible_endpoints) == ({}, {})
 
 
 ITS_ROLE, OFFLINE = hybrid_role(), node(1, ping="ConnectionLost")
@@ -133,8 +171,8 @@ VIOLATIONS = {
             HEALTHY,
             replace(WEB, configs=("AmazonCloudWatch-linux", "AmazonCloudWatch-db")),
         ),
-        "Parameter AmazonCloudWatch-linux has type SecureString, and the agent reads a String.": (
-            replace(HEALTHY, parameters=(parameter("linux", None, type="SecureString"),)),
+        "Parameter AmazonCloudWatch-linux has type StringList, and the agent reads a String.": (
+            replace(HEALTHY, parameters=(parameter("linux", None, type="StringList"),)),
             WEB,
         ),
     },

@@ -234,6 +234,9 @@ def test_a_condition_and_a_policy_that_was_not_read_are_no_failure(more):
 def test_a_configuration_that_was_not_read_is_a_note():
     note = "The permissions that AmazonCloudWatch-linux needs are not known: it was not read."
     assert found(account_of(None)) == ([], [note])
+    note = "The permissions that AmazonCloudWatch-linux needs are not known: it is encrypted."
+    account = replace(account_of(), parameters=(parameter("linux", None, type="SecureString"),))
+    assert found(account) == ([], [note])
 
 
 @pytest.mark.parametrize("value", ["", "no JSON", "[]"])

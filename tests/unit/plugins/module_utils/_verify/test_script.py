@@ -146,6 +146,12 @@ def test_the_script_is_the_same_for_servers_that_use_the_same():
 def test_the_script_has_the_address_of_each_service_unless_the_server_says_another():
     expected = "${AWS_ENDPOINT_URL_CLOUDWATCH_LOGS:-${AWS_ENDPOINT_URL:-https://logs.eu-central-1.amazonaws.com}}"
     assert f'probe logs "{expected}"' in script(WEB)
+    host = "logs.eu-central-1.api.aws"
+    possible = {"xray": "https://xray.eu-central-1.amazonaws.com", host: f"https://{host}"}
+    text = script(replace(WEB, possible_endpoints=possible))
+    assert 'probe xray "${AWS_ENDPOINT_URL_XRAY:-${AWS_ENDPOINT_URL:-https://xray.eu-central-1.amazonaws.com}}"' in text
+    assert f'probe {host} "${{AWS_ENDPOINT_URL:-https://{host}}}"' in text
+    assert f'probe logs "{expected}"' in text
 
 
 FULL = """

@@ -1,0 +1,72 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Checks the syntax of an OpenTelemetry configuration, which is text in YAML and is stored as it is. Pure.
+
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch-Agent-appending-OpenTelemetry-config-files.html
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import REFERENCE
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import Problem, Severity
+
+if TYPE_CHECKING:
+    from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import Content
+
+# The agent takes a parameter with such a name for an OpenTelemetry configuration.
+# https://github.com/aws/amazon-cloudwatch-agent: cmd/config-downloader and translator
+ENDINGS = (".yaml", ".yml")
+_NOTICE = "this is an OpenTelemetry configuration, of which only the syntax was checked"
+
+
+def is_yaml_name(name: str) -> bool:
+    """Return whether the agent reads a parameter with a name as YAML."""
+    return name.endswith(ENDINGS)
+
+
+def is_json(content: Content) -> bool:
+    """Return whether the agent would ignore a configuration under such a name, because it is no YAML text."""
+    if not isinstance(content, (str, bytes)):
+        return True
+    try:
+        return isinstance(json.loads(content), (dict, list))
+    except (ValueError, RecursionError):
+        return False
+
+
+def read_yaml(content: str | bytes, source: str) -> tuple[str | None, list[Problem]]:
+    """Return a configuration as text, or ``None`` if it cannot be stored, and its problems."""
+    try:
+        text = content if isinstance(content, str) else content.decode()
+    except UnicodeDecodeError:
+        return None, [Problem((), "yaml", "the file is not in UTF-8", Severity.ERROR, source=source)]
+    found = _problem(text)
+    return None if found.severity is Severity.ERROR else text, [replace(found, source=source)]
+
+
+def _problem(text: str) -> Problem:
+    """Return the first mistake in a text, or else the notice."""
+    if REFERENCE in text:
+        message = f"Parameter Store refuses a text with '{REFERENCE}'; if this is a template, render it first"
+        return Problem((), "reference", message, Severity.ERROR)
+    try:
+        import yaml  # noqa: PLC0415  slow, rare, and missing on instances
+    except ImportError:  # the controller has it, and has checked the text
+        return Problem((), "yaml", f"{_NOTICE}, on the controller", Severity.NOTICE)
+    try:
+        # The agent would construct the values, which need not be checked.
+        node = yaml.compose(text, yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = {"line": mark.line + 1, "column": mark.column + 1} if mark else {}
+        return Problem((), "yaml", f"this is not YAML: {error.problem}", Severity.ERROR, **place)
+    except (yaml.YAMLError, RecursionError):
+        return Problem((), "yaml", "this is not YAML", Severity.ERROR)
+    if not isinstance(node, yaml.MappingNode):
+        return Problem((), "yaml", "the configuration is not a mapping", Severity.ERROR)
+    return Problem((), "yaml", _NOTICE, Severity.NOTICE)
