@@ -77,7 +77,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # ansible comes without t
 
 
 def to_options(spec: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of a spec that have a value. The suboptions of a mapping have variables of their own."""
+    """Return the options of a spec that have a value. Each suboption of a mapping has a separate variable."""
     found = {}
     for name, option in spec.items():
         value = to_options(option["options"], values) if option.get("type") == "dict" and "options" in option else None

@@ -18,6 +18,7 @@ from templates import trust_templates
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import Given
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.interpretation import interpret
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables import find_role_variables
+from ansible_collections.cwagent.iam.plugins.plugin_utils._role_specs import known_variables, read_specs
 
 ROOT = Path(__file__).parents[3]
 FILES: dict[str, dict[str, Any]] = {
@@ -147,6 +148,7 @@ def text_of(content: Any, folder: Path) -> str:
     for role in ROLES.findall(texts[0]):
         files = sorted(ROOT.glob(f"roles/{role}/*/*"))
         texts += [path.read_text() for path in files if path.suffix in (".yml", ".j2") and path.parent.name != "meta"]
+        texts += known_variables(read_specs(ROOT / "roles" / role)) if files else ()
     return "\n".join(texts)
 
 

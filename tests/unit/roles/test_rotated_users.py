@@ -47,23 +47,3 @@ def test_only_options_of_the_rotation_are_set(users_play: dict[str, Any], access
     prefix = f"onprem_{access}_"
     found = {name.removeprefix(prefix): value for name, value in users_play["vars"].items() if name.startswith(prefix)}
     assert found == {option: f"{{{{ __cwagent.{option} }}}}" for option in ROTATION}
-
-
-@pytest.mark.parametrize("access", ["server", "admin"])
-def test_the_roles_pass_the_options_of_the_rotation_to_the_module(access: str) -> None:
-    role = f"onprem_{access}"
-    options, *_ = [
-        task["cwagent.iam.cwagent_iam_user"]
-        for task in load(f"roles/{role}/tasks/users.yml")
-        if "cwagent.iam.cwagent_iam_user" in task
-    ]
-    # The module refuses zero, so it is not the same as no value.
-    assert options["key_max_age_days"] == f"{{{{ {role}_key_max_age_days | default(omit) }}}}"
-    assert options["rotate_now"] == f"{{{{ {role}_rotate_now }}}}"
-    assert options["revoke_old"] == f"{{{{ {role}_revoke_old }}}}"
-    assert options["key_retire_after_days"] == f"{{{{ {role}_key_retire_after_days }}}}"
-    defaults = {name.removeprefix(f"{role}_") for name in load(f"roles/{role}/defaults/main.yml")}
-    assert defaults & ROTATION == ROTATION - {"key_max_age_days"}
-    assert (
-        f"{role}_key_max_age_days" in load(f"roles/{role}/meta/argument_specs.yml")["argument_specs"]["main"]["options"]
-    )
