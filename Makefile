@@ -215,7 +215,8 @@ publish-docs: docs ## push the documentation of the version TAG to the branch gh
 	@.github/publish-docs $(SITE)/html "$(TAG)"
 
 .PHONY: tables
-tables: $(READY) ## write tables of the guide, after a change of argument specs or of permissions of configurations
+tables: $(READY) ## write what is declared elsewhere: specs and defaults of roles, variables of playbooks, tables of the guide
+	$(call run,env PYTHONPATH=.ansible/collections python docs/site/roles.py)
 	$(call run,env PYTHONPATH=.ansible/collections python docs/site/variables.py)
 
 .PHONY: build

@@ -85,7 +85,8 @@ def test_nothing_is_opened_for_a_caller_who_may_not_restore_the_earlier_profile(
     policy["Statement"].append({"Effect": "Allow", "Action": "iam:PassRole", "Resource": passed})
     common: dict[str, Any] = {"credentials": create_user(account.aws, "storer", policy), "wait_timeout": 5}
     before, since = snapshot(account.aws), account.aws.mark()
-    result = account.store(state="opened", **{"from": "run_command"}, **common)
+    opening: dict[str, Any] = {"state": "opened", "from": "run_command"}
+    result = account.store(**opening, **common)
     writes = [call.action for call in account.aws.writes(since)]
     if may_restore:
         assert writes[-3:] == [REPLACE_ASSOCIATION, "PutRolePolicy", REPLACE_ASSOCIATION]

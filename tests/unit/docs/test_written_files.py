@@ -1,0 +1,64 @@
+"""The files that ``make tables`` writes for the roles and playbooks are current."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+import pytest
+import yaml
+from guide import ROOT
+from hypothesis import given
+from hypothesis import strategies as st
+
+SPEC = importlib.util.spec_from_file_location("roles", ROOT / "docs" / "site" / "roles.py")
+assert SPEC
+assert SPEC.loader
+roles = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(roles)
+FILES = roles.files()
+VALUES = st.recursive(
+    st.booleans() | st.integers() | st.sampled_from(["", "a", "a-b", "~/x", "{{ x }}", "arn:aws:iam::1:role/x"]),
+    lambda inner: st.lists(inner, max_size=3),
+)
+TEXTS = st.lists(st.sampled_from(["word", "V(true)", "C(<a b>)", "x" * 40]), min_size=1, max_size=60).map(" ".join)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_written_file_is_current(path: Any) -> None:
+    assert path.read_text() == FILES[path], "run make tables"
+
+
+def test_every_role_and_every_file_of_variables_is_written() -> None:
+    named = {path.relative_to(ROOT).as_posix() for path in FILES}
+    assert {f"roles/{path.name}/defaults/main.yml" for path in roles.ROLES.iterdir()} <= named
+    written = {path.name for path in FILES if path.parent == roles.VARIABLES}
+    assert written == {path.name for path in roles.VARIABLES.iterdir()} - {"argument_specs.yml", "inputs.yml"}
+
+
+@given(VALUES)
+def test_a_value_on_one_line_is_the_same_value(value: Any) -> None:
+    assert yaml.safe_load(roles.inline(value)) == value
+
+
+@given(TEXTS, st.integers(0, 8))
+def test_a_description_fits_the_width_and_keeps_its_text(text: str, indent: int) -> None:
+    lines = list(roles.described("description", text, indent))
+    assert max(map(len, lines)) <= roles.WIDTH
+    found = yaml.safe_load("\n".join(lines))["description"]
+    assert found in (text, [text])
+
+
+@pytest.mark.parametrize(
+    ("role", "name", "spec"),
+    [
+        ("ec2_server", "tags", {"type": "dict", "default": {}}),
+        ("ec2_server", "iam_path", {"type": "str", "default": ""}),
+        ("ec2_server", "managed_policies", {"type": "list", "elements": "str", "default": []}),
+        ("onprem_server", "key_max_age_days", {"type": "int"}),
+        ("onprem_server", "evict_unmanaged_key", {"type": "bool", "default": False}),
+        ("ec2_server", "users", {}),
+    ],
+)
+def test_a_variable_has_the_type_of_the_option_and_can_be_empty(role: str, name: str, spec: dict[str, Any]) -> None:
+    assert roles.of_module(role, name) == spec
