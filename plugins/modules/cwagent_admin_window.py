@@ -93,6 +93,7 @@ options:
     type: bool
     default: false
 extends_documentation_fragment:
+  - cwagent.iam.steps
   - cwagent.iam.wait
   - cwagent.iam.attributes
   - amazon.aws.common.modules
@@ -139,34 +140,6 @@ managed:
   returned: success
   type: bool
   sample: true
-steps:
-  description:
-    - The steps that were taken, or would be taken in check mode.
-    - If the task failed, the list contains all planned steps, or none if it failed before the first one. RV(done) lists
-      the steps that were taken, and RV(not_done) the others.
-  returned: always
-  type: list
-  elements: str
-  sample: ["open the admin window of role 'CloudWatchAgentAdminRole' until 2026-11-24T16:15:00Z"]
-counts:
-  description:
-    - How many of the RV(steps) create, update and delete something. After a failure, only the steps that were taken
-      count.
-  returned: when a plan was made
-  type: dict
-  sample: {create: 0, update: 1, delete: 0}
-done:
-  description: The steps that were taken before the task failed.
-  returned: when the task failed after a plan was made
-  type: list
-  elements: str
-  sample: ["close the admin window of user 'CloudWatchAgentAdminUser'"]
-not_done:
-  description: The steps that were not taken. For each item, the failed step comes first.
-  returned: when a step failed
-  type: list
-  elements: str
-  sample: ["deactivate access key AKIAIOSFODNN7EXAMPLE of user 'CloudWatchAgentAdminUser'"]
 """
 
 from functools import partial

@@ -32,6 +32,7 @@ attributes:
     details: The diff contains the calls of the agent's control program.
     support: full
 extends_documentation_fragment:
+  - cwagent.iam.steps
   - cwagent.iam.attributes
   - amazon.aws.common.modules
   - amazon.aws.region.modules
@@ -54,19 +55,6 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-steps:
-  description:
-    - The steps that were taken, or would be taken in check mode.
-    - If the task failed, the list contains all planned steps, or none if it failed before the first one.
-  returned: always
-  type: list
-  elements: str
-  sample: ["apply the configuration on web1, web2"]
-counts:
-  description: How many of the RV(steps) create, update and delete something.
-  returned: when a plan was made
-  type: dict
-  sample: {create: 0, update: 1, delete: 0}
 failed_hosts:
   description: For each server that failed, why the configuration was not applied. The other servers have it.
   returned: when a command failed

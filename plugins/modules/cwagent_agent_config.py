@@ -42,7 +42,7 @@ options:
     description: The path of the agent's control program.
     type: path
     default: /opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl
-extends_documentation_fragment: [cwagent.iam.environment]
+extends_documentation_fragment: [cwagent.iam.steps, cwagent.iam.environment]
 attributes:
   check_mode:
     description: Can run in check mode and return the changed status it would have without modifying the target.
@@ -65,34 +65,7 @@ EXAMPLES = r"""
   become: true
 """
 
-RETURN = r"""
-steps:
-  description:
-    - The steps that were taken, or would be taken in check mode.
-    - If the task failed, the list contains all planned steps, or none if it failed before the first one. RV(done) lists
-      the steps that were taken, and RV(not_done) the others.
-  returned: always
-  type: list
-  elements: str
-  sample: ["fetch configuration AmazonCloudWatch-linux and restart the agent"]
-counts:
-  description: How many of the RV(steps) create, update and delete something.
-  returned: when a plan was made
-  type: dict
-  sample: {create: 0, update: 1, delete: 0}
-done:
-  description: The steps that were taken before the task failed.
-  returned: when the task failed after a plan was made
-  type: list
-  elements: str
-  sample: []
-not_done:
-  description: The steps that were not taken, with the failed one first.
-  returned: when a step failed
-  type: list
-  elements: str
-  sample: ["fetch configuration AmazonCloudWatch-linux and restart the agent"]
-"""
+RETURN = r"""#"""
 
 from typing import Any
 

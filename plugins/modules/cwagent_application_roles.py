@@ -48,6 +48,7 @@ options:
     elements: dict
     default: []
 extends_documentation_fragment:
+  - cwagent.iam.steps
   - cwagent.iam.wait
   - cwagent.iam.attributes
   - amazon.aws.common.modules
@@ -69,34 +70,6 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-steps:
-  description:
-    - The steps that were taken, or would be taken in check mode.
-    - If the task failed, the list contains all planned steps. RV(done) lists the steps that were taken, and
-      RV(not_done) the others.
-  returned: always
-  type: list
-  elements: str
-  sample: ["detach CloudWatchAgentServerPolicy from role 'ShopBackend'"]
-counts:
-  description:
-    - How many of the RV(steps) create, update and delete something. After a failure, only the steps that were taken
-      count.
-  returned: when a plan was made
-  type: dict
-  sample: {create: 0, update: 2, delete: 0}
-done:
-  description: The steps that were taken before the task failed.
-  returned: when the task failed after a plan was made
-  type: list
-  elements: str
-  sample: ["detach CloudWatchAgentServerPolicy from role 'ShopBackend'"]
-not_done:
-  description: The steps that were not taken. For each role, the failed step comes first.
-  returned: when a step failed
-  type: list
-  elements: str
-  sample: ["remove the tags cwagent:attached-policy from role 'ShopBackend'"]
 failures:
   description: For each role that failed, the error. The other roles were changed.
   returned: when a role failed

@@ -179,6 +179,7 @@ options:
     type: int
     default: 0
 extends_documentation_fragment:
+  - cwagent.iam.steps
   - cwagent.iam.attributes
   - amazon.aws.common.modules
   - amazon.aws.region.modules
@@ -312,34 +313,6 @@ previous:
   returned: success
   type: dict
   sample: {AmazonCloudWatch-linux: {type: String, value: '{"agent":{}}', version: 2}}
-steps:
-  description:
-    - The steps that were taken, or would be taken in check mode.
-    - If the task failed, the list contains all planned steps, or none if it failed before the first one. RV(done) lists
-      the steps that were taken, and RV(not_done) the others.
-  returned: always
-  type: list
-  elements: str
-  sample: ["store the configuration in parameter 'AmazonCloudWatch-linux'"]
-counts:
-  description:
-    - How many of the RV(steps) create, update and delete something. After a failure, only the steps that were taken
-      count.
-  returned: when a plan was made
-  type: dict
-  sample: {create: 1, update: 0, delete: 0}
-done:
-  description: The steps that were taken before the task failed.
-  returned: when the task failed after a plan was made
-  type: list
-  elements: str
-  sample: []
-not_done:
-  description: The steps that were not taken. For each item, the failed step comes first.
-  returned: when a step failed
-  type: list
-  elements: str
-  sample: ["store the configuration in parameter 'AmazonCloudWatch-linux'"]
 """
 
 import os

@@ -108,6 +108,7 @@ options:
     type: str
     choices: [present, absent]
     default: present
+extends_documentation_fragment: [cwagent.iam.steps]
 attributes:
   check_mode:
     description: Can run in check mode and return the changed status it would have without modifying the target.
@@ -141,34 +142,7 @@ EXAMPLES = r"""
     ansible_pipelining: true
 """
 
-RETURN = r"""
-steps:
-  description:
-    - The steps that were taken, or would be taken in check mode.
-    - If the task failed, the list contains all planned steps, or none if it failed before the first one. RV(done) lists
-      the steps that were taken, and RV(not_done) the others.
-  returned: always
-  type: list
-  elements: str
-  sample: ["write the access key to /etc/cwagent.credentials"]
-counts:
-  description: How many of the RV(steps) create, update and delete something.
-  returned: when a plan was made
-  type: dict
-  sample: {create: 1, update: 0, delete: 0}
-done:
-  description: The steps that were taken before the task failed.
-  returned: when the task failed after a plan was made
-  type: list
-  elements: str
-  sample: []
-not_done:
-  description: The steps that were not taken, with the failed one first.
-  returned: when a step failed
-  type: list
-  elements: str
-  sample: ["write the access key to /etc/cwagent.credentials"]
-"""
+RETURN = r"""#"""
 
 from typing import Any
 

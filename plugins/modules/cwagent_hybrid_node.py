@@ -88,6 +88,7 @@ options:
     type: str
     default: /var/lib/amazon/ssm/registration
 extends_documentation_fragment:
+  - cwagent.iam.steps
   - cwagent.iam.attributes
   - amazon.aws.common.modules
   - amazon.aws.region.modules
@@ -111,21 +112,6 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-steps:
-  description: The steps that were taken, or would be taken in check mode.
-  returned: when the options are valid
-  type: list
-  elements: str
-  sample:
-    - create an activation of role 'CloudWatchAgentHybridRole' for web-1
-    - register web-1 with Systems Manager in region eu-central-1
-    - restart the SSM agent on web-1
-    - delete the activation for web-1
-counts:
-  description: How many of the RV(steps) create, update and delete something.
-  returned: when a plan was made
-  type: dict
-  sample: {create: 2, update: 1, delete: 1}
 node:
   description:
     - The node of the host. Null if there is none. With O(state=deregistered), the node that the host had.
@@ -133,18 +119,6 @@ node:
   returned: success
   type: dict
   sample: {id: mi-0123456789abcdef0, region: eu-central-1, role: CloudWatchAgentHybridRole, name: web-1}
-done:
-  description: The same as RV(steps).
-  returned: when the task failed after a plan was made
-  type: list
-  elements: str
-  sample: []
-not_done:
-  description: The steps that were not taken, with the failed one first.
-  returned: when the task failed after a plan was made
-  type: list
-  elements: str
-  sample: []
 """
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module

@@ -70,6 +70,7 @@ options:
     elements: dict
     default: []
 extends_documentation_fragment:
+  - cwagent.iam.steps
   - cwagent.iam.wait
   - cwagent.iam.attributes
   - amazon.aws.common.modules
@@ -93,19 +94,6 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-steps:
-  description: The steps that were taken, or would be taken in check mode.
-  returned: when the options are valid
-  type: list
-  elements: str
-  sample:
-    - deregister node mi-0123456789abcdef0 of db-1
-    - delete activation 12345678-1234-1234-1234-123456789012, which has expired
-counts:
-  description: How many of the RV(steps) create, update and delete something.
-  returned: when a plan was made
-  type: dict
-  sample: {create: 0, update: 0, delete: 2}
 nodes:
   description: The nodes that were deregistered, or would be in check mode.
   returned: success
@@ -119,18 +107,6 @@ in_use:
   type: list
   elements: str
   sample: [mi-0123456789abcdef1]
-done:
-  description: The steps that were taken before the task failed.
-  returned: when the task failed after a plan was made
-  type: list
-  elements: str
-  sample: [deregister node mi-0123456789abcdef0 of db-1]
-not_done:
-  description: The steps that were not taken.
-  returned: when a step failed
-  type: list
-  elements: str
-  sample: [deregister node mi-0123456789abcdef1 of db-2]
 failures:
   description: For each node or activation that failed, the error. The others were removed.
   returned: when a step failed

@@ -154,6 +154,7 @@ options:
     choices: [present, absent, retired]
     default: present
 extends_documentation_fragment:
+  - cwagent.iam.steps
   - cwagent.iam.principal
   - cwagent.iam.wait
   - cwagent.iam.attributes
@@ -290,22 +291,6 @@ retirement:
   returned: success
   type: dict
   sample: {CloudWatchAgentServerUser-db1: deactivating, CloudWatchAgentServerUser-db2: waiting}
-steps:
-  description:
-    - The steps that were taken, or would be taken in check mode.
-    - If the task failed, the list contains all planned steps, or none if it failed before the first one. RV(done) lists
-      the steps that were taken, and RV(not_done) the others.
-  returned: always
-  type: list
-  elements: str
-  sample: ["create user 'CloudWatchAgentServerUser-db1'"]
-counts:
-  description:
-    - How many of the RV(steps) create, update and delete something. After a failure, only the steps that were taken
-      count.
-  returned: when a plan was made
-  type: dict
-  sample: {create: 2, update: 1, delete: 0}
 blockers:
   description:
     - With O(state=absent), for each user that was not deleted, the reasons.
@@ -313,18 +298,6 @@ blockers:
   returned: success
   type: dict
   sample: {CloudWatchAgentServerUser-db1: ["group 'operators'"]}
-done:
-  description: The steps that were taken before the task failed.
-  returned: when the task failed after a plan was made
-  type: list
-  elements: str
-  sample: ["create user 'CloudWatchAgentServerUser-db1'"]
-not_done:
-  description: The steps that were not taken. For each item, the failed step comes first.
-  returned: when a step failed
-  type: list
-  elements: str
-  sample: ["create user 'CloudWatchAgentServerUser-db2'"]
 failures:
   description: For each user that failed, the error. The other users were changed as declared.
   returned: when a user failed

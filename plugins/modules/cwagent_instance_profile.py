@@ -84,6 +84,7 @@ options:
     choices: [present, absent]
     default: present
 extends_documentation_fragment:
+  - cwagent.iam.steps
   - cwagent.iam.wait
   - cwagent.iam.attributes
   - amazon.aws.common.modules
@@ -148,34 +149,6 @@ refused_roles:
     ShopBatch: >-
       CloudWatchAgentServerPolicy was not attached to role 'ShopBatch': EC2 is not allowed to assume it, so its
       instances have no credentials. Correct its trust policy.
-steps:
-  description:
-    - The steps that were taken, or would be taken in check mode.
-    - If the task failed, the list contains all planned steps, or none if it failed before the first one. RV(done) lists
-      the steps that were taken, and RV(not_done) the others.
-  returned: always
-  type: list
-  elements: str
-  sample: ["associate instance profile 'CloudWatchAgentServerRole' with instance i-0123456789abcdef0"]
-counts:
-  description:
-    - How many of the RV(steps) create, update and delete something. After a failure, only the steps that were taken
-      count.
-  returned: when a plan was made
-  type: dict
-  sample: {create: 0, update: 1, delete: 0}
-done:
-  description: The steps that were taken before the task failed.
-  returned: when the task failed after a plan was made
-  type: list
-  elements: str
-  sample: ["associate instance profile 'P' with instance i-0123456789abcdef0"]
-not_done:
-  description: The steps that were not taken. For each item, the failed step comes first.
-  returned: when a step failed
-  type: list
-  elements: str
-  sample: ["associate instance profile 'P' with instance i-0123456789abcdef1"]
 failures:
   description: For each instance that failed, the error. The other instances were changed.
   returned: when an instance failed

@@ -66,6 +66,7 @@ options:
     type: bool
     default: true
 extends_documentation_fragment:
+  - cwagent.iam.steps
   - cwagent.iam.unlisted
   - cwagent.iam.wait
   - cwagent.iam.attributes
@@ -114,34 +115,6 @@ problems:
   type: list
   elements: str
   sample: ["Instance i-0123456789abcdef0 does not exist in eu-central-1 and this account."]
-steps:
-  description:
-    - The steps that were taken, or would be taken in check mode.
-    - If the task failed, the list contains all planned steps. RV(done) lists the steps that were taken, and
-      RV(not_done) the others.
-  returned: always
-  type: list
-  elements: str
-  sample: ["close the admin window of role 'CloudWatchAgentAdminRole'"]
-counts:
-  description:
-    - How many of the RV(steps) create, update and delete something. After a failure, only the steps that were taken
-      count.
-  returned: when a plan was made
-  type: dict
-  sample: {create: 0, update: 1, delete: 0}
-done:
-  description: The steps that were taken before the task failed.
-  returned: when the task failed after a plan was made
-  type: list
-  elements: str
-  sample: ["close the admin window of role 'CloudWatchAgentAdminRole'"]
-not_done:
-  description: The steps that were not taken. For each part, the failed step comes first.
-  returned: when a step failed
-  type: list
-  elements: str
-  sample: ["deactivate access key AKIAIOSFODNN7EXAMPLE of user 'CloudWatchAgentAdminUser'"]
 """
 
 from functools import cache, partial

@@ -88,7 +88,7 @@ options:
       - Check mode does not wait.
     type: int
     default: 180
-extends_documentation_fragment: [cwagent.iam.environment]
+extends_documentation_fragment: [cwagent.iam.steps, cwagent.iam.environment]
 attributes:
   check_mode:
     description: Can run in check mode and return the changed status it would have without modifying the target.
@@ -113,32 +113,6 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-steps:
-  description:
-    - The steps that were taken, or would be taken in check mode.
-    - If the task failed, the list contains all planned steps, or none if it failed before the first one. RV(done) lists
-      the steps that were taken, and RV(not_done) the others.
-  returned: always
-  type: list
-  elements: str
-  sample: ["set region eu-central-1 in profile default of /root/.aws/credentials"]
-counts:
-  description: How many of the RV(steps) create, update and delete something.
-  returned: when a plan was made
-  type: dict
-  sample: {create: 0, update: 1, delete: 0}
-done:
-  description: The steps that were taken before the task failed.
-  returned: when the task failed after a plan was made
-  type: list
-  elements: str
-  sample: []
-not_done:
-  description: The steps that were not taken, with the failed one first.
-  returned: when a step failed, and when there were no credentials in time
-  type: list
-  elements: str
-  sample: ["set region eu-central-1 in profile default of /root/.aws/credentials"]
 path:
   description: The path of the file that the SSM agent keeps.
   returned: success
@@ -153,7 +127,7 @@ caller:
   description:
     - The ARN that STS returns for the credentials. It ends with the ID of the server in Systems Manager.
     - Null if STS did not return it. RV(caller_error) then has the reason.
-    - In check mode, it is returned only if RV(steps) is empty.
+    - In check mode, it is returned only if C(steps) is empty.
   returned: success with O(state=present)
   type: str
   sample: arn:aws:sts::123456789012:assumed-role/CloudWatchAgentHybridRole/mi-0123456789abcdef0
@@ -162,7 +136,7 @@ caller_error:
     - Why RV(caller) is null. STS did not answer within ten seconds, twice, or it refused the credentials. The task does
       not fail then, because the files are as desired.
     - Null if STS returned the ARN.
-    - In check mode, it is returned only if RV(steps) is empty.
+    - In check mode, it is returned only if C(steps) is empty.
   returned: success with O(state=present)
   type: str
   sample: STS refused the credentials (ExpiredToken).

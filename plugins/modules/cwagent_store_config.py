@@ -196,6 +196,7 @@ options:
     type: int
     default: 180
 extends_documentation_fragment:
+  - cwagent.iam.steps
   - cwagent.iam.attributes
   - amazon.aws.common.modules
   - amazon.aws.region.modules
@@ -214,19 +215,6 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-steps:
-  description:
-    - The steps that were taken, or would be taken in check mode. After a failure, they include the steps that released
-      the permission.
-  returned: when the options are valid
-  type: list
-  elements: str
-  sample: ["open the admin window of role 'CloudWatchAgentAdminRole' until 2026-11-24T16:15:00Z"]
-counts:
-  description: How many of the RV(steps) create, update and delete something.
-  returned: when the options are valid
-  type: dict
-  sample: {create: 1, update: 7, delete: 0}
 phases:
   description: The steps by phase, in the order in which they were taken.
   returned: when the options are valid
@@ -291,18 +279,6 @@ released:
   returned: when the options are valid
   type: bool
   sample: true
-done:
-  description: The same as RV(steps).
-  returned: when the task failed after it began
-  type: list
-  elements: str
-  sample: []
-not_done:
-  description: The steps that were not taken, with the failed one first.
-  returned: when the task failed after it began
-  type: list
-  elements: str
-  sample: []
 """
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module

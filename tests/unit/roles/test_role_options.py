@@ -100,9 +100,7 @@ def test_templates_keep_their_type_and_a_region_of_the_task_counts() -> None:
 
 
 def test_a_variable_that_the_role_does_not_have_gives_no_option() -> None:
-    assert (
-        look_up("ec2_server", "cwagent_iam_role", {"ec2_server_trust": "x", "ec2_server_trust_regions": ["x"]}) == {}
-    )
+    assert look_up("ec2_server", "cwagent_iam_role", {"ec2_server_trust": "x", "ec2_server_trust_regions": ["x"]}) == {}
 
 
 @pytest.mark.parametrize("role", sorted(path.name for path in ROLES.iterdir()))

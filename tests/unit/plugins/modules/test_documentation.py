@@ -133,7 +133,8 @@ def full_support(documentation):
 
 def test_every_module_that_plans_documents_the_counts():
     texts = {module: (FOLDER / f"{module}.py").read_text() for module in MODULES}
-    without = {module for module, text in texts.items() if "\ncounts:\n" not in text}
+    documenting = ("\ncounts:\n", "cwagent.iam.steps")
+    without = {module for module, text in texts.items() if not any(each in text for each in documenting)}
     assert without == WITHOUT_CHANGES - {"cwagent_access_info"}  # it counts findings
 
 
