@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import select
 import textwrap
 import time
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from typing import TYPE_CHECKING
 
 from ansible import constants
@@ -30,7 +31,7 @@ READER_SECONDS = 2
 def say(host: str | None, text: str) -> None:
     """Print the current step on a host."""
     if is_for_people():
-        Display().display(_line(host, text))
+        _display(_line(host, text))
 
 
 def show(lines: Iterable[str]) -> None:
@@ -40,7 +41,17 @@ def show(lines: Iterable[str]) -> None:
             indentation = line[: len(line) - len(line.lstrip(" "))]
             text = indentation + to_printable(line)
             wrapped = textwrap.wrap(text, LINE_WIDTH, subsequent_indent="      ", break_long_words=False)
-            Display().display("\n".join(wrapped))
+            _display("\n".join(wrapped))
+
+
+def _display(text: str) -> None:
+    """Pass text on to Ansible's main process, which prints it.
+
+    ansible-runner up to 2.4.1, which AWX 24.6 has, also writes event data to the output of the worker. Ansible 2.19 and
+    later warn of any such output, and the main process adds the same event data.
+    """
+    with redirect_stdout(io.StringIO()):
+        Display().display(text)
 
 
 def write_last_words(host: str, text: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -33,6 +35,24 @@ def test_only_people_read_lines(
     show(["linux.json: 1 problem"])
     assert len(printed) == (2 if is_for_people else 0)
     assert all("web1: store a configuration" in each for each in printed[:1])
+
+
+@pytest.mark.parametrize("shown", [lambda: say("web1", "store"), lambda: show(["store", "restore"])])
+def test_the_event_data_of_ansible_runner_stays_out_of_the_output(
+    shown: Callable[[], None], printed: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """ansible-runner 2.4.0 wraps the method like this, and ansible-core warns of output of a worker."""
+    display = Display.display
+
+    def with_event_data(self: Display, text: str) -> None:
+        sys.stdout.write("\x1b[K")
+        display(self, text)
+        sys.stdout.flush()
+
+    monkeypatch.setattr(Display, "display", with_event_data)
+    shown()
+    assert "store" in printed[0]
+    assert capsys.readouterr().out == ""
 
 
 def test_a_long_line_is_wrapped_and_no_word_is_cut(printed: list[str]) -> None:
