@@ -395,9 +395,9 @@ class Account:
         return [f"The task '{task}' failed: {self.failure}" if task else self.failure]
 
     def lines(self, *, check_mode: bool) -> list[str]:
-        """The steps that were done, and notes for a person; nothing for a playbook that only checks servers."""
+        """The steps that were done, and notes for a person, or what a playbook found that only checks servers."""
         if SERVERS in self.requires and ONE_ACCOUNT not in self.requires:
-            return []
+            return [*(self.variables.get("__verify_checked") or {}).get("lines", ())]
         notes = [
             *self.inputs.get("notes", ()),
             *_without_access(self.results),

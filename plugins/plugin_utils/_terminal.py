@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import select
 import textwrap
 import time
@@ -35,13 +36,13 @@ def say(host: str | None, text: str) -> None:
 
 
 def show(lines: Iterable[str]) -> None:
-    """Print lines, wrapped to the width of a terminal."""
-    if is_for_people():
-        for line in lines:
-            indentation = line[: len(line) - len(line.lstrip(" "))]
-            text = indentation + to_printable(line)
-            wrapped = textwrap.wrap(text, LINE_WIDTH, subsequent_indent="      ", break_long_words=False)
-            _display("\n".join(wrapped))
+    """Print lines together, wrapped to the width of a terminal. The spaces between the columns of a table stay."""
+    shown = []
+    for line in lines:
+        text = "".join(each for each in re.sub(r"[^\S ]", " ", line) if each.isprintable()).rstrip()
+        shown += textwrap.wrap(text, LINE_WIDTH, subsequent_indent="      ", break_long_words=False) or [""]
+    if shown and is_for_people():
+        _display("\n".join(shown))
 
 
 def _display(text: str) -> None:

@@ -72,7 +72,7 @@ def find_unlisted(
     absent, ours = _confirm_users(aws, sorted(candidates))
     users |= ours
     saved_in = {region: names & (users | absent) for region, names in saved_in.items()}
-    return Unlisted(frozenset(users), frozenset(saved), saved_in, unread, instances).lines()
+    return Unlisted(frozenset(users), frozenset(saved), saved_in, unread, instances, bool(listed.users)).lines()
 
 
 def _confirm_users(aws: Aws, names: Sequence[str]) -> tuple[set[str], set[str]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import FILE, KEY_STORES
 from ansible_collections.cwagent.iam.plugins.module_utils._names import describe_profile
-from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
+from ansible_collections.cwagent.iam.plugins.module_utils._text import count_noun, join_first
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -88,6 +88,7 @@ class Unlisted:
     :param saved_in: by region, the users whose access keys are saved in AWS. They can include users that do not exist.
     :param unread: by region, why the users in ``saved_in`` are not known, and what to do.
     :param instances: by region and instance, the name of its instance profile.
+    :param names_users: whether to name the users. An inventory without users is one of instances, and only counts them.
     """
 
     users: frozenset[str] = frozenset()
@@ -95,11 +96,17 @@ class Unlisted:
     saved_in: Mapping[str, frozenset[str]] = field(default_factory=dict)
     unread: Mapping[str, str] = field(default_factory=dict)
     instances: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    names_users: bool = True
 
     def lines(self) -> list[str]:
         """Return them in sentences. They are not an error, because another inventory can manage them."""
         found = []
-        if self.users:
+        if self.users and not self.names_users:
+            found.append(
+                f"This inventory has no on-premises hosts, and the account has {count_noun(len(self.users), 'user')} of "
+                "this collection. cwagent.iam.audit lists them in a report."
+            )
+        elif self.users:
             users = [name for user in self.users for name in self._removable_names(user)]
             found.append(f"Users of this collection that no host of this inventory has: {_join(users)}.")
         if self.saved - self.users:
@@ -114,7 +121,7 @@ class Unlisted:
                 ids = [instance for instance, name in profiles.items() if name == profile]
                 have = f"are not in this inventory and have {describe_profile(profile)}"
                 found.append(f"Instances in {region} that {have}: {_join(ids)}.")
-        if self.users or self.saved or absent:
+        if (self.users and self.names_users) or self.saved or absent:
             found.append("If their servers have left, cwagent.iam.remove_servers with these names removes them.")
         for reason in sorted({*self.unread.values()}):
             regions = _join(region for region, each in self.unread.items() if each == reason)

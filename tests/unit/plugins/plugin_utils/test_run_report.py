@@ -664,9 +664,13 @@ def test_servers_that_were_not_read_are_not_named():
 
 
 def test_a_check_of_servers_has_its_own_report():
-    checked = {"__verify_checked": {"servers": [1, 2], "failed_hosts": ["a"], "steps": []}}
+    lines = ["server  agent", "a       ok"]
+    checked = {"__verify_checked": {"servers": [1, 2], "failed_hosts": ["a"], "steps": [], "lines": lines}}
     alone = report([an_account(requires=["servers"], variables=checked)], check_mode=False)
-    assert (alone.lines, alone.stats["servers"], alone.stats["failed_servers"]) == ([], 2, 1)
+    assert (alone.lines, alone.stats["servers"], alone.stats["failed_servers"]) == (lines, 2, 1)
+    unread = an_account(requires=["servers"], variables=DENIED)
+    assert report([unread], check_mode=False).lines == []
     found = report([an_account(name, ["servers"], checked) for name in ("shop", "blog")], check_mode=False)
-    assert [line.split()[0] for line in found.lines] == ["account", "shop", "blog"]
+    assert found.lines[:6] == ["shop:", *lines, "blog:", *lines]
+    assert [line.split()[0] for line in found.lines[6:]] == ["account", "shop", "blog"]
     assert (found.stats["servers"], found.stats["failed_servers"]) == (4, 2)

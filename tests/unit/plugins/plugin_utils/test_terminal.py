@@ -63,6 +63,14 @@ def test_a_long_line_is_wrapped_and_no_word_is_cut(printed: list[str]) -> None:
     assert [line for line in lines if len(line) > 98] == [f"      {word}"]
 
 
+def test_the_columns_of_a_table_stay_aligned(printed: list[str]) -> None:
+    table = ["account  created  result", "shop           1  ok", "  continued"]
+    show([*table, ""])
+    assert printed == ["\n".join([*table, ""])], "no line of another task comes between them"
+    show([])
+    assert len(printed) == 1
+
+
 def test_nothing_of_a_server_controls_the_terminal(printed: list[str]) -> None:
     say("web1", "store\x1b[2J\r\u202ewas")
     show(["  \x1b]0;title\x07problem\n"])

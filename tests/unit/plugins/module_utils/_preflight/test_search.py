@@ -62,6 +62,12 @@ def test_our_things_outside_the_inventory_are_listed(account: Account, tmp_path:
     ]
 
 
+def test_an_inventory_of_instances_alone_counts_the_users(account: Account) -> None:
+    account.add_users("db1", "db2")
+    [line] = search(replace(LISTED, users=[]), account)
+    assert "the account has 2 users of this collection" in line
+
+
 def test_instances_with_our_profile_that_are_not_in_the_inventory_are_named(account: Account) -> None:
     account.add_instance("i-9", "Server")
     account.add_instance("i-8", "Other")

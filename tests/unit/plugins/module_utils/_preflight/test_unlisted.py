@@ -44,6 +44,26 @@ FIRST = ", ".join(sorted(MANY)[:10])
                 "It is not known whether access keys of users that no host has are saved in cn: y.",
             ],
         ),
+        *(
+            (
+                Unlisted(users=frozenset(users), names_users=False),
+                [
+                    f"This inventory has no on-premises hosts, and the account has {counted} of this collection. "
+                    "cwagent.iam.audit lists them in a report."
+                ],
+            )
+            for users, counted in (("a", "1 user"), (MANY, "12 users"))
+        ),
+        (
+            Unlisted(users=frozenset({"a"}), saved=frozenset({"b"}), names_users=False),
+            [
+                "This inventory has no on-premises hosts, and the account has 1 user of this collection. "
+                "cwagent.iam.audit lists them in a report.",
+                "Saved access keys of users that no host of this inventory has: b.",
+                REMEDY,
+            ],
+        ),
+        (Unlisted(names_users=False), []),
         (Unlisted(instances={"eu": {}}), []),
         (
             Unlisted(instances={"us": {"i-2": "S", "i-1": "S", "i-3": "A"}}),
