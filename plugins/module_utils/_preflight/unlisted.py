@@ -100,15 +100,7 @@ class Unlisted:
 
     def lines(self) -> list[str]:
         """Return them in sentences. They are not an error, because another inventory can manage them."""
-        found = []
-        if self.users and not self.names_users:
-            found.append(
-                f"This inventory has no on-premises hosts, and the account has {count_noun(len(self.users), 'user')} of "
-                "this collection. cwagent.iam.audit lists them in a report."
-            )
-        elif self.users:
-            users = [name for user in self.users for name in self._removable_names(user)]
-            found.append(f"Users of this collection that no host of this inventory has: {_join(users)}.")
+        found = self._user_lines()
         if self.saved - self.users:
             names = _join(self.saved - self.users)
             found.append(f"Saved access keys of users that no host of this inventory has: {names}.")
@@ -129,9 +121,37 @@ class Unlisted:
             found.append(f"{unknown}: {reason}.")
         return found
 
+    def _user_lines(self) -> list[str]:
+        if not self.users:
+            return []
+        if not self.names_users:
+            users = f"the account has {count_noun(len(self.users), 'user')} of this collection"
+            return [f"This inventory has no on-premises hosts, and {users}. cwagent.iam.audit lists them in a report."]
+        names = _join(name for user in self.users for name in self._removable_names(user))
+        return [f"Users of this collection that no host of this inventory has: {names}."]
+
     def _removable_names(self, user: str) -> list[str]:
         """Return the entries of a user for remove_servers, one for each region where its access key is saved in AWS."""
         return [f"{region}:{user}" for region, users in self.saved_in.items() if user in users] or [user]
+
+
+def describe_configs(remaining: Mapping[str, Iterable[str]], unread: Mapping[str, str]) -> list[str]:
+    """Return the configurations that remain after a teardown in sentences, and how to delete them.
+
+    :param remaining: by region, the names of parameters.
+    :param unread: by region, why they are not known, and what to do.
+    """
+    listed = [
+        f"Configurations in {region} that this run does not name, and keeps: {_join(names)}."
+        for region, names in sorted(remaining.items())
+        if names
+    ]
+    remedy = "If no server uses them, run this playbook again with cwagent_parameter_name set to each."
+    unknown = [
+        f"It is not known whether configurations remain in {region}: {reason}."
+        for region, reason in sorted(unread.items())
+    ]
+    return [*listed, *([remedy] if listed else []), *unknown]
 
 
 def _join(names: Iterable[str]) -> str:
