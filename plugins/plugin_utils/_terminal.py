@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import io
+import multiprocessing
 import os
 import re
 import select
 import textwrap
 import time
-from contextlib import redirect_stdout, suppress
+from contextlib import nullcontext, redirect_stdout, suppress
 from typing import TYPE_CHECKING
 
 from ansible import constants
@@ -51,7 +52,8 @@ def _display(text: str) -> None:
     ansible-runner up to 2.4.1, which AWX 24.6 has, also writes event data to the output of the worker. Ansible 2.19 and
     later warn of any such output, and the main process adds the same event data.
     """
-    with redirect_stdout(io.StringIO()):
+    is_worker = multiprocessing.parent_process() is not None
+    with redirect_stdout(io.StringIO()) if is_worker else nullcontext():
         Display().display(text)
 
 

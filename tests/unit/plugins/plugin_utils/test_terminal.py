@@ -50,6 +50,7 @@ def test_the_event_data_of_ansible_runner_stays_out_of_the_output(
         sys.stdout.flush()
 
     monkeypatch.setattr(Display, "display", with_event_data)
+    monkeypatch.setattr(_terminal.multiprocessing, "parent_process", object)
     shown()
     assert "store" in printed[0]
     assert capsys.readouterr().out == ""
