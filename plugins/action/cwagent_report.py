@@ -15,7 +15,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report import INP
 from ansible_collections.cwagent.iam.plugins.plugin_utils._terminal import is_for_people, show
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 # The options of the task; the module has their documentation.
@@ -56,7 +56,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
         }
 
 
-def _shown(lines: list[str]) -> dict[str, Any]:
+def _shown(lines: Sequence[str]) -> dict[str, Any]:
     """Print lines for a person, and return them for a program, for which Ansible prints them."""
     show(lines)
     return {"msg": lines, "_ansible_verbose_always": not is_for_people()}

@@ -132,7 +132,7 @@ def test_the_project_installs_the_repository_or_a_release():
 
 
 def test_the_project_and_the_execution_environment_have_one_range_of_the_dependency():
-    """AWX puts the collections of the project before those of the execution environment."""
+    """Jobs use a collection of the project instead of the one in the execution environment."""
     _own, installed = yaml.safe_load((PROJECT / "collections" / "requirements.yml").read_text())["collections"]
     dependencies = yaml.safe_load((PROJECT / "execution-environment.yml").read_text())["dependencies"]
     assert dependencies["galaxy"]["collections"] == [installed]
