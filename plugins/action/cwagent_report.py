@@ -15,11 +15,11 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report import INP
 from ansible_collections.cwagent.iam.plugins.plugin_utils._terminal import is_for_people, show
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 # The options of the task; the module has their documentation.
-TASK_OPTIONS: dict[str, Any] = {}
+TASK_OPTIONS: dict[str, Any] = {"lines": {"type": "list", "elements": "str"}}
 MAX_NAMED = 5
 
 
@@ -33,7 +33,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Report on the accounts of the play, and fail if the inputs of none of them were validated."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        self.validate_argument_spec(TASK_OPTIONS)
+        _validated, options = self.validate_argument_spec(TASK_OPTIONS)
+        if options["lines"] is not None:
+            return {**result, "changed": False, **_shown(options["lines"])}
         variables = task_vars or {}
         accounts = [_account(name, variables) for name in variables["ansible_play_hosts_all"]]
         if not any(INPUTS in each.variables for each in accounts):
@@ -44,16 +46,20 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
             )
             return {**result, "failed": True, "msg": message}
         found = report(accounts, check_mode=self._task.check_mode)
-        show(found.lines)
         return {
             **result,
             "changed": False,
-            "msg": found.lines,
+            **_shown(found.lines),
             "failures": found.failures,
             # The name does not begin like an input, because AWX passes these on to the next jobs of a workflow.
             "ansible_stats": {"data": {"cloudwatch_agent": found.stats}, "per_host": False, "aggregate": False},
-            "_ansible_verbose_always": not is_for_people(),
         }
+
+
+def _shown(lines: Sequence[str]) -> dict[str, Any]:
+    """Print lines for a person, and return them for a program, for which Ansible prints them."""
+    show(lines)
+    return {"msg": lines, "_ansible_verbose_always": not is_for_people()}
 
 
 def _account(name: str, variables: Mapping[str, Any]) -> Account:

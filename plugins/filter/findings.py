@@ -192,7 +192,8 @@ def audit_document(
 def _failure(accounts: Iterable[Mapping[str, Any]], findings: Iterable[Finding], fail_at: str) -> str:
     """Why a run fails: the counts, with the first problem and the number of the others. Empty if it does not fail."""
     failing = [] if fail_at == "none" else SEVERITIES[SEVERITIES.index(fail_at) :]
-    severe = [_title(each) for each in _most_severe_first(findings) if each["severity"] in failing]
+    names = _account_names(accounts)
+    severe = [_title(each, names) for each in _most_severe_first(findings) if each["severity"] in failing]
     unread = [
         f"Account {each['account']['label']} was not read: {each['error']}" for each in accounts if "error" in each
     ]
@@ -206,9 +207,26 @@ def _most_severe_first(findings: Iterable[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda finding: -SEVERITIES.index(finding["severity"]))
 
 
-def _title(finding: Finding) -> str:
-    """The severity, rule, object, place and reason of a finding."""
-    return f"{finding['severity']}, {finding['rule']}: {_place(finding)}: {finding['why']}"
+def _title(finding: Finding, names: Mapping[str, str]) -> str:
+    """The severity, rule, object, place and reason of a finding. :param names: by ID, the names of accounts."""
+    place = _place({**finding, "account": names.get(finding["account"], finding["account"])})
+    return f"{finding['severity']}, {finding['rule']}: {place}: {finding['why']}"
+
+
+# The labels of the account of the controller's own credentials, which has no name in the inventory.
+OWN_LABELS = ("controller", "localhost")
+
+
+def _account_name(account: Mapping[str, Any]) -> str:
+    """The name of an account that was read: in the inventory, or else in IAM."""
+    found = account["account"]
+    name: str = (found.get("alias") or found["id"]) if found["label"] in OWN_LABELS else found["label"]
+    return name
+
+
+def _account_names(accounts: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """By ID, the names of the accounts that were read."""
+    return {each["account"]["id"]: _account_name(each) for each in accounts if "error" not in each}
 
 
 # The task itself shows no error, because it would show the credentials too.
@@ -250,7 +268,8 @@ def _writers(account: Mapping[str, Any]) -> str:
     unknown = sum(each["writes"] == "unknown" for each in principals)
     nobody = "no known server" if unknown or account["unread"] else "no server"
     unsure = f" For {count_noun(unknown, 'principal')} it is unknown." if unknown else ""
-    label = account["account"].get("alias") or account["account"]["id"]
+    name = _account_name(account)
+    label = f"{name} ({account['account']['id']})" if name == account["account"]["label"] else name
     writers = [
         f"{join_first(names, SHOWN_WRITERS)} can write the configuration {f'until {deadline}' if deadline else 'now'}"
         for deadline, names in sorted(by_deadline.items())
@@ -279,9 +298,9 @@ def _worst_findings(document: Mapping[str, Any], limit: int) -> list[str]:
         return ["No findings."]
     found = ", ".join(f"{count} {severity}" for severity, count in counts.items() if count)
     worded = [finding for finding in _most_severe_first(document["findings"]) if finding["severity"] != "info"]
-    lines = [f"{count_noun(total, 'finding')}: {found}."]
+    lines, names = [f"{count_noun(total, 'finding')}: {found}."], _account_names(document["accounts"])
     for finding in worded[:limit]:
-        lines += [f"- {_title(finding)}", f"  Fix: {finding['fix']}"]
+        lines += [f"- {_title(finding, names)}", f"  Fix: {finding['fix']}"]
     if len(worded) > limit:
         lines.append(f"{len(worded) - limit} more are in the report.")
     if counts["info"]:

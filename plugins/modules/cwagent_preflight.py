@@ -13,8 +13,8 @@ description:
   - Checks names and instances for a playbook that uses several modules of this collection one after the other. It finds
     a mistake in the input of the last module before the first module changes anything.
   - Reports all problems together.
-  - Calls AWS only for O(instances), O(profiles_to_delete), O(users_to_delete), O(saved_users) and
-    O(report_unlisted). For O(instances) alone, the only call is C(ec2:DescribeInstances).
+  - Calls AWS only for O(instances), O(profiles_to_delete), O(users_to_delete), O(saved_users),
+    O(configs_to_delete) and O(report_unlisted). For O(instances) alone, the only call is C(ec2:DescribeInstances).
 author: cwagent.iam contributors (@cwagent)
 options:
   instances:
@@ -63,6 +63,14 @@ options:
     type: list
     elements: str
     default: []
+  configs_to_delete:
+    description:
+      - By region, the names of the parameters of configurations that the run deletes. RV(unlisted) mentions the other
+        parameters of these regions whose names begin with C(AmazonCloudWatch-).
+      - For each region, this takes one call of C(ssm:DescribeParameters) for every 50 parameters. If a call is not
+        possible, RV(unlisted) mentions that.
+    type: dict
+    default: {}
 extends_documentation_fragment:
   - cwagent.iam.unlisted
   - cwagent.iam.attributes.reading
@@ -81,7 +89,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 unlisted:
-  description: With O(report_unlisted), sentences about everything that is not in the inventory.
+  description:
+    - With O(report_unlisted) or O(configs_to_delete), sentences about everything that is not in the inventory.
   returned: success
   type: list
   elements: str
@@ -118,6 +127,7 @@ SPEC = {
     "default_users": {"type": "dict", "default": {}},
     "optional_users": NAMES,
     "saved_users": NAMES,
+    "configs_to_delete": {"type": "dict", "default": {}},
     **UNLISTED_SPEC,
 }
 
@@ -127,7 +137,7 @@ RULES: dict[str, Any] = {}
 def work(call: Call) -> dict[str, Any]:
     """Check the instances, principals and keys of a run before its first write."""
     inputs = check_inputs(call.params)
-    return {"changed": False, **Preflight(inputs, call.client).result()}
+    return {"changed": False, **Preflight(inputs, call.client, check_mode=call.check_mode).result()}
 
 
 def main() -> None:

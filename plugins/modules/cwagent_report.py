@@ -15,7 +15,11 @@ description:
   - Fails if the run left out the task that reads the inputs.
   - Runs on the controller and calls no AWS API.
 author: cwagent.iam contributors (@cwagent)
-options: {}
+options:
+  lines:
+    description: Lines to print instead, such as the report of a role.
+    type: list
+    elements: str
 attributes:
   check_mode:
     description: Can run in check mode and return the changed status it would have without modifying the target.
@@ -38,7 +42,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 msg:
-  description: The changes of the run, as lines for a person. Callbacks for people print them unchanged.
+  description:
+    - The changes of the run, or the option O(lines), as lines for a person. Callbacks for people print them unchanged.
   returned: success
   type: list
   elements: str

@@ -103,6 +103,11 @@ PHASES = {
 }
 
 
+# The words of the last line for these phases, and for all others, in which the old key still exists.
+BEING_REPLACED = "being replaced"
+SUMMARY = {"current": "current", "due": "{replaced}", "blocked": "blocked", "": BEING_REPLACED}
+
+
 # The same for the retirement of a user.
 RETIREMENT_PHASES = {
     "blocked": "blocked: {reasons}",
@@ -125,7 +130,7 @@ TO_DELIVER = f"{PHASES['due']}; deliver it to the server"
 def rotation_report(
     results: Iterable[Mapping[str, Any]], is_delivered: Mapping[str, bool], *, check_mode: bool
 ) -> list[str]:
-    """How far the access keys of all users are replaced, a line for each user whose key is not simply current.
+    """How far the access keys of all users are replaced: a line for each user whose key is not current, and counts.
 
     :param results: of the module cwagent_iam_user, with ``rotation``.
     :param is_delivered: by user of servers, whether the new key is on all of these servers.
@@ -140,8 +145,10 @@ def rotation_report(
         for user, of in phase_of.items()
         if of == phase
     ]
-    current = sum(phase == "current" for phase in phase_of.values())
-    lines = [*described, f"{current} of {len(phase_of)} access keys are current."]
+    counts = Counter(SUMMARY.get(phase, BEING_REPLACED) for phase in phase_of.values())
+    replaced = "would be replaced" if check_mode else "replaced"
+    shown = [f"{counts[each]} {each.format(replaced=replaced)}" for each in SUMMARY.values() if counts[each]]
+    lines = [*described, *([f"Access keys: {', '.join(shown)}."] if shown else [])]
     return [part for line in lines for part in _wrap(line)]
 
 
@@ -245,10 +252,7 @@ def key_hosts(
         if not is_removal and _has_credentials(results, is_hybrid=name in hybrid):
             delivered.append(name)
         for each, result in results.items():
-            suffix = "" if SERVER_RESULTS[each] else f" on {name}"
-            lists = ("steps", "done", "not_done")
-            named = {key: [f"{step}{suffix}" for step in result[key]] for key in lists if key in result}
-            found["results"].append({**result, **named})
+            found["results"].append(result if SERVER_RESULTS[each] else _on_server(result, name))
     missed = [*_unreached(found["unreachable"], hybrid, is_removal=is_removal)]
     failures = [
         _server_failure(name, reason, is_hybrid=name in hybrid, is_removal=is_removal, is_delivered=name in delivered)
@@ -259,6 +263,12 @@ def key_hosts(
     again = [] if is_removal or not (missed or failures) else [RUN_AGAIN if with_keys else RUN_AGAIN_ONLY]
     found["notes"] = missed + failures + again
     return found
+
+
+def _on_server(result: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The result of a module on a server, with the server in each step."""
+    lists = ("steps", "done", "not_done")
+    return {**result, **{key: [f"{step} on {name}" for step in result[key]] for key in lists if key in result}}
 
 
 def _has_credentials(results: Mapping[str, Mapping[str, Any]], *, is_hybrid: bool) -> bool:
@@ -345,10 +355,14 @@ class Account:
     @cached_property
     def results(self) -> list[Mapping[str, Any]]:
         """The results of all tasks, first the results on the account's host."""
-        applied, by_command = (
-            [host[name] for host in self.servers if name in host]
-            for name in ("__verify_applied", "__verify_applied_by_command")
-        )
+        by_command = [
+            each["__verify_applied_by_command"] for each in self.servers if "__verify_applied_by_command" in each
+        ]
+        applied = [
+            _on_server(each["__verify_applied"], each["inventory_hostname"])
+            for each in self.servers
+            if "__verify_applied" in each
+        ]
         # The result of a command that ran once for several servers is registered on each of them.
         unique = [each for number, each in enumerate(by_command) if each not in by_command[:number]]
         return [*registered_results(self.variables), *self.access_keys["results"], *applied, *unique]
@@ -381,9 +395,9 @@ class Account:
         return [f"The task '{task}' failed: {self.failure}" if task else self.failure]
 
     def lines(self, *, check_mode: bool) -> list[str]:
-        """The steps that were done, and notes for a person; nothing for a playbook that only checks servers."""
+        """The steps that were done, and notes for a person, or what a playbook found that only checks servers."""
         if SERVERS in self.requires and ONE_ACCOUNT not in self.requires:
-            return []
+            return [*(self.variables.get("__verify_checked") or {}).get("lines", ())]
         notes = [
             *self.inputs.get("notes", ()),
             *_without_access(self.results),

@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import io
+import multiprocessing
 import os
+import re
 import select
 import textwrap
 import time
-from contextlib import suppress
+from contextlib import nullcontext, redirect_stdout, suppress
 from typing import TYPE_CHECKING
 
 from ansible import constants
@@ -30,17 +33,28 @@ READER_SECONDS = 2
 def say(host: str | None, text: str) -> None:
     """Print the current step on a host."""
     if is_for_people():
-        Display().display(_line(host, text))
+        _display(_line(host, text))
 
 
 def show(lines: Iterable[str]) -> None:
-    """Print lines, wrapped to the width of a terminal."""
-    if is_for_people():
-        for line in lines:
-            indentation = line[: len(line) - len(line.lstrip(" "))]
-            text = indentation + to_printable(line)
-            wrapped = textwrap.wrap(text, LINE_WIDTH, subsequent_indent="      ", break_long_words=False)
-            Display().display("\n".join(wrapped))
+    """Print lines together, wrapped to the width of a terminal. The spaces between the columns of a table stay."""
+    shown = []
+    for line in lines:
+        text = "".join(each for each in re.sub(r"[^\S ]", " ", line) if each.isprintable()).rstrip()
+        shown += textwrap.wrap(text, LINE_WIDTH, subsequent_indent="      ", break_long_words=False) or [""]
+    if shown and is_for_people():
+        _display("\n".join(shown))
+
+
+def _display(text: str) -> None:
+    """Pass text on to Ansible's main process, which prints it.
+
+    ansible-runner up to 2.4.1, which AWX 24.6 has, also writes event data to the output of the worker. Ansible 2.19 and
+    later warn of any such output, and the main process adds the same event data.
+    """
+    is_worker = multiprocessing.parent_process() is not None
+    with redirect_stdout(io.StringIO()) if is_worker else nullcontext():
+        Display().display(text)
 
 
 def write_last_words(host: str, text: str) -> None:

@@ -79,7 +79,10 @@ KINDS = {
             **dict.fromkeys(("playbook", "scm_branch", "limit", "extra_vars", "job_tags", "skip_tags"), ""),
             **dict.fromkeys(("survey_enabled", "become_enabled", "diff_mode", "allow_simultaneous"), False),
             "prevent_instance_group_fallback": False,
-            **{f"ask_{name}_on_launch": False for name in (*LAUNCH, "inventory", "scm_branch", "variables")},
+            **{
+                f"ask_{name}_on_launch": False
+                for name in (*LAUNCH, "inventory", "scm_branch", "variables", "verbosity")
+            },
             **dict.fromkeys(("forks", "timeout", "verbosity"), 0),
             "job_slice_count": 1,
             "job_type": "run",

@@ -19,7 +19,8 @@ extends_documentation_fragment: [default_callback, result_format_callback]
 
 
 WIDTH = 100
-SHOWN_MESSAGES = "Report the problems"
+# By playbook, the task whose message is shown. The report of a playbook that changes something repeats its steps.
+SHOWN_MESSAGES = {"audit": "Report the problems", "verify": "Report what was done"}
 
 
 class CallbackModule(DefaultCallback):
@@ -27,6 +28,9 @@ class CallbackModule(DefaultCallback):
 
     CALLBACK_TYPE = "stdout"
     CALLBACK_NAME = "changes"
+
+    def v2_playbook_on_start(self, playbook: Any) -> None:
+        self._shown_message = SHOWN_MESSAGES.get(Path(playbook._file_name).stem)
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
         self._play = play
@@ -52,7 +56,7 @@ class CallbackModule(DefaultCallback):
 
     def _show(self, result: Any) -> None:
         self._handle_warnings_and_exception(result)
-        if result.task.name == SHOWN_MESSAGES:
+        if result.task.name == self._shown_message:
             for line in result.result["msg"]:
                 self._show_line(line, constants.COLOR_OK)
         if result.result.get("changed"):

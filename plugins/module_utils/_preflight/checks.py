@@ -36,6 +36,7 @@ class Inputs:
     :param users_to_delete: by region of the saved keys, names of users.
     :param default_users: by name of a user to delete, the user to delete instead if it does not exist.
     :param optional_users: names of users to delete that need not exist.
+    :param configs_to_delete: by region, the names of the parameters that the run deletes.
     :param unlisted: the contents of the inventory, to report anything that it lacks; ``None`` for no such report.
     :param saved_users: names of users whose saved keys are to be deleted.
     :param directory: the folder of saved keys; ``None`` where they are not in files.
@@ -47,6 +48,7 @@ class Inputs:
     users_to_delete: Mapping[str, Sequence[str]] = field(default_factory=dict)
     default_users: Mapping[str, str] = field(default_factory=dict)
     optional_users: Sequence[str] = ()
+    configs_to_delete: Mapping[str, Sequence[str]] = field(default_factory=dict)
     unlisted: Listed | None = None
     saved_users: Sequence[str] = ()
     directory: Path | None = None
@@ -61,7 +63,9 @@ def check_inputs(params: Mapping[str, Any]) -> Inputs:
     for option in NAMED:
         found.check_names("user", params[option])
     instances = found.check_instances(params["instances"])
-    users_to_delete = found.check_lists("users_to_delete", params["users_to_delete"])
+    users_to_delete, configs_to_delete = (
+        found.check_lists(option, params[option]) for option in ("users_to_delete", "configs_to_delete")
+    )
     fail_on_problems(found.messages)
     return Inputs(
         instances=instances,
@@ -70,6 +74,7 @@ def check_inputs(params: Mapping[str, Any]) -> Inputs:
         users_to_delete=users_to_delete,
         default_users=params["default_users"],
         optional_users=params["optional_users"],
+        configs_to_delete=configs_to_delete,
         unlisted=to_listed(params, {}, []),
         saved_users=params["saved_users"],
         directory=key_directory(params),

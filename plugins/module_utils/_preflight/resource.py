@@ -21,7 +21,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.reso
 from ansible_collections.cwagent.iam.plugins.module_utils._names import NOT_CREATED, is_marked
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks import fail_on_problems
-from ansible_collections.cwagent.iam.plugins.module_utils._preflight.search import find_unlisted
+from ansible_collections.cwagent.iam.plugins.module_utils._preflight.search import find_remaining_configs, find_unlisted
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import find_user, tags
 
 if TYPE_CHECKING:
@@ -38,10 +38,12 @@ class Preflight:
     """The lookups in AWS, for inputs without problems.
 
     :param client_factory: makes a boto3 client for a service: ``AnsibleAWSModule.client``.
+    :param check_mode: whether an earlier task only planned to delete the configurations.
     """
 
-    def __init__(self, inputs: Inputs, client_factory: Callable[..., Any]) -> None:
+    def __init__(self, inputs: Inputs, client_factory: Callable[..., Any], *, check_mode: bool = False) -> None:
         self._inputs = inputs
+        self._check_mode = check_mode
         self._client_factory = client_factory
         self._aws_in = cache(lambda name: Aws(self._factory_in(name)))
 
@@ -60,7 +62,10 @@ class Preflight:
         fail_on_problems([*ineligible, *other_holders, *users_of_others, *self._account_problems()])
         return {
             "warnings": [*warnings, *_missing_users(required_users, unreadable_users)],
-            "unlisted": find_unlisted(self._aws_in, self._inputs.unlisted, {}),
+            "unlisted": [
+                *find_unlisted(self._aws_in, self._inputs.unlisted, {}),
+                *find_remaining_configs(self._aws_in, self._inputs.configs_to_delete, check_mode=self._check_mode),
+            ],
             "users_to_delete": {
                 region: [name for name in names if name in users_to_delete]
                 for region, names in self._inputs.users_to_delete.items()

@@ -8,17 +8,20 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import surplus_parts
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file_store import SUFFIX
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import (
     FILE,
     PARAMETER_STORE,
+    SECRETS_MANAGER,
     find_users_with_saved_keys,
+    list_parameters,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES, AwsApiError, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import read_associations
-from ansible_collections.cwagent.iam.plugins.module_utils._names import is_marked
+from ansible_collections.cwagent.iam.plugins.module_utils._names import PARAMETER_PREFIX, is_marked
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
-from ansible_collections.cwagent.iam.plugins.module_utils._preflight.unlisted import Unlisted
+from ansible_collections.cwagent.iam.plugins.module_utils._preflight.unlisted import Unlisted, describe_configs
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import all_users, find_user, tags
 
 if TYPE_CHECKING:
@@ -28,6 +31,10 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import Association
     from ansible_collections.cwagent.iam.plugins.module_utils._preflight.unlisted import Listed
+
+
+# The policies that allow listing saved keys, by key store.
+POLICIES = {PARAMETER_STORE: "keys-in-parameter-store.json", SECRETS_MANAGER: "keys-in-secrets-manager.json"}
 
 
 def readable_associations(
@@ -72,7 +79,7 @@ def find_unlisted(
     absent, ours = _confirm_users(aws, sorted(candidates))
     users |= ours
     saved_in = {region: names & (users | absent) for region, names in saved_in.items()}
-    return Unlisted(frozenset(users), frozenset(saved), saved_in, unread, instances).lines()
+    return Unlisted(frozenset(users), frozenset(saved), saved_in, unread, instances, bool(listed.users)).lines()
 
 
 def _confirm_users(aws: Aws, names: Sequence[str]) -> tuple[set[str], set[str]]:
@@ -105,7 +112,7 @@ def _find_saved_in_aws(
         try:
             found[name] = find_users_with_saved_keys(aws, listed.store, listed.prefix) - {*listed.users}
         except CwagentError as error:
-            unread[name] = _explain_unread(error, listed.store)
+            unread[name] = _explain_unread(error, POLICIES[listed.store])
     return found, unread
 
 
@@ -116,9 +123,29 @@ def _key_files(directory: Path | None) -> list[Path]:
         return []
 
 
-def _explain_unread(error: CwagentError, store: str) -> str:
-    """Return why saved keys were not listed, and what to do, without the last full stop."""
+def find_remaining_configs(
+    aws_in: Callable[[str], Aws], configs_to_delete: Mapping[str, Iterable[str]], *, check_mode: bool
+) -> list[str]:
+    """Return the stored configurations that a run does not delete, in sentences.
+
+    :param configs_to_delete: by region, the names of the parameters that the run deletes. Other regions are not read.
+    :param check_mode: whether their further parts, which the run would delete, are still there.
+    """
+    remaining, unread = dict[str, list[str]](), dict[str, str]()
+    for region, deleted in configs_to_delete.items():
+        try:
+            found = list_parameters(aws_in(region), [PARAMETER_PREFIX], "list the stored configurations")
+        except CwagentError as error:
+            unread[region] = _explain_unread(error, "teardown.json")
+            continue
+        names = [each["Name"] for each in found]
+        parts = surplus_parts(names, deleted) if check_mode else []
+        remaining[region] = sorted({*names} - {*deleted, *parts})
+    return describe_configs(remaining, unread)
+
+
+def _explain_unread(error: CwagentError, policy: str) -> str:
+    """Return why parameters or secrets were not listed, and what to do, without the last full stop."""
     if isinstance(error, AwsApiError) and error.code in DENIED_CODES:
-        policy = "keys-in-parameter-store.json" if store == PARAMETER_STORE else "keys-in-secrets-manager.json"
         return f"{error.action} is not allowed. Allow it as {policy} does, or ignore this"
     return str(error).rstrip(".")

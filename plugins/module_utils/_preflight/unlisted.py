@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import FILE, KEY_STORES
 from ansible_collections.cwagent.iam.plugins.module_utils._names import describe_profile
-from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
+from ansible_collections.cwagent.iam.plugins.module_utils._text import count_noun, join_first
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -88,6 +88,7 @@ class Unlisted:
     :param saved_in: by region, the users whose access keys are saved in AWS. They can include users that do not exist.
     :param unread: by region, why the users in ``saved_in`` are not known, and what to do.
     :param instances: by region and instance, the name of its instance profile.
+    :param names_users: whether to name the users. An inventory without users is one of instances, and only counts them.
     """
 
     users: frozenset[str] = frozenset()
@@ -95,13 +96,11 @@ class Unlisted:
     saved_in: Mapping[str, frozenset[str]] = field(default_factory=dict)
     unread: Mapping[str, str] = field(default_factory=dict)
     instances: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    names_users: bool = True
 
     def lines(self) -> list[str]:
         """Return them in sentences. They are not an error, because another inventory can manage them."""
-        found = []
-        if self.users:
-            users = [name for user in self.users for name in self._removable_names(user)]
-            found.append(f"Users of this collection that no host of this inventory has: {_join(users)}.")
+        found = self._user_lines()
         if self.saved - self.users:
             names = _join(self.saved - self.users)
             found.append(f"Saved access keys of users that no host of this inventory has: {names}.")
@@ -114,7 +113,7 @@ class Unlisted:
                 ids = [instance for instance, name in profiles.items() if name == profile]
                 have = f"are not in this inventory and have {describe_profile(profile)}"
                 found.append(f"Instances in {region} that {have}: {_join(ids)}.")
-        if self.users or self.saved or absent:
+        if (self.users and self.names_users) or self.saved or absent:
             found.append("If their servers have left, cwagent.iam.remove_servers with these names removes them.")
         for reason in sorted({*self.unread.values()}):
             regions = _join(region for region, each in self.unread.items() if each == reason)
@@ -122,9 +121,37 @@ class Unlisted:
             found.append(f"{unknown}: {reason}.")
         return found
 
+    def _user_lines(self) -> list[str]:
+        if not self.users:
+            return []
+        if not self.names_users:
+            users = f"the account has {count_noun(len(self.users), 'user')} of this collection"
+            return [f"This inventory has no on-premises hosts, and {users}. cwagent.iam.audit lists them in a report."]
+        names = _join(name for user in self.users for name in self._removable_names(user))
+        return [f"Users of this collection that no host of this inventory has: {names}."]
+
     def _removable_names(self, user: str) -> list[str]:
         """Return the entries of a user for remove_servers, one for each region where its access key is saved in AWS."""
         return [f"{region}:{user}" for region, users in self.saved_in.items() if user in users] or [user]
+
+
+def describe_configs(remaining: Mapping[str, Iterable[str]], unread: Mapping[str, str]) -> list[str]:
+    """Return the configurations that remain after a teardown in sentences, and how to delete them.
+
+    :param remaining: by region, the names of parameters.
+    :param unread: by region, why they are not known, and what to do.
+    """
+    listed = [
+        f"Configurations in {region} that this run does not name, and keeps: {_join(names)}."
+        for region, names in sorted(remaining.items())
+        if names
+    ]
+    remedy = "If no server uses them, run this playbook again with cwagent_parameter_name set to each."
+    unknown = [
+        f"It is not known whether configurations remain in {region}: {reason}."
+        for region, reason in sorted(unread.items())
+    ]
+    return [*listed, *([remedy] if listed else []), *unknown]
 
 
 def _join(names: Iterable[str]) -> str:

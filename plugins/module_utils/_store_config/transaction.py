@@ -105,6 +105,13 @@ class Report:
         self.phases += [phase] if steps else []
         self.warnings += result.get("warnings", [])
 
+    def _render(self, phase: Phase) -> Mapping[str, Any]:
+        """Return the diff of a phase. The window is not read before it is closed, so it is as it was opened."""
+        opened = [each.diff["after"] for each in self.phases if each.name == "acquired" and "after" in each.diff]
+        if phase.name != "released" or "before" not in phase.diff or not opened or "window" not in opened[0]:
+            return phase.diff
+        return {**phase.diff, "before": {**phase.diff["before"], "window": opened[0]["window"]}}
+
     def to_result(self) -> dict[str, Any]:
         """Render it for the result of the module."""
         counts: Counter[str] = Counter()
@@ -115,7 +122,7 @@ class Report:
             "changed": bool(steps),
             "steps": steps,
             "counts": {kind.value: counts[kind.value] for kind in Kind},
-            "diff": [each.diff for each in self.phases if each.diff],
+            "diff": [self._render(each) for each in self.phases if each.diff],
             "phases": [{"name": each.name, "steps": each.steps, "counts": each.counts} for each in self.phases],
             "source": self.source,
             "configurations": self.configurations,

@@ -58,7 +58,9 @@
   const until = (deadline, now) =>
     `until ${new Date(now).toISOString().slice(0, 10) === deadline.slice(0, 10) ? time(deadline).slice(11) : time(deadline)}`;
   const nowOf = (account) => Date.parse(account.account.read_at || data.generated);
-  const nameOf = (account) => account.account.alias || account.account.id || account.account.label;
+  // The name in the inventory. The account of the controller's own credentials has none there.
+  const nameOf = ({account}) =>
+    ['controller', 'localhost'].includes(account.label) ? account.alias || account.id : account.label;
 
   // Facts
 

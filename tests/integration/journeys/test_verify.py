@@ -233,7 +233,7 @@ def test_servers_that_fail_are_reported_beside_those_that_have_it(states: States
     play = found.run("apply", cwagent_batch_size="2", cwagent_max_fail_percentage=50).assert_failed()
     assert play.report[:3] == [
         "2 updated:",
-        f"- fetch configuration {PARAMETER} and restart the agent",
+        f"- fetch configuration {PARAMETER} and restart the agent on db2",
         "- apply the configuration on web2",
     ]
     reported = " ".join(play.report)

@@ -80,10 +80,12 @@ TOLERATED_IN = {
     "store-configuration": {"iam:ListRolePolicies", "iam:ListUserPolicies"},
     "store-by-run-command": {"iam:GetPolicyVersion"},
     "store-by-run-command-by-tag": {"iam:GetPolicyVersion"},
+    "teardown": {"ssm:DescribeParameters"},
 }
 """The same for each duty.
 
-- Without the permission to list saved keys, the report lists what is unknown. test_remove_servers.py tests that.
+- Without the permission to list saved keys or configurations, the report lists what is unknown. test_remove_servers.py
+  and test_search.py test that.
 - Without the permission to list policies, IAM itself refuses a window whose policy is too large together with others.
 - Without iam:GetAccountSummary, the default quota of policies counts.
 - Without iam:GetPolicyVersion, provision does not judge a boundary, and store-by-run-command* does not check whether

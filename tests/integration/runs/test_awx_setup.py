@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,10 +83,19 @@ class Workstation:
         (workstation.collections / "awx").symlink_to(site_packages / "ansible_collections" / "awx")
         return workstation
 
-    def run(self, awx: AwxApi, *playbooks: str, user: str = "organization", python: Path = NEWEST, **given: Any) -> Run:
+    def run(
+        self,
+        awx: AwxApi,
+        *playbooks: str,
+        user: str = "organization",
+        python: Path = NEWEST,
+        options: Sequence[str] = (),
+        **given: Any,
+    ) -> Run:
         """Run playbooks of the project as a user of AWX, with variables in a file.
 
         :param playbooks: their names, each with the value of ``awx_state`` after a colon.
+        :param options: of the command.
         """
         (self.home / "vars.yml").write_text(json.dumps({"awx_project_url": URL, **given}))
         imported = [
@@ -104,7 +113,7 @@ class Workstation:
         }
         since = len(awx.writes)
         done = subprocess.run(
-            [python / "bin" / "ansible-playbook", "all.yml", "-e", "@vars.yml"],
+            [python / "bin" / "ansible-playbook", "all.yml", "-e", "@vars.yml", *options],
             cwd=self.home,
             env=program_environment(settings),
             stdin=subprocess.DEVNULL,
@@ -126,6 +135,11 @@ def workstation(tmp_path_factory: pytest.TempPathFactory) -> Workstation:
 def awx(workstation: Workstation) -> Iterator[AwxApi]:
     """An AWX after the set-up by the administrator of an organization, with the oldest supported ansible-core."""
     with prepare_awx().served() as awx:
+        checked = workstation.run(awx, "setup", options=["--check"], **EVERYTHING)
+        assert (checked.code, bool(checked.changed), checked.writes) == (0, True, []), checked.output
+        assert [
+            name for name in NAMES.values() if f"skipping: [localhost] => (item={name})" not in checked.output
+        ] == []
         done = workstation.run(awx, "setup", python=OLDEST, awx_job_slice_count=2, **EVERYTHING)
         assert (done.code, bool(done.changed)) == (0, True), done.output
         yield awx
@@ -156,6 +170,7 @@ def test_a_job_template_is_created_for_each_playbook(awx: AwxApi, playbook: str)
     assert created["notification_templates_error"] == ["On call"]
     assert created["instance_groups"] == ["one at a time"]
     assert not created["allow_simultaneous"]
+    assert created["ask_verbosity_on_launch"]
     assert created["survey_enabled"] == bool(created["survey"]) == bool(TEMPLATES[playbook]["survey"])
     # The inventory of the same name in another organization is not taken.
     assert awx.objects[awx.objects[created["id"]]["inventory"]]["organization"] == 1
@@ -251,7 +266,7 @@ def test_behind_the_gateway_of_ansible_automation_platform(tmp_path: Path) -> No
         created = awx.all("credential_types")["AWS role to assume"]
     assert run.code != 0, run.output
     assert (
-        "Nothing was changed. Create these in AWX, each once, or correct vars.yml: inventories/A, teams/B." in run.words
+        "The user of the token must see each of these exactly once in AWX: inventories/A, teams/B. Create" in run.words
     )
     methods = [each.partition(" ")[0] for each in run.writes]
     assert (methods, run.changed) == (["POST", "DELETE", "POST"], 3)

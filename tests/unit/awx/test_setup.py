@@ -13,7 +13,7 @@ from templates import trust_templates
 
 [PLAY] = read("awx/setup.yml")
 CREATE, DELETE = (each["block"] for each in PLAY["tasks"])
-CHECK, SEARCH, CHECK_FOUND, *REST = CREATE
+CHECK, SEARCH, CHECK_FOUND, EARLIER, *REST = CREATE
 READING = ("ansible.builtin.assert", "ansible.builtin.set_fact")
 
 
@@ -62,7 +62,7 @@ def refusal(awx, **given):
 
 
 def test_only_reading_tasks_come_before_the_checks():
-    assert all({*READING} & task.keys() for task in (CHECK, SEARCH, CHECK_FOUND))
+    assert all({*READING} & task.keys() for task in (CHECK, SEARCH, CHECK_FOUND, EARLIER))
     assert [task["name"] for task in (*REST, *DELETE) if {*READING} & task.keys()] == []
 
 
@@ -94,7 +94,7 @@ def test_nothing_is_refused_if_everything_exists():
             },
             [
                 "inventories/A, execution_environments/B, credentials/C, credentials/D, credentials/E, teams/F,",
-                "notification_templates/G, instance_groups/H.",
+                "notification_templates/G, instance_groups/H. Create those that are missing, grant",
             ],
         ),
         ({"awx_project_url": ""}, ["set awx_project_url to the URL"]),
@@ -105,6 +105,7 @@ def test_nothing_is_refused_if_everything_exists():
 def test_what_is_missing_is_named(given, missing):
     refused = refusal(prepare_awx(), **given)
     assert refused.startswith("Nothing was changed.")
+    assert "The user of the token must see each of these exactly once" in refused or "awx_" in missing[0]
     assert [each for each in missing if each not in refused] == []
 
 
@@ -113,4 +114,11 @@ def test_two_objects_of_one_name_are_refused():
     awx = prepare_awx()
     type_ = awx.add("credential_types", "AWS role to assume", kind="cloud")
     awx.add("credentials", "CloudWatch agent audit", organization=1, credential_type=type_)
-    assert refusal(awx).endswith("each once, or correct vars.yml: credentials/CloudWatch agent audit.")
+    assert "exactly once in AWX: credentials/CloudWatch agent audit. Create" in refusal(awx)
+
+
+def test_a_group_that_the_user_may_not_use_is_not_called_missing():
+    awx = prepare_awx()
+    [group] = [each for each in awx.objects.values() if each["endpoint"] == "instance_groups"]
+    group["granted"]["use_role"].clear()
+    assert "grant the user a role on them" in refusal(awx, **EVERYTHING)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import configparser
 import re
 from pathlib import Path
 
+import jinja2
 import pytest
 import yaml
 from awx import check_answers, check_survey, job_variables
-from awx.project import DEFINITIONS, PROJECT, QUESTIONS, TEMPLATES, VARIABLES, template
+from awx.project import DEFINITIONS, PROJECT, QUESTIONS, TEMPLATES, VARIABLES, read, template
 
 ROOT = Path(__file__).resolve().parents[3]
 PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
@@ -121,12 +123,56 @@ def test_the_execution_environment_has_the_collections_dependencies():
 
 def test_the_project_installs_the_repository_or_a_release():
     """Before the first release, there is only the repository. A release requires its own version."""
-    [installed] = yaml.safe_load((PROJECT / "collections" / "requirements.yml").read_text())["collections"]
+    installed, _aws = yaml.safe_load((PROJECT / "collections" / "requirements.yml").read_text())["collections"]
     released = yaml.safe_load((ROOT / "changelogs" / "changelog.yaml").read_text())["releases"]
     repository = {"name": GALAXY["repository"], "type": "git", "version": "main"}
     in_the_making = [repository, *({"name": "cwagent.iam", "version": version} for version in released)]
     is_in_the_making = GALAXY["version"].endswith("-dev")
     assert installed in (in_the_making if is_in_the_making else [{"name": "cwagent.iam", "version": GALAXY["version"]}])
+
+
+def test_the_project_and_the_execution_environment_have_one_range_of_the_dependency():
+    """Jobs use a collection of the project instead of the one in the execution environment."""
+    _own, installed = yaml.safe_load((PROJECT / "collections" / "requirements.yml").read_text())["collections"]
+    dependencies = yaml.safe_load((PROJECT / "execution-environment.yml").read_text())["dependencies"]
+    assert dependencies["galaxy"]["collections"] == [installed]
+    assert GALAXY["dependencies"].keys() == {installed["name"]}
+
+
+GIVEN = {"access_key": "AKIA", "secret_key": "s", "role_arn": "arn:aws:iam::1:role/R", "region": "eu-1"}
+
+
+@pytest.mark.parametrize(
+    ("more", "profile", "source"),
+    [
+        ({}, {"role_session_name": "cwagent-awx"}, {}),
+        ({"external_id": "", "session_name": "", "session_token": ""}, {"role_session_name": "cwagent-awx"}, {}),
+        ({"session_name": "ops"}, {"role_session_name": "ops"}, {}),
+        (
+            {"external_id": "x", "session_token": "t"},
+            {"role_session_name": "cwagent-awx", "external_id": "x"},
+            {"aws_session_token": "t"},
+        ),
+    ],
+)
+def test_a_credential_names_its_session_and_can_be_temporary(more, profile, source):
+    args = read("awx/credential_type.yml")[0]["tasks"][0]["args"]
+    fields = {each["id"]: each for each in args["inputs"]["fields"]}
+    assert {*GIVEN, *more} <= fields.keys()
+    assert {name for name, each in fields.items() if each.get("secret")} == {
+        "secret_key",
+        "session_token",
+        "external_id",
+    }
+    config = configparser.ConfigParser()
+    config.read_string(jinja2.Template(args["injectors"]["file"]["template.config"]).render({**GIVEN, **more}))
+    assert dict(config["profile cwagent"]) == {
+        "role_arn": GIVEN["role_arn"],
+        "source_profile": "source",
+        "region": "eu-1",
+        **profile,
+    }
+    assert dict(config["profile source"]) == {"aws_access_key_id": "AKIA", "aws_secret_access_key": "s", **source}
 
 
 PAGE = (ROOT / "docs" / "docsite" / "rst" / "awx.rst").read_text()

@@ -143,7 +143,7 @@ CASES: list[Case] = [
         for case in (
             (duty, "iam:GetUser", USER, {}, True),
             (duty, "iam:GetUser", OTHER_USER, {}, duty == "audit"),
-            (duty, "ssm:DescribeParameters", "*", {}, duty == "audit"),
+            (duty, "ssm:DescribeParameters", "*", {}, duty in ("teardown", "audit")),
             (duty, "secretsmanager:ListSecrets", "*", {}, duty == "audit"),
         )
     ),

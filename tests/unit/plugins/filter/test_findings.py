@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cwagent.iam.plugins.filter.findings import NOT_ASSUMED, FilterModule
+from ansible_collections.cwagent.iam.plugins.filter.findings import NOT_ASSUMED, OWN_LABELS, FilterModule
 
 audit_document = FilterModule().filters()["audit_document"]
 audit_summary = FilterModule().filters()["audit_summary"]
@@ -265,6 +265,25 @@ def test_a_writer_has_its_deadline_if_it_writes_because_of_a_window(writers, sho
     assert " ".join(audit_summary(document(account(*writers)))[1:-1]) == f"Account prod: {shown}."
 
 
+@pytest.mark.parametrize(
+    ("label", "alias", "name", "heading"),
+    [
+        ("shop", None, "shop", "shop (123456789012)"),
+        ("shop", "prod", "shop", "shop (123456789012)"),
+        *((label, None, "123456789012", "123456789012") for label in OWN_LABELS),
+        *((label, "prod", "prod", "prod") for label in OWN_LABELS),
+    ],
+)
+def test_an_account_has_its_name_in_the_inventory_or_else_in_iam(label, alias, name, heading):
+    read = {**account(alias=alias), "findings": [audit_finding("high", account="123456789012")]}
+    read["account"] |= {"label": label, "read_at": ""}
+    found = audit_document([read], [label], fail_at="high")
+    words = " ".join(audit_summary(found))
+    assert f" Account {heading}: no server can write the configuration now. " in words
+    assert f"- high, r: o ({name}): It is so." in words
+    assert found["failure"].endswith(f"high, r: o ({name}): It is so.")
+
+
 def test_findings_are_not_mentioned_if_no_account_was_read():
     failed = {"account": {"label": "dev"}, "error": "access denied"}
     lines = audit_summary({**document(failed), "generated": ""})
@@ -331,7 +350,9 @@ def test_a_long_command_with_quotes_fits_80_columns():
 
 def test_an_audit_document_has_the_findings_of_all_accounts_and_the_errors_of_the_others():
     finding = {"rule": "r", "severity": "high"}
-    read = {"account": {"label": "shop", "read_at": "2026-11-25T09:30:00Z"}, "principals": [], "findings": [finding]}
+    shop = {"label": "shop", "id": "1", "read_at": "2026-11-25T09:30:00Z"}
+    finding["account"] = "1"
+    read = {"account": shop, "principals": [], "findings": [finding]}
     results = [{**read, "changed": False, "failed": False}, {"failed": True, "msg": "denied"}, {"skipped": True}]
     assert audit_document(results, ["shop", "blog", "test"], fail_at="none") == {
         "generated": "2026-11-25T09:30:00Z",
@@ -361,12 +382,12 @@ COUNTED = {
         ("", False, "info", ""),
         ("low high", False, "none", ""),
         ("info low", False, "medium", ""),
-        ("info", False, "info", "Findings of severity info or above: 1. {none_unread} info, r: info (1): It is so."),
+        ("info", False, "info", "Findings of severity info or above: 1. {none_unread} info, r: info (shop): It is so."),
         (
             "medium info low high",
             False,
             "low",
-            "Findings of severity low or above: 3. {none_unread} high, r: high (1): It is so. {two_more}",
+            "Findings of severity low or above: 3. {none_unread} high, r: high (shop): It is so. {two_more}",
         ),
         ("high", True, "high", "Findings of severity high or above: 1. {one_unread} There is 1 more problem."),
         ("high", True, "none", "{one_unread}"),
@@ -374,7 +395,7 @@ COUNTED = {
 )
 def test_the_message_of_an_audit_names_the_first_problem(found, unread, fail_at, message):
     listed = [audit_finding(severity, object=severity) for severity in found.split()]
-    read = {"account": {"label": "shop", "read_at": ""}, "principals": [], "findings": listed}
+    read = {"account": {"label": "shop", "id": "1", "read_at": ""}, "principals": [], "findings": listed}
     results = [read, UNREAD] if unread else [read]
     document = audit_document(results, ["shop", "blog"], fail_at=fail_at)
     assert document["failure"] == message.format(**COUNTED)

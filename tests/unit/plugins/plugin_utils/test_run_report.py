@@ -128,13 +128,28 @@ def test_every_phase_of_a_rotation_is_worded():
     phases = [*reversed(PHASES), "current"]
     results: list[dict[str, Any]] = [{"results": [{"rotation": {phase: phase}} for phase in phases]}, {"skipped": True}]
     lines = rotation_report(results, {}, check_mode=True)
-    assert [line.partition(":")[0] for line in lines] == [*PHASES, f"1 of {len(phases)} access keys are current."]
+    assert [line.partition(":")[0] for line in lines] == [*PHASES, "Access keys"]
+    assert lines[-1] == "Access keys: 1 current, 1 would be replaced, 1 blocked, 4 being replaced."
     assert all(len(line) <= WIDTH for line in lines)
 
 
 @pytest.mark.parametrize("results", [[], [{}], [{"rotation": {}}]])
-def test_without_users_no_key_is_current(results):
-    assert rotation_report(results, {}, check_mode=False) == ["0 of 0 access keys are current."]
+def test_without_users_no_keys_are_counted(results):
+    assert rotation_report(results, {}, check_mode=False) == []
+
+
+@pytest.mark.parametrize(
+    ("phases", "counts"),
+    [
+        (["current"], "1 current"),
+        (["due"], "1 replaced"),
+        (["due", "due", "current"], "1 current, 2 replaced"),
+        (["blocked", "deleting", "grace_period"], "1 blocked, 2 being replaced"),
+    ],
+)
+def test_a_new_key_is_counted_as_replaced(phases, counts):
+    rotation = {f"user{number}": phase for number, phase in enumerate(phases)}
+    assert rotation_report([{"rotation": rotation}], {}, check_mode=False)[-1] == f"Access keys: {counts}."
 
 
 @pytest.mark.parametrize(("check_mode", "was"), [(False, "was"), (True, "would be")])
@@ -146,7 +161,7 @@ def test_the_report_asks_to_deliver_only_missing_server_keys(check_mode, was):
         f"b: {created} and saved; deliver it to the server",
         f"admin: {created} and saved",
         f"old: the old access key {was} deleted",
-        "1 of 5 access keys are current.",
+        f"Access keys: 1 current, 3 {'would be ' * check_mode}replaced, 1 being replaced.",
     ]
 
 
@@ -607,7 +622,7 @@ def test_the_users_whose_key_is_on_all_their_servers_need_no_delivery():
     assert report([account], check_mode=False).lines[-3:] == [
         "a: a new access key was created, saved and delivered to the server",
         "b: a new access key was created and saved; deliver it to the server",
-        "0 of 2 access keys are current.",
+        "Access keys: 2 replaced.",
     ]
 
 
@@ -630,13 +645,14 @@ def test_unapplied_configurations_are_reported():
     assert found.failures == {"localhost": f"{failed} {skipped}"}
     assert found.stats["changes"] == 3
     assert " ".join(found.lines).endswith(f"{failed} {skipped} d is stopped.")
+    assert found.lines[1:4] == ["- create role R on a", "- attach policy P to R on a", "- delete user U"]
 
 
 def test_where_all_was_applied_nothing_more_is_reported():
     account = an_account(servers=[{"inventory_hostname": "a", APPLIED: CREATED}], **APPLY)
     account.inputs["servers"] = [{"host": "a"}]
     found = report([account], check_mode=False)
-    assert (found.failures, found.lines[1:]) == ({"localhost": ""}, STEPS)
+    assert (found.failures, found.lines[1:]) == ({"localhost": ""}, [f"{step} on a" for step in STEPS])
 
 
 def test_servers_that_were_not_read_are_not_named():
@@ -648,9 +664,13 @@ def test_servers_that_were_not_read_are_not_named():
 
 
 def test_a_check_of_servers_has_its_own_report():
-    checked = {"__verify_checked": {"servers": [1, 2], "failed_hosts": ["a"], "steps": []}}
+    lines = ["server  agent", "a       ok"]
+    checked = {"__verify_checked": {"servers": [1, 2], "failed_hosts": ["a"], "steps": [], "lines": lines}}
     alone = report([an_account(requires=["servers"], variables=checked)], check_mode=False)
-    assert (alone.lines, alone.stats["servers"], alone.stats["failed_servers"]) == ([], 2, 1)
+    assert (alone.lines, alone.stats["servers"], alone.stats["failed_servers"]) == (lines, 2, 1)
+    unread = an_account(requires=["servers"], variables=DENIED)
+    assert report([unread], check_mode=False).lines == []
     found = report([an_account(name, ["servers"], checked) for name in ("shop", "blog")], check_mode=False)
-    assert [line.split()[0] for line in found.lines] == ["account", "shop", "blog"]
+    assert found.lines[:6] == ["shop:", *lines, "blog:", *lines]
+    assert [line.split()[0] for line in found.lines[6:]] == ["account", "shop", "blog"]
     assert (found.stats["servers"], found.stats["failed_servers"]) == (4, 2)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -35,12 +37,39 @@ def test_only_people_read_lines(
     assert all("web1: store a configuration" in each for each in printed[:1])
 
 
+@pytest.mark.parametrize("shown", [lambda: say("web1", "store"), lambda: show(["store", "restore"])])
+def test_the_event_data_of_ansible_runner_stays_out_of_the_output(
+    shown: Callable[[], None], printed: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """ansible-runner 2.4.0 wraps the method like this, and ansible-core warns of output of a worker."""
+    display = Display.display
+
+    def with_event_data(self: Display, text: str) -> None:
+        sys.stdout.write("\x1b[K")
+        display(self, text)
+        sys.stdout.flush()
+
+    monkeypatch.setattr(Display, "display", with_event_data)
+    monkeypatch.setattr(_terminal.multiprocessing, "parent_process", object)
+    shown()
+    assert "store" in printed[0]
+    assert capsys.readouterr().out == ""
+
+
 def test_a_long_line_is_wrapped_and_no_word_is_cut(printed: list[str]) -> None:
     word = "x" * 120
     show([f"  1:2 $.agent: {'word ' * 30}{word}"])
     lines = printed[0].split("\n")
     assert lines[0].startswith("  1:2 $.agent: word")
     assert [line for line in lines if len(line) > 98] == [f"      {word}"]
+
+
+def test_the_columns_of_a_table_stay_aligned(printed: list[str]) -> None:
+    table = ["account  created  result", "shop           1  ok", "  continued"]
+    show([*table, ""])
+    assert printed == ["\n".join([*table, ""])], "no line of another task comes between them"
+    show([])
+    assert len(printed) == 1
 
 
 def test_nothing_of_a_server_controls_the_terminal(printed: list[str]) -> None:

@@ -17,6 +17,7 @@ WITHOUT_INPUTS: dict[str, Any] = {
     "users_to_delete": {},
     "default_users": {},
     "optional_users": [],
+    "configs_to_delete": {},
     "report_unlisted": False,
     "saved_users": [],
     "key_store_directory": None,
@@ -45,7 +46,10 @@ def problems_of(**options: Any) -> list[str]:
         ("instances", {"": ["i-1"]}, "'i-1' is not a valid EC2 instance ID"),
         ("instances", {REGION: [INSTANCE], "us-east-1": ["web-1"]}, "'web-1' is not a valid EC2 instance ID"),
         ("instances", {"us-east-1": {"a": 1}}, "instances: the value of 'us-east-1' is not a list: "),
-        ("users_to_delete", {"us-east-1": {"a": 1}}, "users_to_delete: the value of 'us-east-1' is not a list: "),
+        *(
+            (option, {"us-east-1": {"a": 1}}, f"{option}: the value of 'us-east-1' is not a list: ")
+            for option in ("users_to_delete", "configs_to_delete")
+        ),
     ],
 )
 def test_each_option_is_checked(option: str, value: Any, message: str) -> None:

@@ -12,7 +12,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key
     saved_key_description,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._names import ADOPTED, MARK_TAG
-from ansible_collections.cwagent.iam.plugins.module_utils._preflight.search import find_unlisted, readable_associations
+from ansible_collections.cwagent.iam.plugins.module_utils._preflight.search import (
+    find_remaining_configs,
+    find_unlisted,
+    readable_associations,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.unlisted import Listed
 
 INSTANCE = "i-11111111"
@@ -60,6 +64,12 @@ def test_our_things_outside_the_inventory_are_listed(account: Account, tmp_path:
         "Saved access keys of users that no host of this inventory has: db3.",
         REMEDY,
     ]
+
+
+def test_an_inventory_of_instances_alone_counts_the_users(account: Account) -> None:
+    account.add_users("db1", "db2")
+    [line] = search(replace(LISTED, users=[]), account)
+    assert "the account has 2 users of this collection" in line
 
 
 def test_instances_with_our_profile_that_are_not_in_the_inventory_are_named(account: Account) -> None:
@@ -157,3 +167,37 @@ def test_another_error_of_the_listing_is_reported_too(account: Account) -> None:
     [line] = search(saved_in("parameter_store", HERE), account)
     assert line.startswith(f"{UNKNOWN} {HERE}: Could not list ")
     assert line.endswith(").")
+
+
+# Configurations
+
+WEB, LINUX = "AmazonCloudWatch-web", "AmazonCloudWatch-linux"
+KEPT = f"Configurations in {HERE} that this run does not name, and keeps: "
+BY_NAME = "If no server uses them, run this playbook again with cwagent_parameter_name set to each."
+
+
+@pytest.mark.parametrize(
+    ("deleted", "check_mode", "lines"),
+    [
+        ({}, False, []),
+        ({HERE: []}, False, [f"{KEPT}{LINUX}, {LINUX}-2, {WEB}.", BY_NAME]),
+        ({HERE: [WEB]}, False, [f"{KEPT}{LINUX}, {LINUX}-2.", BY_NAME]),
+        ({HERE: [LINUX]}, False, [f"{KEPT}{LINUX}-2, {WEB}.", BY_NAME]),
+        ({HERE: [LINUX]}, True, [f"{KEPT}{WEB}.", BY_NAME]),
+        ({HERE: [LINUX, WEB]}, True, []),
+        ({THERE: []}, False, []),
+    ],
+)
+def test_the_configurations_that_a_teardown_does_not_name_are_listed(
+    account: Account, deleted: dict[str, list[str]], check_mode: bool, lines: list[str]
+) -> None:
+    account.saved[HERE] = dict.fromkeys([WEB, LINUX, f"{LINUX}-2", "/cwagent/credentials/db1", "other"], "")
+    assert find_remaining_configs(account.aws, deleted, check_mode=check_mode) == lines
+
+
+def test_a_denied_listing_of_configurations_is_reported(account: Account) -> None:
+    denied = "User: ops is not authorized to perform: ssm:DescribeParameters"
+    account.fail("describe_parameters", "AccessDeniedException", message=denied)
+    [line] = find_remaining_configs(account.aws, {HERE: []}, check_mode=False)
+    unknown = f"It is not known whether configurations remain in {HERE}: ssm:DescribeParameters is not allowed."
+    assert line == f"{unknown} Allow it as teardown.json does, or ignore this."

@@ -2,10 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils._preflight.unlisted import Unlisted
+from ansible_collections.cwagent.iam.plugins.module_utils._preflight.unlisted import Unlisted, describe_configs
 
 REMEDY = "If their servers have left, cwagent.iam.remove_servers with these names removes them."
 MANY = frozenset(f"u{number:02}" for number in range(12))
+COUNTED = (
+    "This inventory has no on-premises hosts, and the account has {} of this collection. "
+    "cwagent.iam.audit lists them in a report."
+)
 FIRST = ", ".join(sorted(MANY)[:10])
 
 
@@ -44,6 +48,15 @@ FIRST = ", ".join(sorted(MANY)[:10])
                 "It is not known whether access keys of users that no host has are saved in cn: y.",
             ],
         ),
+        *(
+            (Unlisted(users=frozenset(users), names_users=False), [COUNTED.format(counted)])
+            for users, counted in (("a", "1 user"), (MANY, "12 users"))
+        ),
+        (
+            Unlisted(users=frozenset({"a"}), saved=frozenset({"b"}), names_users=False),
+            [COUNTED.format("1 user"), "Saved access keys of users that no host of this inventory has: b.", REMEDY],
+        ),
+        (Unlisted(names_users=False), []),
         (Unlisted(instances={"eu": {}}), []),
         (
             Unlisted(instances={"us": {"i-2": "S", "i-1": "S", "i-3": "A"}}),
@@ -56,3 +69,24 @@ FIRST = ", ".join(sorted(MANY)[:10])
 )
 def test_lines(unlisted, lines):
     assert unlisted.lines() == lines
+
+
+@pytest.mark.parametrize(
+    ("remaining", "unread", "lines"),
+    [
+        ({}, {}, []),
+        ({"eu": []}, {}, []),
+        (
+            {"us": ["b"], "eu": ["c", "a"]},
+            {"cn": "x"},
+            [
+                "Configurations in eu that this run does not name, and keeps: a, c.",
+                "Configurations in us that this run does not name, and keeps: b.",
+                "If no server uses them, run this playbook again with cwagent_parameter_name set to each.",
+                "It is not known whether configurations remain in cn: x.",
+            ],
+        ),
+    ],
+)
+def test_configurations_that_remain_have_a_remedy(remaining, unread, lines):
+    assert describe_configs(remaining, unread) == lines
