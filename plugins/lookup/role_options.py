@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 # A value of it can be secret, so each task hands it on where a reader sees it.
 NEVER = "environment"
-EMPTY = (None, "", [], {})
+EMPTY: tuple[Any, ...] = (None, "", [], {})
 
 
 class LookupModule(LookupBase):  # type: ignore[misc]  # ansible comes without types

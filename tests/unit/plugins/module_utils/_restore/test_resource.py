@@ -209,7 +209,7 @@ def test_the_associations_of_a_region_are_read_once() -> None:
 
 @pytest.mark.parametrize("failing", [[], ["user u"]])
 def test_unlisted_things_are_reported_even_if_a_part_failed(failing: list[str]) -> None:
-    leftovers = replace(ALL, instances={EU: ["i-1"], US: []}, unlisted=Listed([], frozenset({"i-1"}), ["S"]))
+    leftovers = replace(ALL, instances={EU: ["i-1"], US: []}, unlisted=Listed(["x"], frozenset({"i-1"}), ["S"]))
     if failing:
         with pytest.raises(CwagentError) as caught:
             restore(Parts(failing), leftovers)
