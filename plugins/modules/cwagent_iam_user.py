@@ -96,7 +96,7 @@ options:
       - A replacement takes at least three runs. Each run determines the next step from the keys. First, a new key is
         created and saved. The old key is deactivated once the new key was used at least five hours after the last use
         of the old one, because IAM shows the last use of a key late. The old key is deleted once it was unused for
-        O(key_retire_after_days) days. So the key on the server works at any time, however late the server gets the new
+        O(key_delete_after_days) days. So the key on the server works at any time, however late the server gets the new
         one.
       - Servers that share a user also share the last use of its keys. If one server is off for five hours while the
         others already use the new key, it needs the new key before it can make calls again.
@@ -116,7 +116,7 @@ options:
       - Requires O(saved_key).
     type: bool
     default: false
-  key_retire_after_days:
+  key_delete_after_days:
     description:
       - A replaced key is deactivated first. It is deleted after it was unused for this many days.
       - With O(state=retired), the same applies to all keys of the user.
@@ -144,7 +144,7 @@ options:
       - V(retired) deletes the user as V(absent) does, but only when nothing has used its access keys for long enough.
         It is for servers that have other credentials now, for example as hybrid servers. Each run determines the next
         step from the keys. First, the keys are deactivated once all of them were unused for five hours, because IAM
-        shows the last use of a key late. The user is deleted once they were unused for O(key_retire_after_days) days. A
+        shows the last use of a key late. The user is deleted once they were unused for O(key_delete_after_days) days. A
         key that was never used counts as unused since its creation.
       - With V(retired), a user that this collection neither created nor adopted is not changed. Neither is a user with
         a key that is neither saved nor replaced by the saved one, even with O(exclusive=true). The module prints a
@@ -204,7 +204,7 @@ EXAMPLES = r"""
     saved_key:
       key_store_directory: ~/cloudwatch-credentials
     key_max_age_days: 90
-    key_retire_after_days: 14
+    key_delete_after_days: 14
     region: eu-central-1
 
 - name: Replace a key that leaked, and deactivate it immediately
@@ -270,7 +270,7 @@ rotation:
     - V(due) means that a new key is created and saved. With O(revoke_old=true), the old one is then deactivated.
     - V(waiting_for_use) means that the new key was not used yet, or that the old one is still in use.
     - V(deactivating) means that the old key is deactivated.
-    - V(grace_period) means that the old key is inactive, and is kept until it was unused for O(key_retire_after_days)
+    - V(grace_period) means that the old key is inactive, and is kept until it was unused for O(key_delete_after_days)
       days.
     - V(deleting) means that the old key is deleted.
     - V(blocked) means that a new key is due, but an unmanaged key takes its slot.
@@ -286,7 +286,7 @@ retirement:
     - V(in_use) means that a key is active, and may have been used in the last five hours.
     - V(deactivating) means that the keys are deactivated.
     - V(grace_period) means that the keys are inactive, and are kept until they were unused for
-      O(key_retire_after_days) days.
+      O(key_delete_after_days) days.
     - V(deleting) means that the user is deleted with its keys. A user with RV(blockers) only loses the keys.
   returned: success
   type: dict

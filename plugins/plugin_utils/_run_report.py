@@ -153,16 +153,16 @@ def rotation_report(
 
 
 def retirement_report(
-    results: Iterable[Mapping[str, Any]], *, check_mode: bool, key_retire_after_days: int
+    results: Iterable[Mapping[str, Any]], *, check_mode: bool, key_delete_after_days: int
 ) -> list[str]:
     """How far the users of servers that no longer need access keys are retired, a line for each user.
 
     :param results: of the module cwagent_iam_user, with ``retirement``.
     :param check_mode: whether the changes were only predicted.
-    :param key_retire_after_days: how long a user is kept after the last use of its access key.
+    :param key_delete_after_days: how long a user is kept after the last use of its access key.
     """
     found = [each for result in results for each in _module_results(result) if each.get("retirement")]
-    later = DELETED_LATER.format(count_noun(key_retire_after_days, "day"))
+    later = DELETED_LATER.format(count_noun(key_delete_after_days, "day"))
     reasons = {user: ", ".join(of) for each in found for user, of in each.get("blockers", {}).items()}
     phase_of = _phases(found, "retirement")
     lines = [
@@ -411,8 +411,8 @@ class Account:
             lines[0] = "Nothing was changed."
         if ROTATION in self.requires:
             lines += rotation_report(self.results, self._is_delivered, check_mode=check_mode)
-        days = self.inputs.get("key_retire_after_days", 0)
-        return lines + retirement_report(self.results, check_mode=check_mode, key_retire_after_days=days)
+        days = self.inputs.get("key_delete_after_days", 0)
+        return lines + retirement_report(self.results, check_mode=check_mode, key_delete_after_days=days)
 
     @property
     def _is_delivered(self) -> dict[str, bool]:

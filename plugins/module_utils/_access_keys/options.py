@@ -22,18 +22,18 @@ def key_rules(params: Mapping[str, Any]) -> KeyRules:
 
     :raises InvalidInput: a number of days is out of range, or an option requires another one.
     """
-    max_age, key_retire_after_days = params["key_max_age_days"], params["key_retire_after_days"]
+    max_age, key_delete_after_days = params["key_max_age_days"], params["key_delete_after_days"]
     rotate_now = params["rotate_now"]
     if max_age is not None:
         # Replacing all keys now does not depend on an age, so 0, which means no limit elsewhere, is valid here too.
         check_days("key_max_age_days", max_age, minimum=0 if rotate_now else 1)
     elif params["revoke_old"] and not rotate_now:
         raise InvalidInput("revoke_old requires key_max_age_days or rotate_now.")
-    check_days("key_retire_after_days", key_retire_after_days, minimum=0)
+    check_days("key_delete_after_days", key_delete_after_days, minimum=0)
     return KeyRules(
         max_age=None if max_age is None else timedelta(days=max_age),
         rotate_now=rotate_now,
-        key_retire_after_days=timedelta(days=key_retire_after_days),
+        key_delete_after_days=timedelta(days=key_delete_after_days),
         revoke_old=params["revoke_old"],
         evict_unmanaged_key=bool(params["saved_key"] and params["saved_key"]["evict_unmanaged_key"]),
     )

@@ -94,7 +94,7 @@ class KeyRules:
 
     :param max_age: the age at which the saved key is replaced; ``None`` for never.
     :param rotate_now: whether the saved key is replaced now, whatever its age.
-    :param key_retire_after_days: how long a replaced key is kept, deactivated, after its last use.
+    :param key_delete_after_days: how long a replaced key is kept, deactivated, after its last use.
     :param revoke_old: whether a replaced key is deactivated immediately, instead of when only the new key is in use.
     :param evict_unmanaged_key: whether to delete an unmanaged key if there is no free slot for the key that is needed.
     :param create_inactive: whether keys are created inactive. If so, a saved key may be inactive.
@@ -102,7 +102,7 @@ class KeyRules:
     """
 
     max_age: timedelta | None = None
-    key_retire_after_days: timedelta = timedelta(days=7)
+    key_delete_after_days: timedelta = timedelta(days=7)
     revoke_old: bool = False
     evict_unmanaged_key: bool = False
     create_inactive: bool = False
@@ -212,7 +212,7 @@ class Keyring:
             return Phase.DEACTIVATING
         if old.active:
             return Phase.DEACTIVATING if _has_switched(old, saved_key) else Phase.WAITING_FOR_USE
-        is_unused = self.unused_for(old) >= self.rules.key_retire_after_days
+        is_unused = self.unused_for(old) >= self.rules.key_delete_after_days
         return Phase.DELETING if saved_key.used and is_unused else Phase.GRACE_PERIOD
 
     def _is_due(self, saved_key: AccessKey) -> bool:

@@ -42,7 +42,7 @@ SPEC: dict[str, Any] = {
     },
     "key_max_age_days": {"type": "int", "no_log": False},
     "rotate_now": {"type": "bool", "default": False},
-    "key_retire_after_days": {"type": "int", "no_log": False, "default": 7},
+    "key_delete_after_days": {"type": "int", "no_log": False, "default": 7},
     "revoke_old": {"type": "bool", "default": False},
     "hold": {"type": "dict", "default": {}},
     **PRINCIPAL_SPEC,

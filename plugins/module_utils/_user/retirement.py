@@ -61,8 +61,8 @@ class Retirement:
         if self._active:
             is_unused = all(self.ring.unused_for(key) >= UNUSED_FOR for key in self._active)
             return RetirementPhase.DEACTIVATING if is_unused else RetirementPhase.IN_USE
-        retire_after = self.ring.rules.key_retire_after_days
-        is_over = all(self.ring.unused_for(key) >= retire_after for key in self.ring.keys)
+        delete_after = self.ring.rules.key_delete_after_days
+        is_over = all(self.ring.unused_for(key) >= delete_after for key in self.ring.keys)
         return RetirementPhase.DELETING if is_over else RetirementPhase.GRACE_PERIOD
 
     @property

@@ -219,7 +219,7 @@ def _check_keys(given: Given, inputs: Mapping[str, Any], problems: Problems) -> 
             "cwagent_key_max_age_days is 0, which means no limit and is only for cwagent.iam.audit. Set the age in "
             "days at which to replace an access key. To replace all keys now, set cwagent_rotate_now to true."
         )
-    problems.check(check_days, "cwagent_key_retire_after_days", inputs["key_retire_after_days"], 0)
+    problems.check(check_days, "cwagent_key_delete_after_days", inputs["key_delete_after_days"], 0)
     users = _all_users(inputs)
     if not users:
         return

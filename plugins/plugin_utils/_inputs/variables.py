@@ -59,7 +59,7 @@ HOST_VARIABLES = frozenset(
 )
 ALL_PERCENT = 100
 ALL, SOME = f"{ALL_PERCENT}%", "20%"
-ROTATION_OPTIONS = ("key_max_age_days", "key_retire_after_days", "revoke_old", "rotate_now")
+ROTATION_OPTIONS = ("key_max_age_days", "key_delete_after_days", "revoke_old", "rotate_now")
 # The similarity that makes one group name a misspelling of another; 1 is equal.
 MISSPELLED = 0.95
 _BATCH = r"[1-9]\d*|[1-9]\d?%|100%"

@@ -49,7 +49,7 @@ NEWCOMERS = {"ec2_servers": "web3", "onprem_servers": "db4"}
 UNKNOWN_INSTANCE = "i-0123456789abcdef9"
 REMEDY = "If their servers have left, cwagent.iam.remove_servers with these names removes them."
 LEAK: dict[str, Any] = {"cwagent_rotate_now": "true", "cwagent_revoke_old": "true"}
-ROTATION: dict[str, Any] = {"cwagent_key_max_age_days": MAX_KEY_AGE, "cwagent_key_retire_after_days": 7}
+ROTATION: dict[str, Any] = {"cwagent_key_max_age_days": MAX_KEY_AGE, "cwagent_key_delete_after_days": 7}
 CONFIRM_REMOVAL = {"cwagent_confirm": "remove_servers"}
 WRITES = {"remove_servers": 4, "rotate_keys": 3, "teardown": 15}
 """How many writes a run that is killed makes at least."""

@@ -566,7 +566,7 @@ def test_a_server_can_always_sign_while_its_keys_are_rotated(files: Users) -> No
     server, phases, saved_on = files.sts(), list[str](), 0
     for day in range(0, 72, 4):
         server.get_caller_identity()
-        result = files.succeed(key_max_age_days=30, key_retire_after_days=10)
+        result = files.succeed(key_max_age_days=30, key_delete_after_days=10)
         assert len(files.statuses()) <= 2
         phase = result["rotation"]["U"]
         phases += [phase] if [phase] != phases[-1:] else []

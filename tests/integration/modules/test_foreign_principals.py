@@ -221,7 +221,7 @@ def test_a_key_that_was_never_ours_is_not_rotated(aws: Emulator, tmp_path: Path)
         "access": "server",
         "saved_key": {"key_store_directory": str(tmp_path / "keys")},
         "key_max_age_days": 30,
-        "key_retire_after_days": 1,
+        "key_delete_after_days": 1,
     }
     first = run_module(aws, "cwagent_iam_user", **rotating)
     saved = first["users"][0]["saved"]["access_key_id"]

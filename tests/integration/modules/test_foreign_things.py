@@ -249,7 +249,7 @@ class Account:
         elif job == "restore":
             yield self.clean_up()
         elif job == "rotate_keys":
-            yield from self.manage_users(key_max_age_days=30, key_retire_after_days=7)
+            yield from self.manage_users(key_max_age_days=30, key_delete_after_days=7)
             yield self.manage_file("present")
         else:
             yield self.clean_up("absent")

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[3]
-ROTATION = {"key_max_age_days", "rotate_now", "key_retire_after_days", "revoke_old"}
+ROTATION = {"key_max_age_days", "rotate_now", "key_delete_after_days", "revoke_old"}
 """The options for which the playbook has its own values."""
 
 

@@ -185,7 +185,7 @@ def test_every_phase_of_a_retirement_is_worded(phase, text):
         {"results": [{"retirement": {"a": phase}, "blockers": blockers}]},
         {"retirement": {"b": "deleting"}, "skipped": True},
     ]
-    lines = retirement_report(results, check_mode=False, key_retire_after_days=1)
+    lines = retirement_report(results, check_mode=False, key_delete_after_days=1)
     assert " ".join(lines) == f"a: {text}"
     assert all(len(line) <= WIDTH for line in lines)
     assert RETIRED.keys() == RETIREMENT_PHASES.keys()
@@ -194,7 +194,7 @@ def test_every_phase_of_a_retirement_is_worded(phase, text):
 def test_a_user_that_is_kept_at_the_end_of_its_retirement_has_the_reasons():
     blockers = {"a": ["group 'ops'", "SSH key K"], "b": ["access key A"]}
     result = {"retirement": {"a": "deleting", "b": "blocked"}, "blockers": blockers}
-    assert retirement_report([result], check_mode=False, key_retire_after_days=1) == [
+    assert retirement_report([result], check_mode=False, key_delete_after_days=1) == [
         "b: blocked: access key A",
         "a: the user is kept without an access key: group 'ops', SSH key K",
     ]
@@ -519,14 +519,14 @@ def test_the_report_has_the_steps_and_notes():
 
 def test_the_report_has_a_line_for_each_user_that_is_retired():
     result = {**done("deactivate access key A of user 'a'", update=1), "retirement": {"a": "deactivating"}}
-    account = an_account(variables={"__cwagent_retired": result}, key_retire_after_days=7)
+    account = an_account(variables={"__cwagent_retired": result}, key_delete_after_days=7)
     assert report([account], check_mode=True).lines == [
         "1 would be updated:",
         "- deactivate access key A of user 'a'",
         "a: the access key would be deactivated, because its servers are registered with Systems",
         "Manager; the user is deleted 7 days after the last use",
     ]
-    assert retirement_report([CREATED], check_mode=True, key_retire_after_days=7) == []
+    assert retirement_report([CREATED], check_mode=True, key_delete_after_days=7) == []
 
 
 def test_the_report_names_application_roles_that_did_not_get_the_policy():

@@ -11,7 +11,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Invalid
 DEFAULTS = {
     "key_max_age_days": None,
     "rotate_now": False,
-    "key_retire_after_days": 7,
+    "key_delete_after_days": 7,
     "revoke_old": False,
     "saved_key": None,
 }
@@ -21,12 +21,12 @@ DEFAULTS = {
     ("params", "rules"),
     [
         ({}, KeyRules()),
-        ({"key_max_age_days": 1, "key_retire_after_days": 0}, KeyRules(timedelta(days=1), timedelta())),
+        ({"key_max_age_days": 1, "key_delete_after_days": 0}, KeyRules(timedelta(days=1), timedelta())),
         ({"key_max_age_days": 1, "revoke_old": True}, KeyRules(timedelta(days=1), revoke_old=True)),
         ({"rotate_now": True, "revoke_old": True}, KeyRules(rotate_now=True, revoke_old=True)),
         ({"rotate_now": True, "key_max_age_days": 0}, KeyRules(timedelta(), rotate_now=True)),
         (
-            {"key_max_age_days": MAX_DAYS, "key_retire_after_days": MAX_DAYS},
+            {"key_max_age_days": MAX_DAYS, "key_delete_after_days": MAX_DAYS},
             KeyRules(timedelta(days=MAX_DAYS), timedelta(days=MAX_DAYS)),
         ),
         ({"saved_key": {"evict_unmanaged_key": False}}, KeyRules()),
@@ -43,8 +43,8 @@ def test_the_rules_follow_the_options(params, rules):
         ("key_max_age_days", -1, "key_max_age_days must be between 1 and 36500 days, not -1."),
         ("key_max_age_days", 0, "key_max_age_days must be between 1 and 36500 days, not 0."),
         ("key_max_age_days", 36501, "key_max_age_days must be between 1 and 36500 days, not 36501."),
-        ("key_retire_after_days", -1, "key_retire_after_days must be between 0 and 36500 days, not -1."),
-        ("key_retire_after_days", 36501, "key_retire_after_days must be between 0 and 36500 days, not 36501."),
+        ("key_delete_after_days", -1, "key_delete_after_days must be between 0 and 36500 days, not -1."),
+        ("key_delete_after_days", 36501, "key_delete_after_days must be between 0 and 36500 days, not 36501."),
     ],
 )
 def test_a_number_of_days_out_of_range_is_refused(option, days, message):

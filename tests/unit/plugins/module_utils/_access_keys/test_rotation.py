@@ -27,7 +27,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import
 from ansible_collections.cwagent.iam.plugins.module_utils._user.plan import User
 
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
-RULES = KeyRules(max_age=90 * DAY, key_retire_after_days=7 * DAY)
+RULES = KeyRules(max_age=90 * DAY, key_delete_after_days=7 * DAY)
 NOW_RULES = replace(RULES, max_age=None, rotate_now=True)
 """All keys are replaced now."""
 REVOKE_RULES = replace(NOW_RULES, revoke_old=True)

@@ -27,7 +27,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._user.plan import Stat
 from ansible_collections.cwagent.iam.plugins.module_utils._user.resource import UserResource
 
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
-RULES = KeyRules(key_retire_after_days=7 * DAY, retires=True)
+RULES = KeyRules(key_delete_after_days=7 * DAY, retires=True)
 NEW, OLD, OTHER = "AKIANEWXXXXXXXXXXXXX", "AKIAOLDXXXXXXXXXXXXX", "AKIAOTHERXXXXXXXXXXX"
 DEACTIVATE, DEACTIVATE_OLD = (f"deactivate access key {each} of user 'U'" for each in (NEW, OLD))
 DETACH, DELETE_USER = "detach CloudWatchAgentServerPolicy from user 'U'", "delete user 'U'"
@@ -336,7 +336,7 @@ def test_only_unused_keys_are_deactivated_and_only_inactive_ones_are_deleted(sta
 )
 def test_a_user_is_deleted_after_the_last_use_of_its_keys(state, last_use, shown_late, every, days):
     """A server signs every hour until it has other credentials, and IAM shows each use hours later."""
-    retiring = Retiring(state, rules=replace(RULES, key_retire_after_days=days * DAY))
+    retiring = Retiring(state, rules=replace(RULES, key_delete_after_days=days * DAY))
     if planned(state)[1]["retirement"] == {"U": "blocked"} or not state.user.principal.is_created:
         return
     is_used = any(each.id == NEW and each.active for each in state.user.keys)

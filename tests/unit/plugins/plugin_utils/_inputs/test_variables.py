@@ -303,7 +303,7 @@ REFUSED: dict[str, list[Any]] = {
     "cwagent_tags": [{"aws:x": "y"}, {"a": "#"}, {"a": ["b"]}, {str(each): "" for each in range(51)}],
     "cwagent_parameter_tags": [{"aws:x": "y"}, {"a": "#"}, {"a": ["b"]}, {"": "x"}],
     "cwagent_key_max_age_days": [-1, 36501],
-    "cwagent_key_retire_after_days": [-1, "36501"],
+    "cwagent_key_delete_after_days": [-1, "36501"],
     "cwagent_report_files": [["a"], "a.html,b", ["a.html", "a.html"], [""]],
     "cwagent_region": [5, LONG, UNICODE, "eu-central", "EU-CENTRAL-1"],
     "cwagent_user_name": [LONG, UNICODE, "a b"],
