@@ -19,10 +19,6 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "elif planned.role:": "planned_state always has a role; only the type allows None",
         "if planned.profile:": "planned_state always has a profile; only the type allows None",
     },
-    "plugin_utils/_tasks.py": {
-        "except ImportError:  # ansible-core before 2.19 evaluates any text": "`make oldest` runs it",
-        "trust_as_template = str": "`make oldest` runs it",
-    },
     "module_utils/_user/plan.py": {
         "elif planned.user:": "planned_state always has a user; only the type allows None",
     },

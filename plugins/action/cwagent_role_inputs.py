@@ -17,7 +17,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._evaluate import evalu
 from ansible_collections.cwagent.iam.plugins.plugin_utils._facts import check_facts
 from ansible_collections.cwagent.iam.plugins.plugin_utils._key_store_checks import check_role_key_store
 from ansible_collections.cwagent.iam.plugins.plugin_utils._report_files import ROLE_FORMATS, sort_by_format
-from ansible_collections.cwagent.iam.plugins.plugin_utils._role_specs import known_variables, read_specs
+from ansible_collections.cwagent.iam.plugins.plugin_utils._role_specs import known_variables, lost_defaults, read_specs
 from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import (
     Problems,
     check_role,
@@ -47,6 +47,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
         role = Path(variables["role_path"]).name
         if options["compare"]:
             return {**result, "changed": False, **_compare(role, variables)}
+        if lost := lost_defaults(self._task.module_defaults or (), Path(variables["role_path"])):
+            problem = (
+                f"The module_defaults for {', '.join(lost)} do not reach the tasks of the role {role}. Set its "
+                "variables instead. For AWS options, such as profile, use module_defaults for group/cwagent.iam.aws."
+            )
+            return {**result, "changed": False, "failed": True, "msg": f"{problem} Nothing was changed."}
         specs = read_specs(Path(variables["role_path"]))
         spec = specs[options["entry_point"]]["options"]
         try:

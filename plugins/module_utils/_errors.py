@@ -139,24 +139,32 @@ _ORGANIZATION = r"in an? (?:service control|resource control) policy"
 _KMS = r"^(The ciphertext refers to|Access to KMS is not allowed)"
 _REASON = r"\bbecause (no [^.]*)"
 _REPAIRING_FILES = "provision.json, store-configuration.json, remove-servers.json or teardown.json"
-_EARLIER_PROFILE = f"its condition ec2:NewInstanceProfile. In {_REPAIRING_FILES}, replace NAME-OF-AN-EARLIER-PROFILE"
+_EARLIER_PROFILE = (
+    f"its condition ec2:NewInstanceProfile. For the profile that an instance had before, replace "
+    f"NAME-OF-AN-EARLIER-PROFILE in {_REPAIRING_FILES}"
+)
 _APPLICATION_ROLE = (
-    "its Resource. In provision.json, remove-servers.json or teardown.json, replace NAME-OF-AN-APPLICATION-ROLE"
+    "its Resource. For the role of an application, replace NAME-OF-AN-APPLICATION-ROLE in provision.json, "
+    "remove-servers.json or teardown.json"
 )
 _OWN_KEY = (
-    "its Resource and its condition kms:ViaService. In keys-in-parameter-store.json or keys-in-secrets-manager.json, "
-    "replace ID-OF-YOUR-KEY"
+    "its Resource and its condition kms:ViaService. For your own key, replace ID-OF-YOUR-KEY in "
+    "keys-in-parameter-store.json or keys-in-secrets-manager.json"
 )
-# By action, what limits it in the example policies, and the text there that everyone has to replace.
-_LIMITS = {
+# By action, what limits it in the example policies, and the text there that everyone has to replace. Each hint names
+# its object, because the same action can be denied for another one.
+_POLICY_HINTS = {
     **dict.fromkeys(("ec2:AssociateIamInstanceProfile", "ec2:ReplaceIamInstanceProfileAssociation"), _EARLIER_PROFILE),
-    "iam:PassRole": f"its Resource. In {_REPAIRING_FILES}, replace ROLE-OF-AN-EARLIER-PROFILE",
+    "iam:PassRole": (
+        "its Resource. For the profile that an instance had before, replace ROLE-OF-AN-EARLIER-PROFILE in "
+        f"{_REPAIRING_FILES}"
+    ),
     **dict.fromkeys((f"iam:{name}" for name in ("AttachRolePolicy", "DetachRolePolicy")), _APPLICATION_ROLE),
     **dict.fromkeys((f"iam:{name}" for name in ("TagRole", "UntagRole")), _APPLICATION_ROLE),
     **dict.fromkeys((f"kms:{name}" for name in ("Decrypt", "Encrypt", "GenerateDataKey")), _OWN_KEY),
     "ssm:SendCommand": (
-        "its Resource. In store-by-run-command.json, replace ID-OF-THE-ADMIN-INSTANCE. The condition of "
-        "store-by-run-command-by-tag.json requires the tag cwagent-admin of the instance"
+        "its Resource. To store, replace ID-OF-THE-ADMIN-INSTANCE in store-by-run-command.json, or give the instance "
+        "the tag cwagent-admin that store-by-run-command-by-tag.json requires"
     ),
 }
 
@@ -272,7 +280,7 @@ def _explain_denial(action: str, message: str, identity: str | None) -> str:
     because = f" ({reason.group(1).strip()})" if reason else ""
     if re.search(_KMS, message):
         because = f" ({message.rstrip('.')})"
-    limit = _LIMITS.get(needed, "the Resource and Condition there" if because else "")
+    limit = _POLICY_HINTS.get(needed, "the Resource and Condition there" if because else "")
     can_be_limited = limit and (not reason or "identity-based" in because)
     hint = f" If a policy already grants it, check {limit}." if can_be_limited else ""
     return f"{who or 'The identity in use'} lacks {needed}{where}{because}. Grant {needed} to it and run again.{hint}"

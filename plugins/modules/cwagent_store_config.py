@@ -27,6 +27,7 @@ description:
     than Linux, the permission is not released if Ansible's main process is killed.
   - Ansible itself calls AWS, with boto3 in the Python that runs it. Other modules do the work on the host, over the
     connection of the task.
+  - After a failure, C(steps) and C(done) are the steps that were taken, including those that released the permission.
 author: cwagent.iam contributors (@cwagent)
 options:
   state:

@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ansible import constants
-from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.parameters import remove_values
 from ansible.plugins.action.normal import ActionModule as NormalAction
@@ -205,13 +204,14 @@ def name_hosts(result: dict[str, Any], variables: Mapping[str, Any]) -> dict[str
     if not names:
         return result
     listed = [f"{instance_id} is {host}" for instance_id, host in sorted(names.items())]
-    return {**result, "msg": f"{result['msg']} In the inventory, {join_first(listed, MAX_NAMED)}."}
+    message = str(result["msg"]).rstrip(". ")
+    return {**result, "msg": f"{message}. In the inventory, {join_first(listed, MAX_NAMED)}."}
 
 
 def _instance_of(hostvars: Mapping[str, Any], host: str) -> object:
     try:
         return hostvars[host].get("instance_id")
-    except AnsibleError:  # a template of something else: the message matters more
+    except Exception:  # noqa: BLE001  any error of a template of another host: the message matters more
         return None
 
 

@@ -101,13 +101,6 @@ PHASES = {
     "grace_period": "the old access key is kept, deactivated, for the grace period",
     "deleting": "the old access key {was} deleted",
 }
-
-
-# The words of the last line for these phases, and for all others, in which the old key still exists.
-BEING_REPLACED = "being replaced"
-SUMMARY = {"current": "current", "due": "{replaced}", "blocked": "blocked", "": BEING_REPLACED}
-
-
 # The same for the retirement of a user.
 RETIREMENT_PHASES = {
     "blocked": "blocked: {reasons}",
@@ -145,9 +138,10 @@ def rotation_report(
         for user, of in phase_of.items()
         if of == phase
     ]
-    counts = Counter(SUMMARY.get(phase, BEING_REPLACED) for phase in phase_of.values())
-    replaced = "would be replaced" if check_mode else "replaced"
-    shown = [f"{counts[each]} {each.format(replaced=replaced)}" for each in SUMMARY.values() if counts[each]]
+    words = {"current": "current", "due": "would be replaced" if check_mode else "replaced", "blocked": "blocked"}
+    # In all other phases, the old key still exists.
+    counts = Counter(words.get(phase, "being replaced") for phase in phase_of.values())
+    shown = [f"{counts[each]} {each}" for each in (*words.values(), "being replaced") if counts[each]]
     lines = [*described, *([f"Access keys: {', '.join(shown)}."] if shown else [])]
     return [part for line in lines for part in _wrap(line)]
 

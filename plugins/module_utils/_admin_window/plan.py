@@ -125,6 +125,11 @@ class DesiredWindow:
         """The window in words, for messages and summaries."""
         return f"the admin window of {self.kind} '{self.name}'"
 
+    @property
+    def close_summary(self) -> str:
+        """The step that closes the window, in the lists of steps that were done."""
+        return f"close {self.description}"
+
     def policy_until(self, deadline: datetime) -> dict[str, Any]:
         """Return the policy of the desired window, open until a deadline."""
         return open_policy(Opening(deadline, self.instance_id, self.parameters))
@@ -291,9 +296,7 @@ def _policy_steps(current: Window, planned: Window, desired: DesiredWindow) -> l
         return [Step(Kind.DELETE, action, arguments, summary, done_when=NOT_FOUND_CODES)]
     deadline = deadline_of(planned.policy)
     summary = (
-        f"open {desired.description} until {deadline.strftime(TIME_FORMAT)}"
-        if deadline
-        else f"close {desired.description}"
+        f"open {desired.description} until {deadline.strftime(TIME_FORMAT)}" if deadline else desired.close_summary
     )
     # A principal that no longer exists has no permission, so its window counts as closed.
     done_when = NOT_FOUND_CODES if desired.state == CLOSED else frozenset()

@@ -30,7 +30,7 @@ def is_yaml_name(name: str) -> bool:
 
 
 def is_json(content: Content) -> bool:
-    """Return whether the agent would ignore a configuration under such a name, because it is no YAML text."""
+    """Return whether a configuration is JSON, which the agent ignores under such a name."""
     if not isinstance(content, (str, bytes)):
         return True
     try:
@@ -64,6 +64,8 @@ def _problem(text: str) -> Problem:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = {"line": mark.line + 1, "column": mark.column + 1} if mark else {}
+        if isinstance(error, yaml.composer.ComposerError) and "single document" in str(error.context):
+            return Problem((), "yaml", "this contains more than one YAML document", Severity.ERROR, **place)
         return Problem((), "yaml", f"this is not YAML: {error.problem}", Severity.ERROR, **place)
     except (yaml.YAMLError, RecursionError):
         return Problem((), "yaml", "this is not YAML", Severity.ERROR)

@@ -24,6 +24,11 @@ SERVER_POLICY = "CloudWatchAgentServerPolicy"
 _VALUE = "{value}"
 # How a text refers to an environment variable of the agent.
 _VARIABLE = "${"
+# Where a configuration asks for the Auto Scaling group as a dimension: of all metrics, or of one plug-in's.
+AUTO_SCALING_FIELDS = tuple(
+    f"metrics.{each}append_dimensions.AutoScalingGroupName"
+    for each in ("", "metrics_collected.*.", "metrics_collected.*.*.")
+)
 # A notice lists so many actions.
 _MAX_ACTIONS = 3
 # Where the agent's identity comes from; a section can have another role.
@@ -116,10 +121,7 @@ ROWS = (
     ),
     Row(
         "reading the Auto Scaling group of the instance",
-        (
-            "metrics.append_dimensions.AutoScalingGroupName",
-            "metrics.metrics_collected.*.append_dimensions.AutoScalingGroupName",
-        ),
+        (*AUTO_SCALING_FIELDS,),
         ("ec2:DescribeTags",),
         "*",
         f"{_AGENT}/plugins/processors/ec2tagger",

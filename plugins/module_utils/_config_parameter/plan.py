@@ -170,7 +170,8 @@ def select_tier(current: Parameter | None, desired: DesiredParameter) -> str:
     if size > LIMITS[tiers[-1]]:
         raise InvalidInput(
             f"the configuration for '{desired.name}' is {size} bytes when minified; Parameter Store takes "
-            f"{LIMITS[tiers[-1]]} in the {tiers[-1]} tier."
+            f"{LIMITS[tiers[-1]]} in the {tiers[-1]} tier. To store it in several parameters, set split "
+            "(cwagent_split_config in the playbooks)."
         )
     current_size = len(current.value.encode()) if current else 0
     return next(tier for tier in tiers if tier == tiers[-1] or max(size, current_size) <= LIMITS[tier])
@@ -220,7 +221,7 @@ def _store(current: Parameter | None, desired: DesiredParameter) -> Step | None:
     if current and current.type != TYPE:
         raise InvalidInput(
             f"parameter '{desired.name}' exists with type {current.type}, and Parameter Store cannot change the type. "
-            f"This stores a {TYPE} only. Choose another name, or delete the parameter."
+            f"The collection stores only type {TYPE}. Choose another name, or delete the parameter."
         )
     if is_up_to_date(current, desired):
         return None

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checks the inputs of a playbook without calling AWS, and reports all problems together."""
+"""Checks the inputs of a playbook without calling AWS, and reports all problems together. Pure."""
 
 from __future__ import annotations
 

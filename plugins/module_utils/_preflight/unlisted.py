@@ -17,7 +17,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._text import count_nou
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-MAX_LISTED = 10
+MAX_LISTED = 10  # DeleteParameters takes no more, either
 
 
 # The options of a module that reports them.
@@ -142,16 +142,16 @@ def describe_configs(remaining: Mapping[str, Iterable[str]], unread: Mapping[str
     :param unread: by region, why they are not known, and what to do.
     """
     listed = [
-        f"Configurations in {region} that this run does not name, and keeps: {_join(names)}."
+        f"Configurations in {region} that remain: {_join(names)}. If no server uses them: aws ssm delete-parameters "
+        f"--region {region} --names {' '.join(sorted(names)[:MAX_LISTED])}"
         for region, names in sorted(remaining.items())
         if names
     ]
-    remedy = "If no server uses them, run this playbook again with cwagent_parameter_name set to each."
     unknown = [
         f"It is not known whether configurations remain in {region}: {reason}."
         for region, reason in sorted(unread.items())
     ]
-    return [*listed, *([remedy] if listed else []), *unknown]
+    return [*listed, *unknown]
 
 
 def _join(names: Iterable[str]) -> str:

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An instance stores: it gets the admin profile and the admin window, and goes back to its earlier profile. Pure."""
+"""An instance stores: it gets the admin profile and the admin window, and goes back to its earlier profile."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class AdminProfile(Source):
             result = self.report.take("released", lambda: self._converge(self._released(keep_tag=True), wait=wait))
         except CwagentError as error:
             window = self._admin.window
-            is_closed = window and f"close {window.description}" in error.details.get("done", ())
+            is_closed = window and window.close_summary in error.details.get("done", ())
             limit = (
                 "cannot write to Parameter Store any more, because the admin window is closed"
                 if is_closed

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An instance stores with its own credentials, through a command of Systems Manager. Pure.
+"""An instance stores with its own credentials, through a command of Systems Manager.
 
 The command is sent before the profile is changed, since the SSM agent may be silent for half an hour afterwards. It
 waits for the admin identity, and then stores at once. This run does not ask the instance for its identity, but relies

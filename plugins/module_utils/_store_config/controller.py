@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The controller stores with its own credentials, or does the work that no admin principal may do. Pure."""
+"""The controller stores with its own credentials, or does the work that no admin principal may do."""
 
 from __future__ import annotations
 

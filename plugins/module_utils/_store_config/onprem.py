@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An on-premises host stores with the access key of the admin user, while its admin window is open. Pure."""
+"""An on-premises host stores with the access key of the admin user, while its admin window is open."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import commands, surplus_parts
 from ansible_collections.cwagent.iam.plugins.module_utils._names import name_of
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.endpoints import is_host
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import (
     AGENT,
     CHECKS,
@@ -162,7 +163,7 @@ def _check_endpoints(server: Server, facts: Facts) -> Iterator[Failure | Note]:
 
 def _join(names: list[str], region: str) -> str:
     """Return services and hosts for a message. Only the hosts contain their region."""
-    services, hosts = ([each for each in names if ("." in each) == is_host] for is_host in (False, True))
+    services, hosts = ([each for each in names if is_host(each) == wanted] for wanted in (False, True))
     return ", ".join([*([f"{', '.join(services)} in {region}"] if services else []), *hosts])
 
 

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.json_path import find_values
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import AUTO_SCALING_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _REGION = re.compile(r"[a-z0-9-]+")
 # An address becomes a part of a shell script.
-_ADDRESS = re.compile(r"(https?://)?([A-Za-z0-9.-]+(?::[0-9]+)?(?:/[A-Za-z0-9._/-]*)?)")
+_ADDRESS = re.compile(r"(https?://)?([A-Za-z0-9._-]+(?::[0-9]+)?(?:/[A-Za-z0-9._/-]*)?)")
 _COLLECT = "opentelemetry.collect"
 _SIGNALS = ("logs.metrics_collected.application_signals", "logs.metrics_collected.app_signals")
 _OTLP_METRICS = tuple(
@@ -27,7 +28,6 @@ _OTLP_METRICS = tuple(
 )
 _OTLP_LOGS = tuple(f"{_COLLECT}.{each}" for each in ("database_insights", "files", "otlp", "windows_events"))
 _DISCOVERY = "logs.metrics_collected.prometheus.ecs_service_discovery"
-_PLUGIN = "metrics.metrics_collected.*"
 # The agent makes the address of Prometheus itself, and reads its configuration before it knows the setting.
 _WITHOUT_DUAL_STACK = frozenset({"aps-workspaces", "ssm"})
 
@@ -86,7 +86,7 @@ _USES = (
     _Use("ec2", (_DISCOVERY,), region=f"{_DISCOVERY}.sd_cluster_region"),
     _Use(
         "ec2",
-        tuple(f"{each}append_dimensions.AutoScalingGroupName" for each in ("metrics.", f"{_PLUGIN}.", f"{_PLUGIN}.*.")),
+        AUTO_SCALING_FIELDS,
         value="${aws:AutoScalingGroupName}",
         is_ec2_only=True,
     ),
@@ -116,7 +116,8 @@ def endpoints_of(config: Mapping[str, Any] | None, region: str, *, is_ec2: bool)
     uses = [each for each in _USES if each.applies(config, is_ec2=is_ec2)]
     if _METRICS.applies(config, is_ec2=is_ec2) and _has_cloudwatch(config):
         uses.append(_METRICS)
-    return {fetch, *(_endpoint(config, each, region) for each in uses)}
+    found = (_endpoint(config, each, region) for each in uses)
+    return {fetch, *(each for each in found if each)}
 
 
 def _has_cloudwatch(config: Mapping[str, Any]) -> bool:
@@ -125,11 +126,15 @@ def _has_cloudwatch(config: Mapping[str, Any]) -> bool:
     return bool(find_values(config, f"{destinations}.cloudwatch") or not find_values(config, destinations))
 
 
-def _endpoint(config: Mapping[str, Any], use: _Use, region: str) -> Endpoint:
+def _endpoint(config: Mapping[str, Any], use: _Use, region: str) -> Endpoint | None:
+    """Return the endpoint of a use; ``None`` if the configuration has an address that cannot be probed safely."""
     # The agent asks EC2 about its own instance, wherever it sends to.
     fields = () if use.is_ec2_only else (use.region, "agent.region")
     regions = (each for field in fields for each in _texts(config, field) if _REGION.fullmatch(each))
-    address = next((_ADDRESS.fullmatch(each) for each in _texts(config, use.override)), None)
+    given = next(_texts(config, use.override), "")
+    address = _ADDRESS.fullmatch(given)
+    if given and not address:
+        return None
     is_dual_stack = True in [value for _path, value in find_values(config, "agent.use_dualstack_endpoint")]
     return Endpoint(
         use.service,
@@ -146,9 +151,17 @@ def _texts(config: Mapping[str, Any], field: str) -> Iterator[str]:
 def label(endpoint: Endpoint, region: str, address: str) -> str:
     """Return the name of an endpoint for a message: its service if it is the usual one, and else its host.
 
+    A host that could be the name of a service gets that of its own service before it.
+
     :param region: the region of the server.
     :param address: the address of the endpoint.
     """
     if endpoint == Endpoint(endpoint.service, region):
         return endpoint.service
-    return address.split("/")[2]
+    host = address.split("/")[2]
+    return host if is_host(host) else f"{endpoint.service}:{host}"
+
+
+def is_host(name: str) -> bool:
+    """Return whether the name of an endpoint contains a host."""
+    return bool({".", ":"} & {*name})

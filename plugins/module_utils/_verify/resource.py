@@ -85,7 +85,7 @@ def _resolver() -> EndpointResolver:
 
 
 def _address(endpoint: Endpoint) -> str:
-    """Return the address that AWS publishes, whatever address this controller uses; empty if there is none."""
+    """Return the address that the SDK of AWS makes, whatever address this controller uses; empty if it makes none."""
     dual_stack = {"use_dualstack_endpoint": True} if endpoint.is_dual_stack else {}
     found = _resolver().construct_endpoint(endpoint.service, endpoint.region, **dual_stack)
     return f"https://{found['hostname']}" if found else ""

@@ -23,7 +23,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import Given
 
@@ -64,6 +64,14 @@ def read_configs(given: Given, run: Mapping[str, Any], regions: Regions, problem
         {**entry, "file": problems.check(given.find_file, entry["file"], where=f"{variable}: ") or ""}
         for entry in entries
     ]
+
+
+def config_names(configs: Sequence[Mapping[str, Any]], everywhere: Sequence[str]) -> dict[str, list[str]]:
+    """Return by region the names of the configurations there. :param everywhere: the regions of one that lists none."""
+    regions = dict.fromkeys([*everywhere, *(each for entry in configs for each in entry.get("regions", ()))])
+    return {
+        region: [entry["name"] for entry in configs if region in entry.get("regions", everywhere)] for region in regions
+    }
 
 
 def choose_storing_host(given: Given, inputs: Mapping[str, Any], regions: Regions) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.checks import 
 )
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.configurations import (
     choose_storing_host,
+    config_names,
     read_configs,
 )
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
@@ -174,7 +175,9 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
     # A playbook that sets up nothing must not take away a protection.
     without = "absent" if KEY_STORE in given.requires else "keep"
     inputs["window_state"] = "closed" if run["admin_window"] else without
-    inputs.update(choose_storing_host(given, inputs, regions))
+    inputs.update(
+        choose_storing_host(given, inputs, regions), config_names=config_names(inputs["configs"], inputs["regions"])
+    )
     inputs.update(notes=_notes(given, inputs))
     check_accounts(given, problems)
     for host in _hosts_of_plays(given, inputs):

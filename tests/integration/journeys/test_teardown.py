@@ -64,7 +64,9 @@ def test_teardown_deletes_only_things_that_site_created_and_site_can_begin_anew(
     assert_complete_report(done)
     assert f"- delete role '{SERVER_ROLE}'" in done.report
     assert f"Users of this collection that no host of this inventory has: {GONE}." in " ".join(done.report)
-    assert f"that this run does not name, and keeps: {OTHER}." in " ".join(done.report)
+    remains = " ".join(done.report)
+    assert f"Configurations in {aws.region} that remain: {OTHER}." in remains
+    assert f"aws ssm delete-parameters --region {aws.region} --names {OTHER}" in remains
     left: dict[str, Any] = {"users": {GONE: others}, "parameters": {aws.region: {OTHER: {"agent": {}}}}}
     assert fleet.account() == {**empty, **left}
     assert list(fleet.controller.credentials.iterdir()) == []

@@ -8,6 +8,8 @@ import pytest
 import yaml
 from harness import CHECKOUT, Controller, Play
 
+from ansible_collections.cwagent.iam.plugins.plugin_utils._role_specs import served_modules
+
 ROLES = sorted(path.name for path in (CHECKOUT / "roles").iterdir())
 CONFIGS = [{"name": "AmazonCloudWatch-linux", "file": "agent.json"}]
 WRONG = ["agent-db-1", 7]
@@ -62,17 +64,26 @@ BLOCKS: dict[str, tuple[str, dict[str, Any]]] = {
     "audit, reports": ("audit", {"audit_report_files": ["audit.html", "audit.pdf", "audit.html"]}),
 }
 """Roles with their variables."""
+REQUIRED = {"hybrid_registration_region": "eu-central-1"}
+"""The variables without which Ansible refuses a role."""
+SERVED = {role: sorted(served_modules(CHECKOUT / "roles" / role))[0] for role in ROLES if role != "store_config"}
+"""By role, a module that gets its variables by name."""
+
+
+def including(block: str, role: str, variables: dict[str, Any]) -> dict[str, Any]:
+    """A block that includes a role, and prints why it failed."""
+    reason = {"name": block, "ansible.builtin.debug": {"msg": "{{ ansible_failed_result.msg }}"}}
+    include = {"ansible.builtin.include_role": {"name": f"cwagent.iam.{role}"}, "vars": variables}
+    return {"block": [include], "rescue": [reason]}
 
 
 @pytest.fixture(scope="module")
 def refused(shared_controller: Controller) -> Play:
     """One run that includes each of these, and prints why the role failed."""
-    tasks = [
-        {
-            "block": [{"ansible.builtin.include_role": {"name": f"cwagent.iam.{role}"}, "vars": variables}],
-            "rescue": [{"name": block, "ansible.builtin.debug": {"msg": "{{ ansible_failed_result.msg }}"}}],
-        }
-        for block, (role, variables) in BLOCKS.items()
+    tasks = [including(block, role, variables) for block, (role, variables) in BLOCKS.items()]
+    tasks += [
+        {**including(f"{role}, defaults", role, REQUIRED), "module_defaults": {module: {"profile": "another"}}}
+        for role, module in SERVED.items()
     ]
     playbook = shared_controller.file("roles.yml", [{"hosts": "localhost", "gather_facts": False, "tasks": tasks}])
     return shared_controller.play(shared_controller.inventory({"ec2_servers": {}}), playbook).assert_succeeded()
@@ -93,6 +104,13 @@ def test_every_role_with_lists_is_tested() -> None:
 @pytest.mark.parametrize(("role", "name"), [(role, name) for role, names in LISTS.items() for name in names])
 def test_a_role_refuses_a_value_that_is_not_a_list(refused: Play, role: str, name: str) -> None:
     assert name.removeprefix("store_config_") in said(refused, name if name in BLOCKS else role)
+
+
+@pytest.mark.parametrize(("role", "module"), SERVED.items())
+def test_a_role_refuses_defaults_that_would_not_reach_its_module(refused: Play, role: str, module: str) -> None:
+    """Otherwise, a profile there would not count, and the module would use other credentials."""
+    expected = f"The module_defaults for {module} do not reach the tasks of the role {role}."
+    assert expected in said(refused, f"{role}, defaults")
 
 
 def test_no_call_was_made(refused: Play) -> None:

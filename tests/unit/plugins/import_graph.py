@@ -11,29 +11,10 @@ PLUGINS = Path(__file__).parents[3] / "plugins"
 MODULE_UTILS = PLUGINS / "module_utils"
 COLLECTION = "ansible_collections.cwagent.iam.plugins"
 NAMESPACE = f"{COLLECTION}.module_utils"
-# Files with these names are pure: they compute plans and check input, and never call AWS.
-PURE_NAMES = {
-    *(
-        "plan",
-        "model",
-        "policy",
-        "policies",
-        "rotation",
-        "retirement",
-        "format",
-        "saved_key",
-        "common_config",
-        "checks",
-        "transaction",
-        "configuration",
-    ),
-    *("document", "patterns", "problems", "structure", "validate"),
-    *("merge", "split", "difference", "json_path", "permissions"),
-    *("decision", "conditions", "evaluate", "assess", "findings", "result"),
-    *("saved_key", "common_config", "script"),
-    *("region_line", "sharing", "nodes"),
-}
-PURE_UTILS = sorted(path for path in MODULE_UTILS.glob("*/*.py") if path.stem in PURE_NAMES)
+# The documentation of each contains this word. They compute plans and check input, and never call AWS.
+PURE_UTILS = sorted(
+    path for path in MODULE_UTILS.rglob("*.py") if "Pure." in (ast.get_docstring(ast.parse(path.read_text())) or "")
+)
 # It works in a separate process, which tests see from outside.
 IN_ANOTHER_PROCESS = {PLUGINS / "plugin_utils" / "_guardian.py"}
 PURE_PLUGINS = {*PLUGINS.glob("plugin_utils/**/*.py"), *PLUGINS.glob("filter/*.py")} - IN_ANOTHER_PROCESS

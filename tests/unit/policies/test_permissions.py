@@ -381,6 +381,21 @@ def test_a_denial_names_the_file_and_what_limits_the_action_there(limited, names
     assert {file, *names} <= set(re.split(r"[\s,]+|\.(?=\s|$)", message))
 
 
+@pytest.mark.parametrize(
+    ("action", "resource"),
+    [
+        ("iam:AttachRolePolicy", "role/MyOwnServerRole"),
+        ("iam:PassRole", "role/CloudWatchAgentHybridRole"),
+        ("ssm:SendCommand", "instance/i-1"),
+    ],
+)
+def test_a_denial_says_what_a_placeholder_is_for(action: str, resource: str) -> None:
+    """The same action can be denied for something else, which another policy or nothing allows."""
+    denied = f"User: {OTHER_USER} is not authorized to perform: {action} on resource: arn:aws:x:::{resource} because no"
+    message = explain("do it", action, "AccessDenied", f"{denied} identity-based policy allows the {action} action")
+    assert re.search(r"(For the profile that|For the role of|To store)[^.]*, replace", message)
+
+
 def agent_actions(name: str) -> set[str]:
     """The actions of a policy of the agent that AWS manages, from moto's copy."""
     package = importlib.util.find_spec("moto")

@@ -46,11 +46,17 @@ EXPIRED = "The security token included in the request is expired"
 
 EARLIER_FILES = "provision.json, store-configuration.json, remove-servers.json or teardown.json"
 LIMITS = {
-    ASSOCIATE[1]: f"its condition ec2:NewInstanceProfile. In {EARLIER_FILES}, replace NAME-OF-AN-EARLIER-PROFILE",
-    "iam:PassRole": f"its Resource. In {EARLIER_FILES}, replace ROLE-OF-AN-EARLIER-PROFILE",
+    ASSOCIATE[1]: (
+        "its condition ec2:NewInstanceProfile. For the profile that an instance had before, replace "
+        f"NAME-OF-AN-EARLIER-PROFILE in {EARLIER_FILES}"
+    ),
+    "iam:PassRole": (
+        "its Resource. For the profile that an instance had before, replace ROLE-OF-AN-EARLIER-PROFILE in "
+        f"{EARLIER_FILES}"
+    ),
     "kms:Decrypt": (
-        "its Resource and its condition kms:ViaService. In keys-in-parameter-store.json or "
-        "keys-in-secrets-manager.json, replace ID-OF-YOUR-KEY"
+        "its Resource and its condition kms:ViaService. For your own key, replace ID-OF-YOUR-KEY in "
+        "keys-in-parameter-store.json or keys-in-secrets-manager.json"
     ),
 }
 

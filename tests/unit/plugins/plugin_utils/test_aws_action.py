@@ -301,10 +301,14 @@ def test_a_long_call_shows_its_progress_unless_the_task_is_hidden(
 
 
 class Templated(dict[str, Any]):
-    """The variables of a host whose instance_id is a template that fails."""
+    """The variables of a host whose instance_id is a template that fails, on ansible-core 2.18 with any error."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
 
     def get(self, key: str, default: Any = None) -> Any:
-        raise AnsibleError(f"{key} is undefined")
+        raise self.error
 
 
 HOSTS = {
@@ -312,7 +316,8 @@ HOSTS = {
     "blog": {"instance_id": "i-2b"},
     "i-3c": {"instance_id": "i-3c"},
     "db": {},
-    "broken": Templated(),
+    "undefined": Templated(AnsibleError("it is undefined")),
+    "broken": Templated(ValueError("Expecting value")),
 }
 
 

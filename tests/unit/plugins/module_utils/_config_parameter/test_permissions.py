@@ -77,6 +77,10 @@ NEEDED = {
         ["ec2:DescribeTags"],
     ),
     "an Auto Scaling group of a plug-in": (disk(**GROUP_OF_INSTANCE), ["ec2:DescribeTags"]),
+    "an Auto Scaling group of one entry of a plug-in": (
+        {"metrics": {"metrics_collected": {"procstat": [{"exe": "x", "append_dimensions": GROUP_OF_INSTANCE}]}}},
+        ["ec2:DescribeTags"],
+    ),
     "volumes": (disk(VolumeId="${aws:VolumeId}"), ["ec2:DescribeVolumes"]),
     "a retention": (logs(30), RETENTION),
     "a retention of events": (

@@ -162,7 +162,8 @@ def test_a_configuration_is_stored_only_if_its_content_differs(value, kind):
 @pytest.mark.parametrize("value", [TEXT, "other"])
 @pytest.mark.parametrize("kind", ["SecureString", "StringList"])
 def test_a_parameter_of_another_type_is_an_error_unless_it_is_deleted(value, kind):
-    message = f"'{NAME}' exists with type {kind}, and Parameter Store cannot change the type. This stores a String only"
+    unchangeable = f"'{NAME}' exists with type {kind}, and Parameter Store cannot change the type"
+    message = f"{unchangeable}. The collection stores only type String"
     with pytest.raises(InvalidInput, match=message):
         plan_one(Parameter(value, type=kind), declare(CONFIG))
     assert config_plan.plan(one(Parameter(value, type=kind)), ABSENT).has_changes

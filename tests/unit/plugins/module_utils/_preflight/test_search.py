@@ -172,18 +172,22 @@ def test_another_error_of_the_listing_is_reported_too(account: Account) -> None:
 # Configurations
 
 WEB, LINUX = "AmazonCloudWatch-web", "AmazonCloudWatch-linux"
-KEPT = f"Configurations in {HERE} that this run does not name, and keeps: "
-BY_NAME = "If no server uses them, run this playbook again with cwagent_parameter_name set to each."
+
+
+def kept(*names: str) -> list[str]:
+    """The line about the parameters that remain, with the command that deletes them."""
+    command = f"aws ssm delete-parameters --region {HERE} --names {' '.join(names)}"
+    return [f"Configurations in {HERE} that remain: {', '.join(names)}. If no server uses them: {command}"]
 
 
 @pytest.mark.parametrize(
     ("deleted", "check_mode", "lines"),
     [
         ({}, False, []),
-        ({HERE: []}, False, [f"{KEPT}{LINUX}, {LINUX}-2, {WEB}.", BY_NAME]),
-        ({HERE: [WEB]}, False, [f"{KEPT}{LINUX}, {LINUX}-2.", BY_NAME]),
-        ({HERE: [LINUX]}, False, [f"{KEPT}{LINUX}-2, {WEB}.", BY_NAME]),
-        ({HERE: [LINUX]}, True, [f"{KEPT}{WEB}.", BY_NAME]),
+        ({HERE: []}, False, kept(LINUX, f"{LINUX}-2", WEB)),
+        ({HERE: [WEB]}, False, kept(LINUX, f"{LINUX}-2")),
+        ({HERE: [LINUX]}, False, kept(f"{LINUX}-2", WEB)),
+        ({HERE: [LINUX]}, True, kept(WEB)),
         ({HERE: [LINUX, WEB]}, True, []),
         ({THERE: []}, False, []),
     ],

@@ -10,6 +10,7 @@ COUNTED = (
     "This inventory has no on-premises hosts, and the account has {} of this collection. "
     "cwagent.iam.audit lists them in a report."
 )
+UNUSED = "If no server uses them: aws ssm delete-parameters"
 FIRST = ", ".join(sorted(MANY)[:10])
 
 
@@ -80,9 +81,8 @@ def test_lines(unlisted, lines):
             {"us": ["b"], "eu": ["c", "a"]},
             {"cn": "x"},
             [
-                "Configurations in eu that this run does not name, and keeps: a, c.",
-                "Configurations in us that this run does not name, and keeps: b.",
-                "If no server uses them, run this playbook again with cwagent_parameter_name set to each.",
+                f"Configurations in eu that remain: a, c. {UNUSED} --region eu --names a c",
+                f"Configurations in us that remain: b. {UNUSED} --region us --names b",
                 "It is not known whether configurations remain in cn: x.",
             ],
         ),

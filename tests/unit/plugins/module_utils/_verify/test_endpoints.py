@@ -95,8 +95,13 @@ OVERRIDE = "vpce-1.monitoring.eu-central-1.vpce.amazonaws.com"
             {"logs": {**FILES, "endpoint_override": "http://localhost:4566/x"}},
             [Endpoint("logs", REGION, address="http://localhost:4566/x")],
         ),
-        ({"logs": {**FILES, "endpoint_override": 'a"; reboot; "'}}, [Endpoint("logs", REGION)]),
-        ({"logs": {**FILES, "endpoint_override": "$(reboot)"}}, [Endpoint("logs", REGION)]),
+        (
+            {"logs": {**FILES, "endpoint_override": "https://my_vpce.example.com"}},
+            [Endpoint("logs", REGION, address="https://my_vpce.example.com")],
+        ),
+        # The agent does not call the usual address then, so it is not probed instead.
+        ({"logs": {**FILES, "endpoint_override": 'a"; reboot; "'}}, []),
+        ({"logs": {**FILES, "endpoint_override": "$(reboot)"}}, []),
     ],
 )
 def test_the_configuration_can_have_other_addresses(config, expected):

@@ -58,6 +58,7 @@ def test_the_input_of_a_run_without_variables():
         **{name: {} for name in ("admin_users", "key_names", "retired_users")},
         **dict.fromkeys(("finds_instances", "stores"), False),
         **{name: [US] for name in ("key_regions", "regions")},
+        "config_names": {US: []},
         **dict.fromkeys(("region", "storing_region"), US),
         **{name: {"db": ""} for name in ("key_file_group", "key_file_owner", "node_id")},
         "account": {
