@@ -401,11 +401,10 @@ def _unclear_node(server: Server, found: Sequence[NodeUse], ours: Sequence[NodeU
     if ours:
         listed = ", ".join(f"{each.id} ({each.ping})" for each in ours)
         what = f"Systems Manager has {len(ours)} nodes with its name in {server.region}: {listed}."
-        delete = f"aws ssm deregister-managed-instance --region {server.region} --instance-id"
-        unused = [f"{delete} {each.id}" for each in ours if each.ping != ONLINE]
+        # An offline node can be the server's own, and an online one that of somebody with the code of an activation.
         fix = (
-            f"Deregister the nodes that it does not use: {' && '.join(unused) or f'{delete} and the ID'}. On the "
-            "server, sudo ssm-cli get-instance-information shows the ID that it uses."
+            "On the server, sudo ssm-cli get-instance-information shows the ID that it uses. Deregister the others: "
+            f"aws ssm deregister-managed-instance --region {server.region} --instance-id and the ID."
         )
         return Failure(IDENTITY, what, fix)
     if found:
