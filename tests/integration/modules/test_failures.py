@@ -13,7 +13,6 @@ from harness import ADMIN_ROLE, SERVER_ROLE, allow, create_role, create_user
 from in_process import run_module
 
 SHORT = {"wait_timeout": 5}
-PROFILES = {"admin_profile": ADMIN_ROLE, "server_profile": SERVER_ROLE}
 Options = Mapping[str, Any]
 MODULES: dict[str, Callable[[str], Options]] = {
     "iam_role": lambda _instance: {"name": "R", "access": "server", **SHORT},
@@ -22,12 +21,6 @@ MODULES: dict[str, Callable[[str], Options]] = {
     "application_roles": lambda _instance: SHORT,
     "hybrid_nodes": lambda _instance: {"nodes_by_region": {"": ["web"]}, **SHORT},
     "admin_window": lambda instance: {"role": ADMIN_ROLE, "state": "open", "instance_id": instance, **SHORT},
-    "admin_instance": lambda instance: {
-        "state": "acquired",
-        "instance_ids": [instance],
-        **PROFILES,
-        **SHORT,
-    },
     "restore": lambda instance: {
         "admin_role": ADMIN_ROLE,
         "server_profile": SERVER_ROLE,

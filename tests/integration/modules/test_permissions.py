@@ -43,6 +43,8 @@ from harness import (
 from in_process import on_host, run_module, transact
 from policies import POLICIES, Policy, actions, filled, permit, without
 
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import ACQUIRED, RELEASED, DesiredAdmin
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.resource import AdminInstanceResource
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES, CwagentError
@@ -212,7 +214,6 @@ ADMIN = with_timeout(name=ADMIN_ROLE, access="admin", admin_window=True)
 SERVER_KEYS = with_timeout(name=[USER], access="server", **FILES)
 ADMIN_KEYS = with_timeout(name=[ADMIN_USER], access="admin", admin_window=True, **FILES)
 ATTACH = with_timeout(name=SERVER_ROLE, instance_ids=["@app"], on_other_profile="attach", attach_to_roles=[APP])
-ADMIN_INSTANCE = with_timeout(admin_profile=ADMIN_ROLE, server_profile=SERVER_ROLE)
 HOST = "db1"
 HYBRID_SERVERS = with_timeout(name=HYBRID_ROLE, access="server", trust="hybrid", ssm_policy=SSM_POLICY)
 IN_OWN_REGION = {**HYBRID_SERVERS, "trust_regions": ["eu-central-1"]}
@@ -397,6 +398,20 @@ def manage_node(aws: Aws, host: str, state: str) -> dict[str, Any]:
     return Transaction(service, local, desired, say=lambda _line: None, shield=nullcontext, wait=2).run()
 
 
+def hold_profile(aws: Aws, state: str, instance_ids: Sequence[str] | None = None) -> dict[str, Any]:
+    """Acquire or release the admin profile, as storing and cleaning up do."""
+    desired = DesiredAdmin(
+        state,
+        ADMIN_ROLE,
+        SERVER_ROLE,
+        None if instance_ids is None else tuple(instance_ids),
+        record_role=ADMIN_ROLE,
+        region=aws.region,
+        fail_if_tagged=True,
+    )
+    return converge(AdminInstanceResource(aws, desired), False, 5)
+
+
 def check_by_command(aws: Aws, instance: str) -> dict[str, Any]:
     check_agent(aws, instance, Deadline(0))
     return {"schema": check_instance(aws, instance, [aws.region])}
@@ -408,15 +423,13 @@ def converge_command(aws: Aws, instance: str, state: str) -> dict[str, Any]:
     return converge(CommandResource(aws, desired), False, 5)
 
 
-RELEASE = {**ADMIN_INSTANCE, "state": "released"}
+RELEASE = {"state": RELEASED}
 CLOSE_ROLE_WINDOW = with_timeout(role=ADMIN_ROLE, state="closed", managed_only=True)
 CLOSE_USER_WINDOW = with_timeout(user=ADMIN_USER, state="closed", managed_only=True)
 PARAMETER_IN_CHECK_MODE = Scene(
     "config_parameter", {"name": PARAMETER, "config": {"agent": {}}, "wait_timeout": 0}, "ssm:GetParameter", check=True
 )
-RELEASE_OF_A_STOPPED_INSTANCE = Scene(
-    "admin_instance", RELEASE, "ec2:AssociateIamInstanceProfile", leave_acquired_and_stop
-)
+RELEASE_OF_A_STOPPED_INSTANCE = Scene(hold_profile, RELEASE, "ec2:AssociateIamInstanceProfile", leave_acquired_and_stop)
 STORES = (("parameter_store", "ssm:DeleteParameter"), ("secrets_manager", "secretsmanager:DeleteSecret"))
 DELETIONS_OF_SAVED_KEYS = [
     Scene(
@@ -495,11 +508,11 @@ SCENES: dict[str, list[Scene]] = {
         Scene("admin_window", with_timeout(role=ADMIN_ROLE, state="open", instance_id="@app"), "iam:GetRolePolicy"),
         Scene("admin_window", with_timeout(user=ADMIN_USER, state="open"), "iam:GetUserPolicy"),
         Scene(
-            "admin_instance",
-            {**ADMIN_INSTANCE, "instance_ids": "@other", "state": "acquired"},
+            hold_profile,
+            {"state": ACQUIRED, "instance_ids": ["@other"]},
             "ec2:DescribeTags CreateTags",
         ),
-        Scene("admin_instance", RELEASE, "ec2:DisassociateIamInstanceProfile DeleteTags iam:UntagRole"),
+        Scene(hold_profile, RELEASE, "ec2:DisassociateIamInstanceProfile DeleteTags iam:UntagRole"),
         PARAMETER_IN_CHECK_MODE,
     ],
     "provision-hybrid": [
@@ -551,15 +564,15 @@ SCENES: dict[str, list[Scene]] = {
         Scene("admin_window", CLOSE_ROLE_WINDOW, "iam:ListAttachedRolePolicies", remove_windows),
         Scene("admin_window", CLOSE_USER_WINDOW, "iam:ListAttachedUserPolicies"),
         Scene(
-            "admin_instance",
-            {**ADMIN_INSTANCE, "instance_ids": "@bare", "state": "acquired"},
+            hold_profile,
+            {"state": ACQUIRED, "instance_ids": ["@bare"]},
             "ec2:DescribeIamInstanceProfileAssociations DescribeTags DescribeInstances iam:TagRole "
             "ec2:CreateTags AssociateIamInstanceProfile iam:PassRole",
             restores=True,
         ),
-        Scene("admin_instance", RELEASE, "ec2:DisassociateIamInstanceProfile DeleteTags iam:UntagRole"),
+        Scene(hold_profile, RELEASE, "ec2:DisassociateIamInstanceProfile DeleteTags iam:UntagRole"),
         Scene(
-            "admin_instance",
+            hold_profile,
             RELEASE,
             "iam:GetInstanceProfile ec2:ReplaceIamInstanceProfileAssociation iam:PassRole",
             leave_acquired,
@@ -589,7 +602,7 @@ SCENES: dict[str, list[Scene]] = {
             activate_key,
         ),
         Scene(
-            "admin_instance",
+            hold_profile,
             RELEASE,
             "ec2:DescribeTags DescribeInstances iam:GetInstanceProfile "
             "ec2:ReplaceIamInstanceProfileAssociation iam:PassRole ec2:DeleteTags iam:UntagRole",
@@ -632,7 +645,7 @@ SCENES: dict[str, list[Scene]] = {
             activate_key,
         ),
         Scene(
-            "admin_instance",
+            hold_profile,
             RELEASE,
             "ec2:DescribeTags iam:GetInstanceProfile ec2:ReplaceIamInstanceProfileAssociation iam:PassRole "
             "ec2:DeleteTags iam:UntagRole",

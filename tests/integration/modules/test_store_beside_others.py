@@ -146,7 +146,7 @@ def test_an_instance_that_is_terminated_leaves_nothing(account: Storing, blocked
     ended = running.result()
     assert "wait_timeout" not in str(ended.get("msg"))
     if blocked == WAITS_TO_SWAP:
-        assert f"Instance {instance} is terminated and cannot have" in refusal(ended)
+        assert f"Instance {instance} is terminated. Remove it" in refusal(ended)
     else:
         [warning] = succeeded(ended)["warnings"]
         assert f"admin1 ({instance}) did not report" in warning
