@@ -29,7 +29,9 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables impo
     declared_options,
     find_role_variables,
 )
+from ansible_collections.cwagent.iam.plugins.plugin_utils._role_specs import known_variables, read_specs
 from ansible_collections.cwagent.iam.plugins.plugin_utils._terminal import say
+from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import check_role, misspelled_variables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -71,6 +73,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
         except InvalidInput as error:
             return {**result, "changed": False, "failed": True, "msg": f"{error} Nothing was changed."}
         inputs, problems = interpret(self._collect(variables, options))
+        if variables["inventory_hostname"] == variables["ansible_play_hosts_all"][0]:
+            problems += self._problems_of_roles(variables)
         if problems and _given.RESTORE not in options["requires"]:
             # The result leaves out the input and the problems, because the message has all of them.
             message = self._message(problems, variables, options)
@@ -90,6 +94,24 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
         others = interpret(of_first)[1]
         own = [each for each in problems if each not in others]
         return " ".join(own or [f"The same as for {first}: {to_summary(problems)}"])
+
+    def _problems_of_roles(self, variables: Mapping[str, Any]) -> list[str]:
+        """Return what is wrong with variables of the roles that the playbooks leave to the user."""
+        set_by_user = variables["hostvars"].raw_get(variables["inventory_hostname"])
+        set_by_playbooks = _role_variables(declared_options(_read(SPEC)))
+        templar, problems = Templar(loader=self._loader, variables=variables), []
+        for role in sorted((COLLECTION / "roles").iterdir()):
+            specs = read_specs(role)
+            options = {
+                name: option
+                for spec in specs.values()
+                for name, option in spec["options"].items()
+                if name in set_by_user and name not in set_by_playbooks
+            }
+            values = evaluate(variables, options, templar)
+            problems += misspelled_variables(role.name, set_by_user, known_variables(specs))
+            problems += check_role(options, values)
+        return problems
 
     def _collect(self, variables: Mapping[str, Any], task_options: Mapping[str, Any]) -> _given.Given:
         options = declared_options(_read(SPEC))

@@ -175,7 +175,8 @@ class Aws:
         """
         for number in count(1):
             page = self.call(action, description, **arguments)
-            tell(f"{description}: page {number}")
+            if number > 1:  # most answers have one
+                tell(f"{description}: page {number}")
             yield page
             next_page = {key: page[key] for key in PAGE_TOKENS if page.get(key)}
             if not next_page:

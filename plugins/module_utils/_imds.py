@@ -16,6 +16,7 @@ from ansible.module_utils.urls import open_url
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import ConsistencyTimeout, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._names import describe_profile, name_of
+from ansible_collections.cwagent.iam.plugins.module_utils._text import to_printable
 
 if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
@@ -82,6 +83,15 @@ class MetadataService:
             _problem(info) or _problem(document),
             document.get("Code") == REFUSED,
         )
+
+    def check_instance(self, expected: str) -> None:
+        """Check the ID of the instance. :raises CwagentError: it is another instance."""
+        found = (self._get("instance-id") or expected).strip()
+        if found != expected:
+            raise CwagentError(
+                f"This is instance {to_printable(found)}, and instance_id is {expected}. Check the address of the host "
+                "and its instance_id."
+            )
 
     def credentials(self, expected_role: str | None = None) -> dict[str, Any]:
         """Read the credentials of the instance, as arguments for a boto3 client.

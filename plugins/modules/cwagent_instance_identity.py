@@ -27,6 +27,10 @@ options:
       - The name of the role in O(instance_profile). The module waits until the instance gets the credentials of this
         role instead of an earlier one. Without this option, it accepts the credentials of any role.
     type: str
+  instance_id:
+    description:
+      - The ID that the instance must have. If the connection leads to another instance, the module fails.
+    type: str
   parameter_store_regions:
     description:
       - The regions whose Parameter Store must answer this host. Each must accept a connection within five seconds, and
@@ -98,6 +102,7 @@ SPEC = {
     "role": {"type": "str"},
     "fail_on_refused_role": {"type": "bool", "default": False},
     "wait_timeout": {"type": "int", "default": 300},
+    "instance_id": {"type": "str"},
     "parameter_store_regions": {"type": "list", "elements": "str", "default": []},
     **_environment.ENVIRONMENT_SPEC,
 }
@@ -110,6 +115,8 @@ def work(call: Call) -> dict[str, Any]:
     profile = call.params["instance_profile"]
     check_parameter_store(call.client, call.params["parameter_store_regions"])
     service = MetadataService()
+    if call.params["instance_id"]:
+        service.check_instance(call.params["instance_id"])
     if profile is None or call.check_mode:
         identity = service.identity()
     else:

@@ -47,8 +47,11 @@ class StoreHost(ModuleHost):
         return b64decode(self._send("ansible.builtin.slurp", {"src": path}).get("content", "")).decode(errors="replace")
 
     def current_identity(self, regions: Sequence[str]) -> dict[str, Any]:
-        """Read the identity of the instance. :param regions: the regions where Parameter Store must answer it."""
-        return self._run(IDENTITY, parameter_store_regions=regions)
+        """Read the identity of the instance, if it is the one that the user means.
+
+        :param regions: the regions where Parameter Store must answer it.
+        """
+        return self._run(IDENTITY, instance_id=self._options["instance_id"], parameter_store_regions=regions)
 
     def identity(self, profile: str | None, role: str | None, *, fail_on_refused_role: bool = False) -> dict[str, Any]:
         """Wait until the instance has the identity of a profile, or none."""

@@ -350,10 +350,13 @@ def _two_keys(case: Case, user: Principal, active: Sequence[Key]) -> Finding:
     listed = ", ".join(key.id for key in active)
     why = f"User '{user.name}' has {len(active)} active access keys: {listed}."
     idle = min(active, key=lambda key: (key.used or key.created, key.id))
-    fix = "Run the playbook cwagent.iam.rotate_keys, which deactivates a replaced key once the new one is in use."
-    if not is_replacement:
-        delete = f"aws iam delete-access-key --user-name {user.name} --access-key-id {idle.id}"
-        fix = f"Decide whether {idle.id} is in use; if not: {delete}"
+    fix = f"Decide whether {idle.id} is in use; if not: aws iam delete-access-key --user-name {user.name} "
+    fix += f"--access-key-id {idle.id}"
+    if is_replacement:
+        fix = (
+            "Run the playbook cwagent.iam.rotate_keys, which deactivates a replaced key once the new one is in use. It "
+            f"leaves a key that nothing has replaced. {fix}"
+        )
     return Finding("key-two-active", LOW if is_replacement else MEDIUM, user.name, why, fix)
 
 

@@ -180,7 +180,7 @@ class Task:
             state = instance_states(Aws(self._wiring.client), [instance_id]).get(instance_id)
         except CwagentError:
             return ""  # that Ansible does not reach it is the problem
-        return f"instance {instance_id} is {state}. Start it" if state in STOPPED else ""
+        return f"Instance {instance_id} is {state}. Start it" if state in STOPPED else ""
 
     def _check_command(self, regions: Sequence[str]) -> str:
         """Check that the instance can store through a command, with the admin role. :returns: its agent's schema."""
@@ -194,6 +194,8 @@ class Task:
         except InvalidInput:
             raise  # no earlier task changes that
         except CwagentError as error:
+            if stopped := self._state_problem():
+                raise CwagentError(f"{stopped}, then run again. Nothing was opened.") from error
             if not (is_created and wiring.check_mode):
                 raise
             wiring.report.warnings.append(str(error))

@@ -194,9 +194,20 @@ def test_a_stopped_instance_is_refused_before_the_first_write(account: Storing, 
     account.aws.client("ec2").stop_instances(InstanceIds=[app])
     with assert_no_writes(account.aws):
         message = refusal(account.store(send=on_instance(account.aws, app, lambda: False)))
-    assert f"does not reach admin1, which stores the configuration: instance {app} is stopped. Start it. " in message
+    assert f"does not reach admin1, which stores the configuration: Instance {app} is stopped. Start it. " in message
     assert message.endswith("name another host or another way with cwagent_store_config_from.")
     account.assert_restored(APP)
+
+
+@pytest.mark.parametrize("state", ["stored", "opened"])
+def test_a_connection_to_another_instance_is_refused_before_the_first_write(
+    account: Storing, app: str, state: str
+) -> None:
+    other = account.add_instance("other")
+    elsewhere = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": account.aws.metadata_endpoint(other)}
+    with assert_no_writes(account.aws):
+        message = refusal(account.store(environment=elsewhere, state=state))
+    assert f"admin1: This is instance {other}, and instance_id is {app}." in message
 
 
 @pytest.mark.parametrize(("state", "minutes"), [("stored", 0), ("opened", 721)])

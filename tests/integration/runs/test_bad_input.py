@@ -53,7 +53,7 @@ def assert_one_error(fleet: Fleet, play: Play, words: list[str], *, calls: bool 
 
 
 def sentences(message: str) -> list[str]:
-    return re.split(r"(?<=[.?]) (?=Host |cwagent_|There |No |The |'|Nothing )", message)
+    return re.split(r"(?<=[.?]) (?=Host |cwagent_|ec2_|onprem_|There |No |The |'|Nothing )", message)
 
 
 def test_all_that_is_wrong_with_configurations_is_shown_before_the_first_write(fleet: Fleet) -> None:
@@ -123,6 +123,10 @@ VALUES: dict[str, tuple[Any, list[str]]] = {
     "cwagent_onprem_users": ("everyone", ["everyone", "per_host"]),
     "cwagent_key_max_age_days": (-1, ["cwagent_key_max_age_days", "-1"]),
     "cwagent_config_fil": ("agent.json", ["cwagent_config_fil is not a variable", "did you mean cwagent_config_file?"]),
+    # Variables of roles that the playbooks do not set.
+    "ec2_server_nam": ("R", ["ec2_server_nam is not a variable of the role ec2_server; did you mean ec2_server_name?"]),
+    "ec2_admin_managed_policies": ("foo", ["ec2_admin_managed_policies must be a list", "foo"]),
+    "onprem_server_managed_policies": ({"a": 1}, ["onprem_server_managed_policies must be a list"]),
 }
 HOST_VALUES: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "no id": ("web2", {"instance_id": None}, ["Host web2: instance_id is not set"]),
@@ -279,7 +283,7 @@ def test_a_stopped_admin_instance_is_the_reason_why_it_is_not_reached(fleet: Fle
     fleet.aws.client("ec2").stop_instances(InstanceIds=[instance])
     fleet.set("admin1", ansible_connection="ssh", ansible_host="192.0.2.1", ansible_timeout=1)
     words = [
-        f"Ansible does not reach admin1, which stores the configuration: instance {instance} is stopped. Start it."
+        f"Ansible does not reach admin1, which stores the configuration: Instance {instance} is stopped. Start it."
     ]
     assert_one_error(fleet, fleet.play("store_config"), words)
 

@@ -254,3 +254,16 @@ def test_a_role_that_ec2_may_not_assume_is_waited_for_as_long_as_the_caller_says
 
 def test_a_role_that_ec2_may_assume_in_time_is_found():
     assert wait(Service(REFUSED, REFUSED, ADMIN), "admin") == ADMIN
+
+
+@pytest.mark.parametrize("page", ["i-1", "i-1\n", 404])
+def test_the_instance_is_the_one_that_is_meant(metadata, page):
+    """A service without this page says nothing."""
+    metadata["instance-id"] = page
+    MetadataService().check_instance("i-1")
+
+
+def test_another_instance_is_an_error_with_both(metadata):
+    metadata["instance-id"] = "i-2\x1b[2J"
+    with pytest.raises(CwagentError, match=r"This is instance i-2\[2J, and instance_id is i-1\. Check the address"):
+        MetadataService().check_instance("i-1")

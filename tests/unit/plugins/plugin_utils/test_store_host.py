@@ -26,6 +26,7 @@ OPTIONS = {
     "split": True,
     "split_recent": False,
     "tier": None,
+    "instance_id": "i-1",
     "admin_role": "admin",
     "admin_user": "ops",
     "environment": {"HTTPS_PROXY": "proxy"},
