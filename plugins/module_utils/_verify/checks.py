@@ -401,7 +401,7 @@ def _unclear_node(server: Server, found: Sequence[NodeUse], ours: Sequence[NodeU
     if ours:
         listed = ", ".join(f"{each.id} ({each.ping})" for each in ours)
         what = f"Systems Manager has {len(ours)} nodes with its name in {server.region}: {listed}."
-        # An offline node can be the server's own, and an online one that of somebody with the code of an activation.
+        # The server can be the offline node, and somebody with the code of an activation the online node.
         fix = (
             "On the server, sudo ssm-cli get-instance-information shows the ID that it uses. Deregister the others: "
             f"aws ssm deregister-managed-instance --region {server.region} --instance-id and the ID."

@@ -151,7 +151,7 @@ def _texts(config: Mapping[str, Any], field: str) -> Iterator[str]:
 def label(endpoint: Endpoint, region: str, address: str) -> str:
     """Return the name of an endpoint for a message: its service if it is the usual one, and else its host.
 
-    A host that could be the name of a service gets that of its own service before it.
+    The service stands before a host that could be the name of another service.
 
     :param region: the region of the server.
     :param address: the address of the endpoint.

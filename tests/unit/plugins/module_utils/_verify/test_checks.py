@@ -192,8 +192,8 @@ def test_a_server_with_one_violation_has_one_failure(violated, what, account, ta
 SHOW_ID = "On the server, sudo ssm-cli get-instance-information shows the ID that it uses."
 
 
-def test_of_several_nodes_the_one_that_is_online_is_checked_and_the_server_says_which_is_its_own():
-    """The one that is offline can be the server's own, so no command names it."""
+def test_of_several_nodes_the_online_node_is_checked_and_no_command_names_the_other():
+    """The server can be the offline node."""
     account, target = registered(OFFLINE, node(2))
     server = check(case(account), target)
     assert server.node_id == "mi-2"
