@@ -14,7 +14,8 @@ description:
     profile with this role. With O(trust=hybrid), the role is for servers that are registered with Systems Manager.
   - Repairs drift, and waits until IAM shows the changes.
   - The trust policy of a role that this collection did not create is changed only with O(adopt_existing=true) or
-    O(exclusive=true). The module prints a warning if instances or hybrid servers cannot use the role.
+    O(exclusive=true). The module prints a warning if instances or hybrid servers cannot use the role, and if others can
+    assume a role that it manages.
 author: cwagent.iam contributors (@cwagent)
 options:
   name:

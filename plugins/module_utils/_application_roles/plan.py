@@ -31,7 +31,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import
     tag_steps,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import ACCESS_POLICIES
-from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import EC2, ec2_service
+from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import EC2, ec2_service, trusted_principals
 from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ def find_obstacle(state: State, role: Role) -> str:
         return f"only AWS can change a role with the path {role.path}. Associate another profile with its instances."
     if role.is_admin:
         return "it is an admin role, which may write the configuration. Remove it from the list."
-    if not _find_principals(role) & {EC2, ec2_service(role.partition)}:
+    if not trusted_principals(role.trust) & {EC2, ec2_service(role.partition)}:
         return "EC2 is not allowed to assume it, so its instances have no credentials. Correct its trust policy."
     if len(role.tags) >= MAX_TAGS and ATTACHED_TAG not in role.tags:
         return f"it has {MAX_TAGS} tags, so it cannot get {ATTACHED_TAG}. Remove a tag."
@@ -265,34 +265,9 @@ def _describe_gains_of(state: State, role: Role) -> Iterator[str]:
     others = sorted(state.others.get(role.name, ()))
     if others:
         yield f"{grants} instances that are not in the list: {join_first(others, MAX_LISTED)}"
-    principals = sorted(_find_principals(role) - {EC2, ec2_service(role.partition)})
+    principals = sorted(trusted_principals(role.trust) - {EC2, ec2_service(role.partition)})
     if principals:
         yield f"{grants} other principals that can assume the role: {join_first(principals, MAX_LISTED)}"
-
-
-def _find_principals(role: Role) -> set[str]:
-    """Return the principals that the trust policy lets assume the role, whatever the conditions.
-
-    A statement with ``NotPrincipal`` trusts all others, which is ``*``.
-    """
-    statements = to_list(role.trust.get("Statement", ()))
-    allowed, denied = (
-        {name for each in statements if each.get("Effect") == effect for name in _principals_in(each)}
-        for effect in ("Allow", "Deny")
-    )
-    return allowed - denied
-
-
-def _principals_in(statement: Mapping[str, Any]) -> set[str]:
-    if not any(map(_is_assuming, to_list(statement.get("Action", ())))):
-        return set()
-    principal = statement.get("Principal", "*")
-    values = principal.values() if isinstance(principal, dict) else [principal]
-    return {str(name) for value in values for name in to_list(value)}
-
-
-def _is_assuming(action: str) -> bool:
-    return action in ("*", "sts:*") or action.startswith("sts:AssumeRole")
 
 
 def warnings(state: State, desired: Attachments) -> list[str]:

@@ -34,7 +34,13 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import
     unmanaged_policies,
     update_steps,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import Ec2Trust, HybridTrust, statements_of
+from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import (
+    Ec2Trust,
+    HybridTrust,
+    statements_of,
+    trusted_principals,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,6 +52,10 @@ PROFILE_HAS_ROLE_CODES = frozenset({"LimitExceeded"})
 SESSION_DURATIONS = range(3600, 43201)
 MAX_DESCRIPTION = 1000
 _DESCRIPTION = r"[\t\n\r\x20-\x7e\xa1-\xff]*"
+
+
+# A warning names so many principals.
+MAX_LISTED = 5
 
 
 @dataclass(frozen=True)
@@ -286,6 +296,19 @@ def trust_warnings(planned: State, desired: DesiredRole) -> list[str]:
         return []
     problem = desired.trust.problem(planned.role.trust, is_marked=planned.role.principal.is_marked)
     return [f"role '{desired.name}' {problem}"] if problem else []
+
+
+def sharing_warnings(planned: State, desired: DesiredRole) -> list[str]:
+    """Warn if others than the servers can use a managed role. A role of others can have any purpose."""
+    role = planned.role
+    others = trusted_principals(role.trust) - desired.trust.services if role and role.principal.is_marked else set()
+    if not others:
+        return []
+    warning = (
+        f"role '{desired.name}' can also be assumed by {join_first(sorted(others), MAX_LISTED)}. If that is not "
+        "intended, remove them from its trust policy, or set exclusive (cwagent_exclusive in the playbooks)"
+    )
+    return [warning]
 
 
 def plan_absent(current: State, desired: DesiredRole) -> Plan[State]:

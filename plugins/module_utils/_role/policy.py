@@ -48,7 +48,7 @@ class Ec2Trust:
         it, even if wildcards include EC2. With ``exclusive``, the policy trusts EC2 and nothing else.
         """
         statements = statements_of(current)
-        is_trusted = any(self._allows(each) and _names_one_of(each, self._services) for each in statements)
+        is_trusted = any(self._allows(each) and _names_one_of(each, self.services) for each in statements)
         if exclusive:
             is_alone = len(statements) == 1 and self.is_own(statements[0])
             return current if is_trusted and is_alone else self.new_policy()
@@ -56,10 +56,11 @@ class Ec2Trust:
 
     def is_in(self, policy: Mapping[str, Any]) -> bool:
         """Whether a trust policy lets EC2 assume the role, without conditions."""
-        return any(self._allows(each) and _is_about(each, self._services) for each in statements_of(policy))
+        return any(self._allows(each) and _is_about(each, self.services) for each in statements_of(policy))
 
     @property
-    def _services(self) -> set[str]:
+    def services(self) -> set[str]:
+        """The service principals that are to assume the role."""
         return _accepted_services(self.service)
 
     def _allows(self, statement: Mapping[str, Any]) -> bool:
@@ -74,7 +75,7 @@ class Ec2Trust:
         return (
             statement.get("Effect") == "Allow"
             and bool(services)
-            and self._services.issuperset(services)
+            and self.services.issuperset(services)
             and _as_list(statement.get("Action")) == [ACTION]
             and set(statement) <= {"Sid", "Effect", "Principal", "Action"}
         )
@@ -102,6 +103,11 @@ class HybridTrust:
     partition: str
     account_id: str
     regions: frozenset[str] = frozenset()
+
+    @property
+    def services(self) -> set[str]:
+        """The service principals that are to assume the role."""
+        return {SSM}
 
     def new_policy(self) -> dict[str, Any]:
         """Return the trust policy of a new role."""
@@ -188,6 +194,31 @@ class HybridTrust:
 def statements_of(policy: Mapping[str, Any]) -> list[Any]:
     """Return the statements of a policy, which can have one without a list."""
     return _as_list(policy.get("Statement", []))
+
+
+def trusted_principals(policy: Mapping[str, Any]) -> set[str]:
+    """Return the principals that a trust policy lets assume the role, whatever the conditions.
+
+    A statement with ``NotPrincipal`` trusts all others, which is ``*``.
+    """
+    statements = statements_of(policy)
+    allowed, denied = (
+        {name for each in statements if each.get("Effect") == effect for name in _principals_in(each)}
+        for effect in ("Allow", "Deny")
+    )
+    return allowed - denied
+
+
+def _principals_in(statement: Mapping[str, Any]) -> set[str]:
+    if not any(map(_is_assuming, _as_list(statement.get("Action", ())))):
+        return set()
+    principal = statement.get("Principal", "*")
+    values = principal.values() if isinstance(principal, dict) else [principal]
+    return {str(name) for value in values for name in _as_list(value)}
+
+
+def _is_assuming(action: str) -> bool:
+    return action in ("*", "sts:*") or action.startswith("sts:AssumeRole")
 
 
 def ec2_service(partition: str) -> str:

@@ -84,7 +84,8 @@ class RoleResource(Resource[State]):
         """List why something was not deleted, why servers cannot use the role, or which changes they see later."""
         if self._present:
             propagation = role_plan.propagation_warnings(plan.current, self._desired)
-            return [*propagation, *role_plan.trust_warnings(plan.planned, self._desired)]
+            checks = (role_plan.trust_warnings, role_plan.sharing_warnings)
+            return [*propagation, *(found for check in checks for found in check(plan.planned, self._desired))]
         return role_plan.kept_warnings(plan.current, self._desired)
 
     def _blockers(self, plan: Plan[State]) -> list[str]:

@@ -393,6 +393,38 @@ def test_a_role_of_others_without_trust_in_ec2_causes_a_warning():
     assert role_plan.trust_warnings(State(), desired_role()) == []
 
 
+FOREIGN = {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::999999999999:root"}, "Action": "sts:AssumeRole"}
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        ([], ""),
+        ([FOREIGN], "arn:aws:iam::999999999999:root"),
+        (
+            [{**FOREIGN, "Condition": {"Bool": {"aws:MultiFactorAuthPresent": "true"}}}],
+            "arn:aws:iam::999999999999:root",
+        ),
+        ([{"Effect": "Allow", "NotPrincipal": {"AWS": "x"}, "Action": "sts:*"}], "*"),
+        ([{**FOREIGN, "Action": "sts:TagSession"}], ""),
+        ([{**FOREIGN, "Effect": "Deny"}], ""),
+        ([FOREIGN, {**FOREIGN, "Effect": "Deny"}], ""),
+    ],
+)
+def test_others_who_can_assume_a_managed_role_are_a_warning(more, named):
+    """Everybody who can assume the admin role can write while the window is open."""
+    current = state(trust=trust(TRUST_EC2, *more))
+    warnings = role_plan.sharing_warnings(role_plan.planned_state(current, desired_role()), desired_role())
+    assert [f"role 'R' can also be assumed by {named}. If that" in each for each in warnings] == [True] * bool(named)
+    exclusive = role_plan.planned_state(current, desired_role(exclusive=True))
+    assert role_plan.sharing_warnings(exclusive, desired_role(exclusive=True)) == []
+    of_others = role_plan.planned_state(
+        replace(current, role=state(trust=current.role.trust, mark=OTHERS).role), desired_role()
+    )
+    assert role_plan.sharing_warnings(of_others, desired_role()) == []
+    assert role_plan.sharing_warnings(State(), desired_role()) == []
+
+
 @pytest.mark.parametrize(
     "elements", [{"Action": "sts:*"}, {"Action": ["STS:assumerole"]}, {"Action": "*"}, {"Principal": "*"}]
 )
