@@ -66,7 +66,7 @@ def test_keys_are_replaced_now_although_a_user_fails(controller: Controller) -> 
     fleet = keys_of_servers(controller)
     # A role that refuses its options fails the run. The users of the other role are managed.
     for role, expected in (("server", {ADMIN_USER}), ("admin", {ADMIN_USER, OWN, FAILING, FAR})):
-        wrong: dict[str, Any] = {f"onprem_{role}_managed_policies": "soon", "cwagent_deliver_keys": False}
+        wrong: dict[str, Any] = {f"onprem_{role}_managed_policies": ["soon"], "cwagent_deliver_keys": False}
         refused = fleet.play("rotate_keys", **wrong).assert_failed()
         assert "managed_policies: 'soon' is not the ARN of a managed policy" in refused.message
         assert snapshot(fleet.aws)["users"].keys() == expected
