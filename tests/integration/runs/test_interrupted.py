@@ -13,8 +13,9 @@ from emulator import Fault, Kind
 from emulator.snapshot import snapshot
 from emulator.testing import wait_until
 from faults.evaluation import open_locks
+from faults.job import Job
 from forks import Run
-from harness import ADMIN_ROLE, PLAY_SECONDS, REPLACE_ASSOCIATION, SERVER_ROLE
+from harness import ADMIN_ROLE, PLAY_SECONDS, REPLACE_ASSOCIATION, SERVER_ROLE, Controller
 from states import States, after_site
 from storing import Storing, succeeded
 
@@ -133,7 +134,10 @@ def test_a_write_in_progress_is_never_interrupted(fleet: Storing, kind: Kind, ac
     assert_released(fleet, run, began)
 
 
-@pytest.mark.parametrize(("action", "nth"), [("TagRole", 1), ("PutRolePolicy", 1), (REPLACE_ASSOCIATION, 2)])
+@pytest.mark.parametrize(
+    ("action", "nth"),
+    [("TagRole", 1), ("PutRolePolicy", 1), pytest.param(REPLACE_ASSOCIATION, 2, marks=pytest.mark.main_job)],
+)
 def test_a_guardian_releases_what_a_killed_worker_held_and_ends_the_run(fleet: Storing, action: str, nth: int) -> None:
     """Ansible itself waits for a killed worker for ever."""
     run = start(fleet)
@@ -141,3 +145,23 @@ def test_a_guardian_releases_what_a_killed_worker_held_and_ends_the_run(fleet: S
     wait_until(lambda: any(call.fault for call in fleet.aws.calls()))
     assert_released(fleet, run, time.monotonic())
     assert "given back" in fleet.controller.output.read_text()
+
+
+@pytest.mark.parametrize(
+    ("store_from", "action", "nth"), [("run_command", "CreateTags", 1), ("onprem", "UpdateAccessKey", 2)]
+)
+def test_a_guardian_releases_whatever_way_the_configuration_is_stored(
+    controller: Controller, store_from: str, action: str, nth: int
+) -> None:
+    job = Job(controller.aws, controller.home / "job", store_from=store_from)
+    run = job.start()
+    job.aws.arm(Fault(Kind.KILL_WORKER, action=action, nth=nth, process=run.pid))
+    wait_until(lambda: any(call.fault for call in job.aws.calls(job.start_mark)))
+    began = time.monotonic()
+    assert run.wait_for_main(PLAY_SECONDS) != 0
+    wait_until(lambda: not open_locks(job.state()))
+    assert time.monotonic() - began < RELEASE_SECONDS
+    run.wait(PLAY_SECONDS)
+    assert "given back" in job.output()
+    job.aws.disarm()
+    assert job.run() == 0
