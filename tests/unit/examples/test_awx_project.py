@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import io
 import re
 from pathlib import Path
 
@@ -173,6 +174,18 @@ def test_a_credential_names_its_session_and_can_be_temporary(more, profile, sour
         **profile,
     }
     assert dict(config["profile source"]) == {"aws_access_key_id": "AKIA", "aws_secret_access_key": "s", **source}
+
+
+@pytest.mark.parametrize("name", [*GIVEN, "session_name", "session_token", "external_id"])
+@pytest.mark.parametrize("newline", ["\n", "\r", "\r\n"])
+def test_no_value_of_a_credential_adds_a_setting(name, newline):
+    """With credential_process, it would start a program."""
+    template = read("awx/credential_type.yml")[0]["tasks"][0]["args"]["injectors"]["file"]["template.config"]
+    values = {**GIVEN, name: f"x{newline}credential_process = touch /tmp/x{newline}[profile other]"}
+    config = configparser.ConfigParser()
+    config.read_file(io.StringIO(jinja2.Template(template).render(values), newline=None))
+    assert config.sections() == ["profile cwagent", "profile source"]
+    assert not any("credential_process" in config[section] for section in config.sections())
 
 
 PAGE = (ROOT / "docs" / "docsite" / "rst" / "awx.rst").read_text()
