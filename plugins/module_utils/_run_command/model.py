@@ -123,7 +123,8 @@ def has_form(value: object, form: Any) -> bool:
             return False
         forms = dict.fromkeys(value, form[str]) if str in form else form
         return all(name.isprintable() and has_form(value.get(name), each) for name, each in forms.items())
-    return type(value) is form and (form is not str or str(value).isprintable())
+    is_of_type = isinstance(value, form) and isinstance(value, bool) == (form is bool)  # true is no number here
+    return is_of_type and (form is not str or str(value).isprintable())
 
 
 def platform_problem(agent: Agent) -> str:
