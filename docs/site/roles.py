@@ -98,7 +98,7 @@ def of_module(role: str, name: str) -> dict[str, Any]:
 
 
 def documented_options(module: str) -> dict[str, Any]:
-    """Return the options of a module and their suboptions, with those of its fragments and the region."""
+    """Return the options and suboptions of a module. The options of its fragments and the region count."""
     documentation = yaml.safe_load(import_module(f"{PLUGINS}.modules.{module}").DOCUMENTATION)
     fragments = [
         import_module(f"{PLUGINS}.doc_fragments.{name.removeprefix(OURS)}").ModuleDocFragment

@@ -194,25 +194,19 @@ class AwsAction(NormalAction):  # type: ignore[misc]  # ansible comes without ty
 
 
 def name_hosts(result: dict[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a result whose message lists the hosts of its instances in the inventory."""
+    """Return a result whose message lists the hosts of its instances in the inventory.
+
+    A host whose ID is a template is left out, since evaluating it for every host takes long and can fail.
+    """
     ids = {*INSTANCE_ID.findall(str(result.get("msg", "")))} if result.get("failed") else set[str]()
-    names = {
-        instance_id: host
-        for host in (variables.get("hostvars", ()) if ids else ())
-        if (instance_id := str(_instance_of(variables["hostvars"], host))) in ids - {host}
-    }
+    hostvars: Any = variables["hostvars"] if ids and "hostvars" in variables else {}
+    values = {host: hostvars.raw_get(host).get("instance_id") for host in hostvars}
+    names = {value: host for host, value in values.items() if isinstance(value, str) and value in ids - {host}}
     if not names:
         return result
     listed = [f"{instance_id} is {host}" for instance_id, host in sorted(names.items())]
     message = str(result["msg"]).rstrip(". ")
     return {**result, "msg": f"{message}. In the inventory, {join_first(listed, MAX_NAMED)}."}
-
-
-def _instance_of(hostvars: Mapping[str, Any], host: str) -> object:
-    try:
-        return hostvars[host].get("instance_id")
-    except Exception:  # noqa: BLE001  any error of a template of another host: the message matters more
-        return None
 
 
 def _is_this_python(path: str) -> bool:

@@ -300,25 +300,26 @@ def test_a_long_call_shows_its_progress_unless_the_task_is_hidden(
     assert len(lines) == count
 
 
-class Templated(dict[str, Any]):
-    """The variables of a host whose instance_id is a template that fails, on ansible-core 2.18 with any error."""
+class Hosts(dict[str, Any]):
+    """The variables of hosts. Reading them by name evaluates them, and raises the error of a template."""
 
-    def __init__(self, error: Exception) -> None:
-        super().__init__()
-        self.error = error
+    def __getitem__(self, host: str) -> Any:
+        raise AnsibleError(f"a variable of {host} is undefined")
 
-    def get(self, key: str, default: Any = None) -> Any:
-        raise self.error
+    def raw_get(self, host: str) -> Any:
+        return self.get(host)
 
 
-HOSTS = {
-    "web": {"instance_id": "i-1a"},
-    "blog": {"instance_id": "i-2b"},
-    "i-3c": {"instance_id": "i-3c"},
-    "db": {},
-    "undefined": Templated(AnsibleError("it is undefined")),
-    "broken": Templated(ValueError("Expecting value")),
-}
+HOSTS = Hosts(
+    {
+        "web": {"instance_id": "i-1a"},
+        "blog": {"instance_id": "i-2b"},
+        "i-3c": {"instance_id": "i-3c"},
+        "db": {},
+        "template": {"instance_id": "{{ undefined }}"},
+        "list": {"instance_id": ["i-1a"]},
+    }
+)
 
 
 @pytest.mark.parametrize(
