@@ -1,8 +1,8 @@
 """Writes what is declared in another place. ``make tables`` runs it.
 
-From ``roles.yml`` and the documentation of the modules come the argument specs of the roles for principals. From the
-argument specs of all roles come their defaults, and the lines of ``playbooks/vars`` that hand on a variable of the
-playbooks to a variable of a role with the same name.
+From ``roles.yml`` and the documentation of the modules come the argument specs of the roles. From these come the
+defaults of the roles, and the lines of ``playbooks/vars`` that hand on a variable of the playbooks to a variable of a
+role with the same name.
 """
 
 from __future__ import annotations
@@ -25,15 +25,14 @@ PLUGINS = f"ansible_collections.{OURS}plugins"
 MADE = "# Written by `make tables` from docs/site/roles.yml and the documentation of the modules.\n"
 MADE_DEFAULTS = "# Written by `make tables` from meta/argument_specs.yml.\n"
 MADE_LINES = "# The lines below are written by `make tables`.\n"
-KINDS = ("type", "elements", "choices", "default")
+KINDS = ("type", "elements", "choices", "required", "default")
 WIDTH = 120
 
 
 def files() -> dict[Path, str]:
     """Return the text of each file that is written."""
     specs = {role: spec_text(role) for role in SOURCE["roles"]}
-    others = {path.name: (path / "meta" / "argument_specs.yml").read_text(encoding="utf-8") for path in ROLES.iterdir()}
-    variables = {role: options_of(text) for role, text in {**others, **specs}.items()}
+    variables = {role: options_of(text) for role, text in specs.items()}
     return {
         **{ROLES / role / "meta" / "argument_specs.yml": text for role, text in specs.items()},
         **{ROLES / role / "defaults" / "main.yml": defaults(options["main"]) for role, options in variables.items()},
@@ -50,51 +49,75 @@ def options_of(text: str) -> dict[str, dict[str, Any]]:
 
 
 def spec_text(role: str) -> str:
-    """Return the argument specs of a role that manages principals."""
+    """Return the argument specs of a role."""
     source = SOURCE["roles"][role]
+    entries = source.get("entries", {})
+    shared = {name for entry in entries.values() for name in entry["options"]}
     readme = (ROLES / role / "README.md").read_text(encoding="utf-8")
     [example] = re.findall(r"^```yaml\n(.*?)```$", readme, re.DOTALL | re.MULTILINE)
-    lines = [
-        "argument_specs:",
-        "  main:",
-        *described("short_description", source["short_description"], 4),
-        *described("description", source["description"], 4),
-        "    author: cwagent.iam contributors",
-        "    version_added: 1.0.0",
-        "    examples: |",
-        *textwrap.indent(example, " " * 6).splitlines(),
-        "    options:",
-    ]
+    lines = [MADE + "---", "argument_specs:", *head("main", source)]
+    lines += ["    examples: |", *textwrap.indent(example, " " * 6).splitlines(), "    options:"]
     for name, own in source["options"].items():
-        lines.append(f"      {role}_{name}:")
-        lines += option_lines(role, {"description": SOURCE["texts"].get(name), **of_module(role, name), **(own or {})})
-    return "\n".join([MADE + "---", *lines]) + "\n"
+        lines.append(f"      {role}_{name}:" + (f" &{name}" if name in shared else ""))
+        lines += option_lines(role, {**of_module(role, name), **text_of(role, name), **(own or {})}, 8)
+    for entry, described_entry in entries.items():
+        lines += [*head(entry, described_entry), "    options:"]
+        lines += [f"      {role}_{name}: *{name}" for name in described_entry["options"]]
+    return "\n".join(lines) + "\n"
 
 
-def option_lines(role: str, option: Mapping[str, Any]) -> Iterator[str]:
-    words = {"role": role, "who": SOURCE["roles"][role]["who"]}
+def head(entry: str, source: Mapping[str, Any]) -> Iterator[str]:
+    """Return the lines of an entry point before its example and options."""
+    yield f"  {entry}:"
+    yield from described("short_description", source["short_description"], 4)
+    yield from described("description", source["description"], 4)
+    yield "    author: cwagent.iam contributors"
+    yield "    version_added: 1.0.0"
+
+
+def text_of(role: str, name: str) -> dict[str, Any]:
+    """Return the description that a variable has in several roles for principals, if there is one."""
+    texts = SOURCE["texts"] if "who" in SOURCE["roles"][role] else {}
+    return {"description": texts[name]} if name in texts else {}
+
+
+def option_lines(role: str, option: Mapping[str, Any], indent: int) -> Iterator[str]:
+    """Return the lines of a variable, or of a key of one."""
+    words = {"role": role, "who": SOURCE["roles"][role].get("who")}
     text = option["description"]
-    filled = [each.format(**words) for each in ([text] if isinstance(text, str) else text)]
-    yield from described("description", filled[0] if isinstance(text, str) else filled, 8)
-    for kind in KINDS:
-        if option.get(kind) is not None:
-            yield f"        {kind}: {inline(option[kind])}"
+    filled = [as_role_text(role, each).format(**words) for each in ([text] if isinstance(text, str) else text)]
+    yield from described("description", filled[0] if isinstance(text, str) else filled, indent)
+    pad = " " * indent
+    yield from (f"{pad}{kind}: {inline(option[kind])}" for kind in KINDS if option.get(kind) is not None)
+    if option.get("suboptions"):
+        yield f"{pad}options:"
+        for name, each in option["suboptions"].items():
+            yield f"{pad}  {name}:"
+            yield from option_lines(role, each, indent + 4)
+
+
+def as_role_text(role: str, text: str) -> str:
+    """Return the text with the variables of a role instead of the options of its modules with the same names."""
+    options = SOURCE["roles"][role]["options"]
+    return re.sub(r"O\((\w+)", lambda found: f"O({role}_{found[1]}" if found[1] in options else found[0], text)
 
 
 def of_module(role: str, name: str) -> dict[str, Any]:
-    """Return the type, choices and default of the option of this name.
+    """Return the option of this name, as a variable of the role: its description, type, choices and default.
 
     A variable of a role can be empty. So it has an empty default where the module has none.
     """
-    for module in SOURCE["roles"][role]["modules"]:
-        option = documented_options(module).get(name)
-        if option:
-            found = {kind: option[kind] for kind in KINDS if kind in option}
-            if "default" not in found and found["type"] in ("str", "dict"):
-                found["default"] = "" if found["type"] == "str" else {}
-                found.update({"choices": ["", *found["choices"]]} if "choices" in found else {})
-            return found
-    return {}
+    source = SOURCE["roles"][role]
+    options = [found[name] for module in source["modules"] if name in (found := documented_options(module))]
+    if not options:
+        return {}
+    # Whether a variable is required is a matter of the role, whose default can fill an option that the module requires.
+    kinds = ("description", "suboptions", *KINDS)
+    found = {kind: options[0][kind] for kind in kinds if kind in options[0] and kind != "required"}
+    if "default" not in found and found["type"] in ("str", "dict", "path"):
+        found["default"] = {} if found["type"] == "dict" else ""
+        found.update({"choices": ["", *found["choices"]]} if "choices" in found else {})
+    return found
 
 
 def documented_options(module: str) -> dict[str, Any]:
@@ -155,7 +178,9 @@ def inline(value: Any) -> str:
         return f"[{', '.join(map(inline, value))}]"
     if isinstance(value, bool):
         return str(value).lower()
-    return '"' + value + '"' if isinstance(value, str) and (value == "" or "{{" in value) else str(value)
+    if isinstance(value, str) and ("{{" in value or yaml.safe_load(value) != value):
+        return f'"{value}"'
+    return str(value)
 
 
 if __name__ == "__main__":

@@ -71,7 +71,9 @@ options:
         type: str
         required: true
       regions:
-        description: The regions to store this configuration in. The default is O(regions).
+        description:
+          - The regions to store this configuration in. The default is O(regions). Two configurations for different
+            regions can have the same name.
         type: list
         elements: str
         default: []

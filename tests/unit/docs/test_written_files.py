@@ -21,6 +21,7 @@ VALUES = st.recursive(
     st.booleans() | st.integers() | st.sampled_from(["", "a", "a-b", "~/x", "{{ x }}", "arn:aws:iam::1:role/x"]),
     lambda inner: st.lists(inner, max_size=3),
 )
+WORDS = st.sampled_from(["off", "yes", "none", "null", "1", "1.5", "2026-12-01", "~"])
 TEXTS = st.lists(st.sampled_from(["word", "V(true)", "C(<a b>)", "x" * 40]), min_size=1, max_size=60).map(" ".join)
 
 
@@ -29,14 +30,17 @@ def test_a_written_file_is_current(path: Any) -> None:
     assert path.read_text() == FILES[path], "run make tables"
 
 
-def test_every_role_and_every_file_of_variables_is_written() -> None:
-    named = {path.relative_to(ROOT).as_posix() for path in FILES}
-    assert {f"roles/{path.name}/defaults/main.yml" for path in roles.ROLES.iterdir()} <= named
+@pytest.mark.parametrize("name", ["meta/argument_specs.yml", "defaults/main.yml"])
+def test_the_file_of_every_role_is_written(name: str) -> None:
+    assert {path / name for path in roles.ROLES.iterdir()} <= FILES.keys()
+
+
+def test_every_file_of_variables_is_written() -> None:
     written = {path.name for path in FILES if path.parent == roles.VARIABLES}
     assert written == {path.name for path in roles.VARIABLES.iterdir()} - {"argument_specs.yml", "inputs.yml"}
 
 
-@given(VALUES)
+@given(VALUES | WORDS)
 def test_a_value_on_one_line_is_the_same_value(value: Any) -> None:
     assert yaml.safe_load(roles.inline(value)) == value
 
@@ -57,8 +61,25 @@ def test_a_description_fits_the_width_and_keeps_its_text(text: str, indent: int)
         ("ec2_server", "managed_policies", {"type": "list", "elements": "str", "default": []}),
         ("onprem_server", "key_max_age_days", {"type": "int"}),
         ("onprem_server", "evict_unmanaged_key", {"type": "bool", "default": False}),
+        ("onprem_credentials", "owner", {"type": "str", "default": ""}),
+        ("onprem_credentials", "user", {"type": "str", "default": ""}),
+        ("hybrid_registration", "credentials_file", {"type": "path", "default": ""}),
         ("ec2_server", "users", {}),
     ],
 )
 def test_a_variable_has_the_type_of_the_option_and_can_be_empty(role: str, name: str, spec: dict[str, Any]) -> None:
-    assert roles.of_module(role, name) == spec
+    found = roles.of_module(role, name)
+    assert {kind: found[kind] for kind in found if kind in roles.KINDS} == spec
+
+
+@pytest.mark.parametrize(
+    ("text", "variables"),
+    [
+        ("As O(key_store=file).", "As O(onprem_credentials_key_store=file)."),
+        ("O(user) and O(state)", "O(onprem_credentials_user) and O(onprem_credentials_state)"),
+        ("O(path) and C(user)", "O(path) and C(user)"),
+        ("O(cwagent.iam.ec2_admin#role:main:user)", "O(cwagent.iam.ec2_admin#role:main:user)"),
+    ],
+)
+def test_a_text_of_a_module_names_the_variables_of_the_role(text: str, variables: str) -> None:
+    assert roles.as_role_text("onprem_credentials", text) == variables
