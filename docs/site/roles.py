@@ -2,7 +2,7 @@
 
 From ``roles.yml`` and the documentation of the modules come the argument specs of the roles. From these come the
 defaults of the roles, and the lines of ``playbooks/vars`` that hand on a variable of the playbooks to a variable of a
-role with the same name.
+role with the same name. From ``surveys.yml`` and the argument specs of the playbooks come the surveys of AWX.
 """
 
 from __future__ import annotations
@@ -19,12 +19,21 @@ import yaml
 ROOT = Path(__file__).parents[2]
 ROLES = ROOT / "roles"
 VARIABLES = ROOT / "playbooks" / "vars"
+SURVEYS = Path(__file__).with_name("surveys.yml")
+QUESTIONS = ROOT / "examples" / "awx-project" / "awx" / "questions.yml"
 SOURCE: dict[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yml").read_text(encoding="utf-8"))
 OURS = "cwagent.iam."
 PLUGINS = f"ansible_collections.{OURS}plugins"
 MADE = "# Written by `make tables` from docs/site/roles.yml and the documentation of the modules.\n"
 MADE_DEFAULTS = "# Written by `make tables` from meta/argument_specs.yml.\n"
 MADE_LINES = "# The lines below are written by `make tables`.\n"
+MADE_QUESTIONS = """# Written by `make tables` from docs/site/surveys.yml and playbooks/vars/argument_specs.yml.
+# Every question can be left blank. Then the value of the inventory or of awx_settings counts, or else the default of
+# the playbook. Schedules and workflows need no answers. min: 1 keeps AWX from passing a blank text, which would count.
+---
+questions:"""
+QUESTION_TYPES = {"str": "text", "list": "text", "int": "integer"}
+TEXT_LIMITS = {"min": 1, "max": 1024}
 KINDS = ("type", "elements", "choices", "required", "default")
 WIDTH = 120
 
@@ -40,12 +49,19 @@ def files() -> dict[Path, str]:
             VARIABLES / name: with_lines(VARIABLES / name, {role: variables[role] for role in roles})
             for name, roles in SOURCE["playbooks"].items()
         },
+        QUESTIONS: questions(),
     }
 
 
 def options_of(text: str) -> dict[str, dict[str, Any]]:
     """Return the variables of a role by entry point."""
     return {entry: spec["options"] for entry, spec in yaml.safe_load(text)["argument_specs"].items()}
+
+
+def options_of_playbooks() -> dict[str, Any]:
+    """Return the variables of the playbooks."""
+    subjects = options_of((VARIABLES / "argument_specs.yml").read_text(encoding="utf-8"))
+    return {name: option for options in subjects.values() for name, option in options.items()}
 
 
 def spec_text(role: str) -> str:
@@ -148,8 +164,7 @@ def with_lines(path: Path, roles: Mapping[str, Mapping[str, Any]]) -> str:
     """Return a file of variables with the lines that follow the rule."""
     by_hand = path.read_text(encoding="utf-8").partition(MADE_LINES)[0].rstrip()
     taken = {*yaml.safe_load(by_hand), *SOURCE["not_set"]}
-    of_playbooks = options_of((VARIABLES / "argument_specs.yml").read_text(encoding="utf-8"))
-    ours = {name for options in of_playbooks.values() for name in options}
+    ours = options_of_playbooks()
     lines = []
     for role, entries in roles.items():
         names = dict.fromkeys(name for options in entries.values() for name in options)
@@ -157,6 +172,33 @@ def with_lines(path: Path, roles: Mapping[str, Mapping[str, Any]]) -> str:
         made = [f'{name}: "{{{{ __cwagent.{each} }}}}"' for name, each in rest.items() if f"cwagent_{each}" in ours]
         lines += ["", *made] if made else []
     return "\n".join([by_hand, "", MADE_LINES.rstrip(), *lines]) + "\n"
+
+
+def questions() -> str:
+    """Return the questions of the surveys."""
+    options = options_of_playbooks()
+    asked = yaml.safe_load(SURVEYS.read_text(encoding="utf-8"))
+    lines = [line for name, each in asked.items() for line in question_lines(name, each, options[each["variable"]])]
+    return "\n".join([MADE_QUESTIONS, *lines]) + "\n"
+
+
+def question_lines(name: str, asked: Mapping[str, Any], option: Mapping[str, Any]) -> Iterator[str]:
+    """Return the lines of a question. :param option: the variable that the answer sets."""
+    choices = asked.get("choices") or option.get("choices") or (["false", "true"] if option["type"] == "bool" else None)
+    answer = "multiplechoice" if choices else QUESTION_TYPES[option["type"]]
+    given = {"question_name": asked["name"], "variable": asked["variable"], "type": answer}
+    found = {"required": False, "default": "", "choices": choices, **(TEXT_LIMITS if answer == "text" else {})}
+    found.update({limit: asked[limit] for limit in TEXT_LIMITS if limit in asked})
+    yield f"  {name}:"
+    yield from folded("question_description", asked["description"], 4)
+    yield from (f"    {key}: {inline(each)}" for key, each in {**given, **found}.items() if each is not None)
+
+
+def folded(key: str, text: str, indent: int) -> Iterator[str]:
+    """Return the lines of a text, which is folded."""
+    yield f"{' ' * indent}{key}: >-"
+    lines = textwrap.wrap(text, WIDTH - indent - 2, break_long_words=False, break_on_hyphens=False)
+    yield from (f"{' ' * indent}  {line}" for line in lines)
 
 
 def described(key: str, text: str | list[str], indent: int) -> Iterator[str]:

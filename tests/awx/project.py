@@ -28,7 +28,7 @@ def read(name: str) -> Any:
 
 DEFINITIONS = read("awx/job_templates.yml")
 VARIABLES = read("awx/vars.yml")
-QUESTIONS: dict[str, Json] = DEFINITIONS["questions"]
+QUESTIONS: dict[str, Json] = read("awx/questions.yml")["questions"]
 TEMPLATES = {each["playbook"].removesuffix(".yml"): each for each in DEFINITIONS["job_templates"]}
 """The job templates by the names of their playbooks."""
 

@@ -17,7 +17,6 @@ ROOT = Path(__file__).resolve().parents[3]
 PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
 POLICIES = {path.stem for path in (ROOT / "examples" / "policies").glob("*.json")}
 GALAXY = yaml.safe_load((ROOT / "galaxy.yml").read_text())
-TYPES = {"str": "text", "list": "text", "int": "integer", "bool": "multiplechoice"}
 
 
 def specs():
@@ -55,14 +54,6 @@ def test_jobs_that_touch_no_host_have_no_machine_credential():
     }
 
 
-@pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS)
-def test_a_question_has_the_type_and_all_choices_of_its_variable(question):
-    spec = specs()[question["variable"]]
-    assert question["type"] == ("multiplechoice" if "choices" in spec else TYPES[spec["type"]])
-    if question["variable"] != "cwagent_confirm":
-        assert question.get("choices") == spec.get("choices", ["false", "true"] if spec["type"] == "bool" else None)
-
-
 def test_only_the_playbook_that_deletes_asks_for_its_confirmation():
     asked = {
         name: QUESTIONS[each]["choices"]
@@ -71,13 +62,6 @@ def test_only_the_playbook_that_deletes_asks_for_its_confirmation():
         if QUESTIONS[each]["variable"] == "cwagent_confirm"
     }
     assert asked == {name: [name] for name in specs()["cwagent_confirm"]["choices"]}
-
-
-@pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS)
-def test_a_question_can_be_left_blank(question):
-    """A default would hide the value of the inventory, and a required answer would block schedules."""
-    assert (question["required"], question["default"]) == (False, "")
-    assert question["min"] == 1 if question["type"] == "text" else True
 
 
 @pytest.mark.parametrize("name", PLAYBOOKS)
