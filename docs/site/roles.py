@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,7 @@ def options_of(text: str) -> dict[str, dict[str, Any]]:
     return {entry: spec["options"] for entry, spec in yaml.safe_load(text)["argument_specs"].items()}
 
 
+@cache
 def options_of_playbooks() -> dict[str, Any]:
     """Return the variables of the playbooks."""
     subjects = options_of((VARIABLES / "argument_specs.yml").read_text(encoding="utf-8"))
@@ -164,14 +166,18 @@ def with_lines(path: Path, roles: Mapping[str, Mapping[str, Any]]) -> str:
     """Return a file of variables with the lines that follow the rule."""
     by_hand = path.read_text(encoding="utf-8").partition(MADE_LINES)[0].rstrip()
     taken = {*yaml.safe_load(by_hand), *SOURCE["not_set"]}
-    ours = options_of_playbooks()
     lines = []
     for role, entries in roles.items():
-        names = dict.fromkeys(name for options in entries.values() for name in options)
-        rest = {name: name.removeprefix(f"{role}_") for name in names if name not in taken}
-        made = [f'{name}: "{{{{ __cwagent.{each} }}}}"' for name, each in rest.items() if f"cwagent_{each}" in ours]
+        names = dict.fromkeys(name for options in entries.values() for name in options if name not in taken)
+        made = [f'{name}: "{{{{ __cwagent.{ours} }}}}"' for name in names if (ours := name_in_playbooks(role, name))]
         lines += ["", *made] if made else []
     return "\n".join([by_hand, "", MADE_LINES.rstrip(), *lines]) + "\n"
+
+
+def name_in_playbooks(role: str, variable: str) -> str:
+    """Return the variable of the playbooks that a variable of a role gets, without ``cwagent_``, or an empty text."""
+    names = (SOURCE["other_names"].get(variable), variable, variable.removeprefix(f"{role}_"))
+    return next((name for name in names if f"cwagent_{name}" in options_of_playbooks()), "")
 
 
 def questions() -> str:
