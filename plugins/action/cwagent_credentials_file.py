@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible.plugins.loader import lookup_loader
+
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._planned import Planned
 from ansible_collections.cwagent.iam.plugins.modules.cwagent_credentials_file import SPEC
 from ansible_collections.cwagent.iam.plugins.plugin_utils._host_result import discovered_python
-from ansible_collections.cwagent.iam.plugins.plugin_utils._key_delivery import KeyDelivery
+from ansible_collections.cwagent.iam.plugins.plugin_utils._key_delivery import LOOKUP, KeyDelivery, check_aws_options
 
 MODULE = "cwagent.iam.cwagent_credentials_file"
 TASK_OPTIONS = SPEC
@@ -44,6 +46,7 @@ class ActionModule(KeyDelivery):
         if options["state"] == "present":
             if not options["user"]:
                 raise InvalidInput("user is required when state is present.")
+            check_aws_options(options["aws_options"], lookup_loader.get(LOOKUP).option_definitions)
             self.check_connection()
             in_check_mode = self._task.check_mode
             # Empty for a key that check mode has not created.

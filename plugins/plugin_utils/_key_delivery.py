@@ -16,9 +16,12 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Invalid
 from ansible_collections.cwagent.iam.plugins.plugin_utils._secret_delivery import SecretDelivery
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import SavedKey
+
+
+LOOKUP = "cwagent.iam.saved_credentials"
 
 
 class KeyDelivery(SecretDelivery):
@@ -33,7 +36,7 @@ class KeyDelivery(SecretDelivery):
         :param aws: options for the calls that read it.
         :raises InvalidInput: it cannot be read.
         """
-        lookup = lookup_loader.get("cwagent.iam.saved_credentials", loader=self._loader, templar=self._templar)
+        lookup = lookup_loader.get(LOOKUP, loader=self._loader, templar=self._templar)
         try:
             [text] = lookup.run(
                 [source["user"]],
@@ -59,3 +62,18 @@ class KeyDelivery(SecretDelivery):
         self.check_connection()
         text = self.read_key(source, task_vars, can_miss=can_miss and self._task.check_mode, **aws)
         return from_file(text, source["credentials_profile"])
+
+
+def check_aws_options(given: Collection[str], definitions: Mapping[str, Mapping[str, Any]]) -> None:
+    """Check the names of the options that select credentials. The lookup itself would ignore a name it does not have.
+
+    :param definitions: the options of the lookup. :raises InvalidInput: the names that it cannot use.
+    """
+    of_task = {"_terms", "on_missing", *SOURCE_SPEC}
+    known = {each for name, option in definitions.items() for each in (name, *(option.get("aliases") or ()))} - of_task
+    wrong = sorted(set(given) - known)
+    if wrong:
+        raise InvalidInput(
+            f"aws_options cannot contain {', '.join(wrong)}. It selects the credentials of the call, with profile, or "
+            "with access_key, secret_key and session_token. The region and the store are options of the task."
+        )

@@ -9,7 +9,7 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleLookupError
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.plugin_utils import _key_delivery
-from ansible_collections.cwagent.iam.plugins.plugin_utils._key_delivery import KeyDelivery
+from ansible_collections.cwagent.iam.plugins.plugin_utils._key_delivery import KeyDelivery, check_aws_options
 
 STORED = {"key_store": "parameter_store", "key_store_directory": "/keys", "key_store_prefix": "/p/"}
 SOURCE = {**STORED, "user": "agent", "credentials_profile": "P", "region": None}
@@ -166,3 +166,29 @@ def test_no_key_is_read_where_it_could_not_be_sent(monkeypatch):
     monkeypatch.setattr(delivery, "read_key", lambda *_, **__: pytest.fail("the key was read"))
     with pytest.raises(InvalidInput, match="pipelining is off"):
         delivery.key_for_host(SOURCE, {})
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    **{name: {} for name in ("_terms", "on_missing", "region", "key_store", "key_store_directory", "endpoint_url")},
+    "profile": {"aliases": ["aws_profile"]},
+    "access_key": {"aliases": None},
+}
+
+
+@pytest.mark.parametrize("given", [(), ("profile",), ("aws_profile", "endpoint_url"), ("access_key",)])
+def test_options_that_select_credentials_are_accepted(given: tuple[str, ...]) -> None:
+    check_aws_options(given, OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("given", "wrong"),
+    [
+        (("region",), "region"),
+        (("profile", "key_store", "_terms"), "_terms, key_store"),
+        (("on_missing",), "on_missing"),
+        (("profil",), "profil"),
+    ],
+)
+def test_options_of_the_task_and_unknown_ones_are_refused(given: tuple[str, ...], wrong: str) -> None:
+    with pytest.raises(InvalidInput, match=f"^aws_options cannot contain {wrong}\\. "):
+        check_aws_options(given, OPTIONS)
