@@ -45,15 +45,16 @@ if TYPE_CHECKING:
 
     from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import Given
 
-# Playbooks with one of these requirements need no host that stores a configuration.
-WITHOUT_STORING = {CONFIGS_ONLY, AUDIT, SERVERS, REMOVAL}
+# Playbooks with one of these requirements store no configuration. The first ones need no hosts in groups.
+WITHOUT_GROUPS = {CONFIGS_ONLY, AUDIT, SERVERS, REMOVAL}
+WITHOUT_STORING = {*WITHOUT_GROUPS, CONFIRMATION, ROTATION}
 
 
 def check_groups(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
     """Report groups without hosts, and groups of admin hosts with too many or too few hosts."""
-    if WITHOUT_STORING & {*given.requires}:
+    if WITHOUT_GROUPS & {*given.requires}:
         return
-    source = inputs["store_config_from"]
+    source, stores = inputs["store_config_from"], not WITHOUT_STORING & {*given.requires}
     ec2_admins, onprem_admins = given.members(EC2_ADMIN), given.members(ONPREM_ADMIN)
     if not given.groups.get("all"):
         problems.add("The inventory has no hosts. Pass an inventory with hosts.")
@@ -63,7 +64,7 @@ def check_groups(given: Given, inputs: Mapping[str, Any], problems: Problems) ->
     if not given.members(*GROUPS) and not (source == "controller" and inputs["configs"]) and given.found is None:
         problems.add(_no_hosts(given))
         return
-    needs_instance = ADMIN_INSTANCE in given.requires or (source in FROM_INSTANCE and inputs["configs"])
+    needs_instance = ADMIN_INSTANCE in given.requires or (stores and source in FROM_INSTANCE and inputs["configs"])
     lacks_instance = needs_instance and not ec2_admins and (given.members(*GROUPS) or given.found is None)
     if len(ec2_admins) > 1 and not needs_instance:
         problems.add(f"The group {EC2_ADMIN} must have at most one host, but has {', '.join(ec2_admins)}.")
@@ -72,7 +73,7 @@ def check_groups(given: Given, inputs: Mapping[str, Any], problems: Problems) ->
             f"The group {EC2_ADMIN} must have exactly one host, the instance that stores the configuration, but has "
             f"{', '.join(ec2_admins) or 'none'}. {_admin_advice(given)}"
         )
-    if len(onprem_admins) > 1 or (source == "onprem" and not onprem_admins):
+    if len(onprem_admins) > 1 or (stores and source == "onprem" and not onprem_admins):
         problems.add(
             f"The group {ONPREM_ADMIN} must have at most one host, and exactly one when cwagent_store_config_from is "
             f"onprem, but has {', '.join(onprem_admins) or 'none'}."
@@ -155,7 +156,7 @@ def check_limit(given: Given, inputs: Mapping[str, Any], problems: Problems) -> 
     """Report hosts that this playbook needs and that the limit leaves out."""
     if given.accounts:
         return  # the hosts of accounts do all the work without a connection
-    host, stores = inputs["storing_host"], inputs["stores"] and not {*WITHOUT_STORING, ROTATION} & {*given.requires}
+    host, stores = inputs["storing_host"], inputs["stores"] and not WITHOUT_STORING & {*given.requires}
     if stores and given.limit is not None and host not in given.limit:
         problems.add(f"The limit leaves out host {host}, which stores the configuration. Run without it.")
     with_keys = given.members(ONPREM_SERVERS, ONPREM_ADMIN)

@@ -165,6 +165,13 @@ def test_groups_that_do_not_fit_are_one_problem(groups, controller, words):
     assert_problem(a_run(groups, controller=controller), words)
 
 
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("requires", [["confirmation"], ["key_store", "rotation"]])
+def test_a_playbook_that_stores_nothing_needs_no_host_for_it(source, requires):
+    controller = {**store_from(source), "cwagent_confirm": "teardown"}
+    assert problems_of({**WEB_ONLY, **DB_ONLY}, controller=controller, requires=requires) == []
+
+
 @pytest.mark.parametrize(
     ("groups", "more"),
     [
