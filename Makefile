@@ -216,7 +216,7 @@ publish-docs: docs ## push the documentation of the version TAG to the branch gh
 
 .PHONY: tables
 tables: $(READY) ## write what is declared elsewhere: specs and defaults of roles, variables of playbooks, tables of the guide, surveys
-	$(call run,env PYTHONPATH=.ansible/collections python docs/site/roles.py)
+	$(call run,env PYTHONPATH=.ansible/collections python docs/site/written_files.py)
 	$(call run,env PYTHONPATH=.ansible/collections python docs/site/variables.py)
 
 .PHONY: build

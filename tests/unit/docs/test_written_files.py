@@ -11,12 +11,12 @@ from guide import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-SPEC = importlib.util.spec_from_file_location("roles", ROOT / "docs" / "site" / "roles.py")
+SPEC = importlib.util.spec_from_file_location("written", ROOT / "docs" / "site" / "written_files.py")
 assert SPEC
 assert SPEC.loader
-roles = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(roles)
-FILES = roles.files()
+written = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(written)
+FILES = written.files()
 VALUES = st.recursive(
     st.booleans() | st.integers() | st.sampled_from(["", "a", "a-b", "~/x", "{{ x }}", "arn:aws:iam::1:role/x"]),
     lambda inner: st.lists(inner, max_size=3),
@@ -32,23 +32,23 @@ def test_a_written_file_is_current(path: Any) -> None:
 
 @pytest.mark.parametrize("name", ["meta/argument_specs.yml", "defaults/main.yml"])
 def test_the_file_of_every_role_is_written(name: str) -> None:
-    assert {path / name for path in roles.ROLES.iterdir()} <= FILES.keys()
+    assert {path / name for path in written.ROLES.iterdir()} <= FILES.keys()
 
 
 def test_every_file_of_variables_is_written() -> None:
-    written = {path.name for path in FILES if path.parent == roles.VARIABLES}
-    assert written == {path.name for path in roles.VARIABLES.iterdir()} - {"argument_specs.yml", "inputs.yml"}
+    found = {path.name for path in FILES if path.parent == written.VARIABLES}
+    assert found == {path.name for path in written.VARIABLES.iterdir()} - {"inputs.yml"}
 
 
 @given(VALUES | WORDS)
 def test_a_value_on_one_line_is_the_same_value(value: Any) -> None:
-    assert yaml.safe_load(roles.inline(value)) == value
+    assert yaml.safe_load(written.inline(value)) == value
 
 
 @given(TEXTS, st.integers(0, 8))
 def test_a_description_fits_the_width_and_keeps_its_text(text: str, indent: int) -> None:
-    lines = list(roles.described("description", text, indent))
-    assert max(map(len, lines)) <= roles.WIDTH
+    lines = list(written.described("description", text, indent))
+    assert max(map(len, lines)) <= written.WIDTH
     found = yaml.safe_load("\n".join(lines))["description"]
     assert found in (text, [text])
 
@@ -68,8 +68,8 @@ def test_a_description_fits_the_width_and_keeps_its_text(text: str, indent: int)
     ],
 )
 def test_a_variable_has_the_type_of_the_option_and_can_be_empty(role: str, name: str, spec: dict[str, Any]) -> None:
-    found = roles.of_module(role, name)
-    assert {kind: found[kind] for kind in found if kind in roles.KINDS} == spec
+    found = written.of_module(role, name)
+    assert {kind: found[kind] for kind in found if kind in written.KINDS} == spec
 
 
 @pytest.mark.parametrize(
@@ -82,4 +82,31 @@ def test_a_variable_has_the_type_of_the_option_and_can_be_empty(role: str, name:
     ],
 )
 def test_a_text_of_a_module_names_the_variables_of_the_role(text: str, variables: str) -> None:
-    assert roles.as_role_text("onprem_credentials", text) == variables
+    assert written.as_role_text("onprem_credentials", text) == variables
+
+
+@pytest.mark.parametrize(
+    ("of_role", "of_playbooks"),
+    [
+        ({"type": "str", "default": "", "choices": ["", "a"], "description": "b"}, {"type": "str", "choices": ["a"]}),
+        ({"type": "bool", "default": False}, {"type": "bool", "default": False}),
+        ({"type": "int", "default": 0, "required": True}, {"type": "int", "default": 0}),
+        ({"type": "list", "elements": "str", "default": []}, {"type": "list", "elements": "str"}),
+        ({"type": "dict", "default": {}}, {"type": "dict"}),
+    ],
+)
+def test_the_playbooks_take_no_empty_value(of_role: dict[str, Any], of_playbooks: dict[str, Any]) -> None:
+    assert written.without_empty(of_role) == of_playbooks
+
+
+@pytest.mark.parametrize(
+    ("role", "variable", "name"),
+    [
+        ("ec2_server", "ec2_server_tags", "tags"),
+        ("ec2_server", "ec2_server_name", "server_role_name"),
+        ("verify", "verify_from", "verify_from"),
+        ("verify", "verify_controller", ""),
+    ],
+)
+def test_a_variable_of_a_role_gets_one_of_the_playbooks(role: str, variable: str, name: str) -> None:
+    assert written.name_in_playbooks(role, variable) == name

@@ -1,8 +1,8 @@
 """Writes what is declared in another place. ``make tables`` runs it.
 
-From ``roles.yml`` and the documentation of the modules come the argument specs of the roles. From these come the
-defaults of the roles, and the lines of ``playbooks/vars`` that hand on a variable of the playbooks to a variable of a
-role with the same name. From ``surveys.yml`` and the argument specs of the playbooks come the surveys of AWX.
+From ``roles.yml`` and the documentation of the modules come the argument specs of the roles, and from these their
+defaults. From ``playbooks.yml`` and the specs of the roles come the argument specs of the playbooks, and the lines of
+``playbooks/vars`` that hand on their variables. From ``surveys.yml`` and these specs come the surveys of AWX.
 """
 
 from __future__ import annotations
@@ -20,14 +20,21 @@ import yaml
 ROOT = Path(__file__).parents[2]
 ROLES = ROOT / "roles"
 VARIABLES = ROOT / "playbooks" / "vars"
+PLAYBOOKS: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("playbooks.yml").read_text(encoding="utf-8"))
 SURVEYS = Path(__file__).with_name("surveys.yml")
 QUESTIONS = ROOT / "examples" / "awx-project" / "awx" / "questions.yml"
-SOURCE: dict[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yml").read_text(encoding="utf-8"))
+SOURCE: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("roles.yml").read_text(encoding="utf-8"))
 OURS = "cwagent.iam."
 PLUGINS = f"ansible_collections.{OURS}plugins"
 MADE = "# Written by `make tables` from docs/site/roles.yml and the documentation of the modules.\n"
 MADE_DEFAULTS = "# Written by `make tables` from meta/argument_specs.yml.\n"
 MADE_LINES = "# The lines below are written by `make tables`.\n"
+MADE_SPEC = """# Written by `make tables` from docs/site/playbooks.yml and the argument specs of the roles.
+# The variables of the playbooks, by subject, in the format of a role's argument specs. The playbooks check their input
+# against this file. The key `accepts_single` is not Ansible's. A list with it can be given as one item, or as text with
+# commas between the items, such as with `-e`.
+---
+argument_specs:"""
 MADE_QUESTIONS = """# Written by `make tables` from docs/site/surveys.yml and playbooks/vars/argument_specs.yml.
 # Every question can be left blank. Then the value of the inventory or of awx_settings counts, or else the default of
 # the playbook. Schedules and workflows need no answers. min: 1 keeps AWX from passing a blank text, which would count.
@@ -43,6 +50,7 @@ def files() -> dict[Path, str]:
     """Return the text of each file that is written."""
     specs = {role: spec_text(role) for role in SOURCE["roles"]}
     variables = {role: options_of(text) for role, text in specs.items()}
+    of_playbooks = options_of_playbooks()
     return {
         **{ROLES / role / "meta" / "argument_specs.yml": text for role, text in specs.items()},
         **{ROLES / role / "defaults" / "main.yml": defaults(options["main"]) for role, options in variables.items()},
@@ -50,7 +58,8 @@ def files() -> dict[Path, str]:
             VARIABLES / name: with_lines(VARIABLES / name, {role: variables[role] for role in roles})
             for name, roles in SOURCE["playbooks"].items()
         },
-        QUESTIONS: questions(),
+        VARIABLES / "argument_specs.yml": playbooks_text(of_playbooks),
+        QUESTIONS: questions(of_playbooks),
     }
 
 
@@ -61,9 +70,47 @@ def options_of(text: str) -> dict[str, dict[str, Any]]:
 
 @cache
 def options_of_playbooks() -> dict[str, Any]:
-    """Return the variables of the playbooks."""
-    subjects = options_of((VARIABLES / "argument_specs.yml").read_text(encoding="utf-8"))
-    return {name: option for options in subjects.values() for name, option in options.items()}
+    """Return the variables of the playbooks. A variable that reaches a role has its type, choices and default there.
+
+    The playbooks take no empty value, so they have no empty choice and no empty default.
+    """
+    own = {name: option for subject in PLAYBOOKS.values() for name, option in subject["options"].items()}
+    found: dict[str, dict[str, Any]] = {}
+    for role in SOURCE["roles"]:
+        for variable, option in options_of(spec_text(role))["main"].items():
+            found.setdefault(f"cwagent_{name_in_playbooks(role, variable)}", option)
+    return {name: {**without_empty(found.get(name, {})), **option} for name, option in own.items()}
+
+
+def without_empty(option: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the type, choices and default of a variable, without empty ones."""
+    found = {kind: option[kind] for kind in ("type", "elements", "choices", "default") if kind in option}
+    if "choices" in found:
+        found["choices"] = [choice for choice in found["choices"] if choice != ""]
+    return {kind: value for kind, value in found.items() if value not in ("", {}, [])}
+
+
+def playbooks_text(options: Mapping[str, Any]) -> str:
+    """Return the argument specs of the playbooks."""
+    lines = [MADE_SPEC]
+    for subject, source in PLAYBOOKS.items():
+        lines += [f"  {subject}:", f"    short_description: {source['short_description']}", "    options:"]
+        for name in source["options"]:
+            lines += [f"      {name}:", *playbook_option_lines(options[name], 8)]
+    return "\n".join(lines) + "\n"
+
+
+def playbook_option_lines(option: Mapping[str, Any], indent: int) -> Iterator[str]:
+    """Return the lines of a variable of the playbooks, or of a key of one."""
+    pad = " " * indent
+    yield from folded("description", option["description"], indent)
+    kinds = (*KINDS, "accepts_single")
+    yield from (f"{pad}{kind}: {inline(option[kind])}" for kind in kinds if option.get(kind) is not None)
+    if "options" in option:
+        yield f"{pad}options:"
+        for name, each in option["options"].items():
+            yield f"{pad}  {name}:"
+            yield from playbook_option_lines(each, indent + 4)
 
 
 def spec_text(role: str) -> str:
@@ -177,12 +224,12 @@ def with_lines(path: Path, roles: Mapping[str, Mapping[str, Any]]) -> str:
 def name_in_playbooks(role: str, variable: str) -> str:
     """Return the variable of the playbooks that a variable of a role gets, without ``cwagent_``, or an empty text."""
     names = (SOURCE["other_names"].get(variable), variable, variable.removeprefix(f"{role}_"))
-    return next((name for name in names if f"cwagent_{name}" in options_of_playbooks()), "")
+    ours = {name for subject in PLAYBOOKS.values() for name in subject["options"]}
+    return next((name for name in names if f"cwagent_{name}" in ours), "")
 
 
-def questions() -> str:
-    """Return the questions of the surveys."""
-    options = options_of_playbooks()
+def questions(options: Mapping[str, Any]) -> str:
+    """Return the questions of the surveys. :param options: the variables of the playbooks."""
     asked = yaml.safe_load(SURVEYS.read_text(encoding="utf-8"))
     lines = [line for name, each in asked.items() for line in question_lines(name, each, options[each["variable"]])]
     return "\n".join([MADE_QUESTIONS, *lines]) + "\n"
@@ -201,7 +248,11 @@ def question_lines(name: str, asked: Mapping[str, Any], option: Mapping[str, Any
 
 
 def folded(key: str, text: str, indent: int) -> Iterator[str]:
-    """Return the lines of a text, which is folded."""
+    """Return the lines of a text, which is folded if it does not fit on one line."""
+    line = f"{' ' * indent}{key}: {text}"
+    if len(line) <= WIDTH and ": " not in text and not text.startswith("`"):
+        yield line
+        return
     yield f"{' ' * indent}{key}: >-"
     lines = textwrap.wrap(text, WIDTH - indent - 2, break_long_words=False, break_on_hyphens=False)
     yield from (f"{' ' * indent}  {line}" for line in lines)
