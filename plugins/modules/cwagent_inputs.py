@@ -55,6 +55,13 @@ options:
       - The result of M(cwagent.iam.cwagent_account_info). Its instances then count like hosts of the inventory. Only
         outside roles.
     type: dict
+  batch_size:
+    description:
+      - The sizes of the batches of accounts. The task then only fails if too many accounts failed in the batch of the
+        account or in an earlier one. The input of the account has the percentage that may fail, and accounts that were
+        skipped do not count. Only outside roles.
+    type: list
+    elements: str
   entry_point:
     description: The entry point whose argument specs describe the variables. Only in a role.
     type: str

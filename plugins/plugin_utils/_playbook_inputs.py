@@ -29,6 +29,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables impo
     find_role_variables,
 )
 from ansible_collections.cwagent.iam.plugins.plugin_utils._role_specs import known_variables, read_specs
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report import Account, skip_reason
 from ansible_collections.cwagent.iam.plugins.plugin_utils._terminal import say
 from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import check_role, misspelled_variables
 
@@ -53,6 +54,7 @@ OPTIONS: dict[str, Any] = {
         "default": [],
     },
     "found": {"type": "dict"},
+    "batch_size": {"type": "list", "elements": "str"},
 }
 
 
@@ -72,11 +74,14 @@ class PlaybookInputs:
     warn: Callable[[str], None]
 
     def read(self) -> dict[str, Any]:
-        """Interpret the variables of the controller and of the hosts in the collection's groups.
+        """Interpret the variables of the controller and of the hosts in the collection's groups, or skip the account.
 
         :raises InvalidInput: with all problems of the input.
         """
         variables, options = self.variables, self.options
+        if options["batch_size"] is not None:
+            reason = self._skip_reason()
+            return {"failed": True, "msg": reason} if reason else {}
         _check_run(variables)
         check_facts(_facts(variables), {*OTHER_VARIABLES, *_role_variables(declared_options(_read(SPEC)))})
         inputs, problems = interpret(self._collect(variables))
@@ -90,6 +95,13 @@ class PlaybookInputs:
         if options["found"] is not None:
             say(variables["inventory_hostname"], _accounts.found_line(options["found"]))
         return {**inputs, "problems": problems}
+
+    def _skip_reason(self) -> str:
+        """Return why the account is skipped, from the variables of the hosts that stand for all accounts."""
+        names, active = self.variables["ansible_play_hosts_all"], self.variables["ansible_play_hosts"]
+        hostvars = self.variables["hostvars"]
+        accounts = [Account(name, hostvars.raw_get(name), is_finished=name in active) for name in names]
+        return skip_reason(accounts, self.variables["inventory_hostname"], self.options["batch_size"])
 
     def _message(self, problems: list[str]) -> str:
         """Return the problems in one text. Only the first account lists the problems that it shares with others."""

@@ -46,7 +46,7 @@ def warnings() -> list[str]:
 
 
 def read(variables: dict[str, Any], warnings: list[str], *requires: str, **options: Any) -> dict[str, Any]:
-    given = {"requires": requires, "found": None, **options}
+    given = {"requires": requires, "found": None, "batch_size": None, **options}
     return PlaybookInputs(variables, given, DataLoader(), warnings.append).read()
 
 
@@ -203,3 +203,21 @@ def test_a_name_that_is_too_long_or_an_unknown_home_is_no_file() -> None:
         _playbook_inputs._find_file("x" * 999, [Path("/")])
     with pytest.raises(InvalidInput, match=r"^~nobody\d/x: the home directory is not known\.$"):
         _playbook_inputs._find_file("~nobody7/x", [Path("/")])
+
+
+@pytest.mark.parametrize(
+    ("active", "percentage", "reason"),
+    [
+        (["shop", "blog"], 0, ""),
+        (["blog"], 50, ""),
+        (["blog"], 49, "Skipped: 1 of 2 accounts of a batch failed (cwagent_max_fail_percentage is 49)."),
+    ],
+)
+def test_an_account_is_skipped_when_too_many_of_a_batch_failed(
+    active: list[str], percentage: int, reason: str, warnings: list[str]
+) -> None:
+    """A host that is not among the hosts of the play any more has failed."""
+    inputs = {"__cwagent": {"requires": [], "max_fail_percentage": percentage}}
+    given = task_variables({"shop": inputs, "blog": inputs}, "blog", ansible_play_hosts=active)
+    expected = {"failed": True, "msg": reason} if reason else {}
+    assert read(given, warnings, batch_size=["2"]) == expected
