@@ -1,4 +1,4 @@
-"""The task of a role checks the variables of the role, and any other task those of the playbooks."""
+"""A task of a role checks the variables of the role. Any other task checks the playbooks' variables."""
 
 from __future__ import annotations
 
