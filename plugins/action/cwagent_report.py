@@ -1,15 +1,18 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reports what a run of a playbook did. ``plugin_utils/_run_report.py`` has the words."""
+"""Reports what a run did, or what an audit found. ``_run_report.py`` and ``_audit_report.py`` have the words."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.cwagent.iam.plugins.module_utils._access.findings import SEVERITIES
 from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
+from ansible_collections.cwagent.iam.plugins.plugin_utils._audit_report import merge_accounts, summarize
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import ACCOUNTS
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report import INPUTS, Account, report
 from ansible_collections.cwagent.iam.plugins.plugin_utils._terminal import is_for_people, show
@@ -19,7 +22,11 @@ if TYPE_CHECKING:
 
 
 # The options of the task; the module has their documentation.
-TASK_OPTIONS: dict[str, Any] = {"lines": {"type": "list", "elements": "str"}}
+TASK_OPTIONS: dict[str, Any] = {
+    "lines": {"type": "list", "elements": "str"},
+    "audit_hosts": {"type": "list", "elements": "str"},
+    "fail_at": {"type": "str", "choices": ["none", *SEVERITIES], "default": "none"},
+}
 MAX_NAMED = 5
 
 
@@ -37,6 +44,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
         if options["lines"] is not None:
             return {**result, "changed": False, **_shown(options["lines"])}
         variables = task_vars or {}
+        if options["audit_hosts"] is not None:
+            return {**result, "changed": False, **_audit(options, variables["hostvars"])}
         accounts = [_account(name, variables) for name in variables["ansible_play_hosts_all"]]
         if not any(INPUTS in each.variables for each in accounts):
             hosts = join_first(variables["groups"].get(ACCOUNTS) or ["localhost"], MAX_NAMED)
@@ -60,6 +69,19 @@ def _shown(lines: Sequence[str]) -> dict[str, Any]:
     """Print lines for a person, and return them for a program, for which Ansible prints them."""
     show(lines)
     return {"msg": lines, "_ansible_verbose_always": not is_for_people()}
+
+
+def _audit(options: Mapping[str, Any], hostvars: Any) -> dict[str, Any]:
+    """Return the merged results that the role audit has registered for the hosts, and their summary."""
+    hosts = options["audit_hosts"]
+    read = {host: hostvars.raw_get(host) for host in hosts if host in hostvars}
+    if missing := [host for host in hosts if "__audit_access" not in read.get(host, {})]:
+        raise AnsibleActionFail(f"The role audit has not read the accounts of {join_first(missing, MAX_NAMED)}.")
+    results = [read[host]["__audit_access"] for host in hosts]
+    sessions = [read[host].get("__audit_session", {}) for host in hosts]
+    audit = merge_accounts(results, hosts, sessions, fail_at=options["fail_at"])
+    # Like facts, it is too long to be shown.
+    return {"audit": audit, "summary": summarize(audit), "_ansible_verbose_override": True}
 
 
 def _account(name: str, variables: Mapping[str, Any]) -> Account:

@@ -12,7 +12,7 @@ short_description: (internal) Return the options of a module that the variables 
 description:
   - A variable of a role is the name of the role, an underscore, and the name of the option that it is for. The tasks of
     the roles take these options as C(module_defaults), so an option of the task outranks them. Ansible then ignores the
-    C(module_defaults) of the play for the same module, so M(cwagent.iam.cwagent_role_inputs) refuses them.
+    C(module_defaults) of the play for the same module, so M(cwagent.iam.cwagent_inputs) refuses them.
   - Returns a mapping for each module, from the variables in the argument specs of the role. The values are those that
     the task sees, and nothing registers or prints them.
   - A variable that is none or an empty text gives no option. Neither does an empty list or mapping, if the option has

@@ -133,6 +133,7 @@ options:
       - With O(state=retired), the users that are not retired yet, each with the reason. Nothing is done for them.
       - A user belongs here as long as one of its servers needs the access key, or while that is unknown, for example
         because the server is unreachable.
+      - The playbooks of this collection leave the option out. The task then finds these users itself.
     type: dict
     default: {}
   state:

@@ -8,13 +8,16 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cwagent_inputs
 version_added: 1.0.0
-short_description: (internal) Read and check the variables of the playbooks
+short_description: (internal) Read and check the variables of the playbooks or of a role
 description:
-  - Reads the variables C(cwagent_*) of the controller and of the hosts in the collection's groups. Returns them as
-    typed values, with their defaults. A blank value, such as an unanswered question of a survey, counts as not set.
+  - In a task of a role, checks the variables of the role against its argument specs, before the first module call of
+    the role. Unlike Ansible's own check, it does not accept text as a list. Otherwise, a role that gets C(agent-db-1)
+    instead of a list of users could create a user for each letter.
+  - In any other task, reads the variables C(cwagent_*) of the controller and of the hosts in the collection's groups.
+    Returns them as typed values, with their defaults. A blank value, such as an unanswered question of a survey, counts
+    as not set. An unknown variable whose name begins with C(cwagent_) is a problem.
   - Fails with everything that is wrong, before anything is changed. Each problem is one sentence that contains the name
-    of the variable and, where it matters, of the host. A value that refers to an undefined variable is a problem, and
-    so is an unknown variable whose name begins with C(cwagent_).
+    of the variable and, where it matters, of the host. A value that refers to an undefined variable is a problem.
   - On a host of the group C(cwagent_accounts), reads only the hosts whose C(cwagent_account) is that host.
   - The files of configurations must exist where the playbook stores or validates them.
   - Runs on the controller and calls no AWS API.
@@ -22,7 +25,7 @@ author: cwagent.iam contributors (@cwagent)
 options:
   requires:
     description:
-      - Additional requirements of the playbook.
+      - Additional requirements of the playbook. Only outside roles.
       - V(configs) requires a configuration to store, and V(configs_only) a configuration and no host and no region.
       - V(servers) requires a host in a group of servers, and no host that stores a configuration.
       - V(rotation) requires a host with an access key among the hosts that C(--limit) selects.
@@ -49,8 +52,26 @@ options:
     default: []
   found:
     description:
-      - The result of M(cwagent.iam.cwagent_account_info). Its instances then count like hosts of the inventory.
+      - The result of M(cwagent.iam.cwagent_account_info). Its instances then count like hosts of the inventory. Only
+        outside roles.
     type: dict
+  batch_size:
+    description:
+      - The sizes of the batches of accounts. The task then only fails if too many accounts failed in the batch of the
+        account or in an earlier one. The input of the account has the percentage that may fail, and accounts that were
+        skipped do not count. Only outside roles.
+    type: list
+    elements: str
+  entry_point:
+    description: The entry point whose argument specs describe the variables. Only in a role.
+    type: str
+    default: main
+  compare:
+    description:
+      - Whether to compare the hosts of the play instead, by the RV(fingerprint) that the role has registered for each
+        of them as C(__ROLE_inputs). One host then makes one call for all hosts with the same values. Only in a role.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: Can run in check mode and return the changed status it would have without modifying the target.
@@ -69,6 +90,10 @@ EXAMPLES = r"""
   cwagent.iam.cwagent_inputs:
     requires: [configs]
   register: inputs
+
+- name: Validate the inputs of a role
+  cwagent.iam.cwagent_inputs:
+    entry_point: report
 """
 
 RETURN = r"""
@@ -76,18 +101,39 @@ region:
   description:
     - The default region. The result contains every variable, under its name without C(cwagent_). A variable with a
       problem has its default value.
-  returned: success
+  returned: outside roles
   type: str
   sample: eu-central-1
 instances:
   description: The instances by region, one of the values that follow from the variables.
-  returned: success
+  returned: outside roles
   type: dict
   sample: {eu-central-1: [i-0123456789abcdef0]}
 problems:
   description: The problems, each in one sentence. Empty unless O(requires) contains V(restore).
-  returned: success
+  returned: outside roles
   type: list
   elements: str
   sample: ["Host web1: instance_id is not set; it is the ID of the EC2 instance."]
+fingerprint:
+  description: A digest of the values of the role's variables. Hosts with the same values have the same digest.
+  returned: in a role, without O(compare=true)
+  type: str
+  sample: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+report_files:
+  description: By format, the paths of the reports that the role writes. The ending of a path chooses the format.
+  returned: in a role, for an entry point that writes reports
+  type: dict
+  sample: {html: [audit.html], json: [], junit: [], sarif: []}
+is_shared:
+  description: Whether all hosts have the same values.
+  returned: with O(compare=true)
+  type: bool
+  sample: true
+runs_on:
+  description: The hosts that call the modules of the role. It is the first host if RV(is_shared) is true.
+  returned: with O(compare=true)
+  type: list
+  elements: str
+  sample: [db1]
 """

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cwagent_report
 version_added: 1.0.0
-short_description: (internal) Report what a run of a playbook did
+short_description: (internal) Report what a run of a playbook did, or what an audit found
 description:
   - Collects the results that the tasks of all plays have registered for the accounts and their servers. Prints the
     steps, and provides their counts to other jobs under C(cloudwatch_agent), as M(ansible.builtin.set_stats) does.
@@ -20,6 +20,18 @@ options:
     description: Lines to print instead, such as the report of a role.
     type: list
     elements: str
+  audit_hosts:
+    description:
+      - The hosts that stand for the accounts of an audit. The task then merges the results that the role
+        P(cwagent.iam.audit#role) has registered for them, and prints nothing.
+    type: list
+    elements: str
+  fail_at:
+    description:
+      - The lowest severity that makes an audit fail, with O(audit_hosts). With V(none), findings never make it fail.
+    type: str
+    choices: [none, info, low, medium, high]
+    default: none
 attributes:
   check_mode:
     description: Can run in check mode and return the changed status it would have without modifying the target.
@@ -44,13 +56,27 @@ RETURN = r"""
 msg:
   description:
     - The changes of the run, or the option O(lines), as lines for a person. Callbacks for people print them unchanged.
-  returned: success
+  returned: without O(audit_hosts)
   type: list
   elements: str
   sample: ["1 created:", "- create role 'CloudWatchAgentServerRole'"]
 failures:
   description: For each account, everything that failed in it or on its servers. The text is empty if nothing failed.
-  returned: success
+  returned: without O(audit_hosts) and O(lines)
   type: dict
   sample: {localhost: ""}
+audit:
+  description:
+    - The results of all accounts, with C(generated), C(accounts), C(findings), C(counts) and C(failure). The last one
+      is the message of a run that fails, or empty. An account that could not be read has only an C(error).
+  returned: with O(audit_hosts)
+  type: dict
+summary:
+  description:
+    - Lines that list the accounts that were read, the principals that can write the agent's configuration now, unknown
+      facts, and the most severe findings with their fixes. They fit a terminal of 80 columns.
+  returned: with O(audit_hosts)
+  type: list
+  elements: str
+  sample: ["1 account read at 2026-11-25T09:30:00Z.", "No findings."]
 """

@@ -56,5 +56,4 @@ def test_a_playbook_gets_the_same_from_the_filters(reports, name):
     assert written == {
         "sarif": sarif(findings, errors=["one"]),
         "junit": FILTERS["junit"](findings, fail_at="medium"),
-        "summary": FILTERS["audit_summary"](DOCUMENTS[name]),
     }

@@ -22,7 +22,7 @@ WITHOUT_BOTO3 = {
     "cwagent_shared_credentials",
     "cwagent_ssm_agent",
 }
-ON_THE_CONTROLLER = {"cwagent_inputs", "cwagent_report", "cwagent_role_inputs"}
+ON_THE_CONTROLLER = {"cwagent_inputs", "cwagent_report"}
 """These are action plugins, which run in the Python of ansible-core itself."""
 
 

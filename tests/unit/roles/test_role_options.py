@@ -20,7 +20,7 @@ MODULE = re.compile(r"role_options', '(\w+)'(?:, entry_point='(\w+)')?")
 GIVEN = {"str": "x", "path": "/x", "int": 0, "bool": False, "list": ["x"], "dict": {"x": "y"}}
 """Values that give an option; zero and false do."""
 BY_ACTION = {"report_files"}
-"""The variables that cwagent_role_inputs reads."""
+"""The variables that cwagent_inputs reads."""
 EMPTY = {"none": None, "text": "", "list": [], "mapping": {}}
 
 

@@ -8,7 +8,6 @@ from ansible.executor.playbook_executor import PlaybookExecutor
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cwagent.iam.plugins.filter.skip_reason import FilterModule
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report import (
     FAILURE,
     PHASES,
@@ -25,10 +24,9 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report import (
     rotation_report,
     run_report,
     run_stats,
+    skip_reason,
     unapplied,
 )
-
-skip_reason = FilterModule().filters()["skip_reason"]
 
 
 def done(*steps: str, **counts: int) -> dict[str, Any]:
@@ -304,11 +302,15 @@ def host_with_percentage(percentage):
     return {"__cwagent": {**OK["__cwagent"], "max_fail_percentage": percentage}}
 
 
+def reason_to_skip(hosts, name, names, sizes, active=NAMES):
+    return skip_reason([Account(each, hosts[each], is_finished=each in active) for each in names], name, sizes)
+
+
 def run_accounts(failing, percentage, sizes):
     """The reason why each account failed. The accounts start one after the other, and some of them fail."""
     hosts: dict[str, dict[str, Any]] = dict.fromkeys(NAMES, host_with_percentage(percentage))
     for name in NAMES:
-        reason = skip_reason(hosts, name, NAMES, NAMES, sizes)
+        reason = reason_to_skip(hosts, name, NAMES, sizes)
         if reason or name in failing:
             hosts[name] = {**hosts[name], "__cwagent_failure": {"msg": reason or "Denied."}}
     return {name: account_failure(host) for name, host in hosts.items()}
@@ -347,7 +349,7 @@ def test_accounts_are_skipped_when_too_many_of_a_batch_failed(sizes, percentage,
 def test_accounts_that_were_refused_or_lost_count_as_failed(first, percentage, is_skipped):
     hosts = {**dict.fromkeys("bcd", host_with_percentage(percentage)), "a": first}
     reason = "Skipped: 1 of 2 accounts of a batch failed (cwagent_max_fail_percentage is 49)."
-    assert skip_reason(hosts, "c", "abcd", "bcd", ["2"]) == reason * is_skipped
+    assert reason_to_skip(hosts, "c", "abcd", ["2"], active="bcd") == reason * is_skipped
 
 
 SIZE = st.integers(1, 9).map(str) | st.integers(1, 100).map("{}%".format)
@@ -362,7 +364,7 @@ def test_batches_of_accounts_equal_ansibles_batches(count, sizes, data):
     failed = data.draw(st.sampled_from(names))
     hosts = dict.fromkeys(names, host_with_percentage(0))
     hosts[failed] = {**hosts[failed], **DENIED}
-    skipped = [name for name in names if skip_reason(hosts, name, names, names, sizes)]
+    skipped = [name for name in names if reason_to_skip(hosts, name, names, sizes, names)]
     [position] = [number for number, batch in enumerate(batches) if failed in batch]
     assert skipped == [name for batch in batches[position:] for name in batch]
 

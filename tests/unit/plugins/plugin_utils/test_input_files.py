@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.action.cwagent_inputs import _find_file
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.plugin_utils._playbook_inputs import _find_file
 
 
 def test_a_file_is_found_in_the_first_folder_that_has_it(tmp_path):

@@ -6,8 +6,8 @@ from contextlib import nullcontext
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.action.cwagent_inputs import _check_run
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.plugin_utils._playbook_inputs import _check_run
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import pytest
 import yaml
 from import_graph import PLUGINS
 
-from ansible_collections.cwagent.iam.plugins.action.cwagent_inputs import _check_run
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.plugin_utils._playbook_inputs import _check_run
 
 PLAYBOOKS = sorted((PLUGINS.parent / "playbooks").glob("*.yml"))
 

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The users of hybrid servers that must stay, because a server has not been seen with its registration."""
+"""The users of hybrid servers that must stay, because a server has not been seen with its registration. Pure."""
 
 from __future__ import annotations
 
@@ -11,15 +11,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.hosts import H
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report import failure_reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-
-class FilterModule:
-    """The filters in this file."""
-
-    def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return the filters by name."""
-        return {"users_on_hold": users_on_hold}
+    from collections.abc import Mapping
 
 
 def users_on_hold(inputs: Mapping[str, Any], hostvars: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:

@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.filter.users_on_hold import FilterModule
+from ansible_collections.cwagent.iam.plugins.plugin_utils._users_on_hold import users_on_hold
 
-users_on_hold = FilterModule().filters()["users_on_hold"]
 NODE = "mi-0123456789abcdef0"
 SEEN = {
     "__cwagent_reached": {"ping": "pong"},

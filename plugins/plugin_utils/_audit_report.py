@@ -1,0 +1,191 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The results of an audit of one or more accounts, merged, and in lines for a person. Pure."""
+
+from __future__ import annotations
+
+from itertools import chain, repeat
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._access.findings import SEVERITIES
+from ansible_collections.cwagent.iam.plugins.module_utils._text import (
+    count_noun,
+    join_first,
+    to_printable,
+    to_summary,
+    wrap,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    Finding = Mapping[str, Any]
+
+# Keys that Ansible adds to the result of a task.
+TASK_KEYS = {
+    "changed",
+    "failed",
+    "failed_when_result",
+    "invocation",
+    "warnings",
+    "deprecations",
+    "skipped",
+    "skip_reason",
+}
+
+
+def merge_accounts(
+    results: Iterable[Mapping[str, Any]],
+    labels: Iterable[str],
+    sessions: Iterable[Mapping[str, Any]] = (),
+    *,
+    fail_at: str = "none",
+) -> dict[str, Any]:
+    """Return the merged result of an audit.
+
+    :param results: the results of cwagent_access_info, one for each account, including accounts that were not read.
+    :param labels: the names of the accounts, in the same order.
+    :param sessions: the results of assuming the roles of the accounts, in the same order.
+    :param fail_at: the lowest severity that makes a run fail. With ``none``, findings never make it fail.
+    """
+    accounts: list[dict[str, Any]] = []
+    for label, result, session in zip(labels, results, chain(sessions, repeat({}))):
+        if "principals" in result:
+            accounts.append({key: value for key, value in result.items() if key not in TASK_KEYS})
+        else:
+            error = result.get("msg") or " ".join([NOT_ASSUMED, *filter(None, [session.get("msg")])])
+            accounts.append({"account": {"label": label}, "error": error})
+    findings = [finding for account in accounts for finding in account.get("findings", ())]
+    return {
+        "generated": max((each["account"]["read_at"] for each in accounts if "error" not in each), default=""),
+        "accounts": accounts,
+        "findings": findings,
+        "counts": {each: sum(found["severity"] == each for found in findings) for each in SEVERITIES},
+        "failure": _failure(accounts, findings, fail_at),
+    }
+
+
+def _failure(accounts: Iterable[Mapping[str, Any]], findings: Iterable[Finding], fail_at: str) -> str:
+    """Why a run fails: the counts, with the first problem and the number of the others. Empty if it does not fail."""
+    failing = [] if fail_at == "none" else SEVERITIES[SEVERITIES.index(fail_at) :]
+    names = _account_names(accounts)
+    severe = [_title(each, names) for each in _most_severe_first(findings) if each["severity"] in failing]
+    unread = [
+        f"Account {each['account']['label']} was not read: {each['error']}" for each in accounts if "error" in each
+    ]
+    if not severe and not unread:
+        return ""
+    counted = f"Findings of severity {fail_at} or above: {len(severe)}. " if failing else ""
+    return f"{counted}Accounts that were not read: {len(unread)}. {to_summary([*unread, *severe])}"
+
+
+def _most_severe_first(findings: Iterable[Finding]) -> list[Finding]:
+    return sorted(findings, key=lambda finding: -SEVERITIES.index(finding["severity"]))
+
+
+def _title(finding: Finding, names: Mapping[str, str]) -> str:
+    """The severity, rule, object, place and reason of a finding. :param names: by ID, the names of accounts."""
+    place = describe_place({**finding, "account": names.get(finding["account"], finding["account"])})
+    return f"{finding['severity']}, {finding['rule']}: {place}: {finding['why']}"
+
+
+# The labels of the account of the controller's own credentials, which has no name in the inventory.
+OWN_LABELS = ("controller", "localhost")
+
+
+def _account_name(account: Mapping[str, Any]) -> str:
+    """The name of an account that was read: in the inventory, or else in IAM."""
+    found = account["account"]
+    name: str = (found.get("alias") or found["id"]) if found["label"] in OWN_LABELS else found["label"]
+    return name
+
+
+def _account_names(accounts: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """By ID, the names of the accounts that were read."""
+    return {each["account"]["id"]: _account_name(each) for each in accounts if "error" not in each}
+
+
+# The task itself shows no error, because it would show the credentials too.
+NOT_ASSUMED = "The role of the account could not be assumed. Check its ARN, its trust policy and the external ID."
+
+
+SHOWN_WRITERS = 5
+SHOWN_ACTIONS = 5
+
+
+def summarize(document: Mapping[str, Any], *, limit: int = 20) -> list[str]:
+    """Return the summary of an audit, in lines that fit a terminal of 80 columns.
+
+    :param document: the accounts, the findings and their counts.
+    :param limit: how many findings are listed, the most severe first. Findings of severity info are only counted.
+    """
+    read = [account for account in document["accounts"] if "error" not in account]
+    lines = [f"{count_noun(len(read), 'account')} read at {document['generated']}." if read else "No account was read."]
+    lines += [
+        f"! account {account['account']['label']} was not read: {account['error']}"
+        for account in document["accounts"]
+        if "error" in account
+    ]
+    lines += [_writers(account) for account in read]
+    denied = [each["action"] for account in read for each in account["unread"]]
+    if denied:
+        actions = join_first(sorted(set(denied)), SHOWN_ACTIONS)
+        lines.append(f"! {count_noun(len(denied), 'read')} denied: {actions}. Dependent results are unknown.")
+    lines += _worst_findings(document, limit) if read else []
+    return [part for line in lines for part in wrap(line)]
+
+
+def _writers(account: Mapping[str, Any]) -> str:
+    """The principals that can write in an account now, except the principals that administer the account."""
+    principals = [each for each in account["principals"] if not each["is_administrator"]]
+    by_deadline: dict[str, list[str]] = {}
+    for each in filter(writes_now, principals):
+        by_deadline.setdefault(_deadline(each), []).append(f"{each['kind']} {each['name']}")
+    unknown = sum(each["writes"] == "unknown" for each in principals)
+    nobody = "no known server" if unknown or account["unread"] else "no server"
+    unsure = f" For {count_noun(unknown, 'principal')} it is unknown." if unknown else ""
+    name = _account_name(account)
+    label = f"{name} ({account['account']['id']})" if name == account["account"]["label"] else name
+    writers = [
+        f"{join_first(names, SHOWN_WRITERS)} can write the configuration {f'until {deadline}' if deadline else 'now'}"
+        for deadline, names in sorted(by_deadline.items())
+    ]
+    return f"Account {label}: {'; '.join(writers) or f'{nobody} can write the configuration now'}.{unsure}"
+
+
+def _deadline(principal: Mapping[str, Any]) -> str:
+    """The time until which a principal can write; empty if that is not limited, or not known."""
+    return (principal.get("window") or {}).get("deadline") or "" if principal["writes"] == "window" else ""
+
+
+def writes_now(principal: Mapping[str, Any]) -> bool:
+    """Whether a principal can write: always, or because its window is open."""
+    window = principal.get("window") or {}
+    return bool(
+        principal["writes"] == "yes"
+        or (principal["writes"] == "window" and window.get("state") not in ("closed", "expired"))
+    )
+
+
+def _worst_findings(document: Mapping[str, Any], limit: int) -> list[str]:
+    counts = {severity: document["counts"].get(severity, 0) for severity in reversed(SEVERITIES)}
+    total = sum(counts.values())
+    if not total:
+        return ["No findings."]
+    found = ", ".join(f"{count} {severity}" for severity, count in counts.items() if count)
+    worded = [finding for finding in _most_severe_first(document["findings"]) if finding["severity"] != "info"]
+    lines, names = [f"{count_noun(total, 'finding')}: {found}."], _account_names(document["accounts"])
+    for finding in worded[:limit]:
+        lines += [f"- {_title(finding, names)}", f"  Fix: {finding['fix']}"]
+    if len(worded) > limit:
+        lines.append(f"{len(worded) - limit} more are in the report.")
+    if counts["info"]:
+        lines.append("Findings of severity info are only in the report (cwagent_report_files).")
+    return lines
+
+
+def describe_place(finding: Finding) -> str:
+    """The object of a finding, and its place."""
+    place = [str(finding[key]) for key in ("account", "region", "file") if finding.get(key)]
+    return to_printable(f"{finding['object']} ({', '.join(place)})" if place else finding["object"])

@@ -1,0 +1,61 @@
+"""A task of a role checks the variables of the role. Any other task checks the playbooks' variables."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+from import_graph import PLUGINS
+from task_variables import task_variables
+
+from ansible_collections.cwagent.iam.plugins.action.cwagent_inputs import ActionModule
+from ansible_collections.cwagent.iam.plugins.plugin_utils import _playbook_inputs, _role_inputs
+
+ROLE = "cwagent.iam.ec2_server"
+OF_PLAYBOOKS, OF_ROLES = ({name: {} for name in each.OPTIONS} for each in (_playbook_inputs, _role_inputs))
+
+
+def run(role: str | None, args: dict[str, Any], monkeypatch: pytest.MonkeyPatch, **values: Any) -> dict[str, Any]:
+    monkeypatch.setattr(ActionBase, "run", lambda *_: {})
+    action = object.__new__(ActionModule)
+    action._task = SimpleNamespace(args=args, _role=role, module_defaults=None, action="cwagent.iam.cwagent_inputs")
+    action._loader, action._display = DataLoader(), Display()
+    action._templar = SimpleNamespace(template=lambda value: value)
+    path = str(PLUGINS.parent / "roles" / "ec2_server")
+    found: dict[str, Any] = action.run(None, {**task_variables({"localhost": values}), "role_path": path})
+    return found
+
+
+def test_a_task_of_a_role_checks_the_variables_of_the_role(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(ROLE, {}, monkeypatch, cwagent_regin="x").keys() == {"changed", "fingerprint"}
+    found = run(ROLE, {"entry_point": "main"}, monkeypatch, ec2_server_tags="x")
+    assert (found["failed"], found["changed"]) == (True, False)
+    assert found["msg"] == "ec2_server_tags must be a mapping, not 'x'. Nothing was changed."
+
+
+def test_any_other_task_checks_the_variables_of_the_playbooks(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = run(None, {"requires": ["audit"]}, monkeypatch, cwagent_region="eu-central-1")
+    assert (found["region"], found["changed"]) == ("eu-central-1", False)
+    assert run(None, {"requires": ["audit"]}, monkeypatch, cwagent_regin="x")["failed"]
+
+
+IN_A_ROLE, OUTSIDE = f"only outside roles, and this task belongs to the role {ROLE}", "only in a role, and this task "
+
+
+@pytest.mark.parametrize(
+    ("role", "args", "refused", "why"),
+    [
+        *((ROLE, {name: None}, name, IN_A_ROLE) for name in OF_PLAYBOOKS),
+        *((None, {name: None}, name, f"{OUTSIDE}belongs to none") for name in OF_ROLES),
+        (None, OF_ROLES, "entry_point and compare", f"{OUTSIDE}belongs to none"),
+    ],
+)
+def test_options_of_the_other_kind_are_refused(
+    role: str | None, args: dict[str, Any], refused: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = run(role, args, monkeypatch)
+    assert (found["failed"], found["msg"]) == (True, f"cwagent_inputs takes {refused} {why}. Nothing was changed.")

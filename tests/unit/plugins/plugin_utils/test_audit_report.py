@@ -1,0 +1,231 @@
+"""The results of an audit, merged, and their summary for a person."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.cwagent.iam.plugins.plugin_utils._audit_report import (
+    NOT_ASSUMED,
+    OWN_LABELS,
+    merge_accounts,
+    summarize,
+)
+
+SEVERITIES = ["info", "low", "medium", "high"]
+# The number of characters that Ansible's `debug` adds to a line: its indentation, two quotes and a comma.
+PRINTED = 11
+
+
+def principal(name, writes="no", *, administrator=False, state=None):
+    window = {"state": state} if state else None
+    return {"kind": "role", "name": name, "writes": writes, "window": window, "is_administrator": administrator}
+
+
+def account(*principals, alias="prod", unread=()):
+    return {
+        "account": {"id": "123456789012", "alias": alias, "label": "controller"},
+        "principals": principals,
+        "unread": [{"what": what, "action": f"iam:List{what}"} for what in unread],
+    }
+
+
+def document(*accounts, findings=()):
+    counts = {severity: sum(each["severity"] == severity for each in findings) for severity in SEVERITIES}
+    return {"generated": "2026-11-25T09:30:00Z", "accounts": accounts, "findings": list(findings), "counts": counts}
+
+
+def audit_finding(severity, **more):
+    found = {"rule": "r", "object": "o", "account": "1", "region": None, "why": "It is so.", "fix": "run x"}
+    return {**found, "severity": severity, **more}
+
+
+@pytest.mark.parametrize(("unread", "server"), [((), "server"), (["roles"], "known server")])
+def test_nobody_is_cleared_by_a_read_that_was_denied(unread, server):
+    first, *lines, last = summarize(document(account(principal("server"), unread=unread)))
+    assert (first, last) == ("1 account read at 2026-11-25T09:30:00Z.", "No findings.")
+    line = f"Account prod: no {server} can write the configuration now."
+    assert " ".join(lines).startswith(line)
+    assert (lines == [line]) == (not unread)
+
+
+@pytest.mark.parametrize(
+    ("writes", "state", "administrator", "is_shown"),
+    [
+        ("yes", None, False, True),
+        *(("window", state, False, True) for state in ("open", "unknown", None)),
+        *(("window", state, False, False) for state in ("closed", "expired")),
+        ("no", "open", False, False),
+        ("yes", None, True, False),
+    ],
+)
+def test_the_writers_of_an_account(writes, state, administrator, is_shown):
+    summary = summarize(document(account(principal("a", writes, administrator=administrator, state=state))))
+    assert summary[1] == f"Account prod: {'role a' if is_shown else 'no server'} can write the configuration now."
+
+
+OPEN = {"state": "open", "deadline": "2026-11-25T09:44:00Z"}
+BY_WINDOW, ANYHOW = ({**principal(name, writes), "window": OPEN} for name, writes in (("a", "window"), ("b", "yes")))
+BY_DEADLINE = "role a can write the configuration until 2026-11-25T09:44:00Z"
+
+
+@pytest.mark.parametrize(
+    ("writers", "shown"),
+    [
+        ([BY_WINDOW], BY_DEADLINE),
+        ([ANYHOW], "role b can write the configuration now"),
+        ([BY_WINDOW, ANYHOW], f"role b can write the configuration now; {BY_DEADLINE}"),
+    ],
+)
+def test_a_writer_has_its_deadline_if_it_writes_because_of_a_window(writers, shown):
+    assert " ".join(summarize(document(account(*writers)))[1:-1]) == f"Account prod: {shown}."
+
+
+@pytest.mark.parametrize(
+    ("label", "alias", "name", "heading"),
+    [
+        ("shop", None, "shop", "shop (123456789012)"),
+        ("shop", "prod", "shop", "shop (123456789012)"),
+        *((label, None, "123456789012", "123456789012") for label in OWN_LABELS),
+        *((label, "prod", "prod", "prod") for label in OWN_LABELS),
+    ],
+)
+def test_an_account_has_its_name_in_the_inventory_or_else_in_iam(label, alias, name, heading):
+    read = {**account(alias=alias), "findings": [audit_finding("high", account="123456789012")]}
+    read["account"] |= {"label": label, "read_at": ""}
+    found = merge_accounts([read], [label], fail_at="high")
+    words = " ".join(summarize(found))
+    assert f" Account {heading}: no server can write the configuration now. " in words
+    assert f"- high, r: o ({name}): It is so." in words
+    assert found["failure"].endswith(f"high, r: o ({name}): It is so.")
+
+
+def test_findings_are_not_mentioned_if_no_account_was_read():
+    failed = {"account": {"label": "dev"}, "error": "access denied"}
+    lines = summarize({**document(failed), "generated": ""})
+    assert lines == ["No account was read.", "! account dev was not read: access denied"]
+
+
+def test_many_writers_are_counted():
+    listed = [principal(str(number), "yes") for number in range(7)]
+    line = " ".join(summarize(document(account(*listed, alias=None)))[1:-1])
+    assert line == (
+        "Account 123456789012: role 0, role 1, role 2, role 3, role 4 and 2 more can write the configuration now."
+    )
+    [_first, *five, _last] = summarize(document(account(*listed[:5])))
+    assert "more" not in " ".join(five)
+
+
+def test_a_summary_lists_unknown_answers_and_denied_reads():
+    failed = {"account": {"label": "dev"}, "error": "access denied"}
+    unknown = account(principal("a", "unknown"), principal("b", "unknown"), unread=["users", "roles"])
+    assert summarize(document(unknown, failed, account(principal("a", "unknown"), alias="test"))) == [
+        "2 accounts read at 2026-11-25T09:30:00Z.",
+        "! account dev was not read: access denied",
+        "Account prod: no known server can write the configuration now. For 2",
+        "principals it is unknown.",
+        "Account test: no known server can write the configuration now. For 1",
+        "principal it is unknown.",
+        "! 2 reads denied: iam:Listroles, iam:Listusers. Dependent results are",
+        "  unknown.",
+        "No findings.",
+    ]
+
+
+def test_the_most_severe_findings_come_first():
+    found = [audit_finding("info"), audit_finding("low"), audit_finding("high", region="eu-central-1")]
+    assert summarize(document(account(), findings=found), limit=1)[2:] == [
+        "3 findings: 1 high, 1 low, 1 info.",
+        "- high, r: o (1, eu-central-1): It is so.",
+        "  Fix: run x",
+        "1 more are in the report.",
+        "Findings of severity info are only in the report",
+        "(cwagent_report_files).",
+    ]
+    assert summarize(document(account(), findings=found[1:]), limit=2)[-1] == "  Fix: run x"
+
+
+def test_twenty_findings_are_listed():
+    lines = summarize(document(account(), findings=[audit_finding("low")] * 23))
+    assert lines.count("  Fix: run x") == 20
+    assert lines[-1] == "3 more are in the report."
+
+
+@given(st.text(), st.lists(st.builds(audit_finding, st.sampled_from(SEVERITIES), object=st.text(), fix=st.text())))
+def test_a_printed_summary_fits_80_columns(name, findings):
+    for line in summarize(document(account(principal(name, "yes"), alias=name), findings=findings)):
+        assert len(json.dumps(line, ensure_ascii=False)) + PRINTED - 2 <= 80
+
+
+def test_a_long_command_with_quotes_fits_80_columns():
+    fix = """ansible-playbook cwagent.iam.site -e '{"cwagent_account_aws_profile": "\\\\"}' """ * 3
+    lines = summarize(document(account(), findings=[audit_finding("high", fix=fix)]))
+    assert max(len(json.dumps(line)) for line in lines) + PRINTED - 2 <= 80
+    assert " ".join(line.strip() for line in lines[4:]) == f"Fix: {fix}".strip()
+
+
+def test_an_audit_document_has_the_findings_of_all_accounts_and_the_errors_of_the_others():
+    finding = {"rule": "r", "severity": "high"}
+    shop = {"label": "shop", "id": "1", "read_at": "2026-11-25T09:30:00Z"}
+    finding["account"] = "1"
+    read = {"account": shop, "principals": [], "findings": [finding]}
+    results: list[dict[str, Any]] = [
+        {**read, "changed": False, "failed": False},
+        {"failed": True, "msg": "denied"},
+        {"skipped": True},
+    ]
+    assert merge_accounts(results, ["shop", "blog", "test"], fail_at="none") == {
+        "generated": "2026-11-25T09:30:00Z",
+        "accounts": [
+            read,
+            {"account": {"label": "blog"}, "error": "denied"},
+            {"account": {"label": "test"}, "error": NOT_ASSUMED},
+        ],
+        "findings": [finding],
+        "counts": {"info": 0, "low": 0, "medium": 0, "high": 1},
+        "failure": "Accounts that were not read: 2. Account blog was not read: denied. There is 1 more problem.",
+    }
+    assert merge_accounts([], [])["generated"] == ""
+
+
+UNREAD: dict[str, Any] = {"failed": True, "msg": "denied"}
+COUNTED = {
+    "none_unread": "Accounts that were not read: 0.",
+    "two_more": "There are 2 more problems.",
+    "one_unread": "Accounts that were not read: 1. Account blog was not read: denied.",
+}
+
+
+@pytest.mark.parametrize(
+    ("found", "unread", "fail_at", "message"),
+    [
+        ("", False, "info", ""),
+        ("low high", False, "none", ""),
+        ("info low", False, "medium", ""),
+        ("info", False, "info", "Findings of severity info or above: 1. {none_unread} info, r: info (shop): It is so."),
+        (
+            "medium info low high",
+            False,
+            "low",
+            "Findings of severity low or above: 3. {none_unread} high, r: high (shop): It is so. {two_more}",
+        ),
+        ("high", True, "high", "Findings of severity high or above: 1. {one_unread} There is 1 more problem."),
+        ("high", True, "none", "{one_unread}"),
+    ],
+)
+def test_the_message_of_an_audit_names_the_first_problem(found, unread, fail_at, message):
+    listed = [audit_finding(severity, object=severity) for severity in found.split()]
+    read = {"account": {"label": "shop", "id": "1", "read_at": ""}, "principals": [], "findings": listed}
+    results: list[dict[str, Any]] = [read, UNREAD] if unread else [read]
+    document = merge_accounts(results, ["shop", "blog"], fail_at=fail_at)
+    assert document["failure"] == message.format(**COUNTED)
+
+
+def test_an_account_whose_role_was_not_assumed_has_the_error_of_aws():
+    sessions: list[dict[str, Any]] = [{"skipped": True}, {"msg": "Access denied."}]
+    accounts = merge_accounts([{"msg": "denied"}, {"skipped": True}], ["shop", "blog"], sessions)["accounts"]
+    assert [each["error"] for each in accounts] == ["denied", f"{NOT_ASSUMED} Access denied."]
