@@ -23,11 +23,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._fleet import Fleet
 from ansible_collections.cwagent.iam.plugins.module_utils._names import adoption_problem
-from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks import fail_on_problems
-from ansible_collections.cwagent.iam.plugins.module_utils._preflight.resource import ineligible_instances
-from ansible_collections.cwagent.iam.plugins.module_utils._preflight.search import find_unlisted, readable_associations
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import tags
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import ACCESS_POLICIES
+from ansible_collections.cwagent.iam.plugins.module_utils._restore.checks import fail_on_problems
+from ansible_collections.cwagent.iam.plugins.module_utils._restore.lookups import ineligible_instances
+from ansible_collections.cwagent.iam.plugins.module_utils._restore.search import find_unlisted, readable_associations
 from ansible_collections.cwagent.iam.plugins.module_utils._role.resource import find_role
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import Association
-    from ansible_collections.cwagent.iam.plugins.module_utils._preflight.unlisted import Listed
+    from ansible_collections.cwagent.iam.plugins.module_utils._restore.unlisted import Listed
 
 KEEP = "keep"
 

@@ -140,7 +140,7 @@ def test_a_region_that_an_organization_denies_is_skipped_with_a_warning(enforcin
         *([{"Effect": "Deny", **describe, **in_one_region}] if closed else []),
     ]
     env = create_user(enforcing, f"caller{closed}", {"Version": "2012-10-17", "Statement": statements})
-    result = run_module(enforcing, "cwagent_preflight", credentials=env, profiles_to_delete=["P"])
+    result = run_module(enforcing, "cwagent_restore", state="checked", credentials=env, profiles_to_delete=["P"])
     words = "explicitly denies" if closed else "lacks"
     message = result["warnings"][0] if closed else result["msg"]
     assert f"{words} ec2:DescribeIamInstanceProfileAssociations" in message
@@ -150,5 +150,5 @@ def test_a_region_that_an_organization_denies_is_skipped_with_a_warning(enforcin
 def test_unusable_credentials_are_reported_once(enforcing: Emulator) -> None:
     """In several regions, which different threads read."""
     regions = {region: ["i-0123456789abcdef0"] for region in ("us-east-1", "us-west-2", "eu-central-1")}
-    result = run_module(enforcing, "cwagent_preflight", instances=regions, profile="nosuch")
+    result = run_module(enforcing, "cwagent_restore", state="checked", instances=regions, profile="nosuch")
     assert "Passing both a profile and access tokens is not supported" in result["msg"]

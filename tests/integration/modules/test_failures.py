@@ -32,9 +32,9 @@ MODULES: dict[str, Callable[[str], Options]] = {
     "access_info": lambda _instance: {},
     "account_info": lambda instance: {"server_filters": {"instance-id": [instance]}},
     "server_info": lambda instance: {"servers": [{"host": "web", "instance_id": instance, "region": "eu-central-1"}]},
-    "preflight": lambda instance: {"instances": {"": [instance]}, "users": ["u"]},
+    "restore: checked": lambda instance: {"state": "checked", "instances": {"": [instance]}, "users": ["u"]},
 }
-"""By module that calls AWS, its options for an instance."""
+"""By module that calls AWS, and by state where it has two tasks, its options for an instance."""
 NO_REGION = ("No AWS region is set", "requires a region", "You must specify a region")
 UNKNOWN = {"AWS_ACCESS_KEY_ID": "AKIAUNKNOWN", "AWS_SECRET_ACCESS_KEY": "-"}
 DOWN = {"kind": "error", "code": "Unavailable", "message": "down", "status": 400, "times": 1000}
@@ -51,7 +51,7 @@ def run(aws: Emulator, module: str, *faults: Mapping[str, Any], **how: Any) -> d
         create_role(aws, name)
     [instance] = aws.instances(1)
     before = snapshot(aws)
-    result = run_module(aws, f"cwagent_{module}", *faults, **{**MODULES[module](instance), **how})
+    result = run_module(aws, f"cwagent_{module.partition(':')[0]}", *faults, **{**MODULES[module](instance), **how})
     assert not result["failed"] or snapshot(aws) == before
     return result
 

@@ -380,7 +380,7 @@ def test_only_an_instance_that_has_not_ended_counts_as_another_holder(moto: Emul
                 fail_if_associated_elsewhere=True,
                 check=True,
             ),
-            run_module(moto, "cwagent_preflight", profiles_to_delete=["R"]),
+            run_module(moto, "cwagent_restore", state="checked", profiles_to_delete=["R"]),
         ]
     for result in results:
         assert result["failed"] != ended, result

@@ -208,6 +208,7 @@ def with_timeout(**arguments: Any) -> dict[str, Any]:
     return {**arguments, "wait_timeout": 5}
 
 
+CHECK = {"state": "checked"}
 FILES = {"saved_key": {"key_store_directory": "@folder"}}
 ROLE = with_timeout(name=SERVER_ROLE, access="server")
 ADMIN = with_timeout(name=ADMIN_ROLE, access="admin", admin_window=True)
@@ -590,10 +591,10 @@ SCENES: dict[str, list[Scene]] = {
         Scene("iam_user", {**ADMIN_KEYS, "key_max_age_days": 90}, "iam:TagUser", removed=[BULK]),
         Scene("iam_user", {**SERVER_KEYS, "key_max_age_days": 90}, "iam:UpdateAccessKey", advance_days(1)),
         Scene("iam_user", {**SERVER_KEYS, "key_max_age_days": 90}, "iam:DeleteAccessKey", advance_days(8)),
-        Scene("preflight", {"instances": {"": ["@app"]}}, "ec2:DescribeInstances"),
+        Scene("restore", {**CHECK, "instances": {"": ["@app"]}}, "ec2:DescribeInstances"),
     ],
     "remove-servers": [
-        Scene("preflight", {"users_to_delete": {"": [USER]}}, "iam:GetUser", provisioned_and_acquired),
+        Scene("restore", {**CHECK, "users_to_delete": {"": [USER]}}, "iam:GetUser", provisioned_and_acquired),
         Scene("admin_window", CLOSE_ROLE_WINDOW, "iam:GetRolePolicy GetRole ListAttachedRolePolicies PutRolePolicy"),
         Scene(
             "admin_window",
@@ -652,8 +653,13 @@ SCENES: dict[str, list[Scene]] = {
         ),
         RELEASE_OF_A_STOPPED_INSTANCE,
         Scene(
-            "preflight",
-            {"instances": {"": ["@bare"]}, "profiles_to_delete": [SERVER_ROLE], "expected_instance_ids": ["@bare"]},
+            "restore",
+            {
+                **CHECK,
+                "instances": {"": ["@bare"]},
+                "profiles_to_delete": [SERVER_ROLE],
+                "expected_instance_ids": ["@bare"],
+            },
             "ec2:DescribeInstances DescribeRegions DescribeIamInstanceProfileAssociations",
         ),
         Scene(
@@ -773,10 +779,10 @@ def test_a_host_that_left_is_known_by_its_name_although_its_name_may_not_be_read
     provisioned(site)
     permit(site.aws, policy("remove-servers"))
     options: dict[str, Any] = {"users_to_delete": {"": [HOST, USER]}, "default_users": {HOST: USER}}
-    found = run_module(site.aws, "cwagent_preflight", credentials=site.user, **options)
+    found = run_module(site.aws, "cwagent_restore", state="checked", credentials=site.user, **options)
     assert (found["failed"], found["warnings"], found["users_to_delete"]) == (False, [], {"": [USER]})
     as_root(("iam_user", {**SERVER_KEYS, "state": "absent"}))(site)
-    found = run_module(site.aws, "cwagent_preflight", credentials=site.user, **options)
+    found = run_module(site.aws, "cwagent_restore", state="checked", credentials=site.user, **options)
     assert f"It is not known whether there is a user '{HOST}': iam:GetUser is not allowed." in found["warnings"]
 
 

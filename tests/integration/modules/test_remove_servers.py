@@ -61,7 +61,7 @@ def test_a_saved_key_in_aws_whose_user_is_gone_is_named_and_removed(enforcing: E
     def search(*faults: dict[str, Any]) -> list[str]:
         """The sentences about everything that is not in the inventory."""
         listed: dict[str, Any] = {"users": [OTHER_USER], "report_unlisted": True, "key_store": store}
-        since, found = enforcing.mark(), run_module(enforcing, "cwagent_preflight", *faults, **listed)
+        since, found = enforcing.mark(), run_module(enforcing, "cwagent_restore", *faults, state="checked", **listed)
         listing = LISTINGS[store].partition(":")[2]
         assert [call.action for call in enforcing.calls(since)].count(listing) == 1
         return list(found["unlisted"])
@@ -102,14 +102,14 @@ def test_a_saved_key_is_removed_in_the_named_region_and_other_values_are_kept(en
 def test_a_name_means_a_user_rather_than_a_host_and_users_of_others_are_refused(enforcing: Emulator) -> None:
     run_module(enforcing, "cwagent_iam_user", name=[USER], access="server")
     host: dict[str, Any] = {"users_to_delete": {enforcing.region: ["db1", USER]}, "default_users": {"db1": USER}}
-    found = run_module(enforcing, "cwagent_preflight", **host)
+    found = run_module(enforcing, "cwagent_restore", state="checked", **host)
     assert (found["users_to_delete"], found["warnings"]) == ({enforcing.region: [USER]}, [])
     for name in ("db1", "alice"):
         create_user(enforcing, name, policy=SERVER_POLICY)
         options = host if name == "db1" else {"users_to_delete": {enforcing.region: [name]}}
-        refused = run_module(enforcing, "cwagent_preflight", **options)
+        refused = run_module(enforcing, "cwagent_restore", state="checked", **options)
         assert f"User '{name}' was not created by this collection, so it is not removed." in refused["msg"]
-    missing = run_module(enforcing, "cwagent_preflight", users_to_delete={enforcing.region: ["gone"]})
+    missing = run_module(enforcing, "cwagent_restore", state="checked", users_to_delete={enforcing.region: ["gone"]})
     assert "There is no user 'gone'." in missing["warnings"]
 
 
@@ -127,7 +127,7 @@ def test_keys_of_users_of_another_account_are_not_deleted(enforcing: Emulator, t
     saved_key = {"key_store_directory": str(tmp_path)}
     run_module(enforcing, "cwagent_iam_user", name=[USER], access="server", saved_key=saved_key)
     valid: dict[str, Any] = {"saved_users": [USER], "key_store_directory": str(tmp_path)}
-    assert not run_module(enforcing, "cwagent_preflight", **valid)["failed"]
+    assert not run_module(enforcing, "cwagent_restore", state="checked", **valid)["failed"]
     enforcing.reset()
-    refused = run_module(enforcing, "cwagent_preflight", **valid)
+    refused = run_module(enforcing, "cwagent_restore", state="checked", **valid)
     assert f"has the access key of user '{USER}', and this account has no such user." in refused["msg"]

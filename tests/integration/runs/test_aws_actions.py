@@ -93,7 +93,15 @@ ONCE: list[Task] = [
     ("server_info", {"servers": SERVERS}),
     ("server_info", {"checked": [], "from": "none"}),
     ("agent_config", {"servers": []}),
-    ("preflight", {"instances": {"": "@both"}, "profiles_to_delete": ["R"], "expected_instance_ids": "@both"}),
+    (
+        "restore",
+        {
+            "state": "checked",
+            "instances": {"": "@both"},
+            "profiles_to_delete": ["R"],
+            "expected_instance_ids": "@both",
+        },
+    ),
     ("config_parameter", {**PARAMETER, "state": "validated"}),
     ("iam_role", {**ROLE, "permissions_boundary": "none", "exclusive": "yes"}),
     ("iam_role", {**ROLE, "tags": "a=b"}),

@@ -170,6 +170,7 @@ SEVERAL_KINDS = {
             "str deregistered registered",
             "str deregistered deregistering finished read registered restarted",
             "str absent present retired",
+            "str checked restored",
         }
     },
     "the configuration is stored from one place, and the facts are collected from another": {
@@ -208,13 +209,13 @@ USERS = {
     "cwagent_config_parameter: saved_key": FILE,
     "cwagent_credentials_file": FILE,
     "saved_credentials": FILE,
-    **dict.fromkeys(("unlisted", "cwagent_server_info"), PLACE),
+    **dict.fromkeys(("cwagent_restore", "cwagent_server_info"), PLACE),
     "cwagent_access_info": {"key_store_prefix"},
 }
 """The options about saved keys of each place that has some."""
 OTHER_DEFAULTS = {
     ("cwagent_iam_user: saved_key", "key_store_directory"): None,  # nothing is written unless it is named
-    ("unlisted", "key_store_directory"): None,  # without it, files are not looked for
+    ("cwagent_restore", "key_store_directory"): None,  # without it, files are not looked for
     **{(role, "key_store_kms_key_id"): "" for role in ("onprem_server", "onprem_admin")},
 }
 
@@ -386,11 +387,10 @@ SECOND_NAMES = {
     },
     "a task works on a selection of the run's values": {
         "cwagent_hybrid_nodes.nodes_by_region < key_names",
-        "cwagent_preflight.expected_instance_ids < instances",
-        "cwagent_preflight.key_store_regions < key_regions",
-        "cwagent_preflight.saved_users < users",
-        "cwagent_preflight.users_to_delete < removal_users",
+        "cwagent_restore.expected_instance_ids < instances",
         "cwagent_restore.key_store_regions < key_regions",
+        "cwagent_restore.saved_users < users",
+        "cwagent_restore.users_to_delete < removal_users",
         "store_config_instance_id < admin_instance",
         "store_config_region < storing_region",
     },

@@ -107,7 +107,7 @@ def test_the_other_options_are_the_common_ones_of_aws(documented):
 
 
 WITHOUT_CHANGES = {
-    *("cwagent_access_info", "cwagent_account_info", "cwagent_instance_identity", "cwagent_preflight"),
+    *("cwagent_access_info", "cwagent_account_info", "cwagent_instance_identity"),
     "cwagent_server_info",
 }
 """Modules that only read."""

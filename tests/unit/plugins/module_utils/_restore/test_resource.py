@@ -15,8 +15,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils import _fleet
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import RESTORE_TAG
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import ABSENT, CLOSED
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._preflight.unlisted import Listed
 from ansible_collections.cwagent.iam.plugins.module_utils._restore.resource import KEEP, Leftovers, Restoration
+from ansible_collections.cwagent.iam.plugins.module_utils._restore.unlisted import Listed
 
 EU, US = "eu-central-1", "us-east-1"
 ALL = Leftovers("R", "S", admin_users=["u", "v"], instances={EU: ["i-1"]})

@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-from functools import cache, partial
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file_store import FileStore
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES, AwsApiError
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import ineligible_reason
@@ -20,32 +19,62 @@ from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.reso
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._names import NOT_CREATED, is_marked
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
-from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks import fail_on_problems
-from ansible_collections.cwagent.iam.plugins.module_utils._preflight.search import find_remaining_configs, find_unlisted
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import find_user, tags
+from ansible_collections.cwagent.iam.plugins.module_utils._restore.checks import fail_on_problems
+from ansible_collections.cwagent.iam.plugins.module_utils._restore.search import find_remaining_configs, find_unlisted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
+    from pathlib import Path
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks import Inputs
+    from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+    from ansible_collections.cwagent.iam.plugins.module_utils._restore.unlisted import Listed
 
 
 # If none of this many users exists, no further ones are read.
 MAX_USERS_READ = 20
 
 
-class Preflight:
+@dataclass(frozen=True)
+class Inputs:
+    """The checked options for lookups in AWS.
+
+    :param instances: by region, the IDs of instances. The empty name stands for the region of the module.
+    :param profiles_to_delete: names of instance profiles.
+    :param expected_instance_ids: the instances that may still have these profiles.
+    :param users_to_delete: by region of the saved keys, names of users.
+    :param default_users: by name of a user to delete, the user to delete instead if it does not exist.
+    :param optional_users: names of users to delete that need not exist.
+    :param configs_to_delete: by region, the names of the parameters that the run deletes.
+    :param unlisted: the contents of the inventory, to report anything that it lacks; ``None`` for no such report.
+    :param saved_users: names of users whose saved keys are to be deleted.
+    :param directory: the folder of saved keys; ``None`` where they are not in files.
+    """
+
+    instances: Mapping[str, Sequence[str]]
+    profiles_to_delete: Sequence[str]
+    expected_instance_ids: Sequence[str]
+    users_to_delete: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    default_users: Mapping[str, str] = field(default_factory=dict)
+    optional_users: Sequence[str] = ()
+    configs_to_delete: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    unlisted: Listed | None = None
+    saved_users: Sequence[str] = ()
+    directory: Path | None = None
+
+
+class Lookups:
     """The lookups in AWS, for inputs without problems.
 
-    :param client_factory: makes a boto3 client for a service: ``AnsibleAWSModule.client``.
+    :param aws_in: returns the gateway to a region. An empty text stands for the region of the module.
     :param check_mode: whether an earlier task only planned to delete the configurations.
     """
 
-    def __init__(self, inputs: Inputs, client_factory: Callable[..., Any], *, check_mode: bool = False) -> None:
+    def __init__(self, inputs: Inputs, aws_in: Callable[[str], Aws], *, check_mode: bool) -> None:
         self._inputs = inputs
         self._check_mode = check_mode
-        self._client_factory = client_factory
-        self._aws_in = cache(lambda name: Aws(self._factory_in(name)))
+        self._aws_in = aws_in
+        self._aws = aws_in("")
 
     def result(self) -> dict[str, Any]:
         """Look up everything and return the module's result.
@@ -79,9 +108,8 @@ class Preflight:
             return []
         store = FileStore(directory, "", None)
         saved = [name for name in self._inputs.saved_users if store.path(name).exists()][:MAX_USERS_READ]
-        aws = Aws(self._client_factory)
         try:
-            if not saved or any(find_user(aws, name) for name in saved):
+            if not saved or any(find_user(self._aws, name) for name in saved):
                 return []
         except AwsApiError as error:
             if error.code not in DENIED_CODES:
@@ -100,12 +128,11 @@ class Preflight:
         defaults = self._inputs.default_users
         if not names:
             return {}, []
-        aws = Aws(self._client_factory)
         in_pairs = {*defaults, *defaults.values()}
 
         def find(name: str) -> dict[str, Any] | AwsApiError | None:
             try:
-                return find_user(aws, name)
+                return find_user(self._aws, name)
             except AwsApiError as error:
                 if name not in in_pairs or error.code not in DENIED_CODES:
                     raise
@@ -124,7 +151,7 @@ class Preflight:
         """
         if not self._inputs.profiles_to_delete:
             return [], []
-        answer = Aws(self._client_factory).call("ec2:DescribeRegions", "list the regions of the account")
+        answer = self._aws.call("ec2:DescribeRegions", "list the regions of the account")
         regions = sorted(each["RegionName"] for each in answer["Regions"])
         problems: list[str] = []
         warnings: list[str] = []
@@ -134,7 +161,7 @@ class Preflight:
         return problems, warnings
 
     def _other_holders_in(self, region: str) -> tuple[list[str], list[str]]:
-        aws, inputs = Aws(self._factory_in(region)), self._inputs
+        aws, inputs = self._aws_in(region), self._inputs
         try:
             holders = [
                 (name, each.profile)
@@ -154,9 +181,6 @@ class Preflight:
             if name in live
         ]
         return problems, []
-
-    def _factory_in(self, region: str) -> Callable[..., Any]:
-        return partial(self._client_factory, region=region) if region else self._client_factory
 
 
 def ineligible_instances(

@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import FILE, KEY_STORES
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import FILE
 from ansible_collections.cwagent.iam.plugins.module_utils._names import describe_profile
 from ansible_collections.cwagent.iam.plugins.module_utils._text import count_noun, join_first
 
@@ -18,17 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 MAX_LISTED = 10  # DeleteParameters takes no more, either
-
-
-# The options of a module that reports them.
-UNLISTED_SPEC: dict[str, Any] = {
-    "users": {"type": "list", "elements": "str", "default": []},
-    "report_unlisted": {"type": "bool", "default": False},
-    "key_store_directory": {"type": "path"},
-    "key_store": {"type": "str", "choices": list(KEY_STORES), "default": FILE},
-    "key_store_prefix": {"type": "str", "no_log": False, "default": "/cwagent/credentials/"},
-    "key_store_regions": {"type": "list", "elements": "str", "no_log": False, "default": []},
-}
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils._preflight.unlisted import Unlisted, describe_configs
+from ansible_collections.cwagent.iam.plugins.module_utils._restore.unlisted import Unlisted, describe_configs
 
 REMEDY = "If their servers have left, cwagent.iam.remove_servers with these names removes them."
 MANY = frozenset(f"u{number:02}" for number in range(12))

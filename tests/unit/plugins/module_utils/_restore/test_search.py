@@ -12,12 +12,12 @@ from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key
     saved_key_description,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._names import ADOPTED, MARK_TAG
-from ansible_collections.cwagent.iam.plugins.module_utils._preflight.search import (
+from ansible_collections.cwagent.iam.plugins.module_utils._restore.search import (
     find_remaining_configs,
     find_unlisted,
     readable_associations,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._preflight.unlisted import Listed
+from ansible_collections.cwagent.iam.plugins.module_utils._restore.unlisted import Listed
 
 INSTANCE = "i-11111111"
 HERE, THERE = "eu-central-1", "us-east-1"

@@ -21,8 +21,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import read_associations
 from ansible_collections.cwagent.iam.plugins.module_utils._names import PARAMETER_PREFIX, is_marked
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
-from ansible_collections.cwagent.iam.plugins.module_utils._preflight.unlisted import Unlisted, describe_configs
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import all_users, find_user, tags
+from ansible_collections.cwagent.iam.plugins.module_utils._restore.unlisted import Unlisted, describe_configs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import Association
-    from ansible_collections.cwagent.iam.plugins.module_utils._preflight.unlisted import Listed
+    from ansible_collections.cwagent.iam.plugins.module_utils._restore.unlisted import Listed
 
 
 # The policies that allow listing saved keys, by key store.

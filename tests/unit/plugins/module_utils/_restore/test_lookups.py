@@ -2,18 +2,19 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aws_account import Account
 
+from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import ADOPTED, CREATED, MARK_TAG
-from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks import Inputs
-from ansible_collections.cwagent.iam.plugins.module_utils._preflight.resource import Preflight, ineligible_instances
-from ansible_collections.cwagent.iam.plugins.module_utils._preflight.search import readable_associations
-from ansible_collections.cwagent.iam.plugins.module_utils._preflight.unlisted import Listed
+from ansible_collections.cwagent.iam.plugins.module_utils._restore.lookups import Inputs, Lookups, ineligible_instances
+from ansible_collections.cwagent.iam.plugins.module_utils._restore.search import readable_associations
+from ansible_collections.cwagent.iam.plugins.module_utils._restore.unlisted import Listed
 
 INSTANCE, SECOND, OTHER = "i-11111111", "i-22222222", "i-33333333"
 HERE, THERE = "eu-central-1", "us-east-1"
@@ -37,7 +38,7 @@ def account() -> Account:
 
 
 def result_of(inputs: Inputs, account: Account) -> dict[str, Any]:
-    return Preflight(inputs, account.client).result()
+    return Lookups(inputs, lambda region: account.aws(region or HERE), check_mode=False).result()
 
 
 def problems_of(inputs: Inputs, account: Account) -> list[str]:
@@ -91,7 +92,8 @@ def test_clients_are_made_in_the_main_thread(account: Account) -> None:
         threads.add(threading.current_thread())
         return account.client(service, config, region)
 
-    Preflight(INSTANCES, client).result()
+    aws_in = cache(lambda region: Aws(partial(client, region=region or HERE)))
+    Lookups(INSTANCES, aws_in, check_mode=False).result()
     assert threads == {threading.main_thread()}
 
 
