@@ -205,10 +205,12 @@ class Host:
             return {"changed": False, "identity": found}
         return {"failed": True, "msg": "It has another identity.", "identity": found}
 
-    def store(self, configuration: Configuration, *, check_mode: bool = False) -> dict[str, Any]:
+    def try_to_store(self, configuration: Configuration) -> dict[str, Any]:
         self.account.begin("host:store")
-        if check_mode:
-            return {"changed": False, "steps": [] if self.account.parameter == configuration.text else ["store"]}
+        return {"changed": False, "steps": [] if self.account.parameter == configuration.text else ["store"]}
+
+    def store(self, configuration: Configuration) -> dict[str, Any]:
+        self.account.begin("host:store")
         assert self.account.is_held
         self.account.parameter = configuration.text
         return {"changed": True, "steps": ["store it"], "counts": {"create": 1}, "warnings": []}
