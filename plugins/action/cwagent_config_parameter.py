@@ -13,22 +13,15 @@ from typing import Any
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import SOURCE_SPEC
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import SOURCE_SPEC, KeySource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._options import read_options
 from ansible_collections.cwagent.iam.plugins.plugin_utils._aws_action import AwsAction
-from ansible_collections.cwagent.iam.plugins.plugin_utils._key_delivery import KeyDelivery
+from ansible_collections.cwagent.iam.plugins.plugin_utils._key_delivery import CREDENTIALS, KeyDelivery
 
 MODULE = "cwagent.iam.cwagent_config_parameter"
 OPTION = "saved_key"
 SPEC = {OPTION: {"type": "dict", "options": {"user": {"type": "str", "required": True}, **SOURCE_SPEC}}}
-# The AWS options for credentials with their aliases, under their names in the lookup that reads the key. In a task with
-# a saved key, they are for the controller only and are never sent to the host.
-CREDENTIALS = {
-    "access_key": ("access_key", "aws_access_key_id", "aws_access_key"),
-    "secret_key": ("secret_key", "aws_secret_access_key", "aws_secret_key"),
-    "session_token": ("session_token", "aws_session_token"),
-    "profile": ("profile", "aws_profile"),
-}
 
 
 class ActionModule(KeyDelivery, AwsAction):
@@ -50,11 +43,12 @@ class ActionModule(KeyDelivery, AwsAction):
         found = ArgumentSpecValidator(SPEC).validate({OPTION: arguments[OPTION]})
         if found.error_messages:
             raise InvalidInput(f"{'. '.join(found.error_messages)}.")
-        source = found.validated_parameters[OPTION]
+        source = read_options(KeySource, found.validated_parameters[OPTION])
+        # In a task with a saved key, they are for the controller only and are never sent to the host.
         given = {name: [arguments.pop(each, None) for each in names] for name, names in CREDENTIALS.items()}
         aws = {name: value for name, values in given.items() for value in values if value}
         key = self.key_for_host(source, task_vars, **aws)
-        arguments[OPTION] = {"user": source["user"]}
+        arguments[OPTION] = {"user": source.user}
         makes_no_call = self._task.check_mode and arguments.get("known_values") is not None
         if key and not makes_no_call:
             arguments[OPTION].update(access_key=key.key_id, secret_key=key.secret)

@@ -9,7 +9,9 @@ from typing import Any
 
 from ansible.plugins.loader import lookup_loader
 
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import KeySource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._options import read_options
 from ansible_collections.cwagent.iam.plugins.module_utils._planned import Planned
 from ansible_collections.cwagent.iam.plugins.modules.cwagent_credentials_file import SPEC
 from ansible_collections.cwagent.iam.plugins.plugin_utils._host_result import discovered_python
@@ -51,7 +53,8 @@ class ActionModule(KeyDelivery):
             in_check_mode = self._task.check_mode
             # Empty for a key that check mode has not created.
             is_new = in_check_mode and Planned(options["planned"]).has_new_key(options["user"])
+            source = read_options(KeySource, options)
             arguments["content"] = (
-                "" if is_new else self.read_key(options, task_vars, can_miss=in_check_mode, **options["aws_options"])
+                "" if is_new else self.read_key(source, task_vars, can_miss=in_check_mode, **options["aws_options"])
             )
         return self.send(MODULE, arguments, task_vars)

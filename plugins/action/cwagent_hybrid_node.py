@@ -19,7 +19,7 @@ try:
     from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import REGISTERED
     from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.transaction import Transaction
     from ansible_collections.cwagent.iam.plugins.module_utils._shield import ShieldedAws
-    from ansible_collections.cwagent.iam.plugins.plugin_utils._hybrid_host import HybridHost
+    from ansible_collections.cwagent.iam.plugins.plugin_utils._hybrid_host import HybridServer
 except Exception:  # noqa: BLE001, S110  an import can raise anything
     pass
 
@@ -47,7 +47,7 @@ class ActionModule(SecretDelivery, TransactionAction):
         paths = {name: params[name] for name in options.HOST_PATHS}
         transaction = Transaction(
             service,
-            HybridHost(self, variables, service.region, paths),
+            HybridServer(self, variables, service.region, paths),
             desired,
             say=tell,
             shield=interruption.shield,

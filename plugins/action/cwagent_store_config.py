@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.plugin_utils._key_delivery import KeyDelivery
+from ansible_collections.cwagent.iam.plugins.plugin_utils._key_delivery import CREDENTIALS, KeyDelivery
 from ansible_collections.cwagent.iam.plugins.plugin_utils._terminal import show, write_last_words
 from ansible_collections.cwagent.iam.plugins.plugin_utils._transaction_action import TransactionAction
 
@@ -17,6 +17,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._transaction_action im
 try:
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config import options, task
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Report
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.way import Wiring
     from ansible_collections.cwagent.iam.plugins.plugin_utils import _store_host
 except Exception:  # noqa: BLE001, S110  an import can raise anything
     pass
@@ -44,22 +45,25 @@ class ActionModule(KeyDelivery, TransactionAction):
     ) -> dict[str, Any]:
         """Return the result of the transaction. :raises CwagentError: something failed."""
         params, name = call.params, self.host_name(variables)
-        transport = {name: value for name, value in self.given_options.items() if name in TRANSPORT}
         # The values of the environment must never appear in output. The modules on the host hide its secrets.
-        host_options = {**params, "environment": params.pop("environment"), "transport": transport}
-        host_class = _store_host.OnPremises if params["from"] == options.ONPREM else _store_host.Instance
-        wiring = task.Wiring(
+        access = _store_host.Access(
+            environment=params.pop("environment") or {},
+            transport={name: value for name, value in self.given_options.items() if name in TRANSPORT},
+            credentials={name: params[name] for name in CREDENTIALS},
+        )
+        given = options.StoreOptions.of(params)
+        wiring = Wiring(
             client=call.client,
             shield=interruption.shield,
             check_mode=call.check_mode,
             name=name,
-            host=host_class(self, variables, host_options),
+            host=_store_host.host_of(self, variables, given, access),
             report=Report(tell, partial(write_last_words, name)),
             guard=interruption.guardian,
             find_file=self._find_file,
             show=show,
         )
-        work, state = task.Task(params, wiring), params["state"]
+        work, state = task.Task(given, wiring), given.state
         if state == options.VALIDATED:
             return {"changed": False, "steps": [], **work.validate().to_result()}
         if state == options.COMPARED:

@@ -322,9 +322,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils import _environment, _
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._call import aws_gateway
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import (
+    ABSENT,
     RULES,
     TAGGED,
     VALIDATED,
+    GivenConfig,
     desired_config,
     desired_tags,
     known_state,
@@ -406,7 +408,7 @@ def _saved_key_gateway(call: Call, key: dict[str, Any]) -> Aws:
 
 def validate(call: Call) -> dict[str, Any]:
     """Validate the configuration."""
-    found = validate_config(call.params)
+    found = validate_config(GivenConfig.of(call.params))
     if found.desired is None:
         raise InvalidInput(refusal(found), **found.to_result())
     result = found.to_result()
@@ -416,7 +418,7 @@ def validate(call: Call) -> dict[str, Any]:
 
 def tag(call: Call) -> dict[str, Any]:
     """Set the tags of the parameter."""
-    name, tags = call.params["name"], desired_tags(call.params)
+    name, tags = call.params["name"], desired_tags(call.params["tags"])
     check_parameter_name(name)
     resource = TagsResource(select_gateway(call), name, tags, call.region)
     return converge(resource, call.check_mode, READ_BACK_SECONDS)
@@ -428,7 +430,8 @@ def work(call: Call) -> dict[str, Any]:
         return validate(call)
     if call.params["state"] == TAGGED:
         return tag(call)
-    desired, warnings = desired_config(call.params)
+    is_absent = call.params["state"] == ABSENT
+    desired, warnings = desired_config(GivenConfig.of(call.params), is_absent=is_absent)
     known = known_state(call.params["known_values"], desired.name)
     resource = ParameterResource(select_gateway(call), desired, call.region, known)
     wait = max(READ_BACK_SECONDS, call.params["wait_timeout"]) if desired.parameters else None

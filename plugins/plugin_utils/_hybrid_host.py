@@ -17,7 +17,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import (
     REGISTERED,
     RESTARTED,
 )
-from ansible_collections.cwagent.iam.plugins.plugin_utils._module_host import ModuleHost
+from ansible_collections.cwagent.iam.plugins.plugin_utils._host import Host
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +29,7 @@ MODULE = "cwagent.iam.cwagent_ssm_agent"
 HIDDEN = "VALUE_HIDDEN"
 
 
-class HybridHost(ModuleHost):
+class HybridServer(Host):
     """A host with an SSM agent.
 
     :param region: the region of Systems Manager.
@@ -52,7 +52,7 @@ class HybridHost(ModuleHost):
         return self._run(READ)
 
     def register(self, activation: NewActivation, run: str, known_run: str) -> dict[str, Any]:
-        """Record the run, register the host, and restart the SSM agent. :param known_run: as of ``Host.register``."""
+        """Record the run, register the host, and restart the SSM agent. :param known_run: as of ``HybridHost``."""
         self.check()
         try:
             return self._run(

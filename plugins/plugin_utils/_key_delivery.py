@@ -19,8 +19,15 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import SavedKey
+    from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import KeySource
 
-
+# The AWS options for credentials with their aliases, under their names in the lookup that reads the key.
+CREDENTIALS = {
+    "access_key": ("access_key", "aws_access_key_id", "aws_access_key"),
+    "secret_key": ("secret_key", "aws_secret_access_key", "aws_secret_key"),
+    "session_token": ("session_token", "aws_session_token"),
+    "profile": ("profile", "aws_profile"),
+}
 LOOKUP = "cwagent.iam.saved_credentials"
 
 
@@ -29,20 +36,20 @@ class KeyDelivery(SecretDelivery):
 
     SECRET = "access key"  # noqa: S105  a word for messages
 
-    def read_key(self, source: Mapping[str, Any], task_vars: Mapping[str, Any], *, can_miss: bool, **aws: Any) -> str:
+    def read_key(self, source: KeySource, task_vars: Mapping[str, Any], *, can_miss: bool, **aws: Any) -> str:
         """Return a saved key as the text of a credentials file; empty if there is none and it can miss.
 
-        :param source: where it is saved, with the options of ``SOURCE_SPEC``.
+        :param source: the user, and where the key is saved.
         :param aws: options for the calls that read it.
         :raises InvalidInput: it cannot be read.
         """
         lookup = lookup_loader.get(LOOKUP, loader=self._loader, templar=self._templar)
         try:
             [text] = lookup.run(
-                [source["user"]],
+                [source.user],
                 variables=task_vars,
                 on_missing="skip" if can_miss else "error",
-                **{name: source[name] for name in SOURCE_SPEC},
+                **source.to_options(),
                 **aws,
             )
         except AnsibleError as error:
@@ -50,7 +57,7 @@ class KeyDelivery(SecretDelivery):
         return str(text)
 
     def key_for_host(
-        self, source: Mapping[str, Any], task_vars: Mapping[str, Any], *, can_miss: bool = False, **aws: Any
+        self, source: KeySource, task_vars: Mapping[str, Any], *, can_miss: bool = False, **aws: Any
     ) -> SavedKey | None:
         """Return the saved key of a user, for a module on the host; ``None`` if there is none and it can miss.
 
@@ -61,7 +68,7 @@ class KeyDelivery(SecretDelivery):
         self.enable_pipelining()
         self.check_connection()
         text = self.read_key(source, task_vars, can_miss=can_miss and self._task.check_mode, **aws)
-        return from_file(text, source["credentials_profile"])
+        return from_file(text, source.credentials_profile)
 
 
 def check_aws_options(given: Collection[str], definitions: Mapping[str, Mapping[str, Any]]) -> None:

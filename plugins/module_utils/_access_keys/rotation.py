@@ -47,7 +47,7 @@ _LONG_AGO = datetime.min.replace(tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True)
-class Pending:
+class CreationRecord:
     """The record that is written before a key is created. If it is still there later, a run was interrupted.
 
     :param ids: the keys that existed.
@@ -67,10 +67,10 @@ class SavedCredentials:
     :param where: the place in words, such as a path.
     :param key_id: the access key that is saved there, if any.
     :param up_to_date: whether it is saved as declared: profile, region, file mode.
-    :param pending: the record of an interrupted run, if any.
+    :param record: the record of an interrupted run, if any.
     :param belongs_to_other: whether the key does not belong to the user, so that somebody else may need it.
     :param problem: the reason why nothing can be saved there. The saved content is then unknown.
-    :param claimed: whether another run is creating a key now. Its record is in ``pending``.
+    :param claimed: whether another run is creating a key now. Its record is in ``record``.
     :param replaced_key_id: the key, if any, that the saved key replaced when it was created. It may be deleted already.
     :param is_unusable: whether the content is not an access key. A new key would replace it.
     :param is_being_deleted: whether it is marked for deletion, which is then the ``problem``. It usually goes soon.
@@ -79,7 +79,7 @@ class SavedCredentials:
     where: str
     key_id: str | None = None
     up_to_date: bool = True
-    pending: Pending | None = None
+    record: CreationRecord | None = None
     belongs_to_other: bool = False
     problem: str | None = None
     replaced_key_id: str | None = None
@@ -136,7 +136,7 @@ class KeyCreation:
     :param replaced_key_id: the key that the new one replaces, if any.
     :param keep_previous: whether somebody else may need the content that is saved there.
     :param inactive: whether to deactivate the key before it is saved.
-    :param pending: the record of an interrupted run whose keys earlier steps deleted.
+    :param record: the record of an interrupted run whose keys earlier steps deleted.
     """
 
     existing: tuple[str, ...]
@@ -144,7 +144,7 @@ class KeyCreation:
     replaced_key_id: str | None
     keep_previous: bool
     inactive: bool
-    pending: Pending | None = None
+    record: CreationRecord | None = None
 
 
 @dataclass(frozen=True)
@@ -168,17 +168,17 @@ class Keyring:
         They were created right after the record and are neither in it nor saved. A key that was ever used is not
         orphaned: somebody has its secret.
         """
-        pending = self.saved.pending
-        if pending is None:
+        record = self.saved.record
+        if record is None:
             return ()
-        known = pending.ids | {self.saved.key_id}
+        known = record.ids | {self.saved.key_id}
         return tuple(
             key
             for key in self.keys
             if key.id not in known
             and key.used is None
             and key.created is not None
-            and pending.at - CLOCK_SKEW <= key.created <= pending.at + CREATED_WITHIN
+            and record.at - CLOCK_SKEW <= key.created <= record.at + CREATED_WITHIN
         )
 
     @property
@@ -297,7 +297,7 @@ class Keyring:
             )
         if self._needs_new_key:
             return [*steps, *self._evict_steps(), *self._replacement_steps(is_new_user)]
-        if not self.saved.up_to_date or self.saved.pending is not None:
+        if not self.saved.up_to_date or self.saved.record is not None:
             summary = f"write {self.saved.where} again with the access key of user '{self.user}'"
             arguments = {"user_name": self.user}
             steps.append(Step(Kind.UPDATE, REWRITE_CREDENTIALS, arguments, summary, context=self._creation))
@@ -386,7 +386,7 @@ class Keyring:
             replaced_key_id=self._replaced.id if self._replaced else None,
             keep_previous=self.saved.belongs_to_other,
             inactive=self.rules.create_inactive,
-            pending=self.saved.pending,
+            record=self.saved.record,
         )
 
 

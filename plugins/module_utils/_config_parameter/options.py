@@ -44,6 +44,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.sche
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import validate
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import check_tags, tags_as_text
+from ansible_collections.cwagent.iam.plugins.module_utils._options import read_options
 from ansible_collections.cwagent.iam.plugins.module_utils._text import to_summary
 
 if TYPE_CHECKING:
@@ -57,15 +58,19 @@ _GIVEN = "schema"
 # The rules about something missing. If one of several configurations lacks it, another one can have it.
 _INCOMPLETE = frozenset({"missing-key", "on-premises", "section"})
 
+# How to validate and split a configuration. The fragment ``configuration`` documents these options.
+CONFIGURATION_SPEC: dict[str, Any] = {
+    "validation": {"type": "str", "choices": [STRICT, WARN, OFF], "default": STRICT},
+    "has_onprem": {"type": "bool", "default": False},
+    "split": {"type": "bool", "default": False},
+    "split_recent": {"type": "bool", "default": False},
+}
 SPEC: dict[str, Any] = {
     "name": {"type": "str", "required": True},
     "config": {"type": "raw"},
     "src": {"type": "list", "elements": "path"},
-    "validation": {"type": "str", "choices": [STRICT, WARN, OFF], "default": STRICT},
     "schema": {"type": "raw"},
-    "has_onprem": {"type": "bool", "default": False},
-    "split": {"type": "bool", "default": False},
-    "split_recent": {"type": "bool", "default": False},
+    **CONFIGURATION_SPEC,
     "tier": {"type": "str", "choices": list(LIMITS)},
     "use_instance_credentials": {"type": "bool", "default": False},
     "known_values": {"type": "dict"},
@@ -81,6 +86,38 @@ RULES: dict[str, Any] = {
         ("state", TAGGED, ["tags"]),
     ],
 }
+
+
+@dataclass(frozen=True)
+class Handling:
+    """How a configuration is validated and stored, with the options of these names.
+
+    :param schema: the JSON schema of the agent, as a path, a mapping or a text; falsy for none.
+    :param tier: ``None`` for the smallest tier that fits.
+    """
+
+    validation: str
+    schema: Any
+    has_onprem: bool
+    split: bool
+    split_recent: bool
+    tier: str | None
+    tags: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class GivenConfig:
+    """A configuration that the options contain, in ``config`` or in the files of ``src``."""
+
+    name: str
+    config: Any
+    src: Sequence[str] | None
+    handling: Handling
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any]) -> GivenConfig:
+        """Return the configuration of the validated options."""
+        return read_options(cls, params, handling=read_options(Handling, params))
 
 
 @dataclass(frozen=True)
@@ -119,23 +156,23 @@ class Validation:
         return f"{self.name} is not valid: {to_summary(errors)}" if errors else ""
 
 
-def desired_config(params: Mapping[str, Any]) -> tuple[DesiredConfig, list[str]]:
+def desired_config(given: GivenConfig, *, is_absent: bool = False) -> tuple[DesiredConfig, list[str]]:
     """Return the configuration that the options declare, and the warnings about it.
 
     :raises InvalidInput: its name or the configuration is not valid. The message lists all problems.
     """
-    if params["state"] == ABSENT:
-        check_parameter_name(params["name"])
-        return DesiredConfig(params["name"], can_be_split=params["split"]), []
-    found = validate_config(params)
+    if is_absent:
+        check_parameter_name(given.name)
+        return DesiredConfig(given.name, can_be_split=given.handling.split), []
+    found = validate_config(given)
     if found.desired is None:
         raise InvalidInput(refusal(found), **found.to_result())
     return found.desired, [f"{each.source}: {each}" for each in found.warnings]
 
 
-def desired_tags(params: Mapping[str, Any]) -> dict[str, str]:
+def desired_tags(given: Mapping[str, Any] | None) -> dict[str, str]:
     """Return the tags that a parameter is to have. :raises InvalidInput: AWS would refuse them."""
-    tags = tags_as_text(params["tags"] or {})
+    tags = tags_as_text(given or {})
     check_tags(tags)
     return tags
 
@@ -147,88 +184,88 @@ def refusal(found: Validation) -> str:
     return f"The configuration is not valid ({count} problem{'' if count == 1 else 's'}), so it is not stored.\n{lines}"
 
 
-def validate_config(params: Mapping[str, Any]) -> Validation:
+def validate_config(given: GivenConfig) -> Validation:
     """Return a configuration with all its problems.
 
     :raises InvalidInput: the name of its parameter or the schema is not valid.
     """
-    check_parameter_name(params["name"])
-    if is_yaml_name(params["name"]):
-        return _validate_yaml(params)
-    check_name_of_json(params["name"])
-    schema = _schema(params)
+    check_parameter_name(given.name)
+    if is_yaml_name(given.name):
+        return _validate_yaml(given)
+    check_name_of_json(given.name)
+    schema = _schema(given.handling)
 
     def check(content: Content, source: str) -> Document:
-        document = validate(content, source=source, has_onprem=params["has_onprem"], name=params["name"])
+        document = validate(content, source=source, has_onprem=given.handling.has_onprem, name=given.name)
         return add_schema_problems(document, *schema, is_required=schema[1] != _GIVEN) if schema else document
 
-    documents = list(_documents(params, check))
+    documents = list(_documents(given, check))
     problems = [problem for each in documents for problem in each.problems]
     whole = documents[0]
     if len(documents) > 1:
         whole = _merge(documents, check)
         problems = _join(problems, whole)
-    return _validation(params, whole.value, problems, whole.source)
+    return _validation(given, whole.value, problems, whole.source)
 
 
-def _validate_yaml(params: Mapping[str, Any]) -> Validation:
+def _validate_yaml(given: GivenConfig) -> Validation:
     """Return an OpenTelemetry configuration with its problems. :raises InvalidInput: it is JSON, or several files."""
-    contents = list(_contents(params))
+    contents = list(_contents(given))
     [source, content] = contents[0]
     try:
-        content = read_file(source) if params["src"] else content
+        content = read_file(source) if given.src else content
     except InvalidInput as error:
-        return _validation(params, None, [_problem("file", error, source)], source)
+        return _validation(given, None, [_problem("file", error, source)], source)
     if is_json(content):
-        check_name_of_json(params["name"])
+        check_name_of_json(given.name)
     if len(contents) > 1:
-        raise InvalidInput(f"parameter name '{params['name']}': an OpenTelemetry configuration is one file.")
-    return _validation(params, *read_yaml(content, source), source)
+        raise InvalidInput(f"parameter name '{given.name}': an OpenTelemetry configuration is one file.")
+    return _validation(given, *read_yaml(content, source), source)
 
 
 def _validation(
-    params: Mapping[str, Any], config: dict[str, Any] | str | None, problems: list[Problem], source: str
+    given: GivenConfig, config: dict[str, Any] | str | None, problems: list[Problem], source: str
 ) -> Validation:
     """Return the validation of a configuration, which is ``None`` if it cannot be stored."""
-    tags = desired_tags(params)
+    tags = desired_tags(given.handling.tags)
     desired = None
     if config is not None and not select(problems, OFF)[0]:
         try:
             desired = config_plan.desired_config(
-                params["name"],
+                given.name,
                 config,
-                params["tier"],
-                can_be_split=params["split"],
-                allow_recent=params["split_recent"],
+                given.handling.tier,
+                can_be_split=given.handling.split,
+                allow_recent=given.handling.split_recent,
                 tags=tags,
             )
         except InvalidInput as error:
             problems.append(_problem("size", error, source))
-    errors, warnings = select(problems, params["validation"])
-    has_notices = params["validation"] != OFF
+    errors, warnings = select(problems, given.handling.validation)
+    has_notices = given.handling.validation != OFF
     notices = [each for each in problems if each.severity is Severity.NOTICE and has_notices]
-    return Validation(params["name"], None if errors else desired, errors, warnings, notices)
+    return Validation(given.name, None if errors else desired, errors, warnings, notices)
 
 
-def _documents(params: Mapping[str, Any], check: Callable[[Content, str], Document]) -> Iterator[Document]:
+def _documents(given: GivenConfig, check: Callable[[Content, str], Document]) -> Iterator[Document]:
     """Read and validate each configuration of the options."""
-    for source, content in _contents(params):
+    for source, content in _contents(given):
         try:
-            read = read_file(source) if params["src"] else content
+            read = read_file(source) if given.src else content
         except InvalidInput as error:
             yield _unusable("file", error, source)
         else:
             yield check(read, source)
 
 
-def _contents(params: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _contents(given: GivenConfig) -> Iterator[tuple[str, Any]]:
     """Return the name of each configuration with its content; the content of a file is ``None``."""
-    if params["src"]:
-        yield from ((path, None) for path in params["src"])
-    elif params["config"] and isinstance(params["config"], list):
-        yield from ((f"config[{index}]", each) for index, each in enumerate(params["config"]))
+    if given.src:
+        yield from ((path, None) for path in given.src)
+    elif given.config and isinstance(given.config, list):
+        yield from ((f"config[{index}]", each) for index, each in enumerate(given.config))
     else:
-        yield "config", params["config"]
+        yield "config", given.config
 
 
 def _merge(documents: Sequence[Document], check: Callable[[Content, str], Document]) -> Document:
@@ -269,9 +306,9 @@ def _problem(rule: str, error: InvalidInput, source: str) -> Problem:
     return Problem((), rule, str(error).rstrip("."), Severity.ERROR, source=source)
 
 
-def _schema(params: Mapping[str, Any]) -> tuple[dict[str, Any], str] | None:
-    given = params["schema"]
-    if not given or params["validation"] == OFF:
+def _schema(handling: Handling) -> tuple[dict[str, Any], str] | None:
+    given = handling.schema
+    if not given or handling.validation == OFF:
         return None
     if isinstance(given, dict):
         return read_schema(json.dumps(given), _GIVEN), _GIVEN

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import Pending
+    from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import CreationRecord
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
@@ -137,22 +137,22 @@ class DocumentStore(Store):
         try:
             if isinstance(text, CwagentError) and not isinstance(text, MarkedForDeletionError):
                 raise text
-            pending = self._parse_claim(user, claim)
+            record = self._parse_claim(user, claim)
         except CwagentError as error:
             return SavedCredentials(where, problem=str(error))
-        claimed = pending is not None and self._is_live(pending)
+        claimed = record is not None and self._is_live(record)
         if isinstance(text, CwagentError):
-            return SavedCredentials(where, pending=pending, claimed=claimed, problem=str(text), is_being_deleted=True)
+            return SavedCredentials(where, record=record, claimed=claimed, problem=str(text), is_being_deleted=True)
         key = key_format.parse(_parse(text))
         if key is None:
-            is_unusable = text is not None and pending is None
-            return SavedCredentials(where, pending=pending, claimed=claimed, is_unusable=is_unusable)
+            is_unusable = text is not None and record is None
+            return SavedCredentials(where, record=record, claimed=claimed, is_unusable=is_unusable)
         up_to_date = self.region in (None, key.region)
         return SavedCredentials(
-            where, key.key_id, up_to_date, pending, replaced_key_id=key.replaced_key_id, claimed=claimed
+            where, key.key_id, up_to_date, record, replaced_key_id=key.replaced_key_id, claimed=claimed
         )
 
-    def _parse_claim(self, user: str, text: str | CwagentError | None) -> Pending | None:
+    def _parse_claim(self, user: str, text: str | CwagentError | None) -> CreationRecord | None:
         if text is None:
             return None
         if isinstance(text, CwagentError):
@@ -167,12 +167,12 @@ class DocumentStore(Store):
                 f"{where}."
             ) from None
 
-    def _is_live(self, claim: Pending) -> bool:
+    def _is_live(self, claim: CreationRecord) -> bool:
         return self.aws.now - claim.at < CLAIM_LIFETIME
 
     @contextmanager
     def claim(
-        self, user: str, planned: Pending | None, existing: Iterable[str], now: datetime, deadline: Deadline
+        self, user: str, planned: CreationRecord | None, existing: Iterable[str], now: datetime, deadline: Deadline
     ) -> Iterator[str]:
         """Create the record, which succeeds for one run only. The record of an interrupted run is replaced."""
         run, name = new_claim_id(), self._claim_name(user)

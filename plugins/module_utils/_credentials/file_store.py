@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import Pending
+    from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import CreationRecord
     from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 SUFFIX = ".credentials"
@@ -104,20 +104,20 @@ class FileStore(Store):
         locked = self._is_locked(user)
         claimed = bool(locked)
         try:
-            key, pending = self.read_key(user), self._read_record(user)
+            key, record = self.read_key(user), self._read_record(user)
         except CwagentError as error:
             return SavedCredentials(where, problem=str(error))
         if key is None:
-            return SavedCredentials(where, pending=pending, claimed=claimed)
+            return SavedCredentials(where, record=record, claimed=claimed)
         # Writing the key again deletes the lock that a killed run has left.
         up_to_date = self._has_declared_mode(user) and self.region in (None, key.region) and locked is not False
         return SavedCredentials(
-            where, key.key_id, up_to_date, pending, replaced_key_id=key.replaced_key_id, claimed=claimed
+            where, key.key_id, up_to_date, record, replaced_key_id=key.replaced_key_id, claimed=claimed
         )
 
     @contextlib.contextmanager
     def claim(
-        self, user: str, planned: Pending | None, existing: Iterable[str], now: datetime, deadline: Deadline
+        self, user: str, planned: CreationRecord | None, existing: Iterable[str], now: datetime, deadline: Deadline
     ) -> Iterator[str]:
         """Lock the place, and write the record next to the file, which proves that the folder can be written."""
         run = new_claim_id()
@@ -242,7 +242,7 @@ class FileStore(Store):
         except (OSError, UnicodeDecodeError) as error:
             raise CwagentError(f"Could not read {path}: {error}. Make it readable, or move it away.") from error
 
-    def _read_record(self, user: str) -> Pending | None:
+    def _read_record(self, user: str) -> CreationRecord | None:
         path = self._record_path(user)
         try:
             _check_regular(path)

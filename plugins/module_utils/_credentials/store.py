@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import Pending
+from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import CreationRecord
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import ContentionError, CwagentError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Store(ABC):
 
     @abstractmethod
     def claim(
-        self, user: str, planned: Pending | None, existing: Iterable[str], now: datetime, deadline: Deadline
+        self, user: str, planned: CreationRecord | None, existing: Iterable[str], now: datetime, deadline: Deadline
     ) -> AbstractContextManager[str]:
         """Claim the place of a user's key, record which keys exist, and so prove that a key can be saved there.
 
@@ -78,7 +78,7 @@ class Store(ABC):
             )
 
     def _holds_claim(self, saved: SavedCredentials, run: str) -> bool:
-        return saved.pending is not None and saved.pending.run == run
+        return saved.record is not None and saved.record.run == run
 
     @abstractmethod
     def release(self, user: str, run: str) -> None:
@@ -117,7 +117,7 @@ def record_to_dict(existing: Iterable[str], now: datetime, run: str) -> dict[str
     return {"access_key_ids": sorted(existing), "at": now.isoformat(), "run": run}
 
 
-def check_planned(user: str, found: Pending | None, planned: Pending | None) -> None:
+def check_planned(user: str, found: CreationRecord | None, planned: CreationRecord | None) -> None:
     """Check that a record that was found is the one that the plan takes care of.
 
     :raises ContentionError: it belongs to another run, whose key the plan does not know.
@@ -134,6 +134,8 @@ def claimed_message(user: str) -> str:
     return f"Another run is creating an access key of user '{user}'. Wait until it has ended, then run again."
 
 
-def parse_record(written: Mapping[str, Any]) -> Pending:
+def parse_record(written: Mapping[str, Any]) -> CreationRecord:
     """Return the record that was written. :raises KeyError, TypeError, ValueError: it is not a record."""
-    return Pending(frozenset(written["access_key_ids"]), datetime.fromisoformat(written["at"]), str(written["run"]))
+    return CreationRecord(
+        frozenset(written["access_key_ids"]), datetime.fromisoformat(written["at"]), str(written["run"])
+    )

@@ -83,8 +83,8 @@ class Service(Protocol):
         """Make the call of another step."""
 
 
-class Host(Protocol):
-    """A host. Methods return the result of the module on it, and raise ``CwagentError`` if it failed.
+class HybridHost(Protocol):
+    """A host with an SSM agent. Methods return the result of the module on it, and raise ``CwagentError`` if it failed.
 
     The details of the error contain the actions that were ``done``.
     """
@@ -126,7 +126,7 @@ class Transaction:
     def __init__(
         self,
         service: Service,
-        host: Host,
+        host: HybridHost,
         desired: Desired,
         *,
         say: Callable[[str], None],

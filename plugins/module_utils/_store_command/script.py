@@ -36,7 +36,7 @@ store() {
     take_step
     printf '{"region":"%s","name":"%s","status":"%s","version":%s,"error":"%s"}' \
         "$region" "$name" "$status" "${version:-0}" "$(printable <"$error")" >"$result"
-    [ "$status" != waiting ] || pending=yes
+    [ "$status" != waiting ] || waits=yes
 }
 
 take_step() {
@@ -82,9 +82,9 @@ if command -v aws >/dev/null; then
     while now=$(date +%s) && [ "$now" -lt "$end" ]; do
         if [ "$(role "$home_region")" = "$admin_role" ]; then
             [ ! "$problem" ] || [ $((now + permission_seconds)) -gt "$deadline" ] || end=$((now + permission_seconds))
-            problem='' pending=''
+            problem='' waits=''
             store_all
-            [ "$pending" ] || break
+            [ "$waits" ] || break
         fi
         sleep 2
     done

@@ -8,24 +8,31 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import plan as admin_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import (
+    ACQUIRED,
     EXCLUSIVE,
     NO_PROFILE,
     RELEASED,
     DesiredAdmin,
+    check_profiles,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.resource import AdminInstanceResource
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import CLOSED, DesiredWindow, Window
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge, first_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import STORED
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Phase, Source
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.way import Way, checked_instance_id
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.ways import ROLE
 
 if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import State
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparison import Comparison
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Report
 
 
@@ -54,6 +61,38 @@ class Admin:
     def place(self) -> str:
         """The host and the instance in words."""
         return f"{self.host} ({self.instance_id})"
+
+
+class ProfileWay(Way):
+    """An instance that stores with the admin profile. A subclass makes its source."""
+
+    principal = ROLE
+
+    def _admin(self, comparison: Comparison, aws: Aws, *, has_answered: bool = False) -> Admin:
+        """Return the permission of the instance. :raises InvalidInput: an option is invalid.
+
+        :param has_answered: whether the instance has just answered.
+        """
+        options, window, region = self._options, self._window(comparison), aws.region
+        given, planned, check_mode = options.admin, options.planned, self._wiring.check_mode
+        for name in (given.admin_profile, given.server_profile):
+            _names.check_name("instance profile", name)
+        check_profiles(given.admin_profile, given.server_profile)
+        instance_id = checked_instance_id(given)
+        desired = DesiredAdmin(
+            ACQUIRED,
+            given.admin_profile,
+            given.server_profile,
+            (instance_id,),
+            record_role=given.admin_role,
+            region=region,
+            fail_if_tagged=options.state == STORED,  # a person may open a window for longer
+            are_running=options.state == STORED or has_answered,
+            managed_before=self._has_new_principal(),
+            released_before=check_mode and planned.has_restored,
+            associated_before=check_mode and planned.profiles.get(instance_id) == given.server_profile,
+        )
+        return Admin(self._wiring.name, desired, window if given.admin_window else None, options.waits.wait_timeout)
 
 
 class AdminProfile(Source):

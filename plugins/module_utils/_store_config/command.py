@@ -10,28 +10,40 @@ on the association that EC2 reports.
 
 from __future__ import annotations
 
+import uuid
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command.awaited import AwaitedParameterResource
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command.model import Write
-from ansible_collections.cwagent.iam.plugins.module_utils._store_command.plan import CANCELLED
-from ansible_collections.cwagent.iam.plugins.module_utils._store_command.resource import CommandResource, check_agent
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.admin_profile import AdminProfile
+from ansible_collections.cwagent.iam.plugins.module_utils._store_command.plan import (
+    CANCELLED,
+    MIN_SECONDS,
+    SENT,
+    DesiredCommand,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._store_command.resource import (
+    CommandResource,
+    check_agent,
+    check_instance,
+    check_role,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.admin_profile import AdminProfile, ProfileWay
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Phase
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.way import checked_instance_id
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-    from ansible_collections.cwagent.iam.plugins.module_utils._store_command.plan import DesiredCommand
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.admin_profile import Admin
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparison import Comparison
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
-    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Report
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Report, Source
 
 # How long to wait at least until Parameter Store shows a new value.
 READ_BACK_SECONDS = 15
@@ -43,6 +55,60 @@ def writes(configuration: Configuration, *, can_change_tier: bool) -> Iterator[W
         written, found = step.arguments, configuration.known.get(step.arguments["name"])
         version = found.version if found and found.version else 0
         yield Write(configuration.region, written["name"], written["value"], written["tier"], version, can_change_tier)
+
+
+class CommandWay(ProfileWay):
+    """An instance that Ansible does not have to reach."""
+
+    def reach(self) -> None:
+        """Refuse an instance that no command ever reaches. Its agent may come online when the roles were created."""
+        self._instance.agent_problem()
+
+    def read_schema(self) -> str:
+        """The command that checks the instance reads it later."""
+        return ""
+
+    def check_again(self, to_store: Sequence[Configuration]) -> str:
+        """Check that the instance can store through a command, with the admin role."""
+        options, wiring = self._options, self._wiring
+        aws, instance_id, is_new = Aws(wiring.client), checked_instance_id(options.admin), self._has_new_principal()
+        try:
+            waits = is_new and not wiring.check_mode
+            check_agent(aws, instance_id, Deadline(options.waits.wait_timeout if waits else 0))
+            check_role(aws, wiring.client, options.admin.admin_role)
+            regions = sorted({each.region for each in to_store})
+            return "" if wiring.check_mode else check_instance(aws, instance_id, regions)
+        except InvalidInput:
+            raise  # no earlier task changes that
+        except CwagentError as error:
+            if stopped := self._instance.state_problem():
+                raise CwagentError(f"{stopped}, then run again. Nothing was opened.") from error
+            if not (is_new and wiring.check_mode):
+                raise
+            wiring.report.warnings.append(str(error))
+            return ""
+
+    def source(self, comparison: Comparison) -> Source:
+        """Return the instance, with the command for it."""
+        options, aws = self._options, self.aws_in()
+        admin = self._admin(comparison, aws)
+        can_change_tier = not options.handling.tier
+        command = DesiredCommand(
+            SENT,
+            options.admin.instance_id,
+            str(uuid.uuid4()),
+            options.admin.admin_role,
+            tuple(write for each in comparison.to_store for write in writes(each, can_change_tier=can_change_tier)),
+            self._seconds(),
+            options.waits.permission_timeout,
+        )
+        return CommandSource(self._wiring.report, aws, admin, command, self.aws_in)
+
+    def _seconds(self) -> int:
+        """Return how long the command may live, which is as long as the waits of the run, within the window."""
+        waits = self._options.waits
+        seconds = waits.wait_timeout + waits.identity_timeout + waits.permission_timeout
+        return int(min(self._options.admin.admin_window_minutes * 60, max(2 * MIN_SECONDS, seconds)))
 
 
 class CommandSource(AdminProfile):

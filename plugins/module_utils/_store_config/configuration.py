@@ -18,8 +18,13 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Invalid
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import Handling
     from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import DesiredConfig, State
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan
+
+NOT_COMPARED = (
+    "compared must be the result of a task with the state compared. Register that task, and use its result as it is."
+)
 
 
 @dataclass(frozen=True)
@@ -77,9 +82,7 @@ class Configuration:
         return {"name": self.name, "region": self.region, "parameters": [{"name": each} for each in self.desired.names]}
 
 
-def compared(
-    given: Mapping[str, Any], tier: str | None, tags: Mapping[str, str], *, split: bool, split_recent: bool
-) -> Configuration:
+def compared(given: Mapping[str, Any], handling: Handling, tags: Mapping[str, str]) -> Configuration:
     """Return a configuration in the result of the state ``compared``. :raises InvalidInput: it is not such a result."""
     try:
         name, text, region = given["name"], given["config"], given["region"]
@@ -90,11 +93,10 @@ def compared(
         if not is_right or not all(isinstance(each, str) for each in [name, region, *values]):
             raise TypeError
     except (AttributeError, KeyError, TypeError, ValueError):
-        raise InvalidInput(
-            "compared must be the result of a task with the state compared. Register that task, and use its result as "
-            "it is."
-        ) from None
+        raise InvalidInput(NOT_COMPARED) from None
     config_plan.check_parameter_name(name)
     _names.check_region(region)
-    desired = config_plan.desired_config(name, config, tier, can_be_split=split, allow_recent=split_recent, tags=tags)
+    desired = config_plan.desired_config(
+        name, config, handling.tier, can_be_split=handling.split, allow_recent=handling.split_recent, tags=tags
+    )
     return Configuration(desired, known, region, text, given["previous"])

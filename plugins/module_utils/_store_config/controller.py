@@ -15,17 +15,35 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.reso
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Source
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.way import Way
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparison import Comparison
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Report
 
 # How long to wait until Parameter Store shows a new value.
 READ_BACK_SECONDS = 15
+
+
+class ControllerWay(Way):
+    """Ansible itself, which needs no host."""
+
+    def reach(self) -> None:
+        """There is nothing to reach."""
+
+    def read_schema(self) -> str:
+        """There is no agent."""
+        return ""
+
+    def source(self, comparison: Comparison) -> Source:
+        """Return the controller."""
+        del comparison
+        return ControllerSource(self._wiring.report, self.aws_in)
 
 
 class ControllerSource(Source):

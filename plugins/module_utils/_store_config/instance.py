@@ -5,30 +5,53 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, HostUnreachable
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.admin_profile import Admin, AdminProfile
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.admin_profile import (
+    Admin,
+    AdminProfile,
+    ProfileWay,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.host import check
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparison import Comparison
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
-    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Report
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.host import StoreHost
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Report, Source
 
 
-class InstanceHost(Protocol):
-    """An instance that Ansible reaches. Methods return the result of a module, which can have ``failed``.
+class InstanceWay(ProfileWay):
+    """An instance that Ansible reaches."""
 
-    Methods raise ``HostUnreachable`` if the instance does not answer.
-    """
+    def _unreachable_reason(self) -> str:
+        return self._instance.state_problem()
 
-    def identity(self, profile: str | None, role: str | None, *, fail_on_refused_role: bool = False) -> dict[str, Any]:
-        """Wait until the instance has the identity of a profile, or none."""
+    def check_host(self, to_store: Sequence[Configuration]) -> Mapping[str, Any]:
+        """Check that it is the instance that the user means, and that it reaches Parameter Store."""
+        return self.identify(sorted({each.region for each in to_store}))
 
-    def store(self, configuration: Configuration, *, check_mode: bool = False) -> dict[str, Any]:
-        """Store a configuration. In check mode, compare it with the value that the instance reads."""
+    def identify(self, regions: Sequence[str]) -> Mapping[str, Any]:
+        """Return the identity of the instance. :param regions: where Parameter Store must answer it."""
+        identity: Mapping[str, Any] = check(self._wiring.host.current_identity(regions), self._wiring.name)["identity"]
+        return identity
+
+    def source(self, comparison: Comparison) -> Source:
+        """Return the instance."""
+        aws, wiring = self.aws_in(), self._wiring
+        admin = self._admin(comparison, aws, has_answered=True)
+        return InstanceSource(
+            wiring.report,
+            aws,
+            admin,
+            wiring.host,
+            configurations=comparison.to_store,
+            earlier=comparison.earlier,
+        )
 
 
 class InstanceSource(AdminProfile):
@@ -43,7 +66,7 @@ class InstanceSource(AdminProfile):
         report: Report,
         aws: Aws,
         admin: Admin,
-        host: InstanceHost,
+        host: StoreHost,
         *,
         configurations: Sequence[Configuration] = (),
         earlier: Mapping[str, Any] | None = None,
@@ -115,7 +138,7 @@ class InstanceSource(AdminProfile):
         self.report.say("read what was stored as a server does")
         for each in self._configurations:
             try:
-                found = self._host.store(each, check_mode=True)
+                found = self._host.try_to_store(each)
             except HostUnreachable as error:
                 found = {"failed": True, "msg": str(error)}
             if found.get("failed"):
@@ -132,21 +155,3 @@ class InstanceSource(AdminProfile):
                 f"the configuration was stored, but {self._admin.place} cannot read it with its own profile "
                 f"{self.restored}. {' '.join(dict.fromkeys(unread))}"
             )
-
-
-# The details of a failure in a result besides its message, including the output of a module that crashed.
-_OF_FAILURES = ("done", "not_done", "counts", "module_stdout", "module_stderr", "rc")
-
-
-def check(result: dict[str, Any], name: str = "") -> dict[str, Any]:
-    """Return the result of a module on a host.
-
-    :param name: the host, which the message then names.
-    :raises CwagentError: it failed.
-    """
-    if result.get("failed"):
-        message = str(result.get("msg") or "A module on the host failed without a message.")
-        raise CwagentError(
-            f"{name}: {message}" if name else message, **{key: result[key] for key in _OF_FAILURES if key in result}
-        )
-    return result

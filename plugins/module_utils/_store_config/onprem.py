@@ -5,33 +5,63 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import CLOSED, DesiredWindow
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge, first_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, HostUnreachable
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.instance import check
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.host import check
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import (
     Phase,
     Source,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.way import Way
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.ways import USER
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import Window
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparison import Comparison
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.host import StoreHost
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Report
 
 
-class OnPremisesHost(Protocol):
-    """A host with the admin user's key. Its method raises ``HostUnreachable`` if the host does not answer."""
+class OnPremisesWay(Way):
+    """A host on premises."""
 
-    def store(self, configuration: Configuration) -> dict[str, Any]:
-        """Store a configuration. :returns: the result of the module."""
+    principal = USER
+
+    def check_host(self, to_store: Sequence[Configuration]) -> Mapping[str, Any]:
+        """Check that the host has a key."""
+        admin, wiring = self._options.admin, self._wiring
+        file = admin.credentials_file
+        if not file:
+            check(wiring.host.try_to_store(to_store[0]), wiring.name)
+        elif not wiring.host.has_file(file):
+            raise CwagentError(
+                f"{wiring.name} has no {file} with the access key of {admin.admin_user}, which cwagent.iam.site "
+                "creates and saves. Copy the key to that file, under the profile "
+                f"{self._options.key.credentials_profile}, or unset store_config_credentials_file to use the saved "
+                "key. Then run again."
+            )
+        return {}
+
+    def source(self, comparison: Comparison) -> Source:
+        """Return the host."""
+        options, wiring, window = self._options, self._wiring, self._window(comparison)
+        return OnPremisesSource(
+            wiring.report,
+            self.aws_in(),
+            wiring.host,
+            name=wiring.name,
+            window=window if options.admin.admin_window else None,
+            wait_timeout=options.waits.wait_timeout,
+        )
 
 
 class OnPremisesSource(Source):
@@ -49,7 +79,7 @@ class OnPremisesSource(Source):
         self,
         report: Report,
         aws: Aws,
-        host: OnPremisesHost,
+        host: StoreHost,
         *,
         name: str,
         window: DesiredWindow | None,

@@ -1,25 +1,33 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The options of the module cwagent_store_config."""
+"""The options of the module cwagent_store_config, and the object that is made of them once."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _environment
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import OFF, STRICT, WARN
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import (
+    CONFIGURATION_SPEC,
+    OFF,
+    Handling,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import LIMITS
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import SOURCE_SPEC
-from ansible_collections.cwagent.iam.plugins.module_utils._planned import PLANNED_SPEC
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import PLACE_SPEC, PROFILE_SPEC, KeySource
+from ansible_collections.cwagent.iam.plugins.module_utils._options import read_options
+from ansible_collections.cwagent.iam.plugins.module_utils._planned import PLANNED_SPEC, Planned
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.ways import INSTANCE, WAYS
 
-INSTANCE, RUN_COMMAND, AUTO = "instance", "run_command", "auto"
-ONPREM, CONTROLLER = "onprem", "controller"
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
 VALIDATED, COMPARED, STORED, OPENED = "validated", "compared", "stored", "opened"
 
 SPEC: dict[str, Any] = {
     "state": {"type": "str", "choices": [VALIDATED, COMPARED, STORED, OPENED], "default": STORED},
-    "from": {"type": "str", "choices": [INSTANCE, RUN_COMMAND, AUTO, ONPREM, CONTROLLER], "default": INSTANCE},
+    "from": {"type": "str", "choices": [*WAYS], "default": INSTANCE},
     "configs": {
         "type": "list",
         "elements": "dict",
@@ -33,11 +41,8 @@ SPEC: dict[str, Any] = {
     "regions": {"type": "list", "elements": "str", "default": [""]},
     "schema": {"type": "str", "default": ""},
     "agent_schema_path": {"type": "str", "default": ""},
-    "validation": {"type": "str", "choices": [STRICT, WARN, OFF], "default": STRICT},
-    "has_onprem": {"type": "bool", "default": False},
+    **CONFIGURATION_SPEC,
     "compared": {"type": "dict"},
-    "split": {"type": "bool", "default": False},
-    "split_recent": {"type": "bool", "default": False},
     "tier": {"type": "str", "choices": ["", *LIMITS], "default": ""},
     "parameter_tags": {"type": "dict", "default": {}},
     "remove_surplus": {"type": "bool", "default": False},
@@ -47,7 +52,8 @@ SPEC: dict[str, Any] = {
     "server_profile": {"type": "str", "default": "CloudWatchAgentServerRole"},
     "admin_user": {"type": "str", "default": "CloudWatchAgentAdminUser"},
     "credentials_file": {"type": "str", "default": ""},
-    **{name: option for name, option in SOURCE_SPEC.items() if name != "region"},  # the task has its own region
+    **PLACE_SPEC,
+    **PROFILE_SPEC,
     "admin_window": {"type": "bool", "default": True},
     "admin_window_minutes": {"type": "int", "default": 15},
     **PLANNED_SPEC,
@@ -57,3 +63,94 @@ SPEC: dict[str, Any] = {
     **_environment.ENVIRONMENT_SPEC,
 }
 RULES: dict[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class Given:
+    """A configuration that a user gives.
+
+    :param file: its path on the controller.
+    :param regions: where to store it. The empty text stands for the region of the task.
+    """
+
+    name: str
+    file: str
+    regions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class AdminOptions:
+    """The principals that can store, with the options of these names."""
+
+    instance_id: str
+    admin_profile: str
+    admin_role: str
+    server_profile: str
+    admin_user: str
+    credentials_file: str
+    admin_window: bool
+    admin_window_minutes: int
+
+
+@dataclass(frozen=True)
+class Waits:
+    """How long to wait in seconds, with the options of these names."""
+
+    wait_timeout: int
+    identity_timeout: int
+    permission_timeout: int
+
+
+@dataclass(frozen=True)
+class StoreOptions:
+    """The options of a task, which are read only here. It has 11 fields, because each group has its own object.
+
+    :param way: the option ``from``.
+    :param compared: the result of an earlier task; ``None`` to compare first.
+    :param planned: the results of earlier tasks.
+    """
+
+    state: str
+    way: str
+    configs: Sequence[Given]
+    handling: Handling
+    compared: Mapping[str, Any] | None
+    agent_schema_path: str
+    remove_surplus: bool
+    admin: AdminOptions
+    key: KeySource
+    planned: Planned
+    waits: Waits
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any]) -> StoreOptions:
+        """Return the object for the validated options."""
+        return read_options(
+            cls,
+            params,
+            way=params["from"],
+            configs=_given_configurations(params),
+            handling=read_options(Handling, params, tier=params["tier"] or None, tags=params["parameter_tags"]),
+            admin=read_options(AdminOptions, params),
+            key=read_options(KeySource, params, user=params["admin_user"]),
+            planned=Planned(params["planned"]),
+            waits=read_options(Waits, params),
+        )
+
+    @property
+    def needs_agent_schema(self) -> bool:
+        """Whether to validate with the schema of the agent that is installed."""
+        handling = self.handling
+        return bool(self.agent_schema_path) and not handling.schema and handling.validation != OFF
+
+
+def _given_configurations(params: Mapping[str, Any]) -> list[Given]:
+    own = params["region"] or ""
+    return [
+        Given(
+            each["name"],
+            each["file"],
+            tuple(dict.fromkeys(region or own for region in each["regions"] or params["regions"])),
+        )
+        for each in params["configs"]
+    ]

@@ -203,7 +203,7 @@ class Transaction:
         guard: Guard | None = None,
     ) -> None:
         self._source = source
-        self._pending = [each for each in configurations if self._plan(each).has_changes]
+        self._to_store = [each for each in configurations if self._plan(each).has_changes]
         self._tidy = tidy
         self._shield = shield
         self._guard = guard or NoGuard()
@@ -214,12 +214,12 @@ class Transaction:
 
     def predict(self) -> dict[str, Any]:
         """Return the result that a run would have."""
-        if self._pending:
+        if self._to_store:
             self._source.prepare()
             before, after = self._source.planned()
-            storing = [self._planned_storing(each) for each in self._pending]
+            storing = [self._planned_storing(each) for each in self._to_store]
             self._report.phases += [*before, *storing, *after]
-            self._report.configurations += [each.to_result() for each in self._pending]
+            self._report.configurations += [each.to_result() for each in self._to_store]
         self._tidy()
         return self._report.to_result()
 
@@ -240,7 +240,7 @@ class Transaction:
         """
 
         def work() -> None:
-            if self._pending:
+            if self._to_store:
                 self._source.prepare()
                 self._advise()
                 self._store_and_release()
@@ -354,7 +354,7 @@ class Transaction:
     def _store(self) -> None:
         """Store all configurations, even if one of them fails. :raises CwagentError: with all failures."""
         failure: CwagentError | None = None
-        for each in self._pending:
+        for each in self._to_store:
             try:
                 self._report.take("stored", partial(self._source.store, each))
             except HostUnreachable:

@@ -6,29 +6,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import Validation, validate_config
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import (
+    GivenConfig,
+    Validation,
+    validate_config,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import DesiredConfig
-
-
-@dataclass(frozen=True)
-class Given:
-    """A configuration that a user gives.
-
-    :param file: its path on the controller.
-    :param regions: where to store it. The empty text stands for the region of the task.
-    """
-
-    name: str
-    file: str
-    regions: tuple[str, ...]
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import Given, StoreOptions
 
 
 @dataclass(frozen=True)
@@ -105,32 +97,18 @@ class Validated:
         }
 
 
-def given_configurations(params: Mapping[str, Any]) -> list[Given]:
-    """Return the configurations of the options."""
-    own = params["region"] or ""
-    return [
-        Given(
-            each["name"],
-            each["file"],
-            tuple(dict.fromkeys(region or own for region in each["regions"] or params["regions"])),
-        )
-        for each in params["configs"]
-    ]
-
-
-def validate(params: Mapping[str, Any], find_file: Callable[[str], str], schema: str = "") -> Validated:
+def validate(options: StoreOptions, find_file: Callable[[str], str], schema: str = "") -> Validated:
     """Validate the configurations of the options.
 
     :param find_file: returns the path of a file that the user named.
     :param schema: the schema of the agent that is installed on the host.
     """
+    handling = replace(options.handling, schema=schema or options.handling.schema)
 
     def validate_one(given: Given) -> Validation | InvalidInput:
-        options = {name: params[name] for name in ("validation", "has_onprem", "split", "split_recent", "tier")}
-        more = {"schema": schema or params["schema"], "tags": params["parameter_tags"]}
         try:
-            return validate_config({**options, **more, "name": given.name, "src": [find_file(given.file)]})
+            return validate_config(GivenConfig(given.name, None, [find_file(given.file)], handling))
         except InvalidInput as error:
             return error
 
-    return Validated([(given, validate_one(given)) for given in given_configurations(params)])
+    return Validated([(given, validate_one(given)) for given in options.configs])

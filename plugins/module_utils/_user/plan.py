@@ -267,7 +267,7 @@ def plan_absent(current: State, desired: Declared, ring: Keyring | None) -> list
     if current.user:
         kept_keys = kept.keys if kept else ()
         steps += [delete_key(current.name, key.id) for key in current.user.keys if key not in kept_keys]
-    if current.saved and (current.saved.key_id or current.saved.pending is not None):
+    if current.saved and (current.saved.key_id or current.saved.record is not None):
         summary = f"delete {current.saved.where}"
         steps.append(Step(Kind.DELETE, DELETE_CREDENTIALS, {"user_name": current.name}, summary))
     if current.user and kept:

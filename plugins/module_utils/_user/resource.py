@@ -262,7 +262,7 @@ class UserResource(Resource[States]):
             super().execute(step)
 
     def _rewrite(self, name: str, creation: KeyCreation, store: Store) -> None:
-        with store.claim(name, creation.pending, creation.existing, self._aws.now, self._aws.deadline()) as run:
+        with store.claim(name, creation.record, creation.existing, self._aws.now, self._aws.deadline()) as run:
             try:
                 store.confirm(name, run, creation.saved_key_id)
                 store.rewrite(name)
@@ -272,7 +272,7 @@ class UserResource(Resource[States]):
     def _create_key(self, step: Step, store: Store) -> None:
         """Create a key and save it. After an interruption at any moment, the next run can identify the key."""
         name, creation = step.arguments["user_name"], step.context
-        with store.claim(name, creation.pending, creation.existing, self._aws.now, self._aws.deadline()) as run:
+        with store.claim(name, creation.record, creation.existing, self._aws.now, self._aws.deadline()) as run:
             key_id, secret = self._new_key(step, store, run)
             try:
                 if creation.inactive:

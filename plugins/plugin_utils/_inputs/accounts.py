@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.ways import RUN_COMMAND, WAYS
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
     ACCOUNTS,
     AUDIT,
@@ -48,7 +49,7 @@ ACCOUNT_VARIABLES = (
     *(SESSION_NAME, SESSION_DURATION, ACCOUNT_REGIONS, *FILTERS),
 )
 # The values that need no connection to a host, so that the host that stands for an account can do the whole job.
-WITHOUT_CONNECTION = ("run_command", "controller")
+WITHOUT_CONNECTION = tuple(name for name, need in WAYS.items() if not need.connects)
 # https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
 _ROLE_ARN = r"arn:aws[a-z-]*:iam::(\d{12}):role/.+"
 _ACCOUNT_ID = r"\d{12}"
@@ -220,7 +221,7 @@ def _account_number(variables: Mapping[str, Any]) -> str:
 def complete_for_account(given: Given, run: dict[str, Any], problems: Problems) -> None:
     """Set the defaults that differ if accounts are hosts, and report settings that do not work with them."""
     if all(is_blank(each.get(STORE_FROM)) for each in (given.controller, *given.hosts.values())):
-        run[STORE_FROM.removeprefix("cwagent_")] = "run_command"
+        run[STORE_FROM.removeprefix("cwagent_")] = RUN_COMMAND
     source = run[STORE_FROM.removeprefix("cwagent_")]
     if source not in WITHOUT_CONNECTION:
         problems.add(

@@ -16,8 +16,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import ATTACH
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import REMOVE_BOUNDARY
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import SSM_SUCCESSOR
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.ways import WAYS
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.accounts import has_filters
-from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.configurations import FROM_INSTANCE
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.configurations import STORING_GROUPS
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
     ADMIN_INSTANCE,
     AUDIT,
@@ -54,17 +55,18 @@ def check_groups(given: Given, inputs: Mapping[str, Any], problems: Problems) ->
     """Report groups without hosts, and groups of admin hosts with too many or too few hosts."""
     if WITHOUT_GROUPS & {*given.requires}:
         return
-    source, stores = inputs["store_config_from"], not WITHOUT_STORING & {*given.requires}
+    storing_group = STORING_GROUPS.get(WAYS[inputs["store_config_from"]].principal)
+    stores = not WITHOUT_STORING & {*given.requires}
     ec2_admins, onprem_admins = given.members(EC2_ADMIN), given.members(ONPREM_ADMIN)
     if not given.groups.get("all"):
         problems.add("The inventory has no hosts. Pass an inventory with hosts.")
         return
     if given.found is None and has_filters(inputs["account"]):
         return  # it is checked again with the instances that were found
-    if not given.members(*GROUPS) and not (source == "controller" and inputs["configs"]) and given.found is None:
+    if not given.members(*GROUPS) and (storing_group or not inputs["configs"]) and given.found is None:
         problems.add(_no_hosts(given))
         return
-    needs_instance = ADMIN_INSTANCE in given.requires or (stores and source in FROM_INSTANCE and inputs["configs"])
+    needs_instance = ADMIN_INSTANCE in given.requires or (stores and storing_group == EC2_ADMIN and inputs["configs"])
     lacks_instance = needs_instance and not ec2_admins and (given.members(*GROUPS) or given.found is None)
     if len(ec2_admins) > 1 and not needs_instance:
         problems.add(f"The group {EC2_ADMIN} must have at most one host, but has {', '.join(ec2_admins)}.")
@@ -73,7 +75,7 @@ def check_groups(given: Given, inputs: Mapping[str, Any], problems: Problems) ->
             f"The group {EC2_ADMIN} must have exactly one host, the instance that stores the configuration, but has "
             f"{', '.join(ec2_admins) or 'none'}. {_admin_advice(given)}"
         )
-    if len(onprem_admins) > 1 or (stores and source == "onprem" and not onprem_admins):
+    if len(onprem_admins) > 1 or (stores and storing_group == ONPREM_ADMIN and not onprem_admins):
         problems.add(
             f"The group {ONPREM_ADMIN} must have at most one host, and exactly one when cwagent_store_config_from is "
             f"onprem, but has {', '.join(onprem_admins) or 'none'}."

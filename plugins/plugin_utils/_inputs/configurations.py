@@ -8,6 +8,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.ways import (
+    INSTANCE,
+    ROLE,
+    RUN_COMMAND,
+    USER,
+    WAYS,
+)
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
     ADMIN_INSTANCE,
     EC2_ADMIN,
@@ -27,8 +34,8 @@ if TYPE_CHECKING:
 
     from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import Given
 
-# The values of cwagent_store_config_from with which an EC2 instance stores.
-FROM_INSTANCE = ("instance", "run_command", "auto")
+# The groups of the hosts that store, by the principal that they need.
+STORING_GROUPS = {ROLE: EC2_ADMIN, USER: ONPREM_ADMIN}
 LOCALHOST = "localhost"
 
 
@@ -78,8 +85,8 @@ def choose_storing_host(given: Given, inputs: Mapping[str, Any], regions: Region
     """Return whether a host stores or opens the window for a person, which host it is, and from which source."""
     opens, source = ADMIN_INSTANCE in given.requires, inputs["store_config_from"]
     if opens:
-        source = "run_command" if given.accounts else "instance"  # regardless of the variable
-    group = {**dict.fromkeys(FROM_INSTANCE, EC2_ADMIN), "onprem": ONPREM_ADMIN}.get(source)
+        source = RUN_COMMAND if given.accounts else INSTANCE  # regardless of the variable
+    group = STORING_GROUPS.get(WAYS[source].principal)
     host = next(iter(given.members(group)), "") if group else LOCALHOST
     return {
         "store_config_from": source,

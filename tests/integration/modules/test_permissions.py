@@ -61,7 +61,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._store_command.resourc
     check_instance,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
-from ansible_collections.cwagent.iam.plugins.plugin_utils._hybrid_host import HybridHost
+from ansible_collections.cwagent.iam.plugins.plugin_utils._hybrid_host import HybridServer
 
 APP = "shop-app"
 BOUNDARIES = {"boundary", "require-boundary"}
@@ -185,7 +185,7 @@ class Site:
         self.aws.client("sts", credentials=keys).get_caller_identity()
 
 
-class LocalHost(HybridHost):
+class LocalHost(HybridServer):
     """An emulated on-premises host on which the module works in this process."""
 
     def __init__(self, root: Path, region: str) -> None:

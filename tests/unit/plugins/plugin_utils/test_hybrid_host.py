@@ -10,7 +10,7 @@ from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import NewActivation
-from ansible_collections.cwagent.iam.plugins.plugin_utils._hybrid_host import HybridHost
+from ansible_collections.cwagent.iam.plugins.plugin_utils._hybrid_host import HybridServer
 
 CODE = "s3cret-code"
 ACTIVATION = NewActivation("a-1", CODE)
@@ -39,8 +39,8 @@ class Action:
         return dict(self.answer)
 
 
-def host(action: Action) -> HybridHost:
-    return HybridHost(action, {}, "eu-1", PATHS)  # type: ignore[arg-type]
+def host(action: Action) -> HybridServer:
+    return HybridServer(action, {}, "eu-1", PATHS)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

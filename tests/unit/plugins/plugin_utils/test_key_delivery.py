@@ -7,12 +7,13 @@ import pytest
 from ansible import constants
 from ansible.errors import AnsibleConnectionFailure, AnsibleLookupError
 
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import KeySource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.plugin_utils import _key_delivery
 from ansible_collections.cwagent.iam.plugins.plugin_utils._key_delivery import KeyDelivery, check_aws_options
 
 STORED = {"key_store": "parameter_store", "key_store_directory": "/keys", "key_store_prefix": "/p/"}
-SOURCE = {**STORED, "user": "agent", "credentials_profile": "P", "region": None}
+SOURCE = KeySource(**STORED, user="agent", credentials_profile="P", region=None)
 PASSWORD_PROMPT = "sudo: sorry, you must have a tty to run sudo"
 
 
@@ -149,7 +150,7 @@ def test_a_key_for_a_host_can_miss_only_in_check_mode(monkeypatch, check_mode, c
     asked: list[Any] = []
 
     def read_key(source, _task_vars, *, can_miss, **aws):
-        asked.append((source["user"], can_miss, aws))
+        asked.append((source.user, can_miss, aws))
         return text
 
     delivery = Delivery()

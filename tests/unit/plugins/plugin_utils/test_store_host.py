@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from store_options import store_options
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import desired_config
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import SavedKey
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import KeySource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, HostUnreachable, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
-from ansible_collections.cwagent.iam.plugins.plugin_utils._store_host import Instance, OnPremises, StoreHost
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.ways import WAYS
+from ansible_collections.cwagent.iam.plugins.plugin_utils._store_host import Access, Instance, OnPremises, host_of
 
 NAME = "AmazonCloudWatch-linux"
 PREVIOUS = {NAME: {}}
@@ -20,30 +23,20 @@ CONFIGURATION = Configuration(
     desired_config(NAME, {"agent": {}}, None, can_be_split=False), {NAME: None}, "eu-1", '{"agent":{}}', PREVIOUS
 )
 TRANSPORT = {"endpoint_url": "http://127.0.0.1:1"}
+ENVIRONMENT = {"HTTPS_PROXY": "proxy"}
 OPTIONS = {
     "identity_timeout": 5,
     "permission_timeout": 7,
     "split": True,
-    "split_recent": False,
-    "tier": None,
     "instance_id": "i-1",
     "admin_role": "admin",
     "admin_user": "ops",
-    "environment": {"HTTPS_PROXY": "proxy"},
-    "credentials_file": "",
     "credentials_profile": "agent",
-    "key_store": "file",
     "key_store_directory": "keys",
     "key_store_prefix": "/keys/",
     "region": "eu-1",
-    "state": "stored",
-    "planned": [],
-    "access_key": None,
-    "secret_key": None,
-    "session_token": None,
-    "profile": "caller",
-    "transport": TRANSPORT,
 }
+CREDENTIALS = {"access_key": None, "secret_key": None, "session_token": None, "profile": "caller"}
 STORING = {"name": NAME, "config": '{"agent":{}}', "validation": "off", "split": True, "split_recent": False}
 
 
@@ -64,15 +57,19 @@ class Action:
         return self.answer
 
     def key_for_host(
-        self, source: dict[str, Any], _task_vars: dict[str, Any], *, can_miss: bool, **aws: Any
+        self, source: KeySource, _task_vars: dict[str, Any], *, can_miss: bool, **aws: Any
     ) -> SavedKey | None:
-        assert (source["user"], source["region"], aws["profile"]) == ("ops", "eu-1", "caller")
+        assert source == KeySource("ops", "file", "keys", "/keys/", "agent", "eu-1")
+        assert aws == CREDENTIALS
         self.can_miss = self._task.check_mode and can_miss
         return self.key
 
 
-def host(kind: type[StoreHost], action: Action, **options: Any) -> Any:
-    return kind(action, {}, {**OPTIONS, **options})  # type: ignore[arg-type]
+def host(
+    kind: type[Instance | OnPremises], action: Action, environment: dict[str, str] = ENVIRONMENT, **options: Any
+) -> Any:
+    given = store_options(**{**OPTIONS, **options})
+    return kind(action, {}, given, Access(environment, TRANSPORT, CREDENTIALS))  # type: ignore[arg-type]
 
 
 CONTENT = {"content": "eyI6MX3D", "encoding": "base64"}
@@ -129,7 +126,8 @@ def test_an_instance_is_asked_for_its_identity(profile: str | None, asked: str) 
 def test_an_instance_stores_with_its_own_credentials(check_mode: bool) -> None:
     """In check mode, it only reads the stored configurations, and uses its own role."""
     action = Action()
-    host(Instance, action).store(CONFIGURATION, check_mode=check_mode)
+    made = host(Instance, action)
+    (made.try_to_store if check_mode else made.store)(CONFIGURATION)
     [(module, in_check_mode, arguments)] = action.sent
     only_to_write = {"known_values": PREVIOUS, "instance_role": "admin", "wait_timeout": 7}
     common = {"use_instance_credentials": True, "region": "eu-1", "environment": {"HTTPS_PROXY": "proxy"}, **STORING}
@@ -155,8 +153,10 @@ def test_a_host_on_premises_gets_the_saved_key(key: SavedKey | None, sent: dict[
 
 
 @pytest.mark.parametrize("kind", [Instance, OnPremises])
-@pytest.mark.parametrize(("tier", "sent"), [("Advanced", "Advanced"), ("", None), (None, None)])
-def test_a_host_stores_in_the_tier_of_the_option(kind: type[StoreHost], tier: str | None, sent: str | None) -> None:
+@pytest.mark.parametrize(("tier", "sent"), [("Advanced", "Advanced"), ("", None)])
+def test_a_host_stores_in_the_tier_of_the_option(
+    kind: type[Instance | OnPremises], tier: str, sent: str | None
+) -> None:
     action = Action()
     host(kind, action, tier=tier).store(CONFIGURATION)
     [(_module, _check_mode, arguments)] = action.sent
@@ -181,7 +181,7 @@ def test_a_key_in_a_file_of_the_host_is_the_only_one_that_it_uses() -> None:
 def test_a_host_that_does_not_answer_is_unreachable() -> None:
     action = Action(AnsibleConnectionFailure("no route"))
     with pytest.raises(HostUnreachable, match="no route"):
-        host(Instance, action).store(CONFIGURATION, check_mode=True)
+        host(Instance, action).try_to_store(CONFIGURATION)
     assert action._task.check_mode is False
 
 
@@ -197,3 +197,9 @@ def test_a_host_that_does_not_answer_is_unreachable() -> None:
 def test_other_failures_on_the_way_to_a_host_are_results(error: Exception, message: str) -> None:
     """So the run continues as after a module that failed: it releases the instance and removes its restore tag."""
     assert host(Instance, Action(error)).identity("server", None) == {"failed": True, "msg": message}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_only_an_admin_user_stores_with_an_access_key(way: str) -> None:
+    found = host_of(Action(), {}, store_options(**{"from": way}), Access({}, {}, {}))  # type: ignore[arg-type]
+    assert type(found) is (OnPremises if way == "onprem" else Instance)

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import (
     AccessKey,
+    CreationRecord,
     KeyCreation,
     Keyring,
     KeyRules,
-    Pending,
     Phase,
     SavedCredentials,
     keys_to_dicts,
@@ -125,7 +125,7 @@ PHASES = {
     "the record names the saved key": (ring(new(HOUR, MINUTE), replaced_key_id="N"), CURRENT, []),
     "the replaced key is younger": (ring(old(age=MINUTE), new(HOUR)), WAITING_FOR_USE, []),
     "an interrupted run created a key": (
-        ring(OLD, key("X"), pending=Pending(frozenset({"N"}), NOW)),
+        ring(OLD, key("X"), record=CreationRecord(frozenset({"N"}), NOW)),
         DUE,
         [DELETE_ORPHAN, REPLACE],
     ),
@@ -155,7 +155,7 @@ PHASES = {
     ),
     "all now, and the saved key was deactivated": (ring(new(active=False), rules=NOW_RULES), DUE, [REPLACE]),
     "all now, and an interrupted run created a key": (
-        ring(new(DAY), key("X"), rules=NOW_RULES, pending=Pending(frozenset({"N"}), NOW)),
+        ring(new(DAY), key("X"), rules=NOW_RULES, record=CreationRecord(frozenset({"N"}), NOW)),
         DUE,
         [DELETE_ORPHAN, REPLACE],
     ),
@@ -231,15 +231,15 @@ def test_the_least_recently_used_unmanaged_key_is_evicted(keyring, evicted):
     ids=["before the record", "within the clock skew", "right after the record", "later, by somebody else"],
 )
 def test_only_a_key_created_right_after_the_record_is_orphaned(created, is_orphaned):
-    pending = Pending(frozenset(), NOW - DAY)
-    found = ring(replace(key("X"), created=NOW - DAY + created), saved=None, pending=pending)
+    record = CreationRecord(frozenset(), NOW - DAY)
+    found = ring(replace(key("X"), created=NOW - DAY + created), saved=None, record=record)
     assert [each.id for each in found.orphaned] == ["X"] * is_orphaned
     assert found.planned_keys()[0].id == ("" if is_orphaned else "X")
 
 
-@pytest.mark.parametrize("pending", [Pending(frozenset({"X"}), NOW), None])
-def test_a_key_that_existed_before_is_not_orphaned(pending):
-    assert ring(key("X"), saved=None, pending=pending).orphaned == ()
+@pytest.mark.parametrize("record", [CreationRecord(frozenset({"X"}), NOW), None])
+def test_a_key_that_existed_before_is_not_orphaned(record):
+    assert ring(key("X"), saved=None, record=record).orphaned == ()
 
 
 def test_a_deactivated_key_is_an_error_unless_keys_are_created_inactive():

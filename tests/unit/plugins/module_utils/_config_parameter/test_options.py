@@ -9,11 +9,17 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opti
     OFF,
     STRICT,
     WARN,
-    desired_config,
+    GivenConfig,
+    Validation,
     desired_tags,
     known_state,
     refusal,
-    validate_config,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import (
+    desired_config as desired_of,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import (
+    validate_config as validation_of,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import (
     DesiredConfig,
@@ -38,6 +44,16 @@ PARAMS: dict[str, Any] = {
     "tier": None,
     "state": "present",
 }
+
+
+def validate_config(params: dict[str, Any]) -> Validation:
+    return validation_of(GivenConfig.of(params))
+
+
+def desired_config(params: dict[str, Any]) -> tuple[DesiredConfig, list[str]]:
+    return desired_of(GivenConfig.of(params), is_absent=params["state"] == "absent")
+
+
 # Problems of each severity.
 ERROR = {"metric": CONFIG["metrics"]}
 DOUBTFUL = {**CONFIG, "agent": {"regoin": "eu-central-1"}}
@@ -445,7 +461,7 @@ def test_tags_are_text_and_belong_to_every_parameter(given, tags, more):
     desired, _warnings = desired_config({**PARAMS, **more, "tags": given})
     assert [each.tags for each in desired.parameters] == [tags]
     assert desired.has_tags == bool(tags)
-    assert desired_tags({**PARAMS, "tags": given}) == tags
+    assert desired_tags(given) == tags
 
 
 @pytest.mark.parametrize("tags", [{"aws:x": "y"}, {"team": "#"}, {"": "x"}, {"team": ["ops"]}])

@@ -17,7 +17,7 @@ from botocore.credentials import SharedCredentialProvider
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import Pending, SavedCredentials
+from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import CreationRecord, SavedCredentials
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file_store import FileStore
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     ContentionError,
@@ -262,13 +262,13 @@ def run_python(code: str, store: FileStore) -> subprocess.CompletedProcess[str]:
 def test_the_record_of_existing_keys_is_read_and_deleted(store, path):
     store.prepare("U", ["AKIATWO", "AKIAONE"], NOW)
     assert read(store, "U") == SavedCredentials(
-        str(path), key_id="AKIAONE", pending=Pending(frozenset({"AKIAONE", "AKIATWO"}), NOW)
+        str(path), key_id="AKIAONE", record=CreationRecord(frozenset({"AKIAONE", "AKIATWO"}), NOW)
     )
-    assert read(store, "V").pending is None
+    assert read(store, "V").record is None
     store.prepare("U", [], NOW)
-    assert read(store, "U").pending == Pending(frozenset(), NOW)
+    assert read(store, "U").record == CreationRecord(frozenset(), NOW)
     store.rewrite("U")
-    assert read(store, "U").pending is None
+    assert read(store, "U").record is None
 
 
 def test_deletion_removes_all_files_of_the_user_and_no_others(store, path):
@@ -426,12 +426,12 @@ def test_a_claim_locks_the_place_and_leaves_only_the_record(store):
             pass
         with store.claim("V", None, [], NOW, Deadline(0)):
             pass
-    pending = Pending(frozenset({"AKIAOLD"}), NOW, run)
-    assert read(store, "U") == SavedCredentials(str(store.path("U")), pending=pending)
+    record = CreationRecord(frozenset({"AKIAOLD"}), NOW, run)
+    assert read(store, "U") == SavedCredentials(str(store.path("U")), record=record)
     assert file_names(store) == [".U.pending", ".V.pending"]
     with pytest.raises(ContentionError, match="was interrupted"), store.claim("U", None, [], NOW, Deadline(0)):
         pass
-    with store.claim("U", pending, [], NOW, Deadline(0)) as second:
+    with store.claim("U", record, [], NOW, Deadline(0)) as second:
         store.confirm("U", second, None)
         with pytest.raises(ContentionError, match="Another run saved an access key"):
             store.confirm("U", second, "AKIAOTHER")
@@ -464,8 +464,8 @@ def test_the_claim_of_a_killed_run_does_not_block(store):
     run_python(CLAIMER, store)
     assert file_names(store) == [".U.lock", ".U.pending"]
     saved = read(store, "U")
-    assert (saved.claimed, saved.pending.ids) == (False, frozenset())
-    with store.claim("U", saved.pending, [], NOW, Deadline(0)) as run:
+    assert (saved.claimed, saved.record.ids) == (False, frozenset())
+    with store.claim("U", saved.record, [], NOW, Deadline(0)) as run:
         store.release("U", run)
     assert file_names(store) == []
 

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from aws_model import Gateway, Ssm
+from store_options import store_options
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import Validation
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import Parameter, desired_config
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, HostUnreachable
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparison import (
-    Comparison,
-    HostCheck,
-    compare,
-)
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparison import Comparison, compare
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.validation import Given, Validated
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import Given
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.task import CLASSES, Task
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Report
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.validation import Validated
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.way import InstanceChecks, Wiring
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.ways import AUTO, WAYS
 
 NAME, TEXT, REGION = "AmazonCloudWatch-linux", '{"agent":{}}', "eu-central-1"
 IDENTITY = {"instance_profile": "Server", "role": "Server"}
 PROBLEM = "Systems Manager does not know it."
-PARAMS = {"credentials_file": "", "admin_user": "Admin", "credentials_profile": "agent"}
+PARAMS = {"instance_id": "i-1", "admin_user": "Admin", "credentials_profile": "agent"}
 SUDO = {"failed": True, "msg": "sudo"}
 
 
@@ -62,26 +65,55 @@ def configuration(*, differs: bool = True, name: str = NAME) -> Configuration:
     return Configuration(desired, known, REGION, TEXT, {name: {}})
 
 
+class Checks(InstanceChecks):
+    """What AWS says about the instance."""
+
+    def __init__(self, problem: str = "", stopped: str = "") -> None:
+        self.problem, self.stopped = problem, stopped
+
+    def agent_problem(self) -> str:
+        return self.problem
+
+    def state_problem(self) -> str:
+        return self.stopped
+
+
+def check_all(
+    configurations: list[Configuration], source: str, host: Any, checks: InstanceChecks, file: str = ""
+) -> tuple[Comparison, list[str]]:
+    said: list[str] = []
+    nothing: Any = None
+    wiring = Wiring(
+        client=nothing,
+        shield=nullcontext,
+        check_mode=False,
+        name="web1",
+        host=host,
+        report=Report(said.append),
+        guard=nothing,
+        find_file=nothing,
+        show=nothing,
+    )
+    task = Task(store_options(**PARAMS, credentials_file=file), wiring, checks)
+    return task.check_host(Comparison(configurations, source)), said
+
+
 def checked(
     source: str, host: Host, problem: str = "", *, file: str = "", differs: bool = True, stopped: str = ""
 ) -> tuple[Comparison, list[str]]:
-    said: list[str] = []
-    check = HostCheck(
-        {**PARAMS, "credentials_file": file},
-        "web1",
-        host,
-        said.append,
-        agent_problem=lambda: problem,
-        state_problem=lambda: stopped,
-    )
-    return check.check(Comparison([configuration(differs=differs)], source)), said
+    return check_all([configuration(differs=differs)], source, host, Checks(problem, stopped), file)
 
 
-@pytest.mark.parametrize("source", ["instance", "run_command", "auto", "onprem", "controller"])
+def test_each_way_has_a_class_with_its_principal() -> None:
+    found = {name: each.principal for name, each in CLASSES.items()}
+    assert found == {name: need.principal for name, need in WAYS.items() if name != AUTO}
+
+
+@pytest.mark.parametrize("source", WAYS)
 def test_where_nothing_differs_nothing_is_asked(source: str) -> None:
     host = Host(answer=None)
     found, said = checked(source, host, PROBLEM, differs=False)
-    assert (host.asked, said, found.pending) == ([], [], [])
+    assert (host.asked, said, found.to_store) == ([], [], [])
     assert found.source == ("run_command" if source == "auto" else source)
 
 
@@ -175,6 +207,5 @@ def test_a_configuration_is_compared_in_each_of_its_regions(region: str) -> None
 def test_the_first_configuration_that_differs_is_tried_with_the_saved_key() -> None:
     host = Host()
     given = [configuration(differs=False), configuration(name="b"), configuration(name="c")]
-    check = HostCheck(PARAMS, "web1", host, lambda _text: None, agent_problem=str, state_problem=str)
-    check.check(Comparison(given, "onprem"))
+    check_all(given, "onprem", host, Checks())
     assert host.asked == ["ping", "try b"]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from aws_model import Gateway, Ssm
+from store_options import store_options
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import Parameter
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
@@ -39,7 +40,7 @@ def gateway(ssm: Ssm) -> Any:
 
 
 def read(given: Any, tags: dict[str, str] | None = None, *, split: bool = False) -> Any:
-    return compared(given, None, tags or {}, split=split, split_recent=False)
+    return compared(given, store_options(split=split).handling, tags or {})
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from botocore import xform_name
@@ -205,10 +205,12 @@ class Host:
             return {"changed": False, "identity": found}
         return {"failed": True, "msg": "It has another identity.", "identity": found}
 
-    def store(self, configuration: Configuration, *, check_mode: bool = False) -> dict[str, Any]:
+    def try_to_store(self, configuration: Configuration) -> dict[str, Any]:
         self.account.begin("host:store")
-        if check_mode:
-            return {"changed": False, "steps": [] if self.account.parameter == configuration.text else ["store"]}
+        return {"changed": False, "steps": [] if self.account.parameter == configuration.text else ["store"]}
+
+    def store(self, configuration: Configuration) -> dict[str, Any]:
+        self.account.begin("host:store")
         assert self.account.is_held
         self.account.parameter = configuration.text
         return {"changed": True, "steps": ["store it"], "counts": {"create": 1}, "warnings": []}
@@ -229,14 +231,14 @@ def an_admin() -> Admin:
 
 
 def instance_source(account: Account, configurations: list[Configuration]) -> Source:
-    earlier = {"instance_profile": SHOP, "role": SHOP}
-    return InstanceSource(Report(), account, an_admin(), Host(account), configurations=configurations, earlier=earlier)
+    earlier, host = {"instance_profile": SHOP, "role": SHOP}, cast(Any, Host(account))
+    return InstanceSource(Report(), account, an_admin(), host, configurations=configurations, earlier=earlier)
 
 
 def onprem_source(account: Account, _configurations: list[Configuration]) -> Source:
     account.profile = None
-    window = DesiredWindow("user", ADMIN, OPEN)
-    return OnPremisesSource(Report(), account, Host(account), name="db", window=window, wait_timeout=2)
+    window, host = DesiredWindow("user", ADMIN, OPEN), cast(Any, Host(account))
+    return OnPremisesSource(Report(), account, host, name="db", window=window, wait_timeout=2)
 
 
 def command_source(account: Account, configurations: list[Configuration]) -> Source:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from store_options import store_options
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.validation import validate
@@ -26,20 +27,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def validated(folder: Path, *configs: tuple[str, str], schema: str = "", **more: Any) -> Any:
-    params = {
-        "configs": [{"name": name, "file": file, "regions": []} for name, file in configs],
-        "regions": [""],
-        "region": "eu-central-1",
-        "schema": "",
-        "validation": "strict",
-        "has_onprem": False,
-        "split": True,
-        "split_recent": False,
-        "tier": None,
-        "parameter_tags": {},
-        **more,
-    }
-    return validate(params, lambda file: str(folder / f"{file}.json"), schema)
+    given = [{"name": name, "file": file, "regions": []} for name, file in configs]
+    options = store_options(**{"configs": given, "split": True, **more})
+    return validate(options, lambda file: str(folder / f"{file}.json"), schema)
 
 
 def refusal(found: Any) -> str:

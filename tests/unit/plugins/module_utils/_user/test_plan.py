@@ -19,8 +19,8 @@ from declarations import (
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.model import AccessKey
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import (
+    CreationRecord,
     KeyRules,
-    Pending,
     SavedCredentials,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import THROTTLING_CODES, CwagentError
@@ -37,9 +37,9 @@ REWRITE, CLOSE_WINDOW = "write F again with the access key of user 'U'", "close 
 MARK, TAG_KEY = "tag user 'U' with cwagent:managed", "tag user 'U' with cwagent:saved-key"
 
 
-def saved(key: str | None = None, pending: Any = None, **more: Any) -> SavedCredentials:
-    """The saved key in the file F. :param pending: the keys that existed before a key was created."""
-    return SavedCredentials("F", key, pending=None if pending is None else Pending(frozenset(pending), NOW), **more)
+def saved(key: str | None = None, record: Any = None, **more: Any) -> SavedCredentials:
+    """The saved key in the file F. :param record: the keys that existed before a key was created."""
+    return SavedCredentials("F", key, record=None if record is None else CreationRecord(frozenset(record), NOW), **more)
 
 
 def user(
@@ -99,26 +99,26 @@ PRESENT: dict[str, tuple[State, dict[str, Any], list[str]]] = {
     "unmanaged key": (user("A", saved=saved()), {}, [CREATE_KEY]),
     "saved in another form": (user("A", saved=saved("A", up_to_date=False)), {}, [REWRITE]),
     "user deleted, file exists": (no_user(saved("A")), {}, CREATE),
-    "orphaned key of an interrupted run": (user("A", saved=saved(pending=[])), {}, [delete_orphan("A"), CREATE_KEY]),
-    "orphaned key and an older one": (user("A", "B", saved=saved(pending=["A"])), {}, [delete_orphan("B"), CREATE_KEY]),
+    "orphaned key of an interrupted run": (user("A", saved=saved(record=[])), {}, [delete_orphan("A"), CREATE_KEY]),
+    "orphaned key and an older one": (user("A", "B", saved=saved(record=["A"])), {}, [delete_orphan("B"), CREATE_KEY]),
     "two orphaned keys": (
-        user("A", "B", saved=saved(pending=[])),
+        user("A", "B", saved=saved(record=[])),
         {},
         [delete_orphan("A"), delete_orphan("B"), CREATE_KEY],
     ),
     "orphaned key and the saved one": (
-        user("A", "B", saved=saved("A", pending=["A"])),
+        user("A", "B", saved=saved("A", record=["A"])),
         {},
         [delete_orphan("B"), REWRITE],
     ),
     "two keys created after an interrupted run, one in use": (
-        user("A", "B", saved=saved(pending=[]), used="A"),
+        user("A", "B", saved=saved(record=[]), used="A"),
         {},
         [delete_orphan("B"), CREATE_KEY],
     ),
-    "interrupted before the key was created": (user("A", saved=saved(pending=["A"])), {}, [CREATE_KEY]),
-    "interrupted after the key was saved": (user("A", saved=saved("A", pending=[])), {}, [REWRITE]),
-    "record with a deleted key": (user("A", saved=saved("A", pending=["X"])), {}, [REWRITE]),
+    "interrupted before the key was created": (user("A", saved=saved(record=["A"])), {}, [CREATE_KEY]),
+    "interrupted after the key was saved": (user("A", saved=saved("A", record=[])), {}, [REWRITE]),
+    "record with a deleted key": (user("A", saved=saved("A", record=["X"])), {}, [REWRITE]),
     "admin policy": (user(policies={SERVER, ADMIN}), {}, ["detach CloudWatchAgentAdminPolicy from user 'U'"]),
     "boundary": (user(), {"boundary": BOUNDARY}, ["set the permissions boundary of user 'U' to bound"]),
     "boundary removed": (
@@ -191,7 +191,7 @@ def test_a_new_user_is_created_with_everything_declared():
     ("current", "key", "keys"),
     [
         (user("A", "B", saved=saved("B", up_to_date=False)), "B", ["A", "B"]),
-        (user("A", "B", saved=saved("A", pending=["A"])), "A", ["A"]),
+        (user("A", "B", saved=saved("A", record=["A"])), "A", ["A"]),
         (user("B", saved=saved("A")), None, ["B", ""]),
         (no_user(saved("A")), None, [""]),
     ],
@@ -223,7 +223,7 @@ ONE_INACTIVE = User(
         (State("U", NOW, ONE_INACTIVE, saved()), {}, r"A \(inactive, .*B \(active, "),
         (user(mark=OTHERS), {"admin_window": True}, "user 'U' exists and was not created by this collection"),
         (user("A", "B", saved=saved("X")), {}, "needs a new access key, but IAM allows 2"),
-        (user("A", "B", saved=saved(pending=["A", "B"])), {}, "needs a new access key, but IAM allows 2"),
+        (user("A", "B", saved=saved(record=["A", "B"])), {}, "needs a new access key, but IAM allows 2"),
     ],
     ids=[
         *("another path", "two unmanaged keys", "one is inactive", "a window for a user of others"),
@@ -257,16 +257,16 @@ DELETE_SAVED = [delete_key("A"), DELETE_FILE, DETACH_SERVER]
 ABSENT: dict[str, tuple[State, dict[str, Any], list[str], list[str]]] = {
     "no user": (no_user(saved()), {}, [], []),
     "only the file": (no_user(saved("A")), {}, [DELETE_FILE], []),
-    "only the record": (no_user(saved(pending=[])), {}, [DELETE_FILE], []),
+    "only the record": (no_user(saved(record=[])), {}, [DELETE_FILE], []),
     "only managed things": (user("A", saved=saved("A")), {}, [*DELETE_SAVED, DELETE_USER], []),
     "an orphaned key": (
-        user("A", "B", saved=saved("A", pending=["A"])),
+        user("A", "B", saved=saved("A", record=["A"])),
         {},
         [delete_key("A"), delete_key("B"), DELETE_FILE, DETACH_SERVER, DELETE_USER],
         [],
     ),
     "a key created after the record, in use": (
-        user("A", "B", saved=saved("A", pending=["A"]), used="B"),
+        user("A", "B", saved=saved("A", record=["A"]), used="B"),
         {},
         DELETE_SAVED,
         ["access key B"],

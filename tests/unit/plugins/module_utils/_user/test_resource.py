@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from ansible_collections.cwagent.iam.plugins.module_utils import _converge
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.model import AccessKey
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import (
+    CreationRecord,
     KeyRules,
-    Pending,
     SavedCredentials,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
@@ -62,13 +62,13 @@ class Scenario:
         store = self.store if managed else None
         self.resource = UserResource(self.account.aws(), ["U"], desired, store=store, present=present)
 
-    def save(self, key: str | None, up_to_date: bool, pending: frozenset[str] | None) -> None:
+    def save(self, key: str | None, up_to_date: bool, record: frozenset[str] | None) -> None:
         if key:
             self.account.secrets[key] = "s/ec%ret+"
             region = self.store.region if up_to_date else "us-east-1"
             replace(self.store, region=region).save("U", key, self.account.secrets[key])
-        if pending is not None:
-            self.store.prepare("U", pending, NOW)
+        if record is not None:
+            self.store.prepare("U", record, NOW)
 
     def state(self) -> State:
         """The state as the resource reads it, without what IAM assigns."""
@@ -98,7 +98,7 @@ USERS = st.builds(
 FILES = {
     "key": st.sampled_from([None, *KEYS, GONE]),
     "up_to_date": st.booleans(),
-    "pending": st.none() | subsets(*KEYS, GONE),
+    "record": st.none() | subsets(*KEYS, GONE),
 }
 
 
@@ -157,7 +157,7 @@ def test_applying_a_deletion_leads_to_the_planned_state(user, desired, managed, 
 
 @given(
     user=st.none() | USERS,
-    file=st.fixed_dictionaries({**FILES, "pending": st.none()}),
+    file=st.fixed_dictionaries({**FILES, "record": st.none()}),
     call=st.integers(1, 6),
     has_effect=st.booleans(),
     error=st.sampled_from([Killed(), api_error("ServiceFailure")]),
@@ -297,7 +297,7 @@ def state_of(*keys: str, saved: SavedCredentials | None = None, mark: Any = CREA
 
 UNUSABLE = State("U", NOW, saved=SavedCredentials("SSM parameter /k/U", is_unusable=True))
 SHARED = state_of(A, policies=frozenset({SERVER, UNMANAGED}))
-PENDING = Pending(frozenset(), NOW)
+RECORD = CreationRecord(frozenset(), NOW)
 
 
 @pytest.mark.parametrize(
@@ -324,7 +324,7 @@ PENDING = Pending(frozenset(), NOW)
             [],
         ),
         (state_of(A, B, saved=SavedCredentials("F", A)), True, None, []),
-        (state_of(A, saved=SavedCredentials("F", pending=PENDING)), True, None, []),
+        (state_of(A, saved=SavedCredentials("F", record=RECORD)), True, None, []),
         (state_of(saved=SavedCredentials("F")), True, None, []),
     ],
     ids=[
@@ -390,7 +390,7 @@ RECENT = KeyRules(max_age=DAY)
 @pytest.mark.parametrize(
     ("keys", "saved", "rules", "requested"),
     [
-        ([A, B, C], SavedCredentials("F", A, pending=Pending(frozenset({A}), NOW)), None, [B, C]),
+        ([A, B, C], SavedCredentials("F", A, record=CreationRecord(frozenset({A}), NOW)), None, [B, C]),
         ([A, B], SavedCredentials("F", A), None, []),
         ([A, B], None, RECENT, []),
         ([A, B], SavedCredentials("F"), None, [A, B]),

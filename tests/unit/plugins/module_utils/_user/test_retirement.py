@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.model import AccessKey
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import (
+    CreationRecord,
     KeyRules,
-    Pending,
     SavedCredentials,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._names import NOT_CREATED
@@ -105,7 +105,7 @@ CASES: dict[str, tuple[State, str | None, list[str]]] = {
         [DETACH, DELETE_USER],
     ),
     "an interrupted run left a key": (
-        user(key(OTHER, DAY), saved=SavedCredentials("F", pending=Pending(frozenset(), NOW - DAY))),
+        user(key(OTHER, DAY), saved=SavedCredentials("F", record=CreationRecord(frozenset(), NOW - DAY))),
         "deactivating",
         [f"deactivate access key {OTHER} of user 'U'"],
     ),
@@ -280,14 +280,14 @@ KEYS = st.lists(
     max_size=2,
     unique_by=lambda each: each.id,
 )
-PENDING = st.none() | st.builds(
-    Pending, st.frozensets(st.sampled_from([NEW, OLD, OTHER])), SPANS.map(lambda span: NOW - span)
+RECORD = st.none() | st.builds(
+    CreationRecord, st.frozensets(st.sampled_from([NEW, OLD, OTHER])), SPANS.map(lambda span: NOW - span)
 )
 STORED = st.builds(
     SavedCredentials,
     st.just("F"),
     st.sampled_from([None, NEW, "AKIAGONEXXXXXXXXXXXX"]),
-    pending=PENDING,
+    record=RECORD,
     replaced_key_id=st.sampled_from([None, OLD]),
 )
 USERS = st.builds(
@@ -360,7 +360,7 @@ def test_a_user_is_deleted_after_the_last_use_of_its_keys(state, last_use, shown
     assert phases[-1] == "deleting"
     left = retiring.account.user("U")
     assert left is None or (UNMANAGED in left.principal.policies and left.keys == ())
-    assert (retiring.saved.key_id, retiring.saved.pending) == (None, None)
+    assert (retiring.saved.key_id, retiring.saved.record) == (None, None)
 
 
 @given(state=USERS, fail_at=st.integers(1, 6), has_effect=st.booleans())

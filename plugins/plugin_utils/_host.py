@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.plugin_utils._secret_delivery import SecretDelivery
 
 
-class ModuleHost:
+class Host:
     """The host of an action."""
 
     def __init__(self, action: SecretDelivery, task_vars: Mapping[str, Any]) -> None:

@@ -1,0 +1,198 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The base class of the ways to store. A way checks its host before the first write, and makes the source that stores.
+
+Each way is in one file, with its source.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ansible_collections.cwagent.iam.plugins.module_utils import _names
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.options import window_parameters
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import (
+    OPEN,
+    DesiredWindow,
+    check_binding,
+    check_minutes,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, HostUnreachable, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import STOPPED
+from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import instance_states
+from ansible_collections.cwagent.iam.plugins.module_utils._shield import ShieldedAws
+from ansible_collections.cwagent.iam.plugins.module_utils._store_command.resource import check_agent
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.ways import ROLE, USER
+from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._guard import Guard
+    from ansible_collections.cwagent.iam.plugins.module_utils._shield import Shield
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparison import Comparison
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.host import StoreHost
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import AdminOptions, StoreOptions
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Report, Source
+
+
+class Wiring(NamedTuple):
+    """The tools of the work, besides its options.
+
+    :param client: makes a boto3 client for a service: ``Call.client``.
+    :param shield: as for the transaction. It protects each call that writes, too.
+    :param name: the name of the host, for messages.
+    :param host: does the work on the host.
+    :param guard: watches this process while it holds the permission to store.
+    :param find_file: returns the path of a file that the user named.
+    :param show: shows lines to a person.
+    """
+
+    client: Callable[..., Any]
+    shield: Shield
+    check_mode: bool
+    name: str
+    host: StoreHost
+    report: Report
+    guard: Guard
+    find_file: Callable[[str], str]
+    show: Callable[[Sequence[str]], None]
+
+
+def to_sentence(reason: object) -> str:
+    """Return the reason for a missing answer, with one full stop."""
+    return f"{str(reason or 'no answer').strip().rstrip('.')}."
+
+
+class InstanceChecks:
+    """Asks AWS about the instance that is to store. :param client: makes a boto3 client for a service."""
+
+    def __init__(self, client: Callable[..., Any], admin: AdminOptions) -> None:
+        self._client = client
+        self._admin = admin
+
+    def agent_problem(self) -> str:
+        """Return why no command reaches the instance now, or an empty text. :raises InvalidInput: none ever will."""
+        try:
+            check_agent(Aws(self._client), checked_instance_id(self._admin), Deadline(0))
+        except InvalidInput:
+            raise
+        except CwagentError as error:
+            return str(error)
+        return ""
+
+    def state_problem(self) -> str:
+        """Return that the instance is stopped; empty if it is not, or if EC2 does not say."""
+        instance_id = checked_instance_id(self._admin)
+        try:
+            state = instance_states(Aws(self._client), [instance_id]).get(instance_id)
+        except CwagentError:
+            return ""  # that Ansible does not reach it is the problem
+        return f"Instance {instance_id} is {state}. Start it" if state in STOPPED else ""
+
+
+def checked_instance_id(admin: AdminOptions) -> str:
+    """Return the instance. :raises InvalidInput: it is not given, or not valid."""
+    if not admin.instance_id:
+        raise InvalidInput("The ID of the instance that stores is missing. Set instance_id of the host.")
+    _names.check_instance_id(admin.instance_id)
+    return admin.instance_id
+
+
+class Way(ABC):
+    """A way to store."""
+
+    principal = ""
+    """As of ``Need``."""
+
+    def __init__(self, options: StoreOptions, wiring: Wiring, instance: InstanceChecks) -> None:
+        self._options = options
+        self._wiring = wiring
+        self._instance = instance
+
+    def reach(self) -> None:
+        """Check that the host answers. :raises CwagentError: it does not. Nothing can be stored then."""
+        try:
+            self._wiring.host.ping()  # the next module reports any other problem
+        except HostUnreachable as error:
+            reason = to_sentence(self._unreachable_reason() or error.reason)
+            raise CwagentError(
+                f"Ansible does not reach {self._wiring.name}, which stores the configuration: {reason} Nothing was "
+                "stored. Run again when it can be reached, or name another host or another way with "
+                "cwagent_store_config_from."
+            ) from None
+
+    def _unreachable_reason(self) -> str:
+        """Return why the host does not answer, or an empty text if the error of the connection is all that is known."""
+        return ""
+
+    def check_host(self, to_store: Sequence[Configuration]) -> Mapping[str, Any]:
+        """Check that the host could store these configurations.
+
+        :returns: the identity of an instance; empty for any other host.
+        :raises CwagentError: it could not.
+        """
+        del to_store
+        return {}
+
+    def read_schema(self) -> str:
+        """Return the schema of the agent on the host; empty if there is none, or if it is read later."""
+        return self._wiring.host.read_file(self._options.agent_schema_path)
+
+    def check_again(self, to_store: Sequence[Configuration]) -> str | None:
+        """Check what earlier tasks can have changed since ``check_host``.
+
+        :returns: the schema of the agent on the host; ``None`` if ``read_schema`` reads it.
+        :raises CwagentError: the host could not store.
+        """
+        del to_store
+        return None
+
+    @abstractmethod
+    def source(self, comparison: Comparison) -> Source:
+        """Return the source that stores the configurations that differ. :raises InvalidInput: an option is invalid."""
+
+    def aws_in(self, region: str | None = None) -> Aws:
+        """Return the gateway to AWS in a region, by default in that of the task."""
+        client = partial(self._wiring.client, region=region) if region else self._wiring.client
+        return ShieldedAws(client, self._options.waits.wait_timeout, self._wiring.shield)
+
+    def _has_new_principal(self) -> bool:
+        """Return whether an earlier task has created or changed the admin principal, or has planned to."""
+        planned, admin = self._options.planned, self._options.admin
+        if self.principal == USER:
+            return planned.has_user(admin.admin_user)
+        return planned.has_changed_role(admin.admin_role)
+
+    def _window(self, comparison: Comparison) -> DesiredWindow:
+        """Return the admin window that is opened. :raises InvalidInput: an option is invalid."""
+        admin, is_new = self._options.admin, self._has_new_principal()
+        check_minutes(admin.admin_window_minutes)
+        principal = admin.admin_user if self.principal == USER else admin.admin_role
+        _names.check_name(self.principal, principal)
+        written = [
+            {"name": step.arguments["name"], "region": each.region}
+            for each in comparison.configurations
+            for step in each.plan_without_tags.all_steps
+        ]
+        check_mode = self._wiring.check_mode
+        window = DesiredWindow(
+            self.principal,
+            principal,
+            OPEN,
+            admin.admin_window_minutes,
+            managed_only=not is_new,  # the task that creates it has checked it
+            # Outside check mode, the window is in the state that IAM shows.
+            closed_before=check_mode and self._options.planned.has_restored,
+            created_before=check_mode and is_new,
+            instance_id=checked_instance_id(admin) if self.principal == ROLE else None,
+            parameters=window_parameters(written),
+            read_others=not is_new,
+        )
+        check_binding(window)
+        return window
