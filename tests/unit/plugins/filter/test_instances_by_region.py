@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.cwagent.iam.plugins.filter.by_region import FilterModule
+from ansible_collections.cwagent.iam.plugins.filter.instances_by_region import FilterModule
 
 instances_by_region = FilterModule().filters()["instances_by_region"]
 HOSTS = {

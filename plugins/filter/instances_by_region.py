@@ -1,9 +1,45 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Groups the instances of an inventory by region, in the format of the modules' options."""
 
 from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: instances_by_region
+author: cwagent.iam contributors (@cwagent)
+version_added: 1.0.0
+short_description: (internal) Group the EC2 instances of an inventory by region
+description:
+  - Returns a mapping from region to a list of instance IDs, as the role P(cwagent.iam.ec2_server#role) takes it.
+  - The ID of a host is in C(instance_id). Its region is in C(cwagent_region) or, from the C(amazon.aws.aws_ec2)
+    inventory, in C(placement.region). Otherwise it is O(default_region).
+positional: hostvars
+options:
+  _input:
+    description: The names of the hosts.
+    type: list
+    elements: str
+    required: true
+  hostvars:
+    description: The variables of all hosts, C(hostvars).
+    type: dict
+    required: true
+  default_region:
+    description: The region of hosts without one. When empty, the key of these hosts is the empty string.
+    type: str
+    default: ""
+"""
+
+EXAMPLES = r"""
+ec2_server_instances: "{{ groups['webservers'] | cwagent.iam.instances_by_region(hostvars) }}"
+# => {"eu-central-1": ["i-0123456789abcdef0", "i-0123456789abcdef1"]}
+"""
+
+RETURN = r"""
+_value:
+  description: The IDs of the instances by region, in the order of the hosts.
+  type: dict
+"""
 
 from collections import defaultdict
 from collections.abc import Mapping
