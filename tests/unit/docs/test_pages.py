@@ -44,7 +44,7 @@ INSTRUCTION = re.compile(r"\b(?:[Rr]uns?(?: the playbook)?|then|again, or|first,
 PARAGRAPH_WORDS = 20
 MODULES = {path.stem for path in (ROOT / "plugins" / "modules").glob("*.py")}
 DEVELOPMENT = {"architecture", "sandbox"}
-PLAYBOOKS = {path.stem for path in (ROOT / "playbooks").glob("*.yml")}
+PLAYBOOKS = {path.stem for path in (ROOT / "playbooks").glob("[!_]*.yml")}
 NAME = re.compile(r"(?<![\w.])(cwagent_[a-z_0-9]*[a-z])")
 
 

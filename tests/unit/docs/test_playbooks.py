@@ -8,7 +8,7 @@ import pytest
 import yaml
 from guide import GUIDE, PLAYBOOK_PAGES, PLAYBOOKS, ROOT, blocks, commands
 
-FILES = sorted(path.name for path in (ROOT / "playbooks").glob("*.yml"))
+FILES = sorted(path.name for path in (ROOT / "playbooks").glob("[!_]*.yml"))
 SECTIONS = {
     title: text
     for page in PLAYBOOK_PAGES

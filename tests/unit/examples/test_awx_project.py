@@ -14,7 +14,7 @@ from awx import check_answers, check_survey, job_variables
 from awx.project import DEFINITIONS, PROJECT, QUESTIONS, TEMPLATES, VARIABLES, read, template
 
 ROOT = Path(__file__).resolve().parents[3]
-PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
+PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("[!_]*.yml"))
 POLICIES = {path.stem for path in (ROOT / "examples" / "policies").glob("*.json")}
 GALAXY = yaml.safe_load((ROOT / "galaxy.yml").read_text())
 

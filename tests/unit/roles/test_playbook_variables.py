@@ -164,7 +164,10 @@ def variables_in(text: str) -> set[str]:
 
 
 PLAYS = [
-    (path.name, play) for path in sorted(ROOT.glob("playbooks/*.yml")) for play in yaml.safe_load(path.read_text())
+    (path.name, play)
+    for path in sorted(ROOT.glob("playbooks/*.yml"))
+    for play in yaml.safe_load(path.read_text())
+    if "import_playbook" not in play
 ]
 
 
