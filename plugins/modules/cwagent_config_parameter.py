@@ -47,16 +47,6 @@ options:
         module merges them in the same way as the agent.
     type: list
     elements: path
-  validation:
-    description:
-      - How to treat doubtful parts of the configuration, such as a key that the agent may not know, and parts that
-        O(schema) does not allow. V(strict) refuses the configuration, V(warn) prints warnings, and V(off) skips
-        O(schema) and all warnings.
-      - Errors are refused in any case. These are a text that is not JSON, a section that the agent does not have, C({{)
-        in a text, and a configuration that is too large.
-    type: str
-    choices: [strict, warn, "off"]
-    default: strict
   schema:
     description:
       - The JSON schema of the agent, as a path on the host that runs the module, as a mapping or as JSON text. The
@@ -65,27 +55,6 @@ options:
       - Requires the Python library C(jsonschema) on that host. If it is missing, O(validation=strict) refuses the
         configuration where O(schema) is a path. Otherwise, the module prints a warning.
     type: raw
-  has_onprem:
-    description:
-      - Whether servers that are not on EC2 read the configuration. With V(true), the module warns about settings that
-        work on EC2 only.
-    type: bool
-    default: false
-  split:
-    description:
-      - Whether a configuration that is too large for one parameter is split into several, C(NAME), C(NAME-2) and so on.
-        Each is a valid configuration. An agent that fetches the first and appends the others gets the whole
-        configuration.
-      - Parameters that an earlier, larger configuration has left are returned as RV(surplus), with a warning.
-      - With O(state=absent), all of them are deleted.
-    type: bool
-    default: false
-  split_recent:
-    description:
-      - Whether O(split) may also split parts that only recent agents can merge. These are lists of C(jmx) and C(otlp),
-        and the section C(opentelemetry).
-    type: bool
-    default: false
   tier:
     description:
       - The tier of the parameter. V(Standard) allows 4096 bytes; V(Advanced) allows 8192 and costs money.
@@ -157,7 +126,7 @@ options:
     type: dict
   state:
     description:
-      - V(present) stores the configuration, V(absent) deletes the parameter.
+      - V(present) stores the configuration, V(absent) deletes the parameter, or all of them with O(split).
       - V(validated) only validates the configuration. It fails if there is an error, and makes no AWS call.
       - V(tagged) only sets O(tags). It neither reads nor writes the configuration. So a principal that may only set
         tags can tag parameters that another principal has stored.
@@ -179,6 +148,7 @@ options:
     type: int
     default: 0
 extends_documentation_fragment:
+  - cwagent.iam.configuration
   - cwagent.iam.steps
   - cwagent.iam.attributes
   - amazon.aws.common.modules

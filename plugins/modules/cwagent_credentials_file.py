@@ -31,22 +31,6 @@ options:
       - The name of the user whose access key is delivered.
       - Required with O(state=present).
     type: str
-  key_store:
-    description:
-      - Where the access key is saved. V(file) is a file C(<user name>.credentials) on the controller,
-        V(parameter_store) a parameter of Systems Manager, V(secrets_manager) a secret of Secrets Manager.
-      - The controller reads parameters and secrets with O(aws_options), or with the AWS credentials of its environment.
-    type: str
-    choices: [file, parameter_store, secrets_manager]
-    default: file
-  key_store_directory:
-    description: The folder on the controller with the files, for O(key_store=file).
-    type: path
-    default: ~/.cwagent/credentials
-  key_store_prefix:
-    description: The beginning of the parameters' and secrets' names; the name of the user follows.
-    type: str
-    default: /cwagent/credentials/
   credentials_profile:
     description: The AWS profile, both in the saved file and in the file on the host.
     type: str
@@ -59,15 +43,10 @@ options:
   aws_options:
     description:
       - The options of the call that reads the parameter or secret, such as C(profile), or C(access_key), C(secret_key)
-        and C(session_token). The host does not get them.
+        and C(session_token). The host does not get them. The default is the credentials of the controller's
+        environment.
     type: dict
     default: {}
-  planned:
-    description:
-      - The results of earlier tasks of the run. In check mode, changes that these tasks only planned count as done.
-    type: list
-    elements: dict
-    default: []
   path:
     description:
       - The absolute path of the credentials file on the host. Its mode is 0600. Other profiles in it are not changed,
@@ -108,7 +87,7 @@ options:
     type: str
     choices: [present, absent]
     default: present
-extends_documentation_fragment: [cwagent.iam.steps]
+extends_documentation_fragment: [cwagent.iam.saved_key, cwagent.iam.planned, cwagent.iam.steps]
 attributes:
   check_mode:
     description: Can run in check mode and return the changed status it would have without modifying the target.
