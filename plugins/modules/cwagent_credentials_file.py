@@ -127,11 +127,14 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.options import desired_files
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.resource import FilesResource
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.restart import find_agent, restart_after_failure
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge, end
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import SOURCE_SPEC
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.options import desired_files
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.resource import CredentialsFileResource
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.restart import (
+    find_agent,
+    restart_after_failure,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._planned import PLANNED_SPEC
 
@@ -156,7 +159,7 @@ def main() -> None:
     try:
         desired = desired_files(module.params, module.check_mode)
         agent = find_agent(module.params["agent_ctl"], desired.config or desired.credentials, module.run_command)
-        result = converge(FilesResource(desired, agent), module.check_mode, None)
+        result = converge(CredentialsFileResource(desired, agent), module.check_mode, None)
     except CwagentError as error:
         if not module.check_mode:
             restart_after_failure(agent, error)

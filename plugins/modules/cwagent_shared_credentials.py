@@ -142,8 +142,11 @@ caller_error:
   sample: STS refused the credentials (ExpiredToken).
 """
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.restart import find_agent, restart_after_failure
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge, end
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.restart import (
+    find_agent,
+    restart_after_failure,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._environment import EnvironmentModule
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials import options
