@@ -63,18 +63,9 @@ options:
   common_config:
     description:
       - The absolute path of the agent's C(common-config.toml) on the host. A missing file is created.
-      - Without it, only the credentials file is managed.
+      - Without it, only the credentials file is managed, and the file of O(agent_ctl) is beside O(path).
       - Fails before the first change if the file is not valid TOML, which the agent could not read either, or if it
         cannot be changed in place, for example because the settings are in an inline table.
-    type: path
-  agent_ctl:
-    description:
-      - The absolute path of the agent's control program on the host. If something changed and the agent was running, it
-        is restarted.
-      - Without it, or if there is no such file, the agent is not restarted.
-      - From the first change until the agent was restarted, a file with the name of O(common_config) and C(.restart) is
-        beside it, or with the name of O(path) without O(common_config). After a task that failed or was killed, it
-        tells the next one to restart the agent.
     type: path
   content:
     description: Set by the controller, which reads the access key. A task must not set it.
@@ -87,7 +78,7 @@ options:
     type: str
     choices: [present, absent]
     default: present
-extends_documentation_fragment: [cwagent.iam.saved_key, cwagent.iam.planned, cwagent.iam.steps]
+extends_documentation_fragment: [cwagent.iam.saved_key, cwagent.iam.planned, cwagent.iam.agent_ctl, cwagent.iam.steps]
 attributes:
   check_mode:
     description: Can run in check mode and return the changed status it would have without modifying the target.
