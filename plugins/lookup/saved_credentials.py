@@ -22,21 +22,6 @@ options:
     type: list
     elements: str
     required: true
-  key_store:
-    description:
-      - Where the access key is saved. V(file) is a file C(<user name>.credentials) on the controller,
-        V(parameter_store) a parameter of Systems Manager, V(secrets_manager) a secret of Secrets Manager.
-    type: str
-    choices: [file, parameter_store, secrets_manager]
-    default: file
-  key_store_directory:
-    description: The folder with the files, for O(key_store=file).
-    type: path
-    default: ~/.cwagent/credentials
-  key_store_prefix:
-    description: The beginning of the parameters' and secrets' names; the name of the user follows.
-    type: str
-    default: /cwagent/credentials/
   credentials_profile:
     description: The AWS profile, both in the file on the controller and in the returned text.
     type: str
@@ -47,6 +32,7 @@ options:
     choices: [error, skip]
     default: error
 extends_documentation_fragment:
+  - cwagent.iam.saved_key
   - cwagent.iam.boto3
   - amazon.aws.common.plugins
   - amazon.aws.region.plugins

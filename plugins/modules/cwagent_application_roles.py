@@ -41,13 +41,8 @@ options:
     description: With O(instances), whether roles with the tag that no instance of the regions has lose the policy, too.
     type: bool
     default: false
-  planned:
-    description:
-      - The results of earlier tasks of the run. In check mode, changes that these tasks only planned count as done.
-    type: list
-    elements: dict
-    default: []
 extends_documentation_fragment:
+  - cwagent.iam.planned
   - cwagent.iam.steps
   - cwagent.iam.wait
   - cwagent.iam.attributes

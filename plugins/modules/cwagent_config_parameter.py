@@ -47,16 +47,6 @@ options:
         module merges them in the same way as the agent.
     type: list
     elements: path
-  validation:
-    description:
-      - How to treat doubtful parts of the configuration, such as a key that the agent may not know, and parts that
-        O(schema) does not allow. V(strict) refuses the configuration, V(warn) prints warnings, and V(off) skips
-        O(schema) and all warnings.
-      - Errors are refused in any case. These are a text that is not JSON, a section that the agent does not have, C({{)
-        in a text, and a configuration that is too large.
-    type: str
-    choices: [strict, warn, "off"]
-    default: strict
   schema:
     description:
       - The JSON schema of the agent, as a path on the host that runs the module, as a mapping or as JSON text. The
@@ -65,27 +55,6 @@ options:
       - Requires the Python library C(jsonschema) on that host. If it is missing, O(validation=strict) refuses the
         configuration where O(schema) is a path. Otherwise, the module prints a warning.
     type: raw
-  has_onprem:
-    description:
-      - Whether servers that are not on EC2 read the configuration. With V(true), the module warns about settings that
-        work on EC2 only.
-    type: bool
-    default: false
-  split:
-    description:
-      - Whether a configuration that is too large for one parameter is split into several, C(NAME), C(NAME-2) and so on.
-        Each is a valid configuration. An agent that fetches the first and appends the others gets the whole
-        configuration.
-      - Parameters that an earlier, larger configuration has left are returned as RV(surplus), with a warning.
-      - With O(state=absent), all of them are deleted.
-    type: bool
-    default: false
-  split_recent:
-    description:
-      - Whether O(split) may also split parts that only recent agents can merge. These are lists of C(jmx) and C(otlp),
-        and the section C(opentelemetry).
-    type: bool
-    default: false
   tier:
     description:
       - The tier of the parameter. V(Standard) allows 4096 bytes; V(Advanced) allows 8192 and costs money.
@@ -157,7 +126,7 @@ options:
     type: dict
   state:
     description:
-      - V(present) stores the configuration, V(absent) deletes the parameter.
+      - V(present) stores the configuration, V(absent) deletes the parameter, or all of them with O(split).
       - V(validated) only validates the configuration. It fails if there is an error, and makes no AWS call.
       - V(tagged) only sets O(tags). It neither reads nor writes the configuration. So a principal that may only set
         tags can tag parameters that another principal has stored.
@@ -179,6 +148,7 @@ options:
     type: int
     default: 0
 extends_documentation_fragment:
+  - cwagent.iam.configuration
   - cwagent.iam.steps
   - cwagent.iam.attributes
   - amazon.aws.common.modules
@@ -315,15 +285,14 @@ previous:
   sample: {AmazonCloudWatch-linux: {type: String, value: '{"agent":{}}', version: 2}}
 """
 
-import os
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _environment, _module
-from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-from ansible_collections.cwagent.iam.plugins.module_utils._call import aws_gateway
+from ansible_collections.cwagent.iam.plugins.module_utils import _module
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.gateway import select_gateway
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import (
     ABSENT,
     RULES,
+    SPEC,
     TAGGED,
     VALIDATED,
     GivenConfig,
@@ -333,7 +302,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opti
     refusal,
     validate_config,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import SPEC as OPTIONS
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import (
     Parameter,
     check_parameter_name,
@@ -345,7 +313,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.reso
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import minify
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import SOURCE_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -353,57 +320,6 @@ if TYPE_CHECKING:
 
 # How long to wait at least until Parameter Store shows what was written.
 READ_BACK_SECONDS = 15
-
-SPEC = {
-    **OPTIONS,
-    "saved_key": {
-        "type": "dict",
-        "no_log": False,  # as a whole; its secret is not shown
-        "options": {
-            "user": {"type": "str", "required": True},
-            **SOURCE_SPEC,
-            "access_key": {"type": "str", "no_log": False},
-            "secret_key": {"type": "str", "no_log": True},
-        },
-    },
-    **_environment.ENVIRONMENT_SPEC,
-}
-
-
-def select_gateway(call: Call) -> Aws:
-    """Return the gateway to AWS, with the saved key, the instance's credentials or the module's."""
-    if call.params["saved_key"]:
-        return _saved_key_gateway(call, call.params["saved_key"])
-    if not call.params["use_instance_credentials"]:
-        return aws_gateway(call)
-    # It imports Ansible's HTTP client, which no other case needs.
-    from ansible_collections.cwagent.iam.plugins.module_utils._imds import MetadataService  # noqa: PLC0415  slow, rare
-
-    metadata = MetadataService()
-
-    def client(service: str, **more: Any) -> Any:
-        credentials = metadata.credentials(call.params["instance_role"])
-        return call.client(service, **credentials, profile_name=None, **more)
-
-    # The service can show the credentials of the earlier role for a while after it shows the new profile.
-    return Aws(client, call.params["wait_timeout"], renews_clients=True)
-
-
-def _saved_key_gateway(call: Call, key: dict[str, Any]) -> Aws:
-    """Return a gateway that uses nothing of the host's environment to sign its requests."""
-    call.params.update(access_key=key["access_key"], secret_key=key["secret_key"], session_token=None, profile=None)
-    for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):  # boto3 would look for it
-        os.environ.pop(name, None)
-
-    def client(service: str, **more: Any) -> Any:
-        if not key["secret_key"]:
-            raise InvalidInput(
-                f"The access key of user '{key['user']}' does not exist yet, so what is stored cannot be read with it. "
-                "In check mode, set known_values."
-            )
-        return call.client(service, **more)
-
-    return Aws(client, call.params["wait_timeout"])
 
 
 def validate(call: Call) -> dict[str, Any]:

@@ -31,22 +31,6 @@ options:
       - The name of the user whose access key is delivered.
       - Required with O(state=present).
     type: str
-  key_store:
-    description:
-      - Where the access key is saved. V(file) is a file C(<user name>.credentials) on the controller,
-        V(parameter_store) a parameter of Systems Manager, V(secrets_manager) a secret of Secrets Manager.
-      - The controller reads parameters and secrets with O(aws_options), or with the AWS credentials of its environment.
-    type: str
-    choices: [file, parameter_store, secrets_manager]
-    default: file
-  key_store_directory:
-    description: The folder on the controller with the files, for O(key_store=file).
-    type: path
-    default: ~/.cwagent/credentials
-  key_store_prefix:
-    description: The prefix of the names of parameters and secrets. The name of the user follows it.
-    type: str
-    default: /cwagent/credentials/
   credentials_profile:
     description: The AWS profile, both in the saved file and in the file on the host.
     type: str
@@ -59,15 +43,10 @@ options:
   aws_options:
     description:
       - The options of the call that reads the parameter or secret, such as C(profile), or C(access_key), C(secret_key)
-        and C(session_token). The host does not get them.
+        and C(session_token). The host does not get them. The default is the credentials of the controller's
+        environment.
     type: dict
     default: {}
-  planned:
-    description:
-      - The results of earlier tasks of the run. In check mode, changes that these tasks only planned count as done.
-    type: list
-    elements: dict
-    default: []
   path:
     description:
       - The absolute path of the credentials file on the host. Its mode is 0600. Other profiles in it are not changed,
@@ -84,18 +63,9 @@ options:
   common_config:
     description:
       - The absolute path of the agent's C(common-config.toml) on the host. A missing file is created.
-      - Without it, only the credentials file is managed.
+      - Without it, only the credentials file is managed, and the file of O(agent_ctl) is beside O(path).
       - Fails before the first change if the file is not valid TOML, which the agent could not read either, or if it
         cannot be changed in place, for example because the settings are in an inline table.
-    type: path
-  agent_ctl:
-    description:
-      - The absolute path of the agent's control program on the host. If something changed and the agent was running, it
-        is restarted.
-      - Without it, or if there is no such file, the agent is not restarted.
-      - From the first change until the agent was restarted, a file with the name of O(common_config) and C(.restart) is
-        beside it, or with the name of O(path) without O(common_config). After a task that failed or was killed, it
-        tells the next one to restart the agent.
     type: path
   content:
     description: Set by the controller, which reads the access key. A task must not set it.
@@ -108,7 +78,7 @@ options:
     type: str
     choices: [present, absent]
     default: present
-extends_documentation_fragment: [cwagent.iam.steps]
+extends_documentation_fragment: [cwagent.iam.saved_key, cwagent.iam.planned, cwagent.iam.agent_ctl, cwagent.iam.steps]
 attributes:
   check_mode:
     description: Can run in check mode and return the changed status it would have without modifying the target.
@@ -148,11 +118,14 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.options import desired_files
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.resource import FilesResource
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.restart import find_agent, restart_after_failure
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge, end
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import SOURCE_SPEC
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.options import desired_files
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.resource import CredentialsFileResource
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.restart import (
+    find_agent,
+    restart_after_failure,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._planned import PLANNED_SPEC
 
@@ -177,7 +150,7 @@ def main() -> None:
     try:
         desired = desired_files(module.params, module.check_mode)
         agent = find_agent(module.params["agent_ctl"], desired.config or desired.credentials, module.run_command)
-        result = converge(FilesResource(desired, agent), module.check_mode, None)
+        result = converge(CredentialsFileResource(desired, agent), module.check_mode, None)
     except CwagentError as error:
         if not module.check_mode:
             restart_after_failure(agent, error)

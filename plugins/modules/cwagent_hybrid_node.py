@@ -41,6 +41,7 @@ options:
       - The name of the role of the node, with its path in IAM if it has one, such as
         V(monitoring/CloudWatchAgentHybridRole). It must trust Systems Manager, as the role of
         P(cwagent.iam.hybrid_server#role) does.
+      - If a task in O(planned) created or changed it, the module retries until Systems Manager accepts it.
       - The module never changes the role of a node that is registered already. It returns a warning if that is another
         one.
     type: str
@@ -60,34 +61,15 @@ options:
       - If the host names another node, or is not registered, the module fails.
     type: str
     default: ""
-  planned:
-    description:
-      - The results of earlier tasks of the run. In check mode, changes that these tasks only planned count as done.
-      - If one of these tasks created or changed O(role), the module retries until Systems Manager accepts the role.
-    type: list
-    elements: dict
-    default: []
   wait_timeout:
     description:
       - How long to wait until the node is online, in seconds. The same limit applies to repeating a call while Systems
         Manager does not accept a role that was just created.
     type: int
     default: 180
-  ssm_agent:
-    description:
-      - The path of the program C(amazon-ssm-agent) on the host. By default, the module uses the one of the package or
-        of the snap.
-    type: str
-    default: ""
-  ssm_agent_config:
-    description: The path of the configuration of the SSM agent on the host.
-    type: str
-    default: /etc/amazon/ssm/amazon-ssm-agent.json
-  registration:
-    description: The path of the file on the host in which the SSM agent saves its registration.
-    type: str
-    default: /var/lib/amazon/ssm/registration
 extends_documentation_fragment:
+  - cwagent.iam.ssm_agent
+  - cwagent.iam.planned
   - cwagent.iam.steps
   - cwagent.iam.attributes
   - amazon.aws.common.modules

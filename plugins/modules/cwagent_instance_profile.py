@@ -16,7 +16,9 @@ description:
 author: cwagent.iam contributors (@cwagent)
 options:
   name:
-    description: The name of the instance profile.
+    description:
+      - The name of the instance profile. If M(cwagent.iam.cwagent_iam_role) returned it in O(planned), the profile and
+        the policies of its role are not read from IAM before the first change.
     type: str
     required: true
   instance_ids:
@@ -70,20 +72,13 @@ options:
       - Whether to fail, and to change no instance, if an instance that is not in the list has the profile.
     type: bool
     default: false
-  planned:
-    description:
-      - The results of earlier tasks of the run. In check mode, changes that these tasks only planned count as done.
-      - With the result of M(cwagent.iam.cwagent_iam_role), the profile and the policies of its role are not read from
-        IAM before the first change.
-    type: list
-    elements: dict
-    default: []
   state:
     description: Whether the instances should have the profile. V(absent) keeps other profiles.
     type: str
     choices: [present, absent]
     default: present
 extends_documentation_fragment:
+  - cwagent.iam.planned
   - cwagent.iam.steps
   - cwagent.iam.wait
   - cwagent.iam.attributes

@@ -52,19 +52,6 @@ options:
         type: list
         elements: str
         default: []
-  key_store:
-    description: Where access keys are saved.
-    type: str
-    choices: [file, parameter_store, secrets_manager]
-    default: file
-  key_store_directory:
-    description: The folder on the controller with the files, for O(key_store=file).
-    type: path
-    default: ~/.cwagent/credentials
-  key_store_prefix:
-    description: The beginning of the names of the parameters and secrets with access keys.
-    type: str
-    default: /cwagent/credentials/
   server_profile:
     description: The instance profile that RV(servers[].failures[].fix) suggests for an instance without one.
     type: str
@@ -102,6 +89,7 @@ options:
     type: int
     default: 180
 extends_documentation_fragment:
+  - cwagent.iam.saved_key
   - cwagent.iam.attributes.reading
   - cwagent.iam.attributes
   - amazon.aws.common.modules
@@ -266,7 +254,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import KEY_STORES
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import PLACE_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.collect import WAYS, collect
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.options import targets
@@ -295,9 +283,7 @@ SPEC: dict[str, Any] = {
         "required_one_of": [["instance_id", "user", "hybrid"]],
         "mutually_exclusive": [["instance_id", "user", "hybrid"]],
     },
-    "key_store": {"type": "str", "choices": list(KEY_STORES), "default": "file"},
-    "key_store_directory": {"type": "path", "default": "~/.cwagent/credentials"},
-    "key_store_prefix": {"type": "str", "no_log": False, "default": "/cwagent/credentials/"},
+    **PLACE_SPEC,
     "server_profile": {"type": "str", "default": "CloudWatchAgentServerRole"},
     "hybrid_role": {"type": "str", "default": "CloudWatchAgentHybridRole"},
     "simulate": {"type": "bool", "default": False},

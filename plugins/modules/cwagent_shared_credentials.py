@@ -45,14 +45,6 @@ options:
       - The agent's other configuration, which is read for C(run_as_user), is in the same folder.
     type: path
     default: /opt/aws/amazon-cloudwatch-agent/etc/common-config.toml
-  agent_ctl:
-    description:
-      - The absolute path of the agent's control program on the host. If something changed and the agent was running, it
-        is restarted.
-      - Without it, or if there is no such file, the agent is not restarted.
-      - From the first change until the agent was restarted, a file with the name of O(common_config) and C(.restart) is
-        beside it. After a task that failed or was killed, it tells the next one to restart the agent.
-    type: path
   ssm_agent_config:
     description:
       - The absolute path of the SSM agent's configuration on the host, which does not have to exist.
@@ -88,7 +80,7 @@ options:
       - Check mode does not wait.
     type: int
     default: 180
-extends_documentation_fragment: [cwagent.iam.steps, cwagent.iam.environment]
+extends_documentation_fragment: [cwagent.iam.agent_ctl, cwagent.iam.steps, cwagent.iam.environment]
 attributes:
   check_mode:
     description: Can run in check mode and return the changed status it would have without modifying the target.
@@ -142,8 +134,11 @@ caller_error:
   sample: STS refused the credentials (ExpiredToken).
 """
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.restart import find_agent, restart_after_failure
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge, end
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.restart import (
+    find_agent,
+    restart_after_failure,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._environment import EnvironmentModule
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials import options

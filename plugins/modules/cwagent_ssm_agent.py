@@ -58,19 +58,7 @@ options:
     description: The ID of the node. Required with O(state=deregistering).
     type: str
     default: ""
-  ssm_agent:
-    description:
-      - The path of the program C(amazon-ssm-agent). By default, the module uses the one of the package or of the snap.
-    type: str
-    default: ""
-  ssm_agent_config:
-    description: The path of the configuration of the SSM agent.
-    type: str
-    default: /etc/amazon/ssm/amazon-ssm-agent.json
-  registration:
-    description: The path of the file in which the SSM agent saves its registration.
-    type: str
-    default: /var/lib/amazon/ssm/registration
+extends_documentation_fragment: [cwagent.iam.ssm_agent]
 attributes:
   check_mode:
     description: Can run in check mode and return the changed status it would have without modifying the target.

@@ -96,23 +96,6 @@ options:
       - The path of the agent's schema on the host. Without O(schema), configurations that differ are validated with it.
     type: str
     default: ""
-  validation:
-    description: As O(cwagent.iam.cwagent_config_parameter#module:validation).
-    type: str
-    choices: [strict, warn, "off"]
-    default: strict
-  has_onprem:
-    description: As O(cwagent.iam.cwagent_config_parameter#module:has_onprem).
-    type: bool
-    default: false
-  split:
-    description: As O(cwagent.iam.cwagent_config_parameter#module:split).
-    type: bool
-    default: false
-  split_recent:
-    description: As O(cwagent.iam.cwagent_config_parameter#module:split_recent).
-    type: bool
-    default: false
   tier:
     description: As O(cwagent.iam.cwagent_config_parameter#module:tier). An empty text is the default of that option.
     type: str
@@ -153,39 +136,20 @@ options:
       - A credentials file on the host, with O(from=onprem). Its access key is used instead of the saved one.
     type: str
     default: ""
-  key_store:
-    description: Where the access key of O(admin_user) is saved, as in M(cwagent.iam.cwagent_iam_user).
-    type: str
-    choices: [file, parameter_store, secrets_manager]
-    default: file
-  key_store_directory:
-    description: The folder on the controller, with O(key_store=file).
-    type: path
-    default: ~/.cwagent/credentials
-  key_store_prefix:
-    description: The prefix of the names of parameters and secrets.
-    type: str
-    default: /cwagent/credentials/
   credentials_profile:
     description: The AWS profile in the saved file, or in O(credentials_file).
     type: str
     default: AmazonCloudWatchAgent
   admin_window:
-    description: Whether there is an admin window to open and close.
+    description:
+      - Whether there is an admin window to open and close.
+      - If a task in O(planned) created or changed the admin principal, the module does not examine what else is on it.
     type: bool
     default: true
   admin_window_minutes:
     description: How long the admin window stays open unless it is closed earlier, in minutes, from 1 to 720.
     type: int
     default: 15
-  planned:
-    description:
-      - The results of earlier tasks of the run. In check mode, changes that these tasks only planned count as done.
-      - If one of these tasks created or changed the admin principal, the module does not examine what else is on the
-        principal.
-    type: list
-    elements: dict
-    default: []
   identity_timeout:
     description: How long to wait until the instance has another identity, in seconds.
     type: int
@@ -199,6 +163,9 @@ options:
     type: int
     default: 180
 extends_documentation_fragment:
+  - cwagent.iam.configuration
+  - cwagent.iam.saved_key
+  - cwagent.iam.planned
   - cwagent.iam.steps
   - cwagent.iam.attributes
   - amazon.aws.common.modules

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.utils.helpers import pct_to_int
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.plan import RESTART_SUMMARY
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.plan import RESTART_SUMMARY
 from ansible_collections.cwagent.iam.plugins.module_utils._text import count_noun
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
     ACCOUNTS,

@@ -61,7 +61,7 @@ EQUIVALENT: dict[str, list[tuple[str, str, str]]] = {
             "booleans differ from all others, whichever of them are marked",
         ),
     ],
-    "module_utils/_agent_files/common_config.py": [
+    "module_utils/_credentials_file/common_config.py": [
         (
             """parts.append(_unquote(match[1]) if match[1][0] in "\\"'" else match[1])""",
             """parts.append(_unquote(match[1]) if match[1][ -1] in "\\"'" else match[1])""",

@@ -14,6 +14,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.inventory impo
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE, USER
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.options import check_days
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import KEY_STORES
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import PLACE_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ SPEC: dict[str, Any] = {
     "account_id": {"type": "str"},
     "label": {"type": "str", "default": "controller"},
     "key_stores": {"type": "list", "elements": "str", "choices": list(KEY_STORES), "default": list(KEY_STORES)},
-    "key_store_prefix": {"type": "str", "no_log": False, "default": "/cwagent/credentials/"},
+    "key_store_prefix": PLACE_SPEC["key_store_prefix"],
     "key_max_age_days": {"type": "int", "default": 90, "no_log": False},
     "server_profile": {"type": "str", "default": "CloudWatchAgentServerRole"},
     "hybrid_role": {"type": "str", "default": "CloudWatchAgentHybridRole"},

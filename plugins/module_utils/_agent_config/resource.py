@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config import plan as config_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import AgentFiles
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.restart import run_control
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.restart import run_control
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, root_advice
 
 if TYPE_CHECKING:

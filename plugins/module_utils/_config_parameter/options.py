@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.common.validation import check_type_path
 
+from ansible_collections.cwagent.iam.plugins.module_utils import _environment
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import plan as config_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import Content, Document
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.files import read_file
@@ -42,6 +43,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.sche
     read_schema,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import validate
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import SOURCE_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import check_tags, tags_as_text
 from ansible_collections.cwagent.iam.plugins.module_utils._options import read_options
@@ -78,6 +80,17 @@ SPEC: dict[str, Any] = {
     "tags": {"type": "dict"},
     "instance_role": {"type": "str"},
     "wait_timeout": {"type": "int", "default": 0},
+    "saved_key": {
+        "type": "dict",
+        "no_log": False,  # as a whole; its secret is not shown
+        "options": {
+            "user": {"type": "str", "required": True},
+            **SOURCE_SPEC,
+            "access_key": {"type": "str", "no_log": False},
+            "secret_key": {"type": "str", "no_log": True},
+        },
+    },
+    **_environment.ENVIRONMENT_SPEC,
 }
 RULES: dict[str, Any] = {
     "mutually_exclusive": [("config", "src"), ("saved_key", "use_instance_credentials")],

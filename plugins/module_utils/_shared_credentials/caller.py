@@ -32,7 +32,7 @@ from urllib.request import (  # type: ignore[attr-defined]  # its types leave ou
     proxy_bypass_environment,
 )
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.common_config import read_text
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.common_config import read_text
 from ansible_collections.cwagent.iam.plugins.module_utils._names import partition_of
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.region_line import CREDENTIALS
 

@@ -9,8 +9,8 @@ import contextlib
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files import common_config as config_format
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.plan import (
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file import common_config as config_format
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.plan import (
     CREDENTIALS_MODE,
     DELETE,
     config_steps,

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.request import getproxies_environment
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files import common_config as config_format
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.restart import AgentFilesResource
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import first_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.section import read_section
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file import common_config as config_format
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.restart import AgentFilesResource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, root_advice
 from ansible_collections.cwagent.iam.plugins.module_utils._files import (
     find_unfinished,
@@ -30,7 +30,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.ca
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.plan import EDIT, Desired, State
 
 if TYPE_CHECKING:
-    from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.restart import Agent
+    from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.restart import Agent
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step
     from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 

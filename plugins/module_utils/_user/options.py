@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.options import key_rules
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.options import key_store
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import PLACE_SPEC, PROFILE_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.options import (
     PRINCIPAL_SPEC,
     declared_principal,
@@ -30,10 +31,9 @@ SPEC: dict[str, Any] = {
         "type": "dict",
         "no_log": False,
         "options": {
-            "key_store": {"type": "str", "choices": ["file", "parameter_store", "secrets_manager"], "default": "file"},
-            "key_store_directory": {"type": "path"},
-            "credentials_profile": {"type": "str", "default": "AmazonCloudWatchAgent"},
-            "key_store_prefix": {"type": "str", "no_log": False, "default": "/cwagent/credentials/"},
+            **PLACE_SPEC,
+            "key_store_directory": {"type": "path"},  # nothing is saved to a folder that was not chosen
+            **PROFILE_SPEC,
             "key_store_kms_key_id": {"type": "str"},
             "evict_unmanaged_key": {"type": "bool", "default": False},
             "key_store_allow_ephemeral": {"type": "bool", "default": False},

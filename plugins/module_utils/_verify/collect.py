@@ -13,7 +13,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._run_command import fleet
 from ansible_collections.cwagent.iam.plugins.module_utils._run_command.fleet import Answer, Document
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.assess import assess, note_unseen, skip_facts
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.fact_checks import (
+    check_facts,
+    note_unseen,
+    skip_facts,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.script import parse, script
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
@@ -84,7 +88,7 @@ def _assess(server: Server, way: str, by_ansible: Answer | None, by_command: Ans
             continue
         try:
             if not answer.failure:
-                return assess(server, parse(answer.output), seen_by)
+                return check_facts(server, parse(answer.output), seen_by)
         except CwagentError as error:
             reasons.append(str(error))
         reasons += [answer.failure] if answer.failure else []

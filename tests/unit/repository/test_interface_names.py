@@ -198,18 +198,19 @@ KEY_DEFAULTS = {
     "evict_unmanaged_key": False,
 }
 PLACE = {"key_store", "key_store_directory", "key_store_prefix"}
-FILE = {*PLACE, "credentials_profile"}
+PROFILE = {"credentials_profile"}
+FILE = {*PLACE, *PROFILE}
 WRITER = {*PLACE, "key_store_kms_key_id", "key_store_allow_ephemeral", "evict_unmanaged_key"}
 USERS = {
     **dict.fromkeys(("cwagent", "onprem_server", "onprem_admin"), WRITER),
-    **dict.fromkeys(("onprem_credentials", "store_config", "cwagent_store_config"), FILE),
+    **dict.fromkeys(("onprem_credentials", "store_config"), FILE),
     "verify": PLACE,
     "audit": {"key_store_prefix"},  # it reads several stores, and no file
     "cwagent_iam_user: saved_key": {*WRITER, *FILE},
     "cwagent_config_parameter: saved_key": FILE,
-    "cwagent_credentials_file": FILE,
-    "saved_credentials": FILE,
-    **dict.fromkeys(("cwagent_restore", "cwagent_server_info"), PLACE),
+    # The fragment saved_key has the place of these.
+    **dict.fromkeys(("cwagent_store_config", "cwagent_credentials_file", "saved_credentials"), PROFILE),
+    **dict.fromkeys(("cwagent_restore", "saved_key"), PLACE),
     "cwagent_access_info": {"key_store_prefix"},
 }
 """The options about saved keys of each place that has some."""

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files import plan as files_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.plan import Desired, State
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file import plan as files_plan
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.plan import Desired, State
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._files import File
 

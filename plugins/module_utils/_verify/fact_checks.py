@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Assesses the facts that a server reports. Pure.
+"""Checks the facts that a server reports. Pure.
 
 One cause is one failure. A consequence of another failure, such as a read without credentials, is not reported again.
 """
@@ -41,14 +41,14 @@ _REFUSALS = ("(InvalidClientTokenId)", "(SignatureDoesNotMatch)", "(ExpiredToken
 DELIVER = "Run the playbook cwagent.iam.site with cwagent_deliver_keys=true for this host."
 
 
-def assess(server: Server, facts: Facts, seen_by: str) -> Server:
-    """Assess the facts of a server. :param seen_by: how they were read."""
+def check_facts(server: Server, facts: Facts, seen_by: str) -> Server:
+    """Check the facts of a server. :param seen_by: how they were read."""
     server = replace(server, seen_by=seen_by, agent=facts.agent or NOT_INSTALLED)
     identity = _check_instance if server.is_ec2 else _check_session if server.is_hybrid else _check_key
     server = server.adding(*identity(server, facts))
     server = server.adding(*_check_endpoints(server, facts))
     server = server.adding(*_check_configs(server, facts))
-    return _assess_agent(server, facts)
+    return _check_agent(server, facts)
 
 
 def note_unseen(server: Server, reason: str) -> Server:
@@ -213,7 +213,7 @@ def _check_reading(config: Config, reading: Reading) -> Failure | None:
 # -- The agent --
 
 
-def _assess_agent(server: Server, facts: Facts) -> Server:
+def _check_agent(server: Server, facts: Facts) -> Server:
     if not facts.agent:
         return server
     # Without the stored configuration, it is not known which parameters the agent is to run.

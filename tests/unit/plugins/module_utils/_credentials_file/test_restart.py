@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files import restart
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.plan import Desired
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.resource import FilesResource
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.restart import find_agent, restart_after_failure
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file import restart
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.plan import Desired
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.resource import CredentialsFileResource
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.restart import (
+    find_agent,
+    restart_after_failure,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import count_kinds
 
@@ -67,7 +70,7 @@ class Host:
     def manage(self, check_mode=False, **changes):
         desired = replace(self.desired, **changes)
         agent = find_agent(str(self.control), str(self.root / "files"), self.run_command)
-        return converge(FilesResource(desired, agent), check_mode, None)
+        return converge(CredentialsFileResource(desired, agent), check_mode, None)
 
 
 @pytest.fixture
@@ -189,7 +192,9 @@ def test_a_key_is_removed_where_nothing_can_mark_a_restart(host):
     host.manage(config=None)
     host.calls.clear()
     agent = find_agent(str(host.control), str(host.root / "missing" / "files"), host.run_command)
-    steps = converge(FilesResource(replace(host.desired, config=None, text=None), agent), False, None)["steps"]
+    steps = converge(CredentialsFileResource(replace(host.desired, config=None, text=None), agent), False, None)[
+        "steps"
+    ]
     assert steps == [f"delete {host.root / 'key'}", "restart the agent"]
 
 

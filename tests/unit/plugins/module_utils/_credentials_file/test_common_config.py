@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.common_config import (
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.common_config import (
     read_settings,
     read_text,
     remove_credentials,

@@ -8,18 +8,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files import plan as files_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.plan import Desired, State
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.restart import AgentFilesResource
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file import plan as files_plan
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.plan import Desired, State
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.restart import AgentFilesResource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._files import find_unfinished, missing_folders, read_file
 
 if TYPE_CHECKING:
-    from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.restart import Agent
+    from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.restart import Agent
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan
 
 
-class FilesResource(AgentFilesResource[State]):
+class CredentialsFileResource(AgentFilesResource[State]):
     """The credentials file of the agent, and its common configuration."""
 
     def __init__(self, desired: Desired, agent: Agent | None = None) -> None:

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.options import desired_files
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.plan import Desired
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.resource import FilesResource
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.options import desired_files
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.plan import Desired
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.resource import CredentialsFileResource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
 
 TEXT = "[P]\naws_access_key_id = A\n"
@@ -29,7 +29,7 @@ def host(tmp_path):
 
 
 def manage(desired, check_mode=False):
-    return converge(FilesResource(desired), check_mode, None)
+    return converge(CredentialsFileResource(desired), check_mode, None)
 
 
 def test_present_again_and_absent(host):

@@ -6,7 +6,11 @@ from typing import Any
 import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import FETCH, AgentFiles, Command
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.assess import assess, note_unseen, skip_facts
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.fact_checks import (
+    check_facts,
+    note_unseen,
+    skip_facts,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import (
     CHECKS,
     MESSAGE_SERVICES,
@@ -52,7 +56,7 @@ INACTIVE = Failure("identity", "Access key AKIA1 of user 'db' is inactive.", "ac
 
 def found(server, facts):
     """The failed checks with their findings, and the checks with notes."""
-    seen = assess(server, facts, "ansible")
+    seen = check_facts(server, facts, "ansible")
     new = [each for each in seen.failures if each not in server.failures]
     assert all(each.fix for each in new)
     return [(each.check, each.what) for each in new], [each.check for each in seen.notes]
@@ -60,7 +64,7 @@ def found(server, facts):
 
 @pytest.mark.parametrize(("server", "facts"), [(WEB, INSIDE), (DB, ONPREM), (HYBRID, SESSION)])
 def test_a_healthy_server_has_no_failure(server, facts):
-    seen = assess(server, facts, "ansible")
+    seen = check_facts(server, facts, "ansible")
     assert (seen.failures, seen.notes, seen.commands) == ((), (), ())
     assert [seen.status(check) for check in CHECKS] == ["ok"] * 5
     assert (seen.seen_by, seen.agent) == ("ansible", "running")
@@ -242,7 +246,7 @@ def test_an_agent_that_is_stopped_with_configurations_of_others_only_is_one_fail
 
 
 def test_status_of_an_agent_that_is_not_installed():
-    seen = assess(WEB, replace(INSIDE, agent="", files=AgentFiles()), "run_command")
+    seen = check_facts(WEB, replace(INSIDE, agent="", files=AgentFiles()), "run_command")
     assert (seen.agent, seen.status("agent")) == ("not installed", "none")
 
 
@@ -262,21 +266,21 @@ OLD = replace(INSIDE, files=AgentFiles({"A": "old"}))
     ],
 )
 def test_commands_that_make_the_agent_run_the_stored_configuration(server, facts, expected):
-    assert assess(server, facts, "run_command").commands == expected
+    assert check_facts(server, facts, "run_command").commands == expected
 
 
 @pytest.mark.parametrize(("server", "facts", "mode"), [(WEB, INSIDE, "ec2"), (DB, ONPREM, "onPremise")])
 def test_a_stopped_agent_is_started_in_the_mode_of_the_server(server, facts, mode):
-    [failure] = assess(server, replace(facts, agent="stopped"), "run_command").failures
+    [failure] = check_facts(server, replace(facts, agent="stopped"), "run_command").failures
     assert failure.fix == (
         f"sudo /opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl -a start -m {mode}, or see its log."
     )
 
 
 def test_the_fix_has_the_variable_if_the_right_configuration_is_unknown():
-    [failure] = assess(SEVERAL, inside(files=AgentFiles({"C": "c"})), "run_command").failures
+    [failure] = check_facts(SEVERAL, inside(files=AgentFiles({"C": "c"})), "run_command").failures
     assert failure.fix.startswith("Set cwagent_config_names for the host")
-    [failure] = assess(WEB, OLD, "run_command").failures
+    [failure] = check_facts(WEB, OLD, "run_command").failures
     assert failure.fix == "Run the playbook cwagent.iam.apply."
 
 

@@ -9,7 +9,7 @@ import grp
 import pwd
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.plan import Desired
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.plan import Desired
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._files import check_paths
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files import common_config as config_format
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.section import (
     parse_sections,
     read_section,
     remove_section,
     replace_section,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file import common_config as config_format
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._files import File
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Plan, Step

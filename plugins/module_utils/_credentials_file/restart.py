@@ -18,13 +18,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.plan import (
+from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.plan import (
     CREATE_FOLDER,
     DELETE,
     ITEM,
     RESTART_SUMMARY,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, root_advice
 from ansible_collections.cwagent.iam.plugins.module_utils._files import (
     create_empty_file,

@@ -1,0 +1,43 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """The options of ``CONFIGURATION_SPEC``, for modules that validate and store configurations."""
+
+    DOCUMENTATION = r"""
+options:
+  validation:
+    description:
+      - How to treat doubtful parts of the configuration, such as a key that the agent may not know, and parts that
+        O(schema) does not allow. V(strict) refuses the configuration, V(warn) prints warnings, and V(off) skips
+        O(schema) and all warnings.
+      - Errors are refused in any case. These are a text that is not JSON, a section that the agent does not have, C({{)
+        in a text, and a configuration that is too large.
+    type: str
+    choices: [strict, warn, "off"]
+    default: strict
+  has_onprem:
+    description:
+      - Whether servers that are not on EC2 read the configuration. With V(true), the module warns about settings that
+        work on EC2 only.
+    type: bool
+    default: false
+  split:
+    description:
+      - Whether a configuration that is too large for one parameter is split into several, C(NAME), C(NAME-2) and so on.
+        Each is a valid configuration. An agent that fetches the first and appends the others gets the whole
+        configuration.
+      - The module prints a warning about parameters that an earlier, larger configuration has left.
+    type: bool
+    default: false
+  split_recent:
+    description:
+      - Whether O(split) may also split parts that only recent agents can merge. These are lists of C(jmx) and C(otlp),
+        and the section C(opentelemetry).
+    type: bool
+    default: false
+"""
