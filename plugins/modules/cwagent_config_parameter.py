@@ -102,7 +102,7 @@ options:
         type: path
         default: ~/.cwagent/credentials
       key_store_prefix:
-        description: The beginning of the parameters' and secrets' names; the name of the user follows.
+        description: The prefix of the names of parameters and secrets. The name of the user follows it.
         type: str
         default: /cwagent/credentials/
       credentials_profile:
