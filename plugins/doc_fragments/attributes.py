@@ -28,8 +28,4 @@ attributes:
   idempotent:
     description: A second run with the same options changes nothing and makes no API call that writes.
     support: full
-  action_group:
-    description: Use C(group/cwagent.iam.aws) in C(module_defaults) to set the AWS options of all modules at once.
-    support: full
-    membership: [cwagent.iam.aws]
 """

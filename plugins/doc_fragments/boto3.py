@@ -11,14 +11,21 @@ from ansible_collections.amazon.aws.plugins.module_utils.botocore import (
 
 
 class ModuleDocFragment:
-    """Requirements of modules on their host. The Python version in the fragment of amazon.aws is too old."""
+    """Requirements of what calls AWS. The Python version in the fragment of amazon.aws is too old."""
 
     def __init__(self) -> None:
-        # Not a class constant, because ansible-test reads those without running the code.
+        # Not class constants, because ansible-test reads those without running the code.
         self.DOCUMENTATION = f"""
 options: {{}}
 requirements:
   - python >= 3.9
   - boto3 >= {MINIMUM_BOTO3_VERSION}
   - botocore >= {MINIMUM_BOTOCORE_VERSION}
+"""
+        self.MODULE = f"""{self.DOCUMENTATION}
+attributes:
+  action_group:
+    description: Use C(group/cwagent.iam.aws) in C(module_defaults) to set the AWS options of all modules at once.
+    support: full
+    membership: [cwagent.iam.aws]
 """

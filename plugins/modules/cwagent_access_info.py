@@ -107,7 +107,7 @@ extends_documentation_fragment:
   - cwagent.iam.attributes
   - amazon.aws.common.modules
   - amazon.aws.region.modules
-  - cwagent.iam.boto3
+  - cwagent.iam.boto3.module
 seealso:
   - module: cwagent.iam.cwagent_admin_window
 """

@@ -98,7 +98,7 @@ extends_documentation_fragment:
   - cwagent.iam.attributes
   - amazon.aws.common.modules
   - amazon.aws.region.modules
-  - cwagent.iam.boto3
+  - cwagent.iam.boto3.module
 notes:
   - It takes seconds, rarely minutes, until a changed policy is in effect in every AWS service.
 """

@@ -60,9 +60,11 @@ options:
 extends_documentation_fragment: [cwagent.iam.steps, cwagent.iam.attributes, cwagent.iam.environment]
 attributes:
   diff_mode:
-    description: Returns details on what has changed, or would change in check mode, when in diff mode.
     details: The diff contains the digests of the configurations, or with O(servers) the calls of the control program.
+  action_group:
+    description: Use C(group/cwagent.iam.aws) in C(module_defaults) to set the AWS options of all modules at once.
     support: full
+    membership: [cwagent.iam.aws]
 seealso:
   - module: cwagent.iam.cwagent_server_info
 """

@@ -78,19 +78,17 @@ options:
     type: str
     choices: [present, absent]
     default: present
-extends_documentation_fragment: [cwagent.iam.saved_key, cwagent.iam.planned, cwagent.iam.agent_ctl, cwagent.iam.steps]
+extends_documentation_fragment:
+  - cwagent.iam.saved_key
+  - cwagent.iam.planned
+  - cwagent.iam.agent_ctl
+  - cwagent.iam.steps
+  - cwagent.iam.attributes
 attributes:
   check_mode:
-    description: Can run in check mode and return the changed status it would have without modifying the target.
     details: In check mode, a missing saved access key is not an error, because a real run would have created it before.
-    support: full
   diff_mode:
-    description: Returns details on what has changed, or would change in check mode, when in diff mode.
     details: The diff only contains the agent's two settings, and nothing else from the files.
-    support: full
-  idempotent:
-    description: A second run with the same options changes nothing and makes no API call that writes.
-    support: full
 seealso:
   - module: cwagent.iam.cwagent_iam_user
   - plugin: cwagent.iam.saved_credentials

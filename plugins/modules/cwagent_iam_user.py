@@ -161,7 +161,7 @@ extends_documentation_fragment:
   - cwagent.iam.attributes
   - amazon.aws.common.modules
   - amazon.aws.region.modules
-  - cwagent.iam.boto3
+  - cwagent.iam.boto3.module
 notes:
   - The region in use is written next to the key, because the AWS CLI and SDKs need one.
   - With O(state=absent) and O(saved_key), the saved access key and the key that it replaced are deleted, in IAM and in

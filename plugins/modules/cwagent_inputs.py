@@ -72,17 +72,7 @@ options:
         of them as C(__ROLE_inputs). One host then makes one call for all hosts with the same values. Only in a role.
     type: bool
     default: false
-attributes:
-  check_mode:
-    description: Can run in check mode and return the changed status it would have without modifying the target.
-    support: full
-  diff_mode:
-    description: Returns details on what has changed, or would change in check mode, when in diff mode.
-    support: none
-    details: It changes nothing.
-  idempotent:
-    description: A second run with the same options changes nothing and makes no writing API call.
-    support: full
+extends_documentation_fragment: [cwagent.iam.attributes.reading, cwagent.iam.attributes]
 """
 
 EXAMPLES = r"""

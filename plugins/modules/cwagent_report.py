@@ -32,17 +32,7 @@ options:
     type: str
     choices: [none, info, low, medium, high]
     default: none
-attributes:
-  check_mode:
-    description: Can run in check mode and return the changed status it would have without modifying the target.
-    support: full
-  diff_mode:
-    description: Returns details on what has changed, or would change in check mode, when in diff mode.
-    support: none
-    details: It changes nothing.
-  idempotent:
-    description: A second run with the same options changes nothing and makes no writing API call.
-    support: full
+extends_documentation_fragment: [cwagent.iam.attributes.reading, cwagent.iam.attributes]
 """
 
 EXAMPLES = r"""

@@ -80,19 +80,16 @@ options:
       - Check mode does not wait.
     type: int
     default: 180
-extends_documentation_fragment: [cwagent.iam.agent_ctl, cwagent.iam.steps, cwagent.iam.environment]
+extends_documentation_fragment:
+  - cwagent.iam.agent_ctl
+  - cwagent.iam.steps
+  - cwagent.iam.attributes
+  - cwagent.iam.environment
 attributes:
   check_mode:
-    description: Can run in check mode and return the changed status it would have without modifying the target.
     details: In check mode, a missing credentials file is not an error, because the SSM agent would have created it.
-    support: full
   diff_mode:
-    description: Returns details on what has changed, or would change in check mode, when in diff mode.
     details: The diff only contains the region and the agent's two settings, and nothing else from the files.
-    support: full
-  idempotent:
-    description: A second run with the same options changes nothing and makes no API call that writes.
-    support: full
 seealso:
   - module: cwagent.iam.cwagent_credentials_file
 """

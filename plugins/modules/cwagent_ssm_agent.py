@@ -58,18 +58,15 @@ options:
     description: The ID of the node. Required with O(state=deregistering).
     type: str
     default: ""
-extends_documentation_fragment: [cwagent.iam.ssm_agent]
+extends_documentation_fragment: [cwagent.iam.ssm_agent, cwagent.iam.attributes]
 attributes:
   check_mode:
-    description: Can run in check mode and return the changed status it would have without modifying the target.
     details: In check mode, the module only reads, and returns that nothing changed.
     support: partial
   diff_mode:
-    description: Returns details on what has changed, or would change in check mode, when in diff mode.
     details: M(cwagent.iam.cwagent_hybrid_node) returns the diff.
     support: none
   idempotent:
-    description: A second run with the same options changes nothing and makes no API call that writes.
     details: M(cwagent.iam.cwagent_hybrid_node) decides whether anything is to be done.
     support: none
 seealso:

@@ -170,7 +170,7 @@ extends_documentation_fragment:
   - cwagent.iam.attributes
   - amazon.aws.common.modules
   - amazon.aws.region.modules
-  - cwagent.iam.boto3
+  - cwagent.iam.boto3.module
   - cwagent.iam.environment
 """
 
