@@ -1,12 +1,52 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs the module of this name on the host, and keeps only its result."""
+"""Applies configurations with Run Command here, or with the module of this name on the host, which has no boto3."""
 
 from __future__ import annotations
 
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server
+from ansible_collections.cwagent.iam.plugins.plugin_utils._aws_action import AwsAction, name_hosts
 from ansible_collections.cwagent.iam.plugins.plugin_utils._host_action import HostAction
 
+if TYPE_CHECKING:
+    from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
 
-class ActionModule(HostAction):
-    """Runs the module on the host."""
+# The AWS options and their aliases. The action group gives some to tasks with a host, too.
+AWS_OPTIONS: set[str] = set()
+# A task with a host needs neither boto3 nor amazon.aws.
+with suppress(Exception):  # an import can raise anything
+    from ansible_collections.cwagent.iam.plugins.module_utils import _module
+    from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.fleet import FleetConfigResource, Member
+
+    AWS_OPTIONS |= {name for key, each in _module.complete_spec({}).items() for name in (key, *each.get("aliases", ()))}
+
+
+def work(call: Call) -> dict[str, Any]:
+    """Make the agents of servers run stored configurations."""
+    servers = [server for each in call.params["servers"] if (server := Server.from_dict(each)).managed_id]
+    members = [Member(each.host, each.region, each.managed_id, each.mode, each.commands) for each in servers]
+    return converge(FleetConfigResource(call.client, members, call.params["wait_timeout"]), call.check_mode, None)
+
+
+class ActionModule(AwsAction, HostAction):
+    """Runs the commands of a task with servers here, and any other task on its host."""
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Apply the configurations. The host never gets the AWS options, which can contain secrets."""
+        options, variables = self._task.args, task_vars or {}
+        if options.get("servers") is None:
+            self._task.args = {name: value for name, value in options.items() if name not in AWS_OPTIONS}
+            return HostAction.run(self, tmp, task_vars)
+        self._supports_async = False
+        result: dict[str, Any] = ActionBase.run(self, tmp, task_vars)
+        return {**result, **name_hosts(self.work_here(work, variables), variables)}
+
+
+ActionModule.preload("cwagent_agent_config", "ssm")

@@ -26,6 +26,9 @@ options:
   region:
     description: The region, instead of the variable of the role. When empty, there is no such option.
     type: str
+  entry_point:
+    description: The entry point whose variables are handed on, for a module that several entry points use differently.
+    type: str
 """
 
 EXAMPLES = r"""
@@ -64,12 +67,17 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # ansible comes without t
     """Hands on the variables of the role of the task."""
 
     def run(
-        self, terms: Iterable[str], variables: Mapping[str, Any] | None = None, **kwargs: Any
+        self,
+        terms: Iterable[str],
+        variables: Mapping[str, Any] | None = None,
+        entry_point: str | None = None,
+        **kwargs: Any,
     ) -> list[dict[str, Any]]:
         """Return the options for each module."""
         given = variables or {}
         role = Path(given["role_path"])
-        known = known_variables(read_specs(role)) & given.keys()
+        specs = read_specs(role)
+        known = known_variables({entry_point: specs[entry_point]} if entry_point else specs) & given.keys()
         values = {name.removeprefix(f"{role.name}_"): self._templar.template(given[name]) for name in known}
         values.update(kwargs)
         modules = (import_module(f"ansible_collections.cwagent.iam.plugins.modules.{name}") for name in terms)

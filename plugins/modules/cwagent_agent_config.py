@@ -8,10 +8,12 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cwagent_agent_config
 version_added: 1.0.0
-short_description: (internal) Make the CloudWatch agent on a host run stored configurations
+short_description: (internal) Make CloudWatch agents run stored configurations
 description:
-  - Compares the configurations that the agent on this host runs with the configurations that it is to run. If they
-    differ, the agent's control program fetches them from Parameter Store and restarts the agent once.
+  - Compares the configurations that the agent on this host runs with O(configs). If they differ, the agent's control
+    program fetches them from Parameter Store and restarts the agent once.
+  - With O(servers), Ansible itself does the same on many EC2 instances and hybrid servers, with boto3 in the Python
+    that runs it. It sends the document C(AmazonCloudWatch-ManageAgent) with Run Command to up to 50 servers at once.
   - Configurations that others have given the agent stay. If there are none, configurations that are no longer stored
     are removed.
   - Does not install the agent.
@@ -20,10 +22,11 @@ requirements:
   - python >= 3.9
 options:
   configs:
-    description: The configurations, in the order in which the agent fetches and appends them.
+    description:
+      - The configurations, in the order in which the agent fetches and appends them.
+      - Exactly one of O(configs) and O(servers) is required.
     type: list
     elements: dict
-    required: true
     suboptions:
       name:
         description: The name of the parameter.
@@ -42,17 +45,23 @@ options:
     description: The path of the agent's control program.
     type: path
     default: /opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl
-extends_documentation_fragment: [cwagent.iam.steps, cwagent.iam.environment]
+  servers:
+    description:
+      - The servers, as M(cwagent.iam.cwagent_server_info) returns them with
+        O(cwagent.iam.cwagent_server_info#module:checked). It must have collected its facts just before. Only servers
+        whose agents run other configurations are changed.
+      - The task then takes the AWS options of C(group/cwagent.iam.aws). A task with O(configs) ignores these.
+    type: list
+    elements: dict
+  wait_timeout:
+    description: How long to wait for each command, in seconds. Only for O(servers).
+    type: int
+    default: 180
+extends_documentation_fragment: [cwagent.iam.steps, cwagent.iam.attributes, cwagent.iam.environment]
 attributes:
-  check_mode:
-    description: Can run in check mode and return the changed status it would have without modifying the target.
-    support: full
   diff_mode:
     description: Returns details on what has changed, or would change in check mode, when in diff mode.
-    details: The diff contains the digests of the configurations.
-    support: full
-  idempotent:
-    description: A second run with the same options changes nothing and makes no API call that writes.
+    details: The diff contains the digests of the configurations, or with O(servers) the calls of the control program.
     support: full
 seealso:
   - module: cwagent.iam.cwagent_server_info
@@ -63,9 +72,19 @@ EXAMPLES = r"""
   cwagent.iam.cwagent_agent_config:
     configs: "{{ server.configs }}"
   become: true
+
+- name: Make the agents run the stored configurations, with Run Command
+  cwagent.iam.cwagent_agent_config:
+    servers: "{{ assessed.servers }}"
 """
 
-RETURN = r"""#"""
+RETURN = r"""
+failed_hosts:
+  description: For each server that failed, why the configuration was not applied. The other servers have it.
+  returned: with O(servers), when a command failed
+  type: dict
+  sample: {web1: it could not be delivered to the agent}
+"""
 
 from typing import Any
 
@@ -78,17 +97,22 @@ SPEC: dict[str, Any] = {
     "configs": {
         "type": "list",
         "elements": "dict",
-        "required": True,
         "options": {"name": {"type": "str", "required": True}, "digest": {"type": "str", "required": True}},
     },
     "mode": {"type": "str", "choices": ["ec2", "onPremise"], "default": "ec2"},
     "agent_ctl": {"type": "path", "default": "/opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl"},
+    "servers": {"type": "list", "elements": "dict"},
+    "wait_timeout": {"type": "int", "default": 180},
     **_environment.ENVIRONMENT_SPEC,
+}
+RULES: dict[str, Any] = {
+    "required_one_of": [["configs", "servers"]],
+    "mutually_exclusive": [["servers", "configs"], ["servers", "environment"]],
 }
 
 
 def main() -> None:
-    module = _environment.EnvironmentModule(argument_spec=SPEC, supports_check_mode=True)
+    module = _environment.EnvironmentModule(argument_spec=SPEC, supports_check_mode=True, **RULES)
     module.check_environment()
     desired = {each["name"]: each["digest"] for each in module.params["configs"]}
     try:

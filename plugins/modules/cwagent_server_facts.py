@@ -10,7 +10,7 @@ module: cwagent_server_facts
 version_added: 1.0.0
 short_description: (internal) Collect facts about the CloudWatch agent on a server
 description:
-  - Runs a POSIX shell script on the server, whose output M(cwagent.iam.cwagent_server_check) reads. The script changes
+  - Runs a POSIX shell script on the server, whose output M(cwagent.iam.cwagent_server_info) reads. The script changes
     nothing and prints no secret.
 author: cwagent.iam contributors (@cwagent)
 requirements:
@@ -25,7 +25,7 @@ extends_documentation_fragment:
   - cwagent.iam.attributes
   - cwagent.iam.environment
 seealso:
-  - module: cwagent.iam.cwagent_server_check
+  - module: cwagent.iam.cwagent_server_info
 """
 
 EXAMPLES = r"""

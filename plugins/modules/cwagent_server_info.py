@@ -8,24 +8,20 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cwagent_server_info
 version_added: 1.0.0
-short_description: (internal) Check servers of the CloudWatch agent through the EC2 and IAM APIs
+short_description: (internal) Check whether the CloudWatch agent on servers has what it needs
 description:
-  - Checks that each server has an instance profile with a role, a user with an active access key that is saved, or a
-    node of Systems Manager that is online and has the hybrid role.
-  - Checks that this role or user may put metrics and log events and read the stored configurations, and may not write
-    them, and that it has the other permissions that these configurations need. The permissions boundary is taken into
-    account.
-  - Does not collect facts from the servers. The role P(cwagent.iam.verify#role) does that too.
-  - Most of IAM is read with C(iam:GetAccountAuthorizationDetails), up to a thousand entities per call. Each user takes
-    one more call, and so does each of its access keys.
-  - Service control policies, resource control policies and session policies are not evaluated.
+  - With O(servers), checks through the EC2, IAM and Systems Manager APIs that each server has an instance profile with
+    a role, a user with an active access key that is saved, or a node that is online and has the hybrid role. Also
+    checks the permissions of this role or user, without service control, resource control and session policies.
+  - With O(checked), adds facts from inside the servers to that result, which are the output of the script of
+    M(cwagent.iam.cwagent_server_facts). On servers where Ansible did not run the script, Run Command can run it.
+  - The role P(cwagent.iam.verify#role) does both.
 author: cwagent.iam contributors (@cwagent)
 options:
   servers:
-    description: The servers.
+    description: The servers. Exactly one of O(servers) and O(checked) is required.
     type: list
     elements: dict
-    required: true
     suboptions:
       host:
         description: The name of the server in the result.
@@ -84,6 +80,27 @@ options:
         needs. IAM throttles this call early.
     type: bool
     default: false
+  checked:
+    description: The servers, as this module has returned them with O(servers).
+    type: list
+    elements: dict
+  results:
+    description: By host, the result of the Ansible task that ran the script.
+    type: dict
+    default: {}
+  from:
+    description:
+      - How to collect facts. V(ansible) only uses O(results), and V(run_command) only uses Run Command. V(auto) uses
+        Run Command for servers that O(results) does not contain. V(none) collects none.
+      - Except with V(none), a running server fails if nothing could be read on it. A server that EC2 or Systems Manager
+        reports as a Windows server is not checked from the inside, and gets a note instead.
+    type: str
+    choices: [auto, ansible, run_command, none]
+    default: auto
+  wait_timeout:
+    description: How long to wait for answers from Run Command, in seconds.
+    type: int
+    default: 180
 extends_documentation_fragment:
   - cwagent.iam.attributes.reading
   - cwagent.iam.attributes
@@ -105,12 +122,18 @@ EXAMPLES = r"""
         region: eu-central-1
         user: CloudWatchAgentServerUser-db1
         configs: [AmazonCloudWatch-databases]
-  register: checked
+  register: read
+
+- name: Collect facts with Run Command
+  cwagent.iam.cwagent_server_info:
+    checked: "{{ read.servers }}"
+    from: run_command
+  register: assessed
 
 - name: Fail if a server lacks something
   ansible.builtin.assert:
-    that: checked.servers | map(attribute='failures') | flatten == []
-    fail_msg: "{{ checked.servers | map(attribute='failures') | flatten | map(attribute='what') | join(' ') }}"
+    that: assessed.failed_hosts == []
+    fail_msg: "{{ assessed.failure }}"
 """
 
 RETURN = r"""
@@ -198,19 +221,45 @@ servers:
       type: list
       elements: dict
     seen_by:
-      description: Empty, because the module collects no facts.
+      description: V(ansible) or V(run_command). Empty if nothing was read inside.
       type: str
     agent:
-      description: Empty, because the module collects no facts.
+      description: The status of the agent, such as V(running) or V(not installed). Empty if it is not known.
       type: str
     status:
-      description: For each check, V(ok), V(FAIL), or V(?) if the result is not known.
+      description:
+        - For each check, V(ok), V(FAIL), V(?) if the result is not known, or V(none) for an agent that is not
+          installed.
       type: dict
+    apply_failure:
+      description: Why the stored configuration cannot be applied. Empty if it can be, or if nothing needs to be done.
+      type: str
 unread:
   description: Everything that could not be read, as in RV(cwagent.iam.cwagent_access_info#module:unread).
-  returned: success
+  returned: with O(servers)
   type: list
   elements: dict
+failed_hosts:
+  description: The hosts with failures.
+  returned: with O(checked)
+  type: list
+  elements: str
+failure:
+  description: How many servers fail, with the first failure and the number of the others. Empty if none fails.
+  returned: with O(checked)
+  type: str
+  sample: "Servers that fail: 1 of 6. web1: It has no instance profile."
+apply_notes:
+  description:
+    - A sentence about the servers that the playbook C(apply.yml) skips, and how to fix that. Empty if it skips none.
+  returned: with O(checked)
+  type: list
+  elements: str
+lines:
+  description: A table of the servers, and each failure with its fix, in lines for a terminal of 80 columns.
+  returned: with O(checked)
+  type: list
+  elements: str
 """
 
 from dataclasses import asdict
@@ -218,8 +267,15 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import KEY_STORES
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.collect import WAYS, collect
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.options import targets
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.resource import read_servers
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.result import (
+    describe_failure,
+    describe_skipped,
+    to_lines,
+)
 
 if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
@@ -228,7 +284,6 @@ SPEC: dict[str, Any] = {
     "servers": {
         "type": "list",
         "elements": "dict",
-        "required": True,
         "options": {
             "host": {"type": "str", "required": True},
             "region": {"type": "str"},
@@ -246,18 +301,45 @@ SPEC: dict[str, Any] = {
     "server_profile": {"type": "str", "default": "CloudWatchAgentServerRole"},
     "hybrid_role": {"type": "str", "default": "CloudWatchAgentHybridRole"},
     "simulate": {"type": "bool", "default": False},
+    "checked": {"type": "list", "elements": "dict"},
+    "results": {"type": "dict", "default": {}},
+    "from": {"type": "str", "choices": list(WAYS), "default": "auto"},
+    "wait_timeout": {"type": "int", "default": 180},
 }
-RULES: dict[str, Any] = {}
+RULES: dict[str, Any] = {
+    "required_one_of": [["servers", "checked"]],
+    "mutually_exclusive": [["servers", "checked"]],
+}
 
 
 def work(call: Call) -> dict[str, Any]:
-    """Return the servers with the results of the checks through EC2 and IAM."""
+    """Return the servers with the results of the checks."""
+    return read(call) if call.params["checked"] is None else check(call)
+
+
+def read(call: Call) -> dict[str, Any]:
+    """Check servers through the EC2 and IAM APIs."""
     found = targets(call.params["servers"], call.region)
     servers, account = read_servers(call.client, found, call.params)
     return {
         "changed": False,
         "servers": [each.to_dict() for each in servers],
         "unread": [asdict(each) for each in account.unread],
+    }
+
+
+def check(call: Call) -> dict[str, Any]:
+    """Return the servers with the facts from inside them, and a table of them."""
+    params = call.params
+    servers = [Server.from_dict(each) for each in params["checked"]]
+    found = collect(call.client, servers, params["results"], params["from"], params["wait_timeout"])
+    return {
+        "changed": False,
+        "servers": [each.to_dict() for each in found],
+        "failed_hosts": [each.host for each in found if each.failures],
+        "failure": describe_failure(found),
+        "apply_notes": describe_skipped(found),
+        "lines": to_lines(found),
     }
 
 

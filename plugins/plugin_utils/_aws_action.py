@@ -25,6 +25,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.request import getproxies_environment
 
 from ansible import constants
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -171,6 +172,38 @@ class AwsAction(NormalAction):  # type: ignore[misc]  # ansible comes without ty
         options: dict[str, Any] = validated.validated_parameters
         return {} if validated.error_messages or options["debug_botocore_endpoint_logs"] else options
 
+    def work_here(
+        self,
+        work: Callable[[Call], dict[str, Any]],
+        variables: Mapping[str, Any],
+        tell: Callable[[str], None] | None = None,
+    ) -> dict[str, Any]:
+        """Return the result of work that no module can do. Its options are validated without one.
+
+        :param tell: shows a person the progress, instead of the usual way.
+        """
+        if not self.MODULE:
+            return _refused(
+                f"boto3 and the collection amazon.aws are required in the Python that runs Ansible. {sys.executable} "
+                "cannot import them. Nothing was changed."
+            )
+        environment, spec = _proxies(), self.MODULE.SPEC
+        self._compute_environment_string(environment)
+        validator = ArgumentSpecValidator(_module.complete_spec(spec), **self.MODULE.RULES)
+        try:
+            given = self.given_options
+            validated = validator.validate(given)
+        except TypeError as error:
+            return _refused(f"A value cannot be an option of a module: {error}.")
+        # Ansible would turn a text into a list.
+        lists = {name for name, option in spec.items() if option["type"] == "list"}
+        no_lists = sorted(name for name in lists & given.keys() if not isinstance(given[name], list))
+        problems = [*validated.error_messages, *(f"{name} must be a list" for name in no_lists)]
+        if problems:
+            return _refused(f"{'. '.join(problems)}.")
+        with process_state(environment, self._loader.get_basedir()):
+            return self.do_work(work, validated.validated_parameters, variables, tell)
+
     def do_work(
         self,
         work: Callable[[Call], dict[str, Any]],
@@ -207,6 +240,15 @@ def name_hosts(result: dict[str, Any], variables: Mapping[str, Any]) -> dict[str
     listed = [f"{instance_id} is {host}" for instance_id, host in sorted(names.items())]
     message = str(result["msg"]).rstrip(". ")
     return {**result, "msg": f"{message}. In the inventory, {join_first(listed, MAX_NAMED)}."}
+
+
+def _proxies() -> dict[str, Any]:
+    """Return a variable that keeps clients from looking up the proxies of macOS, which a fork there must not do."""
+    return {"no_proxy": "*"} if sys.platform == "darwin" and not getproxies_environment() else {}
+
+
+def _refused(message: str) -> dict[str, Any]:
+    return {"failed": True, "msg": message}
 
 
 def _is_this_python(path: str) -> bool:

@@ -6,24 +6,16 @@
 from __future__ import annotations
 
 import os
-import sys
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.request import getproxies_environment
 
 from ansible import constants
 from ansible.errors import AnsibleConnectionFailure
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.cwagent.iam.plugins.plugin_utils._aws_action import AwsAction, process_state
+from ansible_collections.cwagent.iam.plugins.plugin_utils._aws_action import AwsAction
 from ansible_collections.cwagent.iam.plugins.plugin_utils._interruption import Interrupted, Interruption
 from ansible_collections.cwagent.iam.plugins.plugin_utils._terminal import say
-
-# Without boto3, only this task must fail, and not the whole run, which may have no such task.
-with suppress(Exception):  # an import can raise anything
-    from ansible_collections.cwagent.iam.plugins.module_utils import _module
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -55,35 +47,13 @@ class TransactionAction(AwsAction):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Validate the options and run the transaction. Nothing reads the result of an interrupted run."""
         result: dict[str, Any] = ActionBase.run(self, tmp, task_vars)
-        if not self.MODULE:
-            return {
-                **result,
-                "failed": True,
-                "msg": f"boto3 and the collection amazon.aws are required in the Python that runs Ansible. "
-                f"{sys.executable} cannot import them. Nothing was changed.",
-            }
-        variables, environment, spec = task_vars or {}, _proxies(), self.MODULE.SPEC
-        self._compute_environment_string(environment)
-        validator = ArgumentSpecValidator(_module.complete_spec(spec), **self.MODULE.RULES)
-        try:
-            given = self.given_options
-            validated = validator.validate(given)
-        except TypeError as error:
-            return {**result, "failed": True, "msg": f"A value cannot be an option of a module: {error}."}
-        # Ansible would turn a text into a list.
-        lists = {name for name, option in spec.items() if option["type"] == "list"}
-        no_lists = sorted(name for name in lists & given.keys() if not isinstance(given[name], list))
-        problems = [*validated.error_messages, *(f"{name} must be a list" for name in no_lists)]
-        if problems:
-            return {**result, "failed": True, "msg": f"{'. '.join(problems)}."}
+        variables = task_vars or {}
         interruption = Interruption(self.host_name(variables))
         tell: Callable[[str], None] = partial(
             _say, self.host_name(variables), interruption, in_awx="awx_job_id" in variables
         )
         try:
-            with process_state(environment, self._loader.get_basedir()):
-                work = partial(self.transact, variables, interruption, tell)
-                done = self.do_work(work, validated.validated_parameters, variables, tell)
+            done = self.work_here(partial(self.transact, variables, interruption, tell), variables, tell)
         except Interrupted:
             interruption.guardian.leave()
             os._exit(1)
@@ -101,11 +71,6 @@ class TransactionAction(AwsAction):
             super().cleanup(force)
         except AnsibleConnectionFailure:
             self._connection._shell.tmpdir = None
-
-
-def _proxies() -> dict[str, Any]:
-    """Return a variable that keeps clients from looking up the proxies of macOS, which a fork there must not do."""
-    return {"no_proxy": "*"} if sys.platform == "darwin" and not getproxies_environment() else {}
 
 
 def _say(name: str, interruption: Interruption, text: str, *, in_awx: bool = False) -> None:

@@ -77,7 +77,9 @@ def run_module(
     """
     module = import_module(f"{COLLECTION}.modules.{name}")
     given = {**aws_options(aws, credentials), **options}
-    return _perform(aws, faults, module, module.work, PluginCall(f"cwagent.iam.{name}", given, check_mode=check))
+    # The module of an action that works with boto3 is for hosts, which have none.
+    work = getattr(module, "work", None) or import_module(f"{COLLECTION}.action.{name}").work
+    return _perform(aws, faults, module, work, PluginCall(f"cwagent.iam.{name}", given, check_mode=check))
 
 
 def transact(

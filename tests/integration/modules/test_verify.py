@@ -75,7 +75,7 @@ def read(fleet: WatchedFleet, *hosts: str, **options: Any) -> Servers:
 
 
 def check(fleet: WatchedFleet, servers: Servers, way: str, **options: Any) -> dict[str, Any]:
-    result = run_module(fleet.aws, "cwagent_server_check", servers=servers, **{"from": way, **options})
+    result = run_module(fleet.aws, "cwagent_server_info", checked=servers, **{"from": way, **options})
     assert not result["failed"], result["msg"]
     return result
 
@@ -421,7 +421,7 @@ def test_iam_itself_answers_what_a_configuration_needs(states: States) -> None:
 
 Step = tuple[str, dict[str, Any]]
 """A module and its options."""
-INFO, CHECK, COMMAND = "cwagent_server_info", "cwagent_server_check", "cwagent_agent_command"
+INFO, COMMAND = "cwagent_server_info", "cwagent_agent_config"
 VERIFY = actions(example("verify"))
 
 
@@ -470,7 +470,7 @@ def test_each_duty_needs_its_policy_and_no_more(states: States, name: str, subte
     duty, servers = Duty(fleet, name), identities(fleet, "web1", "db1", "db9")
     for store in ("parameter_store", "secrets_manager"):
         found = duty.run(INFO, servers=servers, simulate=True, key_store=store)
-    checked = duty.run(CHECK, servers=found["servers"], **{"from": "run_command"})
+    checked = duty.run(INFO, checked=found["servers"], **{"from": "run_command"})
     if name == "apply":
         assert duty.run(COMMAND, servers=checked["servers"])["changed"]
     for action in actions(duty.document):

@@ -104,9 +104,9 @@ EVERYDAY = set(
     re.findall(
         r"\w+",
         """
-        absent ansible application at auto by check close closed compare compared content controller default delete
-        description detach digest duration earlier elsewhere entry_point error expected fail file files filters find
-        found from group has high host hostname hosts id ids if info inventory keep label lines low main max medium
+        absent ansible application at auto by check checked close closed compare compared content controller default
+        delete description detach digest duration earlier elsewhere entry_point error expected fail file files filters
+        find found from group has high host hostname hosts id ids if info inventory keep label lines low main max medium
         missing mode module name names none off on one only open opened optional options other owner part path per
         permission present problems read recent remaining remove replace report required requires restore results shared
         skip state states stored strict terms to unused use validated values warn
@@ -372,8 +372,8 @@ SECOND_NAMES = {
         "onprem_server_users_by_region < server_users",
     },
     "a module waits for one thing, and a role for several": {
-        "cwagent_agent_command.wait_timeout < verify_timeout",
-        "cwagent_server_check.wait_timeout < verify_timeout",
+        "cwagent_agent_config.wait_timeout < verify_timeout",
+        "cwagent_server_info.wait_timeout < verify_timeout",
     },
     "the name of the module or role already shows which file or window it is": {
         "cwagent_credentials_file.path < onprem_credentials_file",

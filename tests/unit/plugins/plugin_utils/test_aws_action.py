@@ -250,9 +250,10 @@ def test_without_boto3_the_module_runs_and_reports_it(monkeypatch):
 
 @pytest.mark.parametrize("action", ACTIONS)
 def test_each_action_has_the_module_of_its_name(action):
-    plugin = importlib.import_module(f"ansible_collections.cwagent.iam.plugins.action.{action}").ActionModule
-    assert plugin.MODULE is module_of(action)
-    assert callable(plugin.MODULE.work)
+    found = importlib.import_module(f"ansible_collections.cwagent.iam.plugins.action.{action}")
+    assert found.ActionModule.MODULE is module_of(action)
+    is_for_hosts = action == "cwagent_agent_config"  # its work with AWS is in the action
+    assert callable((found if is_for_hosts else found.ActionModule.MODULE).work)
 
 
 @pytest.mark.parametrize("action", ACTIONS)
@@ -337,3 +338,15 @@ def test_a_failure_says_which_hosts_its_instances_are(result: dict[str, Any], mo
     found = name_hosts(result, {"hostvars": HOSTS})
     assert found == ({**result, "msg": result["msg"] + more} if more else result)
     assert name_hosts(result, {}) == result
+
+
+@pytest.mark.parametrize(
+    ("platform", "proxies", "variables"),
+    [("linux", {}, {}), ("darwin", {}, {"no_proxy": "*"}), ("darwin", {"http": "proxy"}, {})],
+)
+def test_proxies_of_macos_are_not_looked_up(
+    monkeypatch: pytest.MonkeyPatch, platform: str, proxies: dict[str, str], variables: dict[str, str]
+) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(_aws_action, "getproxies_environment", lambda: proxies)
+    assert _aws_action._proxies() == variables

@@ -9,7 +9,9 @@ import pytest
 from ansible.plugins.action import ActionBase
 from ansible.plugins.action.normal import ActionModule as NormalAction
 
+from ansible_collections.cwagent.iam.plugins.action import cwagent_agent_config
 from ansible_collections.cwagent.iam.plugins.action.cwagent_server_facts import ActionModule
+from ansible_collections.cwagent.iam.plugins.module_utils import _module
 
 OTHER_FACTS = {"ansible_facts": {"cwagent_user_name": "other"}, "add_host": {"host_name": "other"}}
 
@@ -51,3 +53,49 @@ def test_ansible_reads_only_the_reduced_output(action: ActionModule, monkeypatch
     monkeypatch.setattr(ActionBase, "_parse_returned_data", lambda _, output, *profile: (output["stdout"], profile))
     output = {"rc": 0, "stdout": '{"ansible_facts": {}, "warnings": ["\\u001b"]}', "stderr": ""}
     assert action._parse_returned_data(output, "legacy") == ('{"warnings": [""]}', ("legacy",))
+
+
+CONFIGS = [{"name": "AmazonCloudWatch-x", "digest": "d"}]
+AWS_NAMES = [each for name, option in _module.complete_spec({}).items() for each in (name, *option.get("aliases", ()))]
+
+
+def run_agent_config(args: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> tuple[list[dict[str, Any]], Any]:
+    """The options that the host gets in each call, and the result."""
+    sent: list[dict[str, Any]] = []
+
+    def send(action: Any, *_: Any) -> dict[str, Any]:
+        sent.append(action._task.args)
+        return {"changed": False}
+
+    monkeypatch.setattr(NormalAction, "run", send)
+    monkeypatch.setattr(ActionBase, "run", lambda *_: {})
+    monkeypatch.setattr(ActionBase, "_compute_environment_string", lambda *_: "")
+    keywords = {"check_mode": True, "no_log": False, "async_val": 0}
+    task = SimpleNamespace(action="cwagent.iam.cwagent_agent_config", args=args, **keywords)
+    loader = SimpleNamespace(get_basedir=lambda: "/")
+    action = cwagent_agent_config.ActionModule(task, SimpleNamespace(), None, loader, None, None)
+    return sent, action.run(None, {"inventory_hostname": "h"})
+
+
+@pytest.mark.parametrize("name", AWS_NAMES)
+def test_the_host_gets_no_aws_option_of_the_action_group(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent, result = run_agent_config({"configs": CONFIGS, "nme": "x", name: "x"}, monkeypatch)
+    assert (sent, result) == ([{"configs": CONFIGS, "nme": "x"}], {"changed": False})
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({}, ""),
+        ({"region": "eu-west-1", "wait_timeout": 5}, ""),
+        ({"configs": CONFIGS}, "parameters are mutually exclusive: servers|configs"),
+        ({"environment": {"A": "b"}}, "parameters are mutually exclusive: servers|environment"),
+        ({"nme": 1}, "nme. Supported parameters include"),
+        ({"servers": "a,b"}, "servers must be a list"),
+    ],
+)
+def test_a_task_with_servers_reaches_no_host(more: dict[str, Any], words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent, result = run_agent_config({"servers": [], **more}, monkeypatch)
+    assert (sent, bool(result.get("failed"))) == ([], bool(words))
+    assert words in result.get("msg", "")
+    assert words or result["steps"] == []

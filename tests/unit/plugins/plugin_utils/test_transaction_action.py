@@ -140,15 +140,3 @@ def test_nothing_is_printed_after_an_interruption(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(_transaction_action, "say", lambda *words: said.append(words))
     _transaction_action._say("db", SimpleNamespace(has_come=has_come), "text")  # type: ignore[arg-type]
     assert said == ([] if has_come else [("db", "text")])
-
-
-@pytest.mark.parametrize(
-    ("platform", "proxies", "variables"),
-    [("linux", {}, {}), ("darwin", {}, {"no_proxy": "*"}), ("darwin", {"http": "proxy"}, {})],
-)
-def test_proxies_of_macos_are_not_looked_up(
-    monkeypatch: pytest.MonkeyPatch, platform: str, proxies: dict[str, str], variables: dict[str, str]
-) -> None:
-    monkeypatch.setattr(sys, "platform", platform)
-    monkeypatch.setattr(_transaction_action, "getproxies_environment", lambda: proxies)
-    assert _transaction_action._proxies() == variables
