@@ -28,6 +28,8 @@ VALUES = st.recursive(
 )
 
 OF_PLANS = ("steps", "counts", "done", "not_done")
+OF_ACTIONS = {("cwagent_agent_config", "failed_hosts")}
+"""The values that Ansible itself returns. A host that returns them is not believed."""
 
 
 @given(
@@ -108,7 +110,8 @@ def returned_by(module: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("module", [each for each in OF_MODULES if each.startswith("cwagent_")])
 def test_each_documented_value_of_a_module_is_kept(module: str) -> None:
-    documented = {key: value["type"] for key, value in returned_by(module).items()}
+    returned = returned_by(module).items()
+    documented = {key: value["type"] for key, value in returned if (module, key) not in OF_ACTIONS}
     kept = {key: types[0].__name__ for key, types in {**OF_ANY, **OF_MODULES[module]}.items()}
     assert documented.items() <= kept.items()
     assert OF_MODULES[module].keys() <= documented.keys()
