@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
-from emulator import Fault, Kind
+from emulator import Emulator, Fault, Kind
 from harness import (
     HYBRID_ROLE,
     PARAMETER,
@@ -94,6 +94,13 @@ def check_inside(fleet: WatchedFleet, host: str) -> dict[str, Any]:
 def failed_checks(server: Mapping[str, Any]) -> list[str]:
     assert all(each["fix"] for each in server["failures"])
     return [each["check"] for each in server["failures"]]
+
+
+@pytest.mark.parametrize("given", [{}, {"servers": [{"host": "web1", "hybrid": True}], "checked": []}])
+def test_a_call_is_one_of_the_two_phases(moto: Emulator, given: dict[str, Any]) -> None:
+    result = run_module(moto, "cwagent_server_info", **given)
+    assert result["failed"]
+    assert re.search("servers.*checked", result["msg"])
 
 
 def test_healthy_servers_have_no_failure_by_run_command(states: States) -> None:

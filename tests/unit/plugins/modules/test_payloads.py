@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from import_graph import NAMESPACE, PLUGINS, closure, imported_modules
 
@@ -15,6 +17,17 @@ UNUSED = {module: {"_aws.py"} for module in WITHOUT_AWS}
 def test_no_file_is_sent_for_the_type_checker_alone(module):
     superfluous = closure(module) - closure(module, type_checking=False)
     assert {path.name for path in superfluous} == UNUSED.get(module.stem, set())
+
+
+@pytest.mark.parametrize("name", [*WITHOUT_AWS, "cwagent_server_facts", "cwagent_ssm_agent"])
+def test_a_host_without_boto3_needs_none(name: str) -> None:
+    module = PLUGINS / "modules" / f"{name}.py"
+    imported = {
+        each
+        for path in (module, *closure(module, type_checking=False))
+        for each in imported_modules(path, type_checking=False)
+    }
+    assert [each for each in sorted(imported) if re.search(r"\bboto|amazon", each)] == []
 
 
 def test_payloads_for_instances_are_small():
