@@ -72,7 +72,7 @@ class KeyDelivery(SecretDelivery):
 
 
 def check_aws_options(given: Collection[str], definitions: Mapping[str, Mapping[str, Any]]) -> None:
-    """Check the names of the options that select credentials. The lookup itself would ignore a name it does not have.
+    """Check the names of the options that select credentials. The lookup itself ignores unknown names.
 
     :param definitions: the options of the lookup. :raises InvalidInput: the names that it cannot use.
     """

@@ -22,7 +22,7 @@ SECTION_WITH_KEY = """\
 SHIPPED = """\
 # Common settings
 
-## Credentials, by default those of the instance
+## Credentials of the agent
 # [credentials]
 #    shared_credential_profile = "{profile_name}"
 #    shared_credential_file = "{file_name}"
