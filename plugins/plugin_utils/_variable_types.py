@@ -117,6 +117,8 @@ def _convert(option: Mapping[str, Any], value: Any) -> Any:
     if kind == "dict":
         mapping = _parse(dict, value)
         return _convert_each(option["options"], mapping) if option.get("options") else mapping
+    if value is False and "off" in option.get("choices", ()):
+        value = "off"  # YAML reads it as false without quotes, and Ansible's own check takes that back
     converted = _convert_scalar(kind, value)
     if option.get("choices") and converted not in option["choices"]:
         raise ValueError(value)

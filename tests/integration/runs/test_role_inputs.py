@@ -44,36 +44,35 @@ def is_left_to_the_role(option: dict[str, Any]) -> bool:
 
 
 BLOCKS: dict[str, tuple[str, dict[str, Any]]] = {
-    # The role reports all of its lists together. But store_config hands each to one action.
+    # The role reports all of its lists together.
     **{
         role: (
             role,
             {name: invalid(name, number) for number, name in enumerate(found) if is_left_to_the_role(found[name])},
         )
         for role, found in LISTS.items()
-        if role != "store_config"
     },
     **{
-        name: (role, {**({"store_config_configs": CONFIGS} if role == "store_config" else {}), name: invalid(name, 0)})
+        name: (role, {name: invalid(name, 0)})
         for role, found in LISTS.items()
         for name, option in found.items()
-        if role == "store_config" or not is_left_to_the_role(option)
+        if not is_left_to_the_role(option)
     },
     # It fails after that.
     "verify, reports": ("verify", {"verify_report_files": ["v.html", "v.json"], "verify_servers": []}),
     "audit, reports": ("audit", {"audit_report_files": ["audit.html", "audit.pdf", "audit.html"]}),
 }
 """Roles with their variables."""
-REQUIRED = {"hybrid_registration_region": "eu-central-1"}
+REQUIRED = {"hybrid_registration_region": "eu-central-1", "store_config_configs": CONFIGS}
 """The variables without which Ansible refuses a role."""
-SERVED = {role: sorted(served_modules(CHECKOUT / "roles" / role))[0] for role in ROLES if role != "store_config"}
+SERVED = {role: sorted(served_modules(CHECKOUT / "roles" / role))[0] for role in ROLES}
 """By role, a module that gets its variables by name."""
 
 
 def including(block: str, role: str, variables: dict[str, Any]) -> dict[str, Any]:
     """A block that includes a role, and prints why it failed."""
     reason = {"name": block, "ansible.builtin.debug": {"msg": "{{ ansible_failed_result.msg }}"}}
-    include = {"ansible.builtin.include_role": {"name": f"cwagent.iam.{role}"}, "vars": variables}
+    include = {"ansible.builtin.include_role": {"name": f"cwagent.iam.{role}"}, "vars": {**REQUIRED, **variables}}
     return {"block": [include], "rescue": [reason]}
 
 
@@ -82,7 +81,7 @@ def refused(shared_controller: Controller) -> Play:
     """One run that includes each of these, and prints why the role failed."""
     tasks = [including(block, role, variables) for block, (role, variables) in BLOCKS.items()]
     tasks += [
-        {**including(f"{role}, defaults", role, REQUIRED), "module_defaults": {module: {"profile": "another"}}}
+        {**including(f"{role}, defaults", role, {}), "module_defaults": {module: {"profile": "another"}}}
         for role, module in SERVED.items()
     ]
     playbook = shared_controller.file("roles.yml", [{"hosts": "localhost", "gather_facts": False, "tasks": tasks}])
@@ -103,7 +102,7 @@ def test_every_role_with_lists_is_tested() -> None:
 
 @pytest.mark.parametrize(("role", "name"), [(role, name) for role, names in LISTS.items() for name in names])
 def test_a_role_refuses_a_value_that_is_not_a_list(refused: Play, role: str, name: str) -> None:
-    assert name.removeprefix("store_config_") in said(refused, name if name in BLOCKS else role)
+    assert name in said(refused, name if name in BLOCKS else role)
 
 
 @pytest.mark.parametrize(("role", "module"), SERVED.items())

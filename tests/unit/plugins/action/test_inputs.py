@@ -16,7 +16,8 @@ from ansible_collections.cwagent.iam.plugins.action.cwagent_inputs import Action
 from ansible_collections.cwagent.iam.plugins.plugin_utils import _playbook_inputs, _role_inputs
 
 ROLE = "cwagent.iam.ec2_server"
-OF_PLAYBOOKS, OF_ROLES = ({name: {} for name in each.OPTIONS} for each in (_playbook_inputs, _role_inputs))
+OF_PLAYBOOKS: dict[str, Any] = dict.fromkeys(_playbook_inputs.OPTIONS)
+OF_ROLES: dict[str, Any] = dict.fromkeys(_role_inputs.OPTIONS)
 
 
 def run(role: str | None, args: dict[str, Any], monkeypatch: pytest.MonkeyPatch, **values: Any) -> dict[str, Any]:
@@ -43,15 +44,16 @@ def test_any_other_task_checks_the_variables_of_the_playbooks(monkeypatch: pytes
     assert run(None, {"requires": ["audit"]}, monkeypatch, cwagent_regin="x")["failed"]
 
 
-IN_A_ROLE, OUTSIDE = f"only outside roles, and this task belongs to the role {ROLE}", "only in a role, and this task "
+IN_A_ROLE = f"only outside roles, and this task belongs to the role {ROLE}"
+OUTSIDE = "only in a role, and this task belongs to none"
 
 
 @pytest.mark.parametrize(
     ("role", "args", "refused", "why"),
     [
         *((ROLE, {name: None}, name, IN_A_ROLE) for name in OF_PLAYBOOKS),
-        *((None, {name: None}, name, f"{OUTSIDE}belongs to none") for name in OF_ROLES),
-        (None, OF_ROLES, "entry_point and compare", f"{OUTSIDE}belongs to none"),
+        *((None, {name: None}, name, OUTSIDE) for name in OF_ROLES),
+        (None, OF_ROLES, "entry_point and compare", OUTSIDE),
     ],
 )
 def test_options_of_the_other_kind_are_refused(
