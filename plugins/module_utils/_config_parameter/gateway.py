@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Chooses the credentials with which a host stores a configuration: a saved key, those of the instance, or its own."""
+"""Chooses the credentials with which a host stores a configuration."""
 
 from __future__ import annotations
 

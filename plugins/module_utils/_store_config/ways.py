@@ -17,7 +17,7 @@ ONPREM, CONTROLLER = "onprem", "controller"
 
 @dataclass(frozen=True)
 class Need:
-    """What a way to store needs.
+    """The needs of a way to store.
 
     :param principal: whose admin window it opens: ``ROLE``, of an instance, or ``USER``, of a host on premises. Empty
         if it uses the credentials of the task.
