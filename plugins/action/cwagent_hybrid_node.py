@@ -16,6 +16,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._transaction_action im
 try:
     from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError
     from ansible_collections.cwagent.iam.plugins.module_utils._hybrid import api, options
+    from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.agent import SSM_AGENT_SPEC
     from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import REGISTERED
     from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.transaction import Transaction
     from ansible_collections.cwagent.iam.plugins.module_utils._shield import ShieldedAws
@@ -44,7 +45,7 @@ class ActionModule(SecretDelivery, TransactionAction):
         service = api.SystemsManager(aws, interruption.shield)
         desired = options.desired_node(params, service.region, self.host_name(variables), str(uuid.uuid4()))
         self.enable_pipelining()
-        paths = {name: params[name] for name in options.HOST_PATHS}
+        paths = {name: params[name] for name in SSM_AGENT_SPEC}
         transaction = Transaction(
             service,
             HybridServer(self, variables, service.region, paths),

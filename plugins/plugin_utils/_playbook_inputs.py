@@ -153,9 +153,9 @@ class PlaybookInputs:
             unassigned = {host: stated[host] for host, account in account_of.items() if not account}
             raw = {host: each for host, each in raw.items() if controller in (host, account_of.get(host))}
             groups.update({group: [host for host in groups.get(group, ()) if host in raw] for group in OUR_GROUPS})
-        # A localhost that is not in the inventory has no inventory_dir.
-        places = (str(Path.cwd()), *inventories, variables.get("playbook_dir"))
-        folders = [Path(str(folder)) for folder in dict.fromkeys(places) if folder]
+        # A localhost that is not in the inventory has no inventory_dir. For an inventory without a file, it is "None".
+        places = map(str, (Path.cwd(), *inventories, variables.get("playbook_dir")))
+        folders = [Path(folder) for folder in dict.fromkeys(places) if Path(folder).is_absolute()]
         given = _given.Given(
             options=options,
             controller=_evaluate_input(variables, Templar(loader=self.loader, variables=variables)),

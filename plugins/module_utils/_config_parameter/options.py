@@ -105,7 +105,7 @@ RULES: dict[str, Any] = {
 class Handling:
     """How a configuration is validated and stored, with the options of these names.
 
-    :param schema: the JSON schema of the agent, as a path, a mapping or a text, or nothing.
+    :param schema: the JSON schema of the agent, as a path, a mapping or a text. It is falsy if there is none.
     :param tier: ``None`` for the smallest tier that fits.
     """
 

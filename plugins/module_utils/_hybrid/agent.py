@@ -48,6 +48,12 @@ from ansible_collections.cwagent.iam.plugins.module_utils._ssm_agent.model impor
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# The paths of the agent, which the controller hands on unchanged. The fragment ``ssm_agent`` documents these options.
+SSM_AGENT_SPEC: dict[str, Any] = {
+    "ssm_agent": {"type": "str", "default": ""},
+    "ssm_agent_config": {"type": "str", "default": "/etc/amazon/ssm/amazon-ssm-agent.json"},
+    "registration": {"type": "str", "default": "/var/lib/amazon/ssm/registration"},
+}
 HOST_SPEC: dict[str, Any] = {
     "state": {
         "type": "str",
@@ -60,9 +66,7 @@ HOST_SPEC: dict[str, Any] = {
     "run_id": {"type": "str", "default": ""},
     "known_run_id": {"type": "str", "default": ""},
     "instance_id": {"type": "str", "default": ""},
-    "ssm_agent": {"type": "str", "default": ""},
-    "ssm_agent_config": {"type": "str", "default": "/etc/amazon/ssm/amazon-ssm-agent.json"},
-    "registration": {"type": "str", "default": "/var/lib/amazon/ssm/registration"},
+    **SSM_AGENT_SPEC,
 }
 HOST_RULES: dict[str, Any] = {
     "required_if": [

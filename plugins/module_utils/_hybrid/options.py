@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.agent import HOST_SPEC
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.agent import SSM_AGENT_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import DEREGISTERED, HOST_TAG, REGISTERED
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.nodes import Leaving
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.plan import Desired
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 
-# The options with paths on the host, which the module there gets unchanged.
-HOST_PATHS = ("ssm_agent", "ssm_agent_config", "registration")
 SPEC: dict[str, Any] = {
     "state": {"type": "str", "choices": [REGISTERED, DEREGISTERED], "default": REGISTERED},
     "role": {"type": "str", "default": "CloudWatchAgentHybridRole"},
@@ -33,7 +31,7 @@ SPEC: dict[str, Any] = {
     "node_id": {"type": "str", "default": ""},
     **PLANNED_SPEC,
     "wait_timeout": {"type": "int", "default": 180},
-    **{name: HOST_SPEC[name] for name in HOST_PATHS},
+    **SSM_AGENT_SPEC,
 }
 RULES: dict[str, Any] = {}
 NODES_SPEC: dict[str, Any] = {

@@ -134,7 +134,7 @@ class Way(ABC):
     def check_host(self, to_store: Sequence[Configuration]) -> Mapping[str, Any]:
         """Check that the host could store these configurations.
 
-        :returns: the identity of an instance, or nothing for any other host.
+        :returns: the identity of an instance. Any other host has none.
         :raises CwagentError: it could not.
         """
         del to_store
@@ -158,7 +158,7 @@ class Way(ABC):
         """Return the source that stores the configurations that differ. :raises InvalidInput: an option is invalid."""
 
     def aws_in(self, region: str | None = None) -> Aws:
-        """Return the gateway to AWS in a region. The default is the region of the task."""
+        """Return the gateway to AWS. :param region: the default is the region of the task."""
         client = partial(self._wiring.client, region=region) if region else self._wiring.client
         return ShieldedAws(client, self._options.waits.wait_timeout, self._wiring.shield)
 

@@ -23,6 +23,6 @@ def test_the_documentation_of_an_action_has_the_options_it_takes(action):
     documentation = yaml.safe_load(importlib.import_module(f"{PLUGINS_PACKAGE}.modules.{action}").DOCUMENTATION)
     found = documentation["options"]
     for name in documentation.get("extends_documentation_fragment", ()):
-        fragment = importlib.import_module(f"{PLUGINS_PACKAGE}.doc_fragments.{name.rpartition('.')[2]}")
+        fragment = importlib.import_module(f"{PLUGINS_PACKAGE}.doc_fragments.{name.split('.')[2]}")
         found = {**yaml.safe_load(fragment.ModuleDocFragment.DOCUMENTATION)["options"], **found}
     assert compared(found) == compared(taken)

@@ -95,8 +95,8 @@ def test_configurations_are_searched_where_a_playbook_stores_them(warnings: list
     [config] = read({**given, "playbook_dir": str(tmp_path)}, warnings, "configs")["configs"]
     assert config["file"] == str(tmp_path / "agent.json")
     assert read(given, warnings, "restore")["problems"] == []
-    with pytest.raises(InvalidInput, match=rf"there is no file agent.json in {Path.cwd()}, "):
-        read({**given, "playbook_dir": "/nowhere"}, warnings, "configs")
+    with pytest.raises(InvalidInput, match=rf"there is no file agent.json in {Path.cwd()}, /nowhere\."):
+        read({**given, "playbook_dir": "/nowhere", "inventory_dir": "None"}, warnings, "configs")
 
 
 def test_notices_are_shown_as_warnings(warnings: list[str]) -> None:

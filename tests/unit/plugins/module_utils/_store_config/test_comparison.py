@@ -66,7 +66,7 @@ def configuration(*, differs: bool = True, name: str = NAME) -> Configuration:
 
 
 class Checks(InstanceChecks):
-    """The instance according to AWS."""
+    """The answers of AWS about the instance."""
 
     def __init__(self, problem: str = "", stopped: str = "") -> None:
         self.problem, self.stopped = problem, stopped
