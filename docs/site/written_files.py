@@ -26,8 +26,8 @@ QUESTIONS = ROOT / "examples" / "awx-project" / "awx" / "questions.yml"
 SOURCE: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("roles.yml").read_text(encoding="utf-8"))
 OURS = "cwagent.iam."
 PLUGINS = f"ansible_collections.{OURS}plugins"
-MADE = "# Written by `make tables` from docs/site/roles.yml and the documentation of the modules.\n"
-MADE_DEFAULTS = "# Written by `make tables` from meta/argument_specs.yml.\n"
+MADE = "# Written by `make tables` from docs/site/roles.yml, the documentation of the modules and README.md.\n"
+MADE_DEFAULTS = "# Written by `make tables` from docs/site/roles.yml and the documentation of the modules.\n"
 MADE_LINES = "# The lines below are written by `make tables`.\n"
 MADE_SPEC = """# Written by `make tables` from docs/site/playbooks.yml and the argument specs of the roles.
 # The variables of the playbooks, by subject, in the format of a role's argument specs. The playbooks check their input

@@ -12,13 +12,16 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server
+from ansible_collections.cwagent.iam.plugins.modules.cwagent_agent_config import SPEC
 from ansible_collections.cwagent.iam.plugins.plugin_utils._aws_action import AwsAction, name_hosts
 from ansible_collections.cwagent.iam.plugins.plugin_utils._host_action import HostAction
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
     from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
 
-# The AWS options and their aliases. The action group gives some to tasks with a host, too.
+# The AWS options and their aliases, without amazon.aws unknown. The action group gives some to tasks with a host, too.
 AWS_OPTIONS: set[str] = set()
 # A task with a host needs neither boto3 nor amazon.aws.
 with suppress(Exception):  # an import can raise anything
@@ -26,6 +29,11 @@ with suppress(Exception):  # an import can raise anything
     from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.fleet import FleetConfigResource, Member
 
     AWS_OPTIONS |= {name for key, each in _module.complete_spec({}).items() for name in (key, *each.get("aliases", ()))}
+
+
+def options_for_host(options: Mapping[str, Any], of_aws: Collection[str]) -> dict[str, Any]:
+    """Return the options without those of AWS. If these are not known, only the module's own are left."""
+    return {name: value for name, value in options.items() if (name not in of_aws if of_aws else name in SPEC)}
 
 
 def work(call: Call) -> dict[str, Any]:
@@ -42,7 +50,7 @@ class ActionModule(AwsAction, HostAction):
         """Apply the configurations. The host never gets the AWS options, which can contain secrets."""
         options, variables = self._task.args, task_vars or {}
         if options.get("servers") is None:
-            self._task.args = {name: value for name, value in options.items() if name not in AWS_OPTIONS}
+            self._task.args = options_for_host(options, AWS_OPTIONS)
             return HostAction.run(self, tmp, task_vars)
         self._supports_async = False
         result: dict[str, Any] = ActionBase.run(self, tmp, task_vars)

@@ -16,8 +16,8 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._transaction_action im
 # Without boto3, only this task must fail, and not the whole run, which may have no such task.
 try:
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config import options, task
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.base import Wiring
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Report
-    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.way import Wiring
     from ansible_collections.cwagent.iam.plugins.plugin_utils import _store_host
 except Exception:  # noqa: BLE001, S110  an import can raise anything
     pass

@@ -77,7 +77,7 @@ EXAMPLES = r"""
 
 - name: Make the agents run the stored configurations, with Run Command
   cwagent.iam.cwagent_agent_config:
-    servers: "{{ assessed.servers }}"
+    servers: "{{ checked_inside.servers }}"
 """
 
 RETURN = r"""

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cwagent_application_roles
 version_added: 1.0.0
-short_description: (internal) Detach the agent's policy from application roles
+short_description: Detach the agent's policy from application roles
 description:
   - Detaches C(CloudWatchAgentServerPolicy) from roles with the tag C(cwagent:attached-policy), which
     M(cwagent.iam.cwagent_instance_profile) sets before it attaches the policy, and then removes the tag.

@@ -22,8 +22,11 @@ author: cwagent.iam contributors (@cwagent)
 options:
   state:
     description:
-      - V(restored) cleans up after interrupted runs. V(checked) only reads.
-      - An option that is only for one state is a problem with the other one.
+      - V(restored) cleans up after interrupted runs. O(admin_role), O(server_profile), O(window_state),
+        O(close_role_window), O(admin_users), O(check_instances) and O(adopt_existing) are only for it.
+      - V(checked) only reads, for the playbooks of this collection. O(profiles_to_delete), O(expected_instance_ids),
+        O(users_to_delete), O(default_users), O(optional_users), O(saved_users) and O(configs_to_delete) are only for
+        it.
     type: str
     choices: [restored, checked]
     default: restored
@@ -32,31 +35,27 @@ options:
       - The admin role. The admin profile has its name, and its tags are the restore records. Instances of a region that
         is not in O(instances) are restored too if it has a record of them. It is read with C(iam:GetRole).
       - Without O(admin_role), only the windows of O(admin_users) are closed.
-      - Only for O(state=restored).
     type: str
   server_profile:
     description:
       - The profile of an instance that has the admin profile and no restore record.
-      - O(state=restored) requires it. It is only for this state.
+      - O(state=restored) requires it.
     type: str
   window_state:
     description:
       - The desired state of the admin windows. V(absent) removes them, for principals that are to have none. V(keep)
         does not change them.
-      - Only for O(state=restored).
     type: str
     choices: [closed, absent, keep]
     default: closed
   close_role_window:
     description:
       - Whether O(window_state) applies to the window of O(admin_role) too.
-      - Only for O(state=restored).
     type: bool
     default: true
   admin_users:
     description:
       - The users whose windows O(window_state) applies to.
-      - Only for O(state=restored).
     type: list
     elements: str
     default: []
@@ -84,7 +83,6 @@ options:
         window would deny changing parameters to everyone who uses the principal.
       - The task then fails after everything else is cleaned up. If the admin role is the problem, no instance is
         restored.
-      - Only for O(state=restored).
     type: bool
     default: true
   profiles_to_delete:
@@ -94,14 +92,12 @@ options:
       - This takes C(ec2:DescribeRegions) and, in each region, C(ec2:DescribeIamInstanceProfileAssociations). A region
         where a policy explicitly denies the latter is skipped with a warning, because an organization can have disabled
         it.
-      - Only for O(state=checked).
     type: list
     elements: str
     default: []
   expected_instance_ids:
     description:
       - IDs of the instances that O(profiles_to_delete) will be disassociated from.
-      - Only for O(state=checked).
     type: list
     elements: str
     default: []
@@ -109,7 +105,6 @@ options:
     description:
       - The names of the users to delete, by the region in which their keys are saved. A user that this collection
         neither created nor adopted is a problem. A user that does not exist is a warning.
-      - Only for O(state=checked).
     type: dict
     default: {}
   default_users:
@@ -117,13 +112,11 @@ options:
       - Pairs of names in O(users_to_delete). The key can be the name of a user or of a host, and the value is the name
         of that host's user. If a user has the first name, RV(users_to_delete) does not contain the second one.
       - If the credentials may read only one of the two users, the other one counts as missing.
-      - Only for O(state=checked).
     type: dict
     default: {}
   optional_users:
     description:
       - Names in O(users_to_delete) of users that need not exist. The module prints no warning for them.
-      - Only for O(state=checked).
     type: list
     elements: str
     default: []
@@ -131,7 +124,6 @@ options:
     description:
       - Names of users whose saved keys in O(key_store_directory) are to be deleted. If there are such files and none of
         the users exists, that is a problem, because the users may belong to another account.
-      - Only for O(state=checked).
     type: list
     elements: str
     default: []
@@ -141,7 +133,6 @@ options:
         parameters of these regions whose names begin with C(AmazonCloudWatch-).
       - For each region, this takes one call of C(ssm:DescribeParameters) for every 50 parameters. If a call is not
         possible, RV(unlisted) mentions that.
-      - Only for O(state=checked).
     type: dict
     default: {}
   users:

@@ -116,12 +116,12 @@ EXAMPLES = r"""
   cwagent.iam.cwagent_server_info:
     checked: "{{ read.servers }}"
     from: run_command
-  register: assessed
+  register: checked_inside
 
 - name: Fail if a server lacks something
   ansible.builtin.assert:
-    that: assessed.failed_hosts == []
-    fail_msg: "{{ assessed.failure }}"
+    that: checked_inside.failed_hosts == []
+    fail_msg: "{{ checked_inside.failure }}"
 """
 
 RETURN = r"""

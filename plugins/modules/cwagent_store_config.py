@@ -39,18 +39,21 @@ options:
       - V(stored) does the same, acquires the permission, stores the configurations that differ, and releases the
         permission.
       - V(opened) only acquires the permission, so that a person can use it on the instance until the deadline of the
-        admin window. The permission is released if that fails or is interrupted. Otherwise,
-        M(cwagent.iam.cwagent_restore) releases it later.
+        admin window. O(from) then means V(instance), unless it is V(run_command). The permission is released if that
+        fails or is interrupted. Otherwise, M(cwagent.iam.cwagent_restore) releases it later.
     type: str
     choices: [validated, compared, stored, opened]
     default: stored
   from:
     description:
       - The host that stores the configurations. V(instance) is the EC2 instance of the task, with its own credentials,
-        over its connection. V(run_command) is an EC2 instance too, but through Run Command of Systems Manager. V(auto)
-        is V(instance) if Ansible can reach it, and V(run_command) otherwise. V(onprem) is the host of the task, with
-        the access key of the admin user. V(controller) is Ansible itself, with the credentials of the task.
-      - With O(state=opened), every value except V(run_command) means V(instance).
+        over its connection.
+      - V(onprem) is the host of the task, with the access key of the admin user, see O(credentials_file).
+      - V(run_command) is the EC2 instance of the task, but through Run Command of Systems Manager. Ansible does not
+        connect to it. The SSM agent must be online, and the admin role needs a policy for it, see
+        O(cwagent.iam.ec2_admin#role:main:ec2_admin_ssm_policy). The instance needs Linux and the AWS CLI.
+      - V(auto) is V(instance) if Ansible can reach the instance, and V(run_command) otherwise.
+      - V(controller) is Ansible itself, with the credentials of the task. No admin window is opened.
     type: str
     choices: [instance, run_command, auto, onprem, controller]
     default: instance

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import check_profiles
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import ABSENT, CLOSED
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import FILE, KEY_STORES
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import PLACE_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._restore.checks import Problems, fail_on_problems
 from ansible_collections.cwagent.iam.plugins.module_utils._restore.lookups import Inputs
@@ -49,9 +49,8 @@ SPEC: dict[str, Any] = {
     "instances": BY_NAME,
     "users": NAMES,
     "report_unlisted": {"type": "bool", "default": False},
+    **PLACE_SPEC,
     "key_store_directory": {"type": "path"},
-    "key_store": {"type": "str", "choices": list(KEY_STORES), "default": FILE},
-    "key_store_prefix": {"type": "str", "no_log": False, "default": "/cwagent/credentials/"},
     "key_store_regions": {**NAMES, "no_log": False},
     **OPTIONS_OF[RESTORED],
     **OPTIONS_OF[CHECKED],
@@ -111,10 +110,7 @@ def to_inputs(params: Mapping[str, Any]) -> Inputs:
 
 
 def _check_options(params: Mapping[str, Any], state: str) -> None:
-    """Check that only default values are given for the options of the other state. :raises InvalidInput: it is not so.
-
-    :param state: the other state.
-    """
+    """Check that the options of another state have their default values. :raises InvalidInput: one has another."""
     options = OPTIONS_OF[state]
     if given := [name for name, option in options.items() if params[name] != option.get("default")]:
         raise InvalidInput(f"{', '.join(given)}: only for state={state}.")

@@ -23,9 +23,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan imp
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge, first_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.base import Way, checked_instance_id
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import STORED
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Phase, Source
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.way import Way, checked_instance_id
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.ways import ROLE
 
 if TYPE_CHECKING:

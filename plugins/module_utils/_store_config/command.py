@@ -33,8 +33,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._store_command.resourc
     check_role,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.admin_profile import AdminProfile, ProfileWay
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.base import checked_instance_id
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Phase
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.way import checked_instance_id
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 if TYPE_CHECKING:

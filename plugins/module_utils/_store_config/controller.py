@@ -14,8 +14,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.reso
     TagsResource,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.base import Way
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Source
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.way import Way
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

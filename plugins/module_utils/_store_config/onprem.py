@@ -11,12 +11,12 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan imp
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge, first_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, HostUnreachable
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.base import Way
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.host import check
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import (
     Phase,
     Source,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.way import Way
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.ways import USER
 
 if TYPE_CHECKING:

@@ -103,7 +103,7 @@ class Waits:
 
 @dataclass(frozen=True)
 class StoreOptions:
-    """The options of a task, which are read only here. It has 11 fields, because each group has its own object.
+    """The options of a task, in 11 fields, because each group of options has its own object.
 
     :param way: the option ``from``.
     :param compared: the result of an earlier task; ``None`` to compare first.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import desired_tags
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, HostUnreachable, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.base import InstanceChecks, to_sentence
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.command import CommandWay
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparison import Comparison, compare
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import NOT_COMPARED, compared
@@ -20,7 +21,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._store_config.instance
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.onprem import OnPremisesWay
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Transaction
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.validation import validate
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.way import InstanceChecks, to_sentence
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.ways import (
     AUTO,
     CONTROLLER,
@@ -32,9 +32,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._store_config.ways imp
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.base import Way, Wiring
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import StoreOptions
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.validation import Validated
-    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.way import Way, Wiring
 
 # All but AUTO, which is one of them.
 CLASSES: dict[str, type[Way]] = {

@@ -110,3 +110,36 @@ def test_the_playbooks_take_no_empty_value(of_role: dict[str, Any], of_playbooks
 )
 def test_a_variable_of_a_role_gets_one_of_the_playbooks(role: str, variable: str, name: str) -> None:
     assert written.name_in_playbooks(role, variable) == name
+
+
+@pytest.mark.parametrize(
+    ("asked", "option", "answer"),
+    [
+        ({}, {"type": "str"}, {"type": "text", "min": 1, "max": 1024}),
+        ({"max": 64}, {"type": "list"}, {"type": "text", "min": 1, "max": 64}),
+        ({"min": 0, "max": 9}, {"type": "int"}, {"type": "integer", "min": 0, "max": 9}),
+        ({}, {"type": "bool"}, {"type": "multiplechoice", "choices": ["false", "true"]}),
+        ({}, {"type": "str", "choices": ["a", "off"]}, {"type": "multiplechoice", "choices": ["a", "off"]}),
+        ({"choices": ["a"]}, {"type": "str", "choices": ["a", "b"]}, {"type": "multiplechoice", "choices": ["a"]}),
+    ],
+)
+def test_a_question_has_the_type_and_the_choices_of_its_variable(
+    asked: dict[str, Any], option: dict[str, Any], answer: dict[str, Any]
+) -> None:
+    words = {"name": "N", "description": "D: d", "variable": "cwagent_x"}
+    lines = written.question_lines("x", {**words, **asked}, option)
+    question = {"question_name": "N", "question_description": "D: d", "variable": "cwagent_x"}
+    found = yaml.safe_load("\n".join(lines))["x"]
+    assert found == {**question, "required": False, "default": "", **answer}
+
+
+def test_the_roles_agree_on_a_variable_of_the_playbooks() -> None:
+    """Otherwise, docs/site/playbooks.yml has the value."""
+    own = {name: option for subject in written.PLAYBOOKS.values() for name, option in subject["options"].items()}
+    first: dict[tuple[str, str], Any] = {}
+    for role in written.SOURCE["roles"]:
+        for variable, option in written.options_of(written.spec_text(role))["main"].items():
+            name = f"cwagent_{written.name_in_playbooks(role, variable)}"
+            for kind, value in written.without_empty(option).items():
+                if kind not in own.get(name, {kind: None}):
+                    assert first.setdefault((name, kind), value) == value, (variable, kind)

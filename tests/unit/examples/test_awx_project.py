@@ -64,6 +64,13 @@ def test_only_the_playbook_that_deletes_asks_for_its_confirmation():
     assert asked == {name: [name] for name in specs()["cwagent_confirm"]["choices"]}
 
 
+@pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS)
+def test_a_question_can_be_left_blank(question):
+    """A default would hide the value of the inventory, and a required answer would block schedules."""
+    assert (question["required"], question["default"]) == (False, "")
+    assert question["min"] == 1 if question["type"] == "text" else True
+
+
 @pytest.mark.parametrize("name", PLAYBOOKS)
 def test_awx_accepts_the_survey_and_no_answer_is_passed_to_the_job(name):
     if TEMPLATES[name]["survey"]:

@@ -108,7 +108,7 @@ class Way(ABC):
     """A way to store."""
 
     principal = ""
-    """As of ``Need``."""
+    """Whose admin window it opens, as in ``WAYS``."""
 
     def __init__(self, options: StoreOptions, wiring: Wiring, instance: InstanceChecks) -> None:
         self._options = options
