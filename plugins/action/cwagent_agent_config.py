@@ -32,7 +32,7 @@ with suppress(Exception):  # an import can raise anything
 
 
 def options_for_host(options: Mapping[str, Any], of_aws: Collection[str]) -> dict[str, Any]:
-    """Return the options without those of AWS. If these are not known, only the module's own are left."""
+    """Return the options of a host. If the options of AWS are not known, only those of the module are left."""
     return {name: value for name, value in options.items() if (name not in of_aws if of_aws else name in SPEC)}
 
 
@@ -48,9 +48,10 @@ class ActionModule(AwsAction, HostAction):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Apply the configurations. The host never gets the AWS options, which can contain secrets."""
-        options, variables = self._task.args, task_vars or {}
-        if options.get("servers") is None:
-            self._task.args = options_for_host(options, AWS_OPTIONS)
+        options = {name: value for name, value in self._task.args.items() if value is not None}
+        has_servers, variables = "servers" in options, task_vars or {}
+        self._task.args = options if has_servers else options_for_host(options, AWS_OPTIONS)
+        if not has_servers:
             return HostAction.run(self, tmp, task_vars)
         self._supports_async = False
         result: dict[str, Any] = ActionBase.run(self, tmp, task_vars)

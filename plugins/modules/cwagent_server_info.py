@@ -255,6 +255,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import PLACE_SPEC
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.collect import WAYS, collect
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.options import targets
@@ -300,7 +301,10 @@ RULES: dict[str, Any] = {
 
 def work(call: Call) -> dict[str, Any]:
     """Return the servers with the results of the checks."""
-    return read(call) if call.params["checked"] is None else check(call)
+    params = call.params
+    if params["servers"] is None and params["checked"] is None:
+        raise InvalidInput("One of servers and checked is required.")  # Ansible takes null as a value
+    return read(call) if params["checked"] is None else check(call)
 
 
 def read(call: Call) -> dict[str, Any]:

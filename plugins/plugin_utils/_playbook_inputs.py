@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.common.yaml import yaml_load
 from ansible.template import Templar
+from ansible.utils.vars import load_extra_vars
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._text import to_summary
@@ -82,7 +83,7 @@ class PlaybookInputs:
         if options["batch_size"] is not None:
             reason = self._skip_reason()
             return {"failed": True, "msg": reason} if reason else {}
-        _check_run(variables)
+        _check_run(variables, load_extra_vars(self.loader))
         check_facts(_facts(variables), {*OTHER_VARIABLES, *_role_variables(declared_options(_read(SPEC)))})
         inputs, problems = interpret(self._collect(variables))
         if variables["inventory_hostname"] == variables["ansible_play_hosts_all"][0]:
@@ -182,12 +183,17 @@ class PlaybookInputs:
         return _evaluate_input(raw, templar) if names is None else evaluate(raw, names, templar)
 
 
-def _check_run(variables: Mapping[str, Any]) -> None:
-    """Refuse a version of ansible-core that is not supported, and a run that leaves out tasks."""
+def _check_run(variables: Mapping[str, Any], extra_variables: Collection[str] = ()) -> None:
+    """Refuse a version of ansible-core that is not supported, and a run that leaves out tasks or sets our variables."""
     requires = yaml_load((COLLECTION / "meta" / "runtime.yml").read_text(encoding="utf-8"))["requires_ansible"]
     check_ansible_core(variables["ansible_version"]["full"], requires, in_awx=_in_awx(variables))
     if _leaves_tasks_out(variables):
         raise InvalidInput("The plays of this playbook depend on each other. Run it without tags and skipped tags.")
+    roles = (path.name for path in (COLLECTION / "roles").iterdir())
+    ours = tuple(f"__{name}_" for name in ("cwagent", *roles))
+    # Those of the command outrank everything, such as what a playbook requires.
+    if internal := sorted(name for name in extra_variables if name.startswith(ours)):
+        raise InvalidInput(f"{', '.join(internal)}: the collection sets such variables. Remove them from the command.")
 
 
 def _members(groups: Mapping[str, Collection[str]]) -> list[str]:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.common.yaml import yaml_load
 
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
@@ -18,8 +20,11 @@ if TYPE_CHECKING:
 
 @cache
 def read_specs(role: Path) -> dict[str, Any]:
-    """Return the specs of a role by entry point. :param role: its folder."""
-    specs: dict[str, Any] = yaml_load((role / "meta" / "argument_specs.yml").read_text("utf-8"))["argument_specs"]
+    """Return the specs of a role by entry point. :param role: its folder. :raises InvalidInput: there are none."""
+    path = role / "meta" / "argument_specs.yml"
+    if not path.is_file():
+        raise InvalidInput(f"The role {role.name} has no argument specs. Only roles of this collection call this.")
+    specs: dict[str, Any] = yaml_load(path.read_text("utf-8"))["argument_specs"]
     return specs
 
 

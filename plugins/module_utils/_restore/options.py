@@ -63,6 +63,8 @@ def to_leftovers(params: Mapping[str, Any]) -> Leftovers:
     """Return the places to check. :raises InvalidInput: an option is invalid. The message lists all problems."""
     role, profile, found = params["admin_role"], params["server_profile"], Problems()
     found.check(_check_options, params, CHECKED)
+    if profile is None:  # Ansible takes null as a value
+        fail_on_problems(["server_profile is required."])
     found.check_names("instance profile", [profile])
     if role is not None:
         found.check_names("role", [role])

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._run_command import fleet
 from ansible_collections.cwagent.iam.plugins.module_utils._run_command.fleet import Answer, Document
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.fact_checks import (
@@ -58,7 +58,9 @@ def collect(
 
 
 def _parse_result(result: Mapping[str, Any]) -> Answer:
-    """Return the answer in a result of Ansible."""
+    """Return the answer in a result of Ansible. :raises InvalidInput: it is none."""
+    if not isinstance(result, dict):
+        raise InvalidInput("results: each value must be the result of a task.")
     output = str(result.get("stdout") or "")
     if "end" in output.split():
         return Answer(output)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import AgentFiles, Command
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -166,11 +167,14 @@ class Server:
 
     @classmethod
     def from_dict(cls, found: Mapping[str, Any]) -> Server:
-        """Return the server in a result."""
+        """Return the server in a result. :raises InvalidInput: it is not a server of a result."""
         plain = {key: value for key, value in found.items() if key not in ("status", "apply_failure")}
-        for key, kind in _PARTS:
-            plain[key] = tuple(kind(**each) for each in plain[key])
-        return cls(**plain)
+        try:
+            for key, kind in _PARTS:
+                plain[key] = tuple(kind(**each) for each in plain[key])
+            return cls(**plain)
+        except (KeyError, TypeError):
+            raise InvalidInput("A server does not have the form in which cwagent_server_info returns it.") from None
 
 
 _PARTS = (("configs", Config), ("failures", Failure), ("notes", Note), ("commands", Command))

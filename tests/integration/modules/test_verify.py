@@ -96,11 +96,22 @@ def failed_checks(server: Mapping[str, Any]) -> list[str]:
     return [each["check"] for each in server["failures"]]
 
 
-@pytest.mark.parametrize("given", [{}, {"servers": [{"host": "web1", "hybrid": True}], "checked": []}])
+@pytest.mark.parametrize(
+    "given", [{}, {"servers": [{"host": "web1", "hybrid": True}], "checked": []}, {"servers": None}, {"checked": None}]
+)
 def test_a_call_is_one_of_the_two_phases(moto: Emulator, given: dict[str, Any]) -> None:
     result = run_module(moto, "cwagent_server_info", **given)
     assert result["failed"]
     assert re.search("servers.*checked", result["msg"])
+
+
+@pytest.mark.parametrize(
+    "given", [{"checked": [{}]}, {"checked": [{"configs": 7}]}, {"checked": [], "results": {"web1": None}}]
+)
+def test_results_of_another_form_are_refused(moto: Emulator, given: dict[str, Any]) -> None:
+    result = run_module(moto, "cwagent_server_info", **given)
+    assert result["failed"]
+    assert re.search("form in which|must be the result of a task", result["msg"])
 
 
 def test_healthy_servers_have_no_failure_by_run_command(states: States) -> None:

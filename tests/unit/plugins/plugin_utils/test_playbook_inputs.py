@@ -62,6 +62,17 @@ def test_the_hosts_in_the_groups_are_read(warnings: list[str]) -> None:
     assert found["problems"] == warnings == []
 
 
+@pytest.mark.parametrize("name", ["__cwagent_requires", "__cwagent_tasks", "__store_config_options", "__verify_read"])
+def test_a_command_cannot_set_what_the_collection_sets(
+    name: str, warnings: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        _playbook_inputs, "load_extra_vars", lambda _loader: {name: 1, "__mine": 2, "cwagent_region": EU}
+    )
+    with pytest.raises(InvalidInput, match=rf"^{name}: the collection sets such variables\."):
+        read(with_variables(), warnings, "restore")
+
+
 def test_problems_fail_a_task_unless_it_restores(warnings: list[str]) -> None:
     given = with_variables(cwagent_regin=EU, ec2_server_wait_timeout="soon", ec2_server_tag={}, ec2_server_name="X")
     problems = [

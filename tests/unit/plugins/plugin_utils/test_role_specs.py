@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.plugin_utils._role_specs import (
     known_variables,
     lost_defaults,
@@ -42,6 +43,11 @@ def role(tmp_path: Path) -> Path:
 
 def test_the_variables_of_all_entry_points_are_known(role: Path) -> None:
     assert known_variables(read_specs(role)) == {"ours_name", "ours_state"}
+
+
+def test_a_role_without_specs_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=f"The role {tmp_path.name} has no argument specs"):
+        read_specs(tmp_path)
 
 
 def test_the_modules_are_found_where_the_lookup_is_used(role: Path) -> None:

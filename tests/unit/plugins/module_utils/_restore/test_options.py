@@ -57,6 +57,7 @@ def test_the_contents_of_the_inventory_follow_the_options(role: str | None, prof
         ({"admin_role": "a b"}, "'a b' is not a valid role name"),
         ({"server_profile": "a b"}, "'a b' is not a valid instance profile name"),
         ({"server_profile": "R"}, "R"),
+        ({"server_profile": None}, "server_profile is required"),
         ({"admin_users": ["a b"]}, "'a b' is not a valid user name"),
         ({"users": ["a b"]}, "'a b' is not a valid user name"),
         ({"users": ["a", "A"]}, "'a' and 'A' differ only by case"),

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import FETCH, Command
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._text import WIDTH
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Config, Failure, Note, Server
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.result import (
@@ -107,6 +110,16 @@ def test_a_server_survives_the_way_through_a_result():
     )
     assert Server.from_dict(made.to_dict()) == made
     assert made.to_dict()["status"]["agent"] == "FAIL"
+
+
+@pytest.mark.parametrize(
+    "change", [{"configs": None}, {"failures": [7]}, {"notes": [{"x": 1}]}, {"hostt": "x"}, {"commands": 7}]
+)
+def test_a_server_of_another_form_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput, match="form in which cwagent_server_info returns it"):
+        Server.from_dict({**server("web1").to_dict(), **change})
+    with pytest.raises(InvalidInput):
+        Server.from_dict({})
 
 
 LACKS = Failure("permissions", "It lacks ssm:GetParameter.", "Grant it.")
