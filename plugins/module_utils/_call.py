@@ -12,6 +12,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._fleet import Fleet
+from ansible_collections.cwagent.iam.plugins.module_utils._names import names_by_region
 from ansible_collections.cwagent.iam.plugins.module_utils._text import printable_texts
 
 if TYPE_CHECKING:
@@ -99,9 +100,8 @@ def converge_regions(
     :param resource: makes the resource of a region, as for ``manage``.
     :param names: as for ``manage_by_region``, like ``by_region``.
     """
-    regions = call.params[by_region]
-    if regions is None:
-        regions = {"": call.params[names]}
+    given = call.params[by_region]
+    regions = {"": call.params[names]} if given is None else names_by_region(by_region, given)
     # All options are checked before anything is done.
     resources = [
         resource({**call.params, names: regions[region]}, aws, region or call.region, call.check_mode)

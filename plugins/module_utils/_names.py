@@ -45,6 +45,17 @@ _TAG_CHARACTERS = r"[\w .:/=+@-]*"
 MAX_TAGS, MAX_TAG_KEY, MAX_TAG_VALUE = 45, 128, 256
 
 
+def names_by_region(option: str, given: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the lists of an option by region. :raises InvalidInput: a value is not a list of names."""
+    found = {}
+    for region, value in given.items():
+        names = value.split(",") if isinstance(value, str) and value else value or []
+        if not isinstance(names, list) or not all(isinstance(each, (str, int)) for each in names):
+            raise InvalidInput(f"{option}: the value of '{region}' is not a list of names.")
+        found[region] = [str(each) for each in names]
+    return found
+
+
 def is_created(tags: Mapping[str, str]) -> bool:
     """Whether the tags of an IAM entity show that this collection created it, so that it may delete it."""
     return tags.get(MARK_TAG) == CREATED

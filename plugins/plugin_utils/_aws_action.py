@@ -122,6 +122,8 @@ class AwsAction(NormalAction):  # type: ignore[misc]  # ansible comes without ty
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Do the work here, or run the module."""
         variables, environment = task_vars or {}, dict[str, Any]()
+        if no_mappings := self._no_mappings():
+            return _refused(f"{' and '.join(no_mappings)} must be a mapping.")
         self._compute_environment_string(environment)
         if self._is_same_here(variables, environment):
             with process_state(environment, self._loader.get_basedir()):
@@ -129,6 +131,15 @@ class AwsAction(NormalAction):  # type: ignore[misc]  # ansible comes without ty
                 if options:
                     return name_hosts(self.do_work(self.MODULE.work, options, variables), variables)
         return name_hosts(super().run(tmp, task_vars), variables)
+
+    def _no_mappings(self) -> list[str]:
+        """Return the options that must be mappings and are something else, on which Ansible's own validation raises."""
+        suboptions = (
+            {name for name, option in self.MODULE.SPEC.items() if "options" in option} if self.MODULE else set()
+        )
+        lists = {name for name in suboptions if self.MODULE.SPEC[name]["type"] == "list"}
+        given = {name: self._task.args[name] for name in sorted((suboptions - lists) & self._task.args.keys())}
+        return [name for name, value in given.items() if not isinstance(value, (dict, str, type(None)))]
 
     def _is_same_here(self, variables: Mapping[str, Any], environment: Iterable[str]) -> bool:
         """Return whether the module would run on this machine, as this user, with this Python, and without a limit."""

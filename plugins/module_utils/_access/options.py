@@ -40,7 +40,8 @@ SPEC: dict[str, Any] = {
 
 def scope(params: Mapping[str, Any], region: str | None) -> Scope:
     """Return the parts to read. :param region: the region of the module. :raises InvalidInput: a name is not valid."""
-    instances = {name or region or "": ids for name, ids in params["instances"].items()}
+    given = _names.names_by_region("instances", params["instances"])
+    instances = {name or region or "": ids for name, ids in given.items()}
     regions = tuple(dict.fromkeys(params["regions"] or [region, *instances]))
     if not all(regions):
         raise InvalidInput("No AWS region is set. Set the option regions or region, or AWS_REGION.")

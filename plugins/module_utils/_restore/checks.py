@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ansible.module_utils.common.validation import check_type_list
-
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
@@ -47,7 +45,8 @@ class Problems:
 
     def check_lists(self, option: str, given: Mapping[str, Any]) -> dict[str, list[str]]:
         """Return the lists of an option by region."""
-        return {region: self.check(_as_list, option, region, each) or [] for region, each in given.items()}
+        each = (self.check(_names.names_by_region, option, {region: value}) for region, value in given.items())
+        return {region: names for found in each for region, names in (found or {}).items()}
 
     def check_instances(self, given: Mapping[str, Any]) -> dict[str, list[str]]:
         """Return the IDs of instances by region."""
@@ -55,10 +54,3 @@ class Problems:
         for instance_id in (each for ids in instances.values() for each in ids):
             self.check(_names.check_instance_id, instance_id)
         return instances
-
-
-def _as_list(option: str, region: str, given: Any) -> list[str]:
-    try:
-        return [str(each) for each in check_type_list(given or [])]
-    except TypeError as error:
-        raise InvalidInput(f"{option}: the value of '{region}' is not a list: {error}.") from error

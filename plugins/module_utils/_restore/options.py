@@ -92,6 +92,7 @@ def to_inputs(params: Mapping[str, Any]) -> Inputs:
     found.check(_check_options, params, RESTORED)
     for option in ("users", "saved_users"):
         found.check_names("user", params[option])
+    found.check_names("user", [str(each) for each in params["default_users"].values()])
     instances = found.check_instances(params["instances"])
     users_to_delete, configs_to_delete = (
         found.check_lists(option, params[option]) for option in ("users_to_delete", "configs_to_delete")

@@ -37,9 +37,10 @@ URGENT_SECONDS = 10.0
 RESTORE = "run cwagent.iam.restore with the same inventory"
 # The line that a person reads before anything is held.
 ADVICE = (
-    f"Ctrl-C takes the permission to write back, and the next run cleans up the rest; if this run is killed, {RESTORE}"
+    "Ctrl-C takes the permission to write back, and cwagent.iam.site cleans up the rest; if this run is killed, "
+    f"{RESTORE}"
 )
-GIVEN_BACK = "The permission to write was given back, and the next run cleans up the rest."
+GIVEN_BACK = "The permission to write was given back. Run cwagent.iam.site or cwagent.iam.restore to clean up the rest."
 # The lines that a person reads when a phase begins.
 BEGINNINGS = {
     "sent": "send the command that stores the configurations",

@@ -100,6 +100,8 @@ def _admin_advice(given: Given) -> str:
         )
     if given.in_awx:
         return "In AWX, each slice of a job sees only some of the hosts; set job_slice_count to 1."
+    if ADMIN_INSTANCE in given.requires:
+        return "Only an EC2 instance can get the admin profile."
     return "To store it from another host, set cwagent_store_config_from."
 
 

@@ -214,3 +214,23 @@ def test_the_mark_shows_whether_an_entity_was_created_or_adopted(tags, is_create
 )
 def test_the_name_of_a_region(regions, valid):
     assert {region: is_valid(_names.check_region, region) for region in regions} == dict.fromkeys(regions, valid)
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ({}, {}),
+        ({"eu-1": ["a", 7]}, {"eu-1": ["a", "7"]}),
+        ({"": "a,b", "us-1": None}, {"": ["a", "b"], "us-1": []}),
+        ({"eu-1": ""}, {"eu-1": []}),
+        ({"eu-1": [""]}, {"eu-1": [""]}),
+    ],
+)
+def test_names_by_region(given, found):
+    assert _names.names_by_region("users", given) == found
+
+
+@pytest.mark.parametrize("value", [5, True, {"a": 1}, [None], [{"a": 1}], [["a"]]])
+def test_other_values_by_region_are_refused(value):
+    with pytest.raises(InvalidInput, match=r"^users: the value of 'eu-1' is not a list of names\.$"):
+        _names.names_by_region("users", {"eu-1": value})

@@ -117,6 +117,19 @@ def test_options_that_are_invalid_or_unusual_are_left_to_the_module(args):
     assert action._validated_options() == {}
 
 
+@pytest.mark.parametrize(
+    ("value", "refused"), [(True, True), (7, True), (["a"], True), ({}, False), ("a=b", False), (None, False)]
+)
+def test_an_option_with_suboptions_is_a_mapping(value: Any, refused: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ansible's own validation would raise a Python error."""
+    monkeypatch.setitem(SPEC, "saved", {"type": "dict", "options": {"place": {"type": "str"}}})
+    monkeypatch.setitem(SPEC, "all", {"type": "list", "elements": "dict", "options": {}})
+    action = an_action(args={"name": "n", "saved": value, "all": [{}]})
+    assert action._no_mappings() == (["saved"] if refused else [])
+    action.MODULE = None
+    assert action._no_mappings() == []
+
+
 def test_a_date_of_yaml_is_text_for_the_module():
     assert an_action(args={"name": datetime.date(2026, 1, 2)})._validated_options()["name"] == "2026-01-02"
 

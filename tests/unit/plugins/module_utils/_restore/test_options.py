@@ -141,9 +141,9 @@ def problems_of(**options: Any) -> list[str]:
         ("users", ["web", "Web"], "'web' and 'Web' differ only by case"),
         ("instances", {"": ["i-1"]}, "'i-1' is not a valid EC2 instance ID"),
         ("instances", {REGION: [INSTANCE], "us-east-1": ["web-1"]}, "'web-1' is not a valid EC2 instance ID"),
-        ("instances", {"us-east-1": {"a": 1}}, "instances: the value of 'us-east-1' is not a list: "),
+        ("instances", {"us-east-1": {"a": 1}}, "instances: the value of 'us-east-1' is not a list of names"),
         *(
-            (option, {"us-east-1": {"a": 1}}, f"{option}: the value of 'us-east-1' is not a list: ")
+            (option, {"us-east-1": {"a": 1}}, f"{option}: the value of 'us-east-1' is not a list of names")
             for option in ("users_to_delete", "configs_to_delete")
         ),
     ],
