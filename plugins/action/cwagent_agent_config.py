@@ -32,7 +32,7 @@ with suppress(Exception):  # an import can raise anything
 
 
 def options_for_host(options: Mapping[str, Any], of_aws: Collection[str]) -> dict[str, Any]:
-    """Return the options of a host. If the options of AWS are not known, only those of the module are left."""
+    """Return the options of a host. If no option of AWS is known, only the options of the module are left."""
     return {name: value for name, value in options.items() if (name not in of_aws if of_aws else name in SPEC)}
 
 

@@ -134,11 +134,9 @@ class AwsAction(NormalAction):  # type: ignore[misc]  # ansible comes without ty
 
     def _no_mappings(self) -> list[str]:
         """Return the options that must be mappings and are something else, on which Ansible's own validation raises."""
-        suboptions = (
-            {name for name, option in self.MODULE.SPEC.items() if "options" in option} if self.MODULE else set()
-        )
-        lists = {name for name in suboptions if self.MODULE.SPEC[name]["type"] == "list"}
-        given = {name: self._task.args[name] for name in sorted((suboptions - lists) & self._task.args.keys())}
+        spec = self.MODULE.SPEC if self.MODULE else {}
+        mappings = {name for name, option in spec.items() if "options" in option and option["type"] == "dict"}
+        given = {name: self._task.args[name] for name in sorted(mappings & self._task.args.keys())}
         return [name for name, value in given.items() if not isinstance(value, (dict, str, type(None)))]
 
     def _is_same_here(self, variables: Mapping[str, Any], environment: Iterable[str]) -> bool:

@@ -191,7 +191,7 @@ def _check_run(variables: Mapping[str, Any], extra_variables: Collection[str] = 
         raise InvalidInput("The plays of this playbook depend on each other. Run it without tags and skipped tags.")
     roles = (path.name for path in (COLLECTION / "roles").iterdir())
     ours = tuple(f"__{name}_" for name in ("cwagent", *roles))
-    # Those of the command outrank everything, such as what a playbook requires.
+    # Variables of the command outrank everything, such as the requirements of a playbook.
     if internal := sorted(name for name in extra_variables if name.startswith(ours)):
         raise InvalidInput(f"{', '.join(internal)}: the collection sets such variables. Remove them from the command.")
 
