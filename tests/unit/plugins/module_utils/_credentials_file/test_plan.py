@@ -106,7 +106,7 @@ def test_a_key_that_check_mode_has_not_created_is_a_change():
 
 def test_written_files_keep_other_owners_and_the_mode_of_the_configuration():
     before = {KEY: File("", 0o644, 7, 8), CONFIG: File(PROXY, 0o640, 9, 10)}
-    steps = plan(State(*before.values()), replace(PRESENT, gid=None)).all_steps
+    steps = plan(State(before[KEY], before[CONFIG]), replace(PRESENT, gid=None)).all_steps
     written = {path: step.context(before[path]) for step in steps for path in step.arguments.values()}
     assert written[KEY] == File(TEXT, 0o600, 0, 8)
     assert (written[CONFIG].mode, written[CONFIG].uid, written[CONFIG].gid) == (0o640, 9, 10)
