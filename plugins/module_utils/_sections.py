@@ -50,7 +50,7 @@ class Format(Generic[K]):
         if start is None:
             return None
         end = next((number for number, _found in starts if number > start), len(lines))
-        while end > start + 1 and (not lines[end - 1].strip() or lines[end - 1].lstrip()[0] in self.comments):
+        while lines[end - 1].strip()[:1] in self.comments:  # an empty line, too, but never the header
             end -= 1
         return start, end
 

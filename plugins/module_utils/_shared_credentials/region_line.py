@@ -55,8 +55,8 @@ def read_profile(text: str, name: str) -> Profile:
     key_id, _secret, token = (options.get(each) for each in CREDENTIALS)
     has_credentials = all(options.get(each) for each in CREDENTIALS)
     lines = split_lines(text)
-    start, stop = FORMAT.find(lines, name) or (0, 0)
-    is_ours = bool(options) and _find_ours(lines[start:stop]) is not None
+    found = FORMAT.find(lines, name)
+    is_ours = bool(options and found and _find_ours(lines[slice(*found)]))
     return Profile(options.get(REGION), is_ours, has_credentials, bool(key_id and not token))
 
 
@@ -104,9 +104,9 @@ def _find_ours(section: Sequence[str]) -> tuple[int, int] | None:
     """Return where our comment and the line with the region are in a section; ``None`` if the region is not ours."""
     for number, line in enumerate(section):
         if _REGION.match(line):
-            above = number - 1
-            while above > 0 and _IGNORED.match(section[above]):
-                if section[above].strip() == COMMENT:
+            for above, before in reversed(list(enumerate(section[:number]))):
+                if before.strip() == COMMENT:
                     return above, number
-                above -= 1
+                if not _IGNORED.match(before):
+                    break
     return None

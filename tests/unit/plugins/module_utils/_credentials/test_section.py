@@ -46,11 +46,12 @@ def test_only_the_own_section_is_changed(text, edited):
     ("text", "line"),
     [
         ("no header\n", 1),
+        ("[Other]\nno\nnor this\n", 2),
         ("# c\n[Other]\nx = 1\nSe/CrEt\n", 4),
         (BEFORE + BEFORE, 9),
         ("[P]\nx = 1\nx = 2\n", 3),
         ("# c\n[P] ; ours\nregion = x\n", 2),
-        ("[Other]\n\n  [P]\nregion = x\n", 3),
+        ("[Other]\n\n\n\n\n  [P]\nregion = x\n\n[Q]\n", 6),
         ("# c\n[P]\n [Other]\nx = 1\n", 2),
     ],
 )

@@ -59,6 +59,7 @@ REFUSED = [
     ("x = 1\nx = [1, # ]\n 2]\n", 2, NOT_ENDED),
     ("x = {a = 'b'", 1, NOT_ENDED),
     ("x = ]", 1, NOT_ENDED),
+    ("x = ][", 1, NOT_ENDED),
     ('\n\nx = "Se/CrEt', 3, NOT_ENDED),
     ("x = 'a\n'", 1, NOT_ENDED),
     ('x = """a""', 1, NOT_ENDED),
