@@ -22,11 +22,13 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput, root_advice
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 ROOT = 0
 # As many as Linux follows. https://man7.org/linux/man-pages/man7/path_resolution.7.html
 MAX_LINKS = 40
+# The SSM agent writes its file every half hour, so already the second attempt meets it only by accident.
+_ATTEMPTS = 5
 _PRIVATE_MODE = 0o600
 _GROUP_CAN_WRITE, _OTHERS_CAN_WRITE = 0o020, 0o002
 # It can be opened without the permission to read it. Only Linux has it.
@@ -245,6 +247,23 @@ def write_file(path: Path, file: File, before: File | None = None) -> bool:
         finally:
             os.close(folder)
     return True
+
+
+def edit_file(path: Path, change: Callable[[File | None], File | None]) -> bool:
+    """Change a file as it is now, because other programs write it, too.
+
+    :param change: returns the file to write for the current one, which is ``None`` if it does not exist. It is called
+        again when another program has written the file in between. Without a result, nothing is written.
+    :returns: whether the file is as desired. :raises OSError, CwagentError: as ``write_file`` and ``read_file``.
+    """
+    for _attempt in range(_ATTEMPTS):
+        before = read_file(path, "surrogateescape")
+        after = change(before)
+        if after is None:
+            break
+        if after == before or write_file(path, after, before):
+            return True
+    return False
 
 
 def _copy_attributes(place: Place, new: int) -> None:

@@ -64,8 +64,10 @@ options:
     description:
       - The absolute path of the agent's C(common-config.toml) on the host. A missing file is created.
       - Without it, only the credentials file is managed, and the file of O(agent_ctl) is beside O(path).
-      - Fails before the first change if the file is not valid TOML, which the agent could not read either, or if it
-        cannot be changed in place, for example because the settings are in an inline table.
+      - Fails before the first change if a value in the file does not end on its line, such as a multi-line string. The
+        message contains the number of the line.
+      - Fails in the same way if a setting of C([credentials]) is not on its own line in that section, for example in an
+        inline table.
     type: path
   content:
     description: Set by the controller, which reads the access key. A task must not set it.

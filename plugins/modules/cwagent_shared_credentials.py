@@ -18,8 +18,8 @@ description:
   - Sets the region in that profile, because nothing else tells the region to an agent outside EC2 before it has read
     its configuration. A comment marks the line. A region that others have set is not changed.
   - The rest of both files is kept as it is, including comments, order and line ends, and the owner and mode of the
-    files. Both files are written atomically. The module reads the credentials file again immediately before it writes,
-    so it never overwrites credentials that were renewed in the meantime.
+    files. Both files are written atomically. The module reads each file again immediately before it writes, so it never
+    overwrites credentials that were renewed in the meantime.
   - The content of both files never appears in output, except the region and the two settings.
   - Fails before the first change if the CloudWatch agent could not read the credentials. This is the case if the SSM
     agent does not share them (C(Profile.ShareCreds)), or if the agent's C(run_as_user) cannot read the file.
@@ -42,6 +42,8 @@ options:
   common_config:
     description:
       - The absolute path of the agent's C(common-config.toml) on the host. A missing file is created.
+      - Fails before the first change if a value in the file does not end on its line, such as a multi-line string, or
+        if a setting of C([credentials]) is not on its own line in that section.
       - The agent's other configuration, which is read for C(run_as_user), is in the same folder.
     type: path
     default: /opt/aws/amazon-cloudwatch-agent/etc/common-config.toml

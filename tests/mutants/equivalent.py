@@ -61,13 +61,6 @@ EQUIVALENT: dict[str, list[tuple[str, str, str]]] = {
             "booleans differ from all others, whichever of them are marked",
         ),
     ],
-    "module_utils/_credentials_file/common_config.py": [
-        (
-            """parts.append(_unquote(match[1]) if match[1][0] in "\\"'" else match[1])""",
-            """parts.append(_unquote(match[1]) if match[1][ -1] in "\\"'" else match[1])""",
-            "a key ends with the quote that it begins with",
-        ),
-    ],
     "module_utils/_config_parameter/plan.py": [
         (
             "current_size = len(current.value.encode()) if current else 0",

@@ -35,6 +35,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._credentials.store imp
     record_to_dict,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import ContentionError, CwagentError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._sections import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -195,11 +196,12 @@ class FileStore(Store):
         """Save a key instead of the previous one. Everything else in the file stays as it is."""
         text = self._read_text(user)
         values = key_format.to_values(SavedKey(key_id, secret, self.region, replaced_key_id))
-        edited = replace_section(text, self.profile, values)
-        if edited is None or keep_previous:
+        try:
+            edited = replace_section(text, self.profile, values)
+        except Refused:
+            edited, keep_previous = replace_section("", self.profile, values), True
+        if keep_previous:
             self._copy_aside(user, text)
-        if edited is None:
-            edited = replace_section("", self.profile, values) or ""
         self._write(self.path(user), edited)
         _delete_file(self._record_path(user))  # every key that exists now is either saved or in use elsewhere
 
@@ -218,11 +220,13 @@ class FileStore(Store):
     def delete(self, user: str) -> None:
         """Delete the key, the record, and the unfinished files of interrupted runs. Other sections stay in the file."""
         text = self._read_text(user)
-        others = remove_section(text, self.profile)
-        if others is None:
+        try:
+            others = remove_section(text, self.profile)
+        except Refused:
             self._copy_aside(user, text)
+            others = ""
         paths = [self.path(user), self._record_path(user), self._lock_path(user)]
-        if others and parse_sections(others):
+        if parse_sections(others):
             self._write(paths.pop(0), others)
         for path in paths:
             _delete_file(path)

@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.section import (
     parse_sections,
     read_section,
+    refuse_file,
     remove_section,
     replace_section,
 )
@@ -19,10 +21,14 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Cwagent
 from ansible_collections.cwagent.iam.plugins.module_utils._files import File
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Plan, Step
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 CREDENTIALS_MODE = 0o600
 CONFIG_MODE = 0o644
 ITEM = "files"
 RESTART_SUMMARY = "restart the agent"
+_ADVICE = "Set another path, or move the file away."
 WRITE, DELETE, CREATE_FOLDER = "file:Write", "file:Delete", "file:CreateFolder"
 
 
@@ -54,6 +60,11 @@ class Desired:
     uid: int | None = None
     gid: int | None = None
 
+    @property
+    def change_config(self) -> ConfigChange:
+        """The change of the agent's common configuration."""
+        return ConfigChange(self.config, self.profile, self.credentials, self.text is not None)
+
 
 def plan(current: State, desired: Desired) -> Plan[State]:
     """Plan the steps to the desired files.
@@ -63,21 +74,20 @@ def plan(current: State, desired: Desired) -> Plan[State]:
     :raises CwagentError: one of the files cannot be changed.
     """
     planned = planned_state(current, desired)
-    config = config_steps(desired.config, current.config, planned.config, is_present=desired.text is not None)
+    config = desired.change_config.steps(current.config)
     steps = [create_folder(path) for path in current.missing_folders if desired.text is not None]
     if desired.text is None:
         steps += config
         if planned.credentials is None:
             steps += [_delete(desired.credentials)] if current.credentials or current.unfinished else []
         elif planned.credentials != current.credentials or current.unfinished:
-            steps.append(
-                _write("remove the access key from", desired.credentials, current.credentials, planned.credentials)
-            )
+            remove = partial(_without_profile, desired=desired)
+            steps.append(write("remove the access key from", desired.credentials, remove, is_new=False))
     else:
         if planned.credentials != current.credentials:
-            steps.append(
-                _write("write the access key to", desired.credentials, current.credentials, planned.credentials)
-            )
+            put = partial(_with_profile, desired=desired)
+            is_new = current.credentials is None
+            steps.append(write("write the access key to", desired.credentials, put, is_new=is_new))
         steps += config
     return Plan(current, planned, {ITEM: steps})
 
@@ -87,28 +97,29 @@ def planned_state(current: State, desired: Desired) -> State:
 
     :raises CwagentError: one of the files cannot be changed.
     """
-    before, is_present = current.credentials, desired.text is not None
-    config = planned_config(current.config, desired.config, desired.profile, desired.credentials, is_present=is_present)
+    before = current.credentials
+    config = desired.change_config(current.config)
     if desired.text is None:
         return replace(current, credentials=_without_profile(before, desired), config=config, unfinished=False)
-    credentials = File(
-        _text_with_profile(before.text, desired) if before else desired.text,
-        CREDENTIALS_MODE,
-        before.uid if before and desired.uid is None else desired.uid,
-        before.gid if before and desired.gid is None else desired.gid,
-    )
+    credentials = _with_profile(before, desired)
     return State(credentials, config, current.unfinished and credentials == before)
 
 
-def _text_with_profile(before: str, desired: Desired) -> str:
-    """Return the text of the file on the host with the desired profile, and the others as they are.
+def _with_profile(before: File | None, desired: Desired) -> File:
+    """Return the file on the host with the desired profile, and the others as they are.
 
     :raises CwagentError: the others cannot be kept.
     """
-    values = read_section(desired.text or "", desired.profile) or {}
-    text = before if values and read_section(before, desired.profile) == values else None
-    text = replace_section(before, desired.profile, values) if text is None else text
-    return _require(text, desired)
+    text = desired.text or ""
+    if before is None:
+        return File(text, CREDENTIALS_MODE, desired.uid, desired.gid)
+    values = read_section(text, desired.profile) or {}
+    text = before.text
+    if not values or read_section(text, desired.profile) != values:
+        with refuse_file(desired.credentials, desired.profile, _ADVICE):
+            text = replace_section(text, desired.profile, values)
+    owner = before.uid if desired.uid is None else desired.uid
+    return File(text, CREDENTIALS_MODE, owner, before.gid if desired.gid is None else desired.gid)
 
 
 def _without_profile(before: File | None, desired: Desired) -> File | None:
@@ -120,52 +131,54 @@ def _without_profile(before: File | None, desired: Desired) -> File | None:
     """
     if before and (read_section(before.text, desired.profile) or {}).get("aws_session_token"):
         return before
-    if before is None or (parse_sections(before.text) or {"": {}}).keys() == {desired.profile}:
+    if before is None:
         return None
-    return replace(before, text=_require(remove_section(before.text, desired.profile), desired))
+    with refuse_file(desired.credentials, desired.profile, _ADVICE):
+        if parse_sections(before.text).keys() == {desired.profile}:
+            return None
+        return replace(before, text=remove_section(before.text, desired.profile))
 
 
-def _require(text: str | None, desired: Desired) -> str:
-    if text is None:
-        raise CwagentError(
-            f"{desired.credentials} has content that does not belong in a credentials file, or that cannot be kept, so "
-            f"the profile {desired.profile} in it cannot be changed. Set another path, or move the file away. Nothing "
-            "was changed."
-        )
-    return text
+@dataclass(frozen=True)
+class ConfigChange:
+    """Changes the agent's common configuration: it gets the two settings, or loses them.
 
-
-def planned_config(
-    current: File | None, path: str | None, profile: str, credentials: str, *, is_present: bool
-) -> File | None:
-    """Return the agent's common configuration with the two settings, or without them.
-
-    :raises CwagentError: it cannot be changed.
+    :param path: of the file; ``None`` leaves it as it is. :param credentials: the path of the credentials file.
     """
-    if path is None:
-        return current
-    before = current or File("", CONFIG_MODE, None, None)
-    try:
-        if is_present:
-            text = config_format.set_credentials(before.text, profile, credentials)
-        else:
-            text = config_format.remove_credentials(before.text, credentials)
-    except CwagentError as error:
-        raise CwagentError(f"{path} cannot be changed: {error} Nothing was changed.") from error
-    return replace(before, text=text) if text != before.text else current
+
+    path: str | None
+    profile: str
+    credentials: str
+    is_present: bool
+
+    def __call__(self, current: File | None) -> File | None:
+        """Return the file after the change. :raises CwagentError: it cannot be changed."""
+        if self.path is None:
+            return current
+        before = current or File("", CONFIG_MODE, None, None)
+        try:
+            if self.is_present:
+                text = config_format.set_credentials(before.text, self.profile, self.credentials)
+            else:
+                text = config_format.remove_credentials(before.text, self.credentials)
+        except CwagentError as error:
+            raise CwagentError(f"{self.path} cannot be changed: {error} Nothing was changed.") from error
+        return replace(before, text=text) if text != before.text else current
+
+    def steps(self, current: File | None) -> list[Step]:
+        """Return the step that changes the file, if it differs."""
+        if self.path is None or self(current) == current:
+            return []
+        what = "set the credentials file in" if self.is_present else "remove the credentials file from"
+        return [write(what, self.path, self, is_new=current is None)]
 
 
-def config_steps(path: str | None, current: File | None, planned: File | None, *, is_present: bool) -> list[Step]:
-    """Return the step that changes the agent's common configuration, if it differs."""
-    if path is None or planned == current:
-        return []
-    what = "set the credentials file in" if is_present else "remove the credentials file from"
-    return [_write(what, path, current, planned)]
+def write(what: str, path: str, change: Callable[[File | None], File | None], *, is_new: bool) -> Step:
+    """Return the step that changes a file.
 
-
-def _write(what: str, path: str, before: File | None, after: File | None) -> Step:
-    kind = Kind.UPDATE if before else Kind.CREATE
-    return Step(kind, WRITE, {"path": path}, f"{what} {path}", context=after)
+    :param change: returns the file to write for the one that exists then. Other programs can have changed it since.
+    """
+    return Step(Kind.CREATE if is_new else Kind.UPDATE, WRITE, {"path": path}, f"{what} {path}", context=change)
 
 
 def _delete(path: str) -> Step:

@@ -30,8 +30,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._files import (
     create_empty_file,
     create_folder,
     delete_file,
+    edit_file,
     is_file,
-    write_file,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Step, count_kinds
 
@@ -145,13 +145,6 @@ class AgentFilesResource(Resource[S]):
     def plan_files(self, current: S, /) -> Plan[S]:
         """Plan the steps from the current files to the desired ones."""
 
-    def change_file(self, step: Step, path: Path) -> None:
-        """Take one step with a file. :raises OSError: it cannot be taken."""
-        if step.action == DELETE:
-            delete_file(path)
-        else:
-            write_file(path, step.context)
-
     def plan(self, current: S, /) -> Plan[S]:
         """Plan the steps to the desired files, and the restart of the agent."""
         plan, agent = self.plan_files(current), self._agent
@@ -172,6 +165,16 @@ class AgentFilesResource(Resource[S]):
             else:
                 if self._agent:
                     self._agent.mark()
-                self.change_file(step, Path(step.arguments["path"]))
+                _change_file(step, Path(step.arguments["path"]))
         except OSError as error:
             raise CwagentError(f"Could not {step.summary}: {error.strerror}.{root_advice(error)}") from error
+
+
+def _change_file(step: Step, path: Path) -> None:
+    """Take one step with a file. :raises OSError: it cannot be taken."""
+    if step.action == DELETE:
+        delete_file(path)
+    elif not edit_file(path, step.context):
+        raise CwagentError(
+            f"Could not {step.summary}: another program deleted it or writes it all the time. Run again."
+        )

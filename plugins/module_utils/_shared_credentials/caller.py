@@ -81,7 +81,7 @@ def find_network(region: str, environment: Mapping[str, str], proxies: Mapping[s
 
     :param proxies: the proxies of the environment, as ``urllib.request.getproxies_environment`` returns them.
     :param config: the text of the agent's common configuration, which counts where the environment has nothing.
-    :raises CwagentError: that text is not valid TOML.
+    :raises CwagentError: a line of that text cannot be read.
     """
     given = environment.get("AWS_ENDPOINT_URL_STS") or environment.get("AWS_ENDPOINT_URL")
     endpoint = given or f"https://sts.{region}.{_SUFFIXES.get(partition_of(region), 'amazonaws.com')}"

@@ -5,17 +5,18 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.section import refuse_file
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file import common_config as config_format
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.plan import (
     CREDENTIALS_MODE,
     DELETE,
-    config_steps,
+    ConfigChange,
     create_folder,
-    planned_config,
+    write,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._files import File
@@ -28,7 +29,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.re
 )
 
 ITEM = "files"
-EDIT = "file:Edit"
 # The CloudWatch agent uses this profile of root's file without other settings: https://docs.aws.amazon.com/
 # AmazonCloudWatch/latest/monitoring/install-CloudWatch-Agent-commandline-fleet.html
 _DEFAULT_PROFILE = "AmazonCloudWatchAgent"
@@ -36,6 +36,7 @@ _SEPARATE_PROFILE = (
     "Remove it from the profile, or let the SSM agent use a separate profile (Profile.ShareProfile in its "
     "configuration)."
 )
+_ADVICE = "Correct the file, or move it away and restart the SSM agent, which creates it."
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,11 @@ class Desired:
     is_present: bool
     role: str | None = None
 
+    @property
+    def change_config(self) -> ConfigChange:
+        """The change of the agent's common configuration."""
+        return ConfigChange(self.config, self.profile, self.credentials, self.is_present)
+
 
 def plan(current: State, desired: Desired) -> Plan[State]:
     """Plan the steps to the desired files.
@@ -81,7 +87,7 @@ def plan(current: State, desired: Desired) -> Plan[State]:
     """
     planned = planned_state(current, desired)
     region = [] if planned.credentials == current.credentials else [_edit(desired)]
-    config = config_steps(desired.config, current.config, planned.config, is_present=desired.is_present)
+    config = desired.change_config.steps(current.config)
     folders = [create_folder(path) for path in current.missing_folders if config]
     steps = [*region, *config] if desired.is_present else [*config, *region]
     return Plan(current, planned, {ITEM: [*folders, *map(_delete, current.unfinished), *steps]})
@@ -92,27 +98,30 @@ def planned_state(current: State, desired: Desired) -> State:
 
     :raises CwagentError: one of the files cannot be changed.
     """
-    credentials, config = current.credentials, current.config
+    credentials = current.credentials
     # A missing file is one that the SSM agent has not written yet.
     if credentials or desired.is_present:
-        before = credentials or File("", CREDENTIALS_MODE, None, None)
-        credentials = replace(before, text=edited_text(before.text, desired))
-    if desired.is_present or _settings(config):
-        config = planned_config(
-            config, desired.config, desired.profile, desired.credentials, is_present=desired.is_present
-        )
-    return replace(current, credentials=credentials, config=config, unfinished=())
+        credentials = _edited_file(credentials or File("", CREDENTIALS_MODE, None, None), desired)
+    return replace(current, credentials=credentials, config=desired.change_config(current.config), unfinished=())
 
 
-def edited_text(text: str, desired: Desired) -> str:
-    """Return the text of the file that the SSM agent keeps, with the region or without it.
+def _edited_file(file: File | None, desired: Desired) -> File | None:
+    """Return the file that the SSM agent keeps, with the region or without it; ``None`` if it does not exist.
 
     :raises CwagentError: it cannot be changed, or others have set another region or use the profile themselves.
     """
-    if not desired.is_present:
-        is_valid = read_profile(text, desired.profile) is not None
-        return _require(remove_region(text, desired.profile), desired) if is_valid else text
-    profile = _read(text, desired)
+    if file is None:
+        return None
+    if desired.is_present:
+        _check_profile(read_profile(file.text, desired.profile), desired)
+    with refuse_file(desired.credentials, desired.profile, _ADVICE):
+        if desired.is_present:
+            return replace(file, text=set_region(file.text, desired.profile, desired.region))
+        return replace(file, text=remove_region(file.text, desired.profile))
+
+
+def _check_profile(profile: Profile, desired: Desired) -> None:
+    """Refuse a profile that other programs use."""
     if profile.has_access_key:
         raise CwagentError(
             f"Profile {desired.profile} of {desired.credentials} has the access key of a user, which the SSM agent "
@@ -124,21 +133,20 @@ def edited_text(text: str, desired: Desired) -> str:
             f"collection did not set. Other programs can depend on it, so it is not replaced by {desired.region}. "
             f"{_SEPARATE_PROFILE} Nothing was changed."
         )
-    return _require(set_region(text, desired.profile, desired.region), desired)
 
 
 def has_credentials(current: State, desired: Desired) -> bool:
     """Whether the SSM agent has written credentials."""
-    profile = read_profile(current.credentials.text, desired.profile) if current.credentials else None
-    return profile is not None and profile.has_credentials
+    credentials = current.credentials
+    return credentials is not None and read_profile(credentials.text, desired.profile).has_credentials
 
 
 def has_other_credentials(current: State, desired: Desired) -> bool:
     """Whether the CloudWatch agent has other credentials now, which can work."""
-    settings = _settings(current.config)
+    settings = config_format.read_settings(current.config.text) if current.config else {}
     if not settings:
-        profile = read_profile(current.credentials.text, _DEFAULT_PROFILE) if current.credentials else None
-        return bool(profile and profile.has_access_key)
+        credentials = current.credentials
+        return credentials is not None and read_profile(credentials.text, _DEFAULT_PROFILE).has_access_key
     return settings != {config_format.FILE: desired.credentials, config_format.PROFILE: desired.profile}
 
 
@@ -154,33 +162,10 @@ def find_objection(caller: str | None, error: str | None, desired: Desired) -> s
     return None
 
 
-def _read(text: str, desired: Desired) -> Profile:
-    profile = read_profile(text, desired.profile)
-    _require(None if profile is None else text, desired)
-    return profile or Profile()
-
-
-def _require(text: str | None, desired: Desired) -> str:
-    if text is None:
-        raise CwagentError(
-            f"{desired.credentials} has content that does not belong in a credentials file, or that cannot be kept, so "
-            f"profile {desired.profile} in it cannot be changed. Correct the file, or move it away and restart the SSM "
-            "agent, which creates it. Nothing was changed."
-        )
-    return text
-
-
-def _settings(config: File | None) -> dict[str, str]:
-    """Return the two settings, as far as a file has them. The agent cannot read a file that is not valid."""
-    with contextlib.suppress(CwagentError):
-        return config_format.read_settings(config.text) if config else {}
-    return {}
-
-
 def _edit(desired: Desired) -> Step:
     what = f"set region {desired.region} in" if desired.is_present else "remove the region from"
-    summary = f"{what} profile {desired.profile} of {desired.credentials}"
-    return Step(Kind.UPDATE, EDIT, {"path": desired.credentials}, summary)
+    change = partial(_edited_file, desired=desired)
+    return write(f"{what} profile {desired.profile} of", desired.credentials, change, is_new=False)
 
 
 def _delete(path: str) -> Step:
@@ -189,9 +174,8 @@ def _delete(path: str) -> Step:
 
 def to_diff(state: State, desired: Desired) -> dict[str, Any]:
     """Render a state for the diff. Of the files, it has only the region and the two settings for the file."""
-    profile = read_profile(state.credentials.text, desired.profile) if state.credentials else None
-    region = profile.region if profile else None
+    region = read_profile(state.credentials.text, desired.profile).region if state.credentials else None
     return {
         "credentials_file": {"path": desired.credentials, "profile": desired.profile, "region": region},
-        "common_config": _settings(state.config),
+        "common_config": config_format.read_settings(state.config.text) if state.config else {},
     }

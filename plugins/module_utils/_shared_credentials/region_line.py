@@ -16,7 +16,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.section import find_section, parse_sections
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.section import (
+    FORMAT,
+    parse_sections,
+    read_sections,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._sections import insert, split_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,93 +49,64 @@ class Profile:
     has_access_key: bool = False
 
 
-def read_profile(text: str, name: str) -> Profile | None:
-    """Return a profile, which is empty if it does not exist; ``None`` if this is not a credentials file."""
-    sections = parse_sections(text)
-    if sections is None:
-        return None
-    options = sections.get(name, {})
+def read_profile(text: str, name: str) -> Profile:
+    """Return a profile, which is empty if it does not exist, or if this is not a credentials file."""
+    options = read_sections(text).get(name, {})
     key_id, _secret, token = (options.get(each) for each in CREDENTIALS)
     has_credentials = all(options.get(each) for each in CREDENTIALS)
-    is_ours = _find_ours(_split(text), name) is not None
+    lines = split_lines(text)
+    found = FORMAT.find(lines, name)
+    is_ours = bool(options and found and _find_ours(lines[slice(*found)]))
     return Profile(options.get(REGION), is_ours, has_credentials, bool(key_id and not token))
 
 
-def set_region(text: str, name: str, region: str) -> str | None:
+def set_region(text: str, name: str, region: str) -> str:
     """Return the text with the region in a profile, and everything else as it is.
 
-    :returns: ``None`` if this is not possible, or if others have set another region.
+    :raises Refused: this is not possible, or others have set another region.
     """
-    sections = parse_sections(text)
-    if sections is None:
-        return None
-    if sections.get(name, {}).get(REGION) == region:
+    options = parse_sections(text).get(name, {})
+    if options.get(REGION) == region:
         return text
-    lines = _split(text)
-    ours = _find_ours(lines, name)
-    if ours:
-        lines[ours[1]] = _REGION.sub(rf"\g<1>{region}", lines[ours[1]], count=1)
-    elif REGION in sections.get(name, {}):
-        return None
-    else:
-        lines = _insert(lines, name, region)
-    return _if_only_changed("".join(lines), {**sections, name: {**sections.get(name, {}), REGION: region}})
+
+    def change(section: list[str], newline: str) -> list[str] | None:
+        ours = _find_ours(section)
+        if ours:
+            line = _REGION.sub(rf"\g<1>{region}", section[ours[1]], count=1)
+            return [*section[: ours[1]], line, *section[ours[1] + 1 :]]
+        if REGION in options:
+            return None
+        # An option that is indented further than the one before it would belong to the value of that one.
+        first = next((line for line in section[1:] if not _IGNORED.match(line)), "")
+        indent = first[: len(first) - len(first.lstrip(" \t"))]
+        lines = [f"{indent}{COMMENT}{newline}", f"{indent}{REGION} = {region}{newline}"]
+        return insert(section or [f"[{name}]{newline}"], lines, newline)
+
+    return FORMAT.edit(text, name, {**options, REGION: region}, change)
 
 
-def remove_region(text: str, name: str) -> str | None:
+def remove_region(text: str, name: str) -> str:
     """Return the text without the region in a profile, if this collection has set it.
 
-    :returns: ``None`` if this is not possible without another change.
+    :raises Refused: this is not possible without another change.
     """
-    sections = parse_sections(text)
-    if sections is None:
-        return None
-    lines = _split(text)
-    ours = _find_ours(lines, name)
-    if not ours:
+    if not read_profile(text, name).is_ours:
         return text
-    rest = "".join(line for number, line in enumerate(lines) if number not in ours)
-    options = {option: value for option, value in sections[name].items() if option != REGION}
-    return _if_only_changed(rest, {**sections, name: options})
+
+    def change(section: list[str], _newline: str) -> list[str]:
+        return [line for number, line in enumerate(section) if number not in (_find_ours(section) or ())]
+
+    options = parse_sections(text)[name]
+    return FORMAT.edit(text, name, {each: value for each, value in options.items() if each != REGION}, change)
 
 
-def _insert(lines: list[str], name: str, region: str) -> list[str]:
-    """Return the lines with ours directly after the header of the profile, or with a new profile at the end."""
-    newline = "\r\n" if lines and lines[0].endswith("\r\n") else "\n"
-    found = find_section(lines, name)
-    if found is None:
-        gap = [] if not lines else [newline] if lines[-1].endswith("\n") else [newline, newline]
-        return [*lines, *gap, f"[{name}]{newline}", f"{COMMENT}{newline}", f"{REGION} = {region}{newline}"]
-    start, end = found
-    header = lines[start] if lines[start].endswith("\n") else f"{lines[start]}{newline}"
-    newline = "\r\n" if header.endswith("\r\n") else "\n"
-    # An option that is indented further than the one before it would belong to the value of that one.
-    first = next((line for line in lines[start + 1 : end] if not _IGNORED.match(line)), "")
-    indent = first[: len(first) - len(first.lstrip(" \t"))]
-    ours = [f"{indent}{COMMENT}{newline}", f"{indent}{REGION} = {region}{newline}"]
-    return [*lines[:start], header, *ours, *lines[start + 1 :]]
-
-
-def _find_ours(lines: Sequence[str], name: str) -> tuple[int, int] | None:
-    """Return where our comment and the line with the region are; ``None`` if the region is not ours."""
-    found = find_section(lines, name)
-    if found is None:
-        return None
-    start, end = found
-    for number in range(start, end):
-        if _REGION.match(lines[number]):
-            above = number - 1
-            while above > start and _IGNORED.match(lines[above]):
-                if lines[above].strip() == COMMENT:
+def _find_ours(section: Sequence[str]) -> tuple[int, int] | None:
+    """Return where our comment and the line with the region are in a section; ``None`` if the region is not ours."""
+    for number, line in enumerate(section):
+        if _REGION.match(line):
+            for above, before in reversed(list(enumerate(section[:number]))):
+                if before.strip() == COMMENT:
                     return above, number
-                above -= 1
+                if not _IGNORED.match(before):
+                    break
     return None
-
-
-def _if_only_changed(text: str, sections: dict[str, dict[str, str]]) -> str | None:
-    return text if parse_sections(text) == sections else None
-
-
-def _split(text: str) -> list[str]:
-    """Return the lines with their ends, as a parser of credentials files sees them."""
-    return re.findall(r"[^\n]*\n|[^\n]+", text)

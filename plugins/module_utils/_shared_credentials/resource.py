@@ -9,7 +9,6 @@ import contextlib
 import os
 import pwd
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.request import getproxies_environment
@@ -19,23 +18,16 @@ from ansible_collections.cwagent.iam.plugins.module_utils._credentials.section i
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file import common_config as config_format
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.restart import AgentFilesResource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, root_advice
-from ansible_collections.cwagent.iam.plugins.module_utils._files import (
-    find_unfinished,
-    missing_folders,
-    read_file,
-    write_file,
-)
+from ansible_collections.cwagent.iam.plugins.module_utils._files import find_unfinished, missing_folders, read_file
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials import plan as sharing_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.caller import find_caller, find_network
-from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.plan import EDIT, Desired, State
+from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.plan import Desired, State
 
 if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.restart import Agent
-    from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step
+    from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan
     from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
-# The SSM agent writes the file every half hour, so already the second attempt meets it only by accident.
-_ATTEMPTS = 5
 # The agent's translated configuration, and the folder of those that it is made from, beside common-config.toml.
 _TRANSLATED, _CONFIGS = "amazon-cloudwatch-agent.toml", "amazon-cloudwatch-agent.d"
 _DEFAULT_CONFIG, _TEMPORARY = "default", ".tmp"
@@ -144,26 +136,6 @@ class SharedCredentialsResource(AgentFilesResource[State]):
         """Return where the credentials are."""
         del plan, final
         return {"path": self._desired.credentials, "profile": self._desired.profile}
-
-    def change_file(self, step: Step, path: Path) -> None:
-        """Take one step with a file. :raises OSError: it cannot be taken."""
-        if step.action == EDIT:
-            self._edit(path, step)
-        else:
-            super().change_file(step, path)
-
-    def _edit(self, path: Path, step: Step) -> None:
-        """Edit the text as it is now, because the SSM agent can have renewed the credentials since it was read."""
-        for _attempt in range(_ATTEMPTS):
-            before = read_file(path, "surrogateescape")
-            if before is None:
-                break
-            after = replace(before, text=sharing_plan.edited_text(before.text, self._desired))
-            if after == before or write_file(path, after, before):
-                return
-        raise CwagentError(
-            f"Could not {step.summary}: another program deleted it or writes it all the time. Run again."
-        )
 
     def _agent_user(self) -> str | None:
         """Return the user that the configuration of the CloudWatch agent names, other than root.

@@ -147,7 +147,7 @@ def test_a_restart_that_failed_is_finished_by_the_next_run(host: Host, action: s
         if fails_otherwise:
             host.config.write_text("[proxy\n")
             failed = host.deliver(f"AKIA{fails_otherwise}")
-            assert f"{host.config} cannot be changed: It is not valid TOML" in failed["msg"]
+            assert f"{host.config} cannot be changed: Line 1: Every value of common-config.toml" in failed["msg"]
             assert host.config.read_text() == "[proxy\n"
         else:
             assert host.deliver(f"AKIA{fails_otherwise}")["steps"] == [RESTART]

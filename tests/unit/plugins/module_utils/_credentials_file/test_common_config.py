@@ -12,7 +12,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.comm
     remove_credentials,
     set_credentials,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._sections import Refused, split_lines
 
 SECTION_WITH_KEY = """\
 [credentials]
@@ -31,48 +31,92 @@ SHIPPED = """\
 #    http_proxy = "{http_url}"
 """
 PROXY = '[proxy]\n    http_proxy = "http://p"  # kept\n'
+TRANSLATED = """\
+[agent]
+  logtarget = "lumberjack"
+  quiet = false
+  run_as_user = "u"
+
+[inputs]
+
+  [[inputs.disk]]
+    fieldpass = ["used", "free"]
+    [inputs.disk.tags]
+      "aws:StorageResolution" = "true"
+
+  [[inputs.disk]]
+    [inputs.disk.tags]
+      d1 = "f\\\\d{2}"
+"""
 FILE = '    shared_credential_file = "/f"\n'
-INVALID = [
+NOT_ENDED, NOT_IN_PLACE = (
+    "must end on its line",
+    "Write shared_credential_profile and .* on its own line, in one section",
+)
+# With what was read as text before, or what is not valid.
+REFUSED = [
+    ("x = [1", 1, NOT_ENDED),
+    ("x = 1\nx = [1, # ]\n 2]\n", 2, NOT_ENDED),
+    ("x = {a = 'b'", 1, NOT_ENDED),
+    ("x = ]", 1, NOT_ENDED),
+    ("x = ][", 1, NOT_ENDED),
+    ('\n\nx = "Se/CrEt', 3, NOT_ENDED),
+    ("x = 'a\n'", 1, NOT_ENDED),
+    ('x = """a""', 1, NOT_ENDED),
+    ('x = """a"""', 1, NOT_ENDED),
+    ("[proxy]\r\nx = '''\r\n[credentials]\r\n'''\r\n", 2, NOT_ENDED),
+    ('[credentials]\nshared_credential_file = """\n/o"""\n', 2, NOT_ENDED),
+    ("[proxy", 1, NOT_ENDED),
+    ("[[x]", 1, NOT_ENDED),
+    ("[credentials]\nx = 1\n[credentials]\n", 3, NOT_IN_PLACE),
+    ("[credentials]\nx = 1\n'x' = 2\n", 3, NOT_IN_PLACE),
+    ("[credentials]\nx\n", 2, NOT_IN_PLACE),
+    ("[credentials]\n[pro xy]\n", 2, NOT_IN_PLACE),
+    ("\ufeff[credentials]\n", 1, NOT_IN_PLACE),
+    ("# c\ncredentials = 1\n", 2, NOT_IN_PLACE),
+    ("credentials = []\n", 1, NOT_IN_PLACE),
+    ('credentials = {shared_credential_file = "/f"}\n', 1, NOT_IN_PLACE),
+    ("credentials = { other = [1, \"}\"], shared_credential_file = '/f' }\n", 1, NOT_IN_PLACE),
+    ('credentials.shared_credential_file = "/f"\n', 1, NOT_IN_PLACE),
+    ('credentials.shared_credential_profile = "P"\ncredentials.shared_credential_file = "/f"', 1, NOT_IN_PLACE),
+    ("[[credentials]]\n", 1, NOT_IN_PLACE),
+    ("[credentials.shared_credential_file]\n", 1, NOT_IN_PLACE),
+    ("[credentials.shared_credential_file.x]\n", 1, NOT_IN_PLACE),
+    ("[credentials]\nshared_credential_file.x = 1\n", 2, NOT_IN_PLACE),
+    (f"[credentials]\n{FILE}[credentials.shared_credential_profile]\nx = 1\n", 3, NOT_IN_PLACE),
+    (f"[credentials]\n{FILE}shared_credential_profile.x = 1\n", 3, NOT_IN_PLACE),
+    ('"\\U00000063redentials" = 1', 1, NOT_IN_PLACE),
+    ('"\\q" = 1', 1, NOT_IN_PLACE),
+]
+VALID = [
+    '"\\u00e9" = 1',
+    "x = true # y",
+    "x = 1979-05-27 07:32:00.5+01:00",
+    "x = [[1], [2]] # ]",
+    "x = {a = [{b = ']'}], c = \"}\"}",
+    'x = \'#\' # """',
+    'x = ""',
+    'x = "\\" # \\\\"',
+    "x = -inf",
+    "x = 0x1F",
+    '"\\t\\"" = 1',
+    "a.'b.c'.d = 1",
+    "[[x]]\ny = 1\n[x.z]\n[[x]]\ny = 2\n[x.z]\n",
+    "[a . b]\r\n\tc = 1\r\n",
+]
+NOT_UNDERSTOOD = [
     "x",
     "x =",
     "= 1",
-    "x = 1 2",
     "x = yes",
-    "x = [1",
+    "x = 1 2",
     "x = [1}",
-    "x = ]",
-    'x = {a = "b"',
-    "credentials = {a}",
-    "credentials = {a = 1 b = 2}",
-    'x = "a',
-    "x = 'a\n'",
-    'x = """a""',
-    '"\\q" = 1',
-    '"\\ud800" = 1',
-    '"\\Uffffffff" = 1',
-    '"\\U00110000" = 1',
     "[x] y",
-    "[[x]",
     "[]",
-    "x = 1\nx = 2\n",
-    "[x.y]\n[x.'y']\n",
-]
-VALID = [
-    '"\\U0010ffff" = 1',
-    "x = true # y",
-    "x = 1979-05-27 07:32:00.5+01:00",
-    "x = [1, # ]\n 2]",
-    "x = {a = [{b = ']'}], c = \"}\"}",
-    'x = """"a"""""',
-    "x = ''''a'''''",
-    'x = """\\""""',
-    'x = ""',
-    "x = -inf",
-    "x = 0x1F",
-    '"\\U0001F600 \\t\\"" = 1',
-    "a.'b.c'.d = 1",
-    "[[x]]\ny = 1\n[[x]]\ny = 2\n",
-    "[a . b]\r\n\tc = 1\r\n",
+    "[a b]",
+    "x = 1\nx = 2",
+    "\ufeff",
+    "\0\r",
 ]
 
 
@@ -101,17 +145,8 @@ VALID = [
             f'{SECTION_WITH_KEY}x = "[credentials]"\n[credentials.more]\ny = 1\n',
         ),
         (
-            f"[credentials]\nlist = [\n  [1], [2],\n]\n{FILE}",
-            f'[credentials]\n    shared_credential_profile = "P"\nlist = [\n  [1], [2],\n]\n{FILE}',
-        ),
-        ('x = """\n[credentials]\n"""\n', f'x = """\n[credentials]\n"""\n\n{SECTION_WITH_KEY}'),
-        (
-            '[credentials]\nshared_credential_file = """\n/o"""\n',
-            '[credentials]\n    shared_credential_profile = "P"\nshared_credential_file = "/f"\n',
-        ),
-        (
-            '[credentials]\nx = """\nshared_credential_file = "/o"\n"""\n',
-            f'{SECTION_WITH_KEY}x = """\nshared_credential_file = "/o"\n"""\n',
+            f"[credentials]\nlist = [[1], [2]]\n{FILE}",
+            f'[credentials]\n    shared_credential_profile = "P"\nlist = [[1], [2]]\n{FILE}',
         ),
         ("[credentials]", SECTION_WITH_KEY),
         (
@@ -119,9 +154,6 @@ VALID = [
             f'[credentials]\nshared_credential_profile = "P"\n{FILE}',
         ),
         (PROXY.replace("\n", "\r\n"), f"{PROXY}\n{SECTION_WITH_KEY}".replace("\n", "\r\n")),
-        # Another notation, which is fine while nothing has to be changed.
-        ('credentials = {shared_credential_profile = "P", shared_credential_file = "/f"}', ...),
-        ('credentials.shared_credential_profile = "P"\ncredentials.shared_credential_file = "/f"', ...),
     ],
 )
 def test_present_sets_both_settings(text, new):
@@ -150,31 +182,28 @@ def test_absent_removes_both_settings(text, new):
     assert remove_credentials(after, "/f") == after
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("[proxy", "is not valid TOML"),
-        ("[credentials]\n[credentials]\n", "is not valid TOML"),
-        ("credentials = 1\n", "is not a section"),
-        ('credentials = {shared_credential_file = "/o"}\n', "cannot be changed in place"),
-        ('credentials.shared_credential_file = "/o"\n', "cannot be changed in place"),
-        ("credentials = []\n", "is not a section"),
-        ("[[credentials]]\n", "is not a section"),
-        ("[credentials.shared_credential_file]\n", "cannot be changed in place"),
-        ("[credentials.shared_credential_file.x]\n", "cannot be changed in place"),
-        ("[credentials]\nshared_credential_file.x = 1\n", "cannot be changed in place"),
-        *((text, "is not valid TOML") for text in INVALID),
-    ],
-)
-def test_a_text_that_cannot_be_changed_is_an_error(text, message):
-    with pytest.raises(CwagentError, match=message):
+@pytest.mark.parametrize(("text", "line", "message"), REFUSED)
+def test_a_text_that_cannot_be_changed_is_refused_with_its_line(text, line, message):
+    with pytest.raises(Refused, match=f"^Line {line}: .*{message}") as error:
         set_credentials(text, "P", "/f")
+    assert "CrEt" not in str(error.value)
+    assert read_settings(text) == {}
 
 
-@pytest.mark.parametrize("text", INVALID)
-def test_invalid_cases_are_not_toml(text):
+@pytest.mark.parametrize(("text", "line", "message"), REFUSED)
+def test_settings_are_only_removed_where_every_line_is_read(text, line, message):
+    assert remove_credentials(text, "/other") == text
+    with pytest.raises(Refused, match=f"^Line {line}: .*{message}"):
+        remove_credentials(f"{text}\n# /f\n", "/f")
+
+
+@pytest.mark.parametrize("text", NOT_UNDERSTOOD)
+def test_a_line_that_is_not_understood_is_kept(text):
     with pytest.raises(tomllib.TOMLDecodeError):
         tomllib.loads(text)
+    new = set_credentials(text, "P", "/f")
+    assert new == f"{text}\n\n{SECTION_WITH_KEY}"
+    assert remove_credentials(new, "/f") in (text, f"{text}\n")
 
 
 @pytest.mark.parametrize("text", VALID)
@@ -185,9 +214,10 @@ def test_every_notation_is_kept(text):
 
 
 def test_settings_are_read_in_every_notation():
-    assert read_settings("credentials = { a = 1, shared_credential_file = '/f' }") == {"shared_credential_file": "/f"}
-    assert read_settings('credentials."shared_credential_profile" = "\\u0050"') == {"shared_credential_profile": "P"}
-    assert read_settings('[credentials]\nshared_credential_file = """/f"""') == {}
+    text = "[ 'credentials' ]\n\"shared_credential_profile\" = \"\\u0050\" # c\nshared_credential_file = '/f'\n"
+    assert read_settings(text) == {"shared_credential_profile": "P", "shared_credential_file": "/f"}
+    assert read_settings("[credentials]\nshared_credential_file = 1") == {}
+    assert read_settings('[credentials]\nshared_credential_file = "\\U00000066"') == {}
 
 
 @pytest.mark.parametrize(
@@ -198,31 +228,12 @@ def test_settings_are_read_in_every_notation():
         ("agent.run_as_user = 'cwagent'", "cwagent"),
         ("[agent]\nrun_as_user = 1\n", None),
         ('[other]\nrun_as_user = "cwagent"\n', None),
+        # As the agent writes it
+        (TRANSLATED, "u"),
     ],
 )
 def test_a_setting_of_any_file_is_read(text, value):
     assert read_text(text, "agent", "run_as_user") == value
-
-
-def test_no_error_quotes_the_text():
-    with pytest.raises(CwagentError) as error:
-        set_credentials('[proxy]\nhttp_proxy = "http://user:Se/CrEt', "P", "/f")
-    assert "CrEt" not in f"{error.value} {error.value.__cause__!r}"
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        'credentials = {shared_credential_file = "/f"}\n',
-        "credentials = { other = [1, \"}\"], shared_credential_file = '/f' }\n",
-        'credentials.shared_credential_file = "/f"\n',
-        f"[credentials]\n{FILE}[credentials.shared_credential_profile]\nx = 1\n",
-        f"[credentials]\n{FILE}shared_credential_profile.x = 1\n",
-    ],
-)
-def test_settings_that_cannot_be_removed_in_place_are_an_error(text):
-    with pytest.raises(CwagentError, match="cannot be changed in place"):
-        remove_credentials(text, "/f")
 
 
 VALUES = st.text(st.characters(exclude_categories=["Cs"]))
@@ -240,9 +251,8 @@ LINES = st.sampled_from(
         " 'shared_credential_profile'='q' # comment",
         "number = 1",
         'http_proxy = "http://[::1]:3128"',
-        "list = [",
-        "  [1], [2],",
-        "]",
+        "list = [[1], [2]] # ]",
+        '"#" = \'#\' # """',
     ]
 )
 
@@ -278,3 +288,31 @@ def test_settings_that_were_set_can_be_removed(text, profile, file):
     found = tomllib.loads(without)
     assert found.pop("credentials", {}) == others
     assert found == {key: value for key, value in before.items() if key != "credentials"}
+
+
+BYTES = st.lists(st.one_of(st.binary(max_size=8), LINES.map(str.encode)), max_size=8).map(b"\n".join)
+
+
+@given(BYTES)
+def test_any_bytes_are_refused_or_all_others_are_kept(content):
+    text = content.decode(errors="surrogateescape")
+    try:
+        edited = set_credentials(text, "P", "/f")
+    except Refused as error:
+        line, edited = error.line, None
+    if edited is None:
+        assert 1 <= line <= len(split_lines(text))
+        return
+    assert read_settings(edited) == {"shared_credential_profile": "P", "shared_credential_file": "/f"}
+    remaining = iter(split_lines(edited))
+    changed = [line for line in split_lines(text) if line not in remaining]
+    assert [line for line in changed[:-1] if "shared_credential" not in line] == []
+    assert edited.startswith(text.partition("shared_credential")[0].partition("[")[0])
+    assert remove_credentials(edited, "/f") is not None
+
+
+@given(TEXTS)
+def test_plain_files_are_read_as_python_does(text):
+    found = tomllib.loads(text).get("credentials", {})
+    shown = {key: value for key, value in found.items() if key.startswith("shared_") and isinstance(value, str)}
+    assert read_settings(text) == shown

@@ -87,9 +87,10 @@ def test_a_file_that_is_written_is_no_longer_unfinished():
 
 def test_other_profiles_stay_as_they_are():
     """Byte for byte, when the key is written, and when it is removed."""
-    [written] = plan(key(text=OTHERS), PRESENT).all_steps
-    assert written.context.text == f"{OTHERS}\n{TEXT}"
-    removed = plan(replace(DONE, credentials=replace(written.context, mode=0o640)), replace(ABSENT, config=None))
+    before = key(text=OTHERS)
+    [written] = [step.context(before.credentials) for step in plan(before, PRESENT).all_steps]
+    assert written.text == f"{OTHERS}\n{TEXT}"
+    removed = plan(replace(DONE, credentials=replace(written, mode=0o640)), replace(ABSENT, config=None))
     assert removed.planned.credentials == File(OTHERS, 0o640, 0, 0)
 
 
@@ -104,8 +105,9 @@ def test_a_key_that_check_mode_has_not_created_is_a_change():
 
 
 def test_written_files_keep_other_owners_and_the_mode_of_the_configuration():
-    made = plan(State(File("", 0o644, 7, 8), File(PROXY, 0o640, 9, 10)), replace(PRESENT, gid=None))
-    written = {step.arguments["path"]: step.context for step in made.all_steps}
+    before = {KEY: File("", 0o644, 7, 8), CONFIG: File(PROXY, 0o640, 9, 10)}
+    steps = plan(State(before[KEY], before[CONFIG]), replace(PRESENT, gid=None)).all_steps
+    written = {path: step.context(before[path]) for step in steps for path in step.arguments.values()}
     assert written[KEY] == File(TEXT, 0o600, 0, 8)
     assert (written[CONFIG].mode, written[CONFIG].uid, written[CONFIG].gid) == (0o640, 9, 10)
     assert written[CONFIG].text.startswith(PROXY)
@@ -113,13 +115,13 @@ def test_written_files_keep_other_owners_and_the_mode_of_the_configuration():
 
 
 def test_a_new_file_has_the_owner_of_the_process_unless_one_is_given():
-    [written, config] = [step.context for step in plan(NOTHING, replace(PRESENT, uid=None, gid=None)).all_steps]
+    [written, config] = [step.context(None) for step in plan(NOTHING, replace(PRESENT, uid=None, gid=None)).all_steps]
     assert (written.mode, written.uid, written.gid) == (0o600, None, None)
     assert (config.mode, config.uid, config.gid) == (0o644, None, None)
 
 
 def test_a_configuration_that_cannot_be_changed_is_an_error_before_the_first_step():
-    with pytest.raises(CwagentError, match=f"{CONFIG} cannot be changed: It is not valid TOML.*Nothing was changed"):
+    with pytest.raises(CwagentError, match=f"{CONFIG} cannot be changed: Line 1: Every value.*Nothing was changed"):
         plan(replace(NOTHING, config=File("[proxy\n", 0o644, 0, 0)), PRESENT)
 
 

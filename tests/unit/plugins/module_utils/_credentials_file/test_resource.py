@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from ansible_collections.cwagent.iam.plugins.module_utils import _files
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.options import desired_files
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.plan import Desired
@@ -99,6 +100,32 @@ def test_other_profiles_stay_byte_for_byte(host):
     assert not manage(host.desired)["changed"]
     assert manage(replace(host.desired, text=None))["changed"]
     assert host.key.read_bytes() == theirs
+
+
+@pytest.mark.parametrize("name", ["key", "config"])
+def test_a_change_of_another_program_in_between_is_kept(host, monkeypatch, name):
+    host.key.parent.mkdir()
+    host.key.write_text("[other]\nx = 1\n")
+    host.config.write_bytes(PROXY)
+    path, fsync = getattr(host, name), os.fsync
+    events = [lambda: path.write_bytes(path.read_bytes() + b"# theirs\n")] * 2
+
+    def change_during(file):
+        fsync(file)
+        if events:
+            events.pop()()
+
+    resource = CredentialsFileResource(host.desired)
+    plan = resource.plan(resource.read())
+    events.pop()()
+    monkeypatch.setattr(_files.os, "fsync", change_during)
+    for step in plan.all_steps:
+        if step.arguments["path"] == str(path):
+            resource.execute(step)
+    assert path.read_bytes().count(b"# theirs\n") == 2
+    monkeypatch.undo()
+    manage(host.desired)
+    assert not manage(host.desired)["changed"]
 
 
 def test_an_irregular_file_is_an_error(host):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.cwagent.iam.plugins.module_utils import _files
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file import restart
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.plan import Desired
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.resource import CredentialsFileResource
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.restart import (
@@ -76,13 +76,13 @@ class Host:
 @pytest.fixture
 def host(tmp_path, monkeypatch):
     found = Host(tmp_path)
-    write = restart.write_file
+    write = _files.write_file
 
     def write_file(path, file, before=None):
         found.event(f"write {path.name}")
         return write(path, file, before)
 
-    monkeypatch.setattr(restart, "write_file", write_file)
+    monkeypatch.setattr(_files, "write_file", write_file)
     return found
 
 

@@ -124,7 +124,7 @@ def test_the_agents_certificates_are_used_where_the_environment_has_none():
 
 
 def test_a_configuration_that_is_not_valid_is_an_error():
-    with pytest.raises(CwagentError, match="not valid TOML"):
+    with pytest.raises(CwagentError, match="Line 1: Every value of common-config"):
         find_network(REGION, {}, {}, "[proxy\n")
 
 

@@ -93,7 +93,7 @@ def test_another_profile_is_used():
 def test_files_keep_their_owners_and_modes():
     made = plan(State(replace(SHARED, mode=0o640, uid=7, gid=8), File(PROXY, 0o600, 9, 10)), PRESENT)
     assert made.planned.credentials == replace(WITH_REGION, mode=0o640, uid=7, gid=8)
-    [config] = [step.context for step in made.all_steps if step.context]
+    config = made.planned.config
     assert (config.mode, config.uid, config.gid, config.text) == (0o600, 9, 10, f"{PROXY}\n{SETTINGS}")
     new = plan(State(None, None), PRESENT).planned
     assert (new.credentials.mode, new.config.mode) == (0o600, 0o644)
@@ -114,8 +114,8 @@ def test_files_keep_their_owners_and_modes():
         ),
         (credentials("other"), PRESENT, f"{FILE} has content that does not belong in a credentials file.*Nothing"),
         (credentials("[default] # c\nx = 1\n"), PRESENT, f"{FILE} has content that does not belong.*or that"),
-        (replace(DONE, config=File("[proxy\n", 0o644, 0, 0)), PRESENT, f"{CONFIG} cannot be changed: It is not valid"),
-        (replace(DONE, config=INLINE), ABSENT, f"{CONFIG} cannot be changed: .*Write each on its own line"),
+        (replace(DONE, config=File("[proxy\n", 0o644, 0, 0)), PRESENT, f"{CONFIG} cannot be changed: Line 1: Every"),
+        (replace(DONE, config=INLINE), ABSENT, f"{CONFIG} cannot be changed: Line 1: Write .* on its own line"),
     ],
 )
 def test_files_that_cannot_be_changed_are_an_error_before_the_first_step(current, desired, message):

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.section import parse_sections
+from ansible_collections.cwagent.iam.plugins.module_utils._sections import Refused, split_lines
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.region_line import (
     COMMENT,
     Profile,
@@ -62,23 +63,23 @@ def test_the_region_is_set(text, new):
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "line"),
     [
-        "other",
-        "[default",
-        "[default]\nx = 1\nx = 2\n",
-        "[default]\n[default]\n",
-        "[default] # c\nx = 1\n",
-        f"[default]\nnested =\n  {COMMENT}\n  region = us-east-1\n",
-        f"[default]\n{COMMENT}\nregion =\n  us-east-1\n",
+        ("other", 1),
+        ("[default", 1),
+        ("[default]\nx = 1\nx = 2\n", 3),
+        ("[default]\n[default]\n", 2),
+        ("# c\n[default] # c\nx = 1\n", 2),
+        (f"[default]\nnested =\n  {COMMENT}\n  region = us-east-1\n", 1),
+        (f"[default]\n{COMMENT}\nregion =\n  us-east-1\n", 1),
+        # The region of others is never replaced.
+        (f"{SHARED}region = us-east-1\n", 1),
     ],
 )
-def test_a_text_in_which_the_region_cannot_be_set_gives_none(text):
-    assert set_region(text, "default", "eu-west-1") is None
-
-
-def test_the_region_of_others_is_never_replaced():
-    assert set_region(f"{SHARED}region = us-east-1\n", "default", "eu-west-1") is None
+def test_a_text_in_which_the_region_cannot_be_set_is_refused(text, line):
+    with pytest.raises(Refused) as error:
+        set_region(text, "default", "eu-west-1")
+    assert error.value.line == line
 
 
 @pytest.mark.parametrize(
@@ -93,6 +94,7 @@ def test_the_region_of_others_is_never_replaced():
         (f"{SHARED}{COMMENT}\nx = 1\nregion = eu-west-1\n", ...),
         (SHARED, ...),
         (OTHER, ...),
+        ("other", ...),
         ("", ...),
     ],
 )
@@ -102,16 +104,16 @@ def test_exactly_our_line_is_removed(text, new):
     assert remove_region(expected, "default") == expected
 
 
-@pytest.mark.parametrize("text", ["other", f"[default]\nnested =\n  {COMMENT}\n  region = us-east-1\n"])
-def test_a_text_from_which_our_line_cannot_be_removed_gives_none(text):
-    assert remove_region(text, "default") is None
+def test_a_text_from_which_our_line_cannot_be_removed_is_refused():
+    with pytest.raises(Refused):
+        remove_region(f"[default]\nnested =\n  {COMMENT}\n  region = us-east-1\n", "default")
 
 
 @pytest.mark.parametrize(
     ("text", "profile"),
     [
         ("", Profile()),
-        ("other", None),
+        ("other", Profile()),
         (OTHER, Profile()),
         (SHARED, Profile(has_credentials=True)),
         (f"[default]\n{OURS}{KEYS}", Profile("eu-west-1", True, True)),
@@ -127,7 +129,7 @@ def test_a_profile_is_read(text, profile):
 def rewritten(text):
     """The text as the SSM agent writes it, with the library gopkg.in/ini.v1."""
     lines = []
-    for name, options in (parse_sections(text) or {}).items():
+    for name, options in parse_sections(text).items():
         comments = [line for line in text.splitlines() if line == COMMENT] if "region" in options else []
         width = max(map(len, options), default=0)
         lines += [f"[{name}]"]
@@ -172,12 +174,19 @@ TEXTS = st.tuples(st.lists(LINES, max_size=9), st.sampled_from(["\n", "\r\n"]), 
 REGIONS = st.sampled_from(["eu-west-1", "us-east-1", "us-gov-west-1"])
 
 
+def set_or_none(text, region):
+    try:
+        return set_region(text, "default", region)
+    except Refused:
+        return None
+
+
 @given(TEXTS, REGIONS)
 def test_only_the_region_changes_and_a_second_change_does_nothing(text, region):
-    after = set_region(text, "default", region)
+    after = set_or_none(text, region)
     if after is None:
         return
-    before = parse_sections(text) or {}
+    before = parse_sections(text)
     assert parse_sections(after) == {**before, "default": {**before.get("default", {}), "region": region}}
     assert set_region(after, "default", region) == after
     removed = [line for line in text.splitlines(keepends=True) if line not in after.splitlines(keepends=True)]
@@ -188,7 +197,19 @@ def test_only_the_region_changes_and_a_second_change_does_nothing(text, region):
 def test_a_line_that_was_set_can_be_removed_without_a_trace(text, region):
     """Unless the text had that line, or did not even have the header's line end."""
     before = read_profile(text, "default")
-    after = set_region(text, "default", region)
-    if before is None or after is None or before.region is not None or "[default]" not in text.splitlines()[:-1]:
+    after = set_or_none(text, region)
+    if after is None or before.region is not None or "[default]" not in text.splitlines()[:-1]:
         return
     assert remove_region(after, "default") == text
+
+
+@given(st.lists(st.one_of(st.binary(max_size=8), LINES.map(str.encode)), max_size=8).map(b"\n".join), REGIONS)
+def test_any_bytes_are_refused_or_all_others_are_kept(content, region):
+    text = content.decode(errors="surrogateescape")
+    after = set_or_none(text, region)
+    if after is not None:
+        remaining = iter(split_lines(after))
+        changed = [line for line in split_lines(text) if line not in remaining]
+        assert [line for line in changed[:-1] if not re.match(r"\s*region", line, re.IGNORECASE)] == []
+        assert read_profile(after, "default").region == region
+    assert COMMENT in text or remove_region(text, "default") == text

@@ -285,7 +285,7 @@ def test_an_agent_keeps_other_credentials_while_these_do_not_work(host, monkeypa
 def test_files_that_cannot_be_changed_are_an_error_without_a_wait(host):
     host.file.unlink()
     host.config.write_text("[proxy\n")
-    with pytest.raises(CwagentError, match="is not valid TOML"):
+    with pytest.raises(CwagentError, match="Line 1: Every value"):
         SharedCredentialsResource(host.desired).wait_for_credentials(deadline([lambda: pytest.fail("it has waited")]))
 
 
@@ -392,4 +392,4 @@ def test_files_that_have_become_invalid_are_no_failure(host):
     host.config.write_text("[proxy\n")
     found = SharedCredentialsResource(host.desired).find_caller()
     assert found["caller"] is None
-    assert "not valid TOML" in str(found["caller_error"])
+    assert "Line 1: Every value of common-config.toml" in str(found["caller_error"])
