@@ -121,8 +121,8 @@ EXAMPLES = r"""
 
 - name: Fail if something severe was found
   ansible.builtin.assert:
-    that: access.counts.high == 0
-    fail_msg: "{{ access.findings | selectattr('severity', 'eq', 'high') | map(attribute='why') | join(' ') }}"
+    that: access.counts.error == 0
+    fail_msg: "{{ access.findings | selectattr('severity', 'eq', 'error') | map(attribute='why') | join(' ') }}"
 
 - name: Read one role and its instances
   cwagent.iam.cwagent_access_info:
@@ -405,14 +405,14 @@ findings:
     rule:
       description:
         - The name of the rule.
-        - High severity. V(admin-on-instances) (several instances have an admin policy that nothing limits),
+        - Errors. V(admin-on-instances) (several instances have an admin policy that nothing limits),
           V(admin-without-window) (an admin policy is attached permanently), V(server-writes) (a principal for servers
           can write), V(administrator-on-instance) (an instance administers the account), V(admin-unmanaged-trust)
           (principals other than EC2 can assume an admin role), V(hybrid-role-admin) (the role of hybrid servers has an
           admin policy).
-        - High or medium severity. V(window-modified) (the policy of the admin window was changed), V(admin-key-active)
+        - Errors or warnings. V(window-modified) (the policy of the admin window was changed), V(admin-key-active)
           (a key of an admin user is active outside a window).
-        - Medium severity. V(admin-instance-without-window) (an instance has the admin profile outside a window),
+        - Warnings. V(admin-instance-without-window) (an instance has the admin profile outside a window),
           V(restore-tag) (an interrupted run left its tag), V(unmanaged-writer) (a principal that is not for the agent
           can write), V(admin-unmanaged-policies) (an admin principal has other policies), V(deprecated-ssm-policy) (the
           policy V(AmazonEC2RoleforSSM) is in use), V(profile-without-role) (an instance profile has no role),
@@ -420,24 +420,28 @@ findings:
           V(boundary-blocks-agent) (a permissions boundary blocks metrics or logs), V(parameter-unreadable) (a server
           cannot read a configuration), V(parameter-invalid) (a configuration is not valid), V(hybrid-role-trust)
           (Systems Manager can assume the role of hybrid servers for other accounts).
-        - Medium or low severity. V(key-old) (a key is too old), V(key-two-active) (a user has two active keys),
-          V(key-not-saved) (a key is saved nowhere, which is of low severity if a newer key of the user is saved),
-          V(activation-unused) (an activation can still register servers with the role of hybrid servers, which is of
-          low severity if this collection created it).
-        - Low severity. V(server-unmanaged-trust) (principals other than EC2 can assume a server role of this
+        - Warnings or notices. V(key-old) (a key is too old), V(key-two-active) (a user has two active keys),
+          V(key-not-saved) (a key is saved nowhere, which is a notice if a newer key of the user is saved),
+          V(activation-unused) (an activation can still register servers with the role of hybrid servers, which is a
+          notice if this collection created it).
+        - Notices. V(server-unmanaged-trust) (principals other than EC2 can assume a server role of this
           collection), V(window-expired) (an admin window was not closed after its deadline), V(key-unused) (a key was
           never used), V(saved-key-without-user) (the user of a saved key does not exist), V(parameter-near-limit) (a
           configuration almost fills its tier).
-        - Info. V(administrators) (principals can write because they administer the account), V(user-without-host) (no
-          host of the inventory has a user that this collection created), V(attached-policy) (a role that is not in
-          O(attach_to_roles) has the agent's policy from this collection), V(policy-without-tag) (a role in
-          O(attach_to_roles) has the policy, and not from this collection, so no playbook detaches it),
-          V(node-not-managed) (servers that this collection did not register have the role of hybrid servers).
+        - Notices that are not RV(findings.listed). V(administrators) (principals can write because they administer the
+          account), V(user-without-host) (no host of the inventory has a user that this collection created),
+          V(attached-policy) (a role that is not in O(attach_to_roles) has the agent's policy from this collection),
+          V(policy-without-tag) (a role in O(attach_to_roles) has the policy, and not from this collection, so no
+          playbook detaches it), V(node-not-managed) (servers that this collection did not register have the role of
+          hybrid servers).
       type: str
       sample: admin-without-window
     severity:
-      description: V(info), V(low), V(medium) or V(high).
+      description: V(notice), V(warning) or V(error).
       type: str
+    listed:
+      description: Whether summaries list it. Any other finding never makes an audit fail.
+      type: bool
     object:
       description: The name or ID of the affected object.
       type: str
@@ -457,7 +461,7 @@ counts:
   description: The number of findings of each severity.
   returned: success
   type: dict
-  sample: {"info": 1, "low": 0, "medium": 2, "high": 0}
+  sample: {"notice": 1, "warning": 2, "error": 0}
 """
 
 from dataclasses import replace

@@ -37,6 +37,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.open
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import ENCRYPTED_TYPE, LIMITS, TYPE
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import select
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import validate
+from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR, NOTICE, SEVERITIES, WARNING
 from ansible_collections.cwagent.iam.plugins.module_utils._names import (
     ATTACHED_TAG,
     PARAMETER_PREFIX,
@@ -71,7 +72,6 @@ if TYPE_CHECKING:
         Principal,
     )
 
-INFO, LOW, MEDIUM, HIGH = SEVERITIES = ("info", "low", "medium", "high")
 # A younger key may be on its way to its servers, or be the second key of a replacement.
 SETTLING = timedelta(days=7)
 # A configuration that uses this share of its limit, or more, is near the limit.
@@ -92,6 +92,7 @@ class Finding:
 
     :param object: the name of the principal, instance, parameter or profile, or the id of the key or account.
     :param fix: the command to run, the variable to set, or the decision that a person must make.
+    :param listed: whether summaries list it. Any other finding is only in reports, and never makes a run fail.
     """
 
     rule: str
@@ -100,6 +101,7 @@ class Finding:
     why: str
     fix: str
     region: str | None = None
+    listed: bool = True
 
 
 @dataclass(frozen=True)
@@ -197,9 +199,12 @@ class Case:
 def find(case: Case) -> list[Finding]:
     """Return the violations of the rules, the most severe first."""
     found = [finding for rule in _FAMILIES for finding in rule(case)]
-    return sorted(
-        found, key=lambda each: (-SEVERITIES.index(each.severity), each.rule, each.region or "", each.object, each.why)
-    )
+    return sorted(found, key=_rank)
+
+
+def _rank(finding: Finding) -> tuple[Any, ...]:
+    severity = -SEVERITIES.index(finding.severity)
+    return severity, not finding.listed, finding.rule, finding.region or "", finding.object, finding.why
 
 
 def count_severities(findings: Iterable[Finding]) -> dict[str, int]:
@@ -222,11 +227,11 @@ def _admin_findings(case: Case) -> Iterator[Finding]:
         if is_unlimited and len(instances) >= SEVERAL:
             listed = join_first([instance.id for instance in instances], MAX_LISTED)
             why = f"{_title(principal)} may write configurations from {len(instances)} instances: {listed}. {each.why}"
-            yield Finding("admin-on-instances", HIGH, principal.name, why, _removal(each))
+            yield Finding("admin-on-instances", ERROR, principal.name, why, _removal(each))
         elif is_unlimited:
             on = f" It is on instance {instances[0].id}." if instances else ""
             why = f"{_title(principal)} permanently has an admin policy, without an admin window.{on} {each.why}"
-            yield Finding("admin-without-window", HIGH, principal.name, why, _removal(each))
+            yield Finding("admin-without-window", ERROR, principal.name, why, _removal(each))
         elif state in (CLOSED, EXPIRED, OPEN):
             yield from _findings_without_window(case, each, each.window, instances)
 
@@ -241,7 +246,7 @@ def _findings_without_window(
         fix = RESTORE
         if not (each.in_inventory or _has_record(case, each)):
             fix = f"Decide which instance profile {each.id} is to have, and associate it."
-        yield Finding("admin-instance-without-window", MEDIUM, each.id, why, fix, each.region)
+        yield Finding("admin-instance-without-window", WARNING, each.id, why, fix, each.region)
 
 
 def _writer_findings(case: Case) -> Iterator[Finding]:
@@ -252,10 +257,10 @@ def _writer_findings(case: Case) -> Iterator[Finding]:
             continue
         if principal.access == "server":
             why = f"{_title(principal)} is for servers and may write configurations. {each.why}"
-            yield Finding("server-writes", HIGH, principal.name, why, _removal(each))
+            yield Finding("server-writes", ERROR, principal.name, why, _removal(each))
         elif principal.access is None:
             why = f"{_title(principal)} may write configurations and has none of the agent's policies. {each.why}"
-            yield Finding("unmanaged-writer", MEDIUM, principal.name, why, _removal(each))
+            yield Finding("unmanaged-writer", WARNING, principal.name, why, _removal(each))
 
 
 def _administrator_findings(case: Case) -> Iterator[Finding]:
@@ -269,17 +274,17 @@ def _administrator_findings(case: Case) -> Iterator[Finding]:
         for instance in instances:
             why = f"The instance has role '{principal.name}', which administers the account and so may write."
             fix = f"Decide whether {instance.id} is to administer the account; if not, associate another profile."
-            yield Finding("administrator-on-instance", HIGH, instance.id, why, fix, instance.region)
+            yield Finding("administrator-on-instance", ERROR, instance.id, why, fix, instance.region)
         nodes = case.nodes_of(principal.name) if principal.kind == ROLE else []
         for node in nodes:
             why = f"The server has role '{principal.name}', which administers the account and so may write."
             fix = f"Decide whether {node.id} is to administer the account; if not, give it another role."
-            yield Finding("administrator-on-instance", HIGH, node.id, why, fix, node.region)
+            yield Finding("administrator-on-instance", ERROR, node.id, why, fix, node.region)
         elsewhere += [f"{principal.kind} '{principal.name}'"] if not (instances or nodes) else []
     if elsewhere:
         why = f"May write because they administer the account: {join_first(elsewhere, MAX_LISTED)}."
         fix = "None is needed if all of them are to administer the account."
-        yield Finding("administrators", INFO, case.account.id, why, fix)
+        yield Finding("administrators", NOTICE, case.account.id, why, fix, listed=False)
 
 
 def _window_findings(case: Case) -> Iterator[Finding]:
@@ -290,9 +295,9 @@ def _window_findings(case: Case) -> Iterator[Finding]:
         window = f"The admin window of {principal.kind} '{principal.name}'"
         if state == EXPIRED:
             why = f"{window} was not closed. It has denied everything since its deadline, {each.window['deadline']}."
-            yield Finding("window-expired", LOW, principal.name, why, RESTORE)
+            yield Finding("window-expired", NOTICE, principal.name, why, RESTORE)
         elif state == MODIFIED:
-            severity = HIGH if each.writes == YES else MEDIUM
+            severity = ERROR if each.writes == YES else WARNING
             is_open = {YES: "is open", NO: "is not open"}.get(each.writes, "may be open")
             why = f"{window} {is_open}. Its inline policy {WINDOW_POLICY} was changed. {each.why}"
             yield Finding("window-modified", severity, principal.name, why, RESTORE)
@@ -316,7 +321,7 @@ def _findings_on_key(case: Case, assessment: Assessment, key: Key) -> Iterator[F
     state = (assessment.window or {}).get("state")
     delete = f"aws iam delete-access-key --user-name {user.name} --access-key-id {key.id}"
     if key.active and state in (CLOSED, EXPIRED, MODIFIED):
-        severity = HIGH if assessment.writes == YES else MEDIUM
+        severity = ERROR if assessment.writes == YES else WARNING
         why = f"Access key {key.id} of admin user '{user.name}' is active, and its admin window is {state}."
         fix = f"aws iam update-access-key --user-name {user.name} --access-key-id {key.id} --status Inactive"
         yield Finding("admin-key-active", severity, key.id, why, fix)
@@ -329,11 +334,11 @@ def _findings_on_key(case: Case, assessment: Assessment, key: Key) -> Iterator[F
             fix = f"Replace the key where it is in use, then: {delete}"
         elif case.rules.inventory_users is not None and user.name not in case.rules.inventory_users:
             fix = f"No host has the user, so run the playbook cwagent.iam.remove_servers for {user.name}."
-        yield Finding("key-old", MEDIUM if key.active else LOW, key.id, why, fix)
+        yield Finding("key-old", WARNING if key.active else NOTICE, key.id, why, fix)
     elif key.active and key.used_known and key.used is None and age >= SETTLING:
         why = f"Access key {key.id} of user '{user.name}' is {age.days} days old and was never used."
         fix = f"Decide whether a server is to use it; if not: {delete}"
-        yield Finding("key-unused", LOW, key.id, why, fix)
+        yield Finding("key-unused", NOTICE, key.id, why, fix)
     if key.saved is False:
         is_replaced = user.managed and any(each.saved and each.created > key.created for each in user.keys or ())
         why = f"Access key {key.id} of user '{user.name}' is not saved anywhere that is known."
@@ -341,7 +346,7 @@ def _findings_on_key(case: Case, assessment: Assessment, key: Key) -> Iterator[F
         if is_replaced:
             why = f"Access key {key.id} of user '{user.name}' is not saved any more, since a newer one is."
             fix = "Run the playbook cwagent.iam.rotate_keys, which deletes a replaced key after the grace period."
-        yield Finding("key-not-saved", LOW if is_replaced else MEDIUM, key.id, why, fix)
+        yield Finding("key-not-saved", NOTICE if is_replaced else WARNING, key.id, why, fix)
 
 
 def _two_keys(case: Case, user: Principal, active: Sequence[Key]) -> Finding:
@@ -357,7 +362,7 @@ def _two_keys(case: Case, user: Principal, active: Sequence[Key]) -> Finding:
             "Run the playbook cwagent.iam.rotate_keys, which deactivates a replaced key once the new one is in use. It "
             f"leaves a key that nothing has replaced. {fix}"
         )
-    return Finding("key-two-active", LOW if is_replacement else MEDIUM, user.name, why, fix)
+    return Finding("key-two-active", NOTICE if is_replacement else WARNING, user.name, why, fix)
 
 
 def _unlisted_user_findings(case: Case) -> Iterator[Finding]:
@@ -369,7 +374,7 @@ def _unlisted_user_findings(case: Case) -> Iterator[Finding]:
             active = f" Its active access keys: {keys}." if keys else ""
             why = f"User '{each.name}' was made for a server, and no host of the inventory has it.{active}"
             fix = f"If its server has left, run the playbook cwagent.iam.remove_servers for {each.name}."
-            yield Finding("user-without-host", INFO, each.name, why, fix)
+            yield Finding("user-without-host", NOTICE, each.name, why, fix, listed=False)
 
 
 def _findings_on_keys_without_user(case: Case) -> Iterator[Finding]:
@@ -381,7 +386,7 @@ def _findings_on_keys_without_user(case: Case) -> Iterator[Finding]:
             else f"Run the playbook cwagent.iam.remove_servers for {each.region}:{each.user} with "
             f"cwagent_key_store={each.store}."
         )
-        yield Finding("saved-key-without-user", LOW, each.user, why, fix, each.region)
+        yield Finding("saved-key-without-user", NOTICE, each.user, why, fix, each.region)
 
 
 # -- Policies of principals --
@@ -396,7 +401,7 @@ def _policy_findings(case: Case) -> Iterator[Finding]:
         if principal.access == "admin" and is_managed and not case.is_hybrid(principal):
             yield from _unmanaged_parts(principal)
         if principal.access == "server" and principal.managed and not case.is_hybrid(principal):
-            yield from _trust_findings(principal, "server-unmanaged-trust", LOW)
+            yield from _trust_findings(principal, "server-unmanaged-trust", NOTICE)
         if principal.is_ours and principal.boundary:
             yield from _boundary_findings(case, principal)
 
@@ -415,7 +420,7 @@ def _application_role_findings(case: Case) -> Iterator[Finding]:
             detach = f"{_policy_command('detach', each, aws_policy_arn(policy, each.partition))}; "
             untag = f"aws iam untag-role --role-name {each.name} --tag-keys {ATTACHED_TAG}"
             fix = f"{detach if each.has_policy(policy) else ''}{untag}"
-            yield Finding("attached-policy", INFO, each.name, why, fix)
+            yield Finding("attached-policy", NOTICE, each.name, why, fix, listed=False)
         elif each.kind == ROLE and not is_tagged and each.name in (listed or ()) and each.has_policy(policy):
             why = (
                 f"The role has {policy} without the tag {ATTACHED_TAG}: somebody else attached the policy, or the tag "
@@ -424,7 +429,7 @@ def _application_role_findings(case: Case) -> Iterator[Finding]:
             fix = "None is needed. To remove it some day, " + _policy_command(
                 "detach", each, aws_policy_arn(policy, each.partition)
             )
-            yield Finding("policy-without-tag", INFO, each.name, why, fix)
+            yield Finding("policy-without-tag", NOTICE, each.name, why, fix, listed=False)
 
 
 def _deprecated_policy(principal: Principal) -> Finding:
@@ -436,7 +441,7 @@ def _deprecated_policy(principal: Principal) -> Finding:
         attach = _policy_command("attach", principal, aws_policy_arn(SSM_POLICIES[SSM_SUCCESSOR], principal.partition))
         old = aws_policy_arn(SSM_POLICIES[DEPRECATED_SSM_POLICY], principal.partition)
         fix = f"{attach} && {_policy_command('detach', principal, old)}"
-    return Finding("deprecated-ssm-policy", MEDIUM, principal.name, why, fix)
+    return Finding("deprecated-ssm-policy", WARNING, principal.name, why, fix)
 
 
 def _unmanaged_parts(principal: Principal) -> Iterator[Finding]:
@@ -448,8 +453,8 @@ def _unmanaged_parts(principal: Principal) -> Iterator[Finding]:
         names = ", ".join(sorted({each.name for each in others}))
         why = f"{_title(principal)} is for the admin window and has other policies: {names}."
         fix = f"Decide whether it needs them; if not, remove them from {principal.kind} '{principal.name}'."
-        yield Finding("admin-unmanaged-policies", MEDIUM, principal.name, why, fix)
-    yield from _trust_findings(principal, "admin-unmanaged-trust", HIGH)
+        yield Finding("admin-unmanaged-policies", WARNING, principal.name, why, fix)
+    yield from _trust_findings(principal, "admin-unmanaged-trust", ERROR)
 
 
 def _trust_findings(principal: Principal, rule: str, severity: str) -> Iterator[Finding]:
@@ -489,7 +494,7 @@ def _boundary_findings(case: Case, principal: Principal) -> Iterator[Finding]:
         name = principal.boundary.name
         why = f"The permissions boundary {name} of {principal.kind} '{principal.name}' blocks {' and '.join(blocked)}."
         fix = f"Allow {' and '.join(blocked)} in policy {principal.boundary.arn}."
-        yield Finding("boundary-blocks-agent", MEDIUM, principal.name, why, fix)
+        yield Finding("boundary-blocks-agent", WARNING, principal.name, why, fix)
 
 
 # -- Instances and profiles --
@@ -504,7 +509,7 @@ def _instance_findings(case: Case) -> Iterator[Finding]:
         fix = f"aws iam add-role-to-instance-profile --instance-profile-name {name} --role-name {name}"
         if name not in principals:
             fix = f"aws iam delete-instance-profile --instance-profile-name {name}"
-        yield Finding("profile-without-role", MEDIUM, name, why, fix)
+        yield Finding("profile-without-role", WARNING, name, why, fix)
     known: dict[tuple[str, str], list[str]] = {}
     windows = {each.window["instance_id"] for each in case.assessments if each.window and each.window["state"] == OPEN}
     for instance in case.alive:
@@ -519,7 +524,7 @@ def _restore_tag(case: Case, instance: InstanceUse) -> Finding:
     fix = RESTORE
     if not _has_record(case, instance):
         fix = f"aws ec2 delete-tags --region {instance.region} --resources {instance.id} --tags Key={RESTORE_TAG}"
-    return Finding("restore-tag", MEDIUM, instance.id, why, fix, instance.region)
+    return Finding("restore-tag", WARNING, instance.id, why, fix, instance.region)
 
 
 def _has_record(case: Case, instance: InstanceUse) -> bool:
@@ -544,7 +549,7 @@ def _agent_findings(
             f"aws ec2 associate-iam-instance-profile --region {instance.region} --instance-id {instance.id} "
             f"--iam-instance-profile Name={case.rules.server_profile}"
         )
-        yield Finding(rule, MEDIUM, instance.id, why, fix, instance.region)
+        yield Finding(rule, WARNING, instance.id, why, fix, instance.region)
         return
     role = principals.get(case.roles.get(instance.profile) or "")
     if role is None:
@@ -557,7 +562,7 @@ def _agent_findings(
         add = f"Set cwagent_on_other_profile to attach, and add {role.name} to cwagent_attach_to_roles. "
         add = "" if role.managed else add
         fix = f"{add}Run the playbook cwagent.iam.site. If the policy is attached, find what denies it."
-        yield Finding(rule, MEDIUM, instance.id, why, fix, instance.region)
+        yield Finding(rule, WARNING, instance.id, why, fix, instance.region)
 
 
 def _lacking(case: Case, role: Principal, region: str) -> list[str]:
@@ -587,7 +592,7 @@ def _hybrid_role_findings(case: Case) -> Iterator[Finding]:
             )
             trust = HybridTrust(each.partition, each.account_id).describe_statement(case.account.regions)
             fix = f"Replace the statement in the trust policy by one that allows {trust}."
-            yield Finding("hybrid-role-trust", MEDIUM, each.name, why, fix)
+            yield Finding("hybrid-role-trust", WARNING, each.name, why, fix)
 
 
 def _hybrid_admin(case: Case, role: Principal) -> Finding:
@@ -598,7 +603,7 @@ def _hybrid_admin(case: Case, role: Principal) -> Finding:
     fixes = [_policy_command("detach", role, arn)] if arn in role.attached else []
     if role.window_policy:
         fixes.append(f"aws iam delete-role-policy --role-name {role.name} --policy-name {WINDOW_POLICY}")
-    return Finding("hybrid-role-admin", HIGH, role.name, why, " && ".join(fixes))
+    return Finding("hybrid-role-admin", ERROR, role.name, why, " && ".join(fixes))
 
 
 def _trusts_other_accounts(case: Case, role: Principal) -> bool:
@@ -617,7 +622,7 @@ def _activation_findings(case: Case) -> Iterator[Finding]:
             fix = f"Decide whether somebody is about to use it; if not: {delete}"
             if each.is_ours:
                 fix = f"Unless a run is registering {each.name or 'a server'} now: {delete}"
-            yield Finding("activation-unused", LOW if each.is_ours else MEDIUM, each.id, why, fix, each.region)
+            yield Finding("activation-unused", NOTICE if each.is_ours else WARNING, each.id, why, fix, each.region)
 
 
 def _node_findings(case: Case) -> Iterator[Finding]:
@@ -629,7 +634,7 @@ def _node_findings(case: Case) -> Iterator[Finding]:
     for (region, role), nodes in foreign.items():
         why = f"Servers that this collection did not register have role '{role}': {join_first(nodes, MAX_LISTED)}."
         fix = "None is needed if all of them are to have its permissions; if not, give them another role."
-        yield Finding("node-not-managed", INFO, role, why, fix, region)
+        yield Finding("node-not-managed", NOTICE, role, why, fix, region, listed=False)
 
 
 # -- Configuration parameters --
@@ -642,18 +647,18 @@ def _parameter_findings(case: Case) -> Iterator[Finding]:
             names = join_first([f"{server.kind} '{server.name}'" for server in servers], MAX_LISTED)
             why = f"Server principals may not read the parameter: {names}."
             fix = f"Allow {GET} on {case.parameter_arn(each.region, each.name)} to {names}."
-            yield Finding("parameter-unreadable", MEDIUM, each.name, why, fix, each.region)
+            yield Finding("parameter-unreadable", WARNING, each.name, why, fix, each.region)
         problem = parameter_problem(each)
         if problem:
             fix = "Store a corrected configuration with the playbook cwagent.iam.store_config."
             if each.type not in (TYPE, ENCRYPTED_TYPE):
                 fix = f"aws ssm delete-parameter --region {each.region} --name {each.name}"
-            yield Finding("parameter-invalid", MEDIUM, each.name, problem, fix, each.region)
+            yield Finding("parameter-invalid", WARNING, each.name, problem, fix, each.region)
         size, limit = parameter_size(each), LIMITS.get(each.tier, max(LIMITS.values()))
         if size is not None and size >= limit * NEAR_LIMIT:
             why = f"The configuration has {size} of {limit} bytes of the {each.tier} tier."
             fix = "Decide whether to divide it into several parameters (cwagent_configs), or to use the Advanced tier."
-            yield Finding("parameter-near-limit", LOW, each.name, why, fix, each.region)
+            yield Finding("parameter-near-limit", NOTICE, each.name, why, fix, each.region)
 
 
 def parameter_problem(parameter: ConfigParameter) -> str | None:

@@ -12,10 +12,10 @@ from ansible_collections.cwagent.iam.plugins.filter.findings import FilterModule
 junit = FilterModule().filters()["junit"]
 sarif = FilterModule().filters()["sarif"]
 
-SEVERITIES = ["info", "low", "medium", "high"]
+SEVERITIES = ["notice", "warning", "error"]
 
 
-def finding(severity="high", **more):
+def finding(severity="error", **more):
     given = {"rule": "old_key", "severity": severity, "object": "user/db1", "message": "The key is old.", **more}
     return {key: value for key, value in given.items() if value is not None}
 
@@ -39,9 +39,7 @@ ANY_FINDING = st.fixed_dictionaries(
 # SARIF
 
 
-@pytest.mark.parametrize(
-    ("severity", "level"), [("info", "note"), ("low", "note"), ("medium", "warning"), ("high", "error")]
-)
+@pytest.mark.parametrize(("severity", "level"), [("notice", "note"), ("warning", "warning"), ("error", "error")])
 def test_the_level_of_a_result_follows_the_severity(severity, level):
     [run] = sarif([finding(severity)])["runs"]
     [result] = run["results"]
@@ -51,7 +49,7 @@ def test_the_level_of_a_result_follows_the_severity(severity, level):
 
 
 def test_a_rule_has_the_level_of_its_most_severe_result():
-    [run] = sarif([finding("low"), finding("high"), finding("info"), finding("medium", rule="another")])["runs"]
+    [run] = sarif([finding("notice"), finding("error"), finding("warning"), finding("warning", rule="another")])["runs"]
     assert run["tool"]["driver"]["rules"] == [
         {"id": "another", "defaultConfiguration": {"level": "warning"}},
         {"id": "old_key", "defaultConfiguration": {"level": "error"}},
@@ -140,8 +138,9 @@ def test_a_finding_fails_from_a_severity_on(severity, fail_at):
     assert suite.get("failures") == str(len(suite.findall("*/failure")))
 
 
-def test_a_finding_of_severity_low_is_a_failure_by_default():
-    assert suite_of(junit([finding("low"), finding("info")])).get("failures") == "1"
+@pytest.mark.parametrize("severity", SEVERITIES)
+def test_a_finding_is_a_failure_by_default_unless_summaries_leave_it_out(severity):
+    assert suite_of(junit([finding(severity), finding(severity, listed=False)])).get("failures") == "1"
 
 
 def test_a_finding_in_a_file_names_the_line():
@@ -151,7 +150,7 @@ def test_a_finding_in_a_file_names_the_line():
 
 
 def test_an_error_is_no_failure():
-    suite = suite_of(junit([finding("high")], errors=["account dev: access denied"], name="audit"))
+    suite = suite_of(junit([finding("error")], errors=["account dev: access denied"], name="audit"))
     assert suite.attrib == {"name": "audit", "tests": "2", "failures": "1", "errors": "1"}
     case = suite[1]
     assert case.attrib == {"classname": "cwagent.iam.not_checked", "name": "account dev: access denied"}
@@ -196,6 +195,6 @@ def test_junit_xml_can_be_read_and_has_all_findings(findings, errors, name):
 
 @pytest.mark.parametrize("message", ["unknown key", "unknown key."])
 def test_a_fix_is_a_separate_sentence(message):
-    finding = {"rule": "r", "severity": "high", "object": "P", "message": message, "fix": "Remove it."}
+    finding = {"rule": "r", "severity": "error", "object": "P", "message": message, "fix": "Remove it."}
     assert "P: unknown key. Fix: Remove it.<" in junit([finding])
     assert sarif([finding])["runs"][0]["results"][0]["message"]["text"] == "P: unknown key.\nFix: Remove it."
