@@ -8,7 +8,6 @@ Each violation is one finding, because a rule skips everything that another rule
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -20,10 +19,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import 
     METRICS,
     NO,
     YES,
-    may,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE, USER
+from ansible_collections.cwagent.iam.plugins.module_utils._access.view import AccountView
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import RESTORE_TAG, record_key
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import (
     ABSENT,
@@ -64,7 +63,6 @@ if TYPE_CHECKING:
 
     from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import Assessment
     from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
-        Account,
         ConfigParameter,
         InstanceUse,
         Key,
@@ -123,11 +121,9 @@ class Rules:
 
 
 @dataclass(frozen=True)
-class Case:
+class Case(AccountView):
     """An account, its assessments and the user's choices: the input of every rule."""
 
-    account: Account
-    assessments: Sequence[Assessment]
     rules: Rules
 
     def instances_of(self, role: str) -> list[InstanceUse]:
@@ -162,11 +158,6 @@ class Case:
         return [each for each in self.account.instances if each.state is None or each.state in _ALIVE]
 
     @cached_property
-    def roles(self) -> dict[str | None, str | None]:
-        """By instance profile, the name of its role."""
-        return {each.name: each.role for each in self.account.profiles}
-
-    @cached_property
     def _by_role(self) -> dict[str | None, list[InstanceUse]]:
         found: dict[str | None, list[InstanceUse]] = {}
         for each in self.alive:
@@ -174,26 +165,13 @@ class Case:
         return found
 
     @cached_property
-    def _readers(self) -> list[tuple[Principal, str]]:
-        """The server principals, each with a key that principals with the same permissions share, usually a fleet."""
-        servers = (each.principal for each in self.assessments if each.principal.access == "server")
-        return [(each, _same_rights(each)) for each in servers]
-
-    @cached_property
-    def _decisions(self) -> dict[tuple[str, str], Decision]:
-        return {}
+    def _servers(self) -> list[Principal]:
+        return [each.principal for each in self.assessments if each.principal.access == "server"]
 
     def readers(self, parameter: ConfigParameter) -> list[tuple[Principal, Decision]]:
         """Return for each server principal whether it may read a parameter."""
         arn = self.parameter_arn(parameter.region, parameter.name)
-        for server, key in self._readers:
-            if (key, arn) not in self._decisions:
-                self._decisions[key, arn] = may(server, self.account.read_at, GET, arn)
-        return [(server, self._decisions[key, arn]) for server, key in self._readers]
-
-    def parameter_arn(self, region: str, name: str) -> str:
-        """Return the ARN of a parameter in this account."""
-        return f"arn:{self.account.partition}:ssm:{region}:{self.account.id}:parameter/{name}"
+        return [(server, self.decide(server, GET, arn)) for server in self._servers]
 
 
 def find(case: Case) -> list[Finding]:
@@ -226,11 +204,11 @@ def _admin_findings(case: Case) -> Iterator[Finding]:
         is_unlimited = state == ABSENT and each.writes == YES
         if is_unlimited and len(instances) >= SEVERAL:
             listed = join_first([instance.id for instance in instances], MAX_LISTED)
-            why = f"{_title(principal)} may write configurations from {len(instances)} instances: {listed}. {each.why}"
+            why = f"{principal.title} may write configurations from {len(instances)} instances: {listed}. {each.why}"
             yield Finding("admin-on-instances", ERROR, principal.name, why, _removal(each))
         elif is_unlimited:
             on = f" It is on instance {instances[0].id}." if instances else ""
-            why = f"{_title(principal)} permanently has an admin policy, without an admin window.{on} {each.why}"
+            why = f"{principal.title} permanently has an admin policy, without an admin window.{on} {each.why}"
             yield Finding("admin-without-window", ERROR, principal.name, why, _removal(each))
         elif state in (CLOSED, EXPIRED, OPEN):
             yield from _findings_without_window(case, each, each.window, instances)
@@ -256,10 +234,10 @@ def _writer_findings(case: Case) -> Iterator[Finding]:
         if each.writes != YES or each.is_administrator:
             continue
         if principal.access == "server":
-            why = f"{_title(principal)} is for servers and may write configurations. {each.why}"
+            why = f"{principal.title} is for servers and may write configurations. {each.why}"
             yield Finding("server-writes", ERROR, principal.name, why, _removal(each))
         elif principal.access is None:
-            why = f"{_title(principal)} may write configurations and has none of the agent's policies. {each.why}"
+            why = f"{principal.title} may write configurations and has none of the agent's policies. {each.why}"
             yield Finding("unmanaged-writer", WARNING, principal.name, why, _removal(each))
 
 
@@ -280,7 +258,7 @@ def _administrator_findings(case: Case) -> Iterator[Finding]:
             why = f"The server has role '{principal.name}', which administers the account and so may write."
             fix = f"Decide whether {node.id} is to administer the account; if not, give it another role."
             yield Finding("administrator-on-instance", ERROR, node.id, why, fix, node.region)
-        elsewhere += [f"{principal.kind} '{principal.name}'"] if not (instances or nodes) else []
+        elsewhere += [principal.label] if not (instances or nodes) else []
     if elsewhere:
         why = f"May write because they administer the account: {join_first(elsewhere, MAX_LISTED)}."
         fix = "None is needed if all of them are to administer the account."
@@ -292,7 +270,7 @@ def _window_findings(case: Case) -> Iterator[Finding]:
         if each.window is None or case.is_hybrid(each.principal):
             continue
         state, principal = each.window["state"], each.principal
-        window = f"The admin window of {principal.kind} '{principal.name}'"
+        window = f"The admin window of {principal.label}"
         if state == EXPIRED:
             why = f"{window} was not closed. It has denied everything since its deadline, {each.window['deadline']}."
             yield Finding("window-expired", NOTICE, principal.name, why, RESTORE)
@@ -412,35 +390,31 @@ def _application_role_findings(case: Case) -> Iterator[Finding]:
     for each in case.account.principals if listed is not None else ():
         # Anyone who may tag the role can set any value, so a command contains only the expected one.
         is_tagged = each.tags.get(ATTACHED_TAG) == (policy := ACCESS_POLICIES["server"])
+        detach = each.policy_command("detach", aws_policy_arn(policy, each.partition))
         if each.kind == ROLE and is_tagged and each.name not in (listed or ()):
             why = (
                 f"This collection attached {policy} to the role, but the inventory does not ask for it. To keep it, set"
                 " cwagent_on_other_profile to attach and list the role in cwagent_attach_to_roles, in the inventory."
             )
-            detach = f"{_policy_command('detach', each, aws_policy_arn(policy, each.partition))}; "
             untag = f"aws iam untag-role --role-name {each.name} --tag-keys {ATTACHED_TAG}"
-            fix = f"{detach if each.has_policy(policy) else ''}{untag}"
+            fix = f"{detach}; {untag}" if each.has_policy(policy) else untag
             yield Finding("attached-policy", NOTICE, each.name, why, fix, listed=False)
         elif each.kind == ROLE and not is_tagged and each.name in (listed or ()) and each.has_policy(policy):
             why = (
                 f"The role has {policy} without the tag {ATTACHED_TAG}: somebody else attached the policy, or the tag "
                 "was removed. The playbooks remove_servers and teardown leave the policy."
             )
-            fix = "None is needed. To remove it some day, " + _policy_command(
-                "detach", each, aws_policy_arn(policy, each.partition)
-            )
+            fix = f"None is needed. To remove it some day, {detach}"
             yield Finding("policy-without-tag", NOTICE, each.name, why, fix, listed=False)
 
 
 def _deprecated_policy(principal: Principal) -> Finding:
-    why = (
-        f"{_title(principal)} has {DEPRECATED_SSM_POLICY}, which AWS has deprecated and which allows more than needed."
-    )
+    why = f"{principal.title} has {DEPRECATED_SSM_POLICY}, which AWS has deprecated and which allows more than needed."
     fix = f"Set cwagent_ssm_policy to {SSM_SUCCESSOR}, and run the playbook cwagent.iam.site."
     if not principal.managed:
-        attach = _policy_command("attach", principal, aws_policy_arn(SSM_POLICIES[SSM_SUCCESSOR], principal.partition))
+        attach = principal.policy_command("attach", aws_policy_arn(SSM_POLICIES[SSM_SUCCESSOR], principal.partition))
         old = aws_policy_arn(SSM_POLICIES[DEPRECATED_SSM_POLICY], principal.partition)
-        fix = f"{attach} && {_policy_command('detach', principal, old)}"
+        fix = f"{attach} && {principal.policy_command('detach', old)}"
     return Finding("deprecated-ssm-policy", WARNING, principal.name, why, fix)
 
 
@@ -451,8 +425,8 @@ def _unmanaged_parts(principal: Principal) -> Iterator[Finding]:
     ]
     if others:
         names = ", ".join(sorted({each.name for each in others}))
-        why = f"{_title(principal)} is for the admin window and has other policies: {names}."
-        fix = f"Decide whether it needs them; if not, remove them from {principal.kind} '{principal.name}'."
+        why = f"{principal.title} is for the admin window and has other policies: {names}."
+        fix = f"Decide whether it needs them; if not, remove them from {principal.label}."
         yield Finding("admin-unmanaged-policies", WARNING, principal.name, why, fix)
     yield from _trust_findings(principal, "admin-unmanaged-trust", ERROR)
 
@@ -484,15 +458,10 @@ def _other_principals(principal: Principal) -> list[str]:
 
 
 def _boundary_findings(case: Case, principal: Principal) -> Iterator[Finding]:
-    now = case.account.read_at
-    blocked = [
-        action
-        for action in (METRICS, LOGS)
-        if may(principal, now, action, bounded=False) is Decision.YES and may(principal, now, action) is Decision.NO
-    ]
+    blocked = [action for action in (METRICS, LOGS) if case.is_blocked(principal, action)]
     if blocked and principal.boundary:
         name = principal.boundary.name
-        why = f"The permissions boundary {name} of {principal.kind} '{principal.name}' blocks {' and '.join(blocked)}."
+        why = f"The permissions boundary {name} of {principal.label} blocks {' and '.join(blocked)}."
         fix = f"Allow {' and '.join(blocked)} in policy {principal.boundary.arn}."
         yield Finding("boundary-blocks-agent", WARNING, principal.name, why, fix)
 
@@ -502,21 +471,19 @@ def _boundary_findings(case: Case, principal: Principal) -> Iterator[Finding]:
 
 def _instance_findings(case: Case) -> Iterator[Finding]:
     empty = {each.name for each in case.account.profiles if each.role is None}
-    principals = {each.name: each for each in case.account.principals if each.kind == ROLE}
     carried = {each.profile for each in case.alive if each.profile}
     for name in sorted(empty & {*carried, *(each.principal.name for each in case.assessments)}):
         why = f"Instance profile '{name}' has no role, so its instances have no permissions."
         fix = f"aws iam add-role-to-instance-profile --instance-profile-name {name} --role-name {name}"
-        if name not in principals:
+        if (ROLE, name) not in case.principals:
             fix = f"aws iam delete-instance-profile --instance-profile-name {name}"
         yield Finding("profile-without-role", WARNING, name, why, fix)
-    known: dict[tuple[str, str], list[str]] = {}
     windows = {each.window["instance_id"] for each in case.assessments if each.window and each.window["state"] == OPEN}
     for instance in case.alive:
         if instance.restore_tag is not None and instance.id not in windows:
             yield _restore_tag(case, instance)
         if instance.in_inventory and instance.profile not in empty:
-            yield from _agent_findings(case, instance, principals, known)
+            yield from _agent_findings(case, instance)
 
 
 def _restore_tag(case: Case, instance: InstanceUse) -> Finding:
@@ -532,16 +499,8 @@ def _has_record(case: Case, instance: InstanceUse) -> bool:
     return any(key in each.principal.tags for each in case.assessments)
 
 
-def _agent_findings(
-    case: Case,
-    instance: InstanceUse,
-    principals: Mapping[str, Principal],
-    known: dict[tuple[str, str], list[str]],
-) -> Iterator[Finding]:
-    """Report an instance that should run the agent but lacks permissions that the agent needs.
-
-    :param known: the actions that a role lacks, by role and region. Thousands of instances can have the same role.
-    """
+def _agent_findings(case: Case, instance: InstanceUse) -> Iterator[Finding]:
+    """Report an instance that should run the agent but lacks permissions that the agent needs."""
     rule = "instance-without-access"
     if instance.profile is None:
         why = "The instance is in the inventory and has no instance profile."
@@ -551,14 +510,12 @@ def _agent_findings(
         )
         yield Finding(rule, WARNING, instance.id, why, fix, instance.region)
         return
-    role = principals.get(case.roles.get(instance.profile) or "")
+    role = case.principals.get((ROLE, case.roles.get(instance.profile) or ""))
     if role is None:
         return  # not read
-    key = (role.name, instance.region)
-    if key not in known:
-        known[key] = _lacking(case, role, instance.region)
-    if known[key]:
-        why = f"The instance is in the inventory, and its role '{role.name}' lacks {', '.join(known[key])}."
+    lacking = _lacking(case, role, instance.region)
+    if lacking:
+        why = f"The instance is in the inventory, and its role '{role.name}' lacks {', '.join(lacking)}."
         add = f"Set cwagent_on_other_profile to attach, and add {role.name} to cwagent_attach_to_roles. "
         add = "" if role.managed else add
         fix = f"{add}Run the playbook cwagent.iam.site. If the policy is attached, find what denies it."
@@ -567,11 +524,9 @@ def _agent_findings(
 
 def _lacking(case: Case, role: Principal, region: str) -> list[str]:
     """Return the actions that the agent needs and a role lacks; none if its boundary is a separate finding."""
-    now = case.account.read_at
     needed = {METRICS: "*", LOGS: "*", GET: case.parameter_arn(region, f"{PARAMETER_PREFIX}any")}
-    lacking = [action for action, resource in needed.items() if may(role, now, action, resource) is Decision.NO]
-    unbounded = [may(role, now, action, needed[action], bounded=False) for action in lacking]
-    is_bounded = role.is_ours and all(each is Decision.YES for each in unbounded)
+    lacking = [action for action, resource in needed.items() if case.decide(role, action, resource) is Decision.NO]
+    is_bounded = role.is_ours and all(case.is_blocked(role, action, needed[action]) for action in lacking)
     return [] if is_bounded else lacking
 
 
@@ -600,7 +555,7 @@ def _hybrid_admin(case: Case, role: Principal) -> Finding:
     on = f" Its servers: {join_first(nodes, MAX_LISTED)}." if nodes else ""
     why = f"Role '{role.name}' is for hybrid servers and has an admin policy.{on}"
     arn = aws_policy_arn(ACCESS_POLICIES["admin"], role.partition)
-    fixes = [_policy_command("detach", role, arn)] if arn in role.attached else []
+    fixes = [role.policy_command("detach", arn)] if arn in role.attached else []
     if role.window_policy:
         fixes.append(f"aws iam delete-role-policy --role-name {role.name} --policy-name {WINDOW_POLICY}")
     return Finding("hybrid-role-admin", ERROR, role.name, why, " && ".join(fixes))
@@ -644,7 +599,7 @@ def _parameter_findings(case: Case) -> Iterator[Finding]:
     for each in case.account.parameters:
         servers = [server for server, decision in case.readers(each) if decision is Decision.NO]
         if servers:
-            names = join_first([f"{server.kind} '{server.name}'" for server in servers], MAX_LISTED)
+            names = join_first([server.label for server in servers], MAX_LISTED)
             why = f"Server principals may not read the parameter: {names}."
             fix = f"Allow {GET} on {case.parameter_arn(each.region, each.name)} to {names}."
             yield Finding("parameter-unreadable", WARNING, each.name, why, fix, each.region)
@@ -687,13 +642,6 @@ def readable_by_servers(case: Case, parameter: ConfigParameter) -> Decision:
     return min((decision for _server, decision in case.readers(parameter)), default=Decision.UNKNOWN)
 
 
-def _same_rights(principal: Principal) -> str:
-    """Return a key that principals share if their policies are equal and have neither conditions nor variables."""
-    bounds = [principal.boundary] if principal.boundary else []
-    text = json.dumps([[each.document for each in principal.policies], [each.document for each in bounds]])
-    return principal.arn if "Condition" in text or "${" in text else text
-
-
 # -- Words --
 
 
@@ -703,20 +651,9 @@ def _removal(assessment: Assessment) -> str:
     if principal.managed and principal.access == "admin":
         return RESTORE
     if all(each.arn and not each.group for each in policies):
-        return " && ".join(_policy_command("detach", principal, str(each.arn)) for each in policies)
+        return " && ".join(principal.policy_command("detach", str(each.arn)) for each in policies)
     places = ", ".join(f"{each.name} of group '{each.group}'" if each.group else each.name for each in policies)
-    return (
-        f"Decide whether {principal.kind} '{principal.name}' needs to write; if not, change what allows it: {places}."
-    )
-
-
-def _policy_command(verb: str, principal: Principal, arn: str) -> str:
-    kind = principal.kind
-    return f"aws iam {verb}-{kind}-policy --{kind}-name {principal.name} --policy-arn {arn}"
-
-
-def _title(principal: Principal) -> str:
-    return f"{principal.kind.title()} '{principal.name}'"
+    return f"Decide whether {principal.label} needs to write; if not, change what allows it: {places}."
 
 
 def _as_list(value: Any) -> list[Any]:

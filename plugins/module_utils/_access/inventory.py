@@ -524,7 +524,7 @@ class Inventory:
         def read() -> list[dict[str, Any]]:
             answer = self._aws.call(
                 "iam:SimulatePrincipalPolicy",
-                f"simulate the policies of {principal.kind} '{principal.name}'",
+                f"simulate the policies of {principal.label}",
                 PolicySourceArn=principal.arn,
                 ActionNames=list(actions),
                 ResourceArns=[resource],

@@ -17,11 +17,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import 
     UNKNOWN,
     WINDOW,
     YES,
-    may,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._access.conditions import to_list
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision, decision_of
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import NODES, ROLE, USER
+from ansible_collections.cwagent.iam.plugins.module_utils._access.view import AccountView
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import PUT
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import read
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.json_path import find_values
@@ -63,7 +63,6 @@ if TYPE_CHECKING:
 
     from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import Assessment
     from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
-        Account,
         ConfigParameter,
         InstanceUse,
         Key,
@@ -88,7 +87,7 @@ STORE = "Run the playbook cwagent.iam.store_config with the configuration."
 
 
 @dataclass(frozen=True)
-class Case:
+class Case(AccountView):
     """The account as it was read, and further data for the checks.
 
     :param saved_keys: by user, the access key that is saved in a file.
@@ -98,8 +97,6 @@ class Case:
     :param address_of: the address of an endpoint, which is empty if AWS publishes none.
     """
 
-    account: Account
-    assessments: Sequence[Assessment]
     saved_keys: Mapping[str, str] = field(default_factory=dict)
     simulated: Mapping[tuple[str, str, str], bool] = field(default_factory=dict)
     server_profile: str = "CloudWatchAgentServerRole"
@@ -107,19 +104,9 @@ class Case:
     address_of: Callable[[Endpoint], str] = lambda _endpoint: ""
 
     @cached_property
-    def principals(self) -> dict[tuple[str, str], Principal]:
-        """The principals, by kind and name."""
-        return {(each.kind, each.name): each for each in self.account.principals}
-
-    @cached_property
     def writers(self) -> dict[str, Assessment]:
         """The assessments of the principals that matter, by ARN."""
         return {each.principal.arn: each for each in self.assessments}
-
-    @cached_property
-    def roles(self) -> dict[str | None, str | None]:
-        """By instance profile, the name of its role."""
-        return {each.name: each.role for each in self.account.profiles}
 
     @cached_property
     def instances(self) -> dict[str, InstanceUse]:
@@ -143,10 +130,6 @@ class Case:
         return found
 
     @cached_property
-    def _decisions(self) -> dict[tuple[str, str, str | None, bool], Decision]:
-        return {}
-
-    @cached_property
     def needs(self) -> dict[tuple[Any, ...], list[tuple[Need, str, str]]]:
         """The needs of the servers that are known: thousands of servers can have the same configurations."""
         return {}
@@ -159,17 +142,11 @@ class Case:
     def decide(
         self, principal: Principal, action: str, resource: str | None = "*", *, bounded: bool = True
     ) -> Decision:
-        """Return whether a principal may make a call, according to IAM, or else according to its policies.
-
-        :param resource: ``None`` if it is not known.
-        """
+        """Return whether a principal may make a call, according to IAM, or else according to its policies."""
         allows = self.simulated.get((principal.arn, action, resource)) if bounded and resource else None
         if allows is not None:
             return decision_of(allows)
-        key = (principal.arn, action, resource, bounded)
-        if key not in self._decisions:
-            self._decisions[key] = may(principal, self.account.read_at, action, resource, bounded)
-        return self._decisions[key]
+        return super().decide(principal, action, resource, bounded=bounded)
 
     def is_hybrid(self, principal: Principal) -> bool:
         """Whether a principal is the role of servers that are registered with Systems Manager."""
@@ -178,10 +155,6 @@ class Case:
     def role(self, arn: str) -> Principal | None:
         """Return the role of an ARN; ``None`` where it is not one of this account."""
         return next((each for each in self.principals.values() if each.kind == ROLE and each.arn == arn), None)
-
-    def arn(self, region: str, name: str) -> str:
-        """Return the ARN of a parameter."""
-        return f"arn:{self.account.partition}:ssm:{region}:{self.account.id}:parameter/{name}"
 
     def unread(self, what: str, region: str | None = None) -> Unread | None:
         """Return the denied read of a part of the account; ``None`` if it was read."""
@@ -297,7 +270,7 @@ def _addresses(case: Case, target: Target, endpoints: Iterable[Endpoint]) -> dic
 def _config(case: Case, principal: Principal | None, parameter: ConfigParameter) -> Config:
     readable = Decision.UNKNOWN
     if principal:
-        readable = case.decide(principal, GET, case.arn(parameter.region, parameter.name))
+        readable = case.decide(principal, GET, case.parameter_arn(parameter.region, parameter.name))
     return Config(
         parameter.name,
         parameter.version,
@@ -430,14 +403,14 @@ def _check_registration(case: Case, role: Principal, region: str) -> Iterator[Fa
         planned = trust.planned_policy(role.trust, exclusive=False)
         fix = f"{SITE}." if role.managed and trust.is_in(planned, region) else ""
         fix = fix or f"Allow {trust.describe_statement([region])} in the trust policy."
-        yield Failure(IDENTITY, f"{_title(role)} does not let {SSM} assume it in {region}.", fix)
+        yield Failure(IDENTITY, f"{role.title} does not let {SSM} assume it in {region}.", fix)
     yield from _check_calls(case, role, [_REPORT], _grant(case, role, SSM_POLICIES[SSM_SUCCESSOR]))
 
 
 def _check_permissions(case: Case, principal: Principal, server: Server) -> Iterator[Failure | Note]:
     if server.is_hybrid:
         yield from _check_registration(case, principal, server.region)
-    reads = [(GET, case.arn(server.region, each.name)) for each in server.configs]
+    reads = [(GET, case.parameter_arn(server.region, each.name)) for each in server.configs]
     yield from _check_calls(case, principal, [*_ORDINARY, *reads], _grant(case, principal))
     yield from _check_writing(case, principal)
 
@@ -452,19 +425,18 @@ def _check_calls(
     """
     decisions = {each: case.decide(principal, *each) for each in needed}
     denied = [each for each, decision in decisions.items() if decision is Decision.NO]
-    bounded = [each for each in denied if case.decide(principal, *each, bounded=False) is Decision.YES]
+    bounded = [each for each in denied if case.is_blocked(principal, *each)]
     end = f", which {part} needs." if part else "."
     if bounded and principal.boundary:
         blocked = _actions(bounded)
         yield Failure(
             PERMISSIONS,
-            f"Permissions boundary {principal.boundary.name} of {principal.kind} '{principal.name}' blocks "
-            f"{blocked}{end}",
+            f"Permissions boundary {principal.boundary.name} of {principal.label} blocks {blocked}{end}",
             f"Allow {blocked} in policy {principal.boundary.arn}.",
         )
     lacking = [each for each in denied if each not in bounded or not principal.boundary]
     if lacking:
-        yield Failure(PERMISSIONS, f"{_title(principal)} lacks {_actions(lacking)}{end}", fix)
+        yield Failure(PERMISSIONS, f"{principal.title} lacks {_actions(lacking)}{end}", fix)
     unknown = [each for each, decision in decisions.items() if decision is Decision.UNKNOWN]
     if unknown:
         yield _undecided(principal, unknown, part)
@@ -472,11 +444,7 @@ def _check_calls(
 
 def _undecided(principal: Principal, calls: Iterable[Call], part: str = "") -> Note:
     needed = f", which {part} needs," if part else ""
-    return Note(PERMISSIONS, f"Whether {_title(principal)} may {_actions(calls)}{needed} could not be decided.")
-
-
-def _title(principal: Principal) -> str:
-    return f"{principal.kind.title()} '{principal.name}'"
+    return Note(PERMISSIONS, f"Whether {principal.title} may {_actions(calls)}{needed} could not be decided.")
 
 
 def _grant(case: Case, principal: Principal, policy: str = ACCESS_POLICIES["server"]) -> str:
@@ -485,8 +453,7 @@ def _grant(case: Case, principal: Principal, policy: str = ACCESS_POLICIES["serv
     if principal.kind == ROLE and not case.is_hybrid(principal):
         add = f"Add {principal.name} to cwagent_attach_to_roles, and run the playbook cwagent.iam.site"
         return f"{add} with cwagent_on_other_profile=attach. If the policy is attached, find what denies it."
-    kind, arn = principal.kind, aws_policy_arn(policy, case.account.partition)
-    return f"aws iam attach-{kind}-policy --{kind}-name {principal.name} --policy-arn {arn}"
+    return principal.policy_command("attach", aws_policy_arn(policy, principal.partition))
 
 
 def _check_writing(case: Case, principal: Principal) -> Iterator[Failure | Note]:
@@ -498,7 +465,7 @@ def _check_writing(case: Case, principal: Principal) -> Iterator[Failure | Note]
         fix = "Run the playbook cwagent.iam.audit, which names the policies that allow it."
         if writer.writes == WINDOW or writer.window:
             fix = "Run the playbook cwagent.iam.restore, unless another run is storing a configuration."
-        yield Failure(PERMISSIONS, f"{_title(principal)} may write the configuration. {writer.why}", fix)
+        yield Failure(PERMISSIONS, f"{principal.title} may write the configuration. {writer.why}", fix)
     elif writer.writes == UNKNOWN:
         yield _undecided(principal, [(PUT, None)])
 
@@ -516,7 +483,7 @@ def calls_of(case: Case, target: Target) -> Iterator[tuple[Principal, str, str]]
     principal, parameters = principal_of(case, target), configs_of(case, target)[0]
     if principal:
         yield from ((principal, *call) for call in (*_ORDINARY, *([_REPORT] if target.is_hybrid else [])))
-        yield from ((principal, GET, case.arn(target.region, each.name)) for each in parameters)
+        yield from ((principal, GET, case.parameter_arn(target.region, each.name)) for each in parameters)
         for need, region, _part in _needs(case, target, parameters):
             caller, resource = _caller(case, principal, need), _resource(case, need, region)
             if caller and resource:
@@ -616,7 +583,7 @@ def _check_need(case: Case, caller: Principal, need: Need, resource: str | None,
 def _check_trust(case: Case, caller: Principal, arn: str, part: str) -> Iterator[Failure | Note]:
     """Check the trust policy of a role that the agent has to assume."""
     role = case.role(arn)
-    name = f"{caller.kind} '{caller.name}'"
+    name = caller.label
     if role is None and arn.startswith(f"arn:{case.account.partition}:iam::{case.account.id}:role/"):
         what = f"{part} names role {arn}, which does not exist."
         yield Failure(PERMISSIONS, what, "Create the role, or correct the configuration.")
@@ -661,7 +628,7 @@ def _fix(case: Case, principal: Principal, need: Need, resource: str | None) -> 
         variable = f"{role if principal.kind == ROLE else 'onprem_server'}_managed_policies"
         add = f"Create a policy that allows {allowed}, add its ARN to {variable}"
         return f"{add}, and run the playbook cwagent.iam.site."
-    return f"Allow {allowed} in a policy of {principal.kind} '{principal.name}'."
+    return f"Allow {allowed} in a policy of {principal.label}."
 
 
 # -- Configurations --
