@@ -404,36 +404,50 @@ findings:
   contains:
     rule:
       description:
-        - The name of the rule.
-        - Errors. V(admin-on-instances) (several instances have an admin policy that nothing limits),
-          V(admin-without-window) (an admin policy is attached permanently), V(server-writes) (a principal for servers
-          can write), V(administrator-on-instance) (an instance administers the account), V(admin-unmanaged-trust)
-          (principals other than EC2 can assume an admin role), V(hybrid-role-admin) (the role of hybrid servers has an
-          admin policy).
-        - Errors or warnings. V(window-modified) (the policy of the admin window was changed), V(admin-key-active)
-          (a key of an admin user is active outside a window).
-        - Warnings. V(admin-instance-without-window) (an instance has the admin profile outside a window),
-          V(restore-tag) (an interrupted run left its tag), V(unmanaged-writer) (a principal that is not for the agent
-          can write), V(admin-unmanaged-policies) (an admin principal has other policies), V(deprecated-ssm-policy) (the
-          policy V(AmazonEC2RoleforSSM) is in use), V(profile-without-role) (an instance profile has no role),
-          V(instance-without-access) (an instance in the inventory lacks something that the agent needs),
-          V(boundary-blocks-agent) (a permissions boundary blocks metrics or logs), V(parameter-unreadable) (a server
-          cannot read a configuration), V(parameter-invalid) (a configuration is not valid), V(hybrid-role-trust)
-          (Systems Manager can assume the role of hybrid servers for other accounts).
-        - Warnings or notices. V(key-old) (a key is too old), V(key-two-active) (a user has two active keys),
-          V(key-not-saved) (a key is saved nowhere, which is a notice if a newer key of the user is saved),
-          V(activation-unused) (an activation can still register servers with the role of hybrid servers, which is a
-          notice if this collection created it).
-        - Notices. V(server-unmanaged-trust) (principals other than EC2 can assume a server role of this
-          collection), V(window-expired) (an admin window was not closed after its deadline), V(key-unused) (a key was
-          never used), V(saved-key-without-user) (the user of a saved key does not exist), V(parameter-near-limit) (a
-          configuration almost fills its tier).
-        - Notices that are not RV(findings.listed). V(administrators) (principals can write because they administer the
-          account), V(user-without-host) (no host of the inventory has a user that this collection created),
-          V(attached-policy) (a role that is not in O(attach_to_roles) has the agent's policy from this collection),
-          V(policy-without-tag) (a role in O(attach_to_roles) has the policy, and not from this collection, so no
-          playbook detaches it), V(node-not-managed) (servers that this collection did not register have the role of
-          hybrid servers).
+        - The name of the rule, with what it is about and its severity.
+        - V(admin-on-instances) (principal, error). Several instances have an admin policy that nothing limits.
+        - V(admin-without-window) (principal, error). An admin policy is attached permanently.
+        - V(admin-instance-without-window) (server, warning). An instance has the admin profile outside a window.
+        - V(server-writes) (principal, error). A principal for servers can write.
+        - V(unmanaged-writer) (principal, warning). A principal that is not for the agent can write.
+        - V(administrator-on-instance) (server, error). An instance or server administers the account.
+        - V(administrators) (account, notice that is not listed). Principals can write because they administer the
+          account.
+        - V(window-expired) (principal, notice). An admin window was not closed after its deadline.
+        - V(window-modified) (principal, error or warning). The policy of the admin window was changed.
+        - V(deprecated-ssm-policy) (principal, warning). The policy V(AmazonEC2RoleforSSM) is in use.
+        - V(admin-unmanaged-policies) (principal, warning). An admin principal has other policies.
+        - V(admin-unmanaged-trust) (principal, error). Principals other than EC2 can assume an admin role.
+        - V(server-unmanaged-trust) (principal, notice). Principals other than EC2 can assume a server role of this
+          collection.
+        - V(boundary-blocks-agent) (principal, warning). A permissions boundary blocks metrics or logs.
+        - V(attached-policy) (principal, notice that is not listed). A role that is not in O(attach_to_roles) has the
+          agent's policy from this collection.
+        - V(policy-without-tag) (principal, notice that is not listed). A role in O(attach_to_roles) has the policy, and
+          not from this collection, so no playbook detaches it.
+        - V(hybrid-role-admin) (principal, error). The role of hybrid servers has an admin policy.
+        - V(hybrid-role-trust) (principal, warning). Systems Manager can assume the role of hybrid servers for other
+          accounts.
+        - V(admin-key-active) (principal, error or warning). A key of an admin user is active outside a window.
+        - V(key-old) (principal, warning or notice). A key is too old.
+        - V(key-unused) (principal, notice). A key was never used.
+        - V(key-not-saved) (principal, warning or notice). A key is saved nowhere, which is a notice if a newer key of
+          the user is saved.
+        - V(key-two-active) (principal, warning or notice). A user has two active keys.
+        - V(user-without-host) (account, notice that is not listed). No host of the inventory has a user that this
+          collection created.
+        - V(saved-key-without-user) (account, notice). The user of a saved key does not exist.
+        - V(profile-without-role) (server, warning). An instance profile has no role.
+        - V(instance-without-access) (server, warning). An instance in the inventory lacks something that the agent
+          needs.
+        - V(restore-tag) (server, warning). An interrupted run left its tag.
+        - V(activation-unused) (server, warning or notice). An activation can still register hybrid servers, which is a
+          notice if this collection created it.
+        - V(node-not-managed) (server, notice that is not listed). Servers that this collection did not register have
+          the role of hybrid servers.
+        - V(parameter-unreadable) (configuration, warning). A server cannot read a configuration.
+        - V(parameter-invalid) (configuration, warning). A configuration is not valid.
+        - V(parameter-near-limit) (configuration, notice). A configuration almost fills its tier.
       type: str
       sample: admin-without-window
     severity:
@@ -470,6 +484,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
 from ansible_collections.cwagent.iam.plugins.module_utils._access import findings, options
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import apply_simulations, assess
+from ansible_collections.cwagent.iam.plugins.module_utils._access.case import Case
 from ansible_collections.cwagent.iam.plugins.module_utils._access.inventory import Inventory
 from ansible_collections.cwagent.iam.plugins.module_utils._access.options import SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._access.result import to_result
@@ -482,14 +497,14 @@ RULES: dict[str, Any] = {}
 
 def work(call: Call) -> dict[str, Any]:
     """Read an account and return who can write, with the findings."""
-    rules = options.rules(call.params)
+    choices = options.choices(call.params)
     inventory = Inventory(call.client, options.scope(call.params, call.region))
     account = inventory.read()
     assessments = assess(account)
     if call.params["simulate"]:
         assessments = apply_simulations(assessments, inventory.simulate_writes(account, assessments))
         account = replace(account, unread=inventory.unread)
-    case = findings.Case(account, assessments, rules)
+    case = Case(account, assessments, choices)
     return {"changed": False, **to_result(case, findings.find(case))}
 
 

@@ -41,9 +41,9 @@ from access_account import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
-from import_graph import PLUGINS
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.findings import RESTORE, Rules, count_severities, find
+from ansible_collections.cwagent.iam.plugins.module_utils._access.case import RESTORE, Choices
+from ansible_collections.cwagent.iam.plugins.module_utils._access.findings import RULES, count_severities, find
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Policy, SavedKeyWithoutUser
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import (
     PUT,
@@ -362,19 +362,18 @@ PLANTED = {
 }
 
 
-def test_the_module_documents_each_rule():
-    text = (PLUGINS / "modules" / "cwagent_access_info.py").read_text()
-    documented = re.search(r"The name of the rule\.(.*?)sample:", text, re.DOTALL)
-    assert documented
-    named = set(re.findall(r"V\(([a-z-]+)\)\s+\(", documented[1]))
+def test_each_rule_is_here_once_and_has_a_violation():
     # The last ones depend on the inventory and have separate tests.
     of_inventory = {"user-without-host", "attached-policy", "policy-without-tag"}
-    assert named == {rule for _, (rule, _, _) in PLANTED.values()} | of_inventory
+    planted = {rule for _, (rule, _, _) in PLANTED.values()}
+    assert sorted(rule.name for rule in RULES) == sorted(planted | of_inventory)
 
 
 @pytest.mark.parametrize(("account", "expected"), PLANTED.values(), ids=PLANTED)
 def test_a_violation_is_one_finding(account, expected):
     assert found(account) == [expected]
+    [severities] = [each.severities for each in RULES if each.name == expected[0]]
+    assert expected[1] in severities
     [finding] = find(case_of(account))
     assert finding.listed == (expected[0] not in ("administrators", "node-not-managed"))
 
@@ -402,7 +401,7 @@ def test_the_finding_names_who_may_assume_a_role(access, statement, named):
 )
 def test_the_old_key_of_a_user_without_a_host_is_for_remove_servers(users, words):
     account = healthy(user("db2", SERVER, keys=(key(3, days=90),)))
-    [fix] = [each.fix for each in find(case_of(account, Rules(inventory_users=users))) if each.rule == "key-old"]
+    [fix] = [each.fix for each in find(case_of(account, Choices(inventory_users=users))) if each.rule == "key-old"]
     assert f"cwagent.iam.{words}" in fix
 
 
@@ -604,13 +603,13 @@ def test_a_finding_has_a_fix(name):
 )
 def test_a_user_that_a_host_has_is_created_again(users, fix):
     account = healthy(KEY_WITHOUT_USER)
-    [finding] = [each for each in find(case_of(account, Rules(inventory_users=users))) if each.object == "gone"]
+    [finding] = [each for each in find(case_of(account, Choices(inventory_users=users))) if each.object == "gone"]
     assert finding.fix == fix
 
 
 def test_the_user_chooses_the_age_and_the_profile():
     account = healthy(user("db2", SERVER, keys=(key(3, days=40),)), instance(2, None, in_inventory=True))
-    month, never = Rules(timedelta(days=40), "Mine"), Rules(None)
+    month, never = Choices(timedelta(days=40), "Mine"), Choices(None)
     assert [each[0] for each in found(account, month)] == ["instance-without-access", "key-old"]
     assert [each[0] for each in found(account, never)] == ["instance-without-access"]
     assert fixes(account, month)[0].endswith("--instance-id i-2 --iam-instance-profile Name=Mine")
@@ -644,7 +643,7 @@ def test_the_most_severe_findings_come_first():
 )
 def test_a_user_of_ours_that_no_host_has_is_found(users, expected):
     account = healthy(user("db2", SERVER, keys=(key(3), key(4, active=False))), user("alice", SERVER, tags=FOREIGN))
-    rules = Rules(inventory_users=users)
+    rules = Choices(inventory_users=users)
     assert [
         each for each in found(account, rules) if each[0] == "user-without-host" and each[2] in ("db2", "alice")
     ] == (expected)
@@ -668,7 +667,7 @@ def test_an_application_role_that_is_not_listed_any_more_is_found(listed, value,
     """A person who tags the role must not be able to choose a part of the command."""
     account = healthy(role("Shop", tags={ATTACHED_TAG: value}))
     findings = [
-        each for each in find(case_of(account, Rules(attach_to_roles=listed))) if each.rule == "attached-policy"
+        each for each in find(case_of(account, Choices(attach_to_roles=listed))) if each.rule == "attached-policy"
     ]
     assert [(each.object, each.severity) for each in findings] == [("Shop", "notice")] * is_found
     assert all("untag-role --role-name Shop --tag-keys cwagent:attached-policy" in each.fix for each in findings)
@@ -685,6 +684,6 @@ def test_a_command_names_the_region_of_the_instance():
 def test_the_policy_of_others_on_a_listed_role_is_information(listed, rules):
     """For example, Terraform has removed the tag."""
     account = healthy(role("Shop", SERVER, tags=FOREIGN))
-    found = [each for each in find(case_of(account, Rules(attach_to_roles=listed))) if "policy" in each.rule]
+    found = [each for each in find(case_of(account, Choices(attach_to_roles=listed))) if "policy" in each.rule]
     assert [each.rule for each in found] == rules
     assert all("leave the policy" in each.why and "detach-role-policy" in each.fix for each in found)
