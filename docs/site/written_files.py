@@ -253,13 +253,12 @@ def question_lines(name: str, asked: Mapping[str, Any], option: Mapping[str, Any
 def with_rules(text: str) -> str:
     """Return the module of the audit with the list of its rules."""
     before, start, rest = text.partition("    rule:\n")
-    rules = import_module(f"{PLUGINS}.module_utils._access.findings").RULES
-    found = [
-        f"V({rule.name}) ({rule.about}, {' or '.join(rule.severities)}{'' if rule.listed else ' that is not listed'}). "
-        f"{rule.meaning[0].upper()}{rule.meaning[1:]}."
-        for rule in rules
-    ]
-    lines = described("description", ["The name of the rule, with what it is about and its severity.", *found], 6)
+    found: dict[str, list[str]] = {}
+    for rule in import_module(f"{PLUGINS}.module_utils._access.findings").RULES:
+        severities = f"{'' if rule.listed else 'unlisted '}{' or '.join(rule.severities)}"
+        found.setdefault(rule.about, []).append(f"V({rule.name}) ({severities}, {rule.meaning})")
+    subjects = [f"Rules about the {about} are {', '.join(rules)}." for about, rules in found.items()]
+    lines = described("description", subjects, 6)
     return "\n".join(
         [f"{before}{start}{next(lines)}", *lines, "      type: str" + rest.partition("      type: str")[2]]
     )

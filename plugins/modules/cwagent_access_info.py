@@ -404,50 +404,36 @@ findings:
   contains:
     rule:
       description:
-        - The name of the rule, with what it is about and its severity.
-        - V(admin-on-instances) (principal, error). Several instances have an admin policy that nothing limits.
-        - V(admin-without-window) (principal, error). An admin policy is attached permanently.
-        - V(admin-instance-without-window) (server, warning). An instance has the admin profile outside a window.
-        - V(server-writes) (principal, error). A principal for servers can write.
-        - V(unmanaged-writer) (principal, warning). A principal that is not for the agent can write.
-        - V(administrator-on-instance) (server, error). An instance or server administers the account.
-        - V(administrators) (account, notice that is not listed). Principals can write because they administer the
-          account.
-        - V(window-expired) (principal, notice). An admin window was not closed after its deadline.
-        - V(window-modified) (principal, error or warning). The policy of the admin window was changed.
-        - V(deprecated-ssm-policy) (principal, warning). The policy V(AmazonEC2RoleforSSM) is in use.
-        - V(admin-unmanaged-policies) (principal, warning). An admin principal has other policies.
-        - V(admin-unmanaged-trust) (principal, error). Principals other than EC2 can assume an admin role.
-        - V(server-unmanaged-trust) (principal, notice). Principals other than EC2 can assume a server role of this
-          collection.
-        - V(boundary-blocks-agent) (principal, warning). A permissions boundary blocks metrics or logs.
-        - V(attached-policy) (principal, notice that is not listed). A role that is not in O(attach_to_roles) has the
-          agent's policy from this collection.
-        - V(policy-without-tag) (principal, notice that is not listed). A role in O(attach_to_roles) has the policy, and
-          not from this collection, so no playbook detaches it.
-        - V(hybrid-role-admin) (principal, error). The role of hybrid servers has an admin policy.
-        - V(hybrid-role-trust) (principal, warning). Systems Manager can assume the role of hybrid servers for other
-          accounts.
-        - V(admin-key-active) (principal, error or warning). A key of an admin user is active outside a window.
-        - V(key-old) (principal, warning or notice). A key is too old.
-        - V(key-unused) (principal, notice). A key was never used.
-        - V(key-not-saved) (principal, warning or notice). A key is saved nowhere, which is a notice if a newer key of
-          the user is saved.
-        - V(key-two-active) (principal, warning or notice). A user has two active keys.
-        - V(user-without-host) (account, notice that is not listed). No host of the inventory has a user that this
-          collection created.
-        - V(saved-key-without-user) (account, notice). The user of a saved key does not exist.
-        - V(profile-without-role) (server, warning). An instance profile has no role.
-        - V(instance-without-access) (server, warning). An instance in the inventory lacks something that the agent
-          needs.
-        - V(restore-tag) (server, warning). An interrupted run left its tag.
-        - V(activation-unused) (server, warning or notice). An activation can still register hybrid servers, which is a
-          notice if this collection created it.
-        - V(node-not-managed) (server, notice that is not listed). Servers that this collection did not register have
-          the role of hybrid servers.
-        - V(parameter-unreadable) (configuration, warning). A server cannot read a configuration.
-        - V(parameter-invalid) (configuration, warning). A configuration is not valid.
-        - V(parameter-near-limit) (configuration, notice). A configuration almost fills its tier.
+        - Rules about the principal are V(admin-on-instances) (error, several instances have an admin policy that
+          nothing limits), V(admin-without-window) (error, an admin policy is attached permanently), V(server-writes)
+          (error, a principal for servers can write), V(unmanaged-writer) (warning, a principal that is not for the
+          agent can write), V(window-expired) (notice, an admin window was not closed after its deadline),
+          V(window-modified) (error or warning, the policy of the admin window was changed), V(deprecated-ssm-policy)
+          (warning, the policy V(AmazonEC2RoleforSSM) is in use), V(admin-unmanaged-policies) (warning, an admin
+          principal has other policies), V(admin-unmanaged-trust) (error, principals other than EC2 can assume an admin
+          role), V(server-unmanaged-trust) (notice, principals other than EC2 can assume a server role of this
+          collection), V(boundary-blocks-agent) (warning, a permissions boundary blocks metrics or logs),
+          V(attached-policy) (unlisted notice, a role that is not in O(attach_to_roles) has the agent's policy from this
+          collection), V(policy-without-tag) (unlisted notice, a role in O(attach_to_roles) has the policy, and not from
+          this collection, so no playbook detaches it), V(hybrid-role-admin) (error, the role of hybrid servers has an
+          admin policy), V(hybrid-role-trust) (warning, Systems Manager can assume the role of hybrid servers for other
+          accounts), V(admin-key-active) (error or warning, a key of an admin user is active outside a window),
+          V(key-old) (warning or notice, a key is too old), V(key-unused) (notice, a key was never used),
+          V(key-not-saved) (warning or notice, a key is saved nowhere, which is a notice if a newer key of the user is
+          saved), V(key-two-active) (warning or notice, a user has two active keys).
+        - Rules about the server are V(admin-instance-without-window) (warning, an instance has the admin profile
+          outside a window), V(administrator-on-instance) (error, an instance or server administers the account),
+          V(profile-without-role) (warning, an instance profile has no role), V(instance-without-access) (warning, an
+          instance in the inventory lacks something that the agent needs), V(restore-tag) (warning, an interrupted run
+          left its tag), V(activation-unused) (warning or notice, an activation can still register hybrid servers, which
+          is a notice if this collection created it), V(node-not-managed) (unlisted notice, servers that this collection
+          did not register have the role of hybrid servers).
+        - Rules about the account are V(administrators) (unlisted notice, principals can write because they administer
+          the account), V(user-without-host) (unlisted notice, no host of the inventory has a user that this collection
+          created), V(saved-key-without-user) (notice, the user of a saved key does not exist).
+        - Rules about the configuration are V(parameter-unreadable) (warning, a server cannot read a configuration),
+          V(parameter-invalid) (warning, a configuration is not valid), V(parameter-near-limit) (notice, a configuration
+          almost fills its tier).
       type: str
       sample: admin-without-window
     severity:
@@ -456,15 +442,9 @@ findings:
     listed:
       description: Whether summaries list it. Any other finding never makes an audit fail.
       type: bool
-    object:
-      description: The name or ID of the affected object.
-      type: str
-    region:
-      description: The region; null for IAM.
-      type: str
-    account:
-      description: The account's ID.
-      type: str
+    object: {description: The name or ID of the affected object., type: str}
+    region: {description: The region; null for IAM., type: str}
+    account: {description: The account's ID., type: str}
     why:
       description: The reason for the finding.
       type: str

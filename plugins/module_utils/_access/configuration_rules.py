@@ -7,30 +7,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import (
-    GET,
-)
+from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import GET
 from ansible_collections.cwagent.iam.plugins.module_utils._access.case import MAX_LISTED
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opentelemetry import is_yaml_name, read_yaml
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import ENCRYPTED_TYPE, LIMITS, TYPE
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import select
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import validate
-from ansible_collections.cwagent.iam.plugins.module_utils._findings import (
-    CONFIGURATION,
-    NOTICE,
-    WARNING,
-    Rule,
-)
+from ansible_collections.cwagent.iam.plugins.module_utils._findings import CONFIGURATION, NOTICE, WARNING, Rule
 from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ansible_collections.cwagent.iam.plugins.module_utils._access.case import Case
-    from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
-        ConfigParameter,
-    )
+    from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ConfigParameter
     from ansible_collections.cwagent.iam.plugins.module_utils._findings import Finding
 
 # A configuration that uses this share of its limit, or more, is near the limit.

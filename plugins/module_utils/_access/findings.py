@@ -16,10 +16,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access import (
     principal_rules,
     server_rules,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._findings import (
-    SEVERITIES,
-    Rule,
-)
+from ansible_collections.cwagent.iam.plugins.module_utils._findings import SEVERITIES, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

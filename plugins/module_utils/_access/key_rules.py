@@ -8,15 +8,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import (
-    YES,
-)
+from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import YES
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import USER
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import (
-    CLOSED,
-    EXPIRED,
-    MODIFIED,
-)
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import CLOSED, EXPIRED, MODIFIED
 from ansible_collections.cwagent.iam.plugins.module_utils._findings import (
     ACCOUNT,
     ERROR,
@@ -31,10 +25,7 @@ if TYPE_CHECKING:
 
     from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import Assessment
     from ansible_collections.cwagent.iam.plugins.module_utils._access.case import Case
-    from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
-        Key,
-        Principal,
-    )
+    from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Key, Principal
     from ansible_collections.cwagent.iam.plugins.module_utils._findings import Finding
 
 # A younger key may be on its way to its servers, or be the second key of a replacement.

@@ -7,12 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import (
-    LOGS,
-    METRICS,
-    NO,
-    YES,
-)
+from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import LOGS, METRICS, NO, YES
 from ansible_collections.cwagent.iam.plugins.module_utils._access.case import MAX_LISTED, RESTORE, has_record
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import (
@@ -31,11 +26,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._findings import (
     WARNING,
     Rule,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._names import (
-    ATTACHED_TAG,
-    WINDOW_POLICY,
-    aws_policy_arn,
-)
+from ansible_collections.cwagent.iam.plugins.module_utils._names import ATTACHED_TAG, WINDOW_POLICY, aws_policy_arn
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import (
     ACCESS_POLICIES,
     DEPRECATED_SSM_POLICY,
@@ -56,10 +47,7 @@ if TYPE_CHECKING:
 
     from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import Assessment
     from ansible_collections.cwagent.iam.plugins.module_utils._access.case import Case
-    from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
-        InstanceUse,
-        Principal,
-    )
+    from ansible_collections.cwagent.iam.plugins.module_utils._access.model import InstanceUse, Principal
     from ansible_collections.cwagent.iam.plugins.module_utils._findings import Finding
 
 # If this many instances have the permission that is meant for one instance, it is a separate finding.

@@ -7,38 +7,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import (
-    GET,
-    LOGS,
-    METRICS,
-)
+from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import GET, LOGS, METRICS
 from ansible_collections.cwagent.iam.plugins.module_utils._access.case import MAX_LISTED, RESTORE, has_record
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import RESTORE_TAG
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import (
-    OPEN,
-)
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import OPEN
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import TIME_FORMAT
-from ansible_collections.cwagent.iam.plugins.module_utils._findings import (
-    NOTICE,
-    SERVER,
-    WARNING,
-    Rule,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._names import (
-    PARAMETER_PREFIX,
-)
+from ansible_collections.cwagent.iam.plugins.module_utils._findings import NOTICE, SERVER, WARNING, Rule
+from ansible_collections.cwagent.iam.plugins.module_utils._names import PARAMETER_PREFIX
 from ansible_collections.cwagent.iam.plugins.module_utils._text import count_noun, join_first
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ansible_collections.cwagent.iam.plugins.module_utils._access.case import Case
-    from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
-        InstanceUse,
-        Principal,
-    )
+    from ansible_collections.cwagent.iam.plugins.module_utils._access.model import InstanceUse, Principal
     from ansible_collections.cwagent.iam.plugins.module_utils._findings import Finding
 
 

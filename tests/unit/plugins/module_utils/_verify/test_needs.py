@@ -26,8 +26,10 @@ from access_account import (
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import GET, LOGS, METRICS, assess
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Policy
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.checks import Case, calls_of, check
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.case import Case
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.checks import check
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Target
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.permission_checks import calls_of
 
 WEB, DB = Target("web1", REGION, "i-1"), Target("db1", REGION, user="db1")
 OWN = f"arn:aws:iam::{ACCOUNT_ID}:"
