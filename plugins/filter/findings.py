@@ -88,8 +88,8 @@ def _uri(path: str) -> str:
 
 
 def _message_and_fix(finding: Finding, separator: str) -> str:
-    """The problem of the object, and the fix. A finding of an audit has ``why`` instead of ``message``."""
-    text = f"{finding['object']}: {finding.get('message') or finding['why']}"
+    """The problem of the object, and the fix."""
+    text = f"{finding['object']}: {finding['why']}"
     return f"{text.rstrip('.')}.{separator}Fix: {finding['fix']}" if finding.get("fix") else text
 
 
@@ -111,7 +111,7 @@ def junit(
             case.set("line", str(int(finding["line"])))
         text = to_printable(_message_and_fix(finding, " "))
         if is_listed(finding) and SEVERITIES.index(finding["severity"]) >= SEVERITIES.index(fail_at):
-            message = to_printable(finding.get("message") or finding["why"])
+            message = to_printable(finding["why"])
             ET.SubElement(case, "failure", type=finding["severity"], message=message).text = text
         else:
             ET.SubElement(case, "system-out").text = f"{finding['severity']}: {text}"

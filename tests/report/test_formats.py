@@ -14,7 +14,7 @@ FILTERS = FilterModule().filters()
 sarif = FILTERS["sarif"]
 
 IN_FILES = [
-    {"rule": "r", "severity": severity, "object": "host db1", "message": "It is wrong.", **place}
+    {"rule": "r", "severity": severity, "object": "host db1", "why": "It is wrong.", **place}
     for severity in ("notice", "warning", "error")
     for place in (
         {},

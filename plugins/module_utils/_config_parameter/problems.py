@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from itertools import groupby
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Union
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.json_path import json_path
-from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR, NOTICE
+from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR, NOTICE, Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -120,17 +120,11 @@ def to_result(problem: Problem) -> dict[str, Any]:
 
 def to_finding(problem: Problem, name: str) -> dict[str, Any]:
     """Render a problem as input for the filters ``sarif`` and ``junit``. :param name: of the parameter."""
-    return {
-        "rule": problem.rule,
-        "severity": problem.severity,
-        "listed": problem.severity != NOTICE,
-        "object": f"{name} {short_path(problem.path)}",
-        "file": problem.source,
-        "line": problem.line,
-        "column": problem.column,
-        "message": problem.message,
-        "fix": f"Did you mean {quote_key(problem.near)}?" if problem.near else _format_allowed(problem),
-    }
+    affected = f"{name} {short_path(problem.path)}"
+    fix = f"Did you mean {quote_key(problem.near)}?" if problem.near else _format_allowed(problem)
+    is_listed = problem.severity != NOTICE
+    found = Finding(problem.rule, problem.severity, affected, problem.message, fix, listed=is_listed)
+    return {**asdict(found), "file": problem.source, "line": problem.line, "column": problem.column}
 
 
 def _format_allowed(problem: Problem) -> str:

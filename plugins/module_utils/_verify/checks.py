@@ -34,9 +34,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import (
     MESSAGE_SERVICES,
     PERMISSIONS,
     Config,
-    Failure,
-    Note,
     Server,
+    failure,
+    note,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.permission_checks import (
     check_needs,
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         NodeUse,
         Principal,
     )
+    from ansible_collections.cwagent.iam.plugins.module_utils._findings import Finding
     from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Target
 
 STORE = "Run the playbook cwagent.iam.store_config with the configuration."
@@ -85,7 +86,7 @@ def check(case: Case, target: Target) -> Server:
         server = server.adding(*check_permissions(case, principal, server))
         server = server.adding(*check_needs(case, principal, target, parameters))
     elif not server.fails(IDENTITY):
-        server = server.adding(Note(PERMISSIONS, "Its role or user could not be read."))
+        server = server.adding(note(PERMISSIONS, "Its role or user could not be read."))
     return server.adding(*_check_configs(case, server, missing))
 
 
@@ -143,10 +144,10 @@ def _check_instance(case: Case, server: Server) -> Server:
     instance = case.instances.get(server.instance_id)
     if case.unread("the instance profiles of instances", server.region):
         server = replace(server, is_windows=bool(instance and instance.is_windows))
-        return server.adding(Note(IDENTITY, "The instance profiles could not be read."))
+        return server.adding(note(IDENTITY, "The instance profiles could not be read."))
     if instance is None:
         return replace(server, is_running=False).adding(
-            Failure(
+            failure(
                 IDENTITY,
                 f"Instance {server.instance_id} does not exist in {server.region}.",
                 "Correct instance_id or cwagent_region of the host, or remove it from the inventory.",
@@ -160,13 +161,13 @@ def _check_instance(case: Case, server: Server) -> Server:
     )
     if instance.profile is None:
         fix = f"{SITE}, which associates '{case.server_profile}'."
-        server = server.adding(Failure(IDENTITY, "It has no instance profile.", fix))
+        server = server.adding(failure(IDENTITY, "It has no instance profile.", fix))
     elif instance.profile in case.roles and case.roles[instance.profile] is None:
         fix = (
             f"aws iam add-role-to-instance-profile --instance-profile-name {instance.profile} "
             f"--role-name {instance.profile}"
         )
-        server = server.adding(Failure(IDENTITY, f"Instance profile '{instance.profile}' has no role.", fix))
+        server = server.adding(failure(IDENTITY, f"Instance profile '{instance.profile}' has no role.", fix))
     return server
 
 
@@ -174,30 +175,30 @@ def _check_user(case: Case, server: Server, user: Principal | None) -> Server:
     if user is None:
         if case.unread("the roles and users of the account"):
             return server
-        return server.adding(Failure(IDENTITY, f"User '{server.user}' does not exist.", f"{SITE}."))
+        return server.adding(failure(IDENTITY, f"User '{server.user}' does not exist.", f"{SITE}."))
     saved_in_file = case.saved_keys.get(user.name)
     keys = {key.id: key for key in user.keys or ()}
     saved = saved_in_file or next((key.id for key in keys.values() if key.saved), "")
     if user.keys is None or (not saved and case.unread("where access keys are saved", server.region)):
-        return server.adding(Note(IDENTITY, f"The access keys of user '{user.name}' could not be read."))
+        return server.adding(note(IDENTITY, f"The access keys of user '{user.name}' could not be read."))
     return replace(server, key_id=saved).adding(*_check_key(user, saved, keys.get(saved)))
 
 
-def _check_key(user: Principal, saved: str, key: Key | None) -> Iterator[Failure]:
+def _check_key(user: Principal, saved: str, key: Key | None) -> Iterator[Finding]:
     if not saved:
-        yield Failure(IDENTITY, f"No access key of user '{user.name}' is saved.", f"{SITE}.")
+        yield failure(IDENTITY, f"No access key of user '{user.name}' is saved.", f"{SITE}.")
     elif key is None:
-        yield Failure(IDENTITY, f"Access key {saved} is saved, and user '{user.name}' does not have it.", f"{SITE}.")
+        yield failure(IDENTITY, f"Access key {saved} is saved, and user '{user.name}' does not have it.", f"{SITE}.")
     elif not key.active:
         fix = f"aws iam update-access-key --user-name {user.name} --access-key-id {saved} --status Active"
-        yield Failure(IDENTITY, f"Access key {saved} of user '{user.name}' is inactive.", fix)
+        yield failure(IDENTITY, f"Access key {saved} of user '{user.name}' is inactive.", fix)
 
 
 def _check_node(case: Case, server: Server, target: Target, role: Principal | None) -> Server:
     """Check the node of a hybrid server. :param role: its role, if it is the hybrid role and was read."""
     server = replace(server, role=case.hybrid_role)
     if case.unread(NODES, server.region):
-        return server.adding(Note(IDENTITY, "The nodes of Systems Manager could not be read."))
+        return server.adding(note(IDENTITY, "The nodes of Systems Manager could not be read."))
     found = case.nodes.get((target.region, target.host), [])
     ours = [each for each in found if each.is_ours]
     node = node_of(case, target)
@@ -214,19 +215,19 @@ def _check_node(case: Case, server: Server, target: Target, role: Principal | No
         )
         what = f"Node {node.id} has role '{node.role}', not the hybrid role '{case.hybrid_role}'."
         server = server.adding(
-            Failure(IDENTITY, what, fix), Note(PERMISSIONS, "They were not checked: it has another role.")
+            failure(IDENTITY, what, fix), note(PERMISSIONS, "They were not checked: it has another role.")
         )
     elif role is None and not case.unread("the roles and users of the account"):
-        return server.adding(Failure(IDENTITY, f"Role '{node.role}' of node {node.id} does not exist.", f"{SITE}."))
+        return server.adding(failure(IDENTITY, f"Role '{node.role}' of node {node.id} does not exist.", f"{SITE}."))
     # Without its credentials, no agent is online.
     if node.ping != ONLINE and not (role and any(check_registration(case, role, server.region))):
         fix = "sudo systemctl restart amazon-ssm-agent on it. If that does not help, see /var/log/amazon/ssm there."
         what = f"The SSM agent of node {node.id} is not online: its status is {node.ping}."
-        server = server.adding(Failure(IDENTITY, what, fix))
+        server = server.adding(failure(IDENTITY, what, fix))
     return server
 
 
-def _unclear_node(server: Server, found: Sequence[NodeUse], ours: Sequence[NodeUse]) -> Failure:
+def _unclear_node(server: Server, found: Sequence[NodeUse], ours: Sequence[NodeUse]) -> Finding:
     """Return the failure of a server that has not exactly one node that this collection registered."""
     if ours:
         listed = ", ".join(f"{each.id} ({each.ping})" for each in ours)
@@ -236,7 +237,7 @@ def _unclear_node(server: Server, found: Sequence[NodeUse], ours: Sequence[NodeU
             "On the server, sudo ssm-cli get-instance-information shows the ID that it uses. Deregister the others: "
             f"aws ssm deregister-managed-instance --region {server.region} --instance-id and the ID."
         )
-        return Failure(IDENTITY, what, fix)
+        return failure(IDENTITY, what, fix)
     if found:
         listed = ", ".join(each.id for each in found)
         what = f"This collection did not register {listed}, which has its name in {server.region}."
@@ -245,23 +246,23 @@ def _unclear_node(server: Server, found: Sequence[NodeUse], ours: Sequence[NodeU
             f"--resource-type ManagedInstance --resource-id {found[0].id} --tags Key={MARK_TAG},Value={CREATED} "
             f"Key={HOST_TAG},Value={server.host}"
         )
-        return Failure(IDENTITY, what, fix)
+        return failure(IDENTITY, what, fix)
     what = f"It is not registered with Systems Manager: no node in {server.region} has its name."
-    return Failure(IDENTITY, what, f"{SITE}, which registers it, or reports its node.")
+    return failure(IDENTITY, what, f"{SITE}, which registers it, or reports its node.")
 
 
-def _check_configs(case: Case, server: Server, missing: Sequence[str]) -> Iterator[Failure | Note]:
+def _check_configs(case: Case, server: Server, missing: Sequence[str]) -> Iterator[Finding]:
     unread = case.unread("the configuration parameters", server.region)
     if unread:
-        yield Note(CONFIGURATION, unread.why)
+        yield note(CONFIGURATION, unread.why)
     elif missing:
         names = ", ".join(missing)
-        yield Failure(CONFIGURATION, f"Parameter {names} does not exist in {server.region}.", STORE)
+        yield failure(CONFIGURATION, f"Parameter {names} does not exist in {server.region}.", STORE)
     elif not server.configs:
-        yield Failure(CONFIGURATION, f"No configuration is stored in {server.region}.", STORE)
+        yield failure(CONFIGURATION, f"No configuration is stored in {server.region}.", STORE)
     for each in case.parameters[server.region].values():
         if each.type not in (TYPE, ENCRYPTED_TYPE) and each.name in {config.name for config in server.configs}:
             fix = f"aws ssm delete-parameter --region {each.region} --name {each.name}, then store it again."
-            yield Failure(
+            yield failure(
                 CONFIGURATION, f"Parameter {each.name} has type {each.type}, and the agent reads a {TYPE}.", fix
             )

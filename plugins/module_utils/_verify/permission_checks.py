@@ -17,6 +17,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.docu
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.json_path import find_values
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import ASSUME, permissions_of
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import ENCRYPTED_TYPE
+from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR
 from ansible_collections.cwagent.iam.plugins.module_utils._names import aws_policy_arn
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import (
     ACCESS_POLICIES,
@@ -35,9 +36,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._verify.case import (
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import (
     IDENTITY,
     PERMISSIONS,
-    Failure,
-    Note,
     Server,
+    failure,
+    note,
 )
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
     from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ConfigParameter, Principal
     from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import Need
+    from ansible_collections.cwagent.iam.plugins.module_utils._findings import Finding
     from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Target
 
 # An action and its resource, which can be unknown.
@@ -57,18 +59,18 @@ _REPORT = ("ssm:UpdateInstanceInformation", "*")
 _SESSION = re.compile(r"(arn:[^:]+:)sts(::\d+:)assumed-role/([^/]+)/.+")
 
 
-def check_registration(case: Case, role: Principal, region: str) -> Iterator[Failure | Note]:
+def check_registration(case: Case, role: Principal, region: str) -> Iterator[Finding]:
     """Check that Systems Manager gives the nodes of a role its credentials, and that they can report with them."""
     trust = HybridTrust(case.account.partition, case.account.id, frozenset({region}))
     if role.trust is not None and not trust.is_in(role.trust, region):
         planned = trust.planned_policy(role.trust, exclusive=False)
         fix = f"{SITE}." if role.managed and trust.is_in(planned, region) else ""
         fix = fix or f"Allow {trust.describe_statement([region])} in the trust policy."
-        yield Failure(IDENTITY, f"{role.title} does not let {SSM} assume it in {region}.", fix)
+        yield failure(IDENTITY, f"{role.title} does not let {SSM} assume it in {region}.", fix)
     yield from _check_calls(case, role, [_REPORT], _grant(case, role, SSM_POLICIES[SSM_SUCCESSOR]))
 
 
-def check_permissions(case: Case, principal: Principal, server: Server) -> Iterator[Failure | Note]:
+def check_permissions(case: Case, principal: Principal, server: Server) -> Iterator[Finding]:
     if server.is_hybrid:
         yield from check_registration(case, principal, server.region)
     reads = [(GET, case.parameter_arn(server.region, each.name)) for each in server.configs]
@@ -78,7 +80,7 @@ def check_permissions(case: Case, principal: Principal, server: Server) -> Itera
 
 def _check_calls(
     case: Case, principal: Principal, needed: Sequence[Call], fix: str, part: str = ""
-) -> Iterator[Failure | Note]:
+) -> Iterator[Finding]:
     """Check whether a principal may make some calls.
 
     :param fix: how to add permissions that no policy allows.
@@ -90,22 +92,22 @@ def _check_calls(
     end = f", which {part} needs." if part else "."
     if bounded and principal.boundary:
         blocked = _actions(bounded)
-        yield Failure(
+        yield failure(
             PERMISSIONS,
             f"Permissions boundary {principal.boundary.name} of {principal.label} blocks {blocked}{end}",
             f"Allow {blocked} in policy {principal.boundary.arn}.",
         )
     lacking = [each for each in denied if each not in bounded or not principal.boundary]
     if lacking:
-        yield Failure(PERMISSIONS, f"{principal.title} lacks {_actions(lacking)}{end}", fix)
+        yield failure(PERMISSIONS, f"{principal.title} lacks {_actions(lacking)}{end}", fix)
     unknown = [each for each, decision in decisions.items() if decision is Decision.UNKNOWN]
     if unknown:
         yield _undecided(principal, unknown, part)
 
 
-def _undecided(principal: Principal, calls: Iterable[Call], part: str = "") -> Note:
+def _undecided(principal: Principal, calls: Iterable[Call], part: str = "") -> Finding:
     needed = f", which {part} needs," if part else ""
-    return Note(PERMISSIONS, f"Whether {principal.title} may {_actions(calls)}{needed} could not be decided.")
+    return note(PERMISSIONS, f"Whether {principal.title} may {_actions(calls)}{needed} could not be decided.")
 
 
 def _grant(case: Case, principal: Principal, policy: str = ACCESS_POLICIES["server"]) -> str:
@@ -117,7 +119,7 @@ def _grant(case: Case, principal: Principal, policy: str = ACCESS_POLICIES["serv
     return principal.policy_command("attach", aws_policy_arn(policy, principal.partition))
 
 
-def _check_writing(case: Case, principal: Principal) -> Iterator[Failure | Note]:
+def _check_writing(case: Case, principal: Principal) -> Iterator[Finding]:
     """Return the finding on a principal that may write the configuration, which a server must not."""
     writer = case.writers.get(principal.arn)
     if writer is None:
@@ -126,7 +128,7 @@ def _check_writing(case: Case, principal: Principal) -> Iterator[Failure | Note]
         fix = "Run the playbook cwagent.iam.audit, which names the policies that allow it."
         if writer.writes == WINDOW or writer.window:
             fix = "Run the playbook cwagent.iam.restore, unless another run is storing a configuration."
-        yield Failure(PERMISSIONS, f"{principal.title} may write the configuration. {writer.why}", fix)
+        yield failure(PERMISSIONS, f"{principal.title} may write the configuration. {writer.why}", fix)
     elif writer.writes == UNKNOWN:
         yield _undecided(principal, [(PUT, None)])
 
@@ -150,13 +152,13 @@ def calls_of(case: Case, target: Target) -> Iterator[tuple[Principal, str, str]]
 
 def check_needs(
     case: Case, principal: Principal, target: Target, parameters: Sequence[ConfigParameter]
-) -> Iterator[Failure | Note]:
+) -> Iterator[Finding]:
     """Check the permissions that the configurations of a server need."""
     for why, is_encrypted in (("it was not read", False), ("it is encrypted", True)):
         unread = [each for each in parameters if each.value is None and (each.type == ENCRYPTED_TYPE) == is_encrypted]
         if unread:
             names = ", ".join(each.name for each in unread)
-            yield Note(PERMISSIONS, f"The permissions that {names} needs are not known: {why}.")
+            yield note(PERMISSIONS, f"The permissions that {names} needs are not known: {why}.")
     # A principal without the server policy already has a failure for that.
     lacks_ordinary = any(case.decide(principal, *each) is Decision.NO for each in _ORDINARY)
     for need, region, part in _needs(case, target, parameters):
@@ -166,11 +168,11 @@ def check_needs(
             yield from found if runs_all(target, parameters) else _as_notes(found)
 
 
-def _as_notes(found: Iterable[Failure | Note]) -> Iterator[Note]:
+def _as_notes(found: Iterable[Finding]) -> Iterator[Finding]:
     """Return notes only, for a configuration that the server may not use."""
     for each in found:
-        if isinstance(each, Failure):
-            yield Note(each.check, f"If it uses this configuration: {each.what}")
+        if each.severity == ERROR:
+            yield note(each.rule, f"If it uses this configuration: {each.why}")
         else:
             yield each
 
@@ -213,7 +215,7 @@ def _resource(case: Case, need: Need, region: str) -> str | None:
     return need.resource(case.account.partition, region, case.account.id)
 
 
-def _check_need(case: Case, caller: Principal, need: Need, resource: str | None, part: str) -> Iterator[Failure | Note]:
+def _check_need(case: Case, caller: Principal, need: Need, resource: str | None, part: str) -> Iterator[Finding]:
     calls = [(action, resource) for action in need.row.actions]
     fix = _fix(case, caller, need, resource)
     if need.row.actions != (ASSUME,) or resource is None:
@@ -226,18 +228,18 @@ def _check_need(case: Case, caller: Principal, need: Need, resource: str | None,
         yield from _check_calls(case, caller, calls, fix, part)
 
 
-def _check_trust(case: Case, caller: Principal, arn: str, part: str) -> Iterator[Failure | Note]:
+def _check_trust(case: Case, caller: Principal, arn: str, part: str) -> Iterator[Finding]:
     """Check the trust policy of a role that the agent has to assume."""
     role = case.role(arn)
     name = caller.label
     if role is None and arn.startswith(f"arn:{case.account.partition}:iam::{case.account.id}:role/"):
         what = f"{part} names role {arn}, which does not exist."
-        yield Failure(PERMISSIONS, what, "Create the role, or correct the configuration.")
+        yield failure(PERMISSIONS, what, "Create the role, or correct the configuration.")
     elif role is None:
-        yield Note(PERMISSIONS, f"Whether role {arn} trusts {name} could not be decided.")
+        yield note(PERMISSIONS, f"Whether role {arn} trusts {name} could not be decided.")
     elif not _trusted(role) & {*_names(caller), role.account_id, f"arn:{role.partition}:iam::{role.account_id}:root"}:
         what = f"Role '{role.name}', which {part} names, does not trust {name}."
-        yield Failure(PERMISSIONS, what, f"Allow {caller.arn} to assume the role in its trust policy.")
+        yield failure(PERMISSIONS, what, f"Allow {caller.arn} to assume the role in its trust policy.")
 
 
 def _is_trusted_by_name(case: Case, caller: Principal, arn: str) -> bool:

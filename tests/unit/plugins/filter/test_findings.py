@@ -16,15 +16,14 @@ SEVERITIES = ["notice", "warning", "error"]
 
 
 def finding(severity="error", **more):
-    given = {"rule": "old_key", "severity": severity, "object": "user/db1", "message": "The key is old.", **more}
+    given = {"rule": "old_key", "severity": severity, "object": "user/db1", "why": "The key is old.", **more}
     return {key: value for key, value in given.items() if value is not None}
 
 
-RENAMED = {"message": None, "why": "The key is old."}
-IN_AN_ACCOUNT = {"account": "123456789012", "region": None, **RENAMED, "fix": "rotate it"}
+IN_AN_ACCOUNT = {"account": "123456789012", "region": None, "fix": "rotate it"}
 IN_A_FILE = {"file": "host vars/db1.yml", "line": 3, "column": 7}
 ANY_FINDING = st.fixed_dictionaries(
-    {"rule": st.text(), "severity": st.sampled_from(SEVERITIES), "object": st.text(), "message": st.text(min_size=1)},
+    {"rule": st.text(), "severity": st.sampled_from(SEVERITIES), "object": st.text(), "why": st.text(min_size=1)},
     optional={
         "fix": st.text(),
         "file": st.text(),
@@ -88,7 +87,7 @@ def test_a_result_keeps_its_fingerprint_until_it_is_about_something_else():
         [result] = sarif([finding(**more)])["runs"][0]["results"]
         return result["partialFingerprints"]["finding/v1"]
 
-    assert fingerprint(message="now 91 days", line=3) == fingerprint(message="now 92 days", line=4)
+    assert fingerprint(why="now 91 days", line=3) == fingerprint(why="now 92 days", line=4)
     others = [{"rule": "x"}, {"object": "x"}, {"account": "x"}, {"file": "x"}, {}]
     assert len({fingerprint(**more) for more in others}) == len(others)
 
@@ -177,7 +176,7 @@ def test_nothing_to_report_is_a_test_that_passed():
     ],
 )
 def test_text_is_escaped_and_has_no_control_characters(text, shown):
-    [case] = suite_of(junit([finding(rule=text, object=text, message=text, file=text)], name=text))
+    [case] = suite_of(junit([finding(rule=text, object=text, why=text, file=text)], name=text))
     assert case.get("name") == f"{shown} ({shown})"
     assert case.get("classname") == f"cwagent.iam.{shown}"
     assert case.get("file") == shown
@@ -195,6 +194,6 @@ def test_junit_xml_can_be_read_and_has_all_findings(findings, errors, name):
 
 @pytest.mark.parametrize("message", ["unknown key", "unknown key."])
 def test_a_fix_is_a_separate_sentence(message):
-    finding = {"rule": "r", "severity": "error", "object": "P", "message": message, "fix": "Remove it."}
+    finding = {"rule": "r", "severity": "error", "object": "P", "why": message, "fix": "Remove it."}
     assert "P: unknown key. Fix: Remove it.<" in junit([finding])
     assert sarif([finding])["runs"][0]["results"][0]["message"]["text"] == "P: unknown key.\nFix: Remove it."

@@ -177,4 +177,4 @@ def test_a_problem_is_a_finding_for_pipelines(problem, severity, fix):
     place = {"object": "P $.a[0]", "file": "x.json", "line": 2, "column": 3}
     found = to_finding(replace(problem, source="x.json", line=2, column=3), "P")
     listed = {"severity": severity, "listed": severity != "notice"}
-    assert found == {"rule": "r", "message": "m", "fix": fix, **listed, **place}
+    assert found == {"rule": "r", "why": "m", "fix": fix, "region": None, **listed, **place}

@@ -61,7 +61,7 @@ def changed(kind, name, **more):
 def found(account, target, **more):
     server = check(case(account, **more), target)
     assert all(each.fix for each in server.failures)
-    return [(each.check, each.what) for each in server.failures], [each.check for each in server.notes]
+    return [(each.rule, each.why) for each in server.failures], [each.rule for each in server.notes]
 
 
 def unread(what, region=None, **more):
