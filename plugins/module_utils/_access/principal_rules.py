@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import LOGS, METRICS, NO, YES
 from ansible_collections.cwagent.iam.plugins.module_utils._access.case import MAX_LISTED, RESTORE, has_record
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE
+from ansible_collections.cwagent.iam.plugins.module_utils._access.view import describe_blocked
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import (
     ABSENT,
     CLOSED,
@@ -264,10 +265,7 @@ def _other_principals(principal: Principal) -> list[str]:
 def _boundary_findings(case: Case, principal: Principal) -> Iterator[Finding]:
     blocked = [action for action in (METRICS, LOGS) if case.is_blocked(principal, action)]
     if blocked and principal.boundary:
-        name = principal.boundary.name
-        why = f"The permissions boundary {name} of {principal.label} blocks {' and '.join(blocked)}."
-        fix = f"Allow {' and '.join(blocked)} in policy {principal.boundary.arn}."
-        yield BOUNDARY_BLOCKS_AGENT.finding(principal.name, why, fix)
+        yield BOUNDARY_BLOCKS_AGENT.finding(principal.name, *describe_blocked(principal, principal.boundary, blocked))
 
 
 def _hybrid_role_findings(case: Case) -> Iterator[Finding]:

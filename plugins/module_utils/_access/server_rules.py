@@ -11,6 +11,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.case import MAX_LISTED, RESTORE, has_record
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE
+from ansible_collections.cwagent.iam.plugins.module_utils._access.view import describe_grant
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import RESTORE_TAG
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import OPEN
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import TIME_FORMAT
@@ -87,10 +88,7 @@ def _agent_findings(case: Case, instance: InstanceUse) -> Iterator[Finding]:
     lacking = _lacking(case, role, instance.region)
     if lacking:
         why = f"The instance is in the inventory, and its role '{role.name}' lacks {', '.join(lacking)}."
-        add = f"Set cwagent_on_other_profile to attach, and add {role.name} to cwagent_attach_to_roles. "
-        add = "" if role.managed else add
-        fix = f"{add}Run the playbook cwagent.iam.site. If the policy is attached, find what denies it."
-        yield INSTANCE_WITHOUT_ACCESS.finding(instance.id, why, fix, instance.region)
+        yield INSTANCE_WITHOUT_ACCESS.finding(instance.id, why, describe_grant(role), instance.region)
 
 
 def _lacking(case: Case, role: Principal, region: str) -> list[str]:

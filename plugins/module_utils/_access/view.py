@@ -14,10 +14,12 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import Assessment
-    from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Account, Principal
+    from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Account, Policy, Principal
+
+SITE = "Run the playbook cwagent.iam.site"
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,22 @@ class AccountView:
     def parameter_arn(self, region: str, name: str) -> str:
         """Return the ARN of a parameter in this account."""
         return f"arn:{self.account.partition}:ssm:{region}:{self.account.id}:parameter/{name}"
+
+
+def describe_blocked(principal: Principal, boundary: Policy, actions: Iterable[str], end: str = ".") -> tuple[str, str]:
+    """Return which actions the boundary of a principal blocks, and what to do. :param end: of the sentence."""
+    blocked = ", ".join(dict.fromkeys(actions))
+    why = f"Permissions boundary {boundary.name} of {principal.label} blocks {blocked}{end}"
+    return why, f"Allow {blocked} in policy {boundary.arn}."
+
+
+def describe_grant(principal: Principal) -> str:
+    """Return how to give the agent's policy to the role of instances, or to a principal of this collection."""
+    add = SITE
+    if not principal.managed:
+        add = f"Add {principal.name} to cwagent_attach_to_roles, and run the playbook cwagent.iam.site"
+        add += " with cwagent_on_other_profile=attach"
+    return f"{add}. If the policy is attached, find what denies it."
 
 
 def _rights_of(principal: Principal) -> str:

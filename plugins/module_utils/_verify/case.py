@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import Need
     from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Target
 
-SITE = "Run the playbook cwagent.iam.site"
-
 
 @dataclass(frozen=True)
 class Case(AccountView):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import GET
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import NODES, ROLE
+from ansible_collections.cwagent.iam.plugins.module_utils._access.view import SITE
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import read
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opentelemetry import is_yaml_name
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import ENCRYPTED_TYPE, TYPE
@@ -18,7 +19,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import H
 from ansible_collections.cwagent.iam.plugins.module_utils._names import CREATED, MARK_TAG, path_and_name_of
 from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import ONLINE
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.case import (
-    SITE,
     Case,
     configs_of,
     merge_known,

@@ -12,6 +12,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.conditions import to_list
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE
+from ansible_collections.cwagent.iam.plugins.module_utils._access.view import SITE, describe_blocked, describe_grant
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import PUT
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import read
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.json_path import find_values
@@ -26,7 +27,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies im
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import SSM, HybridTrust
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.case import (
-    SITE,
     Case,
     configs_of,
     merge_known,
@@ -91,12 +91,8 @@ def _check_calls(
     bounded = [each for each in denied if case.is_blocked(principal, *each)]
     end = f", which {part} needs." if part else "."
     if bounded and principal.boundary:
-        blocked = _actions(bounded)
-        yield failure(
-            PERMISSIONS,
-            f"Permissions boundary {principal.boundary.name} of {principal.label} blocks {blocked}{end}",
-            f"Allow {blocked} in policy {principal.boundary.arn}.",
-        )
+        actions = [action for action, _resource in bounded]
+        yield failure(PERMISSIONS, *describe_blocked(principal, principal.boundary, actions, end))
     lacking = [each for each in denied if each not in bounded or not principal.boundary]
     if lacking:
         yield failure(PERMISSIONS, f"{principal.title} lacks {_actions(lacking)}{end}", fix)
@@ -111,11 +107,8 @@ def _undecided(principal: Principal, calls: Iterable[Call], part: str = "") -> F
 
 
 def _grant(case: Case, principal: Principal, policy: str = ACCESS_POLICIES["server"]) -> str:
-    if principal.managed:
-        return f"{SITE}. If the policy is attached, find what denies it."
-    if principal.kind == ROLE and not case.is_hybrid(principal):
-        add = f"Add {principal.name} to cwagent_attach_to_roles, and run the playbook cwagent.iam.site"
-        return f"{add} with cwagent_on_other_profile=attach. If the policy is attached, find what denies it."
+    if principal.managed or (principal.kind == ROLE and not case.is_hybrid(principal)):
+        return describe_grant(principal)
     return principal.policy_command("attach", aws_policy_arn(policy, principal.partition))
 
 

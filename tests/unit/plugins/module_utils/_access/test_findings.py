@@ -581,8 +581,8 @@ FIXES: dict[str, str] = {
     ),
     "a profile without a role on an instance": "aws iam delete-instance-profile --instance-profile-name Empty",
     "an instance with another role": (
-        "Set cwagent_on_other_profile to attach, and add App to cwagent_attach_to_roles. Run the playbook "
-        "cwagent.iam.site. If the policy is attached, find what denies it."
+        "Add App to cwagent_attach_to_roles, and run the playbook cwagent.iam.site with "
+        "cwagent_on_other_profile=attach. If the policy is attached, find what denies it."
     ),
 }
 """By case of a violation, how to fix it."""
