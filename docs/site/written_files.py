@@ -2,7 +2,8 @@
 
 From ``roles.yml`` and the documentation of the modules come the argument specs of the roles, and from these their
 defaults. From ``playbooks.yml`` and the specs of the roles come the argument specs of the playbooks, and the lines of
-``playbooks/vars`` that hand on their variables. From ``surveys.yml`` and these specs come the surveys of AWX.
+``playbooks/vars`` that hand on their variables. From ``surveys.yml`` and these specs come the surveys of AWX. From the
+rules of the audit comes their list in the documentation of its module.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ PLAYBOOKS: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("playbooks.y
 SURVEYS = Path(__file__).with_name("surveys.yml")
 QUESTIONS = ROOT / "examples" / "awx-project" / "awx" / "questions.yml"
 SOURCE: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("roles.yml").read_text(encoding="utf-8"))
+AUDIT = ROOT / "plugins" / "modules" / "cwagent_access_info.py"
 OURS = "cwagent.iam."
 PLUGINS = f"ansible_collections.{OURS}plugins"
 MADE = "# Written by `make tables` from docs/site/roles.yml, the documentation of the modules and README.md.\n"
@@ -60,6 +62,7 @@ def files() -> dict[Path, str]:
         },
         VARIABLES / "argument_specs.yml": playbooks_text(of_playbooks),
         QUESTIONS: questions(of_playbooks),
+        AUDIT: with_rules(AUDIT.read_text(encoding="utf-8")),
     }
 
 
@@ -245,6 +248,20 @@ def question_lines(name: str, asked: Mapping[str, Any], option: Mapping[str, Any
     yield f"  {name}:"
     yield from folded("question_description", asked["description"], 4)
     yield from (f"    {key}: {inline(each)}" for key, each in {**given, **found}.items() if each is not None)
+
+
+def with_rules(text: str) -> str:
+    """Return the module of the audit with the list of its rules."""
+    before, start, rest = text.partition("    rule:\n")
+    found: dict[str, list[str]] = {}
+    for rule in import_module(f"{PLUGINS}.module_utils._access.findings").RULES:
+        severities = f"{'' if rule.listed else 'unlisted '}{' or '.join(rule.severities)}"
+        found.setdefault(rule.about, []).append(f"V({rule.name}) ({severities}, {rule.meaning})")
+    subjects = [f"Rules about the {about} are {', '.join(rules)}." for about, rules in found.items()]
+    lines = described("description", subjects, 6)
+    return "\n".join(
+        [f"{before}{start}{next(lines)}", *lines, "      type: str" + rest.partition("      type: str")[2]]
+    )
 
 
 def folded(key: str, text: str, indent: int) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.findings import SEVERITIES
+from ansible_collections.cwagent.iam.plugins.module_utils._findings import SEVERITIES
 from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
 from ansible_collections.cwagent.iam.plugins.plugin_utils._audit_report import merge_accounts, summarize
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import ACCOUNTS

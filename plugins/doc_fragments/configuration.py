@@ -12,7 +12,7 @@ class ModuleDocFragment:
 options:
   validation:
     description:
-      - How to treat doubtful parts of the configuration, such as a key that the agent may not know, and parts that
+      - How to treat errors about which the agent can know better, such as an unknown key, and parts that
         O(schema) does not allow. V(strict) refuses the configuration, V(warn) prints warnings, and V(off) skips
         O(schema) and all warnings.
       - Errors are refused in any case. These are a text that is not JSON, a section that the agent does not have, C({{)

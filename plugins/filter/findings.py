@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
+from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR, NOTICE, SEVERITIES, WARNING
 from ansible_collections.cwagent.iam.plugins.module_utils._text import to_printable
-from ansible_collections.cwagent.iam.plugins.plugin_utils._audit_report import describe_place
+from ansible_collections.cwagent.iam.plugins.plugin_utils._audit_report import describe_place, is_listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     Finding = Mapping[str, Any]
 
-# From the least to the most severe, with the levels of SARIF. Its level "none" is for results that are not problems.
-LEVELS = {"info": "note", "low": "note", "medium": "warning", "high": "error"}
-SEVERITIES = list(LEVELS)
+# The levels of SARIF. Its level "none" is for results that are not problems.
+LEVELS = {NOTICE: "note", WARNING: "warning", ERROR: "error"}
 
 SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 HOMEPAGE = "https://github.com/cwagent/iam"
@@ -88,19 +88,19 @@ def _uri(path: str) -> str:
 
 
 def _message_and_fix(finding: Finding, separator: str) -> str:
-    """The problem of the object, and the fix. A finding of an audit has ``why`` instead of ``message``."""
-    text = f"{finding['object']}: {finding.get('message') or finding['why']}"
+    """The problem of the object, and the fix."""
+    text = f"{finding['object']}: {finding['why']}"
     return f"{text.rstrip('.')}.{separator}Fix: {finding['fix']}" if finding.get("fix") else text
 
 
 def junit(
-    findings: Iterable[Finding], *, errors: Iterable[str] = (), name: str = "cwagent.iam", fail_at: str = "low"
+    findings: Iterable[Finding], *, errors: Iterable[str] = (), name: str = "cwagent.iam", fail_at: str = NOTICE
 ) -> str:
     """The findings as JUnit XML, with a failed test for each, or one passed test if there is nothing to report.
 
     :param errors: sentences about everything that could not be checked.
     :param name: the name of the test suite.
-    :param fail_at: a finding below this severity is a passed test, with its text as the output.
+    :param fail_at: a finding below this severity, or one that summaries leave out, is a passed test with its text.
     """
     suite = ET.Element("testsuite", name=to_printable(name))
     for finding in findings:
@@ -110,11 +110,11 @@ def junit(
         if finding.get("line"):
             case.set("line", str(int(finding["line"])))
         text = to_printable(_message_and_fix(finding, " "))
-        if SEVERITIES.index(finding["severity"]) < SEVERITIES.index(fail_at):
-            ET.SubElement(case, "system-out").text = f"{finding['severity']}: {text}"
-        else:
-            message = to_printable(finding.get("message") or finding["why"])
+        if is_listed(finding) and SEVERITIES.index(finding["severity"]) >= SEVERITIES.index(fail_at):
+            message = to_printable(finding["why"])
             ET.SubElement(case, "failure", type=finding["severity"], message=message).text = text
+        else:
+            ET.SubElement(case, "system-out").text = f"{finding['severity']}: {text}"
     for error in errors:
         text = to_printable(error)
         ET.SubElement(_case(suite, "not_checked", text), "error", message=text).text = text

@@ -121,8 +121,8 @@ EXAMPLES = r"""
 
 - name: Fail if something severe was found
   ansible.builtin.assert:
-    that: access.counts.high == 0
-    fail_msg: "{{ access.findings | selectattr('severity', 'eq', 'high') | map(attribute='why') | join(' ') }}"
+    that: access.counts.error == 0
+    fail_msg: "{{ access.findings | selectattr('severity', 'eq', 'error') | map(attribute='why') | join(' ') }}"
 
 - name: Read one role and its instances
   cwagent.iam.cwagent_access_info:
@@ -404,49 +404,47 @@ findings:
   contains:
     rule:
       description:
-        - The name of the rule.
-        - High severity. V(admin-on-instances) (several instances have an admin policy that nothing limits),
-          V(admin-without-window) (an admin policy is attached permanently), V(server-writes) (a principal for servers
-          can write), V(administrator-on-instance) (an instance administers the account), V(admin-unmanaged-trust)
-          (principals other than EC2 can assume an admin role), V(hybrid-role-admin) (the role of hybrid servers has an
-          admin policy).
-        - High or medium severity. V(window-modified) (the policy of the admin window was changed), V(admin-key-active)
-          (a key of an admin user is active outside a window).
-        - Medium severity. V(admin-instance-without-window) (an instance has the admin profile outside a window),
-          V(restore-tag) (an interrupted run left its tag), V(unmanaged-writer) (a principal that is not for the agent
-          can write), V(admin-unmanaged-policies) (an admin principal has other policies), V(deprecated-ssm-policy) (the
-          policy V(AmazonEC2RoleforSSM) is in use), V(profile-without-role) (an instance profile has no role),
-          V(instance-without-access) (an instance in the inventory lacks something that the agent needs),
-          V(boundary-blocks-agent) (a permissions boundary blocks metrics or logs), V(parameter-unreadable) (a server
-          cannot read a configuration), V(parameter-invalid) (a configuration is not valid), V(hybrid-role-trust)
-          (Systems Manager can assume the role of hybrid servers for other accounts).
-        - Medium or low severity. V(key-old) (a key is too old), V(key-two-active) (a user has two active keys),
-          V(key-not-saved) (a key is saved nowhere, which is of low severity if a newer key of the user is saved),
-          V(activation-unused) (an activation can still register servers with the role of hybrid servers, which is of
-          low severity if this collection created it).
-        - Low severity. V(server-unmanaged-trust) (principals other than EC2 can assume a server role of this
-          collection), V(window-expired) (an admin window was not closed after its deadline), V(key-unused) (a key was
-          never used), V(saved-key-without-user) (the user of a saved key does not exist), V(parameter-near-limit) (a
-          configuration almost fills its tier).
-        - Info. V(administrators) (principals can write because they administer the account), V(user-without-host) (no
-          host of the inventory has a user that this collection created), V(attached-policy) (a role that is not in
-          O(attach_to_roles) has the agent's policy from this collection), V(policy-without-tag) (a role in
-          O(attach_to_roles) has the policy, and not from this collection, so no playbook detaches it),
-          V(node-not-managed) (servers that this collection did not register have the role of hybrid servers).
+        - Rules about the principal are V(admin-on-instances) (error, several instances have an admin policy that
+          nothing limits), V(admin-without-window) (error, an admin policy is attached permanently), V(server-writes)
+          (error, a principal for servers can write), V(unmanaged-writer) (warning, a principal that is not for the
+          agent can write), V(window-expired) (notice, an admin window was not closed after its deadline),
+          V(window-modified) (error or warning, the policy of the admin window was changed), V(deprecated-ssm-policy)
+          (warning, the policy V(AmazonEC2RoleforSSM) is in use), V(admin-unmanaged-policies) (warning, an admin
+          principal has other policies), V(admin-unmanaged-trust) (error, principals other than EC2 can assume an admin
+          role), V(server-unmanaged-trust) (notice, principals other than EC2 can assume a server role of this
+          collection), V(boundary-blocks-agent) (warning, a permissions boundary blocks metrics or logs),
+          V(attached-policy) (unlisted notice, a role that is not in O(attach_to_roles) has the agent's policy from this
+          collection), V(policy-without-tag) (unlisted notice, a role in O(attach_to_roles) has the policy, and not from
+          this collection, so no playbook detaches it), V(hybrid-role-admin) (error, the role of hybrid servers has an
+          admin policy), V(hybrid-role-trust) (warning, Systems Manager can assume the role of hybrid servers for other
+          accounts), V(admin-key-active) (error or warning, a key of an admin user is active outside a window),
+          V(key-old) (warning or notice, a key is too old), V(key-unused) (notice, a key was never used),
+          V(key-not-saved) (warning or notice, a key is saved nowhere, which is a notice if a newer key of the user is
+          saved), V(key-two-active) (warning or notice, a user has two active keys).
+        - Rules about the server are V(admin-instance-without-window) (warning, an instance has the admin profile
+          outside a window), V(administrator-on-instance) (error, an instance or server administers the account),
+          V(profile-without-role) (warning, an instance profile has no role), V(instance-without-access) (warning, an
+          instance in the inventory lacks something that the agent needs), V(restore-tag) (warning, an interrupted run
+          left its tag), V(activation-unused) (warning or notice, an activation can still register hybrid servers, which
+          is a notice if this collection created it), V(node-not-managed) (unlisted notice, servers that this collection
+          did not register have the role of hybrid servers).
+        - Rules about the account are V(administrators) (unlisted notice, principals can write because they administer
+          the account), V(user-without-host) (unlisted notice, no host of the inventory has a user that this collection
+          created), V(saved-key-without-user) (notice, the user of a saved key does not exist).
+        - Rules about the configuration are V(parameter-unreadable) (warning, a server cannot read a configuration),
+          V(parameter-invalid) (warning, a configuration is not valid), V(parameter-near-limit) (notice, a configuration
+          almost fills its tier).
       type: str
       sample: admin-without-window
     severity:
-      description: V(info), V(low), V(medium) or V(high).
+      description: V(notice), V(warning) or V(error).
       type: str
-    object:
-      description: The name or ID of the affected object.
-      type: str
-    region:
-      description: The region; null for IAM.
-      type: str
-    account:
-      description: The account's ID.
-      type: str
+    listed:
+      description: Whether summaries list it. Any other finding never makes an audit fail.
+      type: bool
+    object: {description: The name or ID of the affected object., type: str}
+    region: {description: The region; null for IAM., type: str}
+    account: {description: The account's ID., type: str}
     why:
       description: The reason for the finding.
       type: str
@@ -457,7 +455,7 @@ counts:
   description: The number of findings of each severity.
   returned: success
   type: dict
-  sample: {"info": 1, "low": 0, "medium": 2, "high": 0}
+  sample: {"notice": 1, "warning": 2, "error": 0}
 """
 
 from dataclasses import replace
@@ -466,6 +464,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
 from ansible_collections.cwagent.iam.plugins.module_utils._access import findings, options
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import apply_simulations, assess
+from ansible_collections.cwagent.iam.plugins.module_utils._access.case import Case
 from ansible_collections.cwagent.iam.plugins.module_utils._access.inventory import Inventory
 from ansible_collections.cwagent.iam.plugins.module_utils._access.options import SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._access.result import to_result
@@ -478,14 +477,14 @@ RULES: dict[str, Any] = {}
 
 def work(call: Call) -> dict[str, Any]:
     """Read an account and return who can write, with the findings."""
-    rules = options.rules(call.params)
+    choices = options.choices(call.params)
     inventory = Inventory(call.client, options.scope(call.params, call.region))
     account = inventory.read()
     assessments = assess(account)
     if call.params["simulate"]:
         assessments = apply_simulations(assessments, inventory.simulate_writes(account, assessments))
         account = replace(account, unread=inventory.unread)
-    case = findings.Case(account, assessments, rules)
+    case = Case(account, assessments, choices)
     return {"changed": False, **to_result(case, findings.find(case))}
 
 

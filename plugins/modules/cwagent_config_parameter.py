@@ -241,7 +241,7 @@ problems:
     column: {description: The column in the text., type: int, returned: where it is known, sample: 5}
     rule: {description: The rule., type: str, returned: always, sample: unknown-key}
     severity:
-      description: V(error), V(doubtful), V(warning) or V(notice), which O(validation) does not change.
+      description: V(error), V(warning) or V(notice), which O(validation) does not change.
       type: str
       returned: always
       sample: error
@@ -263,8 +263,7 @@ failure:
   sample: "AmazonCloudWatch-linux is not valid: linux.json: 3:5 $.agent.reigon: unknown key; did you mean 'region'?"
 findings:
   description:
-    - (internal) RV(problems) for the filters P(cwagent.iam.sarif#filter) and P(cwagent.iam.junit#filter). Errors have
-      the severity V(high), doubtful parts V(medium), warnings V(low), and notices V(info).
+    - (internal) RV(problems) for the filters P(cwagent.iam.sarif#filter) and P(cwagent.iam.junit#filter).
   returned: as RV(problems)
   type: list
   elements: dict

@@ -30,7 +30,7 @@ options:
     description:
       - The lowest severity that makes an audit fail, with O(audit_hosts). With V(none), findings never make it fail.
     type: str
-    choices: [none, info, low, medium, high]
+    choices: [none, notice, warning, error]
     default: none
 extends_documentation_fragment: [cwagent.iam.attributes.reading, cwagent.iam.attributes]
 """

@@ -195,17 +195,21 @@ servers:
       type: list
       elements: dict
       contains:
-        check:
-          description: V(identity), V(permissions), V(configuration), V(endpoints) or V(agent).
+        rule:
+          description: The check, which is V(identity), V(permissions), V(configuration), V(endpoints) or V(agent).
           type: str
-        what:
+        severity: {description: V(error)., type: str}
+        listed: {description: V(true)., type: bool}
+        object: {description: The host., type: str}
+        region: {description: The region., type: str}
+        why:
           description: The failure, in a sentence.
           type: str
         fix:
           description: How to fix it.
           type: str
     notes:
-      description: Facts that are not known, with C(check) and C(what).
+      description: Facts that are not known, as RV(servers[].failures), with the severity V(notice) and without a fix.
       type: list
       elements: dict
     seen_by:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.findings import SEVERITIES
+from ansible_collections.cwagent.iam.plugins.module_utils._findings import SEVERITIES
 from ansible_collections.cwagent.iam.plugins.module_utils._text import (
     count_noun,
     join_first,
@@ -70,7 +70,7 @@ def _failure(accounts: Iterable[Mapping[str, Any]], findings: Iterable[Finding],
     """Why a run fails: the counts, with the first problem and the number of the others. Empty if it does not fail."""
     failing = [] if fail_at == "none" else SEVERITIES[SEVERITIES.index(fail_at) :]
     names = _account_names(accounts)
-    severe = [_title(each, names) for each in _most_severe_first(findings) if each["severity"] in failing]
+    severe = [_title(each, names) for each in _listed(findings) if each["severity"] in failing]
     unread = [
         f"Account {each['account']['label']} was not read: {each['error']}" for each in accounts if "error" in each
     ]
@@ -80,8 +80,14 @@ def _failure(accounts: Iterable[Mapping[str, Any]], findings: Iterable[Finding],
     return f"{counted}Accounts that were not read: {len(unread)}. {to_summary([*unread, *severe])}"
 
 
-def _most_severe_first(findings: Iterable[Finding]) -> list[Finding]:
-    return sorted(findings, key=lambda finding: -SEVERITIES.index(finding["severity"]))
+def _listed(findings: Iterable[Finding]) -> list[Finding]:
+    """The findings that summaries list, the most severe first."""
+    return sorted(filter(is_listed, findings), key=lambda finding: -SEVERITIES.index(finding["severity"]))
+
+
+def is_listed(finding: Finding) -> bool:
+    """Whether summaries list a finding. Any other finding is only in reports, and never makes a run fail."""
+    return bool(finding.get("listed", True))
 
 
 def _title(finding: Finding, names: Mapping[str, str]) -> str:
@@ -118,7 +124,7 @@ def summarize(document: Mapping[str, Any], *, limit: int = 20) -> list[str]:
     """Return the summary of an audit, in lines that fit a terminal of 80 columns.
 
     :param document: the accounts, the findings and their counts.
-    :param limit: how many findings are listed, the most severe first. Findings of severity info are only counted.
+    :param limit: how many findings are listed, the most severe first.
     """
     read = [account for account in document["accounts"] if "error" not in account]
     lines = [f"{count_noun(len(read), 'account')} read at {document['generated']}." if read else "No account was read."]
@@ -173,15 +179,16 @@ def _worst_findings(document: Mapping[str, Any], limit: int) -> list[str]:
     total = sum(counts.values())
     if not total:
         return ["No findings."]
-    found = ", ".join(f"{count} {severity}" for severity, count in counts.items() if count)
-    worded = [finding for finding in _most_severe_first(document["findings"]) if finding["severity"] != "info"]
+    found = ", ".join(count_noun(count, severity) for severity, count in counts.items() if count)
+    worded = _listed(document["findings"])
     lines, names = [f"{count_noun(total, 'finding')}: {found}."], _account_names(document["accounts"])
     for finding in worded[:limit]:
         lines += [f"- {_title(finding, names)}", f"  Fix: {finding['fix']}"]
     if len(worded) > limit:
         lines.append(f"{len(worded) - limit} more are in the report.")
-    if counts["info"]:
-        lines.append("Findings of severity info are only in the report (cwagent_report_files).")
+    unlisted = len(document["findings"]) - len(worded)
+    if unlisted:
+        lines.append(f"Only in the report (cwagent_report_files): {count_noun(unlisted, 'notice')}.")
     return lines
 
 

@@ -113,7 +113,7 @@ EQUIVALENT: dict[str, list[tuple[str, str, str]]] = {
             "a user is never added to a group",
         ),
     ],
-    "module_utils/_verify/checks.py": [
+    "module_utils/_verify/permission_checks.py": [
         (
             "denied = [each for each, decision in decisions.items() if decision is Decision.NO]",
             "denied = [each for each, decision in decisions.items() if decision <= Decision.NO]",

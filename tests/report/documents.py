@@ -8,7 +8,7 @@ from typing import Any
 Document = dict[str, Any]
 
 NOW = datetime(2026, 11, 25, 9, 30, tzinfo=UTC)
-SEVERITIES = ["info", "low", "medium", "high"]
+SEVERITIES = ["notice", "warning", "error"]
 
 # Each would run as code, break out of its place, or be read as something else if it were not shown as text.
 HOSTILE = [
@@ -240,35 +240,35 @@ def production() -> Document:
         findings=[
             finding(
                 "admin_policy_on_instances",
-                "high",
+                "error",
                 "role/legacy-monitoring",
                 "CloudWatchAgentAdminPolicy is effective on 2 instances at any time: batch-1 and batch-2.",
                 "ansible-playbook cwagent.iam.site -e cwagent_adopt_existing=true",
             ),
             finding(
                 "deprecated_policy",
-                "medium",
+                "warning",
                 "role/legacy-monitoring",
                 "It has AmazonEC2RoleforSSM, which AWS has deprecated and which reads all parameters.",
                 "Detach it, and attach AmazonSSMManagedInstanceCore.",
             ),
             finding(
                 "old_key",
-                "medium",
+                "warning",
                 "user/agent-db-2",
                 "Its access key is 312 days old; the limit is 90.",
                 "ansible-playbook cwagent.iam.rotate_keys -e cwagent_key_max_age_days=90",
             ),
             finding(
                 "two_active_keys",
-                "low",
+                "notice",
                 "user/agent-db-2",
                 "Two access keys are active.",
                 "ansible-playbook cwagent.iam.rotate_keys",
             ),
             finding(
                 "parameter_near_limit",
-                "low",
+                "notice",
                 "AmazonCloudWatch-windows",
                 "It has 3990 of 4096 bytes.",
                 "cwagent_config_tier: Advanced",
@@ -276,7 +276,7 @@ def production() -> Document:
             ),
             finding(
                 "administrators",
-                "info",
+                "notice",
                 "2 principals",
                 "They can write because they administer the account.",
                 "Decide whether each of them must.",
@@ -313,7 +313,7 @@ def small() -> Document:
         instances=[instance(index, f"profile {name}", name=name) for index, name in enumerate(HOSTILE)],
         parameters=[parameter(name, problem=name) for name in HOSTILE],
         unread=[{"what": name, "action": name, "region": name, "why": name} for name in HOSTILE],
-        findings=[finding(name, "high", name, name, name, account="444455556666", region=name) for name in HOSTILE],
+        findings=[finding(name, "error", name, name, name, account="444455556666", region=name) for name in HOSTILE],
     )
     hostile["instance_profiles"].append({"name": "orphan", "arn": "arn", "role": None})
     hostile["principals"].append(principal("w" * 64, policies=["w" * 128], writes="unknown"))
@@ -387,7 +387,7 @@ def large() -> Document:
     findings = [
         finding(
             "old_key",
-            SEVERITIES[number % 4],
+            SEVERITIES[number % 3],
             f"{each['kind']}/{each['name']}",
             f"Its access key is {number} days old; the limit is 90.",
             "ansible-playbook cwagent.iam.rotate_keys -e cwagent_key_max_age_days=90",
@@ -397,7 +397,7 @@ def large() -> Document:
     ] + [
         finding(
             "agent_without_permissions",
-            "medium",
+            "warning",
             each["id"],
             "The instance is in the inventory, and its role does not have the permissions of a server.",
             "ansible-playbook cwagent.iam.site",

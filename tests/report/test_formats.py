@@ -14,8 +14,8 @@ FILTERS = FilterModule().filters()
 sarif = FILTERS["sarif"]
 
 IN_FILES = [
-    {"rule": "r", "severity": severity, "object": "host db1", "message": "It is wrong.", **place}
-    for severity in ("info", "low", "medium", "high")
+    {"rule": "r", "severity": severity, "object": "host db1", "why": "It is wrong.", **place}
+    for severity in ("notice", "warning", "error")
     for place in (
         {},
         {"file": "hosts.yml"},
@@ -45,7 +45,7 @@ def test_sarif_follows_its_schema(schema, findings, errors):
 
 def test_the_schema_notices_a_mistake(schema):
     log = sarif(IN_FILES)
-    log["runs"][0]["results"][0]["level"] = "high"
+    log["runs"][0]["results"][0]["level"] = "severe"
     assert not schema.is_valid(log)
 
 
@@ -55,5 +55,5 @@ def test_a_playbook_gets_the_same_from_the_filters(reports, name):
     written = json.loads(reports[name].with_name(f"{name}-formats.json").read_text())
     assert written == {
         "sarif": sarif(findings, errors=["one"]),
-        "junit": FILTERS["junit"](findings, fail_at="medium"),
+        "junit": FILTERS["junit"](findings, fail_at="warning"),
     }

@@ -206,7 +206,7 @@ def test_without_javascript_it_shows_where_the_data_is(chromium, reports):
 
 def test_findings_are_sorted_by_severity(page):
     severities = column(page(), "findings", 0)
-    assert severities == ["high"] * 9 + ["medium"] * 2 + ["low"] * 2 + ["info"]
+    assert severities == ["error"] * 9 + ["warning"] * 2 + ["notice"] * 3
 
 
 @pytest.mark.parametrize(
@@ -247,14 +247,14 @@ def test_an_account_and_a_region_filter_all_tables(page):
 
 def test_buttons_filter_by_severity(page):
     opened = page()
-    click(opened, "#findings .filters button", "2 low")
-    assert set(column(opened, "findings", 0)) == {"low"}
-    click(opened, "#findings .filters button", "1 info")
-    assert column(opened, "findings", 0) == ["low", "low", "info"]
+    click(opened, "#findings .filters button", "2 warning")
+    assert set(column(opened, "findings", 0)) == {"warning"}
+    click(opened, "#findings .filters button", "3 notice")
+    assert column(opened, "findings", 0) == [*["warning"] * 2, *["notice"] * 3]
     pressed = opened.value("[...document.querySelectorAll('[aria-pressed=true]')].map((each) => each.innerText)")
-    assert pressed == ["2 low", "1 info"]
-    click(opened, "#findings .filters button", "2 low")
-    click(opened, "#findings .filters button", "1 info")
+    assert pressed == ["2 warning", "3 notice"]
+    click(opened, "#findings .filters button", "2 warning")
+    click(opened, "#findings .filters button", "3 notice")
     assert heading(opened, "findings") == "Findings14"
 
 
@@ -379,7 +379,7 @@ def test_all_of_it_works_from_the_keyboard(page):
     order = [
         "10 reads denied. Dependent results are unknown.",
         "Search in all tables",
-        "9 high",
+        "9 error",
         "Severity",
         "Can write",
     ]

@@ -8,21 +8,32 @@ It lists the parts that may not be read. Anything that depends on such a part is
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import Simulation, assess
+from ansible_collections.cwagent.iam.plugins.module_utils._access.authorization import (
+    add_documents,
+    default_document,
+    managed_arns,
+    principal_in,
+    profile_in,
+    read_simulation,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._access.instances import (
+    PAGE_SIZE,
+    describe_uses,
+    read_restore_tags,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
     NODES,
     ROLE,
     USER,
     Account,
-    ActivationUse,
     ConfigParameter,
     InstanceUse,
     Key,
-    NodeUse,
     Policy,
     Principal,
     Profile,
@@ -30,16 +41,15 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
     Unread,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._access.registrations import read_activations, read_nodes
+from ansible_collections.cwagent.iam.plugins.module_utils._access.scope import Region, Scope
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.api import access_keys
 from ansible_collections.cwagent.iam.plugins.module_utils._account.find import refuse_other
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import RESTORE_TAG
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import PUT
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import TYPE
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.aws_store import PARAMETERS_PER_CALL
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import (
     FILE,
-    KEY_STORES,
     PARAMETER_STORE,
     SECRETS_MANAGER,
     index_by_user,
@@ -53,10 +63,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     NOT_OFFERED_CODES,
     AwsApiError,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import (
-    describe_instances,
-    read_associations,
-)
+from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import read_associations
 from ansible_collections.cwagent.iam.plugins.module_utils._names import PARAMETER_PREFIX, SAVED_KEY_TAG, name_of
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND_CODES, run_in_parallel
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import (
@@ -74,54 +81,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PAGE_SIZE = 1000
 DETAILS = ["User", "Role", "Group", "LocalManagedPolicy", "AWSManagedPolicy"]
 # Stands for the policies of a principal that could not be read.
 UNREAD_POLICY = Policy("(not read)", None)
-
-
-@dataclass(frozen=True)
-class Scope:
-    """The parts of an account to read.
-
-    :param label: the user's name for the account.
-    :param names: by kind, the only principals to read; ``None`` for all principals.
-    :param instances: by region, the ids of the instances in the inventory.
-    :param key_stores: where access keys may be saved.
-    :param key_prefix: the beginning of the names of the parameters and secrets with access keys.
-    :param account_id: the only account that may be read; ``None`` for whichever account the credentials belong to.
-    :param has_nodes: whether to read the nodes of Systems Manager. :param has_activations: and its activations.
-    """
-
-    label: str
-    regions: tuple[str, ...]
-    names: Mapping[str, Sequence[str]] | None = None
-    instances: Mapping[str, Sequence[str]] | None = None
-    key_stores: tuple[str, ...] = KEY_STORES
-    key_prefix: str = "/cwagent/credentials/"
-    account_id: str | None = None
-    has_nodes: bool = False
-    has_activations: bool = False
-
-
-@dataclass(frozen=True)
-class Region:
-    """The data of a region that was read in bulk.
-
-    :param profiles: by instance, the name of its instance profile.
-    :param restore_tags: by instance, the value of its restore tag.
-    :param saved_keys: by id of an access key, where it is saved.
-    :param saved_users: by user and store, where the access key of the user is saved.
-    """
-
-    name: str
-    profiles: Mapping[str, str]
-    restore_tags: Mapping[str, str]
-    nodes: tuple[NodeUse, ...]
-    activations: tuple[ActivationUse, ...]
-    parameters: tuple[ConfigParameter, ...]
-    saved_keys: Mapping[str, str]
-    saved_users: Mapping[tuple[str, str], str]
 
 
 class Inventory:
@@ -180,7 +142,7 @@ class Inventory:
         role = self._attempt("the named roles and users", None, partial(self._read_principal, ROLE, name))
         if role is None or unless(role):
             return role
-        return _with_documents(role, self._read_documents(_managed_arns(role)))
+        return add_documents(role, self._read_documents(managed_arns(role)))
 
     def _attempt(self, what: str, region: str | None, work: Callable[[], T]) -> T | None:
         """Return the result of a read; ``None`` if it is denied, or if the object was deleted after the listing."""
@@ -232,7 +194,7 @@ class Inventory:
             Filter=DETAILS,
             MaxItems=PAGE_SIZE,
         ):
-            documents.update((policy["Arn"], _default_document(policy)) for policy in page["Policies"])
+            documents.update((policy["Arn"], default_document(policy)) for policy in page["Policies"])
             groups.update((group["GroupName"], group) for group in page["GroupDetailList"])
             found += [(ROLE, role) for role in page["RoleDetailList"]]
             found += [(USER, user) for user in page["UserDetailList"]]
@@ -240,11 +202,11 @@ class Inventory:
         used = {policy["PolicyArn"] for each in holders for policy in each.get("AttachedManagedPolicies", ())}
         used |= {arn for _kind, details in found if (arn := boundary(details))}
         documents.update(self._read_documents(used - documents.keys()))
-        return [_principal_in(kind, details, groups, documents) for kind, details in found]
+        return [principal_in(kind, details, groups, documents) for kind, details in found]
 
     def _read_profiles(self) -> list[Profile]:
         pages = self._aws.pages("iam:ListInstanceProfiles", "list the instance profiles", MaxItems=PAGE_SIZE)
-        return [_profile_in(each) for page in pages for each in page["InstanceProfiles"]]
+        return [profile_in(each) for page in pages for each in page["InstanceProfiles"]]
 
     def _read_documents(self, arns: Iterable[str]) -> dict[str, Any]:
         """Read the documents of managed policies one by one."""
@@ -265,12 +227,12 @@ class Inventory:
         what = "the named roles and users"
         found = run_in_parallel(lambda each: self._attempt(what, None, partial(self._read_principal, *each)), named)
         principals = [each for each in found if each]
-        documents = self._read_documents({arn for each in principals for arn in _managed_arns(each)})
+        documents = self._read_documents({arn for each in principals for arn in managed_arns(each)})
         roles = [each for each in principals if each.kind == ROLE]
         profiles = [profile for found in run_in_parallel(self._profiles_of, roles) for profile in found]
         return [
             replace(
-                _with_documents(each, documents),
+                add_documents(each, documents),
                 profiles=tuple(sorted(profile.name for profile in profiles if profile.role == each.name)),
             )
             for each in principals
@@ -328,7 +290,7 @@ class Inventory:
         def read() -> list[Profile]:
             description = f"list the instance profiles of role '{role.name}'"
             pages = self._aws.pages("iam:ListInstanceProfilesForRole", description, RoleName=role.name)
-            return [_profile_in(each) for page in pages for each in page["InstanceProfiles"]]
+            return [profile_in(each) for page in pages for each in page["InstanceProfiles"]]
 
         return self._attempt("the instance profiles of the named roles", None, read) or []
 
@@ -385,7 +347,7 @@ class Inventory:
     def _read_region(self, name: str) -> Region:
         aws = self._aws_in[name]
         associations = self._attempt("the instance profiles of instances", name, partial(read_associations, aws)) or {}
-        restore_tags = self._attempt("the restore tags of instances", name, partial(_restore_tags, aws)) or {}
+        restore_tags = self._attempt("the restore tags of instances", name, partial(read_restore_tags, aws)) or {}
         nodes = self._attempt(NODES, name, partial(read_nodes, aws, name)) if self._scope.has_nodes else ()
         activations = (
             self._attempt("the activations of Systems Manager", name, partial(read_activations, aws, name))
@@ -484,7 +446,7 @@ class Inventory:
         in_inventory = set((self._scope.instances or {}).get(region.name, ()))
         behind = {name for name, profile in region.profiles.items() if profile in profiles}
         wanted = sorted(in_inventory | behind | region.restore_tags.keys())
-        read = partial(_describe, self._aws_in[region.name], wanted)
+        read = partial(describe_uses, self._aws_in[region.name], wanted)
         found = self._attempt("the state of instances", region.name, read) if wanted else {}
         return [
             InstanceUse(
@@ -520,145 +482,19 @@ class Inventory:
 
         :param context: the condition keys of the call.
         """
-
-        def read() -> list[dict[str, Any]]:
-            answer = self._aws.call(
-                "iam:SimulatePrincipalPolicy",
-                f"simulate the policies of {principal.kind} '{principal.name}'",
-                PolicySourceArn=principal.arn,
-                ActionNames=list(actions),
-                ResourceArns=[resource],
-                ContextEntries=[
-                    {
-                        "ContextKeyName": key,
-                        "ContextKeyValues": list(values),
-                        "ContextKeyType": _CONTEXT_TYPES.get(key, "string"),
-                    }
-                    for key, values in context.items()
-                    if values
-                ],
-            )
-            return list(answer["EvaluationResults"])
-
-        return {
-            each["EvalActionName"]: each["EvalDecision"] == "allowed"
-            for each in self._attempt("the simulation by IAM", None, read) or ()
-            if not each.get("MissingContextValues")
-        }
+        read = partial(read_simulation, self._aws, principal, actions, resource, context)
+        return self._attempt("the simulation by IAM", None, read) or {}
 
 
 _PARAMETERS = "the configuration parameters"
 _SAVED = "where access keys are saved"
 _PRINCIPALS = "the roles and users of the account"
-_CONTEXT_TYPES = {
-    "aws:CurrentTime": "date",
-    "aws:EpochTime": "numeric",
-    "aws:PrincipalIsAWSService": "boolean",
-    "aws:SecureTransport": "boolean",
-    "aws:ViaAWSService": "boolean",
-}
 
 
 def _place(store: str, name: str, region: str) -> str:
     return f"{'SSM parameter' if store == PARAMETER_STORE else 'secret'} {name} in {region}"
 
 
-def _default_document(policy: Mapping[str, Any]) -> Any:
-    versions = policy.get("PolicyVersionList", ())
-    return next((each["Document"] for each in versions if each["IsDefaultVersion"]), None)
-
-
-def _managed_arns(principal: Principal) -> set[str]:
-    bounds = [principal.boundary] if principal.boundary else []
-    return {policy.arn for policy in (*principal.policies, *bounds) if policy.arn}
-
-
-def _with_documents(principal: Principal, documents: Mapping[str, Any]) -> Principal:
-    """Return a principal with the documents of its managed policies."""
-
-    def add(policy: Policy) -> Policy:
-        return replace(policy, document=documents[policy.arn]) if policy.arn else policy
-
-    return replace(
-        principal,
-        policies=tuple(map(add, principal.policies)),
-        boundary=add(principal.boundary) if principal.boundary else None,
-    )
-
-
-def _principal_in(
-    kind: str, details: Mapping[str, Any], groups: Mapping[str, Any], documents: Mapping[str, Any]
-) -> Principal:
-    """Return a principal in the authorization details of an account."""
-    noun = kind.title()
-    bound = boundary(dict(details))
-    found = Principal(
-        kind,
-        details[f"{noun}Name"],
-        details["Arn"],
-        details[f"{noun}Id"],
-        details["CreateDate"],
-        tags(dict(details)),
-        (
-            *_policies_in(details, f"{noun}PolicyList"),
-            *(
-                replace(policy, group=group)
-                for group in details.get("GroupList", ())
-                for policy in _policies_in(groups.get(group, {}), "GroupPolicyList")
-            ),
-        ),
-        Policy(name_of(bound), None, bound) if bound else None,
-        details.get("AssumeRolePolicyDocument"),
-        tuple(sorted(each["InstanceProfileName"] for each in details.get("InstanceProfileList", ()))),
-    )
-    return _with_documents(found, documents)
-
-
-def _policies_in(details: Mapping[str, Any], inline: str) -> list[Policy]:
-    attached = sorted(policy["PolicyArn"] for policy in details.get("AttachedManagedPolicies", ()))
-    return [
-        *(Policy(name_of(arn), None, arn) for arn in attached),
-        *(Policy(each["PolicyName"], each["PolicyDocument"]) for each in details.get(inline, ())),
-    ]
-
-
-def _profile_in(answer: Mapping[str, Any]) -> Profile:
-    role = next((each["RoleName"] for each in answer["Roles"]), None)
-    return Profile(answer["InstanceProfileName"], answer["Arn"], role)
-
-
-def _restore_tags(aws: Aws) -> dict[str, str]:
-    pages = aws.pages(
-        "ec2:DescribeTags",
-        "read which instances have a restore tag",
-        Filters=[{"Name": "key", "Values": [RESTORE_TAG]}, {"Name": "resource-type", "Values": ["instance"]}],
-        MaxResults=PAGE_SIZE,
-    )
-    return {tag["ResourceId"]: tag["Value"] for page in pages for tag in page["Tags"]}
-
-
 def _read_values(aws: Aws, names: Sequence[str]) -> dict[str, str]:
     answer = aws.call("ssm:GetParameters", f"read {len(names)} configuration parameters", Names=list(names))
     return {each["Name"]: each["Value"] for each in answer["Parameters"]}
-
-
-def _describe(aws: Aws, instance_ids: Sequence[str]) -> dict[str, dict[str, Any]] | None:
-    """Return by instance the fields of ``InstanceUse`` that EC2 reports."""
-    return {
-        each["InstanceId"]: {
-            "name": tags(each).get("Name"),
-            "state": each["State"]["Name"],
-            "is_windows": runs_windows(each),
-        }
-        for each in describe_instances(aws, instance_ids)
-    }
-
-
-def runs_windows(instance: Mapping[str, Any]) -> bool:
-    """Return whether an instance runs Windows, as EC2 describes it.
-
-    The platform is empty for all other instances, and the details include the licence:
-    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_Instance.html
-    """
-    platform, details = instance.get("Platform") or "", instance.get("PlatformDetails") or ""
-    return platform.lower() == "windows" or details.startswith("Windows")

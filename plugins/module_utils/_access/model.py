@@ -122,6 +122,20 @@ class Principal:
         """Whether it is there for the agent."""
         return self.access is not None or self.managed is not None
 
+    @property
+    def label(self) -> str:
+        """Its kind and name, for a message."""
+        return f"{self.kind} '{self.name}'"
+
+    @property
+    def title(self) -> str:
+        """Its kind and name, at the beginning of a message."""
+        return f"{self.kind.title()} '{self.name}'"
+
+    def policy_command(self, verb: str, arn: str) -> str:
+        """Return the command that attaches or detaches a managed policy."""
+        return f"aws iam {verb}-{self.kind}-policy --{self.kind}-name {self.name} --policy-arn {arn}"
+
     def has_policy(self, name: str) -> bool:
         """Whether it has a policy that AWS manages. :param name: the name with its path."""
         return aws_policy_arn(name, self.partition) in self.attached

@@ -9,9 +9,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
-from ansible_collections.cwagent.iam.plugins.module_utils._access.findings import Rules
-from ansible_collections.cwagent.iam.plugins.module_utils._access.inventory import Scope
+from ansible_collections.cwagent.iam.plugins.module_utils._access.case import Choices
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE, USER
+from ansible_collections.cwagent.iam.plugins.module_utils._access.scope import Scope
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.options import check_days
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import KEY_STORES
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import PLACE_SPEC
@@ -68,13 +68,13 @@ def scope(params: Mapping[str, Any], region: str | None) -> Scope:
     )
 
 
-def rules(params: Mapping[str, Any]) -> Rules:
+def choices(params: Mapping[str, Any]) -> Choices:
     """Return the rules. :raises InvalidInput: an option is not valid."""
     check_days("key_max_age_days", params["key_max_age_days"], minimum=0)
     _names.check_name("instance profile", params["server_profile"])
     _names.check_name("role", params["hybrid_role"])
     users, roles = params["inventory_users"], params["attach_to_roles"]
-    return Rules(
+    return Choices(
         timedelta(days=params["key_max_age_days"]) if params["key_max_age_days"] else None,
         params["server_profile"],
         None if users is None else frozenset(users),

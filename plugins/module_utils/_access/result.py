@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access import findings as rules
+from ansible_collections.cwagent.iam.plugins.module_utils._access import configuration_rules as rules
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import ANSWERS, NO, UNKNOWN, YES
+from ansible_collections.cwagent.iam.plugins.module_utils._access.findings import count_severities
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import TIME_FORMAT
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import LIMITS
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import Assessment
-    from ansible_collections.cwagent.iam.plugins.module_utils._access.findings import Case, Finding
+    from ansible_collections.cwagent.iam.plugins.module_utils._access.case import Case
     from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Account, ConfigParameter, Key
+    from ansible_collections.cwagent.iam.plugins.module_utils._findings import Finding
 
 
 def to_result(case: Case, findings: Sequence[Finding]) -> dict[str, Any]:
@@ -48,7 +50,7 @@ def to_result(case: Case, findings: Sequence[Finding]) -> dict[str, Any]:
         "parameters": [_parameter(case, each) for each in account.parameters],
         "unread": [asdict(each) for each in account.unread],
         "findings": [{**asdict(each), "account": account.id} for each in findings],
-        "counts": rules.count_severities(findings),
+        "counts": count_severities(findings),
     }
 
 

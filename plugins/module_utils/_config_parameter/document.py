@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, NoReturn, Union
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import (
     Path,
     Problem,
-    Severity,
     quote,
     quote_key,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -135,7 +135,7 @@ class _MappingReader:
 
     def add(self, path: Path, message: str, rule: str = "json") -> None:
         _check_number_of(self.problems)
-        self.problems.append(Problem(path, rule, message, Severity.ERROR, source=self._source))
+        self.problems.append(Problem(path, rule, message, ERROR, source=self._source))
 
     def _value(self, value: Any, path: Path) -> Any:
         # A YAML alias can stand for far more values than the text has.
@@ -363,7 +363,7 @@ class _TextReader:
     def _add(self, path: Path, offset: int, message: str, allowed: str = "", rule: str = "json") -> None:
         _check_number_of(self.problems)
         line, column = _position(self._text, offset)
-        self.problems.append(Problem(path, rule, message, Severity.ERROR, allowed, "", self._source, line, column))
+        self.problems.append(Problem(path, rule, message, ERROR, allowed, "", self._source, line, column))
 
     def _fail(self, path: Path, offset: int, message: str) -> NoReturn:
         self._add(path, offset, message)

@@ -14,8 +14,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.json
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import (
     Path,
     Problem,
-    Severity,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._findings import WARNING
 from ansible_collections.cwagent.iam.plugins.module_utils._text import misspelled
 
 if TYPE_CHECKING:
@@ -100,4 +100,4 @@ def _metric_problem(path: Path, name: str, plugin: str) -> Iterator[Problem]:
     near = misspelled(metric, METRICS[plugin])
     if near:
         allowed = ", ".join(METRICS[plugin])
-        yield Problem(path, "misspelled", f"unknown metric of {plugin}", Severity.WARNING, allowed, near)
+        yield Problem(path, "misspelled", f"unknown metric of {plugin}", WARNING, allowed, near)

@@ -32,7 +32,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import (
     Problem,
-    Severity,
     select,
     to_finding,
     to_lines,
@@ -45,6 +44,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.sche
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import validate
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import SOURCE_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR, NOTICE
 from ansible_collections.cwagent.iam.plugins.module_utils._names import check_tags, tags_as_text
 from ansible_collections.cwagent.iam.plugins.module_utils._options import read_options
 from ansible_collections.cwagent.iam.plugins.module_utils._text import to_summary
@@ -256,7 +256,7 @@ def _validation(
             problems.append(_problem("size", error, source))
     errors, warnings = select(problems, given.handling.validation)
     has_notices = given.handling.validation != OFF
-    notices = [each for each in problems if each.severity is Severity.NOTICE and has_notices]
+    notices = [each for each in problems if each.severity == NOTICE and has_notices]
     return Validation(given.name, None if errors else desired, errors, warnings, notices)
 
 
@@ -298,7 +298,7 @@ def _join(problems: list[Problem], whole: Document) -> list[Problem]:
     if whole.value is not None:
         found = {_kind(each) for each in whole.problems}
         only_in_parts = {_kind(each) for each in problems if each.rule in _INCOMPLETE} - found
-        problems = [each for each in problems if each.severity is Severity.ERROR or _kind(each) not in only_in_parts]
+        problems = [each for each in problems if each.is_final or _kind(each) not in only_in_parts]
     known = {_kind(each) for each in problems}
     return [*problems, *(each for each in whole.problems if _kind(each) not in known)]
 
@@ -316,7 +316,7 @@ def _without_value(source: str, *problems: Problem) -> Document:
 
 
 def _problem(rule: str, error: InvalidInput, source: str) -> Problem:
-    return Problem((), rule, str(error).rstrip("."), Severity.ERROR, source=source)
+    return Problem((), rule, str(error).rstrip("."), ERROR, source=source)
 
 
 def _schema(handling: Handling) -> tuple[dict[str, Any], str] | None:

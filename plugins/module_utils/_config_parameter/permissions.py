@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.json_path import find_values
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import Path, Problem, Severity
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import Path, Problem
+from ansible_collections.cwagent.iam.plugins.module_utils._findings import NOTICE
 from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
 
 if TYPE_CHECKING:
@@ -256,7 +257,7 @@ def permission_notices(config: Mapping[str, Any]) -> Iterator[Problem]:
         if not each.row.is_in_server_policy:
             actions = join_first(each.row.actions, _MAX_ACTIONS)
             message = f"{each.row.use} needs {actions}, which {SERVER_POLICY} does not allow"
-            yield Problem(each.path, "permission", message, Severity.NOTICE)
+            yield Problem(each.path, "permission", message, NOTICE)
 
 
 def _role(config: Mapping[str, Any], row: Row) -> str:

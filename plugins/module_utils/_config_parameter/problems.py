@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from difflib import get_close_matches
-from enum import Enum
 from itertools import groupby
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Union
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.json_path import json_path
+from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR, NOTICE, Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,23 +28,20 @@ WIDTH, MIN_ALLOWED = 98, 60
 _NEAR = 0.75
 
 
-class Severity(Enum):
-    """How a problem is treated: see ``select``."""
-
-    ERROR = "error"
-    # Refused too, unless the user decides that the agent knows better.
-    DOUBTFUL = "doubtful"
-    WARNING = "warning"
-    # The configuration is right, and something outside of it can be missing.
-    NOTICE = "notice"
-
-
-_FINDING_SEVERITIES = {
-    Severity.ERROR: "high",
-    Severity.DOUBTFUL: "medium",
-    Severity.WARNING: "low",
-    Severity.NOTICE: "info",
-}
+# The rules about which the agent can know better, so that the user decides whether their errors are refused.
+LENIENT = frozenset(
+    {
+        "duplicate-entry",
+        "log-group",
+        "misspelled",
+        "missing-key",
+        "pattern",
+        "placeholder",
+        "schema",
+        "unknown-key",
+        "wrong-value",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -53,6 +50,7 @@ class Problem:
 
     :param path: the keys and indexes of the place, or the place where a missing key would be.
     :param rule: the name of the rule, for programs.
+    :param severity: for a notice, the configuration is right, and something outside of it can be missing.
     :param allowed: the values that are allowed in this place.
     :param near: the known name that a misspelled one resembles.
     :param source: the file or option that has the document.
@@ -62,12 +60,17 @@ class Problem:
     path: Path
     rule: str
     message: str
-    severity: Severity = Severity.DOUBTFUL
+    severity: str = ERROR
     allowed: str = ""
     near: str = ""
     source: str = ""
     line: int | None = None
     column: int | None = None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it is an error with every validation."""
+        return self.severity == ERROR and self.rule not in LENIENT
 
     def __str__(self) -> str:
         """The problem in one line, without its source, and with the beginning of the allowed values."""
@@ -82,17 +85,13 @@ class Problem:
 def select(problems: Iterable[Problem], validation: str) -> tuple[list[Problem], list[Problem]]:
     """Divide problems into errors, for which the configuration is refused, and warnings. Notices are neither.
 
-    :param validation: ``strict``, ``warn`` or ``off``: whether doubtful problems are errors, warnings or nothing. With
-        ``off``, there are no warnings either.
+    :param validation: ``strict``, ``warn`` or ``off``: whether errors of lenient rules are errors, warnings or nothing.
+        With ``off``, there are no warnings either.
     """
-    severities = {
-        "strict": ({Severity.ERROR, Severity.DOUBTFUL}, {Severity.WARNING}),
-        "warn": ({Severity.ERROR}, {Severity.DOUBTFUL, Severity.WARNING}),
-        "off": ({Severity.ERROR}, set()),
-    }[validation]
-    listed = list(problems)
-    errors, warnings = ([each for each in listed if each.severity in chosen] for chosen in severities)
-    return errors, warnings
+    listed = [each for each in problems if each.severity != NOTICE]
+    errors = [each for each in listed if each.severity == ERROR and (each.is_final or validation == "strict")]
+    others = [each for each in listed if each.severity != ERROR or not (each.is_final or validation == "strict")]
+    return errors, [] if validation == "off" else others
 
 
 def to_lines(problems: Iterable[Problem], noun: str = "problem") -> list[str]:
@@ -112,7 +111,7 @@ def to_result(problem: Problem) -> dict[str, Any]:
         "line": problem.line,
         "column": problem.column,
         "rule": problem.rule,
-        "severity": problem.severity.value,
+        "severity": problem.severity,
         "message": problem.message,
         "allowed": problem.allowed,
         "near": problem.near,
@@ -121,16 +120,11 @@ def to_result(problem: Problem) -> dict[str, Any]:
 
 def to_finding(problem: Problem, name: str) -> dict[str, Any]:
     """Render a problem as input for the filters ``sarif`` and ``junit``. :param name: of the parameter."""
-    return {
-        "rule": problem.rule,
-        "severity": _FINDING_SEVERITIES[problem.severity],
-        "object": f"{name} {short_path(problem.path)}",
-        "file": problem.source,
-        "line": problem.line,
-        "column": problem.column,
-        "message": problem.message,
-        "fix": f"Did you mean {quote_key(problem.near)}?" if problem.near else _format_allowed(problem),
-    }
+    affected = f"{name} {short_path(problem.path)}"
+    fix = f"Did you mean {quote_key(problem.near)}?" if problem.near else _format_allowed(problem)
+    is_listed = problem.severity != NOTICE
+    found = Finding(problem.rule, problem.severity, affected, problem.message, fix, listed=is_listed)
+    return {**asdict(found), "file": problem.source, "line": problem.line, "column": problem.column}
 
 
 def _format_allowed(problem: Problem) -> str:

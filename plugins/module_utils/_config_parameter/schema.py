@@ -19,7 +19,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.docu
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import (
     Path,
     Problem,
-    Severity,
     closest,
     quote,
 )
@@ -30,6 +29,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.stru
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import in_order, locate
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR, WARNING
 from ansible_collections.cwagent.iam.plugins.module_utils._limited import TooSlow, work_limited
 
 if TYPE_CHECKING:
@@ -85,13 +85,13 @@ def add_schema_problems(document: Document, schema: Mapping[str, Any], source: s
     """Add the problems that a schema finds to the problems of a document.
 
     :param source: the name of the schema's file, for the error.
-    :param is_required: whether a missing jsonschema library is a doubtful problem, instead of only a warning.
+    :param is_required: whether a missing jsonschema library is an error, instead of only a warning.
     :raises InvalidInput: the schema is not a valid schema, or takes too long.
     """
     try:
         import jsonschema  # noqa: PLC0415  not above, since it takes a tenth of a module's time, and few runs use it
     except ImportError:
-        severity = Severity.DOUBTFUL if is_required else Severity.WARNING
+        severity = ERROR if is_required else WARNING
         message = (
             "not validated by the agent's schema, since the Python library jsonschema is not installed where Ansible "
             "runs; install it"
@@ -129,7 +129,7 @@ def _merge(document: Document, found: list[Problem]) -> list[Problem]:
     rules.
     """
     own = [each for each in document.problems if each.rule != "unknown-key" or each.path[0] == "agent"]
-    refused = {each.path for each in own if each.rule in _SAME_AS_SCHEMA and each.severity is not Severity.WARNING}
+    refused = {each.path for each in own if each.rule in _SAME_AS_SCHEMA and each.severity != WARNING}
     added = [locate(each, document) for each in found if each.path not in refused]
     unknown = {each.path for each in added if each.rule == "unknown-key"}
     names = ("unknown-key", "misspelled")
@@ -163,7 +163,7 @@ def _problems(error: Any) -> Iterator[Problem]:
         patterns = error.schema.get("patternProperties", {})
         for key in error.instance:
             if key not in properties and not any(re.search(each, key) for each in patterns):
-                yield replace(unknown_key(key, properties, path), severity=Severity.DOUBTFUL)
+                yield replace(unknown_key(key, properties, path), severity=ERROR)
     elif error.validator == "required":
         yield from _required_problems(error, path)
     elif error.validator == "uniqueItems":
@@ -179,7 +179,7 @@ def _required_problems(error: Any, path: Path) -> Iterator[Problem]:
         misspelt = closest(key, unknown)
         if misspelt:
             problem = unknown_key(misspelt, properties, path)
-            yield replace(problem, severity=Severity.DOUBTFUL, near=key)
+            yield replace(problem, severity=ERROR, near=key)
         elif key not in error.instance:
             yield missing_key((key,), path)
 

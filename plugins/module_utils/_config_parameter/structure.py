@@ -18,10 +18,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.metr
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import (
     Path,
     Problem,
-    Severity,
     closest,
     quote,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR, WARNING
 from ansible_collections.cwagent.iam.plugins.module_utils._text import misspelled
 
 if TYPE_CHECKING:
@@ -332,14 +332,14 @@ def _object_problems(value: dict[str, Any], shape: Shape, path: Path) -> Iterato
 def unknown_key(key: str, known: Mapping[str, Any], path: Path) -> Problem:
     """A key that the agent does not know. It may know more than this collection, unless the key resembles another."""
     near = closest(key, known)
-    severity = Severity.DOUBTFUL if near else Severity.WARNING
+    severity = ERROR if near else WARNING
     return Problem((*path, key), "unknown-key", "unknown key", severity, ", ".join(known), near)
 
 
 def _misspelled_key(key: str, near: str, shape: Shape, path: Path) -> Problem:
-    """A key of an object that can have other keys, too. It is doubtful if the right key is necessary."""
+    """A key of an object that can have other keys, too. It is an error if the right key is necessary."""
     is_necessary = any(near in group for group in shape.required)
-    severity = Severity.DOUBTFUL if is_necessary else Severity.WARNING
+    severity = ERROR if is_necessary else WARNING
     return Problem((*path, key), "misspelled", "unknown key", severity, ", ".join(shape.keys), near)
 
 

@@ -27,7 +27,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.perm
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import (
     Path,
     Problem,
-    Severity,
     closest,
     quote,
     quote_key,
@@ -38,6 +37,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.stru
     missing_key,
     structure_problems,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR, WARNING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -106,7 +106,7 @@ def validate(content: Content, *, source: str, has_onprem: bool = False, name: s
     if next(found, None):
         # The problems that are left out could contain an error.
         message = f"there are more than {MAX_PROBLEMS} problems; this shows some of them"
-        problems.append(locate(Problem((), "problems", message, Severity.ERROR), document))
+        problems.append(locate(Problem((), "problems", message, ERROR), document))
     return replace(document, problems=in_order(problems))
 
 
@@ -137,15 +137,15 @@ def _rules(config: dict[str, Any], *, has_onprem: bool, name: str) -> Iterator[P
 
 def _section_problems(config: dict[str, Any]) -> Iterator[Problem]:
     if not config:
-        yield Problem((), "section", "the configuration is empty", Severity.ERROR, ", ".join(SECTIONS))
+        yield Problem((), "section", "the configuration is empty", ERROR, ", ".join(SECTIONS))
     if config.keys() == {"agent"}:
-        yield Problem((), "section", "with the section 'agent' alone, the agent collects nothing", Severity.WARNING)
+        yield Problem((), "section", "with the section 'agent' alone, the agent collects nothing", WARNING)
     for name, section in config.items():
         if name not in SECTIONS:
             near = closest(name, SECTIONS)
-            yield Problem((name,), "section", "unknown section", Severity.ERROR, ", ".join(SECTIONS), near)
+            yield Problem((name,), "section", "unknown section", ERROR, ", ".join(SECTIONS), near)
         elif not isinstance(section, dict):
-            yield Problem((name,), "section", f"the section is {quote(section)}", Severity.ERROR, "an object")
+            yield Problem((name,), "section", f"the section is {quote(section)}", ERROR, "an object")
         else:
             yield from structure_problems(section, SECTIONS[name], (name,))
 
@@ -194,7 +194,7 @@ def _placeholder_problems(config: dict[str, Any]) -> Iterator[Problem]:
                 path,
                 "placeholder",
                 f"{quote_key(braces)} is not a placeholder of the agent",
-                Severity.DOUBTFUL if near else Severity.WARNING,
+                ERROR if near else WARNING,
                 ", ".join(PLACEHOLDERS),
                 f"{{{near}}}" if near else "",
             )
@@ -212,7 +212,7 @@ def _permission_problems(config: dict[str, Any]) -> Iterator[Problem]:
         for path, file in _find_texts(config, "logs.logs_collected.files.collect_list.*.file_path"):
             if user != "root" and _ROOT_FILES.match(file):
                 message = f"on most systems, the user {quote_key(user)} of run_as_user may not read {quote(file)}"
-                yield Problem(path, "run-as-user", message, Severity.WARNING)
+                yield Problem(path, "run-as-user", message, WARNING)
 
 
 def _platform_problems(config: dict[str, Any], name: str) -> Iterator[Problem]:
@@ -228,16 +228,16 @@ def _platform_problems(config: dict[str, Any], name: str) -> Iterator[Problem]:
                     f"only {platform} servers collect this, but the parameter's name ends in -{ending}; store it under "
                     "another name"
                 )
-                yield Problem(path, "platform", message, Severity.WARNING)
+                yield Problem(path, "platform", message, WARNING)
 
 
 def _onprem_problems(config: dict[str, Any]) -> Iterator[Problem]:
     for path, _value in find_values(config, "metrics.append_dimensions"):
         message = "servers that are not on EC2 send no metrics at all with these dimensions, which come from EC2"
-        yield Problem(path, "on-premises", message, Severity.WARNING)
+        yield Problem(path, "on-premises", message, WARNING)
     if not find_values(config, "agent.region"):
         message = "servers that are not on EC2 need a region, here or in the profile that the agent uses"
-        yield Problem(("agent", "region"), "on-premises", message, Severity.WARNING)
+        yield Problem(("agent", "region"), "on-premises", message, WARNING)
 
 
 def _find_texts(value: Any, *fields: str) -> Iterator[tuple[Path, str]]:

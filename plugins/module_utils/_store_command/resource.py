@@ -8,7 +8,8 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.inventory import Inventory, Scope
+from ansible_collections.cwagent.iam.plugins.module_utils._access.inventory import Inventory
+from ansible_collections.cwagent.iam.plugins.module_utils._access.scope import Scope
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._run_command import api

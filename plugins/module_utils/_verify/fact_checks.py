@@ -22,14 +22,15 @@ from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import (
     IDENTITY,
     MESSAGE_SERVICES,
     PERMISSIONS,
-    Failure,
-    Note,
+    failure,
+    note,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.script import AGENT_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ansible_collections.cwagent.iam.plugins.module_utils._findings import Finding
     from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Config, Facts, Reading, Server
 
 NOT_INSTALLED, RUNNING = "not installed", "running"
@@ -62,69 +63,69 @@ def note_unseen(server: Server, reason: str) -> Server:
     if server.failures:
         return skip_facts(server, what)
     fix = "Make it reachable for Ansible or Systems Manager, or set cwagent_verify_from to none."
-    return skip_facts(server, "Nothing was read on the server").adding(Failure(AGENT, f"{what}.", fix))
+    return skip_facts(server, "Nothing was read on the server").adding(failure(AGENT, f"{what}.", fix))
 
 
 def skip_facts(server: Server, reason: str) -> Server:
     """Return a server without facts, with a note on each check that needs them. :param reason: why it has none."""
-    return server.adding(*(Note(check, f"{reason}.") for check in CHECKS if check != PERMISSIONS))
+    return server.adding(*(note(check, f"{reason}.") for check in CHECKS if check != PERMISSIONS))
 
 
 # -- Identity --
 
 
-def _check_instance(server: Server, facts: Facts) -> Iterator[Failure | Note]:
+def _check_instance(server: Server, facts: Facts) -> Iterator[Finding]:
     if facts.has_metadata is None:
-        yield Note(IDENTITY, "Which instance profile it has itself is not known: it has no curl.")
+        yield note(IDENTITY, "Which instance profile it has itself is not known: it has no curl.")
     elif not facts.has_metadata:
         fix = f"aws ec2 modify-instance-metadata-options --instance-id {server.instance_id} --http-endpoint enabled"
-        yield Failure(IDENTITY, "The instance metadata service does not answer on it.", fix)
+        yield failure(IDENTITY, "The instance metadata service does not answer on it.", fix)
     elif server.profile and facts.profile != server.profile:
         shown = f"'{facts.profile}'" if facts.profile else "none"
-        yield Failure(
+        yield failure(
             IDENTITY,
             f"EC2 has associated instance profile '{server.profile}', and the instance itself shows {shown}.",
             "Wait some minutes and run again. If that does not help, associate the profile again.",
         )
 
 
-def _check_key(server: Server, facts: Facts) -> Iterator[Failure | Note]:
+def _check_key(server: Server, facts: Facts) -> Iterator[Finding]:
     if server.fails(IDENTITY):
         return  # without a user or a key that works, no key on the server would be right
     if facts.key_id is None:
-        yield Note(IDENTITY, f"{facts.key_file} may not be read. Let Ansible become root there.")
+        yield note(IDENTITY, f"{facts.key_file} may not be read. Let Ansible become root there.")
     elif not facts.key_id:
-        yield Failure(IDENTITY, f"{facts.key_file} has no access key for the agent.", DELIVER)
+        yield failure(IDENTITY, f"{facts.key_file} has no access key for the agent.", DELIVER)
     elif facts.caller and name_of(facts.caller) != server.user:
-        yield Failure(
+        yield failure(
             IDENTITY,
             f"Access key {facts.key_id} in {facts.key_file} is of user '{name_of(facts.caller)}', not '{server.user}'.",
             DELIVER,
         )
     elif server.key_id and facts.key_id != server.key_id:
-        yield Failure(
+        yield failure(
             IDENTITY,
             f"{facts.key_file} has access key {facts.key_id}, and {server.key_id} is the saved one.",
             DELIVER,
         )
     elif facts.caller_error:
         if any(each in facts.caller_error for each in _REFUSALS):
-            yield Failure(
+            yield failure(
                 IDENTITY, f"AWS refuses access key {facts.key_id} in {facts.key_file}: {facts.caller_error}.", DELIVER
             )
         else:
-            yield Note(IDENTITY, f"Whether the access key works is not known: {facts.caller_error}.")
+            yield note(IDENTITY, f"Whether the access key works is not known: {facts.caller_error}.")
 
 
-def _check_session(server: Server, facts: Facts) -> Iterator[Failure | Note]:
+def _check_session(server: Server, facts: Facts) -> Iterator[Finding]:
     if server.fails(IDENTITY):
         return  # without a node whose agent is online, no credentials on the server would be right
     # The ID is empty if the nodes could not be read.
     session = f"assumed-role/{server.role}/{server.node_id or 'mi-'}"
     if facts.key_id is None:
-        yield Note(IDENTITY, f"{facts.key_file} may not be read. Let Ansible become root there.")
+        yield note(IDENTITY, f"{facts.key_file} may not be read. Let Ansible become root there.")
     elif facts.shared_file:
-        yield Failure(
+        yield failure(
             IDENTITY,
             f"The agent uses the credentials in {facts.key_file}, and the SSM agent keeps its credentials in "
             f"{facts.shared_file}.",
@@ -132,33 +133,33 @@ def _check_session(server: Server, facts: Facts) -> Iterator[Failure | Note]:
         )
     elif facts.caller and f":{session}" not in facts.caller:
         caller = facts.caller.rpartition(":")[2]
-        yield Failure(IDENTITY, f"The credentials in {facts.key_file} are of {caller}, not of {session}.", REGISTER)
+        yield failure(IDENTITY, f"The credentials in {facts.key_file} are of {caller}, not of {session}.", REGISTER)
     elif not facts.key_id:
-        yield Failure(IDENTITY, f"{facts.key_file} has no credentials for the agent.", REGISTER)
+        yield failure(IDENTITY, f"{facts.key_file} has no credentials for the agent.", REGISTER)
     elif any(each in facts.caller_error for each in _REFUSALS):
-        yield Failure(
+        yield failure(
             IDENTITY, f"AWS refuses the credentials in {facts.key_file}: {facts.caller_error.rstrip('.')}.", RESTART
         )
     elif facts.caller_error:
-        yield Note(IDENTITY, f"Whether its credentials work is not known: {facts.caller_error}.")
+        yield note(IDENTITY, f"Whether its credentials work is not known: {facts.caller_error}.")
 
 
 # -- Endpoints --
 
 
-def _check_endpoints(server: Server, facts: Facts) -> Iterator[Failure | Note]:
+def _check_endpoints(server: Server, facts: Facts) -> Iterator[Finding]:
     silent = _unreachable(server, facts)
     if silent:
-        yield Failure(
+        yield failure(
             ENDPOINTS,
             f"It does not reach {_join(silent, server.region)}.",
             "A private subnet needs VPC endpoints for them, a NAT gateway or a proxy.",
         )
     possible = [each for each in server.possible_endpoints if facts.endpoints.get(each) == 0]
     if possible:
-        yield Note(ENDPOINTS, f"It does not reach {_join(possible, server.region)}, which one configuration needs.")
+        yield note(ENDPOINTS, f"It does not reach {_join(possible, server.region)}, which one configuration needs.")
     if {*server.endpoints, *server.possible_endpoints} - facts.endpoints.keys():
-        yield Note(ENDPOINTS, "Whether it reaches the endpoints is not known: it has no curl.")
+        yield note(ENDPOINTS, "Whether it reaches the endpoints is not known: it has no curl.")
 
 
 def _join(names: list[str], region: str) -> str:
@@ -176,10 +177,10 @@ def _unreachable(server: Server, facts: Facts) -> list[str]:
 # -- Configurations --
 
 
-def _check_configs(server: Server, facts: Facts) -> Iterator[Failure | Note]:
+def _check_configs(server: Server, facts: Facts) -> Iterator[Finding]:
     if not facts.has_cli:
         if server.configs:
-            yield Note(CONFIGURATION, "Whether it reads the configuration is only known by IAM: it has no AWS CLI.")
+            yield note(CONFIGURATION, "Whether it reads the configuration is only known by IAM: it has no AWS CLI.")
         return
     # Without credentials, or without a way to Parameter Store, nothing can be read.
     if server.fails(IDENTITY) or "ssm" in _unreachable(server, facts):
@@ -191,18 +192,18 @@ def _check_configs(server: Server, facts: Facts) -> Iterator[Failure | Note]:
             yield found
 
 
-def _check_reading(config: Config, reading: Reading) -> Failure | None:
+def _check_reading(config: Config, reading: Reading) -> Finding | None:
     if reading.error:
         if config.is_readable is False:
             return None  # the missing permission is a separate failure
-        return Failure(
+        return failure(
             CONFIGURATION,
             f"It cannot read parameter {config.name}: {reading.error.rstrip('.')}.",
             f"Find out what denies ssm:GetParameter on {config.name} to it, such as a service control policy or the "
             "policy of a VPC endpoint. A SecureString needs kms:Decrypt on its key, too.",
         )
     if (reading.version, reading.digest) != (config.version, config.digest or reading.digest):
-        return Failure(
+        return failure(
             CONFIGURATION,
             f"It reads version {reading.version} of parameter {config.name}, and version {config.version} is stored.",
             "Run again. If something stored another version in between, this is not a failure.",
@@ -239,32 +240,32 @@ def _digest_read(config: Config, facts: Facts) -> str:
     return reading.digest if reading and reading.version == config.version else ""
 
 
-def _check_status(server: Server, facts: Facts) -> Iterator[Failure]:
+def _check_status(server: Server, facts: Facts) -> Iterator[Finding]:
     if facts.agent == RUNNING:
         return
     if not facts.files.parameters and not facts.files.others:
-        yield Failure(AGENT, f"The agent is {facts.agent} and has no configuration.", _fix(server))
+        yield failure(AGENT, f"The agent is {facts.agent} and has no configuration.", _fix(server))
     else:
         fix = f"sudo {CONTROL} -a start -m {server.mode}, or see its log."
-        yield Failure(AGENT, f"The agent is {facts.agent}.", fix)
+        yield failure(AGENT, f"The agent is {facts.agent}.", fix)
 
 
-def _check_files(server: Server, facts: Facts) -> Iterator[Failure | Note]:
+def _check_files(server: Server, facts: Facts) -> Iterator[Finding]:
     found = facts.files.parameters
     if server.fails(CONFIGURATION) or (facts.agent != RUNNING and not found):
         return
     if not server.runs and server.configs:
         if not found.keys() & {each.name for each in server.configs}:
-            yield Failure(AGENT, "The agent runs no stored configuration.", _fix(server))
+            yield failure(AGENT, "The agent runs no stored configuration.", _fix(server))
         else:
-            yield Note(AGENT, "Whether it runs the stored configuration is not known, since that was not read.")
+            yield note(AGENT, "Whether it runs the stored configuration is not known, since that was not read.")
         return
     differing = [name for name, digest in server.runs.items() if found.get(name) != digest]
     if differing:
-        yield Failure(AGENT, f"The agent does not run the stored {', '.join(differing)}.", _fix(server))
+        yield failure(AGENT, f"The agent does not run the stored {', '.join(differing)}.", _fix(server))
     surplus = surplus_parts(found, server.runs)
     if surplus:
-        yield Failure(AGENT, f"The agent still runs {', '.join(surplus)}, which is no longer stored.", _fix(server))
+        yield failure(AGENT, f"The agent still runs {', '.join(surplus)}, which is no longer stored.", _fix(server))
 
 
 def _fix(server: Server) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import AgentFiles, Command
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR, NOTICE, Finding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,21 +45,14 @@ class Target:
     configs: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Failure:
-    """A failed check of a server. :param what: the problem. :param fix: the remedy."""
-
-    check: str
-    what: str
-    fix: str
+def failure(check: str, why: str, fix: str) -> Finding:
+    """Return the finding of a check that failed. :param fix: the remedy."""
+    return Finding(check, ERROR, "", why, fix)
 
 
-@dataclass(frozen=True)
-class Note:
-    """A check of a server without a result. :param what: the reason."""
-
-    check: str
-    what: str
+def note(check: str, why: str) -> Finding:
+    """Return the finding of a check without a result. :param why: the reason."""
+    return Finding(check, NOTICE, "", why, "")
 
 
 @dataclass(frozen=True)
@@ -111,8 +105,8 @@ class Server:
     runs_all: bool = True
     endpoints: Mapping[str, str] = field(default_factory=dict)
     possible_endpoints: Mapping[str, str] = field(default_factory=dict)
-    failures: tuple[Failure, ...] = ()
-    notes: tuple[Note, ...] = ()
+    failures: tuple[Finding, ...] = ()
+    notes: tuple[Finding, ...] = ()
     seen_by: str = ""
     agent: str = ""
     runs: Mapping[str, str] = field(default_factory=dict)
@@ -135,7 +129,7 @@ class Server:
 
     def fails(self, check: str) -> bool:
         """Return whether a check failed."""
-        return any(each.check == check for each in self.failures)
+        return any(each.rule == check for each in self.failures)
 
     def status(self, check: str) -> str:
         """Return the result of a check in one word, for the table."""
@@ -143,7 +137,7 @@ class Server:
             return "FAIL"
         if check == AGENT and self.agent == "not installed":
             return "none"
-        return "?" if any(each.check == check for each in self.notes) else "ok"
+        return "?" if any(each.rule == check for each in self.notes) else "ok"
 
     @property
     def apply_failure(self) -> str:
@@ -152,12 +146,13 @@ class Server:
         lacks = not self.seen_by or any(self.fails(check) for check in (IDENTITY, PERMISSIONS, CONFIGURATION))
         if is_skipped or self.commands or not lacks:
             return ""
-        return " ".join(each.what for each in self.failures)
+        return " ".join(each.why for each in self.failures)
 
-    def adding(self, *found: Failure | Note) -> Server:
+    def adding(self, *found: Finding) -> Server:
         """Return the server with further findings."""
-        failures = (each for each in found if isinstance(each, Failure))
-        notes = (each for each in found if isinstance(each, Note))
+        ours = [replace(each, object=self.host, region=self.region) for each in found]
+        failures = [each for each in ours if each.severity == ERROR]
+        notes = [each for each in ours if each.severity != ERROR]
         return replace(self, failures=(*self.failures, *failures), notes=(*self.notes, *notes))
 
     def to_dict(self) -> dict[str, Any]:
@@ -177,7 +172,7 @@ class Server:
             raise InvalidInput("A server does not have the form in which cwagent_server_info returns it.") from None
 
 
-_PARTS = (("configs", Config), ("failures", Failure), ("notes", Note), ("commands", Command))
+_PARTS = (("configs", Config), ("failures", Finding), ("notes", Finding), ("commands", Command))
 
 
 @dataclass(frozen=True)

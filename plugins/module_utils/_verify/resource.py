@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import assess, request_context
-from ansible_collections.cwagent.iam.plugins.module_utils._access.inventory import Inventory, Scope
+from ansible_collections.cwagent.iam.plugins.module_utils._access.inventory import Inventory
+from ansible_collections.cwagent.iam.plugins.module_utils._access.scope import Scope
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file_store import FileStore
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import FILE
 from ansible_collections.cwagent.iam.plugins.module_utils._names import name_of
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.checks import Case, calls_of, check
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.case import Case
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.checks import check
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.permission_checks import calls_of
 
 with suppress(ImportError):  # _module.run_module reports it
     from botocore.regions import EndpointResolver

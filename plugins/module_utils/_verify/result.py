@@ -45,8 +45,8 @@ def to_lines(servers: Sequence[Server]) -> list[str]:
     lines = [f"{healthy} of {count_noun(len(servers), 'server')} without a failure."]
     for title, fix in _failures(servers):
         lines += [f"! {title}", f"  Fix: {fix}"]
-    for (what,), hosts in _group((each.host, (one.what,)) for each in servers for one in each.notes):
-        lines.append(f"- {join_first(hosts, MAX_NAMES)}: {what}")
+    for (why,), hosts in _group((each.host, (one.why,)) for each in servers for one in each.notes):
+        lines.append(f"- {join_first(hosts, MAX_NAMES)}: {why}")
     return [*table, *(part for line in lines for part in wrap(line))]
 
 
@@ -65,7 +65,7 @@ def describe_skipped(servers: Iterable[Server]) -> list[str]:
 
 def _failures(servers: Iterable[Server]) -> list[tuple[str, str]]:
     """Return each failure with its servers, and what to do."""
-    found = _group((each.host, (one.what, one.fix)) for each in servers for one in each.failures)
+    found = _group((each.host, (one.why, one.fix)) for each in servers for one in each.failures)
     return [(f"{join_first(hosts, MAX_NAMES)}: {what}", fix) for (what, fix), hosts in found]
 
 

@@ -5,7 +5,7 @@
   const data = JSON.parse(document.getElementById('data').textContent);
   const read = data.accounts.filter((account) => !account.error);
   const byId = (id) => document.getElementById(id);
-  const SEVERITIES = ['high', 'medium', 'low', 'info'];
+  const SEVERITIES = ['error', 'warning', 'notice'];
   const PAGE = 25;
   const LANES = 12;
   const UNITS_PER_ROW = 30;
@@ -150,10 +150,10 @@
   // Head
 
   function severity(level) {
-    const on = {high: 3, medium: 2, low: 1, info: 0}[level];
+    const on = {error: 3, warning: 2, notice: 1}[level];
     return el(
       'span',
-      {class: `severity ${level}`},
+      {class: `severity is-${level}`},
       el(
         'svg',
         {viewBox: '0 0 15 12', 'aria-hidden': 'true'},

@@ -279,7 +279,7 @@ def test_every_account_is_verified_and_audited(accounts: Accounts) -> None:
     assert actions == {"AssumeRole", "GetCallerIdentity"}
     stats = stats_of(play)
     assert stats["unread_accounts"] == 1
-    assert stats["findings"].keys() == {"info", "low", "medium", "high"}
+    assert stats["findings"].keys() == {"notice", "warning", "error"}
 
     playbooks = sorted((CHECKOUT / "playbooks").iterdir())
     verified = accounts.play("verify", cwagent_verify_from="none").assert_succeeded()

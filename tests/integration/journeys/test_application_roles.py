@@ -86,7 +86,7 @@ def test_roles_get_the_policy_with_their_servers_and_lose_it_with_them(controlle
     fleet.play("audit", cwagent_attach_to_roles=SHOP, cwagent_report_files=str(file), **report).assert_succeeded()
     findings = json.loads(file.read_text())["accounts"][0]["findings"]
     found = [(each["object"], each["severity"]) for each in findings if each["rule"] == "attached-policy"]
-    assert found == [(JOBS, "info")]
+    assert found == [(JOBS, "notice")]
 
     # The role of a leaving server keeps the policy for servers outside the limit.
     removal: dict[str, Any] = {"cwagent_confirm": "remove_servers", "cwagent_remove_servers": ["web1"]}

@@ -137,15 +137,15 @@ def test_what_the_audit_finds_is_in_private_reports_and_fails_the_run(states: St
     play = fleet.play("audit", **files(controller)).assert_failed()
     assert play.writes == []
     [finding] = document(controller)["findings"]
-    counts = "Findings of severity high or above: 1. Accounts that were not read: 0."
-    assert play.message == f"{counts} high, admin-without-window: ForGood ({OWN}): {finding['why']}"
+    counts = "Findings of severity error or above: 1. Accounts that were not read: 0."
+    assert play.message == f"{counts} error, admin-without-window: ForGood ({OWN}): {finding['why']}"
     assert finding["rule"] == "admin-without-window"
     [case] = ET.fromstring((controller.home / "audit.junit.xml").read_text()).iter("testcase")  # noqa: S314  this run wrote it
     assert case.find("failure") is not None
     [run] = json.loads((controller.home / "audit.sarif").read_text())["runs"]
     assert [result["ruleId"] for result in run["results"]] == ["admin-without-window"]
     assert "ForGood" in (controller.home / "audit.html").read_text()
-    assert any(line.startswith("- high, admin-without-window: ForGood") for line in play.problems)
+    assert any(line.startswith("- error, admin-without-window: ForGood") for line in play.problems)
     play.assert_narrow()
 
     for path in written(controller):
@@ -165,16 +165,16 @@ def test_playbooks_repair_what_the_audit_finds(states: States) -> None:
     fleet.iam.put_role_policy(RoleName=ADMIN_ROLE, PolicyName=WINDOW_POLICY, PolicyDocument=json.dumps(window))
     for name in (SERVER_ROLE, ADMIN_ROLE):
         fleet.iam.attach_role_policy(RoleName=name, PolicyArn=f"{POLICY_ARN}service-role/AmazonEC2RoleforSSM")
-    relative: dict[str, Any] = {"cwagent_report_files": ",".join(REPORTS), "cwagent_audit_fail_at": "medium"}
+    relative: dict[str, Any] = {"cwagent_report_files": ",".join(REPORTS), "cwagent_audit_fail_at": "warning"}
     collection = {"ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg")}
     play = controller.play(Path("localhost,"), "audit", cwd=controller.home, env=collection, **relative)
-    assert play.assert_failed().message.startswith("Findings of severity medium or above: 4. ")
+    assert play.assert_failed().message.startswith("Findings of severity warning or above: 4. ")
     by_restore = {
-        ("admin-instance-without-window", "medium", instance),
-        ("restore-tag", "medium", instance),
-        ("window-expired", "low", ADMIN_ROLE),
+        ("admin-instance-without-window", "warning", instance),
+        ("restore-tag", "warning", instance),
+        ("window-expired", "notice", ADMIN_ROLE),
     }
-    by_site = {("deprecated-ssm-policy", "medium", name) for name in (SERVER_ROLE, ADMIN_ROLE)}
+    by_site = {("deprecated-ssm-policy", "warning", name) for name in (SERVER_ROLE, ADMIN_ROLE)}
     *found, without_host = document(controller)["findings"]
     assert (without_host["rule"], without_host["object"]) == ("user-without-host", USER)
     assert {(each["rule"], each["severity"], each["object"]) for each in found} == by_restore | by_site
@@ -263,7 +263,7 @@ def test_an_account_that_is_not_read_is_named_and_stops_no_other(several: Accoun
     assert "lacks iam:GetAccountAuthorizationDetails" in errors["denied"]
     assert "The config profile (missing) could not be found" in errors["no-profile"]
     assert (errors["shop"], errors["blog"]) == ("", "")
-    counts = "Findings of severity high or above: 0. Accounts that were not read: 1."
+    counts = "Findings of severity error or above: 0. Accounts that were not read: 1."
     failed = {each.host: " ".join(each.result["msg"].split()) for each in play.failures}
     assert [*failed] == ["untrusted", "missing", "denied", "no-profile"]
     for name, message in failed.items():

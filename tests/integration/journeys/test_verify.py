@@ -108,7 +108,7 @@ def test_facts_are_collected_in_the_way_that_is_chosen(states: States) -> None:
     elsewhere: dict[str, Any] = {"cwagent_key_store": "parameter_store"}
     play = found.run("verify", cwagent_verify_from="ansible", **elsewhere).assert_failed()
     unseen, unsaved = "Nothing was read on the server: Ansible: ", f"No access key of user '{user_of('db1')}' is saved."
-    what = {host: each["failures"][0]["what"] for host, each in fleet.servers().items() if each["failures"]}
+    what = {host: each["failures"][0]["why"] for host, each in fleet.servers().items() if each["failures"]}
     assert ({*what}, what["db1"], play.writes) == ({"db1", "web2"}, unsaved, [])
     assert what["web2"].startswith(unseen)
     assert play.message.endswith(f"Servers that fail: 2 of 5. db1: {unsaved} There is 1 more problem.")
@@ -130,7 +130,7 @@ def test_violations_fail_the_run_and_are_in_its_report(states: States) -> None:
     play = found.run("verify", **other).assert_failed()
     assert set(play.writes) == {"SendCommand"}
     servers = fleet.servers()
-    what = {host: [one["what"] for one in each["failures"]] for host, each in servers.items() if each["failures"]}
+    what = {host: [one["why"] for one in each["failures"]] for host, each in servers.items() if each["failures"]}
     inactive = f"Access key {key['AccessKeyId']} of user '{user_of('db1')}' is inactive."
     assert what == {
         "db1": [inactive],

@@ -36,7 +36,7 @@ from in_process import run_module
 from policies import actions, example
 from states import States
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.findings import SETTLING
+from ansible_collections.cwagent.iam.plugins.module_utils._access.key_rules import SETTLING
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import (
     Opening,
     closed_policy,
@@ -281,50 +281,50 @@ BOUND = Opening(deadline(hours=-1), "i-0123456789abcdef0")
 LARGE = json.dumps({"agent": {"text": "x" * 3900}})
 OLD_SSM = "service-role/AmazonEC2RoleforSSM"
 PLANTS: list[tuple[str, str, Callable[[Account], str]]] = [
-    ("admin-on-instances", "high", lambda each: each.role("Everywhere", ADMIN_POLICY, on=2)),
-    ("admin-without-window", "high", lambda each: each.role("ForGood", ADMIN_POLICY, on=1)),
-    ("admin-instance-without-window", "medium", lambda each: each.instance(ADMIN_ROLE)),
-    ("window-expired", "low", lambda each: each.role("Expired", ADMIN_POLICY, window=open_policy(BOUND))),
-    ("window-modified", "medium", lambda each: each.role("Modified", ADMIN_POLICY, window=modified_window())),
-    ("window-modified", "high", lambda each: each.role("Endless", ADMIN_POLICY, window=allow("ssm:PutParameter"))),
+    ("admin-on-instances", "error", lambda each: each.role("Everywhere", ADMIN_POLICY, on=2)),
+    ("admin-without-window", "error", lambda each: each.role("ForGood", ADMIN_POLICY, on=1)),
+    ("admin-instance-without-window", "warning", lambda each: each.instance(ADMIN_ROLE)),
+    ("window-expired", "notice", lambda each: each.role("Expired", ADMIN_POLICY, window=open_policy(BOUND))),
+    ("window-modified", "warning", lambda each: each.role("Modified", ADMIN_POLICY, window=modified_window())),
+    ("window-modified", "error", lambda each: each.role("Endless", ADMIN_POLICY, window=allow("ssm:PutParameter"))),
     (
         "window-modified",
-        "high",
+        "error",
         lambda each: each.role("Unbound", ADMIN_POLICY, window=open_policy(Opening(deadline(hours=20))), on=1),
     ),
-    ("admin-key-active", "medium", activate_admin_key),
-    ("key-two-active", "low", create_two_keys),
-    ("key-not-saved", "medium", lambda each: each.key(each.user("x", SERVER_POLICY), saved=False)["AccessKeyId"]),
-    ("saved-key-without-user", "low", lambda each: each.save_key("AKIAIOSFODNN7EXAMPLE", "gone")),
-    ("deprecated-ssm-policy", "medium", lambda each: each.role("OldSsm", OLD_SSM)),
+    ("admin-key-active", "warning", activate_admin_key),
+    ("key-two-active", "notice", create_two_keys),
+    ("key-not-saved", "warning", lambda each: each.key(each.user("x", SERVER_POLICY), saved=False)["AccessKeyId"]),
+    ("saved-key-without-user", "notice", lambda each: each.save_key("AKIAIOSFODNN7EXAMPLE", "gone")),
+    ("deprecated-ssm-policy", "warning", lambda each: each.role("OldSsm", OLD_SSM)),
     (
         "admin-unmanaged-policies",
-        "medium",
+        "warning",
         lambda each: each.role("Extended", ADMIN_POLICY, window=closed_policy(), inline=allow("s3:GetObject")),
     ),
-    ("admin-unmanaged-trust", "high", share_admin_role),
-    ("server-writes", "high", lambda each: each.role("Writing", SERVER_POLICY, inline=allow("ssm:Put*"))),
-    ("unmanaged-writer", "medium", create_writer_in_group),
-    ("administrators", "info", create_administrators),
-    ("administrator-on-instance", "high", lambda each: each.instance(each.role("Root", "AdministratorAccess"))),
-    ("profile-without-role", "medium", use_empty_profile),
-    ("instance-without-access", "medium", lambda each: each.listed(each.instance())),
+    ("admin-unmanaged-trust", "error", share_admin_role),
+    ("server-writes", "error", lambda each: each.role("Writing", SERVER_POLICY, inline=allow("ssm:Put*"))),
+    ("unmanaged-writer", "warning", create_writer_in_group),
+    ("administrators", "notice", create_administrators),
+    ("administrator-on-instance", "error", lambda each: each.instance(each.role("Root", "AdministratorAccess"))),
+    ("profile-without-role", "warning", use_empty_profile),
+    ("instance-without-access", "warning", lambda each: each.listed(each.instance())),
     (
         "instance-without-access",
-        "medium",
+        "warning",
         lambda each: each.listed(each.instance(each.role("NoAgent", "AmazonS3ReadOnlyAccess"))),
     ),
-    ("parameter-unreadable", "medium", hide_parameter),
-    ("parameter-near-limit", "low", lambda each: each.parameter("AmazonCloudWatch-large", LARGE)),
-    ("parameter-invalid", "medium", lambda each: each.parameter("AmazonCloudWatch-invalid", "{")),
-    ("parameter-invalid", "medium", lambda each: each.parameter("AmazonCloudWatch-x", CONFIG, "StringList")),
-    ("restore-tag", "medium", leave_restore_tag),
-    ("hybrid-role-trust", "medium", lambda each: each.hybrid_role(HYBRID_ROLE, SERVER_POLICY, limits=False)),
-    ("node-not-managed", "info", register_server_of_others),
-    ("activation-unused", "medium", lambda each: each.activation(HYBRID_ROLE)["ActivationId"]),
-    ("hybrid-role-admin", "high", register_admin),
-    ("activation-unused", "low", lambda each: each.activation("HybridAdmin", OURS)["ActivationId"]),
-    ("boundary-blocks-agent", "medium", block_by_boundary),
+    ("parameter-unreadable", "warning", hide_parameter),
+    ("parameter-near-limit", "notice", lambda each: each.parameter("AmazonCloudWatch-large", LARGE)),
+    ("parameter-invalid", "warning", lambda each: each.parameter("AmazonCloudWatch-invalid", "{")),
+    ("parameter-invalid", "warning", lambda each: each.parameter("AmazonCloudWatch-x", CONFIG, "StringList")),
+    ("restore-tag", "warning", leave_restore_tag),
+    ("hybrid-role-trust", "warning", lambda each: each.hybrid_role(HYBRID_ROLE, SERVER_POLICY, limits=False)),
+    ("node-not-managed", "notice", register_server_of_others),
+    ("activation-unused", "warning", lambda each: each.activation(HYBRID_ROLE)["ActivationId"]),
+    ("hybrid-role-admin", "error", register_admin),
+    ("activation-unused", "notice", lambda each: each.activation("HybridAdmin", OURS)["ActivationId"]),
+    ("boundary-blocks-agent", "warning", block_by_boundary),
 ]
 
 
@@ -366,7 +366,7 @@ def test_an_account_after_the_job_keeps_all_rules_and_no_secret_is_read(account:
     since = account.aws.mark()
     real, checked = (account.read(check=check, key_stores=STORES) for check in (False, True))
     assert real["findings"] == []
-    assert real["counts"] == {"info": 0, "low": 0, "medium": 0, "high": 0}
+    assert real["counts"] == {"notice": 0, "warning": 0, "error": 0}
     assert real["unread"] == []
     assert [(each["name"], each["writes"]) for each in real["principals"]] == [
         (ADMIN_ROLE, "no"),
@@ -396,8 +396,8 @@ def test_keys_are_found_by_their_age(states: States) -> None:
     saved = {name.replace("aws_", "").title().replace("_", ""): value for name, value in json.loads(text).items()}
     for key in (old, used, {"AccessKeyId": saved["AccessKeyId"], "SecretAccessKey": saved["SecretAccessKey"]}):
         account.use(key)
-    expired = ("key-old", "medium", old["AccessKeyId"])
-    expected = {expired, ("key-unused", "low", unused["AccessKeyId"])}
+    expired = ("key-old", "warning", old["AccessKeyId"])
+    expected = {expired, ("key-unused", "notice", unused["AccessKeyId"])}
     assert account.shown() == expected
     assert account.shown(key_max_age_days=0) == expected - {expired}
 
@@ -439,7 +439,7 @@ def test_each_action_of_the_policy_for_the_audit_is_needed(account: Account, sub
         """The unread parts, and the calls that were made."""
         env, since = auditor(account, document=document), account.aws.mark()
         result = account.read(credentials=env, simulate=True, key_stores=STORES, **named)
-        assert result["counts"]["high"] == 0
+        assert result["counts"]["error"] == 0
         calls = account.aws.calls(since)
         denied = {call.action for call in calls if call.error in DENIED_CODES}
         assert denied == {each["action"].partition(":")[2] for each in result["unread"]}
@@ -470,7 +470,7 @@ def test_answers_that_depend_on_a_denied_read_are_unknown(account: Account) -> N
     def read(action: str) -> dict[str, Any]:
         env = auditor(account, *(BY_ACTION.keys() - {action}))
         found = account.read(credentials=env, key_stores=STORES)
-        assert found["counts"]["high"] == 0
+        assert found["counts"]["error"] == 0
         return found
 
     def keys(result: dict[str, Any], name: str) -> list[dict[str, Any]]:
@@ -574,7 +574,7 @@ def test_the_servers_of_a_hybrid_role_are_listed(account: Account) -> None:
     assert [each["access"] for each in result["principals"] if each["name"] == HYBRID_ROLE] == ["server"]
     assert [(each["name"], each["remaining"]) for each in result["activations"]] == [("db9", 0)]
     assert result["findings"] == []
-    assert account.shown(hybrid_role="Other") == {("node-not-managed", "info", "Other")}
+    assert account.shown(hybrid_role="Other") == {("node-not-managed", "notice", "Other")}
 
 
 def test_a_saved_key_is_without_a_user_only_where_that_was_read(account: Account) -> None:
@@ -583,7 +583,7 @@ def test_a_saved_key_is_without_a_user_only_where_that_was_read(account: Account
     for name, text in {**saved, "gone.pending": claim_description("gone")}.items():
         secrets.create_secret(Name=f"{SAVED_KEYS}{name}", SecretString="{}", Description=text)
     account.user("maybe")
-    finding, read_user = ("saved-key-without-user", "low", "gone"), "iam:GetUser"
+    finding, read_user = ("saved-key-without-user", "notice", "gone"), "iam:GetUser"
     assert account.shown(key_stores=STORES) == {finding}
     assert account.shown(key_stores=STORES, users=[USER]) == set()
     assert account.shown(credentials=auditor(account, *BY_ACTION, read_user), key_stores=STORES) == {finding}

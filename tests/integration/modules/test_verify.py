@@ -93,7 +93,7 @@ def check_inside(fleet: WatchedFleet, host: str) -> dict[str, Any]:
 
 def failed_checks(server: Mapping[str, Any]) -> list[str]:
     assert all(each["fix"] for each in server["failures"])
-    return [each["check"] for each in server["failures"]]
+    return [each["rule"] for each in server["failures"]]
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,7 @@ def test_each_violation_alone_is_one_failure(states: States, subtests: pytest.Su
                 plant(fleet)
                 server = read(fleet, host)[0] if violations is IN_ACCOUNT else check_inside(fleet, host)
                 assert failed_checks(server) == [kind], server
-                assert re.match(what, server["failures"][0]["what"])
+                assert re.match(what, server["failures"][0]["why"])
                 assert server["status"][kind] == "FAIL"
 
 
@@ -308,7 +308,7 @@ def test_servers_compare_a_parameter_that_only_they_decrypt(states: States) -> N
     ssm.delete_parameter(Name=PARAMETER)
     ssm.put_parameter(Name=PARAMETER, Value=text, Type="SecureString")
     before = check_inside(fleet, "web1")
-    assert [each["what"] for each in before["failures"]] == [f"The agent does not run the stored {PARAMETER}."]
+    assert [each["why"] for each in before["failures"]] == [f"The agent does not run the stored {PARAMETER}."]
     assert [(each["action"], each["name"]) for each in before["commands"]] == [("fetch-config", PARAMETER)]
     fleet.run_stored("web1")
     after = check_inside(fleet, "web1")
@@ -320,7 +320,7 @@ def test_servers_compare_a_parameter_that_only_they_decrypt(states: States) -> N
 def test_the_hybrid_role_can_have_another_name(states: States) -> None:
     fleet = states.begin(healthy)
     [server] = read(fleet, "db9", hybrid_role="Other")
-    assert server["failures"][0]["what"].endswith(f" has role '{HYBRID_ROLE}', not the hybrid role 'Other'.")
+    assert server["failures"][0]["why"].endswith(f" has role '{HYBRID_ROLE}', not the hybrid role 'Other'.")
     [server] = read(fleet, "db9", hybrid_role=f"monitoring/{HYBRID_ROLE}")
     assert server["failures"] == []
 
@@ -338,9 +338,9 @@ def test_the_inside_of_a_windows_server_is_unknown_in_every_way(states: States, 
         web, windows = check(fleet, servers, way)["servers"]
         assert (failed_checks(web), failed_checks(windows)) == (["agent"], [])
         assert (windows["status"], windows["seen_by"]) == (UNSEEN, "")
-        assert {each["what"] for each in windows["notes"]} == {WINDOWS}
+        assert {each["why"] for each in windows["notes"]} == {WINDOWS}
     web, _windows = check(fleet, servers, "none")["servers"]
-    assert (web["failures"], web["notes"][0]["what"]) == ([], "It was checked only through the EC2 and IAM APIs.")
+    assert (web["failures"], web["notes"][0]["why"]) == ([], "It was checked only through the EC2 and IAM APIs.")
     assert fleet.aws.writes(since) == []
 
 
@@ -382,7 +382,7 @@ def failures(fleet: WatchedFleet, config: Mapping[str, Any], **options: Any) -> 
     [server] = read(fleet, "web1", **options)
     assert server["notes"] == []
     assert {*failed_checks(server)} <= {"permissions"}
-    return [each["what"] for each in server["failures"]]
+    return [each["why"] for each in server["failures"]]
 
 
 def put_policy(fleet: WatchedFleet, *allowed: str) -> None:

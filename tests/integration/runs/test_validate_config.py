@@ -129,7 +129,7 @@ def test_warnings_and_notices_are_reported_and_fail_nothing(pipeline: Pipeline) 
     needs = "assuming a role needs sts:AssumeRole, which CloudWatchAgentServerPolicy does not allow"
     assert lines[-1].endswith(f"$.agent.credentials.role_arn: {needs}")
     found = [(each["ruleId"], each["level"]) for each in sarif_run(pipeline.sarif)["results"]]
-    assert found == [("platform", "note")] * 6 + [("permission", "note")]
+    assert found == [("platform", "warning")] * 6 + [("permission", "note")]
     failures = [str(each.get("message")) for each in junit_elements(pipeline.junit, "failure")]
     assert [needs in each for each in failures] == [False] * 6, "a notice is none"
     assert needs in " ".join(str(each.text) for each in junit_elements(pipeline.junit, "system-out"))

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import assess
-from ansible_collections.cwagent.iam.plugins.module_utils._access.findings import Case, Rules, find
+from ansible_collections.cwagent.iam.plugins.module_utils._access.case import Case, Choices
+from ansible_collections.cwagent.iam.plugins.module_utils._access.findings import find
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
     Account,
     ActivationUse,
@@ -179,10 +180,10 @@ def healthy(*things: Any) -> Account:
     return with_(**more)
 
 
-def case_of(account: Account, rules: Rules | None = None) -> Case:
-    return Case(account, assess(account), rules or Rules())
+def case_of(account: Account, choices: Choices | None = None) -> Case:
+    return Case(account, assess(account), choices or Choices())
 
 
-def found(account: Account, rules: Rules | None = None) -> list[tuple[str, str, str]]:
+def found(account: Account, choices: Choices | None = None) -> list[tuple[str, str, str]]:
     """The rule, the severity and the object of each finding."""
-    return [(each.rule, each.severity, each.object) for each in find(case_of(account, rules))]
+    return [(each.rule, each.severity, each.object) for each in find(case_of(account, choices))]

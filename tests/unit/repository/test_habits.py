@@ -31,7 +31,7 @@ SHIPPED = [path for name in ("plugins", "roles", "playbooks", "examples") for pa
 DOCUMENTS = {"DOCUMENTATION", "EXAMPLES", "RETURN"}
 DOCUMENTING = {PLUGINS / "filter", *ROOT.glob("roles/*/meta")}
 ELSEWHERE = re.compile(
-    r"(?<!or )\b(above|below)\b"  # not "of severity high or above"
+    r"(?<!or )\b(above|below)\b"  # not "of severity error or above"
     r"|\bsee (its|the|what)\b.*\b(output|says?)\b"
     r"|\b(listed|shown|printed|reported) (before|earlier|by|in|there)\b"
     r"|\b(earlier|previous|other) (tasks?|output|messages?)\b",

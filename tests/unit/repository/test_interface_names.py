@@ -106,10 +106,10 @@ EVERYDAY = set(
         """
         absent ansible application at auto by check checked close closed compare compared content controller default
         delete description detach digest duration earlier elsewhere entry_point error expected fail file files filters
-        find found from group has high host hostname hosts id ids if info inventory keep label lines low main max medium
-        missing mode module name names none off on one only open opened optional options other owner part path per
-        permission present problems read recent remaining remove replace report required requires restore results shared
-        skip state states stored strict terms to unused use validated values warn
+        find found from group has host hostname hosts id ids if info inventory keep label lines main max
+        missing mode module name names none notice off on one only open opened optional options other owner part path
+        per permission present problems read recent remaining remove replace report required requires restore results
+        shared skip state states stored strict terms to unused use validated values warn warning
         """,
     )
 )

@@ -13,7 +13,7 @@ from task_variables import task_variables
 from ansible_collections.cwagent.iam.plugins.action.cwagent_report import ActionModule
 from ansible_collections.cwagent.iam.plugins.plugin_utils._audit_report import NOT_ASSUMED
 
-FINDING = {"rule": "r", "severity": "low", "object": "o", "account": "1", "why": "It is so.", "fix": "run x"}
+FINDING = {"rule": "r", "severity": "notice", "object": "o", "account": "1", "why": "It is so.", "fix": "run x"}
 READ = {
     "account": {"label": "shop", "id": "1", "read_at": "2026-11-25T09:30:00Z"},
     "principals": [],
@@ -36,10 +36,10 @@ def run(monkeypatch: pytest.MonkeyPatch, **args: Any) -> dict[str, Any]:
 
 
 def test_the_results_of_the_hosts_are_merged_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = run(monkeypatch, audit_hosts=["blog", "shop"], fail_at="low")
+    found = run(monkeypatch, audit_hosts=["blog", "shop"], fail_at="notice")
     blog = {"account": {"label": "blog"}, "error": f"{NOT_ASSUMED} Denied."}
     assert found["audit"]["accounts"] == [blog, READ]
-    assert found["audit"]["failure"].startswith("Findings of severity low or above: 1.")
+    assert found["audit"]["failure"].startswith("Findings of severity notice or above: 1.")
     assert found["summary"][0] == "1 account read at 2026-11-25T09:30:00Z."
     assert not found["changed"]
     assert run(monkeypatch, audit_hosts=["shop"])["audit"]["failure"] == ""

@@ -12,19 +12,18 @@ from ansible_collections.cwagent.iam.plugins.filter.findings import FilterModule
 junit = FilterModule().filters()["junit"]
 sarif = FilterModule().filters()["sarif"]
 
-SEVERITIES = ["info", "low", "medium", "high"]
+SEVERITIES = ["notice", "warning", "error"]
 
 
-def finding(severity="high", **more):
-    given = {"rule": "old_key", "severity": severity, "object": "user/db1", "message": "The key is old.", **more}
+def finding(severity="error", **more):
+    given = {"rule": "old_key", "severity": severity, "object": "user/db1", "why": "The key is old.", **more}
     return {key: value for key, value in given.items() if value is not None}
 
 
-RENAMED = {"message": None, "why": "The key is old."}
-IN_AN_ACCOUNT = {"account": "123456789012", "region": None, **RENAMED, "fix": "rotate it"}
+IN_AN_ACCOUNT = {"account": "123456789012", "region": None, "fix": "rotate it"}
 IN_A_FILE = {"file": "host vars/db1.yml", "line": 3, "column": 7}
 ANY_FINDING = st.fixed_dictionaries(
-    {"rule": st.text(), "severity": st.sampled_from(SEVERITIES), "object": st.text(), "message": st.text(min_size=1)},
+    {"rule": st.text(), "severity": st.sampled_from(SEVERITIES), "object": st.text(), "why": st.text(min_size=1)},
     optional={
         "fix": st.text(),
         "file": st.text(),
@@ -39,9 +38,7 @@ ANY_FINDING = st.fixed_dictionaries(
 # SARIF
 
 
-@pytest.mark.parametrize(
-    ("severity", "level"), [("info", "note"), ("low", "note"), ("medium", "warning"), ("high", "error")]
-)
+@pytest.mark.parametrize(("severity", "level"), [("notice", "note"), ("warning", "warning"), ("error", "error")])
 def test_the_level_of_a_result_follows_the_severity(severity, level):
     [run] = sarif([finding(severity)])["runs"]
     [result] = run["results"]
@@ -51,7 +48,7 @@ def test_the_level_of_a_result_follows_the_severity(severity, level):
 
 
 def test_a_rule_has_the_level_of_its_most_severe_result():
-    [run] = sarif([finding("low"), finding("high"), finding("info"), finding("medium", rule="another")])["runs"]
+    [run] = sarif([finding("notice"), finding("error"), finding("warning"), finding("warning", rule="another")])["runs"]
     assert run["tool"]["driver"]["rules"] == [
         {"id": "another", "defaultConfiguration": {"level": "warning"}},
         {"id": "old_key", "defaultConfiguration": {"level": "error"}},
@@ -90,7 +87,7 @@ def test_a_result_keeps_its_fingerprint_until_it_is_about_something_else():
         [result] = sarif([finding(**more)])["runs"][0]["results"]
         return result["partialFingerprints"]["finding/v1"]
 
-    assert fingerprint(message="now 91 days", line=3) == fingerprint(message="now 92 days", line=4)
+    assert fingerprint(why="now 91 days", line=3) == fingerprint(why="now 92 days", line=4)
     others = [{"rule": "x"}, {"object": "x"}, {"account": "x"}, {"file": "x"}, {}]
     assert len({fingerprint(**more) for more in others}) == len(others)
 
@@ -140,8 +137,9 @@ def test_a_finding_fails_from_a_severity_on(severity, fail_at):
     assert suite.get("failures") == str(len(suite.findall("*/failure")))
 
 
-def test_a_finding_of_severity_low_is_a_failure_by_default():
-    assert suite_of(junit([finding("low"), finding("info")])).get("failures") == "1"
+@pytest.mark.parametrize("severity", SEVERITIES)
+def test_a_finding_is_a_failure_by_default_unless_summaries_leave_it_out(severity):
+    assert suite_of(junit([finding(severity), finding(severity, listed=False)])).get("failures") == "1"
 
 
 def test_a_finding_in_a_file_names_the_line():
@@ -151,7 +149,7 @@ def test_a_finding_in_a_file_names_the_line():
 
 
 def test_an_error_is_no_failure():
-    suite = suite_of(junit([finding("high")], errors=["account dev: access denied"], name="audit"))
+    suite = suite_of(junit([finding("error")], errors=["account dev: access denied"], name="audit"))
     assert suite.attrib == {"name": "audit", "tests": "2", "failures": "1", "errors": "1"}
     case = suite[1]
     assert case.attrib == {"classname": "cwagent.iam.not_checked", "name": "account dev: access denied"}
@@ -178,7 +176,7 @@ def test_nothing_to_report_is_a_test_that_passed():
     ],
 )
 def test_text_is_escaped_and_has_no_control_characters(text, shown):
-    [case] = suite_of(junit([finding(rule=text, object=text, message=text, file=text)], name=text))
+    [case] = suite_of(junit([finding(rule=text, object=text, why=text, file=text)], name=text))
     assert case.get("name") == f"{shown} ({shown})"
     assert case.get("classname") == f"cwagent.iam.{shown}"
     assert case.get("file") == shown
@@ -196,6 +194,6 @@ def test_junit_xml_can_be_read_and_has_all_findings(findings, errors, name):
 
 @pytest.mark.parametrize("message", ["unknown key", "unknown key."])
 def test_a_fix_is_a_separate_sentence(message):
-    finding = {"rule": "r", "severity": "high", "object": "P", "message": message, "fix": "Remove it."}
+    finding = {"rule": "r", "severity": "error", "object": "P", "why": message, "fix": "Remove it."}
     assert "P: unknown key. Fix: Remove it.<" in junit([finding])
     assert sarif([finding])["runs"][0]["results"][0]["message"]["text"] == "P: unknown key.\nFix: Remove it."

@@ -16,7 +16,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._audit_report import (
     summarize,
 )
 
-SEVERITIES = ["info", "low", "medium", "high"]
+SEVERITIES = ["notice", "warning", "error"]
 # The number of characters that Ansible's `debug` adds to a line: its indentation, two quotes and a comma.
 PRINTED = 11
 
@@ -42,6 +42,9 @@ def document(*accounts, findings=()):
 def audit_finding(severity, **more):
     found = {"rule": "r", "object": "o", "account": "1", "region": None, "why": "It is so.", "fix": "run x"}
     return {**found, "severity": severity, **more}
+
+
+UNLISTED = audit_finding("notice", listed=False)
 
 
 @pytest.mark.parametrize(("unread", "server"), [((), "server"), (["roles"], "known server")])
@@ -95,13 +98,13 @@ def test_a_writer_has_its_deadline_if_it_writes_because_of_a_window(writers, sho
     ],
 )
 def test_an_account_has_its_name_in_the_inventory_or_else_in_iam(label, alias, name, heading):
-    read = {**account(alias=alias), "findings": [audit_finding("high", account="123456789012")]}
+    read = {**account(alias=alias), "findings": [audit_finding("error", account="123456789012")]}
     read["account"] |= {"label": label, "read_at": ""}
-    found = merge_accounts([read], [label], fail_at="high")
+    found = merge_accounts([read], [label], fail_at="error")
     words = " ".join(summarize(found))
     assert f" Account {heading}: no server can write the configuration now. " in words
-    assert f"- high, r: o ({name}): It is so." in words
-    assert found["failure"].endswith(f"high, r: o ({name}): It is so.")
+    assert f"- error, r: o ({name}): It is so." in words
+    assert found["failure"].endswith(f"error, r: o ({name}): It is so.")
 
 
 def test_findings_are_not_mentioned_if_no_account_was_read():
@@ -137,20 +140,19 @@ def test_a_summary_lists_unknown_answers_and_denied_reads():
 
 
 def test_the_most_severe_findings_come_first():
-    found = [audit_finding("info"), audit_finding("low"), audit_finding("high", region="eu-central-1")]
+    found = [UNLISTED, audit_finding("notice"), audit_finding("error", region="eu-central-1")]
     assert summarize(document(account(), findings=found), limit=1)[2:] == [
-        "3 findings: 1 high, 1 low, 1 info.",
-        "- high, r: o (1, eu-central-1): It is so.",
+        "3 findings: 1 error, 2 notices.",
+        "- error, r: o (1, eu-central-1): It is so.",
         "  Fix: run x",
         "1 more are in the report.",
-        "Findings of severity info are only in the report",
-        "(cwagent_report_files).",
+        "Only in the report (cwagent_report_files): 1 notice.",
     ]
     assert summarize(document(account(), findings=found[1:]), limit=2)[-1] == "  Fix: run x"
 
 
 def test_twenty_findings_are_listed():
-    lines = summarize(document(account(), findings=[audit_finding("low")] * 23))
+    lines = summarize(document(account(), findings=[audit_finding("notice")] * 23))
     assert lines.count("  Fix: run x") == 20
     assert lines[-1] == "3 more are in the report."
 
@@ -163,13 +165,13 @@ def test_a_printed_summary_fits_80_columns(name, findings):
 
 def test_a_long_command_with_quotes_fits_80_columns():
     fix = """ansible-playbook cwagent.iam.site -e '{"cwagent_account_aws_profile": "\\\\"}' """ * 3
-    lines = summarize(document(account(), findings=[audit_finding("high", fix=fix)]))
+    lines = summarize(document(account(), findings=[audit_finding("error", fix=fix)]))
     assert max(len(json.dumps(line)) for line in lines) + PRINTED - 2 <= 80
     assert " ".join(line.strip() for line in lines[4:]) == f"Fix: {fix}".strip()
 
 
 def test_an_audit_document_has_the_findings_of_all_accounts_and_the_errors_of_the_others():
-    finding = {"rule": "r", "severity": "high"}
+    finding = {"rule": "r", "severity": "error"}
     shop = {"label": "shop", "id": "1", "read_at": "2026-11-25T09:30:00Z"}
     finding["account"] = "1"
     read = {"account": shop, "principals": [], "findings": [finding]}
@@ -186,7 +188,7 @@ def test_an_audit_document_has_the_findings_of_all_accounts_and_the_errors_of_th
             {"account": {"label": "test"}, "error": NOT_ASSUMED},
         ],
         "findings": [finding],
-        "counts": {"info": 0, "low": 0, "medium": 0, "high": 1},
+        "counts": {"notice": 0, "warning": 0, "error": 1},
         "failure": "Accounts that were not read: 2. Account blog was not read: denied. There is 1 more problem.",
     }
     assert merge_accounts([], [])["generated"] == ""
@@ -203,22 +205,28 @@ COUNTED = {
 @pytest.mark.parametrize(
     ("found", "unread", "fail_at", "message"),
     [
-        ("", False, "info", ""),
-        ("low high", False, "none", ""),
-        ("info low", False, "medium", ""),
-        ("info", False, "info", "Findings of severity info or above: 1. {none_unread} info, r: info (shop): It is so."),
+        ("", False, "notice", ""),
+        ("notice error", False, "none", ""),
+        ("unlisted notice", False, "warning", ""),
+        ("unlisted", False, "notice", ""),
         (
-            "medium info low high",
+            "notice",
             False,
-            "low",
-            "Findings of severity low or above: 3. {none_unread} high, r: high (shop): It is so. {two_more}",
+            "notice",
+            "Findings of severity notice or above: 1. {none_unread} notice, r: notice (shop): It is so.",
         ),
-        ("high", True, "high", "Findings of severity high or above: 1. {one_unread} There is 1 more problem."),
-        ("high", True, "none", "{one_unread}"),
+        (
+            "warning unlisted notice error",
+            False,
+            "notice",
+            "Findings of severity notice or above: 3. {none_unread} error, r: error (shop): It is so. {two_more}",
+        ),
+        ("error", True, "error", "Findings of severity error or above: 1. {one_unread} There is 1 more problem."),
+        ("error", True, "none", "{one_unread}"),
     ],
 )
 def test_the_message_of_an_audit_names_the_first_problem(found, unread, fail_at, message):
-    listed = [audit_finding(severity, object=severity) for severity in found.split()]
+    listed = [UNLISTED if each == "unlisted" else audit_finding(each, object=each) for each in found.split()]
     read = {"account": {"label": "shop", "id": "1", "read_at": ""}, "principals": [], "findings": listed}
     results: list[dict[str, Any]] = [read, UNREAD] if unread else [read]
     document = merge_accounts(results, ["shop", "blog"], fail_at=fail_at)

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.options import SPEC, rules, scope
+from ansible_collections.cwagent.iam.plugins.module_utils._access.options import SPEC, choices, scope
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
 DEFAULTS = {name: spec.get("default") for name, spec in SPEC.items()}
@@ -64,14 +64,14 @@ def test_invalid_options_are_refused(options, region, message):
 
 
 def test_the_age_of_keys_has_no_limit_with_zero():
-    assert rules(DEFAULTS).key_max_age_days == timedelta(days=90)
-    assert rules({**DEFAULTS, "key_max_age_days": 0}).key_max_age_days is None
-    assert rules(DEFAULTS).inventory_users is None
-    assert rules({**DEFAULTS, "inventory_users": []}).inventory_users == frozenset()
+    assert choices(DEFAULTS).key_max_age_days == timedelta(days=90)
+    assert choices({**DEFAULTS, "key_max_age_days": 0}).key_max_age_days is None
+    assert choices(DEFAULTS).inventory_users is None
+    assert choices({**DEFAULTS, "inventory_users": []}).inventory_users == frozenset()
     with pytest.raises(InvalidInput, match="key_max_age_days must be between 0 and"):
-        rules({**DEFAULTS, "key_max_age_days": -1})
-    assert rules({**DEFAULTS, "hybrid_role": "Hybrid"}).hybrid_role == "Hybrid"
+        choices({**DEFAULTS, "key_max_age_days": -1})
+    assert choices({**DEFAULTS, "hybrid_role": "Hybrid"}).hybrid_role == "Hybrid"
     with pytest.raises(InvalidInput, match="is not a valid role name"):
-        rules({**DEFAULTS, "hybrid_role": "a b"})
+        choices({**DEFAULTS, "hybrid_role": "a b"})
     with pytest.raises(InvalidInput, match="is not a valid instance profile name"):
-        rules({**DEFAULTS, "server_profile": "a b"})
+        choices({**DEFAULTS, "server_profile": "a b"})

@@ -74,7 +74,7 @@ def test_the_result_has_everything_of_a_healthy_account():
         }
     ]
     assert (result["unread"], result["findings"]) == ([], [])
-    assert result["counts"] == {"info": 0, "low": 0, "medium": 0, "high": 0}
+    assert result["counts"] == {"notice": 0, "warning": 0, "error": 0}
 
 
 def test_a_principal_is_shown_with_its_keys_and_policies():
@@ -194,7 +194,7 @@ def test_a_finding_and_an_unread_part_are_shown():
     [finding] = result["findings"]
     assert {key: finding[key] for key in ("rule", "severity", "object", "region", "account")} == {
         "rule": "instance-without-access",
-        "severity": "medium",
+        "severity": "warning",
         "object": "i-2",
         "region": REGION,
         "account": ACCOUNT_ID,
@@ -202,4 +202,4 @@ def test_a_finding_and_an_unread_part_are_shown():
     assert result["unread"] == [
         {"what": "the restore tags", "action": "ec2:DescribeTags", "region": REGION, "why": "Could not read"}
     ]
-    assert result["counts"]["medium"] == 1
+    assert result["counts"]["warning"] == 1

@@ -16,7 +16,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.docu
     MAX_VALUES,
     read,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import Severity
+from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -57,7 +57,7 @@ def test_a_mapping_is_read_as_it_is(config):
 def test_a_text_without_problems_is_json(text):
     document = read(text, "a.json")
     if document.problems:
-        assert all(each.severity is Severity.ERROR and each.source == "a.json" for each in document.problems)
+        assert all(each.severity == ERROR and each.source == "a.json" for each in document.problems)
     else:
         assert document.value == json.loads(text)
 
@@ -329,4 +329,4 @@ def test_each_mistake_of_a_mapping_is_one_problem(content, path, message):
 def test_a_tuple_is_a_list_and_wrong_keys_are_left_out():
     document = read({"a": (1, 2.5, None, True), 3: 4}, "config")
     assert document.value == {"a": [1, 2.5, None, True]}
-    assert [each.severity for each in document.problems] == [Severity.ERROR]
+    assert [each.severity for each in document.problems] == [ERROR]

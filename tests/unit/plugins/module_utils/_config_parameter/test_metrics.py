@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.metrics import METRICS
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import Severity, select
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import select
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.schema import add_schema_problems
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.structure import SECTIONS
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import validate
+from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR
 
 PLUGINS = SECTIONS["metrics"].keys["metrics_collected"].keys
 KEYS = PLUGINS["cpu"].keys
@@ -64,11 +65,9 @@ def test_nearly_known_names_are_a_warning(config, place, near):
     assert document.problems == problems
 
 
-def test_a_misspelled_key_that_is_necessary_is_doubtful_and_not_missing_too():
+def test_a_misspelled_key_that_is_necessary_is_an_error_and_not_missing_too():
     problems = validate(_entry("procstat", measurment=[]), source="config").problems
-    assert [(each.rule, each.near, each.severity) for each in problems] == [
-        ("misspelled", "measurement", Severity.DOUBTFUL)
-    ]
+    assert [(each.rule, each.near, each.severity) for each in problems] == [("misspelled", "measurement", ERROR)]
 
 
 def test_a_key_that_the_schema_refuses_is_one_problem():

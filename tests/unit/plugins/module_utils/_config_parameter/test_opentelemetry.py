@@ -11,7 +11,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.open
     is_yaml_name,
     read_yaml,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import Severity
+from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR
 
 COLLECTOR = "receivers:\n  otlp: {protocols: {grpc: }}\nexporters:\n  debug:\n    region: ${env:REGION}\n"
 NOTICE = "this is an OpenTelemetry configuration, of which only the syntax was checked"
@@ -29,7 +29,7 @@ def test_the_name_tells_whether_the_agent_reads_yaml(name, expected):
 def test_text_that_parses_is_stored_as_it_is_with_a_notice(content):
     text, [notice] = read_yaml(content, "otel.yaml")
     assert text == (content.decode() if isinstance(content, bytes) else content)
-    assert (notice.severity, notice.rule, notice.message) == (Severity.NOTICE, "yaml", NOTICE)
+    assert (notice.severity, notice.rule, notice.message) == ("notice", "yaml", NOTICE)
     assert notice.source == "otel.yaml"
 
 
@@ -50,21 +50,21 @@ def test_text_that_parses_is_stored_as_it_is_with_a_notice(content):
 )
 def test_text_that_is_no_mapping_in_yaml_is_an_error(content, place, message):
     text, [problem] = read_yaml(content, "otel.yaml")
-    assert (text, problem.severity, (problem.line, problem.column)) == (None, Severity.ERROR, place)
+    assert (text, problem.severity, (problem.line, problem.column)) == (None, ERROR, place)
     assert problem.message.startswith(message)
 
 
 @given(st.text() | st.binary())
 def test_any_text_has_one_problem(content):
     text, [problem] = read_yaml(content, "otel.yaml")
-    assert (text is None) == (problem.severity is Severity.ERROR)
+    assert (text is None) == (problem.severity == ERROR)
     assert text in (None, content, content.decode(errors="replace") if isinstance(content, bytes) else None)
 
 
 def test_an_instance_without_pyyaml_relies_on_the_controller(monkeypatch):
     monkeypatch.setitem(sys.modules, "yaml", None)
     text, [notice] = read_yaml("a: 'b", "otel.yaml")
-    assert (text, notice.severity, notice.message) == ("a: 'b", Severity.NOTICE, f"{NOTICE}, on the controller")
+    assert (text, notice.severity, notice.message) == ("a: 'b", "notice", f"{NOTICE}, on the controller")
 
 
 @pytest.mark.parametrize(

@@ -54,9 +54,9 @@ def desired_config(params: dict[str, Any]) -> tuple[DesiredConfig, list[str]]:
     return desired_of(GivenConfig.of(params), is_absent=params["state"] == "absent")
 
 
-# Problems of each severity.
+# Problems of each severity, and an error of a rule about which the agent can know better.
 ERROR = {"metric": CONFIG["metrics"]}
-DOUBTFUL = {**CONFIG, "agent": {"regoin": "eu-central-1"}}
+LENIENT = {**CONFIG, "agent": {"regoin": "eu-central-1"}}
 WARNING = {"agent": {"debug": True}}
 
 
@@ -175,8 +175,8 @@ ALL = (STRICT, WARN, OFF)
 
 @pytest.mark.parametrize(
     ("config", "refused", "warned"),
-    [(CONFIG, (), ()), (ERROR, ALL, ()), (DOUBTFUL, (STRICT,), (WARN,)), (WARNING, (), (STRICT, WARN))],
-    ids=["valid", "error", "doubtful", "warning"],
+    [(CONFIG, (), ()), (ERROR, ALL, ()), (LENIENT, (STRICT,), (WARN,)), (WARNING, (), (STRICT, WARN))],
+    ids=["valid", "error", "lenient", "warning"],
 )
 @pytest.mark.parametrize("validation", ALL)
 def test_the_option_validation_decides_which_problems_are_refused(config, refused, warned, validation):
@@ -297,8 +297,8 @@ def test_configurations_that_contradict_each_other_are_an_error():
 
 
 def test_a_problem_is_reported_where_it_is_and_not_again_for_the_whole():
-    assert problems_of(config=[DOUBTFUL, LOGS]) == [("config[0]", "$.agent.regoin", "unknown-key")]
-    assert problems_of(config=[DOUBTFUL, DOUBTFUL]) == [
+    assert problems_of(config=[LENIENT, LOGS]) == [("config[0]", "$.agent.regoin", "unknown-key")]
+    assert problems_of(config=[LENIENT, LENIENT]) == [
         ("config[0]", "$.agent.regoin", "unknown-key"),
         ("config[1]", "$.agent.regoin", "unknown-key"),
     ]
@@ -397,7 +397,7 @@ def test_a_notice_is_reported_and_changes_nothing(validation):
     assert (found.errors, found.warnings, len(found.notices)) == ([], [], 1)
     result = found.to_result()
     assert result["problem_lines"] == ["config: 1 notice", NOTICE]
-    assert (result["failure"], [each["severity"] for each in result["findings"]]) == ("", ["info"])
+    assert (result["failure"], [each["severity"] for each in result["findings"]]) == ("", ["notice"])
     assert [each["severity"] for each in result["problems"]] == ["notice"]
     assert [each.source for each in validate_config({**params, "config": [NEEDS, LOGS]}).notices] == ["config[0]"]
 

@@ -10,8 +10,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.perm
     SERVER_POLICY,
     permissions_of,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import Severity
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import validate
+from ansible_collections.cwagent.iam.plugins.module_utils._findings import NOTICE
 
 EXAMPLES = Path(__file__).parents[5] / "examples" / "agent-config"
 ROLE = "arn:aws:iam::123456789012:role/Central"
@@ -211,7 +211,7 @@ def test_a_part_is_called_for_with_the_role_in_the_whole():
 
 def notices(config):
     problems = validate(config, source="a.json").problems
-    return [each for each in problems if each.severity is Severity.NOTICE]
+    return [each for each in problems if each.severity == NOTICE]
 
 
 NOTICED = {

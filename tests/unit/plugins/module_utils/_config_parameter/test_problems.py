@@ -12,7 +12,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.prob
     MAX_PATH,
     MAX_VALUE,
     Problem,
-    Severity,
     closest,
     quote,
     quote_key,
@@ -23,15 +22,16 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.prob
     to_result,
 )
 
-ERROR, DOUBTFUL, WARNING, NOTICE = (Problem((), "rule", each.value, each) for each in Severity)
+ERROR, WARNING, NOTICE = (Problem((), "rule", each, each) for each in ("error", "warning", "notice"))
+LENIENT = Problem((), "wrong-value", "lenient")
 
 
 @pytest.mark.parametrize(
     ("validation", "errors", "warnings"),
-    [("strict", [ERROR, DOUBTFUL], [WARNING]), ("warn", [ERROR], [DOUBTFUL, WARNING]), ("off", [ERROR], [])],
+    [("strict", [ERROR, LENIENT], [WARNING]), ("warn", [ERROR], [LENIENT, WARNING]), ("off", [ERROR], [])],
 )
-def test_the_validation_decides_the_severity_of_a_doubtful_problem(validation, errors, warnings):
-    assert select(iter([ERROR, NOTICE, DOUBTFUL, WARNING]), validation) == (errors, warnings)
+def test_the_validation_decides_the_severity_of_an_error_of_a_lenient_rule(validation, errors, warnings):
+    assert select(iter([ERROR, NOTICE, LENIENT, WARNING]), validation) == (errors, warnings)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_sixty_problems_are_sixty_lines_below_their_file():
 
 
 def test_a_result_has_all_of_a_problem_and_is_json():
-    problem = Problem(("agent", "x"), "unknown-key", "unknown", Severity.WARNING, "y, z", "y", "a.json", 3, 14)
+    problem = Problem(("agent", "x"), "unknown-key", "unknown", "warning", "y, z", "y", "a.json", 3, 14)
     assert json.loads(json.dumps(to_result(problem))) == {
         "file": "a.json",
         "path": "$.agent.x",
@@ -158,22 +158,23 @@ def test_a_result_has_all_of_a_problem_and_is_json():
     }
 
 
-def test_a_problem_is_doubtful_and_without_a_position_by_default():
+def test_a_problem_is_an_error_without_a_position_by_default():
     problem = Problem((), "rule", "wrong")
-    assert problem.severity is Severity.DOUBTFUL
+    assert problem.severity == "error"
     assert (problem.source, problem.line, problem.column, problem.near, problem.allowed) == ("", None, None, "", "")
 
 
 @pytest.mark.parametrize(
     ("problem", "severity", "fix"),
     [
-        (Problem(("a", 0), "r", "m", Severity.ERROR, near="b"), "high", "Did you mean 'b'?"),
-        (Problem(("a", 0), "r", "m", Severity.DOUBTFUL, allowed="c"), "medium", "Allowed: c"),
-        (Problem(("a", 0), "r", "m", Severity.WARNING), "low", ""),
-        (Problem(("a", 0), "r", "m", Severity.NOTICE), "info", ""),
+        (Problem(("a", 0), "r", "m", "error", near="b"), "error", "Did you mean 'b'?"),
+        (Problem(("a", 0), "r", "m", allowed="c"), "error", "Allowed: c"),
+        (Problem(("a", 0), "r", "m", "warning"), "warning", ""),
+        (Problem(("a", 0), "r", "m", "notice"), "notice", ""),
     ],
 )
 def test_a_problem_is_a_finding_for_pipelines(problem, severity, fix):
     place = {"object": "P $.a[0]", "file": "x.json", "line": 2, "column": 3}
     found = to_finding(replace(problem, source="x.json", line=2, column=3), "P")
-    assert found == {"rule": "r", "severity": severity, "message": "m", "fix": fix, **place}
+    listed = {"severity": severity, "listed": severity != "notice"}
+    assert found == {"rule": "r", "why": "m", "fix": fix, "region": None, **listed, **place}

@@ -11,15 +11,13 @@ from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import schema as schema_module
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import MAX_PROBLEMS
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import Severity
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.schema import (
     add_schema_problems,
     read_schema,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import validate
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-
-ERROR, DOUBTFUL, WARNING, _NOTICE = Severity
+from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR, WARNING
 
 # Written for these tests, with the same means as the schema of the agent.
 SCHEMA: dict[str, Any] = {
@@ -111,7 +109,7 @@ def _found(**logs):
     return [
         (each.path[1:], each.rule, each.message, each.near or each.allowed)
         for each in problems
-        if each.severity is DOUBTFUL
+        if each.severity == ERROR
     ]
 
 
@@ -257,11 +255,11 @@ def test_other_problems_in_the_same_place_stay():
 
 
 @pytest.mark.parametrize("is_closed", [True, False])
-@pytest.mark.parametrize(("key", "severity"), [("zzz", WARNING), ("reigon", DOUBTFUL)])
+@pytest.mark.parametrize(("key", "severity"), [("zzz", WARNING), ("reigon", ERROR)])
 def test_an_unknown_key_of_the_agent_is_one_problem(key, severity, is_closed):
     schema = {"properties": {"agent": {"properties": {"x": {}}, "additionalProperties": not is_closed}}}
     problems = _check({"agent": {key: 1}, "logs": {"metrics_collected": {}}}, schema=schema).problems
-    assert [(each.path, each.severity) for each in problems] == [(("agent", key), DOUBTFUL if is_closed else severity)]
+    assert [(each.path, each.severity) for each in problems] == [(("agent", key), ERROR if is_closed else severity)]
 
 
 @pytest.mark.parametrize("key", ["zzz", "log_stream_names"])
@@ -275,8 +273,8 @@ def test_a_schema_can_be_newer_than_the_rules(key):
 def test_problems_of_the_schema_have_their_place_in_the_text():
     text = '{"logs": {"metrics_collected": {},\n "closed": {"region": 1},\n "log_stream_name": 1}, "metric": 1}'
     assert [(each.source, each.line, each.column, each.severity) for each in _check(text).problems] == [
-        ("a.json", 2, 13, DOUBTFUL),
-        ("a.json", 3, 2, DOUBTFUL),
+        ("a.json", 2, 13, ERROR),
+        ("a.json", 3, 2, ERROR),
         ("a.json", 3, 25, ERROR),
     ]
 
@@ -293,11 +291,11 @@ def test_a_document_has_a_limited_number_of_problems_of_the_schema():
     assert MAX_PROBLEMS <= len(problems) <= 2 * MAX_PROBLEMS
 
 
-@pytest.mark.parametrize(("is_required", "severity"), [(True, DOUBTFUL), (False, WARNING)])
+@pytest.mark.parametrize(("is_required", "severity"), [(True, ERROR), (False, WARNING)])
 def test_without_jsonschema_the_rules_apply_and_one_problem_reports_it(monkeypatch, is_required, severity):
     monkeypatch.setitem(sys.modules, "jsonschema", None)
     problems = _check('{"agent": {"reigon": 1}, "logs": {"metrics_collected": {}}}', is_required=is_required).problems
-    assert [(each.rule, each.severity) for each in problems] == [("unknown-key", DOUBTFUL), ("schema", severity)]
+    assert [(each.rule, each.severity) for each in problems] == [("unknown-key", ERROR), ("schema", severity)]
     assert (problems[1].source, problems[1].path) == ("a.json", ())
     assert problems[1].message == (
         "not validated by the agent's schema, since the Python library jsonschema is not installed where Ansible "

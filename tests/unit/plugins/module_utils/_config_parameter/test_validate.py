@@ -9,12 +9,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import MAX_PROBLEMS
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import Severity, select, to_lines
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import select, to_lines
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.structure import SECTIONS
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import PLACEHOLDERS
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import validate as validate_all
+from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR, NOTICE, WARNING
 
-ERROR, DOUBTFUL, WARNING, NOTICE = Severity
 FILE = {"file_path": "/var/log/app.log", "log_group_name": "app", "retention_in_days": 7}
 EVENTS = {"event_name": "System", "event_levels": ["ERROR"], "log_group_name": "system"}
 JOURNAL = {"log_group_name": "journal"}
@@ -75,7 +75,7 @@ VALID = {
 def validate(content, **options):
     """The document without the notices of permissions, which test_permissions.py tests."""
     document = validate_all(content, **options)
-    return replace(document, problems=[each for each in document.problems if each.severity is not NOTICE])
+    return replace(document, problems=[each for each in document.problems if each.severity != NOTICE])
 
 
 def _with(path, value):
@@ -153,10 +153,10 @@ def test_a_wrong_section_is_refused_always(config, path, message, near):
         (("opentelemetry", "colect"), "collect"),
     ],
 )
-def test_a_misspelt_key_is_doubtful_and_an_unknown_one_a_warning(path, near):
+def test_a_misspelt_key_is_an_error_and_an_unknown_one_a_warning(path, near):
     problems = validate(_with(path, 1), source="config").problems
     assert [(each.severity, each.rule, each.path, each.near) for each in problems] == [
-        (DOUBTFUL, "unknown-key", path, near)
+        (ERROR, "unknown-key", path, near)
     ]
     assert problems[0].message == "unknown key"
     assert near in problems[0].allowed.split(", ")
@@ -243,7 +243,7 @@ def test_the_problem_of_a_wrong_value_lists_the_allowed_values(path, values, all
     for value in values:
         problems = validate(_with(path, value), source="config").problems
         assert [(each.severity, each.rule, each.path, each.allowed) for each in problems] == [
-            (DOUBTFUL, "wrong-value", path, allowed)
+            (ERROR, "wrong-value", path, allowed)
         ]
 
 
@@ -260,7 +260,7 @@ DAYS = {1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 182
 
 
 @pytest.mark.parametrize("value", [*sorted({day + 1 for day in DAYS} - DAYS), 0, -2, "7", 7.5, True, None])
-def test_a_retention_that_cloudwatch_does_not_have_is_doubtful(value):
+def test_a_retention_that_cloudwatch_does_not_have_is_an_error(value):
     problems = _found(_with((*FILES, 2, "retention_in_days"), value))
     assert [each[1:3] for each in problems] == [("wrong-value", (*FILES, 2, "retention_in_days"))]
 
@@ -285,10 +285,10 @@ AMP = ("metrics", "metrics_destinations", "amp")
         ((*PROCESS, "exe"), None),
     ],
 )
-def test_a_missing_key_is_doubtful(path, missing):
+def test_a_missing_key_is_an_error(path, missing):
     """Of several keys of which an object needs one, none is named."""
     message = "the key is missing" if missing else "one of these keys is missing"
-    assert _found(_without(path)) == [(DOUBTFUL, "missing-key", missing or path[:-1], message)]
+    assert _found(_without(path)) == [(ERROR, "missing-key", missing or path[:-1], message)]
 
 
 def test_one_of_several_keys_is_enough():
@@ -308,10 +308,10 @@ def test_a_misspelt_key_is_not_missing_too():
     ]
 
 
-def test_an_entry_that_is_in_the_list_already_is_doubtful():
+def test_an_entry_that_is_in_the_list_already_is_an_error():
     again = {key: FILE[key] for key in reversed(list(FILE))}
     assert _found(_with(FILES, [FILE, {"file_path": "/b"}, again, FILE])) == [
-        (DOUBTFUL, "duplicate-entry", (*FILES, index), "the same as entry 0 of the list") for index in (2, 3)
+        (ERROR, "duplicate-entry", (*FILES, index), "the same as entry 0 of the list") for index in (2, 3)
     ]
     assert _found(_with((*CPU, "resources"), ["*", "*"])) == []
     assert _found(_with((*WINDOWS, 1, "event_ids"), [1, 1])) == []
@@ -337,13 +337,13 @@ def test_a_log_group_has_one_retention_and_one_class(first, second, values, name
     message = f"{values[0]} for a log group that has {values[1]} in files[0]" if values else ""
     first = {"file_path": "/a", "log_group_name": "g", **first}
     entries = [first, {"file_path": "/b", "log_group_name": name, **second}]
-    expected = [(DOUBTFUL, "log-group", (*FILES, 1, key), message)] if message else []
+    expected = [(ERROR, "log-group", (*FILES, 1, key), message)] if message else []
     assert _found(_with(FILES, entries)) == expected
     # In another list, the log group is the same.
     events = {"event_name": "A", "event_ids": [1], "log_group_name": name, **second}
     config = _with(FILES, [first])
     config["logs"]["logs_collected"]["windows_events"]["collect_list"] = [events]
-    expected = [(DOUBTFUL, "log-group", (*WINDOWS, 0, key), message)] if message else []
+    expected = [(ERROR, "log-group", (*WINDOWS, 0, key), message)] if message else []
     assert _found(config) == expected
 
 
@@ -406,7 +406,7 @@ def test_a_brace_that_is_no_placeholder(path, name, braces, near):
     assert [(each.rule, each.path, each.message, each.near) for each in problems] == [
         ("placeholder", path, f"'{braces}' is not a placeholder of the agent", near)
     ]
-    assert problems[0].severity is (DOUBTFUL if near else WARNING)
+    assert problems[0].severity == (ERROR if near else WARNING)
     assert problems[0].allowed == ", ".join(PLACEHOLDERS)
 
 
@@ -486,14 +486,14 @@ FILTERED = {"filters": [{"type": "include", "expression": "a"}]}
         ],
     ],
 )
-def test_a_regular_expression_that_go_refuses_is_doubtful(config, path):
+def test_a_regular_expression_that_go_refuses_is_an_error(config, path):
     base = VALID
     if config is PROMETHEUS:
         base = _with(path[:3], PROMETHEUS)
     elif "collect_list" in path:
         base = _with(path[:5], config)
     for pattern, problems in [
-        ("^(?!a)", [(DOUBTFUL, "pattern", path, "the regular expression '^(?!a)' is not valid: Go has no lookahead")]),
+        ("^(?!a)", [(ERROR, "pattern", path, "the regular expression '^(?!a)' is not valid: Go has no lookahead")]),
         ("^[a-z]+$", []),
         ("{timestamp_format}", []),
     ]:

@@ -27,7 +27,8 @@ from access_account import (
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import GET, LOGS, METRICS, assess
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Policy, Unread
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.checks import Case, check, configs_of
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.case import Case, configs_of
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.checks import check
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Config, Target
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.script import digest
 
@@ -60,7 +61,7 @@ def changed(kind, name, **more):
 def found(account, target, **more):
     server = check(case(account, **more), target)
     assert all(each.fix for each in server.failures)
-    return [(each.check, each.what) for each in server.failures], [each.check for each in server.notes]
+    return [(each.rule, each.why) for each in server.failures], [each.rule for each in server.notes]
 
 
 def unread(what, region=None, **more):

@@ -16,10 +16,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import (
     MESSAGE_SERVICES,
     Config,
     Facts,
-    Failure,
-    Note,
     Reading,
     Server,
+    failure,
 )
 
 SERVICES = ("monitoring", "logs", "ssm", "ec2")
@@ -51,7 +50,7 @@ SESSION = replace(
     key_id="ASIA1",
     caller="arn:aws:sts::1:assumed-role/Hybrid/mi-1",
 )
-INACTIVE = Failure("identity", "Access key AKIA1 of user 'db' is inactive.", "activate it")
+INACTIVE = failure("identity", "Access key AKIA1 of user 'db' is inactive.", "activate it")
 
 
 def found(server, facts):
@@ -59,7 +58,7 @@ def found(server, facts):
     seen = check_facts(server, facts, "ansible")
     new = [each for each in seen.failures if each not in server.failures]
     assert all(each.fix for each in new)
-    return [(each.check, each.what) for each in new], [each.check for each in seen.notes]
+    return [(each.rule, each.why) for each in new], [each.rule for each in seen.notes]
 
 
 @pytest.mark.parametrize(("server", "facts"), [(WEB, INSIDE), (DB, ONPREM), (HYBRID, SESSION)])
@@ -175,11 +174,11 @@ def test_an_old_version_is_a_failure_where_only_the_server_reads_the_value():
     assert failure == ("configuration", "It reads version 1 of parameter A, and version 2 is stored.")
 
 
-LACKING = Failure("permissions", "Role 'x' lacks ssm:GetParameter.", "attach it")
+LACKING = failure("permissions", "Role 'x' lacks ssm:GetParameter.", "attach it")
 
 
 def failed(server, check, what, **changes):
-    return replace(server, failures=(Failure(check, what, "x"),), **changes)
+    return replace(server, failures=(failure(check, what, "x"),), **changes)
 
 
 CONSEQUENCES = {
@@ -262,7 +261,7 @@ OLD = replace(INSIDE, files=AgentFiles({"A": "old"}))
         (replace(WEB, configs=(replace(CONFIG, is_readable=False),)), OLD, ()),
         (replace(WEB, configs=(replace(CONFIG, is_readable=None),)), OLD, (Command(FETCH, "A", restart=True),)),
         (WEB, replace(OLD, agent=""), ()),
-        (replace(WEB, failures=(Failure("configuration", "x", "y"),)), OLD, ()),
+        (replace(WEB, failures=(failure("configuration", "x", "y"),)), OLD, ()),
     ],
 )
 def test_commands_that_make_the_agent_run_the_stored_configuration(server, facts, expected):
@@ -292,9 +291,7 @@ NOT_RUNNING = "The instance is not running."
 
 def test_a_server_without_facts_fails_unless_another_failure_can_be_the_reason():
     seen = note_unseen(WEB, "no route.")
-    assert [(each.check, each.what) for each in seen.failures] == [
-        ("agent", "Nothing was read on the server: no route.")
-    ]
+    assert [(each.rule, each.why) for each in seen.failures] == [("agent", "Nothing was read on the server: no route.")]
     assert [seen.status(check) for check in CHECKS] == ["?", "ok", "?", "?", "FAIL"]
     lost = failed(WEB, "identity", "It has no instance profile.")
     assert note_unseen(lost, "offline").failures == lost.failures
@@ -303,13 +300,13 @@ def test_a_server_without_facts_fails_unless_another_failure_can_be_the_reason()
 @pytest.mark.parametrize("is_windows", [False, True])
 def test_an_instance_that_is_not_running_has_not_failed(is_windows):
     seen = note_unseen(replace(WEB, is_running=False, is_windows=is_windows), "offline")
-    assert (seen.failures, {each.what for each in seen.notes}) == ((), {NOT_RUNNING})
+    assert (seen.failures, {each.why for each in seen.notes}) == ((), {NOT_RUNNING})
 
 
 WINDOWS = "The server runs Windows, and only Linux servers are checked from the inside."
-NO_PROFILE = Failure("identity", "It has no instance profile.", "x")
-DENIED = Failure("permissions", "Role 'Server' lacks logs:PutLogEvents.", "x")
-NOT_STORED = Failure("configuration", "No configuration is stored in eu-central-1.", "x")
+NO_PROFILE = failure("identity", "It has no instance profile.", "x")
+DENIED = failure("permissions", "Role 'Server' lacks logs:PutLogEvents.", "x")
+NOT_STORED = failure("configuration", "No configuration is stored in eu-central-1.", "x")
 
 
 @pytest.mark.parametrize("reason", ["nothing was tried", "no route", "the SSM agent of instance i-1 is not online"])
@@ -327,9 +324,8 @@ def test_only_the_inside_of_a_windows_server_is_unknown(failures, status, reason
     seen = note_unseen(replace(WEB, is_windows=True, failures=failures), reason)
     assert seen.failures == failures
     assert [seen.status(check) for check in CHECKS] == status
-    assert {each.what for each in seen.notes} == {WINDOWS}
+    assert {each.why for each in seen.notes} == {WINDOWS}
 
 
 def test_permissions_are_known_without_facts():
-    assert Note("permissions", "x.") not in skip_facts(WEB, "x").notes
-    assert Note("identity", "x.") in skip_facts(WEB, "x").notes
+    assert [each.rule for each in skip_facts(WEB, "x").notes] == [check for check in CHECKS if check != "permissions"]

@@ -26,8 +26,10 @@ from access_account import (
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import GET, LOGS, METRICS, assess
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Policy
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.checks import Case, calls_of, check
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.case import Case
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.checks import check
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Target
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.permission_checks import calls_of
 
 WEB, DB = Target("web1", REGION, "i-1"), Target("db1", REGION, user="db1")
 OWN = f"arn:aws:iam::{ACCOUNT_ID}:"
@@ -87,8 +89,8 @@ def case(account, **more):
 def found(account, target=WEB, **more):
     server = check(case(account, **more), target)
     assert all(each.fix for each in server.failures)
-    assert {each.check for each in server.failures} | {each.check for each in server.notes} <= {"permissions"}
-    return [each.what for each in server.failures], [each.what for each in server.notes]
+    assert {each.rule for each in server.failures} | {each.rule for each in server.notes} <= {"permissions"}
+    return [each.why for each in server.failures], [each.why for each in server.notes]
 
 
 def fixes_of(account, target=WEB, **more):
@@ -354,7 +356,8 @@ def test_a_trust_policy_can_name_the_sessions_of_a_role_with_a_path():
 def test_servers_with_the_same_configurations_share_what_these_need():
     shared = case(account_of(AMP, GROUP))
     first, second, on_premises = (check(shared, each) for each in (WEB, replace(WEB, host="web2"), DB))
-    assert first.notes == second.notes
+    assert [each.why for each in first.notes] == [each.why for each in second.notes]
+    assert {each.object for each in second.notes} == {"web2"}
     assert len(shared.needs) == 2
     assert len(on_premises.notes) == len(first.notes)
     named = check(shared, BOTH)

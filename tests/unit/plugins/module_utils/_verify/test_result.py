@@ -7,14 +7,14 @@ import pytest
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import FETCH, Command
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._text import WIDTH
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Config, Failure, Note, Server
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Config, Server, failure, note
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.result import (
     describe_failure,
     describe_skipped,
     to_lines,
 )
 
-STOPPED = Failure("agent", "The agent is stopped.", "start it")
+STOPPED = failure("agent", "The agent is stopped.", "start it")
 
 
 def server(host, *found, **more):
@@ -25,7 +25,7 @@ def test_a_table_and_fixes():
     servers = [
         server("web1"),
         server("web2", STOPPED),
-        server("web3", STOPPED, Note("identity", "Not known.")),
+        server("web3", STOPPED, note("identity", "Not known.")),
         Server("db1", "eu-central-1", user="db", agent="not installed"),
     ]
     assert to_lines(servers) == [
@@ -44,7 +44,7 @@ def test_a_table_and_fixes():
 def test_lines_fit_a_terminal():
     name = "x" * 100
     text = "a sentence " * 30
-    lines = to_lines([server(name, Failure("agent", text, text)), server(f"a\u202eb\n{name}")])
+    lines = to_lines([server(name, failure("agent", text, text)), server(f"a\u202eb\n{name}")])
     assert max(map(len, lines)) <= WIDTH
     assert lines[1].startswith("x" * 29 + "…  ok")
     assert lines[2].startswith("ab x")
@@ -73,14 +73,14 @@ def test_the_same_failure_twice_is_shown_once():
     assert to_lines([server("web1", STOPPED, STOPPED)]).count("! web1: The agent is stopped.") == 1
 
 
-LOST = Failure("identity", "It has no instance profile.", "associate one")
+LOST = failure("identity", "It has no instance profile.", "associate one")
 
 
 @pytest.mark.parametrize(
     ("servers", "message"),
     [
         ([], ""),
-        ([server("web1", Note("identity", "Not known."))], ""),
+        ([server("web1", note("identity", "Not known."))], ""),
         ([server("web1", STOPPED)], "Servers that fail: 1 of 1. web1: The agent is stopped."),
         (
             [server("web1"), server("web2", STOPPED), server("db1", STOPPED, LOST)],
@@ -102,7 +102,7 @@ def test_a_server_survives_the_way_through_a_result():
     made = server(
         "web1",
         STOPPED,
-        Note("identity", "x"),
+        note("identity", "x"),
         configs=(Config("A", 1, "d", is_readable=True),),
         commands=(Command(FETCH, "A", restart=True),),
         runs={"A": "d"},
@@ -122,8 +122,8 @@ def test_a_server_of_another_form_is_refused(change: dict[str, Any]) -> None:
         Server.from_dict({})
 
 
-LACKS = Failure("permissions", "It lacks ssm:GetParameter.", "Grant it.")
-OLD = Failure("agent", "The agent does not run it.", "Run apply.")
+LACKS = failure("permissions", "It lacks ssm:GetParameter.", "Grant it.")
+OLD = failure("agent", "The agent does not run it.", "Run apply.")
 APPLY = Command(FETCH, "A", restart=True)
 
 
