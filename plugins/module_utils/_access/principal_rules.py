@@ -73,7 +73,9 @@ ADMINISTRATORS = Rule(
 )
 WINDOW_EXPIRED = Rule("window-expired", PRINCIPAL, (NOTICE,), "an admin window was not closed after its deadline")
 WINDOW_MODIFIED = Rule("window-modified", PRINCIPAL, (ERROR, WARNING), "the policy of the admin window was changed")
-DEPRECATED_POLICY = Rule("deprecated-ssm-policy", PRINCIPAL, (WARNING,), "the policy V(AmazonEC2RoleforSSM) is in use")
+DEPRECATED_POLICY = Rule(
+    "deprecated-ssm-policy", PRINCIPAL, (WARNING,), f"the policy V({DEPRECATED_SSM_POLICY}) is in use"
+)
 ADMIN_UNMANAGED_POLICIES = Rule(
     "admin-unmanaged-policies", PRINCIPAL, (WARNING,), "an admin principal has other policies"
 )

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.section import (
@@ -104,9 +105,8 @@ def _find_ours(section: Sequence[str]) -> tuple[int, int] | None:
     """Return where our comment and the line with the region are in a section; ``None`` if the region is not ours."""
     for number, line in enumerate(section):
         if _REGION.match(line):
-            for above, before in reversed(list(enumerate(section[:number]))):
-                if before.strip() == COMMENT:
-                    return above, number
-                if not _IGNORED.match(before):
-                    break
+            ignored = takewhile(lambda each: _IGNORED.match(section[each]), range(number - 1, 0, -1))
+            above = next((each for each in ignored if section[each].strip() == COMMENT), None)
+            if above is not None:
+                return above, number
     return None

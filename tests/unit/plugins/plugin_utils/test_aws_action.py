@@ -130,6 +130,11 @@ def test_an_option_with_suboptions_is_a_mapping(value: Any, refused: bool, monke
     assert action._no_mappings() == []
 
 
+def test_an_option_that_must_be_a_mapping_fails_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SPEC, "saved", {"type": "dict", "options": {}})
+    assert an_action(args={"saved": True}).run() == {"failed": True, "msg": "saved must be a mapping."}
+
+
 def test_a_date_of_yaml_is_text_for_the_module():
     assert an_action(args={"name": datetime.date(2026, 1, 2)})._validated_options()["name"] == "2026-01-02"
 
