@@ -75,8 +75,8 @@ options:
         required: true
       regions:
         description:
-          - The regions to store this configuration in. The default is O(regions). Two configurations for different
-            regions can have the same name.
+          - The regions to store this configuration in, instead of the regions of all configurations. Two configurations
+            for different regions can have the same name.
         type: list
         elements: str
         default: []
