@@ -8,12 +8,14 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cwagent_agent_config
 version_added: 1.0.0
-short_description: (internal) Make CloudWatch agents run stored configurations
+short_description: (internal) Make CloudWatch agents run stored configurations, or collect facts about an agent
 description:
   - Compares the configurations that the agent on this host runs with O(configs). If they differ, the agent's control
     program fetches them from Parameter Store and restarts the agent once.
   - With O(servers), Ansible itself does the same on many EC2 instances and hybrid servers, with boto3 in the Python
     that runs it. It sends the document C(AmazonCloudWatch-ManageAgent) with Run Command to up to 50 servers at once.
+  - With O(server), runs a POSIX shell script on this host, whose output M(cwagent.iam.cwagent_server_info) reads. The
+    script changes nothing and prints no secret.
   - Configurations that others have given the agent stay. If there are none, configurations that are no longer stored
     are removed.
   - Does not install the agent.
@@ -24,7 +26,7 @@ options:
   configs:
     description:
       - The configurations, in the order in which the agent fetches and appends them.
-      - Exactly one of O(configs) and O(servers) is required.
+      - Exactly one of O(configs), O(server) and O(servers) is required.
     type: list
     elements: dict
     suboptions:
@@ -36,6 +38,9 @@ options:
         description: The SHA-256 digest of its value, as M(cwagent.iam.cwagent_server_info) returns it.
         type: str
         required: true
+  server:
+    description: This host, from the result of M(cwagent.iam.cwagent_server_info), to collect facts about it.
+    type: dict
   mode:
     description: V(ec2) on an EC2 instance, V(onPremise) elsewhere.
     type: str
@@ -50,7 +55,7 @@ options:
       - The servers, as M(cwagent.iam.cwagent_server_info) returns them with
         O(cwagent.iam.cwagent_server_info#module:checked). It must have collected its facts just before. Only servers
         whose agents run other configurations are changed.
-      - The task then takes the AWS options of C(group/cwagent.iam.aws). A task with O(configs) ignores these.
+      - The task then takes the AWS options of C(group/cwagent.iam.aws). Other tasks ignore these.
     type: list
     elements: dict
   wait_timeout:
@@ -75,6 +80,10 @@ EXAMPLES = r"""
     configs: "{{ server.configs }}"
   become: true
 
+- name: Collect facts about the agent
+  cwagent.iam.cwagent_agent_config:
+    server: "{{ server }}"
+
 - name: Make the agents run the stored configurations, with Run Command
   cwagent.iam.cwagent_agent_config:
     servers: "{{ checked_inside.servers }}"
@@ -86,6 +95,18 @@ failed_hosts:
   returned: with O(servers), when a command failed
   type: dict
   sample: {web1: it could not be delivered to the agent}
+stdout:
+  description: The facts, one in each line. The last line is C(end).
+  returned: with O(server)
+  type: str
+stderr:
+  description: The errors of the script.
+  returned: with O(server)
+  type: str
+rc:
+  description: The exit code of the script.
+  returned: with O(server)
+  type: int
 """
 
 from typing import Any
@@ -94,6 +115,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils import _environment
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.resource import AgentConfigResource
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge, end
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.script import script
 
 SPEC: dict[str, Any] = {
     "configs": {
@@ -101,6 +124,7 @@ SPEC: dict[str, Any] = {
         "elements": "dict",
         "options": {"name": {"type": "str", "required": True}, "digest": {"type": "str", "required": True}},
     },
+    "server": {"type": "dict"},
     "mode": {"type": "str", "choices": ["ec2", "onPremise"], "default": "ec2"},
     "agent_ctl": {"type": "path", "default": "/opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl"},
     "servers": {"type": "list", "elements": "dict"},
@@ -108,21 +132,34 @@ SPEC: dict[str, Any] = {
     **_environment.ENVIRONMENT_SPEC,
 }
 RULES: dict[str, Any] = {
-    "required_one_of": [["configs", "servers"]],
-    "mutually_exclusive": [["servers", "configs"], ["servers", "environment"]],
+    "required_one_of": [["configs", "server", "servers"]],
+    "mutually_exclusive": [["configs", "server", "servers"], ["servers", "environment"]],
 }
 
 
 def main() -> None:
     module = _environment.EnvironmentModule(argument_spec=SPEC, supports_check_mode=True, **RULES)
     module.check_environment()
-    desired = {each["name"]: each["digest"] for each in module.params["configs"]}
     try:
-        resource = AgentConfigResource(desired, module.params["agent_ctl"], module.params["mode"], module.run_command)
-        result = converge(resource, module.check_mode, None)
+        result = collect(module) if module.params["server"] is not None else apply(module)
     except CwagentError as error:
         result = error.to_result()
     end(module, result)
+
+
+def apply(module: _environment.EnvironmentModule) -> dict[str, Any]:
+    """Make the agent of this host run stored configurations."""
+    params = module.params
+    desired = {each["name"]: each["digest"] for each in params["configs"]}
+    resource = AgentConfigResource(desired, params["agent_ctl"], params["mode"], module.run_command)
+    return converge(resource, module.check_mode, None)
+
+
+def collect(module: _environment.EnvironmentModule) -> dict[str, Any]:
+    """Run the script that collects facts on this host. :raises CwagentError: the option is not a server."""
+    command = ["/bin/sh", "-c", script(Server.from_dict(module.params["server"]))]
+    code, output, errors = module.run_command(command, expand_user_and_vars=False)
+    return {"changed": False, "rc": code, "stdout": output, "stderr": errors}
 
 
 if __name__ == "__main__":

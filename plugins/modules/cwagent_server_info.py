@@ -14,7 +14,7 @@ description:
     a role, a user with an active access key that is saved, or a node that is online and has the hybrid role. Also
     checks the permissions of this role or user, without service control, resource control and session policies.
   - With O(checked), adds facts from inside the servers to that result, which are the output of the script of
-    M(cwagent.iam.cwagent_server_facts). On servers where Ansible did not run the script, Run Command can run it.
+    M(cwagent.iam.cwagent_agent_config). On servers where Ansible did not run the script, Run Command can run it.
   - The role P(cwagent.iam.verify#role) does both.
 author: cwagent.iam contributors (@cwagent)
 options:
@@ -126,106 +126,42 @@ EXAMPLES = r"""
 
 RETURN = r"""
 servers:
-  description: The servers, in the order of the option.
+  description:
+    - The servers, in the order of the option, with what is known about each. A value is empty if it does not apply, and
+      null if it is not known.
+    - C(status) has for each check V(ok), V(FAIL), V(?) if the result is not known, or V(none) for an agent that is not
+      installed. C(failures) and C(notes) are findings as in RV(cwagent.iam.cwagent_access_info#module:findings), whose
+      C(rule) is the check.
+    - C(runs_all) is whether the agent must run all of C(configs), instead of only some of them. C(seen_by) is how facts
+      were collected, C(agent) the status of the agent, and C(apply_failure) why the stored configuration cannot be
+      applied.
   returned: success
   type: list
   elements: dict
-  contains:
-    host:
-      description: The name of the server.
-      type: str
-    region:
-      description: Its region.
-      type: str
-    instance_id:
-      description: The ID of its instance; empty on premises.
-      type: str
-    user:
-      description: Its user; empty for a server without one.
-      type: str
-    is_hybrid:
-      description: Whether it is registered with Systems Manager on premises.
-      type: bool
-    node_id:
-      description: The ID of its node in Systems Manager; empty for a server without one.
-      type: str
-    role:
-      description: The name of the role of its node.
-      type: str
-    is_running:
-      description: Whether the instance is running.
-      type: bool
-    is_windows:
-      description: Whether EC2 reports that it runs Windows.
-      type: bool
-    profile:
-      description: The name of the instance profile that is associated with it.
-      type: str
-    key_id:
-      description: The ID of the saved access key of its user.
-      type: str
-    configs:
-      description: The parameters with the configurations that it uses, in the order of the agent.
-      type: list
-      elements: dict
-      contains:
-        name:
-          description: The name.
-          type: str
-        version:
-          description: The version.
-          type: int
-        digest:
-          description: The SHA-256 digest of the value; empty if it could not be read.
-          type: str
-        is_readable:
-          description: Whether the server may read it according to IAM. Null if that is unknown.
-          type: bool
-    runs_all:
-      description: Whether the agent must run all of RV(servers[].configs), instead of only some of them.
-      type: bool
-    endpoints:
-      description: By service or host, the address that the server is to reach, according to its configuration.
-      type: dict
-    possible_endpoints:
-      description: The addresses that it is to reach if it uses a stored configuration that needs them.
-      type: dict
-    failures:
-      description: The failures of the server.
-      type: list
-      elements: dict
-      contains:
-        rule:
-          description: The check, which is V(identity), V(permissions), V(configuration), V(endpoints) or V(agent).
-          type: str
-        severity: {description: V(error)., type: str}
-        listed: {description: V(true)., type: bool}
-        object: {description: The host., type: str}
-        region: {description: The region., type: str}
-        why:
-          description: The failure, in a sentence.
-          type: str
-        fix:
-          description: How to fix it.
-          type: str
-    notes:
-      description: Facts that are not known, as RV(servers[].failures), with the severity V(notice) and without a fix.
-      type: list
-      elements: dict
-    seen_by:
-      description: V(ansible) or V(run_command). Empty if nothing was read inside.
-      type: str
-    agent:
-      description: The status of the agent, such as V(running) or V(not installed). Empty if it is not known.
-      type: str
-    status:
-      description:
-        - For each check, V(ok), V(FAIL), V(?) if the result is not known, or V(none) for an agent that is not
-          installed.
-      type: dict
-    apply_failure:
-      description: Why the stored configuration cannot be applied. Empty if it can be, or if nothing needs to be done.
-      type: str
+  sample:
+    - host: web1
+      region: eu-central-1
+      instance_id: i-0123456789abcdef0
+      user: ""
+      is_hybrid: false
+      node_id: ""
+      role: ""
+      is_running: true
+      is_windows: false
+      profile: CloudWatchAgentServerRole
+      key_id: ""
+      configs: [{name: AmazonCloudWatch-linux, version: 3, digest: 9f86d081884c7d65, is_readable: true}]
+      runs_all: true
+      endpoints: {monitoring: "https://monitoring.eu-central-1.amazonaws.com"}
+      possible_endpoints: {}
+      seen_by: ansible
+      agent: stopped
+      status: {identity: ok, permissions: ok, configuration: ok, endpoints: ok, agent: FAIL}
+      failures:
+        - {rule: agent, severity: error, listed: true, object: web1, region: eu-central-1,
+           why: The agent is stopped., fix: Start it.}
+      notes: []
+      apply_failure: ""
 unread:
   description: Everything that could not be read, as in RV(cwagent.iam.cwagent_access_info#module:unread).
   returned: with O(servers)

@@ -49,7 +49,6 @@ OF_ANY: Types = {
     "warnings": (list,),
 }
 OF_MODULES: dict[str, Types] = {
-    "cwagent_server_facts": {},
     "ping": {"ping": (str,)},
     "stat": {"stat": (dict,)},
     "slurp": {"content": (str,)},

@@ -140,7 +140,7 @@ UNUSUAL: list[tuple[str, Mapping[str, Any], str]] = [
     ("iam_user", {**USERS, "name": "a,b"}, "would split the text 'a,b' at its commas"),
 ]
 """Tasks with options that only the module reads, such as text with a comma for a list. Words of the message."""
-ON_HOSTS = {"agent_config", "credentials_file", "instance_identity", "server_facts", "shared_credentials", "ssm_agent"}
+ON_HOSTS = {"agent_config", "credentials_file", "instance_identity", "shared_credentials", "ssm_agent"}
 """The modules that run on servers."""
 
 
@@ -480,7 +480,7 @@ def test_modules_run_as_any_other_on_servers_and_where_that_is_not_the_same(cont
     identity = task("instance_identity", {}, environment={**metadata, **AS_MODULE})
     lives = predicted(server.lives, again=True)
     here = {"hosts": "localhost", "ignore_errors": True, "tasks": [*ways, *unusual, identity]}
-    facts = task("server_facts", {"server": CheckedServer("db1", account.aws.region, user="db1").to_dict()})
+    facts = task("agent_config", {"server": CheckedServer("db1", account.aws.region, user="db1").to_dict()})
     there = {"hosts": "db1", "tasks": [facts, *lives, *server.deregistration]}
     playbook = controller.file("as-modules.yml", [{"gather_facts": False, **each} for each in (here, there)])
     inventory = controller.inventory({"onprem_servers": {"db1": server.variables}})

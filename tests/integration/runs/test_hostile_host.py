@@ -193,7 +193,7 @@ def test_a_rotation_delivers_each_key_only_to_its_server(site: Site) -> None:
 def test_what_verify_collects_is_about_the_server_alone(site: Site) -> None:
     honest = rows_of(site.fleet.play("verify"))
     facts = f"profile -\nkey AKIAOTHER {TERMINAL}\ncaller {TERMINAL}\nagent running\nother {TERMINAL}\nend\n"
-    site.lie(cwagent_server_facts={"stdout": facts, "rc": 0})
+    site.lie(cwagent_agent_config={"stdout": facts, "rc": 0})
     play = site.run("verify").assert_failed()
     assert CONTROL.findall("".join(play.problems)) == []
     found = rows_of(play)

@@ -18,7 +18,6 @@ BOTO3 = [f"boto3 >= {MINIMUM_BOTO3_VERSION}", f"botocore >= {MINIMUM_BOTOCORE_VE
 WITHOUT_BOTO3 = {
     "cwagent_agent_config",
     "cwagent_credentials_file",
-    "cwagent_server_facts",
     "cwagent_shared_credentials",
     "cwagent_ssm_agent",
 }

@@ -25,7 +25,7 @@ ACTIONS = sorted(
     if re.search(r"^TASK_OPTIONS\b", path.read_text(), re.MULTILINE)
 )
 # They run on servers that need no boto3.
-WITHOUT_AWS = ["cwagent_agent_config", "cwagent_server_facts", "cwagent_shared_credentials", "cwagent_ssm_agent"]
+WITHOUT_AWS = ["cwagent_agent_config", "cwagent_shared_credentials", "cwagent_ssm_agent"]
 MODULES = sorted({path.stem for path in FOLDER.glob("cwagent_*.py")} - {*ACTIONS, *WITHOUT_AWS})
 COLLECTIONS = FOLDER.parents[4]
 

@@ -19,7 +19,7 @@ def test_no_file_is_sent_for_the_type_checker_alone(module):
     assert {path.name for path in superfluous} == UNUSED.get(module.stem, set())
 
 
-@pytest.mark.parametrize("name", [*WITHOUT_AWS, "cwagent_server_facts", "cwagent_ssm_agent"])
+@pytest.mark.parametrize("name", [*WITHOUT_AWS, "cwagent_ssm_agent"])
 def test_a_host_without_boto3_needs_none(name: str) -> None:
     module = PLUGINS / "modules" / f"{name}.py"
     imported = {

@@ -10,7 +10,7 @@ from ansible.plugins.action import ActionBase
 from ansible.plugins.action.normal import ActionModule as NormalAction
 
 from ansible_collections.cwagent.iam.plugins.action import cwagent_agent_config
-from ansible_collections.cwagent.iam.plugins.action.cwagent_server_facts import ActionModule
+from ansible_collections.cwagent.iam.plugins.action.cwagent_shared_credentials import ActionModule
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
 
 OTHER_FACTS = {"ansible_facts": {"cwagent_user_name": "other"}, "add_host": {"host_name": "other"}}
@@ -23,7 +23,7 @@ def answer_of(action: Any, answer: dict[str, Any], monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture
 def action() -> ActionModule:
-    task = SimpleNamespace(action="cwagent.iam.cwagent_server_facts", args={}, async_val=0)
+    task = SimpleNamespace(action="cwagent.iam.cwagent_shared_credentials", args={}, async_val=0)
     return ActionModule(task, SimpleNamespace(), None, None, None, None)
 
 
@@ -41,7 +41,7 @@ def test_the_python_that_ansible_has_found_is_remembered(action: ActionModule, m
 def test_an_answer_in_another_form_is_an_error(action: ActionModule, monkeypatch: pytest.MonkeyPatch) -> None:
     result = answer_of(action, {"rc": "0"}, monkeypatch)
     assert (result["failed"], result["changed"], result.keys()) == (True, False, {"failed", "changed", "msg"})
-    assert "cwagent_server_facts cannot return: rc is str" in result["msg"]
+    assert "cwagent_shared_credentials cannot return: rc is str" in result["msg"]
 
 
 def test_an_unreachable_server_has_not_answered(action: ActionModule, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +88,8 @@ def test_the_host_gets_no_aws_option_of_the_action_group(name: str, monkeypatch:
     [
         ({}, ""),
         ({"region": "eu-west-1", "wait_timeout": 5}, ""),
-        ({"configs": CONFIGS}, "parameters are mutually exclusive: servers|configs"),
+        ({"configs": CONFIGS}, "parameters are mutually exclusive: configs|server|servers"),
+        ({"server": {}}, "parameters are mutually exclusive: configs|server|servers"),
         ({"environment": {"A": "b"}}, "parameters are mutually exclusive: servers|environment"),
         ({"nme": 1}, "nme. Supported parameters include"),
         ({"servers": "a,b"}, "servers must be a list"),

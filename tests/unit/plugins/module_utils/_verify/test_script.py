@@ -169,7 +169,7 @@ end
 """
 
 
-def test_facts_of_an_instance():
+def test_server_an_instance():
     assert parse(FULL) == Facts(
         profile="Server",
         endpoints={"monitoring": 403, "logs": 0},
