@@ -73,12 +73,10 @@ instances:
   description: By region, the IDs of the servers. Regions without servers are left out.
   returned: success
   type: dict
-  sample: {eu-central-1: [i-0123456789abcdef0]}
 admin_instance:
   description: The instance that stores the configuration; null if there is none.
   returned: success
   type: dict
-  sample: {region: eu-central-1, instance_id: i-0123456789abcdef0}
 """
 
 from functools import partial

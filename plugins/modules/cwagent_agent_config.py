@@ -70,8 +70,6 @@ attributes:
     description: Use C(group/cwagent.iam.aws) in C(module_defaults) to set the AWS options of all modules at once.
     support: full
     membership: [cwagent.iam.aws]
-seealso:
-  - module: cwagent.iam.cwagent_server_info
 """
 
 EXAMPLES = r"""
@@ -94,7 +92,6 @@ failed_hosts:
   description: For each server that failed, why the configuration was not applied. The other servers have it.
   returned: with O(servers), when a command failed
   type: dict
-  sample: {web1: it could not be delivered to the agent}
 stdout:
   description: The facts, one in each line. The last line is C(end).
   returned: with O(server)

@@ -208,27 +208,19 @@ parameters:
   returned: success
   type: list
   elements: dict
-  sample:
-    - name: AmazonCloudWatch-linux
-      size: 78
-      value: '{"metrics":{"metrics_collected":{"mem":{"measurement":["mem_used_percent"]}}}}'
-      version: 3
 surplus:
   description: The names of further parameters, such as C(NAME-3), that an earlier, larger configuration may have left.
   returned: success
   type: list
   elements: str
-  sample: []
 region:
   description: The region of the parameters.
   returned: success
   type: str
-  sample: eu-central-1
 config:
   description: The whole configuration as JSON text, minified.
   returned: success, with O(state=present) and O(state=validated)
   type: str
-  sample: '{"metrics":{"metrics_collected":{"mem":{"measurement":["mem_used_percent"]}}}}'
 problems:
   description: The problems of the configuration.
   returned: with O(state=validated), and when the configuration is not valid
@@ -240,11 +232,7 @@ problems:
     line: {description: The line in the text., type: int, returned: where it is known, sample: 3}
     column: {description: The column in the text., type: int, returned: where it is known, sample: 5}
     rule: {description: The rule., type: str, returned: always, sample: unknown-key}
-    severity:
-      description: V(error), V(warning) or V(notice), which O(validation) does not change.
-      type: str
-      returned: always
-      sample: error
+    severity: {description: "V(error), V(warning) or V(notice).", type: str, returned: always, sample: error}
     message: {description: The problem., type: str, returned: always, sample: unknown key 'reigon'}
     allowed: {description: The allowed values., type: str, returned: always, sample: ""}
     near: {description: The known name that a misspelled one resembles., type: str, returned: always, sample: region}
@@ -253,21 +241,18 @@ problem_lines:
   returned: as RV(problems)
   type: list
   elements: str
-  sample: ["linux.json: 1 problem", "  3:5 $.agent.reigon: unknown key; did you mean 'region'?"]
 failure:
   description:
     - The first problem that makes the module refuse the configuration, and the number of the others. Empty if it is not
       refused.
   returned: as RV(problems)
   type: str
-  sample: "AmazonCloudWatch-linux is not valid: linux.json: 3:5 $.agent.reigon: unknown key; did you mean 'region'?"
 findings:
   description:
     - (internal) RV(problems) for the filters P(cwagent.iam.sarif#filter) and P(cwagent.iam.junit#filter).
   returned: as RV(problems)
   type: list
   elements: dict
-  sample: []
 window_parameters:
   description:
     - The name and the region of each parameter that is written, for the option
@@ -275,13 +260,11 @@ window_parameters:
   returned: success
   type: list
   elements: dict
-  sample: [{name: AmazonCloudWatch-linux, region: eu-central-1}]
 previous:
   description:
     - By name, the parameters as they were before, for O(known_values). Empty for a parameter that did not exist.
   returned: success
   type: dict
-  sample: {AmazonCloudWatch-linux: {type: String, value: '{"agent":{}}', version: 2}}
 """
 
 from typing import TYPE_CHECKING, Any

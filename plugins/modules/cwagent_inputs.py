@@ -93,37 +93,30 @@ region:
       problem has its default value.
   returned: outside roles
   type: str
-  sample: eu-central-1
 instances:
   description: The instances by region, one of the values that follow from the variables.
   returned: outside roles
   type: dict
-  sample: {eu-central-1: [i-0123456789abcdef0]}
 problems:
   description: The problems, each in one sentence. Empty unless O(requires) contains V(restore).
   returned: outside roles
   type: list
   elements: str
-  sample: ["Host web1: instance_id is not set; it is the ID of the EC2 instance."]
 fingerprint:
   description: A digest of the values of the role's variables. Hosts with the same values have the same digest.
   returned: in a role, without O(compare=true)
   type: str
-  sample: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
 report_files:
   description: By format, the paths of the reports that the role writes. The ending of a path chooses the format.
   returned: in a role, for an entry point that writes reports
   type: dict
-  sample: {html: [audit.html], json: [], junit: [], sarif: []}
 is_shared:
   description: Whether all hosts have the same values.
   returned: with O(compare=true)
   type: bool
-  sample: true
 runs_on:
   description: The hosts that call the modules of the role. It is the first host if RV(is_shared) is true.
   returned: with O(compare=true)
   type: list
   elements: str
-  sample: [db1]
 """

@@ -75,12 +75,10 @@ identity:
     - If the wait timed out, the identity that the instance still has.
   returned: success, and when the wait timed out
   type: dict
-  sample: {instance_profile: CloudWatchAgentAdminRole, role: CloudWatchAgentAdminRole}
 role_refused:
   description: Whether EC2 was not allowed to assume the role.
   returned: when the instance has the profile, but no credentials in time
   type: bool
-  sample: false
 """
 
 from typing import TYPE_CHECKING, Any

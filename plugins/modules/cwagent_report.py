@@ -49,12 +49,10 @@ msg:
   returned: without O(audit_hosts)
   type: list
   elements: str
-  sample: ["1 created:", "- create role 'CloudWatchAgentServerRole'"]
 failures:
   description: For each account, everything that failed in it or on its servers. The text is empty if nothing failed.
   returned: without O(audit_hosts) and O(lines)
   type: dict
-  sample: {localhost: ""}
 audit:
   description:
     - The results of all accounts, with C(generated), C(accounts), C(findings), C(counts) and C(failure). The last one
@@ -68,5 +66,4 @@ summary:
   returned: with O(audit_hosts)
   type: list
   elements: str
-  sample: ["1 account read at 2026-11-25T09:30:00Z.", "No findings."]
 """

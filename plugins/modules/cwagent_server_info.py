@@ -95,8 +95,6 @@ extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - cwagent.iam.boto3.module
-seealso:
-  - module: cwagent.iam.cwagent_access_info
 """
 
 EXAMPLES = r"""
@@ -139,29 +137,14 @@ servers:
   type: list
   elements: dict
   sample:
-    - host: web1
-      region: eu-central-1
-      instance_id: i-0123456789abcdef0
-      user: ""
-      is_hybrid: false
-      node_id: ""
-      role: ""
-      is_running: true
-      is_windows: false
-      profile: CloudWatchAgentServerRole
-      key_id: ""
-      configs: [{name: AmazonCloudWatch-linux, version: 3, digest: 9f86d081884c7d65, is_readable: true}]
-      runs_all: true
-      endpoints: {monitoring: "https://monitoring.eu-central-1.amazonaws.com"}
-      possible_endpoints: {}
-      seen_by: ansible
-      agent: stopped
-      status: {identity: ok, permissions: ok, configuration: ok, endpoints: ok, agent: FAIL}
-      failures:
-        - {rule: agent, severity: error, listed: true, object: web1, region: eu-central-1,
-           why: The agent is stopped., fix: Start it.}
-      notes: []
-      apply_failure: ""
+    - {host: web1, region: eu-central-1, instance_id: i-0123456789abcdef0, user: "", key_id: "", is_hybrid: false,
+       node_id: "", role: "", is_running: true, is_windows: false, profile: CloudWatchAgentServerRole,
+       configs: [{name: AmazonCloudWatch-linux, version: 3, digest: 9f86d081884c7d65, is_readable: true}],
+       runs_all: true, endpoints: {monitoring: "https://monitoring.eu-central-1.amazonaws.com"},
+       possible_endpoints: {}, seen_by: ansible, agent: stopped, notes: [], apply_failure: "",
+       status: {identity: ok, permissions: ok, configuration: ok, endpoints: ok, agent: FAIL},
+       failures: [{rule: agent, severity: error, listed: true, object: web1, region: eu-central-1,
+                   why: The agent is stopped., fix: Start it.}]}
 unread:
   description: Everything that could not be read, as in RV(cwagent.iam.cwagent_access_info#module:unread).
   returned: with O(servers)
@@ -176,7 +159,6 @@ failure:
   description: How many servers fail, with the first failure and the number of the others. Empty if none fails.
   returned: with O(checked)
   type: str
-  sample: "Servers that fail: 1 of 6. web1: It has no instance profile."
 apply_notes:
   description:
     - A sentence about the servers that the playbook C(apply.yml) skips, and how to fix that. Empty if it skips none.

@@ -69,8 +69,6 @@ attributes:
   idempotent:
     details: M(cwagent.iam.cwagent_hybrid_node) decides whether anything is to be done.
     support: none
-seealso:
-  - module: cwagent.iam.cwagent_hybrid_node
 """
 
 EXAMPLES = r"""
@@ -84,38 +82,31 @@ ssm_agent:
   description: The path of the program C(amazon-ssm-agent). Empty if it is not installed.
   returned: success
   type: str
-  sample: /usr/bin/amazon-ssm-agent
 installation:
   description: How to install the SSM agent on this host. Empty if it is installed.
   returned: success
   type: str
-  sample: ""
 problem:
   description: Why the configuration of the SSM agent rules out a registration. Empty if it does not.
   returned: success
   type: str
-  sample: ""
 registration:
   description: The registration of the host. Null if there is none.
   returned: success
   type: dict
-  sample: {instance_id: mi-0123456789abcdef0, region: eu-central-1}
 marked:
   description: Whether this collection made the registration of the host.
   returned: success
   type: bool
-  sample: true
 unfinished:
   description: The record of a run that has not finished. Null if there is none.
   returned: success
   type: dict
-  sample: {instance_id: "", activation_id: 01234567-89ab-cdef-0123-456789abcdef, run_id: a-run}
 done:
   description: The actions that were done.
   returned: always
   type: list
   elements: str
-  sample: ["host:register", "host:restart"]
 """
 
 from typing import Any
