@@ -60,10 +60,7 @@ def test_each_configuration_lives_in_its_regions_until_the_teardown(controller: 
     env = {"AWS_REGION": "", "AWS_DEFAULT_REGION": "", "AWS_CONFIG_FILE": str(settings)}
     tags = {"team": "operations", "cost-center": 4711}
     fleet.variables |= {"cwagent_configs": configs, "cwagent_onprem_users": "shared", "cwagent_split_config": True}
-    fleet.variables |= {
-        "cwagent_parameter_tags": tags,
-        "__store_config_agent_schema_path": str(controller.file("s", {})),
-    }
+    fleet.variables["cwagent_parameter_tags"] = tags
 
     done, again = [fleet.play("site", env=env).assert_succeeded() for _ in range(2)]
     assert (again.changed_tasks, again.writes, again.report) == ([], [], ["Nothing to do."])

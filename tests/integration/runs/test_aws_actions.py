@@ -436,6 +436,7 @@ class Server:
         create_hybrid_role(aws, SSM_POLICY, SERVER_POLICY)
         machine.register(aws.client("ssm").create_activation(IamRole=HYBRID_ROLE), aws.region)
         machine.restart()
+        (machine.root / "usr/bin/aws").symlink_to(os.environ["AWS_CLI"])  # the agent's control program calls it
         stored = run_module(aws, "cwagent_config_parameter", **PARAMETER)
         key = {"key_store_directory": str(controller.credentials)}
         run_module(aws, "cwagent_iam_user", name=["db1"], access="server", saved_key=key)
