@@ -53,7 +53,7 @@ options:
         elements: str
         default: []
   server_profile:
-    description: The instance profile that RV(servers[].failures[].fix) suggests for an instance without one.
+    description: The instance profile that RV(servers) suggests for an instance without one.
     type: str
     default: CloudWatchAgentServerRole
   hybrid_role:
