@@ -1,7 +1,7 @@
 """Writes what is declared in another place. ``make tables`` runs it.
 
 From ``roles.yml`` and the documentation of the modules come the argument specs of the roles, and from these their
-defaults. From ``playbooks.yml`` and the specs of the roles come the argument specs of the playbooks, and the lines of
+defaults. From ``variables.yml`` and the specs of the roles come the argument specs of the playbooks, and the lines of
 ``playbooks/vars`` that hand on their variables. From ``surveys.yml`` and these specs come the surveys of AWX. From the
 rules of the audit comes their list in the documentation of its module.
 """
@@ -21,7 +21,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 ROLES = ROOT / "roles"
 VARIABLES = ROOT / "playbooks" / "vars"
-PLAYBOOKS: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("playbooks.yml").read_text(encoding="utf-8"))
+PLAYBOOKS: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("variables.yml").read_text(encoding="utf-8"))
 SURVEYS = Path(__file__).with_name("surveys.yml")
 QUESTIONS = ROOT / "examples" / "awx-project" / "awx" / "questions.yml"
 SOURCE: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("roles.yml").read_text(encoding="utf-8"))
@@ -31,7 +31,7 @@ PLUGINS = f"ansible_collections.{OURS}plugins"
 MADE = "# Written by `make tables` from docs/site/roles.yml, the documentation of the modules and README.md.\n"
 MADE_DEFAULTS = "# Written by `make tables` from docs/site/roles.yml and the documentation of the modules.\n"
 MADE_LINES = "# The lines below are written by `make tables`.\n"
-MADE_SPEC = """# Written by `make tables` from docs/site/playbooks.yml and the argument specs of the roles.
+MADE_SPEC = """# Written by `make tables` from docs/site/variables.yml and the argument specs of the roles.
 # The variables of the playbooks, by subject, in the format of a role's argument specs. The playbooks check their input
 # against this file. The key `accepts_single` is not Ansible's. A list with it can be given as one item, or as text with
 # commas between the items, such as with `-e`.

@@ -134,7 +134,7 @@ def test_a_question_has_the_type_and_the_choices_of_its_variable(
 
 
 def test_the_roles_agree_on_a_variable_of_the_playbooks() -> None:
-    """Otherwise, docs/site/playbooks.yml has the value."""
+    """Otherwise, docs/site/variables.yml has the value."""
     own = {name: option for subject in written.PLAYBOOKS.values() for name, option in subject["options"].items()}
     first: dict[tuple[str, str], Any] = {}
     for role in written.SOURCE["roles"]:
