@@ -186,13 +186,13 @@ sanity: build ## run ansible-test sanity on the tarball
 	$(call run,$(GATES) sanity)
 
 .PHONY: oldest
-oldest: build $(OLDEST_READY) ## run ansible-test and the main job with the oldest supported ansible-core
+oldest: build $(OLDEST_READY) $(AWS_CLI_READY) ## run ansible-test and the main job with the oldest supported ansible-core
 	$(call run_oldest,$(GATES) sanity --of-version)
 	$(call run_oldest,$(GATES) units --of-version --workers $(JOBS))
 	$(call run_oldest,$(GATES) integration)
 	@# ansible-test has run the unit tests of plugins. These other unit tests start programs of Ansible.
 	$(call run_oldest,pytest -n $(JOBS) tests/unit/docs tests/unit/examples tests/unit/repository)
-	$(call run_oldest,pytest -n $(JOBS) -m main_job tests/integration)
+	$(call run_oldest,env AWS_CLI="$(CURDIR)/$(AWS_CLI)/bin/aws" pytest -n $(JOBS) -m main_job tests/integration)
 
 .PHONY: importer
 importer: build $(RELEASE_READY) ## check the tarball as Galaxy does
