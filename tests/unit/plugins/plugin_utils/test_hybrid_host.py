@@ -40,7 +40,7 @@ class Action:
 
 
 def host(action: Action) -> HybridServer:
-    return HybridServer(action, {}, "eu-1", PATHS)  # type: ignore[arg-type]
+    return HybridServer(action, {}, "eu-1", PATHS)  # type: ignore[arg-type]  # a stand-in
 
 
 @pytest.mark.parametrize(
