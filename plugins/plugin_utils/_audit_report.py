@@ -149,7 +149,7 @@ def _writers(account: Mapping[str, Any]) -> str:
     for each in filter(writes_now, principals):
         by_deadline.setdefault(_deadline(each), []).append(f"{each['kind']} {each['name']}")
     unknown = sum(each["writes"] == "unknown" for each in principals)
-    nobody = "no known server" if unknown or account["unread"] else "no server"
+    none = "no known server" if unknown or account["unread"] else "no server"
     unsure = f" For {count_noun(unknown, 'principal')} it is unknown." if unknown else ""
     name = _account_name(account)
     label = f"{name} ({account['account']['id']})" if name == account["account"]["label"] else name
@@ -157,7 +157,7 @@ def _writers(account: Mapping[str, Any]) -> str:
         f"{join_first(names, SHOWN_WRITERS)} can write the configuration {f'until {deadline}' if deadline else 'now'}"
         for deadline, names in sorted(by_deadline.items())
     ]
-    return f"Account {label}: {'; '.join(writers) or f'{nobody} can write the configuration now'}.{unsure}"
+    return f"Account {label}: {'; '.join(writers) or f'{none} can write the configuration now'}.{unsure}"
 
 
 def _deadline(principal: Mapping[str, Any]) -> str:

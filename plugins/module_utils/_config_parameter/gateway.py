@@ -23,7 +23,7 @@ def select_gateway(call: Call) -> Aws:
     if not call.params["use_instance_credentials"]:
         return aws_gateway(call)
     # It imports Ansible's HTTP client, which no other case needs.
-    from ansible_collections.cwagent.iam.plugins.module_utils._imds import MetadataService  # noqa: PLC0415  slow, rare
+    from ansible_collections.cwagent.iam.plugins.module_utils._imds import MetadataService  # noqa: PLC0415  as above
 
     metadata = MetadataService()
 

@@ -197,8 +197,8 @@ def read_secret(caller: Caller) -> None:
 
 
 def global_token(caller: Caller) -> None:
-    trust = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole"}]}
-    trust["Statement"][0]["Principal"] = {"AWS": "*"}  # type: ignore[index]  # JSON
+    statement = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": "*"}}
+    trust = {"Version": "2012-10-17", "Statement": [statement]}
     caller.aws.client("iam").create_role(RoleName="assumed", AssumeRolePolicyDocument=json.dumps(trust))
     caller.aws.client("iam").attach_role_policy(
         RoleName="assumed", PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess"

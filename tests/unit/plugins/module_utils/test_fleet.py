@@ -33,8 +33,9 @@ def test_each_is_done_and_each_failure_is_reported(names: list[str], failing: se
     fleet = Fleet(check_mode=True, wait=5)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_fleet, "converge", converge)
-        for each in names:
-            fleet.converge(each)  # type: ignore[arg-type]  # a stand-in
+        resources: list[Any] = [*names]  # ``converge`` above takes names
+        for each in resources:
+            fleet.converge(each)
     failed, done = [name for name in names if name in failing], [name for name in names if name not in failing]
     if failed:
         with pytest.raises(CwagentError) as caught:

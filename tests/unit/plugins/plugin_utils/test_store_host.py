@@ -66,10 +66,10 @@ class Action:
 
 
 def host(
-    kind: type[Instance | OnPremises], action: Action, environment: dict[str, str] = ENVIRONMENT, **options: Any
+    kind: type[Instance | OnPremises], action: Any, environment: dict[str, str] = ENVIRONMENT, **options: Any
 ) -> Any:
     given = store_options(**{**OPTIONS, **options})
-    return kind(action, {}, given, Access(environment, TRANSPORT, CREDENTIALS))  # type: ignore[arg-type]  # a stand-in
+    return kind(action, {}, given, Access(environment, TRANSPORT, CREDENTIALS))
 
 
 CONTENT = {"content": "eyI6MX3D", "encoding": "base64"}
@@ -201,5 +201,6 @@ def test_other_failures_on_the_way_to_a_host_are_results(error: Exception, messa
 
 @pytest.mark.parametrize("way", WAYS)
 def test_only_an_admin_user_stores_with_an_access_key(way: str) -> None:
-    found = host_of(Action(), {}, store_options(**{"from": way}), Access({}, {}, {}))  # type: ignore[arg-type]  # a stand-in
+    action: Any = Action()
+    found = host_of(action, {}, store_options(**{"from": way}), Access({}, {}, {}))
     assert type(found) is (OnPremises if way == "onprem" else Instance)

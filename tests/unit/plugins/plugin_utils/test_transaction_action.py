@@ -119,8 +119,10 @@ def test_a_lost_host_does_not_replace_the_result(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_transaction_must_be_defined() -> None:
+    action: Any = Action()
+    call: Any = None
     with pytest.raises(NotImplementedError):
-        TransactionAction.transact(Action(), {}, Interruption(), print, None)  # type: ignore[arg-type]  # a stand-in
+        TransactionAction.transact(action, {}, Interruption(), print, call)
 
 
 @pytest.mark.parametrize("advice", [store_transaction.ADVICE, hybrid_transaction.ADVICE, "store a configuration"])
@@ -138,5 +140,6 @@ def test_a_job_of_awx_gets_no_advice_on_ctrl_c(monkeypatch: pytest.MonkeyPatch, 
 def test_nothing_is_printed_after_an_interruption(monkeypatch: pytest.MonkeyPatch, has_come: bool) -> None:
     said: list[tuple[str, str]] = []
     monkeypatch.setattr(_transaction_action, "say", lambda *words: said.append(words))
-    _transaction_action._say("db", SimpleNamespace(has_come=has_come), "text")  # type: ignore[arg-type]  # a stand-in
+    interruption: Any = SimpleNamespace(has_come=has_come)
+    _transaction_action._say("db", interruption, "text")
     assert said == ([] if has_come else [("db", "text")])
