@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.cwagent.iam.plugins.plugin_utils._aws_action import AwsAction
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report import INPUTS
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.results import INPUTS
 from ansible_collections.cwagent.iam.plugins.plugin_utils._users_on_hold import users_on_hold
 
 

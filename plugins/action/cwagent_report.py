@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reports what a run did, or what an audit found. ``_run_report.py`` and ``_audit_report.py`` have the words."""
+"""Reports what a run did, or what an audit found. ``_run_report`` and ``_audit_report.py`` have the words."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._findings import SEVER
 from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
 from ansible_collections.cwagent.iam.plugins.plugin_utils._audit_report import merge_accounts, summarize
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import ACCOUNTS
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report import INPUTS, Account, report
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.account import Account
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.accounts import report
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.results import INPUTS
 from ansible_collections.cwagent.iam.plugins.plugin_utils._terminal import is_for_people, show
 
 if TYPE_CHECKING:

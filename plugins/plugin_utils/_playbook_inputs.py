@@ -30,7 +30,8 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables impo
     find_role_variables,
 )
 from ansible_collections.cwagent.iam.plugins.plugin_utils._role_specs import known_variables, read_specs
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report import Account, skip_reason
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.account import Account
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.accounts import skip_reason
 from ansible_collections.cwagent.iam.plugins.plugin_utils._terminal import say
 from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import check_role, misspelled_variables
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.hosts import HYBRID, flatten
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report import failure_reason
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.results import failure_reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,25 +8,26 @@ from ansible.executor.playbook_executor import PlaybookExecutor
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report import (
-    FAILURE,
-    PHASES,
-    RETIREMENT_PHASES,
-    WIDTH,
-    Account,
-    account_failure,
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.account import Account, account_failure, unapplied
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.accounts import (
     account_table,
-    failure_reason,
-    key_hosts,
-    registered_results,
     report,
-    retirement_report,
-    rotation_report,
-    run_report,
     run_stats,
     skip_reason,
-    unapplied,
 )
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.keys import (
+    PHASES,
+    RETIREMENT_PHASES,
+    retirement_report,
+    rotation_report,
+)
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.results import (
+    FAILURE,
+    failure_reason,
+    registered_results,
+)
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.servers import key_hosts
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.steps import WIDTH, run_report
 
 
 def done(*steps: str, **counts: int) -> dict[str, Any]:

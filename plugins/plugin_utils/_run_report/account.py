@@ -1,0 +1,224 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a run did in one account, and what failed there. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
+    ACCOUNTS,
+    ADMIN_INSTANCE,
+    CONFIRMATION,
+    ONE_ACCOUNT,
+    REMOVAL,
+    ROTATION,
+    SERVERS,
+)
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.hosts import HYBRID
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.keys import retirement_report, rotation_report
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.results import (
+    FAILURE,
+    INPUTS,
+    failure_reason,
+    join_results,
+    registered_results,
+)
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.servers import key_hosts, on_server
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.steps import NOTHING_TO_DO, run_report
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+UNFINISHED = "It was not finished: a task failed, or the host was unreachable."
+
+
+@dataclass(frozen=True)
+class Account:
+    """An account, with the results of a run's tasks.
+
+    :param name: the name of the host that stands for it.
+    :param variables: the variables of that host, with the results that tasks have registered.
+    :param servers: the variables of its servers, for the playbooks that do something on them.
+    :param is_finished: whether no task has left the host unreachable or failed.
+    """
+
+    name: str
+    variables: Mapping[str, Any]
+    servers: Sequence[Mapping[str, Any]] = ()
+    is_finished: bool = True
+
+    @property
+    def inputs(self) -> Mapping[str, Any]:
+        """The input of the run; empty where it was refused."""
+        found: Mapping[str, Any] = self.variables.get(INPUTS, {})
+        return found if "requires" in found else {}  # a task that failed or was skipped has another result
+
+    @property
+    def is_host(self) -> bool:
+        """Whether a host of the inventory stands for it, instead of localhost with the controller's credentials."""
+        return self.name in self.variables.get("groups", {}).get(ACCOUNTS, ())
+
+    @property
+    def requires(self) -> Collection[str]:
+        """The requirements of the playbook, which identify its work."""
+        requires: Collection[str] = self.inputs.get("requires", ())
+        return requires
+
+    @cached_property
+    def access_keys(self) -> dict[str, Any]:
+        """The outcome for the credentials on its servers."""
+        is_removal = bool({CONFIRMATION, REMOVAL} & {*self.requires})
+        hosts = self.inputs.get("onprem_hosts", {})
+        hybrid = [name for name, each in hosts.items() if each["identity"] == HYBRID]
+        # A server that leaves can be off.
+        return key_hosts(self.servers, hybrid, is_removal=is_removal, accepts_unreachable=REMOVAL in self.requires)
+
+    @cached_property
+    def results(self) -> list[Mapping[str, Any]]:
+        """The results of all tasks, first the results on the account's host."""
+        by_command = [
+            each["__verify_applied_by_command"] for each in self.servers if "__verify_applied_by_command" in each
+        ]
+        applied = [
+            on_server(each["__verify_applied"], each["inventory_hostname"])
+            for each in self.servers
+            if "__verify_applied" in each
+        ]
+        # The result of a command that ran once for several servers is registered on each of them.
+        unique = [each for number, each in enumerate(by_command) if each not in by_command[:number]]
+        return [*registered_results(self.variables), *self.access_keys["results"], *applied, *unique]
+
+    @property
+    def failure(self) -> str:
+        """Why the work failed; empty if it did not."""
+        refused = join_results(self.results, "refused_roles").values()
+        return " ".join([each for each in (self.interruption, *refused) if each])
+
+    @property
+    def interruption(self) -> str:
+        """Why the work ended before its last task; empty if it did not."""
+        return account_failure(self.variables) or ("" if self.is_finished else UNFINISHED)
+
+    @property
+    def failures(self) -> list[str]:
+        """All failures of the work itself, on servers, and of inputs that were left alone."""
+        refused = self.inputs.get("problems", ())
+        left = [f"{' '.join(refused)} What this concerns may not have been cleaned up."] if refused else []
+        return [*self._failures_of_work, *left, *self.access_keys["problems"], *unapplied(self)]
+
+    @property
+    def _failures_of_work(self) -> list[str]:
+        if not self.failure:
+            return []
+        if self.is_host:
+            return [f"The work in account {self.name} failed: {self.failure}"]
+        task = self.variables.get("__cwagent_failed_task")
+        return [f"The task '{task}' failed: {self.failure}" if task else self.failure]
+
+    def lines(self, *, check_mode: bool) -> list[str]:
+        """The steps that were done, and notes for a person, or what a playbook found that only checks servers."""
+        if SERVERS in self.requires and ONE_ACCOUNT not in self.requires:
+            return [*(self.variables.get("__verify_checked") or {}).get("lines", ())]
+        notes = [
+            *self.inputs.get("notes", ()),
+            *_without_access(self.results),
+            *_unlisted(self),
+            *_window_notes(self, check_mode),
+            *self.access_keys["notes"],
+            *_apply_notes(self),
+        ]
+        lines = run_report(self.results, check_mode=check_mode, notes=notes)
+        if self.failures and lines[0] == NOTHING_TO_DO:
+            lines[0] = "Nothing was changed."
+        if ROTATION in self.requires:
+            lines += rotation_report(self.results, self._is_delivered, check_mode=check_mode)
+        days = self.inputs.get("key_delete_after_days", 0)
+        return lines + retirement_report(self.results, check_mode=check_mode, key_delete_after_days=days)
+
+    @property
+    def _is_delivered(self) -> dict[str, bool]:
+        """By user of servers with access keys, whether the new key is on each of them."""
+        users = {name: each["user"] for name, each in self.inputs["onprem_hosts"].items() if each["identity"] != HYBRID}
+        missing = {user for name, user in users.items() if name not in self.access_keys["done"]}
+        return {user: user not in missing for user in users.values()}
+
+
+def _without_access(results: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The variable to set so that servers with a role of their application can run the agent."""
+    names = ", ".join(sorted(join_results(results, "roles_without_access")))
+    remedy = f"To let servers with other roles run the agent, add the roles to cwagent_attach_to_roles: {names}."
+    return [remedy] if names else []
+
+
+def _unlisted(account: Account) -> list[str]:
+    """The resources of this collection that no host of the inventory has."""
+    found = [
+        each["unlisted"] for each in account.variables.values() if isinstance(each, Mapping) and each.get("unlisted")
+    ]
+    lines = list(found[-1]) if found else []
+    if account.is_host and any("remove_servers" in line for line in lines):
+        lines.append(
+            "cwagent.iam.remove_servers runs without the group cwagent_accounts, with the credentials of the account."
+        )
+    return lines
+
+
+def window_deadline(account: Account) -> str:
+    opened = account.variables.get("__store_config_result") or {}
+    return str((opened.get("window") or {}).get("deadline") or "")
+
+
+def _window_notes(account: Account, check_mode: bool) -> list[str]:
+    """The deadline until which a person can write, and how to close the window early."""
+    is_opened = ADMIN_INSTANCE in account.requires and not account.failure and account.inputs["stores"]
+    if not is_opened:
+        return []
+    inputs, deadline = account.inputs, window_deadline(account)
+    host = inputs["admin_instance"] if account.is_host else inputs["storing_host"]
+    until = f"{deadline} (UTC)" if deadline else "its instance profile is restored"
+    return [
+        f"{host} {'could' if check_mode else 'can'} write to Parameter Store until {until}.",
+        "To close the window early, run cwagent.iam.restore with the same inventory.",
+    ]
+
+
+def _apply_notes(account: Account) -> list[str]:
+    """The servers whose agent did not get the configuration."""
+    checked = account.variables.get("__verify_checked") or {}
+    return [*unapplied(account), *checked.get("apply_notes", ())]
+
+
+def unapplied(account: Account) -> list[str]:
+    """The servers on which the configuration should have been applied and was not."""
+    if {SERVERS, ONE_ACCOUNT} - {*account.requires} or FAILURE in account.variables:
+        return []  # another playbook, or the servers were not read
+    of_host = {host["inventory_hostname"]: host for host in account.servers}
+    failures = {
+        name: failure_reason(host["__cwagent_apply_failure"])
+        for name, host in of_host.items()
+        if "__cwagent_apply_failure" in host
+    }
+    names = [each["host"] for each in account.inputs["servers"]]
+    skipped = [name for name in names if name not in failures and "__verify_applied" not in of_host.get(name, {})]
+    lines = [f"The configuration was not applied on {name}: {reason}" for name, reason in failures.items()]
+    if skipped:
+        lines.append(
+            "Skipped, because more servers of a batch failed than cwagent_max_fail_percentage allows "
+            f"({account.inputs['max_fail_percentage']} %): {', '.join(skipped)}."
+        )
+    return lines
+
+
+def account_failure(variables: Mapping[str, Any]) -> str:
+    """Why the work in an account failed, according to the variables of its host; empty if it did not."""
+    if FAILURE in variables:
+        return failure_reason(variables[FAILURE])
+    if "__cwagent_rotation_failures" in variables:
+        return " ".join(failure_reason(each) for each in variables["__cwagent_rotation_failures"])
+    inputs = variables.get(INPUTS, {})
+    return "" if "requires" in inputs else str(inputs.get("msg") or "It was not started.")

@@ -1,0 +1,147 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The report on a run in one account or in many, its counts, and which accounts are skipped after failures. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from itertools import chain, repeat
+from typing import TYPE_CHECKING, Any
+
+from ansible.utils.helpers import pct_to_int
+
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
+    ADMIN_INSTANCE,
+    ONE_ACCOUNT,
+)
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.account import Account, window_deadline
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.keys import PHASES, phases_of
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.results import module_results, registered_results
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.steps import (
+    KINDS,
+    NOTHING_TO_DO,
+    count_changes,
+    wrap,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+
+@dataclass(frozen=True)
+class Report:
+    """The report on a run. :param failures: by account, all failures in one text, which is empty if there are none."""
+
+    lines: Sequence[str]
+    stats: Mapping[str, Any]
+    failures: Mapping[str, str]
+
+
+def run_stats(*accounts: Iterable[Mapping[str, Any]], check_mode: bool) -> dict[str, Any]:
+    """The changes of a run, as counts only, so that they can be passed on to other jobs.
+
+    :param accounts: for each account, the results as for ``run_report``. Users of two accounts can have the same name.
+    :param check_mode: whether the changes were only predicted.
+    """
+    found = [[each for result in results for each in module_results(result)] for results in accounts]
+    counts = count_changes([*chain.from_iterable(found)])
+    keys = Counter(phase for results in found for phase in phases_of(results, "rotation").values())
+    return {
+        "check_mode": check_mode,
+        "changes": sum(counts.values()),
+        **{KINDS[kind]: count for kind, count in counts.items()},
+        "keys": {phase: keys[phase] for phase in (*PHASES, "current") if keys[phase]},
+    }
+
+
+def report(accounts: Sequence[Account], *, check_mode: bool) -> Report:
+    """The report on a run in the account of the controller's credentials, or in the accounts that are hosts."""
+    stats = run_stats(*(account.results for account in accounts), check_mode=check_mode)
+    lines = [line for account in accounts for line in _headed(account, account.lines(check_mode=check_mode))]
+    if any(account.is_host for account in accounts):
+        lines += account_table(accounts, check_mode=check_mode)
+        stats["failed_accounts"] = sum(bool(account.failure) for account in accounts)
+    checked = [
+        found
+        for account in accounts
+        if ONE_ACCOUNT not in account.requires
+        and (found := account.variables.get("__verify_checked", {})).get("servers")
+    ]
+    if checked:
+        stats["servers"] = sum(len(each["servers"]) for each in checked)
+        stats["failed_servers"] = sum(len(each["failed_hosts"]) for each in checked)
+    if accounts and ADMIN_INSTANCE in accounts[0].requires:
+        stats["window_deadline"] = window_deadline(accounts[0])
+    return Report(lines, stats, {account.name: " ".join(account.failures) for account in accounts})
+
+
+def _headed(account: Account, lines: list[str]) -> list[str]:
+    """The lines of an account with its name as a heading; nothing if a host's account had nothing to do."""
+    if not account.is_host:
+        return lines
+    return [] if lines in ([], [NOTHING_TO_DO]) else [f"{account.name}:", *lines]
+
+
+# The longest name of an account with which a line fits.
+NAME_WIDTH = 24
+COLUMNS = ("account", "regions", *KINDS.values(), "unchanged", "result")
+
+
+def account_table(accounts: Sequence[Account], *, check_mode: bool = False) -> list[str]:
+    """A table with a line for the work in each account, and the reasons why accounts failed.
+
+    :param check_mode: whether the changes were only predicted.
+    """
+    rows = [(_shorten(each.name), *_account_cells(each), "FAILED" if each.failure else "ok") for each in accounts]
+    failures = [f"{each.name}: {each.failure}" for each in accounts if each.failure]
+    widths = [max(map(len, column)) for column in zip(COLUMNS, *rows)]
+    is_text = [True, True, *(False for _kind in KINDS), False, True]
+
+    def line(row: Iterable[str]) -> str:
+        cells = (cell.ljust(width) if text else cell.rjust(width) for cell, width, text in zip(row, widths, is_text))
+        return "  ".join(cells).rstrip()
+
+    mode = ["Check mode: this is what a run would do."] if check_mode else []
+    return [*mode, line(COLUMNS), *map(line, rows), *(part for each in failures for part in wrap(f"- {each}"))]
+
+
+def _shorten(account: str) -> str:
+    return account if len(account) <= NAME_WIDTH else f"{account[: NAME_WIDTH - 1]}…"
+
+
+def _account_cells(account: Account) -> Iterator[str]:
+    """The regions of an account, how much was created, updated and deleted, and how many results had nothing to do."""
+    found = [each for result in registered_results(account.variables) for each in module_results(result)]
+    regions = account.inputs.get("regions", [])
+    yield "".join(regions[:1]) + (f" +{len(regions) - 1}" if len(regions) > 1 else "")
+    yield from map(str, count_changes(found).values())
+    yield str(sum(not each["steps"] for each in found if "steps" in each and not each.get("failed")))
+
+
+SKIPPED = "Skipped: "
+
+
+def skip_reason(accounts: Sequence[Account], name: str, batch_sizes: Sequence[str]) -> str:
+    """Why an account is skipped, if too many accounts of its batch or of an earlier one failed; empty otherwise.
+
+    Ansible's own keyword ignores failures that a playbook has rescued.
+
+    The input of the account has the percentage of accounts in a batch that may fail. Skipped accounts do not count.
+
+    :param accounts: all accounts, in the order of the batches.
+    :param name: the name of the account that is about to start.
+    :param batch_sizes: as for ``serial``.
+    """
+    [max_fail_percentage] = [each.inputs["max_fail_percentage"] for each in accounts if each.name == name]
+    reasons = {account.name: account.interruption for account in accounts}
+    names, sizes, begun = list(reasons), chain(batch_sizes, repeat(batch_sizes[-1])), 0
+    while begun <= names.index(name):
+        batch = names[begun : begun + pct_to_int(next(sizes), len(names))]
+        begun += len(batch)
+        failed = sum(bool(reasons[each]) and not reasons[each].startswith(SKIPPED) for each in batch)
+        if 100 * failed > max_fail_percentage * len(batch):
+            counts = f"{failed} of {len(batch)} accounts of a batch failed"
+            return f"{SKIPPED}{counts} (cwagent_max_fail_percentage is {max_fail_percentage})."
+    return ""

@@ -1,0 +1,58 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The steps of a run in lines for a person. Pure."""
+
+from __future__ import annotations
+
+import textwrap
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.results import module_results
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+
+# Ansible prints each line in quotes, indented by eight columns; together they fit a terminal of 100 columns.
+WIDTH = 88
+NOTHING_TO_DO = "Nothing to do."
+KINDS = {"create": "created", "update": "updated", "delete": "deleted"}
+
+
+def run_report(
+    results: Iterable[Mapping[str, Any]], *, check_mode: bool = False, notes: Iterable[str] = ()
+) -> list[str]:
+    """The steps of a run with their counts, or that there was nothing to do.
+
+    :param results: the registered results of the tasks, including loops. Results without steps do not count.
+    :param check_mode: whether the steps were only predicted.
+    :param notes: further sentences, such as a note on work that was not requested.
+    """
+    found = [each for result in results for each in module_results(result)]
+    # A module that failed has planned more steps than it has done, whatever its task made of the failure.
+    steps = [step for each in found for step in each.get("done", () if each.get("failed") else each.get("steps", ()))]
+    counts = count_changes(found)
+    would = "would be " if check_mode else ""
+    summary = ", ".join(f"{count} {would}{KINDS[kind]}" for kind, count in counts.items() if count)
+    lines = [f"{summary}:", *(f"- {step}" for step in steps)] if steps else [NOTHING_TO_DO]
+    return [part for line in [*lines, *_parts(found), *notes] for part in wrap(line)]
+
+
+def count_changes(found: Collection[Mapping[str, Any]]) -> dict[str, int]:
+    """How much was created, updated and deleted."""
+    return {kind: sum(each.get("counts", {}).get(kind, 0) for each in found) for kind in KINDS}
+
+
+def _parts(found: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """How servers get a configuration that was stored in several parameters."""
+    for each in chain.from_iterable(each.get("configurations", ()) for each in found):
+        first, *others = [parameter["name"] for parameter in each["parameters"]]
+        if others:
+            yield f"Servers in {each['region']} fetch {first}, then append {', '.join(others)}, in this order."
+
+
+def wrap(line: str) -> list[str]:
+    indent = "  " if line.startswith("- ") else ""
+    return textwrap.wrap(line, WIDTH, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False) or [""]
