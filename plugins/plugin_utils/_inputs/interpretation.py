@@ -99,12 +99,7 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
     check_variable_names(given, problems)
     for host in given.members(EC2_SERVERS, EC2_ADMIN):
         check_text(given, host, ACCOUNT, problems)
-    run = {
-        name.removeprefix("cwagent_"): read_value(given, name, option, problems)
-        for name, option in given.options.items()
-        if name not in HOST_VARIABLES
-    }
-    complete_batches(given, run, problems)
+    run = _values_of_run(given, problems)
     account = account_inputs(given, problems)
     if given.accounts:
         complete_for_account(given, run, problems)
@@ -112,14 +107,44 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
     servers = read_user_names(given, ONPREM_SERVERS, "cwagent_user_name", partial(default_server_user, run), problems)
     admins = read_user_names(given, ONPREM_ADMIN, "cwagent_admin_user_name", lambda _host: ADMIN_USER, problems)
     onprem_hosts = read_onprem_hosts(given, servers, regions, problems)
-    with_keys, retired = users_by_identity(onprem_hosts)
-    instances = read_instance_ids(given, problems)
-    delivery_hosts = [host for host, each in onprem_hosts.items() if each["deliver"]]
+    members = Members(servers, admins, read_instance_ids(given, problems), regions)
+    hosts = given.members(*GROUPS)
     inputs = {
         **run,
         "account": account,
-        "admin_users": group_by_region(admins, regions),
         "configs": read_configs(given, run, regions, problems),
+        **_paths_and_texts(given, run, problems),
+        "onprem_hosts": onprem_hosts,
+        "region": regions.default,
+        "regions": regions.regions_of(hosts) if hosts else account["regions"] or [regions.default],
+        "servers": read_servers_to_check(given, members.instances, onprem_hosts, regions, problems),
+        **_by_region(given, members, onprem_hosts),
+    }
+    inputs["key_regions"] = _key_regions(inputs)
+    if ROTATION in given.requires:
+        _narrow_to_rotation(given, inputs, members)
+    if REMOVAL in given.requires:
+        inputs["removal"] = find_leaving_servers(given, inputs, members, problems)
+    inputs.update(_inventory(given, inputs))
+    inputs.update(_work(given, inputs, members))
+    _check(given, inputs, problems)
+    return inputs, problems.sentences
+
+
+def _values_of_run(given: Given, problems: Problems) -> dict[str, Any]:
+    """Return the variables that have one value in a run."""
+    run = {
+        name.removeprefix("cwagent_"): read_value(given, name, option, problems)
+        for name, option in given.options.items()
+        if name not in HOST_VARIABLES
+    }
+    complete_batches(given, run, problems)
+    return run
+
+
+def _paths_and_texts(given: Given, run: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
+    """Return the paths on the controller, and the variables that can differ between on-premises servers."""
+    return {
         "key_store_directory": read_path(given, run, "key_store_directory", problems),
         **read_report_files(given, run, problems),
         "agent_schema": run["agent_schema"] and read_path(given, run, "agent_schema", problems),
@@ -127,58 +152,85 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
             name.removeprefix("cwagent_"): read_texts(given, given.members(ONPREM_SERVERS), name, problems)
             for name in (*KEY_FILE, NODE_ID)
         },
-        "delivery_hosts": delivery_hosts,
-        "hybrid_server_regions": [
-            *dict.fromkeys(each["region"] for each in onprem_hosts.values() if each["identity"] == HYBRID)
-        ],
-        "instances": group_by_region(instances, regions),
-        "key_names": find_key_names(given, onprem_hosts, regions),
-        "onprem_hosts": onprem_hosts,
-        "onprem_names": group_by_region({host: host for host in onprem_hosts}, regions),
-        "region": regions.default,
-        "regions": regions.regions_of(given.members(*GROUPS))
-        if given.members(*GROUPS)
-        else account["regions"] or [regions.default],
-        "retired_users": group_users(retired, servers, regions),
-        # A teardown also deletes the users that are not retired yet.
-        "server_users": group_users(
-            {**with_keys, **retired} if CONFIRMATION in given.requires else with_keys, servers, regions
-        ),
-        "servers": read_servers_to_check(given, instances, onprem_hosts, regions, problems),
-        "undelivered_hosts": [host for host in delivery_hosts if given.limit is not None and host not in given.limit],
-        "users": list(dict.fromkeys([*servers.values(), *admins.values()])),
     }
-    # Including regions where no host has a user any more, and whatever the limit leaves.
+
+
+def _by_region(given: Given, members: Members, onprem_hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the users, instances and on-premises servers of each region."""
+    regions = members.regions
+    with_keys, retired = users_by_identity(onprem_hosts)
+    # A teardown also deletes the users that are not retired yet.
+    server_users = {**with_keys, **retired} if CONFIRMATION in given.requires else with_keys
+    delivery_hosts = [host for host, each in onprem_hosts.items() if each["deliver"]]
+    hybrid_regions = dict.fromkeys(each["region"] for each in onprem_hosts.values() if each["identity"] == HYBRID)
+    return {
+        "admin_users": group_by_region(members.admins, regions),
+        "delivery_hosts": delivery_hosts,
+        "hybrid_server_regions": list(hybrid_regions),
+        "instances": group_by_region(members.instances, regions),
+        "key_names": find_key_names(given, onprem_hosts, regions),
+        "onprem_names": group_by_region({host: host for host in onprem_hosts}, regions),
+        "retired_users": group_users(retired, members.servers, regions),
+        "server_users": group_users(server_users, members.servers, regions),
+        "undelivered_hosts": [host for host in delivery_hosts if given.limit is not None and host not in given.limit],
+        "users": list(dict.fromkeys([*members.servers.values(), *members.admins.values()])),
+    }
+
+
+def _key_regions(inputs: Mapping[str, Any]) -> list[str]:
+    """Return the regions in which a key can be: also those where no host has a user, and whatever the limit leaves."""
     of_users = [*inputs["server_users"], *inputs["retired_users"], *inputs["admin_users"]]
-    key_regions = dict.fromkeys([*of_users, *inputs["regions"], regions.default, *account["regions"]])
-    inputs["key_regions"] = [each for each in key_regions if each]
-    if ROTATION in given.requires:
-        rotated = {users[host] for users in (with_keys, admins) for host in hosts_to_rotate(given, users)}
-        inputs.update(narrow_to_rotation(inputs, with_keys, rotated))
-        inputs.update(notices=[*inputs["notices"], *revocation_notices(inputs)])
-    if REMOVAL in given.requires:
-        inputs["removal"] = find_leaving_servers(given, inputs, Members(servers, admins, instances, regions), problems)
-    roles = run["attach_to_roles"] if run["on_other_profile"] == ATTACH else []
+    found = dict.fromkeys([*of_users, *inputs["regions"], inputs["region"], *inputs["account"]["regions"]])
+    return [each for each in found if each]
+
+
+def _narrow_to_rotation(given: Given, inputs: dict[str, Any], members: Members) -> None:
+    """Leave only the users whose keys are replaced."""
+    with_keys, _retired = users_by_identity(inputs["onprem_hosts"])
+    rotated = {users[host] for users in (with_keys, members.admins) for host in hosts_to_rotate(given, users)}
+    inputs.update(narrow_to_rotation(inputs, with_keys, rotated))
+    inputs.update(notices=[*inputs["notices"], *revocation_notices(inputs)])
+
+
+def _inventory(given: Given, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the principals that the inventory has, with which those of the account are compared."""
+    roles = inputs["attach_to_roles"] if inputs["on_other_profile"] == ATTACH else []
     # Without a host of the account in the inventory, there are no users to compare with.
-    users = {"users": inputs["users"]} if inputs["users"] or not account["host"] else {}
-    inputs["inventory"] = {**users, "attach_to_roles": roles}
-    if given.stores and run["attach_to_roles"] and not roles:
-        ignored = (
-            f"cwagent_attach_to_roles has no effect, because cwagent_on_other_profile is {run['on_other_profile']}."
-        )
-        inputs.update(notices=[*inputs["notices"], ignored])
-    inputs["finds_instances"] = has_filters(account)
-    inputs["admin_instance"] = next((instances[host] for host in given.members(EC2_ADMIN) if host in instances), "")
-    is_collecting = run["verify_from"] in ("auto", "ansible") and not given.accounts
-    inputs["collect_hosts"] = [each["host"] for each in inputs["servers"]] if is_collecting else []
-    inputs["requires"] = list(given.requires)
+    users = {"users": inputs["users"]} if inputs["users"] or not inputs["account"]["host"] else {}
+    ignored = (
+        f"cwagent_attach_to_roles has no effect, because cwagent_on_other_profile is {inputs['on_other_profile']}."
+    )
+    is_ignored = given.stores and inputs["attach_to_roles"] and not roles
+    return {
+        "inventory": {**users, "attach_to_roles": roles},
+        "notices": [*inputs["notices"], *([ignored] if is_ignored else [])],
+    }
+
+
+def _work(given: Given, inputs: Mapping[str, Any], members: Members) -> dict[str, Any]:
+    """Return on which instances and hosts a run does something, and what it leaves out."""
+    is_collecting = inputs["verify_from"] in ("auto", "ansible") and not given.accounts
+    instances = members.instances
     # A playbook that sets up nothing must not take away a protection.
     without = "absent" if KEY_STORE in given.requires else "keep"
-    inputs["window_state"] = "closed" if run["admin_window"] else without
-    inputs.update(
-        choose_storing_host(given, inputs, regions), config_names=config_names(inputs["configs"], inputs["regions"])
-    )
-    inputs.update(notes=_notes(given, inputs))
+    work = {
+        "finds_instances": has_filters(inputs["account"]),
+        "admin_instance": next((instances[host] for host in given.members(EC2_ADMIN) if host in instances), ""),
+        "collect_hosts": [each["host"] for each in inputs["servers"]] if is_collecting else [],
+        "requires": list(given.requires),
+        "window_state": "closed" if inputs["admin_window"] else without,
+    }
+    found = {**inputs, **work}
+    return {
+        **work,
+        **choose_storing_host(given, found, members.regions),
+        "config_names": config_names(inputs["configs"], inputs["regions"]),
+        "notes": _notes(given, found),
+    }
+
+
+def _check(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
+    """Report what is missing or does not fit together."""
     check_accounts(given, problems)
     for host in _hosts_of_plays(given, inputs):
         problems.check(check_host_name, host)
@@ -188,7 +240,6 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
     check_removal(given, inputs, problems)
     check_limit(given, inputs, problems)
     check_values(given, inputs, problems)
-    return inputs, problems.sentences
 
 
 def _hosts_of_plays(given: Given, inputs: Mapping[str, Any]) -> list[str]:
