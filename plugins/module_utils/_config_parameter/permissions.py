@@ -45,6 +45,8 @@ _OPENTELEMETRY = f"{_AGENT}/translator/translate/otel/pipeline/opentelemetry"
 class Row:
     """Something that a configuration can make the agent do, and the permissions for it.
 
+    It has 11 fields, because it is the row of a table.
+
     :param use: the action of the agent, as the subject of a sentence.
     :param fields: the parts of the configuration that make it do so. In a name, ``*`` stands for any key or index.
     :param resource: the ARN of the resource. It is ``*`` for actions without a resource, and ``None`` if the

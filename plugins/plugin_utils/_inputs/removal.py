@@ -62,25 +62,22 @@ def find_leaving_servers(
     on_premises = [host for host in hosts if host in servers]
     kept = {host: servers[host] for host in on_premises if servers[host] in remaining}
     leaving_users = {servers[host] for host in on_premises} - remaining.keys()
-    users = select_users(inputs["server_users"], leaving_users)
     retired = select_users(inputs["retired_users"], leaving_users)
+    users = select_users(inputs["server_users"], leaving_users)
     for region, names in retired.items():
         users.setdefault(region, []).extend(names)
     leaving = group_by_region({host: instances[host] for host in hosts if host in instances}, members.regions)
-    named = {*flatten(users), *(name for _in, name in entries)}
+    taken = {*remaining, *flatten(users), *(name for _in, name in entries)}
     default_users: dict[str, str] = {}
     for region, name in entries:
         is_principal = name not in hosts and not _names.is_node_id(name)
         if is_principal and problems.check(_check_leaving_name, name, remaining):
             found = leaving if _is_instance_id(name) else users
             in_region = problems.check(_region_of_entry, region, name, inputs)
-            default = _default_user(name, {*remaining, *named})
-            if in_region and default:
-                default_users[name] = default
-            for each in [name, default] if default else [name]:
-                # The key of one user can be saved in several regions.
-                if in_region and each not in (found.get(in_region, ()) if region else flatten(found)):
-                    found.setdefault(in_region, []).append(each)
+            default = _default_user(name, taken)
+            if in_region:
+                default_users.update({name: default} if default else {})
+                _add_principals(found, [name, *([default] if default else [])], region, in_region)
     delivered = [host for host in on_premises if host in inputs["delivery_hosts"]]
     undelivered = [host for host in on_premises if host not in delivered]
     return {
@@ -102,14 +99,20 @@ def find_leaving_servers(
         "notes": [
             *(_kept_note(host, user, remaining[user]) for host, user in kept.items()),
             *([_undelivered_note(undelivered)] if undelivered else []),
-            *(
-                [f"Take {', '.join(hosts)} out of the inventory: cwagent.iam.site would manage it again."]
-                if hosts
-                else []
-            ),
+            *([_leaving_note(hosts)] if hosts else []),
         ],
         "users": users,
     }
+
+
+def _add_principals(found: dict[str, list[str]], names: Iterable[str], region: str, in_region: str) -> None:
+    """Add users or instances that are not found yet. The key of one user can be saved in several regions.
+
+    :param region: the region that the user has named; empty for none.
+    """
+    for name in names:
+        if name not in (found.get(in_region, ()) if region else flatten(found)):
+            found.setdefault(in_region, []).append(name)
 
 
 def _nodes(
@@ -204,6 +207,10 @@ def _kept_note(host: str, user: str, other: str) -> str:
 
 def _undelivered_note(hosts: Iterable[str]) -> str:
     return f"The access key on {', '.join(hosts)} was not looked for: cwagent_deliver_keys is not set."
+
+
+def _leaving_note(hosts: Iterable[str]) -> str:
+    return f"Take {', '.join(hosts)} out of the inventory: cwagent.iam.site would manage it again."
 
 
 def _name_nodes(names: Iterable[str], hosts: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
