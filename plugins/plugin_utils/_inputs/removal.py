@@ -108,7 +108,7 @@ def find_leaving_servers(
 def _add_principals(found: dict[str, list[str]], names: Iterable[str], region: str, in_region: str) -> None:
     """Add users or instances that are not found yet. The key of one user can be saved in several regions.
 
-    :param region: the region that the user has named; empty for none.
+    :param region: the region that the user has named. It can be empty.
     """
     for name in names:
         if name not in (found.get(in_region, ()) if region else flatten(found)):

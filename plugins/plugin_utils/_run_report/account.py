@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a run did in one account, and what failed there. Pure."""
+"""The work of a run in one account, and its failures. Pure."""
 
 from __future__ import annotations
 
