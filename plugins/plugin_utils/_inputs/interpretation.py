@@ -193,7 +193,7 @@ def _narrow_to_rotation(given: Given, inputs: dict[str, Any], members: Members) 
 
 
 def _inventory(given: Given, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the principals of the inventory. Those of the account are compared with them."""
+    """Return the principals of the inventory, which are compared with the principals of the account."""
     roles = inputs["attach_to_roles"] if inputs["on_other_profile"] == ATTACH else []
     # Without a host of the account in the inventory, there are no users to compare with.
     users = {"users": inputs["users"]} if inputs["users"] or not inputs["account"]["host"] else {}
