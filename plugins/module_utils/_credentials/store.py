@@ -34,7 +34,7 @@ class Store(ABC):
     saved comes from a run that was interrupted before it could save the secret.
 
     :param NAME: the choice of the option ``key_store``. :param OPTION: the option that contains the place.
-    :param WORDS: what it is, for the documentation.
+    :param WORDS: a noun phrase for the documentation.
     """
 
     NAME: ClassVar[str]

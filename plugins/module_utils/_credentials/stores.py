@@ -59,7 +59,7 @@ class KeySource:
 def open_store(options: Mapping[str, Any], users: Sequence[str], aws: Any = None, region: str | None = None) -> Store:
     """Return the store in which the keys of users are saved. It is checked without a call to AWS.
 
-    :param options: suboptions of ``saved_key``. Only those of the place and ``key_store_allow_ephemeral`` are required.
+    :param options: suboptions of ``saved_key``. The place and ``key_store_allow_ephemeral`` are required.
     :raises InvalidInput: keys cannot be saved there.
     """
     kind = KEY_STORES[options["key_store"]]
