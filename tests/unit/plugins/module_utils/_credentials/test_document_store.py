@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,12 +15,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._credentials.document_
     CLAIM_SUFFIX,
     DocumentStore,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.store import CLAIM_LIFETIME
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import ContentionError, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
-LATER = NOW + CLAIM_LIFETIME
+LATER = NOW + timedelta(seconds=30)
 SECRET = "Se/CrEt"
 
 
@@ -91,6 +90,7 @@ def test_the_claim_of_an_interrupted_run_is_replaced_if_the_plan_knows_it(store:
     with claim(store) as run:
         pass
     record = CreationRecord(frozenset({"AKIAOLD"}), NOW, run)
+    clock.now = LATER - timedelta(seconds=1)
     assert store.read(["U"])["U"].claimed
     clock.now = LATER
     assert not store.read(["U"])["U"].claimed
