@@ -13,7 +13,7 @@ from typing import Any
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import SOURCE_SPEC, KeySource
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import SOURCE_SPEC, KeySource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._options import read_options
 from ansible_collections.cwagent.iam.plugins.plugin_utils._aws_action import AwsAction

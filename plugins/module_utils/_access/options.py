@@ -13,8 +13,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.case import Ch
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE, USER
 from ansible_collections.cwagent.iam.plugins.module_utils._access.scope import Scope
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.options import check_days
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import KEY_STORES
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import PLACE_SPEC
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import KEY_STORES, PLACE_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
 if TYPE_CHECKING:

@@ -42,7 +42,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.sche
     read_schema,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import validate
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import SOURCE_SPEC
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import SOURCE_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR, NOTICE
 from ansible_collections.cwagent.iam.plugins.module_utils._names import check_tags, tags_as_text

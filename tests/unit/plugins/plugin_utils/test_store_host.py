@@ -11,7 +11,7 @@ from store_options import store_options
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import desired_config
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import SavedKey
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import KeySource
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import KeySource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, HostUnreachable, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.ways import WAYS
