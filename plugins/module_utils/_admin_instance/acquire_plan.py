@@ -8,37 +8,21 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import model
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.alone_plan import (
     REMEDY,
     check_alone,
     is_recorded,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import (
-    COMMA,
-    NO_PROFILE,
-    RESTORE_TAG,
-    State,
-    earlier_profile,
-    record_key,
-    warn_of_unrecorded_tags,
-    with_profile,
-)
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import NO_PROFILE, State
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.release_plan import Release
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import ContentionError
-from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import (
-    ASSOCIATION_RETRY_CODES,
-    ASSOCIATION_STALE_CODES,
-    ENDED,
-    Instance,
-    associate,
-    can_replace,
-)
+from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile import plan as profile_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Plan, Step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import Profiles
     from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import Window
 
 TAG_ACTION = "ec2:CreateTags"
@@ -58,7 +42,7 @@ class Acquisition:
         no profile.
     """
 
-    profiles: Profiles
+    profiles: model.Profiles
     instance_id: str
     fail_if_tagged: bool = False
     is_running: bool = False
@@ -76,10 +60,10 @@ class Acquisition:
         """
         name, profiles = self.instance_id, self.profiles
         check_alone(current, name, profiles)
-        earlier = earlier_profile(current, name, profiles) or NO_PROFILE
+        earlier = model.earlier_profile(current, name, profiles) or NO_PROFILE
         planned = replace(
             current,
-            instances={**current.instances, name: with_profile(current.instances[name], profiles.admin)},
+            instances={**current.instances, name: model.with_profile(current.instances[name], profiles.admin)},
             restore_tags={**current.restore_tags, name: earlier},
             records={**current.records, name: earlier},
             window=window.planned if window else current.window,
@@ -88,7 +72,7 @@ class Acquisition:
 
     def _steps(self, current: State, opening: Sequence[Step]) -> list[Step]:
         name, profiles = self.instance_id, self.profiles
-        instance, earlier = current.instances[name], earlier_profile(current, name, profiles)
+        instance, earlier = current.instances[name], model.earlier_profile(current, name, profiles)
         value, is_tagged = earlier or NO_PROFILE, name in current.restore_tags
         steps: list[Step] = []
         if current.records.get(name) != value:
@@ -98,7 +82,7 @@ class Acquisition:
         trial = [_try_earlier_profile(instance)] if self.profile_to_try(current) else []
         steps += [*trial, *opening]
         if [found.profile for found in instance.associations] != [profiles.admin]:
-            steps += associate(instance, profiles.admin)
+            steps += profile_plan.associate(instance, profiles.admin)
         # After the tag is written, the tags of other instances are read. If it is there already, it can belong to a run
         # that has just ended, so they are read before the first step.
         checked = [
@@ -121,11 +105,13 @@ class Acquisition:
     def profile_to_try(self, current: State) -> str | None:
         """Return the earlier profile of the instance, if it is neither gone already nor managed by this run."""
         instance = current.instances.get(self.instance_id)
-        earlier = earlier_profile(current, self.instance_id, self.profiles)
+        earlier = model.earlier_profile(current, self.instance_id, self.profiles)
         # The run that creates the server profile associates it too, so this controller may do that.
         is_proven = self.managed_before and earlier == self.profiles.fallback
         has_earlier = (
-            instance and can_replace(instance) and [each.profile for each in instance.associations] == [earlier]
+            instance
+            and profile_plan.can_replace(instance)
+            and [each.profile for each in instance.associations] == [earlier]
         )
         return earlier if has_earlier and not is_proven else None
 
@@ -147,9 +133,14 @@ class Acquisition:
             released = Release(self.profiles).planned_state(current)
             state = replace(released, tagged=frozenset())
         instance = state.instances.get(name)
-        if not self.associated_before or instance is None or instance.associations or instance.state in ENDED:
+        if (
+            not self.associated_before
+            or instance is None
+            or instance.associations
+            or instance.state in profile_plan.ENDED
+        ):
             return state
-        return replace(state, instances={**state.instances, name: with_profile(instance, self.profiles.fallback)})
+        return replace(state, instances={**state.instances, name: model.with_profile(instance, self.profiles.fallback)})
 
     def warnings(self, current: State) -> list[str]:
         """Warn of policies that the instance loses, and of restore tags that no run has written."""
@@ -162,7 +153,7 @@ class Acquisition:
                 "(cwagent_ssm_policy), or store from an instance that has no other use"
                 for policy in current.lost_policies
             ),
-            *warn_of_unrecorded_tags(current, others, self.profiles),
+            *model.warn_of_unrecorded_tags(current, others, self.profiles),
         ]
 
 
@@ -185,7 +176,7 @@ class ContentionCheck:
     look_up_association: bool = False
 
 
-def _try_earlier_profile(instance: Instance) -> Step:
+def _try_earlier_profile(instance: profile_plan.Instance) -> Step:
     """Return the step that replaces the earlier profile with itself, before anything is opened.
 
     A caller without the permission to pass its role (``iam:PassRole``) could not restore it. No other call reveals
@@ -193,12 +184,12 @@ def _try_earlier_profile(instance: Instance) -> Step:
     of an organization. Any other error is not a denial, so it does not prevent anything.
     """
     [association] = instance.associations
-    [step] = associate(instance, association.profile)
+    [step] = profile_plan.associate(instance, association.profile)
     return replace(
         step,
         summary=f"associate instance profile '{association.profile}' with instance {instance.id} again, to prove that "
         "it can be restored",
-        done_when=ASSOCIATION_RETRY_CODES | ASSOCIATION_STALE_CODES,
+        done_when=profile_plan.ASSOCIATION_RETRY_CODES | profile_plan.ASSOCIATION_STALE_CODES,
         retry_when=frozenset(),
         stale_when=frozenset(),
     )
@@ -210,13 +201,13 @@ def _after_trial(step: Step) -> Step:
     return replace(step, retry_when=step.retry_when | {"IncorrectState"}, context=context)
 
 
-def _write_record(name: str, earlier: str | None, profiles: Profiles) -> Step:
+def _write_record(name: str, earlier: str | None, profiles: model.Profiles) -> Step:
     profile = f"instance profile '{earlier}'" if earlier else "no instance profile"
-    value = earlier.replace(",", COMMA) if earlier else NO_PROFILE
+    value = earlier.replace(",", model.COMMA) if earlier else NO_PROFILE
     return Step(
         Kind.UPDATE,
         RECORD_ACTION,
-        {"role_name": profiles.role, "tags": {record_key(profiles.region, name): value}},
+        {"role_name": profiles.role, "tags": {model.record_key(profiles.region, name): value}},
         f"record in role '{profiles.role}' that instance {name} had {profile}",
     )
 
@@ -227,4 +218,9 @@ def _write_tag(name: str, earlier: str | None) -> Step:
         if earlier
         else f"tag instance {name} as having had no instance profile"
     )
-    return Step(Kind.UPDATE, TAG_ACTION, {"resources": [name], "tags": {RESTORE_TAG: earlier or NO_PROFILE}}, summary)
+    return Step(
+        Kind.UPDATE,
+        TAG_ACTION,
+        {"resources": [name], "tags": {model.RESTORE_TAG: earlier or NO_PROFILE}},
+        summary,
+    )

@@ -7,11 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.alone_plan import (
-    Alone,
-    check_restore_tags,
-    restored_message,
-)
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import acquire_plan, alone_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.reader import (
     LOST_SECONDS,
     read_until_plausible,
@@ -24,10 +20,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.acquire_plan import (
-        Acquisition,
-        ContentionCheck,
-    )
     from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import State
     from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.reader import Reader
     from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import Window
@@ -36,7 +28,7 @@ if TYPE_CHECKING:
 class AloneResource(AdminInstanceResource):
     """An instance that this run has acquired, and that must be the only admin instance."""
 
-    _desired: Alone
+    _desired: alone_plan.Alone
 
     def _read(self, read_window: Callable[[], Window] | None, *, is_first: bool) -> State:
         del read_window
@@ -47,7 +39,7 @@ class AloneResource(AdminInstanceResource):
 class OtherRuns:
     """The runs that could acquire or restore an instance at the same time as this one."""
 
-    def __init__(self, reader: Reader, desired: Acquisition) -> None:
+    def __init__(self, reader: Reader, desired: acquire_plan.Acquisition) -> None:
         self._reader = reader
         self._profiles = desired.profiles
         self._own = desired.instance_id
@@ -62,12 +54,12 @@ class OtherRuns:
             )
         return restore_tags
 
-    def check_again(self, check: ContentionCheck) -> None:
+    def check_again(self, check: acquire_plan.ContentionCheck) -> None:
         """Check again that no other run has started, or has restored the instance. :raises ContentionError: it has."""
         # EC2 can show the tags as they were seconds ago, even after it has shown this run's own tag.
         self.check(self._tags_with_own(Deadline(LOST_SECONDS)), check, 0)
 
-    def check(self, restore_tags: Collection[str], check: ContentionCheck, seconds: float) -> None:
+    def check(self, restore_tags: Collection[str], check: acquire_plan.ContentionCheck, seconds: float) -> None:
         """Check that no other run has started since the plan was made.
 
         Only the tags of instances with a record count.
@@ -78,7 +70,7 @@ class OtherRuns:
         new = [name for name in restore_tags if name not in check.tagged and name != self._own]
         records = self._reader.records(new, seconds) if new else {}
         current = {name for name in restore_tags if name not in new or name in records}
-        check_restore_tags(check.tagged, current, self._own, self._profiles)
+        alone_plan.check_restore_tags(check.tagged, current, self._own, self._profiles)
 
     def check_not_restored(self, state: State) -> None:
         """Check that the instance still has the restore tag that EC2 has shown before.
@@ -90,7 +82,7 @@ class OtherRuns:
             return
         deadline = Deadline(LOST_SECONDS)
         if not deadline.pause() or own.id not in self._tags_with_own(deadline):
-            raise ContentionError(restored_message(own.id))
+            raise ContentionError(alone_plan.restored_message(own.id))
 
     def _tags_with_own(self, deadline: Deadline) -> dict[str, str]:
         """Read the restore tags until the instance has one, or until the time is up."""

@@ -10,12 +10,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import State, has_admin_profile
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import ContentionError, InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import (
-    ENDED,
-    associate,
-    can_replace,
-    ineligible_reason,
-)
+from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile import plan as profile_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan
 
 if TYPE_CHECKING:
@@ -55,14 +50,14 @@ class Alone:
             raise ContentionError(restored_message(self.instance_id))
         instance, admin = current.instances[self.instance_id], self.profiles.admin
         is_settled = [found.profile for found in instance.associations] == [admin]
-        if not (self.associate_again and is_settled and can_replace(instance)):
+        if not (self.associate_again and is_settled and profile_plan.can_replace(instance)):
             return Plan(current, current, {})
         # EC2 then assumes its role at once, and not at intervals:
         # https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_iam-ec2.html
         summary = (
             f"associate instance profile '{admin}' with instance {instance.id} again, so that EC2 assumes its role"
         )
-        [step] = associate(instance, admin)
+        [step] = profile_plan.associate(instance, admin)
         return Plan(current, current, {instance.id: [replace(step, summary=summary)]})
 
     def is_lost(self, current: State) -> bool:
@@ -87,13 +82,13 @@ def check_alone(current: State, instance_id: str, profiles: Profiles) -> None:
     :raises InvalidInput: the instance cannot have an instance profile.
     """
     instance = current.instances.get(instance_id)
-    reason = ineligible_reason(instance_id, instance.state if instance else None)
+    reason = profile_plan.ineligible_reason(instance_id, instance.state if instance else None)
     if reason:
         raise InvalidInput(reason)
     others = {
         name: has_admin_profile(each, profiles)
         for name, each in sorted(current.instances.items())
-        if name != instance_id and each.state not in ENDED
+        if name != instance_id and each.state not in profile_plan.ENDED
     }
     for name, is_holder in others.items():
         if is_holder and name not in current.records:

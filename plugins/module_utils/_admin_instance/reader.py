@@ -7,20 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import (
-    RESTORE_TAG,
-    State,
-    has_admin_profile,
-    lacks_profile,
-    records_in,
-)
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import model
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import State
+from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile import resource as profile_resource
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import Instance
-from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import (
-    PAGE_SIZE,
-    describe_instances,
-    instance_states,
-    read_associations,
-)
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import tags
 from ansible_collections.cwagent.iam.plugins.module_utils._role.resource import find_role
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
@@ -28,7 +18,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import Profiles
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import Association
 
@@ -48,7 +37,7 @@ class Reader:
     about to be reported as somebody else's admin instance, the first read waits for a missing record.
     """
 
-    def __init__(self, aws: Aws, profiles: Profiles) -> None:
+    def __init__(self, aws: Aws, profiles: model.Profiles) -> None:
         self._aws = aws
         self._profiles = profiles
 
@@ -58,15 +47,15 @@ class Reader:
         :param is_running: whether the instance is known to run.
         :param is_first: whether the records of this run are not known yet.
         """
-        associations, restore_tags = read_associations(self._aws), self.restore_tags()
+        associations, restore_tags = profile_resource.read_associations(self._aws), self.restore_tags()
         is_running = is_running or (own in associations and own in restore_tags)
         names = dict.fromkeys([own, *sorted(self._admins(associations) | restore_tags.keys())])
         instances = self._instances(names, associations, [own] if is_running else [])
         records: Mapping[str, str] = {}
         if {*instances, *restore_tags} - {own} or (is_first and self._has_trace(instances, restore_tags)):
-            matters = {name: has_admin_profile(each, self._profiles) for name, each in instances.items()}
+            matters = {name: model.has_admin_profile(each, self._profiles) for name, each in instances.items()}
             if own in instances:
-                matters[own] = lacks_profile(instances[own], self._profiles)
+                matters[own] = model.lacks_profile(instances[own], self._profiles)
             expected = [name for name in instances if name in restore_tags and matters[name]]
             records = self.records(expected if is_first else ())
         return _state(instances, restore_tags, records)
@@ -76,7 +65,7 @@ class Reader:
 
         This run has looked for the restore tags of other runs before.
         """
-        associations = read_associations(self._aws)
+        associations = profile_resource.read_associations(self._aws)
         others = sorted(self._admins(associations) - {own})
         instances = self._instances([own, *others], associations, {own} & associations.keys())
         expected = [name for name in instances if name != own]
@@ -87,12 +76,12 @@ class Reader:
 
         :param known_earlier: its earlier profile, if this run has acquired it itself.
         """
-        found = {each["InstanceId"]: each for each in describe_instances(self._aws, [own])}
-        associations = read_associations(self._aws, [own])
+        found = {each["InstanceId"]: each for each in profile_resource.describe_instances(self._aws, [own])}
+        associations = profile_resource.read_associations(self._aws, [own])
         instances = {
             name: Instance(name, each["State"]["Name"], associations.get(name, ())) for name, each in found.items()
         }
-        values = {name: tags(each).get(RESTORE_TAG) for name, each in found.items()}
+        values = {name: tags(each).get(model.RESTORE_TAG) for name, each in found.items()}
         restore_tags = {name: value for name, value in values.items() if value is not None}
         if known_earlier is not None:
             return _state(instances, restore_tags, {own: known_earlier})
@@ -104,7 +93,7 @@ class Reader:
         :param known: the associations of the region, if the caller has read them.
         :param has_records: whether the role can have restore records of this region.
         """
-        associations = read_associations(self._aws) if known is None else known
+        associations = profile_resource.read_associations(self._aws) if known is None else known
         restore_tags, admins = self.restore_tags(), self._admins(associations)
         if known is not None and (admins or restore_tags):
             return self.read_to_release_all(None, True, is_first)
@@ -122,8 +111,8 @@ class Reader:
         pages = self._aws.pages(
             "ec2:DescribeTags",
             "read which instances have a restore tag",
-            Filters=[{"Name": "key", "Values": [RESTORE_TAG]}, {"Name": "resource-type", "Values": ["instance"]}],
-            MaxResults=PAGE_SIZE,
+            Filters=[{"Name": "key", "Values": [model.RESTORE_TAG]}, {"Name": "resource-type", "Values": ["instance"]}],
+            MaxResults=profile_resource.PAGE_SIZE,
         )
         return {tag["ResourceId"]: tag["Value"] for page in pages for tag in page["Tags"]}
 
@@ -132,18 +121,24 @@ class Reader:
         deadline = Deadline(seconds)
         while True:
             role = find_role(self._aws, self._profiles.role)
-            records = records_in(tags(role or {}), self._profiles.region)
+            records = model.records_in(tags(role or {}), self._profiles.region)
             if all(name in records for name in expected) or not deadline.pause():
                 return records
 
     def _records_to_release(self, instances: Mapping[str, Instance], restore_tags: Collection[str]) -> dict[str, str]:
         return self.records(
-            [name for name, each in instances.items() if name in restore_tags and lacks_profile(each, self._profiles)]
+            [
+                name
+                for name, each in instances.items()
+                if name in restore_tags and model.lacks_profile(each, self._profiles)
+            ]
         )
 
     def _has_trace(self, instances: Mapping[str, Instance], restore_tags: Collection[str]) -> bool:
         """Whether one of the instances has a restore tag or the admin profile."""
-        return any(name in restore_tags or has_admin_profile(each, self._profiles) for name, each in instances.items())
+        return any(
+            name in restore_tags or model.has_admin_profile(each, self._profiles) for name, each in instances.items()
+        )
 
     def _admins(self, associations: Associations) -> set[str]:
         admin = self._profiles.admin
@@ -154,7 +149,7 @@ class Reader:
     ) -> dict[str, Instance]:
         """Return instances that exist. :param running: the instances that are known to run, so they are not read."""
         states = dict.fromkeys(running, "running")
-        states.update(instance_states(self._aws, [name for name in names if name not in states]))
+        states.update(profile_resource.instance_states(self._aws, [name for name in names if name not in states]))
         return {name: Instance(name, states[name], associations.get(name, ())) for name in names if name in states}
 
 

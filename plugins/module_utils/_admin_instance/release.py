@@ -9,11 +9,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import (
-    NO_PROFILE,
-    State,
-    needs_restore,
-)
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import model
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import NO_PROFILE, State
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.reader import read_until_plausible
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.resource import AdminInstanceResource
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import Window
@@ -25,12 +22,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     CwagentError,
     InvalidInput,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile import resource as profile_resource
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import ENDED
-from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import (
-    instance_states,
-    is_shown,
-    read_associations,
-)
 from ansible_collections.cwagent.iam.plugins.module_utils._names import check_name
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan
 from ansible_collections.cwagent.iam.plugins.module_utils._role.resource import find_profile
@@ -76,7 +69,9 @@ class ReleaseResource(AdminInstanceResource):
         )
         state = read_until_plausible(lambda: read(is_first), lambda state: is_first and desired.may_be_stale(state))
         # An earlier profile can have been deleted since, and not every account has the server profile.
-        to_restore = [name for name, each in state.instances.items() if needs_restore(state, each, desired.profiles)]
+        to_restore = [
+            name for name, each in state.instances.items() if model.needs_restore(state, each, desired.profiles)
+        ]
         fallback = desired.profiles.fallback
         profiles = {state.records.get(name, fallback) for name in to_restore} - {NO_PROFILE}
         unusable = {name for name in profiles if not self._is_usable(name)}
@@ -95,7 +90,7 @@ class ReleaseResource(AdminInstanceResource):
             found = find_profile(self._aws, profile)
             return found is not None and found.role is not None
 
-        return is_shown(self._aws, has_role)
+        return profile_resource.is_shown(self._aws, has_role)
 
     def _plan_window(self, current: State) -> Plan[Window] | None:
         if current.window and not self._desired.may_close(opening_of(current.window.policy)):
@@ -118,8 +113,8 @@ class ReleaseResource(AdminInstanceResource):
         self._aws.retry(try_once, step.retry_when)
 
     def _is_restored(self, instance_id: str) -> bool:
-        state = instance_states(self._aws, [instance_id]).get(instance_id)
+        state = profile_resource.instance_states(self._aws, [instance_id]).get(instance_id)
         if state is None or state in ENDED:
             return True
-        found = read_associations(self._aws, [instance_id]).get(instance_id, ())
+        found = profile_resource.read_associations(self._aws, [instance_id]).get(instance_id, ())
         return bool(found) and all(each.profile != self._desired.profiles.admin for each in found)

@@ -8,21 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import model
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.alone_plan import (
     UNRECORDED_REMEDY,
     describe_unrecorded_holder,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import (
-    NO_PROFILE,
-    RESTORE_TAG,
-    State,
-    earlier_profile,
-    has_admin_profile,
-    needs_restore,
-    record_key,
-    warn_of_unrecorded_tags,
-    with_profile,
-)
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import NO_PROFILE, State
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import ENDED, associate, disassociate
 from ansible_collections.cwagent.iam.plugins.module_utils._names import describe_profile
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND_CODES, Kind, Plan, Step
@@ -30,7 +21,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import Profiles
     from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import Window
     from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import Opening
     from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import Association
@@ -50,7 +40,7 @@ class Release:
     admin profile. Otherwise another run may have changed something since.
     """
 
-    profiles: Profiles
+    profiles: model.Profiles
     instance_id: str | None = None
     known_earlier: str | None = None
     keep_tag: bool = False
@@ -77,8 +67,8 @@ class Release:
         """Return the steps of an instance. The context of those that restore its profile is its id."""
         instance, profiles = current.instances.get(name), self.profiles
         steps: list[Step] = []
-        if instance and needs_restore(current, instance, profiles):
-            earlier = earlier_profile(current, name, profiles)
+        if instance and model.needs_restore(current, instance, profiles):
+            earlier = model.earlier_profile(current, name, profiles)
             restoring = associate(instance, earlier) if earlier else disassociate(instance, profiles.admin)
             steps += [replace(step, context=name) for step in restoring]
         if name in current.records and not self.keep_tag:
@@ -91,9 +81,9 @@ class Release:
     def planned_state(self, current: State) -> State:
         """Return the state after all steps."""
         restored = {
-            name: with_profile(each, earlier_profile(current, name, self.profiles))
+            name: model.with_profile(each, model.earlier_profile(current, name, self.profiles))
             for name, each in current.instances.items()
-            if self.is_target(name) and needs_restore(current, each, self.profiles)
+            if self.is_target(name) and model.needs_restore(current, each, self.profiles)
         }
         forgotten = set() if self.keep_tag else {name for name in current.records if self.is_target(name)}
         return replace(
@@ -129,7 +119,7 @@ class Release:
         if self.instance_id is None:
             return False
         traces = {*current.restore_tags, *current.records}
-        traces |= {name for name, each in current.instances.items() if has_admin_profile(each, self.profiles)}
+        traces |= {name for name, each in current.instances.items() if model.has_admin_profile(each, self.profiles)}
         return current.error is not None or self.instance_id in traces
 
     def may_be_stale(self, current: State) -> bool:
@@ -148,31 +138,31 @@ class Release:
         """Warn of profiles that cannot be restored, and of traces that no run left."""
         profiles = self.profiles
         live = {name: each for name, each in sorted(current.instances.items()) if each.state not in ENDED}
-        to_restore = [name for name, each in live.items() if needs_restore(current, each, profiles)]
+        to_restore = [name for name, each in live.items() if model.needs_restore(current, each, profiles)]
+        instead = {name: describe_profile(model.earlier_profile(current, name, profiles)) for name in to_restore}
         return [
             *(
                 f"instance profile '{current.records[name]}', which instance {name} had before, does not exist any "
-                f"more or has no role; {describe_profile(earlier_profile(current, name, profiles))} is associated "
-                "instead"
-                for name in to_restore
+                f"more or has no role; {profile} is associated instead"
+                for name, profile in instead.items()
                 if current.records.get(name) in current.unusable_profiles
             ),
             *(
                 f"{describe_unrecorded_holder(name, profiles)}, so it is left. Nothing is stored while it has the "
                 f"profile. {UNRECORDED_REMEDY}"
                 for name, each in live.items()
-                if self.is_target(name) and has_admin_profile(each, profiles) and name not in to_restore
+                if self.is_target(name) and model.has_admin_profile(each, profiles) and name not in instead
             ),
-            *warn_of_unrecorded_tags(current, current.instances, profiles),
+            *model.warn_of_unrecorded_tags(current, current.instances, profiles),
         ]
 
 
-def remove_record(name: str, profiles: Profiles) -> Step:
+def remove_record(name: str, profiles: model.Profiles) -> Step:
     """Return the step that removes the restore record of an instance from the admin role."""
     return Step(
         Kind.UPDATE,
         "iam:UntagRole",
-        {"role_name": profiles.role, "tag_keys": [record_key(profiles.region, name)]},
+        {"role_name": profiles.role, "tag_keys": [model.record_key(profiles.region, name)]},
         f"remove the restore record of instance {name} from role '{profiles.role}'",
         done_when=NOT_FOUND_CODES,
     )
@@ -180,6 +170,6 @@ def remove_record(name: str, profiles: Profiles) -> Step:
 
 def remove_tag(name: str, value: str) -> Step:
     """Return the step that removes the restore tag from an instance. A tag of another value is left alone."""
-    arguments = {"resources": [name], "tags": {RESTORE_TAG: value}}
+    arguments = {"resources": [name], "tags": {model.RESTORE_TAG: value}}
     summary = f"remove the restore tag from instance {name}"
     return Step(Kind.UPDATE, "ec2:DeleteTags", arguments, summary, done_when=frozenset({"InvalidInstanceID.NotFound"}))

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Union
 
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import model
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import State
@@ -17,32 +17,15 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Cwagent
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import Profiles
+    from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.acquire_plan import Acquisition
+    from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.alone_plan import Alone
+    from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.release_plan import Release
     from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import Window
     from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan
 
-
-class Verb(Protocol):
-    """``Acquisition``, ``Alone`` or ``Release``: decides everything without a call."""
-
-    @property
-    def profiles(self) -> Profiles:
-        """The profiles of the instance."""
-
-    @property
-    def instance_id(self) -> str | None:
-        """The instance; ``None`` for all instances of the region."""
-
-    def plan(self, current: State, window: Plan[Window] | None = None) -> Plan[State]:
-        """Plan the steps for the instances, and for the window."""
-
-    def remaining(self, applied: Plan[State], state: State) -> list[str]:
-        """List the changes of an applied plan that EC2 does not show yet. :param state: the state that EC2 shows."""
-
-    def warnings(self, current: State) -> list[str]:
-        """Return the warnings about the instances."""
+    Verb = Union[Acquisition, Alone, Release]
 
 
 class AdminInstanceResource(Resource[State]):

@@ -143,6 +143,7 @@ def test_checking_that_the_instance_is_alone_changes_nothing(profiles, tag, tagg
     current = state(*profiles, tag=tag)
     with nullcontext() if "admin" in profiles else pytest.raises(ContentionError, match=LOST):
         assert alone().plan(current) == Plan(current, current, {})
+    assert alone().warnings(current) == []
 
 
 @pytest.mark.parametrize(
