@@ -42,8 +42,8 @@ class ReleaseResource(AdminInstanceResource):
 
     def read_to_plan_again(self) -> State:
         """Read the records too, without the knowledge of the caller, which can be outdated."""
-        desired = replace(self._desired, has_records=True, associations=None)
-        return super(ReleaseResource, ReleaseResource(self._aws, desired, self._window)).read_to_plan_again()
+        fresh = ReleaseResource(self._aws, replace(self._desired, has_records=True, associations=None), self._window)
+        return AdminInstanceResource.read_to_plan_again(fresh)
 
     def _read(self, read_window: Callable[[], Window] | None, *, is_first: bool) -> State:
         if read_window is None:
@@ -93,9 +93,10 @@ class ReleaseResource(AdminInstanceResource):
         return profile_resource.is_shown(self._aws, has_role)
 
     def _plan_window(self, current: State) -> Plan[Window] | None:
-        if current.window and not self._desired.may_close(opening_of(current.window.policy)):
-            return Plan(current.window, current.window, {})
-        return super()._plan_window(current)
+        plan = super()._plan_window(current)
+        if plan and not self._desired.may_close(opening_of(plan.current.policy)):
+            return Plan(plan.current, plan.current, {})
+        return plan
 
     def execute(self, step: Step) -> None:
         """Execute a step. A profile is not restored if the instance has ended, or another run has restored it."""
