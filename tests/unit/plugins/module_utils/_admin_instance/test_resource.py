@@ -529,6 +529,15 @@ def test_nothing_that_the_caller_knew_counts_for_another_plan():
     assert account.count("get_role") == 1
 
 
+@pytest.mark.parametrize("wanted", [release(), release_of_region()], ids=["instance", "region"])
+def test_a_stopped_admin_instance_is_restored_as_one(wanted):
+    """EC2 replaces the profile of a running instance only."""
+    account = account_with("admin", tag="shop", state="stopped")
+    resource = resource_of(account, wanted)
+    steps = resource.plan(resource.read()).steps[INSTANCE]
+    assert [step.action.partition(":")[2][:12] for step in steps[:2]] == ["Disassociate", "AssociateIam"]
+
+
 def test_records_are_not_read_without_a_trace_or_again_for_those_of_this_run():
     for wanted in (acquisition(), ALONE):
         account = account_with()
