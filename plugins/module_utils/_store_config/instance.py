@@ -79,13 +79,13 @@ class InstanceSource(AdminProfile):
     def acquire(self) -> None:
         """Acquire the profile, and wait until the instance has it."""
         super().acquire()
-        role = self._admin.desired.record_role
+        profiles = self._admin.desired.profiles
         self.report.say("wait until the instance has the admin identity")
-        found = self._host.identity(self._admin.desired.admin, role, fail_on_refused_role=True)
+        found = self._host.identity(profiles.admin, profiles.role, fail_on_refused_role=True)
         is_refused = found.get("role_refused", False)
         self.check_exclusive(associate_again=is_refused)
         if is_refused:
-            found = self._host.identity(self._admin.desired.admin, role)
+            found = self._host.identity(profiles.admin, profiles.role)
         check(found)
 
     def store(self, configuration: Configuration) -> Mapping[str, Any]:
@@ -120,7 +120,7 @@ class InstanceSource(AdminProfile):
     def _earlier_identity(self) -> dict[str, Any]:
         """Wait until the instance has its earlier identity. This includes the role if the earlier one is known."""
         role = self._earlier.get("role") if self._earlier.get("instance_profile") == self.restored else None
-        known = role if self.restored and role != self._admin.desired.record_role else None
+        known = role if self.restored and role != self._admin.desired.profiles.role else None
         self.report.say("wait until the instance has its earlier identity")
         try:
             return self._host.identity(self.restored, known)
