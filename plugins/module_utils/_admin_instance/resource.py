@@ -86,6 +86,8 @@ class AdminInstanceResource(Resource[State]):
     admin profile. Otherwise another run may have changed something since.
     """
 
+    _aws: Aws
+
     def __init__(
         self,
         aws: Aws,

@@ -18,8 +18,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import PERMISS
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, run_in_parallel
 
 if TYPE_CHECKING:
-    from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import DesiredConfig
+    from ansible_collections.cwagent.iam.plugins.module_utils._gateway import Gateway
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Step
 
 # The code that the API documents for a parameter that does not exist, and the code that it returns elsewhere.
@@ -33,7 +33,7 @@ class ParameterResource(Resource[State]):
     :param known: the state to use instead of reading it first.
     """
 
-    def __init__(self, aws: Aws, desired: DesiredConfig, region: str | None, known: State | None = None) -> None:
+    def __init__(self, aws: Gateway, desired: DesiredConfig, region: str | None, known: State | None = None) -> None:
         super().__init__(aws)
         self._desired = desired
         self._region = region
@@ -132,7 +132,7 @@ class TagsResource(Resource[Mapping[str, str]]):
     :param region: the region of the parameter, for the result.
     """
 
-    def __init__(self, aws: Aws, name: str, tags: Mapping[str, str], region: str | None) -> None:
+    def __init__(self, aws: Gateway, name: str, tags: Mapping[str, str], region: str | None) -> None:
         super().__init__(aws)
         self._name = name
         self._tags = tags
@@ -167,7 +167,7 @@ class TagsResource(Resource[Mapping[str, str]]):
         return {"parameters": [{"name": self._name, "tags": dict(final)}], "region": self._region}
 
 
-def read_tags(aws: Aws, name: str) -> dict[str, str]:
+def read_tags(aws: Gateway, name: str) -> dict[str, str]:
     """Read the tags of a parameter. :raises AwsApiError: it does not exist, or the caller may not."""
     answer = aws.call(
         "ssm:ListTagsForResource", f"read the tags of parameter '{name}'", ResourceType="Parameter", ResourceId=name

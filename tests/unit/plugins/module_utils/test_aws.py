@@ -15,11 +15,11 @@ import boto3
 import botocore.session
 import pytest
 from botocore.config import Config
-from botocore.exceptions import ClientError
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _aws
-from ansible_collections.cwagent.iam.plugins.module_utils._aws import MAX_ATTEMPTS, PAGE_TOKENS, Aws, _to_wire
+from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import UNREADABLE_RESPONSE, AwsApiError, CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._gateway import MAX_ATTEMPTS, PAGE_TOKENS, _to_wire
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Step
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
@@ -348,7 +348,7 @@ OTHER_DENIED = "User: arn:other is not authorized to perform: iam:Y"
 )
 def test_the_identity_is_read_only_where_the_message_lacks_it(code, message, reads, text):
     aws = IdentifiedAws(lambda *_: None)
-    error = aws._api_error(ClientError({"Error": {"Code": code, "Message": message}}, "X"), "do it", "iam:X")
+    error = aws._api_error(code, message, "do it", "iam:X")
     assert text in str(error)
     assert str(error).startswith("Could not do it (iam:X): ")
     assert (error.code, error.details, aws.reads) == (code, {}, reads)
@@ -372,6 +372,6 @@ def test_now_is_the_time_of_the_last_answer_or_the_local_time(headers, is_known)
 @pytest.mark.parametrize("answer", [{}, {"Code": None, "Message": None}, {"Code": "", "Message": ""}])
 def test_an_error_without_code_and_message_is_one_too(answer):
     """botocore makes ``None`` of an empty element."""
-    error = Aws(lambda *_: None)._api_error(ClientError({"Error": answer}, "X"), "do it", "iam:X")
+    error = Aws(lambda *_: None)._api_error(answer.get("Code"), answer.get("Message"), "do it", "iam:X")
     assert str(error) == "Could not do it (iam:X): AWS gave no reason (Unknown)."
     assert error.code == "Unknown"

@@ -10,7 +10,7 @@ from import_graph import NAMESPACE, PLUGINS, closure, imported_modules
 MODULES = sorted(PLUGINS.glob("modules/*.py"))
 # They do not use boto3, but the base of all resources has the type of the gateway.
 WITHOUT_AWS = ("cwagent_agent_config", "cwagent_credentials_file", "cwagent_shared_credentials")
-UNUSED = {module: {"_aws.py"} for module in WITHOUT_AWS}
+UNUSED = {"cwagent_agent_config": {"_gateway.py"}, "cwagent_credentials_file": {"_gateway.py", "_aws.py"}}
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
