@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import threading
-from contextlib import suppress
 from datetime import datetime, timezone
 from email.utils import mktime_tz, parsedate_tz
 from typing import TYPE_CHECKING, Any
@@ -47,16 +46,11 @@ class Aws(Gateway):
     """Makes API calls with boto3.
 
     :param client_factory: makes a boto3 client for a service: ``AnsibleAWSModule.client``.
-    :param renews_clients: whether to make the clients again before a denied call is repeated, since the factory can
-        have other credentials by then.
     """
 
-    def __init__(
-        self, client_factory: Callable[..., Any], retry_timeout: float = 0, *, renews_clients: bool = False
-    ) -> None:
+    def __init__(self, client_factory: Callable[..., Any], retry_timeout: float = 0) -> None:
         super().__init__(retry_timeout)
         self._client_factory = client_factory
-        self._renews_clients = renews_clients
         self._clients: dict[tuple[str, int], Any] = {}
         self._client_lock = threading.Lock()
         self._server_time: datetime | None = None
@@ -80,11 +74,6 @@ class Aws(Gateway):
     def forget_clients(self) -> None:
         """Make new clients from now on. A process that was forked must not use the connections of the other one."""
         self._clients = {}
-
-    def _renew_credentials(self) -> None:
-        if self._renews_clients:
-            with self._client_lock, suppress(CwagentError):  # then the earlier ones stay
-                self._clients = {key: self._make_client(*key) for key in self._clients}
 
     @property
     def now(self) -> datetime:

@@ -268,7 +268,7 @@ def _tls_context(endpoint: Endpoint) -> ssl.SSLContext:
 
 
 class _Unusable(ValueError):
-    """A setting cannot be used. Unlike that of other exceptions, its message can be shown."""
+    """A setting cannot be used. Only the message of this exception can be shown."""
 
 
 def _describe(failure: Exception) -> str:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # The code that the API documents for a parameter that does not exist, and the code that it returns elsewhere.
 NO_PARAMETER_CODES = frozenset({"InvalidResourceId", "ParameterNotFound"})
+# How long to wait at least until Parameter Store shows what was written.
+READ_BACK_SECONDS = 15
 
 
 class ParameterResource(Resource[State]):
@@ -96,7 +98,7 @@ class ParameterResource(Resource[State]):
         return config_plan.render_change(before, after) or super().render_change(before, after)
 
     def to_result(self, plan: Plan[State], final: State) -> dict[str, Any]:
-        """Render the parameters, their region and their previous values."""
+        """Render the parameters and their region."""
         desired = self._desired
         written = [step.arguments["name"] for step in plan.all_steps if "name" in step.arguments]
         return {
@@ -106,7 +108,6 @@ class ParameterResource(Resource[State]):
             "surplus": config_plan.surplus(plan.current, desired),
             "region": self._region,
             "window_parameters": [{"name": name, "region": self._region} for name in written],
-            "previous": {name: config_plan.to_known(each) for name, each in plan.current.items()},
         }
 
     def execute(self, step: Step) -> None:

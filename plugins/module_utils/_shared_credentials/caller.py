@@ -12,8 +12,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.common_config import read_text
+from ansible_collections.cwagent.iam.plugins.module_utils._endpoints import own_url
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CLOCK_CODES, error_code
-from ansible_collections.cwagent.iam.plugins.module_utils._names import partition_of
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.region_line import CREDENTIALS
 from ansible_collections.cwagent.iam.plugins.module_utils._signature import Keys
 from ansible_collections.cwagent.iam.plugins.module_utils._signed_call import Answer, Endpoint, call
@@ -23,32 +23,24 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 2
 SERVER_ERROR = 500
-# https://docs.aws.amazon.com/general/latest/gr/sts.html
-_SUFFIXES = {
-    "aws-cn": "amazonaws.com.cn",
-    "aws-iso": "c2s.ic.gov",
-    "aws-iso-b": "sc2s.sgov.gov",
-    "aws-iso-e": "cloud.adc-e.uk",
-    "aws-iso-f": "csp.hci.ic.gov",
-    "aws-eusc": "amazonaws.eu",
-}
 
 
-def find_endpoint(region: str, environment: Mapping[str, str], proxies: Mapping[str, str], config: str) -> Endpoint:
+def find_endpoint(
+    handed: Mapping[str, str], environment: Mapping[str, str], proxies: Mapping[str, str], config: str
+) -> Endpoint:
     """Return how a host reaches STS.
 
+    :param handed: the endpoint that the controller has handed over.
     :param proxies: the proxies of the environment, as ``urllib.request.getproxies_environment`` returns them.
     :param config: the text of the agent's common configuration, which counts where the environment has nothing.
     :raises CwagentError: a line of that text cannot be read.
     """
-    given = environment.get("AWS_ENDPOINT_URL_STS") or environment.get("AWS_ENDPOINT_URL")
-    url = given or f"https://sts.{region}.{_SUFFIXES.get(partition_of(region), 'amazonaws.com')}"
     found = {each: read_text(config, "proxy", f"{each}_proxy") for each in ("http", "https", "no")}
     settings = {name: value for name, value in found.items() if value}
     return Endpoint(
         "sts",
-        url,
-        region,
+        own_url("sts", environment) or handed["url"],
+        handed["signing_region"],
         proxies if proxies.keys() - {"no"} else {**settings, **proxies},
         environment.get("AWS_CA_BUNDLE") or read_text(config, "ssl", "ca_bundle_path") or "",
     )

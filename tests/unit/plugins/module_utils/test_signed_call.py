@@ -369,7 +369,7 @@ def test_no_credential_is_in_an_error():
 
 
 def test_denied_credentials_are_read_again(server):
-    """Those of another role stay if the role has none."""
+    """The earlier ones stay if there are none."""
     answers = [Keys("A", "a"), Keys("B", "b"), CwagentError("none"), Keys("C", "c")]
 
     def read():
