@@ -34,6 +34,8 @@ class AdminInstanceResource(Resource[State]):
     :param window: the admin window that is opened or closed with the profile; ``None`` for none.
     """
 
+    _aws: Aws
+
     def __init__(self, aws: Aws, desired: Verb, window: WindowResource | None = None) -> None:
         super().__init__(aws)
         self._desired = desired

@@ -37,7 +37,7 @@ class InstanceWay(ProfileWay):
 
     def identify(self, regions: Sequence[str]) -> Mapping[str, Any]:
         """Return the identity of the instance. :param regions: where Parameter Store must answer it."""
-        identity: Mapping[str, Any] = check(self._wiring.host.current_identity(regions), self._wiring.name)["identity"]
+        identity: Mapping[str, Any] = check(self._wiring.host.probe(regions), self._wiring.name)["identity"]
         return identity
 
     def source(self, comparison: Comparison) -> Source:
@@ -138,7 +138,7 @@ class InstanceSource(AdminProfile):
         self.report.say("read what was stored as a server does")
         for each in self._configurations:
             try:
-                found = self._host.try_to_store(each)
+                found = self._host.read(each)
             except HostUnreachable as error:
                 found = {"failed": True, "msg": str(error)}
             if found.get("failed"):

@@ -26,8 +26,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.acquir
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import NO_PROFILE, RESTORE_TAG, State
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import Opening
-from ansible_collections.cwagent.iam.plugins.module_utils._aws import PASSING_CODES
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import ContentionError, CwagentError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._gateway import PASSING_CODES
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import (
     ASSOCIATION_RETRY_CODES,
     ASSOCIATION_STALE_CODES,
