@@ -118,7 +118,7 @@ class Acquisition:
     def remaining(self, applied: Plan[State], state: State) -> list[str]:
         """List the changes of an applied plan that EC2 does not show yet.
 
-        The records are those of the plan, because IAM has accepted them.
+        The records come from the plan, because IAM has accepted them.
 
         :raises ContentionError: another run has started since the plan was made.
         :raises InvalidInput: the instance has ended.

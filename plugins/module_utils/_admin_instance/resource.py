@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What acquiring an admin instance, checking that it is alone, and releasing it have in common."""
+"""The base of the resources that acquire an admin instance, check that it is alone, and release it."""
 
 from __future__ import annotations
 

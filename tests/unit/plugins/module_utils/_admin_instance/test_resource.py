@@ -300,6 +300,17 @@ def test_a_tag_of_somebody_else_does_not_stop_an_acquisition(failures, before, r
     assert account.operations[-1] == SWAP
 
 
+@pytest.mark.parametrize(
+    ("refused", "code", "first"), [("put_role_policy", "InternalError", 1), (SWAP, "UnauthorizedOperation", 2)]
+)
+def test_only_a_refusal_by_ec2_that_is_no_denial_is_explained(refused, code, first):
+    account = account_with("shop")
+    account.fail(refused, code, first=first, message="User: ops is not authorized to perform: ec2:X")
+    with pytest.raises(AwsApiError):
+        acquire(account)
+    assert account.operations[-1] == refused
+
+
 NOTHING_STARTED = {"steps": [], "instances": SHOP_BEFORE}
 MAY_BE_THERE = {"instances": SHOP_BEFORE}
 DENIALS = {
