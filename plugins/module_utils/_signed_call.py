@@ -18,7 +18,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from html import unescape
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPSConnection, responses
 from math import inf
 from random import SystemRandom
 from typing import TYPE_CHECKING, Any
@@ -48,7 +48,7 @@ MAX_PAUSE = 20
 # As in this mode, besides THROTTLING_CODES.
 _PASSING_CODES = frozenset({"RequestTimeout", "RequestTimeoutException", "ThrottledException", "RequestThrottled"})
 _PASSING_STATUS = frozenset({500, 502, 503, 504})
-_SUCCESS, _FIRST_ERROR = 200, 300
+_SUCCESS, _FIRST_ERROR, _SERVER_ERROR = 200, 300, 500
 _MAX_BYTES = 1_048_576
 _FORM, _JSON = "application/x-www-form-urlencoded; charset=utf-8", "application/x-amz-json-1.1"
 _ARN = re.compile(r"<Arn>\s*(arn:[!-;=?-~]+)\s*</Arn>")
@@ -110,6 +110,8 @@ class Answer:
         else:
             found, text = _CODE.search(self.text), _MESSAGE.search(self.text)
             code, message = found[1] if found else "", unescape(text[1]) if text else ""
+        if not code and self.status >= _SERVER_ERROR:  # from a load balancer, which can answer in any format
+            return str(self.status), responses.get(self.status, "")
         return (code, str(message)) if code else None
 
     @property

@@ -137,7 +137,13 @@ options:
     default: CloudWatchAgentAdminUser
   credentials_file:
     description:
-      - A credentials file on the host, with O(from=onprem). Its access key is used instead of the saved one.
+      - A credentials file on the host, with O(from=onprem). Its access key is used instead of the saved one. A profile
+        with another source of credentials is refused, such as C(role_arn) or C(credential_process).
+      - When empty, the controller reads the saved access key with the AWS credentials of this task. It sends the key to
+        the host for the module that stores, and no other credentials are used there.
+      - The secret never appears on a disk of the host, in output at any verbosity, or in the arguments or the
+        environment of a process. Without pipelining, Ansible would write the options of the module to a temporary file.
+        So the task turns on pipelining, and fails where that is impossible.
     type: str
     default: ""
   credentials_profile:

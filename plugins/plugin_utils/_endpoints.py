@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from urllib.parse import parse_qs, urlsplit
 
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+
 try:
     import botocore.session
     from botocore.config import Config
+    from botocore.exceptions import BotoCoreError
 except ImportError:
     pass  # the action of a module that needs them reports it
 
@@ -22,8 +25,15 @@ def find_endpoint(service: str, region: str) -> dict[str, str]:
 
     The endpoint URLs of the controller's own configuration are for the controller alone.
 
-    :raises BotoCoreError: the Region is not valid.
+    :raises CwagentError: botocore knows none, because the Region or the configuration of the controller is not valid.
     """
+    try:
+        return _find(service, region)
+    except BotoCoreError as error:
+        raise CwagentError(f"The endpoint of {service} in {region} is not known here ({error}).") from error
+
+
+def _find(service: str, region: str) -> dict[str, str]:
     session = botocore.session.get_session()
     session.set_config_variable("sts_regional_endpoints", "regional")
     client = session.create_client(

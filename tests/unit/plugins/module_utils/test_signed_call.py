@@ -182,7 +182,7 @@ def test_a_parameter_is_read_as_by_botocore(parameter):
 
 @pytest.mark.parametrize("text", ["", "<p>Sign in</p>", "[]", '"x"', "[" * 100_000, "{"])
 def test_a_text_in_another_format_is_neither_a_document_nor_an_error(text):
-    for status in (200, 403, 503):
+    for status in (200, 403):
         assert (Answer(status, text).document, Answer(status, text).error, Answer(status, text).arn) == (None, None, "")
 
 
@@ -334,6 +334,8 @@ def json_error(code, message="m"):
         [json_error("UnrecognizedClientException")],
         [json_error("InvalidSignatureException", "The request signature we calculated does not match")],
         [json_error("ThrottlingException"), (500, ""), (200, json.dumps(FOUND_PARAMETER))],
+        [(503, "")] * 10,
+        [(502, "<html>Bad gateway</html>")] * 10,
     ],
 )
 def test_the_outcome_of_a_call_is_the_one_with_boto3(server, answers, monkeypatch):

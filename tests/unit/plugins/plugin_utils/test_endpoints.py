@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import boto3
 import pytest
-from botocore.exceptions import BotoCoreError
 
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.plugin_utils._endpoints import find_endpoint
 
 KEYS = {"aws_access_key_id": "none", "aws_secret_access_key": "none"}
@@ -48,5 +48,5 @@ def test_the_variants_of_the_controller_are_handed_over(monkeypatch):
 
 
 def test_a_region_that_is_not_valid_is_an_error():
-    with pytest.raises(BotoCoreError):
+    with pytest.raises(CwagentError, match=r"^The endpoint of sts in not a region is not known here \("):
         find_endpoint("sts", "not a region")
