@@ -28,6 +28,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
     EC2_ADMIN,
     EC2_SERVERS,
     GROUPS,
+    HISTORY,
     KEY_STORE,
     ONPREM_ADMIN,
     ONPREM_SERVERS,
@@ -135,7 +136,7 @@ def check_requirements(given: Given, inputs: Mapping[str, Any], problems: Proble
             "cwagent_on_other_profile is attach, so set cwagent_attach_to_roles to the roles that may get the agent's "
             "policy."
         )
-    if {CONFIGS, CONFIGS_ONLY} & {*given.requires} and not inputs["configs"]:
+    if {CONFIGS, CONFIGS_ONLY, HISTORY} & {*given.requires} and not inputs["configs"]:
         problems.add("There is no configuration. Set cwagent_config_file or cwagent_configs.")
     if CONFIRMATION in given.requires and inputs["confirm"] != "teardown":
         problems.add(
