@@ -102,12 +102,13 @@ def readable_by_servers(case: Case, parameter: ConfigParameter) -> Decision:
 def _version_findings(case: Case) -> Iterator[Finding]:
     own = own_writers(case)
     for history in case.account.histories:
-        current, *earlier = history.versions or [None]
-        if current and Writer.of(current.writer).principal not in own:
-            which = f"Version {current.number}, the current one, was written by {Writer.of(current.writer)}"
-            yield _by_others(history, current, which, own, ERROR)
+        for current in history.versions[:1]:
+            writer = Writer.of(current.writer)
+            if writer.principal not in own:
+                which = f"Version {current.number}, the current one, was written by {writer}"
+                yield _by_others(history, current, which, own, ERROR)
         by_writer: dict[Writer, list[Version]] = {}
-        for version in earlier:
+        for version in history.versions[1:]:
             by_writer.setdefault(Writer.of(version.writer).principal, []).append(version)
         for writer in by_writer.keys() - set(own):
             numbers = join_first([str(each.number) for each in by_writer[writer]], MAX_LISTED)
