@@ -31,10 +31,14 @@ def read_values(aws: Aws, names: Sequence[str]) -> dict[str, str]:
 
 def read_histories(aws: Aws, region: str, names: Sequence[str]) -> list[History]:
     """Read the versions of configurations, and of the further parameters of a configuration that was split."""
-    return [each for name in names for each in _read_with_parts(aws, region, name, names)]
+    return [each for name in names for each in read_history(aws, region, name, names)]
 
 
-def _read_with_parts(aws: Aws, region: str, name: str, names: Sequence[str]) -> Iterator[History]:
+def read_history(aws: Aws, region: str, name: str, names: Sequence[str]) -> Iterator[History]:
+    """Read the versions of a configuration, and of its further parameters if it was split.
+
+    :param names: the configurations of the inventory. Their parameters are no parts of this one.
+    """
     whole = History(name, region, read_versions(aws, name))
     yield whole
     parts = (part_name(name, number) for number in (count(2) if whole.versions else ()))

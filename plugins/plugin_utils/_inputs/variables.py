@@ -51,6 +51,7 @@ REPORT_FORMATS = {
     SERVERS: VERIFICATION_FORMATS,
 }
 BATCH_SIZE = "cwagent_batch_size"
+CONFIG_VERSION = "cwagent_config_version"
 # Its values can be secrets, so it is not part of the input. The playbooks pass it on from the host.
 ENVIRONMENT = "cwagent_environment"
 # The owner and the group of the file with the access key on a server.

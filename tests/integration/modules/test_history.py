@@ -1,10 +1,11 @@
-"""cwagent_access_info: the versions of configurations, who wrote them, and the number of calls."""
+"""The versions of configurations, with their writers, and how an earlier version is stored again."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from harness import (
     SERVER_ROLE,
     SSM_POLICY,
     WINDOW_POLICY,
+    assert_no_writes,
     associate,
     create_role,
     create_user,
@@ -23,7 +25,7 @@ from harness import (
 from in_process import on_host, on_instance, run_module, transact
 from policies import example
 from states import States
-from storing import CLOSED_POLICY, WAITS, Storing, ready_to_store, succeeded
+from storing import CLOSED_POLICY, WAITS, Storing, ready_to_store, refusal, succeeded, without_times
 
 HISTORY = "ssm:GetParameterHistory"
 REGIONS = ["eu-central-1", "us-east-1", "eu-west-1"]
@@ -116,19 +118,20 @@ def account(states: States, monkeypatch: pytest.MonkeyPatch) -> Storing:
     return account
 
 
-def store_by(account: Storing, way: str, seconds: int, *faults: Mapping[str, Any], keys: Any = None) -> dict[str, Any]:
+def store_by(
+    account: Storing, way: str, seconds: int, *faults: Mapping[str, Any], keys: Any = None, **more: Any
+) -> dict[str, Any]:
     """Store a configuration. :param keys: the credentials of the controller."""
     host, config = "admin1", {"agent": {"metrics_collection_interval": seconds}}
     if way in ("instance", "run_command", "auto"):
         send = on_instance(account.aws, account.instances[host], lambda: way == "instance")
-        return account.store(host, *faults, send=send, **{"from": way, "config": config})
+        return account.store(host, *faults, send=send, **{"from": way, "config": config, **more})
     file = account.controller.file("config.json", config)
     given = {"from": way, "configs": [{"name": PARAMETER, "file": str(file)}], **WAITS}
     saved = {"key_store": "file", "key_store_directory": str(account.controller.credentials)}
     there = on_host(account.aws, account.machines["ops1"])
-    return transact(
-        account.aws, "cwagent_store_config", there, *faults, host="ops1", credentials=keys, **given, **saved
-    )
+    options = {**given, **saved, "credentials": keys, **more}
+    return transact(account.aws, "cwagent_store_config", there, *faults, host="ops1", **options)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -180,3 +183,66 @@ def test_another_admin_instance_and_a_role_that_was_made_again_are_no_finding(ac
     sessions = [each["writer"].rpartition("/")[2] for each in result["history"][0]["versions"]]
     assert sessions == [account.instances["admin2"], account.instances["admin1"]]
     assert found(result) == []
+
+
+@pytest.mark.parametrize(
+    ("way", "version"),
+    [*((way, "1") for way in WAYS), ("instance", "previous"), ("controller", f"{PARAMETER}=previous")],
+)
+def test_an_earlier_version_is_stored_again_as_a_new_one(account: Storing, way: str, version: str) -> None:
+    ssm = account.aws.client("ssm")
+    for seconds in (30, 60):
+        store(ssm, config(seconds))
+    with assert_no_writes(account.aws):
+        planned = succeeded(store_by(account, way, 90, version=version, check=True))
+    assert "metrics_collection_interval: 60 -> 30" in str(planned["diff"])
+    done = succeeded(store_by(account, way, 90, version=version))
+    assert without_times(done["steps"]) == without_times(planned["steps"])
+    kept = ssm.get_parameter_history(Name=PARAMETER)["Parameters"]
+    assert [json.loads(each["Value"]) for each in kept] == [json.loads(config(seconds)) for seconds in (30, 60, 30)]
+    account.assert_clean()
+    if version == "1":  # the other would go forward again
+        with assert_no_writes(account.aws):
+            assert not succeeded(store_by(account, way, 90, version=version))["changed"]
+
+
+def on_no_host(name: str, _options: dict[str, Any], _check: bool) -> dict[str, Any]:
+    """The controller stores without a host."""
+    raise AssertionError(name)
+
+
+def split_config(*paths: str) -> dict[str, Any]:
+    """A configuration of several parts. :param paths: of the files that a part each collects."""
+    files = [{"file_path": f"/{path}{'x' * 3000}", "log_group_name": path} for path in paths]
+    return {"logs": {"logs_collected": {"files": {"collect_list": files}}}}
+
+
+def test_parts_go_back_together(enforcing: Emulator, tmp_path: Path) -> None:
+    aws, file, ssm = enforcing, tmp_path / "large.json", enforcing.client("ssm")
+    options: dict[str, Any] = {"from": "controller", "split": True, "tier": "Standard", **WAITS}
+    options["configs"] = [{"name": PARAMETER, "file": str(file)}]
+
+    def run(**more: Any) -> dict[str, Any]:
+        return succeeded(transact(aws, "cwagent_store_config", on_no_host, **options, **more))
+
+    def stored() -> list[str]:
+        return [ssm.get_parameter(Name=f"{PARAMETER}{end}")["Parameter"]["Value"] for end in ("", "-2", "-3")]
+
+    states = []
+    for paths in (("a", "b", "c"), ("a", "B", "c"), ("A", "B", "C")):
+        file.write_text(json.dumps(split_config(*paths)))
+        run()
+        states.append(stored())
+        aws.shift_clock(3600)
+    file.unlink()
+    for version, expected in (("previous", 1), ("2", 2), ("1", 1)):
+        run(version=version)
+        aws.shift_clock(3600)
+        assert stored() == states[expected], version
+
+
+def test_a_version_that_is_not_kept_is_refused_before_anything_is_opened(account: Storing) -> None:
+    store(account.aws.client("ssm"))
+    for version, words in (("7", "Version 7 of parameter"), ("previous", "no version before"), ("x", "not a version")):
+        with assert_no_writes(account.aws):
+            assert words in refusal(store_by(account, "instance", 30, version=version))

@@ -110,7 +110,7 @@ EVERYDAY = set(
         inventory keep label lines main max missing mode module name names none notice off on one only open
         opened optional options other owner part parts path per permission present problems read recent
         remaining remove replace report required requires restore results shared skip state states stored stores
-        strict terms to unused use validated values warn warning
+        strict terms to unused use validated values version warn warning
         """,
     )
 )
