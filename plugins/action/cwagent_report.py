@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.cwagent.iam.plugins.module_utils._access.scope import ACCESS, PARTS
 from ansible_collections.cwagent.iam.plugins.module_utils._findings import SEVERITIES
 from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
 from ansible_collections.cwagent.iam.plugins.plugin_utils._audit_report import merge_accounts, summarize
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 TASK_OPTIONS: dict[str, Any] = {
     "lines": {"type": "list", "elements": "str"},
     "audit_hosts": {"type": "list", "elements": "str"},
+    "parts": {"type": "list", "elements": "str", "choices": list(PARTS), "default": list(PARTS)},
     "fail_at": {"type": "str", "choices": ["none", *SEVERITIES], "default": "none"},
 }
 MAX_NAMED = 5
@@ -83,7 +85,11 @@ def _audit(options: Mapping[str, Any], hostvars: Any) -> dict[str, Any]:
     sessions = [read[host].get("__audit_session", {}) for host in hosts]
     audit = merge_accounts(results, hosts, sessions, fail_at=options["fail_at"])
     # Like facts, it is too long to be shown.
-    return {"audit": audit, "summary": summarize(audit), "_ansible_verbose_override": True}
+    return {
+        "audit": audit,
+        "summary": summarize(audit, has_access=ACCESS in options["parts"]),
+        "_ansible_verbose_override": True,
+    }
 
 
 def _account(name: str, variables: Mapping[str, Any]) -> Account:

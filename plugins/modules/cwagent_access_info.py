@@ -102,6 +102,34 @@ options:
       - This takes one call for each principal, and IAM throttles this call early.
     type: bool
     default: false
+  parts:
+    description:
+      - The parts to read. With V(history) alone, only the versions of O(configs_by_region) are read, which takes one
+        call for each 50 versions of a configuration, and one more for each configuration.
+    type: list
+    elements: str
+    choices: [access, history]
+    default: [access, history]
+  configs_by_region:
+    description:
+      - By region, the names of the configurations whose versions are read. The empty name stands for the region of the
+        module. Further parameters of a configuration that was split, such as C(NAME-2), are read too.
+    type: dict
+    default: {}
+  admin_role:
+    description:
+      - The name of the role of the instance that stores configurations. The module reports versions that another
+        principal has written than this role, O(admin_user) or, with O(controller_stores), the caller of the module.
+    type: str
+    default: CloudWatchAgentAdminRole
+  admin_user:
+    description: The name of the user of the host that stores configurations on premises.
+    type: str
+    default: CloudWatchAgentAdminUser
+  controller_stores:
+    description: Whether the controller stores configurations with its own credentials. The task must have the same.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - cwagent.iam.attributes.reading
   - cwagent.iam.attributes
@@ -378,6 +406,55 @@ parameters:
     problem:
       description: Why it is not valid.
       type: str
+history:
+  description: The versions of O(configs_by_region) that Parameter Store keeps.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The name of the parameter.
+      type: str
+    region:
+      description: The region.
+      type: str
+    versions:
+      description: The versions, with the newest first. Empty if there is no such parameter.
+      type: list
+      elements: dict
+      contains:
+        version:
+          description: The number.
+          type: int
+        modified:
+          description: When it was written, in UTC.
+          type: str
+        writer:
+          description: The ARN of the user or of the session of a role that wrote it, as Parameter Store shows it.
+          type: str
+        written_by:
+          description: The same in words.
+          type: str
+        is_own:
+          description: Whether the inventory stores with that principal.
+          type: bool
+        size:
+          description: The size in bytes; null if the content was not read.
+          type: int
+        tier:
+          description: The tier.
+          type: str
+        labels:
+          description: The labels.
+          type: list
+          elements: str
+        changes:
+          description:
+            - The differences from the version before, by JSON path. Empty for the first version, and null if the
+              content was not read, because it is encrypted.
+          type: list
+          elements: str
+          sample: ["~ $.agent.metrics_collection_interval: 60 -> 30"]
 unread:
   description: Everything that could not be read.
   returned: success
@@ -433,7 +510,9 @@ findings:
           created), V(saved-key-without-user) (notice, the user of a saved key does not exist).
         - Rules about the configuration are V(parameter-unreadable) (warning, a server cannot read a configuration),
           V(parameter-invalid) (warning, a configuration is not valid), V(parameter-near-limit) (notice, a configuration
-          almost fills its tier).
+          almost fills its tier), V(version-by-others) (error or notice, a principal that the inventory does not store
+          with wrote a version), V(history-starts-late) (unlisted notice, version 1 is much younger than the admin
+          principal).
       type: str
       sample: admin-without-window
     severity:

@@ -26,6 +26,14 @@ options:
         P(cwagent.iam.audit#role) has registered for them, and prints nothing.
     type: list
     elements: str
+  parts:
+    description:
+      - The parts of the accounts that were read, with O(audit_hosts). RV(summary) lists the versions of the
+        configurations if V(history) is the only one, and otherwise the principals that can write.
+    type: list
+    elements: str
+    choices: [access, history]
+    default: [access, history]
   fail_at:
     description:
       - The lowest severity that makes an audit fail, with O(audit_hosts). With V(none), findings never make it fail.

@@ -86,6 +86,15 @@ options:
     type: list
     elements: str
     default: [""]
+  version:
+    description:
+      - The earlier version to store again, as a new version. The files are not read then. It is a number, V(previous),
+        or a list of names with versions, such as V(AmazonCloudWatch-linux=41,AmazonCloudWatch-windows=previous).
+      - V(previous) is the state before the current version was stored. A second run would store the current one again.
+      - The parts of a configuration that was split go back together. Their times show which belong together.
+      - Validation only prints warnings for problems that an agent may accept.
+    type: str
+    default: ""
   compared:
     description:
       - The result of a task with O(state=compared) and the same options. Without it, O(state=stored) compares first.

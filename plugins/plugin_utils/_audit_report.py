@@ -18,7 +18,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._text import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     Finding = Mapping[str, Any]
 
@@ -118,12 +118,15 @@ NOT_ASSUMED = "The role of the account could not be assumed. Check its ARN, its 
 
 SHOWN_WRITERS = 5
 SHOWN_ACTIONS = 5
+SHOWN_VERSIONS = 20
+SHOWN_CHANGES = 10
 
 
-def summarize(document: Mapping[str, Any], *, limit: int = 20) -> list[str]:
+def summarize(document: Mapping[str, Any], *, has_access: bool = True, limit: int = 20) -> list[str]:
     """Return the summary of an audit, in lines that fit a terminal of 80 columns.
 
     :param document: the accounts, the findings and their counts.
+    :param has_access: whether it was read who can write, and not only the versions of configurations.
     :param limit: how many findings are listed, the most severe first.
     """
     read = [account for account in document["accounts"] if "error" not in account]
@@ -133,7 +136,7 @@ def summarize(document: Mapping[str, Any], *, limit: int = 20) -> list[str]:
         for account in document["accounts"]
         if "error" in account
     ]
-    lines += [_writers(account) for account in read]
+    lines += [line for each in read for line in ([_writers(each)] if has_access else _versions(each))]
     denied = [each["action"] for account in read for each in account["unread"]]
     if denied:
         actions = join_first(sorted(set(denied)), SHOWN_ACTIONS)
@@ -158,6 +161,25 @@ def _writers(account: Mapping[str, Any]) -> str:
         for deadline, names in sorted(by_deadline.items())
     ]
     return f"Account {label}: {'; '.join(writers) or f'{none} can write the configuration now'}.{unsure}"
+
+
+def _versions(account: Mapping[str, Any]) -> Iterator[str]:
+    """The versions of the configurations of an account, the newest first, with what each of them changed."""
+    for history in account["history"]:
+        versions = history["versions"]
+        place = f"{history['name']} in {history['region']} of account {_account_name(account)}"
+        yield f"{place}: {count_noun(len(versions), 'version')}." if versions else f"{place} does not exist."
+        for each in versions[:SHOWN_VERSIONS]:
+            size = "encrypted" if each["size"] is None else f"{each['size']} bytes"
+            labels = f", {' '.join(['labels', *each['labels']])}" if each["labels"] else ""
+            about = f"{each['version']}, {each['modified']}, {each['written_by']}, {size}, {each['tier']}{labels}"
+            yield f"{'-' if each['is_own'] else '!'} {about}"
+            changes = each["changes"] or []
+            yield from (f"  {change}" for change in changes[:SHOWN_CHANGES])
+            if len(changes) > SHOWN_CHANGES:
+                yield f"  and {len(changes) - SHOWN_CHANGES} more"
+        if len(versions) > SHOWN_VERSIONS:
+            yield f"  {len(versions) - SHOWN_VERSIONS} earlier versions are in the report (cwagent_report_files)."
 
 
 def _deadline(principal: Mapping[str, Any]) -> str:

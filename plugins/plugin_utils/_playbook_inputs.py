@@ -26,6 +26,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs import given a
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.interpretation import interpret
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables import (
     BATCH_SIZE,
+    CONFIG_VERSION,
     declared_options,
     find_role_variables,
 )
@@ -33,7 +34,11 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._role_specs import kno
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.account import Account
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.accounts import skip_reason
 from ansible_collections.cwagent.iam.plugins.plugin_utils._terminal import say
-from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import check_role, misspelled_variables
+from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import (
+    check_role,
+    is_blank,
+    misspelled_variables,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -175,7 +180,8 @@ class PlaybookInputs:
             found=self.options["found"],
             role_variables={name: role_variables[name] for name in sorted(role_variables.keys() & set_by_user)},
         )
-        return replace(given, find_file=lambda path: _find_file(path, folders)) if given.stores else given
+        reads_files = given.stores and is_blank(given.controller.get(CONFIG_VERSION))
+        return replace(given, find_file=lambda path: _find_file(path, folders)) if reads_files else given
 
     def _host_variables(
         self, raw: Mapping[str, Any], hostvars: Any, names: Iterable[str] | None = None

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 ENDINGS = {".html": "html", ".json": "json", ".junit.xml": "junit", ".sarif": "sarif", ".sarif.json": "sarif"}
 FORMATS = tuple(dict.fromkeys(ENDINGS.values()))
 VALIDATION_FORMATS, VERIFICATION_FORMATS = ("junit", "sarif"), ("json",)
+HISTORY_FORMATS = ("json", "junit", "sarif")
 # By role, the formats that it writes.
 ROLE_FORMATS = {"audit": FORMATS, "verify": VERIFICATION_FORMATS}
 

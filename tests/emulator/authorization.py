@@ -46,7 +46,7 @@ class Authorization:
             internals(f"ministack.services.{name}") for name in ("ec2", "iam", "organizations")
         )
         self._evaluator, self._actions = (internals(f"ministack.core.iam_{name}") for name in ("evaluator", "actions"))
-        self._access_key = internals("ministack.core.router").extract_access_key_id
+        self.access_key = internals("ministack.core.router").extract_access_key_id
         self.node_tags: Callable[[str], dict[str, str]] = lambda node: {}
         self._caller: ContextVar[str] = ContextVar("caller", default="")
         self._actions.extract_resource_arn = partial(self._resource, self._actions.extract_resource_arn)
@@ -77,7 +77,7 @@ class Authorization:
             found = f"arn:aws:ssm:{region}:{_own_account()}:parameter/{json.loads(body)['Names'][0].lstrip('/')}"
         elif service == "ssm":
             action = headers.get("x-amz-target", "").rpartition(".")[2]
-            found = self._ssm_resource(action, self._access_key(headers), json.loads(body or b"{}"), region)
+            found = self._ssm_resource(action, self.access_key(headers), json.loads(body or b"{}"), region)
         elif service == "organizations":
             found = self._organizations_resource(json.loads(body))
         return found or extract(service, *others)

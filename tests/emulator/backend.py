@@ -36,6 +36,8 @@ HYBRID_ACTIONS = frozenset(
 TAG_ACTIONS = frozenset({"AddTagsToResource", "ListTagsForResource", "RemoveTagsFromResource"})
 """The actions that ``hybrid.py`` answers; of these, those for nodes."""
 
+PARAMETER_VERSIONS = 100
+"""How many versions of a parameter Parameter Store keeps."""
 ATTACHED_POLICIES = 10
 """How many managed policies a role or user can have, unless the quota is increased."""
 NOT_ACTIVE = "IncorrectState", "The association {} is not the active association"
@@ -108,6 +110,13 @@ class Backend(Protocol):
     def role(self, arn: str) -> Role | None: ...
     def allows(self, profile: Profile, action: str) -> bool: ...
     def session(self, instance: Instance, profile: Profile) -> Credentials: ...
+
+
+def oldest_has_label(name: str, version: int) -> tuple[str, str]:
+    """The error code and message for storing one version more than Parameter Store keeps."""
+    why = f"Version {version}, the oldest version, can't be deleted because it has a label associated with it."
+    where = f"You attempted to create a new version of {name} by calling the PutParameter API with the overwrite flag."
+    return "ParameterMaxVersionLimitExceeded", f"{where} {why} Move the label to another version, and try again."
 
 
 def account_of(arn: str) -> str:

@@ -7,6 +7,8 @@ It differs from AWS as follows, and is corrected here:
 - The last use of a key is not recorded, and GetAccessKeyLastUsed of an unknown key is not denied.
 - GetAccountAuthorizationDetails omits permissions boundaries and AWS managed policies.
 - An association is replaced on stopped instances too, and keeps its id.
+- Root has written every version of a parameter, at the time of the computer, and all versions stay. Parameter Store
+  keeps 100, and writes no other while the oldest has a label.
 
 authorization.py corrects how it enforces policies.
 """
@@ -26,6 +28,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -39,6 +42,7 @@ from .backend import (
     ACCOUNT,
     ATTACHED_POLICIES,
     NOT_ACTIVE,
+    PARAMETER_VERSIONS,
     SESSION_SECONDS,
     Credentials,
     Instance,
@@ -47,6 +51,7 @@ from .backend import (
     account_of,
     internals,
     is_answered_here,
+    oldest_has_label,
     trusts_ec2,
 )
 
@@ -91,6 +96,9 @@ class Ministack:
         self._iam._seed_aws_managed_policies = seed  # ministack's reset calls this again
         self._iam._now = lambda: self.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         seed()
+        self._caller: ContextVar[str] = ContextVar("caller", default="")
+        self._ssm._put_parameter = partial(self._put_parameter, self._ssm._put_parameter)
+        self._ssm._now_epoch = lambda: self.now().timestamp()
         self._ssm.handle_request = partial(self._handle_ssm, self._ssm.handle_request)
         resolve = partial(self._resolve_condition_key, self._evaluator._resolve_condition_key)
         self._evaluator._resolve_condition_key = resolve
@@ -118,7 +126,19 @@ class Ministack:
             denied = self._authorization.deny_activation(params) if action == "CreateActivation" else ""
             answer = {"__type": "AccessDeniedException", "Message": denied} if denied else {}
             return 400 if denied else 200, {"Content-Type": "application/x-amz-json-1.1"}, json.dumps(answer).encode()
+        self._caller.set(self._authorization.access_key(headers))
         return await handle(method, path, headers, *others)
+
+    def _put_parameter(self, handler: Handler, params: Params) -> Any:
+        history = self._ssm._parameter_history.get(params.get("Name")) or []
+        if len(history) >= PARAMETER_VERSIONS and history[0]["Labels"]:
+            return self._responses.error_response_json(*oldest_has_label(params["Name"], history[0]["Version"]), 400)
+        answer = handler(params)
+        if answer[0] == 200:
+            history = self._ssm._parameter_history[params["Name"]]
+            history[-1]["LastModifiedUser"] = self.principal(self._caller.get(), "")
+            del history[:-PARAMETER_VERSIONS]
+        return answer
 
     async def _ask(self, request: Request, body: bytes) -> Response:
         raw_path = str(request.environ["REQUEST_URI"]).partition("?")[0]

@@ -7,12 +7,14 @@ It differs from AWS as follows, and is corrected here:
 - EC2 answers NoSuchEntity for an instance profile that does not exist.
 - GetAccountAuthorizationDetails has all AWS managed policies, not only the attached ones.
 - A principal may have any number of managed policies.
+- Nobody has written the versions of a parameter.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
@@ -32,6 +34,7 @@ from .backend import (
     internals,
     trusts_ec2,
 )
+from .wire import read_credential
 
 
 class Moto:
@@ -45,8 +48,11 @@ class Moto:
         self._iam = internals("moto.iam.models").iam_backends
         self._sts = internals("moto.sts.models").sts_backends
         self._partition = internals("moto.utilities.utils").get_partition
+        self._region = region
+        self._caller: ContextVar[tuple[str, str]] = ContextVar("caller")
         self._repair_ec2()
         self._repair_iam()
+        self._repair_ssm()
         self._warm(region)
 
     def _repair_ec2(self) -> None:
@@ -105,12 +111,29 @@ class Moto:
 
         policy.attach_to = attach_within_quota
 
+    def _repair_ssm(self) -> None:
+        models = internals("moto.ssm.models")
+        put, describe = models.SimpleSystemManagerBackend.put_parameter, models.Parameter.describe_response_object
+
+        def put_as_caller(*args: Any, **kwargs: Any) -> Any:
+            written = put(*args, **kwargs)
+            written.writer = self.principal(*self._caller.get())
+            return written
+
+        def describe_with_writer(parameter: Any, *args: Any, **kwargs: Any) -> Any:
+            return {**describe(parameter, *args, **kwargs), "LastModifiedUser": parameter.writer}
+
+        models.SimpleSystemManagerBackend.put_parameter = put_as_caller
+        models.Parameter.describe_response_object = describe_with_writer
+
     def _warm(self, region: str) -> None:
         """Build the IAM and EC2 state of a region, which takes a third of a second, before the first call."""
         self._iam[ACCOUNT][self._partition(region)]
         self._ec2[ACCOUNT][region]
 
     def respond(self, request: Request, body: bytes) -> Response:
+        access_key, region, _service = read_credential(request.headers.get("Authorization", ""))
+        self._caller.set((access_key, region or self._region))
         return Response.from_app(self._app, request.environ, buffered=True)
 
     def authorize(self, request: Request, body: bytes) -> Response | None:

@@ -39,6 +39,9 @@ class Choices:
     :param inventory_users: the users of the hosts in the inventory; ``None`` if they are not known.
     :param attach_to_roles: the application roles that should have the agent's policy; ``None`` if they are not known.
     :param hybrid_role: the role of the servers that are registered with Systems Manager.
+    :param admin_role: the role of the instance that stores configurations.
+    :param admin_user: the user of the host that stores them on premises.
+    :param controller_stores: whether the controller stores them with its own credentials.
     """
 
     key_max_age_days: timedelta | None = timedelta(days=90)
@@ -46,6 +49,9 @@ class Choices:
     inventory_users: frozenset[str] | None = None
     attach_to_roles: frozenset[str] | None = None
     hybrid_role: str = "CloudWatchAgentHybridRole"
+    admin_role: str = "CloudWatchAgentAdminRole"
+    admin_user: str = "CloudWatchAgentAdminUser"
+    controller_stores: bool = False
 
 
 @dataclass(frozen=True)

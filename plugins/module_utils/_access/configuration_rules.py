@@ -5,23 +5,29 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import GET
 from ansible_collections.cwagent.iam.plugins.module_utils._access.case import MAX_LISTED
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
+from ansible_collections.cwagent.iam.plugins.module_utils._access.history import Writer, own_writers
+from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE, USER
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import TIME_FORMAT
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opentelemetry import is_yaml_name, read_yaml
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import ENCRYPTED_TYPE, LIMITS, TYPE
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import select
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import validate
-from ansible_collections.cwagent.iam.plugins.module_utils._findings import CONFIGURATION, NOTICE, WARNING, Rule
+from ansible_collections.cwagent.iam.plugins.module_utils._findings import CONFIGURATION, ERROR, NOTICE, WARNING, Rule
+from ansible_collections.cwagent.iam.plugins.module_utils._names import CREATED
 from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+    from datetime import datetime
 
     from ansible_collections.cwagent.iam.plugins.module_utils._access.case import Case
-    from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ConfigParameter
+    from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ConfigParameter, History, Version
     from ansible_collections.cwagent.iam.plugins.module_utils._findings import Finding
 
 # A configuration that uses this share of its limit, or more, is near the limit.
@@ -30,6 +36,20 @@ NEAR_LIMIT = 0.9
 PARAMETER_UNREADABLE = Rule("parameter-unreadable", CONFIGURATION, (WARNING,), "a server cannot read a configuration")
 PARAMETER_INVALID = Rule("parameter-invalid", CONFIGURATION, (WARNING,), "a configuration is not valid")
 PARAMETER_NEAR_LIMIT = Rule("parameter-near-limit", CONFIGURATION, (NOTICE,), "a configuration almost fills its tier")
+
+VERSION_BY_OTHERS = Rule(
+    "version-by-others",
+    CONFIGURATION,
+    (ERROR, NOTICE),
+    "a principal that the inventory does not store with wrote a version",
+)
+HISTORY_STARTS_LATE = Rule(
+    "history-starts-late", CONFIGURATION, (NOTICE,), "version 1 is much younger than the admin principal", listed=False
+)
+# The first run creates the admin principal and stores the configuration.
+SETTING_UP = timedelta(days=1)
+# How far the time of an event in CloudTrail can be from the time of its version.
+AROUND = timedelta(minutes=1)
 
 
 def _parameter_findings(case: Case) -> Iterator[Finding]:
@@ -79,4 +99,57 @@ def readable_by_servers(case: Case, parameter: ConfigParameter) -> Decision:
     return min((decision for _server, decision in case.readers(parameter)), default=Decision.UNKNOWN)
 
 
-CHECKS = (_parameter_findings,)
+def _version_findings(case: Case) -> Iterator[Finding]:
+    own = own_writers(case)
+    for history in case.account.histories:
+        for current in history.versions[:1]:
+            writer = Writer.of(current.writer)
+            if writer.principal not in own:
+                which = f"Version {current.number}, the current one, was written by {writer}"
+                yield _by_others(history, current, which, own, ERROR)
+        by_writer: dict[Writer, list[Version]] = {}
+        for version in history.versions[1:]:
+            by_writer.setdefault(Writer.of(version.writer).principal, []).append(version)
+        for writer in by_writer.keys() - set(own):
+            numbers = join_first([str(each.number) for each in by_writer[writer]], MAX_LISTED)
+            which = f"Of the earlier versions, {writer} wrote {numbers}"
+            yield _by_others(history, by_writer[writer][0], which, own, NOTICE)
+        yield from _without_beginning(case, history)
+
+
+def _by_others(history: History, newest: Version, which: str, own: Iterable[Writer], severity: str) -> Finding:
+    """Return the finding about a writer, with the command that finds its newest call."""
+    why = f"{which}. The inventory stores with {' or '.join(map(str, own))}."
+    fix = f"Find the call in CloudTrail: {_lookup(history.region, 'PutParameter', newest.modified)}"
+    return VERSION_BY_OTHERS.finding(history.name, why, fix, history.region, severity=severity)
+
+
+def _without_beginning(case: Case, history: History) -> Iterator[Finding]:
+    """Find a first version that is younger than a principal that this collection created to store it."""
+    first = next((each for each in history.versions if each.number == 1), None)
+    keys = ((ROLE, case.choices.admin_role), (USER, case.choices.admin_user))
+    ours = [case.principals[key] for key in keys if key in case.principals and case.principals[key].managed == CREATED]
+    if first is None or not ours:
+        return
+    oldest = min(ours, key=lambda each: each.created)
+    if first.modified - oldest.created > SETTING_UP:
+        why = (
+            f"Version 1 is of {_format(first.modified)}, but {oldest.label} was created at {_format(oldest.created)}. "
+            "The parameter is new, or was deleted with its earlier versions and created again."
+        )
+        fix = f"Look for a deletion in CloudTrail: {_lookup(history.region, 'DeleteParameter')}"
+        yield HISTORY_STARTS_LATE.finding(history.name, why, fix, history.region)
+
+
+def _lookup(region: str, event: str, time: datetime | None = None) -> str:
+    """Return the command that finds calls in the event history of CloudTrail, which has the last 90 days."""
+    around = f" --start-time {_format(time - AROUND)} --end-time {_format(time + AROUND)}" if time else ""
+    attribute = f"AttributeKey=EventName,AttributeValue={event}"
+    return f"aws cloudtrail lookup-events --region {region} --lookup-attributes {attribute}{around}"
+
+
+def _format(time: datetime) -> str:
+    return time.strftime(TIME_FORMAT)
+
+
+CHECKS = (_parameter_findings, _version_findings)

@@ -40,6 +40,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
     SavedKeyWithoutUser,
     Unread,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._access.parameters import read_histories, read_values
 from ansible_collections.cwagent.iam.plugins.module_utils._access.registrations import read_activations, read_nodes
 from ansible_collections.cwagent.iam.plugins.module_utils._access.scope import Region, Scope
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.api import access_keys
@@ -108,7 +109,7 @@ class Inventory:
         if self._scope.account_id:
             refuse_other(identity["Account"], self._scope.account_id)
         partition = identity["Arn"].split(":")[1]
-        principals, profiles = self._read_principals()
+        principals, profiles = self._read_principals() if self._scope.has_access else ((), ())
         regions = self._read_regions()
         account = Account(
             id=identity["Account"],
@@ -123,6 +124,8 @@ class Inventory:
             activations=tuple(activation for region in regions for activation in region.activations),
             parameters=tuple(parameter for region in regions for parameter in region.parameters),
             keys_without_user=self._find_keys_without_user(principals, regions),
+            caller=identity["Arn"],
+            histories=tuple(history for region in regions for history in region.histories),
         )
         assessments = assess(account)
         account = replace(account, principals=self._with_keys(account.principals, regions))
@@ -348,6 +351,10 @@ class Inventory:
 
     def _read_region(self, name: str) -> Region:
         aws = self._aws_in[name]
+        names = (self._scope.configurations or {}).get(name, ())
+        histories = tuple(self._attempt(_VERSIONS, name, partial(read_histories, aws, name, names)) or ())
+        if not self._scope.has_access:
+            return Region(name, histories)
         associations = self._attempt("the instance profiles of instances", name, partial(read_associations, aws)) or {}
         restore_tags = self._attempt("the restore tags of instances", name, partial(read_restore_tags, aws)) or {}
         nodes = self._attempt(NODES, name, partial(read_nodes, aws, name)) if self._scope.has_nodes else ()
@@ -366,6 +373,7 @@ class Inventory:
         saved = [(each, self._list_saved(each, name, described)) for each in stores]
         return Region(
             name,
+            histories,
             {instance_id: each[-1].profile for instance_id, each in associations.items()},
             restore_tags,
             nodes or (),
@@ -421,7 +429,7 @@ class Inventory:
         batches = [names[first : first + PARAMETERS_PER_CALL] for first in range(0, len(names), PARAMETERS_PER_CALL)]
         values: dict[str, str] = {}
         for batch in batches:
-            read = partial(_read_values, self._aws_in[region], batch)
+            read = partial(read_values, self._aws_in[region], batch)
             values.update(self._attempt("the content of configuration parameters", region, read) or {})
         return tuple(
             ConfigParameter(
@@ -490,9 +498,5 @@ class Inventory:
 
 _PARAMETERS = "the configuration parameters"
 _SAVED = "where access keys are saved"
+_VERSIONS = "the versions of configurations"
 _PRINCIPALS = "the roles and users of the account"
-
-
-def _read_values(aws: Aws, names: Sequence[str]) -> dict[str, str]:
-    answer = aws.call("ssm:GetParameters", f"read {len(names)} configuration parameters", Names=list(names))
-    return {each["Name"]: each["Value"] for each in answer["Parameters"]}

@@ -226,6 +226,34 @@ class ConfigParameter:
 
 
 @dataclass(frozen=True)
+class Version:
+    """A version of a configuration.
+
+    :param writer: the ARN of the user that wrote it, or of the session of a role.
+    :param value: ``None`` if it was not read, because it is encrypted or has another type.
+    """
+
+    number: int
+    modified: datetime
+    writer: str
+    tier: str
+    value: str | None
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class History:
+    """The versions of a configuration that Parameter Store keeps.
+
+    :param versions: with the newest first. There are none if there is no such parameter.
+    """
+
+    name: str
+    region: str
+    versions: tuple[Version, ...] = ()
+
+
+@dataclass(frozen=True)
 class SavedKeyWithoutUser:
     """A saved access key whose user does not exist.
 
@@ -251,13 +279,15 @@ class Unread:
 
 @dataclass(frozen=True)
 class Account:
-    """An account and its regions, as they were read. It has 14 fields, because each kind of thing has its own.
+    """An account and its regions, as they were read. It has 16 fields, because each kind of thing has its own.
 
     :param label: the user's name for the account.
     :param read_at: the time according to the clock of AWS.
     :param principals: all principals that were read, including principals without the agent's policies.
     :param parameters: by region and name.
     :param keys_without_user: by region and user.
+    :param caller: the ARN of the session or user that read it.
+    :param histories: by region and name, the versions of the inventory's configurations.
     """
 
     id: str
@@ -274,3 +304,5 @@ class Account:
     parameters: tuple[ConfigParameter, ...] = ()
     keys_without_user: tuple[SavedKeyWithoutUser, ...] = ()
     unread: tuple[Unread, ...] = ()
+    caller: str = ""
+    histories: tuple[History, ...] = ()

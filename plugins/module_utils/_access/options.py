@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._access.case import Choices
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE, USER
-from ansible_collections.cwagent.iam.plugins.module_utils._access.scope import Scope
+from ansible_collections.cwagent.iam.plugins.module_utils._access.scope import ACCESS, HISTORY, PARTS, Scope
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.options import check_days
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import check_parameter_name
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import KEY_STORES, PLACE_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 SPEC: dict[str, Any] = {
     "roles": {"type": "list", "elements": "str"},
@@ -34,37 +35,53 @@ SPEC: dict[str, Any] = {
     "inventory_users": {"type": "list", "elements": "str"},
     "attach_to_roles": {"type": "list", "elements": "str"},
     "simulate": {"type": "bool", "default": False},
+    "parts": {"type": "list", "elements": "str", "choices": list(PARTS), "default": list(PARTS)},
+    "configs_by_region": {"type": "dict", "default": {}},
+    "admin_role": {"type": "str", "default": "CloudWatchAgentAdminRole"},
+    "admin_user": {"type": "str", "default": "CloudWatchAgentAdminUser"},
+    "controller_stores": {"type": "bool", "default": False},
 }
 
 
 def scope(params: Mapping[str, Any], region: str | None) -> Scope:
     """Return the parts to read. :param region: the region of the module. :raises InvalidInput: a name is not valid."""
-    given = _names.names_by_region("instances", params["instances"])
-    instances = {name or region or "": ids for name, ids in given.items()}
-    regions = tuple(dict.fromkeys(params["regions"] or [region, *instances]))
+    instances = _by_region(params, "instances", region, _names.check_instance_id)
+    configurations = _by_region(params, "configs_by_region", region, check_parameter_name)
+    regions = tuple(dict.fromkeys(params["regions"] or [region, *instances, *configurations]))
     if not all(regions):
         raise InvalidInput("No AWS region is set. Set the option regions or region, or AWS_REGION.")
-    for each in (*regions, *instances):
+    for each in (*regions, *instances, *configurations):
         _names.check_region(each)
-    for ids in instances.values():
-        for instance_id in ids:
-            _names.check_instance_id(instance_id)
     names = {ROLE: params["roles"], USER: params["users"]}
     for kind, of_kind in names.items():
         for name in of_kind or ():
             _names.check_name(kind, name)
+    has_access = ACCESS in params["parts"]
     is_named = any(each is not None for each in names.values())
     return Scope(
         params["label"],
         regions,
         {kind: of_kind or [] for kind, of_kind in names.items()} if is_named else None,
-        instances,
+        instances if has_access else {},
         tuple(params["key_stores"]),
         params["key_store_prefix"],
         params["account_id"],
         has_nodes=True,
         has_activations=True,
+        has_access=has_access,
+        configurations=configurations if HISTORY in params["parts"] else {},
     )
+
+
+def _by_region(
+    params: Mapping[str, Any], option: str, default: str | None, check: Callable[[str], None]
+) -> dict[str, list[str]]:
+    """Return the checked names of an option by region. :param default: the region that the empty name stands for."""
+    given = _names.names_by_region(option, params[option])
+    for names in given.values():
+        for each in names:
+            check(each)
+    return {region or default or "": names for region, names in given.items()}
 
 
 def choices(params: Mapping[str, Any]) -> Choices:
@@ -72,6 +89,8 @@ def choices(params: Mapping[str, Any]) -> Choices:
     check_days("key_max_age_days", params["key_max_age_days"], minimum=0)
     _names.check_name("instance profile", params["server_profile"])
     _names.check_name("role", params["hybrid_role"])
+    _names.check_name("role", params["admin_role"])
+    _names.check_name("user", params["admin_user"])
     users, roles = params["inventory_users"], params["attach_to_roles"]
     return Choices(
         timedelta(days=params["key_max_age_days"]) if params["key_max_age_days"] else None,
@@ -79,4 +98,7 @@ def choices(params: Mapping[str, Any]) -> Choices:
         None if users is None else frozenset(users),
         None if roles is None else frozenset(roles),
         params["hybrid_role"],
+        params["admin_role"],
+        params["admin_user"],
+        params["controller_stores"],
     )

@@ -11,17 +11,23 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils._access import configuration_rules as rules
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import ANSWERS, NO, UNKNOWN, YES
 from ansible_collections.cwagent.iam.plugins.module_utils._access.findings import count_severities
+from ansible_collections.cwagent.iam.plugins.module_utils._access.history import Writer, changes, own_writers
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import TIME_FORMAT
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import LIMITS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from datetime import datetime
 
     from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import Assessment
     from ansible_collections.cwagent.iam.plugins.module_utils._access.case import Case
-    from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Account, ConfigParameter, Key
+    from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
+        Account,
+        ConfigParameter,
+        History,
+        Key,
+    )
     from ansible_collections.cwagent.iam.plugins.module_utils._findings import Finding
 
 
@@ -48,6 +54,7 @@ def to_result(case: Case, findings: Sequence[Finding]) -> dict[str, Any]:
             if each.is_ours or each.role in roles
         ],
         "parameters": [_parameter(case, each) for each in account.parameters],
+        "history": [_history(each, own_writers(case)) for each in account.histories],
         "unread": [asdict(each) for each in account.unread],
         "findings": [{**asdict(each), "account": account.id} for each in findings],
         "counts": count_severities(findings),
@@ -109,6 +116,28 @@ def _parameter(case: Case, parameter: ConfigParameter) -> dict[str, Any]:
         "readable_by_server": ANSWERS[rules.readable_by_servers(case, parameter)],
         "valid": (NO if problem else YES) if is_known else UNKNOWN,
         "problem": problem,
+    }
+
+
+def _history(history: History, own: Collection[Writer]) -> dict[str, Any]:
+    found = zip(history.versions, map(Writer.of, (each.writer for each in history.versions)), changes(history))
+    return {
+        "name": history.name,
+        "region": history.region,
+        "versions": [
+            {
+                "version": version.number,
+                "modified": _format(version.modified),
+                "writer": version.writer,
+                "written_by": str(writer),
+                "is_own": writer.principal in own,
+                "size": None if version.value is None else len(version.value.encode()),
+                "tier": version.tier,
+                "labels": list(version.labels),
+                "changes": changed,
+            }
+            for version, writer, changed in found
+        ],
     }
 
 

@@ -5,19 +5,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ActivationUse, ConfigParameter, NodeUse
+from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
+    ActivationUse,
+    ConfigParameter,
+    History,
+    NodeUse,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import KEY_STORES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+# The parts of an account that can be read by themselves.
+ACCESS, HISTORY = PARTS = ("access", "history")
+
 
 @dataclass(frozen=True)
 class Scope:
-    """The parts of an account to read.
+    """The parts of an account to read, in 11 fields, because each is another choice.
 
     :param label: the user's name for the account.
     :param names: by kind, the only principals to read; ``None`` for all principals.
@@ -26,6 +34,8 @@ class Scope:
     :param key_prefix: the beginning of the names of the parameters and secrets with access keys.
     :param account_id: the only account that may be read; ``None`` for whichever account the credentials belong to.
     :param has_nodes: whether to read the nodes of Systems Manager. :param has_activations: and its activations.
+    :param has_access: whether to read anything besides the versions of configurations.
+    :param configurations: by region, the names of the configurations whose versions are read.
     """
 
     label: str
@@ -37,12 +47,15 @@ class Scope:
     account_id: str | None = None
     has_nodes: bool = False
     has_activations: bool = False
+    has_access: bool = True
+    configurations: Mapping[str, Sequence[str]] | None = None
 
 
 @dataclass(frozen=True)
 class Region:
     """The data of a region that was read in bulk.
 
+    :param histories: the versions of the inventory's configurations.
     :param profiles: by instance, the name of its instance profile.
     :param restore_tags: by instance, the value of its restore tag.
     :param saved_keys: by id of an access key, where it is saved.
@@ -50,10 +63,11 @@ class Region:
     """
 
     name: str
-    profiles: Mapping[str, str]
-    restore_tags: Mapping[str, str]
-    nodes: tuple[NodeUse, ...]
-    activations: tuple[ActivationUse, ...]
-    parameters: tuple[ConfigParameter, ...]
-    saved_keys: Mapping[str, str]
-    saved_users: Mapping[tuple[str, str], str]
+    histories: tuple[History, ...] = ()
+    profiles: Mapping[str, str] = field(default_factory=dict)
+    restore_tags: Mapping[str, str] = field(default_factory=dict)
+    nodes: tuple[NodeUse, ...] = ()
+    activations: tuple[ActivationUse, ...] = ()
+    parameters: tuple[ConfigParameter, ...] = ()
+    saved_keys: Mapping[str, str] = field(default_factory=dict)
+    saved_users: Mapping[tuple[str, str], str] = field(default_factory=dict)

@@ -101,17 +101,21 @@ class Handling:
 
 @dataclass(frozen=True)
 class GivenConfig:
-    """A configuration that the options contain, in ``config`` or in the files of ``src``."""
+    """A configuration that the options contain, in ``config`` or in the files of ``src``.
+
+    :param source: where ``config`` comes from, for its problems.
+    """
 
     name: str
     config: Any
     src: Sequence[str] | None
     handling: Handling
+    source: str = "config"
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> GivenConfig:
         """Return the configuration of the validated options."""
-        return read_options(cls, params, handling=read_options(Handling, params))
+        return cls(params["name"], params["config"], params["src"], read_options(Handling, params))
 
 
 @dataclass(frozen=True)
@@ -259,7 +263,7 @@ def _contents(given: GivenConfig) -> Iterator[tuple[str, Any]]:
     elif given.config and isinstance(given.config, list):
         yield from ((f"config[{index}]", each) for index, each in enumerate(given.config))
     else:
-        yield "config", given.config
+        yield given.source, given.config
 
 
 def _merge(documents: Sequence[Document], check: Callable[[Content, str], Document]) -> Document:

@@ -5,18 +5,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.cwagent.iam.plugins.module_utils._access.parameters import read_history
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import to_known
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.resource import ParameterResource
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import minify
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import version_of
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.validation import Earlier
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.versions import join_parts, select
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import Given, StoreOptions
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.validation import Validated
 
 
@@ -44,6 +50,35 @@ class Comparison:
             "source": self.source,
             "earlier_identity": self.earlier,
         }
+
+
+def read_earlier(options: StoreOptions, aws_in: Callable[[str | None], Aws]) -> list[Earlier] | None:
+    """Read the versions that the options want to be stored again; ``None`` if they want none.
+
+    :raises InvalidInput: there is no such version.
+    """
+    if not options.version:
+        return None
+    names = [each.name for each in options.configs]
+    unknown = sorted(options.version.keys() - {"", *names})
+    if unknown:
+        raise InvalidInput(f"version: there is no configuration {', '.join(unknown)}.")
+    return [
+        _read_earlier(replace(given, regions=(region,)), options, aws_in(region or None))
+        for given in options.configs
+        for region in given.regions
+        if version_of(options.version, given.name)
+    ]
+
+
+def _read_earlier(given: Given, options: StoreOptions, aws: Aws) -> Earlier:
+    region, names = aws.region or "", [each.name for each in options.configs]
+    histories = read_history(aws, region, given.name, names)
+    versions = select(
+        list(histories) if options.handling.split else [next(histories)], version_of(options.version, given.name)
+    )
+    numbers = " and ".join(f"version {version.number} of {name}" for name, version in versions)
+    return Earlier(given, join_parts(versions), f"{numbers} in {region}")
 
 
 def compare(validated: Validated, aws_in: Callable[[str | None], Aws], warnings: list[str]) -> list[Configuration]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opti
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import LIMITS
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import PLACE_SPEC, PROFILE_SPEC, KeySource
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._options import read_options
 from ansible_collections.cwagent.iam.plugins.module_utils._planned import PLANNED_SPEC, Planned
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.ways import INSTANCE, WAYS
@@ -23,6 +25,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._store_config.ways imp
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+PREVIOUS = "previous"
+_VERSION = rf"(?:([^=]+)=)?({PREVIOUS}|[1-9][0-9]*)"
 VALIDATED, COMPARED, STORED, OPENED = "validated", "compared", "stored", "opened"
 
 SPEC: dict[str, Any] = {
@@ -42,6 +46,7 @@ SPEC: dict[str, Any] = {
     "schema": {"type": "str", "default": ""},
     "agent_schema_path": {"type": "str", "default": ""},
     **CONFIGURATION_SPEC,
+    "version": {"type": "str", "default": ""},
     "compared": {"type": "dict"},
     "tier": {"type": "str", "choices": ["", *LIMITS], "default": ""},
     "parameter_tags": {"type": "dict", "default": {}},
@@ -103,9 +108,10 @@ class Waits:
 
 @dataclass(frozen=True)
 class StoreOptions:
-    """The options of a task, in 11 fields, because each group of options has its own object.
+    """The options of a task, in 12 fields, because each group of options has its own object.
 
     :param way: the option ``from``.
+    :param version: by name, the versions to store again. The empty name stands for all configurations.
     :param compared: the result of an earlier task; ``None`` to compare first.
     :param planned: the results of earlier tasks.
     """
@@ -114,6 +120,7 @@ class StoreOptions:
     way: str
     configs: Sequence[Given]
     handling: Handling
+    version: Mapping[str, str]
     compared: Mapping[str, Any] | None
     agent_schema_path: str
     remove_surplus: bool
@@ -130,6 +137,7 @@ class StoreOptions:
             params,
             way=params["from"],
             configs=_given_configurations(params),
+            version=read_wanted(params["version"]),
             handling=read_options(Handling, params, tier=params["tier"] or None, tags=params["parameter_tags"]),
             admin=read_options(AdminOptions, params),
             key=read_options(KeySource, params, user=params["admin_user"]),
@@ -142,6 +150,27 @@ class StoreOptions:
         """Whether to validate with the schema of the agent that is installed."""
         handling = self.handling
         return bool(self.agent_schema_path) and not handling.schema and handling.validation != OFF
+
+
+def read_wanted(text: str) -> dict[str, str]:
+    """Return by name the versions in a text. The empty name stands for all configurations.
+
+    :raises InvalidInput: it is neither a version nor a list of names with versions.
+    """
+    entries = [each.strip() for each in text.split(",")] if text.strip() else []
+    found = [re.fullmatch(_VERSION, each) for each in entries]
+    wanted = {match[1] or "": match[2] for match in found if match}
+    if len(wanted) < len(entries) or ("" in wanted and len(entries) > 1):
+        raise InvalidInput(
+            f"'{text}' is not a version. It must be a number, {PREVIOUS}, or names with versions, such as "
+            "AmazonCloudWatch-linux=41,AmazonCloudWatch-windows=7."
+        )
+    return wanted
+
+
+def version_of(wanted: Mapping[str, str], name: str) -> str:
+    """Return the version of a configuration that is stored again; empty if there is none."""
+    return wanted.get(name) or wanted.get("", "")
 
 
 def _given_configurations(params: Mapping[str, Any]) -> list[Given]:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
@@ -14,11 +14,16 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opti
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, HostUnreachable, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.base import InstanceChecks, to_sentence
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.command import CommandWay
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparison import Comparison, compare
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparison import (
+    Comparison,
+    compare,
+    read_earlier,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import NOT_COMPARED, compared
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.controller import ControllerWay, tidy
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.instance import InstanceWay
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.onprem import OnPremisesWay
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import VALIDATED
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Transaction
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.validation import validate
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.ways import (
@@ -34,7 +39,7 @@ if TYPE_CHECKING:
 
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.base import Way, Wiring
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import StoreOptions
-    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.validation import Validated
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.validation import Earlier, Validated
 
 # All but AUTO, which is one of them.
 CLASSES: dict[str, type[Way]] = {
@@ -59,7 +64,7 @@ class Task:
 
         :param schema: the schema of the agent on the host.
         """
-        found = validate(self._options, self._wiring.find_file, schema)
+        found = validate(self._options, self._wiring.find_file, schema, self._earlier)
         if found.problem_lines not in ([], self._shown):
             self._wiring.show(found.problem_lines)
         self._shown = found.problem_lines
@@ -73,15 +78,25 @@ class Task:
         validated, wiring = self.validate(), self._wiring
         validated.check()
 
-        def aws_in(region: str | None) -> Aws:
-            return Aws(partial(wiring.client, region=region) if region else wiring.client)
-
-        found = self.check_host(Comparison(compare(validated, aws_in, wiring.report.warnings), self._options.way))
+        configurations = compare(validated, self._aws_in, wiring.report.warnings)
+        found = self.check_host(Comparison(configurations, self._options.way))
         if found.to_store and self._options.needs_agent_schema:
             schema = self._way(found.source).read_schema()
             if schema:  # the agent need not be installed
                 self.validate(schema).check()
         return found
+
+    @cached_property
+    def _earlier(self) -> list[Earlier] | None:
+        """The versions that are stored again; ``None`` if files are stored, or only validated."""
+        found = None if self._options.state == VALIDATED else read_earlier(self._options, self._aws_in)
+        for each in found or ():
+            self._wiring.report.say(f"store {each.source} again (afterwards, cwagent.iam.apply applies it)")
+        return found
+
+    def _aws_in(self, region: str | None) -> Aws:
+        client = self._wiring.client
+        return Aws(partial(client, region=region) if region else client)
 
     def check_host(self, comparison: Comparison) -> Comparison:
         """Return the comparison with the facts from the host. :raises CwagentError: it could not store."""

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import (
+    OFF,
+    WARN,
     GivenConfig,
     Validation,
     validate_config,
@@ -97,18 +99,47 @@ class Validated:
         }
 
 
-def validate(options: StoreOptions, find_file: Callable[[str], str], schema: str = "") -> Validated:
+@dataclass(frozen=True)
+class Earlier:
+    """An earlier version of a configuration in one region. :param source: where the text comes from, in words."""
+
+    given: Given
+    text: str
+    source: str
+
+
+def validate(
+    options: StoreOptions,
+    find_file: Callable[[str], str],
+    schema: str = "",
+    earlier: Sequence[Earlier] | None = None,
+) -> Validated:
     """Validate the configurations of the options.
 
     :param find_file: returns the path of a file that the user named.
     :param schema: the schema of the agent that is installed on the host.
+    :param earlier: the versions to store again instead of the files. Agents have run them, so a problem that an agent
+        may accept is only a warning.
     """
     handling = replace(options.handling, schema=schema or options.handling.schema)
+    if earlier is not None:
+        lenient = replace(handling, validation=OFF if handling.validation == OFF else WARN)
+        return Validated(
+            [
+                (each.given, _validate(GivenConfig(each.given.name, each.text, None, lenient, each.source)))
+                for each in earlier
+            ]
+        )
+    return Validated(
+        [
+            (given, _validate(GivenConfig(given.name, None, [find_file(given.file)], handling)))
+            for given in options.configs
+        ]
+    )
 
-    def validate_one(given: Given) -> Validation | InvalidInput:
-        try:
-            return validate_config(GivenConfig(given.name, None, [find_file(given.file)], handling))
-        except InvalidInput as error:
-            return error
 
-    return Validated([(given, validate_one(given)) for given in options.configs])
+def _validate(given: GivenConfig) -> Validation | InvalidInput:
+    try:
+        return validate_config(given)
+    except InvalidInput as error:
+        return error

@@ -16,6 +16,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores im
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import ATTACH
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import REMOVE_BOUNDARY
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import SSM_SUCCESSOR
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import (
+    PREVIOUS,
+    read_wanted,
+    version_of,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.ways import WAYS
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.accounts import has_filters
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.configurations import STORING_GROUPS
@@ -28,6 +33,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
     EC2_ADMIN,
     EC2_SERVERS,
     GROUPS,
+    HISTORY,
     KEY_STORE,
     ONPREM_ADMIN,
     ONPREM_SERVERS,
@@ -37,7 +43,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
 )
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.hosts import apply_limit, flatten
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.rotation import check_revocation
-from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables import ENVIRONMENT, NODE_ID
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables import CONFIG_VERSION, ENVIRONMENT, NODE_ID
 from ansible_collections.cwagent.iam.plugins.plugin_utils._key_store_checks import check_kms_key
 from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import Problems, check_environment, is_blank
 
@@ -135,8 +141,9 @@ def check_requirements(given: Given, inputs: Mapping[str, Any], problems: Proble
             "cwagent_on_other_profile is attach, so set cwagent_attach_to_roles to the roles that may get the agent's "
             "policy."
         )
-    if {CONFIGS, CONFIGS_ONLY} & {*given.requires} and not inputs["configs"]:
+    if {CONFIGS, CONFIGS_ONLY, HISTORY} & {*given.requires} and not inputs["configs"]:
         problems.add("There is no configuration. Set cwagent_config_file or cwagent_configs.")
+    _check_version(given, inputs, problems)
     if CONFIRMATION in given.requires and inputs["confirm"] != "teardown":
         problems.add(
             "This deletes the roles, instance profiles, users, access keys, credentials files and stored "
@@ -154,6 +161,27 @@ def check_requirements(given: Given, inputs: Mapping[str, Any], problems: Proble
                 "There are no servers: no host of the inventory is in one of the groups cwagent_ec2_servers, "
                 "cwagent_ec2_admin and cwagent_onprem_servers."
             )
+
+
+def _check_version(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
+    """Report a version to store again that no configuration can have, or a playbook that stores files."""
+    wanted = problems.check(read_wanted, inputs["config_version"], where=f"{CONFIG_VERSION}: ") or {}
+    if wanted and given.stores and CONFIGS not in given.requires:
+        problems.add(f"{CONFIG_VERSION} is for store_config.yml. This playbook would use the file, so unset it.")
+    regions: dict[str, set[str]] = {}
+    for region, names in inputs["config_names"].items():
+        for name in names:
+            regions.setdefault(name, set()).add(region)
+    for name in sorted(wanted.keys() - {"", *regions}):
+        problems.add(f"{CONFIG_VERSION}: there is no configuration '{name}'.")
+    numbered = {name for name in regions if version_of(wanted, name) not in ("", PREVIOUS)}
+    several = len(numbered) > 1 and "" in wanted
+    accounts = [each for each in given.accounts if given.limit is None or each in given.limit]
+    if several or any(len(regions[name]) > 1 for name in numbered) or (numbered and len(accounts) > 1):
+        problems.add(
+            f"{CONFIG_VERSION}: a number is the version of one configuration in one region and account. Use previous, "
+            "names with versions, or an inventory with one region and account."
+        )
 
 
 def check_limit(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:

@@ -9,6 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.ways import (
+    CONTROLLER,
     INSTANCE,
     ROLE,
     RUN_COMMAND,
@@ -90,6 +91,7 @@ def choose_storing_host(given: Given, inputs: Mapping[str, Any], regions: Region
     host = next(iter(given.members(group)), "") if group else LOCALHOST
     return {
         "store_config_from": source,
+        "controller_stores": inputs["store_config_from"] == CONTROLLER,
         "stores": bool(host and (inputs["configs"] or opens)),
         # Nothing connects to the hosts of other accounts.
         "storing_host": LOCALHOST if given.accounts or not host else host,

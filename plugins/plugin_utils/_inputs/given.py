@@ -28,9 +28,10 @@ ACCOUNTS = "cwagent_accounts"
 CONFIGS, ADMIN_INSTANCE, CONFIRMATION, KEY_STORE = "configs", "admin_instance", "confirmation", "key_store"
 CONFIGS_ONLY, AUDIT, SERVERS = "configs_only", "audit", "servers"
 ROTATION, REMOVAL, ONE_ACCOUNT, RESTORE = "rotation", "removal", "one_account", "restore"
+HISTORY = "history"
 REQUIREMENTS = [
     *(CONFIGS, CONFIGS_ONLY, ADMIN_INSTANCE, CONFIRMATION, KEY_STORE, AUDIT, SERVERS),
-    *(ROTATION, REMOVAL, ONE_ACCOUNT, RESTORE),
+    *(ROTATION, REMOVAL, ONE_ACCOUNT, RESTORE, HISTORY),
 ]
 STORE_FROM = "cwagent_store_config_from"
 TEXT = {"type": "str"}
@@ -54,9 +55,9 @@ class Given:
     :param to_absolute: returns the absolute path of a file or folder on the controller, which need not exist, or raises
         ``InvalidInput``.
     :param requires: the requirements of the playbook: ``CONFIGS``, ``CONFIGS_ONLY`` (and no host), ``ADMIN_INSTANCE``,
-        ``CONFIRMATION``, ``KEY_STORE``, ``AUDIT`` (no host), ``SERVERS``, ``ROTATION`` (users of the hosts that the
-        limit leaves), ``REMOVAL`` (servers that leave), ``ONE_ACCOUNT`` (the controller's), ``RESTORE`` (nothing,
-        because problems must not keep the rest from being restored).
+        ``CONFIRMATION``, ``KEY_STORE``, ``AUDIT`` (no host), ``HISTORY`` (names of configurations), ``SERVERS``,
+        ``ROTATION`` (users of the hosts that the limit leaves), ``REMOVAL`` (servers that leave), ``ONE_ACCOUNT`` (the
+        controller's), ``RESTORE`` (nothing, because problems must not keep the rest from being restored).
     :param limit: the hosts that ``--limit`` leaves; ``None`` without one.
     :param in_awx: whether the run is a job of AWX.
     :param accounts: by name, the variables of all hosts that stand for accounts. Empty for the controller's account.

@@ -16,6 +16,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
     CONFIGS_ONLY,
     EMPTY,
     GROUPS,
+    HISTORY,
     ONE_ACCOUNT,
     RESTORE,
     SERVERS,
@@ -29,6 +30,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.hosts import (
 )
 from ansible_collections.cwagent.iam.plugins.plugin_utils._report_files import (
     FORMATS,
+    HISTORY_FORMATS,
     VALIDATION_FORMATS,
     VERIFICATION_FORMATS,
     sort_by_format,
@@ -42,8 +44,14 @@ if TYPE_CHECKING:
 
 REPORT_FILES = "cwagent_report_files"
 # The formats of the reports that a playbook writes, by its requirement.
-REPORT_FORMATS = {AUDIT: FORMATS, CONFIGS_ONLY: VALIDATION_FORMATS, SERVERS: VERIFICATION_FORMATS}
+REPORT_FORMATS = {
+    HISTORY: HISTORY_FORMATS,
+    AUDIT: FORMATS,
+    CONFIGS_ONLY: VALIDATION_FORMATS,
+    SERVERS: VERIFICATION_FORMATS,
+}
 BATCH_SIZE = "cwagent_batch_size"
+CONFIG_VERSION = "cwagent_config_version"
 # Its values can be secrets, so it is not part of the input. The playbooks pass it on from the host.
 ENVIRONMENT = "cwagent_environment"
 # The owner and the group of the file with the access key on a server.
@@ -205,7 +213,7 @@ def read_path(given: Given, run: Mapping[str, Any], name: str, problems: Problem
 def read_report_files(given: Given, run: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
     """Return the files that this playbook writes, and notices of the files that it skips."""
     need = next((each for each in REPORT_FORMATS if each in given.requires and ONE_ACCOUNT not in given.requires), "")
-    has_own_files = given.accounts and need != AUDIT  # an audit writes one report on all accounts
+    has_own_files = given.accounts and need not in (HISTORY, AUDIT)  # an audit writes one report on all accounts
     files, notices = sort_by_format(
         REPORT_FILES,
         run["report_files"],

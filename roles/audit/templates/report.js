@@ -87,6 +87,7 @@
   const instances = [];
   const keys = [];
   const parameters = [];
+  const versions = [];
   const others = new Set();
   for (const account of read) {
     const where = nameOf(account);
@@ -140,6 +141,8 @@
       } else others.add(`${where} ${node.role}`);
     }
     for (const parameter of account.parameters) parameters.push({...parameter, account: where});
+    for (const {versions: kept, ...parameter} of account.history || [])
+      for (const version of kept) versions.push({...version, ...parameter, account: where});
   }
   const writers = principals
     .filter((each) => each.can === 'yes' && !each.is_administrator)
@@ -1022,6 +1025,34 @@
       ],
       parameters,
     );
+    table(
+      'versions',
+      'Versions',
+      [
+        {
+          label: 'Name',
+          value: (row) => row.name,
+          wide: true,
+          cell: (row) => [text(row.name), ...row.labels.map((label) => sub(text(label)))],
+        },
+        account,
+        {label: 'Region', short: true, value: (row) => row.region},
+        {label: 'Version', number: true, down: true, value: (row) => row.version},
+        {label: 'Written', value: (row) => row.modified, cell: (row) => row.modified && time(row.modified)},
+        {
+          label: 'By',
+          value: (row) => row.written_by,
+          cell: (row) => [text(row.written_by), row.is_own ? '' : sub(el('strong', {}, 'not this inventory'))],
+        },
+        {
+          label: 'Changes',
+          wide: true,
+          value: (row) => (row.changes || ['unknown']).join('\n'),
+          cell: (row) => (row.changes || ['unknown']).map((change) => sub(text(change))),
+        },
+      ],
+      versions,
+    );
   }
 
   // Filter
@@ -1074,7 +1105,7 @@
         }),
         choice('Account', 'account', [...new Set(read.map(nameOf))]),
         choice('Region', 'region', [
-          ...new Set([...instances, ...parameters, ...data.findings].map((each) => each.region).filter(Boolean)),
+          ...new Set([...instances, ...parameters, ...versions, ...data.findings].map((each) => each.region).filter(Boolean)),
         ]),
         el('span', {id: 'status', class: 'sr', role: 'status'}),
       ),

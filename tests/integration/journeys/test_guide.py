@@ -183,11 +183,14 @@ def run_agents(reader: Reader) -> None:
             subprocess.run(command, env={**environment, **keys}, check=True, capture_output=True)
 
 
-def test_a_changed_configuration_is_previewed_stored_and_applied(states: States) -> None:
+def test_a_changed_configuration_is_previewed_stored_applied_and_taken_back(states: States) -> None:
     reader = begin_page(states, "change_a_configuration")
     run_agents(reader)
-    _, after = reader.compare_page("change_a_configuration")
-    assert after["parameters"][reader.aws.region][PARAMETER]["agent"]["metrics_collection_interval"] == 30
+    before, after = reader.compare_page("change_a_configuration")
+    assert after["parameters"] == before["parameters"]
+    kept = reader.aws.client("ssm").get_parameter_history(Name=PARAMETER)["Parameters"]
+    found = [json.loads(each["Value"])["agent"]["metrics_collection_interval"] for each in kept]
+    assert found == [60, 30, 60]
 
 
 def test_a_leaked_key_is_replaced(states: States) -> None:

@@ -69,6 +69,38 @@ def test_a_client_reuses_its_connection(aws: Emulator) -> None:
     assert one != other
 
 
+def test_each_version_of_a_parameter_has_its_writer(account: Any) -> None:
+    account.create_role("Admin", "CloudWatchAgentAdminPolicy")
+    instance = account.aws.instances(1)[0]
+    account.associate(instance, "Admin")
+    key = account.limited_key({"Effect": "Allow", "Action": "ssm:*", "Resource": "*"})
+    root, user = account.aws.client("ssm"), account.aws.client("ssm", credentials=key)
+    for client in (root, user, account.instance_client(instance, "ssm")):
+        client.put_parameter(Name="AmazonCloudWatch-a", Value="{}", Type="String", Overwrite=True)
+    found = root.get_parameter_history(Name="AmazonCloudWatch-a")["Parameters"]
+    assert [(each["Version"], each["LastModifiedUser"]) for each in found] == [
+        (1, "arn:aws:iam::123456789012:root"),
+        (2, f"arn:aws:iam::123456789012:user/{key['UserName']}"),
+        (3, f"arn:aws:sts::123456789012:assumed-role/Admin/{instance}"),
+    ]
+
+
+def test_a_parameter_keeps_100_versions_unless_the_oldest_has_a_label(aws: Emulator) -> None:
+    ssm = aws.client("ssm")
+
+    def store(value: str) -> None:
+        ssm.put_parameter(Name="AmazonCloudWatch-a", Value=value, Type="String", Overwrite=True)
+
+    for number in range(1, 103):
+        store(str(number))
+    pages = [*ssm.get_paginator("get_parameter_history").paginate(Name="AmazonCloudWatch-a")]
+    kept = [each["Version"] for page in pages for each in page["Parameters"]]
+    assert (sorted(kept), len(pages)) == ([*range(3, 103)], 2)
+    ssm.label_parameter_version(Name="AmazonCloudWatch-a", ParameterVersion=3, Labels=["stable"])
+    with pytest.raises(ClientError, match=r"ParameterMaxVersionLimitExceeded.*Version 3, the oldest version"):
+        store("103")
+
+
 def test_many_users_are_returned_in_pages(account: Any) -> None:
     for number in range(5):
         account.iam.create_user(UserName=f"u{number}", Tags=[{"Key": "site", "Value": "a"}])

@@ -13,6 +13,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
     Account,
     ActivationUse,
     ConfigParameter,
+    History,
     InstanceUse,
     Key,
     NodeUse,
@@ -20,6 +21,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
     Principal,
     Profile,
     SavedKeyWithoutUser,
+    Version,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import closed_policy
 from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
@@ -134,6 +136,18 @@ def parameter(name: str, value: str | None = '{"agent":{}}', **more: Any) -> Con
     return ConfigParameter(f"AmazonCloudWatch-{name}", REGION, value=value, **given)
 
 
+ADMIN_SESSION = f"arn:aws:sts::{ACCOUNT_ID}:assumed-role/CloudWatchAgentAdminRole/i-9"
+
+
+def version(number: int, writer: str = ADMIN_SESSION, value: str | None = '{"agent":{}}', **more: Any) -> Version:
+    return Version(number, NOW - timedelta(days=1), writer, "Standard", value, **more)
+
+
+def history(*versions: Version, name: str = "AmazonCloudWatch-linux") -> History:
+    """The versions of a configuration, which are given with the newest first."""
+    return History(name, REGION, versions)
+
+
 HEALTHY = Account(
     ACCOUNT_ID,
     "aws",
@@ -168,6 +182,7 @@ FIELDS = {
     ConfigParameter: "parameters",
     NodeUse: "nodes",
     ActivationUse: "activations",
+    History: "histories",
     SavedKeyWithoutUser: "keys_without_user",
 }
 

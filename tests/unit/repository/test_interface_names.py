@@ -104,13 +104,13 @@ EVERYDAY = set(
     re.findall(
         r"\w+",
         """
-        absent ansible application at auto aws bundle by ca certs check checked close closed compare compared content
-        controller default delete description endpoint endpoints detach digest duration earlier elsewhere entry_point
-        error expected fail file files filters
-        find found from group has host hostname hosts id ids if info inventory keep label lines main max
-        missing mode module name names none notice off on one only open opened optional options other owner part path
-        per permission present problems read recent remaining remove replace report required requires restore results
-        shared skip state states stored strict terms to unused url use validated values warn warning
+        absent ansible application at auto aws bundle by ca certs check checked close closed compare compared
+        content controller default delete description detach digest duration earlier elsewhere endpoint
+        endpoints entry_point error expected fail file files filters find found from group has history host
+        hostname hosts id ids if info inventory keep label lines main max missing mode module name names none
+        notice off on one only open opened optional options other owner part parts path per permission present
+        problems read recent remaining remove replace report required requires restore results shared skip
+        state states stored stores strict terms to unused url use validated values version warn warning
         """,
     )
 )
@@ -353,6 +353,7 @@ def handed_on() -> Iterator[Handed]:
 
 SECOND_NAMES = {
     "a module or role that manages a thing calls it name, and others add the kind of thing": {
+        "audit_admin_role < admin_role_name",
         "audit_hybrid_role < hybrid_role_name",
         "audit_server_profile < server_role_name",
         "cwagent_admin_window.role < ec2_admin_name",
@@ -370,6 +371,7 @@ SECOND_NAMES = {
         "verify_server_profile < server_role_name",
     },
     "a name for any role, profile, user or parameter leaves out which one it is": {
+        "audit_admin_user < admin_users",
         "store_config_admin_user < admin_users",
         "onprem_admin_users_by_region < admin_users",
         "cwagent_iam_user.users_by_region < retired_users",
@@ -396,6 +398,7 @@ SECOND_NAMES = {
         "cwagent_restore.users_to_delete < removal_users",
         "store_config_instance_id < admin_instance",
         "store_config_region < storing_region",
+        "audit_configs_by_region < config_names",
     },
     "options of amazon.aws keep their names": {"profile < audit_aws_profile"},
     "the name of the role already shows that it is about configurations": {

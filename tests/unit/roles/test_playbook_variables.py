@@ -35,6 +35,7 @@ HANDED_ON: dict[str, tuple[Any, list[str]]] = {
     "cwagent_config_validation": ("warn", ["store_config_validation"]),
     "cwagent_agent_schema": ("/schema.json", ["store_config_schema"]),
     "cwagent_split_config": (True, ["store_config_split"]),
+    "cwagent_config_version": ("previous", ["store_config_version"]),
     "cwagent_split_recent": (True, ["store_config_split_recent"]),
     "cwagent_parameter_tier": ("Standard", ["store_config_tier"]),
     "cwagent_environment": (

@@ -123,6 +123,55 @@ def test_many_writers_are_counted():
     assert "more" not in " ".join(five)
 
 
+VERSION = {
+    "version": 2,
+    "modified": "2026-11-25T09:00:00Z",
+    "written_by": "user 'x'",
+    "is_own": True,
+    "size": 12,
+    "tier": "Standard",
+    "labels": [],
+    "changes": [],
+}
+
+
+def histories(*versions, name="AmazonCloudWatch-a"):
+    found = {"name": name, "region": "eu-central-1", "versions": [{**VERSION, **each} for each in versions]}
+    return {**account(), "history": [found]}
+
+
+VERSIONS = {
+    "- 2, 2026-11-25T09:00:00Z, user 'x', 12 bytes, Standard": {},
+    "! 2, 2026-11-25T09:00:00Z, user 'x', 12 bytes, Standard": {"is_own": False},
+    "- 2, 2026-11-25T09:00:00Z, user 'x', encrypted, Advanced, labels a b": {
+        "size": None,
+        "changes": None,
+        "tier": "Advanced",
+        "labels": ["a", "b"],
+    },
+}
+
+
+@pytest.mark.parametrize(("line", "found"), VERSIONS.items())
+def test_a_history_has_a_line_for_each_version(line, found):
+    lines = summarize(document(histories({**found, "changes": ["~ $.a: 1 -> 2"]})), has_access=False)
+    place = "AmazonCloudWatch-a in eu-central-1 of account prod: 1 version."
+    assert lines == ["1 account read at 2026-11-25T09:30:00Z.", place, line, "  ~ $.a: 1 -> 2", "No findings."]
+
+
+def test_a_history_lists_the_newest_versions_and_the_first_changes():
+    of_version = {"changes": [f"+ $.a{number}: 1" for number in range(12)]}
+    lines = summarize(document(histories(*[of_version] * 22)), has_access=False)
+    assert sum(line.startswith("- ") for line in lines) == 20
+    assert lines.count("  and 2 more") == 20
+    assert "  2 earlier versions are in the report (cwagent_report_files)." in lines
+
+
+def test_the_history_of_a_parameter_that_does_not_exist():
+    lines = summarize(document(histories()), has_access=False)
+    assert lines[1] == "AmazonCloudWatch-a in eu-central-1 of account prod does not exist."
+
+
 def test_a_summary_lists_unknown_answers_and_denied_reads():
     failed = {"account": {"label": "dev"}, "error": "access denied"}
     unknown = account(principal("a", "unknown"), principal("b", "unknown"), unread=["users", "roles"])

@@ -27,6 +27,7 @@ from access_account import (
     document,
     found,
     healthy,
+    history,
     hybrid_role,
     hybrid_trust,
     instance,
@@ -37,6 +38,7 @@ from access_account import (
     role,
     trust,
     user,
+    version,
     window,
 )
 from hypothesis import given
@@ -308,6 +310,18 @@ PLANTED = {
         healthy(parameter("list", None, type="StringList")),
         ("parameter-invalid", "warning", "AmazonCloudWatch-list"),
     ),
+    "a version that somebody else wrote": (
+        healthy(history(version(1, f"arn:aws:iam::{ACCOUNT_ID}:user/x"))),
+        ("version-by-others", "error", "AmazonCloudWatch-linux"),
+    ),
+    "an earlier version that somebody else wrote": (
+        healthy(history(version(2), version(1, f"arn:aws:iam::{ACCOUNT_ID}:root"))),
+        ("version-by-others", "notice", "AmazonCloudWatch-linux"),
+    ),
+    "a history that begins after the admin role": (
+        healthy(role("CloudWatchAgentAdminRole", ADMIN, CLOSED), history(version(1))),
+        ("history-starts-late", "notice", "AmazonCloudWatch-linux"),
+    ),
     "a saved key without a user": (healthy(KEY_WITHOUT_USER), ("saved-key-without-user", "notice", "gone")),
     "a restore tag": (healthy(instance(2, None, restore_tag="App")), ("restore-tag", "warning", "i-2")),
     "a restore tag with a record": (
@@ -375,7 +389,7 @@ def test_a_violation_is_one_finding(account, expected):
     [severities] = [each.severities for each in RULES if each.name == expected[0]]
     assert expected[1] in severities
     [finding] = find(case_of(account))
-    assert finding.listed == (expected[0] not in ("administrators", "node-not-managed"))
+    assert finding.listed == (expected[0] not in ("administrators", "node-not-managed", "history-starts-late"))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from store_options import store_options
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.validation import validate
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.validation import Earlier, validate
 
 NAME = "AmazonCloudWatch-linux"
 VALID = {"agent": {"metrics_collection_interval": 60}, "metrics": {"metrics_collected": {"mem": {}}}}
@@ -45,6 +45,22 @@ def test_valid_configurations_pass_in_their_regions(folder: Path) -> None:
     found.check()
     assert [(given.name, given.regions) for given, _desired in found.valid] == [(NAME, ("eu-central-1", "us-east-1"))]
     assert found.to_result() == {"failure": "", "problem_lines": [], "findings": [], "errors": []}
+
+
+@pytest.mark.parametrize("validation", ["strict", "warn", "off"])
+def test_a_problem_of_an_earlier_version_is_a_warning(validation: str) -> None:
+    options = store_options(configs=[{"name": NAME, "file": "none", "regions": []}], validation=validation)
+    earlier = [Earlier(options.configs[0], json.dumps(MISSPELT), "version 41 of x")]
+    found = validate(options, str, earlier=earlier)
+    found.check()
+    assert [desired.config for _given, desired in found.valid] == [MISSPELT]
+    assert any("version 41 of x: 2 warnings" in line for line in found.problem_lines) == (validation != "off")
+
+
+def test_an_earlier_version_that_no_agent_accepts_is_refused() -> None:
+    options = store_options(configs=[{"name": NAME, "file": "none", "regions": []}])
+    found = validate(options, str, earlier=[Earlier(options.configs[0], "[]", "version 41 of x")])
+    assert refusal(found).startswith(f"{NAME} is not valid: version 41 of x: ")
 
 
 def test_without_any_region_the_one_of_the_task_is_left_to_aws(folder: Path) -> None:

@@ -12,6 +12,7 @@ from input_runs import (
     US,
     WEB,
     a_run,
+    an_account,
     assert_problem,
     default_of,
     inputs_of,
@@ -284,3 +285,57 @@ def test_keys_that_a_policy_of_the_run_could_read_need_a_kms_key(changes, groups
         "cannot use."
     )
     assert problems_of(groups, controller=controller, requires=requires) == count * [message]
+
+
+TWO = {"cwagent_configs": [{"name": NAME, "file": "b.json"}, {"name": f"{NAME}y", "file": "c.json"}]}
+EVERYWHERE = {"cwagent_configs": [{"name": NAME, "file": "b.json", "regions": [EU, US]}]}
+
+
+@pytest.mark.parametrize(
+    ("version", "configs"),
+    [
+        ("41", ONE_FILE),
+        (41, ONE_FILE),
+        (" ", ONE_FILE),
+        ("previous", ONE_FILE),
+        ("previous", TWO),
+        ("previous", EVERYWHERE),
+        (f"{NAME}=41", TWO),
+        (f"{NAME}=41,{NAME}y=previous", TWO),
+        (f"{NAME}=previous", EVERYWHERE),
+    ],
+)
+def test_a_version_to_store_again(version, configs):
+    controller = {**configs, "cwagent_config_version": version}
+    found = inputs_of({"ec2_admin": ["adm"]}, controller=controller, requires=["configs"])
+    assert found["config_version"] == str(version).strip()
+
+
+ONLY_ONE = "cwagent_config_version: a number is the version of one configuration in one region and account."
+
+
+@pytest.mark.parametrize(
+    ("version", "configs", "requires", "words"),
+    [
+        ("latest", ONE_FILE, "configs", "cwagent_config_version: 'latest' is not a version."),
+        ("41", TWO, "configs", ONLY_ONE),
+        ("41", EVERYWHERE, "configs", ONLY_ONE),
+        (f"{NAME}=41", EVERYWHERE, "configs", ONLY_ONE),
+        ("x=41", TWO, "configs", "cwagent_config_version: there is no configuration 'x'."),
+        ("previous", ONE_FILE, "key_store", "cwagent_config_version is for store_config.yml."),
+        ("previous", ONE_FILE, "configs_only", "cwagent_config_version is for store_config.yml."),
+    ],
+)
+def test_a_version_that_no_configuration_has_is_a_problem(version, configs, requires, words):
+    controller = {**configs, "cwagent_config_version": version}
+    assert any(
+        each.startswith(words)
+        for each in problems_of({"ec2_admin": ["adm"]}, controller=controller, requires=[requires])
+    )
+
+
+@pytest.mark.parametrize(("limit", "is_refused"), [(None, True), (["shop", "blog"], True), (["shop"], False)])
+def test_a_number_is_the_version_in_one_account(limit, is_refused):
+    files = {**ONE_FILE, "cwagent_config_version": "41"}
+    run = an_account(files, {"ec2_admin": ["adm"]}, others={"blog": {}}, requires=["configs"], limit=limit)
+    assert any(each.startswith(ONLY_ONE) for each in problems_of(run)) == is_refused

@@ -565,7 +565,12 @@ def test_one_report_needs_no_list(value):
     assert inputs_of(controller={"cwagent_report_files": value}, requires=["audit"])["report_files"] == ["a.html"]
 
 
-WRITTEN = {"audit": [*REPORTS], "validate_config": ["junit", "sarif"], "verify": ["json"]}
+WRITTEN = {
+    "audit": [*REPORTS],
+    "history": ["json", "junit", "sarif"],
+    "validate_config": ["junit", "sarif"],
+    "verify": ["json"],
+}
 
 
 @pytest.mark.parametrize("playbook", sorted(path.stem for path in PLAYBOOKS.glob("[!_]*.yml")))

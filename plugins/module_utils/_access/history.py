@@ -1,0 +1,82 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The writers and the changes of the versions of a configuration. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE, USER
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.difference import differences
+
+if TYPE_CHECKING:
+    from ansible_collections.cwagent.iam.plugins.module_utils._access.case import Case
+    from ansible_collections.cwagent.iam.plugins.module_utils._access.model import History, Version
+
+# By the part of an ARN before the first slash, the kind of the principal.
+_KINDS = {"assumed-role": ROLE, "user": USER, "federated-user": "federated user", "root": "root user"}
+_ARN = re.compile(rf"arn:[^:]+:(?:iam|sts)::(\d+):({'|'.join(_KINDS)})(?:/(.+))?")
+
+
+@dataclass(frozen=True)
+class Writer:
+    """The principal that wrote a version, which AWS shows as the ARN of a user or of the session of a role.
+
+    :param name: the name without the path. Of anything else than a role or user, all that AWS shows.
+    :param session: of a role. An instance's is its ID, and others can choose theirs, so it identifies nobody.
+    """
+
+    account: str
+    kind: str
+    name: str
+    session: str = ""
+
+    @classmethod
+    def of(cls, arn: str) -> Writer:
+        """Return the writer with an ARN, or with another text that AWS shows instead of one."""
+        found = _ARN.fullmatch(arn)
+        if not found:
+            return cls("", "", arn or "an unknown principal")
+        account, kind, path = found.groups(default="")
+        if kind == "assumed-role":
+            name, _slash, session = path.partition("/")
+            return cls(account, ROLE, name, session)
+        return cls(account, _KINDS[kind], path.rpartition("/")[2] or account)
+
+    def __str__(self) -> str:
+        label = f"{self.kind} '{self.name}'" if self.kind else self.name
+        return f"{label} (session {self.session})" if self.session else label
+
+    @property
+    def principal(self) -> Writer:
+        """The same without the session."""
+        return Writer(self.account, self.kind, self.name)
+
+
+def own_writers(case: Case) -> tuple[Writer, ...]:
+    """Return the principals with which the inventory stores configurations."""
+    account, choices = case.account, case.choices
+    own = [Writer(account.id, ROLE, choices.admin_role), Writer(account.id, USER, choices.admin_user)]
+    return (*own, Writer.of(account.caller).principal) if choices.controller_stores else tuple(own)
+
+
+def changes(history: History) -> list[list[str] | None]:
+    """Return for each version what it changed; nothing for the first one, ``None`` if the content was not read."""
+    earlier = chain(history.versions[1:], [None])
+    return [_changes(version, before) for version, before in zip(history.versions, earlier)]
+
+
+def _changes(version: Version, before: Version | None) -> list[str] | None:
+    if before is None:
+        return []
+    if version.value is None or before.value is None:
+        return None
+    try:
+        return differences(json.loads(before.value), json.loads(version.value))
+    except (ValueError, RecursionError):  # an OpenTelemetry configuration
+        return [] if before.value == version.value else ["~ the text"]
