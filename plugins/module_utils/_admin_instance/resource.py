@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import model
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import State
@@ -17,15 +17,26 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Cwagent
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.acquire_plan import Acquisition
-    from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.alone_plan import Alone
-    from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.release_plan import Release
     from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import Window
     from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan
 
-    Verb = Union[Acquisition, Alone, Release]
+
+class Verb(Protocol):
+    """What is done with an instance, as ``acquire_plan.py``, ``alone_plan.py`` and ``release_plan.py`` decide it."""
+
+    @property
+    def profiles(self) -> model.Profiles: ...
+
+    @property
+    def instance_id(self) -> str | None: ...
+
+    def plan(self, current: State, window: Plan[Window] | None, /) -> Plan[State]: ...
+
+    def remaining(self, applied: Plan[State], state: State, /) -> list[str]: ...
+
+    def warnings(self, current: State, /) -> list[str]: ...
 
 
 class AdminInstanceResource(Resource[State]):

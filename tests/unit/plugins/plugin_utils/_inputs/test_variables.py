@@ -56,7 +56,7 @@ def test_the_input_of_a_run_without_variables():
         **{name.removeprefix("cwagent_"): default_of(name) for name in RUN_OPTIONS},
         **{name: [] for name in (*empty, "undelivered_hosts")},
         **{name: {} for name in ("admin_users", "key_names", "retired_users")},
-        **dict.fromkeys(("finds_instances", "stores"), False),
+        **dict.fromkeys(("controller_stores", "finds_instances", "stores"), False),
         **{name: [US] for name in ("key_regions", "regions")},
         "config_names": {US: []},
         **dict.fromkeys(("region", "storing_region"), US),
