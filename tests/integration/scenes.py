@@ -37,6 +37,7 @@ from harness import (
 from in_process import run_module
 from policies import Policy, filled
 
+from ansible_collections.cwagent.iam.plugins.module_utils._access.parameters import read_versions
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import DesiredAdmin
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.resource import AdminInstanceResource
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
@@ -371,6 +372,11 @@ def hold_profile(aws: Aws, state: str, instance_ids: Sequence[str] | None = None
         fail_if_tagged=True,
     )
     return converge(AdminInstanceResource(aws, desired), False, 5)
+
+
+def list_versions(aws: Aws, name: str) -> dict[str, Any]:
+    """List the versions of a configuration, as storing an earlier one does."""
+    return {"versions": [each.number for each in read_versions(aws, name)]}
 
 
 def check_by_command(aws: Aws, instance: str) -> dict[str, Any]:
