@@ -3,7 +3,7 @@
 From ``roles.yml`` and the documentation of the modules come the argument specs of the roles, and from these their
 defaults. From ``variables.yml`` and the specs of the roles come the argument specs of the playbooks, and the lines of
 ``playbooks/vars`` that hand on their variables. From ``surveys.yml`` and these specs come the surveys of AWX. From the
-rules of the audit comes their list in the documentation of its module.
+rules of the audit comes their list in the documentation of its module, and from the key stores come their names.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from typing import Any
 
 import yaml
 
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import KEY_STORES
+
 ROOT = Path(__file__).parents[2]
 ROLES = ROOT / "roles"
 VARIABLES = ROOT / "playbooks" / "vars"
@@ -26,6 +28,7 @@ SURVEYS = Path(__file__).with_name("surveys.yml")
 QUESTIONS = ROOT / "examples" / "awx-project" / "awx" / "questions.yml"
 SOURCE: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("roles.yml").read_text(encoding="utf-8"))
 AUDIT = ROOT / "plugins" / "modules" / "cwagent_access_info.py"
+DOCUMENTED = [*AUDIT.parent.glob("*.py"), *(ROOT / "plugins" / "doc_fragments").glob("*.py")]
 OURS = "cwagent.iam."
 PLUGINS = f"ansible_collections.{OURS}plugins"
 MADE = "# Written by `make tables` from docs/site/roles.yml, the documentation of the modules and README.md.\n"
@@ -44,6 +47,7 @@ MADE_QUESTIONS = """# Written by `make tables` from docs/site/surveys.yml and pl
 questions:"""
 QUESTION_TYPES = {"str": "text", "list": "text", "int": "integer"}
 TEXT_LIMITS = {"min": 1, "max": 1024}
+STORES = "[file, "
 KINDS = ("type", "elements", "choices", "required", "default")
 WIDTH = 120
 
@@ -62,7 +66,8 @@ def files() -> dict[Path, str]:
         },
         VARIABLES / "argument_specs.yml": playbooks_text(of_playbooks),
         QUESTIONS: questions(of_playbooks),
-        AUDIT: with_rules(AUDIT.read_text(encoding="utf-8")),
+        **{path: with_stores(text) for path in DOCUMENTED if STORES in (text := path.read_text(encoding="utf-8"))},
+        AUDIT: with_rules(with_stores(AUDIT.read_text(encoding="utf-8"))),
     }
 
 
@@ -82,7 +87,12 @@ def options_of_playbooks() -> dict[str, Any]:
     for role in SOURCE["roles"]:
         for variable, option in options_of(spec_text(role))["main"].items():
             found.setdefault(f"cwagent_{name_in_playbooks(role, variable)}", option)
-    return {name: {**without_empty(found.get(name, {})), **option} for name, option in own.items()}
+    options = {name: {**without_empty(found.get(name, {})), **option} for name, option in own.items()}
+    words = re.sub(r"[CV]\((.+?)\)", r"`\1`", stores_in_words())
+    return {
+        name: {**option, "description": option["description"].replace("{key_stores}", words)}
+        for name, option in options.items()
+    }
 
 
 def without_empty(option: Mapping[str, Any]) -> dict[str, Any]:
@@ -151,7 +161,7 @@ def text_of(role: str, name: str) -> dict[str, Any]:
 
 def option_lines(role: str, option: Mapping[str, Any], indent: int) -> Iterator[str]:
     """Return the lines of a variable, or of a key of one."""
-    words = {"role": role, "who": SOURCE["roles"][role].get("who")}
+    words = {"role": role, "who": SOURCE["roles"][role].get("who"), "key_stores": stores_in_words()}
     text = option["description"]
     filled = [as_role_text(role, each).format(**words) for each in ([text] if isinstance(text, str) else text)]
     yield from described("description", filled[0] if isinstance(text, str) else filled, indent)
@@ -190,7 +200,7 @@ def of_module(role: str, name: str) -> dict[str, Any]:
 
 def documented_options(module: str) -> dict[str, Any]:
     """Return the options and suboptions of a module. The options of its fragments and the region count."""
-    documentation = yaml.safe_load(import_module(f"{PLUGINS}.modules.{module}").DOCUMENTATION)
+    documentation = yaml.safe_load(with_stores(import_module(f"{PLUGINS}.modules.{module}").DOCUMENTATION))
     fragments = [
         import_module(f"{PLUGINS}.doc_fragments.{name.removeprefix(OURS)}").ModuleDocFragment
         for name in documentation["extends_documentation_fragment"]
@@ -198,7 +208,7 @@ def documented_options(module: str) -> dict[str, Any]:
     ]
     options = {"region": {"type": "str"}}
     for text in (each.DOCUMENTATION for each in fragments if hasattr(each, "DOCUMENTATION")):
-        options.update(yaml.safe_load(text).get("options", {}))
+        options.update(yaml.safe_load(with_stores(text)).get("options", {}))
     options.update(documentation["options"])
     suboptions = [each["suboptions"] for each in options.values() if "suboptions" in each]
     return {**{name: each for found in suboptions for name, each in found.items()}, **options}
@@ -262,6 +272,23 @@ def with_rules(text: str) -> str:
     return "\n".join(
         [f"{before}{start}{next(lines)}", *lines, "      type: str" + rest.partition("      type: str")[2]]
     )
+
+
+def with_stores(text: str) -> str:
+    """Return the documentation of a module with the choices and words of the key stores."""
+
+    def with_words(found: re.Match[str]) -> str:
+        sentence = f"Where the access key is saved. {stores_in_words()}"
+        return "".join(f"{line}\n" for line in [*described("", [sentence], len(found[1]) - 2)][1:])
+
+    text = re.sub(rf"{re.escape(STORES)}.*\]", inline([*KEY_STORES]), text)
+    return re.sub(r"^( +)- Where the access key is saved\. V.*\n(?:\1  .*\n)*", with_words, text, flags=re.MULTILINE)
+
+
+def stores_in_words() -> str:
+    """Return the sentence about the key stores."""
+    first, *others = KEY_STORES.values()
+    return f"{', '.join([f'V({first.NAME}) is {first.WORDS}', *(f'V({each.NAME}) {each.WORDS}' for each in others)])}."
 
 
 def folded(key: str, text: str, indent: int) -> Iterator[str]:

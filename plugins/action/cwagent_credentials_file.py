@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible.plugins.loader import lookup_loader
 
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import KeySource
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import KeySource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._options import read_options
 from ansible_collections.cwagent.iam.plugins.module_utils._planned import Planned

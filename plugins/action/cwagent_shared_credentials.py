@@ -1,12 +1,23 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs the module of this name on the host, and keeps only its result."""
+"""Hands the endpoint of STS to the module of this name, and keeps only its result."""
 
 from __future__ import annotations
 
+from contextlib import suppress
+from typing import Any
+
+from ansible_collections.cwagent.iam.plugins.plugin_utils import _endpoints
 from ansible_collections.cwagent.iam.plugins.plugin_utils._host_action import HostAction
 
 
 class ActionModule(HostAction):
     """Runs the module on the host."""
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Run it as any module. Without boto3 here, and with an invalid Region, the module reports the reason."""
+        self._task.args.pop("endpoint", None)
+        with suppress(Exception):
+            self._task.args["endpoint"] = _endpoints.find_endpoint("sts", str(self._task.args["region"]))
+        return super().run(tmp, task_vars)

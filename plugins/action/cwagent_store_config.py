@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
     from ansible_collections.cwagent.iam.plugins.plugin_utils._interruption import Interruption
 
-# The AWS options that the modules on the host get, too. Credentials are not among them.
-TRANSPORT = ("endpoint_url", "aws_endpoint_url", "aws_ca_bundle", "validate_certs", "aws_config")
+# The AWS options that the module on the host gets, too. Credentials are not among them.
+TRANSPORT = ("endpoint_url", "aws_endpoint_url", "aws_ca_bundle", "validate_certs")
 
 
 class ActionModule(KeyDelivery, TransactionAction):
@@ -88,4 +88,4 @@ def _search_folders(variables: Mapping[str, Any]) -> list[Path]:
     return [Path.cwd(), *(Path(variables[name]) for name in ("inventory_dir", "playbook_dir") if variables.get(name))]
 
 
-ActionModule.preload("cwagent_store_config", "ec2", "iam", "ssm")
+ActionModule.preload("cwagent_store_config", "ec2", "iam", "ssm", "sts")

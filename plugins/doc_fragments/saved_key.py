@@ -13,7 +13,7 @@ options:
   key_store:
     description:
       - Where the access key is saved. V(file) is a file C(<user name>.credentials) on the controller,
-        V(parameter_store) a parameter of Systems Manager, V(secrets_manager) a secret of Secrets Manager.
+        V(parameter_store) a SecureString parameter of Systems Manager, V(secrets_manager) a secret of Secrets Manager.
     type: str
     choices: [file, parameter_store, secrets_manager]
     default: file

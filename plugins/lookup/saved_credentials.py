@@ -60,7 +60,6 @@ _raw:
   elements: str
 """
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ansible.errors import AnsibleLookupError
@@ -69,17 +68,14 @@ from ansible_collections.amazon.aws.plugins.plugin_utils.lookup import AWSLookup
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials import saved_key as key_format
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.aws_store import (
-    MarkedForDeletionError,
-    is_marked_for_deletion,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file_store import FileStore
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.document_store import MarkedForDeletionError
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import AWS_STORES, KEY_STORES
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import SavedKey
+    from ansible_collections.cwagent.iam.plugins.module_utils._credentials.store import Store
 
 
 class LookupModule(AWSLookupBase):  # type: ignore[misc]  # amazon.aws comes without types
@@ -89,54 +85,30 @@ class LookupModule(AWSLookupBase):  # type: ignore[misc]  # amazon.aws comes wit
         """Return the text of a credentials file for each user."""
         options = {key: value for key, value in kwargs.items() if value not in (None, "")}
         self.set_options(var_options=variables, direct=options)
-        if self.get_option("key_store") != "file":
+        kind = KEY_STORES[self.get_option("key_store")]
+        if kind.NAME in AWS_STORES:
             self.require_aws_sdk()
+        given = {name: self.get_option(name) for name in (kind.OPTION, "credentials_profile")}
+        store = kind.open(given, Aws(self.client))
         try:
-            return [self._text(str(user)) for user in terms]
+            return [self._text(store, str(user)) for user in terms]
         except CwagentError as error:
             raise AnsibleLookupError(str(error)) from error
 
-    def _text(self, user: str) -> str:
+    def _text(self, store: Store, user: str) -> str:
         _names.check_name("user", user)
-        where, key = self._read_file(user) if self.get_option("key_store") == "file" else self._read_document(user)
+        can_miss = self.get_option("on_missing") == "skip"
+        try:
+            key = store.read_key(user)
+        except MarkedForDeletionError:
+            if not can_miss:
+                raise
+            key = None
         if key:
             return key_format.to_file(key, self.get_option("credentials_profile"))
-        if self.get_option("on_missing") == "skip":
+        if can_miss:
             return ""
         raise CwagentError(
-            f"There is no access key of user '{user}' in {where}. Run the playbook cwagent.iam.site or the module "
-            "cwagent.iam.cwagent_iam_user first; it saves one there."
+            f"There is no access key of user '{user}' in {store.describe(user)}. Run the playbook cwagent.iam.site or "
+            "the module cwagent.iam.cwagent_iam_user first; it saves one there."
         )
-
-    def _read_file(self, user: str) -> tuple[str, SavedKey | None]:
-        store = FileStore(
-            Path(self.get_option("key_store_directory")), self.get_option("credentials_profile"), region=None
-        )
-        return f"profile {store.profile} of {store.path(user)}", store.read_key(user)
-
-    def _read_document(self, user: str) -> tuple[str, SavedKey | None]:
-        name = f"{self.get_option('key_store_prefix')}{user}"
-        aws = Aws(self.client)
-        if self.get_option("key_store") == "parameter_store":
-            where, text = f"parameter '{name}'", _read_parameter(aws, name)
-        else:
-            where, text = f"secret '{name}'", self._read_secret(aws, name)
-        return where, key_format.from_json(text) if text else None
-
-    def _read_secret(self, aws: Aws, name: str) -> str | None:
-        description = f"read secret '{name}'"
-        try:
-            answer = aws.find("secretsmanager:GetSecretValue", description, "ResourceNotFoundException", SecretId=name)
-        except AwsApiError as error:
-            if not is_marked_for_deletion(error):
-                raise
-            if self.get_option("on_missing") == "skip":
-                return None
-            raise MarkedForDeletionError(str(error), name) from None
-        return str(answer.get("SecretString", "")) if answer else None
-
-
-def _read_parameter(aws: Aws, name: str) -> str | None:
-    description = f"read parameter '{name}'"
-    answer = aws.find("ssm:GetParameter", description, "ParameterNotFound", Name=name, WithDecryption=True)
-    return str(answer["Parameter"]["Value"]) if answer else None

@@ -25,7 +25,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+    from ansible_collections.cwagent.iam.plugins.module_utils._gateway import Gateway
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step
 
 S = TypeVar("S")
@@ -38,7 +38,7 @@ class Resource(ABC, Generic[S]):
     contains everything for the result.
     """
 
-    def __init__(self, aws: Aws) -> None:
+    def __init__(self, aws: Gateway) -> None:
         self._aws = aws
 
     @abstractmethod

@@ -116,10 +116,13 @@ BAD_CREDENTIALS_CODES = frozenset(
         "AuthFailure",
         "UnrecognizedClientException",
         "SignatureDoesNotMatch",
+        "InvalidSignatureException",
         "InvalidToken",
     }
 )
 CLOCK_CODES = frozenset({"RequestTimeTooSkewed", "RequestInTheFuture"})
+# STS and Systems Manager answer a wrong clock with the code of a wrong secret.
+_CLOCK = re.compile("Signature (expired|not yet current)")
 EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 # EC2 answers so in a region that the account enabled, to a session from the global endpoint of STS; otherwise the
 # credentials are wrong.
@@ -175,10 +178,12 @@ def is_explicit_deny(message: str) -> bool:
 
 
 def error_code(code: str, message: str) -> str:
-    """Return the code of an answer, or a separate code for a missing policy or the role of an activation.
+    """Return the code of an answer, or a separate code for a missing policy, the role of an activation, or the clock.
 
     IAM has one code for all entities, and Systems Manager has one for all mistakes.
     """
+    if code in BAD_CREDENTIALS_CODES and _CLOCK.match(message):
+        return "RequestTimeTooSkewed"
     if code == "NoSuchEntity" and re.match(r"Policy \S+ (does not exist|was not found)", message):
         return MISSING_POLICY
     if code == "ValidationException" and re.match("(Nonexistent|Not existing) role", message):
@@ -186,7 +191,15 @@ def error_code(code: str, message: str) -> str:
     return code
 
 
-def explain(description: str, action: str, code: str, message: str, identity: str | None = None) -> str:
+def explain(
+    description: str,
+    action: str,
+    code: str,
+    message: str,
+    identity: str | None = None,
+    *,
+    machine: str = "this machine",
+) -> str:
     """Return the message for the user when AWS answers with an error.
 
     :param description: the attempt and its object, such as ``create role 'X'``.
@@ -194,6 +207,7 @@ def explain(description: str, action: str, code: str, message: str, identity: st
     :param code: the error code in the answer.
     :param message: the message in the answer.
     :param identity: the caller's ARN, if it is known from elsewhere. Not every answer of AWS contains it.
+    :param machine: the machine that has made the call.
     """
     failed = f"Could not {description} ({action})"
     if code in DENIED_CODES:
@@ -203,7 +217,7 @@ def explain(description: str, action: str, code: str, message: str, identity: st
     if code == MISSING_POLICY:
         return f"{failed}: {_explain_missing_policy(message)}"
     if code in CLOCK_CODES | EXPIRED_CODES | BAD_CREDENTIALS_CODES:
-        return f"{failed}: {_explain_credentials(action, code, message)}"
+        return f"{failed}: {_explain_credentials(action, code, message, machine)}"
     if (action, code) in MISSING_ADMIN_PRINCIPAL:
         return f"{failed}: {message} ({code}). Run the playbook cwagent.iam.site first; it creates the admin principal."
     if (action, code) in {("iam:PutRolePolicy", "LimitExceeded"), ("iam:PutUserPolicy", "LimitExceeded")}:
@@ -235,9 +249,9 @@ def _explain_missing_policy(message: str) -> str:
     )
 
 
-def _explain_credentials(action: str, code: str, message: str) -> str:
+def _explain_credentials(action: str, code: str, message: str, machine: str) -> str:
     if code in CLOCK_CODES:
-        return f"the clock of this machine differs from the one of AWS ({message}). Set it, for instance with NTP."
+        return f"the clock of {machine} differs from the one of AWS ({message}). Set it, for instance with NTP."
     if code in EXPIRED_CODES:
         return f"the session of the credentials in use has expired ({code}). Sign in again, then run again."
     refused = f"AWS did not accept the credentials in use ({code}: {message})."

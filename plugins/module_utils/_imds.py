@@ -16,6 +16,7 @@ from ansible.module_utils.urls import open_url
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import ConsistencyTimeout, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._names import describe_profile, name_of
+from ansible_collections.cwagent.iam.plugins.module_utils._signature import Keys
 from ansible_collections.cwagent.iam.plugins.module_utils._text import to_printable
 
 if TYPE_CHECKING:
@@ -28,12 +29,8 @@ TIMEOUT_SECONDS = 5
 NOT_FOUND = 404
 SUCCESS, REFUSED = "Success", "AssumeRoleUnauthorizedAccess"
 REFUSED_SECONDS = 15.0
-# The credentials in a document, and the arguments of boto3 for them.
-KEYS = {
-    "AccessKeyId": "aws_access_key_id",
-    "SecretAccessKey": "aws_secret_access_key",
-    "Token": "aws_session_token",
-}
+# The credentials in a document.
+KEYS = ("AccessKeyId", "SecretAccessKey", "Token")
 TOKEN_SECONDS = 21600  # the maximum, so that the token does not expire during a wait
 
 
@@ -57,7 +54,7 @@ class Identity:
 class MetadataService:
     """The metadata service of the instance this runs on.
 
-    boto3 reads the address from the same environment variable; hosts that reach the service through a relay set it.
+    AWS SDKs read the address from the same environment variable. Hosts that reach the service through a relay set it.
     """
 
     def __init__(self) -> None:
@@ -79,7 +76,7 @@ class MetadataService:
         profile = None if arn is None else name_of(arn)
         return Identity(
             profile,
-            role if KEYS.keys() <= document.keys() else None,
+            role if document.keys() >= {*KEYS} else None,
             _problem(info) or _problem(document),
             document.get("Code") == REFUSED,
         )
@@ -93,8 +90,8 @@ class MetadataService:
                 "and its instance_id."
             )
 
-    def credentials(self, expected_role: str | None = None) -> dict[str, Any]:
-        """Read the credentials of the instance, as arguments for a boto3 client.
+    def credentials(self, expected_role: str | None = None) -> Keys:
+        """Read the credentials of the instance.
 
         :param expected_role: the role that they must belong to; ``None`` accepts any.
         :raises CwagentError: there are none, or they belong to another role, or the service did not answer.
@@ -106,10 +103,10 @@ class MetadataService:
                 "a person has restored it, run again when nobody else uses it."
             )
         document = self._credentials(role) if role else {}
-        if KEYS.keys() - document.keys():
+        if {*KEYS} - document.keys():
             reason = _problem(document) or "its metadata service shows no role"
             raise CwagentError(f"This instance has no credentials: {reason}.")
-        return {argument: document[key] for key, argument in KEYS.items()}
+        return Keys(*(document[key] for key in KEYS))
 
     def _role(self) -> str:
         return (self._get("iam/security-credentials/") or "").strip()

@@ -63,67 +63,6 @@ options:
       - The tier of a parameter that already contains the configuration is not changed.
     type: str
     choices: [Standard, Advanced]
-  use_instance_credentials:
-    description:
-      - Whether to use only the credentials that the instance metadata service provides on this host. The AWS options
-        for credentials, environment variables and credentials files are then ignored.
-    type: bool
-    default: false
-  instance_role:
-    description:
-      - With O(use_instance_credentials), the role whose credentials are used. The module does not use credentials of
-        another role. The instance has those before it gets this role, and again after another run has restored its
-        profile.
-    type: str
-  saved_key:
-    description:
-      - The access key to use, which M(cwagent.iam.cwagent_iam_user) saved for a user. No other credentials are used on
-        the host.
-      - The controller reads it with the AWS credentials in the options of this task, or without such options with the
-        credentials of its environment. It sends the key to the host for this task only.
-      - The secret never appears on a disk of the host, in output at any verbosity, or in the arguments or the
-        environment of a process. Without pipelining, Ansible would write the options of the module to a temporary file.
-        So the task turns on pipelining, and fails where that is impossible. It cannot run with C(async).
-    type: dict
-    suboptions:
-      user:
-        description: The name of the user.
-        type: str
-        required: true
-      key_store:
-        description:
-          - Where the access key is saved. V(file) is a file C(<user name>.credentials) on the controller,
-            V(parameter_store) a parameter of Systems Manager, V(secrets_manager) a secret of Secrets Manager.
-        type: str
-        choices: [file, parameter_store, secrets_manager]
-        default: file
-      key_store_directory:
-        description: The folder on the controller with the files, for O(saved_key.key_store=file).
-        type: path
-        default: ~/.cwagent/credentials
-      key_store_prefix:
-        description: The prefix of the names of parameters and secrets. The name of the user follows it.
-        type: str
-        default: /cwagent/credentials/
-      credentials_profile:
-        description: The AWS profile in the saved file.
-        type: str
-        default: AmazonCloudWatchAgent
-      region:
-        description:
-          - The region in which the access key is saved. The default is the region of the controller's environment.
-        type: str
-      access_key:
-        description: Set by the controller. A task must not set it.
-        type: str
-      secret_key:
-        description: Set by the controller. A task must not set it.
-        type: str
-  known_values:
-    description:
-      - The result RV(previous) of an earlier task, to skip reading the parameters again.
-      - Changes that someone else has stored since that task are overwritten.
-    type: dict
   state:
     description:
       - V(present) stores the configuration, V(absent) deletes the parameter, or all of them with O(split).
@@ -154,7 +93,6 @@ extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - cwagent.iam.boto3.module
-  - cwagent.iam.environment
 seealso:
   - name: The agent's configuration file
     description: The sections of the configuration and their settings.
@@ -184,16 +122,6 @@ EXAMPLES = r"""
         metrics_collected:
           mem:
             measurement: [mem_used_percent]
-
-- name: Store the configuration from an on-premises host with the access key of the admin user
-  cwagent.iam.cwagent_config_parameter:
-    name: AmazonCloudWatch-linux
-    config: "{{ lookup('ansible.builtin.file', 'linux.json') }}"
-    region: eu-central-1
-    saved_key:
-      user: CloudWatchAgentAdminUser
-      key_store: parameter_store
-      region: eu-central-1
 """
 
 RETURN = r"""
@@ -260,17 +188,12 @@ window_parameters:
   returned: success
   type: list
   elements: dict
-previous:
-  description:
-    - By name, the parameters as they were before, for O(known_values). Empty for a parameter that did not exist.
-  returned: success
-  type: dict
 """
 
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.gateway import select_gateway
+from ansible_collections.cwagent.iam.plugins.module_utils._call import aws_gateway
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import (
     ABSENT,
     RULES,
@@ -280,7 +203,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opti
     GivenConfig,
     desired_config,
     desired_tags,
-    known_state,
     refusal,
     validate_config,
 )
@@ -290,6 +212,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan
     to_result,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.resource import (
+    READ_BACK_SECONDS,
     ParameterResource,
     TagsResource,
 )
@@ -299,9 +222,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Invalid
 
 if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
-
-# How long to wait at least until Parameter Store shows what was written.
-READ_BACK_SECONDS = 15
 
 
 def validate(call: Call) -> dict[str, Any]:
@@ -318,7 +238,7 @@ def tag(call: Call) -> dict[str, Any]:
     """Set the tags of the parameter."""
     name, tags = call.params["name"], desired_tags(call.params["tags"])
     check_parameter_name(name)
-    resource = TagsResource(select_gateway(call), name, tags, call.region)
+    resource = TagsResource(aws_gateway(call), name, tags, call.region)
     return converge(resource, call.check_mode, READ_BACK_SECONDS)
 
 
@@ -330,8 +250,7 @@ def work(call: Call) -> dict[str, Any]:
         return tag(call)
     is_absent = call.params["state"] == ABSENT
     desired, warnings = desired_config(GivenConfig.of(call.params), is_absent=is_absent)
-    known = known_state(call.params["known_values"], desired.name)
-    resource = ParameterResource(select_gateway(call), desired, call.region, known)
+    resource = ParameterResource(aws_gateway(call), desired, call.region)
     wait = max(READ_BACK_SECONDS, call.params["wait_timeout"]) if desired.parameters else None
     result = converge(resource, call.check_mode, wait)
     result["warnings"] = [*warnings, *result["warnings"]]

@@ -119,7 +119,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge, end
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import SOURCE_SPEC
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import SOURCE_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.options import desired_files
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.resource import CredentialsFileResource
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.restart import (

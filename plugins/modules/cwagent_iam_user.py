@@ -35,11 +35,11 @@ options:
     suboptions:
       key_store:
         description:
-          - V(file) is a shared-credentials file on the host that runs the module, which for this collection is the
-            controller. The AWS CLI, the SDKs and the agent can read it without conversion.
-          - V(parameter_store) is a SecureString parameter of Systems Manager, V(secrets_manager) a secret of Secrets
-            Manager, in the region in use. Their text is JSON with C(aws_access_key_id), C(aws_secret_access_key) and
-            C(region).
+          - Where the access key is saved. V(file) is a file C(<user name>.credentials) on the controller,
+            V(parameter_store) a SecureString parameter of Systems Manager, V(secrets_manager) a secret of Secrets
+            Manager.
+          - The AWS CLI, the SDKs and the agent can read a file without conversion. In AWS, the text is JSON with
+            C(aws_access_key_id), C(aws_secret_access_key) and C(region), in the region in use.
           - An execution environment, as AWX and ansible-navigator use it, is a container that is deleted with its
             files after the job, so V(file) is an error there unless O(saved_key.key_store_allow_ephemeral=true).
         type: str

@@ -176,7 +176,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import PLACE_SPEC
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import PLACE_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.collect import WAYS, collect
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server

@@ -28,9 +28,9 @@ description:
     SSM agent, so the CloudWatch agent always has credentials that work. Check mode does not ask for that.
   - Afterwards, it asks STS with these credentials for their identity. RV(caller) shows that the credentials work. In
     check mode, it asks only if there is nothing to change.
-  - The host needs no boto3 for that. The module uses the variables C(AWS_ENDPOINT_URL_STS), C(AWS_ENDPOINT_URL) and
-    C(AWS_CA_BUNDLE), and the proxy in the environment. Without these, it uses the certificates and the proxy in the
-    agent's C(common-config.toml).
+  - The controller hands over the address of STS. The module prefers the host's variables C(AWS_ENDPOINT_URL_STS) and
+    C(AWS_ENDPOINT_URL), and uses C(AWS_CA_BUNDLE) and the proxy there. Without these, it uses the certificates and the
+    proxy in the agent's C(common-config.toml).
 author: cwagent.iam contributors (@cwagent)
 requirements:
   - python >= 3.9
@@ -82,6 +82,9 @@ options:
       - Check mode does not wait.
     type: int
     default: 180
+  endpoint:
+    description: Set by the controller. A task must not set it.
+    type: dict
 extends_documentation_fragment:
   - cwagent.iam.agent_ctl
   - cwagent.iam.steps
@@ -157,7 +160,7 @@ def main() -> None:
             module.params, lambda: find_shared_file(module.get_bin_path("systemctl"), module.run_command)
         )
         agent = find_agent(module.params["agent_ctl"], desired.config, module.run_command)
-        resource = SharedCredentialsResource(desired, agent)
+        resource = SharedCredentialsResource(desired, agent, module.params["endpoint"])
         if desired.is_present and not module.check_mode:
             resource.wait_for_credentials(Deadline(module.params["wait_timeout"]))
         result = converge(resource, module.check_mode, None)

@@ -25,8 +25,9 @@ description:
   - If Ctrl-C, SIGTERM, the end of the terminal or the time limit of a task interrupts the run, the permission is
     released within seconds. The restore tag and the record stay, so that the next run can clean up. On systems other
     than Linux, the permission is not released if Ansible's main process is killed.
-  - Ansible itself calls AWS, with boto3 in the Python that runs it. Other modules do the work on the host, over the
-    connection of the task.
+  - Ansible itself calls AWS, with boto3 in the Python that runs it. M(cwagent.iam.cwagent_store_host) does the work on
+    the host, over the connection of the task. The host needs no boto3. There, O(endpoint_url), O(aws_ca_bundle) and
+    O(validate_certs) have the same meaning. O(aws_config) and O(debug_botocore_endpoint_logs) have none.
   - After a failure, C(steps) and C(done) are the steps that were taken, including those that released the permission.
 author: cwagent.iam contributors (@cwagent)
 options:
@@ -145,7 +146,13 @@ options:
     default: CloudWatchAgentAdminUser
   credentials_file:
     description:
-      - A credentials file on the host, with O(from=onprem). Its access key is used instead of the saved one.
+      - A credentials file on the host, with O(from=onprem). Its access key is used instead of the saved one. A profile
+        with another source of credentials is refused, such as C(role_arn) or C(credential_process).
+      - When empty, the controller reads the saved access key with the AWS credentials of this task. It sends the key to
+        the host for the module that stores, and no other credentials are used there.
+      - The secret never appears on a disk of the host, in output at any verbosity, or in the arguments or the
+        environment of a process. Without pipelining, Ansible would write the options of the module to a temporary file.
+        So the task turns on pipelining, and fails where that is impossible.
     type: str
     default: ""
   credentials_profile:

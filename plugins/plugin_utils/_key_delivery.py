@@ -11,7 +11,7 @@ from ansible.errors import AnsibleError
 from ansible.plugins.loader import lookup_loader
 
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import from_file
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import SOURCE_SPEC
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import SOURCE_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.plugin_utils._secret_delivery import SecretDelivery
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import SavedKey
-    from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import KeySource
+    from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import KeySource
 
 # The AWS options for credentials with their aliases, under their names in the lookup that reads the key.
 CREDENTIALS = {

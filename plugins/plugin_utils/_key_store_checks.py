@@ -9,34 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.common.validation import check_type_path
 
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.options import key_store
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import AWS_STORES, PLACE_SPEC, open_store
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import is_blank, to_typed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-PROFILE = "AmazonCloudWatchAgent"
-
-
-def check_key_store(
-    store: str, directory: str, prefix: str, users: Sequence[str], region: str | None, *, allow_ephemeral: bool
-) -> None:
-    """Check where keys are saved, without AWS.
-
-    :param allow_ephemeral: whether files can be used in a container that is deleted after the job.
-    :raises InvalidInput: the keys cannot be saved there.
-    """
-    saved_key = {
-        "key_store": store,
-        "key_store_directory": directory,
-        "key_store_prefix": prefix,
-        "key_store_kms_key_id": None,
-        "credentials_profile": PROFILE,
-        "key_store_allow_ephemeral": allow_ephemeral,
-    }
-    no_aws: Any = None  # it is never called
-    key_store({"saved_key": saved_key, "state": "present", "name": users}, region, no_aws)
+    from collections.abc import Mapping
 
 
 def check_kms_key(prefix: str, store: str, ssm_policy: str, kms_key_id: str, holder: str = "") -> None:
@@ -49,11 +27,12 @@ def check_kms_key(prefix: str, store: str, ssm_policy: str, kms_key_id: str, hol
     """
     # The ID of an AWS managed key looks like the ID of a key of the user.
     is_aws_managed = kms_key_id.rpartition(":")[2].startswith("alias/aws/")
-    if store == "parameter_store" and ssm_policy not in ("", "none") and (is_aws_managed or not kms_key_id):
+    is_readable = store in AWS_STORES and AWS_STORES[store].ARE_PARAMETERS
+    if is_readable and ssm_policy not in ("", "none") and (is_aws_managed or not kms_key_id):
         key = f"'{kms_key_id}', an AWS managed key" if kms_key_id else "not set"
         cause = f"{holder} has" if holder else f"{prefix}_ssm_policy is"
         raise InvalidInput(
-            f"{prefix}_key_store_kms_key_id is {key}, {prefix}_key_store is parameter_store, and {cause} {ssm_policy}. "
+            f"{prefix}_key_store_kms_key_id is {key}, {prefix}_key_store is {store}, and {cause} {ssm_policy}. "
             f"That policy allows reading every parameter that the AWS managed key encrypts, including "
             f"the saved access keys. Set {prefix}_key_store_kms_key_id to a KMS key that the servers cannot use."
         )
@@ -71,15 +50,10 @@ def check_role_key_store(role: str, options: Mapping[str, Mapping[str, Any]], va
         return
     by_region = values.get(f"{role}_users_by_region") or {"": values.get(f"{role}_users", [])}
     users = [user for users in by_region.values() for user in users]
-    store = values[f"{role}_key_store"]
-    check_key_store(
-        store,
-        check_type_path(values[f"{role}_key_store_directory"]),  # as the option of the module takes it
-        values[f"{role}_key_store_prefix"],
-        users,
-        None,
-        allow_ephemeral=bool(to_typed(name, options[name], values[name])),
-    )
+    place = {option: values[f"{role}_{option}"] for option in PLACE_SPEC}
+    place["key_store_directory"] = check_type_path(place["key_store_directory"])  # as the option of the module takes it
+    allowed = bool(to_typed(name, options[name], values[name]))
+    open_store({**place, "key_store_allow_ephemeral": allowed}, users)
     if users:
         policy, key = (values[f"{role}_{option}"] for option in ("ssm_policy", "key_store_kms_key_id"))
-        check_kms_key(role, store, *("" if is_blank(each) else each for each in (policy, key)))
+        check_kms_key(role, place["key_store"], *("" if is_blank(each) else each for each in (policy, key)))

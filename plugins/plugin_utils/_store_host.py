@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.host import check
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import COMPARED
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.ways import USER, WAYS
+from ansible_collections.cwagent.iam.plugins.plugin_utils._endpoints import find_endpoint
 from ansible_collections.cwagent.iam.plugins.plugin_utils._host import Host
 
 if TYPE_CHECKING:
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import StoreOptions
     from ansible_collections.cwagent.iam.plugins.plugin_utils._key_delivery import KeyDelivery
 
-IDENTITY, PARAMETER = "cwagent.iam.cwagent_instance_identity", "cwagent.iam.cwagent_config_parameter"
+MODULE = "cwagent.iam.cwagent_store_host"
+# STS is called for the message of a denial.
+SERVICES = ("ssm", "sts")
 
 
 @dataclass(frozen=True)
@@ -61,113 +64,89 @@ class _StoreHost(Host):
         """Read a text file; empty if it cannot be read."""
         return b64decode(self._send("ansible.builtin.slurp", {"src": path}).get("content", "")).decode(errors="replace")
 
-    def current_identity(self, regions: Sequence[str]) -> dict[str, Any]:
-        """Read the identity of the instance, if it is the one that the user means.
-
-        :param regions: the regions where Parameter Store must answer it.
-        """
-        return self._run(IDENTITY, instance_id=self._options.admin.instance_id, parameter_store_regions=regions)
-
     def identity(self, profile: str | None, role: str | None, *, fail_on_refused_role: bool = False) -> dict[str, Any]:
         """Wait until the instance has the identity of a profile, or none."""
         return self._run(
-            IDENTITY,
             instance_profile=profile or "none",
             role=role,
             wait_timeout=self._options.waits.identity_timeout,
             fail_on_refused_role=fail_on_refused_role,
         )
 
-    @property
-    def _environment(self) -> dict[str, Any]:
-        return dict(self._access.environment)
+    def store(self, configuration: Configuration) -> dict[str, Any]:
+        """Store a configuration."""
+        return self._run(
+            [configuration.region],
+            config={**_to_option(configuration), "known": configuration.previous},
+            wait_timeout=self._options.waits.permission_timeout,
+            **self._credentials(),
+        )
 
-    def _store_arguments(self, configuration: Configuration) -> dict[str, Any]:
-        handling = self._options.handling
-        return {
-            "name": configuration.name,
-            "config": configuration.text,
-            "validation": "off",  # done before
-            "split": handling.split,
-            "split_recent": handling.split_recent,
-            "region": configuration.region,
-        }
+    def read(self, configuration: Configuration) -> dict[str, Any]:
+        """Compare a configuration with the value that the host reads with the credentials that it has."""
+        with self._check_mode(True):
+            return self._run([configuration.region], config=_to_option(configuration), wait_timeout=0)
 
-    def _run(self, module: str, *, check_mode: bool = False, **arguments: Any) -> dict[str, Any]:
-        """Run a module of this collection on the host, with the task's options for the connection to AWS."""
+    def _credentials(self) -> dict[str, Any]:
+        """Return the options for the credentials with which the host stores."""
+        raise NotImplementedError
+
+    def _run(self, regions: Sequence[str] = (), **arguments: Any) -> dict[str, Any]:
+        """Run the module on the host, with the task's options for the connection to AWS.
+
+        :param regions: the Regions that it calls.
+        """
         given = {name: value for name, value in arguments.items() if value is not None}
-        given.update(self._access.transport)
-        with self._check_mode(check_mode):
-            return self._send(module, {**given, "environment": self._environment})
+        endpoints = [find_endpoint(service, region) for region in regions for service in SERVICES]
+        return self._send(
+            MODULE,
+            {**given, **self._access.transport, "endpoints": endpoints, "environment": dict(self._access.environment)},
+        )
+
+
+def _to_option(configuration: Configuration) -> dict[str, Any]:
+    desired = configuration.desired
+    parameters = [{"name": each.name, "value": each.value, "tier": each.tier} for each in desired.parameters]
+    return {
+        "name": configuration.name,
+        "region": configuration.region,
+        "parameters": parameters,
+        "can_be_split": desired.can_be_split,
+    }
 
 
 class Instance(_StoreHost):
     """An EC2 instance, which stores with the credentials of its profile."""
 
-    def store(self, configuration: Configuration) -> dict[str, Any]:
-        """Store a configuration."""
-        return self._store(
-            configuration,
-            known_values=configuration.previous,
-            tier=self._options.handling.tier,
-            instance_role=self._options.admin.admin_role,
-            wait_timeout=self._options.waits.permission_timeout,
-        )
+    def probe(self, regions: Sequence[str]) -> dict[str, Any]:
+        """Check that it is the instance that the user means, and that Parameter Store answers it."""
+        return self._run(regions, instance_id=self._options.admin.instance_id, parameter_store_regions=regions)
 
-    def try_to_store(self, configuration: Configuration) -> dict[str, Any]:
-        """Compare a configuration with the value that the instance reads."""
-        return self._store(configuration, check_mode=True)
-
-    def _store(self, configuration: Configuration, **arguments: Any) -> dict[str, Any]:
-        return self._run(PARAMETER, use_instance_credentials=True, **self._store_arguments(configuration), **arguments)
+    def _credentials(self) -> dict[str, Any]:
+        return {"instance_role": self._options.admin.admin_role}
 
 
 class OnPremises(_StoreHost):
     """A host with the access key of the admin user."""
 
-    def store(self, configuration: Configuration) -> dict[str, Any]:
-        """Store a configuration with the saved key, or with the key in a file on the host."""
-        return self._run(
-            PARAMETER,
-            known_values=configuration.previous,
-            tier=self._options.handling.tier,
-            wait_timeout=self._options.waits.permission_timeout,
-            **self._store_arguments(configuration),
-            **self._credentials(),
-        )
-
-    def try_to_store(self, configuration: Configuration) -> dict[str, Any]:
-        """Check whether the host can store with the saved key. The key is read, but never sent.
+    def probe(self, regions: Sequence[str]) -> dict[str, Any]:
+        """Check whether the host can store with its key. A saved key is read, but never sent.
 
         The key may be missing if a later task creates it, or if check mode only planned the task that creates it.
         """
         with self._check_mode(True):
-            self._credentials()
-        return self._run(
-            PARAMETER,
-            check_mode=True,
-            known_values=configuration.previous,
-            saved_key={"user": self._options.admin.admin_user},
-            **self._store_arguments(configuration),
-        )
-
-    @property
-    def _environment(self) -> dict[str, Any]:
-        file = self._options.admin.credentials_file
-        if not file:
-            return super()._environment
-        # The host's own environment must not provide other credentials.
-        only = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_SESSION_TOKEN": ""}
-        return {"AWS_SHARED_CREDENTIALS_FILE": file, **only, **super()._environment}
+            credentials = self._credentials()
+        file = credentials if self._options.admin.credentials_file else {}
+        return self._run(regions, parameter_store_regions=regions, **file)
 
     def _credentials(self) -> dict[str, Any]:
         options = self._options
         if options.admin.credentials_file:
-            return {"profile": options.key.credentials_profile}
-        user = options.key.user
-        can_miss = options.state == COMPARED or options.planned.has_user(user)
+            profile = options.key.credentials_profile
+            return {"credentials_file": options.admin.credentials_file, "credentials_profile": profile}
+        can_miss = options.state == COMPARED or options.planned.has_user(options.key.user)
         key = self._action.key_for_host(options.key, self._task_vars, can_miss=can_miss, **self._access.credentials)
-        return {"saved_key": {"user": user, **({"access_key": key.key_id, "secret_key": key.secret} if key else {})}}
+        return {"access_key": key.key_id if key else "", "secret_key": key.secret if key else ""}
 
 
 def host_of(

@@ -193,9 +193,15 @@ class Ministack:
         self._clock_shift += seconds
 
     def principal(self, access_key: str, region: str) -> str:
+        return str(getattr(self._credential(access_key), "principal_arn", ""))
+
+    def secret(self, access_key: str, region: str) -> str:
+        return str(getattr(self._credential(access_key), "secret_access_key", ""))
+
+    def _credential(self, access_key: str) -> Any:
         of_session = self._responses._account_from_sts_session(access_key)
         account = access_key if re.fullmatch(r"\d{12}", access_key) else of_session or ACCOUNT
-        return str(getattr(self._evaluator.resolve_credential(access_key, account), "principal_arn", ""))
+        return self._evaluator.resolve_credential(access_key, account)
 
     def used(self, access_key: str, region: str, service: str) -> None:
         self._last_used[access_key] = (self.now(), region, service)

@@ -166,6 +166,14 @@ class Moto:
         found = assumed or self._iam[ACCOUNT][partition].get_user_from_access_key_id(access_key)
         return str(found.arn) if found else root
 
+    def secret(self, access_key: str, region: str) -> str:
+        partition = self._partition(region)
+        if access_key == ROOT_KEY:
+            return ROOT_KEY
+        session = self._sts[ACCOUNT][partition].get_assumed_role_from_access_key(access_key)
+        found = session or self._iam[ACCOUNT][partition].access_keys.get(access_key)
+        return str(found.secret_access_key) if found else ""
+
     def used(self, access_key: str, region: str, service: str) -> None:
         """moto records the use of keys itself."""
 

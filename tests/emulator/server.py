@@ -22,7 +22,7 @@ from typing import Any, cast
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
-from . import hybrid, imds, paging, wire
+from . import hybrid, imds, paging, signature, wire
 from .agents import Agents
 from .backend import RUN_COMMAND_ACTIONS, Backend, is_answered_here
 from .machines import Machines
@@ -147,7 +147,7 @@ class Server:
             call = replace(call, seq=self.seq, time=time.time())
             hits = [armed.fault for armed in self.armed if armed.hits(call)]
         call = replace(call, fault=",".join(fault.kind for fault in hits))
-        response = self._before(hits, call)
+        response = self._before(hits, call) or self._refuse_signature(request, body, call)
         if response is None:
             behaviour, answer = self.unkind.refuse(call, params)
             if answer is not None:
@@ -170,6 +170,12 @@ class Server:
         self._log(replace(call, status=response.status_code, error=error))
         self._after(hits)
         return response
+
+    def _refuse_signature(self, request: Request, body: bytes, call: Call) -> Response | None:
+        """Refuse a signature that AWS would refuse. No backend knows the keys of the SSM agent."""
+        secret = self.backend.secret(call.access_key, call.region or self.region)
+        problem = signature.find_problem(request, body, secret) if secret else ""
+        return _to_response(wire.badly_signed(call, problem), call) if problem else None
 
     def _respond(self, call: Call, params: dict[str, Any], request: Request, body: bytes) -> Response:
         if ended := self.hybrid.refuse(call):

@@ -223,6 +223,14 @@ def unknown_token(call: Call) -> ErrorAnswer:
     return ErrorAnswer("UnrecognizedClientException", message)
 
 
+def badly_signed(call: Call, message: str) -> ErrorAnswer:
+    if call.service == "ec2":
+        return ErrorAnswer("AuthFailure", "AWS was not able to validate the provided access credentials", 401)
+    if call.service in ("iam", "sts"):
+        return ErrorAnswer("SignatureDoesNotMatch", message, 403)
+    return ErrorAnswer("InvalidSignatureException", message)
+
+
 def failed(call: Call) -> ErrorAnswer:
     codes = {"ec2": "InternalError", "iam": "ServiceFailure", "sts": "InternalFailure"}
     return ErrorAnswer(codes.get(call.service, "InternalServerError"), "The request processing has failed.", 500)

@@ -1,4 +1,7 @@
-"""Runs a module in this process, as Ansible does: python module_process.py FILE < ARGUMENTS."""
+"""Runs a module in this process, as Ansible does: python module_process.py FILE < ARGUMENTS.
+
+A module that runs on servers finds neither boto3 nor a collection of others, as on most servers.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import json
 import runpy
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 from ansible.module_utils import basic
 
@@ -19,5 +23,9 @@ except ImportError:  # ansible-core 2.18
         yield
 
 
+ON_SERVERS = ("agent_config", "credentials_file", "shared_credentials", "ssm_agent", "store_host")
+
+if Path(sys.argv[1]).stem.removeprefix("cwagent_") in ON_SERVERS:
+    sys.modules.update(dict.fromkeys(("boto3", "botocore", "ansible_collections.amazon")))  # type: ignore[arg-type]  # missing
 with patch_module_args(json.load(sys.stdin)):
     runpy.run_path(sys.argv[1], run_name="__main__")

@@ -38,8 +38,11 @@ from in_process import run_module
 from policies import Policy, filled
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.parameters import read_versions
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import DesiredAdmin
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.resource import AdminInstanceResource
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.acquire import AcquireResource
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.acquire_plan import Acquisition
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import Profiles
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.release import ReleaseResource
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.release_plan import Release
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
@@ -360,18 +363,15 @@ def manage_node(aws: Aws, host: str, state: str) -> dict[str, Any]:
     return Transaction(service, local, desired, say=lambda _line: None, shield=nullcontext, wait=2).run()
 
 
-def hold_profile(aws: Aws, state: str, instance_ids: Sequence[str] | None = None) -> dict[str, Any]:
-    """Acquire or release the admin profile, as storing and cleaning up do."""
-    desired = DesiredAdmin(
-        state,
-        ADMIN_ROLE,
-        SERVER_ROLE,
-        None if instance_ids is None else tuple(instance_ids),
-        record_role=ADMIN_ROLE,
-        region=aws.region,
-        fail_if_tagged=True,
-    )
-    return converge(AdminInstanceResource(aws, desired), False, 5)
+def acquire_profile(aws: Aws, instance_id: str) -> dict[str, Any]:
+    """Give an instance the admin profile, as storing does."""
+    profiles = Profiles(ADMIN_ROLE, SERVER_ROLE, ADMIN_ROLE, aws.region, frozenset({instance_id}))
+    return converge(AcquireResource(aws, Acquisition(profiles, instance_id, fail_if_tagged=True)), False, 5)
+
+
+def release_profiles(aws: Aws) -> dict[str, Any]:
+    """Give all instances of the region their earlier profiles again, as cleaning up does."""
+    return converge(ReleaseResource(aws, Release(Profiles(ADMIN_ROLE, SERVER_ROLE, ADMIN_ROLE, aws.region))), False, 5)
 
 
 def list_versions(aws: Aws, name: str) -> dict[str, Any]:

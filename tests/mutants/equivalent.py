@@ -40,7 +40,7 @@ EQUIVALENT: dict[str, list[tuple[str, str, str]]] = {
             "the other characters all lead to the same state",
         ),
     ],
-    "module_utils/_admin_instance/plan.py": [
+    "module_utils/_admin_instance/acquire_plan.py": [
         (
             """return replace(step, retry_when=step.retry_when | {"IncorrectState"}, context=context)""",
             """return replace(step, retry_when=step.retry_when ^ {"IncorrectState"}, context=context)""",

@@ -14,7 +14,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE
 from ansible_collections.cwagent.iam.plugins.module_utils._access.view import AccountView
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import record_key
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import record_key
 
 if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import RESTORE_TAG
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import RESTORE_TAG
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import describe_instances
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import tags

@@ -48,16 +48,12 @@ from ansible_collections.cwagent.iam.plugins.module_utils._account.find import r
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import PUT
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import TYPE
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.aws_store import PARAMETERS_PER_CALL
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import (
-    FILE,
-    PARAMETER_STORE,
-    SECRETS_MANAGER,
-    index_by_user,
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.parameter_store import (
+    PARAMETERS_PER_CALL,
     list_parameters,
-    list_secrets,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import described_key
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import AWS_STORES
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     DENIED_CODES,
     MISSING_POLICY,
@@ -79,6 +75,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import Assessment
+    from ansible_collections.cwagent.iam.plugins.module_utils._credentials.document_store import DocumentStore
 
 T = TypeVar("T")
 
@@ -147,8 +144,11 @@ class Inventory:
             return role
         return add_documents(role, self._read_documents(managed_arns(role)))
 
-    def _attempt(self, what: str, region: str | None, work: Callable[[], T]) -> T | None:
-        """Return the result of a read; ``None`` if it is denied, or if the object was deleted after the listing."""
+    def _attempt(self, what: str, region: str | None, work: Callable[[], T], *more: str) -> T | None:
+        """Return the result of a read; ``None`` if it is denied, or if the object was deleted after the listing.
+
+        :param more: further parts that the read serves.
+        """
         try:
             found = work()
         except AwsApiError as error:
@@ -157,7 +157,7 @@ class Inventory:
             if error.code not in DENIED_CODES | NOT_OFFERED_CODES:
                 raise
             self._errors.append(error)
-            self._unread.append(Unread(what, error.action, region, str(error)))
+            self._unread += [Unread(each, error.action, region, str(error)) for each in (what, *more)]
             return None
         self._has_read = True
         return found
@@ -336,7 +336,9 @@ class Inventory:
         tagged = user.tags.get(SAVED_KEY_TAG)
         if key_id in places or tagged == key_id:
             return True
-        can_be_elsewhere = FILE in self._scope.key_stores or any(each.what == _SAVED for each in self._unread)
+        can_be_elsewhere = {*self._scope.key_stores} - AWS_STORES.keys() or _SAVED in {
+            each.what for each in self._unread
+        }
         return None if can_be_elsewhere and not tagged else False
 
     # -- Regions --
@@ -362,18 +364,14 @@ class Inventory:
             if self._scope.has_activations
             else ()
         )
-        # One call serves both: it cannot be restricted to some parameters.
-        prefixes = [PARAMETER_PREFIX, *([self._scope.key_prefix] if PARAMETER_STORE in self._scope.key_stores else [])]
-        described = self._attempt(
-            _PARAMETERS, name, partial(list_parameters, aws, prefixes, "list the configuration parameters")
-        )
-        if described is None and PARAMETER_STORE in self._scope.key_stores:
-            self._unread.append(replace(self._unread_of(_PARAMETERS, name), what=_SAVED))
         prefix = self._scope.key_prefix
-        saved = {PARAMETER_STORE: [each for each in described or () if each["Name"].startswith(prefix)]}
-        if SECRETS_MANAGER in self._scope.key_stores:
-            description = "read which access keys are saved as secrets"
-            saved[SECRETS_MANAGER] = self._attempt(_SAVED, name, partial(list_secrets, aws, prefix, description)) or []
+        stores = [kind(aws, prefix) for store, kind in AWS_STORES.items() if store in self._scope.key_stores]
+        # One call serves both: it cannot be restricted to some parameters.
+        shared = [_SAVED for each in stores if each.ARE_PARAMETERS]
+        prefixes = [PARAMETER_PREFIX, *([prefix] if shared else [])]
+        read = partial(list_parameters, aws, prefixes, "list the configuration parameters")
+        described = self._attempt(_PARAMETERS, name, read, *shared) or []
+        saved = [(each, self._list_saved(each, name, described)) for each in stores]
         return Region(
             name,
             histories,
@@ -381,19 +379,26 @@ class Inventory:
             restore_tags,
             nodes or (),
             activations or (),
-            self._configurations(name, [each for each in described or () if each["Name"].startswith(PARAMETER_PREFIX)]),
+            self._configurations(name, [each for each in described if each["Name"].startswith(PARAMETER_PREFIX)]),
             {
-                key: _place(store, each["Name"], name)
-                for store, listed in saved.items()
+                key: f"{store.where_of(each['Name'])} in {name}"
+                for store, listed in saved
                 for each in listed
                 if (key := described_key(each.get("Description", "")))
             },
             {
-                (user, store): _place(store, document, name)
-                for store, listed in saved.items()
-                for user, document in index_by_user(listed, prefix).items()
+                (user, store.NAME): f"{store.where_of(document)} in {name}"
+                for store, listed in saved
+                for user, document in store.index_by_user(listed).items()
             },
         )
+
+    def _list_saved(self, store: DocumentStore, region: str, parameters: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """List the documents of a store. :param parameters: the listed parameters of the region."""
+        if store.ARE_PARAMETERS:
+            return [each for each in parameters if each["Name"].startswith(store.prefix)]
+        read = partial(store.list_documents, f"read which access keys are saved as {store.KIND}s")
+        return self._attempt(_SAVED, region, read) or []
 
     def _find_keys_without_user(
         self, principals: Iterable[Principal], regions: Sequence[Region]
@@ -419,9 +424,6 @@ class Inventory:
         except AwsApiError as error:
             self._unread.append(Unread(what, error.action, None, str(error)))
             return False
-
-    def _unread_of(self, what: str, region: str) -> Unread:
-        return next(each for each in self._unread if (each.what, each.region) == (what, region))
 
     def _configurations(self, region: str, described: Sequence[Mapping[str, Any]]) -> tuple[ConfigParameter, ...]:
         names = sorted(each["Name"] for each in described if each["Type"] == TYPE)
@@ -499,7 +501,3 @@ _PARAMETERS = "the configuration parameters"
 _SAVED = "where access keys are saved"
 _VERSIONS = "the versions of configurations"
 _PRINCIPALS = "the roles and users of the account"
-
-
-def _place(store: str, name: str, region: str) -> str:
-    return f"{'SSM parameter' if store == PARAMETER_STORE else 'secret'} {name} in {region}"

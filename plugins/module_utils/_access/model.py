@@ -257,7 +257,7 @@ class History:
 class SavedKeyWithoutUser:
     """A saved access key whose user does not exist.
 
-    :param store: ``parameter_store`` or ``secrets_manager``.
+    :param store: a key store in AWS.
     :param place: where it is saved, in words.
     """
 

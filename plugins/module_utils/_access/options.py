@@ -14,8 +14,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.model import R
 from ansible_collections.cwagent.iam.plugins.module_utils._access.scope import ACCESS, HISTORY, PARTS, Scope
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.options import check_days
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import check_parameter_name
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import KEY_STORES
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import PLACE_SPEC
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import KEY_STORES, PLACE_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
     History,
     NodeUse,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import KEY_STORES
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import KEY_STORES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,7 +42,7 @@ class Scope:
     regions: tuple[str, ...]
     names: Mapping[str, Sequence[str]] | None = None
     instances: Mapping[str, Sequence[str]] | None = None
-    key_stores: tuple[str, ...] = KEY_STORES
+    key_stores: tuple[str, ...] = tuple(KEY_STORES)
     key_prefix: str = "/cwagent/credentials/"
     account_id: str | None = None
     has_nodes: bool = False

@@ -12,7 +12,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.case import MA
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE
 from ansible_collections.cwagent.iam.plugins.module_utils._access.view import describe_grant
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import RESTORE_TAG
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import RESTORE_TAG
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import OPEN
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import TIME_FORMAT
 from ansible_collections.cwagent.iam.plugins.module_utils._findings import NOTICE, SERVER, WARNING, Rule

@@ -43,6 +43,8 @@ class WindowResource(Resource[Window]):
         policy has nothing to close.
     """
 
+    _aws: Aws
+
     def __init__(
         self, aws: Aws, desired: DesiredWindow, fail_if_open: bool = False, admin_policy: str | None = None
     ) -> None:

@@ -47,6 +47,8 @@ class AttachmentResource(Resource[State]):
     :param listed: by region, the instances of the user.
     """
 
+    _aws: Aws
+
     def __init__(
         self, aws_in: Mapping[str, Aws], desired: Attachments, listed: Mapping[str, Sequence[str]], *, check_mode: bool
     ) -> None:
@@ -179,6 +181,8 @@ class DetachmentResource(Resource[State]):
     :param remaining: by region, the instances whose roles need it.
     :param planned: by instance, the profile that an earlier task has planned for it.
     """
+
+    _aws: Aws
 
     def __init__(
         self,

@@ -5,48 +5,58 @@
 
 from __future__ import annotations
 
-import os
+import re
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-from ansible_collections.cwagent.iam.plugins.module_utils._call import aws_gateway
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import KEY_ID, SECRET
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.section import read_section
+from ansible_collections.cwagent.iam.plugins.module_utils._endpoints import find_endpoints
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._files import read_file
+from ansible_collections.cwagent.iam.plugins.module_utils._imds import MetadataService
+from ansible_collections.cwagent.iam.plugins.module_utils._signature import Keys
+from ansible_collections.cwagent.iam.plugins.module_utils._signed_call import SignedAws
 
 if TYPE_CHECKING:
-    from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
+    from collections.abc import Callable, Mapping
+
+TOKEN = "aws_session_token"  # noqa: S105  the name of an option
+# The options of a profile that make boto3 get other credentials.
+# https://docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html
+_OTHER_SOURCES = re.compile("role_arn|source_profile|credential_.*|web_identity_.*|sso_.*|login_.*")
 
 
-def select_gateway(call: Call) -> Aws:
-    """Return the gateway to AWS, with the saved key, the instance's credentials or the module's."""
-    if call.params["saved_key"]:
-        return _saved_key_gateway(call, call.params["saved_key"])
-    if not call.params["use_instance_credentials"]:
-        return aws_gateway(call)
-    # It imports Ansible's HTTP client, which no other case needs.
-    from ansible_collections.cwagent.iam.plugins.module_utils._imds import MetadataService  # noqa: PLC0415  as above
+def select_gateway(params: Mapping[str, Any], region: str) -> SignedAws:
+    """Return the gateway to AWS, with the access key, the key in a file, or the credentials of the instance."""
+    return SignedAws(_key_reader(params), find_endpoints(params, region), params["wait_timeout"])
 
-    metadata = MetadataService()
 
-    def client(service: str, **more: Any) -> Any:
-        credentials = metadata.credentials(call.params["instance_role"])
-        return call.client(service, **credentials, profile_name=None, **more)
-
+def _key_reader(params: Mapping[str, Any]) -> Callable[[], Keys]:
+    if params["access_key"] is not None:  # no other credentials are used then
+        if not (params["access_key"] and params["secret_key"]):
+            raise InvalidInput("The access key that the host stores with does not exist yet.")
+        return partial(Keys, params["access_key"], params["secret_key"])
+    if params["credentials_file"]:
+        return partial(read_keys, params["credentials_file"], params["credentials_profile"])
     # The service can show the credentials of the earlier role for a while after it shows the new profile.
-    return Aws(client, call.params["wait_timeout"], renews_clients=True)
+    return partial(MetadataService().credentials, params["instance_role"])
 
 
-def _saved_key_gateway(call: Call, key: dict[str, Any]) -> Aws:
-    """Return a gateway that uses nothing of the host's environment to sign its requests."""
-    call.params.update(access_key=key["access_key"], secret_key=key["secret_key"], session_token=None, profile=None)
-    for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):  # boto3 would look for it
-        os.environ.pop(name, None)
+def read_keys(path: str, profile: str) -> Keys:
+    """Return the access key in a credentials file.
 
-    def client(service: str, **more: Any) -> Any:
-        if not key["secret_key"]:
-            raise InvalidInput(
-                f"The access key of user '{key['user']}' does not exist yet, so what is stored cannot be read with it. "
-                "In check mode, set known_values."
-            )
-        return call.client(service, **more)
-
-    return Aws(client, call.params["wait_timeout"])
+    :raises InvalidInput: there is none, or the profile has other credentials.
+    """
+    found = read_file(Path(path), "replace")
+    options = read_section(found.text, profile) if found else None
+    others = sorted(filter(_OTHER_SOURCES.fullmatch, options or ()))
+    if others:
+        raise InvalidInput(
+            f"Profile {profile} of {path} has {', '.join(others)}. This host stores with an access key alone: remove "
+            "these options from the profile, or use another profile."
+        )
+    if not (options and options.get(KEY_ID) and options.get(SECRET)):
+        raise InvalidInput(f"Profile {profile} of {path} has no access key ({KEY_ID} and {SECRET}).")
+    return Keys(options[KEY_ID], options[SECRET], options.get(TOKEN, ""))

@@ -1,18 +1,16 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads from a module's options the desired configuration, its problems, and the known state of its parameters."""
+"""Reads from a module's options the desired configuration and its problems."""
 
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.common.validation import check_type_path
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _environment
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import plan as config_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import Content, Document
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.files import read_file
@@ -25,8 +23,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.open
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import (
     LIMITS,
     DesiredConfig,
-    Parameter,
-    State,
     check_name_of_json,
     check_parameter_name,
 )
@@ -42,7 +38,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.sche
     read_schema,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import validate
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import SOURCE_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR, NOTICE
 from ansible_collections.cwagent.iam.plugins.module_utils._names import check_tags, tags_as_text
@@ -74,26 +69,12 @@ SPEC: dict[str, Any] = {
     "schema": {"type": "raw"},
     **CONFIGURATION_SPEC,
     "tier": {"type": "str", "choices": list(LIMITS)},
-    "use_instance_credentials": {"type": "bool", "default": False},
-    "known_values": {"type": "dict"},
     "state": {"type": "str", "choices": [PRESENT, ABSENT, VALIDATED, TAGGED], "default": PRESENT},
     "tags": {"type": "dict"},
-    "instance_role": {"type": "str"},
     "wait_timeout": {"type": "int", "default": 0},
-    "saved_key": {
-        "type": "dict",
-        "no_log": False,  # as a whole; its secret is not shown
-        "options": {
-            "user": {"type": "str", "required": True},
-            **SOURCE_SPEC,
-            "access_key": {"type": "str", "no_log": False},
-            "secret_key": {"type": "str", "no_log": True},
-        },
-    },
-    **_environment.ENVIRONMENT_SPEC,
 }
 RULES: dict[str, Any] = {
-    "mutually_exclusive": [("config", "src"), ("saved_key", "use_instance_credentials")],
+    "mutually_exclusive": [("config", "src")],
     "required_if": [
         *(("state", state, ["config", "src"], True) for state in (PRESENT, VALIDATED)),
         ("state", TAGGED, ["tags"]),
@@ -333,22 +314,3 @@ def _schema(handling: Handling) -> tuple[dict[str, Any], str] | None:
         return read_schema(str(given), _GIVEN), _GIVEN
     path = str(check_type_path(given))
     return read_schema(read_file(path), path), path
-
-
-def known_state(known: Mapping[str, Any] | None, name: str) -> State | None:
-    """Return the parameters that the option ``known_values`` describes; ``None`` if it is not given.
-
-    :raises InvalidInput: it is not the result of a task for the same parameter.
-    """
-    if known is None:
-        return None
-    try:
-        state = {each: Parameter(**found) if found else None for each, found in known.items()}
-    except TypeError:
-        state = {}
-    if name not in state or not all(re.fullmatch(f"{re.escape(name)}(-[0-9]+)?", each) for each in state):
-        raise InvalidInput(
-            f"known_values is not the result 'previous' of a task for parameter '{name}'. Register that task, and use "
-            "its result as it is."
-        )
-    return state

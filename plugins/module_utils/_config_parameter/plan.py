@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Optional
 
@@ -127,6 +127,13 @@ def desired_config(
     for each in parameters:
         check_parameter_name(each.name)
     return DesiredConfig(name, config, parameters, can_be_split=True)
+
+
+def desired_values(name: str, parameters: Iterable[Mapping[str, Any]], *, can_be_split: bool) -> DesiredConfig:
+    """Return a configuration from the values of its parameters, as another host has planned them."""
+    read = str if is_yaml_name(name) else json.loads
+    planned = (DesiredParameter(each["name"], read(each["value"]), each.get("tier")) for each in parameters)
+    return DesiredConfig(name, parameters=tuple(planned), can_be_split=can_be_split)
 
 
 def check_parameter_name(name: str) -> None:
@@ -305,9 +312,23 @@ def to_result(name: str, parameter: Parameter | None) -> dict[str, Any] | None:
 
 
 def to_known(parameter: Parameter | None) -> dict[str, Any]:
-    """Render a parameter for the option ``known_values`` of a later task."""
+    """Render a parameter for a later task."""
     found = {} if parameter is None else asdict(parameter)
     return {key: value for key, value in found.items() if key != "tags" or value is not None}
+
+
+def known_state(known: Mapping[str, Any], name: str) -> State:
+    """Return the parameters that ``to_known`` has rendered.
+
+    :raises InvalidInput: they belong to another configuration.
+    """
+    try:
+        state = {each: Parameter(**found) if found else None for each, found in known.items()}
+    except TypeError:
+        state = {}
+    if name not in state or not all(re.fullmatch(f"{re.escape(name)}(-[0-9]+)?", each) for each in state):
+        raise InvalidInput(f"The compared values do not belong to parameter '{name}'.")
+    return state
 
 
 def to_diff(state: State) -> dict[str, Any]:

@@ -18,12 +18,14 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import PERMISS
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, run_in_parallel
 
 if TYPE_CHECKING:
-    from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import DesiredConfig
+    from ansible_collections.cwagent.iam.plugins.module_utils._gateway import Gateway
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Step
 
 # The code that the API documents for a parameter that does not exist, and the code that it returns elsewhere.
 NO_PARAMETER_CODES = frozenset({"InvalidResourceId", "ParameterNotFound"})
+# How long to wait at least until Parameter Store shows what was written.
+READ_BACK_SECONDS = 15
 
 
 class ParameterResource(Resource[State]):
@@ -33,7 +35,7 @@ class ParameterResource(Resource[State]):
     :param known: the state to use instead of reading it first.
     """
 
-    def __init__(self, aws: Aws, desired: DesiredConfig, region: str | None, known: State | None = None) -> None:
+    def __init__(self, aws: Gateway, desired: DesiredConfig, region: str | None, known: State | None = None) -> None:
         super().__init__(aws)
         self._desired = desired
         self._region = region
@@ -96,7 +98,7 @@ class ParameterResource(Resource[State]):
         return config_plan.render_change(before, after) or super().render_change(before, after)
 
     def to_result(self, plan: Plan[State], final: State) -> dict[str, Any]:
-        """Render the parameters, their region and their previous values."""
+        """Render the parameters and their region."""
         desired = self._desired
         written = [step.arguments["name"] for step in plan.all_steps if "name" in step.arguments]
         return {
@@ -106,7 +108,6 @@ class ParameterResource(Resource[State]):
             "surplus": config_plan.surplus(plan.current, desired),
             "region": self._region,
             "window_parameters": [{"name": name, "region": self._region} for name in written],
-            "previous": {name: config_plan.to_known(each) for name, each in plan.current.items()},
         }
 
     def execute(self, step: Step) -> None:
@@ -132,7 +133,7 @@ class TagsResource(Resource[Mapping[str, str]]):
     :param region: the region of the parameter, for the result.
     """
 
-    def __init__(self, aws: Aws, name: str, tags: Mapping[str, str], region: str | None) -> None:
+    def __init__(self, aws: Gateway, name: str, tags: Mapping[str, str], region: str | None) -> None:
         super().__init__(aws)
         self._name = name
         self._tags = tags
@@ -167,7 +168,7 @@ class TagsResource(Resource[Mapping[str, str]]):
         return {"parameters": [{"name": self._name, "tags": dict(final)}], "region": self._region}
 
 
-def read_tags(aws: Aws, name: str) -> dict[str, str]:
+def read_tags(aws: Gateway, name: str) -> dict[str, str]:
     """Read the tags of a parameter. :raises AwsApiError: it does not exist, or the caller may not."""
     answer = aws.call(
         "ssm:ListTagsForResource", f"read the tags of parameter '{name}'", ResourceType="Parameter", ResourceId=name

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
+import re
+import secrets
 import shlex
 import stat
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _files
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import SavedCredentials
@@ -28,23 +29,23 @@ from ansible_collections.cwagent.iam.plugins.module_utils._credentials.section i
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.store import (
     CLAIM_POLL_SECONDS,
     Store,
-    check_planned,
     claimed_message,
-    new_claim_id,
-    parse_record,
-    record_to_dict,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import ContentionError, CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._sections import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import CreationRecord
     from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 SUFFIX = ".credentials"
+# The default section of the files, which is the profile of the agent.
+PROFILE = "AmazonCloudWatchAgent"
+# AWS tools do not read a section DEFAULT. Python's parser takes the defaults of all other sections from it.
+_PROFILES = r"(?!DEFAULT$)[\w.@-]+"
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
 OTHERS = 0o077
@@ -60,8 +61,22 @@ class FileStore(Store):
     """
 
     directory: Path
-    profile: str
-    region: str | None
+    profile: str = PROFILE
+    region: str | None = None
+
+    NAME = "file"
+    OPTION = "key_store_directory"
+    WORDS = "a file C(<user name>.credentials) on the controller"
+
+    @classmethod
+    def open(cls, options: Mapping[str, Any], aws: Any = None, region: str | None = None) -> FileStore:
+        """Return the folder in the options."""
+        del aws
+        directory = options[cls.OPTION]
+        # An option that is null counts as given.
+        if not directory or "\0" in directory:
+            raise InvalidInput("saved_key.key_store_directory must be a folder when saved_key.key_store is file.")
+        return cls(Path(directory).absolute(), options.get("credentials_profile", PROFILE), region)
 
     def path(self, user: str) -> Path:
         """Return the path of a user's credentials file."""
@@ -74,8 +89,10 @@ class FileStore(Store):
         return self.directory / f".{user}.lock"
 
     def check(self, users: Iterable[str]) -> None:
-        """Refuse a folder that cannot be used, without creating it."""
+        """Refuse a profile and a folder that cannot be used, without creating the folder."""
         del users
+        if not re.fullmatch(_PROFILES, self.profile, re.ASCII):
+            raise InvalidInput(f"saved_key.credentials_profile: '{self.profile}' is not a valid profile name.")
         try:
             nearest = next(folder for folder in [self.directory, *self.directory.parents] if os.path.lexists(folder))
             is_folder = nearest.is_dir()
@@ -121,15 +138,15 @@ class FileStore(Store):
         self, user: str, planned: CreationRecord | None, existing: Iterable[str], now: datetime, deadline: Deadline
     ) -> Iterator[str]:
         """Lock the place, and write the record next to the file, which proves that the folder can be written."""
-        run = new_claim_id()
+        run = secrets.token_hex(8)
         with self._lock(user, deadline):
-            check_planned(user, self._read_record(user), planned)
+            self._check_planned(user, self._read_record(user), planned)
             self.prepare(user, existing, now, run)
             yield run
 
     def prepare(self, user: str, existing: Iterable[str], now: datetime, run: str = "") -> None:
         """Write the record next to the file."""
-        self._write(self._record_path(user), json.dumps(record_to_dict(existing, now, run)))
+        self._write(self._record_path(user), self._to_record(existing, now, run))
 
     def _holds_claim(self, saved: SavedCredentials, run: str) -> bool:
         del saved, run
@@ -235,6 +252,17 @@ class FileStore(Store):
         """Return the saved key of a user; ``None`` if there is no complete one."""
         return key_format.from_file(self._read_text(user), self.profile)
 
+    def describe(self, user: str) -> str:
+        """Return the section of a user's file in words."""
+        return f"profile {self.profile} of {self.path(user)}"
+
+    def list_users(self) -> frozenset[str]:
+        """Return the users that have a file; none if the folder cannot be read."""
+        try:
+            return frozenset(path.name[: -len(SUFFIX)] for path in self.directory.glob(f"*{SUFFIX}"))
+        except OSError:
+            return frozenset()
+
     def _read_text(self, user: str) -> str:
         """Return the text of the file; it is empty if there is no file."""
         path = self.path(user)
@@ -250,7 +278,7 @@ class FileStore(Store):
         path = self._record_path(user)
         try:
             _check_regular(path)
-            return parse_record(json.loads(path.read_text(encoding="utf-8")))
+            return self._parse_record(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:

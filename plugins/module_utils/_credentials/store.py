@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-import secrets
+import json
 from abc import ABC, abstractmethod
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import CreationRecord
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import ContentionError, CwagentError
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import SavedCredentials
+    from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import SavedKey
     from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 # How long a claim in AWS is valid, by the clock of AWS. Files are locked instead, and the kernel ends a lock.
@@ -31,7 +32,24 @@ class Store(ABC):
     Before a key is created or its place is rewritten, the place is claimed, so that no other run does the same at the
     same time. The claim is a record of the ids of the existing keys. A key that was created after the record and is not
     saved comes from a run that was interrupted before it could save the secret.
+
+    :param NAME: the choice of the option ``key_store``. :param OPTION: the option that contains the place.
+    :param WORDS: a noun phrase for the documentation.
     """
+
+    NAME: ClassVar[str]
+    OPTION: ClassVar[str]
+    WORDS: ClassVar[str]
+
+    @classmethod
+    @abstractmethod
+    def open(cls, options: Mapping[str, Any], aws: Any = None, region: str | None = None) -> Store:
+        """Return the place that the options describe, without a call.
+
+        :param options: the options of a module or lookup. An option that only saving needs can be missing.
+        :param aws: the gateway to AWS, for a store in AWS. :param region: the region in use, for saving.
+        :raises InvalidInput: they describe no place.
+        """
 
     @abstractmethod
     def check(self, users: Iterable[str]) -> None:
@@ -43,6 +61,24 @@ class Store(ABC):
     @abstractmethod
     def read(self, users: Sequence[str]) -> dict[str, SavedCredentials]:
         """Read the saved credentials of users. An unreadable entry is a problem of its user only."""
+
+    @abstractmethod
+    def read_key(self, user: str) -> SavedKey | None:
+        """Return the saved key of a user, with its secret; ``None`` if there is no complete one.
+
+        :raises CwagentError: it cannot be read.
+        """
+
+    @abstractmethod
+    def describe(self, user: str) -> str:
+        """Return the place of a user's key in words, for a person who looks for it there."""
+
+    @abstractmethod
+    def list_users(self) -> frozenset[str]:
+        """Return the users whose keys are saved, including users that no longer exist. It reads no secret.
+
+        :raises CwagentError: they cannot be listed.
+        """
 
     @abstractmethod
     def claim(
@@ -77,6 +113,30 @@ class Store(ABC):
                 "again."
             )
 
+    @staticmethod
+    def _to_record(existing: Iterable[str], now: datetime, run: str) -> str:
+        """Return the text of a record of the existing keys. :param run: the id of the claim."""
+        return json.dumps({"access_key_ids": sorted(existing), "at": now.isoformat(), "run": run})
+
+    @staticmethod
+    def _parse_record(text: str) -> CreationRecord:
+        """Return the record in a text. :raises KeyError, TypeError, ValueError: it contains none."""
+        found = json.loads(text)
+        at, run = datetime.fromisoformat(found["at"]), str(found["run"])
+        return CreationRecord(frozenset(found["access_key_ids"]), at, run)
+
+    @staticmethod
+    def _check_planned(user: str, found: CreationRecord | None, planned: CreationRecord | None) -> None:
+        """Check that a record that was found is the one that the plan takes care of.
+
+        :raises ContentionError: it belongs to another run, whose key the plan does not know.
+        """
+        if found is not None and found != planned:
+            raise ContentionError(
+                f"Another run was interrupted while it created an access key of user '{user}'. Run again: the next run "
+                "deletes that key."
+            )
+
     def _holds_claim(self, saved: SavedCredentials, run: str) -> bool:
         return saved.record is not None and saved.record.run == run
 
@@ -107,35 +167,6 @@ class Store(ABC):
         """
 
 
-def new_claim_id() -> str:
-    """Return an id that no other claim has."""
-    return secrets.token_hex(8)
-
-
-def record_to_dict(existing: Iterable[str], now: datetime, run: str) -> dict[str, Any]:
-    """Return the record of the existing keys as it is written. :param run: the id of the claim."""
-    return {"access_key_ids": sorted(existing), "at": now.isoformat(), "run": run}
-
-
-def check_planned(user: str, found: CreationRecord | None, planned: CreationRecord | None) -> None:
-    """Check that a record that was found is the one that the plan takes care of.
-
-    :raises ContentionError: it belongs to another run, whose key the plan does not know.
-    """
-    if found is not None and found != planned:
-        raise ContentionError(
-            f"Another run was interrupted while it created an access key of user '{user}'. Run again: the next run "
-            "deletes that key."
-        )
-
-
 def claimed_message(user: str) -> str:
     """Return the message for a place that another run has claimed."""
     return f"Another run is creating an access key of user '{user}'. Wait until it has ended, then run again."
-
-
-def parse_record(written: Mapping[str, Any]) -> CreationRecord:
-    """Return the record that was written. :raises KeyError, TypeError, ValueError: it is not a record."""
-    return CreationRecord(
-        frozenset(written["access_key_ids"]), datetime.fromisoformat(written["at"]), str(written["run"])
-    )

@@ -57,6 +57,8 @@ class AssociationResource(Resource[State]):
     :param assumed: by instance, the profile that an earlier task has planned for it; ``None`` for none.
     """
 
+    _aws: Aws
+
     def __init__(
         self,
         aws: Aws,

@@ -106,7 +106,7 @@ class Lookups:
         directory = self._inputs.directory
         if directory is None:
             return []
-        store = FileStore(directory, "", None)
+        store = FileStore(directory)
         saved = [name for name in self._inputs.saved_users if store.path(name).exists()][:MAX_USERS_READ]
         try:
             if not saved or any(find_user(self._aws, name) for name in saved):

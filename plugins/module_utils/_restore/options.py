@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import check_profiles
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import check_profiles
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import ABSENT, CLOSED
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import PLACE_SPEC
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import PLACE_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._restore.checks import Problems, fail_on_problems
 from ansible_collections.cwagent.iam.plugins.module_utils._restore.lookups import Inputs

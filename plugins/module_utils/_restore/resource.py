@@ -8,12 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import (
-    RELEASED,
-    DesiredAdmin,
-    regions_with_records,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.resource import AdminInstanceResource
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import Profiles, regions_with_records
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.release import ReleaseResource
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.release_plan import Release
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import CLOSED, DesiredWindow
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
@@ -124,20 +121,13 @@ class Restoration:
         closing = others[:1] if closes_window else []
         for region in [*listed, *others]:
             aws = self._aws_in(region)
-            desired = DesiredAdmin(
-                RELEASED,
-                role,
-                self._leftovers.fallback,
-                fallback_ids=frozenset(listed.get(region, ())),
-                record_role=role,
-                region=aws.region,
-            )
+            named = frozenset(listed.get(region, ()))
+            profiles = Profiles(role, self._leftovers.fallback, role, aws.region, named)
             window = WindowResource(self._aws, DesiredWindow("role", role, CLOSED)) if region in closing else None
             has_records = recorded is None or aws.region in recorded
             known = None if has_records else associations.get(region)
-            self._fleet.converge(
-                AdminInstanceResource(aws, desired, window, has_records=has_records, associations=known)
-            )
+            release = Release(profiles, has_records=has_records, associations=known)
+            self._fleet.converge(ReleaseResource(aws, release, window))
 
     def _regions_with_records(self, role: str) -> list[str] | None:
         """Return the regions that have restore records; ``None`` if they are not known."""

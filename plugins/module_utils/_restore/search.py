@@ -9,14 +9,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import surplus_parts
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file_store import SUFFIX
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import (
-    FILE,
-    PARAMETER_STORE,
-    SECRETS_MANAGER,
-    find_users_with_saved_keys,
-    list_parameters,
-)
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file_store import FileStore
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.parameter_store import list_parameters
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import AWS_STORES
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES, AwsApiError, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import read_associations
 from ansible_collections.cwagent.iam.plugins.module_utils._names import PARAMETER_PREFIX, is_marked
@@ -26,15 +21,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._restore.unlisted impo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import Association
     from ansible_collections.cwagent.iam.plugins.module_utils._restore.unlisted import Listed
-
-
-# The policies that allow listing saved keys, by key store.
-POLICIES = {PARAMETER_STORE: "keys-in-parameter-store.json", SECRETS_MANAGER: "keys-in-secrets-manager.json"}
 
 
 def readable_associations(
@@ -65,7 +55,7 @@ def find_unlisted(
     with suppress(CwagentError):  # then only users with saved keys are known
         found = all_users(aws)
     users = {name for name, user in found.items() if is_marked(tags(user))} - {*listed.users}
-    saved = {path.name[: -len(SUFFIX)] for path in _key_files(listed.directory)} - {*listed.users}
+    saved = FileStore(listed.directory).list_users() - {*listed.users} if listed.directory else frozenset()
     instances = {
         region: {
             name: each[-1].profile
@@ -79,7 +69,7 @@ def find_unlisted(
     absent, ours = _confirm_users(aws, sorted(candidates))
     users |= ours
     saved_in = {region: names & (users | absent) for region, names in saved_in.items()}
-    return Unlisted(frozenset(users), frozenset(saved), saved_in, unread, instances, bool(listed.users)).lines()
+    return Unlisted(frozenset(users), saved, saved_in, unread, instances, bool(listed.users)).lines()
 
 
 def _confirm_users(aws: Aws, names: Sequence[str]) -> tuple[set[str], set[str]]:
@@ -102,7 +92,8 @@ def _find_saved_in_aws(
     aws_in: Callable[[str], Aws], listed: Listed
 ) -> tuple[dict[str, frozenset[str]], dict[str, str]]:
     """Return by region the users with saved keys that no host has, and the reasons where they are not known."""
-    if listed.store == FILE:
+    kind = AWS_STORES.get(listed.store)
+    if kind is None:
         return {}, {}
     found: dict[str, frozenset[str]] = {}
     unread: dict[str, str] = {}
@@ -110,17 +101,10 @@ def _find_saved_in_aws(
         aws = aws_in(region)
         name = region or aws.region
         try:
-            found[name] = find_users_with_saved_keys(aws, listed.store, listed.prefix) - {*listed.users}
+            found[name] = kind(aws, listed.prefix).list_users() - {*listed.users}
         except CwagentError as error:
-            unread[name] = _explain_unread(error, POLICIES[listed.store])
+            unread[name] = _explain_unread(error, kind.POLICY)
     return found, unread
-
-
-def _key_files(directory: Path | None) -> list[Path]:
-    try:
-        return sorted(directory.glob(f"*{SUFFIX}")) if directory else []
-    except OSError:
-        return []
 
 
 def find_remaining_configs(

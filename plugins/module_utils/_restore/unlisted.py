@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import FILE
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file_store import FileStore
 from ansible_collections.cwagent.iam.plugins.module_utils._names import describe_profile
 from ansible_collections.cwagent.iam.plugins.module_utils._text import count_noun, join_first
 
@@ -27,7 +27,7 @@ class Listed:
     :param instance_ids: the instances of all regions.
     :param profiles: names of instance profiles of this collection.
     :param directory: the folder of their access keys.
-    :param store: where the access keys are saved: ``file``, ``parameter_store`` or ``secrets_manager``.
+    :param store: the key store.
     :param prefix: the beginning of the names of access keys that are saved in AWS.
     :param regions: the regions of access keys that are saved in AWS. The empty name stands for the module's region.
     """
@@ -36,7 +36,7 @@ class Listed:
     instance_ids: frozenset[str] = frozenset()
     profiles: Sequence[str] = ()
     directory: Path | None = None
-    store: str = FILE
+    store: str = FileStore.NAME
     prefix: str = ""
     regions: Sequence[str] = ()
 

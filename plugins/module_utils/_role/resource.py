@@ -30,6 +30,8 @@ class RoleResource(Resource[State]):
     :param present: whether they should exist.
     """
 
+    _aws: Aws
+
     def __init__(self, aws: Aws, desired: DesiredRole, present: bool) -> None:
         super().__init__(aws)
         self._desired = desired

@@ -27,6 +27,7 @@ SPEC: dict[str, Any] = {
     "role": {"type": "str"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "wait_timeout": {"type": "int", "default": 180},
+    "endpoint": {"type": "dict"},
     **ENVIRONMENT_SPEC,
 }
 

@@ -20,10 +20,12 @@ from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.rest
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, root_advice
 from ansible_collections.cwagent.iam.plugins.module_utils._files import find_unfinished, missing_folders, read_file
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials import plan as sharing_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.caller import find_caller, find_network
+from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.caller import find_caller, find_endpoint
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.plan import Desired, State
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.restart import Agent
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan
     from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
@@ -34,11 +36,15 @@ _DEFAULT_CONFIG, _TEMPORARY = "default", ".tmp"
 
 
 class SharedCredentialsResource(AgentFilesResource[State]):
-    """The credentials file of the SSM agent, and the common configuration of the CloudWatch agent."""
+    """The credentials file of the SSM agent, and the common configuration of the CloudWatch agent.
 
-    def __init__(self, desired: Desired, agent: Agent | None = None) -> None:
+    :param endpoint: where the controller calls STS, unless the environment of this host has another address.
+    """
+
+    def __init__(self, desired: Desired, agent: Agent | None = None, endpoint: Mapping[str, str] | None = None) -> None:
         super().__init__(agent)
         self._desired = desired
+        self._endpoint = endpoint or {"url": "", "signing_region": desired.region}
 
     def wait_for_credentials(self, deadline: Deadline) -> None:
         """Wait until the SSM agent has written credentials, and until they work where the agent has others now.
@@ -86,10 +92,10 @@ class SharedCredentialsResource(AgentFilesResource[State]):
         :raises CwagentError: the agent's configuration is not valid.
         """
         config = state.config.text if state.config else ""
-        network = find_network(self._desired.region, os.environ, getproxies_environment(), config)
+        endpoint = find_endpoint(self._endpoint, os.environ, getproxies_environment(), config)
         text = state.credentials.text if state.credentials else ""
         credentials = read_section(text, self._desired.profile) or {}
-        arn, error_text = find_caller(self._desired.region, credentials, network)
+        arn, error_text = find_caller(credentials, endpoint)
         return {"caller": arn, "caller_error": error_text}
 
     def read(self) -> State:

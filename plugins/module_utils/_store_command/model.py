@@ -121,4 +121,5 @@ def check_stored(invocation: Invocation, region: str, name: str, summary: str) -
         raise CwagentError(f"{failed} from the instance: {said}.")
     code, operation, message = parts.groups()
     message = message.strip()
-    raise CwagentError(explain(f"{summary} from the instance", f"ssm:{operation}", error_code(code, message), message))
+    text = f"{summary} from the instance"
+    raise CwagentError(explain(text, f"ssm:{operation}", error_code(code, message), message, machine="the instance"))

@@ -103,6 +103,8 @@ def check_instance(aws: Aws, instance_id: str, regions: Sequence[str]) -> str:
 class CommandResource(Resource[State]):
     """The command that stores configurations from an instance."""
 
+    _aws: Aws
+
     def __init__(self, aws: Aws, desired: DesiredCommand) -> None:
         super().__init__(aws)
         self._desired = desired

@@ -9,16 +9,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import plan as admin_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import (
-    ACQUIRED,
-    EXCLUSIVE,
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.acquire import AcquireResource
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.acquire_plan import Acquisition
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.alone import AloneResource
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.alone_plan import Alone
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import (
     NO_PROFILE,
-    RELEASED,
-    DesiredAdmin,
+    Profiles,
     check_profiles,
+    earlier_profile,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.resource import AdminInstanceResource
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.release import ReleaseResource
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.release_plan import Release
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import CLOSED, DesiredWindow, Window
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge, first_plan
@@ -29,7 +31,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transact
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.ways import ROLE
 
 if TYPE_CHECKING:
-    from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import State
+    from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import State
+    from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.resource import AdminInstanceResource
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparison import Comparison
@@ -47,15 +50,14 @@ class Admin:
     """
 
     host: str
-    desired: DesiredAdmin
+    desired: Acquisition
     window: DesiredWindow | None
     wait_timeout: float
 
     @property
     def instance_id(self) -> str:
         """The instance."""
-        [name] = self.desired.instance_ids or ()
-        return name
+        return self.desired.instance_id
 
     @property
     def place(self) -> str:
@@ -73,21 +75,18 @@ class ProfileWay(Way):
 
         :param has_answered: whether the instance has just answered.
         """
-        options, window, region = self._options, self._window(comparison), aws.region
+        options, window = self._options, self._window(comparison)
         given, planned, check_mode = options.admin, options.planned, self._wiring.check_mode
         for name in (given.admin_profile, given.server_profile):
             _names.check_name("instance profile", name)
         check_profiles(given.admin_profile, given.server_profile)
         instance_id = checked_instance_id(given)
-        desired = DesiredAdmin(
-            ACQUIRED,
-            given.admin_profile,
-            given.server_profile,
-            (instance_id,),
-            record_role=given.admin_role,
-            region=region,
+        named = frozenset({instance_id})
+        desired = Acquisition(
+            Profiles(given.admin_profile, given.server_profile, given.admin_role, aws.region, named),
+            instance_id,
             fail_if_tagged=options.state == STORED,  # a person may open a window for longer
-            are_running=options.state == STORED or has_answered,
+            is_running=options.state == STORED or has_answered,
             managed_before=self._has_new_principal(),
             released_before=check_mode and planned.has_restored,
             associated_before=check_mode and planned.profiles.get(instance_id) == given.server_profile,
@@ -109,13 +108,13 @@ class AdminProfile(Source):
 
     def prepare(self) -> None:
         """Read the region, check that no other run is at work, and plan how the profile is acquired."""
-        self._plan = first_plan(self._resource(self._admin.desired))
+        self._plan = first_plan(self._acquiring())
 
     def planned(self) -> tuple[list[Phase], list[Phase]]:
         """Return the phases. The release is planned from the state in which the profile is acquired."""
-        acquiring = self._resource(self._admin.desired)
+        acquiring = self._acquiring()
         self.report.warnings += [*acquiring.warnings(self._plan), *acquiring.check_mode_warnings(self._plan)]
-        releasing, untagging = (self._resource(self._released(keep_tag=keep_tag)) for keep_tag in (True, False))
+        releasing, untagging = self._releasing(), self._untagging()
         acquired = self._plan.planned
         if acquired.window:  # the release does not read it
             acquired = replace(acquired, window=Window(acquired.window.read_at, is_known=False))
@@ -131,7 +130,7 @@ class AdminProfile(Source):
         """Acquire the profile, and open the window."""
         self.began = True
         try:
-            acquired = self.report.take("acquired", lambda: self._converge(self._admin.desired, self._plan))
+            acquired = self.report.take("acquired", lambda: self._converge(self._acquiring(), self._plan))
         except CwagentError as error:
             # A run that was refused before it wrote the restore tag has no steps. The tag and the window that exist
             # then belong to another run.
@@ -144,8 +143,8 @@ class AdminProfile(Source):
 
         :param associate_again: whether to associate the profile again, so that EC2 assumes its role at once.
         """
-        desired = self._desired(EXCLUSIVE, fail_if_lost=True, associate_again=associate_again)
-        self.report.take("checked", lambda: self._converge(desired))
+        alone = Alone(self._admin.desired.profiles, self._admin.instance_id, associate_again)
+        self.report.take("checked", lambda: self._converge(AloneResource(self._aws, alone)))
 
     def take_over(self) -> None:
         """Prepare to release instead of a process that was killed."""
@@ -155,7 +154,7 @@ class AdminProfile(Source):
     def release(self, wait: float | None = None) -> None:
         """Restore the earlier profile and close the window. The restore tag stays until the profile has arrived."""
         try:
-            result = self.report.take("released", lambda: self._converge(self._released(keep_tag=True), wait=wait))
+            result = self.report.take("released", lambda: self._converge(self._releasing(), wait=wait))
         except CwagentError as error:
             window = self._admin.window
             is_closed = window and window.close_summary in error.details.get("done", ())
@@ -173,31 +172,28 @@ class AdminProfile(Source):
 
     def untag(self) -> None:
         """Remove the restore tag and the record."""
-        self.report.take("untagged", lambda: self._converge(self._released(keep_tag=False)))
+        self.report.take("untagged", lambda: self._converge(self._untagging()))
 
-    def _desired(self, state: str, **changed: Any) -> DesiredAdmin:
-        return replace(self._admin.desired, state=state, fail_if_tagged=False, **changed)
-
-    def _released(self, *, keep_tag: bool) -> DesiredAdmin:
-        earlier = admin_plan.earlier_profile(self._plan.current, self._admin.instance_id, self._admin.desired)
-        # IAM may not show the record of this run yet.
-        known = earlier or NO_PROFILE
-        return self._desired(RELEASED, keep_tag=keep_tag, known_earlier=known, released_before=False)
-
-    def _resource(self, desired: DesiredAdmin) -> AdminInstanceResource:
+    def _acquiring(self) -> AcquireResource:
         window = self._admin.window
-        if not window or desired.state == EXCLUSIVE:
-            return AdminInstanceResource(self._aws, desired)
-        if desired.state == RELEASED and not desired.keep_tag:  # it is closed by then
-            return AdminInstanceResource(self._aws, desired)
-        changed = _closed(window) if desired.state == RELEASED else window
-        return AdminInstanceResource(self._aws, desired, WindowResource(self._aws, changed, fail_if_open=True))
+        opening = WindowResource(self._aws, window, fail_if_open=True) if window else None
+        return AcquireResource(self._aws, self._admin.desired, opening)
+
+    def _releasing(self) -> ReleaseResource:
+        window = self._admin.window
+        closing = WindowResource(self._aws, DesiredWindow("role", window.name, CLOSED)) if window else None
+        return ReleaseResource(self._aws, self._release(keep_tag=True), closing)
+
+    def _untagging(self) -> ReleaseResource:
+        return ReleaseResource(self._aws, self._release(keep_tag=False))  # the window is closed by then
+
+    def _release(self, *, keep_tag: bool) -> Release:
+        profiles, name = self._admin.desired.profiles, self._admin.instance_id
+        # IAM may not show the record of this run yet.
+        known = earlier_profile(self._plan.current, name, profiles) or NO_PROFILE
+        return Release(profiles, name, known, keep_tag)
 
     def _converge(
-        self, desired: DesiredAdmin, plan: Plan[State] | None = None, wait: float | None = None
+        self, resource: AdminInstanceResource, plan: Plan[State] | None = None, wait: float | None = None
     ) -> dict[str, Any]:
-        return converge(self._resource(desired), False, wait or self._admin.wait_timeout, plan)
-
-
-def _closed(window: DesiredWindow) -> DesiredWindow:
-    return DesiredWindow("role", window.name, CLOSED)
+        return converge(resource, False, wait or self._admin.wait_timeout, plan)

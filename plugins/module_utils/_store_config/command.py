@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.resource import READ_BACK_SECONDS
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command.awaited import AwaitedParameterResource
@@ -44,9 +45,6 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparison import Comparison
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Report, Source
-
-# How long to wait at least until Parameter Store shows a new value.
-READ_BACK_SECONDS = 15
 
 
 def writes(configuration: Configuration, *, can_change_tier: bool) -> Iterator[Write]:

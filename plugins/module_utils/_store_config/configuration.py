@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import plan as config_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opentelemetry import is_yaml_name
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import known_state
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ class Configuration:
 
     :param desired: its parameters with their tags.
     :param text: the configuration in the form that is stored.
-    :param previous: the values stored when it was compared, for the option ``known_values`` of the module on a host.
+    :param previous: the values stored when it was compared, as a module on a host gets them.
     """
 
     desired: DesiredConfig
@@ -87,12 +86,12 @@ def compared(given: Mapping[str, Any], handling: Handling, tags: Mapping[str, st
     try:
         name, text, region = given["name"], given["config"], given["region"]
         config = text if is_yaml_name(name) else json.loads(text)
-        known = known_state(given["previous"], name) or {}
+        known = config_plan.known_state(given["previous"], name)
         values = [found.value for found in known.values() if found]
         is_right = isinstance(config, str if is_yaml_name(name) else dict)
         if not is_right or not all(isinstance(each, str) for each in [name, region, *values]):
             raise TypeError
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, InvalidInput, KeyError, TypeError, ValueError):
         raise InvalidInput(NOT_COMPARED) from None
     config_plan.check_parameter_name(name)
     _names.check_region(region)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import DesiredConfig
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.resource import (
+    READ_BACK_SECONDS,
     ParameterResource,
     TagsResource,
 )
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparison import Comparison
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Report
-
-# How long to wait until Parameter Store shows a new value.
-READ_BACK_SECONDS = 15
 
 
 class ControllerWay(Way):

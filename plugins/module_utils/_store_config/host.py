@@ -30,17 +30,20 @@ class StoreHost(Protocol):
     def read_file(self, path: str) -> str:
         """Read a text file; empty if it cannot be read."""
 
-    def current_identity(self, regions: Sequence[str]) -> dict[str, Any]:
-        """Read the identity of the instance. :param regions: where Parameter Store must answer it."""
+    def probe(self, regions: Sequence[str]) -> dict[str, Any]:
+        """Check the host without a write, and read the identity of an instance.
+
+        :param regions: where Parameter Store must answer it.
+        """
 
     def identity(self, profile: str | None, role: str | None, *, fail_on_refused_role: bool = False) -> dict[str, Any]:
         """Wait until the instance has the identity of a profile, or none."""
 
-    def try_to_store(self, configuration: Configuration) -> dict[str, Any]:
-        """Find whether the host could store a configuration, without a write."""
-
     def store(self, configuration: Configuration) -> dict[str, Any]:
         """Store a configuration."""
+
+    def read(self, configuration: Configuration) -> dict[str, Any]:
+        """Compare a configuration with the value that the host reads."""
 
 
 # The details of a failure in a result besides its message, including the output of a module that crashed.

@@ -37,7 +37,7 @@ class InstanceWay(ProfileWay):
 
     def identify(self, regions: Sequence[str]) -> Mapping[str, Any]:
         """Return the identity of the instance. :param regions: where Parameter Store must answer it."""
-        identity: Mapping[str, Any] = check(self._wiring.host.current_identity(regions), self._wiring.name)["identity"]
+        identity: Mapping[str, Any] = check(self._wiring.host.probe(regions), self._wiring.name)["identity"]
         return identity
 
     def source(self, comparison: Comparison) -> Source:
@@ -79,13 +79,13 @@ class InstanceSource(AdminProfile):
     def acquire(self) -> None:
         """Acquire the profile, and wait until the instance has it."""
         super().acquire()
-        role = self._admin.desired.record_role
+        profiles = self._admin.desired.profiles
         self.report.say("wait until the instance has the admin identity")
-        found = self._host.identity(self._admin.desired.admin, role, fail_on_refused_role=True)
+        found = self._host.identity(profiles.admin, profiles.role, fail_on_refused_role=True)
         is_refused = found.get("role_refused", False)
         self.check_exclusive(associate_again=is_refused)
         if is_refused:
-            found = self._host.identity(self._admin.desired.admin, role)
+            found = self._host.identity(profiles.admin, profiles.role)
         check(found)
 
     def store(self, configuration: Configuration) -> Mapping[str, Any]:
@@ -120,7 +120,7 @@ class InstanceSource(AdminProfile):
     def _earlier_identity(self) -> dict[str, Any]:
         """Wait until the instance has its earlier identity. This includes the role if the earlier one is known."""
         role = self._earlier.get("role") if self._earlier.get("instance_profile") == self.restored else None
-        known = role if self.restored and role != self._admin.desired.record_role else None
+        known = role if self.restored and role != self._admin.desired.profiles.role else None
         self.report.say("wait until the instance has its earlier identity")
         try:
             return self._host.identity(self.restored, known)
@@ -138,7 +138,7 @@ class InstanceSource(AdminProfile):
         self.report.say("read what was stored as a server does")
         for each in self._configurations:
             try:
-                found = self._host.try_to_store(each)
+                found = self._host.read(each)
             except HostUnreachable as error:
                 found = {"failed": True, "msg": str(error)}
             if found.get("failed"):

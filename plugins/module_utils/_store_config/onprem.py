@@ -37,18 +37,17 @@ class OnPremisesWay(Way):
     principal = USER
 
     def check_host(self, to_store: Sequence[Configuration]) -> Mapping[str, Any]:
-        """Check that the host has a key."""
+        """Check that the host has a key, and that it reaches Parameter Store."""
         admin, wiring = self._options.admin, self._wiring
         file = admin.credentials_file
-        if not file:
-            check(wiring.host.try_to_store(to_store[0]), wiring.name)
-        elif not wiring.host.has_file(file):
+        if file and not wiring.host.has_file(file):
             raise CwagentError(
                 f"{wiring.name} has no {file} with the access key of {admin.admin_user}, which cwagent.iam.site "
                 "creates and saves. Copy the key to that file, under the profile "
                 f"{self._options.key.credentials_profile}, or unset store_config_credentials_file to use the saved "
                 "key. Then run again."
             )
+        check(wiring.host.probe(sorted({each.region for each in to_store})), wiring.name)
         return {}
 
     def source(self, comparison: Comparison) -> Source:

@@ -16,7 +16,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opti
     Handling,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import LIMITS
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import PLACE_SPEC, PROFILE_SPEC, KeySource
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import PLACE_SPEC, PROFILE_SPEC, KeySource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._options import read_options
 from ansible_collections.cwagent.iam.plugins.module_utils._planned import PLANNED_SPEC, Planned

@@ -10,8 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.options import key_rules
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.options import key_store
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import PLACE_SPEC, PROFILE_SPEC
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file_store import FileStore
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import (
+    PLACE_SPEC,
+    PROFILE_SPEC,
+    open_store,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.options import (
     PRINCIPAL_SPEC,
     declared_principal,
@@ -38,7 +42,7 @@ SPEC: dict[str, Any] = {
             "evict_unmanaged_key": {"type": "bool", "default": False},
             "key_store_allow_ephemeral": {"type": "bool", "default": False},
         },
-        "required_if": [("key_store", "file", ["key_store_directory"])],
+        "required_if": [("key_store", FileStore.NAME, [FileStore.OPTION])],
     },
     "key_max_age_days": {"type": "int", "no_log": False},
     "rotate_now": {"type": "bool", "default": False},
@@ -66,12 +70,16 @@ def resource(params: Mapping[str, Any], aws: Aws, region: str | None, check_mode
     for name in params["name"]:
         _names.check_name("user", name)
     _names.check_different(params["name"])
-    desired, state = declared_principal(params, region), params["state"]
+    desired, state, saved_key = declared_principal(params, region), params["state"], params["saved_key"]
+    store = None
+    if saved_key is not None:
+        allowed = saved_key["key_store_allow_ephemeral"] or state != "present"
+        store = open_store({**saved_key, "key_store_allow_ephemeral": allowed}, params["name"], aws, region)
     return UserResource(
         aws,
         params["name"],
         desired,
-        store=key_store(params, region, aws),
+        store=store,
         present=state == "present",
         rules=replace(key_rules(params), retires=state == "retired"),
         hold=params["hold"],

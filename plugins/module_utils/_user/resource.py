@@ -79,6 +79,8 @@ class UserResource(Resource[States]):
     :param hold: by user, why it is not retired yet.
     """
 
+    _aws: Aws
+
     def __init__(
         self,
         aws: Aws,

@@ -8,14 +8,12 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import assess, request_context
 from ansible_collections.cwagent.iam.plugins.module_utils._access.inventory import Inventory
 from ansible_collections.cwagent.iam.plugins.module_utils._access.scope import Scope
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file_store import FileStore
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import FILE
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import AWS_STORES, KEY_STORES
 from ansible_collections.cwagent.iam.plugins.module_utils._names import name_of
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.case import Case
@@ -32,8 +30,6 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Account, Principal
     from ansible_collections.cwagent.iam.plugins.module_utils._verify.endpoints import Endpoint
     from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server, Target
-
-SECTION = "AmazonCloudWatchAgent"
 
 
 def read_servers(
@@ -62,7 +58,7 @@ def read_servers(
     case = Case(
         account,
         assess(account),
-        _saved_in_files(targets, options),
+        _saved_outside_aws(targets, options),
         server_profile=options["server_profile"],
         hybrid_role=name_of(options["hybrid_role"]),
         address_of=_address,
@@ -73,11 +69,11 @@ def read_servers(
     return [check(case, each) for each in targets], account
 
 
-def _saved_in_files(targets: Iterable[Target], options: dict[str, Any]) -> dict[str, str]:
-    """Return by user the ID of the access key that is saved in a file on the controller."""
-    if options["key_store"] != FILE:
+def _saved_outside_aws(targets: Iterable[Target], options: dict[str, Any]) -> dict[str, str]:
+    """Return by user the ID of the access key that is saved on the controller."""
+    if options["key_store"] in AWS_STORES:
         return {}
-    store = FileStore(Path(options["key_store_directory"]), SECTION, region=None)
+    store = KEY_STORES[options["key_store"]].open(options)
     keys = {each.user: store.read_key(each.user) for each in targets if each.user}
     return {user: key.key_id for user, key in keys.items() if key}
 

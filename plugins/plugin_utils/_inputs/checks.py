@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.options import check_days
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import check_minutes
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import check_parameter_name
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import KEY_STORES, open_store
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import ATTACH
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import REMOVE_BOUNDARY
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import SSM_SUCCESSOR
@@ -44,7 +44,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.hosts import apply_limit, flatten
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.rotation import check_revocation
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables import CONFIG_VERSION, ENVIRONMENT, NODE_ID
-from ansible_collections.cwagent.iam.plugins.plugin_utils._key_store_checks import check_key_store, check_kms_key
+from ansible_collections.cwagent.iam.plugins.plugin_utils._key_store_checks import check_kms_key
 from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import Problems, check_environment, is_blank
 
 if TYPE_CHECKING:
@@ -257,11 +257,10 @@ def _check_keys(given: Given, inputs: Mapping[str, Any], problems: Problems) -> 
     if not users:
         return
     saves, store = KEY_STORE in given.requires, inputs["key_store"]
-    place = "cwagent_key_store_directory" if store == "file" else "cwagent_key_store_prefix"
-    keys = (store, inputs["key_store_directory"], inputs["key_store_prefix"], users, inputs["region"])
+    place = f"cwagent_{KEY_STORES[store].OPTION}"
     # The playbooks that save nothing run in any container.
     allowed = inputs["key_store_allow_ephemeral"] or not saves
-    problems.check(partial(check_key_store, allow_ephemeral=allowed), *keys, where=f"{place}: ")
+    problems.check(open_store, {**inputs, "key_store_allow_ephemeral": allowed}, users, where=f"{place}: ")
     if saves:
         policy, key = inputs["ssm_policy"], inputs["key_store_kms_key_id"]
         # Systems Manager needs this policy, so the hybrid role always has it.

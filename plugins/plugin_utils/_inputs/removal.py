@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import AWS_STORES
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
     EC2_ADMIN,
@@ -189,7 +190,7 @@ def _check_leaving_name(name: str, remaining: Mapping[str, str]) -> bool:
 def _region_of_entry(region: str, name: str, inputs: Mapping[str, Any]) -> str:
     """Return the region of a user or an instance that no host has. Users and files with keys need none."""
     named = checked_region("cwagent_remove_servers", region)
-    is_nowhere = not _is_instance_id(name) and inputs["key_store"] == "file"
+    is_nowhere = not _is_instance_id(name) and inputs["key_store"] not in AWS_STORES
     if named or len(inputs["regions"]) == 1 or is_nowhere:
         return named or str(inputs["regions"][0])
     raise InvalidInput(

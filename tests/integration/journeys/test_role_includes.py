@@ -182,4 +182,4 @@ def test_roles_that_run_on_hosts(controller: Controller, native: str) -> None:
     assert {path.name for path in host_files.iterdir()} == {"delivered", "common-config.toml"}
     commands = (controller.home / "commands").read_text().replace("AnsiballZ_", " ").replace(".py", " ")
     modules = {word for word in commands.split() if word.startswith("cwagent_")}
-    assert modules == {"cwagent_instance_identity", "cwagent_config_parameter"}
+    assert modules == {"cwagent_store_host"}

@@ -45,9 +45,17 @@ def read_key(
     return str(text)
 
 
-@pytest.mark.parametrize("store", ["file", "parameter_store", "secrets_manager"])
-def test_a_saved_key_is_read_from_each_store(enforcing: Emulator, tmp_path: Path, store: str) -> None:
-    with pytest.raises(AnsibleError, match=f"There is no access key of user '{USER}' in .*cwagent.iam.site"):
+@pytest.mark.parametrize(
+    ("store", "place"),
+    [
+        ("file", f"profile {SECTION} of .*/{USER}.credentials"),
+        ("parameter_store", f"parameter '{NAME}'"),
+        ("secrets_manager", f"secret '{NAME}'"),
+    ],
+)
+def test_a_saved_key_is_read_from_each_store(enforcing: Emulator, tmp_path: Path, store: str, place: str) -> None:
+    missing = rf"There is no access key of user '{USER}' in {place}\. Run the playbook cwagent.iam.site"
+    with pytest.raises(AnsibleError, match=missing):
         read_key(enforcing, store, tmp_path)
     assert read_key(enforcing, store, tmp_path, on_missing="skip") == ""
     saved_key = {"key_store": store, "key_store_directory": str(tmp_path)}

@@ -21,6 +21,7 @@ from harness import (
     create_user,
     execute_module,
     restore_records,
+    stored_by_host,
 )
 from in_process import run_module
 from states import States
@@ -120,8 +121,8 @@ def test_only_an_instance_with_the_admin_policy_can_store(enforcing: Emulator, r
     create_role(enforcing, role, ADMIN_POLICY if role == ADMIN_ROLE else SERVER_POLICY)
     associate(enforcing, instance, role)
     env = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": enforcing.metadata_endpoint(instance)}
-    arguments = {**PARAMETER, "use_instance_credentials": True}
-    result = execute_module(enforcing, "cwagent_config_parameter", arguments, env=env)
+    options = stored_by_host(enforcing, PARAMETER["name"], PARAMETER["config"], wait_timeout=0)
+    result = execute_module(enforcing, "cwagent_store_host", options, env=env)
     if role == ADMIN_ROLE:
         assert result["changed"]
     else:

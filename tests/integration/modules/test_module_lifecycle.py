@@ -18,7 +18,6 @@ from emulator.snapshot import associated_profiles, configurations, snapshot
 from emulator.testing import wait_until
 from harness import (
     ADMIN_POLICY,
-    MODULE_SECONDS,
     POLICY_ARN,
     SERVER_POLICY,
     allow,
@@ -27,6 +26,7 @@ from harness import (
     create_role,
     create_user,
     execute_module,
+    stored_by_host,
     trust,
 )
 from in_process import run_module
@@ -428,7 +428,6 @@ def test_a_large_configuration_is_stored_in_parts_which_are_deleted_together(enf
     done = predict_and_apply(enforcing, "cwagent_config_parameter", **split, config=logs_of(3))
     assert [each["name"] for each in done["parameters"]] == names
     assert [each["name"] for each in done["window_parameters"]] == names
-    assert done["previous"] == {name: {} for name in names}
     stored = configurations(enforcing)
     assert merge([stored[name] for name in names]) == logs_of(3)
     changed = logs_of(3)
@@ -477,9 +476,9 @@ def test_the_module_fails_if_something_else_overwrites_its_value(moto: Emulator)
     """The module may read what it has written only after the other write."""
     moto.arm(Fault(Kind.DENY, action="GetParameter", times=1000))
     since = moto.mark()
-    arguments = {**PARAMETER, "known_values": {PARAMETER["name"]: {}}, "wait_timeout": MODULE_SECONDS}
+    arguments = stored_by_host(moto, PARAMETER["name"], CONFIG, access_key="test", secret_key="test")
     with ThreadPoolExecutor(1) as background:
-        running = background.submit(run_module, moto, "cwagent_config_parameter", **arguments)
+        running = background.submit(execute_module, moto, "cwagent_store_host", arguments)
         wait_until(lambda: bool(moto.writes(since)))
         moto.client("ssm").put_parameter(Name=PARAMETER["name"], Value="{}", Overwrite=True)
         moto.disarm()
@@ -497,7 +496,10 @@ def test_instance_identity_is_read_and_waited_for(enforcing: Emulator) -> None:
     def identity(check: bool = False, **arguments: Any) -> dict[str, Any]:
         with assert_no_writes(enforcing):
             return execute_module(
-                enforcing, "cwagent_instance_identity", {"_ansible_check_mode": check, **arguments}, env=env
+                enforcing,
+                "cwagent_store_host",
+                {"instance_id": instance, "_ansible_check_mode": check, **arguments},
+                env=env,
             )
 
     assert identity()["identity"] == {"instance_profile": None, "role": None}

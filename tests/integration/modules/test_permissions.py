@@ -42,6 +42,7 @@ from scenes import (
     USER,
     Scene,
     Site,
+    acquire_profile,
     activate_key,
     adopt,
     adopt_server,
@@ -54,7 +55,6 @@ from scenes import (
     converge_command,
     create_unused_key,
     deactivate_unused_key,
-    hold_profile,
     in_turn,
     leave_acquired,
     leave_acquired_and_stop,
@@ -68,6 +68,7 @@ from scenes import (
     provisioned_for_hybrid_servers,
     provisioned_for_run_command,
     register_host,
+    release_profiles,
     remove_windows,
     stored_in,
     switch_off_host,
@@ -75,7 +76,6 @@ from scenes import (
     with_timeout,
 )
 
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import ACQUIRED, RELEASED
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import DEREGISTERED, REGISTERED
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command.plan import CANCELLED, SENT
@@ -114,13 +114,12 @@ NOT_ENFORCED = {"kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"}
 """The emulator does not call KMS when other services encrypt. tests/unit/policies tests these actions."""
 
 
-RELEASE = {"state": RELEASED}
 CLOSE_ROLE_WINDOW = with_timeout(role=ADMIN_ROLE, state="closed", managed_only=True)
 CLOSE_USER_WINDOW = with_timeout(user=ADMIN_USER, state="closed", managed_only=True)
 PARAMETER_IN_CHECK_MODE = Scene(
     "config_parameter", {"name": PARAMETER, "config": {"agent": {}}, "wait_timeout": 0}, "ssm:GetParameter", check=True
 )
-RELEASE_OF_A_STOPPED_INSTANCE = Scene(hold_profile, RELEASE, "ec2:AssociateIamInstanceProfile", leave_acquired_and_stop)
+RELEASE_OF_A_STOPPED_INSTANCE = Scene(release_profiles, {}, "ec2:AssociateIamInstanceProfile", leave_acquired_and_stop)
 STORES = (("parameter_store", "ssm:DeleteParameter"), ("secrets_manager", "secretsmanager:DeleteSecret"))
 DELETIONS_OF_SAVED_KEYS = [
     Scene(
@@ -199,11 +198,11 @@ SCENES: dict[str, list[Scene]] = {
         Scene("admin_window", with_timeout(role=ADMIN_ROLE, state="open", instance_id="@app"), "iam:GetRolePolicy"),
         Scene("admin_window", with_timeout(user=ADMIN_USER, state="open"), "iam:GetUserPolicy"),
         Scene(
-            hold_profile,
-            {"state": ACQUIRED, "instance_ids": ["@other"]},
+            acquire_profile,
+            {"instance_id": "@other"},
             "ec2:DescribeTags CreateTags",
         ),
-        Scene(hold_profile, RELEASE, "ec2:DisassociateIamInstanceProfile DeleteTags iam:UntagRole"),
+        Scene(release_profiles, {}, "ec2:DisassociateIamInstanceProfile DeleteTags iam:UntagRole"),
         PARAMETER_IN_CHECK_MODE,
     ],
     "provision-hybrid": [
@@ -255,16 +254,16 @@ SCENES: dict[str, list[Scene]] = {
         Scene("admin_window", CLOSE_ROLE_WINDOW, "iam:ListAttachedRolePolicies", remove_windows),
         Scene("admin_window", CLOSE_USER_WINDOW, "iam:ListAttachedUserPolicies"),
         Scene(
-            hold_profile,
-            {"state": ACQUIRED, "instance_ids": ["@bare"]},
+            acquire_profile,
+            {"instance_id": "@bare"},
             "ec2:DescribeIamInstanceProfileAssociations DescribeTags DescribeInstances iam:TagRole "
             "ec2:CreateTags AssociateIamInstanceProfile iam:PassRole",
             restores=True,
         ),
-        Scene(hold_profile, RELEASE, "ec2:DisassociateIamInstanceProfile DeleteTags iam:UntagRole"),
+        Scene(release_profiles, {}, "ec2:DisassociateIamInstanceProfile DeleteTags iam:UntagRole"),
         Scene(
-            hold_profile,
-            RELEASE,
+            release_profiles,
+            {},
             "iam:GetInstanceProfile ec2:ReplaceIamInstanceProfileAssociation iam:PassRole",
             leave_acquired,
         ),
@@ -294,8 +293,8 @@ SCENES: dict[str, list[Scene]] = {
             activate_key,
         ),
         Scene(
-            hold_profile,
-            RELEASE,
+            release_profiles,
+            {},
             "ec2:DescribeTags DescribeInstances iam:GetInstanceProfile "
             "ec2:ReplaceIamInstanceProfileAssociation iam:PassRole ec2:DeleteTags iam:UntagRole",
         ),
@@ -337,8 +336,8 @@ SCENES: dict[str, list[Scene]] = {
             activate_key,
         ),
         Scene(
-            hold_profile,
-            RELEASE,
+            release_profiles,
+            {},
             "ec2:DescribeTags iam:GetInstanceProfile ec2:ReplaceIamInstanceProfileAssociation iam:PassRole "
             "ec2:DeleteTags iam:UntagRole",
         ),

@@ -24,6 +24,7 @@ from harness import (
     create_user,
     disassociate,
     execute_module,
+    stored_by_host,
     trust,
 )
 from in_process import on_instance
@@ -269,12 +270,11 @@ def test_profile_and_credentials_can_reach_the_instance_one_after_the_other(
 def test_credentials_are_read_again_after_a_denied_call(account: Storing, app: str) -> None:
     """The metadata service has shown the role of the earlier profile to a task that needs the new one."""
     account.iam.delete_role_policy(RoleName=ADMIN_ROLE, PolicyName=WINDOW_POLICY)
-    options: dict[str, Any] = {"name": PARAMETER, "config": CONFIG, "wait_timeout": PATIENCE}
-    options |= {"use_instance_credentials": True, "known_values": {PARAMETER: {}}}
+    options = stored_by_host(account.aws, PARAMETER, CONFIG, wait_timeout=PATIENCE)
     env = {**account.aws.env(app), "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
     ec2 = account.aws.client("ec2")
     with ThreadPoolExecutor(1) as background:
-        running = background.submit(execute_module, account.aws, "cwagent_config_parameter", options, env=env)
+        running = background.submit(execute_module, account.aws, "cwagent_store_host", options, env=env)
         account.wait_for_calls("PutParameter")
         found = ec2.describe_iam_instance_profile_associations()["IamInstanceProfileAssociations"]
         [association] = [each["AssociationId"] for each in found if each["State"] == "associated"]

@@ -140,7 +140,7 @@ UNUSUAL: list[tuple[str, Mapping[str, Any], str]] = [
     ("iam_user", {**USERS, "name": "a,b"}, "would split the text 'a,b' at its commas"),
 ]
 """Tasks with options that only the module reads, such as text with a comma for a list. Words of the message."""
-ON_HOSTS = {"agent_config", "credentials_file", "instance_identity", "shared_credentials", "ssm_agent"}
+ON_HOSTS = {"agent_config", "credentials_file", "shared_credentials", "ssm_agent", "store_host"}
 """The modules that run on servers."""
 
 
@@ -478,7 +478,7 @@ def test_modules_run_as_any_other_on_servers_and_where_that_is_not_the_same(cont
     metadata = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": account.aws.metadata_endpoint(account.instances[1])}
     ways = [task("iam_role", ROLE, **each) for each in WAYS]
     unusual = [task(module, options) for module, options, _words in UNUSUAL]
-    identity = task("instance_identity", {}, environment={**metadata, **AS_MODULE})
+    identity = task("store_host", {"instance_id": account.instances[1]}, environment={**metadata, **AS_MODULE})
     lives = predicted(server.lives, again=True)
     here = {"hosts": "localhost", "ignore_errors": True, "tasks": [*ways, *unusual, identity]}
     facts = task("agent_config", {"server": CheckedServer("db1", account.aws.region, user="db1").to_dict()})

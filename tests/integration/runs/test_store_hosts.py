@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -31,12 +32,11 @@ from harness import (
     create_user,
     lost_after,
 )
-from in_process import run_module
 from states import States, after_site
-from storing import Storing, succeeded
+from storing import Storing
 
 CONFIG = {"agent": {"metrics_collection_interval": 30}}
-MODULE = "cwagent.iam.cwagent_config_parameter"
+MODULE = "cwagent.iam.cwagent_store_config"
 MINIMUM_LOOKS = 3
 """How often the watching Python looks before the call that needs the secret succeeds, so that its evidence counts."""
 
@@ -121,6 +121,12 @@ def everything_shown(play: Play) -> str:
     return play.output + json.dumps([each.result for each in play.results])
 
 
+def onprem_options(controller: Controller, **more: Any) -> dict[str, Any]:
+    """The options of a task that stores from an on-premises host."""
+    configs = [{"name": PARAMETER, "file": str(controller.file("config.json", CONFIG))}]
+    return {"from": "onprem", "configs": configs, **more}
+
+
 @pytest.mark.parametrize(("store", "connection"), [("parameter_store", "ssh"), ("secrets_manager", "local")])
 def test_the_secret_reaches_no_disk_and_no_process_list(unpipelined: Controller, store: str, connection: str) -> None:
     secret = Storing(unpipelined).create_admin_user(store)
@@ -160,24 +166,16 @@ def test_a_key_that_cannot_be_sent_is_refused(unpipelined: Controller) -> None:
     lines = ["[AmazonCloudWatchAgent]", *(f"{name.lower()} = {value}" for name, value in keys.items()), ""]
     unpipelined.file("credentials/agent.credentials", "\n".join(lines))
     sudo = unpipelined.program("sudo", SUDO_WITH_TTY)
-    key = {"user": "agent", "key_store_directory": str(unpipelined.credentials)}
-    options = {"name": PARAMETER, "config": CONFIG, "saved_key": key}
+    options = onprem_options(unpipelined, admin_user="agent", key_store_directory=str(unpipelined.credentials))
     become = {"ansible_become": True, "ansible_become_user": "nobody"}
-    new = {"saved_key": {**key, "user": "new"}}
+    new = {"admin_user": "new"}
     cases: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
         "become method su": ({}, {**become, "ansible_become_method": "su"}, {}),
         "requiretty": ({}, {**become, "ansible_become_method": "sudo", "ansible_become_exe": str(sudo)}, {}),
         "does not support async": ({}, {}, {"async": 10, "poll": 1}),
-        "missing required arguments: user": ({"saved_key": {}}, {}, {}),
-        "saved_key.secret_key": ({"saved_key": {**key, "secret_key": "text"}}, {}, {}),
-        "must be one of: file, parameter_store, secrets_manager": (
-            {"saved_key": {**key, "key_store": "vault"}},
-            {},
-            {},
-        ),
+        "must be one of: file, parameter_store, secrets_manager": ({"key_store": "vault"}, {}, {}),
         "no access key of user 'new'": (new, {}, {}),
         "access key of user 'new'": (new, {}, {"check_mode": True}),
-        "mutually exclusive": ({"use_instance_credentials": True}, {}, {}),
     }
     tasks = [
         {"name": name, MODULE: options | more, "vars": variables, "ignore_errors": True, **keywords}
@@ -203,21 +201,33 @@ def test_only_the_saved_key_is_used(unpipelined: Controller) -> None:
     aws = unpipelined.aws
     Storing(unpipelined).create_admin_user("parameter_store")
     environment = {"AWS_PROFILE": "missing", "AWS_ACCESS_KEY_ID": "AKIAMISSING", "AWS_SESSION_TOKEN": "missing"}
-    keyword = {"AWS_DEFAULT_PROFILE": "missing", "AWS_SECURITY_TOKEN": "missing"}
     key = aws.env()
     defaults = {"access_key": key["AWS_ACCESS_KEY_ID"], "aws_secret_key": key["AWS_SECRET_ACCESS_KEY"]}
-    options = {"name": PARAMETER, "config": CONFIG, "region": aws.region, "environment": environment}
-    saved = {"user": ADMIN_USER, "key_store": "parameter_store", "region": aws.region}
-    task = {"name": "Store", MODULE: {**options, "saved_key": saved}, "environment": keyword}
+    options = onprem_options(unpipelined, key_store="parameter_store", region=aws.region, environment=environment)
+    task = {"name": "Store", MODULE: options}
     play = {"hosts": "all", "gather_facts": False, "module_defaults": {"group/cwagent.iam.aws": defaults}}
     playbook = unpipelined.file("defaults.yml", [{**play, "tasks": [task]}])
-    succeeded(run_module(aws, "cwagent_admin_window", user=ADMIN_USER, state="open"))
     nothing = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
     settings = {"ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), **nothing}
     done = unpipelined.play(unpipelined.inventory({"fleet": {"ops1": {}}}), playbook, env=settings).assert_succeeded()
     calls = {(call.action, call.params.get("Name")): call.principal.rpartition(":")[2] for call in done.calls}
     assert calls["PutParameter", PARAMETER] == calls["GetParameter", PARAMETER] == f"user/{ADMIN_USER}"
     assert calls["GetParameter", f"/cwagent/credentials/{ADMIN_USER}"] == "root"
+
+
+@pytest.mark.parametrize(("source", "environment"), [("instance", sys.prefix), ("onprem", os.environ["OLDEST"])])
+def test_a_host_needs_only_a_python(controller: Controller, source: str, environment: str) -> None:
+    """Without the packages that are installed for it, such as boto3."""
+    bare = controller.program("bare-python", f'#!/bin/sh\nexec "{environment}/bin/python" -S "$@"\n')
+    python = {"ansible_python_interpreter": str(bare)}
+    if source == "onprem":
+        fleet = onprem(controller, **python)
+    else:
+        fleet = Storing(controller)
+        fleet.add_instance("admin1", group="ec2_admin", **python)
+        fleet.configure(CONFIG)
+    fleet.play("site").assert_succeeded()
+    assert configurations(controller.aws) == {PARAMETER: CONFIG}
 
 
 def test_an_instance_that_becomes_unreachable_after_the_swap_is_restored(states: States) -> None:

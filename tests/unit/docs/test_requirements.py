@@ -20,6 +20,7 @@ WITHOUT_BOTO3 = {
     "cwagent_credentials_file",
     "cwagent_shared_credentials",
     "cwagent_ssm_agent",
+    "cwagent_store_host",
 }
 ON_THE_CONTROLLER = {"cwagent_inputs", "cwagent_report"}
 """These are action plugins, which run in the Python of ansible-core itself."""

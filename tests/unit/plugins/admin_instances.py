@@ -1,10 +1,15 @@
-"""Instances of a region and the desired admin instance, for the tests of plans and their properties."""
+"""Instances of a region and what is done with them, for the tests of an admin instance."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from aws_account import REGION
 
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import DesiredAdmin
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.acquire_plan import Acquisition
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.alone_plan import Alone
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import Profiles
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.release_plan import Release
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import Association, Instance
 
 INSTANCE, OTHER_INSTANCE = "i-1", "i-2"
@@ -17,17 +22,22 @@ def instance(*profiles: str, name: str = INSTANCE, instance_state: str = "runnin
     return Instance(name, instance_state, associations)
 
 
-def desired_admin(
-    wanted: str, *ids: str, whole_region: bool = False, keep_tag: bool = False, named: tuple[str, ...] = ()
-) -> DesiredAdmin:
-    """:param named: the instances that the user named in addition to the list."""
-    return DesiredAdmin(
-        wanted,
-        "admin",
-        "server",
-        None if whole_region else ids or (INSTANCE,),
-        frozenset(named),
-        record_role="role",
-        region=REGION,
-        keep_tag=keep_tag,
-    )
+def profiles_for(*named: str, role: str = "role") -> Profiles:
+    """:param named: the instances that the user named."""
+    return Profiles("admin", "server", role, REGION, frozenset(named))
+
+
+def acquisition(name: str = INSTANCE, **more: Any) -> Acquisition:
+    return Acquisition(profiles_for(name), name, **more)
+
+
+def alone(name: str = INSTANCE, **more: Any) -> Alone:
+    return Alone(profiles_for(name), name, **more)
+
+
+def release(name: str = INSTANCE, **more: Any) -> Release:
+    return Release(profiles_for(name), name, **more)
+
+
+def release_of_region(*named: str, **more: Any) -> Release:
+    return Release(profiles_for(*named), **more)

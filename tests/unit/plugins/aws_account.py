@@ -22,7 +22,7 @@ from botocore import xform_name
 from botocore.exceptions import ClientError
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.model import AccessKey
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import RESTORE_TAG
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import RESTORE_TAG
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import Window
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import (

@@ -17,9 +17,9 @@ import botocore.session
 from botocore import xform_name
 from botocore.validate import ParamValidator
 
-from ansible_collections.cwagent.iam.plugins.module_utils._aws import _to_wire
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import LIMITS, Parameter
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError
+from ansible_collections.cwagent.iam.plugins.module_utils._gateway import _to_wire
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
     DELETE_RETRY_CODES,
     EXISTS_CODES,

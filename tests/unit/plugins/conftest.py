@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,15 @@ from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 # ansible-test imports a test by its full name, and then its folder is not where Python looks.
 sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture
+def server() -> Iterator[Any]:
+    """A web server, whose answers a test sets."""
+    from web import serving
+
+    with serving() as server:
+        yield server
 
 
 @pytest.fixture

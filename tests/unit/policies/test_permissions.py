@@ -15,7 +15,7 @@ from typing import Any
 import botocore.session
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import RESTORE_TAG, record_key
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import RESTORE_TAG, record_key
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import ROWS, SERVER_POLICY
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import explain
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import agent_policies

@@ -104,13 +104,13 @@ EVERYDAY = set(
     re.findall(
         r"\w+",
         """
-        absent ansible application at auto by check checked close closed compare compared content
-        controller default delete description detach digest duration earlier elsewhere entry_point error
-        expected fail file files filters find found from group has history host hostname hosts id ids if info
-        inventory keep label lines main max missing mode module name names none notice off on one only open
-        opened optional options other owner part parts path per permission present problems read recent
-        remaining remove replace report required requires restore results shared skip state states stored stores
-        strict terms to unused use validated values version warn warning
+        absent ansible application at auto aws bundle by ca certs check checked close closed compare compared
+        content controller default delete description detach digest duration earlier elsewhere endpoint
+        endpoints entry_point error expected fail file files filters find found from group has history host
+        hostname hosts id ids if info inventory keep label lines main max missing mode module name names none
+        notice off on one only open opened optional options other owner part parts path per permission present
+        problems read recent remaining remove replace report required requires restore results shared skip
+        state states stored stores strict terms to unused url use validated values version warn warning
         """,
     )
 )
@@ -208,9 +208,10 @@ USERS = {
     "verify": PLACE,
     "audit": {"key_store_prefix"},  # it reads several stores, and no file
     "cwagent_iam_user: saved_key": {*WRITER, *FILE},
-    "cwagent_config_parameter: saved_key": FILE,
     # The fragment saved_key has the place of these.
-    **dict.fromkeys(("cwagent_store_config", "cwagent_credentials_file", "saved_credentials"), PROFILE),
+    **dict.fromkeys(
+        ("cwagent_store_config", "cwagent_store_host", "cwagent_credentials_file", "saved_credentials"), PROFILE
+    ),
     **dict.fromkeys(("cwagent_restore", "saved_key"), PLACE),
     "cwagent_access_info": {"key_store_prefix"},
 }

@@ -15,11 +15,11 @@ import boto3
 import botocore.session
 import pytest
 from botocore.config import Config
-from botocore.exceptions import ClientError
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _aws
-from ansible_collections.cwagent.iam.plugins.module_utils._aws import MAX_ATTEMPTS, PAGE_TOKENS, Aws, _to_wire
+from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import UNREADABLE_RESPONSE, AwsApiError, CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._gateway import MAX_ATTEMPTS, PAGE_TOKENS, _to_wire
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Step
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
@@ -129,36 +129,16 @@ def test_a_step_can_limit_the_attempts_of_its_call(options, max_attempts):
     assert aws.max_attempts == [max_attempts]
 
 
-class RenewableAws(ScriptedAws):
-    """Has clients that know how often one was made; making one fails at the given times."""
-
-    def __init__(self, *codes: str, fails_at: tuple[int, ...] = (), **options: bool) -> None:
-        super().__init__(*codes)
-        Aws.__init__(self, self._make, 60, **options)
-        self.made, self.fails_at = 0, fails_at
-
-    def _make(self, service: str, config: object) -> int:
-        self.made += 1
-        if self.made in self.fails_at:
-            raise CwagentError("the metadata service returned HTTP 429")
-        return self.made
-
-
 @pytest.mark.parametrize(
-    ("code", "options", "client"),
-    [
-        ("AccessDeniedException", {"renews_clients": True}, 2),
-        ("UnrecognizedClientException", {"renews_clients": True}, 2),
-        ("AccessDeniedException", {"renews_clients": True, "fails_at": (2,)}, 1),
-        ("Other", {"renews_clients": True}, 1),
-        ("AccessDeniedException", {}, 1),
-    ],
+    ("code", "times"), [("AccessDeniedException", 1), ("UnrecognizedClientException", 1), ("Other", 0)]
 )
-def test_a_denied_call_is_repeated_with_new_credentials_where_they_can_have_changed(code, options, client):
-    aws = RenewableAws(code, "ok", **options)
-    assert aws.client("ssm") == 1
+def test_credentials_are_renewed_before_a_denied_call_is_repeated(monkeypatch, code, times):
+    """They can have changed where the metadata service gives them."""
+    renewed = []
+    monkeypatch.setattr(ScriptedAws, "_renew_credentials", lambda _aws: renewed.append(1))
+    aws = ScriptedAws(code, "ok")
     aws.retry(lambda: aws.call("ssm:X", "do it"), frozenset({code}))
-    assert aws.client("ssm") == client
+    assert len(renewed) == times
 
 
 @pytest.mark.parametrize(
@@ -348,7 +328,7 @@ OTHER_DENIED = "User: arn:other is not authorized to perform: iam:Y"
 )
 def test_the_identity_is_read_only_where_the_message_lacks_it(code, message, reads, text):
     aws = IdentifiedAws(lambda *_: None)
-    error = aws._api_error(ClientError({"Error": {"Code": code, "Message": message}}, "X"), "do it", "iam:X")
+    error = aws._api_error(code, message, "do it", "iam:X")
     assert text in str(error)
     assert str(error).startswith("Could not do it (iam:X): ")
     assert (error.code, error.details, aws.reads) == (code, {}, reads)
@@ -372,6 +352,6 @@ def test_now_is_the_time_of_the_last_answer_or_the_local_time(headers, is_known)
 @pytest.mark.parametrize("answer", [{}, {"Code": None, "Message": None}, {"Code": "", "Message": ""}])
 def test_an_error_without_code_and_message_is_one_too(answer):
     """botocore makes ``None`` of an empty element."""
-    error = Aws(lambda *_: None)._api_error(ClientError({"Error": answer}, "X"), "do it", "iam:X")
+    error = Aws(lambda *_: None)._api_error(answer.get("Code"), answer.get("Message"), "do it", "iam:X")
     assert str(error) == "Could not do it (iam:X): AWS gave no reason (Unknown)."
     assert error.code == "Unknown"

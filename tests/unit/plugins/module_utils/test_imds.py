@@ -15,6 +15,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._imds import (
     MetadataService,
     wait_for_identity,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._signature import Keys
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 NO_PROFILE, ADMIN, WITHOUT_CREDENTIALS = Identity(), Identity("admin", "R"), Identity("admin", None)
@@ -78,13 +79,9 @@ def test_the_identity_has_a_role_only_with_credentials(metadata, pages, identity
     assert MetadataService().identity() == identity
 
 
-def test_credentials_are_boto3_arguments(metadata):
+def test_credentials_are_those_of_a_session(metadata):
     metadata.update(PAGES)
-    assert MetadataService().credentials() == {
-        "aws_access_key_id": "ASIA",
-        "aws_secret_access_key": "secret",
-        "aws_session_token": "token",
-    }
+    assert MetadataService().credentials() == Keys("ASIA", "secret", "token")
 
 
 @pytest.mark.parametrize("pages", [{}, {LIST: ""}, {LIST: "R"}])

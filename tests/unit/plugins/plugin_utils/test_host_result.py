@@ -59,7 +59,7 @@ def reduced(output: str) -> str:
 @pytest.mark.parametrize(
     ("answer", "kept"),
     [
-        ({"msg": RED, "config": RED}, {"msg": "[31mred\n\tend", "config": RED}),
+        ({"msg": RED, "path": RED}, {"msg": "[31mred\n\tend", "path": RED}),
         ({"exception": {"event": {"msg": RED}}}, {"exception": {"event": {"msg": "[31mred\n\tend"}}}),
         ({"warnings": ["\x07bell", None, 1], "deprecations": [RED]}, {"warnings": ["bell", None, 1]}),
         ({"steps": [1, True], "ansible_facts": {}, "other": 1}, {"steps": [1, True]}),
@@ -96,7 +96,7 @@ def test_the_result_of_a_module_is_unchanged() -> None:
         "identity": {"instance_profile": None},
         "role_refused": False,
     }
-    assert expect_result("cwagent.iam.cwagent_instance_identity", result) == result
+    assert expect_result("cwagent.iam.cwagent_store_host", result) == result
 
 
 def returned_by(module: str) -> dict[str, Any]:

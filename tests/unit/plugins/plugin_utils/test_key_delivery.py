@@ -7,7 +7,7 @@ import pytest
 from ansible import constants
 from ansible.errors import AnsibleConnectionFailure, AnsibleLookupError
 
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import KeySource
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import KeySource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.plugin_utils import _key_delivery
 from ansible_collections.cwagent.iam.plugins.plugin_utils._key_delivery import KeyDelivery, check_aws_options

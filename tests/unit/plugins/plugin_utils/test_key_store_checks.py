@@ -6,7 +6,7 @@ import pytest
 import yaml
 from import_graph import PLUGINS
 
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.options import CONTAINER_VARIABLES
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import CONTAINER_VARIABLES
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.plugin_utils._key_store_checks import check_role_key_store
 

@@ -11,7 +11,7 @@ from store_options import store_options
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import desired_config
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import SavedKey
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import KeySource
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import KeySource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, HostUnreachable, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.ways import WAYS
@@ -37,7 +37,17 @@ OPTIONS = {
     "region": "eu-1",
 }
 CREDENTIALS = {"access_key": None, "secret_key": None, "session_token": None, "profile": "caller"}
-STORING = {"name": NAME, "config": '{"agent":{}}', "validation": "off", "split": True, "split_recent": False}
+STORING = {
+    "name": NAME,
+    "region": "eu-1",
+    "parameters": [{"name": NAME, "value": '{"agent":{}}', "tier": None}],
+    "can_be_split": False,
+}
+ENDPOINTS = [
+    {"service": each, "region": "eu-1", "url": f"https://{each}.eu-1.amazonaws.com", "signing_region": "eu-1"}
+    for each in ("ssm", "sts")
+]
+COMMON = {**TRANSPORT, "environment": ENVIRONMENT, "endpoints": ENDPOINTS}
 
 
 class Action:
@@ -83,7 +93,7 @@ CONTENT = {"content": "eyI6MX3D", "encoding": "base64"}
         ("has_file", ["/a"], "stat", {"stat": {"exists": False}}, False),
         ("read_file", ["/a"], "slurp", CONTENT, '{":1}\N{REPLACEMENT CHARACTER}'),
         ("read_file", ["/a"], "slurp", {"failed": True, "msg": "file not found"}, ""),
-        ("current_identity", [["eu-1"]], "cwagent_instance_identity", {"identity": {}}, {"identity": {}}),
+        ("probe", [["eu-1"]], "cwagent_store_host", {"identity": {}}, {"identity": {}}),
     ],
 )
 def test_a_host_is_asked_before_anything_is_changed(
@@ -103,13 +113,10 @@ def test_a_file_that_cannot_be_looked_for_is_an_error() -> None:
     ("options", "can_miss"),
     [({}, False), ({"state": "compared"}, True), ({"planned": [{"users": [{"name": "ops"}]}]}, True)],
 )
-def test_the_saved_key_is_read_and_not_sent_to_find_whether_a_host_could_store(
-    options: dict[str, Any], can_miss: bool
-) -> None:
+def test_the_saved_key_is_read_and_not_sent_before_anything_is_opened(options: dict[str, Any], can_miss: bool) -> None:
     action = Action(key=SavedKey("AKIA", "hidden", None, None))
-    host(OnPremises, action, **options).try_to_store(CONFIGURATION)
-    [(module, check_mode, arguments)] = action.sent
-    assert (module, check_mode, arguments["saved_key"]) == ("cwagent_config_parameter", True, {"user": "ops"})
+    host(OnPremises, action, **options).probe(["eu-1"])
+    assert action.sent == [("cwagent_store_host", False, {"parameter_store_regions": ["eu-1"], **COMMON})]
     assert action.can_miss is can_miss, "a task of the same run creates it"
     assert action._task.check_mode is False
 
@@ -118,8 +125,8 @@ def test_the_saved_key_is_read_and_not_sent_to_find_whether_a_host_could_store(
 def test_an_instance_is_asked_for_its_identity(profile: str | None, asked: str) -> None:
     action = Action()
     host(Instance, action).identity(profile, None, fail_on_refused_role=True)
-    waits = {"wait_timeout": 5, "fail_on_refused_role": True, "environment": {"HTTPS_PROXY": "proxy"}, **TRANSPORT}
-    assert action.sent == [("cwagent_instance_identity", False, {"instance_profile": asked, **waits})]
+    waits = {"wait_timeout": 5, "fail_on_refused_role": True, **COMMON, "endpoints": []}
+    assert action.sent == [("cwagent_store_host", False, {"instance_profile": asked, **waits})]
 
 
 @pytest.mark.parametrize("check_mode", [False, True])
@@ -127,13 +134,14 @@ def test_an_instance_stores_with_its_own_credentials(check_mode: bool) -> None:
     """In check mode, it only reads the stored configurations, and uses its own role."""
     action = Action()
     made = host(Instance, action)
-    (made.try_to_store if check_mode else made.store)(CONFIGURATION)
+    (made.read if check_mode else made.store)(CONFIGURATION)
     [(module, in_check_mode, arguments)] = action.sent
-    only_to_write = {"known_values": PREVIOUS, "instance_role": "admin", "wait_timeout": 7}
-    common = {"use_instance_credentials": True, "region": "eu-1", "environment": {"HTTPS_PROXY": "proxy"}, **STORING}
-    common |= TRANSPORT
-    assert (module, in_check_mode) == ("cwagent_config_parameter", check_mode)
-    assert arguments == {**common, **({} if check_mode else only_to_write)}
+    assert (module, in_check_mode) == ("cwagent_store_host", check_mode)
+    if check_mode:
+        assert arguments == {**COMMON, "config": STORING, "wait_timeout": 0}
+    else:
+        known = {**STORING, "known": PREVIOUS}
+        assert arguments == {**COMMON, "config": known, "instance_role": "admin", "wait_timeout": 7}
     assert action._task.check_mode is False
 
 
@@ -141,47 +149,31 @@ def test_an_instance_stores_with_its_own_credentials(check_mode: bool) -> None:
     ("key", "sent"),
     [
         (SavedKey("AKIA", "hidden", None, None), {"access_key": "AKIA", "secret_key": "hidden"}),
-        (None, {}),
+        (None, {"access_key": "", "secret_key": ""}),
     ],
 )
 def test_a_host_on_premises_gets_the_saved_key(key: SavedKey | None, sent: dict[str, str]) -> None:
     action = Action(key=key)
     host(OnPremises, action).store(CONFIGURATION)
     [(_module, _check_mode, arguments)] = action.sent
-    assert arguments["saved_key"] == {"user": "ops", **sent}
-    assert "profile" not in arguments
+    assert arguments == {**COMMON, "config": {**STORING, "known": PREVIOUS}, "wait_timeout": 7, **sent}
 
 
-@pytest.mark.parametrize("kind", [Instance, OnPremises])
-@pytest.mark.parametrize(("tier", "sent"), [("Advanced", "Advanced"), ("", None)])
-def test_a_host_stores_in_the_tier_of_the_option(
-    kind: type[Instance | OnPremises], tier: str, sent: str | None
-) -> None:
+@pytest.mark.parametrize("method", ["probe", "store"])
+def test_a_key_in_a_file_of_the_host_is_the_only_one_that_it_uses(method: str) -> None:
+    """It is checked before anything is opened."""
     action = Action()
-    host(kind, action, tier=tier).store(CONFIGURATION)
+    made = host(OnPremises, action, credentials_file="/root/.aws/credentials")
+    getattr(made, method)(["eu-1"] if method == "probe" else CONFIGURATION)
     [(_module, _check_mode, arguments)] = action.sent
-    assert arguments.get("tier") == sent
-
-
-def test_a_key_in_a_file_of_the_host_is_the_only_one_that_it_uses() -> None:
-    action = Action()
-    environment = {"AWS_ACCESS_KEY_ID": "of the user"}
-    host(OnPremises, action, credentials_file="/root/.aws/credentials", environment=environment).store(CONFIGURATION)
-    [(_module, _check_mode, arguments)] = action.sent
-    assert arguments["profile"] == "agent"
-    assert "saved_key" not in arguments
-    assert arguments["environment"] == {
-        "AWS_SHARED_CREDENTIALS_FILE": "/root/.aws/credentials",
-        "AWS_ACCESS_KEY_ID": "of the user",
-        "AWS_SECRET_ACCESS_KEY": "",
-        "AWS_SESSION_TOKEN": "",
-    }
+    file = {"credentials_file": "/root/.aws/credentials", "credentials_profile": "agent"}
+    assert {name: arguments[name] for name in arguments if "credentials" in name or "key" in name} == file
 
 
 def test_a_host_that_does_not_answer_is_unreachable() -> None:
     action = Action(AnsibleConnectionFailure("no route"))
     with pytest.raises(HostUnreachable, match="no route"):
-        host(Instance, action).try_to_store(CONFIGURATION)
+        host(Instance, action).read(CONFIGURATION)
     assert action._task.check_mode is False
 
 

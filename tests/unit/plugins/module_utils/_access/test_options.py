@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.options import SPEC, choices, scope
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import KEY_STORES
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
 DEFAULTS = {name: spec.get("default") for name, spec in SPEC.items()}
@@ -14,7 +15,7 @@ INSTANCE = "i-0123456789abcdef0"
 def test_the_whole_account_is_read_in_the_region_of_the_module():
     found = scope(DEFAULTS, "eu-central-1")
     assert (found.names, found.regions, found.label) == (None, ("eu-central-1",), "controller")
-    assert found.key_stores == ("file", "parameter_store", "secrets_manager")
+    assert found.key_stores == tuple(KEY_STORES)
 
 
 @pytest.mark.parametrize(

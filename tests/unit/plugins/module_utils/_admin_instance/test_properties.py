@@ -8,22 +8,28 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from admin_instances import INSTANCE, OTHER_INSTANCE, desired_admin, instance
+from admin_instances import (
+    INSTANCE,
+    OTHER_INSTANCE,
+    acquisition,
+    alone,
+    instance,
+    profiles_for,
+    release,
+    release_of_region,
+)
 from aws_account import REGION, Account, Principal
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import plan as admin_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import (
-    ACQUIRED,
-    EXCLUSIVE,
-    NO_PROFILE,
-    RELEASED,
-    RESTORE_TAG,
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import alone_plan, model
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.acquire_plan import (
+    Acquisition,
     ContentionCheck,
-    DesiredAdmin,
-    State,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.alone_plan import Alone
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import NO_PROFILE, RESTORE_TAG, State
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.release_plan import Release
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import ContentionError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import ENDED
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Step
@@ -59,18 +65,20 @@ def regions(
     return State(instances, planted, records)
 
 
-DESIRED = st.builds(
-    DesiredAdmin,
-    state=st.sampled_from([ACQUIRED, EXCLUSIVE, RELEASED]),
-    admin=st.just("admin"),
-    fallback=st.just("server"),
-    instance_ids=st.sampled_from([(name,) for name in NAMES]),
-    fallback_ids=st.frozensets(st.sampled_from(NAMES)),
-    record_role=st.just("role"),
-    region=st.just(REGION),
-    keep_tag=st.booleans(),
-)
-RELEASED_REGION = desired_admin(RELEASED, whole_region=True, named=NAMES)
+Verb = Acquisition | Alone | Release
+
+
+@st.composite
+def verbs(draw: st.DrawFn) -> Verb:
+    """A verb for one instance, of a user who has named others too."""
+    name, named = draw(st.sampled_from(NAMES)), draw(st.frozensets(st.sampled_from(NAMES)))
+    profiles = profiles_for(name, *named)
+    kinds: list[Verb] = [Acquisition(profiles, name), Alone(profiles, name), Release(profiles, name)]
+    kinds += [Release(profiles, name, keep_tag=True)]
+    return draw(st.sampled_from(kinds))
+
+
+RELEASED_REGION = release_of_region(*NAMES)
 
 
 def profiles_in(state: State) -> dict[str, Any]:
@@ -84,20 +92,20 @@ class Region:
         self.account = Account()
         self.account.regions[REGION] = dict(state.instances)
         self.account.tags = {name: {RESTORE_TAG: value} for name, value in state.restore_tags.items()}
-        records = {admin_plan.record_key(REGION, name): value for name, value in state.records.items()}
+        records = {model.record_key(REGION, name): value for name, value in state.records.items()}
         self.account.roles["role"] = Principal(tags=records)
 
     @property
     def state(self) -> State:
         tags = {name: tags[RESTORE_TAG] for name, tags in self.account.tags.items() if tags}
-        records = admin_plan.records_in(self.account.roles["role"].tags, REGION)
+        records = model.records_in(self.account.roles["role"].tags, REGION)
         return State(self.account.regions[REGION], tags, records, frozenset(tags.keys() & records.keys()))
 
-    def read(self, wanted: DesiredAdmin) -> State:
+    def read(self, wanted: Verb) -> State:
         """The state as the resource reads it: instances of the list, with the admin profile or with a restore tag."""
         state = self.state
-        admins = {name for name, profiles in profiles_in(state).items() if wanted.admin in profiles}
-        shown = {*(wanted.instance_ids or ()), *admins, *state.restore_tags, *state.records}
+        admins = {name for name, profiles in profiles_in(state).items() if wanted.profiles.admin in profiles}
+        shown = {wanted.instance_id, *admins, *state.restore_tags, *state.records}
         return replace(state, instances={name: each for name, each in state.instances.items() if name in shown})
 
     def take_all(self, steps: Iterable[Step]) -> None:
@@ -109,8 +117,8 @@ class Region:
                 found = replace(step, arguments={**step.arguments, "association_id": present})
             self.account.take(found)
 
-    def run(self, wanted: DesiredAdmin) -> None:
-        for steps in admin_plan.plan(self.read(wanted), wanted).steps.values():
+    def run(self, wanted: Verb) -> None:
+        for steps in wanted.plan(self.read(wanted)).steps.values():
             self.take_all(steps)
 
     @property
@@ -119,16 +127,16 @@ class Region:
         return {name for name in live if "admin" in self.account.profiles_of(name)}
 
 
-@given(regions(), DESIRED, st.booleans())
+@given(regions(), verbs(), st.booleans())
 def test_a_plan_leads_to_its_planned_state(region, wanted, whole_region):
-    if whole_region and wanted.state == RELEASED:
-        wanted = replace(wanted, instance_ids=None)
+    if whole_region and isinstance(wanted, Release):
+        wanted = replace(wanted, instance_id=None)
     ec2 = Region(region)
     current = ec2.read(wanted)
     try:
-        plan = admin_plan.plan(current, wanted)
+        plan = wanted.plan(current)
     except (ContentionError, InvalidInput):
-        assert wanted.state != RELEASED
+        assert not isinstance(wanted, Release)
         assert (profiles_in(ec2.state), ec2.state.records) == (profiles_in(region), region.records)
         return
     planned = plan.planned
@@ -140,7 +148,7 @@ def test_a_plan_leads_to_its_planned_state(region, wanted, whole_region):
         (profiles_in(current), current.restore_tags, current.records)
         != (profiles_in(planned), planned.restore_tags, planned.records)
     )
-    assert not admin_plan.plan(ec2.read(wanted), wanted).has_changes
+    assert not wanted.plan(ec2.read(wanted)).has_changes
     untouched = region.instances.keys() - plan.steps.keys()
     assert all(ec2.state.instances[name] == region.instances[name] for name in untouched)
 
@@ -166,7 +174,7 @@ def test_a_released_region_has_no_admin_instance_and_no_tag_of_a_run(region, kee
 @given(regions())
 def test_without_names_only_instances_with_a_record_change(region):
     ec2 = Region(region)
-    ec2.run(desired_admin(RELEASED, whole_region=True))
+    ec2.run(release_of_region())
     for name in region.instances.keys() - region.records.keys():
         assert ec2.account.profiles_of(name) == profiles_in(region)[name]
         assert ec2.state.restore_tags.get(name) == region.restore_tags.get(name)
@@ -180,23 +188,23 @@ NO_TAGS: st.SearchStrategy[Any] = st.just({})
 def test_acquire_and_release_restore_the_earlier_state(region, name, keep_tag_first):
     assume(name in region.instances and region.instances[name].state not in ENDED)
     ec2 = Region(region)
-    ec2.run(desired_admin(ACQUIRED, name))
+    ec2.run(acquisition(name))
     assert ec2.admins == {name}
     before = profiles_in(region)[name]
     assert ec2.state.restore_tags == ec2.state.records == {name: before[0] if before else NO_PROFILE}
     if keep_tag_first:
-        ec2.run(desired_admin(RELEASED, name, keep_tag=True))
+        ec2.run(release(name, keep_tag=True))
         assert profiles_in(ec2.state) == profiles_in(region)
         assert list(ec2.state.restore_tags) == list(ec2.state.records) == [name]
-    ec2.run(desired_admin(RELEASED, name))
+    ec2.run(release(name))
     assert (profiles_in(ec2.state), ec2.state.restore_tags, ec2.state.records) == (profiles_in(region), {}, {})
 
 
 RUN_OF_STORE_CONFIG = (
-    desired_admin(ACQUIRED),
-    desired_admin(EXCLUSIVE),
-    desired_admin(RELEASED, keep_tag=True),
-    desired_admin(RELEASED),
+    acquisition(),
+    alone(),
+    release(keep_tag=True),
+    release(),
 )
 
 
@@ -211,7 +219,7 @@ def test_a_run_that_was_interrupted_anywhere_is_repaired(region, calls, calls_of
     ec2 = Region(region)
     remaining_calls = calls
     for wanted in RUN_OF_STORE_CONFIG:
-        steps = admin_plan.plan(ec2.read(wanted), wanted).steps.get(INSTANCE, [])
+        steps = wanted.plan(ec2.read(wanted)).steps.get(INSTANCE, [])
         ec2.take_all(steps[:remaining_calls])
         assert len(ec2.admins) <= 1
         if "admin" in ec2.account.profiles_of(INSTANCE):
@@ -222,14 +230,14 @@ def test_a_run_that_was_interrupted_anywhere_is_repaired(region, calls, calls_of
     if meanwhile:
         found = replace(ec2.state.instances[INSTANCE], state=meanwhile)
         ec2.account.regions[REGION][INSTANCE] = found
-    repairs = admin_plan.plan(ec2.read(RELEASED_REGION), RELEASED_REGION).steps.values()
+    repairs = RELEASED_REGION.plan(ec2.read(RELEASED_REGION)).steps.values()
     ec2.take_all(list(itertools.chain(*repairs))[:calls_of_first_repair])  # the repair is interrupted too
     ec2.run(RELEASED_REGION)
     assert not ec2.admins
     assert ec2.state.restore_tags == ec2.state.records == {}
     if meanwhile != "terminated":
         assert profiles_in(ec2.state) == profiles_in(region)
-    assert not admin_plan.plan(ec2.read(RELEASED_REGION), RELEASED_REGION).has_changes
+    assert not RELEASED_REGION.plan(ec2.read(RELEASED_REGION)).has_changes
 
 
 class Controller:
@@ -246,10 +254,10 @@ class Controller:
         self._before = State()
 
     def _steps(self) -> list[Step]:
-        return list(admin_plan.plan(self._before, desired_admin(ACQUIRED, self.name)).steps[self.name])
+        return list(acquisition(self.name).plan(self._before).steps[self.name])
 
     def _read(self) -> None:
-        self._before = self.ec2.read(desired_admin(ACQUIRED, self.name))
+        self._before = self.ec2.read(acquisition(self.name))
         self._steps()
 
     def _write_record(self) -> None:
@@ -259,14 +267,14 @@ class Controller:
         self.ec2.take_all(self._steps()[1:2])
 
     def _read_tags(self) -> None:
-        admin_plan.check_restore_tags(self._before.tagged, self.ec2.state.tagged, desired_admin(ACQUIRED, self.name))
+        alone_plan.check_restore_tags(self._before.tagged, self.ec2.state.tagged, self.name, profiles_for(self.name))
 
     def _swap(self) -> None:
         self.ec2.take_all(self._steps()[2:])
 
     def _check_exclusive(self) -> None:
-        exclusive = desired_admin(EXCLUSIVE, self.name)
-        admin_plan.plan(replace(self.ec2.read(exclusive), restore_tags={}), exclusive)
+        exclusive = alone(self.name)
+        exclusive.plan(replace(self.ec2.read(exclusive), restore_tags={}))
         self.stored = True
 
     def act(self) -> None:
@@ -277,7 +285,7 @@ class Controller:
         except ContentionError:
             self.aborted = True
             if self.name in self.ec2.state.records:
-                self.ec2.run(desired_admin(RELEASED, self.name))
+                self.ec2.run(release(self.name))
 
 
 # A run of a controller has six actions, so two runs can interleave in 924 ways.
@@ -292,5 +300,5 @@ def test_of_two_controllers_at_most_one_acquires_the_admin_profile(turns_of_firs
     assert len(stored) <= 1
     assert all(each.stored or each.aborted for each in controllers)
     for each in stored:
-        ec2.run(desired_admin(RELEASED, each.name))
+        ec2.run(release(each.name))
     assert (profiles_in(ec2.state), ec2.state.restore_tags) == ({INSTANCE: ["server"], OTHER_INSTANCE: ["server"]}, {})

@@ -10,23 +10,24 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from admin_instances import profiles_for
 from aws_account import REGION, Account
 from aws_model import NOW
 
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import plan as admin_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import (
-    ACQUIRED,
-    EXCLUSIVE,
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.acquire import AcquireResource
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.acquire_plan import Acquisition
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.alone import AloneResource
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.alone_plan import Alone
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import (
     NO_PROFILE,
-    RELEASED,
     RESTORE_TAG,
-    DesiredAdmin,
     State,
+    record_key,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.reader import LOST_SECONDS, RECORD_SECONDS
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.release import ReleaseResource
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.release_plan import Release
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.resource import (
-    FILTER_VALUES,
-    LOST_SECONDS,
-    RECORD_SECONDS,
     AdminInstanceResource,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import (
@@ -82,7 +83,7 @@ def account_with(*profiles: str, tag: str | None = None, record: str | None = No
 
 def set_record(account: Account, earlier: str | None, name: str = INSTANCE) -> None:
     if earlier is not None:
-        account.roles["R"].tags[admin_plan.record_key(REGION, name)] = earlier
+        account.roles["R"].tags[record_key(REGION, name)] = earlier
 
 
 def start_other_run(account: Account, *profiles: str, tag: str = "shop", record: bool = True, **more: Any) -> None:
@@ -95,31 +96,41 @@ def restore(account: Account, profile: str = "shop") -> None:
     """Another run restores the instance."""
     account.associate(INSTANCE, profile)
     account.tags[INSTANCE].clear()
-    account.roles["R"].tags.pop(admin_plan.record_key(REGION, INSTANCE), None)
+    account.roles["R"].tags.pop(record_key(REGION, INSTANCE), None)
 
 
-def desired_admin(wanted: str, *ids: str, **more: Any) -> DesiredAdmin:
-    return replace(DesiredAdmin(wanted, "admin", "server", ids or (INSTANCE,), record_role="R", region=REGION), **more)
+def acquisition(**more: Any) -> Acquisition:
+    return Acquisition(profiles_for(INSTANCE, role="R"), INSTANCE, **more)
 
 
-WHOLE_REGION = desired_admin(RELEASED, instance_ids=None)
+def release(**more: Any) -> Release:
+    return Release(profiles_for(INSTANCE, role="R"), INSTANCE, **more)
+
+
+def release_of_region(**more: Any) -> Release:
+    return Release(profiles_for(role="R"), **more)
+
+
+ALONE = Alone(profiles_for(INSTANCE, role="R"), INSTANCE)
 
 
 def resource_of(
-    account: Account, wanted: str | DesiredAdmin, window: str = "", fail_if_open: bool = False, **knowledge: Any
+    account: Account, wanted: Acquisition | Alone | Release, window: str = "", fail_if_open: bool = False
 ) -> AdminInstanceResource:
     """:param window: the desired state of the window, or ``forced`` to close it without reading it."""
     state, aws = CLOSED if window == "forced" else window, account.aws()
+    if isinstance(wanted, Alone):
+        return AloneResource(aws, wanted)
     desired = DesiredWindow("role", "R", state, force=window == "forced", instance_id=INSTANCE)
-    opening = WindowResource(aws, desired, fail_if_open) if window else None
-    return AdminInstanceResource(
-        aws, desired_admin(wanted) if isinstance(wanted, str) else wanted, opening, **knowledge
-    )
+    changed = WindowResource(aws, desired, fail_if_open) if window else None
+    if isinstance(wanted, Acquisition):
+        return AcquireResource(aws, wanted, changed)
+    return ReleaseResource(aws, wanted, changed)
 
 
 def plan_to_acquire(account: Account) -> tuple[AdminInstanceResource, Plan[State]]:
     """The resource and its plan. Calls and disturbances count from then on."""
-    resource = resource_of(account, ACQUIRED, OPEN)
+    resource = resource_of(account, acquisition(), OPEN)
     disturbances, account.disturbances = account.disturbances, []
     plan = resource.plan(resource.read())
     account.disturbances = disturbances
@@ -289,6 +300,17 @@ def test_a_tag_of_somebody_else_does_not_stop_an_acquisition(failures, before, r
     assert account.operations[-1] == SWAP
 
 
+@pytest.mark.parametrize(
+    ("refused", "code", "first"), [("put_role_policy", "InternalError", 1), (SWAP, "UnauthorizedOperation", 2)]
+)
+def test_only_a_refusal_by_ec2_that_is_no_denial_is_explained(refused, code, first):
+    account = account_with("shop")
+    account.fail(refused, code, first=first, message="User: ops is not authorized to perform: ec2:X")
+    with pytest.raises(AwsApiError):
+        acquire(account)
+    assert account.operations[-1] == refused
+
+
 NOTHING_STARTED = {"steps": [], "instances": SHOP_BEFORE}
 MAY_BE_THERE = {"instances": SHOP_BEFORE}
 DENIALS = {
@@ -353,7 +375,7 @@ def test_an_instance_that_systems_manager_may_lose_is_warned_of(policies, of_adm
     account = account_with("shop")
     account.add_role("App", *policies, profile="shop")
     account.add_role("R", *of_admin, profile="admin")
-    resource = resource_of(account, ACQUIRED)
+    resource = resource_of(account, acquisition())
     warnings = resource.warnings(resource.plan(resource.read()))
     start = "the role of instance profile 'shop' has {}, and role 'R' has no such policy"
     assert [each.partition(":")[0] for each in warnings] == [start.format(policy) for policy in lost]
@@ -363,10 +385,10 @@ def test_an_instance_that_systems_manager_may_lose_is_warned_of(policies, of_adm
 @pytest.mark.parametrize(
     ("wanted", "profile", "denied"),
     [
-        (desired_admin(EXCLUSIVE), "server", ""),
-        (desired_admin(ACQUIRED, managed_before=True), "server", ""),
-        (desired_admin(ACQUIRED), "shop", "get_instance_profile"),
-        (desired_admin(ACQUIRED), "shop", "list_attached_role_policies"),
+        (ALONE, "server", ""),
+        (acquisition(managed_before=True), "server", ""),
+        (acquisition(), "shop", "get_instance_profile"),
+        (acquisition(), "shop", "list_attached_role_policies"),
     ],
 )
 def test_policies_are_read_only_where_they_matter_and_need_not_be_readable(wanted, profile, denied):
@@ -389,7 +411,7 @@ def test_policies_are_read_only_where_they_matter_and_need_not_be_readable(wante
 def test_check_mode_warns_of_things_that_do_not_exist_and_are_not_planned(planned, window, warnings):
     account = account_with("shop")
     del account.profiles["admin"], account.roles["R"]
-    resource = resource_of(account, desired_admin(ACQUIRED, managed_before=planned), window)
+    resource = resource_of(account, acquisition(managed_before=planned), window)
     assert resource.check_mode_warnings(resource.plan(resource.read())) == warnings
 
 
@@ -399,7 +421,7 @@ LATE_RECORDS = {"admin profile": (["admin"], 3), "no profile": ([], 3), "another
 
 
 @pytest.mark.parametrize(("profiles", "reads"), LATE_RECORDS.values(), ids=LATE_RECORDS)
-@pytest.mark.parametrize("wanted", [desired_admin(RELEASED), WHOLE_REGION], ids=["instance", "region"])
+@pytest.mark.parametrize("wanted", [release(), release_of_region()], ids=["instance", "region"])
 def test_a_record_that_iam_shows_late_is_waited_for_where_it_matters(profiles, reads, wanted):
     account = account_with(*profiles)
     account.tags[INSTANCE] = {RESTORE_TAG: "shop"}
@@ -410,7 +432,7 @@ def test_a_record_that_iam_shows_late_is_waited_for_where_it_matters(profiles, r
     assert state.records == ({INSTANCE: "shop"} if reads == 3 else {})
 
 
-@pytest.mark.parametrize(("wanted", "tag"), [(ACQUIRED, "shop"), (EXCLUSIVE, None)])
+@pytest.mark.parametrize(("wanted", "tag"), [(acquisition(), "shop"), (ALONE, None)])
 def test_the_admin_instance_of_a_run_is_not_reported_as_somebody_elses(wanted, tag):
     """A reader of that message would take the profile off an instance that a run is using."""
     account = account_with("admin")
@@ -424,7 +446,7 @@ def test_the_admin_instance_of_a_run_is_not_reported_as_somebody_elses(wanted, t
 def test_an_admin_instance_without_a_tag_is_not_waited_for():
     account = account_with()
     account.add_instance(OTHER_INSTANCE, "admin")
-    resource = resource_of(account, ACQUIRED)
+    resource = resource_of(account, acquisition())
     with pytest.raises(ContentionError, match="which no run of this collection has associated"):
         resource.plan(resource.read())
     assert account.count("get_role") == 1
@@ -432,7 +454,7 @@ def test_an_admin_instance_without_a_tag_is_not_waited_for():
 
 def test_a_known_earlier_profile_is_not_read():
     account = account_with("admin", tag="other")
-    assert resource_of(account, desired_admin(RELEASED, known_earlier="shop")).read().records == {INSTANCE: "shop"}
+    assert resource_of(account, release(known_earlier="shop")).read().records == {INSTANCE: "shop"}
     assert "get_role" not in account.operations
 
 
@@ -447,16 +469,16 @@ def test_an_earlier_profile_that_iam_does_not_show_for_a_moment_is_restored(time
         account.answer("get_instance_profile", {"InstanceProfile": {**answer["InstanceProfile"], "Roles": []}}, times=1)
     else:
         account.fail("get_instance_profile", "NoSuchEntity", times=times)
-    assert resource_of(account, RELEASED).read().unusable_profiles == frozenset()
+    assert resource_of(account, release()).read().unusable_profiles == frozenset()
     account.profiles.clear()
-    assert resource_of(account, RELEASED).read().unusable_profiles == {"shop", "server"}
+    assert resource_of(account, release()).read().unusable_profiles == {"shop", "server"}
 
 
 def test_an_instance_with_a_record_only_is_read_too():
     """Somebody removed its tag, or it has lost its profile."""
     account = account_with(record="shop")
     set_record(account, "shop", "i-9")
-    resource = resource_of(account, WHOLE_REGION)
+    resource = resource_of(account, release_of_region())
     assert resource.plan(resource.read()).summaries == [
         "associate instance profile 'shop' with instance i-1",
         "remove the restore record of instance i-1 from role 'R'",
@@ -469,8 +491,8 @@ def test_a_record_that_is_not_a_valid_profile_name_is_not_looked_up(value):
     """A tag can have any value; IAM refuses to look it up."""
     account = account_with("admin")
     account.tags[INSTANCE] = {RESTORE_TAG: value}
-    account.roles["R"].tags[admin_plan.record_key(REGION, INSTANCE)] = value
-    resource = resource_of(account, RELEASED)
+    account.roles["R"].tags[record_key(REGION, INSTANCE)] = value
+    resource = resource_of(account, release())
     assert resource.plan(resource.read()).summaries == [
         "associate instance profile 'server' with instance i-1 instead of 'admin'",
         "remove the restore tag from instance i-1",
@@ -489,7 +511,7 @@ EACH_TRACE = {"none": ([], None), "tag": (["server"], "shop"), "admin profile": 
 @pytest.mark.parametrize(("profiles", "tag"), EACH_TRACE.values(), ids=EACH_TRACE)
 def test_a_region_without_records_is_read_only_if_a_trace_appears(profiles, tag):
     account = account_with(*profiles, tag=tag)
-    resource_of(account, WHOLE_REGION, has_records=False).read()
+    resource_of(account, release_of_region(has_records=False)).read()
     assert account.count("get_role") == (1 if profiles or tag else 0)
 
 
@@ -505,45 +527,45 @@ def test_a_region_without_records_is_read_only_if_a_trace_appears(profiles, tag)
 def test_known_associations_are_outdated_only_if_an_instance_has_a_trace(known, tag, found, calls):
     """Another run has acquired or restored the instance since."""
     account = account_with("other", tag=tag)
-    instances = resource_of(account, WHOLE_REGION, has_records=False, associations=known).read().instances
+    instances = resource_of(account, release_of_region(has_records=False, associations=known)).read().instances
     assert [each.profile for name in instances for each in instances[name].associations] == found
     assert shown_calls(account) == calls
 
 
 def test_nothing_that_the_caller_knew_counts_for_another_plan():
     account = account_with("admin")
-    resource = resource_of(account, WHOLE_REGION, has_records=False, associations=SERVER)
+    resource = resource_of(account, release_of_region(has_records=False, associations=SERVER))
     assert resource.read().instances == {}
     assert resource.read_to_plan_again().instances.keys() == {INSTANCE}
     assert account.count("get_role") == 1
 
 
+@pytest.mark.parametrize("wanted", [release(), release_of_region()], ids=["instance", "region"])
+def test_a_stopped_admin_instance_is_restored_as_one(wanted):
+    """EC2 replaces the profile of a running instance only."""
+    account = account_with("admin", tag="shop", state="stopped")
+    resource = resource_of(account, wanted)
+    steps = resource.plan(resource.read()).steps[INSTANCE]
+    assert [step.action.partition(":")[2][:12] for step in steps[:2]] == ["Disassociate", "AssociateIam"]
+
+
 def test_records_are_not_read_without_a_trace_or_again_for_those_of_this_run():
-    for wanted in (ACQUIRED, EXCLUSIVE):
+    for wanted in (acquisition(), ALONE):
         account = account_with()
         resource_of(account, wanted).read()
         assert "get_role" not in account.operations
     account = account_with("admin", tag="shop")
-    resource_of(account, ACQUIRED).read_again()
-    resource_of(account, EXCLUSIVE).read()
-    resource_of(account, WHOLE_REGION).read_again()
+    resource_of(account, acquisition()).read_again()
+    resource_of(account, ALONE).read()
+    resource_of(account, release_of_region()).read_again()
     assert "get_role" not in account.operations
 
 
-def test_more_instances_than_a_filter_accepts_are_read_with_the_whole_region():
-    account = account_with()
-    names = [f"i-{number}" for number in range(FILTER_VALUES + 1)]
-    resource_of(account, desired_admin(RELEASED, *names)).read()
-    assert shown_calls(account) == ["describe_tags", "get_role"]
-    resource_of(account, desired_admin(RELEASED, *names[1:])).read()
-    assert shown_calls(account) == ["describe_tags", "get_role", "get_role"]
-
-
 LOOK_UPS = {
-    "acquired": (desired_admin(ACQUIRED), True),
-    "acquired, assumed to run": (desired_admin(ACQUIRED, are_running=True), False),
-    "exclusive": (desired_admin(EXCLUSIVE), True),
-    "released": (desired_admin(RELEASED), True),
+    "acquired": (acquisition(), True),
+    "acquired, assumed to run": (acquisition(is_running=True), False),
+    "exclusive": (ALONE, True),
+    "released": (release(), True),
 }
 
 
@@ -591,7 +613,7 @@ def test_leftovers_of_the_window_are_remaining_too():
 
 
 def test_a_wait_ends_with_the_error_of_the_last_read():
-    resource = resource_of(account_with("admin", tag="shop"), RELEASED)
+    resource = resource_of(account_with("admin", tag="shop"), release())
     with pytest.raises(CwagentError, match="unreadable"):
         resource.remaining(resource.plan(resource.read()), State(error=CwagentError("unreadable")))
 
@@ -606,10 +628,10 @@ def window_for(instance_id: str) -> Window:
 @pytest.mark.parametrize(
     ("wanted", "tag", "instance_id", "is_contended"),
     [
-        (ACQUIRED, None, "i-1", True),
-        (ACQUIRED, "shop", "i-1", False),
-        (ACQUIRED, "shop", "i-2", True),
-        (RELEASED, None, "i-1", False),
+        (acquisition(), None, "i-1", True),
+        (acquisition(), "shop", "i-1", False),
+        (acquisition(), "shop", "i-2", True),
+        (release(), None, "i-1", False),
     ],
     ids=["no tag", "tag", "tag, but open for another instance", "released"],
 )
@@ -624,7 +646,7 @@ def test_an_open_window_without_a_restore_tag_is_contention(wanted, tag, instanc
 def test_another_admin_instance_is_reported_rather_than_its_window():
     account = account_with("shop")
     start_other_run(account, "admin")
-    resource = resource_of(account, ACQUIRED, OPEN, fail_if_open=True)
+    resource = resource_of(account, acquisition(), OPEN, fail_if_open=True)
     with pytest.raises(ContentionError, match="instance i-2 has instance profile"):
         resource.check_preconditions(replace(resource.read(), window=window_for("i-2")))
 
@@ -633,7 +655,7 @@ def test_another_admin_instance_is_reported_rather_than_its_window():
 def test_the_window_of_a_role_of_others_is_refused_whatever_is_tagged(tag):
     account = account_with("shop", tag=tag)
     opening = WindowResource(account.aws(), DesiredWindow("role", "R", OPEN, managed_only=True))
-    resource = AdminInstanceResource(account.aws(), desired_admin(ACQUIRED), opening)
+    resource = AcquireResource(account.aws(), acquisition(), opening)
     current = replace(resource.read(), window=Window(NOW, is_marked=False))
     with pytest.raises(InvalidInput, match="role 'R' exists and was not created by this collection"):
         resource.check_preconditions(current)
@@ -645,7 +667,7 @@ def test_the_window_of_a_role_of_others_is_refused_whatever_is_tagged(tag):
 )
 def test_an_instance_that_was_lost_is_reported_before_storing(profiles, instance_state, message):
     account = account_with(*profiles, state=instance_state)
-    resource = resource_of(account, desired_admin(EXCLUSIVE, are_running=True, fail_if_lost=True))
+    resource = resource_of(account, ALONE)
     with pytest.raises(CwagentError, match=message):
         resource.plan(resource.read())
 
@@ -653,7 +675,7 @@ def test_an_instance_that_was_lost_is_reported_before_storing(profiles, instance
 def test_an_association_that_ec2_does_not_show_for_a_moment_is_not_lost():
     account = account_with("shop")
     account.before(ASSOCIATIONS, lambda: account.associate(INSTANCE, "admin"), 3)
-    resource = resource_of(account, desired_admin(EXCLUSIVE, are_running=True, fail_if_lost=True))
+    resource = resource_of(account, ALONE)
     assert not resource.plan(resource.read()).has_changes
     assert account.count(ASSOCIATIONS) == 3
 
@@ -672,7 +694,7 @@ RESTORED = {
 @pytest.mark.parametrize("code", ["InvalidParameterValue", "InvalidAssociationID.NotFound"])
 def test_an_instance_that_needs_no_restoring_is_done(instance_state, profiles, is_done, code):
     account = account_with("admin", tag="shop")
-    resource = resource_of(account, RELEASED)
+    resource = resource_of(account, release())
     step = resource.plan(resource.read()).steps[INSTANCE][0]
     account.add_instance(INSTANCE, *profiles, state=instance_state)
     account.fail(SWAP, code)
@@ -682,7 +704,7 @@ def test_an_instance_that_needs_no_restoring_is_done(instance_state, profiles, i
 
 def test_a_denied_restore_is_an_error_without_a_further_look():
     account = account_with("admin", tag="shop")
-    resource = resource_of(account, RELEASED)
+    resource = resource_of(account, release())
     step = resource.plan(resource.read()).steps[INSTANCE][0]
     account.add_instance(INSTANCE, state="terminated")
     account.fail(SWAP, "UnauthorizedOperation")
@@ -712,7 +734,7 @@ def test_a_release_looks_again_where_ec2_shows_the_profile_from_before_the_swap(
     account = account_with(*[profile] * bool(profile))
     if later:
         account.before(ASSOCIATIONS, lambda: account.associate(INSTANCE, later), from_read)
-    state = resource_of(account, desired_admin(RELEASED, **options)).read()
+    state = resource_of(account, release(**options)).read()
     assert account.count(ASSOCIATIONS) == reads
     assert [each.profile for each in state.instances[INSTANCE].associations] == [later or profile]
 
@@ -723,7 +745,7 @@ def test_the_window_is_closed_although_the_instances_cannot_be_read(denied):
     account.roles["R"].inline[WINDOW_POLICY] = window_for("i-1").policy
     account.fail(denied, "UnauthorizedOperation", message="User: ops is not authorized to perform: ec2:X")
     with pytest.raises(CwagentError) as failure:
-        converge(resource_of(account, RELEASED, "forced"), check_mode=False, wait=10)
+        converge(resource_of(account, release(), "forced"), check_mode=False, wait=10)
     assert account.count("put_role_policy") == 1
     assert re.match("Could not (look up|read the instance)", str(failure.value))
     assert failure.value.details["done"] == [CLOSE_WINDOW]
@@ -743,7 +765,7 @@ def test_a_window_that_was_not_read_is_closed(window, denied, state, warning):
     account.roles["R"].inline[WINDOW_POLICY] = window_for("i-1").policy
     if denied:
         account.fail("get_role_policy", "AccessDenied")
-    result = converge(resource_of(account, RELEASED, window), check_mode=False, wait=10)
+    result = converge(resource_of(account, release(), window), check_mode=False, wait=10)
     assert result["steps"] == [CLOSE_WINDOW]
     assert shown_calls(account)[:2] == ["get_role", "put_role_policy"] or denied
     assert result["diff"]["before"]["window"]["state"] == UNKNOWN
@@ -758,7 +780,7 @@ def test_a_window_that_was_not_read_is_closed(window, denied, state, warning):
 def test_a_resource_keeps_no_state_while_it_acquires():
     account = account_with("shop")
     account.fail(SWAP, "InvalidParameterValue", times=2)
-    resource = resource_of(account, ACQUIRED, OPEN)
+    resource = resource_of(account, acquisition(), OPEN)
     before, before_of_window = dict(vars(resource)), dict(vars(resource._window))
     apply(resource.plan(resource.read()), resource.execute, check_mode=False)
     assert account.operations[-1] == SWAP
@@ -771,7 +793,7 @@ def test_a_resource_keeps_no_state_while_it_releases(denied):
     account.roles["R"].inline[WINDOW_POLICY] = window_for("i-1").policy
     for operation in denied:
         account.fail(operation, "AccessDenied")
-    resource = resource_of(account, RELEASED, CLOSED)
+    resource = resource_of(account, release(), CLOSED)
     before, before_of_window = dict(vars(resource)), dict(vars(resource._window))
     with pytest.raises(CwagentError) if denied else nullcontext():
         converge(resource, check_mode=False, wait=10)

@@ -12,7 +12,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opti
     GivenConfig,
     Validation,
     desired_tags,
-    known_state,
     refusal,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import (
@@ -24,7 +23,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opti
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import (
     DesiredConfig,
     DesiredParameter,
-    Parameter,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
@@ -405,44 +403,6 @@ def test_a_notice_is_reported_and_changes_nothing(validation):
 def test_without_validation_there_are_no_notices():
     found = validate_config({**PARAMS, "config": NEEDS, "validation": OFF})
     assert (found.notices, found.desired) == ([], single(NEEDS))
-
-
-# The known state
-
-
-STORED = {"value": "{}", "type": "String", "version": 2}
-
-
-@pytest.mark.parametrize(
-    ("known_values", "known"),
-    [
-        (None, None),
-        ({NAME: {}}, {NAME: None}),
-        ({NAME: STORED}, {NAME: Parameter("{}", version=2)}),
-        ({NAME: {**STORED, "tags": {"team": "ops"}}}, {NAME: Parameter("{}", "String", 2, {"team": "ops"})}),
-        ({NAME: {"value": "{}"}}, {NAME: Parameter("{}")}),
-        (
-            {NAME: {**STORED, "type": "SecureString"}, f"{NAME}-2": {}, f"{NAME}-13": {}},
-            {NAME: Parameter("{}", "SecureString", 2), f"{NAME}-2": None, f"{NAME}-13": None},
-        ),
-    ],
-    ids=["not given", "no parameter", "a parameter", "tags", "no version", "parts"],
-)
-def test_the_known_state_follows_the_option(known_values, known):
-    assert known_state(known_values, NAME) == known
-
-
-@pytest.mark.parametrize(
-    "known_values",
-    [
-        *({}, STORED, {f"{NAME}-2": {}}, {"AmazonCloudWatch-other": {}}),
-        *({NAME: value} for value in ("{}", ["{}"], {"value": "{}", "size": 2}, {"version": 2})),
-        *({NAME: {}, name: {"value": "{}"}} for name in ("AmazonCloudWatch-other", f"{NAME}x2", f"{NAME}-2x")),
-    ],
-)
-def test_a_known_state_that_is_no_result_for_this_parameter_is_an_error(known_values):
-    with pytest.raises(InvalidInput, match=f"known_values is not the result 'previous' of a task for .* '{NAME}'"):
-        known_state(known_values, NAME)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan
     Parameter,
     State,
     desired_config,
+    desired_values,
+    known_state,
+    to_known,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.resource import (
     ParameterResource,
@@ -360,24 +363,20 @@ def shown(version: int) -> dict[str, Any]:
     return {"name": NAME, "value": TEXT, "size": len(TEXT.encode()), "version": version}
 
 
-PREVIOUS = {"value": TEXT, "type": "String", "version": 3}
-
-
 @pytest.mark.parametrize(
-    ("current", "desired", "parameters", "previous"),
+    ("current", "desired", "parameters"),
     [
-        (None, whole(CONFIG), [shown(1)], {}),
-        (Parameter(TEXT, version=3), ABSENT, [], PREVIOUS),
-        (Parameter(TEXT, version=3), whole(CONFIG), [shown(3)], PREVIOUS),
+        (None, whole(CONFIG), [shown(1)]),
+        (Parameter(TEXT, version=3), ABSENT, []),
+        (Parameter(TEXT, version=3), whole(CONFIG), [shown(3)]),
     ],
     ids=["created", "deleted", "unchanged"],
 )
 @pytest.mark.parametrize("check_mode", [True, False])
-def test_the_result_has_the_region_and_the_previous_parameter(current, desired, parameters, previous, check_mode):
+def test_the_result_has_the_region(current, desired, parameters, check_mode):
     done = converge(resource(Ssm(one(current)), desired), check_mode, None)
     assert (done["region"], done["surplus"], done["parameters"]) == (REGION, [], parameters)
     assert done["window_parameters"] == [{"name": NAME, "region": REGION}] * (parameters != [shown(3)])
-    assert done["previous"] == {NAME: previous}
 
 
 @pytest.mark.parametrize("current", [None, Parameter("old", version=3), Parameter(TEXT, version=3)])
@@ -455,10 +454,6 @@ def test_only_the_parts_that_differ_are_stored():
         result = converge(resource(Ssm(current), desired), False, None)
         assert result["steps"] == [f"store the configuration in parameter '{name}'" for name in stored]
         assert result["window_parameters"] == [{"name": name, "region": REGION} for name in stored]
-        assert result["previous"] == {
-            name: {"value": each.value, "type": "String", "version": 2} if each else {}
-            for name, each in current.items()
-        }
         assert [each["name"] for each in result["parameters"]] == [NAME, SECOND, THIRD]
         assert [each["value"] for each in result["parameters"]] == [first.value, second.value, third.value]
 
@@ -692,12 +687,10 @@ def test_a_parameter_that_was_created_meanwhile_is_overwritten_and_tagged():
 
 
 def test_known_values_have_the_tags_that_were_read_and_no_others():
-    desired = desired_config(NAME, CONFIG, None, can_be_split=False, tags={"team": "ops"})
-    stored = Parameter("old", version=1, tags={"stage": "live"})
-    [known] = converge(resource(Ssm(one(stored)), desired), True, None)["previous"].values()
-    assert known == {"value": "old", "type": "String", "version": 1, "tags": {"stage": "live"}}
-    [known] = converge(resource(Ssm(one(stored)), whole(CONFIG)), True, None)["previous"].values()
-    assert known == {"value": "old", "type": "String", "version": 1}
+    parameter = {"value": "old", "type": "String", "version": 1}
+    assert to_known(Parameter("old", version=1, tags={"stage": "live"})) == {**parameter, "tags": {"stage": "live"}}
+    assert to_known(Parameter("old", version=1)) == parameter
+    assert to_known(None) == {}
 
 
 @pytest.mark.parametrize("check_mode", [True, False])
@@ -751,3 +744,46 @@ def test_changes_of_tags_and_configurations_are_shown_together():
     ]
     created = converge(resource(Ssm({}), desired), True, None)["diff"]["after"]
     assert created == {NAME: {"type": "String", "config": CONFIG, "tags": {"team": "ops"}}}
+
+
+KNOWN = {"value": "{}", "type": "String", "version": 2}
+
+
+@pytest.mark.parametrize(
+    ("known_values", "known"),
+    [
+        ({NAME: {}}, {NAME: None}),
+        ({NAME: KNOWN}, {NAME: Parameter("{}", version=2)}),
+        ({NAME: {**KNOWN, "tags": {"team": "ops"}}}, {NAME: Parameter("{}", "String", 2, {"team": "ops"})}),
+        ({NAME: {"value": "{}"}}, {NAME: Parameter("{}")}),
+        (
+            {NAME: {**KNOWN, "type": "SecureString"}, f"{NAME}-2": {}, f"{NAME}-13": {}},
+            {NAME: Parameter("{}", "SecureString", 2), f"{NAME}-2": None, f"{NAME}-13": None},
+        ),
+    ],
+    ids=["no parameter", "a parameter", "tags", "no version", "parts"],
+)
+def test_the_known_state_is_the_one_that_was_rendered(known_values, known):
+    assert known_state(known_values, NAME) == known
+
+
+@pytest.mark.parametrize(
+    "known_values",
+    [
+        *({}, KNOWN, {f"{NAME}-2": {}}, {"AmazonCloudWatch-other": {}}),
+        *({NAME: value} for value in ("{}", ["{}"], {"value": "{}", "size": 2}, {"version": 2})),
+        *({NAME: {}, name: {"value": "{}"}} for name in ("AmazonCloudWatch-other", f"{NAME}x2", f"{NAME}-2x")),
+    ],
+)
+def test_a_known_state_that_is_no_result_for_this_parameter_is_an_error(known_values):
+    with pytest.raises(InvalidInput, match=f"The compared values do not belong to parameter '{NAME}'"):
+        known_state(known_values, NAME)
+
+
+@given(st.lists(st.text("abc_1"), min_size=1, max_size=3), st.sampled_from([None, "Standard", "Advanced"]))
+def test_a_configuration_is_the_same_when_another_host_gets_its_values(sections, tier):
+    for name, config in ((NAME, {each: {"a": [1.0, "\N{SNOWMAN}"]} for each in sections}), (f"{NAME}.yaml", "a: 1 #")):
+        desired = desired_config(name, config, tier, can_be_split=False)
+        values = [{"name": each.name, "value": each.value, "tier": each.tier} for each in desired.parameters]
+        again = desired_values(name, values, can_be_split=desired.can_be_split)
+        assert again.parameters == desired.parameters

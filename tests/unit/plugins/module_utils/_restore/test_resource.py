@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _fleet
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import RESTORE_TAG
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import RESTORE_TAG
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.release_plan import Release
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import ABSENT, CLOSED
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._restore.resource import KEEP, Leftovers, Restoration
@@ -29,7 +30,7 @@ def part_of(managed: Any) -> str:
     desired = managed._desired
     if hasattr(desired, "kind"):
         return f"{desired.kind} {desired.name}"
-    return f"{desired.region}{' with window' if managed._window else ''}"
+    return f"{desired.profiles.region}{' with window' if managed._window else ''}"
 
 
 class Parts:
@@ -45,9 +46,11 @@ class Parts:
     def converge(self, managed: Any, check_mode: bool, wait: float | None) -> dict[str, Any]:
         part = part_of(managed)
         self.begun.append(part)
-        self.states.append(managed._desired.state)
-        if hasattr(managed, "_has_records"):
-            self.known[managed._desired.region] = managed._has_records, managed._associations is not None
+        desired = managed._desired
+        if isinstance(desired, Release):
+            self.known[desired.profiles.region] = desired.has_records, desired.associations is not None
+        else:
+            self.states.append(desired.state)
         steps = [] if part in self.idle else [f"close {part}"]
         counts = {"create": 0, "update": len(steps), "delete": 0}
         if part in self.failing:

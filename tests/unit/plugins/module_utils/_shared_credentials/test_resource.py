@@ -362,8 +362,8 @@ def test_the_need_for_root_is_stated(host, monkeypatch):
 def test_the_identity_is_asked_with_the_files_as_they_are(host, monkeypatch):
     asked = []
 
-    def answer(region, credentials, network):
-        asked.append((region, credentials, network.proxies))
+    def answer(credentials, endpoint):
+        asked.append((endpoint.region, credentials, endpoint.proxies))
         return "arn", None
 
     for name in ("http_proxy", "https_proxy", "HTTPS_PROXY", "HTTP_PROXY", "no_proxy", "NO_PROXY", "all_proxy"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -46,12 +46,8 @@ class Host:
             raise HostUnreachable("no route to host.")
         return self.answer
 
-    def current_identity(self, regions: Sequence[str]) -> dict[str, Any]:
-        self.asked.append(f"identity {' '.join(regions)}")
-        return self.result
-
-    def try_to_store(self, configuration: Configuration) -> dict[str, Any]:
-        self.asked.append(f"try {configuration.name}")
+    def probe(self, regions: Sequence[str]) -> dict[str, Any]:
+        self.asked.append(f"probe {' '.join(regions)}")
         return self.result
 
     def has_file(self, path: str) -> bool:
@@ -120,14 +116,14 @@ def test_where_nothing_differs_nothing_is_asked(source: str) -> None:
 @pytest.mark.parametrize(
     ("source", "host", "taken", "asked", "said"),
     [
-        ("instance", Host(), "instance", ["ping", f"identity {REGION}"], 0),
+        ("instance", Host(), "instance", ["ping", f"probe {REGION}"], 0),
         # Of sudo, for instance; the next module fails with the reason.
-        ("instance", Host(SUDO), "instance", ["ping", f"identity {REGION}"], 0),
-        ("auto", Host(), "instance", ["ping", f"identity {REGION}"], 1),
+        ("instance", Host(SUDO), "instance", ["ping", f"probe {REGION}"], 0),
+        ("auto", Host(), "instance", ["ping", f"probe {REGION}"], 1),
         ("auto", Host(None), "run_command", ["ping"], 1),
         ("auto", Host(SUDO), "run_command", ["ping"], 1),
         ("run_command", Host(), "run_command", [], 0),
-        ("onprem", Host(result={}), "onprem", ["ping", f"try {NAME}"], 0),
+        ("onprem", Host(result={}), "onprem", ["ping", f"probe {REGION}"], 0),
         ("controller", Host(), "controller", [], 0),
     ],
 )
@@ -150,7 +146,7 @@ def test_an_agent_that_is_not_online_yet_can_be_so_later() -> None:
         ("onprem", Host(None), "Ansible does not reach web1"),
         ("auto", Host(None), f"cannot store the configuration. Ansible: no route to host. Systems Manager: {PROBLEM}"),
         ("auto", Host({}), "Ansible: no answer. Systems Manager: "),
-        ("instance", Host(result={"failed": True, "msg": "boto3 is missing"}), "web1: boto3 is missing"),
+        ("instance", Host(result={"failed": True, "msg": "no way"}), "web1: no way"),
         ("onprem", Host(result={"failed": True, "msg": "no key"}), "web1: no key"),
     ],
 )
@@ -204,8 +200,8 @@ def test_a_configuration_is_compared_in_each_of_its_regions(region: str) -> None
     assert warnings == []
 
 
-def test_the_first_configuration_that_differs_is_tried_with_the_saved_key() -> None:
+def test_every_region_of_a_configuration_that_differs_is_probed() -> None:
     host = Host()
-    given = [configuration(differs=False), configuration(name="b"), configuration(name="c")]
+    given = [configuration(differs=False), configuration(name="b"), replace(configuration(name="c"), region="a-1")]
     check_all(given, "onprem", host, Checks())
-    assert host.asked == ["ping", "try b"]
+    assert host.asked == ["ping", f"probe a-1 {REGION}"]

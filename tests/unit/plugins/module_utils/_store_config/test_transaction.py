@@ -14,7 +14,8 @@ import pytest
 from botocore import xform_name
 from disturbances import ERRORS, Cancelled, FakeGuard, Killed, denied
 
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import RESTORE_TAG, DesiredAdmin
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.acquire_plan import Acquisition
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import RESTORE_TAG, Profiles
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import OPEN, DesiredWindow
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import closed_policy, is_closed
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
@@ -205,7 +206,7 @@ class Host:
             return {"changed": False, "identity": found}
         return {"failed": True, "msg": "It has another identity.", "identity": found}
 
-    def try_to_store(self, configuration: Configuration) -> dict[str, Any]:
+    def read(self, configuration: Configuration) -> dict[str, Any]:
         self.account.begin("host:store")
         return {"changed": False, "steps": [] if self.account.parameter == configuration.text else ["store"]}
 
@@ -217,16 +218,8 @@ class Host:
 
 
 def an_admin() -> Admin:
-    desired = DesiredAdmin(
-        "acquired",
-        ADMIN,
-        "server",
-        (INSTANCE,),
-        record_role=ADMIN,
-        region="eu-1",
-        fail_if_tagged=True,
-        are_running=True,
-    )
+    profiles = Profiles(ADMIN, "server", ADMIN, "eu-1", frozenset({INSTANCE}))
+    desired = Acquisition(profiles, INSTANCE, fail_if_tagged=True, is_running=True)
     return Admin("web", desired, DesiredWindow("role", ADMIN, OPEN, instance_id=INSTANCE), 2)
 
 

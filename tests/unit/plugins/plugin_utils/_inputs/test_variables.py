@@ -37,7 +37,7 @@ from input_runs import (
     run_with_values,
 )
 
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.options import CONTAINER_VARIABLES
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import CONTAINER_VARIABLES
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.accounts import ACCOUNT_VARIABLES, PREFIX
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.interpretation import interpret
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables import ENVIRONMENT, find_role_variables

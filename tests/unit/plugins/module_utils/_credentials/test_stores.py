@@ -4,16 +4,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from import_graph import PLUGINS
 
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.aws_store import ParameterStore, SecretStore
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file_store import FileStore
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.options import CONTAINER_VARIABLES, key_store
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.parameter_store import ParameterStore
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import (
+    claim_description,
+    saved_key_description,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.secret_store import SecretStore
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import (
+    AWS_STORES,
+    CONTAINER_VARIABLES,
+    KEY_STORES,
+    open_store,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
 AWS: Any = object()
 
 
-def store(state: str = "present", **saved_key: Any) -> Any:
+def store(**saved_key: Any) -> Any:
     """The store for the user U."""
     defaults = {
         "key_store": "file",
@@ -23,8 +34,7 @@ def store(state: str = "present", **saved_key: Any) -> Any:
         "key_store_kms_key_id": None,
         "key_store_allow_ephemeral": False,
     }
-    params = {"name": ["U"], "state": state, "saved_key": {**defaults, **saved_key}}
-    return key_store(params, "eu-central-1", AWS)
+    return open_store({**defaults, **saved_key}, ["U"], AWS, "eu-central-1")
 
 
 @pytest.fixture(autouse=True)
@@ -33,8 +43,28 @@ def outside_containers(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-def test_without_a_saved_key_there_is_no_store():
-    assert key_store({"name": ["U"], "state": "present", "saved_key": None}, "eu-central-1", AWS) is None
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("file", "profile AmazonCloudWatchAgent of /k/U.credentials"),
+        ("parameter_store", "parameter '/k/U'"),
+        ("secrets_manager", "secret '/k/U'"),
+    ],
+)
+def test_a_person_is_told_where_to_look_for_a_key(name, place):
+    assert KEY_STORES[name].open({"key_store_directory": "/k", "key_store_prefix": "/k/"}, AWS).describe("U") == place
+
+
+def test_the_others_are_proposed_instead_of_files(tmp_path, monkeypatch):
+    monkeypatch.setenv("LAUNCHED_BY_RUNNER", "1")
+    with pytest.raises(InvalidInput, match="Save them to 'parameter_store' or 'secrets_manager'"):
+        store(key_store_directory=str(tmp_path))
+
+
+def test_the_policy_of_a_store_in_aws_is_an_example():
+    policies = {each.POLICY for each in AWS_STORES.values()}
+    assert len(policies) == len(AWS_STORES)
+    assert policies <= {path.name for path in (PLUGINS.parent / "examples" / "policies").iterdir()}
 
 
 def test_a_folder_is_used_by_its_absolute_path(tmp_path, monkeypatch):
@@ -81,12 +111,9 @@ def test_files_in_an_execution_environment_are_refused(tmp_path, monkeypatch, va
         store(key_store_directory=str(tmp_path))
 
 
-@pytest.mark.parametrize(
-    "options", [{"key_store_allow_ephemeral": True}, {"state": "absent"}], ids=["allowed", "nothing is saved"]
-)
-def test_files_in_an_execution_environment_are_accepted_where_no_secret_is_lost(tmp_path, monkeypatch, options):
+def test_files_in_an_execution_environment_can_be_allowed(tmp_path, monkeypatch):
     monkeypatch.setenv("LAUNCHED_BY_RUNNER", "1")
-    assert store(key_store_directory=str(tmp_path), **options).directory == Path(tmp_path)
+    assert store(key_store_directory=str(tmp_path), key_store_allow_ephemeral=True).directory == Path(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -114,3 +141,22 @@ def test_a_name_that_aws_or_the_collection_cannot_use_is_refused(kind, prefix, m
     with pytest.raises(InvalidInput, match=r"^saved_key\.key_store_prefix: ") as failure:
         store(key_store=kind, key_store_prefix=prefix)
     assert message in str(failure.value)
+
+
+KEY = {"Name": "/k/db1", "Description": saved_key_description("AKIAIOSFODNN7EXAMPLE", "db1")}
+RECORD = {"Name": "/k/db1.pending", "Description": claim_description("db1")}
+
+
+@pytest.mark.parametrize("kind", AWS_STORES.values())
+@pytest.mark.parametrize(
+    ("found", "names"),
+    [
+        ([KEY], {"db1": "/k/db1"}),
+        ([RECORD], {"db1": "/k/db1.pending"}),
+        ([KEY, RECORD], {"db1": "/k/db1"}),
+        ([RECORD, KEY], {"db1": "/k/db1"}),
+        ([{"Name": "/k/db1"}, {**KEY, "Name": "/other/db1"}, {**KEY, "Name": "/k/db2"}], {}),
+    ],
+)
+def test_a_saved_key_is_preferred_to_the_record_of_keys(kind, found, names):
+    assert kind(AWS, "/k/").index_by_user(found) == names

@@ -1,0 +1,231 @@
+#!/usr/bin/python
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: cwagent_store_host
+version_added: 1.0.0
+short_description: (internal) Check a host that stores a configuration, and store from it
+description:
+  - Does the part of M(cwagent.iam.cwagent_store_config) that runs on the host. It needs no boto3.
+  - On an EC2 instance, it reads the instance profile and the role from the instance metadata service. It takes seconds
+    to minutes until a new association reaches the service. Only then does the instance get the credentials of the role.
+  - With O(config), it stores one, or compares it with the stored one in check mode. After writing a parameter,
+    the module reads it with the same credentials, and fails if it has another value.
+author: cwagent.iam contributors (@cwagent)
+requirements:
+  - python >= 3.9
+options:
+  instance_profile:
+    description:
+      - The name of the instance profile to wait for, or V(none) for none.
+      - Check mode does not wait.
+    type: str
+  role:
+    description:
+      - The name of the role in O(instance_profile). The module waits until the instance gets the credentials of this
+        role instead of an earlier one. Without this option, it accepts the credentials of any role.
+    type: str
+  instance_id:
+    description:
+      - The ID that the instance must have. If the connection leads to another instance, the module fails. Without
+        O(instance_profile), it returns the current identity without waiting.
+    type: str
+  parameter_store_regions:
+    description:
+      - The regions whose Parameter Store must answer this host. Each must accept a connection within five seconds, and
+        any HTTP status is an answer. If a region does not answer, the module fails immediately, without the retries of
+        a call, with the name of the region.
+      - This needs no credentials and no permission.
+    type: list
+    elements: str
+    default: []
+  fail_on_refused_role:
+    description:
+      - Whether to wait at most 15 seconds while EC2 is not allowed to assume the role
+        (C(AssumeRoleUnauthorizedAccess)), which happens with a role that was just created. EC2 only tries again at long
+        intervals, but immediately after the profile is associated again, as M(cwagent.iam.cwagent_store_config) does.
+    type: bool
+    default: false
+  wait_timeout:
+    description:
+      - How long to wait for the identity, in seconds.
+      - With O(config), how long to retry when AWS denies access. A permission that was just granted takes some
+        time to take effect everywhere. The module also reads a stored parameter again for up to this long, but at least
+        15 seconds, until it has the new value.
+    type: int
+    default: 300
+  config:
+    description:
+      - The configuration to store, with its C(name), its C(region), its C(parameters) with their C(name), C(value) and
+        C(tier) in the order in which a server fetches them, and whether it C(can_be_split).
+      - C(known) has the parameters as the controller has compared them, by name. Without it, they are read first.
+        Changes that someone else has stored since then are overwritten.
+    type: dict
+  instance_role:
+    description:
+      - The role whose credentials are used, without another option for credentials. The module does not use credentials
+        of another role. The instance has those before it gets this role, and again after another run has restored its
+        profile. By default, it accepts any role.
+    type: str
+  access_key:
+    description: The access key to use.
+    type: str
+  secret_key:
+    description: Its secret.
+    type: str
+  credentials_file:
+    description:
+      - The path of a file with the access key to use. Only a static access key in its profile is used. The module fails
+        if the profile has other sources of credentials, such as C(role_arn) and C(credential_process).
+    type: path
+  credentials_profile:
+    description: The profile in O(credentials_file).
+    type: str
+    default: AmazonCloudWatchAgent
+  endpoints:
+    description:
+      - The endpoints that boto3 uses on the controller, with their C(service), C(region), C(url) and C(signing_region).
+    type: list
+    elements: dict
+    default: []
+  endpoint_url:
+    description:
+      - The address of every service. By default, it is C(AWS_ENDPOINT_URL_SSM), C(AWS_ENDPOINT_URL_STS) or
+        C(AWS_ENDPOINT_URL) in the environment of the host, or else the one in O(endpoints).
+    type: str
+    aliases: [aws_endpoint_url]
+  aws_ca_bundle:
+    description:
+      - The path of a file with certificates. By default, it is C(AWS_CA_BUNDLE) or C(REQUESTS_CA_BUNDLE) in the
+        environment of the host, or else the certificates of its system.
+    type: path
+  validate_certs:
+    description: Whether to validate certificates.
+    type: bool
+    default: true
+extends_documentation_fragment: [cwagent.iam.attributes, cwagent.iam.environment]
+"""
+
+EXAMPLES = r"""
+- name: Wait until the instance has the credentials of the admin role
+  cwagent.iam.cwagent_store_host:
+    instance_profile: CloudWatchAgentAdminRole
+    role: CloudWatchAgentAdminRole
+"""
+
+RETURN = r"""
+identity:
+  description:
+    - The identity of the instance. Both values are null when it has no instance profile. The metadata service can show
+      the credentials of an earlier role for a while.
+    - If the wait timed out, the identity that the instance still has.
+  returned: with O(instance_id) or O(instance_profile), and when the wait timed out
+  type: dict
+role_refused:
+  description: Whether EC2 was not allowed to assume the role.
+  returned: when the instance has the profile, but no credentials in time
+  type: bool
+steps:
+  description: The changes that were made, or that check mode predicts.
+  returned: with O(config)
+  type: list
+  elements: str
+counts:
+  description: How many things were created, updated and deleted.
+  returned: with O(config)
+  type: dict
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.gateway import read_keys, select_gateway
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import desired_values, known_state
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.resource import (
+    READ_BACK_SECONDS,
+    ParameterResource,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge, end
+from ansible_collections.cwagent.iam.plugins.module_utils._endpoints import ENDPOINTS_SPEC, check_parameter_store
+from ansible_collections.cwagent.iam.plugins.module_utils._environment import ENVIRONMENT_SPEC, EnvironmentModule
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._imds import (
+    REFUSED_SECONDS,
+    MetadataService,
+    wait_for_identity,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SPEC: dict[str, Any] = {
+    "instance_profile": {"type": "str"},
+    "role": {"type": "str"},
+    "fail_on_refused_role": {"type": "bool", "default": False},
+    "wait_timeout": {"type": "int", "default": 300},
+    "instance_id": {"type": "str"},
+    "parameter_store_regions": {"type": "list", "elements": "str", "default": []},
+    "config": {"type": "dict"},
+    "instance_role": {"type": "str"},
+    "access_key": {"type": "str", "no_log": False},
+    "secret_key": {"type": "str", "no_log": True},
+    "credentials_file": {"type": "path"},
+    "credentials_profile": {"type": "str", "default": "AmazonCloudWatchAgent"},
+    **ENDPOINTS_SPEC,
+    **ENVIRONMENT_SPEC,
+}
+
+
+def identify(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
+    """Return the identity that the instance has, or wait for the one that it should have."""
+    service, profile = MetadataService(), params["instance_profile"]
+    if params["instance_id"]:
+        service.check_instance(params["instance_id"])
+    if profile is None or check_mode:
+        identity = service.identity()
+    else:
+        expected = None if profile == "none" else profile
+        deadline = Deadline(params["wait_timeout"])
+        refused = Deadline(REFUSED_SECONDS) if params["fail_on_refused_role"] else None
+        identity = wait_for_identity(service, expected, deadline, params["role"], refused)
+    return {"changed": False, "identity": {"instance_profile": identity.profile, "role": identity.role}}
+
+
+def store(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
+    """Store the configuration."""
+    given = params["config"]
+    name, region = given["name"], given["region"]
+    desired = desired_values(name, given["parameters"], can_be_split=given["can_be_split"])
+    known = None if "known" not in given else known_state(given["known"], name)
+    resource = ParameterResource(select_gateway(params, region), desired, region, known)
+    return converge(resource, check_mode, max(READ_BACK_SECONDS, params["wait_timeout"]))
+
+
+def work(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
+    """Check the host, or store the configuration."""
+    if params["config"]:
+        return store(params, check_mode)
+    check_parameter_store(params, params["parameter_store_regions"])
+    if params["credentials_file"]:
+        read_keys(params["credentials_file"], params["credentials_profile"])
+    if params["instance_id"] or params["instance_profile"]:
+        return identify(params, check_mode)
+    return {"changed": False}
+
+
+def main() -> None:
+    module = EnvironmentModule(argument_spec=SPEC, supports_check_mode=True)
+    module.check_environment()
+    try:
+        result = work(module.params, module.check_mode)
+    except CwagentError as error:
+        result = error.to_result()
+    end(module, result)
+
+
+if __name__ == "__main__":
+    main()

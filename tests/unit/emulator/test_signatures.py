@@ -1,0 +1,62 @@
+"""Signatures that AWS refuses, and the codes and messages of its services."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+from botocore.exceptions import ClientError
+from emulator import Emulator
+
+from ansible_collections.cwagent.iam.plugins.module_utils._signature import Keys, sign
+
+CODES = {
+    "ssm": "InvalidSignatureException",
+    "sts": "SignatureDoesNotMatch",
+    "iam": "SignatureDoesNotMatch",
+    "ec2": "AuthFailure",
+}
+CALLS: dict[str, tuple[str, dict[str, Any]]] = {
+    "ssm": ("get_parameter", {"Name": "x"}),
+    "sts": ("get_caller_identity", {}),
+    "iam": ("list_users", {}),
+    "ec2": ("describe_instances", {}),
+}
+
+
+ALLOWED = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+
+
+@pytest.mark.parametrize("service", CODES)
+def test_a_wrong_secret_is_refused(aws: Emulator, account: Any, service: str) -> None:
+    session = aws.client("sts").assume_role(RoleArn=role_of(account), RoleSessionName="session")["Credentials"]
+    operation, arguments = CALLS[service]
+    for keys in (account.limited_key(ALLOWED), session, {"AccessKeyId": "test"}):
+        client = aws.client(service, credentials={**keys, "SecretAccessKey": "wrong"})
+        with pytest.raises(ClientError) as error:
+            getattr(client, operation)(**arguments)
+        assert error.value.response["Error"]["Code"] == CODES[service]
+
+
+def role_of(account: Any) -> str:
+    trust = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    return str(account.iam.create_role(RoleName="r", AssumeRolePolicyDocument=document)["Role"]["Arn"])
+
+
+@pytest.mark.parametrize(
+    ("minutes", "refusal"), [(-4, ""), (4, ""), (-6, "Signature expired: "), (6, "Signature not yet current: ")]
+)
+def test_a_wrong_clock_is_refused(aws: Emulator, minutes: int, refusal: str) -> None:
+    headers = {"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": "AmazonSSM.GetParameter"}
+    time, body = datetime.now(UTC) + timedelta(minutes=minutes), b'{"Name": "absent"}'
+    signed = sign(f"{aws.endpoint}/", headers, body, Keys("test", "test"), service="ssm", region=aws.region, time=time)
+    with pytest.raises(HTTPError) as answer:
+        urlopen(Request(aws.endpoint, body, signed))
+    error = json.load(answer.value)
+    assert error["__type"].endswith("InvalidSignatureException" if refusal else "ParameterNotFound")
+    assert error["message"].startswith(refusal)
