@@ -37,6 +37,7 @@ from harness import (
 from in_process import run_module
 from policies import Policy, filled
 
+from ansible_collections.cwagent.iam.plugins.module_utils._access.parameters import read_versions
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.acquire import AcquireResource
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.acquire_plan import Acquisition
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import Profiles
@@ -371,6 +372,11 @@ def acquire_profile(aws: Aws, instance_id: str) -> dict[str, Any]:
 def release_profiles(aws: Aws) -> dict[str, Any]:
     """Give all instances of the region their earlier profiles again, as cleaning up does."""
     return converge(ReleaseResource(aws, Release(Profiles(ADMIN_ROLE, SERVER_ROLE, ADMIN_ROLE, aws.region))), False, 5)
+
+
+def list_versions(aws: Aws, name: str) -> dict[str, Any]:
+    """List the versions of a configuration, as storing an earlier one does."""
+    return {"versions": [each.number for each in read_versions(aws, name)]}
 
 
 def check_by_command(aws: Aws, instance: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from harness import (
     ADMIN_POLICY,
     ADMIN_ROLE,
     CHECKOUT,
+    PARAMETER,
     POLICY_ARN,
     SERVER_ROLE,
     SERVER_USER,
@@ -153,6 +154,25 @@ def test_what_the_audit_finds_is_in_private_reports_and_fails_the_run(states: St
     checked = fleet.play("audit", "--check", **files(controller)).assert_failed()
     assert (checked.message, checked.problems[1:]) == (play.message, play.problems[1:])
     assert written(controller) == []
+
+
+def test_the_history_lists_versions_and_fails_if_somebody_else_wrote_the_current_one(states: States) -> None:
+    """It needs no file of a configuration, and writes every report but the page."""
+    fleet = states.begin(after_site)
+    ssm = fleet.aws.client("ssm")
+    for seconds in (60, 30):
+        value = json.dumps({"agent": {"metrics_collection_interval": seconds}})
+        ssm.put_parameter(Name=PARAMETER, Value=value, Type="String", Overwrite=True)
+    stored = {"cwagent_config_file": "gone.json", **files(fleet.controller)}
+    play = fleet.play("history", **stored).assert_failed()
+    assert play.writes == []
+    assert [path.name for path in written(fleet.controller)] == [name for name in REPORTS if name != "audit.html"]
+    [account] = document(fleet.controller)["accounts"]
+    [history] = account["history"]
+    assert history["versions"][0]["changes"] == ["~ $.agent.metrics_collection_interval: 60 -> 30"]
+    assert "  ~ $.agent.metrics_collection_interval: 60 -> 30" in play.problems
+    assert f"error, version-by-others: {PARAMETER}" in play.message
+    play.assert_narrow()
 
 
 def test_playbooks_repair_what_the_audit_finds(states: States) -> None:

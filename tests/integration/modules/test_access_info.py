@@ -438,7 +438,9 @@ def test_each_action_of_the_policy_for_the_audit_is_needed(account: Account, sub
     def read(document: Mapping[str, Any], **named: Any) -> tuple[list[dict[str, Any]], set[str]]:
         """The unread parts, and the calls that were made."""
         env, since = auditor(account, document=document), account.aws.mark()
-        result = account.read(credentials=env, simulate=True, key_stores=STORES, **named)
+        # Nobody has written this configuration, so its history has no finding.
+        configs = {account.aws.region: ["AmazonCloudWatch-new"]}
+        result = account.read(credentials=env, simulate=True, key_stores=STORES, configs_by_region=configs, **named)
         assert result["counts"]["error"] == 0
         calls = account.aws.calls(since)
         denied = {call.action for call in calls if call.error in DENIED_CODES}

@@ -59,6 +59,7 @@ from scenes import (
     leave_acquired,
     leave_acquired_and_stop,
     leave_app,
+    list_versions,
     lose_key,
     manage_node,
     policy,
@@ -267,6 +268,7 @@ SCENES: dict[str, list[Scene]] = {
             leave_acquired,
         ),
         PARAMETER_IN_CHECK_MODE,
+        Scene(list_versions, {"name": PARAMETER}, "ssm:GetParameterHistory"),
     ],
     "rotate-keys": [
         Scene(
