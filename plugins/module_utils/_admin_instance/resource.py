@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Verb(Protocol):
-    """What is done with an instance, as ``acquire_plan.py``, ``alone_plan.py`` and ``release_plan.py`` decide it."""
+    """A decision about an instance: to acquire it, to check that it is alone, or to release it."""
 
     @property
     def profiles(self) -> model.Profiles: ...
