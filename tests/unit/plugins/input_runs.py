@@ -36,6 +36,7 @@ _SAMPLES = {"str": "text", "int": 30, "bool": True, "list": [], "dict": {"team":
 VALID: dict[str, Any] = {
     **{name: option.get("choices", [_SAMPLES[option["type"]]])[-1] for name, option in OPTIONS.items()},
     "cwagent_configs": [{"name": "AmazonCloudWatch-a", "file": "a.json"}],
+    "cwagent_config_version": "previous",
     "cwagent_parameter_name": "AmazonCloudWatch-b",
     "cwagent_batch_size": ["1", "20%"],
     "cwagent_on_other_profile": "replace",
