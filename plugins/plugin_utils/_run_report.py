@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.utils.helpers import pct_to_int
 
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import Watch, describe_watch
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.plan import RESTART_SUMMARY
 from ansible_collections.cwagent.iam.plugins.module_utils._text import count_noun
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
@@ -40,6 +41,10 @@ FAILURE = "__cwagent_failure"
 # The registered result of the task that reads the inputs.
 INPUTS = "__cwagent"
 NOTHING_TO_DO = "Nothing to do."
+GO_BACK = (
+    "To bring back the earlier version, run cwagent.iam.store_config with -e cwagent_config_version=previous, and then "
+    "cwagent.iam.apply."
+)
 KINDS = {"create": "created", "update": "updated", "delete": "deleted"}
 
 
@@ -499,30 +504,54 @@ def _window_notes(account: Account, check_mode: bool) -> list[str]:
 
 
 def _apply_notes(account: Account) -> list[str]:
-    """The servers whose agent did not get the configuration."""
+    """The servers whose agent did not get the configuration, and what was seen of the agents that did."""
     checked = account.variables.get("__verify_checked") or {}
-    return [*unapplied(account), *checked.get("apply_notes", ())]
+    watches = {host: Watch(**each) for host, each in _watches(account).items()}
+    return [*unapplied(account), *describe_watch(watches), *checked.get("apply_notes", ())]
+
+
+def _watches(account: Account) -> dict[str, dict[str, Any]]:
+    """By server, the result of watching its agent. One server has the results of all that Run Command reached."""
+    results = [
+        host[name]
+        for host in account.servers
+        for name in ("__verify_watched", "__verify_watched_by_command")
+        if name in host
+    ]
+    return {host: watch for each in results for host, watch in each.get("watches", {}).items()}
 
 
 def unapplied(account: Account) -> list[str]:
-    """The servers on which the configuration should have been applied and was not."""
+    """The servers on which the configuration should have been applied and was not, or whose agent failed with it."""
     if {SERVERS, ONE_ACCOUNT} - {*account.requires} or FAILURE in account.variables:
         return []  # another playbook, or the servers were not read
     of_host = {host["inventory_hostname"]: host for host in account.servers}
+    watched = {name: watch["failure"] for name, watch in _watches(account).items() if watch["failure"]}
     failures = {
         name: failure_reason(host["__cwagent_apply_failure"])
         for name, host in of_host.items()
         if "__cwagent_apply_failure" in host
     }
-    names = [each["host"] for each in account.inputs["servers"]]
+    names = (account.variables.get("__verify_checked") or {}).get("apply_hosts", ())
     skipped = [name for name in names if name not in failures and "__verify_applied" not in of_host.get(name, {})]
-    lines = [f"The configuration was not applied on {name}: {reason}" for name, reason in failures.items()]
+    lines = [
+        f"The agent failed with the configuration on {name}: {watched[name]}"
+        if name in watched
+        else f"The configuration was not applied on {name}: {reason}"
+        for name, reason in failures.items()
+    ]
     if skipped:
         lines.append(
             "Skipped, because more servers of a batch failed than cwagent_max_fail_percentage allows "
             f"({account.inputs['max_fail_percentage']} %): {', '.join(skipped)}."
         )
-    return lines
+    return [*lines, *([GO_BACK] if watched or any(map(_is_refused, of_host.values())) else [])]
+
+
+def _is_refused(host: Mapping[str, Any]) -> bool:
+    """Whether a command with the configuration failed on a server, or on another one of the same result."""
+    applied, by_command = (host.get(name, {}) for name in ("__verify_applied", "__verify_applied_by_command"))
+    return bool(applied.get("not_done") or by_command.get("failed_hosts"))
 
 
 # The longest name of an account with which a line fits.

@@ -58,7 +58,9 @@ HOST_VARIABLES = frozenset(
     }
 )
 ALL_PERCENT = 100
-ALL, SOME = f"{ALL_PERCENT}%", "20%"
+ALL = f"{ALL_PERCENT}%"
+# Of servers that get a configuration: one, then a quarter, then all others.
+ONE_FIRST = ["1", "25%", ALL]
 ROTATION_OPTIONS = ("key_max_age_days", "key_delete_after_days", "revoke_old", "rotate_now")
 # The similarity that makes one group name a misspelling of another; 1 is equal.
 MISSPELLED = 0.95
@@ -152,7 +154,9 @@ def find_places(given: Given, name: str) -> dict[str, Any]:
 
 def complete_batches(given: Given, run: dict[str, Any], problems: Problems) -> None:
     """Set the defaults for batches of servers or of accounts, and report values that Ansible would refuse."""
-    unit, size, percentage = ("servers", SOME, 0) if applies_configurations(given) else ("accounts", ALL, ALL_PERCENT)
+    unit, sizes, percentage = "accounts", [ALL], ALL_PERCENT
+    if applies_configurations(given):
+        unit, sizes, percentage = "servers", ONE_FIRST, 0
     wrong = next((each for each in run["batch_size"] if not re.fullmatch(_BATCH, each)), None)
     if wrong is not None:
         problems.add(
@@ -160,7 +164,7 @@ def complete_batches(given: Given, run: dict[str, Any], problems: Problems) -> N
             "numbers and shares."
         )
     if wrong is not None or not run["batch_size"]:
-        run["batch_size"] = [size]
+        run["batch_size"] = sizes
     if given.accounts and wrong is None:
         _check_batches_of_accounts(given, run, problems)
     failing = run["max_fail_percentage"]
@@ -169,6 +173,8 @@ def complete_batches(given: Given, run: dict[str, Any], problems: Problems) -> N
     elif not 0 <= failing <= ALL_PERCENT:
         problems.add(f"cwagent_max_fail_percentage is {failing}; it must be between 0 and {ALL_PERCENT}.")
         run["max_fail_percentage"] = percentage
+    if (run["apply_watch_seconds"] or 0) < 0:
+        problems.add(f"cwagent_apply_watch_seconds is {run['apply_watch_seconds']}; it must be at least 0.")
 
 
 def _check_batches_of_accounts(given: Given, run: Mapping[str, Any], problems: Problems) -> None:
