@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import Watch, judge
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import NOT_WATCHED, Watch, judge
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server
 from ansible_collections.cwagent.iam.plugins.modules.cwagent_agent_config import SPEC
@@ -64,7 +64,7 @@ def judge_result(result: Mapping[str, Any], host: str) -> dict[str, Any]:
         return {**result}
     output = str(result.get("stdout") or "")
     problem = str(result.get("msg") or "it printed nothing").rstrip(".")
-    found = judge(output) if output else Watch(failure=f"It was not watched: {problem}.")
+    found = judge(output) if output else Watch(failure=f"{NOT_WATCHED}{problem}.")
     kept = {key: result[key] for key in ("warnings", "ansible_facts") if key in result}
     return {**kept, **to_result({host: found})}
 

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.utils.helpers import pct_to_int
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import Watch, describe_watch
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import NOT_WATCHED, Watch, describe_watch
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.plan import RESTART_SUMMARY
 from ansible_collections.cwagent.iam.plugins.module_utils._text import count_noun
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
     ACCOUNTS,
     ADMIN_INSTANCE,
+    APPLY,
     CONFIRMATION,
-    ONE_ACCOUNT,
     REMOVAL,
     ROTATION,
     SERVERS,
@@ -373,6 +373,11 @@ class Account:
         return " ".join([each for each in (self.interruption, *refused) if each])
 
     @property
+    def has_failed(self) -> bool:
+        """Whether the work failed, or the agent of a server did not get the configuration or failed with it."""
+        return bool(self.failure or unapplied(self))
+
+    @property
     def interruption(self) -> str:
         """Why the work ended before its last task; empty if it did not."""
         return account_failure(self.variables) or ("" if self.is_finished else UNFINISHED)
@@ -395,7 +400,7 @@ class Account:
 
     def lines(self, *, check_mode: bool) -> list[str]:
         """The steps that were done, and notes for a person, or what a playbook found that only checks servers."""
-        if SERVERS in self.requires and ONE_ACCOUNT not in self.requires:
+        if SERVERS in self.requires and APPLY not in self.requires:
             return [*(self.variables.get("__verify_checked") or {}).get("lines", ())]
         notes = [
             *self.inputs.get("notes", ()),
@@ -436,12 +441,11 @@ def report(accounts: Sequence[Account], *, check_mode: bool) -> Report:
     lines = [line for account in accounts for line in _headed(account, account.lines(check_mode=check_mode))]
     if any(account.is_host for account in accounts):
         lines += account_table(accounts, check_mode=check_mode)
-        stats["failed_accounts"] = sum(bool(account.failure) for account in accounts)
+        stats["failed_accounts"] = sum(account.has_failed for account in accounts)
     checked = [
         found
         for account in accounts
-        if ONE_ACCOUNT not in account.requires
-        and (found := account.variables.get("__verify_checked", {})).get("servers")
+        if APPLY not in account.requires and (found := account.variables.get("__verify_checked", {})).get("servers")
     ]
     if checked:
         stats["servers"] = sum(len(each["servers"]) for each in checked)
@@ -523,7 +527,7 @@ def _watches(account: Account) -> dict[str, dict[str, Any]]:
 
 def unapplied(account: Account) -> list[str]:
     """The servers on which the configuration should have been applied and was not, or whose agent failed with it."""
-    if {SERVERS, ONE_ACCOUNT} - {*account.requires} or FAILURE in account.variables:
+    if APPLY not in account.requires or FAILURE in account.variables:
         return []  # another playbook, or the servers were not read
     of_host = {host["inventory_hostname"]: host for host in account.servers}
     watched = {name: watch["failure"] for name, watch in _watches(account).items() if watch["failure"]}
@@ -534,12 +538,18 @@ def unapplied(account: Account) -> list[str]:
     }
     names = (account.variables.get("__verify_checked") or {}).get("apply_hosts", ())
     skipped = [name for name in names if name not in failures and "__verify_applied" not in of_host.get(name, {})]
+    # Ansible leaves hosts that were added during the run out of a limit that does not match their names.
+    is_limited = account.variables.get("ansible_limit")
+    limited = [name for name in skipped if is_limited and of_host.get(name, {}).get("__cwagent_is_added")]
+    skipped = [name for name in skipped if name not in limited]
     lines = [
-        f"The agent failed with the configuration on {name}: {watched[name]}"
-        if name in watched
+        f"The agent failed with the configuration on {name}: {reason}"
+        if name in watched or reason.startswith(NOT_WATCHED)
         else f"The configuration was not applied on {name}: {reason}"
         for name, reason in failures.items()
     ]
+    if limited:
+        lines.append(f"Skipped, because --limit leaves them out: {', '.join(limited)}. Add i-* to it.")
     if skipped:
         lines.append(
             "Skipped, because more servers of a batch failed than cwagent_max_fail_percentage allows "
@@ -564,7 +574,7 @@ def account_table(accounts: Sequence[Account], *, check_mode: bool = False) -> l
 
     :param check_mode: whether the changes were only predicted.
     """
-    rows = [(_shorten(each.name), *_account_cells(each), "FAILED" if each.failure else "ok") for each in accounts]
+    rows = [(_shorten(each.name), *_account_cells(each), "FAILED" if each.has_failed else "ok") for each in accounts]
     failures = [f"{each.name}: {each.failure}" for each in accounts if each.failure]
     widths = [max(map(len, column)) for column in zip(COLUMNS, *rows)]
     is_text = [True, True, *(False for _kind in KINDS), False, True]
@@ -583,7 +593,9 @@ def _shorten(account: str) -> str:
 
 def _account_cells(account: Account) -> Iterator[str]:
     """The regions of an account, how much was created, updated and deleted, and how many results had nothing to do."""
-    found = [each for result in registered_results(account.variables) for each in _module_results(result)]
+    # The steps of a playbook that applies configurations are on servers.
+    results = account.results if APPLY in account.requires else registered_results(account.variables)
+    found = [each for result in results for each in _module_results(result)]
     regions = account.inputs.get("regions", [])
     yield "".join(regions[:1]) + (f" +{len(regions) - 1}" if len(regions) > 1 else "")
     yield from map(str, _counts(found).values())

@@ -10,7 +10,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import APPEND, FETCH, REMOVE, Command
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import Watch, judge, watch_script
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import (
+    NOT_WATCHED,
+    Watch,
+    judge,
+    watch_script,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import PartialFailure
@@ -131,7 +136,7 @@ def watch(client_factory: Callable[..., Any], servers: Sequence[Server], timeout
 
 
 def _judge(answer: Answer) -> Watch:
-    return Watch(failure=f"It was not watched: {answer.failure}.") if answer.failure else judge(answer.output)
+    return Watch(failure=f"{NOT_WATCHED}{answer.failure}.") if answer.failure else judge(answer.output)
 
 
 def _summary(members: Sequence[Member]) -> str:

@@ -36,6 +36,8 @@ _PHRASES = (
     *("Unable to describe ec2 tags", "Unable to describe ec2 volume", "Failed to get credential from session"),
     *("failed to batch describe log group retention", "failed to update retention policy"),
 )
+# The beginning of the failure of a watch without a result.
+NOT_WATCHED = "It was not watched: "
 # Paths and names of log groups also contain words like these. A code has neither of their characters beside it.
 _REFUSED = rf'([ ":=(,]({"|".join(_CODES)})([]:",) ]|$))|{"|".join(_PHRASES)}'
 _LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S* [WE]! .+")

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.accounts import ACCOUNT, ACCOUNT_VARIABLES
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
     ACCOUNTS,
+    APPLY,
     AUDIT,
     CONFIGS_ONLY,
     EMPTY,
     GROUPS,
-    ONE_ACCOUNT,
     RESTORE,
     SERVERS,
     TEXT,
@@ -36,7 +36,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._report_files import (
 from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import Problems, quote, to_typed
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import Given
 
@@ -80,7 +80,7 @@ SET_BY_PLAYS = {
 
 def applies_configurations(given: Given) -> bool:
     """Return whether the playbook applies the configuration to servers."""
-    return {SERVERS, ONE_ACCOUNT} <= {*given.requires}
+    return APPLY in given.requires
 
 
 def declared_options(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -166,7 +166,7 @@ def complete_batches(given: Given, run: dict[str, Any], problems: Problems) -> N
     if wrong is not None or not run["batch_size"]:
         run["batch_size"] = sizes
     if given.accounts and wrong is None:
-        _check_batches_of_accounts(given, run, problems)
+        _check_batches_of_accounts(given, run, sizes, problems)
     failing = run["max_fail_percentage"]
     if failing is None or RESTORE in given.requires:  # every window is to be closed
         run["max_fail_percentage"] = percentage
@@ -177,11 +177,13 @@ def complete_batches(given: Given, run: dict[str, Any], problems: Problems) -> N
         problems.add(f"cwagent_apply_watch_seconds is {run['apply_watch_seconds']}; it must be at least 0.")
 
 
-def _check_batches_of_accounts(given: Given, run: Mapping[str, Any], problems: Problems) -> None:
-    """Report accounts with different batch sizes, because Ansible divides all accounts at once."""
+def _check_batches_of_accounts(
+    given: Given, run: Mapping[str, Any], default: Sequence[str], problems: Problems
+) -> None:
+    """Report accounts with different batch sizes, because Ansible divides all accounts, or their servers, at once."""
     option = given.options[BATCH_SIZE]
     sizes = {
-        account: problems.check(to_typed, BATCH_SIZE, option, variables.get(BATCH_SIZE)) or [ALL]
+        account: problems.check(to_typed, BATCH_SIZE, option, variables.get(BATCH_SIZE)) or default
         for account, variables in given.accounts.items()
     }
     sizes[given.controller_host] = run["batch_size"]
@@ -210,7 +212,7 @@ def read_path(given: Given, run: Mapping[str, Any], name: str, problems: Problem
 
 def read_report_files(given: Given, run: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
     """Return the files that this playbook writes, and notices of the files that it skips."""
-    need = next((each for each in REPORT_FORMATS if each in given.requires and ONE_ACCOUNT not in given.requires), "")
+    need = next((each for each in REPORT_FORMATS if each in given.requires and APPLY not in given.requires), "")
     has_own_files = given.accounts and need != AUDIT  # an audit writes one report on all accounts
     files, notices = sort_by_format(
         REPORT_FILES,

@@ -43,7 +43,7 @@ class Site:
         """Run a playbook with its policy. Nothing that the user does is denied."""
         fleet = self.fleet
         permit(fleet.aws, example(playbook))
-        own = {
+        own: dict[str, dict[str, Any]] = {
             "apply": {"cwagent_apply_watch_seconds": 1},
             "verify": {"cwagent_report_files": str(fleet.report)},
         }

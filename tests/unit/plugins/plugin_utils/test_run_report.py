@@ -629,7 +629,7 @@ def test_the_users_whose_key_is_on_all_their_servers_need_no_delivery():
     ]
 
 
-APPLY = {"requires": ["servers", "one_account"], "max_fail_percentage": 0}
+APPLY = {"requires": ["servers", "apply"], "max_fail_percentage": 0}
 APPLIED, BY_COMMAND = "__verify_applied", "__verify_applied_by_command"
 
 
@@ -705,6 +705,40 @@ def test_a_version_that_an_agent_refuses_has_a_way_back(results, has_way_back):
     host = {"inventory_hostname": "a", "__cwagent_apply_failure": {"msg": "No."}, **results}
     found = report([an_account(servers=[host], **APPLY)], check_mode=False)
     assert found.failures["localhost"].endswith(GO_BACK) == has_way_back
+
+
+def test_an_agent_that_was_not_watched_did_get_the_configuration():
+    host = {
+        "inventory_hostname": "a",
+        APPLIED: CREATED,
+        "__cwagent_apply_failure": {"msg": "It was not watched: gone."},
+    }
+    assert unapplied(an_account(servers=[host], **APPLY)) == [
+        "The agent failed with the configuration on a: It was not watched: gone."
+    ]
+
+
+def test_servers_that_were_found_and_that_the_limit_leaves_out_are_listed():
+    found_server = {"__cwagent_is_added": True}
+    hosts = [
+        {"inventory_hostname": "i-1", APPLIED: CREATED, **found_server},
+        {"inventory_hostname": "i-2", **found_server},
+    ]
+    checked = {"__verify_checked": {"apply_hosts": ["i-1", "i-2"]}, "ansible_limit": "shop"}
+    found = unapplied(an_account(variables=checked, servers=hosts, **APPLY))
+    assert found == ["Skipped, because --limit leaves them out: i-2. Add i-* to it."]
+
+
+def test_an_account_with_a_server_that_failed_is_in_the_table_as_failed():
+    checked = {"__verify_checked": {"apply_hosts": ["a", "b"]}}
+    accounts = [
+        an_account("shop", variables=checked, servers=[{"inventory_hostname": "a", APPLIED: CREATED}], **APPLY),
+        an_account("blog", variables={"__verify_checked": {"apply_hosts": []}}, **APPLY),
+    ]
+    found = report(accounts, check_mode=False)
+    rows = {line.split()[0]: line.split()[-5:] for line in found.lines if line.startswith(("shop ", "blog "))}
+    assert rows == {"shop": ["1", "1", "0", "0", "FAILED"], "blog": ["0", "0", "0", "0", "ok"]}
+    assert found.stats["failed_accounts"] == 1
 
 
 def test_servers_that_were_not_read_are_not_named():

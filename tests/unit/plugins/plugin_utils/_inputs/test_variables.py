@@ -460,7 +460,7 @@ def test_each_variable_of_a_role_that_the_playbooks_set_has_the_one_it_is_set_fr
 
 # Batches
 
-APPLY = ["servers", "one_account"]
+APPLY = ["servers", "apply"]
 BOTH = pytest.mark.parametrize("requires", [[], APPLY], ids=["accounts", "servers"])
 
 
@@ -548,6 +548,11 @@ def test_the_size_of_batches_is_the_same_for_all_accounts(own, other, shown):
     )
     problem = "{} must be the same for all accounts, but is {} for shop and {} for blog."
     assert problems_of(an_account(shop, others={"blog": blog})) == ([problem.format(name, *shown)] if shown else [])
+    in_apply = [each.replace("100%", "1, 25%, 100%") if each == "100%" else each for each in shown or ()]
+    problems = problems_of(an_account(shop, others={"blog": blog}, requires=APPLY))
+    of_batches = [each for each in problems if name in each]
+    if other != "100%":  # which differs from the default there
+        assert of_batches == ([problem.format(name, *in_apply)] if shown else [])
 
 
 # Report files
