@@ -112,6 +112,11 @@ watches:
       the line of its log, C(note) why its log was not watched, and C(others) the number of other warnings and errors.
   returned: with O(watch)
   type: dict
+applied_hosts:
+  description: The servers that got the configuration, or would in check mode.
+  returned: with O(servers), but not with O(watch)
+  type: list
+  elements: str
 stdout:
   description: The facts, one in each line. The last line is C(end).
   returned: with O(server), but not with O(watch)

@@ -84,9 +84,9 @@ class FleetConfigResource(Resource["tuple[Member, ...]"]):
         return {each.host: [f"{one.action} {one.name}" for one in each.commands] for each in state}
 
     def to_result(self, plan: Plan[tuple[Member, ...]], final: tuple[Member, ...], /) -> dict[str, Any]:
-        """Return nothing, because the steps contain everything."""
-        del plan, final
-        return {}
+        """Return the hosts, besides the steps."""
+        del final
+        return {"applied_hosts": [each.host for each in plan.current]}
 
     def execute(self, step: Step) -> None:
         """Run the commands. :raises PartialFailure: they failed on some instances; the others have run them."""
@@ -105,6 +105,7 @@ class FleetConfigResource(Resource["tuple[Member, ...]"]):
                 _summary(done) if done else "",
                 _summary([each for each in members if each.host in failed]),
                 failed_hosts=failed,
+                applied_hosts=[each.host for each in done],
             )
 
     def _run(self, region: str, mode: str, commands: Sequence[Command], members: Sequence[Member]) -> dict[str, str]:
