@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import NOT_WATCHED, Watch, judge
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server
 from ansible_collections.cwagent.iam.plugins.modules.cwagent_agent_config import SPEC
@@ -26,7 +28,11 @@ AWS_OPTIONS: set[str] = set()
 # A task with a host needs neither boto3 nor amazon.aws.
 with suppress(Exception):  # an import can raise anything
     from ansible_collections.cwagent.iam.plugins.module_utils import _module
-    from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.fleet import FleetConfigResource, Member
+    from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.fleet import (
+        FleetConfigResource,
+        Member,
+        watch,
+    )
 
     AWS_OPTIONS |= {name for key, each in _module.complete_spec({}).items() for name in (key, *each.get("aliases", ()))}
 
@@ -37,22 +43,43 @@ def options_for_host(options: Mapping[str, Any], of_aws: Collection[str]) -> dic
 
 
 def work(call: Call) -> dict[str, Any]:
-    """Make the agents of servers run stored configurations."""
+    """Make the agents of servers run stored configurations, or watch them after their restart."""
     servers = [server for each in call.params["servers"] if (server := Server.from_dict(each)).managed_id]
+    if call.params["watch"]:
+        restarted = [each for each in servers if each.commands and each.watch_seconds]
+        is_idle = call.check_mode or not restarted
+        return to_result({} if is_idle else watch(call.client, restarted, call.params["wait_timeout"]))
     members = [Member(each.host, each.region, each.managed_id, each.mode, each.commands) for each in servers]
     return converge(FleetConfigResource(call.client, members, call.params["wait_timeout"]), call.check_mode, None)
+
+
+def to_result(watches: Mapping[str, Watch]) -> dict[str, Any]:
+    """Return the result of a task that watches agents."""
+    return {"changed": False, "watches": {host: asdict(each) for host, each in watches.items()}}
+
+
+def judge_result(result: Mapping[str, Any], host: str) -> dict[str, Any]:
+    """Return the result of a task that watched the agent of its host, without the text from the host."""
+    if result.get("unreachable"):
+        return {**result}
+    output = str(result.get("stdout") or "")
+    problem = str(result.get("msg") or "it printed nothing").rstrip(".")
+    found = judge(output) if output else Watch(failure=f"{NOT_WATCHED}{problem}.")
+    kept = {key: result[key] for key in ("warnings", "ansible_facts") if key in result}
+    return {**kept, **to_result({host: found})}
 
 
 class ActionModule(AwsAction, HostAction):
     """Runs the commands of a task with servers here, and any other task on its host."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Apply the configurations. The host never gets the AWS options, which can contain secrets."""
+        """Do the work of the task. The host never gets the AWS options, which can contain secrets."""
         options = {name: value for name, value in self._task.args.items() if value is not None}
         has_servers, variables = "servers" in options, task_vars or {}
         self._task.args = options if has_servers else options_for_host(options, AWS_OPTIONS)
         if not has_servers:
-            return HostAction.run(self, tmp, task_vars)
+            on_host: dict[str, Any] = HostAction.run(self, tmp, task_vars)
+            return judge_result(on_host, variables["inventory_hostname"]) if options.get("watch") else on_host
         self._supports_async = False
         result: dict[str, Any] = ActionBase.run(self, tmp, task_vars)
         return {**result, **name_hosts(self.work_here(work, variables), variables)}

@@ -16,6 +16,8 @@ description:
     that runs it. It sends the document C(AmazonCloudWatch-ManageAgent) with Run Command to up to 50 servers at once.
   - With O(server), runs a POSIX shell script on this host, whose output M(cwagent.iam.cwagent_server_info) reads. The
     script changes nothing and prints no secret.
+  - With O(watch), the script watches the agent after its restart instead. It waits until the agent has run for the time
+    in the server, or until the agent has ended, or its log has a denial or missing credentials.
   - Configurations that others have given the agent stay. If there are none, configurations that are no longer stored
     are removed.
   - Does not install the agent.
@@ -58,6 +60,13 @@ options:
       - The task then takes the AWS options of C(group/cwagent.iam.aws). Other tasks ignore these.
     type: list
     elements: dict
+  watch:
+    description:
+      - Whether to watch the agents of O(server) or O(servers) after their restart. The time is C(watch_seconds) of each
+        server, from the start of its agent. Servers whose agents were not to be restarted, and servers with
+        C(watch_seconds=0), are not watched.
+    type: bool
+    default: false
   wait_timeout:
     description: How long to wait for each command, in seconds. Only for O(servers).
     type: int
@@ -85,6 +94,11 @@ EXAMPLES = r"""
 - name: Make the agents run the stored configurations, with Run Command
   cwagent.iam.cwagent_agent_config:
     servers: "{{ checked_inside.servers }}"
+
+- name: Watch them after their restart
+  cwagent.iam.cwagent_agent_config:
+    servers: "{{ checked_inside.servers }}"
+    watch: true
 """
 
 RETURN = r"""
@@ -92,9 +106,20 @@ failed_hosts:
   description: For each server that failed, why the configuration was not applied. The other servers have it.
   returned: with O(servers), when a command failed
   type: dict
+watches:
+  description:
+    - By host, the result of watching its agent. C(seconds) is how long the agent ran, C(failure) why it failed, with
+      the line of its log, C(note) why its log was not watched, and C(others) the number of other warnings and errors.
+  returned: with O(watch)
+  type: dict
+applied_hosts:
+  description: The servers that got the configuration, or would in check mode.
+  returned: with O(servers), but not with O(watch)
+  type: list
+  elements: str
 stdout:
   description: The facts, one in each line. The last line is C(end).
-  returned: with O(server)
+  returned: with O(server), but not with O(watch)
   type: str
 stderr:
   description: The errors of the script.
@@ -110,6 +135,7 @@ from typing import Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _environment
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.resource import AgentConfigResource
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import watch_script
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge, end
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server
@@ -125,6 +151,7 @@ SPEC: dict[str, Any] = {
     "mode": {"type": "str", "choices": ["ec2", "onPremise"], "default": "ec2"},
     "agent_ctl": {"type": "path", "default": "/opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl"},
     "servers": {"type": "list", "elements": "dict"},
+    "watch": {"type": "bool", "default": False},
     "wait_timeout": {"type": "int", "default": 180},
     **_environment.ENVIRONMENT_SPEC,
 }
@@ -153,8 +180,13 @@ def apply(module: _environment.EnvironmentModule) -> dict[str, Any]:
 
 
 def collect(module: _environment.EnvironmentModule) -> dict[str, Any]:
-    """Run the script that collects facts on this host. :raises CwagentError: the option is not a server."""
-    command = ["/bin/sh", "-c", script(Server.from_dict(module.params["server"]))]
+    """Run the script that collects facts on this host, or watches its agent.
+
+    :raises CwagentError: the option is not a server.
+    """
+    server = Server.from_dict(module.params["server"])
+    text = watch_script(server.watch_seconds) if module.params["watch"] else script(server)
+    command = ["/bin/sh", "-c", text]
     code, output, errors = module.run_command(command, expand_user_and_vars=False)
     return {"changed": False, "rc": code, "stdout": output, "stderr": errors}
 

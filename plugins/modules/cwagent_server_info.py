@@ -132,7 +132,7 @@ servers:
       C(rule) is the check.
     - C(runs_all) is whether the agent must run all of C(configs), instead of only some of them. C(seen_by) is how facts
       were collected, C(agent) the status of the agent, and C(apply_failure) why the stored configuration cannot be
-      applied.
+      applied. C(watch_seconds) is how long to watch the agent after its restart.
   returned: success
   type: list
   elements: dict
@@ -140,7 +140,7 @@ servers:
     - {host: web1, region: eu-central-1, instance_id: i-0123456789abcdef0, user: "", key_id: "", is_hybrid: false,
        node_id: "", role: "", is_running: true, is_windows: false, profile: CloudWatchAgentServerRole,
        configs: [{name: AmazonCloudWatch-linux, version: 3, digest: 9f86d081884c7d65, is_readable: true}],
-       runs_all: true, endpoints: {monitoring: "https://monitoring.eu-central-1.amazonaws.com"},
+       runs_all: true, watch_seconds: 140, endpoints: {monitoring: "https://monitoring.eu-central-1.amazonaws.com"},
        possible_endpoints: {}, seen_by: ansible, agent: stopped, notes: [], apply_failure: "",
        status: {identity: ok, permissions: ok, configuration: ok, endpoints: ok, agent: FAIL},
        failures: [{rule: agent, severity: error, listed: true, object: web1, region: eu-central-1,
@@ -159,9 +159,15 @@ failure:
   description: How many servers fail, with the first failure and the number of the others. Empty if none fails.
   returned: with O(checked)
   type: str
+apply_hosts:
+  description:
+    - The hosts whose agents do not run the stored configuration, including hosts that cannot get it.
+  returned: with O(checked)
+  type: list
+  elements: str
 apply_notes:
   description:
-    - A sentence about the servers that the playbook C(apply.yml) skips, and how to fix that. Empty if it skips none.
+    - Sentences about the servers that the playbook C(apply.yml) skips, and how to fix that. Empty if it skips none.
   returned: with O(checked)
   type: list
   elements: str
@@ -250,6 +256,7 @@ def check(call: Call) -> dict[str, Any]:
         "servers": [each.to_dict() for each in found],
         "failed_hosts": [each.host for each in found if each.failures],
         "failure": describe_failure(found),
+        "apply_hosts": [each.host for each in found if each.commands or each.apply_failure],
         "apply_notes": describe_skipped(found),
         "lines": to_lines(found),
     }

@@ -134,6 +134,11 @@ class WatchedFleet(Fleet):
                 made, copy = (self.root(each) / AGENT_FOLDER / folder for each in (first, host))
                 shutil.copytree(made, copy, dirs_exist_ok=True)
 
+    def deny(self, *calls: str) -> None:
+        """Let AWS deny these calls to all agents, whatever their policies allow. The log of an agent shows that."""
+        for host in (*self.instances, *self.machines):
+            (self.root(host) / AGENT_FOLDER / "denied").write_text("\n".join(calls))
+
     def running(self, host: str) -> tuple[str, str]:
         """The configuration that an agent runs, and when it was started."""
         folder = self.root(host) / AGENT_FOLDER

@@ -352,8 +352,8 @@ class Inventory:
     def _read_region(self, name: str) -> Region:
         aws = self._aws_in[name]
         names = (self._scope.configurations or {}).get(name, ())
-        read = partial(read_histories, aws, name, names)
-        histories = tuple(self._attempt(_VERSIONS, name, read) or ()) if names else ()
+        read_versions = partial(read_histories, aws, name, names)
+        histories = tuple(self._attempt(_VERSIONS, name, read_versions) or ()) if names else ()
         if not self._scope.has_access:
             return Region(name, histories)
         associations = self._attempt("the instance profiles of instances", name, partial(read_associations, aws)) or {}

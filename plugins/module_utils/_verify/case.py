@@ -82,8 +82,8 @@ class Case(AccountView):
         return {}
 
     @cached_property
-    def endpoints(self) -> dict[tuple[Any, ...], tuple[dict[str, str], dict[str, str]]]:
-        """The addresses of the endpoints of the servers that are known."""
+    def endpoints(self) -> dict[tuple[Any, ...], tuple[dict[str, str], dict[str, str], int]]:
+        """The addresses of the endpoints of the servers that are known, and how long to watch their agents."""
         return {}
 
     def decide(

@@ -12,6 +12,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import NODES, ROLE
 from ansible_collections.cwagent.iam.plugins.module_utils._access.view import SITE
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import watch_seconds
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import read
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opentelemetry import is_yaml_name
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import ENCRYPTED_TYPE, TYPE
@@ -64,7 +65,7 @@ def check(case: Case, target: Target) -> Server:
     """Check a server according to EC2 and IAM."""
     principal = principal_of(case, target)
     parameters, missing = configs_of(case, target)
-    certain, possible = _endpoints(case, target, parameters)
+    certain, possible, seconds = _endpoints(case, target, parameters)
     server = Server(
         target.host,
         target.region,
@@ -75,6 +76,7 @@ def check(case: Case, target: Target) -> Server:
         configs=tuple(_config(case, principal, each) for each in parameters),
         endpoints=certain,
         possible_endpoints=possible,
+        watch_seconds=seconds,
     )
     if target.is_hybrid:
         server = _check_node(case, server, target, principal)
@@ -92,8 +94,9 @@ def check(case: Case, target: Target) -> Server:
 
 def _endpoints(
     case: Case, target: Target, parameters: Sequence[ConfigParameter]
-) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the addresses that a server certainly calls, and those that only one of the configurations needs."""
+) -> tuple[dict[str, str], dict[str, str], int]:
+    """Return the addresses that a server certainly calls, those that only one of the configurations needs, and how long
+    to watch its agent until it must have called them."""
     key = (target.region, bool(target.instance_id), target.is_hybrid, target.configs)
     if key not in case.endpoints:
         configs = _possible_configs(target, parameters)
@@ -103,6 +106,7 @@ def _endpoints(
         case.endpoints[key] = (
             _addresses(case, target, certain | messages),
             _addresses(case, target, possible - certain),
+            watch_seconds(configs),
         )
     return case.endpoints[key]
 

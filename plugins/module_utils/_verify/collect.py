@@ -53,7 +53,8 @@ def collect(
         and not each.is_windows
         and answers.get(each.host, Answer()).output == ""
     ]
-    by_command = _run(client_factory, asked, timeout)
+    scripts = [(each, script(each)) for each in asked]
+    by_command = run_scripts(client_factory, scripts, "cwagent.iam.verify: collect facts", SCRIPT_SECONDS, timeout)
     return [_assess(each, way, answers.get(each.host), by_command.get(each.managed_id)) for each in servers]
 
 
@@ -68,14 +69,25 @@ def _parse_result(result: Mapping[str, Any]) -> Answer:
     return Answer(failure=f"Ansible: {reason.rstrip('.')}")
 
 
-def _run(client_factory: Callable[..., Any], servers: Iterable[Server], timeout: float) -> dict[str, Answer]:
+def run_scripts(
+    client_factory: Callable[..., Any],
+    scripts: Iterable[tuple[Server, str]],
+    comment: str,
+    seconds: int,
+    timeout: float,
+) -> dict[str, Answer]:
+    """Run a shell script on each server with Run Command, and return the answers by the ID of the server.
+
+    :param seconds: how long a script can run.
+    :param timeout: how long to wait for answers, in seconds.
+    """
     groups: dict[tuple[str, str], list[str]] = {}
-    for each in servers:
-        groups.setdefault((each.region, script(each)), []).append(each.managed_id)
+    for server, text in scripts:
+        groups.setdefault((server.region, text), []).append(server.managed_id)
     found: dict[str, Answer] = {}
     for (region, text), instance_ids in groups.items():
-        parameters = {"commands": text.splitlines(), "executionTimeout": [str(SCRIPT_SECONDS)]}
-        document = Document("AWS-RunShellScript", parameters, "cwagent.iam.verify: collect facts")
+        parameters = {"commands": text.splitlines(), "executionTimeout": [str(seconds)]}
+        document = Document("AWS-RunShellScript", parameters, comment)
         aws = Aws(partial(client_factory, region=region))
         found.update(fleet.run(aws, instance_ids, document, Deadline(timeout)))
     return found

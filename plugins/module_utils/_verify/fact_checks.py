@@ -21,6 +21,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import (
     ENDPOINTS,
     IDENTITY,
     MESSAGE_SERVICES,
+    NOT_INSTALLED,
     PERMISSIONS,
     failure,
     note,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._findings import Finding
     from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Config, Facts, Reading, Server
 
-NOT_INSTALLED, RUNNING = "not installed", "running"
+RUNNING = "running"
 CONTROL = f"{AGENT_FOLDER}/bin/amazon-cloudwatch-agent-ctl"
 REGISTER = "Run the playbook cwagent.iam.site for this host."
 RESTART = "sudo systemctl restart amazon-ssm-agent, or see its log in /var/log/amazon/ssm."

@@ -23,6 +23,11 @@ IDENTITY, PERMISSIONS, CONFIGURATION, ENDPOINTS, AGENT = CHECKS = (
     "endpoints",
     "agent",
 )
+# The checks without which an agent cannot run a configuration. The last one matters only where the agent is restarted.
+_NEEDED = (IDENTITY, PERMISSIONS, CONFIGURATION, ENDPOINTS)
+# The finding on permissions with which an agent runs.
+MAY_WRITE = "may write the configuration"
+NOT_INSTALLED = "not installed"
 # The services through which an SSM agent gets commands. One is enough: newer agents use the first, older ones the last.
 MESSAGE_SERVICES = ("ssmmessages", "ec2messages")
 
@@ -90,6 +95,7 @@ class Server:
     :param agent: the status of the agent. Empty if it is not known.
     :param runs: by name, the digests of the parameters that the agent is to run. Empty if these are not known.
     :param commands: the calls of the agent's control program that make the agent run these parameters.
+    :param watch_seconds: how long to watch the agent after its restart.
     """
 
     host: str
@@ -113,6 +119,7 @@ class Server:
     agent: str = ""
     runs: Mapping[str, str] = field(default_factory=dict)
     commands: tuple[Command, ...] = ()
+    watch_seconds: int = 0
 
     @property
     def is_ec2(self) -> bool:
@@ -137,18 +144,29 @@ class Server:
         """Return the result of a check in one word, for the table."""
         if self.fails(check):
             return "FAIL"
-        if check == AGENT and self.agent == "not installed":
+        if check == AGENT and self.agent == NOT_INSTALLED:
             return "none"
         return "?" if any(each.rule == check for each in self.notes) else "ok"
 
     @property
+    def is_current(self) -> bool:
+        """Whether the agent runs the stored configuration."""
+        return bool(self.runs) and not self.commands and not self.fails(AGENT)
+
+    @property
     def apply_failure(self) -> str:
-        """Why the configuration cannot be applied; empty if it can, or if the server is skipped or has no agent."""
-        is_skipped = self.is_windows or not self.is_running or self.agent == "not installed"
-        lacks = not self.seen_by or any(self.fails(check) for check in (IDENTITY, PERMISSIONS, CONFIGURATION))
-        if is_skipped or self.commands or not lacks:
+        """Why the configuration cannot be applied; empty if it can, or if there is nothing to apply.
+
+        AWS would deny the calls of an agent without permissions, and the log of an agent shows an endpoint that it does
+        not reach only after minutes. So such an agent goes on with its configuration.
+        """
+        if self.is_windows or not self.is_running or self.agent == NOT_INSTALLED or self.is_current:
             return ""
-        return " ".join(each.why for each in self.failures)
+        lacks = [each.why for each in self.failures if each.rule in _NEEDED and MAY_WRITE not in each.why]
+        if self.commands:
+            return " ".join(lacks)
+        has_reason = not self.seen_by or any(each.rule in _NEEDED[:-1] for each in self.failures)
+        return " ".join(each.why for each in self.failures) if has_reason else ""
 
     def adding(self, *found: Finding) -> Server:
         """Return the server with further findings."""

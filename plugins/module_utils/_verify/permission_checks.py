@@ -35,6 +35,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._verify.case import (
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import (
     IDENTITY,
+    MAY_WRITE,
     PERMISSIONS,
     Server,
     failure,
@@ -121,7 +122,7 @@ def _check_writing(case: Case, principal: Principal) -> Iterator[Finding]:
         fix = "Run the playbook cwagent.iam.audit, which names the policies that allow it."
         if writer.writes == WINDOW or writer.window:
             fix = "Run the playbook cwagent.iam.restore, unless another run is storing a configuration."
-        yield failure(PERMISSIONS, f"{principal.title} may write the configuration. {writer.why}", fix)
+        yield failure(PERMISSIONS, f"{principal.title} {MAY_WRITE}. {writer.why}", fix)
     elif writer.writes == UNKNOWN:
         yield _undecided(principal, [(PUT, None)])
 

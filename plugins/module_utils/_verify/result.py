@@ -15,7 +15,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._text import (
     to_summary,
     wrap,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import CHECKS
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import CHECKS, NOT_INSTALLED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,10 +26,16 @@ if TYPE_CHECKING:
 MAX_ROWS = 40
 MAX_NAMES = 3
 HEADINGS = ("identity", "IAM", "config", "network", "agent")
-_APPLY_ON_WINDOWS = (
-    "Run the document AmazonCloudWatch-ManageAgent of Systems Manager for them, or fetch the configuration on each "
-    "server in PowerShell."
+# Why servers are skipped when the configuration is applied, and what to do.
+_WINDOWS = (
+    "they run Windows",
+    (
+        "Run the document AmazonCloudWatch-ManageAgent of Systems Manager for them, or fetch the configuration on each "
+        "server in PowerShell."
+    ),
 )
+_WITHOUT_AGENT = ("they have no CloudWatch agent", "Install it, and run this playbook again.")
+_STOPPED = ("the instances are not running", "Run this playbook again when they run.")
 _NAME_WIDTH = WIDTH - sum(len(each) + 2 for each in HEADINGS)
 
 
@@ -59,8 +65,15 @@ def describe_failure(servers: Sequence[Server]) -> str:
 
 def describe_skipped(servers: Iterable[Server]) -> list[str]:
     """Return the servers that are skipped when the configuration is applied, and what to do; nothing if none is."""
-    hosts = [each.host for each in servers if each.is_windows]
-    return [f"Skipped, because they run Windows: {', '.join(hosts)}. {_APPLY_ON_WINDOWS}"] if hosts else []
+    skipped: dict[tuple[str, str], list[str]] = {}
+    for each in servers:
+        if each.is_windows:
+            skipped.setdefault(_WINDOWS, []).append(each.host)
+        elif not each.is_running:
+            skipped.setdefault(_STOPPED, []).append(each.host)
+        elif each.agent == NOT_INSTALLED:
+            skipped.setdefault(_WITHOUT_AGENT, []).append(each.host)
+    return [f"Skipped, because {why}: {', '.join(hosts)}. {fix}" for (why, fix), hosts in skipped.items()]
 
 
 def _failures(servers: Iterable[Server]) -> list[tuple[str, str]]:

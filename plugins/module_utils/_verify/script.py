@@ -30,15 +30,19 @@ _SERVICE_IDS = {
     **{service: service.upper() for service in ("ec2", "ecs", "sts", "xray")},
     **{service: service.upper() for service in MESSAGE_SERVICES},
 }
+# Finds the agent's control program and folder, and reads a value of its status.
+FIND_AGENT = rf"""PATH=$PATH:/usr/local/bin:/snap/bin
+control=$(command -v amazon-cloudwatch-agent-ctl || echo {AGENT_FOLDER}/bin/amazon-cloudwatch-agent-ctl)
+agent={AGENT_FOLDER}
+[ ! -x "$control" ] || agent=$(dirname "$(dirname "$(readlink -f "$control")")")
+agent_status() {{ "$control" -a status 2>/dev/null | tr '\n' ' '; }}
+value() {{ printf %s "$text" | sed -n 's/.*[{{,][[:space:]]*"'"$1"'"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p'; }}
+"""
 # The script must not contain double braces, because Systems Manager would replace the text between them.
 _SCRIPT = r"""# Reads what the CloudWatch agent has on this server. It changes nothing and prints no secret.
 export LC_ALL=C.UTF-8 PYTHONIOENCODING=utf-8 AWS_PAGER='' AWS_MAX_ATTEMPTS=2
-PATH=$PATH:/usr/local/bin:/snap/bin
 unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_PROFILE AWS_DEFAULT_PROFILE
-control=$(command -v amazon-cloudwatch-agent-ctl || echo @folder@/bin/amazon-cloudwatch-agent-ctl)
-agent=@folder@
-[ ! -x "$control" ] || agent=$(dirname "$(dirname "$(readlink -f "$control")")")
-digest() { { sha256sum 2>/dev/null || shasum -a 256; } | cut -c1-64; }
+@agent@digest() { { sha256sum 2>/dev/null || shasum -a 256; } | cut -c1-64; }
 # The last line of an error, without the login of a proxy.
 reason() { sed -e 's|://[^/@ ]*@|://|g' -e '/^[[:space:]]*$/d' | tail -n 1 | cut -c1-300; }
 setting() {
@@ -71,8 +75,7 @@ else
   echo 'cli no'
 fi
 if [ -x "$control" ]; then
-  status=$("$control" -a status 2>/dev/null | tr '\n' ' ')
-  status=$(printf %s "$status" | sed -n 's/.*[{,][[:space:]]*"status"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p')
+  text=$(agent_status) status=$(value status)
   echo "agent ${status:-unknown}"
   for file in "$agent"/etc/amazon-cloudwatch-agent.d/*; do
     name=${file##*/}
@@ -154,7 +157,7 @@ def script(server: Server) -> str:
         "probes": "\n".join(f'probe {name} "{_address(name, url)}"' for name, url in endpoints.items()),
         "names": " ".join(each.name for each in server.configs),
         "region": server.region,
-        "folder": AGENT_FOLDER,
+        "agent": FIND_AGENT,
     }
     text = _SCRIPT
     for name, value in parts.items():

@@ -24,14 +24,15 @@ GROUPS = (EC2_SERVERS, EC2_ADMIN, ONPREM_SERVERS, ONPREM_ADMIN)
 # Each host of this group stands for an account. Without such hosts, the only account is the controller's.
 ACCOUNTS = "cwagent_accounts"
 # The requirements that a playbook can have, such as something to store, the admin instance, the user's consent to
-# delete, a place that keeps access keys, or only one account. A restoration requires nothing and does all it can.
+# delete, a place that keeps access keys, or only one account. A restoration requires nothing and does all it can. A
+# playbook that applies configurations has batches of servers.
 CONFIGS, ADMIN_INSTANCE, CONFIRMATION, KEY_STORE = "configs", "admin_instance", "confirmation", "key_store"
 CONFIGS_ONLY, AUDIT, SERVERS = "configs_only", "audit", "servers"
 ROTATION, REMOVAL, ONE_ACCOUNT, RESTORE = "rotation", "removal", "one_account", "restore"
-HISTORY = "history"
+HISTORY, APPLY = "history", "apply"
 REQUIREMENTS = [
     *(CONFIGS, CONFIGS_ONLY, ADMIN_INSTANCE, CONFIRMATION, KEY_STORE, AUDIT, SERVERS),
-    *(ROTATION, REMOVAL, ONE_ACCOUNT, RESTORE, HISTORY),
+    *(ROTATION, REMOVAL, ONE_ACCOUNT, RESTORE, HISTORY, APPLY),
 ]
 STORE_FROM = "cwagent_store_config_from"
 TEXT = {"type": "str"}
@@ -57,7 +58,8 @@ class Given:
     :param requires: the requirements of the playbook: ``CONFIGS``, ``CONFIGS_ONLY`` (and no host), ``ADMIN_INSTANCE``,
         ``CONFIRMATION``, ``KEY_STORE``, ``AUDIT`` (no host), ``HISTORY`` (names of configurations), ``SERVERS``,
         ``ROTATION`` (users of the hosts that the limit leaves), ``REMOVAL`` (servers that leave), ``ONE_ACCOUNT`` (the
-        controller's), ``RESTORE`` (nothing, because problems must not keep the rest from being restored).
+        controller's), ``RESTORE`` (nothing, because problems must not keep the rest from being restored),
+        ``APPLY`` (nothing: batches are of servers).
     :param limit: the hosts that ``--limit`` leaves; ``None`` without one.
     :param in_awx: whether the run is a job of AWX.
     :param accounts: by name, the variables of all hosts that stand for accounts. Empty for the controller's account.

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.accounts import ACCOUNT, ACCOUNT_VARIABLES
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
     ACCOUNTS,
+    APPLY,
     AUDIT,
     CONFIGS_ONLY,
     EMPTY,
     GROUPS,
     HISTORY,
-    ONE_ACCOUNT,
     RESTORE,
     SERVERS,
     TEXT,
@@ -38,7 +38,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._report_files import (
 from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import Problems, quote, to_typed
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import Given
 
@@ -66,7 +66,9 @@ HOST_VARIABLES = frozenset(
     }
 )
 ALL_PERCENT = 100
-ALL, SOME = f"{ALL_PERCENT}%", "20%"
+ALL = f"{ALL_PERCENT}%"
+# Of servers that get a configuration: one, then a quarter, then all others.
+ONE_FIRST = ["1", "25%", ALL]
 ROTATION_OPTIONS = ("key_max_age_days", "key_delete_after_days", "revoke_old", "rotate_now")
 # The similarity that makes one group name a misspelling of another; 1 is equal.
 MISSPELLED = 0.95
@@ -86,7 +88,7 @@ SET_BY_PLAYS = {
 
 def applies_configurations(given: Given) -> bool:
     """Return whether the playbook applies the configuration to servers."""
-    return {SERVERS, ONE_ACCOUNT} <= {*given.requires}
+    return APPLY in given.requires
 
 
 def declared_options(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -160,7 +162,9 @@ def find_places(given: Given, name: str) -> dict[str, Any]:
 
 def complete_batches(given: Given, run: dict[str, Any], problems: Problems) -> None:
     """Set the defaults for batches of servers or of accounts, and report values that Ansible would refuse."""
-    unit, size, percentage = ("servers", SOME, 0) if applies_configurations(given) else ("accounts", ALL, ALL_PERCENT)
+    unit, sizes, percentage = "accounts", [ALL], ALL_PERCENT
+    if applies_configurations(given):
+        unit, sizes, percentage = "servers", ONE_FIRST, 0
     wrong = next((each for each in run["batch_size"] if not re.fullmatch(_BATCH, each)), None)
     if wrong is not None:
         problems.add(
@@ -168,22 +172,26 @@ def complete_batches(given: Given, run: dict[str, Any], problems: Problems) -> N
             "numbers and shares."
         )
     if wrong is not None or not run["batch_size"]:
-        run["batch_size"] = [size]
+        run["batch_size"] = sizes
     if given.accounts and wrong is None:
-        _check_batches_of_accounts(given, run, problems)
+        _check_batches_of_accounts(given, run, sizes, problems)
     failing = run["max_fail_percentage"]
     if failing is None or RESTORE in given.requires:  # every window is to be closed
         run["max_fail_percentage"] = percentage
     elif not 0 <= failing <= ALL_PERCENT:
         problems.add(f"cwagent_max_fail_percentage is {failing}; it must be between 0 and {ALL_PERCENT}.")
         run["max_fail_percentage"] = percentage
+    if (run["apply_watch_seconds"] or 0) < 0:
+        problems.add(f"cwagent_apply_watch_seconds is {run['apply_watch_seconds']}; it must be at least 0.")
 
 
-def _check_batches_of_accounts(given: Given, run: Mapping[str, Any], problems: Problems) -> None:
-    """Report accounts with different batch sizes, because Ansible divides all accounts at once."""
+def _check_batches_of_accounts(
+    given: Given, run: Mapping[str, Any], default: Sequence[str], problems: Problems
+) -> None:
+    """Report accounts with different batch sizes, because Ansible divides all accounts, or their servers, at once."""
     option = given.options[BATCH_SIZE]
     sizes = {
-        account: problems.check(to_typed, BATCH_SIZE, option, variables.get(BATCH_SIZE)) or [ALL]
+        account: problems.check(to_typed, BATCH_SIZE, option, variables.get(BATCH_SIZE)) or default
         for account, variables in given.accounts.items()
     }
     sizes[given.controller_host] = run["batch_size"]
@@ -212,7 +220,7 @@ def read_path(given: Given, run: Mapping[str, Any], name: str, problems: Problem
 
 def read_report_files(given: Given, run: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
     """Return the files that this playbook writes, and notices of the files that it skips."""
-    need = next((each for each in REPORT_FORMATS if each in given.requires and ONE_ACCOUNT not in given.requires), "")
+    need = next((each for each in REPORT_FORMATS if each in given.requires and APPLY not in given.requires), "")
     has_own_files = given.accounts and need not in (HISTORY, AUDIT)  # an audit writes one report on all accounts
     files, notices = sort_by_format(
         REPORT_FILES,

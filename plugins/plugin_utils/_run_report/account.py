@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import NOT_WATCHED, Watch, describe_watch
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
     ACCOUNTS,
     ADMIN_INSTANCE,
+    APPLY,
     CONFIRMATION,
-    ONE_ACCOUNT,
     REMOVAL,
     ROTATION,
     SERVERS,
@@ -34,6 +35,10 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.steps impo
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
+GO_BACK = (
+    "To bring back the earlier version, run cwagent.iam.store_config with -e cwagent_config_version=previous, and then "
+    "cwagent.iam.apply."
+)
 UNFINISHED = "It was not finished: a task failed, or the host was unreachable."
 
 
@@ -100,6 +105,11 @@ class Account:
         return " ".join([each for each in (self.interruption, *refused) if each])
 
     @property
+    def has_failed(self) -> bool:
+        """Whether the work failed, or the agent of a server did not get the configuration or failed with it."""
+        return bool(self.failure or unapplied(self))
+
+    @property
     def interruption(self) -> str:
         """Why the work ended before its last task; empty if it did not."""
         return account_failure(self.variables) or ("" if self.is_finished else UNFINISHED)
@@ -122,7 +132,7 @@ class Account:
 
     def lines(self, *, check_mode: bool) -> list[str]:
         """The steps that were done, and notes for a person, or what a playbook found that only checks servers."""
-        if SERVERS in self.requires and ONE_ACCOUNT not in self.requires:
+        if SERVERS in self.requires and APPLY not in self.requires:
             return [*(self.variables.get("__verify_checked") or {}).get("lines", ())]
         notes = [
             *self.inputs.get("notes", ()),
@@ -188,30 +198,60 @@ def _window_notes(account: Account, check_mode: bool) -> list[str]:
 
 
 def _apply_notes(account: Account) -> list[str]:
-    """The servers whose agent did not get the configuration."""
+    """The servers whose agent did not get the configuration, and what was seen of the agents that did."""
     checked = account.variables.get("__verify_checked") or {}
-    return [*unapplied(account), *checked.get("apply_notes", ())]
+    watches = {host: Watch(**each) for host, each in _watches(account).items()}
+    return [*unapplied(account), *describe_watch(watches), *checked.get("apply_notes", ())]
+
+
+def _watches(account: Account) -> dict[str, dict[str, Any]]:
+    """By server, the result of watching its agent. One server has the results of all that Run Command reached."""
+    results = [
+        host[name]
+        for host in account.servers
+        for name in ("__verify_watched", "__verify_watched_by_command")
+        if name in host
+    ]
+    return {host: watch for each in results for host, watch in each.get("watches", {}).items()}
 
 
 def unapplied(account: Account) -> list[str]:
-    """The servers on which the configuration should have been applied and was not."""
-    if {SERVERS, ONE_ACCOUNT} - {*account.requires} or FAILURE in account.variables:
+    """The servers on which the configuration should have been applied and was not, or whose agent failed with it."""
+    if APPLY not in account.requires or FAILURE in account.variables:
         return []  # another playbook, or the servers were not read
     of_host = {host["inventory_hostname"]: host for host in account.servers}
+    watched = {name: watch["failure"] for name, watch in _watches(account).items() if watch["failure"]}
     failures = {
         name: failure_reason(host["__cwagent_apply_failure"])
         for name, host in of_host.items()
         if "__cwagent_apply_failure" in host
     }
-    names = [each["host"] for each in account.inputs["servers"]]
+    names = (account.variables.get("__verify_checked") or {}).get("apply_hosts", ())
     skipped = [name for name in names if name not in failures and "__verify_applied" not in of_host.get(name, {})]
-    lines = [f"The configuration was not applied on {name}: {reason}" for name, reason in failures.items()]
+    # Ansible leaves hosts that were added during the run out of a limit that does not match their names.
+    is_limited = account.variables.get("ansible_limit")
+    limited = [name for name in skipped if is_limited and of_host.get(name, {}).get("__cwagent_is_added")]
+    skipped = [name for name in skipped if name not in limited]
+    lines = [
+        f"The agent failed with the configuration on {name}: {reason}"
+        if name in watched or reason.startswith(NOT_WATCHED)
+        else f"The configuration was not applied on {name}: {reason}"
+        for name, reason in failures.items()
+    ]
+    if limited:
+        lines.append(f"Skipped, because --limit leaves them out: {', '.join(limited)}. Add i-* to it.")
     if skipped:
         lines.append(
             "Skipped, because more servers of a batch failed than cwagent_max_fail_percentage allows "
             f"({account.inputs['max_fail_percentage']} %): {', '.join(skipped)}."
         )
-    return lines
+    return [*lines, *([GO_BACK] if watched or any(map(_is_refused, of_host.values())) else [])]
+
+
+def _is_refused(host: Mapping[str, Any]) -> bool:
+    """Whether a command with the configuration failed on a server, or on another one of the same result."""
+    applied, by_command = (host.get(name, {}) for name in ("__verify_applied", "__verify_applied_by_command"))
+    return bool(applied.get("not_done") or by_command.get("failed_hosts"))
 
 
 def account_failure(variables: Mapping[str, Any]) -> str:

@@ -12,10 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.utils.helpers import pct_to_int
 
-from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
-    ADMIN_INSTANCE,
-    ONE_ACCOUNT,
-)
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import ADMIN_INSTANCE, APPLY
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.account import Account, window_deadline
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.keys import PHASES, phases_of
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.results import module_results, registered_results
@@ -62,12 +59,11 @@ def report(accounts: Sequence[Account], *, check_mode: bool) -> Report:
     lines = [line for account in accounts for line in _headed(account, account.lines(check_mode=check_mode))]
     if any(account.is_host for account in accounts):
         lines += account_table(accounts, check_mode=check_mode)
-        stats["failed_accounts"] = sum(bool(account.failure) for account in accounts)
+        stats["failed_accounts"] = sum(account.has_failed for account in accounts)
     checked = [
         found
         for account in accounts
-        if ONE_ACCOUNT not in account.requires
-        and (found := account.variables.get("__verify_checked", {})).get("servers")
+        if APPLY not in account.requires and (found := account.variables.get("__verify_checked", {})).get("servers")
     ]
     if checked:
         stats["servers"] = sum(len(each["servers"]) for each in checked)
@@ -94,7 +90,7 @@ def account_table(accounts: Sequence[Account], *, check_mode: bool = False) -> l
 
     :param check_mode: whether the changes were only predicted.
     """
-    rows = [(_shorten(each.name), *_account_cells(each), "FAILED" if each.failure else "ok") for each in accounts]
+    rows = [(_shorten(each.name), *_account_cells(each), "FAILED" if each.has_failed else "ok") for each in accounts]
     failures = [f"{each.name}: {each.failure}" for each in accounts if each.failure]
     widths = [max(map(len, column)) for column in zip(COLUMNS, *rows)]
     is_text = [True, True, *(False for _kind in KINDS), False, True]
@@ -113,7 +109,9 @@ def _shorten(account: str) -> str:
 
 def _account_cells(account: Account) -> Iterator[str]:
     """The regions of an account, how much was created, updated and deleted, and how many results had nothing to do."""
-    found = [each for result in registered_results(account.variables) for each in module_results(result)]
+    # The steps of a playbook that applies configurations are on servers.
+    results = account.results if APPLY in account.requires else registered_results(account.variables)
+    found = [each for result in results for each in module_results(result)]
     regions = account.inputs.get("regions", [])
     yield "".join(regions[:1]) + (f" +{len(regions) - 1}" if len(regions) > 1 else "")
     yield from map(str, count_changes(found).values())

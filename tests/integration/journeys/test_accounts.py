@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from accounts import OWN, Accounts, table, three_accounts
+from accounts import OWN, ROLE, Accounts, table, three_accounts
 from emulator import Fault, Kind
+from emulator.machines import AGENT_FOLDER
 from harness import (
     ADMIN_ROLE,
     CHECKOUT,
     LOCAL_CONNECTION,
+    PARAMETER,
     REPLACE_ASSOCIATION,
     SERVER_USER,
     UNREACHABLE,
@@ -24,6 +26,7 @@ from harness import (
     Play,
     onprem_host,
 )
+from policies import example
 from published import content
 from states import States
 
@@ -287,3 +290,44 @@ def test_every_account_is_verified_and_audited(accounts: Accounts) -> None:
     assert {*table(verified)} == {*ids}
     assert "FAILED" not in verified.words
     assert verified.writes == []
+
+
+def test_a_configuration_is_applied_to_one_server_of_all_accounts_first(accounts: Accounts) -> None:
+    """Nobody connects to the servers, which filters have found. The agents of wiki are not installed."""
+    aws = accounts.controller.aws
+    policy = json.dumps(example("apply"))
+    for account in accounts.ids:
+        accounts.client(account, "iam").put_role_policy(RoleName=ROLE, PolicyName="Apply", PolicyDocument=policy)
+    servers = {account: [accounts.servers[account], accounts.admins[account]] for account in ("shop", "blog")}
+    folders = {each: aws.disk(each) / AGENT_FOLDER for found in servers.values() for each in found}
+    aws.agents(*folders, cloudwatch_agent=True)
+    for folder in folders.values():
+        (folder / "denied").write_text("credentials")
+
+    def configured() -> list[str]:
+        return [each for each in folders if (folders[each] / f"etc/amazon-cloudwatch-agent.d/ssm_{PARAMETER}").exists()]
+
+    settings: dict[str, Any] = {"cwagent_apply_watch_seconds": 1}
+    play = accounts.play("apply", "-vvvv", **settings).assert_failed()
+    [first] = configured()
+    said = " ".join(line.strip() for line in play.report)
+    assert f"The agent failed with the configuration on {first}: Its log has: 20" in said
+    assert "E! Failed to get credential from session: NoCredentialProviders: no valid" in said
+    assert [each for each in folders if each != first and each not in play.message] == []
+    assert "Skipped, because they have no CloudWatch agent: " in said
+    assert {account: cells[-1] for account, cells in table(play).items()} == {
+        "shop": "FAILED",
+        "blog": "FAILED",
+        "wiki": "ok",
+    }
+    assert accounts.principals(play) == {*accounts.ids.values()}
+    assert_sessions_are_secret(accounts, play)
+
+    for folder in folders.values():
+        (folder / "denied").unlink()
+    limited = accounts.play("apply", "--limit", "localhost,shop", **settings).assert_failed()
+    assert "Skipped, because --limit leaves them out: " in limited.message
+    assert configured() == [first]
+    done = accounts.play("apply", **settings).assert_succeeded()
+    assert sorted(configured()) == sorted(folders)
+    assert {account: cells[-1] for account, cells in table(done).items()} == dict.fromkeys(accounts.ids, "ok")

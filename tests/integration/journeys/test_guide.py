@@ -177,7 +177,7 @@ def run_agents(reader: Reader) -> None:
             instance = variables["instance_id"]
             environment = reader.aws.agents(instance, cloudwatch_agent=True)[instance]["environment"]
             control = reader.aws.disk(instance) / AGENT
-            reader.set(host, verify_agent_ctl=str(control))
+            reader.set(host, verify_agent_ctl=str(control), cwagent_apply_watch_seconds=1)
             keys = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
             command: list[str | Path] = [control, "-a", "fetch-config", "-m", "ec2", "-c", f"ssm:{PARAMETER}", "-s"]
             subprocess.run(command, env={**environment, **keys}, check=True, capture_output=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from dataclasses import dataclass
 from typing import Any
@@ -42,8 +43,11 @@ class Site:
         """Run a playbook with its policy. Nothing that the user does is denied."""
         fleet = self.fleet
         permit(fleet.aws, example(playbook))
-        files = {"cwagent_report_files": str(fleet.report)} if playbook == "verify" else {}
-        play = fleet.play(playbook, *arguments, env=self.key, **{**files, **variables})
+        own: dict[str, dict[str, Any]] = {
+            "apply": {"cwagent_apply_watch_seconds": 1},
+            "verify": {"cwagent_report_files": str(fleet.report)},
+        }
+        play = fleet.play(playbook, *arguments, env=self.key, **{**own.get(playbook, {}), **variables})
         of_user = [call for call in play.calls if call.principal.endswith(":user/controller")]
         assert [call.action for call in of_user if call.error in DENIED_CODES] == []
         return play
@@ -178,8 +182,12 @@ def test_apply_restarts_the_agents_that_run_something_else(states: States) -> No
     applied = [each for each in fleet.aws.commands() if each["document"] == APPLY]
     assert sorted(each["parameters"]["mode"] for each in applied) == [["ec2"], ["onPremise"]]
     assert fleet.instances["win1"] not in json.dumps(fleet.aws.commands())
-    assert sorted(play.outcomes) == sorted(checked.outcomes)  # the hosts of a task end in any order
-    assert play.report == [line.replace("would be ", "") for line in checked.report]
+    done, predicted = (sorted(each for each in one.outcomes if " Watch " not in each[1]) for one in (play, checked))
+    assert done == predicted
+    [seen] = re.findall(r"Watched for at least .+ in the log: ([\w, ]+)\.", " ".join(play.report))
+    assert sorted(seen.split(", ")) == ["db1", "db9", "web1", "web2"], play.report
+    assert "Watched" not in " ".join(checked.report)
+    assert play.report[:5] == [line.replace("would be ", "") for line in checked.report[:5]]
     assert play.report[0] == "4 updated:"
     skipped = "Skipped, because they run Windows: win1. Run the document AmazonCloudWatch-ManageAgent of Systems "
     assert f"{skipped}Manager for them, or fetch the configuration on each server in PowerShell." in " ".join(
@@ -245,3 +253,55 @@ def test_servers_that_fail_are_reported_beside_those_that_have_it(states: States
     assert "Skipped" not in reported
     changed = {host for host, (config, _started) in found.running().items() if config == NEW_CONFIG}
     assert changed == {"db2", "web2"}
+
+
+BAD = '{"metrics":{"metrics_collected":{}}}'
+DENIAL = "E! cloudwatch: code: AccessDenied, message: not authorized to perform: cloudwatch:PutMetricData"
+
+
+def twenty(states: States) -> Site:
+    """Twenty instances, and AWS denies their agents the metrics, for a reason that IAM does not show."""
+    fleet = states.begin(without_servers)
+    hosts = [f"web{number:02}" for number in range(20)]
+    for host in hosts:
+        fleet.add_server(host)
+    fleet.run_stored(*hosts)
+    fleet.install_cli(installed=False)
+    fleet.aws.agents(fleet.instances["web00"], aws_cli=True)  # no other one fetches a configuration
+    fleet.deny("PutMetricData")
+    return Site(fleet, create_user(fleet.aws, "controller"))
+
+
+def assert_one_had_it(found: Site, play: Play) -> None:
+    """Assert that the version reached one server, and that the run prints the reason and the way back."""
+    assert [host for host, (config, _started) in found.running().items() if config == BAD] == ["web00"]
+    assert "The agent failed with the configuration on web00: Its log has: 20" in play.message
+    for each in (DENIAL, "Skipped, because more servers", "-e cwagent_config_version=previous"):
+        assert each in play.message
+    assert ", ".join(f"web{number:02}" for number in range(1, 20)) in play.message
+
+
+def test_a_bad_version_reaches_one_of_twenty_servers(states: States) -> None:
+    """With Run Command and with Ansible; storing the earlier version and applying it brings it back on all."""
+    found = states.begin(twenty)
+    fleet, by_command = found.fleet, {"cwagent_verify_from": "run_command"}
+    fleet.store(BAD)
+    assert_one_had_it(found, found.run("apply", **by_command).assert_failed())
+    assert found.documents().count(APPLY) == 1
+
+    fleet.store(CONFIG)
+    before = found.running()
+    found.run("apply").assert_succeeded()
+    assert [host for host, each in found.running().items() if each != before[host]] == ["web00"]
+    assert {config for config, _started in found.running().values()} == {CONFIG}
+
+    fleet.store(BAD)
+    assert_one_had_it(found, found.run("apply").assert_failed())
+
+    fleet.deny()
+    fleet.install_cli()
+    sent = len(fleet.aws.commands())
+    found.run("apply", **by_command).assert_succeeded()
+    assert {config for config, _started in found.running().values()} == {BAD}
+    batches = [len(each["invocations"]) for each in fleet.aws.commands()[sent:] if each["document"] == APPLY]
+    assert batches == [1, 4, 14]

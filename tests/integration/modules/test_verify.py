@@ -491,6 +491,7 @@ def test_each_duty_needs_its_policy_and_no_more(states: States, name: str, subte
     checked = duty.run(INFO, checked=found["servers"], **{"from": "run_command"})
     if name == "apply":
         assert duty.run(COMMAND, servers=checked["servers"])["changed"]
+        assert {*duty.run(COMMAND, servers=checked["servers"], watch=True)["watches"]} == {"web1"}
     for action in actions(duty.document):
         with subtests.test(action=action):
             assert duty.denied_without(action, action.partition(":")[2]) == {action}

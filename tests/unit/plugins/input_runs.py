@@ -31,7 +31,7 @@ SHARED = {"cwagent_user_name": "shared"}
 PATTERN = "Host {}: Ansible reads the name as a pattern and would leave the host out."
 # Options with another default where the configuration is applied to servers.
 OF_ACCOUNTS = {"cwagent_batch_size": ["100%"], "cwagent_max_fail_percentage": 100}
-OF_SERVERS = {"cwagent_batch_size": ["20%"], "cwagent_max_fail_percentage": 0}
+OF_SERVERS = {"cwagent_batch_size": ["1", "25%", "100%"], "cwagent_max_fail_percentage": 0}
 _SAMPLES = {"str": "text", "int": 30, "bool": True, "list": [], "dict": {"team": "ops"}}
 VALID: dict[str, Any] = {
     **{name: option.get("choices", [_SAMPLES[option["type"]]])[-1] for name, option in OPTIONS.items()},

@@ -190,12 +190,12 @@ OWN_NAME = re.compile(r"\b__(?:cwagent|audit|verify|store_config|ec2|hybrid|onpr
 
 
 def names_that_are_set(content: Any) -> Iterator[str]:
-    """The variables that tasks and plays set: as a result, as a fact, for a task or for a loop."""
+    """The variables that tasks and plays set: as a result, as a fact, for a host, for a task or for a loop."""
     if isinstance(content, dict):
         for key, value in content.items():
             if key in ("register", "loop_var"):
                 yield value
-            elif key in ("vars", "ansible.builtin.set_fact"):
+            elif key in ("vars", "ansible.builtin.set_fact", "ansible.builtin.add_host"):
                 yield from value
     for each in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
         yield from names_that_are_set(each)

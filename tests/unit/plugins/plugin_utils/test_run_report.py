@@ -8,7 +8,12 @@ from ansible.executor.playbook_executor import PlaybookExecutor
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.account import Account, account_failure, unapplied
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.account import (
+    GO_BACK,
+    Account,
+    account_failure,
+    unapplied,
+)
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.accounts import (
     account_table,
     report,
@@ -629,7 +634,7 @@ def test_the_users_whose_key_is_on_all_their_servers_need_no_delivery():
     ]
 
 
-APPLY = {"requires": ["servers", "one_account"], "max_fail_percentage": 0}
+APPLY = {"requires": ["servers", "apply"], "max_fail_percentage": 0}
 APPLIED, BY_COMMAND = "__verify_applied", "__verify_applied_by_command"
 
 
@@ -639,9 +644,8 @@ def test_unapplied_configurations_are_reported():
         {"inventory_hostname": "b", "__cwagent_apply_failure": {"msg": "No agent."}, BY_COMMAND: DELETED},
         {"inventory_hostname": "c"},
     ]
-    checked = {"__verify_checked": {"apply_notes": ["d is stopped."]}}
+    checked = {"__verify_checked": {"apply_notes": ["d is stopped."], "apply_hosts": [*"abc"]}}
     account = an_account(variables=checked, servers=hosts, **APPLY)
-    account.inputs["servers"] = [{"host": name} for name in "abc"]
     found = report([account], check_mode=False)
     failed = "The configuration was not applied on b: No agent."
     skipped = "Skipped, because more servers of a batch failed than cwagent_max_fail_percentage allows (0 %): c."
@@ -652,17 +656,100 @@ def test_unapplied_configurations_are_reported():
 
 
 def test_where_all_was_applied_nothing_more_is_reported():
-    account = an_account(servers=[{"inventory_hostname": "a", APPLIED: CREATED}], **APPLY)
-    account.inputs["servers"] = [{"host": "a"}]
+    checked = {"__verify_checked": {"apply_hosts": ["a"]}}
+    account = an_account(servers=[{"inventory_hostname": "a", APPLIED: CREATED}], variables=checked, **APPLY)
     found = report([account], check_mode=False)
     assert (found.failures, found.lines[1:]) == ({"localhost": ""}, [f"{step} on a" for step in STEPS])
+
+
+def a_watch(failure="", note="", others=0):
+    return {"seconds": 140, "failure": failure, "note": note, "others": others}
+
+
+LINE = "Its log has: 2026-08-01T10:01:30Z E! cloudwatch: code: AccessDenied, message: no"
+
+
+def test_agents_that_failed_after_their_restart_are_reported_with_the_way_back():
+    failed = {"__cwagent_apply_failure": {"msg": LINE}}
+    hosts = [
+        {"inventory_hostname": "a", APPLIED: CREATED, "__verify_watched": {"watches": {"a": a_watch(LINE)}}, **failed},
+        {
+            "inventory_hostname": "b",
+            "__verify_watched": {"skipped": True},
+            "__verify_watched_by_command": {"watches": {"b": a_watch(LINE), "c": a_watch(others=2)}},
+            **failed,
+        },
+        {"inventory_hostname": "c", APPLIED: {"skipped": True}},
+    ]
+    checked = {"__verify_checked": {"apply_hosts": [*"abcd"]}}
+    found = report([an_account(variables=checked, servers=hosts, **APPLY)], check_mode=False)
+    said = " ".join(found.failures["localhost"].split())
+    assert said == (
+        f"The agent failed with the configuration on a: {LINE} The agent failed with the configuration on b: {LINE} "
+        "Skipped, because more servers of a batch failed than cwagent_max_fail_percentage allows (0 %): d. "
+        f"{GO_BACK}"
+    )
+    shown = " ".join(" ".join(found.lines).split())
+    assert shown.endswith(
+        "Watched for at least 140 seconds after the restart, without a denial or missing credentials in the log: c. "
+        "Other warnings and errors in the agent's log: c (2)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("results", "has_way_back"),
+    [
+        ({APPLIED: {"failed": True, "msg": "No.", "done": [], "not_done": ["fetch"]}}, True),
+        ({APPLIED: {"failed": True, "msg": "No agent."}}, False),
+        ({APPLIED: {"failed": True, "unreachable": True, "msg": "No."}}, False),
+        ({BY_COMMAND: {"failed_hosts": {"a": "No."}}}, True),
+        ({}, False),
+    ],
+)
+def test_a_version_that_an_agent_refuses_has_a_way_back(results, has_way_back):
+    host = {"inventory_hostname": "a", "__cwagent_apply_failure": {"msg": "No."}, **results}
+    found = report([an_account(servers=[host], **APPLY)], check_mode=False)
+    assert found.failures["localhost"].endswith(GO_BACK) == has_way_back
+
+
+def test_an_agent_that_was_not_watched_did_get_the_configuration():
+    host = {
+        "inventory_hostname": "a",
+        APPLIED: CREATED,
+        "__cwagent_apply_failure": {"msg": "It was not watched: gone."},
+    }
+    assert unapplied(an_account(servers=[host], **APPLY)) == [
+        "The agent failed with the configuration on a: It was not watched: gone."
+    ]
+
+
+def test_servers_that_were_found_and_that_the_limit_leaves_out_are_listed():
+    found_server = {"__cwagent_is_added": True}
+    hosts = [
+        {"inventory_hostname": "i-1", APPLIED: CREATED, **found_server},
+        {"inventory_hostname": "i-2", **found_server},
+    ]
+    checked = {"__verify_checked": {"apply_hosts": ["i-1", "i-2"]}, "ansible_limit": "shop"}
+    found = unapplied(an_account(variables=checked, servers=hosts, **APPLY))
+    assert found == ["Skipped, because --limit leaves them out: i-2. Add i-* to it."]
+
+
+def test_an_account_with_a_server_that_failed_is_in_the_table_as_failed():
+    checked = {"__verify_checked": {"apply_hosts": ["a", "b"]}}
+    accounts = [
+        an_account("shop", variables=checked, servers=[{"inventory_hostname": "a", APPLIED: CREATED}], **APPLY),
+        an_account("blog", variables={"__verify_checked": {"apply_hosts": []}}, **APPLY),
+    ]
+    found = report(accounts, check_mode=False)
+    rows = {line.split()[0]: line.split()[-5:] for line in found.lines if line.startswith(("shop ", "blog "))}
+    assert rows == {"shop": ["1", "1", "0", "0", "FAILED"], "blog": ["0", "0", "0", "0", "ok"]}
+    assert found.stats["failed_accounts"] == 1
 
 
 def test_servers_that_were_not_read_are_not_named():
     account = an_account(
         servers=[{"inventory_hostname": "a"}], variables={FAILURE: {"msg": "No credentials."}}, **APPLY
     )
-    account.inputs["servers"] = [{"host": "a"}]
     assert unapplied(account) == []
 
 

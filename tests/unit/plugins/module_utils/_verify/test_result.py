@@ -123,6 +123,8 @@ def test_a_server_of_another_form_is_refused(change: dict[str, Any]) -> None:
 
 
 LACKS = failure("permissions", "It lacks ssm:GetParameter.", "Grant it.")
+SILENT = failure("endpoints", "It does not reach logs.", "Add an endpoint.")
+WRITER = failure("permissions", "Role 'R' may write the configuration. It has a policy.", "Audit.")
 OLD = failure("agent", "The agent does not run it.", "Run apply.")
 APPLY = Command(FETCH, "A", restart=True)
 
@@ -133,7 +135,15 @@ APPLY = Command(FETCH, "A", restart=True)
         (server("a", seen_by="ansible"), ""),
         (server("a", OLD, seen_by="ansible", commands=(APPLY,)), ""),
         (server("a", LACKS, seen_by="ansible"), "It lacks ssm:GetParameter."),
-        (server("a", LACKS, OLD, seen_by="ansible", commands=(APPLY,)), ""),
+        (server("a", LACKS, OLD, seen_by="ansible", commands=(APPLY,)), "It lacks ssm:GetParameter."),
+        (server("a", SILENT, OLD, seen_by="ansible", commands=(APPLY,)), "It does not reach logs."),
+        (server("a", WRITER, OLD, seen_by="ansible", commands=(APPLY,)), ""),
+        (server("a", SILENT, seen_by="ansible"), ""),
+        (server("a", LACKS, WRITER, seen_by="ansible", runs={"A": "d"}), ""),
+        (
+            server("a", LACKS, OLD, seen_by="ansible", runs={"A": "d"}),
+            "It lacks ssm:GetParameter. The agent does not run it.",
+        ),
         (server("a", LACKS, seen_by="ansible", agent="not installed"), ""),
         (server("a", OLD), "The agent does not run it."),
         (server("a"), ""),
@@ -146,14 +156,21 @@ def test_a_server_that_cannot_get_the_configuration_has_the_reason(checked, expe
 
 
 @pytest.mark.parametrize(
-    ("servers", "hosts"),
+    ("servers", "skipped"),
     [
-        ([], ""),
-        ([server("web1"), server("web2", STOPPED)], ""),
-        ([server("web1"), server("win1", is_windows=True)], "win1"),
-        ([server(f"win{number}", STOPPED, is_windows=True) for number in range(4)], "win0, win1, win2, win3"),
+        ([], []),
+        ([server("web1"), server("web2", STOPPED)], []),
+        ([server("web1"), server("win1", is_windows=True)], ["they run Windows: win1"]),
+        (
+            [server(f"win{number}", STOPPED, is_windows=True) for number in range(4)],
+            ["they run Windows: win0, win1, win2, win3"],
+        ),
+        (
+            [server("a", agent="not installed"), server("b", is_running=False), server("c", agent="not installed")],
+            ["they have no CloudWatch agent: a, c", "the instances are not running: b"],
+        ),
     ],
 )
-def test_each_windows_server_is_listed_as_skipped(servers, hosts):
+def test_each_server_that_is_skipped_is_listed_with_the_reason(servers, skipped):
     found = describe_skipped(servers)
-    assert [line.partition(". ")[0] for line in found] == [f"Skipped, because they run Windows: {hosts}"] * bool(hosts)
+    assert [line.partition(". ")[0] for line in found] == [f"Skipped, because {each}" for each in skipped]

@@ -26,7 +26,7 @@ def test_the_script_is_valid_and_complete(server):
     subprocess.run(["/bin/sh", "-n", "-c", text], check=True)
     assert "{{" not in text
     assert "@identity@" not in text
-    assert not any(f"@{name}@" in text for name in ("probes", "names", "region", "folder"))
+    assert not any(f"@{name}@" in text for name in ("probes", "names", "region", "agent"))
 
 
 SHOW = """#!/bin/sh

@@ -460,7 +460,7 @@ def test_each_variable_of_a_role_that_the_playbooks_set_has_the_one_it_is_set_fr
 
 # Batches
 
-APPLY = ["servers", "one_account"]
+APPLY = ["servers", "apply"]
 BOTH = pytest.mark.parametrize("requires", [[], APPLY], ids=["accounts", "servers"])
 
 
@@ -500,7 +500,7 @@ def test_a_batch_size_is_a_number_a_share_or_a_list_of_them(requires, value, siz
 @BOTH
 @pytest.mark.parametrize(("value", "wrong"), [("0", "0"), ([1, "101%"], "101%"), ("many", "many"), ([1, 1.5], "1.5")])
 def test_a_wrong_batch_size_is_named_and_the_default_is_used(requires, value, wrong):
-    unit, default = ("servers", ["20%"]) if requires == APPLY else ("accounts", ["100%"])
+    unit, default = ("servers", ["1", "25%", "100%"]) if requires == APPLY else ("accounts", ["100%"])
     problem = (
         f"cwagent_batch_size is '{wrong}'; it must be a number of {unit}, a share such as 20%, or a list of numbers "
         "and shares."
@@ -515,6 +515,13 @@ def test_the_share_that_may_fail_is_a_percentage(requires, value, percentage):
     default = (OF_SERVERS if requires == APPLY else OF_ACCOUNTS)[name]
     problems = [f"{name} is {value}; it must be between 0 and 100."] if percentage is None else []
     assert batches_of(requires, value, name) == (default if problems else percentage, problems)
+
+
+@pytest.mark.parametrize(("value", "seconds"), [(None, None), ("", None), (0, 0), ("300", 300), (-1, -1)])
+def test_the_time_of_a_watch_is_not_negative(value, seconds):
+    name = "cwagent_apply_watch_seconds"
+    problems = [f"{name} is -1; it must be at least 0."] if seconds == -1 else []
+    assert batches_of(APPLY, value, name) == (seconds, problems)
 
 
 def test_a_clean_up_skips_no_account():
@@ -541,6 +548,11 @@ def test_the_size_of_batches_is_the_same_for_all_accounts(own, other, shown):
     )
     problem = "{} must be the same for all accounts, but is {} for shop and {} for blog."
     assert problems_of(an_account(shop, others={"blog": blog})) == ([problem.format(name, *shown)] if shown else [])
+    in_apply = [each.replace("100%", "1, 25%, 100%") if each == "100%" else each for each in shown or ()]
+    problems = problems_of(an_account(shop, others={"blog": blog}, requires=APPLY))
+    of_batches = [each for each in problems if name in each]
+    if other != "100%":  # which differs from the default there
+        assert of_batches == ([problem.format(name, *in_apply)] if shown else [])
 
 
 # Report files
