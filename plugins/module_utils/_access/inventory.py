@@ -40,7 +40,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
     SavedKeyWithoutUser,
     Unread,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._access.parameters import read_histories, read_values
+from ansible_collections.cwagent.iam.plugins.module_utils._access.parameters import (
+    parameter_in,
+    read_histories,
+    read_values,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._access.registrations import read_activations, read_nodes
 from ansible_collections.cwagent.iam.plugins.module_utils._access.scope import Region, Scope
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.api import access_keys
@@ -432,18 +436,8 @@ class Inventory:
         for batch in batches:
             read = partial(read_values, self._aws_in[region], batch)
             values.update(self._attempt("the content of configuration parameters", region, read) or {})
-        return tuple(
-            ConfigParameter(
-                each["Name"],
-                region,
-                each.get("Tier", "Standard"),
-                each["Type"],
-                each["Version"],
-                each["LastModifiedDate"],
-                values.get(each["Name"]),
-            )
-            for each in sorted(described, key=lambda each: str(each["Name"]))
-        )
+        shown = sorted(described, key=lambda each: str(each["Name"]))
+        return tuple(parameter_in(each, region, values.get(each["Name"])) for each in shown)
 
     def _read_instances(
         self, account: Account, assessments: Iterable[Assessment], regions: Iterable[Region]

@@ -6,16 +6,16 @@
 from __future__ import annotations
 
 from itertools import count, takewhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.model import History, Version
+from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ConfigParameter, History, Version
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import TYPE
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.resource import NO_PARAMETER_CODES
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import part_name
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 
@@ -27,6 +27,19 @@ def read_values(aws: Aws, names: Sequence[str]) -> dict[str, str]:
     """Read the content of parameters in one call."""
     answer = aws.call("ssm:GetParameters", f"read {len(names)} configuration parameters", Names=list(names))
     return {each["Name"]: each["Value"] for each in answer["Parameters"]}
+
+
+def parameter_in(described: Mapping[str, Any], region: str, value: str | None) -> ConfigParameter:
+    """Return a parameter that AWS describes, with its content."""
+    return ConfigParameter(
+        described["Name"],
+        region,
+        described.get("Tier", "Standard"),
+        described["Type"],
+        described["Version"],
+        described["LastModifiedDate"],
+        value,
+    )
 
 
 def read_histories(aws: Aws, region: str, names: Sequence[str]) -> list[History]:
