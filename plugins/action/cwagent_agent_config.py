@@ -28,11 +28,8 @@ AWS_OPTIONS: set[str] = set()
 # A task with a host needs neither boto3 nor amazon.aws.
 with suppress(Exception):  # an import can raise anything
     from ansible_collections.cwagent.iam.plugins.module_utils import _module
-    from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.fleet import (
-        FleetConfigResource,
-        Member,
-        watch,
-    )
+    from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.fleet import FleetConfigResource, Member
+    from ansible_collections.cwagent.iam.plugins.module_utils._verify.collect import watch
 
     AWS_OPTIONS |= {name for key, each in _module.complete_spec({}).items() for name in (key, *each.get("aliases", ()))}
 

@@ -10,12 +10,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import APPEND, FETCH, REMOVE, Command
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import (
-    NOT_WATCHED,
-    Watch,
-    judge,
-    watch_script,
-)
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import PartialFailure
@@ -27,19 +21,14 @@ from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
     run_in_parallel,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._run_command import fleet
-from ansible_collections.cwagent.iam.plugins.module_utils._run_command.fleet import Answer, Document
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.collect import run_scripts
+from ansible_collections.cwagent.iam.plugins.module_utils._run_command.fleet import Document
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server
-
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/installing-cloudwatch-agent-ssm.html
 MANAGE_AGENT = "AmazonCloudWatch-ManageAgent"
-# How much longer than its agent the script that watches it can take.
-ANSWER_SECONDS = 60
 _ACTIONS = {FETCH: "configure", APPEND: "configure (append)", REMOVE: "configure (remove)"}
 
 
@@ -118,26 +107,6 @@ class FleetConfigResource(Resource["tuple[Member, ...]"]):
             answers = fleet.run(aws, waiting, _document(command, mode), Deadline(self._timeout)) if waiting else {}
             failed.update((hosts[key], answer.failure) for key, answer in answers.items() if answer.failure)
         return failed
-
-
-def watch(client_factory: Callable[..., Any], servers: Sequence[Server], timeout: float) -> dict[str, Watch]:
-    """Watch agents after their restart, and return the results by host.
-
-    :param timeout: how long to wait for the answers after the time of the watch, in seconds.
-    """
-    longest = max(each.watch_seconds for each in servers)
-    answers = run_scripts(
-        client_factory,
-        [(each, watch_script(each.watch_seconds)) for each in servers],
-        "cwagent.iam.apply: watch the agent",
-        longest + ANSWER_SECONDS,
-        longest + timeout,
-    )
-    return {each.host: _judge(answers[each.managed_id]) for each in servers}
-
-
-def _judge(answer: Answer) -> Watch:
-    return Watch(failure=f"{NOT_WATCHED}{answer.failure}.") if answer.failure else judge(answer.output)
 
 
 def _summary(members: Sequence[Member]) -> str:

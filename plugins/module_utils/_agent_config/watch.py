@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.json_path import find_values
 from ansible_collections.cwagent.iam.plugins.module_utils._text import count_noun, to_printable
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.script import FIND_AGENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -48,6 +47,16 @@ _POLL_SECONDS = 5
 _SAME_SECONDS = 2
 _RUNNING = "running"
 _SILENT = {"ERROR": "shows no warnings", "OFF": "is off"}
+
+AGENT_FOLDER = "/opt/aws/amazon-cloudwatch-agent"
+# Finds the agent's control program and folder, and reads a value of its status.
+FIND_AGENT = rf"""PATH=$PATH:/usr/local/bin:/snap/bin
+control=$(command -v amazon-cloudwatch-agent-ctl || echo {AGENT_FOLDER}/bin/amazon-cloudwatch-agent-ctl)
+agent={AGENT_FOLDER}
+[ ! -x "$control" ] || agent=$(dirname "$(dirname "$(readlink -f "$control")")")
+agent_status() {{ "$control" -a status 2>/dev/null | tr '\n' ' '; }}
+value() {{ printf %s "$text" | sed -n 's/.*[{{,][[:space:]]*"'"$1"'"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p'; }}
+"""
 
 _SCRIPT = (
     r"""# Watches the CloudWatch agent of this server. It changes nothing and prints no secret.

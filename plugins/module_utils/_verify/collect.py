@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Collects facts from servers, from the results of Ansible or else with Run Command."""
+"""Collects facts from servers, from the results of Ansible or else with Run Command, and watches their agents."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import (
+    NOT_WATCHED,
+    Watch,
+    judge,
+    watch_script,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._run_command import fleet
@@ -28,6 +34,8 @@ if TYPE_CHECKING:
 
 AUTO, ANSIBLE, RUN_COMMAND, NONE = WAYS = ("auto", "ansible", "run_command", "none")
 SCRIPT_SECONDS = 120
+# How much longer than its agent the script that watches it can take.
+ANSWER_SECONDS = 60
 
 
 def collect(
@@ -108,3 +116,23 @@ def _assess(server: Server, way: str, by_ansible: Answer | None, by_command: Ans
         reasons += [answer.failure] if answer.failure else []
         server = replace(server, is_windows=server.is_windows or answer.is_windows)
     return note_unseen(server, "; ".join(reasons) or "nothing was tried")
+
+
+def watch(client_factory: Callable[..., Any], servers: Sequence[Server], timeout: float) -> dict[str, Watch]:
+    """Watch agents after their restart, and return the results by host.
+
+    :param timeout: how long to wait for the answers after the time of the watch, in seconds.
+    """
+    longest = max(each.watch_seconds for each in servers)
+    answers = run_scripts(
+        client_factory,
+        [(each, watch_script(each.watch_seconds)) for each in servers],
+        "cwagent.iam.apply: watch the agent",
+        longest + ANSWER_SECONDS,
+        longest + timeout,
+    )
+    return {each.host: _judge(answers[each.managed_id]) for each in servers}
+
+
+def _judge(answer: Answer) -> Watch:
+    return Watch(failure=f"{NOT_WATCHED}{answer.failure}.") if answer.failure else judge(answer.output)

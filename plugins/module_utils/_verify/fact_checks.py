@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import commands, surplus_parts
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import AGENT_FOLDER
 from ansible_collections.cwagent.iam.plugins.module_utils._names import name_of
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.endpoints import is_host
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import (
@@ -26,7 +27,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import (
     failure,
     note,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.script import AGENT_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

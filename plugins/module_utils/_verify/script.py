@@ -14,13 +14,13 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import AgentFiles
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import FIND_AGENT
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import MESSAGE_SERVICES, Facts, Reading
 
 if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server
 
-AGENT_FOLDER = "/opt/aws/amazon-cloudwatch-agent"
 # AWS tools read another address of a service from a variable with the name AWS_ENDPOINT_URL_ and this ending.
 # https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
 _SERVICE_IDS = {
@@ -30,14 +30,6 @@ _SERVICE_IDS = {
     **{service: service.upper() for service in ("ec2", "ecs", "sts", "xray")},
     **{service: service.upper() for service in MESSAGE_SERVICES},
 }
-# Finds the agent's control program and folder, and reads a value of its status.
-FIND_AGENT = rf"""PATH=$PATH:/usr/local/bin:/snap/bin
-control=$(command -v amazon-cloudwatch-agent-ctl || echo {AGENT_FOLDER}/bin/amazon-cloudwatch-agent-ctl)
-agent={AGENT_FOLDER}
-[ ! -x "$control" ] || agent=$(dirname "$(dirname "$(readlink -f "$control")")")
-agent_status() {{ "$control" -a status 2>/dev/null | tr '\n' ' '; }}
-value() {{ printf %s "$text" | sed -n 's/.*[{{,][[:space:]]*"'"$1"'"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p'; }}
-"""
 # The script must not contain double braces, because Systems Manager would replace the text between them.
 _SCRIPT = r"""# Reads what the CloudWatch agent has on this server. It changes nothing and prints no secret.
 export LC_ALL=C.UTF-8 PYTHONIOENCODING=utf-8 AWS_PAGER='' AWS_MAX_ATTEMPTS=2
