@@ -172,9 +172,9 @@ bench: $(READY) ## compare with amazon.aws and plain boto3 (20 minutes; BENCH="-
 	$(call run,env PYTHONPATH=tests python -m benchmarks $(BENCH))
 
 .PHONY: molecule
-molecule: $(READY) ## run the molecule scenarios (SCENARIO=roles runs one)
+molecule: $(READY) ## run each role alone, from a separate playbook
 	@if [ -f $(MOLECULE_STATE)/emulator.json ]; then $(MAKE) molecule-destroy; fi # left by a killed run
-	$(call run,env MOLECULE_EPHEMERAL_DIRECTORY="$(MOLECULE_STATE)" molecule test $(if $(SCENARIO),-s $(SCENARIO),--all))
+	$(call run,env MOLECULE_EPHEMERAL_DIRECTORY="$(MOLECULE_STATE)" molecule test)
 
 .PHONY: molecule-destroy
 molecule-destroy: $(READY) ## stop emulators that a molecule run left running
