@@ -271,7 +271,7 @@ def test_a_teardown_keeps_the_servers_of_another_inventory_and_their_role(states
     node = register_another(aws, states.controller.home / "namesake", "db1")
     fleet.identify(KEY)
     fleet.play("teardown", cwagent_confirm="teardown", cwagent_keep_nodes=[node]).assert_succeeded()
-    assert hybrid_nodes(aws) == [node]
+    assert (list(fleet.account()["roles"]), hybrid_nodes(aws)) == ([HYBRID_ROLE], [node])
     assert hybrid_nodes(aws, other_region) == [remote]
 
 
