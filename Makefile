@@ -133,15 +133,17 @@ check-release: ## check that TAG, galaxy.yml and the changelog name the same ver
 publish: build ## publish the tarball of the version TAG (its token in ANSIBLE_GALAXY_TOKEN)
 	@$(VENV)/bin/ansible-galaxy collection publish build/cwagent-iam-$(TAG).tar.gz
 
+# More than cores, because tests against an emulator wait about as long as they compute.
+WORKERS = $$(( $(JOBS) + 2 ))
+
 .PHONY: modules
 modules: $(READY) $(AWS_CLI_READY) ## run modules and transactions in emulated AWS accounts
-	$(call run,env AWS_CLI="$(CURDIR)/$(AWS_CLI)/bin/aws" pytest -n $(JOBS) tests/integration/modules)
+	$(call run,env AWS_CLI="$(CURDIR)/$(AWS_CLI)/bin/aws" pytest -n $(WORKERS) tests/integration/modules)
 
 .PHONY: integration
 integration: $(READY) $(AWS_CLI_READY) $(OLDEST_READY) ## run playbooks in emulated AWS accounts
-	@# More workers than cores: many tests wait for AWS most of the time.
 	$(call run,env AWS_CLI="$(CURDIR)/$(AWS_CLI)/bin/aws" OLDEST="$(CURDIR)/$(OLDEST)" \
-		pytest -n $$(( $(JOBS) + 2 )) tests/integration --ignore=tests/integration/modules)
+		pytest -n $(WORKERS) tests/integration --ignore=tests/integration/modules)
 
 .PHONY: report-tests
 report-tests: $(READY) $(REPORT_READY) browser demo ## test the HTML report of audit.yml in Chromium, and the formats for pipelines
