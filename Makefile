@@ -133,15 +133,17 @@ check-release: ## check that TAG, galaxy.yml and the changelog name the same ver
 publish: build ## publish the tarball of the version TAG (its token in ANSIBLE_GALAXY_TOKEN)
 	@$(VENV)/bin/ansible-galaxy collection publish build/cwagent-iam-$(TAG).tar.gz
 
+# More than cores, because tests against an emulator wait about as long as they compute.
+WORKERS = $$(( $(JOBS) + 2 ))
+
 .PHONY: modules
 modules: $(READY) $(AWS_CLI_READY) ## run modules and transactions in emulated AWS accounts
-	$(call run,env AWS_CLI="$(CURDIR)/$(AWS_CLI)/bin/aws" pytest -n $(JOBS) tests/integration/modules)
+	$(call run,env AWS_CLI="$(CURDIR)/$(AWS_CLI)/bin/aws" pytest -n $(WORKERS) tests/integration/modules)
 
 .PHONY: integration
 integration: $(READY) $(AWS_CLI_READY) $(OLDEST_READY) ## run playbooks in emulated AWS accounts
-	@# More workers than cores: many tests wait for AWS most of the time.
 	$(call run,env AWS_CLI="$(CURDIR)/$(AWS_CLI)/bin/aws" OLDEST="$(CURDIR)/$(OLDEST)" \
-		pytest -n $$(( $(JOBS) + 2 )) tests/integration --ignore=tests/integration/modules)
+		pytest -n $(WORKERS) tests/integration --ignore=tests/integration/modules)
 
 .PHONY: report-tests
 report-tests: $(READY) $(REPORT_READY) browser demo ## test the HTML report of audit.yml in Chromium, and the formats for pipelines
@@ -172,9 +174,9 @@ bench: $(READY) ## compare with amazon.aws and plain boto3 (20 minutes; BENCH="-
 	$(call run,env PYTHONPATH=tests python -m benchmarks $(BENCH))
 
 .PHONY: molecule
-molecule: $(READY) ## run the molecule scenarios (SCENARIO=roles runs one)
+molecule: $(READY) ## run each role alone, from a separate playbook
 	@if [ -f $(MOLECULE_STATE)/emulator.json ]; then $(MAKE) molecule-destroy; fi # left by a killed run
-	$(call run,env MOLECULE_EPHEMERAL_DIRECTORY="$(MOLECULE_STATE)" molecule test $(if $(SCENARIO),-s $(SCENARIO),--all))
+	$(call run,env MOLECULE_EPHEMERAL_DIRECTORY="$(MOLECULE_STATE)" molecule test)
 
 .PHONY: molecule-destroy
 molecule-destroy: $(READY) ## stop emulators that a molecule run left running

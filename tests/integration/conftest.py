@@ -14,7 +14,19 @@ from states import Made, States
 
 SPREAD = {"test_access_keys.py", "test_foreign_things.py", "test_live.py", "test_permissions.py"}
 """Files whose tests take minutes together and share nothing, so that each can be on any worker."""
-LONG = {"test_access_keys.py", "test_as_aws.py", "test_aws_actions.py", "test_guide.py", "test_live.py", "test_year.py"}
+TOGETHER = (
+    {"journeys/test_admin_window.py", "runs/test_interrupted.py"},
+    {
+        *(f"journeys/test_{name}.py" for name in ("audit", "remove_servers", "teardown")),
+        *(f"runs/test_{name}.py" for name in ("store_hosts", "without_credentials")),
+    },
+)
+"""Files whose tests begin after site.yml, whose first run is dear. Those of a group share a worker and its states."""
+LONG = {
+    *("test_access_keys.py", "test_accounts.py", "test_as_aws.py", "test_aws_actions.py", "test_duties.py"),
+    *("test_guide.py", "test_guide_alone.py", "test_hostile_host.py", "test_hybrid_servers.py", "test_interrupted.py"),
+    *("test_live.py", "test_verify.py", "test_year.py"),
+}
 """Files that take long. They begin first, so that no worker is last with one."""
 WITHOUT_PIPELINING = {"test_deliver_credentials.py", "test_role_includes.py"}
 """Files whose tests look where a key goes, or how a host is reached, as Ansible does it by default."""
@@ -26,13 +38,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: Any, log: Any) -> Any:
-    """Schedule the tests of a file on one worker: they share runs and states, which take most of the time."""
+    """Schedule the tests of a file or group on one worker: they share runs and states, which take most of the time."""
     from xdist.scheduler import LoadFileScheduling
+
+    config.option.loadscopereorder = False  # keeps the order of the files instead of the number of their tests
 
     class Scheduling(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            file = str(super()._split_scope(nodeid))
-            return nodeid if Path(file).name in SPREAD else file
+            file = Path(super()._split_scope(nodeid))
+            shared = [str(sorted(group)) for group in TOGETHER if "/".join(file.parts[-2:]) in group]
+            return nodeid if file.name in SPREAD else [*shared, str(file)][0]
 
     return Scheduling(config, log)
 

@@ -491,9 +491,9 @@ def create_hybrid_role(aws: Emulator, *policies: str) -> None:
         iam.attach_role_policy(RoleName=HYBRID_ROLE, PolicyArn=POLICY_ARN + policy)
 
 
-def hybrid_nodes(aws: Emulator) -> list[str]:
+def hybrid_nodes(aws: Emulator, region: str | None = None) -> list[str]:
     """The IDs of the nodes that are no instances."""
-    found = aws.client("ssm").describe_instance_information()["InstanceInformationList"]
+    found = aws.client("ssm", region).describe_instance_information()["InstanceInformationList"]
     return [each["InstanceId"] for each in found if each["InstanceId"].startswith("mi-")]
 
 

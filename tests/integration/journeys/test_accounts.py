@@ -256,12 +256,6 @@ def test_windows_and_failures_of_one_account_do_not_concern_the_others(accounts:
     for account, config in (("shop", OTHER), ("blog", OTHER), ("wiki", CONFIG)):
         assert accounts.state(account) == accounts.expected(account, config)
 
-    stored = accounts.play("store_config", "--limit", "wiki", **changed).assert_succeeded()
-    assert [*table(stored)] == ["wiki"]
-    assert accounts.principals(stored) == {ids["wiki"]}
-    assert not any(map(accounts.is_window_open, ids))
-    assert accounts.state("wiki") == accounts.expected("wiki", OTHER)
-
 
 def test_every_account_is_verified_and_audited(accounts: Accounts) -> None:
     """One is not read, because its credentials are the controller's own, which belong to none of the accounts."""

@@ -34,10 +34,9 @@ def test_principals_of_others_are_left_or_adopted_and_outlive_teardown(controlle
     before = snapshot(aws)
 
     with assert_no_writes(aws):
-        for arguments in ([], ["--check"]):
-            refused = fleet.play("site", *arguments).assert_failed()
-            assert f"role '{ADMIN_ROLE}' {REFUSED}" in refused.message
-            assert f"user '{ADMIN_USER}' {REFUSED}" in refused.message
+        refused = fleet.play("site").assert_failed()
+        assert f"role '{ADMIN_ROLE}' {REFUSED}" in refused.message
+        assert f"user '{ADMIN_USER}' {REFUSED}" in refused.message
         restored = fleet.play("restore").assert_succeeded()
         assert f"user '{ADMIN_USER}' was not created by this collection and has no admin window" in restored.words
     assert snapshot(aws) == before
@@ -49,9 +48,6 @@ def test_principals_of_others_are_left_or_adopted_and_outlive_teardown(controlle
         assert (after["roles"][role]["description"], after["roles"][role]["tags"]) == ("made by hand", ADOPTED)
     assert list(after["roles"][ADMIN_ROLE]["inline"]) == [WINDOW_POLICY]
     assert after["users"][ADMIN_USER]["keys"][key] == "Active"
-    again = fleet.play("site").assert_succeeded()
-    assert again.writes == []
-    assert f"another active access key ({key})" in again.words
 
     # Teardown takes the agent's policies, which the user requests with the names.
     torn = fleet.play("teardown", cwagent_confirm="teardown").assert_succeeded()

@@ -28,8 +28,6 @@ CONFIG: dict[str, Any] = {
 USER = f"{SERVER_USER}-db1"
 CALLS = {
     ("ec2_admin",): 15,
-    ("ec2_admin", "onprem_servers"): 18,
-    ("ec2_admin", "onprem_admin"): 19,
     ("ec2_admin", "onprem_servers", "onprem_admin"): 22,
 }
 """By groups of the inventory: an instance, two server users and an admin user with saved keys; and a configuration."""

@@ -1,4 +1,4 @@
-"""rotate_keys.yml: creates users as site.yml does, and replaces all keys now although one user fails.
+"""rotate_keys.yml: creates users, and replaces all keys now although one user fails.
 
 ``test_year.py`` has the steps of a rotation and a leaked key, and ``modules/test_access_keys.py`` all phases.
 """
@@ -70,12 +70,8 @@ def test_keys_are_replaced_now_although_a_user_fails(controller: Controller) -> 
         refused = fleet.play("rotate_keys", **wrong).assert_failed()
         assert "managed_policies: 'soon' is not the ARN of a managed policy" in refused.message
         assert snapshot(fleet.aws)["users"].keys() == expected
-    site = fleet.play("site").assert_succeeded()
-    assert site.writes == []
-    assert fleet.caller("db1").endswith(f":user/monitoring/{OWN}")
     gone = f"Saved access keys of users that do not exist: {fleet.aws.region}:{GONE}."
     remedy = "If their servers have left, cwagent.iam.remove_servers with these names removes them."
-    assert f"{gone} {remedy}" in " ".join(site.report)
 
     before = {user: saved(fleet, user) for user in REGIONS}
     fleet.aws.arm(Fault(Kind.DENY, action="CreateAccessKey", text=FAILING))
@@ -95,11 +91,3 @@ def test_keys_are_replaced_now_although_a_user_fails(controller: Controller) -> 
     continued = fleet.play("rotate_keys", **NOW).assert_succeeded()
     assert created_in(continued) == [FAILING]
     assert {user: saved(fleet, user) for user in REGIONS} == after
-
-    removal: dict[str, Any] = {"cwagent_confirm": "remove_servers"}
-    removal["cwagent_remove_servers"] = [f"{fleet.aws.region}:{GONE}"]
-    removed = fleet.play("remove_servers", **removal).assert_succeeded()
-    assert {*removed.writes} == {"DeleteParameter"}
-    found = fleet.aws.client("ssm").describe_parameters()["Parameters"]
-    assert {each["Name"] for each in found} == {f"{PREFIX}{OWN}", f"{PREFIX}{ADMIN_USER}"}
-    assert "no host" not in " ".join(removed.report)

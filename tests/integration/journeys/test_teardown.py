@@ -8,7 +8,6 @@ from typing import Any
 from emulator.snapshot import snapshot
 from harness import (
     ADMIN_ROLE,
-    PARAMETER,
     SERVER_ROLE,
     SERVER_USER,
     assert_complete_report,
@@ -25,14 +24,14 @@ OTHER = "AmazonCloudWatch-other"
 GONE = f"{SERVER_USER}-gone"
 
 
-def test_teardown_deletes_only_things_that_site_created_and_site_can_begin_anew(states: States) -> None:
+def test_teardown_deletes_only_things_that_site_created(states: States) -> None:
     """A stopped instance was left with the admin profile by an interrupted run, and a person chose it for another one.
 
     Another parameter and a user of ours that no host has stay.
     """
     empty = states.begin(before_site).account()
     fleet = states.begin(after_site)
-    aws, provisioned = fleet.aws, fleet.account()
+    aws = fleet.aws
     aws.client("ssm").put_parameter(Name=OTHER, Value='{"agent":{}}', Type="String")
     run_module(aws, "cwagent_iam_user", name=[GONE], access="server")
     others = snapshot(aws)["users"][GONE]
@@ -76,9 +75,3 @@ def test_teardown_deletes_only_things_that_site_created_and_site_can_begin_anew(
     with assert_no_writes(aws):
         again = fleet.play("teardown", **CONFIRMED).assert_succeeded()
     assert (again.changed_tasks, again.report[0]) == ([], "Nothing to do.")
-
-    fleet.play("site").assert_succeeded()
-    for kind in ("roles", "instance_profiles", "associations"):
-        assert fleet.account()[kind] == provisioned[kind]
-    assert fleet.account()["parameters"][aws.region][PARAMETER] == provisioned["parameters"][aws.region][PARAMETER]
-    assert fleet.caller("db1").endswith(f":user/{SERVER_USER}-db1")

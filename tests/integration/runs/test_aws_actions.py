@@ -303,22 +303,44 @@ FAILING: list[tuple[dict[str, Any], str]] = [
 
 
 def test_modules_do_the_same_inside_ansible(controller: Controller) -> None:
-    once, refused = ([task(module, options) for module, options in found] for found in (ONCE, REFUSED))
-    failing = [each for each, _words in FAILING]
-    parts = [lives(LIVES), [*once, THROTTLED], refused, failing, predicted(ENDS)]
+    """Each from nothing until it is absent, with one task that is refused and one whose calls are denied."""
+    # Of the modules that change nothing, the last of their tasks.
+    once = [task(*each) for each in dict(ONCE).items() if each[0] not in dict(LIVES)]
+    refused, failing = task(*REFUSED[0]), FAILING[1]
+    parts = [lives(LIVES), once, [refused, failing[0]], [task(*each) for each in ENDS]]
     inside = run_both_ways(controller, [each for part in parts for each in part], "--diff", prepare=disturbed)
     results = iter(inside.results)
-    found_lives, found_once, found_refused, found_failing, found_ends = (
+    found_lived, found_once, (found_refused, found_failing), found_ends = (
+        [next(results) for _ in part] for part in parts
+    )
+    for _name, found in groupby(found_lived, lambda each: each.task):
+        assert_predicted(*found)
+    assert [each for each in (*found_once, *found_ends) if each.outcome != "ok"] == []
+    assert [each.outcome for each in (found_refused, found_failing)] == ["ignored"] * 2
+    assert failing[1] in found_failing.result["msg"]
+    assert STARTED not in inside.output
+
+
+def test_modules_work_inside_ansible(controller: Controller) -> None:
+    once, refused, begun = ([task(*each) for each in found] for found in (ONCE, REFUSED, LIVES))
+    failing = [each for each, _words in FAILING]
+    parts = [begun, [*once, THROTTLED], refused, failing, predicted(ENDS)]
+    account = Account(controller)
+    play = account.play([each for part in parts for each in part], "-vvv", "--diff", **disturbed(account))
+    account.aws.disarm()
+    results = iter(play.results)
+    found_begun, found_once, found_refused, found_failing, found_ends = (
         [next(results) for _ in part] for part in parts
     )
     assert next(results, None) is None
-    for _name, found in groupby([*found_lives, *found_ends], lambda each: each.task):
+    for _name, found in groupby(found_ends, lambda each: each.task):
         assert_predicted(*found)
-    assert [each for each in found_once if each.outcome != "ok"] == []
+    assert [each for each in (*found_begun, *found_once) if each.outcome != "ok"] == []
     assert [each for each in (*found_refused, *found_failing) if each.outcome != "ignored" or each.changed] == []
     for each, (_task, words) in zip(found_failing, FAILING, strict=True):
         assert words in each.result["msg"]
-    assert STARTED not in inside.output
+    assert STARTED not in play.output
+    assert "Traceback" not in play.output
 
 
 def test_every_module_that_can_run_as_one_is_tested_here() -> None:

@@ -78,7 +78,12 @@ def test_a_run_that_is_interrupted_leaves_no_activation(server: Server, kind: Ki
 
 
 @pytest.mark.parametrize(
-    ("kind", "action"), [(Kind.KILL_AFTER, "CreateActivation"), (Kind.KILL_BEFORE, "DeleteActivation")]
+    ("kind", "action"),
+    [
+        (Kind.KILL_AFTER, "CreateActivation"),
+        (Kind.KILL_AFTER, "RegisterManagedInstance"),
+        (Kind.KILL_BEFORE, "DeleteActivation"),
+    ],
 )
 def test_the_run_after_one_that_was_killed_finishes(server: Server, kind: Kind, action: str) -> None:
     """It deletes an activation that was used, and warns of one that was not."""

@@ -82,7 +82,7 @@ def test_a_role_has_a_readme_that_refers_to_its_variables(role):
 @pytest.mark.parametrize("step", ["converge", "cleanup"])
 def test_the_molecule_scenario_uses_every_role(step):
     """But store_config has nothing to clean up, and audit and verify change nothing."""
-    scenario = (ROOT / "extensions" / "molecule" / "roles" / f"{step}.yml").read_text()
+    scenario = (ROOT / "extensions" / "molecule" / "default" / f"{step}.yml").read_text()
     used = set(re.findall(r" cwagent\.iam\.(\w+)$", scenario, re.MULTILINE))
     unused = {role.name for role in ROLES} - used
     assert unused == (set() if step == "converge" else {"audit", "store_config", "verify"})
