@@ -5,16 +5,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from urllib.parse import parse_qs, urlsplit
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 
-try:
+with suppress(ImportError):  # the action of a module that needs them reports it
     import botocore.session
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError
-except ImportError:
-    pass  # the action of a module that needs them reports it
 
 # Any operation, to sign an address that nothing is sent to.
 _OPERATIONS = {"ssm": ("get_parameter", {"Name": "x"}), "sts": ("get_caller_identity", {})}

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from base64 import b64decode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -41,7 +42,7 @@ class Access:
     credentials: Mapping[str, Any]
 
 
-class _StoreHost(Host):
+class _StoreHost(Host, ABC):
     """The host of the action."""
 
     def __init__(
@@ -87,9 +88,9 @@ class _StoreHost(Host):
         with self._check_mode(True):
             return self._run([configuration.region], config=_to_option(configuration), wait_timeout=0)
 
+    @abstractmethod
     def _credentials(self) -> dict[str, Any]:
         """Return the options for the credentials with which the host stores."""
-        raise NotImplementedError
 
     def _run(self, regions: Sequence[str] = (), **arguments: Any) -> dict[str, Any]:
         """Run the module on the host, with the task's options for the connection to AWS.

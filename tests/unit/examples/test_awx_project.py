@@ -48,10 +48,14 @@ def test_a_job_template_has_the_credentials_of_its_duty(name):
 def test_jobs_that_touch_no_host_have_no_machine_credential():
     """They are those whose plays are all on the controller or on accounts."""
     assert {name for name, each in TEMPLATES.items() if "machine" in each["credentials"]} == {
-        name
-        for name in PLAYBOOKS
-        if re.search(r"storing_host|(delivery|collect|key)_hosts", (ROOT / "playbooks" / f"{name}.yml").read_text())
+        name for name in PLAYBOOKS if re.search(r"storing_host|(delivery|collect|key)_hosts", text_of(f"{name}.yml"))
     }
+
+
+def text_of(playbook):
+    """The text of a playbook, with the text of the playbooks that it imports."""
+    text = (ROOT / "playbooks" / playbook).read_text()
+    return "".join([text, *map(text_of, re.findall(r"import_playbook: (\w+\.yml)", text))])
 
 
 def test_only_the_playbook_that_deletes_asks_for_its_confirmation():

@@ -780,10 +780,11 @@ def test_a_known_state_that_is_no_result_for_this_parameter_is_an_error(known_va
         known_state(known_values, NAME)
 
 
-@given(st.lists(st.text("abc_1"), min_size=1, max_size=3), st.sampled_from([None, "Standard", "Advanced"]))
-def test_a_configuration_is_the_same_when_another_host_gets_its_values(sections, tier):
-    for name, config in ((NAME, {each: {"a": [1.0, "\N{SNOWMAN}"]} for each in sections}), (f"{NAME}.yaml", "a: 1 #")):
-        desired = desired_config(name, config, tier, can_be_split=False)
-        values = [{"name": each.name, "value": each.value, "tier": each.tier} for each in desired.parameters]
-        again = desired_values(name, values, can_be_split=desired.can_be_split)
-        assert again.parameters == desired.parameters
+@pytest.mark.parametrize("tier", [None, "Standard", "Advanced"])
+@pytest.mark.parametrize(
+    ("name", "config"), [(NAME, {}), (NAME, {"agent": {"a": [1.0, "\N{SNOWMAN}"]}}), (f"{NAME}.yaml", "a: 1 # one")]
+)
+def test_a_configuration_is_the_same_when_another_host_gets_its_values(name, config, tier):
+    desired = desired_config(name, config, tier, can_be_split=False)
+    values = [{"name": each.name, "value": each.value, "tier": each.tier} for each in desired.parameters]
+    assert desired_values(name, values, can_be_split=desired.can_be_split).parameters == desired.parameters
