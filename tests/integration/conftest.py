@@ -21,7 +21,7 @@ TOGETHER = (
         *(f"runs/test_{name}.py" for name in ("store_hosts", "without_credentials")),
     },
 )
-"""Files whose tests begin after site.yml, whose first run is dear. Those of a group share a worker and its states."""
+"""Files whose tests begin after site.yml, whose first run is dear. Files of a group share a worker and its states."""
 LONG = {
     *("test_access_keys.py", "test_accounts.py", "test_as_aws.py", "test_aws_actions.py", "test_duties.py"),
     *("test_guide.py", "test_guide_alone.py", "test_hostile_host.py", "test_hybrid_servers.py", "test_interrupted.py"),
