@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rules of every call to AWS: one translation of errors, what is repeated, and CamelCase on the wire alone.
+"""The rules of every call to AWS: how errors are translated and which calls are repeated. CamelCase stays on the wire.
 
 ``_aws.py`` makes the calls with boto3. ``_signed_call.py`` makes them on hosts, which need no boto3.
 """

@@ -16,8 +16,8 @@ description:
     that runs it. It sends the document C(AmazonCloudWatch-ManageAgent) with Run Command to up to 50 servers at once.
   - With O(server), runs a POSIX shell script on this host, whose output M(cwagent.iam.cwagent_server_info) reads. The
     script changes nothing and prints no secret.
-  - With O(watch), the script watches the agent after its restart instead. It waits until the agent has run for the time
-    in the server, or until the agent has ended, or its log has a denial or missing credentials.
+  - With O(watch), the script watches the agent after its restart instead. It waits until the agent has run for
+    the C(watch_seconds) of the server, or until the agent has ended, or its log has a denial or missing credentials.
   - Configurations that others have given the agent stay. If there are none, configurations that are no longer stored
     are removed.
   - Does not install the agent.

@@ -142,7 +142,7 @@ counts:
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.gateway import read_keys, select_gateway
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.host_keys import read_keys, select_gateway
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import desired_values, known_state
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.resource import (
     READ_BACK_SECONDS,

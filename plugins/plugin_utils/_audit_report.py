@@ -172,8 +172,8 @@ def _versions(account: Mapping[str, Any]) -> Iterator[str]:
         for each in versions[:SHOWN_VERSIONS]:
             size = "encrypted" if each["size"] is None else f"{each['size']} bytes"
             labels = f", {' '.join(['labels', *each['labels']])}" if each["labels"] else ""
-            about = f"{each['version']}, {each['modified']}, {each['written_by']}, {size}, {each['tier']}{labels}"
-            yield f"{'-' if each['is_own'] else '!'} {about}"
+            who = each["written_by"] + ("" if each["is_own"] else " (not of this inventory)")
+            yield f"- {each['version']}, {each['modified']}, {who}, {size}, {each['tier']}{labels}"
             changes = each["changes"] or []
             yield from (f"  {change}" for change in changes[:SHOWN_CHANGES])
             if len(changes) > SHOWN_CHANGES:

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 
-with suppress(ImportError):  # the action of a module that needs them reports it
+with suppress(ImportError):  # callers check for boto3, or suppress every error
     import botocore.session
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError
@@ -20,11 +20,11 @@ _OPERATIONS = {"ssm": ("get_parameter", {"Name": "x"}), "sts": ("get_caller_iden
 
 
 def find_endpoint(service: str, region: str) -> dict[str, str]:
-    """Return the endpoint of a service in a Region, as the option ``endpoints`` of a module has it.
+    """Return the endpoint of a service in a region, as the option ``endpoints`` of a module has it.
 
     The endpoint URLs of the controller's own configuration are for the controller alone.
 
-    :raises CwagentError: botocore knows none, because the Region or the configuration of the controller is not valid.
+    :raises CwagentError: botocore knows none, because the region or the configuration of the controller is not valid.
     """
     try:
         return _find(service, region)

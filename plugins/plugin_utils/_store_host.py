@@ -52,6 +52,7 @@ class _StoreHost(Host, ABC):
         self._action: KeyDelivery = action
         self._options = options
         self._access = access
+        self._endpoints: dict[tuple[str, str], dict[str, str]] = {}
 
     def ping(self) -> dict[str, Any]:
         """Check whether Ansible can run a module there."""
@@ -95,14 +96,21 @@ class _StoreHost(Host, ABC):
     def _run(self, regions: Sequence[str] = (), **arguments: Any) -> dict[str, Any]:
         """Run the module on the host, with the task's options for the connection to AWS.
 
-        :param regions: the Regions that it calls.
+        :param regions: the regions that it calls.
         """
         given = {name: value for name, value in arguments.items() if value is not None}
-        endpoints = [find_endpoint(service, region) for region in regions for service in SERVICES]
+        endpoints = [self._endpoint(service, region) for region in regions for service in SERVICES]
         return self._send(
             MODULE,
             {**given, **self._access.transport, "endpoints": endpoints, "environment": dict(self._access.environment)},
         )
+
+    def _endpoint(self, service: str, region: str) -> dict[str, str]:
+        """Return an endpoint, which botocore finds once, because this takes time while the permission is held."""
+        key = (service, region)
+        if key not in self._endpoints:
+            self._endpoints[key] = find_endpoint(*key)
+        return self._endpoints[key]
 
 
 def _to_option(configuration: Configuration) -> dict[str, Any]:

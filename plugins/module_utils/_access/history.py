@@ -66,14 +66,17 @@ def own_writers(case: Case) -> tuple[Writer, ...]:
 
 
 def changes(history: History) -> list[list[str] | None]:
-    """Return for each version what it changed; nothing for the first one, ``None`` if the content was not read."""
+    """Return for each version what it changed; nothing for version 1.
+
+    ``None`` if it or the version before was not read, or if Parameter Store no longer keeps the version before.
+    """
     earlier = chain(history.versions[1:], [None])
     return [_changes(version, before) for version, before in zip(history.versions, earlier)]
 
 
 def _changes(version: Version, before: Version | None) -> list[str] | None:
-    if before is None:
-        return []
+    if before is None:  # it is the first version, or Parameter Store no longer keeps the one before
+        return [] if version.number == 1 else None
     if version.value is None or before.value is None:
         return None
     try:

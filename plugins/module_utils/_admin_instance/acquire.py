@@ -10,7 +10,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import acquire_plan, alone_plan, model
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.alone import OtherRuns
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.other_runs import OtherRuns
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.reader import RECORD_SECONDS
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.release_plan import remove_record, remove_tag
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.resource import AdminInstanceResource

@@ -25,7 +25,7 @@ ATTEMPTS = 2
 SERVER_ERROR = 500
 
 
-def find_endpoint(
+def choose_endpoint(
     handed: Mapping[str, str], environment: Mapping[str, str], proxies: Mapping[str, str], config: str
 ) -> Endpoint:
     """Return how a host reaches STS.
@@ -53,6 +53,8 @@ def find_caller(credentials: Mapping[str, str], endpoint: Endpoint) -> tuple[str
     """
     if not all(credentials.get(each) for each in CREDENTIALS):
         return None, "The credentials file has no credentials at the moment."
+    if not endpoint.url:
+        return None, "The address of STS is not known. Check the region, and that the controller has boto3."
     keys = Keys(*(credentials[each] for each in CREDENTIALS))
     return read_answer(call(endpoint, keys, "GetCallerIdentity", {}, ATTEMPTS))
 

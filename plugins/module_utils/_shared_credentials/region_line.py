@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import KEY_ID, SECRET, TOKEN
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.section import (
     FORMAT,
     parse_sections,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 REGION = "region"
-CREDENTIALS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+CREDENTIALS = (KEY_ID, SECRET, TOKEN)
 COMMENT = "# Set by the Ansible collection cwagent.iam"
 
 _REGION = re.compile(rf"([ \t]*{REGION}[ \t]*[=:][ \t]*)\S*", re.IGNORECASE)

@@ -20,7 +20,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.rest
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, root_advice
 from ansible_collections.cwagent.iam.plugins.module_utils._files import find_unfinished, missing_folders, read_file
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials import plan as sharing_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.caller import find_caller, find_endpoint
+from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.caller import choose_endpoint, find_caller
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.plan import Desired, State
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class SharedCredentialsResource(AgentFilesResource[State]):
         :raises CwagentError: the agent's configuration is not valid.
         """
         config = state.config.text if state.config else ""
-        endpoint = find_endpoint(self._endpoint, os.environ, getproxies_environment(), config)
+        endpoint = choose_endpoint(self._endpoint, os.environ, getproxies_environment(), config)
         text = state.credentials.text if state.credentials else ""
         credentials = read_section(text, self._desired.profile) or {}
         arn, error_text = find_caller(credentials, endpoint)

@@ -82,8 +82,8 @@ class Case(AccountView):
         return {}
 
     @cached_property
-    def endpoints(self) -> dict[tuple[Any, ...], tuple[dict[str, str], dict[str, str], int]]:
-        """The addresses of the endpoints of the servers that are known, and how long to watch their agents."""
+    def calls(self) -> dict[tuple[Any, ...], tuple[dict[str, str], dict[str, str], int]]:
+        """The addresses that the configurations of servers need, and how long to watch their agents."""
         return {}
 
     def decide(

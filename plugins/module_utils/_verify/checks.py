@@ -65,7 +65,7 @@ def check(case: Case, target: Target) -> Server:
     """Check a server according to EC2 and IAM."""
     principal = principal_of(case, target)
     parameters, missing = configs_of(case, target)
-    certain, possible, seconds = _endpoints(case, target, parameters)
+    certain, possible, seconds = _find_calls(case, target, parameters)
     server = Server(
         target.host,
         target.region,
@@ -92,23 +92,26 @@ def check(case: Case, target: Target) -> Server:
     return server.adding(*_check_configs(case, server, missing))
 
 
-def _endpoints(
+def _find_calls(
     case: Case, target: Target, parameters: Sequence[ConfigParameter]
 ) -> tuple[dict[str, str], dict[str, str], int]:
-    """Return the addresses that a server certainly calls, those that only one of the configurations needs, and how long
-    to watch its agent until it must have called them."""
+    """Return what the configurations of a server make its agent do.
+
+    :returns: the addresses that it certainly calls, the addresses that only one of the configurations needs, and how
+        long to watch the agent until it must have called them, in seconds.
+    """
     key = (target.region, bool(target.instance_id), target.is_hybrid, target.configs)
-    if key not in case.endpoints:
+    if key not in case.calls:
         configs = _possible_configs(target, parameters)
         found = [endpoints_of(each, target.region, is_ec2=bool(target.instance_id)) for each in configs]
         messages = {Endpoint(each, target.region) for each in MESSAGE_SERVICES if target.is_hybrid}
         certain, possible = set.intersection(*found), set.union(*found)
-        case.endpoints[key] = (
+        case.calls[key] = (
             _addresses(case, target, certain | messages),
             _addresses(case, target, possible - certain),
             watch_seconds(configs),
         )
-    return case.endpoints[key]
+    return case.calls[key]
 
 
 def _possible_configs(target: Target, parameters: Sequence[ConfigParameter]) -> list[dict[str, Any] | None]:

@@ -59,7 +59,7 @@ class Given:
         ``CONFIRMATION``, ``KEY_STORE``, ``AUDIT`` (no host), ``HISTORY`` (names of configurations), ``SERVERS``,
         ``ROTATION`` (users of the hosts that the limit leaves), ``REMOVAL`` (servers that leave), ``ONE_ACCOUNT`` (the
         controller's), ``RESTORE`` (nothing, because problems must not keep the rest from being restored),
-        ``APPLY`` (nothing: batches are of servers).
+        ``APPLY`` (nothing; its batches consist of servers).
     :param limit: the hosts that ``--limit`` leaves; ``None`` without one.
     :param in_awx: whether the run is a job of AWX.
     :param accounts: by name, the variables of all hosts that stand for accounts. Empty for the controller's account.

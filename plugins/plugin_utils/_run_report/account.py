@@ -94,9 +94,7 @@ class Account:
             for each in self.servers
             if "__verify_applied" in each
         ]
-        # The result of a command that ran once for several servers is registered on each of them.
-        unique = [each for number, each in enumerate(by_command) if each not in by_command[:number]]
-        return [*registered_results(self.variables), *self.access_keys["results"], *applied, *unique]
+        return [*registered_results(self.variables), *self.access_keys["results"], *applied, *by_command]
 
     @property
     def failure(self) -> str:

@@ -641,7 +641,7 @@ APPLIED, BY_COMMAND = "__verify_applied", "__verify_applied_by_command"
 def test_unapplied_configurations_are_reported():
     hosts = [
         {"inventory_hostname": "a", APPLIED: CREATED, BY_COMMAND: DELETED},
-        {"inventory_hostname": "b", "__cwagent_apply_failure": {"msg": "No agent."}, BY_COMMAND: DELETED},
+        {"inventory_hostname": "b", "__cwagent_apply_failure": {"msg": "No agent."}, BY_COMMAND: {"skipped": True}},
         {"inventory_hostname": "c"},
     ]
     checked = {"__verify_checked": {"apply_notes": ["d is stopped."], "apply_hosts": [*"abc"]}}

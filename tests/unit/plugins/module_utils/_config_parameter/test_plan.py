@@ -686,7 +686,7 @@ def test_a_parameter_that_was_created_meanwhile_is_overwritten_and_tagged():
     assert result["steps"] == [f"store the configuration in parameter '{NAME}'", f"tag parameter '{NAME}' with team"]
 
 
-def test_known_values_have_the_tags_that_were_read_and_no_others():
+def test_compared_values_have_the_tags_that_were_read_and_no_others():
     parameter = {"value": "old", "type": "String", "version": 1}
     assert to_known(Parameter("old", version=1, tags={"stage": "live"})) == {**parameter, "tags": {"stage": "live"}}
     assert to_known(Parameter("old", version=1)) == parameter

@@ -5,8 +5,8 @@ import pytest
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.caller import (
     ATTEMPTS,
+    choose_endpoint,
     find_caller,
-    find_endpoint,
     read_answer,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.region_line import CREDENTIALS
@@ -39,7 +39,7 @@ CLOSED = "http://127.0.0.1:9/"
     ],
 )
 def test_the_endpoint_of_the_environment_is_used(variables, endpoint):
-    assert find_endpoint(HANDED, variables, {}, "").url == endpoint
+    assert choose_endpoint(HANDED, variables, {}, "").url == endpoint
 
 
 CONFIG = """\
@@ -63,18 +63,18 @@ OF_CONFIG = {"http": "http://config", "https": "http://config-tls", "no": "insid
     ],
 )
 def test_the_agents_proxy_is_used_where_the_environment_has_none(proxies, config, expected):
-    assert find_endpoint(HANDED, {}, proxies, config).proxies == expected
+    assert choose_endpoint(HANDED, {}, proxies, config).proxies == expected
 
 
 def test_the_agents_certificates_are_used_where_the_environment_has_none():
-    assert find_endpoint(HANDED, {}, {}, CONFIG).ca_bundle == "/config.pem"
-    assert find_endpoint(HANDED, {"AWS_CA_BUNDLE": "/mine.pem"}, {}, CONFIG).ca_bundle == "/mine.pem"
-    assert find_endpoint(HANDED, {}, {}, "").ca_bundle == ""
+    assert choose_endpoint(HANDED, {}, {}, CONFIG).ca_bundle == "/config.pem"
+    assert choose_endpoint(HANDED, {"AWS_CA_BUNDLE": "/mine.pem"}, {}, CONFIG).ca_bundle == "/mine.pem"
+    assert choose_endpoint(HANDED, {}, {}, "").ca_bundle == ""
 
 
 def test_a_configuration_that_is_not_valid_is_an_error():
     with pytest.raises(CwagentError, match="Line 1: Every value of common-config"):
-        find_endpoint(HANDED, {}, {}, "[proxy\n")
+        choose_endpoint(HANDED, {}, {}, "[proxy\n")
 
 
 # -- Answers --

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import KEY_ID, SECRET
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import KEY_ID, SECRET, TOKEN
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.section import read_section
 from ansible_collections.cwagent.iam.plugins.module_utils._endpoints import find_endpoints
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
@@ -22,7 +22,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._signed_call import Si
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-TOKEN = "aws_session_token"  # noqa: S105  the name of an option
 # The options of a profile that make boto3 get other credentials.
 # https://docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html
 _OTHER_SOURCES = re.compile("role_arn|source_profile|credential_.*|web_identity_.*|sso_.*|login_.*")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from botocore.session import Session
 
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import gateway
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.gateway import read_keys, select_gateway
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import host_keys
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.host_keys import read_keys, select_gateway
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._signature import Keys
 
@@ -68,7 +68,7 @@ class Service:
 
 
 def test_each_option_selects_its_credentials(tmp_path, monkeypatch):
-    monkeypatch.setattr(gateway, "MetadataService", Service)
+    monkeypatch.setattr(host_keys, "MetadataService", Service)
     file = {"credentials_file": write(tmp_path, STATIC), "credentials_profile": "agent"}
     for given, keys in (
         ({"access_key": "A", "secret_key": "B"}, Keys("A", "B")),
