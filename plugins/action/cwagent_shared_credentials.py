@@ -16,7 +16,7 @@ class ActionModule(HostAction):
     """Runs the module on the host."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Run it as any module. Without boto3 here, or with an invalid region, it gets no endpoint, and reports that."""
+        """Run it as any module. Without boto3 here, or with an invalid region, it gets no endpoint and reports that."""
         self._task.args.pop("endpoint", None)
         with suppress(Exception):
             self._task.args["endpoint"] = _endpoints.find_endpoint("sts", str(self._task.args["region"]))
