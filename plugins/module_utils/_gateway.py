@@ -139,7 +139,8 @@ class Gateway(ABC):
         return Deadline(self._retry_timeout)
 
     def _api_error(self, code: str | None, message: str | None, description: str, action: str) -> AwsApiError:
-        message = message or "AWS gave no reason"
+        # The further lines of an invalid signature quote the request, which contains the token of the session.
+        message = (message or "AWS gave no reason").partition("\n")[0]
         code = error_code(code or "Unknown", message)
         identity = self._identity() if code in DENIED_CODES and "User: " not in message else None
         text = explain(description, action, code, message, identity, machine=self.machine)

@@ -70,7 +70,7 @@ class Endpoint:
     service: str
     url: str
     region: str
-    proxies: Mapping[str, str] = field(default_factory=dict)
+    proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
     ca_bundle: str = ""
     validate_certs: bool = True
 

@@ -165,6 +165,11 @@ apply_hosts:
   returned: with O(checked)
   type: list
   elements: str
+first_hosts:
+  description: Of these, one host for each configuration in each region. They come first in the playbook C(apply.yml).
+  returned: with O(checked)
+  type: list
+  elements: str
 apply_notes:
   description:
     - Sentences about the servers that the playbook C(apply.yml) skips, and how to fix that. Empty if it skips none.
@@ -191,6 +196,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._verify.resource impor
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.result import (
     describe_failure,
     describe_skipped,
+    one_of_each,
     to_lines,
 )
 
@@ -257,6 +263,7 @@ def check(call: Call) -> dict[str, Any]:
         "failed_hosts": [each.host for each in found if each.failures],
         "failure": describe_failure(found),
         "apply_hosts": [each.host for each in found if each.commands or each.apply_failure],
+        "first_hosts": one_of_each(found),
         "apply_notes": describe_skipped(found),
         "lines": to_lines(found),
     }

@@ -27,18 +27,20 @@ _FLUSH_SECONDS, _SENDING_SECONDS = 60, 20
 _CODES = (
     *("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError", "Forbidden"),
     *("UnrecognizedClientException", "InvalidClientTokenId", "SignatureDoesNotMatch", "InvalidSignatureException"),
-    *("ExpiredToken", "ExpiredTokenException", "NoCredentialProviders", "RequestError"),
+    *("ExpiredToken", "ExpiredTokenException", "RequestExpired", "MissingAuthenticationToken"),
+    *("NoCredentialProviders", "EC2RoleRequestError", "RequestError"),
 )
 # Lines that have no code in some versions. Without the tags of its instance, the agent sends no metrics at all, though
 # it only warns.
 _PHRASES = (
     *("Unable to describe ec2 tags", "Unable to describe ec2 volume", "Failed to get credential from session"),
     *("failed to batch describe log group retention", "failed to update retention policy"),
+    "failed to refresh cached credentials",
 )
 # The beginning of the failure of a watch without a result.
 NOT_WATCHED = "It was not watched: "
 # Paths and names of log groups also contain words like these. A code has neither of their characters beside it.
-_REFUSED = rf'([ ":=(,]({"|".join(_CODES)})([]:",) ]|$))|{"|".join(_PHRASES)}'
+_REFUSED = rf'([ ":=(,>]({"|".join(_CODES)})([].:;",)< ]|$))|{"|".join(_PHRASES)}'
 _LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S* [WE]! .+")
 _MAX_CHARACTERS = 300
 # How often the script looks, in seconds.
@@ -104,7 +106,7 @@ read_log() {
       print "lines " all + 0 " " others + 0
       for (number = 1; number <= refused && number <= 3; number++) print "refused " shown[number]
       if (last != "") print "last " last
-    }' | sed 's|://[^/@ ]*@|://|g'
+    }' | sed 's|://[^" ]*@|://|g'
 }
 [ -x "$control" ] || { echo 'agent missing'; echo end; exit 0; }
 look

@@ -36,7 +36,7 @@ def select(histories: Sequence[History], wanted: str) -> list[tuple[str, Version
     first = histories[0]
     if not first.versions:
         raise InvalidInput(f"Parameter '{first.name}' does not exist in {first.region}, so it has no earlier version.")
-    until = _before_last_change(histories) if wanted == PREVIOUS else _end_of(first, int(wanted))
+    until = _before_last_change(histories) if wanted == PREVIOUS else _end_of(first, wanted)
     chosen = [(each.name, next((one for one in each.versions if one.modified <= until), None)) for each in histories]
     if chosen[0][1] is None:
         raise InvalidInput(f"Parameter '{first.name}' in {first.region} has no version before the current one.")
@@ -44,18 +44,31 @@ def select(histories: Sequence[History], wanted: str) -> list[tuple[str, Version
 
 
 def _before_last_change(histories: Sequence[History]) -> datetime:
-    """Return a time between the last time when any of the parameters was stored, and the time before."""
+    """Return a time between the last time when any of the parameters was stored, and the time before.
+
+    If the last change has brought back an earlier state, it is the time of that change, so that a run that failed
+    halfway can be repeated, and nothing goes back and forth.
+    """
     last = max(each.versions[0].modified for each in histories if each.versions)
     stored_last = [each.versions for each in histories if each.versions and each.versions[0].modified > last - TOGETHER]
+    if all(map(_is_back, stored_last)):
+        return last
     return max([last - TOGETHER, *(each[1].modified for each in stored_last if each[1:])])
 
 
-def _end_of(history: History, number: int) -> datetime:
+def _is_back(versions: Sequence[Version]) -> bool:
+    """Whether the current version has the text of an earlier one, and not of the version before it."""
+    current, *earlier = [each.value for each in versions]
+    return current is not None and current in earlier[1:] and current != earlier[0]
+
+
+def _end_of(history: History, wanted: str) -> datetime:
     """Return a time before the version after a number was stored with its parts."""
     by_number = {each.number: each for each in history.versions}
-    if number not in by_number:
+    number = next((each for each in by_number if str(each) == wanted.lstrip("0")), 0)
+    if not number:
         raise InvalidInput(
-            f"Version {number} of parameter '{history.name}' in {history.region} does not exist. Parameter Store has "
+            f"Version {wanted} of parameter '{history.name}' in {history.region} does not exist. Parameter Store has "
             f"versions {min(by_number)} to {max(by_number)}."
         )
     if number + 1 not in by_number:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import REMOVE
 from ansible_collections.cwagent.iam.plugins.module_utils._text import (
     WIDTH,
     count_noun,
@@ -74,6 +75,16 @@ def describe_skipped(servers: Iterable[Server]) -> list[str]:
         elif each.agent == NOT_INSTALLED:
             skipped.setdefault(_WITHOUT_AGENT, []).append(each.host)
     return [f"Skipped, because {why}: {', '.join(hosts)}. {fix}" for (why, fix), hosts in skipped.items()]
+
+
+def one_of_each(servers: Iterable[Server]) -> list[str]:
+    """Return one server for each configuration in each region, so that no version comes to several servers untested."""
+    found: dict[tuple[str, ...], str] = {}
+    for each in servers:
+        names = sorted({one.name for one in each.commands if one.action != REMOVE})
+        if names and not each.apply_failure:
+            found.setdefault((each.region, *names), each.host)
+    return list(found.values())
 
 
 def _failures(servers: Iterable[Server]) -> list[tuple[str, str]]:

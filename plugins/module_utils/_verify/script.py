@@ -36,7 +36,7 @@ export LC_ALL=C.UTF-8 PYTHONIOENCODING=utf-8 AWS_PAGER='' AWS_MAX_ATTEMPTS=2
 unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_PROFILE AWS_DEFAULT_PROFILE
 @agent@digest() { { sha256sum 2>/dev/null || shasum -a 256; } | cut -c1-64; }
 # The last line of an error, without the login of a proxy.
-reason() { sed -e 's|://[^/@ ]*@|://|g' -e '/^[[:space:]]*$/d' | tail -n 1 | cut -c1-300; }
+reason() { sed -e 's|://[^" ]*@|://|g' -e '/^[[:space:]]*$/d' | tail -n 1 | cut -c1-300; }
 setting() {
   sed -n "s/^[[:space:]]*$1[[:space:]]*=[[:space:]]*[\"']\([^\"']*\)[\"'].*/\1/p" "$agent/etc/common-config.toml" \
     2>/dev/null | tail -n 1

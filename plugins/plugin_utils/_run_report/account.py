@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import NOT_WATCHED, Watch, describe_watch
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import part_name
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
     ACCOUNTS,
     ADMIN_INSTANCE,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
 GO_BACK = (
-    "To bring back the earlier version, run cwagent.iam.store_config with -e cwagent_config_version=previous, and then "
+    "To bring back the earlier version, run cwagent.iam.store_config with -e cwagent_config_version={}, and then "
     "cwagent.iam.apply."
 )
 UNFINISHED = "It was not finished: a task failed, or the host was unreachable."
@@ -243,7 +244,16 @@ def unapplied(account: Account) -> list[str]:
             "Skipped, because more servers of a batch failed than cwagent_max_fail_percentage allows "
             f"({account.inputs['max_fail_percentage']} %): {', '.join(skipped)}."
         )
-    return [*lines, *([GO_BACK] if watched or any(map(_is_refused, of_host.values())) else [])]
+    refused = [name for name, host in of_host.items() if name in watched or _is_refused(host)]
+    return [*lines, *([GO_BACK.format(_earlier_versions(account, refused))] if refused else [])]
+
+
+def _earlier_versions(account: Account, hosts: Collection[str]) -> str:
+    """The option for the earlier versions of what the agents of some hosts fetched, without that of other agents."""
+    servers = (account.variables.get("__verify_checked") or {}).get("servers", ())
+    fetched = {each["name"] for server in servers if server["host"] in hosts for each in server["commands"]}
+    parts = {part_name(name, number) for name in fetched for number in range(2, len(fetched) + 1)}
+    return ",".join(f"{name}=previous" for name in sorted(fetched - parts)) or "previous"
 
 
 def _is_refused(host: Mapping[str, Any]) -> bool:

@@ -681,13 +681,15 @@ def test_agents_that_failed_after_their_restart_are_reported_with_the_way_back()
         },
         {"inventory_hostname": "c", APPLIED: {"skipped": True}},
     ]
-    checked = {"__verify_checked": {"apply_hosts": [*"abcd"]}}
+    names = {"a": ["A", "A-2"], "b": ["A-9"], "d": ["D"]}
+    servers = [{"host": host, "commands": [{"name": each} for each in of_host]} for host, of_host in names.items()]
+    checked = {"__verify_checked": {"apply_hosts": [*"abcd"], "servers": servers}}
     found = report([an_account(variables=checked, servers=hosts, **APPLY)], check_mode=False)
     said = " ".join(found.failures["localhost"].split())
     assert said == (
         f"The agent failed with the configuration on a: {LINE} The agent failed with the configuration on b: {LINE} "
         "Skipped, because more servers of a batch failed than cwagent_max_fail_percentage allows (0 %): d. "
-        f"{GO_BACK}"
+        f"{GO_BACK.format('A=previous,A-9=previous')}"
     )
     shown = " ".join(" ".join(found.lines).split())
     assert shown.endswith(
@@ -709,7 +711,7 @@ def test_agents_that_failed_after_their_restart_are_reported_with_the_way_back()
 def test_a_version_that_an_agent_refuses_has_a_way_back(results, has_way_back):
     host = {"inventory_hostname": "a", "__cwagent_apply_failure": {"msg": "No."}, **results}
     found = report([an_account(servers=[host], **APPLY)], check_mode=False)
-    assert found.failures["localhost"].endswith(GO_BACK) == has_way_back
+    assert found.failures["localhost"].endswith(GO_BACK.format("previous")) == has_way_back
 
 
 def test_an_agent_that_was_not_watched_did_get_the_configuration():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -89,6 +90,17 @@ PARTS = {
 def test_parts_go_back_together(wanted: str, times: list[tuple[float, ...]], numbers: list[int]) -> None:
     histories = [history(*each, name=f"{NAME}-{index}") for index, each in enumerate(times)]
     assert chosen(wanted, *histories) == numbers
+
+
+BACK = {"ab": 1, "aba": 3, "abca": 4, "abcb": 4, "aab": 2, "abb": 2, "abab": 4, "abac": 3}
+
+
+@pytest.mark.parametrize(("texts", "number"), BACK.items())
+def test_a_state_that_was_brought_back_stays(texts: str, number: int) -> None:
+    """So a run that failed halfway can be repeated: it brings back only what it has not brought back yet."""
+    numbered = history(*(100 * index for index in range(len(texts)))).versions
+    versions = tuple(replace(each, value=text) for each, text in zip(numbered, reversed(texts), strict=True))
+    assert chosen("previous", History(NAME, "eu-central-1", versions)) == [number]
 
 
 @pytest.mark.parametrize(

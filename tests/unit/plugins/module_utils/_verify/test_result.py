@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import FETCH, Command
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import FETCH, REMOVE, Command
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._text import WIDTH
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Config, Server, failure, note
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.result import (
     describe_failure,
     describe_skipped,
+    one_of_each,
     to_lines,
 )
 
@@ -96,6 +98,17 @@ def test_the_message_names_the_first_failure_and_its_servers(servers, message):
     assert describe_failure(servers) == message
     listed = [line.removeprefix("! ") for line in to_lines(servers) if line.startswith("! ")]
     assert all(line in message for line in listed[:1])
+
+
+def test_one_server_of_each_configuration_comes_first():
+    """A server that cannot get it is not the first, and a removal is no configuration."""
+
+    def commanded(host, *names, region="eu-central-1", **more):
+        return Server(host, region, "i-1", seen_by="ansible", commands=tuple(Command(FETCH, each) for each in names))
+
+    removed = replace(commanded("e"), commands=(Command(REMOVE, "B"),))
+    servers = [commanded("a", "A"), commanded("b", "A"), commanded("c", "A", "B"), commanded("d", "A", region="us-1")]
+    assert one_of_each([*servers, removed, commanded("f", "B", "A"), commanded("g")]) == ["a", "c", "d"]
 
 
 def test_a_server_survives_the_way_through_a_result():
