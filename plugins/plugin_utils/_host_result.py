@@ -117,6 +117,8 @@ def expect_result(module: str, result: Mapping[str, Any]) -> dict[str, Any]:
                 f"The host answered with a result that {module} cannot return: {key} is {type(value).__name__}. "
                 "Check the host: something else than Ansible's modules answers there."
             )
+    if not all(isinstance(count, int) for count in kept.get("counts", {}).values()):
+        raise InvalidInput(f"The host answered with a result that {module} cannot return: counts has no numbers.")
     if kept.get("failed") and (output := _become_error(kept)):
         kept["msg"] = f"{kept.get('msg', '')} {output}".strip()
     return {**kept, **{key: None for key in types if key in result and result[key] is None}}

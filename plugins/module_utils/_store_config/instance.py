@@ -37,7 +37,9 @@ class InstanceWay(ProfileWay):
 
     def identify(self, regions: Sequence[str]) -> Mapping[str, Any]:
         """Return the identity of the instance. :param regions: where Parameter Store must answer it."""
-        identity: Mapping[str, Any] = check(self._wiring.host.probe(regions), self._wiring.name)["identity"]
+        identity: Mapping[str, Any] | None = check(self._wiring.host.probe(regions), self._wiring.name).get("identity")
+        if identity is None:
+            raise CwagentError(f"{self._wiring.name} did not report its identity. Check what answers there.")
         return identity
 
     def source(self, comparison: Comparison) -> Source:
@@ -143,7 +145,7 @@ class InstanceSource(AdminProfile):
                 found = {"failed": True, "msg": str(error)}
             if found.get("failed"):
                 unread.append(str(found.get("msg")))
-            elif found["steps"]:
+            elif found.get("steps"):
                 otherwise += each.desired.names
         if otherwise:
             raise CwagentError(

@@ -249,7 +249,7 @@ def unapplied(account: Account) -> list[str]:
 
 
 def _earlier_versions(account: Account, hosts: Collection[str]) -> str:
-    """The option for the earlier versions of what the agents of some hosts fetched, without that of other agents."""
+    """The option that brings back only the configurations that the agents of some hosts fetched."""
     servers = (account.variables.get("__verify_checked") or {}).get("servers", ())
     fetched = {each["name"] for server in servers if server["host"] in hosts for each in server["commands"]}
     parts = {part_name(name, number) for name in fetched for number in range(2, len(fetched) + 1)}

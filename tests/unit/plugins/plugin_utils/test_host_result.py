@@ -88,6 +88,12 @@ def test_another_type_is_refused_with_its_key(answer: dict[str, Any]) -> None:
         expect_result("cwagent_agent_config", answer)
 
 
+@pytest.mark.parametrize("counts", [{"create": "many"}, {"update": {}}, {"delete": None}])
+def test_counts_are_numbers(counts: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput, match="cannot return: counts has no numbers"):
+        expect_result("cwagent_store_host", {"counts": counts})
+
+
 def test_the_result_of_a_module_is_unchanged() -> None:
     result = {
         "changed": True,
