@@ -39,7 +39,7 @@ TEXT_TYPES = ("str", "path")
 LISTS_BY_REGION = frozenset(
     {
         *("audit_instances", "ec2_server_instances", "ec2_admin_instances"),
-        *("onprem_server_users_by_region", "onprem_admin_users_by_region"),
+        *("onprem_server_users_by_region", "onprem_admin_users_by_region", "audit_configs_by_region"),
     }
 )
 # The option of a role whose entries can have regions.
@@ -232,6 +232,8 @@ def _check_variable(name: str, option: Mapping[str, Any], value: Any) -> None:
     """Check a variable as it is, because nothing replaces it with its typed value, unlike a playbook's input."""
     kind = option.get("type", "str")
     takes_blank = kind in TEXT_TYPES and "" in option.get("choices", [""])
+    if value is None and kind == "int" and "default" not in option:
+        return
     takes_text = kind not in ("list", "dict")
     if (is_blank(value) and not takes_blank) or (isinstance(value, str) and not takes_text):
         raise InvalidInput(f"{name} {_expectation(option)}, not {quote(value)}.")

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 GO_BACK = (
     "To bring back the earlier version, run cwagent.iam.store_config with -e cwagent_config_version={}, and then "
-    "cwagent.iam.apply."
+    "cwagent.iam.apply. Before that, cwagent.iam.apply would continue with the next servers."
 )
 UNFINISHED = "It was not finished: a task failed, or the host was unreachable."
 

@@ -19,6 +19,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import G
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.interpretation import interpret
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables import find_role_variables
 from ansible_collections.cwagent.iam.plugins.plugin_utils._role_specs import known_variables, read_specs
+from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import check_role
 
 ROOT = Path(__file__).parents[3]
 FILES: dict[str, dict[str, Any]] = {
@@ -95,6 +96,16 @@ def value_in_a_run(name: str, **variables: Any) -> Any:
 def test_a_variable_of_the_playbooks_reaches_its_roles(variable: str, value: Any, name: str) -> None:
     assert value_in_a_run(name, **{variable: value}) == value
     assert value_in_a_run(name) == defaults_of_roles()[name] != value
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, value in SETTINGS.items() if re.fullmatch(r"\{\{ __cwagent\.\w+ }}", str(value))]
+)
+def test_a_role_accepts_what_a_run_without_variables_hands_on(name: str) -> None:
+    role = next((each for each in (ROOT / "roles").iterdir() if name.startswith(f"{each.name}_")), None)
+    for spec in read_specs(role).values() if role else ():
+        if name in spec["options"]:
+            assert check_role({name: spec["options"][name]}, {name: value_in_a_run(name)}) == []
 
 
 def test_a_role_variable_that_the_playbooks_set_is_refused() -> None:
