@@ -208,9 +208,14 @@ def check_role(options: Mapping[str, Mapping[str, Any]], variables: Mapping[str,
             problems.add(f"{name} is required.")
         elif name in ENVIRONMENTS and name in variables:
             problems.check(check_environment, name, variables[name])
-        elif name in variables:
+        elif name in variables and not _is_left_out(option, variables[name]):
             problems.check(_check_variable, name, option, variables[name])
     return problems.sentences
+
+
+def _is_left_out(option: Mapping[str, Any], value: Any) -> bool:
+    """Whether null leaves out a number that the role finds by itself then."""
+    return value is None and option.get("type") == "int" and "default" not in option
 
 
 def misspelled_variables(role: str, names: Iterable[str], known: Collection[str]) -> list[str]:
@@ -232,8 +237,6 @@ def _check_variable(name: str, option: Mapping[str, Any], value: Any) -> None:
     """Check a variable as it is, because nothing replaces it with its typed value, unlike a playbook's input."""
     kind = option.get("type", "str")
     takes_blank = kind in TEXT_TYPES and "" in option.get("choices", [""])
-    if value is None and kind == "int" and "default" not in option:
-        return
     takes_text = kind not in ("list", "dict")
     if (is_blank(value) and not takes_blank) or (isinstance(value, str) and not takes_text):
         raise InvalidInput(f"{name} {_expectation(option)}, not {quote(value)}.")
