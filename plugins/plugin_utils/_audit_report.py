@@ -168,11 +168,8 @@ def _versions(account: Mapping[str, Any]) -> Iterator[str]:
     for history in account["history"]:
         versions = history["versions"]
         place = f"{history['name']} in {history['region']} of account {_account_name(account)}"
-        yield (
-            f"{place}: {count_noun(len(versions), 'version')}."
-            if versions
-            else f"{place} does not exist. Check the name."
-        )
+        count = f"{place}: {count_noun(len(versions), 'version')}."
+        yield count if versions else f"{place} does not exist. Check the name."
         for each in versions[:SHOWN_VERSIONS]:
             size = "encrypted" if each["size"] is None else f"{each['size']} bytes"
             labels = f", {' '.join(['labels', *each['labels']])}" if each["labels"] else ""
