@@ -78,7 +78,7 @@ def describe_skipped(servers: Iterable[Server]) -> list[str]:
 
 
 def one_of_each(servers: Iterable[Server]) -> list[str]:
-    """Return one server for each configuration in each region, so that no version comes to several servers untested."""
+    """Return one server for each configuration in each region, so that several servers get only what one has proved."""
     found: dict[tuple[str, ...], str] = {}
     for each in servers:
         names = sorted({one.name for one in each.commands if one.action != REMOVE})

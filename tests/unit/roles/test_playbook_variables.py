@@ -108,6 +108,23 @@ def test_a_role_accepts_what_a_run_without_variables_hands_on(name: str) -> None
             assert check_role({name: spec["options"][name]}, {name: value_in_a_run(name)}) == []
 
 
+@pytest.mark.parametrize(
+    ("given", "first", "batches"),
+    [
+        (["1", "25%", "100%"], ["a"], ["1", "25%", "100%"]),
+        (["1", "25%", "100%"], ["a", "b", "c"], ["1", 2, "25%", "100%"]),
+        (["1"], ["a", "b"], ["1", 1]),
+        (["100%"], ["a", "b"], ["100%"]),
+        (["2", "100%"], ["a", "b"], ["2", "100%"]),
+        ([], [], []),
+    ],
+)
+def test_one_server_of_each_configuration_is_before_the_others(given: Any, first: Any, batches: Any) -> None:
+    variables = {**trust_templates(SETTINGS), "__cwagent_batches": given, "__cwagent_first_hosts": first}
+    templar = Templar(loader=DataLoader(), variables=variables)
+    assert templar.template(variables["__cwagent_apply_batches"]) == batches
+
+
 def test_a_role_variable_that_the_playbooks_set_is_refused() -> None:
     found = find_role_variables(SETTINGS, OPTIONS)
     assert set(found) >= {name for name in SETTINGS if not name.startswith("__")}
