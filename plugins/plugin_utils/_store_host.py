@@ -107,10 +107,9 @@ class _StoreHost(Host, ABC):
 
     def _endpoint(self, service: str, region: str) -> dict[str, str]:
         """Return an endpoint, which botocore finds once, because this takes time while the permission is held."""
-        key = (service, region)
-        if key not in self._endpoints:
-            self._endpoints[key] = find_endpoint(*key)
-        return self._endpoints[key]
+        found = self._endpoints.get((service, region)) or find_endpoint(service, region)
+        self._endpoints[service, region] = found
+        return found
 
 
 def _to_option(configuration: Configuration) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.plugin_utils._playbook_inputs import _find_file
+from ansible_collections.cwagent.iam.plugins.plugin_utils._playbook_inputs import _find_file, _is_version
 
 
 def test_a_file_is_found_in_the_first_folder_that_has_it(tmp_path):
@@ -26,3 +26,12 @@ def test_only_regular_files_are_read(tmp_path, make):
         make(path)
     with pytest.raises(InvalidInput, match=rf"^{path} is not a regular file\.$"):
         _find_file(str(path), [tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("value", "is_version"),
+    [("previous", True), (41, True), ("A=41", True), *((each, False) for each in (None, "", " ", "nope", ["41"]))],
+)
+def test_files_are_read_unless_a_version_is_stored_again(value, is_version):
+    """Beside a version that is not valid, the files are read, so that one run shows all problems."""
+    assert _is_version(value) == is_version
