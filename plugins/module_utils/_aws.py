@@ -109,6 +109,9 @@ class Aws(Gateway):
         except BotoCoreError as error:
             raise _transport_error(error, description, action) from error
 
+    def _renew_credentials(self) -> None:
+        """boto3 renews the credentials of a role by itself, and others do not change during a run."""
+
     def _identity(self) -> str | None:
         try:
             return str(self.client("sts", 1).get_caller_identity()["Arn"])

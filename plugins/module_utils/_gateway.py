@@ -78,7 +78,8 @@ class Gateway(ABC):
     def _identity(self) -> str | None:
         """Return the caller's ARN, for an error; ``None`` if it cannot be read. The call needs no permission."""
 
-    def _renew_credentials(self) -> None:  # noqa: B027  most gateways keep theirs
+    @abstractmethod
+    def _renew_credentials(self) -> None:
         """Read the credentials again before a denied call is repeated."""
 
     def find(self, action: str, description: str, absent: str, **arguments: Any) -> dict[str, Any] | None:

@@ -15,6 +15,8 @@ with suppress(ImportError):  # callers check for boto3, or suppress every error
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError
 
+# To sign with, although nothing is sent.
+_NO_KEYS = {"aws_access_key_id": "none", "aws_secret_access_key": "none"}
 # Any operation, to sign an address that nothing is sent to.
 _OPERATIONS = {"ssm": ("get_parameter", {"Name": "x"}), "sts": ("get_caller_identity", {})}
 
@@ -38,8 +40,7 @@ def _find(service: str, region: str) -> dict[str, str]:
     client = session.create_client(
         service,
         region_name=region,
-        aws_access_key_id="none",
-        aws_secret_access_key="none",  # noqa: S106  nothing is sent
+        **_NO_KEYS,
         config=Config(ignore_configured_endpoint_urls=True),
     )
     operation, arguments = _OPERATIONS[service]

@@ -10,6 +10,7 @@ import runpy
 import sys
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils import basic
 
@@ -26,6 +27,7 @@ except ImportError:  # ansible-core 2.18
 ON_SERVERS = ("agent_config", "credentials_file", "shared_credentials", "ssm_agent", "store_host")
 
 if Path(sys.argv[1]).stem.removeprefix("cwagent_") in ON_SERVERS:
-    sys.modules.update(dict.fromkeys(("boto3", "botocore", "ansible_collections.amazon")))  # type: ignore[arg-type]  # missing
+    missing: dict[str, Any] = dict.fromkeys(("boto3", "botocore", "ansible_collections.amazon"))
+    sys.modules.update(missing)  # importing one of these is an error then
 with patch_module_args(json.load(sys.stdin)):
     runpy.run_path(sys.argv[1], run_name="__main__")

@@ -28,7 +28,7 @@ class Writer:
     """The principal that wrote a version, which AWS shows as the ARN of a user or of the session of a role.
 
     :param name: the name without the path. Of anything else than a role or user, all that AWS shows.
-    :param session: of a role. An instance's is its ID, and others can choose theirs, so it identifies nobody.
+    :param session: the name of the session of a role. For an instance it is the ID. Any other caller chooses it.
     """
 
     account: str

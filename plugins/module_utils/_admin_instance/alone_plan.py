@@ -128,8 +128,8 @@ def is_recorded(current: State, name: str) -> bool:
 def restored_message(name: str) -> str:
     """Return the message about an instance whose restore tag is gone."""
     return (
-        f"Instance {name} was restored by another run or by a person, so it does not have the admin profile. Run again "
-        "when nobody else uses it."
+        f"Instance {name} was restored by another run or by a person, so it does not have the admin profile. Wait "
+        "until no other run uses it, then run again."
     )
 
 

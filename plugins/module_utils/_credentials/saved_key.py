@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 # The names in shared-credentials files; the documents in AWS use the same names.
-KEY_ID, SECRET, REGION = "aws_access_key_id", "aws_secret_access_key", "region"
-# Of a session. No saved key has one.
-TOKEN = "aws_session_token"  # noqa: S105  the name of an option
+# A session has a token. No saved key has one.
+KEY_ID, SECRET, TOKEN, REGION = "aws_access_key_id", "aws_secret_access_key", "aws_session_token", "region"
 # The key that the saved one replaced. Only rotation reads it; AWS tools ignore it, and it is not delivered.
 REPLACED = "replaced_access_key_id"
 # A value that fits on one line of a credentials file and has no special meaning there.

@@ -178,7 +178,7 @@ def _by_region(given: Given, members: Members, onprem_hosts: Mapping[str, Mappin
 
 
 def _key_regions(inputs: Mapping[str, Any]) -> list[str]:
-    """Return the regions in which a key can be: also those where no host has a user, and whatever the limit leaves."""
+    """Return the regions in which a key can be saved, including regions without a host. The limit leaves out none."""
     of_users = [*inputs["server_users"], *inputs["retired_users"], *inputs["admin_users"]]
     found = dict.fromkeys([*of_users, *inputs["regions"], inputs["region"], *inputs["account"]["regions"]])
     return [each for each in found if each]

@@ -339,6 +339,7 @@ def json_error(code, message="m"):
     ],
 )
 def test_the_outcome_of_a_call_is_the_one_with_boto3(server, answers, monkeypatch):
+    # The outcome is compared, for which ten attempts of boto3 would pause for minutes.
     monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _seconds: None)
     found = []
     for aws in gateways(server.url):
