@@ -166,7 +166,7 @@ def _compile(
     """Return the statements that a configuration needs, and why some parts have none."""
     own = source.regions or (ANY,)
     statements, refusals = list(_reading(source, own, scope)), []
-    regions = _named_regions([config]) or tuple(dict.fromkeys([*own, *_named_regions(others)]))
+    regions = named_regions([config]) or tuple(dict.fromkeys([*own, *named_regions(others)]))
     for need in permissions_of(config, None, others):
         # The owner of an assumed role decides about its permissions.
         if not need.role:
@@ -177,7 +177,7 @@ def _compile(
     return statements, list(dict.fromkeys(refusals))
 
 
-def _named_regions(configs: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+def named_regions(configs: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
     """Return the regions that configurations contain. If one of them has a region, agents use it for all they merge."""
     return tuple(region for config in configs for _path, region in find_values(config, "agent.region"))
 
