@@ -125,7 +125,7 @@ ECS_RESOURCES = {
 ALLOWED = (
     *(Call("cloudwatch:PutMetricData", context={NAMESPACE: each}) for each in ("Shop", "CWAgent", "CWAgent/System")),
     *(Call(action, stream(group)) for action in LOG_ACTIONS for group in GROUPS),
-    # An agent that merges this configuration with the one that has a region works there.
+    # An agent can merge this configuration with the configuration for another region.
     *(Call(action, stream("Events", region=OTHER_REGION)) for action in LOG_ACTIONS),
     *(Call("logs:PutRetentionPolicy", stream(group)) for group in WITH_RETENTION),
     Call("logs:DescribeLogGroups"),

@@ -95,7 +95,7 @@ options:
   emf_log_groups:
     description:
       - The log groups to which applications send metrics in the embedded metric format (EMF), with O(state=fitted).
-        The configuration cannot name them, so an agent that receives EMF has no fitted policy without this list.
+        They are not in the configuration, so an agent that receives EMF needs this list for a fitted policy.
       - C(*) stands for any characters.
     type: list
     elements: str

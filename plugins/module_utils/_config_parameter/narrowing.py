@@ -32,7 +32,7 @@ _NOT_IN_GROUP = re.compile(r"[^\w./#*-]", re.ASCII)
 # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_CreateLogGroup.html
 _IN_GROUP = re.compile(r"[\w./#-]*", re.ASCII)
 _OF_THE_HOST = re.compile(r"\{(?:instance_id|hostname|local_hostname|ip_address|date)\}")
-# The exporter for Prometheus has placeholders of its own, such as {ClusterName}.
+# The exporter for Prometheus has other placeholders, such as {ClusterName}.
 _ANY_PLACEHOLDER = re.compile(r"\{\w+\}", re.ASCII)
 # A server that is not on EC2 does not know its account.
 _UNKNOWN_ACCOUNT = "UNKNOWN-ACCOUNT"

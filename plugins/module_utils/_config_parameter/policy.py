@@ -36,7 +36,7 @@ PARTITION, ACCOUNT = "{partition}", "{account}"
 # As long as the longest in AWS.
 _LONGEST = {PARTITION: "aws-us-gov", ACCOUNT: "123456789012"}
 _EVERY_GROUP = re.compile(r".*:log-group:\*.*")
-# The objects whose keys are things to collect. Each key needs permissions of its own.
+# The objects whose keys are things to collect. Each key needs other permissions.
 _COLLECTIONS = (
     ("metrics", "metrics_collected"),
     ("logs", "logs_collected"),
@@ -56,7 +56,7 @@ class Source:
 
     :param config: a text if it is an OpenTelemetry configuration in YAML.
     :param parameters: the names of the parameters that hold it.
-    :param regions: the regions of the agents that read it; empty if they are not known.
+    :param regions: the regions of the agents that read it. It is empty if no region is known.
     :param is_encrypted: whether a parameter is a ``SecureString``.
     """
 
@@ -84,7 +84,7 @@ class Scope:
 class Statement:
     """A statement that allows some actions.
 
-    :param use: what it is for, which becomes its Sid.
+    :param use: its purpose, from which its Sid is made.
     :param condition: the operator and the key, whose values are ``names``. Without them, ``names`` are the resources.
     """
 
