@@ -83,7 +83,7 @@ def goes_to_cloudwatch(metrics: Any) -> bool:
     """
     amp, cloudwatch = (find_values(metrics, f"metrics_destinations.{each}") for each in ("amp", "cloudwatch"))
     # This plug-in sends to Amazon Managed Service for Prometheus only.
-    plugins = {path[-1] for path, _value in find_values(metrics, "metrics_collected.*")} - {"prometheus"}
+    plugins = {name for (_section, name), _value in find_values(metrics, "metrics_collected.*")} - {"prometheus"}
     return (bool(cloudwatch) or not amp) and bool(plugins or find_values(metrics, "namespace"))
 
 

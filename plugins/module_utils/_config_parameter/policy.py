@@ -234,24 +234,28 @@ def _join(statements: Iterable[Statement]) -> list[Statement]:
 
 def _pack(statements: Iterable[Statement]) -> list[dict[str, Any]]:
     """Return the policies for statements. A statement that is too long goes on in the next policy."""
-    packed: list[list[Statement]] = [[]]
-    for statement in statements:
-        for name in statement.names:
-            one = replace(statement, names=(name,))
-            *earlier, last = packed[-1] or [one]
-            is_same = bool(packed[-1]) and replace(last, names=()) == replace(statement, names=())
-            longer = [*earlier, replace(last, names=(*last.names, name))] if is_same else [*packed[-1], one]
-            if packed[-1] and _size(longer) > MAX_POLICY:
-                packed.append([one])
-            else:
-                packed[-1] = longer
-            if len(packed) > MAX_POLICIES:
-                raise InvalidInput(
-                    f"No fitted policy is possible. It would need more than {MAX_POLICIES} managed policies of "
-                    f"{MAX_POLICY} characters, and a principal can have {MAX_ATTACHED}, including others. Use "
-                    "fewer log groups, or CloudWatchAgentServerPolicy."
-                )
+    packed: list[list[Statement]] = []
+    for one in (replace(statement, names=(name,)) for statement in statements for name in statement.names):
+        longer = _add(packed[-1], one) if packed else []
+        if not packed or _size(longer) > MAX_POLICY:
+            packed.append([one])
+        else:
+            packed[-1] = longer
+        if len(packed) > MAX_POLICIES:
+            raise InvalidInput(
+                f"No fitted policy is possible. It would need more than {MAX_POLICIES} managed policies of "
+                f"{MAX_POLICY} characters, and a principal can have {MAX_ATTACHED}, including others. Use fewer log "
+                "groups, or CloudWatchAgentServerPolicy."
+            )
     return [_document(each) for each in packed]
+
+
+def _add(statements: Sequence[Statement], one: Statement) -> list[Statement]:
+    """Return statements with another name of the last one, or with another one."""
+    *earlier, last = statements
+    if replace(last, names=()) == replace(one, names=()):
+        return [*earlier, replace(last, names=(*last.names, *one.names))]
+    return [*statements, one]
 
 
 def _document(statements: Iterable[Statement]) -> dict[str, Any]:

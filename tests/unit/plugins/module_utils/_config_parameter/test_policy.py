@@ -119,6 +119,10 @@ def arn(service, resource, region=REGION):
 ECS = {"sd_target_cluster": "shop", "sd_cluster_region": OTHER_REGION, "service_name_list_for_tasks": [{}]}
 IN_CLUSTER = (arn("ecs", "cluster/shop", OTHER_REGION), "ecs:cluster")
 PARTS = {
+    "a counter of Windows": (
+        {"metrics": {"metrics_collected": {"LogicalDisk": {}, "Paging File": {}}}},
+        {("cloudwatch:PutMetricData", "CWAgent", "cloudwatch:namespace")},
+    ),
     "metrics of the agent": (
         {"agent": {"system_metrics_enabled": True}},
         {("cloudwatch:PutMetricData", "CWAgent/System", "cloudwatch:namespace")},

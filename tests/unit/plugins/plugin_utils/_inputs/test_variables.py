@@ -142,7 +142,7 @@ def test_only_the_whole_job_removes_windows(has_window, requires, state):
     assert inputs_of(controller=controller, requires=requires)["window_state"] == state
 
 
-NAMES_WITH_COMMAS = ("attach_to_roles", "detach_from_roles", "keep_nodes", "remove_servers")
+NAMES_WITH_COMMAS = ("attach_to_roles", "detach_from_roles", "emf_log_groups", "keep_nodes", "remove_servers")
 ATTACH_TO = "cwagent_on_other_profile is attach, so set cwagent_attach_to_roles to the roles"
 
 
