@@ -32,6 +32,7 @@ DOCUMENTED = [path for folder in ("modules", "doc_fragments") for path in (ROOT 
 RULES = {
     "cwagent_access_info": "_access.findings",
     "cwagent_config_parameter": "_config_parameter.rules",
+    "cwagent_server_info": "_verify.model",
 }
 OURS = "cwagent.iam."
 PLUGINS = f"ansible_collections.{OURS}plugins"
