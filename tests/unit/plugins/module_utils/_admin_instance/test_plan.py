@@ -662,3 +662,13 @@ def test_the_result_and_the_diff():
     wanted = release("i-9")
     missing = {"instance_id": "i-9", "profile_before": None, "profile": None, "earlier_profile": None}
     assert model.to_result(wanted.plan(state("shop")), state("shop"), ["i-9"], wanted.profiles) == [missing]
+
+
+@pytest.mark.parametrize(
+    ("profile", "instance_state", "is_stale"),
+    [("shop", "running", True), ("shop", "terminated", False), ("admin", "running", False)],
+)
+def test_only_the_instance_to_release_can_be_shown_as_before(profile, instance_state, is_stale):
+    own = instance(profile, instance_state=instance_state)
+    current = State({INSTANCE: own, OTHER_INSTANCE: instance("shop", name=OTHER_INSTANCE)})
+    assert release(known_earlier="shop", keep_tag=True).may_be_stale(current) == is_stale
