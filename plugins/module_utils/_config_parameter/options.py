@@ -42,7 +42,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Invalid
 from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR, NOTICE, Rule
 from ansible_collections.cwagent.iam.plugins.module_utils._names import check_tags, tags_as_text
 from ansible_collections.cwagent.iam.plugins.module_utils._options import read_options
-from ansible_collections.cwagent.iam.plugins.module_utils._text import to_summary
+from ansible_collections.cwagent.iam.plugins.module_utils._text import count_noun, to_summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -176,9 +176,8 @@ def desired_tags(given: Mapping[str, Any] | None) -> dict[str, str]:
 
 def refusal(found: Validation) -> str:
     """Return the message about a configuration that is refused."""
-    count = len(found.errors)
-    lines = "\n".join(to_lines(found.errors))
-    return f"The configuration is not valid ({count} problem{'' if count == 1 else 's'}), so it is not stored.\n{lines}"
+    count, lines = count_noun(len(found.errors), "problem"), "\n".join(to_lines(found.errors))
+    return f"The configuration is not valid ({count}), so it is not stored.\n{lines}"
 
 
 def validate_config(given: GivenConfig) -> Validation:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Union
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.json_path import json_path
 from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR, NOTICE, Rule
+from ansible_collections.cwagent.iam.plugins.module_utils._text import count_noun
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -87,7 +88,7 @@ def to_lines(problems: Iterable[Problem], noun: str = "problem") -> list[str]:
     lines: list[str] = []
     for source, group in groupby(problems, lambda each: each.source):
         shown = [f"  {each}" for each in group]
-        lines += [f"{source}: {len(shown)} {noun}{'' if len(shown) == 1 else 's'}", *shown]
+        lines += [f"{source}: {count_noun(len(shown), noun)}", *shown]
     return lines
 
 
