@@ -75,6 +75,11 @@ EQUIVALENT: dict[str, list[tuple[str, str, str]]] = {
     ],
     "module_utils/_config_parameter/problems.py": [
         (
+            'return folded[found[0]] if found else ""',
+            'return folded[found[ -1]] if found else ""',
+            "there is one at most",
+        ),
+        (
             "shown = repr(text[: length + 1])",
             "shown = repr(text[: length ^ 1])",
             "the lengths are even",
