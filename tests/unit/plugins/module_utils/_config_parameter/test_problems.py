@@ -71,6 +71,7 @@ def test_a_path_is_short_and_can_be_printed(path):
         ("\x01" * 16, "'" + r"\x01" * 14 + r"\x0…'"),
         ("it's", '"it\'s"'),
         ("a" * 61, f"'{'a' * 59}…'"),
+        ("a" * 61 + "'", f"'{'a' * 59}…'"),
         (True, "true"),
         (False, "false"),
         (None, "null"),
