@@ -33,7 +33,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule about a part of an account, or about a configuration.
+    """A rule about one of the subjects.
 
     :param about: its subject.
     :param severities: of its findings, with the most severe first.
