@@ -37,7 +37,7 @@ def main() -> None:
         by_all, _warnings = select(checked.problems, "strict")
         if path.parent.name == "valid":
             wrong += to_lines(by_rules or by_all)
-            wrong += to_lines(each for each in document.problems if each.rule in ("platform", "misspelled"))
+            wrong += to_lines(each for each in document.problems if each.rule.name in ("platform", "misspelled"))
         else:
             refused.append(bool(by_rules))
             wrong += [] if by_all else [f"{path}: not refused"]
