@@ -46,7 +46,7 @@ def main() -> None:
         by_all, _warnings = select(checked.problems, "strict")
         if path.parent.name == "valid":
             wrong += to_lines(by_rules or by_all)
-            wrong += to_lines(each for each in document.problems if each.rule in ("platform", "misspelled"))
+            wrong += to_lines(each for each in document.problems if each.rule.name in ("platform", "misspelled"))
             wrong += wide_statements(path.stem, document.value or {})
         else:
             refused.append(bool(by_rules))

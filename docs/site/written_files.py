@@ -3,7 +3,7 @@
 From ``roles.yml`` and the documentation of the modules come the argument specs of the roles, and from these their
 defaults. From ``variables.yml`` and the specs of the roles come the argument specs of the playbooks, and the lines of
 ``playbooks/vars`` that hand on their variables. From ``surveys.yml`` and these specs come the surveys of AWX. From the
-rules of the audit comes their list in the documentation of its module, and from the key stores come their names.
+rules of findings come their lists in the documentation of modules, and from the key stores come their names.
 """
 
 from __future__ import annotations
@@ -27,8 +27,13 @@ PLAYBOOKS: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("variables.y
 SURVEYS = Path(__file__).with_name("surveys.yml")
 QUESTIONS = ROOT / "examples" / "awx-project" / "awx" / "questions.yml"
 SOURCE: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("roles.yml").read_text(encoding="utf-8"))
-AUDIT = ROOT / "plugins" / "modules" / "cwagent_access_info.py"
-DOCUMENTED = [*AUDIT.parent.glob("*.py"), *(ROOT / "plugins" / "doc_fragments").glob("*.py")]
+DOCUMENTED = [path for folder in ("modules", "doc_fragments") for path in (ROOT / "plugins" / folder).glob("*.py")]
+# By module, the file with the rules of its findings.
+RULES = {
+    "cwagent_access_info": "_access.findings",
+    "cwagent_config_parameter": "_config_parameter.rules",
+    "cwagent_server_info": "_verify.model",
+}
 OURS = "cwagent.iam."
 PLUGINS = f"ansible_collections.{OURS}plugins"
 MADE = "# Written by `make tables` from docs/site/roles.yml, the documentation of the modules and README.md.\n"
@@ -66,8 +71,11 @@ def files() -> dict[Path, str]:
         },
         VARIABLES / "argument_specs.yml": playbooks_text(of_playbooks),
         QUESTIONS: questions(of_playbooks),
-        **{path: with_stores(text) for path in DOCUMENTED if STORES in (text := path.read_text(encoding="utf-8"))},
-        AUDIT: with_rules(with_stores(AUDIT.read_text(encoding="utf-8"))),
+        **{
+            path: with_rules(path.stem, with_stores(text))
+            for path in DOCUMENTED
+            if STORES in (text := path.read_text(encoding="utf-8")) or path.stem in RULES
+        },
     }
 
 
@@ -260,29 +268,31 @@ def question_lines(name: str, asked: Mapping[str, Any], option: Mapping[str, Any
     yield from (f"    {key}: {inline(each)}" for key, each in {**given, **found}.items() if each is not None)
 
 
-def with_rules(text: str) -> str:
-    """Return the module of the audit with the list of its rules."""
-    before, start, rest = text.partition("    rule:\n")
+def with_rules(module: str, text: str) -> str:
+    """Return the documentation of a module with the list of the rules of its findings."""
     found: dict[str, list[str]] = {}
-    for rule in import_module(f"{PLUGINS}.module_utils._access.findings").RULES:
-        severities = f"{'' if rule.listed else 'unlisted '}{' or '.join(rule.severities)}"
-        found.setdefault(rule.about, []).append(f"V({rule.name}) ({severities}, {rule.meaning})")
+    for rule in import_module(f"{PLUGINS}.module_utils.{RULES[module]}").RULES if module in RULES else ():
+        kind = f"{'' if rule.listed else 'unlisted '}{'lenient ' if rule.is_lenient else ''}"
+        words = f"V({rule.name}) ({kind}{' or '.join(rule.severities)}, {rule.meaning})"
+        found.setdefault(rule.about, []).append(words)
     subjects = [f"Rules about the {about} are {', '.join(rules)}." for about, rules in found.items()]
-    lines = described("description", subjects, 6)
-    return "\n".join(
-        [f"{before}{start}{next(lines)}", *lines, "      type: str" + rest.partition("      type: str")[2]]
-    )
+    return with_items(text, "Rules about the ", subjects)
 
 
 def with_stores(text: str) -> str:
     """Return the documentation of a module with the choices and words of the key stores."""
-
-    def with_words(found: re.Match[str]) -> str:
-        sentence = f"Where the access key is saved. {stores_in_words()}"
-        return "".join(f"{line}\n" for line in [*described("", [sentence], len(found[1]) - 2)][1:])
-
     text = re.sub(rf"{re.escape(STORES)}.*\]", inline([*KEY_STORES]), text)
-    return re.sub(r"^( +)- Where the access key is saved\. V.*\n(?:\1  .*\n)*", with_words, text, flags=re.MULTILINE)
+    return with_items(text, "Where the access key is saved. V", [f"Where the access key is saved. {stores_in_words()}"])
+
+
+def with_items(text: str, beginning: str, sentences: list[str]) -> str:
+    """Return documentation with sentences instead of the items of lists that begin with some words."""
+
+    def items(found: re.Match[str]) -> str:
+        return "".join(f"{line}\n" for line in [*described("", sentences, len(found[1]) - 2)][1:])
+
+    item = re.escape(f"- {beginning}")
+    return re.sub(rf"^( +){item}.*\n(?:\1(?:  |{item}).*\n)*", items, text, flags=re.MULTILINE)
 
 
 def stores_in_words() -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-from ansible_collections.cwagent.iam.plugins.plugin_utils import _endpoints
+from ansible_collections.cwagent.iam.plugins.plugin_utils import _endpoint_finder
 from ansible_collections.cwagent.iam.plugins.plugin_utils._host_action import HostAction
 
 
@@ -19,5 +19,5 @@ class ActionModule(HostAction):
         """Run it as any module. Without boto3 here, or with an invalid region, it gets no endpoint and reports that."""
         self._task.args.pop("endpoint", None)
         with suppress(Exception):
-            self._task.args["endpoint"] = _endpoints.find_endpoint("sts", str(self._task.args["region"]))
+            self._task.args["endpoint"] = _endpoint_finder.find_endpoint("sts", str(self._task.args["region"]))
         return super().run(tmp, task_vars)

@@ -33,12 +33,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule of the audit.
+    """A rule about one of the subjects.
 
     :param about: its subject.
     :param severities: of its findings, with the most severe first.
     :param meaning: the violation in general, for the documentation.
     :param listed: whether summaries list its findings.
+    :param is_lenient: whether the agent can know better, so that the user decides whether its errors are refused.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Rule:
     severities: tuple[str, ...]
     meaning: str
     listed: bool = True
+    is_lenient: bool = False
 
     def finding(
         self, affected: str, why: str, fix: str, region: str | None = None, *, severity: str | None = None

@@ -149,38 +149,41 @@ config:
   description: The whole configuration as JSON text, minified.
   returned: success, with O(state=present) and O(state=validated)
   type: str
-problems:
-  description: The problems of the configuration.
+findings:
+  description:
+    - The problems of the configuration, each as in RV(cwagent.iam.cwagent_access_info#module:findings), with C(file),
+      C(line) and C(column), which are null if they are not known. C(object) is the parameter with the JSON path.
+    - O(validation) decides about an error of a lenient rule.
+    - Rules about the configuration are V(file) (error, a file cannot be read), V(json) (error, the text is not JSON),
+      V(yaml) (error, an OpenTelemetry configuration is not YAML), V(reference) (error, Parameter Store refuses two
+      braces in a text), V(merge) (error, several configurations cannot be merged), V(size) (error, it is too large for
+      its parameter), V(problems) (error, it breaks so many rules that some are left out), V(section) (error or warning,
+      a section is unknown, or none makes the agent collect), V(unknown-key) (lenient error or warning, a key is
+      unknown), V(misspelled) (lenient error or warning, a name is nearly a known one), V(missing-key) (lenient error, a
+      key is missing), V(wrong-value) (lenient error, a value is not valid), V(duplicate-entry) (lenient error, a list
+      has the same entry twice), V(log-group) (lenient error, a log group has two retentions or classes), V(placeholder)
+      (lenient error or warning, a placeholder is unknown), V(pattern) (lenient error, a regular expression is not
+      valid), V(schema) (lenient error or warning, the agent's schema was not used), V(run-as-user) (warning, the
+      agent's user may not read a log file), V(platform) (warning, only servers of another platform collect a section),
+      V(on-premises) (warning, a setting does not work on premises), V(permission) (unlisted notice, it needs more than
+      the server policy allows), V(opentelemetry) (unlisted notice, only its syntax was checked).
   returned: with O(state=validated), and when the configuration is not valid
   type: list
   elements: dict
-  contains:
-    file: {description: The file or the option., type: str, returned: always, sample: linux.json}
-    path: {description: The JSON path., type: str, returned: always, sample: $.agent.reigon}
-    line: {description: The line in the text., type: int, returned: where it is known, sample: 3}
-    column: {description: The column in the text., type: int, returned: where it is known, sample: 5}
-    rule: {description: The rule., type: str, returned: always, sample: unknown-key}
-    severity: {description: "V(error), V(warning) or V(notice).", type: str, returned: always, sample: error}
-    message: {description: The problem., type: str, returned: always, sample: unknown key 'reigon'}
-    allowed: {description: The allowed values., type: str, returned: always, sample: ""}
-    near: {description: The known name that a misspelled one resembles., type: str, returned: always, sample: region}
+  sample:
+    - {rule: unknown-key, severity: error, object: AmazonCloudWatch-linux $.agent.reigon, why: unknown key,
+       fix: "Did you mean 'region'?", region: null, listed: true, file: linux.json, line: 2, column: 13}
 problem_lines:
-  description: RV(problems) as lines of text.
-  returned: as RV(problems)
+  description: RV(findings) as lines of text.
+  returned: as RV(findings)
   type: list
   elements: str
 failure:
   description:
     - The first problem that makes the module refuse the configuration, and the number of the others. Empty if it is not
       refused.
-  returned: as RV(problems)
+  returned: as RV(findings)
   type: str
-findings:
-  description:
-    - (internal) RV(problems) for the filters P(cwagent.iam.sarif#filter) and P(cwagent.iam.junit#filter).
-  returned: as RV(problems)
-  type: list
-  elements: dict
 window_parameters:
   description:
     - The name and the region of each parameter that is written, for the option

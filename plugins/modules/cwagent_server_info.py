@@ -128,8 +128,13 @@ servers:
     - The servers, in the order of the option, with what is known about each. A value is empty if it does not apply, and
       null if it is not known.
     - C(status) has for each check V(ok), V(FAIL), V(?) if the result is not known, or V(none) for an agent that is not
-      installed. C(failures) and C(notes) are findings as in RV(cwagent.iam.cwagent_access_info#module:findings), whose
-      C(rule) is the check.
+      installed. C(failures) and C(notes) are findings as in RV(cwagent.iam.cwagent_access_info#module:findings). A
+      notice means that the result is not known.
+    - Rules about the server are V(identity) (error or notice, its instance profile, access key or node is missing or
+      wrong), V(permissions) (error or notice, its role or user lacks permissions), V(writing) (error, its role or user
+      may write configurations), V(configuration) (error or notice, a configuration is not stored, or the server does
+      not read it), V(endpoints) (error or notice, it does not reach an endpoint), V(agent) (error or notice, the agent
+      does not run the stored configuration).
     - C(runs_all) is whether the agent must run all of C(configs), instead of only some of them. C(seen_by) is how facts
       were collected, C(agent) the status of the agent, and C(apply_failure) why the stored configuration cannot be
       applied. C(watch_seconds) is how long to watch the agent after its restart.

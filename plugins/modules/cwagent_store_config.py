@@ -266,7 +266,7 @@ problem_lines:
   elements: str
   sample: ["linux.json: 1 problem", "  3:5 $.agent.reigon: unknown key; did you mean 'region'?"]
 findings:
-  description: The problems for the filters P(cwagent.iam.sarif#filter) and P(cwagent.iam.junit#filter).
+  description: The problems, as in RV(cwagent.iam.cwagent_config_parameter#module:findings).
   returned: with O(state=validated)
   type: list
   elements: dict

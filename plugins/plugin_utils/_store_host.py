@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.host import check
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import COMPARED
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.ways import USER, WAYS
-from ansible_collections.cwagent.iam.plugins.plugin_utils._endpoints import find_endpoint
+from ansible_collections.cwagent.iam.plugins.plugin_utils._endpoint_finder import find_endpoint
 from ansible_collections.cwagent.iam.plugins.plugin_utils._host import Host
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class _StoreHost(Host, ABC):
             **self._credentials(),
         )
 
-    def read(self, configuration: Configuration) -> dict[str, Any]:
+    def compare(self, configuration: Configuration) -> dict[str, Any]:
         """Compare a configuration with the value that the host reads with the credentials that it has."""
         with self._check_mode(True):
             return self._run([configuration.region], config=_to_option(configuration), wait_timeout=0)

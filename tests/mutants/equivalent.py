@@ -75,6 +75,16 @@ EQUIVALENT: dict[str, list[tuple[str, str, str]]] = {
     ],
     "module_utils/_config_parameter/problems.py": [
         (
+            'return folded[found[0]] if found else ""',
+            'return folded[found[ -1]] if found else ""',
+            "there is one at most",
+        ),
+        (
+            "shown = repr(text[: length + 1])",
+            "shown = repr(text[: length ^ 1])",
+            "the lengths are even",
+        ),
+        (
             "found = get_close_matches(_fold(name[:MAX_KEY]), folded, n=1, cutoff=_NEAR)",
             "found = get_close_matches(_fold(name[:MAX_KEY]), folded, n= 2, cutoff=_NEAR)",
             "only the first is used",
@@ -111,6 +121,13 @@ EQUIVALENT: dict[str, list[tuple[str, str, str]]] = {
             "_remove_from_group(current.name, group) for group in sorted(current.user.groups - planned.user.groups)",
             "_remove_from_group(current.name, group) for group in sorted(current.user.groups ^ planned.user.groups)",
             "a user is never added to a group",
+        ),
+    ],
+    "module_utils/_verify/model.py": [
+        (
+            "watch_seconds: int = 0",
+            "watch_seconds: int = 1",
+            "it always has another value",
         ),
     ],
     "module_utils/_verify/permission_checks.py": [

@@ -14,6 +14,8 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
+from hypothesis import settings
+
 CHECKOUT = Path(__file__).parents[2]
 COPIED = ("plugins", "tests", "roles", "playbooks", "meta", "examples", "docs", "changelogs", "requirements")
 FILES = ("ansible.cfg", "pyproject.toml", "galaxy.yml", "README.md", "Makefile", "CONTRIBUTING.md", "CHANGELOG.md")
@@ -52,6 +54,8 @@ class Copy:
         (folder / LINK).symlink_to(os.path.relpath(folder, (folder / LINK).parent))
         for name in PRELOADED:
             importlib.import_module(name)
+        # tests/unit has its own. tests/integration has none, and no test that would use it.
+        settings.register_profile("mutants")
         self._checked: set[str] = set()
         sys.dont_write_bytecode = True  # a compiled mutant could be taken for the next one
         compileall.compile_dir(

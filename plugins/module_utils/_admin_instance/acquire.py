@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import acquire_plan, alone_plan, model
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import acquire_plan, model, sole_holder_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.other_runs import OtherRuns
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.reader import RECORD_SECONDS
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.release_plan import remove_record, remove_tag
@@ -81,7 +81,7 @@ class AcquireResource(AdminInstanceResource):
         if self._window and current.window:
             self._window.check_managed(current.window)
         self._desired.check_not_tagged(current)
-        alone_plan.check_alone(current, self._name, self._profiles)
+        sole_holder_plan.check_alone(current, self._name, self._profiles)
         if self._window and current.window:
             # Without a restore tag of a run, the window is open for something else, in another region for instance.
             is_tagged = self._name in current.tagged
@@ -186,7 +186,7 @@ class AcquireResource(AdminInstanceResource):
         """
         found = profile_resource.read_associations(self._aws, [self._name]).get(self._name, ())
         if not found or found[-1].profile != check.earlier:
-            raise AwsApiError(alone_plan.restored_message(self._name), "InvalidAssociationID.NotFound")
+            raise AwsApiError(sole_holder_plan.restored_message(self._name), "InvalidAssociationID.NotFound")
         return replace(step, arguments={**step.arguments, "association_id": found[-1].id})
 
     def _explain(self, step: Step, check: acquire_plan.ContentionCheck, error: AwsApiError, *, is_retry: bool) -> None:

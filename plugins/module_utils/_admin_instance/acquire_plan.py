@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import model
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.alone_plan import (
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import NO_PROFILE, State
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.release_plan import Release
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.sole_holder_plan import (
     REMEDY,
     check_alone,
     is_recorded,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import NO_PROFILE, State
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.release_plan import Release
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import ContentionError
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile import plan as profile_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Plan, Step

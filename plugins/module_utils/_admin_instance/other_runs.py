@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import acquire_plan, alone_plan
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import acquire_plan, sole_holder_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.reader import (
     LOST_SECONDS,
 )
@@ -56,7 +56,7 @@ class OtherRuns:
         new = [name for name in restore_tags if name not in check.tagged and name != self._own]
         records = self._reader.records(new, seconds) if new else {}
         current = {name for name in restore_tags if name not in new or name in records}
-        alone_plan.check_restore_tags(check.tagged, current, self._own, self._profiles)
+        sole_holder_plan.check_restore_tags(check.tagged, current, self._own, self._profiles)
 
     def check_not_restored(self, state: State) -> None:
         """Check that the instance still has the restore tag that EC2 has shown before.
@@ -68,7 +68,7 @@ class OtherRuns:
             return
         deadline = Deadline(LOST_SECONDS)
         if not deadline.pause() or own.id not in self._tags_with_own(deadline):
-            raise ContentionError(alone_plan.restored_message(own.id))
+            raise ContentionError(sole_holder_plan.restored_message(own.id))
 
     def _tags_with_own(self, deadline: Deadline) -> dict[str, str]:
         """Read the restore tags until the instance has one, or until the time is up."""

@@ -16,13 +16,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, Union
 
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import rules
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import (
     Path,
     Problem,
     quote,
     quote_key,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR
+from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,6 +40,7 @@ MAX_PROBLEMS = 1000
 # Parameter Store takes this for a reference to another parameter, and refuses the value. It can only be in a text,
 # because in the syntax of JSON a name or a closing brace follows an opening brace.
 REFERENCE = "{{"
+REFERENCE_REFUSED = f"Parameter Store refuses a text with '{REFERENCE}'; if this is a template, render it first"
 
 _TOO_MANY = f"the configuration has more than {MAX_VALUES} values"
 _TOO_DEEP = f"the configuration is nested more than {MAX_DEPTH} levels deep"
@@ -109,13 +111,13 @@ def _position(text: str, offset: int) -> tuple[int, int]:
     return text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
 
 
-def _text_mistakes(text: str) -> Iterator[tuple[str, str]]:
+def _text_mistakes(text: str) -> Iterator[tuple[Rule, str]]:
     """The rule and the message of each mistake in a key or text."""
     surrogate = _SURROGATE.search(text)
     if surrogate:
-        yield "json", f"{surrogate.group()!r} is half of a character (a lone surrogate), which UTF-8 does not have"
+        yield rules.JSON, f"{surrogate.group()!r} is half of a character (a lone surrogate), which UTF-8 does not have"
     if REFERENCE in text:
-        yield "reference", f"Parameter Store refuses a text with '{REFERENCE}'; if this is a template, render it first"
+        yield rules.REFERENCE, REFERENCE_REFUSED
 
 
 class _MappingReader:
@@ -133,7 +135,7 @@ class _MappingReader:
     def locate(self, _path: Path) -> tuple[None, None]:
         return None, None  # a mapping has no positions
 
-    def add(self, path: Path, message: str, rule: str = "json") -> None:
+    def add(self, path: Path, message: str, rule: Rule = rules.JSON) -> None:
         _check_number_of(self.problems)
         self.problems.append(Problem(path, rule, message, ERROR, source=self._source))
 
@@ -360,7 +362,7 @@ class _TextReader:
     def _next_text(self) -> str:
         return quote(self._text[self._at]) if self._at < len(self._text) else "the end of the text"
 
-    def _add(self, path: Path, offset: int, message: str, allowed: str = "", rule: str = "json") -> None:
+    def _add(self, path: Path, offset: int, message: str, allowed: str = "", rule: Rule = rules.JSON) -> None:
         _check_number_of(self.problems)
         line, column = _position(self._text, offset)
         self.problems.append(Problem(path, rule, message, ERROR, allowed, "", self._source, line, column))

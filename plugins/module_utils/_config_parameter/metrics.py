@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import rules
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.json_path import find_values
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import (
     Path,
@@ -100,4 +101,4 @@ def _metric_problem(path: Path, name: str, plugin: str) -> Iterator[Problem]:
     near = misspelled(metric, METRICS[plugin])
     if near:
         allowed = ", ".join(METRICS[plugin])
-        yield Problem(path, "misspelled", f"unknown metric of {plugin}", WARNING, allowed, near)
+        yield Problem(path, rules.MISSPELLED, f"unknown metric of {plugin}", WARNING, allowed, near)

@@ -12,7 +12,8 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import REFERENCE
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import rules
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import REFERENCE, REFERENCE_REFUSED
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import Problem
 from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR, NOTICE
 
@@ -45,7 +46,7 @@ def read_yaml(content: str | bytes, source: str) -> tuple[str | None, list[Probl
     try:
         text = content if isinstance(content, str) else content.decode()
     except UnicodeDecodeError:
-        return None, [Problem((), "yaml", "the file is not in UTF-8", ERROR, source=source)]
+        return None, [Problem((), rules.YAML, "the file is not in UTF-8", ERROR, source=source)]
     found = _problem(text)
     return None if found.severity == ERROR else text, [replace(found, source=source)]
 
@@ -53,12 +54,11 @@ def read_yaml(content: str | bytes, source: str) -> tuple[str | None, list[Probl
 def _problem(text: str) -> Problem:
     """Return the first mistake in a text, or else the notice."""
     if REFERENCE in text:
-        message = f"Parameter Store refuses a text with '{REFERENCE}'; if this is a template, render it first"
-        return Problem((), "reference", message, ERROR)
+        return Problem((), rules.REFERENCE, REFERENCE_REFUSED, ERROR)
     try:
         import yaml  # noqa: PLC0415  slow, rare, and missing on instances
     except ImportError:  # the controller has it, and has checked the text
-        return Problem((), "yaml", f"{_NOTICE}, on the controller", NOTICE)
+        return Problem((), rules.OPENTELEMETRY, f"{_NOTICE}, on the controller", NOTICE)
     try:
         # The agent would construct the values, which need not be checked.
         node = yaml.compose(text, yaml.SafeLoader)
@@ -66,10 +66,10 @@ def _problem(text: str) -> Problem:
         mark = error.problem_mark
         place = {"line": mark.line + 1, "column": mark.column + 1} if mark else {}
         if isinstance(error, yaml.composer.ComposerError) and "single document" in str(error.context):
-            return Problem((), "yaml", "this contains more than one YAML document", ERROR, **place)
-        return Problem((), "yaml", f"this is not YAML: {error.problem}", ERROR, **place)
+            return Problem((), rules.YAML, "this contains more than one YAML document", ERROR, **place)
+        return Problem((), rules.YAML, f"this is not YAML: {error.problem}", ERROR, **place)
     except (yaml.YAMLError, RecursionError):
-        return Problem((), "yaml", "this is not YAML", ERROR)
+        return Problem((), rules.YAML, "this is not YAML", ERROR)
     if not isinstance(node, yaml.MappingNode):
-        return Problem((), "yaml", "the configuration is not a mapping", ERROR)
-    return Problem((), "yaml", _NOTICE, NOTICE)
+        return Problem((), rules.YAML, "the configuration is not a mapping", ERROR)
+    return Problem((), rules.OPENTELEMETRY, _NOTICE, NOTICE)

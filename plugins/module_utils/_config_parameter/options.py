@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ansible.module_utils.common.validation import check_type_path
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import plan as config_plan
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import rules
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import Content, Document
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.files import read_file
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import merge
@@ -31,7 +32,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.prob
     select,
     to_finding,
     to_lines,
-    to_result,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.schema import (
     add_schema_problems,
@@ -39,10 +39,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.sche
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import validate
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR, NOTICE
+from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR, NOTICE, Rule
 from ansible_collections.cwagent.iam.plugins.module_utils._names import check_tags, tags_as_text
 from ansible_collections.cwagent.iam.plugins.module_utils._options import read_options
-from ansible_collections.cwagent.iam.plugins.module_utils._text import to_summary
+from ansible_collections.cwagent.iam.plugins.module_utils._text import count_noun, to_summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -53,7 +53,7 @@ _TOGETHER = "the configurations together"
 # The source of a schema that is not a file. An earlier task has read it from a host, so the user has not chosen it.
 _GIVEN = "schema"
 # The rules about something missing. If one of several configurations lacks it, another one can have it.
-_INCOMPLETE = frozenset({"missing-key", "on-premises", "section"})
+_INCOMPLETE = frozenset({rules.MISSING_KEY, rules.ON_PREMISES, rules.SECTION})
 
 # How to validate and split a configuration. The fragment ``configuration`` documents these options.
 CONFIGURATION_SPEC: dict[str, Any] = {
@@ -138,7 +138,6 @@ class Validation:
         """Render the problems for the result: as data, as lines for a terminal, and for reports."""
         problems = [*self.errors, *self.warnings, *self.notices]
         return {
-            "problems": [to_result(each) for each in problems],
             "failure": self._failure(),
             "problem_lines": [
                 *to_lines(self.errors),
@@ -177,9 +176,8 @@ def desired_tags(given: Mapping[str, Any] | None) -> dict[str, str]:
 
 def refusal(found: Validation) -> str:
     """Return the message about a configuration that is refused."""
-    count = len(found.errors)
-    lines = "\n".join(to_lines(found.errors))
-    return f"The configuration is not valid ({count} problem{'' if count == 1 else 's'}), so it is not stored.\n{lines}"
+    count, lines = count_noun(len(found.errors), "problem"), "\n".join(to_lines(found.errors))
+    return f"The configuration is not valid ({count}), so it is not stored.\n{lines}"
 
 
 def validate_config(given: GivenConfig) -> Validation:
@@ -213,7 +211,7 @@ def _validate_yaml(given: GivenConfig) -> Validation:
     try:
         content = read_file(source) if given.src else content
     except InvalidInput as error:
-        return _validation(given, None, [_problem("file", error, source)], source)
+        return _validation(given, None, [_problem(rules.FILE, error, source)], source)
     if is_json(content):
         check_name_of_json(given.name)
     if len(contents) > 1:
@@ -238,7 +236,7 @@ def _validation(
                 tags=tags,
             )
         except InvalidInput as error:
-            problems.append(_problem("size", error, source))
+            problems.append(_problem(rules.SIZE, error, source))
     errors, warnings = select(problems, given.handling.validation)
     has_notices = given.handling.validation != OFF
     notices = [each for each in problems if each.severity == NOTICE and has_notices]
@@ -251,7 +249,7 @@ def _documents(given: GivenConfig, check: Callable[[Content, str], Document]) ->
         try:
             read = read_file(source) if given.src else content
         except InvalidInput as error:
-            yield _unusable("file", error, source)
+            yield _unusable(rules.FILE, error, source)
         else:
             yield check(read, source)
 
@@ -274,7 +272,7 @@ def _merge(documents: Sequence[Document], check: Callable[[Content, str], Docume
     try:
         merged = merge(values)
     except InvalidInput as error:
-        return _unusable("merge", error, _TOGETHER)
+        return _unusable(rules.MERGE, error, _TOGETHER)
     return check(merged, _TOGETHER)
 
 
@@ -288,11 +286,11 @@ def _join(problems: list[Problem], whole: Document) -> list[Problem]:
     return [*problems, *(each for each in whole.problems if _kind(each) not in known)]
 
 
-def _kind(problem: Problem) -> tuple[str, str]:
+def _kind(problem: Problem) -> tuple[Rule, str]:
     return problem.rule, problem.message
 
 
-def _unusable(rule: str, error: InvalidInput, source: str) -> Document:
+def _unusable(rule: Rule, error: InvalidInput, source: str) -> Document:
     return _without_value(source, _problem(rule, error, source))
 
 
@@ -300,7 +298,7 @@ def _without_value(source: str, *problems: Problem) -> Document:
     return Document(source, None, list(problems), lambda _path: (None, None))
 
 
-def _problem(rule: str, error: InvalidInput, source: str) -> Problem:
+def _problem(rule: Rule, error: InvalidInput, source: str) -> Problem:
     return Problem((), rule, str(error).rstrip("."), ERROR, source=source)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import rules
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.json_path import find_values
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.narrowing import (
     CLUSTER,
@@ -349,7 +350,7 @@ def permission_notices(config: Mapping[str, Any]) -> Iterator[Problem]:
         if not each.row.is_in_server_policy:
             actions = join_first(each.row.actions, _MAX_ACTIONS)
             message = f"{each.row.use} needs {actions}, which {SERVER_POLICY} does not allow"
-            yield Problem(each.path, "permission", message, NOTICE)
+            yield Problem(each.path, rules.PERMISSION, message, NOTICE)
 
 
 def _role(config: Mapping[str, Any], row: Row) -> str:

@@ -12,7 +12,8 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Union
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.json_path import json_path
-from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR, NOTICE, Finding
+from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR, NOTICE, Rule
+from ansible_collections.cwagent.iam.plugins.module_utils._text import count_noun
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,28 +29,11 @@ WIDTH, MIN_ALLOWED = 98, 60
 _NEAR = 0.75
 
 
-# The rules about which the agent can know better, so that the user decides whether their errors are refused.
-LENIENT = frozenset(
-    {
-        "duplicate-entry",
-        "log-group",
-        "misspelled",
-        "missing-key",
-        "pattern",
-        "placeholder",
-        "schema",
-        "unknown-key",
-        "wrong-value",
-    }
-)
-
-
 @dataclass(frozen=True)
 class Problem:
     """One problem in one place.
 
     :param path: the keys and indexes of the place, or the place where a missing key would be.
-    :param rule: the name of the rule, for programs.
     :param severity: for a notice, the configuration is right, and something outside of it can be missing.
     :param allowed: the values that are allowed in this place.
     :param near: the known name that a misspelled one resembles.
@@ -58,7 +42,7 @@ class Problem:
     """
 
     path: Path
-    rule: str
+    rule: Rule
     message: str
     severity: str = ERROR
     allowed: str = ""
@@ -70,16 +54,21 @@ class Problem:
     @property
     def is_final(self) -> bool:
         """Whether it is an error with every validation."""
-        return self.severity == ERROR and self.rule not in LENIENT
+        return self.severity == ERROR and not self.rule.is_lenient
+
+    @property
+    def fix(self) -> str:
+        """The known name, or the allowed values; empty if there are none."""
+        if self.near:
+            return f"did you mean {quote_key(self.near)}?"
+        return f"allowed: {self.allowed}" if self.allowed else ""
 
     def __str__(self) -> str:
         """The problem in one line, without its source, and with the beginning of the allowed values."""
         place = f"{self.line}:{self.column} " if self.line else ""
         text = f"{place}{short_path(self.path)}: {self.message}"
-        if self.near:
-            return f"{text}; did you mean {quote_key(self.near)}?"
-        allowed = f"; allowed: {self.allowed}" if self.allowed else ""
-        return text + shorten(allowed, max(MIN_ALLOWED, WIDTH - len(text)), placeholder=" …")
+        end = f"; {self.fix}" if self.fix else ""
+        return text + shorten(end, max(MIN_ALLOWED, WIDTH - len(text)), placeholder=" …")
 
 
 def select(problems: Iterable[Problem], validation: str) -> tuple[list[Problem], list[Problem]]:
@@ -99,36 +88,15 @@ def to_lines(problems: Iterable[Problem], noun: str = "problem") -> list[str]:
     lines: list[str] = []
     for source, group in groupby(problems, lambda each: each.source):
         shown = [f"  {each}" for each in group]
-        lines += [f"{source}: {len(shown)} {noun}{'' if len(shown) == 1 else 's'}", *shown]
+        lines += [f"{source}: {count_noun(len(shown), noun)}", *shown]
     return lines
 
 
-def to_result(problem: Problem) -> dict[str, Any]:
-    """Render a problem for a module's result, and for reports that programs read."""
-    return {
-        "file": problem.source,
-        "path": short_path(problem.path),
-        "line": problem.line,
-        "column": problem.column,
-        "rule": problem.rule,
-        "severity": problem.severity,
-        "message": problem.message,
-        "allowed": problem.allowed,
-        "near": problem.near,
-    }
-
-
 def to_finding(problem: Problem, name: str) -> dict[str, Any]:
-    """Render a problem as input for the filters ``sarif`` and ``junit``. :param name: of the parameter."""
-    affected = f"{name} {short_path(problem.path)}"
-    fix = f"Did you mean {quote_key(problem.near)}?" if problem.near else _format_allowed(problem)
-    is_listed = problem.severity != NOTICE
-    found = Finding(problem.rule, problem.severity, affected, problem.message, fix, listed=is_listed)
+    """Render a problem for results and reports. :param name: of the parameter."""
+    affected, fix = f"{name} {short_path(problem.path)}", problem.fix
+    found = problem.rule.finding(affected, problem.message, fix[:1].upper() + fix[1:], severity=problem.severity)
     return {**asdict(found), "file": problem.source, "line": problem.line, "column": problem.column}
-
-
-def _format_allowed(problem: Problem) -> str:
-    return f"Allowed: {problem.allowed}" if problem.allowed else ""
 
 
 def short_path(path: Path) -> str:

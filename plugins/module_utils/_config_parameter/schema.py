@@ -15,6 +15,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import rules
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import MAX_PROBLEMS
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import (
     Path,
@@ -23,9 +24,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.prob
     quote,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.structure import (
+    duplicates,
     is_integer,
     missing_key,
     unknown_key,
+    wrong_value,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import in_order, locate
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
@@ -39,7 +42,9 @@ if TYPE_CHECKING:
 
 LIMIT_SECONDS = 20
 # The rules that find problems that the schema finds too.
-_SAME_AS_SCHEMA = frozenset({"json", "section", "unknown-key", "wrong-value", "missing-key", "duplicate-entry"})
+_SAME_AS_SCHEMA = frozenset(
+    {rules.JSON, rules.SECTION, rules.UNKNOWN_KEY, rules.WRONG_VALUE, rules.MISSING_KEY, rules.DUPLICATE_ENTRY}
+)
 _TYPES = {
     "string": "a text",
     "integer": "an integer",
@@ -97,7 +102,7 @@ def add_schema_problems(document: Document, schema: Mapping[str, Any], source: s
             "runs; install it"
         )
         return replace(
-            document, problems=[*document.problems, locate(Problem((), "schema", message, severity), document)]
+            document, problems=[*document.problems, locate(Problem((), rules.SCHEMA, message, severity), document)]
         )
     if document.value is None:
         return document
@@ -128,11 +133,11 @@ def _merge(document: Document, found: list[Problem]) -> list[Problem]:
     Apart from the section ``agent``, the agent's schema defines the known keys itself, and it can be newer than the
     rules.
     """
-    own = [each for each in document.problems if each.rule != "unknown-key" or each.path[0] == "agent"]
+    own = [each for each in document.problems if each.rule != rules.UNKNOWN_KEY or each.path[0] == "agent"]
     refused = {each.path for each in own if each.rule in _SAME_AS_SCHEMA and each.severity != WARNING}
     added = [locate(each, document) for each in found if each.path not in refused]
-    unknown = {each.path for each in added if each.rule == "unknown-key"}
-    names = ("unknown-key", "misspelled")
+    unknown = {each.path for each in added if each.rule == rules.UNKNOWN_KEY}
+    names = (rules.UNKNOWN_KEY, rules.MISSPELLED)
     return in_order([*(each for each in own if each.rule not in names or each.path not in unknown), *added])
 
 
@@ -144,11 +149,8 @@ def _validator(jsonschema: Any, schema: Mapping[str, Any]) -> Any:
 
     # The library compares each entry with each other one, which takes minutes for a long list.
     def unique_items(_validator: Any, is_unique: bool, entries: Any, _schema: Any) -> Iterator[Any]:
-        first: dict[str, int] = {}
-        for index, entry in enumerate(entries if is_unique and isinstance(entries, list) else ()):
-            earlier = first.setdefault(json.dumps(entry, sort_keys=True), index)
-            if earlier != index:
-                yield jsonschema.ValidationError(f"the same as entry {earlier} of the list", path=[index])
+        for index, message in duplicates(entries if is_unique and isinstance(entries, list) else ()):
+            yield jsonschema.ValidationError(message, path=[index])
 
     return jsonschema.validators.extend(base, {"uniqueItems": unique_items}, type_checker=types)(schema)
 
@@ -167,7 +169,7 @@ def _problems(error: Any) -> Iterator[Problem]:
     elif error.validator == "required":
         yield from _required_problems(error, path)
     elif error.validator == "uniqueItems":
-        yield Problem(path, "duplicate-entry", error.message)
+        yield Problem(path, rules.DUPLICATE_ENTRY, error.message)
     else:
         yield _wrong_value(error, path)
 
@@ -186,7 +188,7 @@ def _required_problems(error: Any, path: Path) -> Iterator[Problem]:
 
 def _wrong_value(error: Any, path: Path) -> Problem:
     value = error.validator_value
-    message, near = f"{quote(error.instance)} is not valid", ""
+    near = ""
     if error.validator == "type":
         allowed = _join_types([value] if isinstance(value, str) else value)
     elif error.validator == "enum":
@@ -197,7 +199,7 @@ def _wrong_value(error: Any, path: Path) -> Problem:
         allowed = _LIMITS[error.validator].format(value)
     else:
         allowed = f"see {error.validator} in the schema"
-    return Problem(path, "wrong-value", message, allowed=allowed, near=near)
+    return wrong_value(error.instance, allowed, path, near)
 
 
 def _join_types(types: Iterable[str]) -> str:
@@ -216,7 +218,7 @@ def _branch_problems(error: Any, path: Path) -> Iterator[Problem]:
     types = [_own_type(group) for group in groups]
     if all(types):
         allowed = _join_types([each for own in types for each in own])
-        yield Problem(path, "wrong-value", f"{quote(error.instance)} is not valid", allowed=allowed)
+        yield wrong_value(error.instance, allowed, path)
         return
     for each in min(groups, key=_distance):
         yield from _problems(each)

@@ -14,6 +14,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import rules
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.metrics import METRICS
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import (
     Path,
@@ -25,7 +26,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR
 from ansible_collections.cwagent.iam.plugins.module_utils._text import misspelled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 
 @dataclass(frozen=True)
@@ -300,14 +301,15 @@ def structure_problems(value: Any, shape: Shape, path: Path) -> Iterator[Problem
     """Yield the differences from a shape, in the value and in everything that it contains."""
     if not shape.accepts(value):
         near = closest(value, shape.allowed.split(", ")) if isinstance(value, str) else ""
-        yield Problem(path, "wrong-value", f"{quote(value)} is not valid", allowed=shape.allowed, near=near)
+        yield wrong_value(value, shape.allowed, path, near)
     elif isinstance(value, dict):
         yield from _object_problems(value, shape, path)
     elif isinstance(value, list) and shape.items:
         for index, each in enumerate(value):
             yield from structure_problems(each, shape.items, (*path, index))
         if shape.is_unique:
-            yield from _duplicates(value, path)
+            for index, message in duplicates(value):
+                yield Problem((*path, index), rules.DUPLICATE_ENTRY, message)
 
 
 def _object_problems(value: dict[str, Any], shape: Shape, path: Path) -> Iterator[Problem]:
@@ -333,26 +335,32 @@ def unknown_key(key: str, known: Mapping[str, Any], path: Path) -> Problem:
     """A key that the agent does not know. It may know more than this collection, unless the key resembles another."""
     near = closest(key, known)
     severity = ERROR if near else WARNING
-    return Problem((*path, key), "unknown-key", "unknown key", severity, ", ".join(known), near)
+    return Problem((*path, key), rules.UNKNOWN_KEY, "unknown key", severity, ", ".join(known), near)
 
 
 def _misspelled_key(key: str, near: str, shape: Shape, path: Path) -> Problem:
     """A key of an object that can have other keys, too. It is an error if the right key is necessary."""
     is_necessary = any(near in group for group in shape.required)
     severity = ERROR if is_necessary else WARNING
-    return Problem((*path, key), "misspelled", "unknown key", severity, ", ".join(shape.keys), near)
+    return Problem((*path, key), rules.MISSPELLED, "unknown key", severity, ", ".join(shape.keys), near)
 
 
 def missing_key(group: tuple[str, ...], path: Path) -> Problem:
     """An object without a key that it needs, or without all of several keys of which it needs one."""
     if len(group) == 1:
-        return Problem((*path, *group), "missing-key", "the key is missing")
-    return Problem(path, "missing-key", "one of these keys is missing", allowed=", ".join(group))
+        return Problem((*path, *group), rules.MISSING_KEY, "the key is missing")
+    return Problem(path, rules.MISSING_KEY, "one of these keys is missing", allowed=", ".join(group))
 
 
-def _duplicates(entries: list[Any], path: Path) -> Iterator[Problem]:
+def wrong_value(value: Any, allowed: str, path: Path, near: str = "") -> Problem:
+    """A value that is not allowed."""
+    return Problem(path, rules.WRONG_VALUE, f"{quote(value)} is not valid", allowed=allowed, near=near)
+
+
+def duplicates(entries: Iterable[Any]) -> Iterator[tuple[int, str]]:
+    """Yield the index of each entry that is in the list already, and a message about it."""
     first: dict[str, int] = {}
     for index, entry in enumerate(entries):
         earlier = first.setdefault(json.dumps(entry, sort_keys=True), index)
         if earlier != index:
-            yield Problem((*path, index), "duplicate-entry", f"the same as entry {earlier} of the list")
+            yield index, f"the same as entry {earlier} of the list"

@@ -13,6 +13,7 @@ from dataclasses import replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import rules
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import (
     MAX_PROBLEMS,
     REFERENCE,
@@ -100,13 +101,13 @@ def validate(content: Content, *, source: str, has_onprem: bool = False, name: s
     found = (
         locate(each, document)
         for each in _rules(document.value, has_onprem=has_onprem, name=name)
-        if each.rule != "wrong-value" or each.path not in reported
+        if each.rule != rules.WRONG_VALUE or each.path not in reported
     )
     problems = [*document.problems, *islice(found, MAX_PROBLEMS)]
     if next(found, None):
         # The problems that are left out could contain an error.
         message = f"there are more than {MAX_PROBLEMS} problems; this shows some of them"
-        problems.append(locate(Problem((), "problems", message, ERROR), document))
+        problems.append(locate(Problem((), rules.PROBLEMS, message, ERROR), document))
     return replace(document, problems=in_order(problems))
 
 
@@ -137,15 +138,15 @@ def _rules(config: dict[str, Any], *, has_onprem: bool, name: str) -> Iterator[P
 
 def _section_problems(config: dict[str, Any]) -> Iterator[Problem]:
     if not config:
-        yield Problem((), "section", "the configuration is empty", ERROR, ", ".join(SECTIONS))
+        yield Problem((), rules.SECTION, "the configuration is empty", ERROR, ", ".join(SECTIONS))
     if config.keys() == {"agent"}:
-        yield Problem((), "section", "with the section 'agent' alone, the agent collects nothing", WARNING)
+        yield Problem((), rules.SECTION, "with the section 'agent' alone, the agent collects nothing", WARNING)
     for name, section in config.items():
         if name not in SECTIONS:
             near = closest(name, SECTIONS)
-            yield Problem((name,), "section", "unknown section", ERROR, ", ".join(SECTIONS), near)
+            yield Problem((name,), rules.SECTION, "unknown section", ERROR, ", ".join(SECTIONS), near)
         elif not isinstance(section, dict):
-            yield Problem((name,), "section", f"the section is {quote(section)}", ERROR, "an object")
+            yield Problem((name,), rules.SECTION, f"the section is {quote(section)}", ERROR, "an object")
         else:
             yield from structure_problems(section, SECTIONS[name], (name,))
 
@@ -173,7 +174,7 @@ def _log_group_problems(config: dict[str, Any]) -> Iterator[Problem]:
             if earlier != value:
                 place = f"{earlier_path[2]}[{earlier_path[4]}]"
                 message = f"{_quote(value)} for a log group that has {_quote(earlier)} in {place}"
-                yield Problem((*path, key), "log-group", message, allowed="one value for each log group")
+                yield Problem((*path, key), rules.LOG_GROUP, message, allowed="one value for each log group")
 
 
 def _quote(value: Any) -> str:
@@ -192,7 +193,7 @@ def _placeholder_problems(config: dict[str, Any]) -> Iterator[Problem]:
             near = closest(braces.strip("${} ").replace("aws:", ""), [each[1:-1] for each in PLACEHOLDERS])
             yield Problem(
                 path,
-                "placeholder",
+                rules.PLACEHOLDER,
                 f"{quote_key(braces)} is not a placeholder of the agent",
                 ERROR if near else WARNING,
                 ", ".join(PLACEHOLDERS),
@@ -204,7 +205,7 @@ def _pattern_problems(config: dict[str, Any]) -> Iterator[Problem]:
     for path, pattern in _find_texts(config, *_PATTERNS):
         mistake = go_mistake(pattern)
         if mistake:
-            yield Problem(path, "pattern", f"the regular expression {quote(pattern)} is not valid: {mistake}")
+            yield Problem(path, rules.PATTERN, f"the regular expression {quote(pattern)} is not valid: {mistake}")
 
 
 def _permission_problems(config: dict[str, Any]) -> Iterator[Problem]:
@@ -212,7 +213,7 @@ def _permission_problems(config: dict[str, Any]) -> Iterator[Problem]:
         for path, file in _find_texts(config, "logs.logs_collected.files.collect_list.*.file_path"):
             if user != "root" and _ROOT_FILES.match(file):
                 message = f"on most systems, the user {quote_key(user)} of run_as_user may not read {quote(file)}"
-                yield Problem(path, "run-as-user", message, WARNING)
+                yield Problem(path, rules.RUN_AS_USER, message, WARNING)
 
 
 def _platform_problems(config: dict[str, Any], name: str) -> Iterator[Problem]:
@@ -228,16 +229,16 @@ def _platform_problems(config: dict[str, Any], name: str) -> Iterator[Problem]:
                     f"only {platform} servers collect this, but the parameter's name ends in -{ending}; store it under "
                     "another name"
                 )
-                yield Problem(path, "platform", message, WARNING)
+                yield Problem(path, rules.PLATFORM, message, WARNING)
 
 
 def _onprem_problems(config: dict[str, Any]) -> Iterator[Problem]:
     for path, _value in find_values(config, "metrics.append_dimensions"):
         message = "servers that are not on EC2 send no metrics at all with these dimensions, which come from EC2"
-        yield Problem(path, "on-premises", message, WARNING)
+        yield Problem(path, rules.ON_PREMISES, message, WARNING)
     if not find_values(config, "agent.region"):
         message = "servers that are not on EC2 need a region, here or in the profile that the agent uses"
-        yield Problem(("agent", "region"), "on-premises", message, WARNING)
+        yield Problem(("agent", "region"), rules.ON_PREMISES, message, WARNING)
 
 
 def _find_texts(value: Any, *fields: str) -> Iterator[tuple[Path, str]]:

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.acquire import AcquireResource
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.acquire_plan import Acquisition
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.alone import AloneResource
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.alone_plan import Alone
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import (
     NO_PROFILE,
     Profiles,
@@ -21,6 +19,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model 
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.release import ReleaseResource
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.release_plan import Release
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.sole_holder import SoleHolderResource
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.sole_holder_plan import SoleHolder
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import CLOSED, DesiredWindow, Window
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge, first_plan
@@ -143,8 +143,8 @@ class AdminProfile(Source):
 
         :param associate_again: whether to associate the profile again, so that EC2 assumes its role at once.
         """
-        alone = Alone(self._admin.desired.profiles, self._admin.instance_id, associate_again)
-        self.report.take("checked", lambda: self._converge(AloneResource(self._aws, alone)))
+        holder = SoleHolder(self._admin.desired.profiles, self._admin.instance_id, associate_again)
+        self.report.take("checked", lambda: self._converge(SoleHolderResource(self._aws, holder)))
 
     def take_over(self) -> None:
         """Prepare to release instead of a process that was killed."""

@@ -15,6 +15,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.reso
     TagsResource,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import ConsistencyTimeout, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.base import Way
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Source
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+    from ansible_collections.cwagent.iam.plugins.module_utils._plan import Step
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparison import Comparison
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Report
@@ -61,23 +63,50 @@ class ControllerSource(Source):
         return converge(resource, False, READ_BACK_SECONDS)
 
 
+class _ReportedParameterResource(ParameterResource):
+    """A configuration that a host reports to have stored."""
+
+    def execute(self, step: Step) -> None:
+        """The host has done it."""
+
+
+def _check_stored(aws: Aws, configuration: Configuration, host: str) -> None:
+    """Wait until Parameter Store shows what a host reports. :raises CwagentError: it shows anything else."""
+    region = configuration.region
+    try:
+        converge(
+            _ReportedParameterResource(aws, configuration.untagged, region, configuration.known),
+            False,
+            READ_BACK_SECONDS,
+        )
+    except ConsistencyTimeout as error:
+        raise CwagentError(
+            f"{host} reported that it stored configuration '{configuration.name}', but Parameter Store in {region} "
+            "does not have it. Find out why, then run again."
+        ) from error
+
+
 def tidy(
     report: Report,
     aws_in: Callable[[str], Aws],
     configurations: Sequence[Configuration],
     *,
+    host: str,
     tags: bool,
     surplus: bool,
     check_mode: bool,
 ) -> None:
-    """Tag the parameters, and delete parameters that an earlier, larger configuration has left.
+    """Check what a host stored, tag the parameters, and delete those that an earlier, larger configuration has left.
 
+    :param host: the host that reports what it stored; empty if the controller has seen it.
     :param tags: whether to tag the parameters of configurations that differ.
     :param surplus: whether to delete such parameters, unless they belong to another configuration.
     """
     names = {each.name for each in configurations}
     for each in configurations:
         aws, region = aws_in(each.region), each.region
+        if host and not check_mode and each.plan_without_tags.has_changes:
+            _check_stored(aws, each, host)
         for parameter in each.desired.parameters if tags and each.plan.has_changes else ():
             if parameter.tags:
                 tagged = TagsResource(aws, parameter.name, parameter.tags, region)

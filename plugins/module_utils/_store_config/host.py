@@ -42,7 +42,7 @@ class StoreHost(Protocol):
     def store(self, configuration: Configuration) -> dict[str, Any]:
         """Store a configuration."""
 
-    def read(self, configuration: Configuration) -> dict[str, Any]:
+    def compare(self, configuration: Configuration) -> dict[str, Any]:
         """Compare a configuration with the value that the host reads."""
 
 

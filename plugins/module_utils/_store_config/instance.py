@@ -140,7 +140,7 @@ class InstanceSource(AdminProfile):
         self.report.say("read what was stored as a server does")
         for each in self._configurations:
             try:
-                found = self._host.read(each)
+                found = self._host.compare(each)
             except HostUnreachable as error:
                 found = {"failed": True, "msg": str(error)}
             if found.get("failed"):

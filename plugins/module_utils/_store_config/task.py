@@ -33,6 +33,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._store_config.ways imp
     INSTANCE,
     ONPREM,
     RUN_COMMAND,
+    WAYS,
 )
 
 if TYPE_CHECKING:
@@ -182,6 +183,7 @@ class Task:
             wiring.report,
             way.aws_in,
             comparison.configurations,
+            host=wiring.name if WAYS[comparison.source].connects else "",
             tags=not source.may_tag,
             surplus=self._options.remove_surplus,
             check_mode=wiring.check_mode,

@@ -17,13 +17,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._names import name_of
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.endpoints import is_host
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import (
     AGENT,
-    CHECKS,
     CONFIGURATION,
     ENDPOINTS,
     IDENTITY,
     MESSAGE_SERVICES,
     NOT_INSTALLED,
-    PERMISSIONS,
     failure,
     note,
 )
@@ -69,7 +67,7 @@ def note_unseen(server: Server, reason: str) -> Server:
 
 def skip_facts(server: Server, reason: str) -> Server:
     """Return a server without facts, with a note on each check that needs them. :param reason: why it has none."""
-    return server.adding(*(note(check, f"{reason}.") for check in CHECKS if check != PERMISSIONS))
+    return server.adding(*(note(rule, f"{reason}.") for rule in (IDENTITY, CONFIGURATION, ENDPOINTS, AGENT)))
 
 
 # -- Identity --

@@ -10,23 +10,29 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import AgentFiles, Command
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR, NOTICE, Finding
+from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR, NOTICE, SERVER, Finding, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# The checks of a server, in the order of the table.
-IDENTITY, PERMISSIONS, CONFIGURATION, ENDPOINTS, AGENT = CHECKS = (
-    "identity",
-    "permissions",
-    "configuration",
-    "endpoints",
-    "agent",
-)
-# The checks without which an agent cannot run a configuration. The last one matters only where the agent is restarted.
-_NEEDED = (IDENTITY, PERMISSIONS, CONFIGURATION, ENDPOINTS)
-# The finding on permissions with which an agent runs.
-MAY_WRITE = "may write the configuration"
+_BOTH = (ERROR, NOTICE)
+IDENTITY = Rule("identity", SERVER, _BOTH, "its instance profile, access key or node is missing or wrong")
+PERMISSIONS = Rule("permissions", SERVER, _BOTH, "its role or user lacks permissions")
+WRITING = Rule("writing", SERVER, (ERROR,), "its role or user may write configurations")
+CONFIGURATION = Rule("configuration", SERVER, _BOTH, "a configuration is not stored, or the server does not read it")
+ENDPOINTS = Rule("endpoints", SERVER, _BOTH, "it does not reach an endpoint")
+AGENT = Rule("agent", SERVER, _BOTH, "the agent does not run the stored configuration")
+# The checks of a server, in the order of the table, with their rules.
+CHECKS = {
+    IDENTITY.name: (IDENTITY,),
+    PERMISSIONS.name: (PERMISSIONS, WRITING),
+    CONFIGURATION.name: (CONFIGURATION,),
+    ENDPOINTS.name: (ENDPOINTS,),
+    AGENT.name: (AGENT,),
+}
+RULES = [rule for rules in CHECKS.values() for rule in rules]
+# The rules without which an agent cannot run a configuration. The last one matters only where the agent is restarted.
+_NEEDED = {each.name for each in (IDENTITY, PERMISSIONS, CONFIGURATION, ENDPOINTS)}
 NOT_INSTALLED = "not installed"
 # The services through which an SSM agent gets commands. One is enough: newer agents use the first, older ones the last.
 MESSAGE_SERVICES = ("ssmmessages", "ec2messages")
@@ -50,14 +56,14 @@ class Target:
     configs: tuple[str, ...] = ()
 
 
-def failure(check: str, why: str, fix: str) -> Finding:
-    """Return the finding of a check that failed. :param fix: the remedy."""
-    return Finding(check, ERROR, "", why, fix)
+def failure(rule: Rule, why: str, fix: str) -> Finding:
+    """Return the finding of a check that failed. The server adds its name."""
+    return rule.finding("", why, fix)
 
 
-def note(check: str, why: str) -> Finding:
+def note(rule: Rule, why: str) -> Finding:
     """Return the finding of a check without a result. :param why: the reason."""
-    return Finding(check, NOTICE, "", why, "")
+    return rule.finding("", why, "", severity=NOTICE)
 
 
 @dataclass(frozen=True)
@@ -136,15 +142,15 @@ class Server:
         """The mode of the agent's control program."""
         return "ec2" if self.is_ec2 else "onPremise"
 
-    def fails(self, check: str) -> bool:
-        """Return whether a check failed."""
-        return any(each.rule == check for each in self.failures)
+    def fails(self, *rules: Rule) -> bool:
+        """Return whether the server breaks one of some rules."""
+        return not {each.rule for each in self.failures}.isdisjoint(rule.name for rule in rules)
 
     def status(self, check: str) -> str:
         """Return the result of a check in one word, for the table."""
-        if self.fails(check):
+        if self.fails(*CHECKS[check]):
             return "FAIL"
-        if check == AGENT and self.agent == NOT_INSTALLED:
+        if check == AGENT.name and self.agent == NOT_INSTALLED:
             return "none"
         return "?" if any(each.rule == check for each in self.notes) else "ok"
 
@@ -162,10 +168,10 @@ class Server:
         """
         if self.is_windows or not self.is_running or self.agent == NOT_INSTALLED or self.is_current:
             return ""
-        lacks = [each.why for each in self.failures if each.rule in _NEEDED and MAY_WRITE not in each.why]
+        lacks = [each.why for each in self.failures if each.rule in _NEEDED]
         if self.commands:
             return " ".join(lacks)
-        has_reason = not self.seen_by or any(each.rule in _NEEDED[:-1] for each in self.failures)
+        has_reason = not self.seen_by or self.fails(IDENTITY, PERMISSIONS, CONFIGURATION)
         return " ".join(each.why for each in self.failures) if has_reason else ""
 
     def adding(self, *found: Finding) -> Server:

@@ -35,8 +35,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._verify.case import (
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import (
     IDENTITY,
-    MAY_WRITE,
     PERMISSIONS,
+    WRITING,
     Server,
     failure,
     note,
@@ -122,7 +122,7 @@ def _check_writing(case: Case, principal: Principal) -> Iterator[Finding]:
         fix = "Run the playbook cwagent.iam.audit, which names the policies that allow it."
         if writer.writes == WINDOW or writer.window:
             fix = "Run the playbook cwagent.iam.restore, unless another run is storing a configuration."
-        yield failure(PERMISSIONS, f"{principal.title} {MAY_WRITE}. {writer.why}", fix)
+        yield failure(WRITING, f"{principal.title} may write the configuration. {writer.why}", fix)
     elif writer.writes == UNKNOWN:
         yield _undecided(principal, [(PUT, None)])
 
@@ -165,10 +165,7 @@ def check_needs(
 def _as_notes(found: Iterable[Finding]) -> Iterator[Finding]:
     """Return notes only, for a configuration that the server may not use."""
     for each in found:
-        if each.severity == ERROR:
-            yield note(each.rule, f"If it uses this configuration: {each.why}")
-        else:
-            yield each
+        yield note(PERMISSIONS, f"If it uses this configuration: {each.why}") if each.severity == ERROR else each
 
 
 def _needs(case: Case, target: Target, parameters: Sequence[ConfigParameter]) -> list[tuple[Need, str, str]]:

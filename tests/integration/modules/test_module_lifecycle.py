@@ -455,9 +455,9 @@ def test_several_files_are_validated_and_merged(enforcing: Emulator, tmp_path: P
             enforcing, "cwagent_config_parameter", name=PARAMETER["name"], src=[*paths, "/no/such.json"]
         )
     assert refused["failed"]
-    assert [(Path(each["file"]).name, each["path"]) for each in refused["problems"]] == [
-        ("a.json", "$.agent.regoin"),
-        ("such.json", "$"),
+    assert [(Path(each["file"]).name, each["object"]) for each in refused["findings"]] == [
+        ("a.json", f"{PARAMETER['name']} $.agent.regoin"),
+        ("such.json", f"{PARAMETER['name']} $"),
     ]
     assert refused["msg"].splitlines()[1:] == refused["problem_lines"]
 
@@ -468,7 +468,7 @@ def test_validating_a_configuration_makes_no_call(moto: Emulator, config: Any) -
     result = run_module(moto, "cwagent_config_parameter", name="AmazonCloudWatch-x", config=config, state="validated")
     assert list(moto.calls(since)) == []
     assert (result["failed"], result["changed"]) == (config is not CONFIG, False)
-    assert [each["severity"] for each in result["problems"]] == ["warning" if config is CONFIG else "error"]
+    assert [each["severity"] for each in result["findings"]] == ["warning" if config is CONFIG else "error"]
     assert ("config" in result) == (config is CONFIG)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,7 +18,7 @@ from harness import (
     assert_no_writes,
     create_user,
 )
-from in_process import on_host, run_module, transact
+from in_process import Send, on_host, run_module, transact
 from states import States
 from storing import (
     CLOSED_POLICY,
@@ -57,14 +58,16 @@ def create_admin_user(account: Storing, key: str) -> str:
     return account.create_admin_user("file" if key == ON_HOST else key)
 
 
-def store_onprem(account: Storing, *faults: dict[str, Any], key: str = "file", **options: Any) -> Result:
-    """Store the configuration from the on-premises host."""
+def store_onprem(
+    account: Storing, *faults: dict[str, Any], key: str = "file", host: Send | None = None, **options: Any
+) -> Result:
+    """Store the configuration from the on-premises host. :param host: by default, it is honest."""
     file = account.controller.file("ops1.json", CONFIG)
     saved = {"key_store": key, "key_store_directory": str(account.controller.credentials)}
     of_key = {"credentials_file": key_file(account)} if key == ON_HOST else saved
     given = {"from": "onprem", "configs": [{"name": PARAMETER, "file": str(file)}], **WAITS, **of_key, **options}
-    host = on_host(account.aws, account.machines["ops1"])
-    return transact(account.aws, "cwagent_store_config", host, *faults, host="ops1", **given)
+    send = host or on_host(account.aws, account.machines["ops1"])
+    return transact(account.aws, "cwagent_store_config", send, *faults, host="ops1", **given)
 
 
 def assert_closed(account: Storing) -> None:
@@ -93,6 +96,41 @@ def test_the_on_premises_admin_stores_with_its_own_key(account: Storing, key: st
     assert_closed(account)
     with assert_no_writes(account.aws):
         assert not succeeded(store_onprem(account, key=key))["changed"]
+
+
+OTHER = json.dumps({"agent": {"debug": True}})
+
+
+def stores_nothing(arguments: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    return arguments, True
+
+
+def stores_another(arguments: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    config = arguments["config"]
+    return {**arguments, "config": {**config, "parameters": [{**config["parameters"][0], "value": OTHER}]}}, False
+
+
+@pytest.mark.parametrize(
+    ("lie", "message"),
+    [
+        (stores_nothing, f"ops1 reported that it stored configuration '{PARAMETER}', but Parameter Store in"),
+        (stores_another, f"parameter '{PARAMETER}' has another value than the one that was just stored"),
+    ],
+)
+def test_the_controller_reads_what_a_host_reports(
+    account: Storing, lie: Callable[[dict[str, Any]], tuple[dict[str, Any], bool]], message: str
+) -> None:
+    account.create_admin_user()
+    honest = on_host(account.aws, account.machines["ops1"])
+
+    def send(module: str, arguments: dict[str, Any], check: bool) -> dict[str, Any]:
+        return honest(module, *(lie(arguments) if arguments.get("config") and not check else (arguments, check)))
+
+    failed = store_onprem(account, host=send)
+    assert refusal(failed).startswith(message)
+    assert_closed(account)
+    succeeded(store_onprem(account))
+    assert account.stored == {PARAMETER: CONFIG}
 
 
 @pytest.mark.parametrize("check", [False, True])

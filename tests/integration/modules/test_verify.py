@@ -215,7 +215,7 @@ IN_ACCOUNT: Sequence[Violation] = [
         f"Permissions boundary Boundary of role '{SERVER_ROLE}' blocks cloudwatch:PutMetricData.",
         lambda it: bound(it, allow(*WITHOUT_METRICS)),
     ),
-    ("web1", "permissions", f"Role '{SERVER_ROLE}' may write the configuration.", allow_writing),
+    ("web1", "writing", f"Role '{SERVER_ROLE}' may write the configuration.", allow_writing),
     ("web1", "configuration", NOT_STORED, lambda it: it.aws.client("ssm").delete_parameter(Name=PARAMETER)),
     ("db1", "identity", rf"Access key AKIA\w+ of user '{SERVER_USER}-db1' is inactive\.", deactivate_key),
     (
@@ -292,7 +292,7 @@ def test_each_violation_alone_is_one_failure(states: States, subtests: pytest.Su
                 server = read(fleet, host)[0] if violations is IN_ACCOUNT else check_inside(fleet, host)
                 assert failed_checks(server) == [kind], server
                 assert re.match(what, server["failures"][0]["why"])
-                assert server["status"][kind] == "FAIL"
+                assert server["status"]["permissions" if kind == "writing" else kind] == "FAIL"
 
 
 def test_programs_that_a_server_lacks_are_no_failure(states: States) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 from aws_account import REGION
 
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.acquire_plan import Acquisition
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.alone_plan import Alone
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import Profiles
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.release_plan import Release
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.sole_holder_plan import SoleHolder
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import Association, Instance
 
 INSTANCE, OTHER_INSTANCE = "i-1", "i-2"
@@ -31,8 +31,8 @@ def acquisition(name: str = INSTANCE, **more: Any) -> Acquisition:
     return Acquisition(profiles_for(name), name, **more)
 
 
-def alone(name: str = INSTANCE, **more: Any) -> Alone:
-    return Alone(profiles_for(name), name, **more)
+def sole_holder(name: str = INSTANCE, **more: Any) -> SoleHolder:
+    return SoleHolder(profiles_for(name), name, **more)
 
 
 def release(name: str = INSTANCE, **more: Any) -> Release:

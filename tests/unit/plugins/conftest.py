@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,19 @@ def server() -> Iterator[Any]:
     from web import serving
 
     with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def server_of_ipv6() -> Iterator[Any]:
+    """The same over IPv6, which a machine can lack."""
+    from web import serving
+
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError as failure:
+        pytest.skip(f"no IPv6: {failure}")
+    with serving("::1") as server:
         yield server
 
 

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
+from socket import AF_INET6
 
 
 class Server(ThreadingHTTPServer):
@@ -16,9 +18,18 @@ class Server(ThreadingHTTPServer):
     answers: list[tuple[int, str] | None]
 
 
+class ServerOfIPv6(Server):
+    """The same over IPv6."""
+
+    address_family = AF_INET6
+
+
 @contextmanager
-def serving() -> Iterator[Server]:
-    """A web server on loopback. It answers with ``answers``, from first to last; ``None`` closes the connection."""
+def serving(address: str = "127.0.0.1") -> Iterator[Server]:
+    """A web server on loopback, of IPv4 or IPv6.
+
+    It answers with ``answers``, from first to last; ``None`` closes the connection.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -45,9 +56,10 @@ def serving() -> Iterator[Server]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = Server(("127.0.0.1", 0), Handler)
+    is_ipv6 = ip_address(address).version == 6
+    server = (ServerOfIPv6 if is_ipv6 else Server)((address, 0), Handler)
     server.requests, server.answers = [], []
-    server.url = f"http://127.0.0.1:{server.server_port}/"
+    server.url = f"http://{f'[{address}]' if is_ipv6 else address}:{server.server_port}/"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield server

@@ -68,6 +68,13 @@ def test_a_request_is_the_one_of_boto3(server, service, operation, arguments, to
     assert read(ours[2]) == read(theirs[2])
 
 
+def test_a_call_goes_over_ipv6(server_of_ipv6):
+    server_of_ipv6.answers += [(200, json.dumps({"Version": 7}))]
+    assert put(server_of_ipv6.url).document == {"Version": 7}
+    [(_path, headers, _body)] = server_of_ipv6.requests
+    assert headers["Host"] == f"[::1]:{server_of_ipv6.server_port}"
+
+
 def test_another_host_does_not_get_the_credentials(server):
     server.answers += [(307, "")]
     answer = put(server.url)

@@ -134,7 +134,7 @@ def test_an_instance_stores_with_its_own_credentials(check_mode: bool) -> None:
     """In check mode, it only reads the stored configurations, and uses its own role."""
     action = Action()
     made = host(Instance, action)
-    (made.read if check_mode else made.store)(CONFIGURATION)
+    (made.compare if check_mode else made.store)(CONFIGURATION)
     [(module, in_check_mode, arguments)] = action.sent
     assert (module, in_check_mode) == ("cwagent_store_host", check_mode)
     if check_mode:
@@ -173,7 +173,7 @@ def test_a_key_in_a_file_of_the_host_is_the_only_one_that_it_uses(method: str) -
 def test_a_host_that_does_not_answer_is_unreachable() -> None:
     action = Action(AnsibleConnectionFailure("no route"))
     with pytest.raises(HostUnreachable, match="no route"):
-        host(Instance, action).read(CONFIGURATION)
+        host(Instance, action).compare(CONFIGURATION)
     assert action._task.check_mode is False
 
 

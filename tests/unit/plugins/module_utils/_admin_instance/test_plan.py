@@ -10,10 +10,10 @@ from admin_instances import (
     INSTANCE,
     OTHER_INSTANCE,
     acquisition,
-    alone,
     instance,
     release,
     release_of_region,
+    sole_holder,
 )
 from aws_account import REGION
 from aws_model import NOW, check_call
@@ -142,8 +142,8 @@ def test_a_trial_gives_the_association_another_id():
 def test_checking_that_the_instance_is_alone_changes_nothing(profiles, tag, tagging, swapping):
     current = state(*profiles, tag=tag)
     with nullcontext() if "admin" in profiles else pytest.raises(ContentionError, match=LOST):
-        assert alone().plan(current) == Plan(current, current, {})
-    assert alone().warnings(current) == []
+        assert sole_holder().plan(current) == Plan(current, current, {})
+    assert sole_holder().warnings(current) == []
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_checking_that_the_instance_is_alone_changes_nothing(profiles, tag, tagg
     ids=["admin", "stopped", "being replaced"],
 )
 def test_an_admin_profile_is_associated_again_where_the_caller_asks_for_it(current, is_associated):
-    wanted = alone(associate_again=True)
+    wanted = sole_holder(associate_again=True)
     plan = wanted.plan(current)
     again = "associate instance profile 'admin' with instance i-1 again, so that EC2 assumes its role"
     assert plan.summaries == [again] * is_associated
@@ -334,7 +334,7 @@ def test_an_admin_instance_without_a_record_is_restored_only_if_the_user_named_i
     assert all("instance i-1 has instance profile 'admin', which no run of this" in each for each in warnings)
 
 
-@pytest.mark.parametrize("wanted", [acquisition(), alone()])
+@pytest.mark.parametrize("wanted", [acquisition(), sole_holder()])
 def test_nothing_is_stored_while_an_instance_has_the_admin_profile_without_a_record(wanted):
     message = (
         r"instance i-2 has instance profile 'admin', which no run of this collection has associated\. Associate "
@@ -347,9 +347,9 @@ def test_nothing_is_stored_while_an_instance_has_the_admin_profile_without_a_rec
 @pytest.mark.parametrize("current", [state("shop"), state()], ids=["another profile", "no profile"])
 @pytest.mark.parametrize("again", [False, True])
 def test_an_instance_that_lost_the_admin_profile_is_an_error(current, again):
-    alone(associate_again=again).plan(state("admin"))
+    sole_holder(associate_again=again).plan(state("admin"))
     with pytest.raises(ContentionError, match=LOST):
-        alone(associate_again=again).plan(current)
+        sole_holder(associate_again=again).plan(current)
 
 
 @pytest.mark.parametrize("earlier", ["shop", "a,b", ",none", "a,,b", NO_PROFILE])
@@ -512,7 +512,7 @@ PREVENTED = {
 }
 
 
-@pytest.mark.parametrize("wanted", [acquisition(), alone()])
+@pytest.mark.parametrize("wanted", [acquisition(), sole_holder()])
 @pytest.mark.parametrize(("current", "error", "message"), PREVENTED.values(), ids=PREVENTED)
 def test_another_admin_instance_is_contention_and_an_ineligible_instance_is_an_error(current, error, message, wanted):
     with pytest.raises(error, match=message):
@@ -532,7 +532,7 @@ def test_all_other_admin_instances_are_reported_with_the_remedy():
 def test_a_terminated_admin_instance_is_ignored(ended):
     current = state_with_other("admin", tag="shop", instance_state=ended)
     assert acquisition().plan(current).has_changes
-    alone().plan(replace(current, instances={**current.instances, INSTANCE: instance("admin")}))
+    sole_holder().plan(replace(current, instances={**current.instances, INSTANCE: instance("admin")}))
 
 
 def test_release_ignores_other_admin_instances():
@@ -662,3 +662,13 @@ def test_the_result_and_the_diff():
     wanted = release("i-9")
     missing = {"instance_id": "i-9", "profile_before": None, "profile": None, "earlier_profile": None}
     assert model.to_result(wanted.plan(state("shop")), state("shop"), ["i-9"], wanted.profiles) == [missing]
+
+
+@pytest.mark.parametrize(
+    ("profile", "instance_state", "is_stale"),
+    [("shop", "running", True), ("shop", "terminated", False), ("admin", "running", False)],
+)
+def test_only_the_instance_to_release_can_be_shown_as_before(profile, instance_state, is_stale):
+    own = instance(profile, instance_state=instance_state)
+    current = State({INSTANCE: own, OTHER_INSTANCE: instance("shop", name=OTHER_INSTANCE)})
+    assert release(known_earlier="shop", keep_tag=True).may_be_stale(current) == is_stale

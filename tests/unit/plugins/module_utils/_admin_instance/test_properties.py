@@ -12,24 +12,24 @@ from admin_instances import (
     INSTANCE,
     OTHER_INSTANCE,
     acquisition,
-    alone,
     instance,
     profiles_for,
     release,
     release_of_region,
+    sole_holder,
 )
 from aws_account import REGION, Account, Principal
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import alone_plan, model
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import model, sole_holder_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.acquire_plan import (
     Acquisition,
     ContentionCheck,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.alone_plan import Alone
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import NO_PROFILE, RESTORE_TAG, State
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.release_plan import Release
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.sole_holder_plan import SoleHolder
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import ContentionError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import ENDED
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Step
@@ -65,7 +65,7 @@ def regions(
     return State(instances, planted, records)
 
 
-Verb = Acquisition | Alone | Release
+Verb = Acquisition | SoleHolder | Release
 
 
 @st.composite
@@ -73,7 +73,7 @@ def verbs(draw: st.DrawFn) -> Verb:
     """A verb for one instance, of a user who has named others too."""
     name, named = draw(st.sampled_from(NAMES)), draw(st.frozensets(st.sampled_from(NAMES)))
     profiles = profiles_for(name, *named)
-    kinds: list[Verb] = [Acquisition(profiles, name), Alone(profiles, name), Release(profiles, name)]
+    kinds: list[Verb] = [Acquisition(profiles, name), SoleHolder(profiles, name), Release(profiles, name)]
     kinds += [Release(profiles, name, keep_tag=True)]
     return draw(st.sampled_from(kinds))
 
@@ -202,7 +202,7 @@ def test_acquire_and_release_restore_the_earlier_state(region, name, keep_tag_fi
 
 RUN_OF_STORE_CONFIG = (
     acquisition(),
-    alone(),
+    sole_holder(),
     release(keep_tag=True),
     release(),
 )
@@ -267,13 +267,15 @@ class Controller:
         self.ec2.take_all(self._steps()[1:2])
 
     def _read_tags(self) -> None:
-        alone_plan.check_restore_tags(self._before.tagged, self.ec2.state.tagged, self.name, profiles_for(self.name))
+        sole_holder_plan.check_restore_tags(
+            self._before.tagged, self.ec2.state.tagged, self.name, profiles_for(self.name)
+        )
 
     def _swap(self) -> None:
         self.ec2.take_all(self._steps()[2:])
 
     def _check_exclusive(self) -> None:
-        exclusive = alone(self.name)
+        exclusive = sole_holder(self.name)
         exclusive.plan(replace(self.ec2.read(exclusive), restore_tags={}))
         self.stored = True
 

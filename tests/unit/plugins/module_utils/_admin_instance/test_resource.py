@@ -16,8 +16,6 @@ from aws_model import NOW
 
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.acquire import AcquireResource
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.acquire_plan import Acquisition
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.alone import AloneResource
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.alone_plan import Alone
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import (
     NO_PROFILE,
     RESTORE_TAG,
@@ -30,6 +28,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.releas
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.resource import (
     AdminInstanceResource,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.sole_holder import SoleHolderResource
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.sole_holder_plan import SoleHolder
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import (
     CLOSED,
     OPEN,
@@ -111,16 +111,16 @@ def release_of_region(**more: Any) -> Release:
     return Release(profiles_for(role="R"), **more)
 
 
-ALONE = Alone(profiles_for(INSTANCE, role="R"), INSTANCE)
+SOLE_HOLDER = SoleHolder(profiles_for(INSTANCE, role="R"), INSTANCE)
 
 
 def resource_of(
-    account: Account, wanted: Acquisition | Alone | Release, window: str = "", fail_if_open: bool = False
+    account: Account, wanted: Acquisition | SoleHolder | Release, window: str = "", fail_if_open: bool = False
 ) -> AdminInstanceResource:
     """:param window: the desired state of the window, or ``forced`` to close it without reading it."""
     state, aws = CLOSED if window == "forced" else window, account.aws()
-    if isinstance(wanted, Alone):
-        return AloneResource(aws, wanted)
+    if isinstance(wanted, SoleHolder):
+        return SoleHolderResource(aws, wanted)
     desired = DesiredWindow("role", "R", state, force=window == "forced", instance_id=INSTANCE)
     changed = WindowResource(aws, desired, fail_if_open) if window else None
     if isinstance(wanted, Acquisition):
@@ -385,7 +385,7 @@ def test_an_instance_that_systems_manager_may_lose_is_warned_of(policies, of_adm
 @pytest.mark.parametrize(
     ("wanted", "profile", "denied"),
     [
-        (ALONE, "server", ""),
+        (SOLE_HOLDER, "server", ""),
         (acquisition(managed_before=True), "server", ""),
         (acquisition(), "shop", "get_instance_profile"),
         (acquisition(), "shop", "list_attached_role_policies"),
@@ -432,7 +432,7 @@ def test_a_record_that_iam_shows_late_is_waited_for_where_it_matters(profiles, r
     assert state.records == ({INSTANCE: "shop"} if reads == 3 else {})
 
 
-@pytest.mark.parametrize(("wanted", "tag"), [(acquisition(), "shop"), (ALONE, None)])
+@pytest.mark.parametrize(("wanted", "tag"), [(acquisition(), "shop"), (SOLE_HOLDER, None)])
 def test_the_admin_instance_of_a_run_is_not_reported_as_somebody_elses(wanted, tag):
     """A reader of that message would take the profile off an instance that a run is using."""
     account = account_with("admin")
@@ -550,13 +550,13 @@ def test_a_stopped_admin_instance_is_restored_as_one(wanted):
 
 
 def test_records_are_not_read_without_a_trace_or_again_for_those_of_this_run():
-    for wanted in (acquisition(), ALONE):
+    for wanted in (acquisition(), SOLE_HOLDER):
         account = account_with()
         resource_of(account, wanted).read()
         assert "get_role" not in account.operations
     account = account_with("admin", tag="shop")
     resource_of(account, acquisition()).read_again()
-    resource_of(account, ALONE).read()
+    resource_of(account, SOLE_HOLDER).read()
     resource_of(account, release_of_region()).read_again()
     assert "get_role" not in account.operations
 
@@ -564,7 +564,7 @@ def test_records_are_not_read_without_a_trace_or_again_for_those_of_this_run():
 LOOK_UPS = {
     "acquired": (acquisition(), True),
     "acquired, assumed to run": (acquisition(is_running=True), False),
-    "exclusive": (ALONE, True),
+    "exclusive": (SOLE_HOLDER, True),
     "released": (release(), True),
 }
 
@@ -667,7 +667,7 @@ def test_the_window_of_a_role_of_others_is_refused_whatever_is_tagged(tag):
 )
 def test_an_instance_that_was_lost_is_reported_before_storing(profiles, instance_state, message):
     account = account_with(*profiles, state=instance_state)
-    resource = resource_of(account, ALONE)
+    resource = resource_of(account, SOLE_HOLDER)
     with pytest.raises(CwagentError, match=message):
         resource.plan(resource.read())
 
@@ -675,7 +675,7 @@ def test_an_instance_that_was_lost_is_reported_before_storing(profiles, instance
 def test_an_association_that_ec2_does_not_show_for_a_moment_is_not_lost():
     account = account_with("shop")
     account.before(ASSOCIATIONS, lambda: account.associate(INSTANCE, "admin"), 3)
-    resource = resource_of(account, ALONE)
+    resource = resource_of(account, SOLE_HOLDER)
     assert not resource.plan(resource.read()).has_changes
     assert account.count(ASSOCIATIONS) == 3
 

@@ -32,7 +32,7 @@ OTHERS = ["customizedCounterName", "counters", "vram", "smart", "wireless", "ker
 
 def _misspelled(config):
     problems = validate(config, source="config").problems
-    return [(each.path[2:], each.near) for each in problems if each.rule == "misspelled"]
+    return [(each.path[2:], each.near) for each in problems if each.rule.name == "misspelled"]
 
 
 def _entry(plugin, **keys):
@@ -67,7 +67,7 @@ def test_nearly_known_names_are_a_warning(config, place, near):
 
 def test_a_misspelled_key_that_is_necessary_is_an_error_and_not_missing_too():
     problems = validate(_entry("procstat", measurment=[]), source="config").problems
-    assert [(each.rule, each.near, each.severity) for each in problems] == [("misspelled", "measurement", ERROR)]
+    assert [(each.rule.name, each.near, each.severity) for each in problems] == [("misspelled", "measurement", ERROR)]
 
 
 def test_a_key_that_the_schema_refuses_is_one_problem():
@@ -76,7 +76,7 @@ def test_a_key_that_the_schema_refuses_is_one_problem():
         schema = {"properties": {part: schema}}
     document = validate(_entry("cpu", measurment=[]), source="config")
     problems = add_schema_problems(document, schema, "schema", is_required=True).problems
-    assert [(each.rule, each.path[-1]) for each in problems] == [("unknown-key", "measurment")]
+    assert [(each.rule.name, each.path[-1]) for each in problems] == [("unknown-key", "measurment")]
 
 
 @given(st.sets(st.sampled_from(METRIC)), st.booleans(), st.booleans())

@@ -29,7 +29,7 @@ def test_the_name_tells_whether_the_agent_reads_yaml(name, expected):
 def test_text_that_parses_is_stored_as_it_is_with_a_notice(content):
     text, [notice] = read_yaml(content, "otel.yaml")
     assert text == (content.decode() if isinstance(content, bytes) else content)
-    assert (notice.severity, notice.rule, notice.message) == ("notice", "yaml", NOTICE)
+    assert (notice.severity, notice.rule.name, notice.message) == ("notice", "opentelemetry", NOTICE)
     assert notice.source == "otel.yaml"
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan
     DesiredConfig,
     DesiredParameter,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.rules import RULES
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
 NAME = "AmazonCloudWatch-linux"
@@ -66,8 +68,8 @@ def entries(*sizes: int, begin: int = 0) -> dict[str, Any]:
 
 def problems_of(**params: Any) -> list[tuple[str, str, str]]:
     """Where each problem is, and its rule."""
-    found = validate_config({**PARAMS, **params}).to_result()["problems"]
-    return [(each["file"], each["path"], each["rule"]) for each in found]
+    found = validate_config({**PARAMS, **params}).to_result()["findings"]
+    return [(each["file"], each["object"].partition(" ")[2], each["rule"]) for each in found]
 
 
 def single(config: dict[str, Any] = CONFIG, tier: str | None = None) -> DesiredConfig:
@@ -149,15 +151,15 @@ def test_yaml_under_such_a_name_is_one_parameter_with_the_text(more):
     assert found.desired
     assert [(each.name, each.value) for each in found.desired.parameters] == [(YAML["name"], YAML["config"])]
     assert (found.errors, found.warnings) == ([], [])
-    assert [each.rule for each in found.notices] == ([] if more.get("validation") == "off" else ["yaml"])
+    assert [each.rule.name for each in found.notices] == ([] if more.get("validation") == "off" else ["opentelemetry"])
 
 
 def test_yaml_that_cannot_be_stored_is_refused(tmp_path):
     for text, rule in (("a: 'b", "yaml"), (f"a: {'b' * 9000}", "size")):
         found = validate_config({**PARAMS, **YAML, "config": text})
-        assert (found.desired, [each.rule for each in found.errors]) == (None, [rule])
+        assert (found.desired, [each.rule.name for each in found.errors]) == (None, [rule])
     missing = str(tmp_path / "missing.yaml")
-    assert [each.rule for each in validate_config({**PARAMS, **YAML, "src": [missing]}).errors] == ["file"]
+    assert [each.rule.name for each in validate_config({**PARAMS, **YAML, "src": [missing]}).errors] == ["file"]
     with pytest.raises(InvalidInput, match="is one file"):
         validate_config({**PARAMS, **YAML, "config": ["a: 1", "b: 1"]})
 
@@ -219,7 +221,7 @@ LONG_NAME = "AmazonCloudWatch-".ljust(954, "x")
 def test_a_size_over_the_limit_is_a_problem_whatever_is_validated(params, size):
     for validation in ALL:
         [problem] = validate_config({**PARAMS, **params, "validation": validation}).errors
-        assert (problem.path, problem.rule) == ((), "size")
+        assert (problem.path, problem.rule.name) == ((), "size")
         assert problem.source == ("config" if isinstance(params["config"], dict) else "the configurations together")
         with pytest.raises(InvalidInput, match=size):
             desired_config({**PARAMS, **params, "validation": validation})
@@ -290,7 +292,7 @@ def test_configurations_that_contradict_each_other_are_an_error():
     first = {**CONFIG, "agent": {"region": "eu-central-1", "debug": True}}
     second = {**LOGS, "agent": {"region": "us-east-1", "debug": False}}
     [problem] = validate_config({**PARAMS, "config": [first, second]}).errors
-    assert (problem.source, problem.rule, problem.path) == ("the configurations together", "merge", ())
+    assert (problem.source, problem.rule.name, problem.path) == ("the configurations together", "merge", ())
     assert "different values for $.agent.region, $.agent.debug" in problem.message
 
 
@@ -396,7 +398,6 @@ def test_a_notice_is_reported_and_changes_nothing(validation):
     result = found.to_result()
     assert result["problem_lines"] == ["config: 1 notice", NOTICE]
     assert (result["failure"], [each["severity"] for each in result["findings"]]) == ("", ["notice"])
-    assert [each["severity"] for each in result["problems"]] == ["notice"]
     assert [each.source for each in validate_config({**params, "config": [NEEDS, LOGS]}).notices] == ["config[0]"]
 
 
@@ -428,3 +429,53 @@ def test_tags_are_text_and_belong_to_every_parameter(given, tags, more):
 def test_tags_that_aws_refuses_are_an_error(tags):
     with pytest.raises(InvalidInput, match="tag "):
         desired_config({**PARAMS, "tags": tags})
+
+
+def collecting(*names, **more):
+    entries = [{"file_path": each, **more} for each in names or ["/a"]]
+    return {"logs": {"logs_collected": {"files": {"collect_list": entries}}}}
+
+
+def with_agent(**more):
+    return {**CONFIG, "agent": more}
+
+
+# A violation of each rule, in each of its severities.
+VIOLATIONS: list[dict[str, Any]] = [
+    {"src": ["/no/such.json"], "config": None},
+    {"config": "{"},
+    {"config": "a: 'b", "name": YAML["name"]},
+    {**YAML},
+    {"config": with_agent(region="{{ x }}")},
+    {"config": [with_agent(debug=True), with_agent(debug=False)]},
+    {"config": entries(9000)},
+    {"config": "".join(["[", *["x,"] * 1001])},
+    {"config": {str(number): 1 for number in range(1001)}},
+    {"config": ERROR},
+    {"config": WARNING},
+    {"config": LENIENT},
+    {"config": with_agent(new_setting=1)},
+    {"config": {"metrics": {"metrics_collected": {"cpuu": {"measurement": ["usage_idle"]}}}}},
+    {"config": {"metrics": {"metrics_collected": {"procstat": [{"exe": "a", "measurment": ["cpu_usage"]}]}}}},
+    {"config": {"logs": {"logs_collected": {"files": {"collect_list": [{}]}}}}},
+    {"config": with_agent(debug=7)},
+    {"config": collecting("/a", "/a")},
+    {"config": [collecting(log_group_name="a", retention_in_days=days) for days in (1, 7)]},
+    {"config": collecting(log_group_name="{instanceid}")},
+    {"config": collecting(log_group_name="{colour}")},
+    {"config": collecting(multi_line_start_pattern="(")},
+    {"config": {**collecting("/var/log/messages"), "agent": {"run_as_user": "cwagent"}}},
+    {"name": "AmazonCloudWatch-windows"},
+    {"has_onprem": True},
+    {"config": NEEDS},
+]
+
+
+def test_every_rule_has_violations_of_the_severities_that_it_declares(monkeypatch, tmp_path):
+    found = [validate_config({**PARAMS, **each}) for each in VIOLATIONS]
+    monkeypatch.setitem(sys.modules, "jsonschema", None)
+    (tmp_path / "schema.json").write_text("{}")
+    found += [validate_config({**PARAMS, "schema": each}) for each in (str(tmp_path / "schema.json"), {"a": 1})]
+    problems = [problem for each in found for problem in (*each.errors, *each.warnings, *each.notices)]
+    declared = {(rule.name, severity) for rule in RULES for severity in rule.severities}
+    assert {(each.rule.name, each.severity) for each in problems} == declared

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -19,11 +18,13 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.prob
     short_path,
     to_finding,
     to_lines,
-    to_result,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._findings import CONFIGURATION, Rule
 
-ERROR, WARNING, NOTICE = (Problem((), "rule", each, each) for each in ("error", "warning", "notice"))
-LENIENT = Problem((), "wrong-value", "lenient")
+RULE = Rule("r", CONFIGURATION, ("error",), "it is wrong")
+INFORMATION = Rule("i", CONFIGURATION, ("notice",), "it is so", listed=False)
+ERROR, WARNING, NOTICE = (Problem((), RULE, each, each) for each in ("error", "warning", "notice"))
+LENIENT = Problem((), replace(RULE, is_lenient=True), "lenient")
 
 
 @pytest.mark.parametrize(
@@ -70,6 +71,7 @@ def test_a_path_is_short_and_can_be_printed(path):
         ("\x01" * 16, "'" + r"\x01" * 14 + r"\x0…'"),
         ("it's", '"it\'s"'),
         ("a" * 61, f"'{'a' * 59}…'"),
+        ("a" * 61 + "'", f"'{'a' * 59}…'"),
         (True, "true"),
         (False, "false"),
         (None, "null"),
@@ -114,10 +116,10 @@ def test_the_closest_name(near, names):
 @pytest.mark.parametrize(
     ("problem", "text"),
     [
-        (Problem(("a",), "rule", "unknown"), "$.a: unknown"),
-        (Problem(("a",), "rule", "unknown", allowed="b, c"), "$.a: unknown; allowed: b, c"),
-        (Problem(("a",), "rule", "unknown", allowed="b, c", near="b"), "$.a: unknown; did you mean 'b'?"),
-        (Problem(("a",), "rule", "unknown", line=3, column=14), "3:14 $.a: unknown"),
+        (Problem(("a",), RULE, "unknown"), "$.a: unknown"),
+        (Problem(("a",), RULE, "unknown", allowed="b, c"), "$.a: unknown; allowed: b, c"),
+        (Problem(("a",), RULE, "unknown", allowed="b, c", near="b"), "$.a: unknown; did you mean 'b'?"),
+        (Problem(("a",), RULE, "unknown", line=3, column=14), "3:14 $.a: unknown"),
     ],
 )
 def test_a_problem_in_one_line(problem, text):
@@ -126,40 +128,25 @@ def test_a_problem_in_one_line(problem, text):
 
 def test_a_line_that_is_exactly_wide_enough_is_shown_in_whole():
     # "$: w… ; allowed: a…" in 98 columns, of which the message leaves 75.
-    fits = Problem((), "rule", "w" * 20, allowed="a " + "b" * 62)
+    fits = Problem((), RULE, "w" * 20, allowed="a " + "b" * 62)
     assert str(fits) == f"$: {'w' * 20}; allowed: a {'b' * 62}"
     assert len(str(fits)) == 98
     assert str(replace(fits, allowed="a " + "b" * 63)) == f"$: {'w' * 20}; allowed: a …"
 
 
 def test_allowed_values_are_shown_in_a_long_line_too():
-    assert str(Problem((), "rule", "w" * 200, allowed="a " * 50)).endswith("; allowed:" + " a" * 24 + " …")
+    assert str(Problem((), RULE, "w" * 200, allowed="a " * 50)).endswith("; allowed:" + " a" * 24 + " …")
 
 
 def test_sixty_problems_are_sixty_lines_below_their_file():
-    first = [Problem((index,), "rule", "wrong", source="a.json") for index in range(60)]
+    first = [Problem((index,), RULE, "wrong", source="a.json") for index in range(60)]
     lines = [f"  $[{index}]: wrong" for index in range(60)]
-    other = Problem((), "rule", "empty", source="b.json")
+    other = Problem((), RULE, "empty", source="b.json")
     assert to_lines([*first, other]) == ["a.json: 60 problems", *lines, "b.json: 1 problem", "  $: empty"]
 
 
-def test_a_result_has_all_of_a_problem_and_is_json():
-    problem = Problem(("agent", "x"), "unknown-key", "unknown", "warning", "y, z", "y", "a.json", 3, 14)
-    assert json.loads(json.dumps(to_result(problem))) == {
-        "file": "a.json",
-        "path": "$.agent.x",
-        "line": 3,
-        "column": 14,
-        "rule": "unknown-key",
-        "severity": "warning",
-        "message": "unknown",
-        "allowed": "y, z",
-        "near": "y",
-    }
-
-
 def test_a_problem_is_an_error_without_a_position_by_default():
-    problem = Problem((), "rule", "wrong")
+    problem = Problem((), RULE, "wrong")
     assert problem.severity == "error"
     assert (problem.source, problem.line, problem.column, problem.near, problem.allowed) == ("", None, None, "", "")
 
@@ -167,14 +154,14 @@ def test_a_problem_is_an_error_without_a_position_by_default():
 @pytest.mark.parametrize(
     ("problem", "severity", "fix"),
     [
-        (Problem(("a", 0), "r", "m", "error", near="b"), "error", "Did you mean 'b'?"),
-        (Problem(("a", 0), "r", "m", allowed="c"), "error", "Allowed: c"),
-        (Problem(("a", 0), "r", "m", "warning"), "warning", ""),
-        (Problem(("a", 0), "r", "m", "notice"), "notice", ""),
+        (Problem(("a", 0), RULE, "m", "error", near="b"), "error", "Did you mean 'b'?"),
+        (Problem(("a", 0), RULE, "m", allowed="c"), "error", "Allowed: c"),
+        (Problem(("a", 0), RULE, "m", "warning"), "warning", ""),
+        (Problem(("a", 0), INFORMATION, "m", "notice"), "notice", ""),
     ],
 )
 def test_a_problem_is_a_finding_for_pipelines(problem, severity, fix):
     place = {"object": "P $.a[0]", "file": "x.json", "line": 2, "column": 3}
     found = to_finding(replace(problem, source="x.json", line=2, column=3), "P")
     listed = {"severity": severity, "listed": severity != "notice"}
-    assert found == {"rule": "r", "why": "m", "fix": fix, "region": None, **listed, **place}
+    assert found == {"rule": problem.rule.name, "why": "m", "fix": fix, "region": None, **listed, **place}

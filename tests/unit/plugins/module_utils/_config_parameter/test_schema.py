@@ -107,7 +107,7 @@ def _found(**logs):
     """The path below logs, the rule, the message, the allowed values and a similar one, for each problem."""
     problems = _check({"logs": {"metrics_collected": {}, **logs}}).problems
     return [
-        (each.path[1:], each.rule, each.message, each.near or each.allowed)
+        (each.path[1:], each.rule.name, each.message, each.near or each.allowed)
         for each in problems
         if each.severity == ERROR
     ]
@@ -236,7 +236,7 @@ def test_an_entry_that_is_in_a_list_already_is_named():
 
 def test_a_list_whose_entries_need_not_differ():
     schema = {"properties": {"logs": {"properties": {"x": {"uniqueItems": False}}}}}
-    assert "duplicate-entry" not in [each.rule for each in _check({"logs": {"x": [1, 1]}}, schema=schema).problems]
+    assert "duplicate-entry" not in [each.rule.name for each in _check({"logs": {"x": [1, 1]}}, schema=schema).problems]
 
 
 def test_problems_that_the_rules_found_are_not_found_again():
@@ -251,7 +251,7 @@ def test_problems_that_the_rules_found_are_not_found_again():
 def test_other_problems_in_the_same_place_stay():
     schema = {"properties": {"logs": {"properties": {"log_stream_name": {"maxLength": 3}}}}}
     config = {"logs": {"metrics_collected": {}, "log_stream_name": "{instanceid}"}}
-    assert [each.rule for each in _check(config, schema=schema).problems] == ["placeholder", "wrong-value"]
+    assert [each.rule.name for each in _check(config, schema=schema).problems] == ["placeholder", "wrong-value"]
 
 
 @pytest.mark.parametrize("is_closed", [True, False])
@@ -295,7 +295,7 @@ def test_a_document_has_a_limited_number_of_problems_of_the_schema():
 def test_without_jsonschema_the_rules_apply_and_one_problem_reports_it(monkeypatch, is_required, severity):
     monkeypatch.setitem(sys.modules, "jsonschema", None)
     problems = _check('{"agent": {"reigon": 1}, "logs": {"metrics_collected": {}}}', is_required=is_required).problems
-    assert [(each.rule, each.severity) for each in problems] == [("unknown-key", ERROR), ("schema", severity)]
+    assert [(each.rule.name, each.severity) for each in problems] == [("unknown-key", ERROR), ("schema", severity)]
     assert (problems[1].source, problems[1].path) == ("a.json", ())
     assert problems[1].message == (
         "not validated by the agent's schema, since the Python library jsonschema is not installed where Ansible "

@@ -99,7 +99,7 @@ def _without(path):
 
 def _found(config, **options):
     problems = validate(config, source="config", **options).problems
-    return [(each.severity, each.rule, each.path, each.message) for each in problems]
+    return [(each.severity, each.rule.name, each.path, each.message) for each in problems]
 
 
 FILES = ("logs", "logs_collected", "files", "collect_list")
@@ -155,7 +155,7 @@ def test_a_wrong_section_is_refused_always(config, path, message, near):
 )
 def test_a_misspelt_key_is_an_error_and_an_unknown_one_a_warning(path, near):
     problems = validate(_with(path, 1), source="config").problems
-    assert [(each.severity, each.rule, each.path, each.near) for each in problems] == [
+    assert [(each.severity, each.rule.name, each.path, each.near) for each in problems] == [
         (ERROR, "unknown-key", path, near)
     ]
     assert problems[0].message == "unknown key"
@@ -242,7 +242,7 @@ LEVELS = "CRITICAL, ERROR, WARNING, INFORMATION, VERBOSE"
 def test_the_problem_of_a_wrong_value_lists_the_allowed_values(path, values, allowed):
     for value in values:
         problems = validate(_with(path, value), source="config").problems
-        assert [(each.severity, each.rule, each.path, each.allowed) for each in problems] == [
+        assert [(each.severity, each.rule.name, each.path, each.allowed) for each in problems] == [
             (ERROR, "wrong-value", path, allowed)
         ]
 
@@ -403,7 +403,7 @@ NAME_FIELDS = [
 )
 def test_a_brace_that_is_no_placeholder(path, name, braces, near):
     problems = validate(_with(path, name), source="config").problems
-    assert [(each.rule, each.path, each.message, each.near) for each in problems] == [
+    assert [(each.rule.name, each.path, each.message, each.near) for each in problems] == [
         ("placeholder", path, f"'{braces}' is not a placeholder of the agent", near)
     ]
     assert problems[0].severity == (ERROR if near else WARNING)
@@ -446,7 +446,7 @@ def test_the_same_brace_twice_is_one_problem_and_two_are_two():
 
 def test_a_reference_is_refused_always_and_is_no_placeholder_too():
     problems = validate(_with(("logs", "log_stream_name"), "{{instance-id}}"), source="config").problems
-    assert [(each.severity, each.rule) for each in problems] == [(ERROR, "reference")]
+    assert [(each.severity, each.rule.name) for each in problems] == [(ERROR, "reference")]
 
 
 PROMETHEUS = {
@@ -560,7 +560,7 @@ def test_servers_that_are_not_on_ec2_have_their_own_rules(config, problems):
 def test_problems_are_in_the_order_of_the_text_with_their_places():
     text = '{\n "logs": {"log_stream_name": "{x}",},\n "agent": {"reigon": 1},\n "metric": {}\n}'
     problems = validate(text, source="a.json").problems
-    assert [(each.source, each.line, each.column, each.rule) for each in problems] == [
+    assert [(each.source, each.line, each.column, each.rule.name) for each in problems] == [
         ("a.json", 2, 2, "missing-key"),
         ("a.json", 2, 11, "placeholder"),
         ("a.json", 2, 35, "json"),
@@ -642,7 +642,9 @@ def test_any_value_in_any_place_gives_short_problems_and_no_error(changes):
         assert len(problem.message) <= 200
         assert str(problem).isprintable()
     unlocated = validate_linux(config).problems
-    assert {(each.rule, each.path) for each in unlocated} == {(each.rule, each.path) for each in document.problems}
+    assert {(each.rule.name, each.path) for each in unlocated} == {
+        (each.rule.name, each.path) for each in document.problems
+    }
 
 
 ONLY_LINUX = [
@@ -687,7 +689,7 @@ def _nested(path, value):
 
 
 def _platform_problems(config, name):
-    return [each for each in validate(config, source="config", name=name).problems if each.rule == "platform"]
+    return [each for each in validate(config, source="config", name=name).problems if each.rule.name == "platform"]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key
     saved_key_description,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.secret_store import SecretStore
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.store import Store
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import (
     AWS_STORES,
     CONTAINER_VARIABLES,
@@ -53,6 +54,19 @@ def outside_containers(monkeypatch):
 )
 def test_a_person_is_told_where_to_look_for_a_key(name, place):
     assert KEY_STORES[name].open({"key_store_directory": "/k", "key_store_prefix": "/k/"}, AWS).describe("U") == place
+
+
+OPERATIONS = {
+    *("open", "check", "read", "read_key", "describe", "list_users"),
+    *("claim", "release", "save", "rewrite", "delete"),
+}
+
+
+@pytest.mark.parametrize("missing", sorted(OPERATIONS))
+def test_a_store_without_one_of_the_operations_is_incomplete(missing):
+    incomplete: Any = type("Incomplete", (Store,), dict.fromkeys(OPERATIONS - {missing}))
+    with pytest.raises(TypeError, match=missing):
+        incomplete()
 
 
 def test_the_others_are_proposed_instead_of_files(tmp_path, monkeypatch):

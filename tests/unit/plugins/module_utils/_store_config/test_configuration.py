@@ -132,7 +132,7 @@ def test_only_differences_are_tagged_and_only_undeclared_parts_deleted(check_mod
     complete = read(comparison(previous={each: stored(TEXT, tags=tags) for each in names}), tags, split=True)
     lacking = read(comparison(previous={names[1]: stored(TEXT, tags={})}, name=names[1]), tags)
     # The source had nothing to store.
-    tidy(report, gateway(ssm), [complete, lacking], tags=True, surplus=surplus, check_mode=check_mode)
+    tidy(report, gateway(ssm), [complete, lacking], host="ops1", tags=True, surplus=surplus, check_mode=check_mode)
     left = names[:2] if surplus and not check_mode else names
     changed = {} if check_mode else {names[1]: tags}
     assert {name: each.tags for name, each in ssm.parameters.items()} == {**{name: {} for name in left}, **changed}

@@ -206,7 +206,7 @@ class Host:
             return {"changed": False, "identity": found}
         return {"failed": True, "msg": "It has another identity.", "identity": found}
 
-    def read(self, configuration: Configuration) -> dict[str, Any]:
+    def compare(self, configuration: Configuration) -> dict[str, Any]:
         self.account.begin("host:store")
         return {"changed": False, "steps": [] if self.account.parameter == configuration.text else ["store"]}
 

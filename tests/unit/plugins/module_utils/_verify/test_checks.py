@@ -281,7 +281,7 @@ UNDECIDED = document("ssm:PutParameter", resource=CONFIGURATIONS, Condition={"Bo
 @pytest.mark.parametrize(
     ("policies", "failures", "notes"),
     [
-        *((policies, ["permissions"], []) for policies in ((SERVER, Policy("Writing", WRITING)), (ADMINISTRATOR,))),
+        *((policies, ["writing"], []) for policies in ((SERVER, Policy("Writing", WRITING)), (ADMINISTRATOR,))),
         ((SERVER, Policy("Perhaps", UNDECIDED)), [], ["permissions"]),
     ],
 )

@@ -13,7 +13,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._verify.fact_checks im
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import (
     CHECKS,
+    CONFIGURATION,
+    IDENTITY,
     MESSAGE_SERVICES,
+    PERMISSIONS,
     Config,
     Facts,
     Reading,
@@ -50,7 +53,7 @@ SESSION = replace(
     key_id="ASIA1",
     caller="arn:aws:sts::1:assumed-role/Hybrid/mi-1",
 )
-INACTIVE = failure("identity", "Access key AKIA1 of user 'db' is inactive.", "activate it")
+INACTIVE = failure(IDENTITY, "Access key AKIA1 of user 'db' is inactive.", "activate it")
 
 
 def found(server, facts):
@@ -174,11 +177,11 @@ def test_an_old_version_is_a_failure_where_only_the_server_reads_the_value():
     assert failure == ("configuration", "It reads version 1 of parameter A, and version 2 is stored.")
 
 
-LACKING = failure("permissions", "Role 'x' lacks ssm:GetParameter.", "attach it")
+LACKING = failure(PERMISSIONS, "Role 'x' lacks ssm:GetParameter.", "attach it")
 
 
-def failed(server, check, what, **changes):
-    return replace(server, failures=(failure(check, what, "x"),), **changes)
+def failed(server, rule, what, **changes):
+    return replace(server, failures=(failure(rule, what, "x"),), **changes)
 
 
 CONSEQUENCES = {
@@ -187,11 +190,11 @@ CONSEQUENCES = {
         replace(ONPREM, caller_error="(InvalidClientTokenId)", **NO_CALLER),
     ),
     "a hybrid server that is not registered": (
-        failed(HYBRID, "identity", "It is not registered."),
+        failed(HYBRID, IDENTITY, "It is not registered."),
         replace(SESSION, key_id="", shared_file="/shared", **NO_CALLER),
     ),
     "no saved key": (
-        failed(DB, "identity", "No access key of user 'db' is saved."),
+        failed(DB, IDENTITY, "No access key of user 'db' is saved."),
         replace(ONPREM, key_id="", **NO_CALLER),
     ),
     "a read that IAM has shown to be denied": (
@@ -199,10 +202,10 @@ CONSEQUENCES = {
         without_read(),
     ),
     "no profile": (
-        failed(WEB, "identity", "It has no instance profile.", profile=None),
+        failed(WEB, IDENTITY, "It has no instance profile.", profile=None),
         without_read(profile=None),
     ),
-    "no stored configuration": (failed(WEB, "configuration", "No configuration is stored.", configs=()), INSIDE),
+    "no stored configuration": (failed(WEB, CONFIGURATION, "No configuration is stored.", configs=()), INSIDE),
 }
 
 
@@ -261,7 +264,7 @@ OLD = replace(INSIDE, files=AgentFiles({"A": "old"}))
         (replace(WEB, configs=(replace(CONFIG, is_readable=False),)), OLD, ()),
         (replace(WEB, configs=(replace(CONFIG, is_readable=None),)), OLD, (Command(FETCH, "A", restart=True),)),
         (WEB, replace(OLD, agent=""), ()),
-        (replace(WEB, failures=(failure("configuration", "x", "y"),)), OLD, ()),
+        (replace(WEB, failures=(failure(CONFIGURATION, "x", "y"),)), OLD, ()),
     ],
 )
 def test_commands_that_make_the_agent_run_the_stored_configuration(server, facts, expected):
@@ -293,7 +296,7 @@ def test_a_server_without_facts_fails_unless_another_failure_can_be_the_reason()
     seen = note_unseen(WEB, "no route.")
     assert [(each.rule, each.why) for each in seen.failures] == [("agent", "Nothing was read on the server: no route.")]
     assert [seen.status(check) for check in CHECKS] == ["?", "ok", "?", "?", "FAIL"]
-    lost = failed(WEB, "identity", "It has no instance profile.")
+    lost = failed(WEB, IDENTITY, "It has no instance profile.")
     assert note_unseen(lost, "offline").failures == lost.failures
 
 
@@ -304,9 +307,9 @@ def test_an_instance_that_is_not_running_has_not_failed(is_windows):
 
 
 WINDOWS = "The server runs Windows, and only Linux servers are checked from the inside."
-NO_PROFILE = failure("identity", "It has no instance profile.", "x")
-DENIED = failure("permissions", "Role 'Server' lacks logs:PutLogEvents.", "x")
-NOT_STORED = failure("configuration", "No configuration is stored in eu-central-1.", "x")
+NO_PROFILE = failure(IDENTITY, "It has no instance profile.", "x")
+DENIED = failure(PERMISSIONS, "Role 'Server' lacks logs:PutLogEvents.", "x")
+NOT_STORED = failure(CONFIGURATION, "No configuration is stored in eu-central-1.", "x")
 
 
 @pytest.mark.parametrize("reason", ["nothing was tried", "no route", "the SSM agent of instance i-1 is not online"])

@@ -8,7 +8,17 @@ import pytest
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import FETCH, REMOVE, Command
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._text import WIDTH
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Config, Server, failure, note
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import (
+    AGENT,
+    ENDPOINTS,
+    IDENTITY,
+    PERMISSIONS,
+    WRITING,
+    Config,
+    Server,
+    failure,
+    note,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.result import (
     describe_failure,
     describe_skipped,
@@ -16,7 +26,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._verify.result import 
     to_lines,
 )
 
-STOPPED = failure("agent", "The agent is stopped.", "start it")
+WRITER = failure(WRITING, "Role 'R' may write the configuration. It has a policy.", "Audit.")
+STOPPED = failure(AGENT, "The agent is stopped.", "start it")
 
 
 def server(host, *found, **more):
@@ -27,18 +38,22 @@ def test_a_table_and_fixes():
     servers = [
         server("web1"),
         server("web2", STOPPED),
-        server("web3", STOPPED, note("identity", "Not known.")),
+        server("web3", STOPPED, note(IDENTITY, "Not known.")),
+        server("web4", WRITER),
         Server("db1", "eu-central-1", user="db", agent="not installed"),
     ]
     assert to_lines(servers) == [
         "server                          identity  IAM  config  network  agent",
         "web2                            ok        ok   ok      ok       FAIL",
         "web3                            ?         ok   ok      ok       FAIL",
+        "web4                            ok        FAIL  ok      ok       ok",
         "web1                            ok        ok   ok      ok       ok",
         "db1                             ok        ok   ok      ok       none",
-        "2 of 4 servers without a failure.",
+        "2 of 5 servers without a failure.",
         "! web2, web3: The agent is stopped.",
         "  Fix: start it",
+        "! web4: Role 'R' may write the configuration. It has a policy.",
+        "  Fix: Audit.",
         "- web3: Not known.",
     ]
 
@@ -46,7 +61,7 @@ def test_a_table_and_fixes():
 def test_lines_fit_a_terminal():
     name = "x" * 100
     text = "a sentence " * 30
-    lines = to_lines([server(name, failure("agent", text, text)), server(f"a\u202eb\n{name}")])
+    lines = to_lines([server(name, failure(AGENT, text, text)), server(f"a\u202eb\n{name}")])
     assert max(map(len, lines)) <= WIDTH
     assert lines[1].startswith("x" * 29 + "…  ok")
     assert lines[2].startswith("ab x")
@@ -75,14 +90,14 @@ def test_the_same_failure_twice_is_shown_once():
     assert to_lines([server("web1", STOPPED, STOPPED)]).count("! web1: The agent is stopped.") == 1
 
 
-LOST = failure("identity", "It has no instance profile.", "associate one")
+LOST = failure(IDENTITY, "It has no instance profile.", "associate one")
 
 
 @pytest.mark.parametrize(
     ("servers", "message"),
     [
         ([], ""),
-        ([server("web1", note("identity", "Not known."))], ""),
+        ([server("web1", note(IDENTITY, "Not known."))], ""),
         ([server("web1", STOPPED)], "Servers that fail: 1 of 1. web1: The agent is stopped."),
         (
             [server("web1"), server("web2", STOPPED), server("db1", STOPPED, LOST)],
@@ -115,7 +130,7 @@ def test_a_server_survives_the_way_through_a_result():
     made = server(
         "web1",
         STOPPED,
-        note("identity", "x"),
+        note(IDENTITY, "x"),
         configs=(Config("A", 1, "d", is_readable=True),),
         commands=(Command(FETCH, "A", restart=True),),
         runs={"A": "d"},
@@ -135,10 +150,9 @@ def test_a_server_of_another_form_is_refused(change: dict[str, Any]) -> None:
         Server.from_dict({})
 
 
-LACKS = failure("permissions", "It lacks ssm:GetParameter.", "Grant it.")
-SILENT = failure("endpoints", "It does not reach logs.", "Add an endpoint.")
-WRITER = failure("permissions", "Role 'R' may write the configuration. It has a policy.", "Audit.")
-OLD = failure("agent", "The agent does not run it.", "Run apply.")
+LACKS = failure(PERMISSIONS, "It lacks ssm:GetParameter.", "Grant it.")
+SILENT = failure(ENDPOINTS, "It does not reach logs.", "Add an endpoint.")
+OLD = failure(AGENT, "The agent does not run it.", "Run apply.")
 APPLY = Command(FETCH, "A", restart=True)
 
 
@@ -152,6 +166,7 @@ APPLY = Command(FETCH, "A", restart=True)
         (server("a", SILENT, OLD, seen_by="ansible", commands=(APPLY,)), "It does not reach logs."),
         (server("a", WRITER, OLD, seen_by="ansible", commands=(APPLY,)), ""),
         (server("a", SILENT, seen_by="ansible"), ""),
+        (server("a", WRITER, seen_by="ansible"), ""),
         (server("a", LACKS, WRITER, seen_by="ansible", runs={"A": "d"}), ""),
         (
             server("a", LACKS, OLD, seen_by="ansible", runs={"A": "d"}),

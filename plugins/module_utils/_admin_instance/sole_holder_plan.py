@@ -27,7 +27,7 @@ UNRECORDED_REMEDY = (
 
 
 @dataclass(frozen=True)
-class Alone:
+class SoleHolder:
     """An instance that this run has acquired, and that must be the only admin instance.
 
     :param associate_again: whether to associate the admin profile again with the instance, so that EC2 assumes its role

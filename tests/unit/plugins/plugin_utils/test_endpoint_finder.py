@@ -7,7 +7,7 @@ import botocore.session
 import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
-from ansible_collections.cwagent.iam.plugins.plugin_utils._endpoints import find_endpoint
+from ansible_collections.cwagent.iam.plugins.plugin_utils._endpoint_finder import find_endpoint
 
 KEYS = {"aws_access_key_id": "none", "aws_secret_access_key": "none"}
 REGIONS = [

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import alone_plan
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import sole_holder_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.reader import (
     read_until_plausible,
 )
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import Window
 
 
-class AloneResource(AdminInstanceResource):
+class SoleHolderResource(AdminInstanceResource):
     """An instance that this run has acquired, and that must be the only admin instance."""
 
-    _desired: alone_plan.Alone
+    _desired: sole_holder_plan.SoleHolder
 
     def _read(self, read_window: Callable[[], Window] | None, *, is_first: bool) -> State:
         del read_window
