@@ -62,6 +62,7 @@ def permission_row(each: Row) -> str:
     """Return the row of something that a configuration can make the agent do."""
     use = f"`{each.use[0].upper()}{each.use[1:]} <{each.source}>`__{' (EC2 only)' if each.is_ec2_only else ''}"
     end = f", if it is {code(each.value)}" if each.value else f", unless it is {code(each.other)}" if each.other else ""
+    end += f", if {each.only_if[0]}" if each.only_if else ""
     end += f", and {code(each.requires)} exists" if each.requires else ""
     actions = ", ".join(map(code, each.actions)) + (" on this resource" if each.names_resource else "")
     return row(use, ", ".join(map(code, each.fields)) + end, actions, allowed_by(each))

@@ -66,6 +66,8 @@ class ActionModule(KeyDelivery, TransactionAction):
         work, state = task.Task(given, wiring), given.state
         if state == options.VALIDATED:
             return {"changed": False, "steps": [], **work.validate().to_result()}
+        if state == options.FITTED:
+            return {"changed": False, "steps": [], **work.fit()}
         if state == options.COMPARED:
             found = work.compare().to_result()
             return {"changed": False, "steps": [], "warnings": wiring.report.warnings, **found}

@@ -33,6 +33,7 @@ options:
       - V(restore) requires nothing. Problems are returned as RV(problems), and the task does not fail.
       - V(audit) requires no host. V(history) requires the names of configurations. V(one_account) requires that there
         is no group C(cwagent_accounts). V(apply) requires nothing. Its batches consist of servers.
+        V(policy) requires nothing. Its reports are policies.
       - V(admin_instance) requires a host in the group C(cwagent_ec2_admin). V(confirmation) requires that
         C(cwagent_confirm) is V(teardown). V(key_store) requires a place that keeps the access keys. The files of an
         execution environment do not.
@@ -52,6 +53,7 @@ options:
       - restore
       - history
       - apply
+      - policy
     default: []
   found:
     description:

@@ -35,15 +35,17 @@ options:
     description:
       - V(validated) validates the configurations, without calling AWS. RV(failure) contains the reason if they are
         refused.
-      - V(compared) also compares them with the stored ones, and checks that the host could store the ones that differ.
-        It changes nothing. Later tasks can create the resources that storing needs.
+      - V(fitted) validates them, and returns the fitted policy, which allows exactly what agents with these
+        configurations need. It fails if a part of one needs permissions that are not known or that nothing limits.
+      - V(compared) validates them, compares them with the stored ones, and checks that the host could store the ones
+        that differ. It changes nothing. Later tasks can create the resources that storing needs.
       - V(stored) does the same, acquires the permission, stores the configurations that differ, and releases the
         permission.
       - V(opened) only acquires the permission, so that a person can use it on the instance until the deadline of the
         admin window. O(from) then means V(instance), unless it is V(run_command). The permission is released if that
         fails or is interrupted. Otherwise, M(cwagent.iam.cwagent_restore) releases it later.
     type: str
-    choices: [validated, compared, stored, opened]
+    choices: [validated, fitted, compared, stored, opened]
     default: stored
   from:
     description:
@@ -86,6 +88,18 @@ options:
     type: list
     elements: str
     default: [""]
+  account_id:
+    description: The ID of the account of the servers, with O(state=fitted). When empty, the policy has a wildcard.
+    type: str
+    default: ""
+  emf_log_groups:
+    description:
+      - The log groups to which applications send metrics in the embedded metric format (EMF), with O(state=fitted).
+        They are not in the configuration, so an agent that receives EMF needs this list for a fitted policy.
+      - C(*) stands for any characters.
+    type: list
+    elements: str
+    default: []
   version:
     description:
       - The earlier version to store again, as a new version. The files are not read then. It is a number, V(previous),
@@ -232,7 +246,7 @@ compared:
   sample: []
 source:
   description: The host that stores, which is O(from) or, with V(auto), the choice that works.
-  returned: when the options are valid, except with O(state=validated)
+  returned: when the options are valid, except with O(state=validated) and O(state=fitted)
   type: str
   sample: instance
 earlier_identity:
@@ -263,6 +277,22 @@ errors:
   type: list
   elements: str
   sample: []
+policies:
+  description: The documents of the fitted policy. There are several if one would be longer than IAM allows.
+  returned: with O(state=fitted)
+  type: list
+  elements: dict
+  sample: []
+terraform:
+  description: The fitted policy as resources of Terraform, for the account and the partition of its provider.
+  returned: with O(state=fitted)
+  type: str
+  sample: ""
+cloudformation:
+  description: The fitted policy as a template of CloudFormation, for the account and the partition of its stack.
+  returned: with O(state=fitted)
+  type: str
+  sample: ""
 released:
   description: Whether the permission was acquired and released.
   returned: when the options are valid

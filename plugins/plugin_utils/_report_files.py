@@ -15,12 +15,23 @@ if TYPE_CHECKING:
 
     from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import Problems
 
-ENDINGS = {".html": "html", ".json": "json", ".junit.xml": "junit", ".sarif": "sarif", ".sarif.json": "sarif"}
+ENDINGS = {
+    ".html": "html",
+    ".json": "json",
+    ".junit.xml": "junit",
+    ".sarif": "sarif",
+    ".sarif.json": "sarif",
+    ".template": "cloudformation",
+    ".template.json": "cloudformation",
+    ".tf": "terraform",
+}
 FORMATS = tuple(dict.fromkeys(ENDINGS.values()))
+AUDIT_FORMATS = ("html", "json", "junit", "sarif")
+POLICY_FORMATS = ("json", "cloudformation", "terraform")
 VALIDATION_FORMATS, VERIFICATION_FORMATS = ("junit", "sarif"), ("json",)
 HISTORY_FORMATS = ("json", "junit", "sarif")
 # By role, the formats that it writes.
-ROLE_FORMATS = {"audit": FORMATS, "verify": VERIFICATION_FORMATS}
+ROLE_FORMATS = {"audit": AUDIT_FORMATS, "verify": VERIFICATION_FORMATS}
 
 
 def sort_by_format(

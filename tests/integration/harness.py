@@ -23,6 +23,14 @@ from emulator.machines import AGENT_FOLDER
 from forks import HOST_PYTHON, PROGRAM, Run, on_path
 
 CHECKOUT = Path(__file__).parents[2]
+NO_CREDENTIALS = dict.fromkeys(
+    (
+        *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+        *("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"),
+    ),
+    "",
+)
+"""As in a pipeline without an AWS account; an empty value removes a variable."""
 COLLECTIONS = CHECKOUT / ".ansible" / "collections"
 HERE = Path(__file__).parent
 

@@ -3,29 +3,40 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The permissions that the parts of a configuration need. Pure.
 
-``make tables`` writes the page ``configuration_permissions.rst`` from the rows. Every agent also puts metrics and log
-events, and reads its configuration: these permissions depend on nothing in the configuration, so they have no row.
+``make tables`` writes the page ``configuration_permissions.rst`` from the rows, ``policy.py`` makes a fitted policy of
+them, and verify checks them. Every agent also reads its configuration, which depends on nothing in it: this has no row.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import rules
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.json_path import find_values
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.narrowing import (
+    CLUSTER,
+    GROUPS,
+    NAMESPACE,
+    OTLP_METRICS,
+    RETENTION_GROUPS,
+    ROLE,
+    SYSTEM_NAMESPACE,
+    VARIABLE,
+    WORKSPACE,
+    Limit,
+    goes_to_cloudwatch,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import Path, Problem
 from ansible_collections.cwagent.iam.plugins.module_utils._findings import NOTICE
 from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 SERVER_POLICY = "CloudWatchAgentServerPolicy"
 # Stands for the value of a field in the name of a resource.
 _VALUE = "{value}"
-# How a text refers to an environment variable of the agent.
-_VARIABLE = "${"
 # Where a configuration asks for the Auto Scaling group as a dimension: of all metrics, or of one plug-in's.
 AUTO_SCALING_FIELDS = tuple(
     f"metrics.{each}append_dimensions.AutoScalingGroupName"
@@ -36,6 +47,7 @@ _MAX_ACTIONS = 3
 # Where the agent's identity comes from; a section can have another role.
 _AGENT_ROLE = "agent.credentials.role_arn"
 ASSUME = "sts:AssumeRole"
+_LOG_EVENTS = ("logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents")
 _DOCS = "https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring"
 _POLICIES = "https://docs.aws.amazon.com/aws-managed-policy/latest/reference"
 _AGENT = "https://github.com/aws/amazon-cloudwatch-agent/tree/main"
@@ -46,7 +58,7 @@ _OPENTELEMETRY = f"{_AGENT}/translator/translate/otel/pipeline/opentelemetry"
 class Row:
     """Something that a configuration can make the agent do, and the permissions for it.
 
-    It has 11 fields, because it is the row of a table.
+    It has 13 fields, because it is the row of a table.
 
     :param use: the action of the agent, as the subject of a sentence.
     :param fields: the parts of the configuration that make it do so. In a name, ``*`` stands for any key or index.
@@ -57,6 +69,8 @@ class Row:
     :param requires: another part of the configuration. Without it, the agent does not do so.
     :param value: the only value that makes the agent do so. ``None`` stands for all values except ``other``.
     :param other: a value that makes the agent do nothing.
+    :param only_if: further values that make the agent do so, in words and as a function.
+    :param limit: how a fitted policy limits the actions; ``None`` if IAM cannot limit them.
     :param is_in_server_policy: whether the managed policy of servers allows the actions.
     :param is_ec2_only: whether the agent does so on EC2 only.
     """
@@ -68,8 +82,10 @@ class Row:
     source: str
     roles: tuple[str, ...] = (_AGENT_ROLE,)
     requires: str = ""
-    value: str | None = None
+    value: str | bool | None = None
     other: Any = None
+    only_if: tuple[str, Callable[[Any], bool]] | None = None
+    limit: Limit | None = None
     is_in_server_policy: bool = False
     is_ec2_only: bool = False
 
@@ -82,6 +98,8 @@ class Row:
         """Return whether a value of one of the fields makes the agent do so."""
         if self.names_resource:
             return isinstance(value, str)
+        if self.only_if:
+            return self.only_if[1](value)
         return bool(value == self.value if self.value else value != self.other)
 
 
@@ -93,6 +111,29 @@ ROWS = (
         _VALUE,
         f"{_DOCS}/CloudWatch-Agent-common-scenarios.html",
         roles=(),
+        limit=ROLE,
+    ),
+    Row(
+        "sending metrics",
+        ("metrics",),
+        ("cloudwatch:PutMetricData",),
+        "*",
+        f"{_AGENT}/translator/translate/otel/exporter/awscloudwatch",
+        roles=("metrics.credentials.role_arn", _AGENT_ROLE),
+        only_if=("some of them go to CloudWatch", goes_to_cloudwatch),
+        limit=NAMESPACE,
+        is_in_server_policy=True,
+    ),
+    Row(
+        "sending metrics of the agent itself",
+        ("agent.system_metrics_enabled",),
+        ("cloudwatch:PutMetricData",),
+        "*",
+        f"{_AGENT}/translator/translate/otel/pipeline/systemmetrics",
+        roles=("metrics.credentials.role_arn", _AGENT_ROLE),
+        value=True,
+        limit=SYSTEM_NAMESPACE,
+        is_in_server_policy=True,
     ),
     Row(
         "sending metrics to Amazon Managed Service for Prometheus",
@@ -100,6 +141,22 @@ ROWS = (
         ("aps:RemoteWrite",),
         f"arn:{{partition}}:aps:{{region}}:{{account}}:workspace/{_VALUE}",
         f"{_POLICIES}/AmazonPrometheusRemoteWriteAccess.html",
+        limit=WORKSPACE,
+    ),
+    Row(
+        "sending log events",
+        (
+            *(f"logs.logs_collected.{each}.collect_list.*" for each in ("files", "journald", "windows_events")),
+            "logs.logs_collected.application_signals",
+            *(f"logs.metrics_collected.{each}" for each in ("app_signals", "application_signals", "ecs", "emf")),
+            *(f"logs.metrics_collected.{each}" for each in ("kubernetes", "otlp", "prometheus", "structuredlog")),
+        ),
+        _LOG_EVENTS,
+        None,
+        f"{_AGENT}/plugins/outputs/cloudwatchlogs/internal/pusher",
+        roles=("logs.credentials.role_arn", _AGENT_ROLE),
+        limit=GROUPS,
+        is_in_server_policy=True,
     ),
     Row(
         "discovering ECS tasks",
@@ -114,6 +171,7 @@ ROWS = (
         None,
         f"{_DOCS}/ContainerInsights-Prometheus-Setup-ECS.html",
         roles=(),
+        limit=CLUSTER,
     ),
     Row(
         "discovering ECS services",
@@ -122,6 +180,7 @@ ROWS = (
         None,
         f"{_DOCS}/ContainerInsights-Prometheus-Setup-ECS.html",
         roles=(),
+        limit=CLUSTER,
     ),
     Row(
         "reading the Auto Scaling group of the instance",
@@ -154,6 +213,7 @@ ROWS = (
         f"{_POLICIES}/{SERVER_POLICY}.html",
         roles=("logs.credentials.role_arn", _AGENT_ROLE),
         other=-1,
+        limit=RETENTION_GROUPS,
         is_in_server_policy=True,
     ),
     Row(
@@ -177,7 +237,7 @@ ROWS = (
     ),
     Row(
         "answering the sampling requests of applications",
-        ("traces.traces_collected.application_signals", "traces.traces_collected.xray"),
+        tuple(f"traces.traces_collected.{name}" for name in ("app_signals", "application_signals", "xray")),
         ("xray:GetSamplingRules", "xray:GetSamplingStatisticSummaries", "xray:GetSamplingTargets"),
         "*",
         f"{_AGENT}/translator/translate/otel/extension/awsproxy",
@@ -193,14 +253,19 @@ ROWS = (
         ("cloudwatch:PutMetricData",),
         "*",
         _OPENTELEMETRY,
+        limit=OTLP_METRICS,
         is_in_server_policy=True,
     ),
     Row(
         "sending OpenTelemetry log events",
-        tuple(f"opentelemetry.collect.{name}" for name in ("database_insights", "files", "otlp", "windows_events")),
-        ("logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"),
+        (
+            *(f"opentelemetry.collect.{name}" for name in ("database_insights", "otlp")),
+            *(f"opentelemetry.collect.{name}.collect_list.*" for name in ("files", "windows_events")),
+        ),
+        _LOG_EVENTS,
         None,
         _OPENTELEMETRY,
+        limit=GROUPS,
         is_in_server_policy=True,
     ),
     Row(
@@ -220,6 +285,7 @@ class Need:
 
     :param path: the place of the field.
     :param value: the value of the field.
+    :param entry: the value if it is an object, or else the object that contains it.
     :param role: the role that the agent assumes for the calls. It is empty if the agent uses its own identity.
     """
 
@@ -227,6 +293,7 @@ class Need:
     field: str
     path: Path
     value: Any
+    entry: Mapping[str, Any]
     role: str = ""
 
     def resource(self, partition: str, region: str, account: str) -> str | None:
@@ -234,29 +301,52 @@ class Need:
 
         It is ``None`` too if an environment variable of the agent contains it.
         """
-        if self.row.resource is None or (self.row.names_resource and _VARIABLE in self.value):
+        if self.row.resource is None or (self.row.names_resource and VARIABLE in self.value):
             return None
         known = {"partition": partition, "region": region, "account": account, "value": self.value}
         return self.row.resource.format_map(known)
 
 
-def permissions_of(config: Mapping[str, Any], whole: Mapping[str, Any] | None = None) -> list[Need]:
-    """Return the permissions that a configuration needs. The same field of several entries of a list counts once.
+def permissions_of(
+    config: Mapping[str, Any], whole: Mapping[str, Any] | None = None, others: Iterable[Mapping[str, Any]] = ()
+) -> list[Need]:
+    """Return the permissions that a configuration needs, for each place that needs them.
 
     :param whole: the whole configuration if this is a part of it. It can contain the roles that the agent assumes.
+    :param others: configurations with which an agent may merge it. They can contain the parts that rows require.
     """
     needs: list[Need] = []
     complete = whole or config
-    for row in (each for each in ROWS if not each.requires or any(find_values(complete, each.requires))):
-        for field in row.fields:
-            found = [(path, value) for path, value in find_values(config, field) if row.applies(value)]
-            needs += [Need(row, field, path, value, _role(complete, row)) for path, value in found[:1]]
+    requirements = [complete, *others]
+    for row in ROWS:
+        if not row.requires or any(find_values(each, row.requires) for each in requirements):
+            role = _role(complete, row)
+            for field in row.fields:
+                found = [(path, value) for path, value in find_values(config, field) if row.applies(value)]
+                needs += [Need(row, field, path, value, _entry(config, path), role) for path, value in found]
     return needs
+
+
+def first_of_each(needs: Iterable[Need]) -> list[Need]:
+    """Return the first need of each field of a row: several entries of a list need the same permissions."""
+    found: dict[tuple[str, str], Need] = {}
+    for each in needs:
+        found.setdefault((each.row.use, each.field), each)
+    return list(found.values())
+
+
+def _entry(config: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
+    """Return the innermost object on the way to a place."""
+    found, value = config, cast("Any", config)
+    for step in path:
+        value = value[step]
+        found = value if isinstance(value, dict) else found
+    return found
 
 
 def permission_notices(config: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield a notice for each part of a configuration that needs more than the policy of the servers allows."""
-    for each in permissions_of(config):
+    for each in first_of_each(permissions_of(config)):
         if not each.row.is_in_server_policy:
             actions = join_first(each.row.actions, _MAX_ACTIONS)
             message = f"{each.row.use} needs {actions}, which {SERVER_POLICY} does not allow"

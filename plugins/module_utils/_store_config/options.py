@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 PREVIOUS = "previous"
 _VERSION = rf"(?:([^=]+)=)?({PREVIOUS}|[1-9][0-9]*)"
-VALIDATED, COMPARED, STORED, OPENED = "validated", "compared", "stored", "opened"
+VALIDATED, FITTED, COMPARED, STORED, OPENED = "validated", "fitted", "compared", "stored", "opened"
 
 SPEC: dict[str, Any] = {
-    "state": {"type": "str", "choices": [VALIDATED, COMPARED, STORED, OPENED], "default": STORED},
+    "state": {"type": "str", "choices": [VALIDATED, FITTED, COMPARED, STORED, OPENED], "default": STORED},
     "from": {"type": "str", "choices": [*WAYS], "default": INSTANCE},
     "configs": {
         "type": "list",
@@ -46,6 +46,8 @@ SPEC: dict[str, Any] = {
     "schema": {"type": "str", "default": ""},
     "agent_schema_path": {"type": "str", "default": ""},
     **CONFIGURATION_SPEC,
+    "account_id": {"type": "str", "default": ""},
+    "emf_log_groups": {"type": "list", "elements": "str", "default": []},
     "version": {"type": "str", "default": ""},
     "compared": {"type": "dict"},
     "tier": {"type": "str", "choices": ["", *LIMITS], "default": ""},
@@ -108,7 +110,7 @@ class Waits:
 
 @dataclass(frozen=True)
 class StoreOptions:
-    """The options of a task, in 12 fields, because each group of options has its own object.
+    """The options of a task, in 14 fields, because each group of options has its own object.
 
     :param way: the option ``from``.
     :param version: by name, the versions to store again. The empty name stands for all configurations.
@@ -120,6 +122,8 @@ class StoreOptions:
     way: str
     configs: Sequence[Given]
     handling: Handling
+    account_id: str
+    emf_log_groups: Sequence[str]
     version: Mapping[str, str]
     compared: Mapping[str, Any] | None
     agent_schema_path: str

@@ -21,9 +21,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparis
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import NOT_COMPARED, compared
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.controller import ControllerWay, tidy
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.fitted import fitted_result
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.instance import InstanceWay
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.onprem import OnPremisesWay
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import VALIDATED
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import FITTED, VALIDATED
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Transaction
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.validation import validate
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.ways import (
@@ -71,6 +72,15 @@ class Task:
         self._shown = found.problem_lines
         return found
 
+    def fit(self) -> dict[str, Any]:
+        """Return the fitted policy of the configurations, for the result.
+
+        :raises InvalidInput: a configuration is refused, or has no fitted policy.
+        """
+        validated, options = self.validate(), self._options
+        validated.check()
+        return fitted_result(validated.valid, options.account_id, options.emf_log_groups)
+
     def compare(self) -> Comparison:
         """Compare the configurations with Parameter Store, and check that the host could store any that differ.
 
@@ -90,7 +100,7 @@ class Task:
     @cached_property
     def _earlier(self) -> list[Earlier] | None:
         """The versions that are stored again; ``None`` if files are stored, or only validated."""
-        found = None if self._options.state == VALIDATED else read_earlier(self._options, self._aws_in)
+        found = None if self._options.state in (VALIDATED, FITTED) else read_earlier(self._options, self._aws_in)
         for each in found or ():
             self._wiring.report.say(f"store {each.source} again (afterwards, cwagent.iam.apply applies it)")
         return found

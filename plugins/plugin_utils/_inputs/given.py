@@ -29,10 +29,10 @@ ACCOUNTS = "cwagent_accounts"
 CONFIGS, ADMIN_INSTANCE, CONFIRMATION, KEY_STORE = "configs", "admin_instance", "confirmation", "key_store"
 CONFIGS_ONLY, AUDIT, SERVERS = "configs_only", "audit", "servers"
 ROTATION, REMOVAL, ONE_ACCOUNT, RESTORE = "rotation", "removal", "one_account", "restore"
-HISTORY, APPLY = "history", "apply"
+HISTORY, APPLY, POLICY = "history", "apply", "policy"
 REQUIREMENTS = [
     *(CONFIGS, CONFIGS_ONLY, ADMIN_INSTANCE, CONFIRMATION, KEY_STORE, AUDIT, SERVERS),
-    *(ROTATION, REMOVAL, ONE_ACCOUNT, RESTORE, HISTORY, APPLY),
+    *(ROTATION, REMOVAL, ONE_ACCOUNT, RESTORE, HISTORY, APPLY, POLICY),
 ]
 STORE_FROM = "cwagent_store_config_from"
 TEXT = {"type": "str"}
@@ -59,7 +59,7 @@ class Given:
         ``CONFIRMATION``, ``KEY_STORE``, ``AUDIT`` (no host), ``HISTORY`` (names of configurations), ``SERVERS``,
         ``ROTATION`` (users of the hosts that the limit leaves), ``REMOVAL`` (servers that leave), ``ONE_ACCOUNT`` (the
         controller's), ``RESTORE`` (nothing, because problems must not keep the rest from being restored),
-        ``APPLY`` (nothing; its batches consist of servers).
+        ``APPLY`` (nothing; its batches consist of servers), ``POLICY`` (nothing; it writes policies).
     :param limit: the hosts that ``--limit`` leaves; ``None`` without one.
     :param in_awx: whether the run is a job of AWX.
     :param accounts: by name, the variables of all hosts that stand for accounts. Empty for the controller's account.

@@ -18,6 +18,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
     EMPTY,
     GROUPS,
     HISTORY,
+    POLICY,
     RESTORE,
     SERVERS,
     TEXT,
@@ -29,8 +30,9 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.hosts import (
     flatten,
 )
 from ansible_collections.cwagent.iam.plugins.plugin_utils._report_files import (
-    FORMATS,
+    AUDIT_FORMATS,
     HISTORY_FORMATS,
+    POLICY_FORMATS,
     VALIDATION_FORMATS,
     VERIFICATION_FORMATS,
     sort_by_format,
@@ -46,7 +48,8 @@ REPORT_FILES = "cwagent_report_files"
 # The formats of the reports that a playbook writes, by its requirement.
 REPORT_FORMATS = {
     HISTORY: HISTORY_FORMATS,
-    AUDIT: FORMATS,
+    AUDIT: AUDIT_FORMATS,
+    POLICY: POLICY_FORMATS,
     CONFIGS_ONLY: VALIDATION_FORMATS,
     SERVERS: VERIFICATION_FORMATS,
 }

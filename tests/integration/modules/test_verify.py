@@ -369,6 +369,7 @@ def test_calls_grow_with_batches_and_pages_and_not_with_hosts(states: States) ->
 # Permissions that the configuration needs
 
 AMP, ROLE_FIELD = "metrics.metrics_destinations.amp.workspace_id", "agent.credentials.role_arn"
+EVENTS = "logs.logs_collected.files.collect_list.*"
 RETENTION = "logs.logs_collected.*.collect_list.*.retention_in_days"
 NEEDY: dict[str, Any] = {
     "metrics": {"metrics_destinations": {"amp": {"workspace_id": "ws-1"}}},
@@ -400,10 +401,11 @@ def test_the_permissions_that_a_configuration_needs_are_checked(states: States) 
     assert failures(fleet, NEEDY) == [f"{lacks} aps:RemoteWrite, which {AMP} {of}"]
     put_policy(fleet, "aps:*")
     assert failures(fleet, NEEDY) == [
+        f"{lacks} logs:CreateLogGroup, logs:CreateLogStream, which {EVENTS} {of}",
         f"{lacks} logs:PutRetentionPolicy, which {RETENTION} {of}",
         f"{lacks} logs:DescribeLogGroups, which {RETENTION.replace('*', 'files', 1)} {of}",
     ]
-    put_policy(fleet, "aps:*", "logs:PutRetentionPolicy", "logs:DescribeLogGroups")
+    put_policy(fleet, "aps:*", "logs:Create*", "logs:PutRetentionPolicy", "logs:DescribeLogGroups")
     assert failures(fleet, NEEDY) == []
     bound(fleet, example("boundary"))
     blocked = f"Permissions boundary Boundary of role '{SERVER_ROLE}' blocks"

@@ -11,16 +11,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from harness import CHECKOUT, Controller, Play
-
-NO_CREDENTIALS = dict.fromkeys(
-    (
-        *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
-        *("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"),
-    ),
-    "",
-)
-"""As in a pipeline without an AWS account; an empty value removes a variable."""
+from harness import CHECKOUT, NO_CREDENTIALS, Controller, Play
 
 VALID = {"metrics": {"metrics_collected": {"mem": {"measurement": ["mem_used_percent"]}}}}
 MAX_COLUMNS = 120

@@ -14,7 +14,7 @@ SECTIONS = {
     for page in PLAYBOOK_PAGES
     for title, text in re.findall(r"^(\w+\.yml)\n[-=]+\n(.*?)(?=^[^\n]+\n[-=]{3,}\n|\Z)", page.read_text(), re.M | re.S)
 }
-WITHOUT_AWS = {"validate_config.yml"}
+WITHOUT_AWS = {"policy.yml", "validate_config.yml"}
 PARTS = ["Groups", "Policy", "Steps", "Check mode", "After an interruption"]
 LINES = 60
 _CONTENTS = yaml.safe_load((ROOT / "docs" / "docsite" / "extra-docs.yml").read_text())["sections"]

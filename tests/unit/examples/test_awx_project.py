@@ -42,7 +42,7 @@ def test_a_job_template_has_the_credentials_of_its_duty(name):
     duties = [duty for duty in TEMPLATES[name]["credentials"] if duty != "machine"]
     assert {*TEMPLATES[name]["credentials"]} <= VARIABLES["awx_credentials"].keys()
     assert {*duties} <= POLICIES
-    assert len(duties) == (0 if name == "validate_config" else 1)
+    assert len(duties) == (0 if name in ("policy", "validate_config") else 1)
 
 
 def test_jobs_that_touch_no_host_have_no_machine_credential():

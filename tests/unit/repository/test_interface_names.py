@@ -165,7 +165,7 @@ SEVERAL_KINDS = {
     "things have different states": {
         "state": {
             "str absent present",
-            "str compared opened stored validated",
+            "str compared fitted opened stored validated",
             "str absent closed open",
             "str absent present tagged validated",
             "str deregistered registered",

@@ -8,8 +8,10 @@ import pytest
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import (
     ROWS,
     SERVER_POLICY,
+    first_of_each,
     permissions_of,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.structure import SECTIONS
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import validate
 from ansible_collections.cwagent.iam.plugins.module_utils._findings import NOTICE
 
@@ -60,37 +62,52 @@ def traces(source="otlp", **more):
 
 
 def collect(source):
-    return {"opentelemetry": {"collect": {source: {}}}}
+    return {"opentelemetry": {"collect": {source: {"collect_list": [{}]}}}}
+
+
+def logged(source):
+    """Metrics that are sent as log events."""
+    return {"logs": {"metrics_collected": {source: {}}}}
 
 
 OPENTELEMETRY_METRICS = ("container_insights", "host_metrics", "prometheus")
+LOGGED_METRICS = ("app_signals", "application_signals", "ecs", "emf", "kubernetes", "otlp", "structuredlog")
 NEEDED = {
+    "metrics": (metrics(), METRICS),
+    "a namespace alone": ({"metrics": {"namespace": "Shop"}}, METRICS),
+    "metrics for both destinations": (metrics(metrics_destinations={"amp": {}, "cloudwatch": {}}), METRICS),
+    "metrics of the agent": ({"agent": {"system_metrics_enabled": True}}, METRICS),
+    "files": (logs(), LOG_EVENTS),
+    "events": ({"logs": {"logs_collected": {"windows_events": {"collect_list": [{}]}}}}, LOG_EVENTS),
+    "Application Signals in logs": ({"logs": {"logs_collected": {"application_signals": {}}}}, LOG_EVENTS),
+    **{f"{name} in logs": (logged(name), LOG_EVENTS) for name in LOGGED_METRICS},
     "a role": ({"agent": {"credentials": {"role_arn": ROLE}}}, ["sts:AssumeRole"]),
-    "a role for metrics": (metrics(credentials={"role_arn": ROLE}), ["sts:AssumeRole"]),
-    "a role for logs": (logs(credentials={"role_arn": ROLE}), ["sts:AssumeRole"]),
+    "a role for metrics": (metrics(credentials={"role_arn": ROLE}), ["sts:AssumeRole", *METRICS]),
+    "a role for logs": (logs(credentials={"role_arn": ROLE}), ["sts:AssumeRole", *LOG_EVENTS]),
     "a role for traces": (traces(credentials={"role_arn": ROLE}), ["sts:AssumeRole", *TRACES]),
     "Prometheus": (metrics(metrics_destinations={"amp": {"workspace_id": "ws-1"}}), ["aps:RemoteWrite"]),
-    "ECS tasks": (prometheus({**ECS, "docker_label": {}}), TASKS),
-    "ECS services": (prometheus({**ECS, "service_name_list_for_tasks": [{}]}), [*TASKS, *SERVICES]),
+    "ECS tasks": (prometheus({**ECS, "docker_label": {}}), [*LOG_EVENTS, *TASKS]),
+    "ECS services": (prometheus({**ECS, "service_name_list_for_tasks": [{}]}), [*LOG_EVENTS, *TASKS, *SERVICES]),
     "an Auto Scaling group": (
         metrics(append_dimensions=GROUP_OF_INSTANCE),
-        ["ec2:DescribeTags"],
+        [*METRICS, "ec2:DescribeTags"],
     ),
-    "an Auto Scaling group of a plug-in": (disk(**GROUP_OF_INSTANCE), ["ec2:DescribeTags"]),
+    "an Auto Scaling group of a plug-in": (disk(**GROUP_OF_INSTANCE), [*METRICS, "ec2:DescribeTags"]),
     "an Auto Scaling group of one entry of a plug-in": (
         {"metrics": {"metrics_collected": {"procstat": [{"exe": "x", "append_dimensions": GROUP_OF_INSTANCE}]}}},
-        ["ec2:DescribeTags"],
+        [*METRICS, "ec2:DescribeTags"],
     ),
-    "volumes": (disk(VolumeId="${aws:VolumeId}"), ["ec2:DescribeVolumes"]),
-    "a retention": (logs(30), RETENTION),
+    "volumes": (disk(VolumeId="${aws:VolumeId}"), [*METRICS, "ec2:DescribeVolumes"]),
+    "a retention": (logs(30), [*LOG_EVENTS, *RETENTION]),
     "a retention of events": (
         {"logs": {"logs_collected": {"windows_events": {"collect_list": [{"retention_in_days": 1}]}}}},
-        RETENTION,
+        [*LOG_EVENTS, *RETENTION],
     ),
-    "a retention of journals": (journals(1), RETENTION[:1]),
+    "a retention of journals": (journals(1), [*LOG_EVENTS, *RETENTION[:1]]),
     "traces": (traces(), TRACES),
     "traces of X-Ray": (traces("xray"), [*TRACES, *SAMPLING]),
     "traces of Application Signals": (traces("application_signals"), [*TRACES, *SAMPLING]),
+    "traces of Application Signals by its earlier name": (traces("app_signals"), [*TRACES, *SAMPLING]),
     **{f"OpenTelemetry's {name}": (collect(name), METRICS) for name in OPENTELEMETRY_METRICS},
     **{f"OpenTelemetry's {name}": (collect(name), LOG_EVENTS) for name in ("files", "windows_events")},
     "OpenTelemetry's database_insights": (collect("database_insights"), [*METRICS, *LOG_EVENTS]),
@@ -99,19 +116,24 @@ NEEDED = {
 NOTHING = {
     "an empty configuration": {},
     "no sections": {"agent": 1, "metrics": [], "logs": None, "traces": "x"},
-    "logs": logs(),
-    "a retention that the agent leaves as it is": logs(-1),
-    "the dimensions of an instance": metrics(append_dimensions={"InstanceId": "${aws:InstanceId}"}),
-    "a fixed dimension": metrics(append_dimensions={"AutoScalingGroupName": "web"}),
-    "a fixed volume": disk(VolumeId="vol-1"),
-    "a destination without a workspace": metrics(metrics_destinations={"amp": {}, "cloudwatch": {}}),
+    "a destination without a workspace": metrics(metrics_destinations={"amp": {}}),
+    "metrics for Prometheus only": {"metrics": {"metrics_collected": {"prometheus": {}}}},
+    "no metrics of the agent": {"agent": {"system_metrics_enabled": False}},
     "values of another type": {
         **metrics(credentials={"role_arn": 1}, metrics_destinations={"amp": {"workspace_id": []}}),
         "agent": {"credentials": []},
     },
+}
+ONLY_METRICS = {
+    "the dimensions of an instance": metrics(append_dimensions={"InstanceId": "${aws:InstanceId}"}),
+    "a fixed dimension": metrics(append_dimensions={"AutoScalingGroupName": "web"}),
+    "a fixed volume": disk(VolumeId="vol-1"),
     "volumes without dimensions of all metrics": {
         "metrics": {"metrics_collected": disk(VolumeId="${aws:VolumeId}")["metrics"]["metrics_collected"]}
     },
+}
+ONLY_LOG_EVENTS = {
+    "a retention that the agent leaves as it is": logs(-1),
     "journals with the retention that they have": journals(-1),
 }
 
@@ -129,6 +151,29 @@ def test_a_configuration_needs_the_permissions_of_its_parts(name):
 @pytest.mark.parametrize("name", NOTHING)
 def test_a_configuration_without_these_parts_needs_nothing(name):
     assert permissions_of(NOTHING[name]) == []
+
+
+@pytest.mark.parametrize("name", [*ONLY_METRICS, *ONLY_LOG_EVENTS])
+def test_a_configuration_needs_no_more_for_values_that_cause_no_call(name):
+    config = {**ONLY_METRICS, **ONLY_LOG_EVENTS}[name]
+    assert actions(config) == (METRICS if name in ONLY_METRICS else LOG_EVENTS)
+
+
+COLLECTIONS = [(each, f"{each}_collected") for each in ("metrics", "logs", "traces")]
+COLLECTIONS += [("logs", "metrics_collected"), ("opentelemetry", "collect")]
+
+
+@pytest.mark.parametrize(("section", "collection"), COLLECTIONS)
+def test_the_table_contains_everything_that_can_be_collected(section, collection):
+    fields = [field for row in ROWS for field in row.fields]
+    for key in SECTIONS[section].keys[collection].keys:
+        places = [section] if section == "metrics" else [f"{section}.{collection}", f"{section}.{collection}.{key}"]
+        assert any(field in places or field.startswith(f"{places[-1]}.") for field in fields), key
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.use)
+def test_every_row_has_a_limit_unless_its_actions_have_no_resource(row):
+    assert (row.limit is None) == (row.resource == "*" and row.actions[0] not in METRICS)
 
 
 def test_every_field_of_every_row_is_tested():
@@ -150,7 +195,8 @@ def test_the_actions_that_an_agent_calls_on_ec2_only():
 
 
 def test_a_list_needs_a_permission_once():
-    need, read = permissions_of(logs(-1, 30, 90))
+    assert [each.value for each in permissions_of(logs(-1, 30, 90)) if "retention" in each.field] == [30, 90] * 2
+    _events, need, read = first_of_each(permissions_of(logs(-1, 30, 90)))
     assert (read.path, read.value) == (need.path, need.value)
     assert need.path == ("logs", "logs_collected", "files", "collect_list", 1, "retention_in_days")
     assert (need.field, need.value) == ("logs.logs_collected.*.collect_list.*.retention_in_days", 30)
@@ -168,7 +214,7 @@ def test_a_list_needs_a_permission_once():
     ],
 )
 def test_the_resource_of_a_permission(config, resource):
-    [need] = permissions_of(config)
+    need = permissions_of(config)[-1]
     assert need.resource("aws-cn", "cn-north-1", "123456789012") == resource
 
 
@@ -178,6 +224,8 @@ ROLES = {
     "the role of the agent": ({**AGENT, **logs(30)}, ROLE),
     "tags are read with none": ({**AGENT, **metrics(append_dimensions=GROUP_OF_INSTANCE)}, ""),
     "volumes are read with none": ({**AGENT, **disk(VolumeId="${aws:VolumeId}")}, ""),
+    "metrics use the role of the agent": ({**AGENT, **metrics()}, ROLE),
+    "log events use the role of logs": ({**AGENT, **logs(credentials={"role_arn": OTHER_ROLE})}, OTHER_ROLE),
     "sampling uses the role of traces": ({**AGENT, **traces("xray", credentials={"role_arn": OTHER_ROLE})}, OTHER_ROLE),
     "the role of the section": ({**AGENT, **logs(30, credentials={"role_arn": OTHER_ROLE})}, OTHER_ROLE),
     "an empty one": (logs(30, credentials={"role_arn": ""}), ""),
@@ -195,18 +243,21 @@ ROLES = {
 @pytest.mark.parametrize("name", ROLES)
 def test_the_role_that_makes_the_calls(name):
     config, role = ROLES[name]
-    assert {each.role for each in permissions_of(config) if each.row.actions != ("sts:AssumeRole",)} == {role}
+    last = permissions_of(config)[-1].row
+    assert {each.role for each in permissions_of(config) if each.row is last} == {role}
 
 
 def test_an_assumed_role_is_assumed_with_the_agents_own_identity():
-    config = {**AGENT, **logs(credentials={"role_arn": OTHER_ROLE})}
-    assert [(each.value, each.role) for each in permissions_of(config)] == [(ROLE, ""), (OTHER_ROLE, "")]
+    config = {**AGENT, **traces(credentials={"role_arn": OTHER_ROLE})}
+    assumed = [each for each in permissions_of(config) if each.row.actions == ("sts:AssumeRole",)]
+    assert [(each.value, each.role) for each in assumed] == [(ROLE, ""), (OTHER_ROLE, "")]
 
 
 def test_a_part_is_called_for_with_the_role_in_the_whole():
     assert {need.role for need in permissions_of(logs(30), {**AGENT, **logs(30)})} == {ROLE}
-    [need] = permissions_of(NOTHING["volumes without dimensions of all metrics"], metrics(append_dimensions={}))
-    assert need.row.actions == ("ec2:DescribeVolumes",)
+    part, other = ONLY_METRICS["volumes without dimensions of all metrics"], metrics(append_dimensions={})
+    for needs in (permissions_of(part, other), permissions_of(part, None, [other])):
+        assert needs[-1].row.actions == ("ec2:DescribeVolumes",)
 
 
 def notices(config):

@@ -49,6 +49,11 @@ OF_RESULTS = {
 }
 
 
+REPORTS = {"html": "a.html", "json": "b.json", "junit": "c.junit.xml", "sarif": "d.sarif"}
+POLICIES = {"cloudformation": "e.template", "terraform": "f.tf"}
+WITHOUT_FILES = {kind: [] for kind in (*REPORTS, *POLICIES)}
+
+
 def test_the_input_of_a_run_without_variables():
     empty = ("delivery_hosts", "hybrid_server_regions", "notes", "notices", "report_files", "requires")
     db, inputs = USER.format("db"), inputs_of()
@@ -71,7 +76,7 @@ def test_the_input_of_a_run_without_variables():
         "key_store_directory": "/tmp/~/.cwagent/credentials",  # noqa: S108  no file is made
         "instances": {US: [WEB["instance_id"], ADMIN["instance_id"]]},
         "inventory": {"users": [db], "attach_to_roles": []},
-        "report_files_by_format": {"html": [], "json": [], "junit": [], "sarif": []},
+        "report_files_by_format": WITHOUT_FILES,
         "onprem_hosts": {"db": {"user": db, "region": US, "key_region": US, "identity": "key", "deliver": False}},
         "onprem_names": {US: ["db"]},
         "collect_hosts": ["db", "web", "adm"],
@@ -137,7 +142,7 @@ def test_only_the_whole_job_removes_windows(has_window, requires, state):
     assert inputs_of(controller=controller, requires=requires)["window_state"] == state
 
 
-NAMES_WITH_COMMAS = ("attach_to_roles", "detach_from_roles", "keep_nodes", "remove_servers")
+NAMES_WITH_COMMAS = ("attach_to_roles", "detach_from_roles", "emf_log_groups", "keep_nodes", "remove_servers")
 ATTACH_TO = "cwagent_on_other_profile is attach, so set cwagent_attach_to_roles to the roles"
 
 
@@ -242,9 +247,6 @@ NOT_SET_TOGETHER = (*ACCOUNT_VARIABLES, "cwagent_account", "cwagent_config_file"
 )
 def test_valid_input_has_no_problem(controller):
     assert problems_of(hosts={"adm": {**ADMIN, **controller}}, controller=controller) == []
-
-
-REPORTS = {"html": "a.html", "json": "b.json", "junit": "c.junit.xml", "sarif": "d.sarif"}
 
 
 @pytest.mark.parametrize("name", RUN_OPTIONS)
@@ -569,7 +571,7 @@ def test_reports_are_written_to_absolute_paths_by_format(value):
     inputs = inputs_of(controller={"cwagent_report_files": value}, requires=["audit"])
     assert inputs["report_files"] == ["/tmp/~/a.html", "b.sarif.json"]  # noqa: S108  no file is made
     html, sarif = inputs["report_files"]
-    assert inputs["report_files_by_format"] == {"html": [html], "json": [], "junit": [], "sarif": [sarif]}
+    assert inputs["report_files_by_format"] == {**WITHOUT_FILES, "html": [html], "sarif": [sarif]}
 
 
 @pytest.mark.parametrize("value", ["a.html", ["a.html"]])  # ``-e cwagent_report_files=audit.html`` gives text
@@ -580,6 +582,7 @@ def test_one_report_needs_no_list(value):
 WRITTEN = {
     "audit": [*REPORTS],
     "history": ["json", "junit", "sarif"],
+    "policy": ["cloudformation", "json", "terraform"],
     "validate_config": ["junit", "sarif"],
     "verify": ["json"],
 }
@@ -589,11 +592,12 @@ WRITTEN = {
 def test_a_playbook_writes_its_formats_and_skips_the_others_with_a_notice(playbook):
     first = yaml.safe_load((PLAYBOOKS / f"{playbook}.yml").read_text())[0]
     requires = first["vars"]["__cwagent_requires"]
-    inputs = interpret(a_run(controller={"cwagent_report_files": [*REPORTS.values()]}, requires=requires))[0]
+    reports = {**REPORTS, **POLICIES}
+    inputs = interpret(a_run(controller={"cwagent_report_files": [*reports.values()]}, requires=requires))[0]
     written = WRITTEN.get(playbook, [])
-    files = {kind: [path] if kind in written else [] for kind, path in REPORTS.items()}
+    files = {kind: [path] if kind in written else [] for kind, path in reports.items()}
     assert inputs["report_files_by_format"] == files
-    skipped = ", ".join(path for kind, path in REPORTS.items() if kind not in written)
+    skipped = ", ".join(path for kind, path in reports.items() if kind not in written)
     beginning = f"cwagent_report_files: skipped {skipped}, because this playbook writes "
     assert [notice.startswith(beginning) for notice in inputs["notices"]] == ([True] if skipped else [])
 
@@ -609,8 +613,9 @@ def test_each_account_has_its_own_files_unless_one_report_has_all_accounts(requi
 
 def test_a_report_file_with_a_problem_names_the_variable():
     value = ["~nobody/x.html", "x.pdf", "y.json", "y.json"]
+    endings = ".html, .json, .junit.xml, .sarif, .sarif.json, .template, .template.json"
     assert problems_of(controller={"cwagent_report_files": value}) == [
-        "cwagent_report_files: 'x.pdf' must end in .html, .json, .junit.xml, .sarif or .sarif.json.",
+        f"cwagent_report_files: 'x.pdf' must end in {endings} or .tf.",
         "cwagent_report_files: ~nobody/x.html: the home directory is not known.",
         "cwagent_report_files has a duplicate path: y.json.",
     ]

@@ -1,0 +1,465 @@
+from __future__ import annotations
+
+import json
+from itertools import combinations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import merge
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import (
+    ACCOUNT as ANY_ACCOUNT,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import (
+    MAX_POLICIES,
+    MAX_POLICY,
+    PARTITION,
+    Scope,
+    Source,
+    fit,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+
+ACCOUNT, REGION, OTHER_REGION = "123456789012", "eu-central-1", "eu-west-1"
+ROLE = "arn:aws:iam::210987654321:role/Central"
+SCOPE = Scope("aws", ACCOUNT, ("orders/*",))
+NAME = "AmazonCloudWatch-linux"
+PARAMETER = f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/{NAME}"
+
+
+def source(config, *regions, **more):
+    return Source(NAME, config, (NAME,), regions or (REGION,), **more)
+
+
+def files(*entries):
+    return {"logs": {"logs_collected": {"files": {"collect_list": list(entries)}}}}
+
+
+def file(group):
+    return files({"file_path": "/a.log", "log_group_name": group})
+
+
+def metrics(**more):
+    return {"metrics": {"metrics_collected": {"mem": {}}, **more}}
+
+
+def logged(name, **entry):
+    return {"logs": {"metrics_collected": {name: entry}}}
+
+
+def collect(name, **entry):
+    return {"opentelemetry": {"collect": {name: {"collect_list": [entry]}}}}
+
+
+def permissions(policies):
+    """Each action with one name of a resource, or with one value of a condition."""
+    found = set()
+    for statement in (each for policy in policies for each in policy["Statement"]):
+        names = [(name, "") for name in statement["Resource"]]
+        if "Condition" in statement:
+            [keys] = statement["Condition"].values()
+            [(key, values)] = keys.items()
+            names = [(value, key) for value in values]
+        found |= {(action, *name) for action in statement["Action"] for name in names}
+    return found
+
+
+def resources(config, action="logs:PutLogEvents", *regions, scope=SCOPE):
+    return sorted(
+        name for each, name, _key in permissions(fit([source(config, *regions)], scope).policies) if each == action
+    )
+
+
+def groups(config, *regions):
+    """The patterns of log groups, without the places that are the same for each."""
+    return [
+        name.split(":log-group:")[1].removesuffix(":*") for name in resources(config, "logs:PutLogEvents", *regions)
+    ]
+
+
+def refusal(*configs, scope=None):
+    with pytest.raises(InvalidInput) as error:
+        fit([source(each) for each in configs], scope or Scope())
+    return str(error.value)
+
+
+def test_the_statements_say_what_they_are_for_and_are_sorted():
+    [policy] = fit([source({**metrics(), **file("app")})], SCOPE).policies
+    assert policy == {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "ReadingTheConfiguration",
+                "Effect": "Allow",
+                "Action": ["ssm:GetParameter"],
+                "Resource": [PARAMETER, f"{PARAMETER}:*"],
+            },
+            {
+                "Sid": "SendingLogEvents",
+                "Effect": "Allow",
+                "Action": ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"],
+                "Resource": [f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:app:*"],
+            },
+            {
+                "Sid": "SendingMetrics",
+                "Effect": "Allow",
+                "Action": ["cloudwatch:PutMetricData"],
+                "Resource": "*",
+                "Condition": {"StringEquals": {"cloudwatch:namespace": ["CWAgent"]}},
+            },
+        ],
+    }
+
+
+def arn(service, resource, region=REGION):
+    return f"arn:aws:{service}:{region}:{ACCOUNT}:{resource}"
+
+
+ECS = {"sd_target_cluster": "shop", "sd_cluster_region": OTHER_REGION, "service_name_list_for_tasks": [{}]}
+IN_CLUSTER = (arn("ecs", "cluster/shop", OTHER_REGION), "ecs:cluster")
+PARTS = {
+    "a counter of Windows": (
+        {"metrics": {"metrics_collected": {"LogicalDisk": {}, "Paging File": {}}}},
+        {("cloudwatch:PutMetricData", "CWAgent", "cloudwatch:namespace")},
+    ),
+    "metrics of the agent": (
+        {"agent": {"system_metrics_enabled": True}},
+        {("cloudwatch:PutMetricData", "CWAgent/System", "cloudwatch:namespace")},
+    ),
+    "Prometheus": (
+        {"metrics": {"metrics_destinations": {"amp": {"workspace_id": "ws-1"}}}},
+        {("aps:RemoteWrite", arn("aps", "workspace/ws-1"), "")},
+    ),
+    "a cluster": (
+        {"logs": {"credentials": {"role_arn": ROLE}, **logged("prometheus", ecs_service_discovery=ECS)["logs"]}},
+        {
+            *((f"ecs:{each}", *IN_CLUSTER) for each in ("DescribeContainerInstances", "DescribeTasks", "ListTasks")),
+            *((f"ecs:{each}", *IN_CLUSTER) for each in ("DescribeServices", "ListServices")),
+            *((each, "*", "") for each in ("ec2:DescribeInstances", "ecs:DescribeTaskDefinition")),
+            ("sts:AssumeRole", ROLE, ""),
+        },
+    ),
+    "a retention": (
+        files({"file_path": "/a.log", "retention_in_days": 3}),
+        {
+            *((f"logs:{each}", arn("logs", "log-group:/a:*"), "") for each in ("CreateLogGroup", "CreateLogStream")),
+            *((f"logs:{each}", arn("logs", "log-group:/a:*"), "") for each in ("PutLogEvents", "PutRetentionPolicy")),
+            ("logs:PutRetentionPolicy", arn("logs", "log-group:/a"), ""),
+            ("logs:DescribeLogGroups", "*", ""),
+        },
+    ),
+    "traces": (
+        {"traces": {"traces_collected": {"otlp": {}}}},
+        {(f"xray:{each}", "*", "") for each in ("PutTelemetryRecords", "PutTraceSegments")},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_part_gets_its_permissions_and_no_others(name):
+    config, expected = PARTS[name]
+    reads = {("ssm:GetParameter", each, "") for each in (PARAMETER, f"{PARAMETER}:*")}
+    assert permissions(fit([source(config)], SCOPE).policies) - reads == expected
+
+
+MULTI = {"publish_multi_logs": True}
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (file("app"), ["app"]),
+        (file("/x/{instance_id}/{hostname}{local_hostname}-{ip_address}.{date}"), ["/x/*/*-*.*"]),
+        (file("a-{aws_region}"), [f"a-{REGION}"]),
+        (file("a-{account_id}"), [f"a-{ACCOUNT}", "a-UNKNOWN-ACCOUNT"]),
+        (files({"file_path": "/var/log/messages"}), ["/var/log/messages"]),
+        (files({"file_path": "/var/log/x.d/app.log.1"}), ["/var/log/x.d/app.log"]),
+        (files({"file_path": "/var/log/x.d/app", "log_group_name": ""}), ["/var/log/x.d/app"]),
+        (files({"file_path": "/a/**/x[0-9].{log,txt}", **MULTI}), ["/a/*/x*.*"]),
+        (files({"file_path": "C:\\logs dir\\a.log", **MULTI}), ["C_/logs_dir/a.log"]),
+        (files({"file_path": "/a/*.log", "log_group_name": "own", **MULTI}), ["own"]),
+        (logged("prometheus", log_group_name="/p/{ClusterName}/{aws_region}"), ["/p/*/*"]),
+        (logged("otlp"), ["/aws/cwagent"]),
+        (collect("files"), ["/aws/cwagent/files"]),
+        (collect("windows_events"), ["/aws/cwagent/windows_events"]),
+        (collect("files", log_group_name="own-{date}"), ["own-*"]),
+        (logged("emf"), ["emf/logs/default", "orders/*"]),
+        (logged("structuredlog"), ["emf/logs/default", "orders/*"]),
+    ],
+)
+def test_the_log_groups_of_a_configuration(config, expected):
+    assert groups(config) == expected
+
+
+def test_log_groups_are_in_the_regions_of_the_agents_or_in_its_own():
+    config = file("a-{aws_region}")
+    assert groups(config, "us-east-1", "us-west-2") == ["a-us-east-1", "a-us-west-2"]
+    config["agent"] = {"region": "eu-west-1"}
+    assert groups(config, "us-east-1") == ["a-eu-west-1"]
+    assert resources(config, "ssm:GetParameter", "us-east-1")[0].startswith("arn:aws:ssm:us-east-1:")
+
+
+def test_places_that_are_not_known_are_left_open():
+    [policy] = fit([Source(NAME, file("a-{aws_region}"), (NAME,))], Scope()).policies
+    assert {name for _action, name, _key in permissions([policy])} == {
+        f"arn:{PARTITION}:logs:*:{ANY_ACCOUNT}:log-group:a-*:*",
+        f"arn:{PARTITION}:ssm:*:{ANY_ACCOUNT}:parameter/{NAME}",
+        f"arn:{PARTITION}:ssm:*:{ANY_ACCOUNT}:parameter/{NAME}:*",
+    }
+
+
+NO_METRICS = [
+    {"metrics": {"metrics_collected": {"prometheus": {}}, "metrics_destinations": {"amp": {"workspace_id": "ws-1"}}}},
+    metrics(metrics_destinations={"amp": {"workspace_id": "ws-1"}}),
+    logged("emf"),
+    logged("otlp"),
+    logged("prometheus", log_group_name="p", emf_processor={"metric_namespace": "Other"}),
+    metrics(credentials={"role_arn": ROLE}),
+]
+
+
+@pytest.mark.parametrize("config", NO_METRICS)
+def test_a_configuration_that_sends_no_metrics_to_cloudwatch_gets_no_permission_for_it(config):
+    assert resources(config, "cloudwatch:PutMetricData") == []
+
+
+@pytest.mark.parametrize(
+    ("namespace", "allowed"), [("Shop", "Shop"), ("a {region} *", "a {region} *"), ("", "CWAgent"), (7, "7")]
+)
+def test_a_namespace_is_taken_as_it_is(namespace, allowed):
+    assert resources(metrics(namespace=namespace), "cloudwatch:PutMetricData") == [allowed]
+
+
+def test_only_the_role_that_the_agent_assumes_gets_the_permission_to_be_assumed():
+    config = {"agent": {"credentials": {"role_arn": ROLE}}, **metrics(), **file("a"), **collect("host_metrics")}
+    actions = {action for action, _name, _key in permissions(fit([source(config)], SCOPE).policies)}
+    assert actions == {"ssm:GetParameter", "sts:AssumeRole"}
+    assert resources(config, "sts:AssumeRole") == [ROLE]
+
+
+def test_an_encrypted_configuration_is_decrypted():
+    allowed = permissions(fit([source(metrics(), is_encrypted=True)], SCOPE).policies)
+    assert ("kms:Decrypt", PARAMETER, "kms:EncryptionContext:PARAMETER_ARN") in allowed
+    assert {action for action, _name, _key in permissions(fit([source(metrics())], SCOPE).policies)} == {
+        "ssm:GetParameter",
+        "cloudwatch:PutMetricData",
+    }
+
+
+UNKNOWN = "the table of permissions does not contain this section."
+CLUSTER = "sd_cluster_region and sd_target_cluster must name the cluster."
+REFUSED = {
+    "YAML": ("receivers: {}", "the permissions for an OpenTelemetry configuration in YAML are not known."),
+    "a section": ({"csm": {}}, f"$.csm: {UNKNOWN}"),
+    "a plug-in": ({"metrics": {"metrics_collected": {"new": {}}}}, f"$.metrics.metrics_collected.new: {UNKNOWN}"),
+    "a kind of logs": ({"logs": {"logs_collected": {"new": {}}}}, f"$.logs.logs_collected.new: {UNKNOWN}"),
+    "logged metrics": (logged("new"), f"$.logs.metrics_collected.new: {UNKNOWN}"),
+    "traces": ({"traces": {"traces_collected": {"new": {}}}}, f"$.traces.traces_collected.new: {UNKNOWN}"),
+    "collected by OpenTelemetry": (collect("new"), f"$.opentelemetry.collect.new: {UNKNOWN}"),
+    "traces of another resource": (
+        {"traces": {"resource_arn": "arn:aws:ec2"}},
+        "$.traces.resource_arn: whether the agent needs more permissions for another resource is not known.",
+    ),
+    "a region": ({"agent": {"region": "*"}}, "$.agent.region: '*' is not a region."),
+    "a region of another type": ({"agent": {"region": []}}, "$.agent.region: a list without entries is not a region."),
+    **{
+        name: (logged(name), "the name of its log group contains the name of the cluster, which the host knows.")
+        for name in ("ecs", "kubernetes")
+    },
+    **{
+        name: (logged(name), "applications choose the log groups, and its metrics have no namespace.")
+        for name in ("app_signals", "application_signals")
+    },
+    "logs of applications": (
+        {"logs": {"logs_collected": {"application_signals": {}}}},
+        (
+            "$.logs.logs_collected.application_signals: applications choose the log groups, and its metrics have no "
+            "namespace."
+        ),
+    ),
+    **{
+        f"OpenTelemetry's {name}": (
+            collect(name),
+            f"collect.{name}: it sends metrics without a namespace, and how IAM decides about them is not known.",
+        )
+        for name in ("container_insights", "database_insights", "host_metrics", "otlp", "prometheus")
+    },
+    **{
+        name: (
+            logged(name),
+            (
+                f"$.logs.metrics_collected.{name}: applications choose the log groups; list them in emf_log_groups "
+                "(cwagent_emf_log_groups in the playbooks)."
+            ),
+        )
+        for name in ("emf", "structuredlog")
+    },
+    "events without a group": (
+        {"logs": {"logs_collected": {"windows_events": {"collect_list": [{"event_name": "System"}]}}}},
+        "windows_events.collect_list[0]: log_group_name is missing, and the agent has no default for it.",
+    ),
+    "Prometheus without a group": (logged("prometheus"), "log_group_name is missing, and the agent has no default"),
+    "the default group of many files": (
+        files({"file_path": "/var/log/*.log"}),
+        "without log_group_name, the log group would be '/var/log/*', which is not a valid name.",
+    ),
+    "the default group on Windows": (files({"file_path": "C:\\a.log"}), "the log group would be 'C:\\\\a', which"),
+    "a file without a path": (files({}), "the log group would be '', which is not a valid name."),
+    "a wildcard": (file("*"), "'*' is not a valid name of a log group."),
+    "a placeholder that is none": (file("a-{region}"), "'a-{region}' is not a valid name of a log group."),
+    "a variable in a group": (file("a-${X}"), "'a-${X}' contains an environment variable, whose value is not known."),
+    "a variable in a namespace": (
+        metrics(namespace="${aws:username}"),
+        "$.metrics: '${aws:username}' contains an environment variable, whose value is not known.",
+    ),
+    "a role": ({"agent": {"credentials": {"role_arn": "*"}}}, "$.agent.credentials.role_arn: '*' is not the ARN of a"),
+    "a workspace": (
+        metrics(metrics_destinations={"amp": {"workspace_id": "*"}}),
+        "$.metrics.metrics_destinations.amp.workspace_id: '*' is not the ID of a workspace.",
+    ),
+    "no cluster": (logged("prometheus", log_group_name="p", ecs_service_discovery={"sd_cluster_region": "x"}), CLUSTER),
+    "every cluster": (
+        logged(
+            "prometheus",
+            log_group_name="p",
+            ecs_service_discovery={"sd_cluster_region": "x", "sd_target_cluster": "*"},
+        ),
+        CLUSTER,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_part_that_nothing_limits_is_refused_by_name(name):
+    config, why = REFUSED[name]
+    found = refusal(config)
+    assert found.startswith(f"No fitted policy is possible. {NAME}: ")
+    assert why in found
+
+
+def test_all_parts_are_refused_in_one_message():
+    found = refusal({**logged("emf"), **collect("otlp")}, file("*"))
+    assert [each in found for each in ("emf", "otlp", "'*'")] == [True] * 3
+
+
+@pytest.mark.parametrize("name", ["new", "a b", "$"])
+def test_a_listed_log_group_must_be_a_name(name):
+    found = ["orders/*", name]
+    if name == "new":
+        assert "logs:PutLogEvents" in str(fit([source(logged("emf"))], Scope(emf_log_groups=tuple(found))))
+    else:
+        assert "is not a valid name of a log group" in refusal(logged("emf"), scope=Scope(emf_log_groups=tuple(found)))
+
+
+def test_a_notice_tells_that_a_log_group_begins_with_a_placeholder():
+    config = files(
+        {"file_path": "/a", "log_group_name": "{instance_id}-app", "retention_in_days": 1},
+        {"file_path": "/b", "log_group_name": "b{hostname}"},
+    )
+    assert fit([source(config)], SCOPE).notices == (
+        "The policy allows nearly every log group: *-app begins with a placeholder.",
+    )
+
+
+def many(count):
+    return file_list(f"group-{number:04d}" for number in range(count))
+
+
+def file_list(names):
+    return files(*({"file_path": f"/{each}.log", "log_group_name": each} for each in names))
+
+
+def size(policy):
+    return len(json.dumps(policy, separators=(",", ":")))
+
+
+def test_a_long_policy_is_split():
+    config = many(200)
+    policies = fit([source(config)], SCOPE).policies
+    assert len(policies) > 1
+    assert max(map(size, policies)) <= MAX_POLICY
+    assert min(map(size, policies[:-1])) > MAX_POLICY - 100, "each is as long as possible"
+    assert len([each for each in permissions(policies) if each[0] == "logs:PutLogEvents"]) == 200
+
+
+def test_the_length_counts_the_longest_partition_and_account():
+    policies = fit([source(many(200), "us-gov-west-1")], Scope()).policies
+    in_aws = [
+        json.loads(json.dumps(each).replace(PARTITION, "aws-us-gov").replace(ANY_ACCOUNT, ACCOUNT)) for each in policies
+    ]
+    assert MAX_POLICY - 120 < max(map(size, in_aws)) <= MAX_POLICY
+
+
+def test_a_policy_that_is_too_long_is_refused():
+    found = refusal(many(1000))
+    assert f"It would need more than {MAX_POLICIES} managed policies of {MAX_POLICY} characters" in found
+
+
+PIECES = [
+    {"agent": {"region": "eu-west-1"}},
+    {"agent": {"region": "eu-west-1", "credentials": {"role_arn": ROLE}}},
+    {"metrics": {"namespace": "Shop"}},
+    {"metrics": {"append_dimensions": {"AutoScalingGroupName": "${aws:AutoScalingGroupName}"}}},
+    {"metrics": {"metrics_collected": {"disk": {"append_dimensions": {"VolumeId": "${aws:VolumeId}"}}}}},
+    {"metrics": {"metrics_destinations": {"amp": {"workspace_id": "ws-1"}}}},
+    {"metrics": {"metrics_destinations": {"amp": {"workspace_id": "ws-1"}, "cloudwatch": {}}}},
+    metrics(),
+    file("a-{aws_region}"),
+    files({"file_path": "/b.log", "retention_in_days": 3}),
+    {"logs": {"credentials": {"role_arn": ROLE}}},
+    {"traces": {"traces_collected": {"xray": {}}}},
+    collect("files"),
+]
+
+
+@given(st.lists(st.sampled_from(PIECES), min_size=1, max_size=4, unique_by=repr))
+def test_the_policy_is_the_same_whatever_the_order(pieces):
+    sources = [source(each) for each in pieces]
+    assert fit(sources, SCOPE) == fit(sources[::-1], SCOPE)
+
+
+@given(st.lists(st.sampled_from(PIECES), min_size=1, max_size=4, unique_by=repr))
+def test_the_policy_allows_what_any_merge_of_the_configurations_needs(pieces):
+    """The agent of a host can merge any of the configurations."""
+    together = permissions(fit([source(each) for each in pieces], SCOPE).policies)
+    for count in range(1, len(pieces) + 1):
+        for chosen in combinations(pieces, count):
+            try:
+                merged = merge(chosen)
+            except InvalidInput:
+                continue
+            assert permissions(fit([source(merged)], SCOPE).policies) <= together
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.sampled_from(["", "*", "${x}", "a-{hostname}", "/a.log"]),
+    lambda each: st.lists(each, max_size=2) | st.dictionaries(st.sampled_from(["mem", "file_path", "x"]), each),
+    max_leaves=4,
+)
+
+
+@st.composite
+def broken(draw):
+    """A configuration with a value of any type in one place."""
+    config = json.loads(json.dumps(draw(st.sampled_from([*PIECES, *(config for config, _expected in PARTS.values())]))))
+    place, keys = config, []
+    while isinstance(place, (dict, list)) and place and draw(st.integers(0, 3)):
+        keys = [*keys, (place, draw(st.sampled_from(sorted(place) if isinstance(place, dict) else range(len(place)))))]
+        place = place[keys[-1][1]]
+    if keys:
+        parent, key = keys[-1]
+        parent[key] = draw(JSON)
+    return config
+
+
+@given(broken())
+def test_a_broken_configuration_is_compiled_or_refused(config):
+    try:
+        policies = fit([source(config)], SCOPE).policies
+    except InvalidInput:
+        return
+    assert all(isinstance(name, str) for _action, name, _key in permissions(policies))
+    # No value of a configuration can add a resource that is every one, apart from actions that IAM cannot limit.
+    limited = {"ssm:GetParameter", "logs:PutLogEvents", "logs:PutRetentionPolicy", "aps:RemoteWrite", "sts:AssumeRole"}
+    assert not [each for each in permissions(policies) if each[0] in limited and each[1] == "*"]
