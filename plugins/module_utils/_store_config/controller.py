@@ -98,7 +98,7 @@ def tidy(
 ) -> None:
     """Check what a host stored, tag the parameters, and delete those that an earlier, larger configuration has left.
 
-    :param host: the host that reports what it stored; empty if the controller has seen it.
+    :param host: the host that reports what it stored. It is empty if the controller has seen that.
     :param tags: whether to tag the parameters of configurations that differ.
     :param surplus: whether to delete such parameters, unless they belong to another configuration.
     """

@@ -54,6 +54,8 @@ if TYPE_CHECKING:
 Call = tuple[str, Optional[str]]
 # The calls of every agent.
 _ORDINARY = ((METRICS, "*"), (LOGS, "*"))
+# The agent does this only where a log group does not exist, and anybody can have created it.
+_WHERE_MISSING = "logs:CreateLogGroup"
 # The call with which an SSM agent reports that it is online.
 _REPORT = ("ssm:UpdateInstanceInformation", "*")
 # The ARN of a session of a role, which has no path.
@@ -207,7 +209,7 @@ def _resource(case: Case, need: Need, region: str) -> str | None:
 
 
 def _check_need(case: Case, caller: Principal, need: Need, resource: str | None, part: str) -> Iterator[Finding]:
-    calls = [(action, resource) for action in need.row.actions]
+    calls = [(action, resource) for action in need.row.actions if action != _WHERE_MISSING]
     fix = _fix(case, caller, need, resource)
     if need.row.actions != (ASSUME,) or resource is None:
         yield from _check_calls(case, caller, calls, fix, part)

@@ -401,11 +401,11 @@ def test_the_permissions_that_a_configuration_needs_are_checked(states: States) 
     assert failures(fleet, NEEDY) == [f"{lacks} aps:RemoteWrite, which {AMP} {of}"]
     put_policy(fleet, "aps:*")
     assert failures(fleet, NEEDY) == [
-        f"{lacks} logs:CreateLogGroup, logs:CreateLogStream, which {EVENTS} {of}",
+        f"{lacks} logs:CreateLogStream, which {EVENTS} {of}",
         f"{lacks} logs:PutRetentionPolicy, which {RETENTION} {of}",
         f"{lacks} logs:DescribeLogGroups, which {RETENTION.replace('*', 'files', 1)} {of}",
     ]
-    put_policy(fleet, "aps:*", "logs:Create*", "logs:PutRetentionPolicy", "logs:DescribeLogGroups")
+    put_policy(fleet, "aps:*", "logs:CreateLogStream", "logs:PutRetentionPolicy", "logs:DescribeLogGroups")
     assert failures(fleet, NEEDY) == []
     bound(fleet, example("boundary"))
     blocked = f"Permissions boundary Boundary of role '{SERVER_ROLE}' blocks"

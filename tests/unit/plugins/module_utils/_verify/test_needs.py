@@ -132,7 +132,7 @@ CUSTOM = {
     "traces": (XRAY, "xray:PutTraceSegments", "traces.traces_collected"),
     "sampling": (XRAY, "xray:GetSamplingTargets", "traces.traces_collected.xray"),
     "OpenTelemetry traces": (OTLP, "xray:PutTraceSegments", "opentelemetry.collect.otlp"),
-    "OpenTelemetry log events": (OTLP, "logs:CreateLogGroup", "opentelemetry.collect.otlp"),
+    "OpenTelemetry log events": (OTLP, "logs:CreateLogStream", "opentelemetry.collect.otlp"),
 }
 
 
@@ -146,6 +146,11 @@ def test_a_policy_or_a_boundary_that_lacks_an_ordinary_permission_is_a_failure(c
     blocked = f"Permissions boundary Limit of role 'Server' blocks {action}, which {part} needs."
     assert found(bound) == ([blocked], [])
     assert fixes_of(bound) == [f"Allow {action} in policy {OWN}policy/Limit."]
+
+
+@pytest.mark.parametrize("config", [RETENTION, OTLP])
+def test_log_groups_can_be_created_by_anybody(config):
+    assert found(account_of(config, server=without("logs:CreateLogGroup"))) == ([], [])
 
 
 def test_tags_and_volumes_are_read_on_ec2_only():
