@@ -548,10 +548,12 @@ def test_a_parameter_that_cannot_be_decrypted_fails_its_user_only(parameters: Us
     assert {call.params.get("UserName") for call in parameters.aws.writes(since)} <= {"new", None}
 
 
-def test_a_denied_read_of_all_parameters_is_reported_once(parameters: Users) -> None:
-    names = [f"u{number}" for number in range(7)]
+@pytest.mark.parametrize(("users", "read"), [(1, "u0 and 1 more"), (7, "u0 and 9 more")])
+def test_a_denied_read_of_all_parameters_is_reported_once(parameters: Users, users: int, read: str) -> None:
+    names = [f"u{number}" for number in range(users)]
     since = parameters.aws.mark()
     result = parameters.run({"kind": Kind.DENY, "action": "GetParameters", "times": 1000}, names=names)
+    assert f"/{read} (ssm:GetParameters)" in result["msg"]
     assert "lacks ssm:GetParameters" in result["msg"]
     assert [call.action for call in parameters.aws.calls(since)].count("GetParameters") <= 2
     assert parameters.aws.writes(since) == []

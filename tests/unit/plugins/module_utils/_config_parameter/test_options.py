@@ -479,3 +479,11 @@ def test_every_rule_has_violations_of_the_severities_that_it_declares(monkeypatc
     problems = [problem for each in found for problem in (*each.errors, *each.warnings, *each.notices)]
     declared = {(rule.name, severity) for rule in RULES for severity in rule.severities}
     assert {(each.rule.name, each.severity) for each in problems} == declared
+
+
+def test_the_user_decides_about_the_rules_that_newer_agents_can_know_better():
+    assert {rule.name for rule in RULES if rule.is_lenient} == {
+        *("unknown-key", "misspelled", "missing-key", "wrong-value", "duplicate-entry"),
+        *("log-group", "placeholder", "pattern", "schema"),
+    }
+    assert {rule.name for rule in RULES if not rule.listed} == {"permission", "opentelemetry"}

@@ -481,3 +481,14 @@ def test_a_lock_that_a_killed_run_has_left_goes_when_the_key_is_written_again(st
         store.release("U", run)
     assert read(store, "U").up_to_date
     assert file_names(store) == ["U.credentials"]
+
+
+def test_a_link_instead_of_a_lock_is_not_followed(store, path):
+    target = store.directory.parent / "elsewhere"
+    (store.directory / ".U.lock").symlink_to(target)
+    claim = store.claim("U", None, ["AKIAONE"], NOW, Deadline(0))
+    with pytest.raises(CwagentError, match=r"Could not write .*lock"), claim:
+        pass
+    assert not target.exists()
+    target.touch()
+    assert read(store, "U").up_to_date
