@@ -61,7 +61,9 @@ def problems(evidence: Evidence, undisturbed: State) -> list[str]:
         "the second run failed": evidence.recovered.code != 0,
         "two instances had the admin profile at once": most_admins_at_once(evidence.calls) > 1,
         "two instances had an open window at once": overlapping_windows(evidence.calls),
-        "the faulted run succeeded": evidence.kind == Kind.KILL_WORKER and evidence.faulted.code == 0,
+        "the faulted run succeeded": evidence.hit is not None
+        and evidence.kind == Kind.KILL_WORKER
+        and evidence.faulted.code == 0,
         "a traceback": "Traceback" in evidence.output,
         f"temporary files: {', '.join(evidence.faulted.temporary_files)}": evidence.kind not in (*KILLS, *SIGNALS)
         and evidence.faulted.temporary_files,

@@ -98,6 +98,8 @@ def test_a_correct_trial_has_no_problems(good: Evidence) -> None:
     ("bad", "words"),
     [
         (replace(GOOD, hit=None), "no call got the fault"),
+        (replace(GOOD, kind=Kind.KILL_WORKER, faulted=Run(0, state())), "the faulted run succeeded"),
+        (replace(GOOD, kind=Kind.KILL_WORKER, hit=None, faulted=Run(0, state())), "no call got the fault"),
         (replace(GOOD, recovered=Run(2, state())), "the second run failed"),
         (replace(GOOD, recovered=Run(0, state(ADMIN))), f"different end state: instances.admin is {ADMIN}"),
         (replace(GOOD, recovered=Run(0, state(window=OPEN))), f"different end state: roles.{ADMIN}.inline.{WINDOW}"),
