@@ -58,10 +58,13 @@ aws cloudformation create-stack-instances --stack-set-name cwagent-controller-ro
     ],
     "it runs on a server, as root, with the agent": [
         "dnf install -y amazon-cloudwatch-agent",
-        f"{AGENT} -a fetch-config -m ec2 -s -c ssm:AmazonCloudWatch-linux",
+        f"{AGENT} -a fetch-config -m ec2 -s -c ssm:AmazonCloudWatch-linux:stable",
         f"sudo {AGENT} -a fetch-config -m ec2 -s -c ssm:AmazonCloudWatch-linux",
         f"sudo {AGENT} -a fetch-config -m ec2 -c ssm:AmazonCloudWatch-linux",
         f"sudo {AGENT} -a append-config -m ec2 -s -c ssm:AmazonCloudWatch-databases",
+    ],
+    "no version of the example has the label": [
+        "aws ssm unlabel-parameter-version --name AmazonCloudWatch-linux --parameter-version 7 --labels old",
     ],
     "no emulator has CloudTrail": [
         f"""\

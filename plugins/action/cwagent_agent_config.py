@@ -13,6 +13,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import NOT_WATCHED, Watch, judge
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.fact_checks import RUNNING
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server
 from ansible_collections.cwagent.iam.plugins.modules.cwagent_agent_config import SPEC
 from ansible_collections.cwagent.iam.plugins.plugin_utils._aws_action import AwsAction, name_hosts
@@ -29,7 +30,8 @@ AWS_OPTIONS: set[str] = set()
 with suppress(Exception):  # an import can raise anything
     from ansible_collections.cwagent.iam.plugins.module_utils import _module
     from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.fleet import FleetConfigResource, Member
-    from ansible_collections.cwagent.iam.plugins.module_utils._verify.collect import watch
+    from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.label import LabelResource
+    from ansible_collections.cwagent.iam.plugins.module_utils._verify.collect import RUN_COMMAND, watch
 
     AWS_OPTIONS |= {name for key, each in _module.complete_spec({}).items() for name in (key, *each.get("aliases", ()))}
 
@@ -40,14 +42,28 @@ def options_for_host(options: Mapping[str, Any], of_aws: Collection[str]) -> dic
 
 
 def work(call: Call) -> dict[str, Any]:
-    """Make the agents of servers run stored configurations, or watch them after their restart."""
-    servers = [server for each in call.params["servers"] if (server := Server.from_dict(each)).managed_id]
-    if call.params["watch"]:
-        restarted = [each for each in servers if each.commands and each.watch_seconds]
-        is_idle = call.check_mode or not restarted
-        return to_result({} if is_idle else watch(call.client, restarted, call.params["wait_timeout"]))
-    members = [Member(each.host, each.region, each.managed_id, each.mode, each.commands) for each in servers]
-    return converge(FleetConfigResource(call.client, members, call.params["wait_timeout"]), call.check_mode, None)
+    """Make the agents of servers run stored configurations, watch them, or end their trial."""
+    params = call.params
+    servers = [Server.from_dict(each) for each in params["servers"]]
+    if params["watch"]:
+        tried = [each for each in servers if each.managed_id and each.needs_trial and each.watch_seconds]
+        is_idle = call.check_mode or not tried
+        return to_result({} if is_idle else watch(call.client, tried, params["wait_timeout"]))
+    if params["config_label"] and not params["rename"]:
+        proved = [each for each in servers if each.agent == RUNNING or each.needs_trial]
+        versions = {(server.region, each.name): each.number for server in proved for each in server.runs}
+        resource = LabelResource(call.client, versions, params["config_label"], params["wait_timeout"])
+        return converge(resource, call.check_mode, None)
+    reached = [each for each in servers if each.managed_id and (each.seen_by == RUN_COMMAND or not params["rename"])]
+    members = [_member(each, renames=params["rename"]) for each in reached]
+    result = converge(FleetConfigResource(call.client, members, params["wait_timeout"]), call.check_mode, None)
+    others = [each.host for each in servers if params["rename"] and each.renames and each.seen_by != RUN_COMMAND]
+    return {**result, "rename_hosts": others}
+
+
+def _member(each: Server, *, renames: bool) -> Member:
+    commands = each.renames if renames else each.commands
+    return Member(each.host, each.region, each.managed_id, each.mode, commands, each.needs_trial and not renames)
 
 
 def to_result(watches: Mapping[str, Watch]) -> dict[str, Any]:

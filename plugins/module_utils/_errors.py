@@ -165,6 +165,7 @@ _POLICY_HINTS = {
     **dict.fromkeys((f"iam:{name}" for name in ("AttachRolePolicy", "DetachRolePolicy")), _APPLICATION_ROLE),
     **dict.fromkeys((f"iam:{name}" for name in ("TagRole", "UntagRole")), _APPLICATION_ROLE),
     **dict.fromkeys((f"kms:{name}" for name in ("Decrypt", "Encrypt", "GenerateDataKey")), _OWN_KEY),
+    "ssm:LabelParameterVersion": "its Resource. label-versions.json has one for all configurations",
     "ssm:SendCommand": (
         "its Resource. To store, replace ID-OF-THE-ADMIN-INSTANCE in store-by-run-command.json, or give the instance "
         "the tag cwagent-admin that store-by-run-command-by-tag.json requires"

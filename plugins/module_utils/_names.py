@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
 # The agent's policies allow it to read and write parameters whose names begin like this, and no others.
 PARAMETER_PREFIX = "AmazonCloudWatch-"
+# The agent takes a parameter with such a name for an OpenTelemetry configuration.
+# https://github.com/aws/amazon-cloudwatch-agent: cmd/config-downloader and translator
+YAML_ENDINGS = (".yaml", ".yml")
+# https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_LabelParameterVersion.html
+_LABEL = r"(?!(?i:aws|ssm))[A-Za-z_.-][A-Za-z0-9_.-]{0,99}"
 # The inline policy that opens and closes the admin window; this collection manages every policy of this name.
 WINDOW_POLICY = "CloudWatchAgentAdminWindow"
 # The tags of this collection. The mark shows whether it created or adopted a principal or an instance profile.
@@ -234,3 +239,20 @@ def path_and_name_of(arn: str) -> str:
 def describe_profile(name: str | None) -> str:
     """Return an instance profile in words, for messages. :param name: ``None`` for no profile."""
     return f"instance profile '{name}'" if name else "no instance profile"
+
+
+def is_yaml_name(name: str) -> bool:
+    """Return whether the agent reads a parameter with a name as YAML."""
+    return name.endswith(YAML_ENDINGS)
+
+
+def check_label(label: str) -> None:
+    """Check the label of a version, because AWS reports no error for an invalid label.
+
+    :raises InvalidInput: it is not valid.
+    """
+    if not re.fullmatch(_LABEL, label):
+        raise InvalidInput(
+            f"label '{label}' is not valid: AWS allows up to 100 letters, digits and any of _.-, and it must not begin "
+            "with a digit, aws or ssm."
+        )

@@ -18,6 +18,8 @@ description:
     script changes nothing and prints no secret.
   - With O(watch), the script watches the agent after its restart instead. It waits until the agent has run for
     the C(watch_seconds) of the server, or until the agent has ended, or its log has a denial or missing credentials.
+  - An agent fetches a version by its number, and its file has the number in its name until the version is proved. With
+    O(rename), the file gets its final name, without a restart.
   - Configurations that others have given the agent stay. If there are none, configurations that are no longer stored
     are removed.
   - Does not install the agent.
@@ -40,8 +42,28 @@ options:
         description: The SHA-256 digest of its value, as M(cwagent.iam.cwagent_server_info) returns it.
         type: str
         required: true
+      number:
+        description: The number of the version. With V(0), the agent fetches the current one, by the name alone.
+        type: int
+        default: 0
+  config_label:
+    description:
+      - The label of proved versions. The file of the agent can have it in its name.
+      - With O(servers) and without O(rename) and O(watch), moves the label to the versions that the agents run, instead
+        of changing the agents. It takes one call for each parameter whose version does not have the label.
+    type: str
+  retry:
+    description: Whether the agent failed with a version that is not proved, so that O(configs) are fetched again.
+    type: bool
+    default: false
+  rename:
+    description:
+      - Whether to give the files of proved versions their final names, on O(server) or O(servers), and change nothing
+        else.
+    type: bool
+    default: false
   server:
-    description: This host, from the result of M(cwagent.iam.cwagent_server_info), to collect facts about it.
+    description: This host, from the result of M(cwagent.iam.cwagent_server_info). By default, collects facts about it.
     type: dict
   mode:
     description: V(ec2) on an EC2 instance, V(onPremise) elsewhere.
@@ -113,8 +135,15 @@ watches:
   returned: with O(watch)
   type: dict
 applied_hosts:
-  description: The servers that got the configuration, or would in check mode.
-  returned: with O(servers), but not with O(watch)
+  description:
+    - The servers that got the configuration, that only have to prove it, or whose files were renamed, or would be in
+      check mode.
+  returned: with O(servers), but not with O(watch), and not for a label
+  type: list
+  elements: str
+rename_hosts:
+  description: The servers whose files Ansible is to rename. Run Command does not reach them, or did not.
+  returned: with O(servers) and O(rename)
   type: list
   elements: str
 stdout:
@@ -134,7 +163,11 @@ rc:
 from typing import Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _environment
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.resource import AgentConfigResource
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import Wanted
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.resource import (
+    AgentConfigResource,
+    NamesResource,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import watch_script
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge, end
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
@@ -145,8 +178,15 @@ SPEC: dict[str, Any] = {
     "configs": {
         "type": "list",
         "elements": "dict",
-        "options": {"name": {"type": "str", "required": True}, "digest": {"type": "str", "required": True}},
+        "options": {
+            "name": {"type": "str", "required": True},
+            "digest": {"type": "str", "required": True},
+            "number": {"type": "int", "default": 0},
+        },
     },
+    "config_label": {"type": "str"},
+    "retry": {"type": "bool", "default": False},
+    "rename": {"type": "bool", "default": False},
     "server": {"type": "dict"},
     "mode": {"type": "str", "choices": ["ec2", "onPremise"], "default": "ec2"},
     "agent_ctl": {"type": "path", "default": "/opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl"},
@@ -165,7 +205,8 @@ def main() -> None:
     module = _environment.EnvironmentModule(argument_spec=SPEC, supports_check_mode=True, **RULES)
     module.check_environment()
     try:
-        result = collect(module) if module.params["server"] is not None else apply(module)
+        server = module.params["server"]
+        result = apply(module) if server is None else _on_server(module, Server.from_dict(server))
     except CwagentError as error:
         result = error.to_result()
     end(module, result)
@@ -174,17 +215,25 @@ def main() -> None:
 def apply(module: _environment.EnvironmentModule) -> dict[str, Any]:
     """Make the agent of this host run stored configurations."""
     params = module.params
-    desired = {each["name"]: each["digest"] for each in params["configs"]}
-    resource = AgentConfigResource(desired, params["agent_ctl"], params["mode"], module.run_command)
+    resource = AgentConfigResource(
+        [Wanted(**each) for each in params["configs"]],
+        params["config_label"] or "",
+        params["agent_ctl"],
+        params["mode"],
+        module.run_command,
+        is_refused=params["retry"],
+    )
     return converge(resource, module.check_mode, None)
 
 
-def collect(module: _environment.EnvironmentModule) -> dict[str, Any]:
-    """Run the script that collects facts on this host, or watches its agent.
+def _on_server(module: _environment.EnvironmentModule, server: Server) -> dict[str, Any]:
+    if module.params["rename"]:
+        return converge(NamesResource(server.renames, module.params["agent_ctl"]), module.check_mode, None)
+    return collect(module, server)
 
-    :raises CwagentError: the option is not a server.
-    """
-    server = Server.from_dict(module.params["server"])
+
+def collect(module: _environment.EnvironmentModule, server: Server) -> dict[str, Any]:
+    """Run the script that collects facts on this host, or watches its agent."""
     text = watch_script(server.watch_seconds) if module.params["watch"] else script(server)
     command = ["/bin/sh", "-c", text]
     code, output, errors = module.run_command(command, expand_user_and_vars=False)

@@ -60,6 +60,11 @@ options:
     description: The name of the role of servers with O(servers[].hybrid).
     type: str
     default: CloudWatchAgentHybridRole
+  config_label:
+    description:
+      - The label of versions that were proved. The file of an agent can have it in its name.
+      - Two configurations whose files could have the same name are a failure.
+    type: str
   simulate:
     description:
       - Whether to ask IAM itself what the servers may do, with C(iam:SimulatePrincipalPolicy).
@@ -137,7 +142,9 @@ servers:
       does not run the stored configuration).
     - C(runs_all) is whether the agent must run all of C(configs), instead of only some of them. C(seen_by) is how facts
       were collected, C(agent) the status of the agent, and C(apply_failure) why the stored configuration cannot be
-      applied. C(watch_seconds) is how long to watch the agent after its restart.
+      applied. C(needs_trial) is whether the agent has to prove the version that it is to run, C(commands) how it gets
+      that version, and C(renames) the final names of its files. C(watch_seconds) is how long to watch the agent after
+      its restart.
   returned: success
   type: list
   elements: dict
@@ -166,7 +173,13 @@ failure:
   type: str
 apply_hosts:
   description:
-    - The hosts whose agents do not run the stored configuration, including hosts that cannot get it.
+    - The hosts whose agents do not run the stored configuration, or have not proved it, including hosts that cannot get
+      it.
+  returned: with O(checked)
+  type: list
+  elements: str
+rename_hosts:
+  description: The hosts whose agents have files that get other names once the stored configuration is proved.
   returned: with O(checked)
   type: list
   elements: str
@@ -194,6 +207,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import PLACE_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._names import check_label
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.collect import WAYS, collect
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.options import targets
@@ -226,6 +240,7 @@ SPEC: dict[str, Any] = {
     **PLACE_SPEC,
     "server_profile": {"type": "str", "default": "CloudWatchAgentServerRole"},
     "hybrid_role": {"type": "str", "default": "CloudWatchAgentHybridRole"},
+    "config_label": {"type": "str"},
     "simulate": {"type": "bool", "default": False},
     "checked": {"type": "list", "elements": "dict"},
     "results": {"type": "dict", "default": {}},
@@ -249,6 +264,8 @@ def work(call: Call) -> dict[str, Any]:
 def read(call: Call) -> dict[str, Any]:
     """Check servers through the EC2 and IAM APIs."""
     found = targets(call.params["servers"], call.region)
+    if call.params["config_label"]:
+        check_label(call.params["config_label"])
     servers, account = read_servers(call.client, found, call.params)
     return {
         "changed": False,
@@ -267,7 +284,8 @@ def check(call: Call) -> dict[str, Any]:
         "servers": [each.to_dict() for each in found],
         "failed_hosts": [each.host for each in found if each.failures],
         "failure": describe_failure(found),
-        "apply_hosts": [each.host for each in found if each.commands or each.apply_failure],
+        "apply_hosts": [each.host for each in found if each.needs_trial or each.apply_failure],
+        "rename_hosts": [each.host for each in found if each.renames and not each.apply_failure],
         "first_hosts": one_of_each(found),
         "apply_notes": describe_skipped(found),
         "lines": to_lines(found),

@@ -74,13 +74,27 @@ class Authorization:
             found = self._ec2_resource(region, params)
         elif service == "ssm" and b'"Names"' in body:
             # Only the first name is checked; AWS checks each.
-            found = f"arn:aws:ssm:{region}:{_own_account()}:parameter/{json.loads(body)['Names'][0].lstrip('/')}"
+            found = self._parameter("ssm:GetParameters", headers, json.loads(body)["Names"][0], region)
         elif service == "ssm":
             action = headers.get("x-amz-target", "").rpartition(".")[2]
             found = self._ssm_resource(action, self.access_key(headers), json.loads(body or b"{}"), region)
+            if action == "GetParameter":
+                found = self._parameter("ssm:GetParameter", headers, json.loads(body)["Name"], region)
         elif service == "organizations":
             found = self._organizations_resource(json.loads(body))
         return found or extract(service, *others)
+
+    def _parameter(self, action: str, headers: Any, name: str, region: str) -> str:
+        """The resource of reading a parameter, perhaps with a version or a label after a colon.
+
+        AWS does not document whether that is a part of the resource. So a denied resource counts.
+        """
+        whole = f"arn:aws:ssm:{region}:{_own_account()}:parameter/{name.lstrip('/')}"
+        if ":" not in name:
+            return whole
+        rest = (self.access_key(headers), action, "ssm", region)
+        resources = (whole.rpartition(":")[0], whole)
+        return next((each for each in resources if self._enforce_one(*rest, each, {})), whole)
 
     def _ssm_resource(self, action: str, access_key: str, params: Params, region: str) -> str:
         """The resource of an action that is not ministack's. Of SendCommand, a denied one, because AWS checks each."""

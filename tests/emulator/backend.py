@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -38,6 +39,8 @@ TAG_ACTIONS = frozenset({"AddTagsToResource", "ListTagsForResource", "RemoveTags
 
 PARAMETER_VERSIONS = 100
 """How many versions of a parameter Parameter Store keeps."""
+LABELS = 10
+"""How many labels a version of a parameter can have."""
 ATTACHED_POLICIES = 10
 """How many managed policies a role or user can have, unless the quota is increased."""
 NOT_ACTIVE = "IncorrectState", "The association {} is not the active association"
@@ -117,6 +120,11 @@ def oldest_has_label(name: str, version: int) -> tuple[str, str]:
     why = f"Version {version}, the oldest version, can't be deleted because it has a label associated with it."
     where = f"You attempted to create a new version of {name} by calling the PutParameter API with the overwrite flag."
     return "ParameterMaxVersionLimitExceeded", f"{where} {why} Move the label to another version, and try again."
+
+
+def is_label(text: str) -> bool:
+    """Whether Parameter Store accepts a label."""
+    return bool(re.fullmatch(r"[A-Za-z_.-][\w.-]{0,99}", text, re.ASCII)) and not re.match("(?i)aws|ssm", text)
 
 
 def account_of(arn: str) -> str:

@@ -9,6 +9,7 @@ It differs from AWS as follows, and is corrected here:
 - An association is replaced on stopped instances too, and keeps its id.
 - Root has written every version of a parameter, at the time of the computer, and all versions stay. Parameter Store
   keeps 100, and writes no other while the oldest has a label.
+- Nearly every text is a valid label, and a version can have any number of them.
 
 authorization.py corrects how it enforces policies.
 """
@@ -41,6 +42,7 @@ from .authorization import Authorization
 from .backend import (
     ACCOUNT,
     ATTACHED_POLICIES,
+    LABELS,
     NOT_ACTIVE,
     PARAMETER_VERSIONS,
     SESSION_SECONDS,
@@ -51,6 +53,7 @@ from .backend import (
     account_of,
     internals,
     is_answered_here,
+    is_label,
     oldest_has_label,
     trusts_ec2,
 )
@@ -98,6 +101,8 @@ class Ministack:
         seed()
         self._caller: ContextVar[str] = ContextVar("caller", default="")
         self._ssm._put_parameter = partial(self._put_parameter, self._ssm._put_parameter)
+        label = partial(self._label_parameter_version, self._ssm._label_parameter_version)
+        self._ssm._label_parameter_version = label
         self._ssm._now_epoch = lambda: self.now().timestamp()
         self._ssm.handle_request = partial(self._handle_ssm, self._ssm.handle_request)
         resolve = partial(self._resolve_condition_key, self._evaluator._resolve_condition_key)
@@ -139,6 +144,22 @@ class Ministack:
             history[-1]["LastModifiedUser"] = self.principal(self._caller.get(), "")
             del history[:-PARAMETER_VERSIONS]
         return answer
+
+    def _label_parameter_version(self, handler: Handler, params: Params) -> Any:
+        """Label a version with the valid labels. AWS returns the others, and that is no error."""
+        labels = params["Labels"]
+        invalid = [each for each in labels if not is_label(each)]
+        valid = [each for each in labels if each not in invalid]
+        history = self._ssm._parameter_history.get(params["Name"]) or [{"Version": 0, "Labels": []}]
+        version = params.get("ParameterVersion") or history[-1]["Version"]
+        has = next((each["Labels"] for each in history if each["Version"] == version), [])
+        if len({*has, *valid}) > LABELS:
+            message = "A parameter version can have maximum 10 labels. Move one or more labels to another version."
+            return self._responses.error_response_json("ParameterVersionLabelLimitExceeded", message, 400)
+        status, headers, body = handler({**params, "Labels": valid})
+        if status == 200:
+            body = json.dumps({**json.loads(body), "InvalidLabels": invalid}).encode()
+        return status, headers, body
 
     async def _ask(self, request: Request, body: bytes) -> Response:
         raw_path = str(request.environ["REQUEST_URI"]).partition("?")[0]

@@ -29,6 +29,8 @@ from states import States
 
 CONFIG = '{"agent":{"region":"eu-central-1"},"logs":{"logs_collected":{}}}'
 NEW_CONFIG = '{"agent":{"metrics_collection_interval":60}}'
+BAD = '{"metrics":{"metrics_collected":{}}}'
+"""A configuration with metrics, which AWS denies to the agents of some tests."""
 OURS = {"Key": "cwagent:managed", "Value": "created"}
 NO_KEYS = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
 """The agent's control program must not use the keys of the controller, which runs it here."""
@@ -136,14 +138,19 @@ class WatchedFleet(Fleet):
 
     def deny(self, *calls: str) -> None:
         """Let AWS deny these calls to all agents, whatever their policies allow. The log of an agent shows that."""
-        for host in (*self.instances, *self.machines):
-            (self.root(host) / AGENT_FOLDER / "denied").write_text("\n".join(calls))
+        for folder in (self.root(host) / AGENT_FOLDER for host in (*self.instances, *self.machines)):
+            if folder.exists():
+                (folder / "denied").write_text("\n".join(calls))
 
     def running(self, host: str) -> tuple[str, str]:
         """The configuration that an agent runs, and when it was started."""
-        folder = self.root(host) / AGENT_FOLDER
-        config = folder / f"etc/amazon-cloudwatch-agent.d/ssm_{PARAMETER}"
-        return config.read_text(), str((folder / "var/running").stat().st_mtime_ns)
+        [config] = self.files(host).values()
+        return config, str((self.root(host) / AGENT_FOLDER / "var/running").stat().st_mtime_ns)
+
+    def files(self, host: str) -> dict[str, str]:
+        """The configurations that an agent runs, by the names of their files."""
+        folder = self.root(host) / AGENT_FOLDER / "etc/amazon-cloudwatch-agent.d"
+        return {file.name: file.read_text() for file in folder.glob("*")}
 
     def store(self, value: str) -> None:
         """Store another version of the configuration."""

@@ -10,6 +10,8 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from operator import eq
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -57,6 +59,7 @@ class Measurements:
             ),
             "How long until a new access key works?": self.new_key,
             "What does AWS answer to the first of two quick writes of a parameter that it refuses?": self.quick_writes,
+            "Which resource of a policy lets a role read a version and a label?": self.resource_of_label,
             "What does EC2 answer to disassociating what is gone?": self.stale_association,
             "Do both metadata documents change at the same time?": self.metadata,
             f"Is the last use of a key known within {LAST_USE_SECONDS} s?": self.last_use,
@@ -145,6 +148,32 @@ class Measurements:
             except ClientError as error:
                 return code_of(error)
         return "it refused none of five"
+
+    def resource_of_label(self) -> str:
+        ssm = self.account.ssm
+        written = retry(ssm.put_parameter, Name=PROBE_PARAMETER, Value="label", Type="String", Overwrite=True)
+        version = written["Version"]
+        retry(ssm.label_parameter_version, Name=PROBE_PARAMETER, ParameterVersion=version, Labels=["probe"])
+        arn = f"arn:{self.account.partition}:ssm:*:{self.account.id}:parameter/{PROBE_PARAMETER}"
+        found = []
+        for end, reads_name in ("", True), (":*", False):
+            statement = {"Effect": "Allow", "Action": "ssm:GetParameter", "Resource": f"{arn}{end}"}
+            document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+            retry(self.account.iam.put_role_policy, RoleName=PROBE_ROLE, PolicyName=POLICY, PolicyDocument=document)
+            poll(partial(self._reads, ""), partial(eq, reads_name), NEW_SECONDS)
+            read = [selector for selector in (f":{version}", ":probe") if self._reads(selector)]
+            found.append(f"NAME{end} alone lets it read {' and '.join(read) or 'neither'}")
+        return "; ".join(found)
+
+    def _reads(self, selector: str) -> bool:
+        """Whether the role that is measured may read a parameter by its name and a selector."""
+        try:
+            self._probe("ssm").get_parameter(Name=f"{PROBE_PARAMETER}{selector}")
+        except ClientError as error:
+            if code_of(error) not in DENIED:
+                raise
+            return False
+        return True
 
     def stale_association(self) -> str:
         ec2, web = self.account.ec2, self.account.web

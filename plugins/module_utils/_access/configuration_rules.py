@@ -14,12 +14,12 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.decision impor
 from ansible_collections.cwagent.iam.plugins.module_utils._access.history import Writer, own_writers
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE, USER
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import TIME_FORMAT
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opentelemetry import is_yaml_name, read_yaml
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opentelemetry import read_yaml
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import ENCRYPTED_TYPE, LIMITS, TYPE
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import select
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import validate
 from ansible_collections.cwagent.iam.plugins.module_utils._findings import CONFIGURATION, ERROR, NOTICE, WARNING, Rule
-from ansible_collections.cwagent.iam.plugins.module_utils._names import CREATED
+from ansible_collections.cwagent.iam.plugins.module_utils._names import CREATED, is_yaml_name
 from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
 
 if TYPE_CHECKING:

@@ -9,7 +9,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import APPEND, FETCH, REMOVE, Command
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import (
+    APPEND,
+    FETCH,
+    PREFIX,
+    REMOVE,
+    RENAME,
+    Command,
+    file_of,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import FIND_AGENT
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import PartialFailure
@@ -25,11 +34,25 @@ from ansible_collections.cwagent.iam.plugins.module_utils._run_command.fleet imp
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/installing-cloudwatch-agent-ssm.html
 MANAGE_AGENT = "AmazonCloudWatch-ManageAgent"
 _ACTIONS = {FETCH: "configure", APPEND: "configure (append)", REMOVE: "configure (remove)"}
+RUN_SCRIPT = "AWS-RunShellScript"
+# Gives a file of the agent another name, unless it has it. Names contain no character that means anything to a shell.
+_RENAME = r"""# Renames a file of the CloudWatch agent, and does not restart the agent.
+set -eu
+@find@cd "$agent/etc/amazon-cloudwatch-agent.d"
+has() { [ -f "$1" ] && [ "@digest@" = "$(printf %s "$(cat "$1")" | sha256sum | cut -c1-64)" ]; }
+has '@new@' || { has '@old@' && mv -f '@old@' '@new@'; } ||
+  { echo 'Something else has changed the file.' >&2; exit 1; }
+"""
+# Gives a file that is to be replaced the name of the next version.
+_REPLACE = """set -eu
+@find@cd "$agent/etc/amazon-cloudwatch-agent.d"
+mv -f '@old@' '@new@'
+"""
 
 
 @dataclass(frozen=True)
@@ -37,7 +60,9 @@ class Member:
     """An instance, or a node that is an on-premises server.
 
     :param mode: of the agent's control program: ``ec2`` or ``onPremise``.
-    :param commands: the calls of the control program that give its agent the desired configurations.
+    :param commands: the calls of the control program that give its agent the desired configurations, or the new names
+        of its files.
+    :param is_watched: whether the agent is to be watched, even without a call.
     """
 
     host: str
@@ -45,6 +70,7 @@ class Member:
     instance_id: str
     mode: str
     commands: tuple[Command, ...]
+    is_watched: bool = False
 
 
 class FleetConfigResource(Resource["tuple[Member, ...]"]):
@@ -74,8 +100,12 @@ class FleetConfigResource(Resource["tuple[Member, ...]"]):
 
     def to_result(self, plan: Plan[tuple[Member, ...]], final: tuple[Member, ...], /) -> dict[str, Any]:
         """Return the hosts, besides the steps."""
-        del final
-        return {"applied_hosts": [each.host for each in plan.current]}
+        del plan, final
+        return {"applied_hosts": self._done()}
+
+    def _done(self, failed: Collection[str] = ()) -> list[str]:
+        """Return the hosts that have run their commands, or that are to be watched without one."""
+        return [each.host for each in self._members if (each.commands or each.is_watched) and each.host not in failed]
 
     def execute(self, step: Step) -> None:
         """Run the commands. :raises PartialFailure: they failed on some instances; the others have run them."""
@@ -94,7 +124,7 @@ class FleetConfigResource(Resource["tuple[Member, ...]"]):
                 _summary(done) if done else "",
                 _summary([each for each in members if each.host in failed]),
                 failed_hosts=failed,
-                applied_hosts=[each.host for each in done],
+                applied_hosts=self._done(failed),
             )
 
     def _run(self, region: str, mode: str, commands: Sequence[Command], members: Sequence[Member]) -> dict[str, str]:
@@ -110,10 +140,15 @@ class FleetConfigResource(Resource["tuple[Member, ...]"]):
 
 
 def _summary(members: Sequence[Member]) -> str:
-    return f"apply the configuration on {', '.join(each.host for each in members)}"
+    is_named = all(command.action == RENAME for each in members for command in each.commands)
+    what = "rename the file of the configuration" if is_named else "apply the configuration"
+    return f"{what} on {', '.join(each.host for each in members)}"
 
 
 def _document(command: Command, mode: str) -> Document:
+    comment = f"cwagent.iam.apply: {command.action} {command.name}"
+    if command.action == RENAME:
+        return Document(RUN_SCRIPT, {"commands": _rename_script(command).splitlines()}, comment)
     parameters = {
         "action": [_ACTIONS[command.action]],
         "mode": [mode],
@@ -121,4 +156,12 @@ def _document(command: Command, mode: str) -> Document:
         "optionalConfigurationLocation": [command.name],
         "optionalRestart": ["yes" if command.restart else "no"],
     }
-    return Document(MANAGE_AGENT, parameters, f"cwagent.iam.apply: {command.action} {command.name}")
+    return Document(MANAGE_AGENT, parameters, comment)
+
+
+def _rename_script(command: Command) -> str:
+    old, new = (f"{PREFIX}{file_of(each)}" for each in (command.name, command.to))
+    text = _RENAME if command.digest else _REPLACE
+    for name, value in {"find": FIND_AGENT, "digest": command.digest, "old": old, "new": new}.items():
+        text = text.replace(f"@{name}@", value)
+    return text

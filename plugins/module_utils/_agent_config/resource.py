@@ -11,42 +11,39 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config import plan as config_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import AgentFiles
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import (
+    PREFIX,
+    RENAME,
+    AgentFiles,
+    Wanted,
+    file_of,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.restart import run_control
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, root_advice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Sequence
 
+    from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import Command
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step
 
-# The agent saves a parameter in a file whose name begins with this.
-_PREFIX = "ssm_"
 # The files that the agent has before its first configuration, and while it gets one.
 _IGNORED_NAME, _IGNORED_SUFFIX = "default", ".tmp"
 
 
-class AgentConfigResource(Resource[AgentFiles]):
-    """The configurations of the agent.
+class FilesResource(Resource[AgentFiles]):
+    """The files of the agent.
 
-    :param desired: by name of the parameter, the digests of the desired configurations.
     :param control: the path of the agent's control program.
-    :param mode: ``ec2`` or ``onPremise``.
-    :param run_command: runs a program and returns its status and outputs: ``AnsibleModule.run_command``.
     """
 
-    def __init__(
-        self,
-        desired: Mapping[str, str],
-        control: str,
-        mode: str,
-        run_command: Callable[[list[str]], tuple[int, str, str]],
-    ) -> None:
-        self._run_command = run_command
-        self._desired = desired
+    def __init__(self, control: str) -> None:
         self._control = control
-        self._mode = mode
+
+    @property
+    def _folder(self) -> Path:
+        return Path(self._control).resolve().parents[1] / "etc" / "amazon-cloudwatch-agent.d"
 
     def read(self) -> AgentFiles:
         """Read the files in the agent's folder. :raises CwagentError: it is not installed, or may not be read."""
@@ -54,7 +51,7 @@ class AgentConfigResource(Resource[AgentFiles]):
             raise CwagentError(
                 f"There is no CloudWatch agent: {self._control} does not exist. Install it, or set agent_ctl."
             )
-        folder = Path(self._control).resolve().parents[1] / "etc" / "amazon-cloudwatch-agent.d"
+        folder = self._folder
         try:
             files = {path.name: path.read_text(encoding="utf-8", errors="replace") for path in folder.glob("*")}
         except OSError as error:
@@ -64,16 +61,12 @@ class AgentConfigResource(Resource[AgentFiles]):
         }
         return AgentFiles(
             {
-                name[len(_PREFIX) :]: hashlib.sha256(text.rstrip("\n").encode()).hexdigest()
+                name[len(PREFIX) :]: hashlib.sha256(text.rstrip("\n").encode()).hexdigest()
                 for name, text in sorted(shown.items())
-                if name.startswith(_PREFIX)
+                if name.startswith(PREFIX)
             },
-            tuple(sorted(name for name in shown if not name.startswith(_PREFIX))),
+            tuple(sorted(name for name in shown if not name.startswith(PREFIX))),
         )
-
-    def plan(self, current: AgentFiles, /) -> Plan[AgentFiles]:
-        """Plan the calls of the control program."""
-        return config_plan.plan(current, self._desired)
 
     def to_diff(self, state: AgentFiles, /) -> dict[str, Any]:
         """Render the digests of the configurations."""
@@ -85,7 +78,71 @@ class AgentConfigResource(Resource[AgentFiles]):
         return {}
 
     def execute(self, step: Step) -> None:
-        """Call the control program. :raises CwagentError: it failed."""
-        arguments = ["-a", step.action, "-m", self._mode, "-c", f"ssm:{step.arguments['name']}"]
-        arguments += ["-s"] if step.arguments["restart"] else []
+        """Rename a file. :raises CwagentError: it has another text than it had, or the system refuses that."""
+        command: Command = step.context
+        if command.digest and self.read().parameters.get(file_of(command.name)) != command.digest:
+            raise CwagentError(f"Could not {step.summary}: something else has changed the file. Run again.")
+        old, new = (self._folder / f"{PREFIX}{file_of(each)}" for each in (command.name, command.to))
+        try:
+            old.replace(new)
+        except OSError as error:
+            raise CwagentError(f"Could not {step.summary}: {error.strerror}.{root_advice(error)}") from error
+
+
+class NamesResource(FilesResource):
+    """The final names of the files of configurations that were proved.
+
+    :param renames: the new names, from the checks before the configurations were applied.
+    """
+
+    def __init__(self, renames: Sequence[Command], control: str) -> None:
+        super().__init__(control)
+        self._renames = renames
+
+    def plan(self, current: AgentFiles, /) -> Plan[AgentFiles]:
+        """Plan the names that a file does not have yet. Check mode has not seen the files that are to be renamed."""
+        return config_plan.plan_names(current, self._renames)
+
+
+class AgentConfigResource(FilesResource):
+    """The configurations of the agent.
+
+    :param desired: the desired configurations.
+    :param label: the label of proved versions. Empty for none.
+    :param is_refused: whether the agent failed with a version that is not proved.
+    :param control: the path of the agent's control program.
+    :param mode: ``ec2`` or ``onPremise``.
+    :param run_command: runs a program and returns its status and outputs: ``AnsibleModule.run_command``.
+    """
+
+    def __init__(
+        self,
+        desired: Sequence[Wanted],
+        label: str,
+        control: str,
+        mode: str,
+        run_command: Callable[[list[str]], tuple[int, str, str]],
+        *,
+        is_refused: bool = False,
+    ) -> None:
+        super().__init__(control)
+        self._run_command = run_command
+        self._desired = desired
+        self._label = label
+        self._is_refused = is_refused
+        self._mode = mode
+
+    def plan(self, current: AgentFiles, /) -> Plan[AgentFiles]:
+        """Plan the calls of the control program."""
+        calls = config_plan.commands(current, self._desired, self._label, is_refused=self._is_refused)
+        return config_plan.plan(current, calls, self._desired)
+
+    def execute(self, step: Step) -> None:
+        """Call the control program, or rename a file. :raises CwagentError: it failed."""
+        command: Command = step.context
+        if command.action == RENAME:
+            super().execute(step)
+            return
+        arguments = ["-a", command.action, "-m", self._mode, "-c", f"ssm:{command.name}"]
+        arguments += ["-s"] if command.restart else []
         run_control(self._run_command, self._control, arguments, step.summary)

@@ -60,13 +60,8 @@ agent_status() {{ "$control" -a status 2>/dev/null | tr '\n' ' '; }}
 value() {{ printf %s "$text" | sed -n 's/.*[{{,][[:space:]]*"'"$1"'"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p'; }}
 """
 
-_SCRIPT = (
-    r"""# Watches the CloudWatch agent of this server. It changes nothing and prints no secret.
-export LC_ALL=C.UTF-8
-"""
-    + FIND_AGENT
-    + r"""
-look() {
+# Reads the agent's status, and prints what its log has since its start.
+READ_LOG = r"""look() {
   text=$(agent_status)
   status=$(value status) start=$(value starttime)
   began=$(date -u -d "${start:-@0}" +%s 2>/dev/null || date +%s)
@@ -108,19 +103,31 @@ read_log() {
       if (last != "") print "last " last
     }' | sed 's|://[^" ]*@|://|g'
 }
-[ -x "$control" ] || { echo 'agent missing'; echo end; exit 0; }
-look
-first=$began was=$status
-since=$(date -u -d "@$first" +%Y-%m-%dT%H:%M:%S 2>/dev/null || printf %.19s "$start")
-[ -n "$start" ] || since=
-[ "$status" = running ] || first=$(date +%s)
+begin() {
+  look
+  first=$began was=$status
+  since=$(date -u -d "@$first" +%Y-%m-%dT%H:%M:%S 2>/dev/null || printf %.19s "$start")
+  [ -n "$start" ] || since=
+  [ "$status" = running ] || first=$(date +%s)
+}
+""".replace("@refused@", _REFUSED)
+
+_SCRIPT = (
+    r"""# Watches the CloudWatch agent of this server. It changes nothing and prints no secret.
+export LC_ALL=C.UTF-8
+"""
+    + FIND_AGENT
+    + READ_LOG
+    + r"""[ -x "$control" ] || { echo 'agent missing'; echo end; exit 0; }
+begin
 while :; do
   found=$(read_log)
   look
   now=$(date +%s)
   left=$((first + @seconds@ - now))
   [ "$status" = running ] && [ $((began - first)) -le @same@ ] && [ $((first - began)) -le @same@ ] || break
-  case $found in *refused*) break ;; esac
+  case $found in *"
+refused "*) break ;; esac
   [ "$left" -gt 0 ] || break
   sleep $((left < @poll@ ? left : @poll@))
 done
@@ -165,7 +172,7 @@ def watch_seconds(configs: Iterable[Mapping[str, Any] | None]) -> int:
 
 def watch_script(seconds: int) -> str:
     """Return the script that watches the agent of a server until it has run for some seconds."""
-    parts = {"refused": _REFUSED, "seconds": seconds, "same": _SAME_SECONDS, "poll": _POLL_SECONDS}
+    parts = {"seconds": seconds, "same": _SAME_SECONDS, "poll": _POLL_SECONDS}
     text = _SCRIPT
     for name, value in parts.items():
         text = text.replace(f"@{name}@", str(value))

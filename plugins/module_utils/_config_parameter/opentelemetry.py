@@ -20,15 +20,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR
 if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import Content
 
-# The agent takes a parameter with such a name for an OpenTelemetry configuration.
-# https://github.com/aws/amazon-cloudwatch-agent: cmd/config-downloader and translator
-ENDINGS = (".yaml", ".yml")
 _NOTICE = "this is an OpenTelemetry configuration, of which only the syntax was checked"
-
-
-def is_yaml_name(name: str) -> bool:
-    """Return whether the agent reads a parameter with a name as YAML."""
-    return name.endswith(ENDINGS)
 
 
 def is_json(content: Content) -> bool:

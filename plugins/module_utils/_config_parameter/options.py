@@ -18,7 +18,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.file
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import merge
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opentelemetry import (
     is_json,
-    is_yaml_name,
     read_yaml,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import (
@@ -40,7 +39,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.sche
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import validate
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR, NOTICE, Rule
-from ansible_collections.cwagent.iam.plugins.module_utils._names import check_tags, tags_as_text
+from ansible_collections.cwagent.iam.plugins.module_utils._names import check_tags, is_yaml_name, tags_as_text
 from ansible_collections.cwagent.iam.plugins.module_utils._options import read_options
 from ansible_collections.cwagent.iam.plugins.module_utils._text import count_noun, to_summary
 

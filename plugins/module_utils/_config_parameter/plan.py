@@ -12,14 +12,13 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Optional
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.difference import differences
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opentelemetry import is_yaml_name
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import minify, part_names, split
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     PERMISSION_RETRY_CODES,
     CwagentError,
     InvalidInput,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._names import PARAMETER_PREFIX
+from ansible_collections.cwagent.iam.plugins.module_utils._names import PARAMETER_PREFIX, is_yaml_name
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Plan, Step
 
 # Names with a path begin with a slash, and the policies that AWS manages do not cover them.

@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.parameters import read_history
+from ansible_collections.cwagent.iam.plugins.module_utils._access.parameters import read_history, read_versions
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import to_known
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.resource import ParameterResource
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import minify
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES, AwsApiError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import version_of
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.validation import Earlier
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import Given, StoreOptions
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.validation import Validated
+
+
+# The versions of a parameter that Parameter Store keeps. It refuses another one while the oldest has a label.
+# https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-paramstore-versions.html
+KEPT = 100
 
 
 @dataclass(frozen=True)
@@ -91,5 +96,35 @@ def compare(validated: Validated, aws_in: Callable[[str | None], Aws], warnings:
             known = resource.read()
             previous = {name: to_known(each) for name, each in known.items()}
             warnings += resource.warnings(resource.plan(known))
-            found.append(Configuration(desired, known, aws.region, minify(desired.config), previous))
+            configuration = Configuration(desired, known, aws.region, minify(desired.config), previous)
+            check_oldest(aws, configuration)
+            found.append(configuration)
     return found
+
+
+def check_oldest(aws: Aws, configuration: Configuration) -> None:
+    """Check that Parameter Store can drop the oldest version of each parameter that is to be stored.
+
+    It takes no call for a parameter with fewer versions. A caller that may not read them gets the error of AWS later.
+
+    :raises InvalidInput: the oldest version has a label, so AWS would refuse another version.
+    """
+    steps = configuration.plan_without_tags.all_steps
+    written = [step.arguments["name"] for step in steps if step.action == "ssm:PutParameter"]
+    known = configuration.known
+    for name in (each for each in written if (parameter := known.get(each)) and (parameter.version or 0) >= KEPT):
+        try:
+            versions = read_versions(aws, name)
+        except AwsApiError as error:
+            if error.code not in DENIED_CODES:
+                raise
+            continue
+        labels = versions[-1].labels if len(versions) >= KEPT else ()
+        if labels:
+            number, listed = versions[-1].number, " ".join(labels)
+            raise InvalidInput(
+                f"Parameter Store would refuse another version of parameter '{name}' in {aws.region}: it keeps {KEPT}, "
+                f"and the oldest one, version {number}, has label {', '.join(labels)}. Move the label with "
+                f"cwagent.iam.apply, or remove it: aws ssm unlabel-parameter-version --region {aws.region} --name "
+                f"{name} --parameter-version {number} --labels {listed}"
+            )

@@ -41,6 +41,7 @@ class Case(AccountView):
     :param simulated: by principal, action and resource, whether IAM itself allows it.
     :param server_profile: the instance profile for instances that have none.
     :param hybrid_role: the role of servers that are registered with Systems Manager.
+    :param label: the label of versions that were proved. Empty for none.
     :param address_of: the address of an endpoint, which is empty if AWS publishes none.
     """
 
@@ -48,6 +49,7 @@ class Case(AccountView):
     simulated: Mapping[tuple[str, str, str], bool] = field(default_factory=dict)
     server_profile: str = "CloudWatchAgentServerRole"
     hybrid_role: str = "CloudWatchAgentHybridRole"
+    label: str = ""
     address_of: Callable[[Endpoint], str] = lambda _endpoint: ""
 
     @cached_property

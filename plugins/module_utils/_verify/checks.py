@@ -12,12 +12,17 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import NODES, ROLE
 from ansible_collections.cwagent.iam.plugins.module_utils._access.view import SITE
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import find_clash
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import watch_seconds
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import read
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opentelemetry import is_yaml_name
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import ENCRYPTED_TYPE, TYPE
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import HOST_TAG
-from ansible_collections.cwagent.iam.plugins.module_utils._names import CREATED, MARK_TAG, path_and_name_of
+from ansible_collections.cwagent.iam.plugins.module_utils._names import (
+    CREATED,
+    MARK_TAG,
+    is_yaml_name,
+    path_and_name_of,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import ONLINE
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.case import (
     Case,
@@ -77,6 +82,7 @@ def check(case: Case, target: Target) -> Server:
         endpoints=certain,
         possible_endpoints=possible,
         watch_seconds=seconds,
+        label=case.label,
     )
     if target.is_hybrid:
         server = _check_node(case, server, target, principal)
@@ -267,6 +273,10 @@ def _check_configs(case: Case, server: Server, missing: Sequence[str]) -> Iterat
         yield failure(CONFIGURATION, f"Parameter {names} does not exist in {server.region}.", STORE)
     elif not server.configs:
         yield failure(CONFIGURATION, f"No configuration is stored in {server.region}.", STORE)
+    clash = find_clash({each.name for each in server.configs}, case.label)
+    if clash:
+        what = f"The agent's file of {clash[1]} has the name of the file of a version or label of {clash[0]}."
+        yield failure(CONFIGURATION, what, "Store one of them under another name, or choose another label.")
     for each in case.parameters[server.region].values():
         if each.type not in (TYPE, ENCRYPTED_TYPE) and each.name in {config.name for config in server.configs}:
             fix = f"aws ssm delete-parameter --region {each.region} --name {each.name}, then store it again."

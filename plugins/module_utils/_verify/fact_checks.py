@@ -11,7 +11,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import commands, surplus_parts
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import (
+    Wanted,
+    after,
+    commands,
+    find_files,
+    is_numbered,
+    is_running,
+    renames,
+    surplus_parts,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import AGENT_FOLDER
 from ansible_collections.cwagent.iam.plugins.module_utils._names import name_of
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.endpoints import is_host
@@ -217,20 +226,38 @@ def _check_agent(server: Server, facts: Facts) -> Server:
     if not facts.agent:
         return server
     # Without the stored configuration, it is not known which parameters the agent is to run.
-    runs = {} if server.fails(CONFIGURATION) else _digests_to_run(server, facts)
+    stored = () if server.fails(CONFIGURATION) else _to_run(server, facts)
     # Without an identity or the permission to read, it could not fetch anything.
     can_fetch = not server.fails(IDENTITY) and all(each.is_readable is not False for each in server.configs)
-    calls = commands(facts.files, runs) if can_fetch and runs else []
-    server = replace(server, runs=runs, commands=tuple(calls))
+    wanted = stored if can_fetch else ()
+    is_refused = facts.is_refused or facts.agent != RUNNING
+    calls = commands(facts.files, wanted, server.label, is_refused=is_refused) if wanted else []
+    files = _files(server, facts)
+    server = replace(
+        server,
+        runs=stored,
+        is_refused=is_refused,
+        in_trial=any(is_numbered(each.name, files.get(each.name, ())) for each in wanted),
+        commands=tuple(calls),
+        renames=tuple(renames(after(facts.files, calls, wanted), wanted, server.label)),
+    )
     return server.adding(*_check_status(server, facts), *_check_files(server, facts))
 
 
-def _digests_to_run(server: Server, facts: Facts) -> dict[str, str]:
-    """Return by name the digests of the parameters that the agent is to run; nothing if one could not be read."""
-    stored = {each.name: each.digest or _digest_read(each, facts) for each in server.configs}
-    used = {name: digest for name, digest in stored.items() if name in facts.files.parameters}
-    expected = stored if server.runs_all else used
-    return expected if all(expected.values()) else {}
+def _files(server: Server, facts: Facts) -> dict[str, list[str]]:
+    """Return the files of each configuration."""
+    return find_files(facts.files.parameters, {each.name for each in server.configs}, server.label)
+
+
+def _to_run(server: Server, facts: Facts) -> tuple[Wanted, ...]:
+    """Return the configurations that the agent is to run; nothing if one could not be read."""
+    files = _files(server, facts)
+    expected = tuple(
+        Wanted(each.name, each.digest or _digest_read(each, facts), each.version)
+        for each in server.configs
+        if server.runs_all or each.name in files
+    )
+    return expected if all(each.digest for each in expected) else ()
 
 
 def _digest_read(config: Config, facts: Facts) -> str:
@@ -250,19 +277,23 @@ def _check_status(server: Server, facts: Facts) -> Iterator[Finding]:
 
 
 def _check_files(server: Server, facts: Facts) -> Iterator[Finding]:
-    found = facts.files.parameters
-    if server.fails(CONFIGURATION) or (facts.agent != RUNNING and not found):
+    files = _files(server, facts)
+    if server.fails(CONFIGURATION) or (facts.agent != RUNNING and not files):
         return
     if not server.runs and server.configs:
-        if not found.keys() & {each.name for each in server.configs}:
+        if not files.keys() & {each.name for each in server.configs}:
             yield failure(AGENT, "The agent runs no stored configuration.", _fix(server))
         else:
             yield note(AGENT, "Whether it runs the stored configuration is not known, since that was not read.")
         return
-    differing = [name for name, digest in server.runs.items() if found.get(name) != digest]
-    if differing:
+    several = [files[each.name] for each in server.runs if files.get(each.name, [])[1:]]
+    for each in several:
+        what = f"The agent merges several versions of a configuration, which are in the files {', '.join(each)}."
+        yield failure(AGENT, what, _fix(server))
+    differing = [each.name for each in server.runs if not is_running(each, files, facts.files)]
+    if differing and not several:
         yield failure(AGENT, f"The agent does not run the stored {', '.join(differing)}.", _fix(server))
-    surplus = surplus_parts(found, server.runs)
+    surplus = surplus_parts(files, {each.name for each in server.runs})
     if surplus:
         yield failure(AGENT, f"The agent still runs {', '.join(surplus)}, which is no longer stored.", _fix(server))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import AgentFiles, Command
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import AgentFiles, Command, Wanted
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR, NOTICE, SERVER, Finding, Rule
 
@@ -84,7 +84,7 @@ class Config:
 class Server:
     """A server, its desired state, and the findings of the checks.
 
-    It has 21 fields, because each check adds what it found, and later checks read it.
+    It has 25 fields, because each check adds what it found, and later checks read it.
 
     :param is_hybrid: whether it is an on-premises server that is registered with Systems Manager.
     :param node_id: the ID of its node in Systems Manager. Empty if it has none, or several.
@@ -99,8 +99,12 @@ class Server:
     :param possible_endpoints: the addresses that it is to reach if it uses a configuration which needs them.
     :param seen_by: how its facts were collected. Empty if they were not.
     :param agent: the status of the agent. Empty if it is not known.
-    :param runs: by name, the digests of the parameters that the agent is to run. Empty if these are not known.
-    :param commands: the calls of the agent's control program that make the agent run these parameters.
+    :param label: the label of versions that were proved. Empty for none.
+    :param runs: the configurations that the agent is to run. Empty if these are not known.
+    :param is_refused: whether the agent failed with a version that was not proved, or has ended.
+    :param in_trial: whether it runs a version that was not proved, because a run was interrupted.
+    :param commands: the calls of the agent's control program that make the agent run these configurations.
+    :param renames: the final names of the files of these configurations, once they are proved.
     :param watch_seconds: how long to watch the agent after its restart.
     """
 
@@ -123,8 +127,12 @@ class Server:
     notes: tuple[Finding, ...] = ()
     seen_by: str = ""
     agent: str = ""
-    runs: Mapping[str, str] = field(default_factory=dict)
+    label: str = ""
+    runs: tuple[Wanted, ...] = ()
+    is_refused: bool = False
+    in_trial: bool = False
     commands: tuple[Command, ...] = ()
+    renames: tuple[Command, ...] = ()
     watch_seconds: int = 0
 
     @property
@@ -153,6 +161,11 @@ class Server:
         if check == AGENT.name and self.agent == NOT_INSTALLED:
             return "none"
         return "?" if any(each.rule == check for each in self.notes) else "ok"
+
+    @property
+    def needs_trial(self) -> bool:
+        """Whether the version that the agent is to run has to be proved on it."""
+        return bool(self.commands) or self.in_trial
 
     @property
     def is_current(self) -> bool:
@@ -184,12 +197,13 @@ class Server:
     def to_dict(self) -> dict[str, Any]:
         """Render the server for a result."""
         status = {check: self.status(check) for check in CHECKS}
-        return {**asdict(self), "status": status, "apply_failure": self.apply_failure}
+        shown = {"status": status, "apply_failure": self.apply_failure, "needs_trial": self.needs_trial}
+        return {**asdict(self), **shown}
 
     @classmethod
     def from_dict(cls, found: Mapping[str, Any]) -> Server:
         """Return the server in a result. :raises InvalidInput: it is not a server of a result."""
-        plain = {key: value for key, value in found.items() if key not in ("status", "apply_failure")}
+        plain = {key: value for key, value in found.items() if key not in ("status", "apply_failure", "needs_trial")}
         try:
             for key, kind in _PARTS:
                 plain[key] = tuple(kind(**each) for each in plain[key])
@@ -198,7 +212,10 @@ class Server:
             raise InvalidInput("A server does not have the form in which cwagent_server_info returns it.") from None
 
 
-_PARTS = (("configs", Config), ("failures", Finding), ("notes", Finding), ("commands", Command))
+_PARTS = (
+    *(("configs", Config), ("failures", Finding), ("notes", Finding)),
+    *(("runs", Wanted), ("commands", Command), ("renames", Command)),
+)
 
 
 @dataclass(frozen=True)
@@ -212,7 +229,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Facts:
-    """The facts that a server reports, in 12 fields, because each is one that the script prints.
+    """The facts that a server reports, in 13 fields, because each is one that the script prints.
 
     :param has_metadata: whether its metadata service answers; ``None`` if it has no curl to ask with.
     :param profile: the instance profile in its metadata.
@@ -225,6 +242,8 @@ class Facts:
     :param configs: by name, the results of reading parameters. Empty if it has no AWS CLI to read them with.
     :param agent: the status that the agent's control program prints. Empty if it is not installed.
     :param files: the configurations that the agent runs.
+    :param is_refused: whether the log since the agent's start has a denial or missing credentials. It is read only if
+        the agent runs a version that was not proved.
     """
 
     has_metadata: bool | None = True
@@ -239,3 +258,4 @@ class Facts:
     configs: Mapping[str, Reading] = field(default_factory=dict)
     agent: str = ""
     files: AgentFiles = field(default_factory=AgentFiles)
+    is_refused: bool = False

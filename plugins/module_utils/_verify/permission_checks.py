@@ -78,7 +78,21 @@ def check_permissions(case: Case, principal: Principal, server: Server) -> Itera
         yield from check_registration(case, principal, server.region)
     reads = [(GET, case.parameter_arn(server.region, each.name)) for each in server.configs]
     yield from _check_calls(case, principal, [*_ORDINARY, *reads], _grant(case, principal))
+    yield from _check_versions(case, principal, server)
     yield from _check_writing(case, principal)
+
+
+def _check_versions(case: Case, principal: Principal, server: Server) -> Iterator[Finding]:
+    """Note the configurations that a server may read by their names, and perhaps not by a version or label.
+
+    AWS does not document whether IAM compares ``NAME:VERSION`` or only ``NAME``.
+    """
+    for each in server.configs:
+        arn = case.parameter_arn(server.region, each.name)
+        reads_name = case.decide(principal, GET, arn) is Decision.YES
+        if reads_name and case.decide(principal, GET, f"{arn}:{each.version}") is Decision.NO:
+            what = f"{principal.title} may read {each.name}, but perhaps not by a version or label"
+            yield note(PERMISSIONS, f"{what}. Allow {GET} on {arn}:* too.")
 
 
 def _check_calls(

@@ -61,6 +61,7 @@ def read_servers(
         _saved_outside_aws(targets, options),
         server_profile=options["server_profile"],
         hybrid_role=name_of(options["hybrid_role"]),
+        label=options["config_label"] or "",
         address_of=_address,
     )
     if options["simulate"]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import REMOVE
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import APPEND, FETCH
 from ansible_collections.cwagent.iam.plugins.module_utils._text import (
     WIDTH,
     count_noun,
@@ -80,8 +80,10 @@ def describe_skipped(servers: Iterable[Server]) -> list[str]:
 def one_of_each(servers: Iterable[Server]) -> list[str]:
     """Return one server for each configuration in each region, so that several servers get only what one has proved."""
     found: dict[tuple[str, ...], str] = {}
-    for each in servers:
-        names = sorted({one.name for one in each.commands if one.action != REMOVE})
+    # An agent that has a version already begins, without a restart.
+    for each in sorted(servers, key=lambda one: bool(one.commands)):
+        fetched = {one.name for one in each.commands if one.action in (FETCH, APPEND)}
+        names = sorted(fetched or {one.trial for one in each.runs if each.in_trial})
         if names and not each.apply_failure:
             found.setdefault((each.region, *names), each.host)
     return list(found.values())

@@ -14,7 +14,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import AgentFiles
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import FIND_AGENT
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import FIND_AGENT, READ_LOG
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import MESSAGE_SERVICES, Facts, Reading
 
@@ -69,14 +69,24 @@ fi
 if [ -x "$control" ]; then
   text=$(agent_status) status=$(value status)
   echo "agent ${status:-unknown}"
+  trial=
   for file in "$agent"/etc/amazon-cloudwatch-agent.d/*; do
     name=${file##*/}
     case $name in
       '*' | default | *.tmp) ;;
-      ssm_*) echo "file ${name#ssm_} $(printf %s "$(cat "$file")" | digest)" ;;
+      ssm_*)
+        echo "file ${name#ssm_} $(printf %s "$(cat "$file")" | digest)"
+        # A version that was not proved. Its log decides whether the agent has to begin again.
+        case ${name##*_} in *[!0-9]* | '') ;; *) trial=yes ;; esac
+        ;;
       *) echo "other $name" ;;
     esac
   done
+  if [ -n "$trial" ]; then
+@log@    begin
+    case $(read_log) in *"
+refused "*) echo refused ;; esac
+  fi
 fi
 echo end
 """
@@ -150,6 +160,7 @@ def script(server: Server) -> str:
         "names": " ".join(each.name for each in server.configs),
         "region": server.region,
         "agent": FIND_AGENT,
+        "log": READ_LOG,
     }
     text = _SCRIPT
     for name, value in parts.items():
@@ -201,6 +212,7 @@ def _facts(lines: list[list[str]]) -> Facts:
             dict(found.get("file", ())),
             tuple(" ".join(each) for each in found.get("other", ())),
         ),
+        is_refused="refused" in found,
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.options import check_days
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import check_minutes
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import find_clash
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import check_parameter_name
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import KEY_STORES, open_store
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import ATTACH
@@ -144,6 +145,7 @@ def check_requirements(given: Given, inputs: Mapping[str, Any], problems: Proble
     if {CONFIGS, CONFIGS_ONLY, HISTORY} & {*given.requires} and not inputs["configs"]:
         problems.add("There is no configuration. Set cwagent_config_file or cwagent_configs.")
     _check_version(given, inputs, problems)
+    _check_label(inputs, problems)
     if CONFIRMATION in given.requires and inputs["confirm"] != "teardown":
         problems.add(
             "This deletes the roles, instance profiles, users, access keys, credentials files and stored "
@@ -181,6 +183,19 @@ def _check_version(given: Given, inputs: Mapping[str, Any], problems: Problems) 
         problems.add(
             f"{CONFIG_VERSION}: a number is the version of one configuration in one region and account. Use previous, "
             "names with versions, or an inventory with one region and account."
+        )
+
+
+def _check_label(inputs: Mapping[str, Any], problems: Problems) -> None:
+    """Report a label that is not valid, and configurations whose files on the servers would have the same name."""
+    label = inputs["config_label"] or ""
+    if label:
+        problems.check(_names.check_label, label, where="cwagent_config_label: ")
+    clash = find_clash({name for names in inputs["config_names"].values() for name in names}, label)
+    if clash:
+        problems.add(
+            f"The agent would save {clash[1]} in the file of a version or label of {clash[0]}. Choose another name or "
+            "label."
         )
 
 

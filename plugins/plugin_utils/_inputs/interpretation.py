@@ -217,6 +217,9 @@ def _work(given: Given, inputs: Mapping[str, Any], members: Members) -> dict[str
         "finds_instances": has_filters(inputs["account"]),
         "admin_instance": next((instances[host] for host in given.members(EC2_ADMIN) if host in instances), ""),
         "collect_hosts": [each["host"] for each in inputs["servers"]] if is_collecting else [],
+        # With a limit, other servers have not proved a version.
+        "moves_label": given.limit is None
+        or all(host in given.limit for host in given.members(EC2_SERVERS, EC2_ADMIN, ONPREM_SERVERS)),
         "requires": list(given.requires),
         "window_state": "closed" if inputs["admin_window"] else without,
     }

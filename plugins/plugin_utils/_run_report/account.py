@@ -38,8 +38,10 @@ if TYPE_CHECKING:
 
 GO_BACK = (
     "To bring back the earlier version, run cwagent.iam.store_config with -e cwagent_config_version={}, and then "
-    "cwagent.iam.apply. Before that, cwagent.iam.apply would continue with the next servers."
+    "cwagent.iam.apply."
 )
+# The result of renaming files on the servers that Run Command reaches.
+RENAMES = "__verify_renames"
 UNFINISHED = "It was not finished: a task failed, or the host was unreachable."
 
 
@@ -95,7 +97,23 @@ class Account:
             for each in self.servers
             if "__verify_applied" in each
         ]
-        return [*registered_results(self.variables), *self.access_keys["results"], *applied, *by_command]
+        # A new name is no news of a server that has just proved its version.
+        renamed = [
+            on_server(each["__verify_renamed"], each["inventory_hostname"])
+            for each in self.servers
+            if "__verify_renamed" in each and each["inventory_hostname"] not in self._tried
+        ]
+        own = {name: each for name, each in self.variables.items() if name != RENAMES or self._is_news(each)}
+        return [*registered_results(own), *self.access_keys["results"], *applied, *by_command, *renamed]
+
+    @property
+    def _tried(self) -> Collection[str]:
+        """The servers that had to prove a version."""
+        tried: Collection[str] = (self.variables.get("__verify_checked") or {}).get("apply_hosts", ())
+        return tried
+
+    def _is_news(self, renames: Mapping[str, Any]) -> bool:
+        return not {*renames.get("applied_hosts", ())} <= {*self._tried} or bool(renames.get("failed"))
 
     @property
     def failure(self) -> str:
@@ -200,7 +218,12 @@ def _apply_notes(account: Account) -> list[str]:
     """The servers whose agent did not get the configuration, and what was seen of the agents that did."""
     checked = account.variables.get("__verify_checked") or {}
     watches = {host: Watch(**each) for host, each in _watches(account).items()}
-    return [*unapplied(account), *describe_watch(watches), *checked.get("apply_notes", ())]
+    lines = unapplied(account)
+    label = account.inputs.get("config_label") if APPLY in account.requires else ""
+    if label and (lines or not account.inputs["moves_label"]):
+        reason = "a server failed or was skipped" if lines else "--limit leaves out servers"
+        lines = [*lines, f"Label '{label}' was not moved, because {reason}."]
+    return [*lines, *describe_watch(watches), *checked.get("apply_notes", ())]
 
 
 def _watches(account: Account) -> dict[str, dict[str, Any]]:
@@ -251,7 +274,12 @@ def unapplied(account: Account) -> list[str]:
 def _earlier_versions(account: Account, hosts: Collection[str]) -> str:
     """The option that brings back only the configurations that the agents of some hosts fetched."""
     servers = (account.variables.get("__verify_checked") or {}).get("servers", ())
-    fetched = {each["name"] for server in servers if server["host"] in hosts for each in server["commands"]}
+    fetched = {
+        each["name"].partition(":")[0]
+        for server in servers
+        if server["host"] in hosts
+        for each in server["commands"] or server["runs"]
+    }
     parts = {part_name(name, number) for name in fetched for number in range(2, len(fetched) + 1)}
     return ",".join(f"{name}=previous" for name in sorted(fetched - parts)) or "previous"
 

@@ -289,19 +289,25 @@ def test_every_account_is_verified_and_audited(accounts: Accounts) -> None:
 def test_a_configuration_is_applied_to_one_server_of_all_accounts_first(accounts: Accounts) -> None:
     """Nobody connects to the servers, which filters have found. The agents of wiki are not installed."""
     aws = accounts.controller.aws
-    policy = json.dumps(example("apply"))
-    for account in accounts.ids:
-        accounts.client(account, "iam").put_role_policy(RoleName=ROLE, PolicyName="Apply", PolicyDocument=policy)
+    for name in ("apply", "label-versions"):
+        policy = json.dumps(example(name))
+        for account in accounts.ids:
+            accounts.client(account, "iam").put_role_policy(RoleName=ROLE, PolicyName=name, PolicyDocument=policy)
     servers = {account: [accounts.servers[account], accounts.admins[account]] for account in ("shop", "blog")}
     folders = {each: aws.disk(each) / AGENT_FOLDER for found in servers.values() for each in found}
     aws.agents(*folders, cloudwatch_agent=True)
     for folder in folders.values():
         (folder / "denied").write_text("credentials")
 
-    def configured() -> list[str]:
-        return [each for each in folders if (folders[each] / f"etc/amazon-cloudwatch-agent.d/ssm_{PARAMETER}").exists()]
+    def configured(name: str = f"{PARAMETER}_1") -> list[str]:
+        return [each for each in folders if (folders[each] / f"etc/amazon-cloudwatch-agent.d/ssm_{name}").exists()]
 
-    settings: dict[str, Any] = {"cwagent_apply_watch_seconds": 1}
+    def labelled() -> list[str]:
+        clients = {account: accounts.client(account, "ssm") for account in accounts.ids}
+        names = [f"{PARAMETER}:stable"]
+        return [account for account, ssm in clients.items() if ssm.get_parameters(Names=names)["Parameters"]]
+
+    settings: dict[str, Any] = {"cwagent_apply_watch_seconds": 1, "cwagent_config_label": "stable"}
     play = accounts.play("apply", "-vvvv", **settings).assert_failed()
     [first] = configured()
     said = " ".join(line.strip() for line in play.report)
@@ -321,7 +327,7 @@ def test_a_configuration_is_applied_to_one_server_of_all_accounts_first(accounts
         (folder / "denied").unlink()
     limited = accounts.play("apply", "--limit", "localhost,shop", **settings).assert_failed()
     assert "Skipped, because --limit leaves them out: " in limited.message
-    assert configured() == [first]
+    assert (configured(), labelled()) == ([first], [])
     done = accounts.play("apply", **settings).assert_succeeded()
-    assert sorted(configured()) == sorted(folders)
+    assert (sorted(configured(f"{PARAMETER}_stable")), labelled()) == (sorted(folders), ["shop", "blog"])
     assert {account: cells[-1] for account, cells in table(done).items()} == dict.fromkeys(accounts.ids, "ok")

@@ -14,7 +14,7 @@ from emulator.machines import AGENT_CONTROL, AGENT_FOLDER
 from harness import HYBRID_ROLE, PARAMETER, POLICY_ARN, SERVER_POLICY, UNREACHABLE, Play, create_user
 from policies import example, permit
 from states import States
-from watched import CONFIG, NEW_CONFIG, WatchedFleet, healthy, user_of, without_servers
+from watched import BAD, CONFIG, NEW_CONFIG, WatchedFleet, healthy, user_of, without_servers
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES
 
@@ -42,7 +42,9 @@ class Site:
     def run(self, playbook: str, *arguments: str, **variables: Any) -> Play:
         """Run a playbook with its policy. Nothing that the user does is denied."""
         fleet = self.fleet
-        permit(fleet.aws, example(playbook))
+        labels = example("label-versions")["Statement"] if "cwagent_config_label" in variables else []
+        document = example(playbook)
+        permit(fleet.aws, {**document, "Statement": [*document["Statement"], *labels]})
         own: dict[str, dict[str, Any]] = {
             "apply": {"cwagent_apply_watch_seconds": 1},
             "verify": {"cwagent_report_files": str(fleet.report)},
@@ -241,7 +243,7 @@ def test_servers_that_fail_are_reported_beside_those_that_have_it(states: States
     play = found.run("apply", cwagent_batch_size="2", cwagent_max_fail_percentage=50).assert_failed()
     assert play.report[:3] == [
         "2 updated:",
-        f"- fetch configuration {PARAMETER} and restart the agent on db2",
+        f"- fetch configuration {PARAMETER}:2 and restart the agent on db2",
         "- apply the configuration on web2",
     ]
     reported = " ".join(play.report)
@@ -255,7 +257,6 @@ def test_servers_that_fail_are_reported_beside_those_that_have_it(states: States
     assert changed == {"db2", "web2"}
 
 
-BAD = '{"metrics":{"metrics_collected":{}}}'
 DENIAL = "E! cloudwatch: code: AccessDenied, message: not authorized to perform: cloudwatch:PutMetricData"
 
 
@@ -281,27 +282,49 @@ def assert_one_had_it(found: Site, play: Play) -> None:
     assert ", ".join(f"web{number:02}" for number in range(1, 20)) in play.message
 
 
+def assert_label(found: Site, version: int | None) -> None:
+    """Assert which version has the label."""
+    history = found.fleet.aws.client("ssm").get_parameter_history(Name=PARAMETER)["Parameters"]
+    assert [each["Version"] for each in history if "stable" in each["Labels"]] == ([version] if version else [])
+
+
+def assert_all_run(found: Site, config: str) -> None:
+    assert [found.fleet.files(host) for host in found.fleet.instances] == [{f"ssm_{PARAMETER}_stable": config}] * 20
+
+
 def test_a_bad_version_reaches_one_of_twenty_servers(states: States) -> None:
-    """With Run Command and with Ansible; storing the earlier version and applying it brings it back on all."""
+    """With Run Command and with Ansible; storing the earlier version and applying it brings it back on all.
+
+    The label never names the bad version while AWS denies it, and no file of another server has its number.
+    """
     found = states.begin(twenty)
-    fleet, by_command = found.fleet, {"cwagent_verify_from": "run_command"}
+    label: dict[str, Any] = {"cwagent_config_label": "stable"}
+    fleet, by_command = found.fleet, {"cwagent_verify_from": "run_command", **label}
     fleet.store(BAD)
-    assert_one_had_it(found, found.run("apply", **by_command).assert_failed())
+    play = found.run("apply", **by_command).assert_failed()
+    assert_one_had_it(found, play)
+    assert "Label 'stable' was not moved, because a server failed or was skipped." in " ".join(play.report)
     assert found.documents().count(APPLY) == 1
+    assert [*fleet.files("web00"), *fleet.files("web01")] == [f"ssm_{PARAMETER}_2", f"ssm_{PARAMETER}"]
+    assert_label(found, None)
 
     fleet.store(CONFIG)
     before = found.running()
-    found.run("apply").assert_succeeded()
+    play = found.run("apply", **label).assert_succeeded()
     assert [host for host, each in found.running().items() if each != before[host]] == ["web00"]
-    assert {config for config, _started in found.running().values()} == {CONFIG}
+    assert f"- move label 'stable' of {PARAMETER} to version 3 in eu-central-1" in play.report
+    assert_all_run(found, CONFIG)
+    assert_label(found, 3)
 
     fleet.store(BAD)
-    assert_one_had_it(found, found.run("apply").assert_failed())
+    assert_one_had_it(found, found.run("apply", **label).assert_failed())
+    assert_label(found, 3)
 
     fleet.deny()
     fleet.install_cli()
     sent = len(fleet.aws.commands())
     found.run("apply", **by_command).assert_succeeded()
-    assert {config for config, _started in found.running().values()} == {BAD}
+    assert_all_run(found, BAD)
+    assert_label(found, 4)
     batches = [len(each["invocations"]) for each in fleet.aws.commands()[sent:] if each["document"] == APPLY]
-    assert batches == [1, 4, 14]
+    assert batches == [1, 5, 14]  # the server that failed with it begins again

@@ -134,6 +134,28 @@ def store_by(
     return transact(account.aws, "cwagent_store_config", there, *faults, host="ops1", **options)
 
 
+@pytest.mark.parametrize("check", [False, True])
+def test_a_label_of_the_oldest_version_is_found_before_anything_is_changed(account: Storing, check: bool) -> None:
+    """With 99 versions nothing is read for that, and without the permission AWS decides when it is stored."""
+    ssm, mark = account.aws.client("ssm"), account.aws.mark
+    for seconds in range(1, 100):
+        store(ssm, config(seconds))
+    ssm.label_parameter_version(Name=PARAMETER, ParameterVersion=1, Labels=["old", "stable"])
+    since = mark()
+    succeeded(store_by(account, "controller", 100))
+    assert "GetParameterHistory" not in {call.action for call in account.aws.calls(since)}
+
+    with assert_no_writes(account.aws):
+        refused = refusal(store_by(account, "instance", 101, check=check))
+    assert "keeps 100, and the oldest one, version 1, has label old, stable. Move the label with" in refused
+    assert refused.endswith(f"--name {PARAMETER} --parameter-version 1 --labels old stable")
+    denied = {"kind": Kind.DENY, "action": "GetParameterHistory", "times": 9}
+    if not check:
+        assert "ParameterMaxVersionLimitExceeded" in refusal(store_by(account, "controller", 101, denied))
+    ssm.label_parameter_version(Name=PARAMETER, ParameterVersion=100, Labels=["old", "stable"])
+    succeeded(store_by(account, "controller", 101, check=check))
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_no_version_of_the_inventory_is_a_finding_but_each_of_others_is(account: Storing, way: str) -> None:
     """After interruptions, and with another admin instance, too."""

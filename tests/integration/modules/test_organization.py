@@ -51,6 +51,7 @@ POLICY_FILES = {
     "KeysInParameterStore": "keys-in-parameter-store",
     "KeysInSecretsManager": "keys-in-secrets-manager",
     "TagParameters": "tag-parameters",
+    "LabelVersions": "label-versions",
     "Instances": "organization-instances",
     "StoreByRunCommand": "store-by-run-command",
     "StoreByRunCommandByTag": "store-by-run-command-by-tag",

@@ -82,7 +82,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._store_command.plan im
 
 BOUNDARIES = {"boundary", "require-boundary"}
 """The policies that allow the controller nothing."""
-TESTED_ELSEWHERE = {"audit", "verify", "apply", "organization", "organization-instances"}
+TESTED_ELSEWHERE = {"audit", "verify", "apply", "label-versions", "organization", "organization-instances"}
 """test_access_info.py and test_verify.py test the first three: without some of their actions, the modules do not fail.
 test_organization.py tests the others."""
 

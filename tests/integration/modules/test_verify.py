@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from emulator import Emulator, Fault, Kind
+from emulator.machines import AGENT_CONTROL, AGENT_FOLDER
 from harness import (
     HYBRID_ROLE,
     PARAMETER,
@@ -25,13 +26,15 @@ from harness import (
     create_role,
     create_user,
     disassociate,
+    execute_module,
     hybrid_trust,
 )
 from in_process import run_module
 from policies import Policy, actions, example, permit
 from states import States
-from watched import CONFIG, HYBRID, OURS, WatchedFleet, healthy, user_of, without_servers
+from watched import BAD, CONFIG, HYBRID, OURS, WatchedFleet, healthy, user_of, without_servers
 
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_config import label
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.script import digest, script
@@ -80,9 +83,9 @@ def check(fleet: WatchedFleet, servers: Servers, way: str, **options: Any) -> di
     return result
 
 
-def check_inside(fleet: WatchedFleet, host: str) -> dict[str, Any]:
+def check_inside(fleet: WatchedFleet, host: str, **options: Any) -> dict[str, Any]:
     """A server after all checks, with the facts that the script prints there."""
-    servers = read(fleet, host)
+    servers = read(fleet, host, **options)
     text = script(Server.from_dict(servers[0]))
     environment = fleet.environment(host)
     done = subprocess.run(["/bin/sh", "-c", text], env=environment, capture_output=True, text=True, check=True)
@@ -309,12 +312,121 @@ def test_servers_compare_a_parameter_that_only_they_decrypt(states: States) -> N
     ssm.put_parameter(Name=PARAMETER, Value=text, Type="SecureString")
     before = check_inside(fleet, "web1")
     assert [each["why"] for each in before["failures"]] == [f"The agent does not run the stored {PARAMETER}."]
-    assert [(each["action"], each["name"]) for each in before["commands"]] == [("fetch-config", PARAMETER)]
+    assert [(each["action"], each["name"]) for each in before["commands"]] == [("fetch-config", f"{PARAMETER}:1")]
     fleet.run_stored("web1")
     after = check_inside(fleet, "web1")
     assert (after["failures"], after["commands"]) == ([], [])
     assert after["status"] == {**HEALTHY, "permissions": "?"}
     assert "/secret" not in json.dumps([before, after])
+
+
+def test_a_version_on_trial_counts_and_begins_again_only_if_it_failed(states: States) -> None:
+    """An interrupted run left it. The agent gets its final file without a restart, unless its log has a denial."""
+    fleet = states.begin(healthy)
+    fleet.install_cli(installed=False)
+    fleet.aws.agents(fleet.instances["web1"], aws_cli=True)
+    fleet.store(BAD)
+    fleet.control("web1", "-a", "fetch-config", "-c", f"ssm:{PARAMETER}:2", "-s")
+    server = check_inside(fleet, "web1")
+    assert (server["failures"], server["commands"], server["needs_trial"]) == ([], [], True)
+    assert [(each["name"], each["to"]) for each in server["renames"]] == [(f"{PARAMETER}_2", PARAMETER)]
+
+    for calls in (["crash"], ["PutMetricData"]):
+        fleet.deny(*calls)
+        fleet.control("web1", "-a", "fetch-config", "-c", f"ssm:{PARAMETER}:2", "-s")
+        server = check_inside(fleet, "web1")
+        assert [(each["action"], each["name"]) for each in server["commands"]] == [("fetch-config", f"{PARAMETER}:2")]
+    fleet.deny()
+
+    server = check_inside(fleet, "web1")
+    control = str(fleet.root("web1") / AGENT_FOLDER / "bin" / AGENT_CONTROL)
+    given = {"configs": server["runs"], "agent_ctl": control}
+    started = fleet.running("web1")
+    for retry in (False, True):
+        done = execute_module(fleet.aws, COMMAND, {**given, "retry": retry}, env=fleet.environment("web1"))
+        assert (done["changed"], fleet.running("web1") != started) == (retry, retry), done
+    started = fleet.running("web1")
+    given = {"server": server, "rename": True, "agent_ctl": control}
+    for changed, check in ((True, True), (True, False), (False, False), (False, True)):
+        done = execute_module(fleet.aws, COMMAND, {**given, "_ansible_check_mode": check})
+        assert done["changed"] is changed, done
+    assert (fleet.files("web1"), fleet.running("web1")) == ({f"ssm_{PARAMETER}": BAD}, started)
+    (fleet.root("web1") / AGENT_FOLDER / f"etc/amazon-cloudwatch-agent.d/ssm_{PARAMETER}").write_text("{}")
+    refused = execute_module(fleet.aws, COMMAND, given)
+    assert "something else has changed the file" in refused["msg"]
+
+
+def test_run_command_watches_a_version_on_trial_and_renames_its_file(states: States) -> None:
+    """The second agent has a configuration of others, beside which the version replaces the earlier one."""
+    fleet = states.begin(healthy)
+    fleet.store(BAD)
+    fleet.control("web1", "-a", "fetch-config", "-c", f"ssm:{PARAMETER}:2", "-s")
+    other = fleet.root("web2") / AGENT_FOLDER / "etc/amazon-cloudwatch-agent.d/file_other"
+    other.write_text("{}")
+    started = fleet.running("web1")
+    found = check(fleet, read(fleet, "web1", "web2"), "run_command")
+    assert (found["apply_hosts"], found["rename_hosts"], found["first_hosts"]) == (["web1", "web2"],) * 2 + (["web1"],)
+    servers = [{**each, "watch_seconds": 1} for each in found["servers"]]
+    applied = run_module(fleet.aws, COMMAND, servers=servers)
+    assert (applied["steps"], applied["applied_hosts"]) == (["apply the configuration on web2"], ["web1", "web2"])
+    watched = run_module(fleet.aws, COMMAND, servers=servers, watch=True)
+    assert {host: each["failure"] for host, each in watched["watches"].items()} == {"web1": "", "web2": ""}
+    assert fleet.files("web2") == {"file_other": "{}", f"ssm_{PARAMETER}_2": BAD}
+    for check_mode in (True, False):
+        renamed = run_module(fleet.aws, COMMAND, servers=servers, rename=True, check=check_mode)
+        assert renamed["steps"] == ["rename the file of the configuration on web1, web2"], renamed
+        assert renamed["rename_hosts"] == []
+    assert fleet.files("web2") == {"file_other": "{}", f"ssm_{PARAMETER}": BAD}
+    assert (fleet.files("web1"), fleet.running("web1")) == ({f"ssm_{PARAMETER}": BAD}, started)
+    other.with_name(f"ssm_{PARAMETER}").write_text("{}")
+    refused = run_module(fleet.aws, COMMAND, servers=servers, rename=True)
+    assert "Something else has changed the file." in refused["msg"]
+    assert [*refused["failed_hosts"]] == ["web2"]
+
+
+def test_several_versions_of_a_configuration_are_a_failure(states: States) -> None:
+    fleet = states.begin(healthy)
+    fleet.install_cli(installed=False)
+    fleet.aws.agents(fleet.instances["web1"], aws_cli=True)
+    ssm = fleet.aws.client("ssm")
+    ssm.label_parameter_version(Name=PARAMETER, ParameterVersion=1, Labels=["stable"])
+    fleet.control("web1", "-a", "append-config", "-c", f"ssm:{PARAMETER}:stable", "-s")
+    server = check_inside(fleet, "web1", config_label="stable")
+    assert [each["why"] for each in server["failures"]] == [
+        f"The agent merges several versions of a configuration, which are in the files {PARAMETER}, {PARAMETER}_stable."
+    ]
+    assert server["status"]["agent"] == "FAIL"
+
+
+def test_a_label_is_moved_once_with_a_call_that_names_the_version(
+    states: States, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = states.begin(healthy)
+    fleet.install_cli(installed=False)
+    fleet.store(CONFIG)
+    servers = [check_inside(fleet, host) for host in ("web1", "db9")]
+    given: dict[str, Any] = {"servers": servers, "config_label": "stable"}
+    summary = f"move label 'stable' of {PARAMETER} to version 2 in eu-central-1"
+    key = create_user(fleet.aws, "controller")
+    permit(fleet.aws, example("apply"))
+    denied = run_module(fleet.aws, COMMAND, credentials=key, **given)
+    for words in (f"Could not {summary}", "lacks ssm:LabelParameterVersion on ", "label-versions.json"):
+        assert words in denied["msg"]
+    for check, steps, calls in ((True, [summary], 0), (False, [summary], 1), (False, [], 0), (True, [], 0)):
+        since = fleet.aws.mark()
+        result = run_module(fleet.aws, COMMAND, check=check, **given)
+        assert not result["failed"], result
+        assert (result["steps"], len(fleet.aws.writes(since))) == (steps, calls)
+    history = fleet.aws.client("ssm").get_parameter_history(Name=PARAMETER)["Parameters"]
+    assert [each["Labels"] for each in history] == [[], ["stable"]]
+
+    ended = [{**each, "agent": "stopped"} for each in servers]
+    assert not run_module(fleet.aws, COMMAND, servers=ended, config_label="other")["changed"]
+    invalid = run_module(fleet.aws, COMMAND, servers=servers, config_label="7a")
+    assert "label '7a' is not valid" in invalid["msg"]
+    monkeypatch.setattr(label, "check_label", lambda _label: None)
+    refused = run_module(fleet.aws, COMMAND, servers=servers, config_label="7a")
+    assert refused["msg"].startswith(f"Could not move label '7a' of {PARAMETER} to version 2 in eu-central-1: AWS does")
 
 
 def test_the_hybrid_role_can_have_another_name(states: States) -> None:

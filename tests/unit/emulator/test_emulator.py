@@ -101,6 +101,28 @@ def test_a_parameter_keeps_100_versions_unless_the_oldest_has_a_label(aws: Emula
         store("103")
 
 
+def test_a_label_names_one_version_and_an_invalid_one_is_no_error(account: Any) -> None:
+    ssm, name = account.aws.client("ssm"), "AmazonCloudWatch-a"
+    for value in "123":
+        ssm.put_parameter(Name=name, Value=value, Type="String", Overwrite=True)
+    invalid = ["1a", "awsA", "ssmA", "a b"]
+    for version in (2, 3):
+        answer = ssm.label_parameter_version(Name=name, ParameterVersion=version, Labels=["a.B_-", *invalid])
+        assert (answer["ParameterVersion"], answer["InvalidLabels"]) == (version, invalid)
+        read = ssm.get_parameter(Name=f"{name}:a.B_-")["Parameter"]
+        assert (read["Value"], read["Version"]) == (str(version), version)
+    [first, absent] = (ssm.get_parameters(Names=[f"{name}:{each}"]) for each in ("1", "absent"))
+    assert first["Parameters"][0]["Value"] == "1"
+    assert absent["InvalidParameters"] == [f"{name}:absent"]
+    found = ssm.get_parameter_history(Name=name)["Parameters"]
+    assert [each["Labels"] for each in found] == [[], [], ["a.B_-"]]
+    with pytest.raises(ClientError, match="ParameterVersionLabelLimitExceeded"):
+        ssm.label_parameter_version(Name=name, ParameterVersion=3, Labels=[f"label{number}" for number in range(10)])
+    for unknown in ("7", "absent"):
+        with pytest.raises(ClientError, match=r"Parameter(Version)?NotFound"):
+            ssm.get_parameter(Name=f"{name}:{unknown}")
+
+
 def test_many_users_are_returned_in_pages(account: Any) -> None:
     for number in range(5):
         account.iam.create_user(UserName=f"u{number}", Tags=[{"Key": "site", "Value": "a"}])

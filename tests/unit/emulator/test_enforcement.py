@@ -61,3 +61,23 @@ def test_only_the_profiles_of_a_condition_may_be_associated(account: Any, action
         with pytest.raises(ClientError, match=rf"UnauthorizedOperation\b.*ec2:{action}"):
             change(**target, IamInstanceProfile=profile)
     change(**target, IamInstanceProfile={"Name": "server"})
+
+
+@pytest.mark.parametrize(("suffixes", "is_allowed"), [(("",), False), ((":*",), False), (("", ":*"), True)])
+def test_a_version_is_read_with_a_policy_for_the_name_and_what_follows(
+    account: Any, suffixes: tuple[str, ...], is_allowed: bool
+) -> None:
+    account.aws.client("ssm").put_parameter(Name="AmazonCloudWatch-a", Value="1", Type="String")
+    resources = [f"arn:aws:ssm:*:*:parameter/AmazonCloudWatch-a{each}" for each in suffixes]
+    actions = ["ssm:GetParameter", "ssm:GetParameters"]
+    key = account.limited_key({"Effect": "Allow", "Action": actions, "Resource": resources})
+    user = account.aws.client("ssm", credentials=key)
+    for read, arguments in (
+        (user.get_parameter, {"Name": "AmazonCloudWatch-a:1"}),
+        (user.get_parameters, {"Names": ["AmazonCloudWatch-a:1"]}),
+    ):
+        if is_allowed:
+            read(**arguments)
+        else:
+            with pytest.raises(ClientError, match="AccessDenied"):
+                read(**arguments)

@@ -163,6 +163,14 @@ CASES: list[Case] = [
     ("provision", "iam:DeleteRolePolicy", ADMIN, {}, False),
     ("provision", "iam:PutRolePermissionsBoundary", SERVER, {}, False),
     ("provision", "iam:DeleteRolePermissionsBoundary", SERVER, {}, False),
+    *(
+        (duty, action, f"{SSM}parameter/{name}{end}", {}, name != "other")
+        for duty, action in (("label-versions", "ssm:LabelParameterVersion"), ("apply", "ssm:GetParameters"))
+        for name in ("AmazonCloudWatch-linux", "other")
+        for end in ("", ":41", ":stable")
+    ),
+    ("label-versions", "ssm:PutParameter", f"{SSM}parameter/AmazonCloudWatch-linux", {}, False),
+    ("apply", "ssm:LabelParameterVersion", f"{SSM}parameter/AmazonCloudWatch-linux", {}, False),
     ("store-configuration", "iam:TagRole", ADMIN, {TAG_KEYS: "team"}, False),
     ("store-configuration", "iam:TagRole", ADMIN, {TAG_KEYS: MARK}, False),
     ("store-configuration", "iam:TagRole", SERVER, {TAG_KEYS: RECORD}, False),

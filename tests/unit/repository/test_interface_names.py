@@ -111,6 +111,7 @@ EVERYDAY = set(
         notice off on one only open opened optional options other owner part parts path per permission present
         problems read recent remaining remove replace report required requires restore results shared skip
         state states stored stores strict terms to unused url use validated values version warn warning
+        number rename retry
         """,
     )
 )

@@ -234,3 +234,15 @@ def test_names_by_region(given, found):
 def test_other_values_by_region_are_refused(value):
     with pytest.raises(InvalidInput, match=r"^users: the value of 'eu-1' is not a list of names\.$"):
         _names.names_by_region("users", {"eu-1": value})
+
+
+@pytest.mark.parametrize(
+    ("labels", "valid"),
+    [
+        (["stable", "a", "_a", "-a", ".a", "v1.2-b_c", "a" * 100, "my-aws", "xssm"], True),
+        (["", "1a", "a" * 101, "a b", "a:b", "a/b", "ä", "a\n"], False),
+        (["aws", "AWS-a", "awsome", "ssm", "Ssm1"], False),
+    ],
+)
+def test_the_label_of_a_version(labels, valid):
+    assert {label: is_valid(_names.check_label, label) for label in labels} == dict.fromkeys(labels, valid)

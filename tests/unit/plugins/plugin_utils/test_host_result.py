@@ -28,7 +28,7 @@ VALUES = st.recursive(
 )
 
 OF_PLANS = ("steps", "counts", "done", "not_done")
-OF_ACTIONS = {("cwagent_agent_config", each) for each in ("failed_hosts", "applied_hosts", "watches")}
+OF_ACTIONS = {("cwagent_agent_config", each) for each in ("failed_hosts", "applied_hosts", "rename_hosts", "watches")}
 """The values that Ansible itself returns. A host that returns them is not believed."""
 
 

@@ -736,6 +736,30 @@ def test_servers_that_were_found_and_that_the_limit_leaves_out_are_listed():
     assert found == ["Skipped, because --limit leaves them out: i-2. Add i-* to it."]
 
 
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"moves_label": True}, ""),
+        ({"moves_label": False}, "--limit leaves out servers"),
+        ({"moves_label": True, "hosts": []}, "a server failed or was skipped"),
+    ],
+)
+def test_a_label_that_was_not_moved_is_reported(more, reason):
+    given = {"hosts": [{"inventory_hostname": "a", APPLIED: CREATED}], **more, **APPLY, "config_label": "stable"}
+    checked = {"__verify_checked": {"apply_hosts": ["a"]}}
+    lines = report([an_account(servers=given.pop("hosts"), variables=checked, **given)], check_mode=False).lines
+    assert [" ".join(lines).endswith(f"Label 'stable' was not moved, because {reason}.")] == [bool(reason)]
+
+
+@pytest.mark.parametrize("tried", ["", "a", "b", "ab"])
+def test_a_new_name_of_a_file_is_reported_unless_the_server_has_just_proved_its_version(tried):
+    hosts = [{"inventory_hostname": "a", "__verify_renamed": DELETED}, {"inventory_hostname": "b", APPLIED: {}}]
+    renamed = {"__verify_renames": {**done("rename", update=1), "applied_hosts": ["b"]}}
+    checked = {"__verify_checked": {"apply_hosts": [*tried]}, **renamed}
+    lines = report([an_account(variables=checked, servers=hosts, **APPLY)], check_mode=False).lines
+    assert ("- delete user U on a" in lines, "- rename" in lines) == ("a" not in tried, "b" not in tried)
+
+
 def test_an_account_with_a_server_that_failed_is_in_the_table_as_failed():
     checked = {"__verify_checked": {"apply_hosts": ["a", "b"]}}
     accounts = [

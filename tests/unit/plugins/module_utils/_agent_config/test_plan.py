@@ -8,77 +8,210 @@ from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan imp
     APPEND,
     FETCH,
     REMOVE,
+    RENAME,
     AgentFiles,
+    Command,
+    Wanted,
+    after,
     commands,
+    find_clash,
+    find_files,
+    is_numbered,
+    is_running,
     plan,
+    plan_names,
+    renames,
 )
 
 NAMES = ["A", "A-2", "A-3", "B", "A-b", "-2"]
+OTHERS = ("file_x.json",)
+A1 = [Wanted("A", "1", 7)]
+PARTS = [*A1, Wanted("A-2", "2", 7)]
 
 
-def calls(current, desired):
-    return [(each.action, each.name, each.restart) for each in commands(current, desired)]
-
-
-def after(current, calls_made, desired):
-    """A model of the agent's control program: the files of an agent after calls."""
-    parameters, others = dict(current.parameters), current.others
-    for action, name, _restart in calls_made:
-        if action == FETCH:
-            parameters, others = {}, ()
-        if action == REMOVE:
-            del parameters[name]
-        else:
-            parameters[name] = desired[name]
-    return AgentFiles(parameters, others)
+def calls(current, desired, label="", **more):
+    return [(each.action, each.name, each.to or each.restart) for each in commands(current, desired, label, **more)]
 
 
 @pytest.mark.parametrize(
     ("files", "others", "desired", "expected"),
     [
-        ({}, (), {"A": "1"}, [(FETCH, "A", True)]),
-        ({"A": "1"}, (), {"A": "1"}, []),
-        ({"A": "0"}, (), {"A": "1"}, [(FETCH, "A", True)]),
-        ({"A": "1"}, (), {"A": "1", "A-2": "2"}, [(FETCH, "A", False), (APPEND, "A-2", True)]),
-        ({"A": "1", "A-2": "2"}, (), {"A": "1"}, [(FETCH, "A", True)]),
-        ({"A": "0", "B": "1"}, (), {"A": "1"}, [(APPEND, "A", True)]),
-        ({"A": "0"}, ("file_x.json",), {"A": "1", "A-2": "2"}, [(APPEND, "A", False), (APPEND, "A-2", True)]),
-        ({"A": "1", "A-2": "2"}, ("file_x.json",), {"A": "1"}, [(REMOVE, "A-2", True)]),
+        ({}, (), A1, [(FETCH, "A:7", True)]),
+        ({}, (), [Wanted("A", "1")], [(FETCH, "A", True)]),
+        ({}, (), [Wanted("A.yaml", "1", 7)], [(FETCH, "A.yaml", True)]),
+        ({"A": "1"}, (), A1, []),
+        ({"A_7": "1"}, (), A1, []),
+        ({"A_6": "1"}, (), A1, []),
+        ({"A_stable": "1"}, (), A1, []),
+        ({"A": "0"}, (), A1, [(FETCH, "A:7", True)]),
+        ({"A": "1", "A_7": "1"}, (), A1, [(FETCH, "A:7", True)]),
+        ({"A": "1"}, (), PARTS, [(FETCH, "A:7", False), (APPEND, "A-2:7", True)]),
+        ({"A": "1", "A-2": "2"}, (), A1, [(FETCH, "A:7", True)]),
+        ({"A": "1", "A-2_7": "2"}, (), A1, [(FETCH, "A:7", True)]),
+        ({"A": "0", "B": "1"}, (), A1, [(RENAME, "A", "A:7"), (APPEND, "A:7", True)]),
+        ({"B": "1"}, (), A1, [(APPEND, "A:7", True)]),
+        ({"A_7": "0", "B": "1"}, (), A1, [(APPEND, "A:7", True)]),
         (
-            {"A": "0", "A-2": "2", "A-3": "3"},
-            ("file_x.json",),
-            {"A": "1"},
-            [(REMOVE, "A-2", False), (REMOVE, "A-3", False), (APPEND, "A", True)],
+            {"A": "1", "A_6": "1", "A_stable": "1", "B": "1"},
+            (),
+            A1,
+            [(REMOVE, "A_6", False), (REMOVE, "A_stable", False), (RENAME, "A", "A:7"), (APPEND, "A:7", True)],
         ),
-        ({"A": "1", "B": "1"}, ("file_x.json",), {"A": "1"}, []),
-        ({"B": "1"}, (), {}, []),
+        ({"A": "1", "A_7": "1", "B": "1"}, (), A1, [(REMOVE, "A", False), (APPEND, "A:7", True)]),
+        ({"A": "0"}, OTHERS, PARTS, [(RENAME, "A", "A:7"), (APPEND, "A:7", False), (APPEND, "A-2:7", True)]),
+        ({"A": "1", "A-2": "2"}, OTHERS, A1, [(REMOVE, "A-2", True)]),
+        (
+            {"A": "0", "A-2_6": "2", "A-3": "3"},
+            OTHERS,
+            A1,
+            [(REMOVE, "A-2_6", False), (REMOVE, "A-3", False), (RENAME, "A", "A:7"), (APPEND, "A:7", True)],
+        ),
+        ({"A": "1", "B": "1"}, OTHERS, A1, []),
+        ({"B": "1"}, (), [], []),
     ],
 )
 def test_calls_of_the_control_program(files, others, desired, expected):
-    assert calls(AgentFiles(files, others), desired) == expected
+    assert calls(AgentFiles(files, others), desired, "stable") == expected
 
 
-digests = st.dictionaries(st.sampled_from(NAMES), st.sampled_from("01"))
+@pytest.mark.parametrize(
+    ("files", "others", "expected"),
+    [
+        ({"A": "1"}, (), []),
+        ({"A_stable": "1"}, (), []),
+        ({"A_7": "1"}, (), [(FETCH, "A:7", True)]),
+        ({"A_7": "1"}, OTHERS, [(APPEND, "A:7", True)]),
+    ],
+)
+def test_an_agent_that_failed_with_a_version_begins_again(files, others, expected):
+    """A version whose file has its final name has been proved, whatever the agent did later."""
+    assert calls(AgentFiles(files, others), A1, "stable", is_refused=True) == expected
 
 
-@given(digests, st.sampled_from([(), ("file_x.json",)]), digests)
-def test_after_the_calls_the_agent_runs_the_desired_configurations(files, others, desired):
+@pytest.mark.parametrize(
+    ("file", "names", "label", "expected"),
+    [
+        ("A", "A", "", "A"),
+        ("A_12", "A", "", "A"),
+        ("A_stable", "A", "stable", "A"),
+        ("A_stable", "A", "", "A_stable"),
+        ("A_b_c", "A", "b_c", "A"),
+        ("A_b_c", "A", "c", "A_b_c"),
+        ("A_12", "A A_12", "", "A_12"),
+        ("A_12_3", "A A_12", "", "A_12"),
+        ("B_12", "A", "", "B_12"),
+        ("A-2_12", "A", "", "A-2"),
+        ("A_x1", "A", "", "A_x1"),
+        ("A_", "A", "", "A_"),
+        ("A_²", "A", "", "A_²"),
+        ("_12", "A", "", "_12"),
+        ("Ab_12", "A", "", "Ab_12"),
+    ],
+)
+def test_the_configuration_of_a_file(file, names, label, expected):
+    assert find_files([file], set(names.split()), label) == {expected: [file]}
+
+
+@pytest.mark.parametrize(
+    ("names", "label", "expected"),
+    [
+        ("A B", "stable", None),
+        ("A A_stable", "stable", ("A", "A_stable")),
+        ("A A_stable", "", None),
+        ("A A_7", "", ("A", "A_7")),
+        ("A_7", "", None),
+        ("A_7 A_7_9", "", ("A_7", "A_7_9")),
+    ],
+)
+def test_configurations_whose_files_can_have_one_name(names, label, expected):
+    assert find_clash(set(names.split()), label) == expected
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [(["A"], False), (["A_7"], True), (["A", "A_7"], True), (["A_stable"], False), ([], False)],
+)
+def test_a_number_in_the_name_of_a_file_is_a_version_on_trial(files, expected):
+    assert is_numbered("A", files) is expected
+
+
+@pytest.mark.parametrize(
+    ("files", "label", "expected"),
+    [
+        ({"A_7": "1"}, "", [("A_7", "A")]),
+        ({"A_7": "1"}, "stable", [("A_7", "A:stable")]),
+        ({"A": "1"}, "stable", [("A", "A:stable")]),
+        ({"A_stable": "1"}, "stable", []),
+        ({"A_old": "1"}, "stable", []),
+        ({"A": "1"}, "", []),
+        ({"A_7": "0"}, "", []),
+        ({"A": "1", "A_7": "1"}, "", []),
+        ({"A_7": "1", "A-2_9": "2", "B_7": "1"}, "", [("A_7", "A"), ("A-2_9", "A-2")]),
+    ],
+)
+def test_the_final_names_of_files(files, label, expected):
+    found = renames(AgentFiles(files), PARTS, label)
+    assert [(each.name, each.to) for each in found] == expected
+    assert {each.digest for each in found} <= {"1", "2"}
+
+
+def test_a_configuration_in_yaml_keeps_the_name_that_the_agent_needs():
+    assert renames(AgentFiles({"A.yaml": "1"}), [Wanted("A.yaml", "1", 7)], "stable") == []
+
+
+parameters = st.dictionaries(
+    st.sampled_from([*NAMES, *(f"{name}_{end}" for name in NAMES for end in ("6", "7", "stable"))]),
+    st.sampled_from("01"),
+)
+desires = st.dictionaries(st.sampled_from(NAMES), st.sampled_from("01")).map(
+    lambda digests: [Wanted(name, digest, 7) for name, digest in digests.items()]
+)
+labels = st.sampled_from(["", "stable"])
+others_of_agents = st.sampled_from([(), OTHERS])
+
+
+@given(parameters, others_of_agents, desires, labels)
+def test_after_the_calls_the_agent_runs_the_desired_configurations(files, others, desired, label):
     current = AgentFiles(files, others)
-    made = calls(current, desired)
-    result = after(current, made, desired)
-    assert desired.items() <= result.parameters.items()
-    assert calls(result, desired) == []
+    made = commands(current, desired, label)
+    result = plan(current, made, desired).planned
+    assert commands(result, desired, label) == []
+    found = find_files(result.parameters, {each.name for each in desired}, label)
+    assert all(is_running(each, found, result) for each in desired)
     assert result.others == others
-    assert [restart for _action, _name, restart in made] == [False] * (len(made) - 1) + [True] * bool(made)
-    assert plan(current, desired).planned == result
+    assert [each.restart for each in made] == [False] * (len(made) - 1) + [True] * bool(made)
+
+
+@given(parameters, others_of_agents, desires, labels)
+def test_proved_files_get_their_final_names_once(files, others, desired, label):
+    current = AgentFiles(files, others)
+    proved = after(current, commands(current, desired, label), desired)
+    found = renames(proved, desired, label)
+    result = plan_names(proved, found).planned
+    assert plan_names(result, found).planned == result
+    assert renames(result, desired, label) == commands(result, desired, label) == []
+    assert sorted(result.parameters.values()) == sorted(proved.parameters.values())
+    ends = f"_{label}" if label else ""
+    assert {f"{each.name}{ends}" for each in desired} <= {*result.parameters}
 
 
 def test_configurations_of_others_stay():
     current = AgentFiles({"A": "0", "B": "1"})
-    assert plan(current, {"A": "1"}).planned == AgentFiles({"A": "1", "B": "1"})
+    assert plan(current, commands(current, A1), A1).planned == AgentFiles({"A_7": "1", "B": "1"})
 
 
 def test_summaries_of_steps():
-    found = plan(AgentFiles({"A-2": "2", "A": "0"}, ("file_x.json",)), {"A": "1"})
-    assert found.summaries == ["remove configuration A-2", "append configuration A and restart the agent"]
-    assert found.counts == {"create": 0, "update": 1, "delete": 1}
+    current = AgentFiles({"A-2": "2", "A": "0"}, OTHERS)
+    found = plan(current, commands(current, A1), A1)
+    assert found.summaries == [
+        "remove configuration A-2",
+        "rename the file of configuration A for A:7",
+        "append configuration A:7 and restart the agent",
+    ]
+    assert found.counts == {"create": 0, "update": 2, "delete": 1}
+
+
+def test_a_file_that_has_its_name_is_not_renamed_again():
+    made = [Command(RENAME, "A_7", to="A", digest="1")]
+    assert plan_names(AgentFiles({"A_7": "1"}), made).planned == AgentFiles({"A": "1"})
+    assert plan_names(AgentFiles({"A": "1"}), made).steps == {"agent": []}

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opentelemetry import (
     is_json,
-    is_yaml_name,
     read_yaml,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR
+from ansible_collections.cwagent.iam.plugins.module_utils._names import is_yaml_name
 
 COLLECTOR = "receivers:\n  otlp: {protocols: {grpc: }}\nexporters:\n  debug:\n    region: ${env:REGION}\n"
 NOTICE = "this is an OpenTelemetry configuration, of which only the syntax was checked"

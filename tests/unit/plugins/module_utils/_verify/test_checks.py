@@ -172,6 +172,10 @@ VIOLATIONS = {
             HEALTHY,
             replace(WEB, configs=("AmazonCloudWatch-linux", "AmazonCloudWatch-db")),
         ),
+        "The agent's file of AmazonCloudWatch-linux_7 has the name of the file of a version or label of AmazonCloud": (
+            replace(HEALTHY, parameters=(parameter("linux"), parameter("linux_7"))),
+            WEB,
+        ),
         "Parameter AmazonCloudWatch-linux has type StringList, and the agent reads a String.": (
             replace(HEALTHY, parameters=(parameter("linux", None, type="StringList"),)),
             WEB,
@@ -370,3 +374,16 @@ def test_a_windows_server_is_checked_through_ec2_and_iam_as_any_other(profile_na
     linux, windows = (check(case(replace(HEALTHY, instances=(use,))), WEB) for use in uses)
     assert windows == replace(linux, is_windows=True)
     assert bool(windows.failures) is (profile_name is None)
+
+
+@pytest.mark.parametrize(("ends", "notes"), [(("",), ["permissions"]), (("", ":*"), []), (("", ":1"), [])])
+def test_a_policy_for_a_name_may_not_cover_its_versions(ends, notes):
+    reads = managed_policy("Exact", document(METRICS, LOGS), document(GET, resource=[PARAMETER_ARN + e for e in ends]))
+    account = changed("role", "Server", policies=(reads,))
+    assert found(account, WEB) == ([], notes)
+
+
+@pytest.mark.parametrize(("label", "clashes"), [("", False), ("stable", True), ("other", False)])
+def test_a_label_must_not_give_two_files_one_name(label, clashes):
+    account = replace(HEALTHY, parameters=(parameter("linux"), parameter("linux_stable")))
+    assert ("configuration" in {rule for rule, _why in found(account, WEB, label=label)[0]}) is clashes

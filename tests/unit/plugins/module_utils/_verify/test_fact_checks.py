@@ -159,6 +159,10 @@ FAILURES = {
             WEB,
             inside(files=AgentFiles({"A": "new", "A-2": "part"})),
         ),
+        "The agent merges several versions of a configuration, which are in the files A, A_stable.": (
+            replace(WEB, label="stable"),
+            inside(files=AgentFiles({"A": "new", "A_stable": "old"})),
+        ),
         "The agent runs no stored configuration.": (SEVERAL, inside(files=AgentFiles({"C": "c"}))),
     },
 }
@@ -253,16 +257,41 @@ def test_status_of_an_agent_that_is_not_installed():
 
 
 OLD = replace(INSIDE, files=AgentFiles({"A": "old"}))
+TRIED = replace(INSIDE, files=AgentFiles({"A_2": "new"}))
+
+
+@pytest.mark.parametrize(
+    ("label", "facts", "in_trial", "begins", "name"),
+    [
+        ("", INSIDE, False, False, None),
+        ("", OLD, False, True, "A"),
+        ("", TRIED, True, False, "A"),
+        ("", replace(TRIED, is_refused=True), True, True, "A"),
+        ("", replace(TRIED, agent="stopped"), True, True, "A"),
+        ("", replace(INSIDE, is_refused=True), False, False, None),
+        ("stable", INSIDE, False, False, "A:stable"),
+        ("stable", TRIED, True, False, "A:stable"),
+        ("stable", inside(files=AgentFiles({"A_stable": "new"})), False, False, None),
+        ("stable", inside(files=AgentFiles({"A_stable": "old"})), False, True, "A:stable"),
+        ("", inside(files=AgentFiles({"A_stable": "new"})), False, True, "A"),
+    ],
+)
+def test_a_version_is_on_trial_until_its_file_has_its_final_name(label, facts, in_trial, begins, name):
+    seen = check_facts(replace(WEB, label=label), facts, "ansible")
+    assert (seen.in_trial, bool(seen.commands), seen.needs_trial) == (in_trial, begins, in_trial or begins)
+    assert [each.to for each in seen.renames] == ([name] if name else [])
+    if not begins:
+        assert seen.failures == ()
 
 
 @pytest.mark.parametrize(
     ("server", "facts", "expected"),
     [
-        (WEB, OLD, (Command(FETCH, "A", restart=True),)),
+        (WEB, OLD, (Command(FETCH, "A:2", restart=True),)),
         (WEB, INSIDE, ()),
         (WEB, replace(OLD, profile="Other"), ()),
         (replace(WEB, configs=(replace(CONFIG, is_readable=False),)), OLD, ()),
-        (replace(WEB, configs=(replace(CONFIG, is_readable=None),)), OLD, (Command(FETCH, "A", restart=True),)),
+        (replace(WEB, configs=(replace(CONFIG, is_readable=None),)), OLD, (Command(FETCH, "A:2", restart=True),)),
         (WEB, replace(OLD, agent=""), ()),
         (replace(WEB, failures=(failure(CONFIGURATION, "x", "y"),)), OLD, ()),
     ],

@@ -5,7 +5,13 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import FETCH, REMOVE, Command
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import (
+    FETCH,
+    REMOVE,
+    RENAME,
+    Command,
+    Wanted,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._text import WIDTH
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import (
@@ -122,6 +128,8 @@ def test_one_server_of_each_configuration_comes_first():
         return Server(host, region, "i-1", seen_by="ansible", commands=tuple(Command(FETCH, each) for each in names))
 
     removed = replace(commanded("e"), commands=(Command(REMOVE, "B"),))
+    tried = replace(commanded("t", region="us-1"), runs=(Wanted("A", "d", 0),), in_trial=True)
+    assert one_of_each([commanded("d", "A", region="us-1"), tried]) == ["t"]
     servers = [commanded("a", "A"), commanded("b", "A"), commanded("c", "A", "B"), commanded("d", "A", region="us-1")]
     assert one_of_each([*servers, removed, commanded("f", "B", "A"), commanded("g")]) == ["a", "c", "d"]
 
@@ -133,7 +141,8 @@ def test_a_server_survives_the_way_through_a_result():
         note(IDENTITY, "x"),
         configs=(Config("A", 1, "d", is_readable=True),),
         commands=(Command(FETCH, "A", restart=True),),
-        runs={"A": "d"},
+        runs=(Wanted("A", "d", 2),),
+        renames=(Command(RENAME, "A_2", to="A", digest="d"),),
         endpoints={"ssm": "https://ssm"},
     )
     assert Server.from_dict(made.to_dict()) == made
@@ -167,9 +176,9 @@ APPLY = Command(FETCH, "A", restart=True)
         (server("a", WRITER, OLD, seen_by="ansible", commands=(APPLY,)), ""),
         (server("a", SILENT, seen_by="ansible"), ""),
         (server("a", WRITER, seen_by="ansible"), ""),
-        (server("a", LACKS, WRITER, seen_by="ansible", runs={"A": "d"}), ""),
+        (server("a", LACKS, WRITER, seen_by="ansible", runs=(Wanted("A", "d", 2),)), ""),
         (
-            server("a", LACKS, OLD, seen_by="ansible", runs={"A": "d"}),
+            server("a", LACKS, OLD, seen_by="ansible", runs=(Wanted("A", "d", 2),)),
             "It lacks ssm:GetParameter. The agent does not run it.",
         ),
         (server("a", LACKS, seen_by="ansible", agent="not installed"), ""),

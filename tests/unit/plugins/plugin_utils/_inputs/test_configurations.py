@@ -339,3 +339,24 @@ def test_a_number_is_the_version_in_one_account(limit, is_refused):
     files = {**ONE_FILE, "cwagent_config_version": "41"}
     run = an_account(files, {"ec2_admin": ["adm"]}, others={"blog": {}}, requires=["configs"], limit=limit)
     assert any(each.startswith(ONLY_ONE) for each in problems_of(run)) == is_refused
+
+
+@pytest.mark.parametrize(
+    ("label", "names", "words"),
+    [
+        ("stable", ["linux", "web"], ""),
+        ("1a", ["linux"], "cwagent_config_label: label '1a' is not valid"),
+        ("stable", ["linux", "linux_stable"], "would save AmazonCloudWatch-linux_stable in the file of a version or"),
+        ("", ["linux", "linux_stable"], ""),
+        ("", ["linux", "linux_7"], "would save AmazonCloudWatch-linux_7 in the file of a version or"),
+    ],
+)
+def test_a_label_is_valid_and_gives_each_configuration_its_file(label, names, words):
+    configs = [{"name": f"AmazonCloudWatch-{name}", "file": "b.json"} for name in names]
+    controller = {"cwagent_config_label": label, "cwagent_configs": configs}
+    assert_problem(a_run({"ec2_servers": ["web"]}, controller=controller, requires=["servers"]), words)
+
+
+@pytest.mark.parametrize(("limit", "moves"), [(None, True), (["web", "adm"], True), (["web"], False)])
+def test_a_limit_that_leaves_out_a_server_moves_no_label(limit, moves):
+    assert inputs_of({"ec2_servers": ["web"], "ec2_admin": ["adm"]}, limit=limit)["moves_label"] is moves

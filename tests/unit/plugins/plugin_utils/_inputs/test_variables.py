@@ -80,6 +80,7 @@ def test_the_input_of_a_run_without_variables():
         "onprem_hosts": {"db": {"user": db, "region": US, "key_region": US, "identity": "key", "deliver": False}},
         "onprem_names": {US: ["db"]},
         "collect_hosts": ["db", "web", "adm"],
+        "moves_label": True,
         "server_users": {US: [db]},
         "servers": [
             {"host": "db", "region": US, "user": db, "configs": []},
