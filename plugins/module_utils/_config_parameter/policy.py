@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.json_path import find_values
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.narrowing import VALUE, Limit, Part
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import permissions_of
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import (
+    SERVER_POLICY,
+    permissions_of,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import quote, short_path
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import minify
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.structure import COUNTER, SECTIONS
@@ -245,7 +248,7 @@ def _pack(statements: Iterable[Statement]) -> list[dict[str, Any]]:
             raise InvalidInput(
                 f"No fitted policy is possible. It would need more than {MAX_POLICIES} managed policies of "
                 f"{MAX_POLICY} characters, and a principal can have {MAX_ATTACHED}, including others. Use fewer log "
-                "groups, or CloudWatchAgentServerPolicy."
+                f"groups, or {SERVER_POLICY}."
             )
     return [_document(each) for each in packed]
 

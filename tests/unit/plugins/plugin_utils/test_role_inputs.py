@@ -14,7 +14,8 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._role_inputs import Ro
 from ansible_collections.cwagent.iam.plugins.plugin_utils._role_specs import served_modules
 
 ROLES = PLUGINS.parent / "roles"
-NO_FILES: dict[str, list[str]] = {kind: [] for kind in ("html", "json", "junit", "sarif")}
+FORMATS = ("cloudformation", "html", "json", "junit", "sarif", "terraform")
+NO_FILES: dict[str, list[str]] = {kind: [] for kind in FORMATS}
 USERS: dict[str, Any] = {
     "onprem_server_users": ["a"],
     "onprem_server_state": "present",
