@@ -195,7 +195,10 @@ apply_notes:
   type: list
   elements: str
 lines:
-  description: A table of the servers, and each failure with its fix, in lines for a terminal of 80 columns.
+  description:
+    - A table of the servers, and each failure with its fix, in lines for a terminal of 80 columns.
+    - Then, for each configuration and region, how many agents run each version. Of agents that do not run the stored
+      one, the version is known only with the permission C(ssm:GetParameterHistory).
   returned: with O(checked)
   type: list
   elements: str
@@ -218,6 +221,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._verify.result import 
     one_of_each,
     to_lines,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.versions import describe_versions
 
 if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
@@ -288,7 +292,7 @@ def check(call: Call) -> dict[str, Any]:
         "rename_hosts": [each.host for each in found if each.renames and not each.apply_failure],
         "first_hosts": one_of_each(found),
         "apply_notes": describe_skipped(found),
-        "lines": to_lines(found),
+        "lines": [*to_lines(found), *describe_versions(call.client, found)],
     }
 
 

@@ -233,8 +233,10 @@ def _check_agent(server: Server, facts: Facts) -> Server:
     is_refused = facts.is_refused or facts.agent != RUNNING
     calls = commands(facts.files, wanted, server.label, is_refused=is_refused) if wanted else []
     files = _files(server, facts)
+    names = {each.name for each in server.configs} & files.keys() if facts.agent == RUNNING else set()
     server = replace(
         server,
+        running={name: facts.files.parameters[files[name][0]] for name in sorted(names)},
         runs=stored,
         is_refused=is_refused,
         in_trial=any(is_numbered(each.name, files.get(each.name, ())) for each in wanted),

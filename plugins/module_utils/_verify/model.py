@@ -84,7 +84,7 @@ class Config:
 class Server:
     """A server, its desired state, and the findings of the checks.
 
-    It has 25 fields, because each check adds what it found, and later checks read it.
+    It has 26 fields, because each check adds what it found, and later checks read it.
 
     :param is_hybrid: whether it is an on-premises server that is registered with Systems Manager.
     :param node_id: the ID of its node in Systems Manager. Empty if it has none, or several.
@@ -99,6 +99,7 @@ class Server:
     :param possible_endpoints: the addresses that it is to reach if it uses a configuration which needs them.
     :param seen_by: how its facts were collected. Empty if they were not.
     :param agent: the status of the agent. Empty if it is not known.
+    :param running: by configuration, the digest of the text that the agent runs.
     :param label: the label of versions that were proved. Empty for none.
     :param runs: the configurations that the agent is to run. Empty if these are not known.
     :param is_refused: whether the agent failed with a version that was not proved, or has ended.
@@ -127,6 +128,7 @@ class Server:
     notes: tuple[Finding, ...] = ()
     seen_by: str = ""
     agent: str = ""
+    running: Mapping[str, str] = field(default_factory=dict)
     label: str = ""
     runs: tuple[Wanted, ...] = ()
     is_refused: bool = False

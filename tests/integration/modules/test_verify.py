@@ -366,6 +366,12 @@ def test_run_command_watches_a_version_on_trial_and_renames_its_file(states: Sta
     started = fleet.running("web1")
     found = check(fleet, read(fleet, "web1", "web2"), "run_command")
     assert (found["apply_hosts"], found["rename_hosts"], found["first_hosts"]) == (["web1", "web2"],) * 2 + (["web1"],)
+    in_use = f"{PARAMETER} in {fleet.aws.region}: version 2 on 1 server, {{}} on 1 server."
+    assert " ".join(" ".join(found["lines"]).split()).endswith(in_use.format("version 1"))
+    unread = {"kind": Kind.DENY, "action": "GetParameterHistory", "times": 9}
+    checked = {"checked": found["servers"], "from": "run_command"}
+    lines = run_module(fleet.aws, "cwagent_server_info", unread, **checked)["lines"]
+    assert " ".join(" ".join(lines).split()).endswith(in_use.format("another text"))
     servers = [{**each, "watch_seconds": 1} for each in found["servers"]]
     applied = run_module(fleet.aws, COMMAND, servers=servers)
     assert (applied["steps"], applied["applied_hosts"]) == (["apply the configuration on web2"], ["web1", "web2"])
