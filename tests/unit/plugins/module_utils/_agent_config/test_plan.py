@@ -14,6 +14,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan imp
     Wanted,
     after,
     commands,
+    earlier_labels,
     find_clash,
     find_files,
     is_numbered,
@@ -125,6 +126,32 @@ def test_the_configuration_of_a_file(file, names, label, expected):
 )
 def test_configurations_whose_files_can_have_one_name(names, label, expected):
     assert find_clash(set(names.split()), label) == expected
+
+
+@pytest.mark.parametrize(
+    ("file", "names", "label", "expected"),
+    [
+        ("A_old", "A", "", ("A", "old")),
+        ("A_old", "A", "stable", ("A", "old")),
+        ("A_old", "A", "old", None),
+        ("A_old", "A A_old", "", None),
+        ("A_old", "B", "", None),
+        ("A", "A", "", None),
+        ("A_7", "A", "", None),
+        ("A_7a", "A", "", None),
+        ("A_aws-old", "A", "", None),
+        ("A_", "A", "", None),
+        ("Ab_old", "A", "", None),
+        ("A-2_old", "A", "", ("A-2", "old")),
+        ("A_b_c", "A", "", ("A", "b_c")),
+        ("A_b_c", "A A_b", "", ("A_b", "c")),
+        ("A_b-2", "A A_b", "", None),
+        ("A_7_old", "A", "", None),
+    ],
+)
+def test_a_file_that_can_have_an_earlier_label(file, names, label, expected):
+    found = earlier_labels([file, *names.split()], set(names.split()), label)
+    assert found == ({file: expected} if expected else {})
 
 
 @pytest.mark.parametrize(
