@@ -221,7 +221,7 @@ def _apply_notes(account: Account) -> list[str]:
     lines = unapplied(account)
     label = account.inputs.get("config_label") if APPLY in account.requires else ""
     if label and (lines or not account.inputs["moves_label"]):
-        reason = "a server failed or was skipped" if lines else "--limit leaves out servers"
+        reason = "a server has not proved the version" if lines else "--limit leaves out servers"
         lines = [*lines, f"Label '{label}' was not moved, because {reason}."]
     return [*lines, *describe_watch(watches), *checked.get("apply_notes", ())]
 
