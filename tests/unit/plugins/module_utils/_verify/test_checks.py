@@ -383,6 +383,14 @@ def test_a_policy_for_a_name_may_not_cover_its_versions(ends, notes):
     assert found(account, WEB) == ([], notes)
 
 
+def test_a_parameter_in_yaml_is_never_read_by_its_version():
+    arn = PARAMETER_ARN.replace("linux", "linux.yaml")
+    account = changed(
+        "role", "Server", policies=(managed_policy("Exact", document(METRICS, LOGS), document(GET, resource=arn)),)
+    )
+    assert found(replace(account, parameters=(parameter("linux.yaml"),)), WEB) == ([], [])
+
+
 @pytest.mark.parametrize(("label", "clashes"), [("", False), ("stable", True), ("other", False)])
 def test_a_label_must_not_give_two_files_one_name(label, clashes):
     account = replace(HEALTHY, parameters=(parameter("linux"), parameter("linux_stable")))
