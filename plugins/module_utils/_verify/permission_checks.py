@@ -19,7 +19,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.json
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import ASSUME, permissions_of
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import ENCRYPTED_TYPE
 from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR
-from ansible_collections.cwagent.iam.plugins.module_utils._names import aws_policy_arn
+from ansible_collections.cwagent.iam.plugins.module_utils._names import aws_policy_arn, is_yaml_name
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import (
     ACCESS_POLICIES,
     SSM_POLICIES,
@@ -85,9 +85,9 @@ def check_permissions(case: Case, principal: Principal, server: Server) -> Itera
 def _check_versions(case: Case, principal: Principal, server: Server) -> Iterator[Finding]:
     """Note the configurations that a server may read by their names, and perhaps not by a version or label.
 
-    AWS does not document whether IAM compares ``NAME:VERSION`` or only ``NAME``.
+    AWS does not document whether IAM compares ``NAME:VERSION`` or only ``NAME``. An agent reads YAML only by its name.
     """
-    for each in server.configs:
+    for each in [each for each in server.configs if not is_yaml_name(each.name)]:
         arn = case.parameter_arn(server.region, each.name)
         reads_name = case.decide(principal, GET, arn) is Decision.YES
         if reads_name and case.decide(principal, GET, f"{arn}:{each.version}") is Decision.NO:
