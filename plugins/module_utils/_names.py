@@ -20,6 +20,8 @@ PARAMETER_PREFIX = "AmazonCloudWatch-"
 YAML_ENDINGS = (".yaml", ".yml")
 # https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_LabelParameterVersion.html
 _LABEL = r"(?!(?i:aws|ssm))[A-Za-z_.-][A-Za-z0-9_.-]{0,99}"
+# The name of the agent's file ends with the label, and the agent does not read such a file, or not as JSON.
+_NO_LABEL_ENDINGS = (".tmp", *YAML_ENDINGS)
 # The inline policy that opens and closes the admin window; this collection manages every policy of this name.
 WINDOW_POLICY = "CloudWatchAgentAdminWindow"
 # The tags of this collection. The mark shows whether it created or adopted a principal or an instance profile.
@@ -247,8 +249,8 @@ def is_yaml_name(name: str) -> bool:
 
 
 def is_label(text: str) -> bool:
-    """Whether AWS allows a label of a version."""
-    return bool(re.fullmatch(_LABEL, text))
+    """Whether AWS allows a label of a version, and the agent reads a file that it fetches by the label."""
+    return bool(re.fullmatch(_LABEL, text)) and not text.endswith(_NO_LABEL_ENDINGS)
 
 
 def check_label(label: str) -> None:
@@ -259,5 +261,5 @@ def check_label(label: str) -> None:
     if not is_label(label):
         raise InvalidInput(
             f"label '{label}' is not valid: AWS allows up to 100 letters, digits and any of _.-, and it must not begin "
-            "with a digit, aws or ssm."
+            "with a digit, aws or ssm. The agent needs one that does not end with .tmp, .yaml or .yml."
         )

@@ -48,10 +48,17 @@ options:
         default: 0
   config_label:
     description:
-      - The label of proved versions. The file of the agent can have it in its name.
-      - With O(servers) and without O(rename) and O(watch), moves the label to the versions that the agents run, instead
-        of changing the agents. It takes one call for each parameter whose version does not have the label.
+      - The label of proved versions. With O(servers) and without O(rename) and O(watch), moves it to the versions that
+        the agents run, instead of changing the agents. It takes one call for each parameter whose version does not have
+        the label.
     type: str
+  other_names:
+    description:
+      - Names of other parameters in the region, such as C(similar) of a server. The agent's file of such a parameter
+        looks like a version or a label of one of O(configs), and stays.
+    type: list
+    elements: str
+    default: []
   retry:
     description: Whether the agent failed with a version that is not proved, so that O(configs) are fetched again.
     type: bool
@@ -186,6 +193,7 @@ SPEC: dict[str, Any] = {
         },
     },
     "config_label": {"type": "str"},
+    "other_names": {"type": "list", "elements": "str", "default": []},
     "retry": {"type": "bool", "default": False},
     "rename": {"type": "bool", "default": False},
     "server": {"type": "dict"},
@@ -218,7 +226,7 @@ def apply(module: _environment.EnvironmentModule) -> dict[str, Any]:
     params = module.params
     resource = AgentConfigResource(
         [Wanted(**each) for each in params["configs"]],
-        params["config_label"] or "",
+        params["other_names"],
         params["agent_ctl"],
         params["mode"],
         module.run_command,

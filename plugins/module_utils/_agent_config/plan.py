@@ -96,54 +96,43 @@ def find_clash(names: Collection[str], label: str = "") -> tuple[str, str] | Non
 
     ``None`` if there is none.
     """
-    return next(((base, name) for name in sorted(names) if (base := _base(name, label)) in names), None)
+    for name in sorted(names):
+        base = name[: -len(label) - 1] if label and name.endswith(f"_{label}") else re.sub("_[0-9]+$", "", name)
+        if base != name and base in names:
+            return base, name
+    return None
 
 
-def find_files(files: Iterable[str], names: Collection[str], label: str = "") -> dict[str, list[str]]:
+def find_files(files: Iterable[str], names: Collection[str], others: Collection[str] = ()) -> dict[str, list[str]]:
     """Return the files of each configuration.
 
     The name of a file is not reversible, so it is compared with the names that a configuration can give it: its own,
-    and this with a number or the label.
+    and this with a number or a label. Any label counts, because the label can have been changed.
 
     :param names: the names of all configurations.
+    :param others: the names of other parameters, as ``similar_names`` returns them.
     """
     found: dict[str, list[str]] = {}
     for each in files:
-        found.setdefault(_configuration_of(each, names, label), []).append(each)
+        found.setdefault(each if each in others else _configuration_of(each, names), []).append(each)
     return found
 
 
-def _configuration_of(file: str, names: Collection[str], label: str) -> str:
-    base = _base(file, label)
-    return base if file not in names and (base in names or _is_part(base, names)) else file
+def similar_names(stored: Iterable[str], names: Collection[str]) -> tuple[str, ...]:
+    """Return the stored parameters whose files look like a version or a label of a configuration.
 
-
-def _base(file: str, label: str) -> str:
-    """Return the configuration whose version or label a file can have; empty if its name has neither."""
-    if label and file.endswith(f"_{label}"):
-        return file[: -len(label) - 1]
-    base, _underscore, number = file.rpartition("_")
-    return base if number.isascii() and number.isdigit() else ""
-
-
-def earlier_labels(files: Iterable[str], names: Collection[str], label: str = "") -> dict[str, tuple[str, str]]:
-    """Return the files that a configuration can have from an earlier label, each with the configuration and the label.
-
-    Such a file can also be a parameter of others, so nothing removes it.
+    :param names: the names of the configurations.
     """
-    found = find_files(files, names, label)
-    others = found.keys() - {*names, *surplus_parts(found, names)}
-    splits = {file: split for file in sorted(others) if (split := _split_label(file, names))}
-    return {file: split for file, split in splits.items() if found[file] == [file]}
+    return tuple(sorted(each for each in stored if each not in names and _configuration_of(each, names) != each))
 
 
-def _split_label(file: str, names: Collection[str]) -> tuple[str, str] | None:
-    """Return the longest configuration and the label of a file; ``None`` if its name has none."""
-    for each in reversed([*re.finditer("_", file)]):
-        base, label = file[: each.start()], file[each.end() :]
-        if is_label(label) and (base in names or _is_part(base, names)):
-            return base, label
-    return None
+def _configuration_of(file: str, names: Collection[str]) -> str:
+    """Return the longest configuration whose file it can be; its own name if there is none."""
+    for each in () if file in names or _is_part(file, names) else reversed([*re.finditer("_", file)]):
+        base, selector = file[: each.start()], file[each.end() :]
+        if (base in names or _is_part(base, names)) and (re.fullmatch("[0-9]+", selector) or is_label(selector)):
+            return base
+    return file
 
 
 def is_numbered(name: str, files: Iterable[str]) -> bool:
@@ -160,25 +149,25 @@ def is_running(each: Wanted, files: Mapping[str, Sequence[str]], current: AgentF
 
 
 def commands(
-    current: AgentFiles, desired: Sequence[Wanted], label: str = "", *, is_refused: bool = False
+    current: AgentFiles, desired: Sequence[Wanted], others: Collection[str] = (), *, is_refused: bool = False
 ) -> list[Command]:
     """Return the calls that give an agent the desired configurations; none if it has them.
 
     Configurations that others have added stay.
 
     :param desired: the configurations, in the order in which they are appended.
+    :param others: the names of other parameters, as ``similar_names`` returns them.
     :param is_refused: whether the agent failed with a version that is not proved, so that it begins again.
     """
     names = {each.name for each in desired}
-    files = find_files(current.parameters, names, label)
-
+    files = find_files(current.parameters, names, others)
     refused = {name for name, has in files.items() if is_refused and is_numbered(name, has)}
     differing = [each for each in desired if each.name in refused or not is_running(each, files, current)]
     surplus = [file for name in surplus_parts(files, names) for file in files[name]]
     if not differing and not surplus:
         return []
-    first, *others = desired
-    calls = [Command(FETCH, first.trial), *(Command(APPEND, each.trial) for each in others)]
+    first, *further = desired
+    calls = [Command(FETCH, first.trial), *(Command(APPEND, each.trial) for each in further)]
     if current.others or files.keys() - names - set(surplus_parts(files, names)):
         calls = [Command(REMOVE, file) for file in surplus]
         for each in differing:
@@ -206,9 +195,14 @@ def _is_part(name: str, names: Collection[str]) -> bool:
     return whole in names and number.isdigit()
 
 
-def renames(current: AgentFiles, desired: Sequence[Wanted], label: str = "") -> list[Command]:
-    """Return the final names of the files of configurations that are proved; nothing for other texts."""
-    files = find_files(current.parameters, {each.name for each in desired}, label)
+def renames(
+    current: AgentFiles, desired: Sequence[Wanted], label: str = "", others: Collection[str] = ()
+) -> list[Command]:
+    """Return the final names of the files of configurations that are proved; nothing for other texts.
+
+    :param others: the names of other parameters, as ``similar_names`` returns them.
+    """
+    files = find_files(current.parameters, {each.name for each in desired}, others)
     proved = [(files[each.name][0], each) for each in desired if is_running(each, files, current)]
     return [
         Command(RENAME, file, to=each.final(label), digest=each.digest)

@@ -108,7 +108,7 @@ class AgentConfigResource(FilesResource):
     """The configurations of the agent.
 
     :param desired: the desired configurations.
-    :param label: the label of proved versions. Empty for none.
+    :param others: the names of other parameters, whose files can look like those of the configurations.
     :param is_refused: whether the agent failed with a version that is not proved.
     :param control: the path of the agent's control program.
     :param mode: ``ec2`` or ``onPremise``.
@@ -118,7 +118,7 @@ class AgentConfigResource(FilesResource):
     def __init__(
         self,
         desired: Sequence[Wanted],
-        label: str,
+        others: Sequence[str],
         control: str,
         mode: str,
         run_command: Callable[[list[str]], tuple[int, str, str]],
@@ -128,13 +128,13 @@ class AgentConfigResource(FilesResource):
         super().__init__(control)
         self._run_command = run_command
         self._desired = desired
-        self._label = label
+        self._others = others
         self._is_refused = is_refused
         self._mode = mode
 
     def plan(self, current: AgentFiles, /) -> Plan[AgentFiles]:
         """Plan the calls of the control program."""
-        calls = config_plan.commands(current, self._desired, self._label, is_refused=self._is_refused)
+        calls = config_plan.commands(current, self._desired, self._others, is_refused=self._is_refused)
         return config_plan.plan(current, calls, self._desired)
 
     def execute(self, step: Step) -> None:

@@ -94,7 +94,7 @@ class Server:
     :param profile: the instance profile that EC2 has associated.
     :param key_id: the saved access key of the user.
     :param configs: the configurations that it uses, in the order in which the agent fetches and appends them.
-    :param similar: the other parameters in its region whose files look like an earlier label of these configurations.
+    :param similar: the other parameters in its region whose files look like a version or a label of one of them.
     :param runs_all: whether the agent is to run all of them, not only some.
     :param endpoints: by service or host, the address that the server is to reach.
     :param possible_endpoints: the addresses that it is to reach if it uses a configuration which needs them.

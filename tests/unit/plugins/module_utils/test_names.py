@@ -242,6 +242,8 @@ def test_other_values_by_region_are_refused(value):
         (["stable", "a", "_a", "-a", ".a", "v1.2-b_c", "a" * 100, "my-aws", "xssm"], True),
         (["", "1a", "a" * 101, "a b", "a:b", "a/b", "ä", "a\n"], False),
         (["aws", "AWS-a", "awsome", "ssm", "Ssm1"], False),
+        (["a.tmp", ".tmp", "a.yaml", "a.yml"], False),
+        (["tmp", "yaml", "a.tmp.b", "a.yaml1"], True),
     ],
 )
 def test_the_label_of_a_version(labels, valid):

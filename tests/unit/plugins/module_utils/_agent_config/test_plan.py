@@ -15,13 +15,13 @@ from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan imp
     Command,
     Wanted,
     commands,
-    earlier_labels,
     find_clash,
     find_files,
     is_numbered,
     plan,
     plan_names,
     renames,
+    similar_names,
 )
 
 NAMES = ["A", "A-2", "A-3", "B", "A-b", "-2"]
@@ -30,8 +30,8 @@ A1 = [Wanted("A", "1", 7)]
 PARTS = [*A1, Wanted("A-2", "2", 7)]
 
 
-def calls(current, desired, label="", **more):
-    return [(each.action, each.name, each.to or each.restart) for each in commands(current, desired, label, **more)]
+def calls(current, desired, **more):
+    return [(each.action, each.name, each.to or each.restart) for each in commands(current, desired, **more)]
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def calls(current, desired, label="", **more):
     ],
 )
 def test_calls_of_the_control_program(files, others, desired, expected):
-    assert calls(AgentFiles(files, others), desired, "stable") == expected
+    assert calls(AgentFiles(files, others), desired) == expected
 
 
 @pytest.mark.parametrize(
@@ -86,31 +86,42 @@ def test_calls_of_the_control_program(files, others, desired, expected):
 )
 def test_an_agent_that_failed_with_a_version_begins_again(files, others, expected):
     """A version whose file has its final name has been proved, whatever the agent did later."""
-    assert calls(AgentFiles(files, others), A1, "stable", is_refused=True) == expected
+    assert calls(AgentFiles(files, others), A1, is_refused=True) == expected
 
 
 @pytest.mark.parametrize(
-    ("file", "names", "label", "expected"),
+    ("file", "names", "expected"),
     [
-        ("A", "A", "", "A"),
-        ("A_12", "A", "", "A"),
-        ("A_stable", "A", "stable", "A"),
-        ("A_stable", "A", "", "A_stable"),
-        ("A_b_c", "A", "b_c", "A"),
-        ("A_b_c", "A", "c", "A_b_c"),
-        ("A_12", "A A_12", "", "A_12"),
-        ("A_12_3", "A A_12", "", "A_12"),
-        ("B_12", "A", "", "B_12"),
-        ("A-2_12", "A", "", "A-2"),
-        ("A_x1", "A", "", "A_x1"),
-        ("A_", "A", "", "A_"),
-        ("A_²", "A", "", "A_²"),
-        ("_12", "A", "", "_12"),
-        ("Ab_12", "A", "", "Ab_12"),
+        ("A", "A", "A"),
+        ("A_12", "A", "A"),
+        ("A_stable", "A", "A"),
+        ("A_stable", "A A_stable", "A_stable"),
+        ("A_b_c", "A", "A"),
+        ("A_b_c", "A A_b", "A_b"),
+        ("A_12", "A A_12", "A_12"),
+        ("A_12_3", "A A_12", "A_12"),
+        ("A_12_3", "A", "A_12_3"),
+        ("A_7_old", "A", "A_7_old"),
+        ("A_7a", "A", "A_7a"),
+        ("A_aws-old", "A", "A_aws-old"),
+        ("A_x.yaml", "A", "A_x.yaml"),
+        ("A_old", "B", "A_old"),
+        ("B_12", "A", "B_12"),
+        ("A-2_12", "A", "A-2"),
+        ("A-2_old", "A", "A-2"),
+        ("A_b-2", "A A_b", "A_b-2"),
+        ("A_", "A", "A_"),
+        ("A_²", "A", "A_²"),
+        ("_12", "A", "_12"),
+        ("Ab_12", "A", "Ab_12"),
+        ("Ab_old", "A", "Ab_old"),
     ],
 )
-def test_the_configuration_of_a_file(file, names, label, expected):
-    assert find_files([file], set(names.split()), label) == {expected: [file]}
+def test_the_configuration_of_a_file(file, names, expected):
+    assert find_files([file], set(names.split())) == {expected: [file]}
+    assert find_files([file], set(names.split()), [file]) == {file: [file]}
+    known = similar_names([file, *names.split()], set(names.split()))
+    assert known == (() if expected == file else (file,))
 
 
 @pytest.mark.parametrize(
@@ -129,32 +140,6 @@ def test_configurations_whose_files_can_have_one_name(names, label, expected):
 
 
 @pytest.mark.parametrize(
-    ("file", "names", "label", "expected"),
-    [
-        ("A_old", "A", "", ("A", "old")),
-        ("A_old", "A", "stable", ("A", "old")),
-        ("A_old", "A", "old", None),
-        ("A_old", "A A_old", "", None),
-        ("A_old", "B", "", None),
-        ("A", "A", "", None),
-        ("A_7", "A", "", None),
-        ("A_7a", "A", "", None),
-        ("A_aws-old", "A", "", None),
-        ("A_", "A", "", None),
-        ("Ab_old", "A", "", None),
-        ("A-2_old", "A", "", ("A-2", "old")),
-        ("A_b_c", "A", "", ("A", "b_c")),
-        ("A_b_c", "A A_b", "", ("A_b", "c")),
-        ("A_b-2", "A A_b", "", None),
-        ("A_7_old", "A", "", None),
-    ],
-)
-def test_a_file_that_can_have_an_earlier_label(file, names, label, expected):
-    found = earlier_labels([file, *names.split()], set(names.split()), label)
-    assert found == ({file: expected} if expected else {})
-
-
-@pytest.mark.parametrize(
     ("files", "expected"),
     [(["A"], False), (["A_7"], True), (["A", "A_7"], True), (["A_stable"], False), ([], False)],
 )
@@ -169,7 +154,8 @@ def test_a_number_in_the_name_of_a_file_is_a_version_on_trial(files, expected):
         ({"A_7": "1"}, "stable", [("A_7", "A:stable")]),
         ({"A": "1"}, "stable", [("A", "A:stable")]),
         ({"A_stable": "1"}, "stable", []),
-        ({"A_old": "1"}, "stable", []),
+        ({"A_old": "1"}, "stable", [("A_old", "A:stable")]),
+        ({"A_old": "1"}, "", [("A_old", "A")]),
         ({"A": "1"}, "", []),
         ({"A_7": "0"}, "", []),
         ({"A": "1", "A_7": "1"}, "", []),
@@ -180,6 +166,13 @@ def test_the_final_names_of_files(files, label, expected):
     found = renames(AgentFiles(files), PARTS, label)
     assert [(each.name, each.to) for each in found] == expected
     assert {each.digest for each in found} <= {"1", "2"}
+
+
+def test_a_parameter_of_others_keeps_its_file():
+    """Its name looks like a label."""
+    current, others = AgentFiles({"A": "0", "A_old": "1"}), ["A_old"]
+    assert calls(current, A1, others=others) == [(RENAME, "A", "A:7"), (APPEND, "A:7", True)]
+    assert renames(AgentFiles({"A_old": "1"}), A1, "stable", others) == []
 
 
 def test_a_configuration_in_yaml_keeps_the_name_that_the_agent_needs():
@@ -214,40 +207,39 @@ def run_control_program(current, made, desired):
     return AgentFiles(files, others)
 
 
-def texts_of(name, files, names, label):
-    """The texts that an agent has of a configuration, whose file can have a number or the label in its name."""
-    own = re.compile(rf"{name}(_([0-9]+{f'|{label}' if label else ''}))?")
+def texts_of(name, files, names):
+    """The texts that an agent has of a configuration, whose file can have a number or a label in its name."""
+    own = re.compile(rf"{name}(_([0-9]+|stable|old))?")
     return [text for file, text in files.items() if own.fullmatch(file) and (file == name or file not in names)]
 
 
-def foreign_files(files, names, label):
+def foreign_files(files, names):
     """The files that are neither of the configurations nor of parts that they had."""
-    end = f"|{label}" if label else ""
-    own = re.compile(rf"({'|'.join(sorted(names))})(-[0-9]+)?(_([0-9]+{end}))?")
+    own = re.compile(rf"({'|'.join(sorted(names))})(-[0-9]+)?(_([0-9]+|stable|old))?")
     return {file: text for file, text in files.items() if not names or not own.fullmatch(file)}
 
 
-@given(parameters, others_of_agents, desires, labels)
-def test_after_the_calls_the_agent_runs_the_desired_configurations(files, others, desired, label):
+@given(parameters, others_of_agents, desires)
+def test_after_the_calls_the_agent_runs_the_desired_configurations(files, others, desired):
     current, names = AgentFiles(files, others), {each.name for each in desired}
-    made = commands(current, desired, label)
+    made = commands(current, desired)
     result = run_control_program(current, made, desired)
     assert plan(current, made, desired).planned == result
-    assert [texts_of(each.name, result.parameters, names, label) for each in desired] == [[e.digest] for e in desired]
-    assert foreign_files(result.parameters, names, label) == foreign_files(files, names, label)
+    assert [texts_of(each.name, result.parameters, names) for each in desired] == [[e.digest] for e in desired]
+    assert foreign_files(result.parameters, names) == foreign_files(files, names)
     assert result.others == others
-    assert commands(result, desired, label) == []
+    assert commands(result, desired) == []
     assert [each.restart for each in made] == [False] * (len(made) - 1) + [True] * bool(made)
 
 
 @given(parameters, others_of_agents, desires, labels)
 def test_proved_files_get_their_final_names_once(files, others, desired, label):
     current = AgentFiles(files, others)
-    proved = run_control_program(current, commands(current, desired, label), desired)
+    proved = run_control_program(current, commands(current, desired), desired)
     found = renames(proved, desired, label)
     result = run_control_program(proved, found, desired)
     assert plan_names(proved, found).planned == plan_names(result, found).planned == result
-    assert renames(result, desired, label) == commands(result, desired, label) == []
+    assert renames(result, desired, label) == commands(result, desired) == []
     ends = f"_{label}" if label else ""
     assert {f"{each.name}{ends}": each.digest for each in desired}.items() <= result.parameters.items()
     assert len(result.parameters) == len(proved.parameters)
