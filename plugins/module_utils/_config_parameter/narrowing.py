@@ -30,7 +30,7 @@ _EXTENSION = re.compile(r"\.[^./\\]*$")
 _GLOB = re.compile(r"(?:\*|\?|\[[^\]]*\]|\{[^}]*\})+")
 _NOT_IN_GROUP = re.compile(r"[^\w./#*-]", re.ASCII)
 # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_CreateLogGroup.html
-_IN_GROUP = re.compile(r"[\w./#-]*", re.ASCII)
+_IN_GROUP = re.compile(r"[\w./#-]+", re.ASCII)
 _OF_THE_HOST = re.compile(r"\{(?:instance_id|hostname|local_hostname|ip_address|date)\}")
 # The exporter for Prometheus has other placeholders, such as {ClusterName}.
 _ANY_PLACEHOLDER = re.compile(r"\{\w+\}", re.ASCII)
@@ -93,22 +93,29 @@ def log_group_patterns(name: str, placeholder: re.Pattern[str] = _OF_THE_HOST, a
     :param allowed: further characters that the name may have.
     :raises InvalidInput: it is not a valid name.
     """
-    plain = re.sub(r"\{(?:aws_region|account_id)\}", "", placeholder.sub("", name))
-    if VARIABLE in name:
-        raise InvalidInput(f"{quote(name)} contains an environment variable, whose value is not known")
-    if not _IN_GROUP.fullmatch(plain.translate({ord(each): None for each in allowed})):
+    _check_variable(name)
+    # One character stands for each placeholder, so that what is left of it makes no other placeholder.
+    plain = re.sub(r"\{(?:aws_region|account_id)\}", "x", placeholder.sub("x", name))
+    if not _IN_GROUP.fullmatch(plain.translate({ord(each): "x" for each in allowed})):
         raise InvalidInput(f"{quote(name)} is not a valid name of a log group")
     pattern = placeholder.sub("*", name).replace("{aws_region}", "{region}")
     accounts = ("{account}", _UNKNOWN_ACCOUNT) if "{account_id}" in pattern else ("",)
     return [re.sub(r"\*+", "*", pattern.replace("{account_id}", each)) for each in accounts]
 
 
+def _check_variable(text: str) -> None:
+    """Check that a text has no environment variable. :raises InvalidInput: it has one."""
+    if VARIABLE in text:
+        raise InvalidInput(f"{quote(text)} contains an environment variable, whose value is not known")
+
+
 def _file_groups(entry: Mapping[str, Any]) -> list[str]:
     path = str(entry.get("file_path", ""))
-    if entry.get("publish_multi_logs"):
+    _check_variable(path)
+    if entry.get("publish_multi_logs") and path:
         return [_NOT_IN_GROUP.sub("_", _GLOB.sub("*", path).replace("\\", "/"))]
     name = _EXTENSION.sub("", path)
-    if not _IN_GROUP.fullmatch(name) or not name:
+    if not _IN_GROUP.fullmatch(name):
         raise InvalidInput(f"without log_group_name, the log group would be {quote(name)}, which is not a valid name")
     return [name]
 
@@ -173,8 +180,7 @@ def _emf_groups(listed: Sequence[str]) -> list[str]:
 
 def _read_namespace(part: Part) -> list[str]:
     namespace = part.entry.get("namespace") or DEFAULT_NAMESPACE
-    if VARIABLE in str(namespace):
-        raise InvalidInput(f"{quote(namespace)} contains an environment variable, whose value is not known")
+    _check_variable(str(namespace))
     return [str(namespace)]
 
 

@@ -38,7 +38,8 @@ ANY = "*"
 PARTITION, ACCOUNT = "{partition}", "{account}"
 # As long as the longest in AWS.
 _LONGEST = {PARTITION: "aws-us-gov", ACCOUNT: "123456789012"}
-_EVERY_GROUP = re.compile(r".*:log-group:\*.*")
+# With a placeholder at the beginning, or after the beginnings that most names have.
+_EVERY_GROUP = re.compile(r".*:log-group:(?:/(?:aws/?)?)?\*.*")
 # The objects whose keys are things to collect. Each key needs other permissions.
 _COLLECTIONS = (
     ("metrics", "metrics_collected"),
@@ -276,4 +277,4 @@ def _notices(statements: Iterable[Statement]) -> Iterator[str]:
     for name in sorted({name for each in statements for name in each.names if _EVERY_GROUP.fullmatch(name)}):
         pattern = name.partition(":log-group:")[2]
         if pattern.endswith(":*"):
-            yield f"The policy allows nearly every log group: {pattern[:-2]} begins with a placeholder."
+            yield f"The policy allows very many log groups: all whose names match {pattern[:-2]}."

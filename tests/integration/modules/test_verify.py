@@ -398,27 +398,13 @@ def test_several_versions_of_a_configuration_are_a_failure(states: States) -> No
     ssm = fleet.aws.client("ssm")
     ssm.label_parameter_version(Name=PARAMETER, ParameterVersion=1, Labels=["stable"])
     fleet.control("web1", "-a", "append-config", "-c", f"ssm:{PARAMETER}:stable", "-s")
-    server = check_inside(fleet, "web1", config_label="stable")
-    assert [each["why"] for each in server["failures"]] == [
-        f"The agent merges several versions of a configuration, which are in the files {PARAMETER}, {PARAMETER}_stable."
-    ]
-    assert server["status"]["agent"] == "FAIL"
-
-
-def test_the_file_of_an_earlier_label_is_noted_until_the_printed_command_removes_it(states: States) -> None:
-    fleet = states.begin(healthy)
-    fleet.install_cli(installed=False)
-    fleet.aws.agents(fleet.instances["web1"], aws_cli=True)
-    fleet.aws.client("ssm").label_parameter_version(Name=PARAMETER, ParameterVersion=1, Labels=["old"])
-    fleet.control("web1", "-a", "append-config", "-c", f"ssm:{PARAMETER}:old", "-s")
-    server = check_inside(fleet, "web1", config_label="stable")
-    [noted] = [each["why"] for each in server["notes"] if each["rule"] == "agent"]
-    assert noted.startswith(f"The agent merges the file ssm_{PARAMETER}_old.")
-    assert (server["failures"], server["commands"], server["status"]["agent"]) == ([], [], "?")
-    _before, arguments = noted.partition(" there, or set")[0].split("amazon-cloudwatch-agent-ctl ")
-    fleet.control("web1", *arguments.split())
-    assert [*fleet.files("web1")] == [f"ssm_{PARAMETER}"]
-    assert check_inside(fleet, "web1", config_label="stable")["status"]["agent"] == "ok"
+    files = f"{PARAMETER}, {PARAMETER}_stable"
+    for chosen in ("stable", "other", ""):
+        server = check_inside(fleet, "web1", config_label=chosen)
+        assert [each["why"] for each in server["failures"]] == [
+            f"The agent merges several versions of a configuration, which are in the files {files}."
+        ]
+        assert [each["action"] for each in server["commands"]] == ["fetch-config"]
 
 
 def test_a_label_is_moved_once_with_a_call_that_names_the_version(

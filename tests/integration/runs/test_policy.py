@@ -74,5 +74,5 @@ def test_a_part_that_nothing_limits_is_refused_until_the_user_limits_it(controll
         f"No fitted policy is possible. AmazonCloudWatch-linux: {why} (cwagent_emf_log_groups in the playbooks)."
     )
     play = run(controller, cwagent_config_file=str(file), cwagent_emf_log_groups=["{hostname}/*"]).assert_succeeded()
-    warning = "The policy allows nearly every log group: */* begins with a placeholder."
+    warning = "The policy allows very many log groups: all whose names match */*."
     assert warning in play.words

@@ -122,7 +122,7 @@ def test_a_role_takes_the_report_files_that_a_playbook_takes(refused: Play) -> N
     warning = "verify_report_files: skipped v.html, because the role verify writes only files that end in .json."
     assert refused.words.count(warning) == 1
     [files] = [each.result["report_files"] for each in refused.results if "report_files" in each.result]
-    assert files == {"html": [], "json": ["v.json"], "junit": [], "sarif": []}
+    assert {kind: paths for kind, paths in files.items() if paths} == {"json": ["v.json"]}
     assert said(refused, "audit, reports") == (
         "audit_report_files: 'audit.pdf' must end in .html, .json, .junit.xml, .sarif or .sarif.json. "
         "audit_report_files has a duplicate path: audit.html. Nothing was changed."

@@ -343,7 +343,21 @@ def test_all_parts_are_refused_in_one_message():
     assert [each in found for each in ("emf", "otlp", "'*'")] == [True] * 3
 
 
-@pytest.mark.parametrize("name", ["new", "a b", "$"])
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (file("{aws_{hostname}region}"), "is not a valid name of a log group"),
+        (files({"file_path": "/var/${APP}/x.log", **MULTI}), "contains an environment variable"),
+        (files({"file_path": "/var/${APP}/x.log"}), "contains an environment variable"),
+        (files({"file_path": "", **MULTI}), "which is not a valid name"),
+        (file("${APP}"), "contains an environment variable"),
+    ],
+)
+def test_a_name_that_could_be_any_is_refused(config, words):
+    assert words in refusal(config)
+
+
+@pytest.mark.parametrize("name", ["new", "a b", "$", ""])
 def test_a_listed_log_group_must_be_a_name(name):
     found = ["orders/*", name]
     if name == "new":
@@ -352,14 +366,21 @@ def test_a_listed_log_group_must_be_a_name(name):
         assert "is not a valid name of a log group" in refusal(logged("emf"), scope=Scope(emf_log_groups=tuple(found)))
 
 
-def test_a_notice_tells_that_a_log_group_begins_with_a_placeholder():
-    config = files(
-        {"file_path": "/a", "log_group_name": "{instance_id}-app", "retention_in_days": 1},
-        {"file_path": "/b", "log_group_name": "b{hostname}"},
-    )
-    assert fit([source(config)], SCOPE).notices == (
-        "The policy allows nearly every log group: *-app begins with a placeholder.",
-    )
+@pytest.mark.parametrize(
+    ("name", "pattern"),
+    [
+        ("{instance_id}-app", "*-app"),
+        ("/{hostname}", "/*"),
+        ("/aws/{hostname}", "/aws/*"),
+        ("/aws{hostname}", "/aws*"),
+        ("b{hostname}", ""),
+        ("/b/{hostname}", ""),
+    ],
+)
+def test_a_notice_tells_that_the_name_of_a_log_group_can_be_nearly_any(name, pattern):
+    config = files({"file_path": "/a", "log_group_name": name, "retention_in_days": 1})
+    told = f"The policy allows very many log groups: all whose names match {pattern}."
+    assert fit([source(config)], SCOPE).notices == ((told,) if pattern else ())
 
 
 def many(count):

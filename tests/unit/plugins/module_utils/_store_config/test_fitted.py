@@ -99,7 +99,7 @@ def test_a_place_that_is_not_known_is_a_wildcard(
 def test_notices_are_warnings_and_the_groups_of_emf_come_from_the_user() -> None:
     config = {"logs": {"metrics_collected": {"emf": {}}}}
     found = result(config, emf=("{hostname}",))
-    assert found["warnings"] == ["The policy allows nearly every log group: * begins with a placeholder."]
+    assert found["warnings"] == ["The policy allows very many log groups: all whose names match *."]
     with pytest.raises(InvalidInput, match="list them in emf_log_groups"):
         result(config)
 
