@@ -45,7 +45,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import (
     note,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.permission_checks import (
-    check_needs,
     check_permissions,
     check_registration,
 )
@@ -91,8 +90,7 @@ def check(case: Case, target: Target) -> Server:
     else:
         server = _check_user(case, server, principal)
     if principal:
-        server = server.adding(*check_permissions(case, principal, server))
-        server = server.adding(*check_needs(case, principal, target, parameters))
+        server = server.adding(*check_permissions(case, principal, target, parameters))
     elif not server.fails(IDENTITY):
         server = server.adding(note(PERMISSIONS, "Its role or user could not be read."))
     return server.adding(*_check_configs(case, server, missing))
