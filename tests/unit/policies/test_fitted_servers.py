@@ -11,6 +11,9 @@ import fitted
 import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import assess
+from ansible_collections.cwagent.iam.plugins.module_utils._access.case import Case as AuditCase
+from ansible_collections.cwagent.iam.plugins.module_utils._access.case import Choices
+from ansible_collections.cwagent.iam.plugins.module_utils._access.findings import find
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
     Account,
     ConfigParameter,
@@ -69,6 +72,11 @@ def verified(account: Account, names: Sequence[str] = ()) -> Server:
     return check(Case(account, assess(account)), Target("web", fitted.REGION, ID, configs=tuple(names)))
 
 
+def audited(account: Account) -> list[str]:
+    """The findings of the audit on an account."""
+    return [each.why for each in find(AuditCase(account, assess(account), Choices()))]
+
+
 @pytest.mark.parametrize("configs", SETS.values(), ids=SETS)
 def test_a_fitted_policy_is_sufficient_for_verify(configs: Sequence[Config]) -> None:
     account, names = account_of(configs, fitted_policies(configs)), names_of(configs)
@@ -101,8 +109,20 @@ def _collecting(group: str) -> dict[str, Any]:
     return {"logs": {"logs_collected": {"files": {"collect_list": [{"file_path": "/a", "log_group_name": group}]}}}}
 
 
+@pytest.mark.parametrize("configs", SETS.values(), ids=SETS)
+def test_a_fitted_policy_is_sufficient_for_the_audit(configs: Sequence[Config]) -> None:
+    assert audited(account_of(configs, fitted_policies(configs))) == []
+
+
+def test_the_audit_reports_a_role_without_the_policy_of_any_configuration() -> None:
+    account = account_of([_collecting("Shop"), {"metrics": {"namespace": "Shop"}}], [])
+    [why] = audited(account)
+    assert why.endswith("lacks cloudwatch:PutMetricData, logs:PutLogEvents, ssm:GetParameter.")
+
+
 def test_a_section_alone_needs_no_permission_of_the_other() -> None:
     for config in (_collecting("Shop"), {"metrics": {"namespace": "Shop"}}):
         account = account_of([config], fitted_policies([config]))
         server = verified(account)
         assert (server.failures, server.notes) == ((), ())
+        assert audited(account) == []
