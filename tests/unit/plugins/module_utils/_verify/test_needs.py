@@ -251,6 +251,15 @@ def test_a_configuration_that_was_not_read_is_a_note():
     assert found(account) == ([], [note])
 
 
+def test_the_log_group_of_an_unknown_section_is_not_known():
+    config = {"logs": {"logs_collected": {"x": {"collect_list": [{"retention_in_days": 1}]}}}}
+    assert found(account_of(config)) == ([], [])
+    assert found(account_of(config, server=without("logs:PutRetentionPolicy"))) == (
+        [lacks("logs:PutRetentionPolicy", LIST)],
+        [],
+    )
+
+
 @pytest.mark.parametrize("value", ["", "no JSON", "[]"])
 def test_a_configuration_that_is_not_valid_needs_nothing(value):
     account = replace(account_of(), parameters=(parameter("linux", value),))
