@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import GET
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
-from ansible_collections.cwagent.iam.plugins.module_utils._access.model import NODES, ROLE
+from ansible_collections.cwagent.iam.plugins.module_utils._access.model import NODES, PARAMETERS, ROLE
 from ansible_collections.cwagent.iam.plugins.module_utils._access.view import SITE
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import find_clash
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import watch_seconds
@@ -263,7 +263,7 @@ def _unclear_node(server: Server, found: Sequence[NodeUse], ours: Sequence[NodeU
 
 
 def _check_configs(case: Case, server: Server, missing: Sequence[str]) -> Iterator[Finding]:
-    unread = case.unread("the configuration parameters", server.region)
+    unread = case.unread(PARAMETERS, server.region)
     if unread:
         yield note(CONFIGURATION, unread.why)
     elif missing:
