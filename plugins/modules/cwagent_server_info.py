@@ -159,7 +159,7 @@ servers:
                    why: The agent is stopped., fix: Start it.}]}
 unread:
   description: Everything that could not be read, as in RV(cwagent.iam.cwagent_access_info#module:unread).
-  returned: with O(servers)
+  returned: always
   type: list
   elements: dict
 failed_hosts:
@@ -197,8 +197,8 @@ apply_notes:
 lines:
   description:
     - A table of the servers, and each failure with its fix, in lines for a terminal of 80 columns.
-    - Then, for each configuration and region, how many agents run each version. Of agents that do not run the stored
-      one, the version is known only with the permission C(ssm:GetParameterHistory).
+    - Then, for each configuration and region, how many agents run each version. Without the permission
+      C(ssm:GetParameterHistory), only the stored version is known.
   returned: with O(checked)
   type: list
   elements: str
@@ -283,6 +283,7 @@ def check(call: Call) -> dict[str, Any]:
     params = call.params
     servers = [Server.from_dict(each) for each in params["checked"]]
     found = collect(call.client, servers, params["results"], params["from"], params["wait_timeout"])
+    lines, unread = describe_versions(call.client, found)
     return {
         "changed": False,
         "servers": [each.to_dict() for each in found],
@@ -292,7 +293,8 @@ def check(call: Call) -> dict[str, Any]:
         "rename_hosts": [each.host for each in found if each.renames and not each.apply_failure],
         "first_hosts": one_of_each(found),
         "apply_notes": describe_skipped(found),
-        "lines": [*to_lines(found), *describe_versions(call.client, found)],
+        "lines": [*to_lines(found), *lines],
+        "unread": [asdict(each) for each in unread],
     }
 
 

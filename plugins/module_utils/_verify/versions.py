@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Unread
 from ansible_collections.cwagent.iam.plugins.module_utils._access.parameters import read_versions
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES, AwsApiError
 from ansible_collections.cwagent.iam.plugins.module_utils._text import count_noun, wrap
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.script import digest
 
@@ -22,11 +22,10 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server
 
 
-def describe_versions(client_factory: Callable[..., Any], servers: Iterable[Server]) -> list[str]:
-    """Return for each configuration and region how many agents run each version; nothing if none runs any.
+def describe_versions(client_factory: Callable[..., Any], servers: Iterable[Server]) -> tuple[list[str], list[Unread]]:
+    """Return for each configuration and region how many agents run each version, and what could not be read.
 
-    The versions that Parameter Store keeps are read only where an agent runs another text than the stored one. Where
-    they may not be read, such a text is another version.
+    The versions that Parameter Store keeps are read only where an agent runs another text than the stored one.
     """
     texts: dict[tuple[str, str], Counter[str]] = {}
     stored: dict[tuple[str, str], dict[str, int]] = {}
@@ -35,21 +34,25 @@ def describe_versions(client_factory: Callable[..., Any], servers: Iterable[Serv
             texts.setdefault((name, server.region), Counter())[text] += 1
         for each in server.runs:
             stored.setdefault((each.name, server.region), {})[each.digest] = each.number
-    lines: list[str] = []
+    lines, unread = [], []
     for (name, region), counts in sorted(texts.items()):
-        known = stored.get((name, region), {})
+        known, place = stored.get((name, region), {}), f"{name} in {region}"
         if not counts.keys() <= known.keys():
-            known = {**_earlier(client_factory, name, region), **known}
-        lines += wrap(f"{name} in {region}: {_describe(counts, known)}.")
-    return lines
+            try:
+                known = {**_read(client_factory, name, region), **known}
+            except AwsApiError as error:
+                if error.code not in DENIED_CODES:
+                    raise
+                unread.append(Unread(f"the versions of {place}", error.action, region, str(error)))
+        lines += [f"{place}: {_describe(counts, known)}."]
+    lines += [f"- Some versions are not known: {each.why}" for each in unread]
+    return [part for line in lines for part in wrap(line)], unread
 
 
-def _earlier(client_factory: Callable[..., Any], name: str, region: str) -> dict[str, int]:
+def _read(client_factory: Callable[..., Any], name: str, region: str) -> dict[str, int]:
     """Return the versions of a parameter by the digest of their text. Of equal ones, it is the newest."""
-    with suppress(CwagentError):
-        versions = read_versions(Aws(partial(client_factory, region=region)), name)
-        return {digest(each.value): each.number for each in reversed(versions) if each.value is not None}
-    return {}
+    versions = read_versions(Aws(partial(client_factory, region=region)), name)
+    return {digest(each.value): each.number for each in reversed(versions) if each.value is not None}
 
 
 def _describe(counts: Mapping[str, int], known: Mapping[str, int]) -> str:
