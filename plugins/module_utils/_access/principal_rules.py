@@ -283,7 +283,9 @@ def _other_principals(principal: Principal) -> list[str]:
 
 
 def _boundary_findings(case: Case, principal: Principal) -> Iterator[Finding]:
-    blocked = [action for action in (METRICS, LOGS) if case.is_blocked(principal, action)]
+    # A boundary may allow only some log groups.
+    needed = {METRICS: "*", LOGS: None}
+    blocked = [action for action, resource in needed.items() if case.is_blocked(principal, action, resource)]
     if blocked and principal.boundary:
         yield BOUNDARY_BLOCKS_AGENT.finding(principal.name, *describe_blocked(principal, principal.boundary, blocked))
 
