@@ -246,12 +246,17 @@ def is_yaml_name(name: str) -> bool:
     return name.endswith(YAML_ENDINGS)
 
 
+def is_label(text: str) -> bool:
+    """Whether AWS allows a label of a version."""
+    return bool(re.fullmatch(_LABEL, text))
+
+
 def check_label(label: str) -> None:
     """Check the label of a version, because AWS reports no error for an invalid label.
 
     :raises InvalidInput: it is not valid.
     """
-    if not re.fullmatch(_LABEL, label):
+    if not is_label(label):
         raise InvalidInput(
             f"label '{label}' is not valid: AWS allows up to 100 letters, digits and any of _.-, and it must not begin "
             "with a digit, aws or ssm."

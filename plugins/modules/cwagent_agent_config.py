@@ -142,8 +142,9 @@ applied_hosts:
   type: list
   elements: str
 rename_hosts:
-  description: The servers whose files Ansible is to rename. Run Command does not reach them, or did not.
-  returned: with O(servers) and O(rename)
+  description:
+    - The servers whose files Ansible is to rename, because Run Command has not read them. Empty without O(rename).
+  returned: with O(servers), but not with O(watch), and not for a label
   type: list
   elements: str
 stdout:

@@ -178,11 +178,6 @@ apply_hosts:
   returned: with O(checked)
   type: list
   elements: str
-rename_hosts:
-  description: The hosts whose agents have files that get other names once the stored configuration is proved.
-  returned: with O(checked)
-  type: list
-  elements: str
 first_hosts:
   description: Of these, one host for each configuration in each region. They come first in the playbook C(apply.yml).
   returned: with O(checked)
@@ -290,7 +285,6 @@ def check(call: Call) -> dict[str, Any]:
         "failed_hosts": [each.host for each in found if each.failures],
         "failure": describe_failure(found),
         "apply_hosts": [each.host for each in found if each.needs_trial or each.apply_failure],
-        "rename_hosts": [each.host for each in found if each.renames and not each.apply_failure],
         "first_hosts": one_of_each(found),
         "apply_notes": describe_skipped(found),
         "lines": [*to_lines(found), *lines],

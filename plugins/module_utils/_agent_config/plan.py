@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._names import is_yaml_name
+from ansible_collections.cwagent.iam.plugins.module_utils._names import is_label, is_yaml_name
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Plan, Step
 
 if TYPE_CHECKING:
@@ -124,6 +124,26 @@ def _base(file: str, label: str) -> str:
         return file[: -len(label) - 1]
     base, _underscore, number = file.rpartition("_")
     return base if number.isascii() and number.isdigit() else ""
+
+
+def earlier_labels(files: Iterable[str], names: Collection[str], label: str = "") -> dict[str, tuple[str, str]]:
+    """Return the files that a configuration can have from an earlier label, each with the configuration and the label.
+
+    Such a file can also be a parameter of others, so nothing removes it.
+    """
+    found = find_files(files, names, label)
+    others = found.keys() - {*names, *surplus_parts(found, names)}
+    splits = {file: split for file in sorted(others) if (split := _split_label(file, names))}
+    return {file: split for file, split in splits.items() if found[file] == [file]}
+
+
+def _split_label(file: str, names: Collection[str]) -> tuple[str, str] | None:
+    """Return the longest configuration and the label of a file; ``None`` if its name has none."""
+    for each in reversed([*re.finditer("_", file)]):
+        base, label = file[: each.start()], file[each.end() :]
+        if is_label(label) and (base in names or _is_part(base, names)):
+            return base, label
+    return None
 
 
 def is_numbered(name: str, files: Iterable[str]) -> bool:

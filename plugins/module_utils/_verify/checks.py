@@ -12,7 +12,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import NODES, PARAMETERS, ROLE
 from ansible_collections.cwagent.iam.plugins.module_utils._access.view import SITE
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import find_clash
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import earlier_labels, find_clash
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import watch_seconds
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import read
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import ENCRYPTED_TYPE, TYPE
@@ -70,6 +70,7 @@ def check(case: Case, target: Target) -> Server:
     principal = principal_of(case, target)
     parameters, missing = configs_of(case, target)
     certain, possible, seconds = _find_calls(case, target, parameters)
+    names = {each.name for each in parameters}
     server = Server(
         target.host,
         target.region,
@@ -78,6 +79,7 @@ def check(case: Case, target: Target) -> Server:
         target.is_hybrid,
         runs_all=runs_all(target, parameters),
         configs=tuple(_config(case, principal, each) for each in parameters),
+        similar=tuple(earlier_labels(case.parameters[target.region].keys() - names, names, case.label)),
         endpoints=certain,
         possible_endpoints=possible,
         watch_seconds=seconds,

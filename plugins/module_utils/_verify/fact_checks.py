@@ -12,9 +12,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import (
+    PREFIX,
     Wanted,
     after,
     commands,
+    earlier_labels,
     find_files,
     is_numbered,
     is_running,
@@ -243,7 +245,7 @@ def _check_agent(server: Server, facts: Facts) -> Server:
         commands=tuple(calls),
         renames=tuple(renames(after(facts.files, calls, wanted), wanted, server.label)),
     )
-    return server.adding(*_check_status(server, facts), *_check_files(server, facts))
+    return server.adding(*_check_status(server, facts), *_check_files(server, facts), *_check_labels(server, facts))
 
 
 def _files(server: Server, facts: Facts) -> dict[str, list[str]]:
@@ -298,6 +300,19 @@ def _check_files(server: Server, facts: Facts) -> Iterator[Finding]:
     surplus = surplus_parts(files, {each.name for each in server.runs})
     if surplus:
         yield failure(AGENT, f"The agent still runs {', '.join(surplus)}, which is no longer stored.", _fix(server))
+
+
+def _check_labels(server: Server, facts: Facts) -> Iterator[Finding]:
+    """Note files that an earlier label can have left, which the agent merges with the stored configuration."""
+    found = earlier_labels(facts.files.parameters, {each.name for each in server.configs}, server.label)
+    for file, (name, label) in found.items():
+        if file not in server.similar:
+            remedy = f"run sudo {CONTROL} -a remove-config -m {server.mode} -s -c ssm:{name}:{label} there"
+            yield note(
+                AGENT,
+                f"The agent merges the file {PREFIX}{file}. It can be {name} with an earlier label, or parameter "
+                f"{file} of others. If it is {name}, {remedy}, or set cwagent_config_label={label} again.",
+            )
 
 
 def _fix(server: Server) -> str:

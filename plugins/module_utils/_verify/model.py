@@ -84,7 +84,7 @@ class Config:
 class Server:
     """A server, its desired state, and the findings of the checks.
 
-    It has 26 fields, because each check adds what it found, and later checks read it.
+    It has 27 fields, because each check adds what it found, and later checks read it.
 
     :param is_hybrid: whether it is an on-premises server that is registered with Systems Manager.
     :param node_id: the ID of its node in Systems Manager. Empty if it has none, or several.
@@ -94,6 +94,7 @@ class Server:
     :param profile: the instance profile that EC2 has associated.
     :param key_id: the saved access key of the user.
     :param configs: the configurations that it uses, in the order in which the agent fetches and appends them.
+    :param similar: the other parameters in its region whose files look like an earlier label of these configurations.
     :param runs_all: whether the agent is to run all of them, not only some.
     :param endpoints: by service or host, the address that the server is to reach.
     :param possible_endpoints: the addresses that it is to reach if it uses a configuration which needs them.
@@ -121,6 +122,7 @@ class Server:
     profile: str | None = None
     key_id: str = ""
     configs: tuple[Config, ...] = ()
+    similar: tuple[str, ...] = ()
     runs_all: bool = True
     endpoints: Mapping[str, str] = field(default_factory=dict)
     possible_endpoints: Mapping[str, str] = field(default_factory=dict)

@@ -21,7 +21,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.perm
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import ENCRYPTED_TYPE
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import Call, Scope, calls_for
 from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR
-from ansible_collections.cwagent.iam.plugins.module_utils._names import aws_policy_arn
+from ansible_collections.cwagent.iam.plugins.module_utils._names import aws_policy_arn, is_yaml_name
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import (
     ACCESS_POLICIES,
     SSM_POLICIES,
@@ -91,9 +91,9 @@ def _check_versions(
 ) -> Iterator[Finding]:
     """Note the configurations that a server may read by their names, and perhaps not by a version or label.
 
-    AWS does not document whether IAM compares ``NAME:VERSION`` or only ``NAME``.
+    AWS does not document whether IAM compares ``NAME:VERSION`` or only ``NAME``. An agent reads YAML only by its name.
     """
-    for each in parameters:
+    for each in [each for each in parameters if not is_yaml_name(each.name)]:
         arn = case.parameter_arn(target.region, each.name)
         reads_name = case.decide(principal, GET, arn) is Decision.YES
         if reads_name and case.decide(principal, GET, f"{arn}:{each.version}") is Decision.NO:

@@ -38,6 +38,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
     KEY_STORE,
     ONPREM_ADMIN,
     ONPREM_SERVERS,
+    POLICY,
     REMOVAL,
     ROTATION,
     SERVERS,
@@ -145,7 +146,8 @@ def check_requirements(given: Given, inputs: Mapping[str, Any], problems: Proble
     if {CONFIGS, CONFIGS_ONLY, HISTORY} & {*given.requires} and not inputs["configs"]:
         problems.add("There is no configuration. Set cwagent_config_file or cwagent_configs.")
     _check_version(given, inputs, problems)
-    _check_label(inputs, problems)
+    if (given.stores and POLICY not in given.requires) or SERVERS in given.requires:
+        _check_label(inputs, problems)
     if CONFIRMATION in given.requires and inputs["confirm"] != "teardown":
         problems.add(
             "This deletes the roles, instance profiles, users, access keys, credentials files and stored "
@@ -191,11 +193,11 @@ def _check_label(inputs: Mapping[str, Any], problems: Problems) -> None:
     label = inputs["config_label"] or ""
     if label:
         problems.check(_names.check_label, label, where="cwagent_config_label: ")
-    clash = find_clash({name for names in inputs["config_names"].values() for name in names}, label)
-    if clash:
+    # In different regions, two configurations are on different servers.
+    clashes = {clash for names in inputs["config_names"].values() if (clash := find_clash(names, label))}
+    for base, name in sorted(clashes):
         problems.add(
-            f"The agent would save {clash[1]} in the file of a version or label of {clash[0]}. Choose another name or "
-            "label."
+            f"The agent would save {name} in the file of a version or label of {base}. Choose another name or label."
         )
 
 

@@ -221,7 +221,7 @@ def _apply_notes(account: Account) -> list[str]:
     lines = unapplied(account)
     label = account.inputs.get("config_label") if APPLY in account.requires else ""
     if label and (lines or not account.inputs["moves_label"]):
-        reason = "a server failed or was skipped" if lines else "--limit leaves out servers"
+        reason = "a server has not proved the version" if lines else "--limit leaves out servers"
         lines = [*lines, f"Label '{label}' was not moved, because {reason}."]
     return [*lines, *describe_watch(watches), *checked.get("apply_notes", ())]
 
@@ -274,14 +274,16 @@ def unapplied(account: Account) -> list[str]:
 def _earlier_versions(account: Account, hosts: Collection[str]) -> str:
     """The option that brings back only the configurations that the agents of some hosts fetched."""
     servers = (account.variables.get("__verify_checked") or {}).get("servers", ())
-    fetched = {
-        each["name"].partition(":")[0]
-        for server in servers
-        if server["host"] in hosts
-        for each in server["commands"] or server["runs"]
-    }
-    parts = {part_name(name, number) for name in fetched for number in range(2, len(fetched) + 1)}
-    return ",".join(f"{name}=previous" for name in sorted(fetched - parts)) or "previous"
+    fetched = {name for server in servers if server["host"] in hosts for name in _fetched(server)}
+    return ",".join(f"{name}=previous" for name in sorted(fetched)) or "previous"
+
+
+def _fetched(server: Mapping[str, Any]) -> set[str]:
+    """The configurations that an agent fetched, as a whole. Commands can contain names of files, which are no names."""
+    names = {each["name"] for each in server["runs"]}
+    wholes = {part_name(name, number): name for name in names for number in range(2, len(names) + 1)}
+    found = names & {each["name"].partition(":")[0] for each in server["commands"]}
+    return {wholes.get(name, name) for name in found or names}
 
 
 def _is_refused(host: Mapping[str, Any]) -> bool:

@@ -365,7 +365,7 @@ def test_run_command_watches_a_version_on_trial_and_renames_its_file(states: Sta
     other.write_text("{}")
     started = fleet.running("web1")
     found = check(fleet, read(fleet, "web1", "web2"), "run_command")
-    assert (found["apply_hosts"], found["rename_hosts"], found["first_hosts"]) == (["web1", "web2"],) * 2 + (["web1"],)
+    assert (found["apply_hosts"], found["first_hosts"]) == (["web1", "web2"], ["web1"])
     in_use = f"{PARAMETER} in {fleet.aws.region}: version 2 on 1 server, {{}} on 1 server."
     assert " ".join(" ".join(found["lines"]).split()).endswith(in_use.format("version 1"))
     unread = {"kind": Kind.DENY, "action": "GetParameterHistory", "times": 9}
@@ -403,6 +403,22 @@ def test_several_versions_of_a_configuration_are_a_failure(states: States) -> No
         f"The agent merges several versions of a configuration, which are in the files {PARAMETER}, {PARAMETER}_stable."
     ]
     assert server["status"]["agent"] == "FAIL"
+
+
+def test_the_file_of_an_earlier_label_is_noted_until_the_printed_command_removes_it(states: States) -> None:
+    fleet = states.begin(healthy)
+    fleet.install_cli(installed=False)
+    fleet.aws.agents(fleet.instances["web1"], aws_cli=True)
+    fleet.aws.client("ssm").label_parameter_version(Name=PARAMETER, ParameterVersion=1, Labels=["old"])
+    fleet.control("web1", "-a", "append-config", "-c", f"ssm:{PARAMETER}:old", "-s")
+    server = check_inside(fleet, "web1", config_label="stable")
+    [noted] = [each["why"] for each in server["notes"] if each["rule"] == "agent"]
+    assert noted.startswith(f"The agent merges the file ssm_{PARAMETER}_old.")
+    assert (server["failures"], server["commands"], server["status"]["agent"]) == ([], [], "?")
+    _before, arguments = noted.partition(" there, or set")[0].split("amazon-cloudwatch-agent-ctl ")
+    fleet.control("web1", *arguments.split())
+    assert [*fleet.files("web1")] == [f"ssm_{PARAMETER}"]
+    assert check_inside(fleet, "web1", config_label="stable")["status"]["agent"] == "ok"
 
 
 def test_a_label_is_moved_once_with_a_call_that_names_the_version(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,12 +14,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan imp
     AgentFiles,
     Command,
     Wanted,
-    after,
     commands,
+    earlier_labels,
     find_clash,
     find_files,
     is_numbered,
-    is_running,
     plan,
     plan_names,
     renames,
@@ -128,6 +129,32 @@ def test_configurations_whose_files_can_have_one_name(names, label, expected):
 
 
 @pytest.mark.parametrize(
+    ("file", "names", "label", "expected"),
+    [
+        ("A_old", "A", "", ("A", "old")),
+        ("A_old", "A", "stable", ("A", "old")),
+        ("A_old", "A", "old", None),
+        ("A_old", "A A_old", "", None),
+        ("A_old", "B", "", None),
+        ("A", "A", "", None),
+        ("A_7", "A", "", None),
+        ("A_7a", "A", "", None),
+        ("A_aws-old", "A", "", None),
+        ("A_", "A", "", None),
+        ("Ab_old", "A", "", None),
+        ("A-2_old", "A", "", ("A-2", "old")),
+        ("A_b_c", "A", "", ("A", "b_c")),
+        ("A_b_c", "A A_b", "", ("A_b", "c")),
+        ("A_b-2", "A A_b", "", None),
+        ("A_7_old", "A", "", None),
+    ],
+)
+def test_a_file_that_can_have_an_earlier_label(file, names, label, expected):
+    found = earlier_labels([file, *names.split()], set(names.split()), label)
+    assert found == ({file: expected} if expected else {})
+
+
+@pytest.mark.parametrize(
     ("files", "expected"),
     [(["A"], False), (["A_7"], True), (["A", "A_7"], True), (["A_stable"], False), ([], False)],
 )
@@ -160,7 +187,7 @@ def test_a_configuration_in_yaml_keeps_the_name_that_the_agent_needs():
 
 
 parameters = st.dictionaries(
-    st.sampled_from([*NAMES, *(f"{name}_{end}" for name in NAMES for end in ("6", "7", "stable"))]),
+    st.sampled_from([*NAMES, *(f"{name}_{end}" for name in NAMES for end in ("6", "7", "stable", "old"))]),
     st.sampled_from("01"),
 )
 desires = st.dictionaries(st.sampled_from(NAMES), st.sampled_from("01")).map(
@@ -170,29 +197,60 @@ labels = st.sampled_from(["", "stable"])
 others_of_agents = st.sampled_from([(), OTHERS])
 
 
+def run_control_program(current, made, desired):
+    """A model of the agent's control program, and of the module that renames files: the files of an agent then."""
+    texts = {each.name: each.digest for each in desired}
+    files, others = dict(current.parameters), current.others
+    for each in made:
+        file = each.name.replace(":", "_")
+        if each.action == FETCH:
+            files, others = {}, ()
+        if each.action == REMOVE:
+            del files[file]
+        elif each.action == RENAME:
+            files[each.to.replace(":", "_")] = files.pop(file)
+        else:
+            files[file] = texts[each.name.partition(":")[0]]
+    return AgentFiles(files, others)
+
+
+def texts_of(name, files, names, label):
+    """The texts that an agent has of a configuration, whose file can have a number or the label in its name."""
+    own = re.compile(rf"{name}(_([0-9]+{f'|{label}' if label else ''}))?")
+    return [text for file, text in files.items() if own.fullmatch(file) and (file == name or file not in names)]
+
+
+def foreign_files(files, names, label):
+    """The files that are neither of the configurations nor of parts that they had."""
+    end = f"|{label}" if label else ""
+    own = re.compile(rf"({'|'.join(sorted(names))})(-[0-9]+)?(_([0-9]+{end}))?")
+    return {file: text for file, text in files.items() if not names or not own.fullmatch(file)}
+
+
 @given(parameters, others_of_agents, desires, labels)
 def test_after_the_calls_the_agent_runs_the_desired_configurations(files, others, desired, label):
-    current = AgentFiles(files, others)
+    current, names = AgentFiles(files, others), {each.name for each in desired}
     made = commands(current, desired, label)
-    result = plan(current, made, desired).planned
-    assert commands(result, desired, label) == []
-    found = find_files(result.parameters, {each.name for each in desired}, label)
-    assert all(is_running(each, found, result) for each in desired)
+    result = run_control_program(current, made, desired)
+    assert plan(current, made, desired).planned == result
+    assert [texts_of(each.name, result.parameters, names, label) for each in desired] == [[e.digest] for e in desired]
+    assert foreign_files(result.parameters, names, label) == foreign_files(files, names, label)
     assert result.others == others
+    assert commands(result, desired, label) == []
     assert [each.restart for each in made] == [False] * (len(made) - 1) + [True] * bool(made)
 
 
 @given(parameters, others_of_agents, desires, labels)
 def test_proved_files_get_their_final_names_once(files, others, desired, label):
     current = AgentFiles(files, others)
-    proved = after(current, commands(current, desired, label), desired)
+    proved = run_control_program(current, commands(current, desired, label), desired)
     found = renames(proved, desired, label)
-    result = plan_names(proved, found).planned
-    assert plan_names(result, found).planned == result
+    result = run_control_program(proved, found, desired)
+    assert plan_names(proved, found).planned == plan_names(result, found).planned == result
     assert renames(result, desired, label) == commands(result, desired, label) == []
-    assert sorted(result.parameters.values()) == sorted(proved.parameters.values())
     ends = f"_{label}" if label else ""
-    assert {f"{each.name}{ends}" for each in desired} <= {*result.parameters}
+    assert {f"{each.name}{ends}": each.digest for each in desired}.items() <= result.parameters.items()
+    assert len(result.parameters) == len(proved.parameters)
 
 
 def test_configurations_of_others_stay():

@@ -383,7 +383,22 @@ def test_a_policy_for_a_name_may_not_cover_its_versions(ends, notes):
     assert found(account, WEB) == ([], notes)
 
 
+def test_a_parameter_in_yaml_is_never_read_by_its_version():
+    arn = PARAMETER_ARN.replace("linux", "linux.yaml")
+    account = changed(
+        "role", "Server", policies=(managed_policy("Exact", document(METRICS, LOGS), document(GET, resource=arn)),)
+    )
+    assert found(replace(account, parameters=(parameter("linux.yaml"),)), WEB) == ([], [])
+
+
 @pytest.mark.parametrize(("label", "clashes"), [("", False), ("stable", True), ("other", False)])
 def test_a_label_must_not_give_two_files_one_name(label, clashes):
     account = replace(HEALTHY, parameters=(parameter("linux"), parameter("linux_stable")))
     assert ("configuration" in {rule for rule, _why in found(account, WEB, label=label)[0]}) is clashes
+
+
+@pytest.mark.parametrize("configs", [(), ("AmazonCloudWatch-linux",)])
+def test_stored_parameters_whose_files_look_like_a_label_are_known(configs):
+    stored = (parameter("linux"), parameter("linux_old"), parameter("linux_7"), parameter("web_old"))
+    seen = check(case(replace(HEALTHY, parameters=stored), label="stable"), replace(WEB, configs=configs))
+    assert seen.similar == (("AmazonCloudWatch-linux_old",) if configs else ())

@@ -256,6 +256,39 @@ def test_status_of_an_agent_that_is_not_installed():
     assert (seen.agent, seen.status("agent")) == ("not installed", "none")
 
 
+LABELLED = AgentFiles({"A_stable": "new", "A_old": "old"})
+ONLY_OLD = AgentFiles({"A_old": "old"})
+FOREIGN = replace(WEB, similar=("A_old",))
+
+
+@pytest.mark.parametrize(
+    ("server", "files", "failures", "is_noted"),
+    [
+        (replace(WEB, label="stable"), LABELLED, [], True),
+        (replace(WEB, label="stable"), AgentFiles({"A_2": "new", "A_old": "old"}), [], True),
+        (WEB, AgentFiles({"A": "new", "A_old": "old"}), [], True),
+        (WEB, ONLY_OLD, ["The agent does not run the stored A."], True),
+        (SEVERAL, ONLY_OLD, ["The agent runs no stored configuration."], True),
+        (replace(WEB, label="old"), AgentFiles({"A_old": "new"}), [], False),
+        (FOREIGN, AgentFiles({"A": "new", "A_old": "old"}), [], False),
+    ],
+)
+@pytest.mark.parametrize("mode", ["ec2", "onPremise"])
+def test_a_file_that_can_have_an_earlier_label_is_noted(server, files, failures, is_noted, mode):
+    """It can also be a parameter of others, so it is no failure, and no command touches it."""
+    changes: dict[str, Any] = {} if mode == "ec2" else {"instance_id": "", "user": "db", "profile": None}
+    inside_it = replace(INSIDE if mode == "ec2" else ONPREM, files=files)
+    seen = check_facts(replace(server, key_id=ONPREM.key_id, **changes), inside_it, "ansible")
+    assert [each.why for each in seen.failures] == failures
+    control = f"sudo /opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl -a remove-config -m {mode} -s"
+    why = (
+        "The agent merges the file ssm_A_old. It can be A with an earlier label, or parameter A_old of others. If it "
+        f"is A, run {control} -c ssm:A:old there, or set cwagent_config_label=old again."
+    )
+    assert [each.why for each in seen.notes] == ([why] if is_noted else [])
+    assert not any("old" in each.name for each in seen.commands)
+
+
 OLD = replace(INSIDE, files=AgentFiles({"A": "old"}))
 TRIED = replace(INSIDE, files=AgentFiles({"A_2": "new"}))
 

@@ -341,20 +341,47 @@ def test_a_number_is_the_version_in_one_account(limit, is_refused):
     assert any(each.startswith(ONLY_ONE) for each in problems_of(run)) == is_refused
 
 
+def label_problems(label, names, requires, regions=((), ())):
+    configs = [{"name": f"AmazonCloudWatch-{name}", "file": "b.json"} for name in names]
+    configs = [{**each, "regions": [*of_it]} if of_it else each for each, of_it in zip(configs, regions, strict=False)]
+    controller = {"cwagent_config_label": label, "cwagent_configs": configs}
+    return [each for each in problems_of(controller=controller, requires=requires) if "label" in each]
+
+
 @pytest.mark.parametrize(
     ("label", "names", "words"),
     [
         ("stable", ["linux", "web"], ""),
         ("1a", ["linux"], "cwagent_config_label: label '1a' is not valid"),
-        ("stable", ["linux", "linux_stable"], "would save AmazonCloudWatch-linux_stable in the file of a version or"),
+        (
+            "stable",
+            ["linux", "linux_stable"],
+            "would save AmazonCloudWatch-linux_stable in the file of a version or",
+        ),
         ("", ["linux", "linux_stable"], ""),
         ("", ["linux", "linux_7"], "would save AmazonCloudWatch-linux_7 in the file of a version or"),
     ],
 )
-def test_a_label_is_valid_and_gives_each_configuration_its_file(label, names, words):
-    configs = [{"name": f"AmazonCloudWatch-{name}", "file": "b.json"} for name in names]
-    controller = {"cwagent_config_label": label, "cwagent_configs": configs}
-    assert_problem(a_run({"ec2_servers": ["web"]}, controller=controller, requires=["servers"]), words)
+@pytest.mark.parametrize("requires", [["configs"], ["key_store"], ["configs_only"], ["servers"], ["servers", "apply"]])
+def test_a_label_is_valid_and_gives_each_configuration_its_file(label, names, words, requires):
+    found = label_problems(label, names, requires)
+    assert (len(found), words in "".join(found)) == (bool(words), True)
+
+
+@pytest.mark.parametrize(("other", "count"), [([EU], 0), ([US], 1), ([US, EU], 1)])
+def test_configurations_of_different_regions_have_their_own_files(other, count):
+    assert len(label_problems("stable", ["linux", "linux_stable"], ["servers"], [[US], other])) == count
+
+
+@pytest.mark.parametrize(
+    "requires",
+    [
+        *(["restore"], ["confirmation"], ["key_store", "rotation"], ["audit"], ["audit", "history"]),
+        *(["removal", "one_account"], ["admin_instance"], ["configs_only", "policy"]),
+    ],
+)
+def test_a_label_keeps_no_other_playbook_from_its_work(requires):
+    assert label_problems("1a", ["linux", "linux_1a"], requires) == []
 
 
 @pytest.mark.parametrize(("limit", "moves"), [(None, True), (["web", "adm"], True), (["web"], False)])
