@@ -492,9 +492,10 @@ findings:
           collection), V(boundary-blocks-agent) (warning, a permissions boundary blocks metrics or logs),
           V(attached-policy) (unlisted notice, a role that is not in O(attach_to_roles) has the agent's policy from this
           collection), V(policy-without-tag) (unlisted notice, a role in O(attach_to_roles) has the policy, and not from
-          this collection, so no playbook detaches it), V(hybrid-role-admin) (error, the role of hybrid servers has an
-          admin policy), V(hybrid-role-trust) (warning, Systems Manager can assume the role of hybrid servers for other
-          accounts), V(admin-key-active) (error or warning, a key of an admin user is active outside a window),
+          this collection, so no playbook detaches it), V(unused-permissions) (unlisted notice, a server principal
+          allows more than the stored configurations need), V(hybrid-role-admin) (error, the role of hybrid servers has
+          an admin policy), V(hybrid-role-trust) (warning, Systems Manager can assume the role of hybrid servers for
+          other accounts), V(admin-key-active) (error or warning, a key of an admin user is active outside a window),
           V(key-old) (warning or notice, a key is too old), V(key-unused) (notice, a key was never used),
           V(key-not-saved) (warning or notice, a key is saved nowhere, which is a notice if a newer key of the user is
           saved), V(key-two-active) (warning or notice, a user has two active keys).

@@ -17,6 +17,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate impor
     WriteAccess,
     can_write,
     decide,
+    decide_each,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE, USER
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window import plan as window_plan
@@ -95,16 +96,32 @@ def apply_simulations(assessments: Iterable[Assessment], simulations: Iterable[S
     return tuple(_apply_simulation(each, allows.get(each.principal.arn)) for each in assessments)
 
 
-def may(principal: Principal, now: datetime, action: str, resource: str | None = "*", bounded: bool = True) -> Decision:
+def may(
+    principal: Principal,
+    now: datetime,
+    action: str,
+    resource: str | None = "*",
+    *,
+    bounded: bool = True,
+    context: Iterable[tuple[str, str]] = (),
+) -> Decision:
     """Return whether a principal may make a call.
 
-    :param resource: ``None`` where it is not known.
+    :param resource: ``None`` where it is not known. In an ARN, ``*`` stands for any text.
     :param bounded: whether its permissions boundary counts.
+    :param context: further condition keys that are known.
     """
     policies = _policies(principal)
     if not bounded:
         policies = replace(policies, boundary=None)
-    return decide(policies, Request(action, resource, _caller(principal).context(now), frozenset({"*"})))
+    known = {**_caller(principal).context(now), **dict(context)}
+    request = Request(action, resource, known, frozenset({"*"}))
+    return decide_each(policies, request) if is_pattern(resource) else decide(policies, request)
+
+
+def is_pattern(resource: str | None) -> bool:
+    """Whether a resource stands for several. ``*`` alone is the resource of actions that have none."""
+    return resource not in (None, "*") and "*" in str(resource)
 
 
 def request_context(principal: Principal, now: datetime, session: str | None = None) -> dict[str, list[str]]:

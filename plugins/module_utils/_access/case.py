@@ -10,11 +10,13 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import GET
+from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import GET, LOGS, METRICS
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE
 from ansible_collections.cwagent.iam.plugins.module_utils._access.view import AccountView
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import record_key
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import read
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import permissions_of
 
 if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
@@ -106,6 +108,17 @@ class Case(AccountView):
         """Return for each server principal whether it may read a parameter."""
         arn = self.parameter_arn(parameter.region, parameter.name)
         return [(server, self.decide(server, GET, arn)) for server in self._servers]
+
+    def ordinary_actions(self, region: str) -> list[set[str]]:
+        """Return for each configuration in a region which actions of an ordinary agent it needs."""
+        values = {each.name: each.value for each in self.account.parameters if each.region == region}
+        needs = [permissions_of(read(value, name).value or {}) for name, value in values.items() if value is not None]
+        return [
+            {action for need in each if not need.role for action in need.row.actions} & {METRICS, LOGS}
+            if each
+            else {METRICS, LOGS}
+            for each in needs or [[]]
+        ]
 
 
 def has_record(case: Case, instance: InstanceUse) -> bool:

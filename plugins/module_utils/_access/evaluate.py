@@ -58,6 +58,7 @@ _NAME_CHARACTERS = f"{_ALPHANUMERIC}_.-"
 # https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
 _SESSION_CHARACTERS = f"{_ALPHANUMERIC}_=,.@-+"
 _SESSION_NAME = "??*"
+_ARN_CHARACTERS = f"{_SESSION_CHARACTERS}:/#"
 
 
 @dataclass(frozen=True)
@@ -168,6 +169,19 @@ def decide(policies: Policies, request: Request) -> Decision:
     return min(allowed, negate(_has_effect("Deny", chain(*layers), request, context)))
 
 
+def decide_each(policies: Policies, request: Request) -> Decision:
+    """Return whether a request for each resource that a pattern matches is allowed; unknown if the answers differ."""
+    text = str(request.resource)
+    pattern, context = to_pattern(text), Context(request.context, request.unknown_keys)
+    patterns = chain([pattern], _resource_patterns(policies, request.action, context))
+    answers = {
+        decide(policies, replace(request, resource=each))
+        for each in representatives(text.partition("*")[0], patterns, _ARN_CHARACTERS)
+        if each is None or is_match(pattern, each)
+    }
+    return answers.pop() if len(answers) == 1 else Decision.UNKNOWN
+
+
 def can_write(policies: Policies, caller: Caller, now: datetime, regions: Iterable[str]) -> WriteAccess:
     """Return whether a principal may call ssm:PutParameter for some configuration parameter in one of these regions.
 
@@ -195,7 +209,7 @@ def _write_access(policies: Policies, caller: Caller, now: datetime, regions: It
         context = {**caller.context(now), "aws:RequestedRegion": region}
         request = Request(PUT, "", context, frozenset({"*"}))
         prefix = f"arn:{partition}:ssm:{region}:{account}:parameter/{PARAMETER_PREFIX}"
-        patterns = _resource_patterns(policies, Context(context, request.unknown_keys))
+        patterns = _resource_patterns(policies, PUT, Context(context, request.unknown_keys))
         for parameter in representatives(prefix, patterns, _NAME_CHARACTERS):
             decision = decide(policies, replace(request, resource=parameter)) if parameter else Decision.UNKNOWN
             if decision > best.decision:
@@ -222,9 +236,9 @@ def _sessions(policies: Policies, caller: Caller) -> Iterator[Caller]:
             yield replace(caller, session=userid[len(prefix) :])
 
 
-def _resource_patterns(policies: Policies, context: Context) -> Iterator[Pattern]:
-    """Return the patterns of all resources in statements about writing parameters."""
-    for version, statement in _statements(chain(*_layers(policies)), PUT):
+def _resource_patterns(policies: Policies, action: str, context: Context) -> Iterator[Pattern]:
+    """Return the patterns of all resources in statements about an action."""
+    for version, statement in _statements(chain(*_layers(policies)), action):
         for text in to_list(statement["NotResource" if "NotResource" in statement else "Resource"]):
             resolved = (resolve(each, context.for_version(version)) for each in _complete(text))
             yield from (each for each in resolved if isinstance(each, tuple))

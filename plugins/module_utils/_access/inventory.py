@@ -28,6 +28,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.instances impo
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
     NODES,
+    PARAMETERS,
     ROLE,
     USER,
     Account,
@@ -374,7 +375,7 @@ class Inventory:
         shared = [_SAVED for each in stores if each.ARE_PARAMETERS]
         prefixes = [PARAMETER_PREFIX, *([prefix] if shared else [])]
         read = partial(list_parameters, aws, prefixes, "list the configuration parameters")
-        described = self._attempt(_PARAMETERS, name, read, *shared) or []
+        described = self._attempt(PARAMETERS, name, read, *shared) or []
         saved = [(each, self._list_saved(each, name, described)) for each in stores]
         return Region(
             name,
@@ -491,7 +492,6 @@ class Inventory:
         return self._attempt("the simulation by IAM", None, read) or {}
 
 
-_PARAMETERS = "the configuration parameters"
 _SAVED = "where access keys are saved"
 _VERSIONS = "the versions of configurations"
 _PRINCIPALS = "the roles and users of the account"

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 ROLE, USER = "role", "user"
 # The part of the account that is unread where the nodes are.
 NODES = "the nodes of Systems Manager"
+# The part of the account that is unread where the stored configurations are.
+PARAMETERS = "the configuration parameters"
 
 
 @dataclass(frozen=True)

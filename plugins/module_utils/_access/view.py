@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import may
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import Assessment
     from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Account, Policy, Principal
+
+    Context = tuple[tuple[str, str], ...]
 
 SITE = "Run the playbook cwagent.iam.site"
 
@@ -44,22 +46,31 @@ class AccountView:
         return {}
 
     @cached_property
-    def _decisions(self) -> dict[tuple[str, str, str | None, bool], Decision]:
+    def _decisions(self) -> dict[tuple[Any, ...], Decision]:
         return {}
 
     def decide(
-        self, principal: Principal, action: str, resource: str | None = "*", *, bounded: bool = True
+        self,
+        principal: Principal,
+        action: str,
+        resource: str | None = "*",
+        *,
+        bounded: bool = True,
+        context: Context = (),
     ) -> Decision:
         """Return whether a principal may make a call. A fleet of principals with the same policies is decided once.
 
-        :param resource: ``None`` if it is not known.
+        :param resource: ``None`` if it is not known. In an ARN, ``*`` stands for any text.
         :param bounded: whether its permissions boundary counts.
+        :param context: further condition keys that are known.
         """
         if principal.arn not in self._rights:
             self._rights[principal.arn] = _rights_of(principal)
-        key = (self._rights[principal.arn], action, resource, bounded)
+        key = (self._rights[principal.arn], action, resource, bounded, context)
         if key not in self._decisions:
-            self._decisions[key] = may(principal, self.account.read_at, action, resource, bounded)
+            self._decisions[key] = may(
+                principal, self.account.read_at, action, resource, bounded=bounded, context=context
+            )
         return self._decisions[key]
 
     def is_blocked(self, principal: Principal, action: str, resource: str | None = "*") -> bool:
@@ -89,7 +100,10 @@ def describe_grant(principal: Principal) -> str:
 
 
 def _rights_of(principal: Principal) -> str:
-    """Return a key that principals share if their policies are equal and have neither conditions nor variables."""
+    """Return a key that principals share if their policies are equal and do not depend on the principal.
+
+    They do with variables, and with conditions on global keys.
+    """
     bounds = [principal.boundary] if principal.boundary else []
     text = json.dumps([[each.document for each in principal.policies], [each.document for each in bounds]])
-    return principal.arn if "Condition" in text or "${" in text else text
+    return principal.arn if '"aws:' in text.lower() or "${" in text else text

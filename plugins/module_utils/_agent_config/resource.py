@@ -108,7 +108,7 @@ class AgentConfigResource(FilesResource):
     """The configurations of the agent.
 
     :param desired: the desired configurations.
-    :param others: the names of other parameters, whose files can look like those of the configurations.
+    :param others: the names of other parameters, whose files can look like files of the configurations.
     :param is_refused: whether the agent failed with a version that is not proved.
     :param control: the path of the agent's control program.
     :param mode: ``ec2`` or ``onPremise``.

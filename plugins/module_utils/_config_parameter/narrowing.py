@@ -166,7 +166,7 @@ def _read_groups(part: Part) -> list[str]:
         return _FIXED_GROUPS[section](part.entry)
     name = part.entry.get("log_group_name")
     if not name:
-        return _DEFAULT_GROUPS[section](part.entry)
+        return _DEFAULT_GROUPS.get(section, _required)(part.entry)
     return log_group_patterns(str(name), _ANY_PLACEHOLDER if section.endswith(".prometheus") else _OF_THE_HOST)
 
 

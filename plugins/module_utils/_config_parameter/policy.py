@@ -15,7 +15,12 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.json_path import find_values
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.narrowing import VALUE, Limit, Part
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.narrowing import (
+    GROUPS,
+    VALUE,
+    Limit,
+    Part,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import (
     SERVER_POLICY,
     permissions_of,
@@ -40,6 +45,8 @@ PARTITION, ACCOUNT = "{partition}", "{account}"
 _LONGEST = {PARTITION: "aws-us-gov", ACCOUNT: "123456789012"}
 # With a placeholder at the beginning, or after the beginnings that most names have.
 _EVERY_GROUP = re.compile(r".*:log-group:(?:/(?:aws/?)?)?\*.*")
+# The end of the resources that stand for a log group with its streams.
+_EVERY_STREAM = re.compile(r":\*$")
 # The objects whose keys are things to collect. Each key needs other permissions.
 _COLLECTIONS = (
     ("metrics", "metrics_collected"),
@@ -110,6 +117,20 @@ class Statement:
             operator, key = self.condition
             found["Condition"] = {operator: {key: list(self.names)}}
         return found
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of an agent.
+
+    :param resources: its resource, or several if it is one of them: the names that the agent makes of a placeholder,
+        or the forms of an ARN. In an ARN, ``*`` stands for any text, and ``None`` is an unknown resource.
+    :param context: the condition keys that the configuration decides, with their values.
+    """
+
+    action: str
+    resources: tuple[str | None, ...] = (ANY,)
+    context: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -207,6 +228,28 @@ def _statements(need: Need, regions: tuple[str, ...], scope: Scope) -> Iterator[
     yield Statement(row.use, tuple(limited), *_limits(limit, values, regions, scope))
     if others:
         yield Statement(f"{row.use} anywhere", tuple(others))
+
+
+def calls_for(need: Need, region: str, scope: Scope) -> list[Call]:
+    """Return the calls that a fitted policy allows for a need of an agent in a region.
+
+    If nothing can limit them, their resource is the row's, or unknown.
+    """
+    try:
+        statements = [*_statements(need, (region,), scope)]
+    except InvalidInput:
+        resource = need.resource(scope.partition, region, scope.account)
+        return [Call(action, (resource,)) for action in need.row.actions]
+    calls = (_call(need, statement, action) for statement in statements for action in statement.actions)
+    return sorted(calls, key=lambda each: need.row.actions.index(each.action))
+
+
+def _call(need: Need, statement: Statement, action: str) -> Call:
+    if statement.condition:
+        return Call(action, (need.row.resource,), tuple((statement.condition[1], name) for name in statement.names))
+    if need.row.limit is GROUPS:
+        return Call(action, tuple(_EVERY_STREAM.sub(":log-stream:*", name) for name in statement.names))
+    return Call(action, statement.names)
 
 
 def _limits(limit: Limit, values: list[str], regions: tuple[str, ...], scope: Scope) -> tuple[Any, tuple[str, ...]]:

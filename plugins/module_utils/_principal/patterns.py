@@ -50,7 +50,8 @@ def representatives(prefix: str, patterns: Iterable[Pattern], characters: str) -
 
     :return: ends with ``None`` if there may be more; the search ends after ``MAX_STATES`` states.
     """
-    automata = [_Automaton(pattern) for pattern in dict.fromkeys(patterns)]
+    literal = to_literal(prefix)
+    automata = [_Automaton(pattern) for pattern in dict.fromkeys(patterns) if _can_begin(pattern, literal)]
     start = tuple(automaton.follow(prefix) for automaton in automata)
     queue, seen, matched = deque([(prefix, start)]), {start}, set()
     while queue:
@@ -69,6 +70,14 @@ def representatives(prefix: str, patterns: Iterable[Pattern], characters: str) -
                 return
             seen.add(following)
             queue.append((text + character, following))
+
+
+def _can_begin(pattern: Pattern, prefix: Pattern) -> bool:
+    """Whether a pattern agrees with a prefix up to its first wildcard. Most do not, and this costs little."""
+    for part, expected in zip(pattern, prefix):
+        if part != expected:
+            return part in (MANY, ONE)
+    return True
 
 
 def _representatives(characters: str, expected: set[str]) -> list[str]:

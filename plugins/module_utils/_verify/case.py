@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import is_pattern
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision, decision_of
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE, USER
 from ansible_collections.cwagent.iam.plugins.module_utils._access.view import AccountView
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import merge
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import ANY
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import merge_order, part_name
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import ONLINE
@@ -29,8 +31,22 @@ if TYPE_CHECKING:
         Principal,
         Unread,
     )
+    from ansible_collections.cwagent.iam.plugins.module_utils._access.view import Context
     from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import Need
+    from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import Call
     from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Target
+
+
+@dataclass(frozen=True)
+class Needed:
+    """The calls of a server for one purpose. If it may not make them, it has one finding.
+
+    :param need: the first of their needs.
+    :param calls: each call, with the field and the name of the configuration that needs it.
+    """
+
+    need: Need
+    calls: tuple[tuple[Call, str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -38,7 +54,7 @@ class Case(AccountView):
     """The account as it was read, and further data for the checks.
 
     :param saved_keys: by user, the access key that is saved in a file.
-    :param simulated: by principal, action and resource, whether IAM itself allows it.
+    :param simulated: by principal, action, resource and further condition keys, whether IAM itself allows it.
     :param server_profile: the instance profile for instances that have none.
     :param hybrid_role: the role of servers that are registered with Systems Manager.
     :param label: the label of versions that were proved. Empty for none.
@@ -46,7 +62,7 @@ class Case(AccountView):
     """
 
     saved_keys: Mapping[str, str] = field(default_factory=dict)
-    simulated: Mapping[tuple[str, str, str], bool] = field(default_factory=dict)
+    simulated: Mapping[tuple[Any, ...], bool] = field(default_factory=dict)
     server_profile: str = "CloudWatchAgentServerRole"
     hybrid_role: str = "CloudWatchAgentHybridRole"
     label: str = ""
@@ -79,7 +95,7 @@ class Case(AccountView):
         return found
 
     @cached_property
-    def needs(self) -> dict[tuple[Any, ...], list[tuple[Need, str, str]]]:
+    def needs(self) -> dict[tuple[Any, ...], list[Needed]]:
         """The needs of the servers that are known: thousands of servers can have the same configurations."""
         return {}
 
@@ -89,13 +105,28 @@ class Case(AccountView):
         return {}
 
     def decide(
-        self, principal: Principal, action: str, resource: str | None = "*", *, bounded: bool = True
+        self,
+        principal: Principal,
+        action: str,
+        resource: str | None = "*",
+        *,
+        bounded: bool = True,
+        context: Context = (),
     ) -> Decision:
         """Return whether a principal may make a call, according to IAM, or else according to its policies."""
-        allows = self.simulated.get((principal.arn, action, resource)) if bounded and resource else None
-        if allows is not None:
-            return decision_of(allows)
-        return super().decide(principal, action, resource, bounded=bounded)
+        found = super().decide(principal, action, resource, bounded=bounded, context=context)
+        allows = self.simulated.get((principal.arn, action, resource or ANY, *context)) if bounded else None
+        # IAM takes a pattern for one resource, and its policies may allow only others.
+        if allows is None or (found is not Decision.YES and (resource is None or is_pattern(resource))):
+            return found
+        return decision_of(allows)
+
+    def decide_call(self, principal: Principal, call: Call, *, bounded: bool = True) -> Decision:
+        """Return whether a principal may make a call of an agent; unknown if that depends on its resource."""
+        found = {
+            self.decide(principal, call.action, each, bounded=bounded, context=call.context) for each in call.resources
+        }
+        return found.pop() if len(found) == 1 else Decision.UNKNOWN
 
     def is_hybrid(self, principal: Principal) -> bool:
         """Whether a principal is the role of servers that are registered with Systems Manager."""

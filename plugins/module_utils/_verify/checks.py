@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import GET
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
-from ansible_collections.cwagent.iam.plugins.module_utils._access.model import NODES, ROLE
+from ansible_collections.cwagent.iam.plugins.module_utils._access.model import NODES, PARAMETERS, ROLE
 from ansible_collections.cwagent.iam.plugins.module_utils._access.view import SITE
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import find_clash, similar_names
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import watch_seconds
@@ -45,7 +45,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import (
     note,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.permission_checks import (
-    check_needs,
     check_permissions,
     check_registration,
 )
@@ -93,8 +92,7 @@ def check(case: Case, target: Target) -> Server:
     else:
         server = _check_user(case, server, principal)
     if principal:
-        server = server.adding(*check_permissions(case, principal, server))
-        server = server.adding(*check_needs(case, principal, target, parameters))
+        server = server.adding(*check_permissions(case, principal, target, parameters))
     elif not server.fails(IDENTITY):
         server = server.adding(note(PERMISSIONS, "Its role or user could not be read."))
     return server.adding(*_check_configs(case, server, missing))
@@ -267,7 +265,7 @@ def _unclear_node(server: Server, found: Sequence[NodeUse], ours: Sequence[NodeU
 
 
 def _check_configs(case: Case, server: Server, missing: Sequence[str]) -> Iterator[Finding]:
-    unread = case.unread("the configuration parameters", server.region)
+    unread = case.unread(PARAMETERS, server.region)
     if unread:
         yield note(CONFIGURATION, unread.why)
     elif missing:

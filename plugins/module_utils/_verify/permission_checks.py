@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Optional
+from itertools import chain, product
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import GET, LOGS, METRICS, UNKNOWN, WINDOW, YES
 from ansible_collections.cwagent.iam.plugins.module_utils._access.conditions import to_list
@@ -18,6 +19,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.docu
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.json_path import find_values
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import ASSUME, permissions_of
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import ENCRYPTED_TYPE
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import Call, Scope, calls_for
 from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR
 from ansible_collections.cwagent.iam.plugins.module_utils._names import aws_policy_arn, is_yaml_name
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import (
@@ -28,6 +30,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies im
 from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import SSM, HybridTrust
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.case import (
     Case,
+    Needed,
     configs_of,
     merge_known,
     principal_of,
@@ -37,27 +40,24 @@ from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import (
     IDENTITY,
     PERMISSIONS,
     WRITING,
-    Server,
     failure,
     note,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ConfigParameter, Principal
     from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import Need
     from ansible_collections.cwagent.iam.plugins.module_utils._findings import Finding
     from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Target
 
-# An action and its resource, which can be unknown.
-Call = tuple[str, Optional[str]]
-# The calls of every agent.
-_ORDINARY = ((METRICS, "*"), (LOGS, "*"))
+# The calls of an agent whose configuration is not known. Any log group can be the resource.
+_ORDINARY = (Call(METRICS), Call(LOGS, (None,)))
 # The agent does this only where a log group does not exist, and anybody can have created it.
 _WHERE_MISSING = "logs:CreateLogGroup"
 # The call with which an SSM agent reports that it is online.
-_REPORT = ("ssm:UpdateInstanceInformation", "*")
+_REPORT = Call("ssm:UpdateInstanceInformation")
 # The ARN of a session of a role, which has no path.
 _SESSION = re.compile(r"(arn:[^:]+:)sts(::\d+:)assumed-role/([^/]+)/.+")
 
@@ -70,57 +70,112 @@ def check_registration(case: Case, role: Principal, region: str) -> Iterator[Fin
         fix = f"{SITE}." if role.managed and trust.is_in(planned, region) else ""
         fix = fix or f"Allow {trust.describe_statement([region])} in the trust policy."
         yield failure(IDENTITY, f"{role.title} does not let {SSM} assume it in {region}.", fix)
-    yield from _check_calls(case, role, [_REPORT], _grant(case, role, SSM_POLICIES[SSM_SUCCESSOR]))
+    yield from _check_calls(case, role, {_REPORT: ""}, _grant(case, role, SSM_POLICIES[SSM_SUCCESSOR]))
 
 
-def check_permissions(case: Case, principal: Principal, server: Server) -> Iterator[Finding]:
-    if server.is_hybrid:
-        yield from check_registration(case, principal, server.region)
-    reads = [(GET, case.parameter_arn(server.region, each.name)) for each in server.configs]
-    yield from _check_calls(case, principal, [*_ORDINARY, *reads], _grant(case, principal))
-    yield from _check_versions(case, principal, server)
+def check_permissions(
+    case: Case, principal: Principal, target: Target, parameters: Sequence[ConfigParameter]
+) -> Iterator[Finding]:
+    """Check the permissions that each agent needs, and those that the configurations of a server need."""
+    if target.is_hybrid:
+        yield from check_registration(case, principal, target.region)
+    calls = [*_ordinary_calls(case, principal, target, parameters), *_reads(case, target, parameters)]
+    yield from _check_calls(case, principal, dict.fromkeys(calls, ""), _grant(case, principal))
+    yield from _check_versions(case, principal, target, parameters)
     yield from _check_writing(case, principal)
+    yield from _check_needs(case, principal, target, parameters)
 
 
-def _check_versions(case: Case, principal: Principal, server: Server) -> Iterator[Finding]:
+def _check_versions(
+    case: Case, principal: Principal, target: Target, parameters: Iterable[ConfigParameter]
+) -> Iterator[Finding]:
     """Note the configurations that a server may read by their names, and perhaps not by a version or label.
 
     AWS does not document whether IAM compares ``NAME:VERSION`` or only ``NAME``. An agent reads YAML only by its name.
     """
-    for each in [each for each in server.configs if not is_yaml_name(each.name)]:
-        arn = case.parameter_arn(server.region, each.name)
+    for each in [each for each in parameters if not is_yaml_name(each.name)]:
+        arn = case.parameter_arn(target.region, each.name)
         reads_name = case.decide(principal, GET, arn) is Decision.YES
         if reads_name and case.decide(principal, GET, f"{arn}:{each.version}") is Decision.NO:
             what = f"{principal.title} may read {each.name}, but perhaps not by a version or label"
             yield note(PERMISSIONS, f"{what}. Allow {GET} on {arn}:* too.")
 
 
-def _check_calls(
-    case: Case, principal: Principal, needed: Sequence[Call], fix: str, part: str = ""
-) -> Iterator[Finding]:
+def _reads(case: Case, target: Target, parameters: Iterable[ConfigParameter]) -> list[Call]:
+    return [Call(GET, (case.parameter_arn(target.region, each.name),)) for each in parameters]
+
+
+def _ordinary_calls(
+    case: Case, principal: Principal, target: Target, parameters: Sequence[ConfigParameter]
+) -> Sequence[Call]:
+    """Return the calls without which a principal lacks the server policy, or all that its configurations need."""
+    needs = _needs(case, target, parameters)
+    own = [each for needed in needs if _is_in_server_policy(case, principal, needed) for each in needed.calls]
+    every = [*_ORDINARY, *(call for call, _field, _name in own), *_reads(case, target, parameters)]
+    if not needs or _denies_all(case, principal, every):
+        return _ORDINARY
+    by_config: dict[str, list[Call]] = {}
+    for action, (call, _field, name) in product((METRICS, LOGS), own):
+        if call.action == action:
+            by_config.setdefault(name, []).append(call)
+    found = [*by_config.values()]
+    lacks_any = all(any(_denies_all(case, principal, [call]) for call in calls) for calls in found)
+    # A server that uses one of several configurations may use the one for which it has the permissions.
+    return [*chain.from_iterable(found)] if lacks_any or runs_all(target, parameters) else []
+
+
+def _denies_all(case: Case, principal: Principal, calls: Iterable[Call]) -> bool:
+    return all(case.decide_call(principal, each) is Decision.NO for each in calls)
+
+
+def _is_in_server_policy(case: Case, principal: Principal, needed: Needed) -> bool:
+    """Whether a principal itself makes the calls, and the server policy allows them."""
+    return needed.need.row.is_in_server_policy and _caller(case, principal, needed.need) is principal
+
+
+def _check_calls(case: Case, principal: Principal, parts: Mapping[Call, str], fix: str) -> Iterator[Finding]:
     """Check whether a principal may make some calls.
 
+    :param parts: by call, the part of the configuration that needs it, for the message.
     :param fix: how to add permissions that no policy allows.
-    :param part: the part of the configuration that needs them, for the message.
     """
-    decisions = {each: case.decide(principal, *each) for each in needed}
+    decisions = {each: case.decide_call(principal, each) for each in parts}
     denied = [each for each, decision in decisions.items() if decision is Decision.NO]
-    bounded = [each for each in denied if case.is_blocked(principal, *each)]
-    end = f", which {part} needs." if part else "."
+    bounded = [each for each in denied if principal.boundary and _is_blocked(case, principal, each)]
     if bounded and principal.boundary:
-        actions = [action for action, _resource in bounded]
+        actions = [each.action for each in bounded]
+        end = _end(", which {} needs.", parts[bounded[0]], ".")
         yield failure(PERMISSIONS, *describe_blocked(principal, principal.boundary, actions, end))
-    lacking = [each for each in denied if each not in bounded or not principal.boundary]
+    lacking = [each for each in denied if each not in bounded]
     if lacking:
-        yield failure(PERMISSIONS, f"{principal.title} lacks {_actions(lacking)}{end}", fix)
+        end = _end(", which {} needs.", parts[lacking[0]], ".")
+        names = ", ".join(dict.fromkeys(_describe(case, principal, each) for each in lacking))
+        yield failure(PERMISSIONS, f"{principal.title} lacks {names}{end}", fix)
     unknown = [each for each, decision in decisions.items() if decision is Decision.UNKNOWN]
     if unknown:
-        yield _undecided(principal, unknown, part)
+        yield _undecided(principal, [each.action for each in unknown], parts[unknown[0]])
 
 
-def _undecided(principal: Principal, calls: Iterable[Call], part: str = "") -> Finding:
-    needed = f", which {part} needs," if part else ""
-    return note(PERMISSIONS, f"Whether {principal.title} may {_actions(calls)}{needed} could not be decided.")
+def _end(text: str, part: str, default: str = "") -> str:
+    return text.format(part) if part else default
+
+
+def _is_blocked(case: Case, principal: Principal, call: Call) -> bool:
+    """Whether only the permissions boundary of a principal denies a call that it denies."""
+    return case.decide_call(principal, call, bounded=False) is Decision.YES
+
+
+def _describe(case: Case, principal: Principal, call: Call) -> str:
+    """Describe a call that a principal lacks, with its log group or condition if a policy allows others."""
+    group = next((each for each in call.resources if each and ":log-group:" in each), "")
+    if case.decide(principal, call.action, None) is Decision.NO:
+        return call.action
+    return call.action + "".join(f" with {key} {value}" for key, value in call.context) + _end(" on {}", group)
+
+
+def _undecided(principal: Principal, actions: Iterable[str], part: str = "") -> Finding:
+    may = f"{', '.join(dict.fromkeys(actions))}{_end(', which {} needs,', part)}"
+    return note(PERMISSIONS, f"Whether {principal.title} may {may} could not be decided.")
 
 
 def _grant(case: Case, principal: Principal, policy: str = ACCESS_POLICIES["server"]) -> str:
@@ -140,27 +195,23 @@ def _check_writing(case: Case, principal: Principal) -> Iterator[Finding]:
             fix = "Run the playbook cwagent.iam.restore, unless another run is storing a configuration."
         yield failure(WRITING, f"{principal.title} may write the configuration. {writer.why}", fix)
     elif writer.writes == UNKNOWN:
-        yield _undecided(principal, [(PUT, None)])
+        yield _undecided(principal, [PUT])
 
 
-def _actions(calls: Iterable[Call]) -> str:
-    """Return the actions, each once."""
-    return ", ".join(dict.fromkeys(action for action, _resource in calls))
-
-
-def calls_of(case: Case, target: Target) -> Iterator[tuple[Principal, str, str]]:
-    """Return the principal, the action and the resource of each call that a server has to make on a known resource."""
+def calls_of(case: Case, target: Target) -> Iterator[tuple[Principal, Call]]:
+    """Return the principal of each call that a server has to make, and the call. Its resource can be unknown."""
     principal, parameters = principal_of(case, target), configs_of(case, target)[0]
     if principal:
-        yield from ((principal, *call) for call in (*_ORDINARY, *([_REPORT] if target.is_hybrid else [])))
-        yield from ((principal, GET, case.parameter_arn(target.region, each.name)) for each in parameters)
-        for need, region, _part in _needs(case, target, parameters):
-            caller, resource = _caller(case, principal, need), _resource(case, need, region)
-            if caller and resource:
-                yield from ((caller, action, resource) for action in need.row.actions)
+        needs = _needs(case, target, parameters)
+        yield from ((principal, each) for each in (*([] if needs else _ORDINARY), *([_REPORT] * target.is_hybrid)))
+        yield from ((principal, each) for each in _reads(case, target, parameters))
+        for needed in needs:
+            caller = _caller(case, principal, needed.need)
+            if caller:
+                yield from ((caller, call) for call, _field, _name in needed.calls)
 
 
-def check_needs(
+def _check_needs(
     case: Case, principal: Principal, target: Target, parameters: Sequence[ConfigParameter]
 ) -> Iterator[Finding]:
     """Check the permissions that the configurations of a server need."""
@@ -170,11 +221,12 @@ def check_needs(
             names = ", ".join(each.name for each in unread)
             yield note(PERMISSIONS, f"The permissions that {names} needs are not known: {why}.")
     # A principal without the server policy already has a failure for that.
-    lacks_ordinary = any(case.decide(principal, *each) is Decision.NO for each in _ORDINARY)
-    for need, region, part in _needs(case, target, parameters):
-        caller = _caller(case, principal, need)
-        if caller and not (caller is principal and lacks_ordinary and need.row.is_in_server_policy):
-            found = _check_need(case, caller, need, _resource(case, need, region), part)
+    ordinary = _ordinary_calls(case, principal, target, parameters)
+    lacks_ordinary = any(_denies_all(case, principal, [each]) for each in ordinary)
+    for needed in _needs(case, target, parameters):
+        caller = _caller(case, principal, needed.need)
+        if caller and not (lacks_ordinary and _is_in_server_policy(case, principal, needed)):
+            found = _check_needed(case, caller, needed)
             yield from found if runs_all(target, parameters) else _as_notes(found)
 
 
@@ -184,33 +236,48 @@ def _as_notes(found: Iterable[Finding]) -> Iterator[Finding]:
         yield note(PERMISSIONS, f"If it uses this configuration: {each.why}") if each.severity == ERROR else each
 
 
-def _needs(case: Case, target: Target, parameters: Sequence[ConfigParameter]) -> list[tuple[Need, str, str]]:
-    """Return the needs of the configurations of a server, each once.
-
-    :returns: each need with the region of the agent and the name of the part for a message.
-    """
+def _needs(case: Case, target: Target, parameters: Sequence[ConfigParameter]) -> list[Needed]:
+    """Return what the configurations of a server need, each purpose once."""
     is_merged, is_ec2 = runs_all(target, parameters), bool(target.instance_id)
     key = (target.region, is_merged, is_ec2, *(each.name for each in parameters))
     if key not in case.needs:
-        found = _find_needs(parameters, is_merged, target.region)
-        case.needs[key] = [each for each in found if is_ec2 or not each[0].row.is_ec2_only]
+        found: dict[tuple[str, str, Any], list[tuple[Need, str, str]]] = {}
+        for need, name, region in _find_needs(parameters, is_merged, target.region):
+            if is_ec2 or not need.row.is_ec2_only:
+                purpose = (need.row.use, need.role, need.value if need.row.names_resource else None)
+                found.setdefault(purpose, []).append((need, name, region))
+        case.needs[key] = [_join(case, each) for each in found.values()]
     return case.needs[key]
+
+
+def _join(case: Case, needs: Sequence[tuple[Need, str, str]]) -> Needed:
+    """Join needs with one purpose, each of which has the name of its configuration and a region."""
+    scope = Scope(case.account.partition, case.account.id)
+    calls = ((call, need.field, name) for need, name, region in needs for call in calls_for(need, region, scope))
+    return Needed(needs[0][0], tuple(calls))
 
 
 def _find_needs(
     parameters: Iterable[ConfigParameter], is_merged: bool, default_region: str
 ) -> Iterator[tuple[Need, str, str]]:
+    """Return each need, with the name of its configuration and the region of the agent."""
     configs = {each.name: read(each.value, each.name).value or {} for each in parameters if each.value is not None}
     whole = merge_known(configs.values()) if is_merged else None
-    seen: set[tuple[str, Any]] = set()
-    for name, config in configs.items():
-        region = next((each for _path, each in find_values(whole or config, "agent.region")), "")
+    needs = [(need, name) for name, config in configs.items() for need in permissions_of(config)]
+    if whole is not None:
+        of_parts = [(need, _part_with(need, configs)) for need in permissions_of(whole)]
+        needs = sorted(of_parts, key=lambda each: [*configs].index(each[1]))
+    for need, name in needs:
+        region = next((each for _path, each in find_values(whole or configs[name], "agent.region")), "")
         is_known = isinstance(region, str) and re.fullmatch(r"[a-z0-9-]+", region)
-        for need in permissions_of(config, whole):
-            key = (need.row.use, need.value if need.row.names_resource else None)
-            if key not in seen:
-                seen.add(key)
-                yield need, region if is_known else default_region, f"{need.field} of {name}"
+        yield need, name, region if is_known else default_region
+
+
+def _part_with(need: Need, configs: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the name of the part of a configuration that has a need of the whole."""
+    values = {name: [value for _path, value in find_values(each, need.field)] for name, each in configs.items()}
+    names = [name for name, found in values.items() if found]
+    return next((name for name in names if need.value in values[name]), names[0])
 
 
 def _caller(case: Case, principal: Principal, need: Need) -> Principal | None:
@@ -218,21 +285,22 @@ def _caller(case: Case, principal: Principal, need: Need) -> Principal | None:
     return case.role(need.role) if need.role else principal
 
 
-def _resource(case: Case, need: Need, region: str) -> str | None:
-    return need.resource(case.account.partition, region, case.account.id)
-
-
-def _check_need(case: Case, caller: Principal, need: Need, resource: str | None, part: str) -> Iterator[Finding]:
-    calls = [(action, resource) for action in need.row.actions if action != _WHERE_MISSING]
-    fix = _fix(case, caller, need, resource)
-    if need.row.actions != (ASSUME,) or resource is None:
-        yield from _check_calls(case, caller, calls, fix, part)
+def _check_needed(case: Case, caller: Principal, needed: Needed) -> Iterator[Finding]:
+    parts: dict[Call, str] = {}
+    for each, field, name in needed.calls:
+        if each.action != _WHERE_MISSING:
+            parts.setdefault(each, f"{field} of {name}")
+    (call, part), row = next(iter(parts.items())), needed.need.row
+    resource = call.resources[0] if row.names_resource else row.resource
+    fix = _fix(case, caller, needed.need, resource)
+    if call.action != ASSUME or resource is None:
+        yield from _check_calls(case, caller, parts, fix)
         return
     yield from _check_trust(case, caller, resource, part)
-    if _is_trusted_by_name(case, caller, resource) and case.decide(caller, ASSUME, resource) is Decision.NO:
-        yield _undecided(caller, calls, part)
+    if _is_trusted_by_name(case, caller, resource) and case.decide_call(caller, call) is Decision.NO:
+        yield _undecided(caller, [ASSUME], part)
     else:
-        yield from _check_calls(case, caller, calls, fix, part)
+        yield from _check_calls(case, caller, parts, fix)
 
 
 def _check_trust(case: Case, caller: Principal, arn: str, part: str) -> Iterator[Finding]:

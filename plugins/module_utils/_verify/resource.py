@@ -8,11 +8,13 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import assess, request_context
 from ansible_collections.cwagent.iam.plugins.module_utils._access.inventory import Inventory
 from ansible_collections.cwagent.iam.plugins.module_utils._access.scope import Scope
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import ANY
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import AWS_STORES, KEY_STORES
 from ansible_collections.cwagent.iam.plugins.module_utils._names import name_of
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
@@ -91,17 +93,17 @@ def _address(endpoint: Endpoint) -> str:
     return f"https://{found['hostname']}" if found else ""
 
 
-def _simulate(inventory: Inventory, case: Case, targets: Iterable[Target]) -> dict[tuple[str, str, str], bool]:
-    """Ask IAM whether it allows the calls of the agent, once for each role and user, and each resource."""
-    asked: dict[tuple[str, str], tuple[Principal, dict[str, None]]] = {}
-    for each in targets:
-        for principal, action, resource in calls_of(case, each):
-            asked.setdefault((principal.arn, resource), (principal, {}))[1][action] = None
+def _simulate(inventory: Inventory, case: Case, targets: Iterable[Target]) -> dict[tuple[Any, ...], bool]:
+    """Ask IAM whether it allows the calls of the agent, once for each role and user, each resource and condition."""
+    asked: dict[tuple[Any, ...], tuple[Principal, dict[str, None]]] = {}
+    for principal, call in chain.from_iterable(calls_of(case, each) for each in targets):
+        for resource in call.resources:
+            asked.setdefault((principal.arn, resource or ANY, *call.context), (principal, {}))[1][call.action] = None
 
-    def ask(request: tuple[tuple[str, str], tuple[Principal, dict[str, None]]]) -> dict[tuple[str, str, str], bool]:
-        (arn, resource), (principal, actions) = request
-        context = request_context(principal, case.account.read_at)
+    def ask(request: tuple[tuple[Any, ...], tuple[Principal, dict[str, None]]]) -> dict[tuple[Any, ...], bool]:
+        (arn, resource, *keys), (principal, actions) = request
+        context = {**request_context(principal, case.account.read_at), **{key: [value] for key, value in keys}}
         found = inventory.simulate(principal, list(actions), resource, context)
-        return {(arn, action, resource): allows for action, allows in found.items()}
+        return {(arn, action, resource, *keys): allows for action, allows in found.items()}
 
     return {key: allows for answer in run_in_parallel(ask, asked.items()) for key, allows in answer.items()}

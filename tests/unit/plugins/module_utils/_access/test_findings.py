@@ -46,7 +46,12 @@ from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.case import RESTORE, Choices
 from ansible_collections.cwagent.iam.plugins.module_utils._access.findings import RULES, count_severities, find
-from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Policy, SavedKeyWithoutUser
+from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
+    PARAMETERS,
+    Policy,
+    SavedKeyWithoutUser,
+    Unread,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import (
     PUT,
     TIME_FORMAT,
@@ -377,8 +382,8 @@ PLANTED = {
 
 
 def test_each_rule_is_here_once_and_has_a_violation():
-    # The last ones depend on the inventory and have separate tests.
-    of_inventory = {"user-without-host", "attached-policy", "policy-without-tag"}
+    # The last ones depend on the inventory or on several objects, and have separate tests.
+    of_inventory = {"user-without-host", "attached-policy", "policy-without-tag", "unused-permissions"}
     planted = {rule for _, (rule, _, _) in PLANTED.values()}
     assert sorted(rule.name for rule in RULES) == sorted(planted | of_inventory)
 
@@ -701,3 +706,68 @@ def test_the_policy_of_others_on_a_listed_role_is_information(listed, rules):
     found = [each for each in find(case_of(account, Choices(attach_to_roles=listed))) if "policy" in each.rule]
     assert [each.rule for each in found] == rules
     assert all("leave the policy" in each.why and "detach-role-policy" in each.fix for each in found)
+
+
+def collecting(*groups: str, retention: int | None = None, **sections: Any) -> Any:
+    """A configuration that sends log events to these groups."""
+    more = {} if retention is None else {"retention_in_days": retention}
+    entries = [{"file_path": "/a", "log_group_name": each, **more} for each in groups]
+    return {"logs": {"logs_collected": {"files": {"collect_list": entries}}, **sections}}
+
+
+RETENTION = "logs:PutRetentionPolicy"
+FILLING, SHORTENING = "write to every log group", "change the retention of every log group"
+
+
+def wide(config: Any, *allowed: str, **more: Any) -> list[tuple[str, str]]:
+    """The principals that may use more log groups than a configuration needs, with the reason."""
+    policy = replace(SERVER, document=document(*AGENT, "ssm:GetParameter", *allowed))
+    value = config if isinstance(config, str) else json.dumps(config)
+    server = role("Server", policy, boundary=more.pop("boundary", None))
+    kept = tuple(each for each in HEALTHY.principals if each.access != "server")
+    account = replace(HEALTHY, principals=(*kept, server), parameters=(parameter("linux", value),))
+    findings = [each for each in find(case_of(replace(account, **more))) if each.rule == "unused-permissions"]
+    assert all((each.severity, each.listed) == ("notice", False) for each in findings)
+    return [(each.object, each.why.partition(".")[0]) for each in findings]
+
+
+@pytest.mark.parametrize(
+    ("config", "allowed", "expected"),
+    [
+        (collecting("shop"), [], f"It may {FILLING}"),
+        (collecting("shop"), [RETENTION], f"It may {SHORTENING} and {FILLING}"),
+        (collecting("shop", retention=7), [RETENTION], f"It may {SHORTENING} and {FILLING}"),
+        (collecting("{instance_id}"), [RETENTION], f"It may {SHORTENING}"),
+        ({"metrics": {"namespace": "Shop"}}, [], f"It may {FILLING}"),
+    ],
+)
+def test_a_policy_for_every_log_group_is_more_than_most_configurations_need(config, allowed, expected):
+    assert wide(config, *allowed) == [("Server", expected)]
+
+
+IN_SHOP = document(*AGENT, resource=f"arn:aws:logs:*:{ACCOUNT_ID}:log-group:shop:*")
+LIMIT = Policy("Limit", IN_SHOP, f"{ARN}Limit")
+METRICS_ANYWHERE = document(*AGENT[:1], "ssm:GetParameter")
+NO_PARAMETERS = Unread(PARAMETERS, "ssm:DescribeParameters", REGION, "denied")
+
+
+@pytest.mark.parametrize(
+    ("config", "more"),
+    [
+        (collecting("{instance_id}", retention=7), {}),
+        (collecting("shop", metrics_collected={"emf": {}}), {}),
+        ({"agent": {}}, {}),
+        ("not valid", {}),
+        (collecting("shop"), {"parameters": (parameter("linux", None),)}),
+        (collecting("shop"), {"parameters": ()}),
+        (collecting("shop"), {"unread": (NO_PARAMETERS,)}),
+        (collecting("shop"), {"boundary": LIMIT}),
+    ],
+)
+def test_a_policy_is_not_too_wide_if_it_is_needed_or_the_need_is_unknown(config, more):
+    assert wide(config, RETENTION, **more) == []
+
+
+def test_a_boundary_for_some_log_groups_blocks_no_agent():
+    both = {**IN_SHOP, "Statement": [*IN_SHOP["Statement"], *METRICS_ANYWHERE["Statement"]]}
+    assert found(healthy(role("Bounded", SERVER, boundary=replace(LIMIT, document=both)))) == []

@@ -270,7 +270,7 @@ SIMILAR = replace(WEB, similar=("A_old",))
     ],
 )
 def test_the_label_of_a_file_can_have_been_changed(server, files, failures, commands, renames):
-    """A file whose name is that of another parameter is not ours."""
+    """A file that has the name of another parameter is not ours."""
     seen = check_facts(server, replace(INSIDE, files=AgentFiles(files)), "ansible")
     assert [each.why for each in seen.failures] == failures
     assert [each.name for each in seen.commands] == commands

@@ -26,6 +26,7 @@ from access_account import (
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import GET, LOGS, METRICS, assess
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Policy
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import Call
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.case import Case
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.checks import check
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Target
@@ -63,6 +64,10 @@ XRAY = {"traces": {"traces_collected": {"xray": {}}}}
 OTLP = {"opentelemetry": {"collect": {"otlp": {}}}}
 LIST = "logs.logs_collected.*.collect_list.*.retention_in_days"
 AMP_FIELD = "metrics.metrics_destinations.amp.workspace_id"
+LOG_EVENTS = ["logs:CreateLogGroup", "logs:CreateLogStream", LOGS]
+GROUP_ARN = f"arn:aws:logs:{REGION}:{ACCOUNT_ID}:log-group:app"
+NAMED = {"logs": {"logs_collected": {"files": {"collect_list": [{"log_group_name": "app"}]}}}}
+SHOP = {"metrics": {"namespace": "Shop"}}
 DISCOVERY = "logs.metrics_collected.prometheus.ecs_service_discovery"
 VOLUME_FIELD = "metrics.metrics_collected.disk.append_dimensions.VolumeId"
 
@@ -246,6 +251,15 @@ def test_a_configuration_that_was_not_read_is_a_note():
     assert found(account) == ([], [note])
 
 
+def test_the_log_group_of_an_unknown_section_is_not_known():
+    config = {"logs": {"logs_collected": {"x": {"collect_list": [{"retention_in_days": 1}]}}}}
+    assert found(account_of(config)) == ([], [])
+    assert found(account_of(config, server=without("logs:PutRetentionPolicy"))) == (
+        [lacks("logs:PutRetentionPolicy", LIST)],
+        [],
+    )
+
+
 @pytest.mark.parametrize("value", ["", "no JSON", "[]"])
 def test_a_configuration_that_is_not_valid_needs_nothing(value):
     account = replace(account_of(), parameters=(parameter("linux", value),))
@@ -390,17 +404,39 @@ def test_the_trust_policy_of_a_role_of_another_account_is_not_known():
 # Simulation
 
 
-def test_the_calls_of_a_server_are_those_on_known_resources():
+def test_the_calls_of_a_server_are_those_of_its_configurations():
     account = account_of({**AMP, **XRAY, **ECS, **assuming("${ROLE}")})
     server = next(each for each in account.principals if each.name == "Server")
-    parameter_arn = f"arn:aws:ssm:{REGION}:{ACCOUNT_ID}:parameter/AmazonCloudWatch-linux"
-    calls = ((METRICS, "*"), (LOGS, "*"), (GET, parameter_arn))
-    assert list(calls_of(case(account), WEB)) == [(server, *call) for call in calls]
-    account = account_of({**AMP, **XRAY, **ECS})
-    assert list(calls_of(case(account), WEB))[3:] == [
-        (server, "aps:RemoteWrite", WORKSPACE),
-        *((server, action, "*") for action in (*TRACES, *SAMPLING)),
-    ]
+    reading = Call(GET, (f"arn:aws:ssm:{REGION}:{ACCOUNT_ID}:parameter/AmazonCloudWatch-linux",))
+    own = [Call("sts:AssumeRole", (None,)), *(Call(each, (None,)) for each in (*TASKS, *SERVICES))]
+    assert list(calls_of(case(account), WEB)) == [(server, each) for each in (reading, *own)]
+    account = account_of({**AMP, **XRAY, **NAMED})
+    events = [Call(each, (f"{GROUP_ARN}:log-stream:*",)) for each in LOG_EVENTS]
+    calls = [reading, Call("aps:RemoteWrite", (WORKSPACE,)), *events, *map(Call, (*TRACES, *SAMPLING))]
+    assert list(calls_of(case(account), WEB)) == [(server, each) for each in calls]
     assert list(calls_of(case(account), replace(WEB, instance_id="i-9"))) == []
     foreign = account_of({**assuming(FOREIGN), **AMP})
-    assert [action for _who, action, _resource in calls_of(case(foreign), WEB)][3:] == ["sts:AssumeRole"]
+    assert [call.action for _who, call in calls_of(case(foreign), WEB)] == [GET, "sts:AssumeRole"]
+    ordinary = [Call(METRICS), Call(LOGS, (None,)), reading]
+    assert [call for _who, call in calls_of(case(account_of({})), WEB)] == ordinary
+    assert [call.action for _who, call in calls_of(case(account_of(SHOP)), WEB)] == [GET, METRICS]
+
+
+SIMULATED = (OWN + "role/Server", LOGS, f"{GROUP_ARN}:log-stream:*")
+
+
+@pytest.mark.parametrize(
+    ("stream", "allows", "failures", "notes"),
+    [
+        ("*", True, 0, 0),
+        ("*", False, 1, 0),
+        ("web-*", True, 0, 2),
+        ("web-*", False, 0, 2),
+    ],
+)
+def test_a_simulation_with_a_pattern_denies_only_what_a_policy_allows(stream, allows, failures, notes):
+    """A service control policy can deny it. A policy for other streams decides about the pattern otherwise."""
+    logs = document(*LOG_EVENTS, resource=f"{GROUP_ARN}:log-stream:{stream}")
+    account = account_of(NAMED, server=(managed_policy("Custom", logs, READING),))
+    made = found(account, simulated={SIMULATED: allows})
+    assert [len(each) for each in made] == [failures, notes]

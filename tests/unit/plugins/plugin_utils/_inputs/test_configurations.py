@@ -342,7 +342,7 @@ def test_a_number_is_the_version_in_one_account(limit, is_refused):
 
 
 def label_problems(label, names, requires, regions=((), ())):
-    configs = [{"name": f"AmazonCloudWatch-{name}", "file": "b.json"} for name in names]
+    configs: list[dict[str, Any]] = [{"name": f"AmazonCloudWatch-{name}", "file": "b.json"} for name in names]
     configs = [{**each, "regions": [*of_it]} if of_it else each for each, of_it in zip(configs, regions, strict=False)]
     controller = {"cwagent_config_label": label, "cwagent_configs": configs}
     return [each for each in problems_of(controller=controller, requires=requires) if "label" in each]
