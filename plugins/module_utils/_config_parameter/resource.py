@@ -15,6 +15,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import part_name
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import PERMISSION_RETRY_CODES, AwsApiError
+from ansible_collections.cwagent.iam.plugins.module_utils._gateway import unreadable
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, run_in_parallel
 
 if TYPE_CHECKING:
@@ -60,18 +61,20 @@ class ParameterResource(Resource[State]):
         return dict(zip(names, run_in_parallel(self._read_parameter, names)))
 
     def _read_parameter(self, name: str) -> Parameter | None:
+        action, description = "ssm:GetParameter", f"read parameter '{name}'"
         answer = self._aws.retry(
-            lambda: self._aws.find(
-                "ssm:GetParameter", f"read parameter '{name}'", absent="ParameterNotFound", Name=name
-            ),
+            lambda: self._aws.find(action, description, absent="ParameterNotFound", Name=name),
             PERMISSION_RETRY_CODES,
         )
         if answer is None:
             return None
-        parameter = answer["Parameter"]
-        tags = read_tags(self._aws, name) if self._desired.has_tags else None
-        value = "" if parameter["Type"] == ENCRYPTED_TYPE else parameter["Value"]
-        return Parameter(value, parameter["Type"], parameter["Version"], tags)
+        try:
+            found = answer["Parameter"]
+            kind, version = str(found["Type"]), int(found["Version"])
+            value = "" if kind == ENCRYPTED_TYPE else str(found["Value"])
+        except (KeyError, TypeError, ValueError):  # on a host, nothing has checked the answer
+            raise unreadable(description, action) from None
+        return Parameter(value, kind, version, read_tags(self._aws, name) if self._desired.has_tags else None)
 
     def plan(self, current: State) -> Plan[State]:
         """Plan the steps that store or delete the parameters."""

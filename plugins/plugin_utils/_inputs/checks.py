@@ -27,6 +27,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.accounts impor
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.configurations import STORING_GROUPS
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
     ADMIN_INSTANCE,
+    APPLY,
     AUDIT,
     CONFIGS,
     CONFIGS_ONLY,
@@ -172,6 +173,8 @@ def _check_version(given: Given, inputs: Mapping[str, Any], problems: Problems) 
     wanted = problems.check(read_wanted, inputs["config_version"], where=f"{CONFIG_VERSION}: ") or {}
     if wanted and given.stores and CONFIGS not in given.requires:
         problems.add(f"{CONFIG_VERSION} is for store_config.yml. This playbook would use the file, so unset it.")
+    if wanted and APPLY in given.requires:
+        problems.add(f"{CONFIG_VERSION} is for store_config.yml. Store that version first, and apply it without this.")
     regions: dict[str, set[str]] = {}
     for region, names in inputs["config_names"].items():
         for name in names:

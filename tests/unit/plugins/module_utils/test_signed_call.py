@@ -20,6 +20,8 @@ from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _signed_call
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import DesiredConfig
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.resource import ParameterResource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import UNREADABLE_RESPONSE, AwsApiError, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._signature import Keys
 from ansible_collections.cwagent.iam.plugins.module_utils._signed_call import Answer, Endpoint, SignedAws, call, probe
@@ -369,6 +371,26 @@ def test_an_answer_in_another_format_is_an_api_error(server, answer):
     server.answers.append(answer)
     [text, code, *_] = outcome(gateways(server.url)[1])
     assert (text.partition(": ")[2].startswith("the answer was not in the format"), code) == (True, UNREADABLE_RESPONSE)
+
+
+FIELDS = FOUND_PARAMETER["Parameter"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        {"Parameter": None},
+        *({"Parameter": {key: value for key, value in FIELDS.items() if key != name}} for name in ("Type", "Version")),
+        {"Parameter": {**FIELDS, "Version": "new"}},
+        {"Parameter": {**FIELDS, "Type": "String", "Value": None, "Version": None}},
+    ],
+)
+def test_a_parameter_of_another_form_is_an_api_error(server, answer):
+    server.answers.append((200, json.dumps(answer)))
+    resource = ParameterResource(gateways(server.url)[1], DesiredConfig("AmazonCloudWatch-linux"), REGION)
+    with pytest.raises(AwsApiError, match="the answer was not in the format of AWS"):
+        resource.read_again()
 
 
 def test_no_credential_is_in_an_error():

@@ -325,6 +325,7 @@ ONLY_ONE = "cwagent_config_version: a number is the version of one configuration
         ("x=41", TWO, "configs", "cwagent_config_version: there is no configuration 'x'."),
         ("previous", ONE_FILE, "key_store", "cwagent_config_version is for store_config.yml."),
         ("previous", ONE_FILE, "configs_only", "cwagent_config_version is for store_config.yml."),
+        ("previous", ONE_FILE, "apply", "cwagent_config_version is for store_config.yml."),
     ],
 )
 def test_a_version_that_no_configuration_has_is_a_problem(version, configs, requires, words):
