@@ -90,6 +90,10 @@ class Task:
         validated.check()
 
         configurations = compare(validated, self._aws_in, wiring.report.warnings)
+        differing = {each.name for each in configurations if each.plan_without_tags.has_changes}
+        for each in self._earlier or ():
+            if each.given.name in differing:
+                wiring.report.say(f"store {each.source} again (afterwards, cwagent.iam.apply applies it)")
         found = self.check_host(Comparison(configurations, self._options.way))
         if found.to_store and self._options.needs_agent_schema:
             schema = self._way(found.source).read_schema()
@@ -100,10 +104,7 @@ class Task:
     @cached_property
     def _earlier(self) -> list[Earlier] | None:
         """The versions that are stored again; ``None`` if files are stored, or only validated."""
-        found = None if self._options.state in (VALIDATED, FITTED) else read_earlier(self._options, self._aws_in)
-        for each in found or ():
-            self._wiring.report.say(f"store {each.source} again (afterwards, cwagent.iam.apply applies it)")
-        return found
+        return None if self._options.state in (VALIDATED, FITTED) else read_earlier(self._options, self._aws_in)
 
     def _aws_in(self, region: str | None) -> Aws:
         client = self._wiring.client
