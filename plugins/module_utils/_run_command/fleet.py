@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
-# https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_SendCommand.html: at most 50 instances, and at
-# least 30 seconds until a command is fetched.
-BATCH_SIZE, DELIVERY_SECONDS = 50, 60
+# https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_SendCommand.html: at most 50 instances, at least
+# 30 seconds until a command is fetched, and at most 100 characters of a comment, which can contain a parameter.
+BATCH_SIZE, DELIVERY_SECONDS, COMMENT_SIZE = 50, 60, 100
 # ListCommandInvocations cuts the output of a step after so many characters.
 LISTED_OUTPUT = 2_500
 
@@ -102,7 +102,7 @@ def _send(aws: Aws, instance_ids: Sequence[str], document: Document) -> Iterator
             InstanceIds=list(instance_ids),
             DocumentName=document.name,
             Parameters={name: list(values) for name, values in document.parameters.items()},
-            Comment=document.comment,
+            Comment=document.comment[:COMMENT_SIZE],
             TimeoutSeconds=DELIVERY_SECONDS,
         )
     except AwsApiError as error:

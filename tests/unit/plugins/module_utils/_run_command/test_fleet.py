@@ -10,7 +10,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._run_command import fl
 from ansible_collections.cwagent.iam.plugins.module_utils._run_command.fleet import Answer, Document
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
-DOCUMENT = Document("AWS-RunShellScript", {"commands": ["true"]}, "a test")
+DOCUMENT = Document("AWS-RunShellScript", {"commands": ["true"]}, "cwagent.iam: a test " * 20)
 LONG = "x" * 3000
 
 
@@ -27,6 +27,7 @@ class Service(Aws):
         self.calls.append(action)
         ids = arguments["InstanceIds"]
         assert len(ids) <= 50
+        assert len(arguments["Comment"]) <= 100
         if self.offline & set(ids):
             raise AwsApiError("not in a valid state", "InvalidInstanceId")
         command = f"c{len(self.sent)}"
