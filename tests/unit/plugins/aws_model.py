@@ -128,7 +128,7 @@ class Ssm(Model):
         found = self.parameters.get(name)
         if found is None:
             return None
-        return {"Parameter": {"Value": found.value, "Type": found.type, "Version": found.version}}
+        return {"Parameter": {"Value": found.value, "Type": found.type, "Version": found.version or 1}}
 
     def put_parameter(self, name: str, value: str, tier: str, type: str, **more: Any) -> None:  # noqa: A002  the API's
         require(len(value.encode()) <= LIMITS[tier], "ValidationException: too long")
