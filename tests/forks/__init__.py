@@ -24,14 +24,10 @@ Command = Sequence[str | Path]
 Environ = Mapping[str, str]
 
 PROGRAM = "ansible-playbook"
-HOST_PYTHON = "python-of-hosts"
-"""A Python that runs modules on hosts. Only ``on_path`` has it as a file."""
 MESSAGE_BYTES = 32
 MAX_SERVERS = 6
 # Prefixes of variables that nothing reads before a run begins.
 OF_ONE_RUN = ("AWS_", "PYTEST_", "RECORDED_TO")
-# Prefixes of the variables that Python reads before a module begins.
-OF_PYTHON = ("LANG", "LC_", "PYTHON")
 
 
 @dataclass(frozen=True)
@@ -56,10 +52,7 @@ class Run:
         errors: IO[Any],
         stdin: IO[Any] | None = None,
     ) -> Run:
-        """Start a program with arguments: ``ansible-playbook``, ``HOST_PYTHON``, or the path of a Python file.
-
-        By default it has no input.
-        """
+        """Start ``ansible-playbook``, or the path of a Python file, with arguments. By default it has no input."""
         arguments = [str(Path(sys.executable).parent / command[0]), *map(str, command[1:])]
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs, Path(os.devnull).open() as nothing:
@@ -102,7 +95,7 @@ _servers: dict[Hashable, tuple[subprocess.Popen[bytes], socket.socket]] = {}
 
 def _server(program: str, environ: Environ, folder: Path) -> socket.socket:
     """Return where a process takes requests that has started as runs of a program with these settings do."""
-    settings = (program, _read_settings(program, environ, folder))
+    settings = (program, _read_settings(environ, folder))
     found = _servers.pop(settings, None) or _start_server(program, environ, folder)
     _servers[settings] = found  # the last one is the one used last
     if len(_servers) > MAX_SERVERS:
@@ -130,10 +123,8 @@ def _start_server(program: str, environ: Environ, folder: Path) -> tuple[subproc
     return process, ours
 
 
-def _read_settings(program: str, environ: Environ, folder: Path) -> Hashable:
+def _read_settings(environ: Environ, folder: Path) -> Hashable:
     """Read all files that Ansible reads before it knows what to run."""
-    if program.endswith(HOST_PYTHON):
-        return tuple(sorted((name, text) for name, text in environ.items() if name.startswith(OF_PYTHON)))
     variables = {name: text for name, text in environ.items() if not name.startswith(OF_ONE_RUN)}
     named, home = environ.get("ANSIBLE_CONFIG", ""), environ.get("HOME", "")
     files = [folder / named, folder / "ansible.cfg", Path(home, ".ansible.cfg"), Path("/etc/ansible/ansible.cfg")]

@@ -1,8 +1,8 @@
 """Runs programs in forks of this process, which has imported what they use: python server.py SOCKET PROGRAM.
 
-The program is ansible-playbook, a Python file that runs a module of the collection, or the Python of hosts. A request
-is the program with its arguments and environment, and four files: a connection to whoever asks, and the streams. The
-answers are the id of the process and its exit code.
+The program is ansible-playbook, or a Python file that runs a module of the collection. A request is the program with
+its arguments and environment, and four files: a connection to whoever asks, and the streams. The answers are the id of
+the process and its exit code.
 """
 
 from __future__ import annotations
@@ -29,9 +29,6 @@ from typing import Any
 
 REQUEST_BYTES = 1 << 20
 STREAMS = ("stdin", "stdout", "stderr")
-HOST_PYTHON = "python-of-hosts"
-# Modules of the collection that run on hosts.
-ON_HOSTS = ("agent_config", "credentials_file", "shared_credentials", "ssm_agent", "store_host")
 # Packages of Ansible of which each run imports the most, one by one while it goes on.
 USED_BY_RUNS = (
     *("executor", "playbook", "plugins.become", "plugins.cache.memory", "plugins.callback", "plugins.connection"),
@@ -61,8 +58,6 @@ def can_import(program: str) -> bool:
     try:
         if program.endswith(".py"):
             import_what_modules_use()
-        elif program.endswith(HOST_PYTHON):
-            import_what_hosts_use()
         else:
             import_what_runs_use()
     except SystemExit:  # for example, a setting is invalid, and a message was printed
@@ -107,17 +102,6 @@ def import_what_modules_use() -> None:
             loader.load_service_model(service, kind)
 
 
-def import_what_hosts_use() -> None:
-    """Import what Ansible sends to hosts for the modules of the collection."""
-    folder = str(Path(__file__).parents[2] / ".ansible" / "collections")
-    sys.path.append(folder)
-    for each in ON_HOSTS:
-        importlib.import_module(f"ansible_collections.cwagent.iam.plugins.modules.cwagent_{each}")
-    sys.path.remove(folder)
-    for each in [each for each in sys.modules if each.startswith("ansible_collections.cwagent.iam.plugins.modules.")]:
-        del sys.modules[each]  # a module runs as the main program
-
-
 def become(request: dict[str, Any], files: list[int]) -> None:
     """Take the place of the requested program."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -143,14 +127,6 @@ def become(request: dict[str, Any], files: list[int]) -> None:
     sys.path[0:0] = [os.path.dirname(sys.argv[0])]  # noqa: PTH120  as Python does
 
 
-def read_program() -> str:
-    """Read a program from the input, as Python does where it gets none. :returns: a file that has it."""
-    file = os.memfd_create("program")
-    with open(file, "wb", closefd=False) as program:
-        program.write(sys.stdin.buffer.read())
-    return f"/proc/self/fd/{file}"
-
-
 def run(request: dict[str, Any], files: list[int], *, is_imported: bool) -> int:
     """Run the program of a request. :returns: its exit code."""
     become(request, files)
@@ -166,9 +142,6 @@ def run(request: dict[str, Any], files: list[int], *, is_imported: bool) -> int:
         Path(temporary, "ansiballz_cache").symlink_to(request["packed"])
     code = 0
     try:
-        if sys.argv[0].endswith(HOST_PYTHON):
-            del sys.argv[0]
-            sys.argv[:] = sys.argv or [read_program()]
         runpy.run_path(sys.argv[0], run_name="__main__")
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)

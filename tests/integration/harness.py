@@ -20,7 +20,7 @@ import forks
 from emulator import Call, Emulator, Fault, program_environment
 from emulator.host import Host
 from emulator.machines import AGENT_FOLDER
-from forks import HOST_PYTHON, PROGRAM, Run, on_path
+from forks import PROGRAM, Run
 
 CHECKOUT = Path(__file__).parents[2]
 NO_CREDENTIALS = dict.fromkeys(
@@ -79,7 +79,7 @@ TIMEOUTS = {f"cwagent_{name}_timeout": PATIENCE for name in ("identity", "wait",
 """The timeouts of a run that succeeds. A test whose run waits in vain sets a shorter one."""
 LOCAL_CONNECTION = {
     "ansible_connection": "local",
-    "ansible_python_interpreter": str(on_path.folder() / HOST_PYTHON),
+    "ansible_python_interpreter": "{{ ansible_playbook_python }}",
 }
 """The variables of a host that is this machine."""
 UNREACHABLE: dict[str, Any] = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}

@@ -124,6 +124,6 @@ def test_a_role_takes_the_report_files_that_a_playbook_takes(refused: Play) -> N
     [files] = [each.result["report_files"] for each in refused.results if "report_files" in each.result]
     assert {kind: paths for kind, paths in files.items() if paths} == {"json": ["v.json"]}
     assert said(refused, "audit, reports") == (
-        "audit_report_files: 'audit.pdf' must end in .html, .json, .junit.xml, .sarif or .sarif.json. "
-        "audit_report_files has a duplicate path: audit.html. Nothing was changed."
+        "audit_report_files: 'audit.pdf' must end in .html, .json, .junit.xml, .sarif, .sarif.json, .template, "
+        ".template.json or .tf. audit_report_files has a duplicate path: audit.html. Nothing was changed."
     )
