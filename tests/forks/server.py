@@ -139,6 +139,7 @@ def run(request: dict[str, Any], files: list[int], *, is_imported: bool) -> int:
         # The folder of this process is not for the run to remove.
         temporary = constants.config.get_config_value("DEFAULT_LOCAL_TMP", variables=vars(constants))
         constants.DEFAULT_LOCAL_TMP = temporary
+        Path(request["packed"]).mkdir(exist_ok=True)  # a test can have removed it with its temporary folder
         Path(temporary, "ansiballz_cache").symlink_to(request["packed"])
     code = 0
     try:
@@ -191,7 +192,7 @@ def main() -> None:
             os._exit(0)
         for each in files:
             os.close(each)
-    shutil.rmtree(packed)
+    shutil.rmtree(packed, ignore_errors=True)
 
 
 if __name__ == "__main__":

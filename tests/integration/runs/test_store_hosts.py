@@ -198,7 +198,10 @@ def test_a_key_that_cannot_be_sent_is_refused(unpipelined: Controller) -> None:
 
 
 def test_only_the_saved_key_is_used(unpipelined: Controller) -> None:
-    """Neither the profile nor the keys of the host, nor the controller's credentials, which read the saved key."""
+    """Neither the profile nor the keys of the host, nor the controller's credentials.
+
+    These read the saved key, and what is stored, before and afterwards.
+    """
     aws = unpipelined.aws
     Storing(unpipelined).create_admin_user("parameter_store")
     environment = {"AWS_PROFILE": "missing", "AWS_ACCESS_KEY_ID": "AKIAMISSING", "AWS_SESSION_TOKEN": "missing"}
@@ -211,9 +214,14 @@ def test_only_the_saved_key_is_used(unpipelined: Controller) -> None:
     nothing = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
     settings = {"ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), **nothing}
     done = unpipelined.play(unpipelined.inventory({"fleet": {"ops1": {}}}), playbook, env=settings).assert_succeeded()
-    calls = {(call.action, call.params.get("Name")): call.principal.rpartition(":")[2] for call in done.calls}
-    assert calls["PutParameter", PARAMETER] == calls["GetParameter", PARAMETER] == f"user/{ADMIN_USER}"
-    assert calls["GetParameter", f"/cwagent/credentials/{ADMIN_USER}"] == "root"
+    calls = [(call.action, call.params.get("Name"), call.principal.rpartition(":")[2]) for call in done.calls]
+
+    def callers(action: str, name: str) -> list[str]:
+        return [who for made, what, who in calls if (made, what) == (action, name)]
+
+    assert callers("PutParameter", PARAMETER) == [f"user/{ADMIN_USER}"]
+    assert callers("GetParameter", PARAMETER) == ["root", f"user/{ADMIN_USER}", "root"]
+    assert {*callers("GetParameter", f"/cwagent/credentials/{ADMIN_USER}")} == {"root"}
 
 
 def oldest_python() -> str:
