@@ -290,7 +290,7 @@ def _check_needed(case: Case, caller: Principal, needed: Needed) -> Iterator[Fin
     for each, field, name in needed.calls:
         if each.action != _WHERE_MISSING:
             parts.setdefault(each, f"{field} of {name}")
-    (call, part), row = next(iter(parts.items())), needed.need.row
+    [(call, part), *_others], row = parts.items(), needed.need.row
     resource = call.resources[0] if row.names_resource else row.resource
     fix = _fix(case, caller, needed.need, resource)
     if call.action != ASSUME or resource is None:
