@@ -81,7 +81,10 @@ class LabelResource(Resource["Mapping[tuple[str, str], int]"]):
         return {}
 
     def execute(self, step: Step) -> None:
-        """Move the label. :raises CwagentError: AWS refuses the call, or the label, which is no error of the call."""
+        """Move the label.
+
+        :raises CwagentError: AWS refuses the call or the label. A call with a refused label succeeds.
+        """
         answer = self._gateway(step.context).execute(step) or {}
         if answer.get("InvalidLabels"):
             raise CwagentError(f"Could not {step.summary}: AWS does not accept the label. Choose another one.")

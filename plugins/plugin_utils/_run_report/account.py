@@ -97,7 +97,7 @@ class Account:
             for each in self.servers
             if "__verify_applied" in each
         ]
-        # A new name is no news of a server that has just proved its version.
+        # The report has a server that proved its version already, so it leaves out the new name of the file there.
         renamed = [
             on_server(each["__verify_renamed"], each["inventory_hostname"])
             for each in self.servers
