@@ -34,6 +34,12 @@ NOT_CREATED = "was not created by this collection"
 SAVED_KEY_TAG = f"{TAG_PREFIX}saved-key"
 # The policy that this collection has attached to a role of somebody else.
 ATTACHED_TAG = f"{TAG_PREFIX}attached-policy"
+# The names of the fitted policies of an account, by access, and their path. The second of several ends with ``-2``. This
+# collection manages those that have the mark of its creation.
+FITTED_PATH = "/cwagent/"
+FITTED_POLICIES = {"server": "CloudWatchAgentFittedServerPolicy", "admin": "CloudWatchAgentFittedAdminPolicy"}
+# The label of the versions that the last complete ``apply`` has brought to all servers.
+APPLIED_LABEL = "cwagent-applied"
 # The owners of reserved tags, by the beginning of the tag's key.
 RESERVED_TAGS = {"aws:": "AWS", TAG_PREFIX: "this collection"}
 
@@ -101,6 +107,12 @@ def partition_of(region: str | None) -> str:
 def aws_policy_arn(name: str, partition: str) -> str:
     """Return the ARN of a policy that AWS manages. :param name: the name, with its path if it has one."""
     return f"arn:{partition}:iam::aws:policy/{name}"
+
+
+def is_fitted_policy(arn: str) -> bool:
+    """Whether this is the ARN of a fitted policy, for whichever access."""
+    names = "|".join(FITTED_POLICIES.values())
+    return bool(re.fullmatch(rf"arn:[a-z-]+:iam::\d{{12}}:policy{FITTED_PATH}(?:{names})(?:-\d)?", arn))
 
 
 def check_name(kind: str, name: str) -> None:

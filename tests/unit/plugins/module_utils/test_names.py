@@ -248,3 +248,18 @@ def test_other_values_by_region_are_refused(value):
 )
 def test_the_label_of_a_version(labels, valid):
     assert {label: is_valid(_names.check_label, label) for label in labels} == dict.fromkeys(labels, valid)
+
+
+@pytest.mark.parametrize(
+    ("arn", "is_fitted"),
+    [
+        ("arn:aws:iam::123456789012:policy/cwagent/CloudWatchAgentFittedServerPolicy", True),
+        ("arn:aws-us-gov:iam::123456789012:policy/cwagent/CloudWatchAgentFittedAdminPolicy-2", True),
+        ("arn:aws:iam::123456789012:policy/CloudWatchAgentFittedServerPolicy", False),
+        ("arn:aws:iam::123456789012:policy/cwagent/CloudWatchAgentFittedServerPolicy-old", False),
+        ("arn:aws:iam::123456789012:policy/other/cwagent/CloudWatchAgentFittedServerPolicy", False),
+        ("arn:aws:iam::aws:policy/CloudWatchAgentServerPolicy", False),
+    ],
+)
+def test_the_arn_of_a_fitted_policy(arn, is_fitted):
+    assert _names.is_fitted_policy(arn) == is_fitted
