@@ -34,8 +34,8 @@ NOT_CREATED = "was not created by this collection"
 SAVED_KEY_TAG = f"{TAG_PREFIX}saved-key"
 # The policy that this collection has attached to a role of somebody else.
 ATTACHED_TAG = f"{TAG_PREFIX}attached-policy"
-# The names of the fitted policies of an account, by access, and their path. The second of several ends with ``-2``. This
-# collection manages those that have the mark of its creation.
+# The names of the fitted policies of an account, by access, and their path. The second of several ends with ``-2``.
+# This collection manages those that have the mark of its creation.
 FITTED_PATH = "/cwagent/"
 FITTED_POLICIES = {"server": "CloudWatchAgentFittedServerPolicy", "admin": "CloudWatchAgentFittedAdminPolicy"}
 # The label of the versions that the last complete ``apply`` has brought to all servers.
