@@ -100,7 +100,7 @@ class DesiredPolicies:
 
     :param needed: by access, the statements for agents and admin principals, each with one name.
     :param storing: digests of the parameters that this run is about to store.
-    :param run: tells this run from all others.
+    :param run: the controller and its credentials, whose runs follow one another.
     :param stored: by digest, when a text was stored in its parameter.
     :param narrow: whether to remove everything that is not needed.
     """
@@ -172,7 +172,7 @@ def open_storing(tags: Mapping[str, str], stored: Mapping[str, Sequence[datetime
 
 
 def storing_tags(run: str, digests: Iterable[str], now: datetime) -> dict[str, str]:
-    """Return the tags for a run that is about to store. The same run always has the same keys."""
+    """Return the tags for a run that is about to store. The same controller has the same keys for the same texts."""
     listed = sorted(digests)
     parts = ("".join(listed[first : first + _DIGESTS]) for first in range(0, len(listed), _DIGESTS))
     return {f"{STORING_TAG}{_digest(f'{run} {part}')}": f"{now:{_TIME}} {part}" for part in parts}

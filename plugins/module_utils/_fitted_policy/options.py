@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import secrets
+import socket
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,7 +84,7 @@ def resource(call: Call) -> FittedPolicies:
         account,
         {"server": take_apart(needed), "admin": take_apart(_storing_statements(texts, scope))},
         _not_stored(new, stored),
-        secrets.token_hex(8),
+        f"{identity['Arn']} {socket.gethostname()}",
         _times(stored),
         narrow=params["narrow"],
         tags=tags,

@@ -24,6 +24,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.stat
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import MISSING_POLICY, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import (
+    STORING_LIFETIME,
     STORING_MINIMUM,
     DesiredPolicies,
     FittedPolicy,
@@ -162,7 +163,9 @@ def _planned_tags(current: State, desired: DesiredPolicies, name: str, *, is_rec
     old = current.policies.get(name)
     tags = {**(old.tags if old else {MARK_TAG: CREATED}), **desired.tags}
     storing = storing_tags(desired.run, desired.storing, current.read_at) if is_record else {}
-    new = {key: value for key, value in storing.items() if key not in tags}
+    known = open_storing(tags, desired.stored, current.read_at)
+    recent = {each.key for each in known if current.read_at - each.at < STORING_LIFETIME / 2}
+    new = {key: value for key, value in storing.items() if key not in recent}
     if not new:  # so that a run that stores nothing changes nothing
         return tags
     outdated = _outdated_tags(current, desired, old) if old else []
@@ -284,7 +287,7 @@ def _storing_steps(
     """Return the steps for the tags of runs that store. :param tags: all tags after these steps."""
     before, after = _storing_tags(record.tags), _storing_tags(tags)
     removed = sorted(before.keys() - after.keys())
-    new = {key: after[key] for key in sorted(after.keys() - before.keys())}
+    new = {key: value for key, value in sorted(after.items()) if before.get(key) != value}
     if removed:
         untag = {"policy_arn": record.arn, "tag_keys": removed}
         summary = f"remove the tags of earlier runs from policy '{record.name}'"
