@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils._names import (
     ADOPTED,
     CREATED,
+    FITTED_POLICIES,
     MARK_TAG,
     WINDOW_POLICY,
     aws_policy_arn,
+    is_fitted_policy,
+    name_of,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import ACCESS_POLICIES
 
@@ -115,9 +118,14 @@ class Principal:
     @property
     def access(self) -> str | None:
         """The access that its policies are meant for; ``None`` if it has none of the agent's policies."""
-        if self.window_policy or self.has_policy(ACCESS_POLICIES["admin"]):
+        if self.window_policy or self.policies_of("admin"):
             return "admin"
-        return "server" if self.has_policy(ACCESS_POLICIES["server"]) else None
+        return "server" if self.policies_of("server") else None
+
+    @property
+    def has_fitted_policy(self) -> bool:
+        """Whether it has a fitted policy instead of the policy that AWS manages."""
+        return any(map(is_fitted_policy, self.attached))
 
     @property
     def is_ours(self) -> bool:
@@ -137,6 +145,15 @@ class Principal:
     def policy_command(self, verb: str, arn: str) -> str:
         """Return the command that attaches or detaches a managed policy."""
         return f"aws iam {verb}-{self.kind}-policy --{self.kind}-name {self.name} --policy-arn {arn}"
+
+    def policies_of(self, access: str) -> list[str]:
+        """Return the ARNs of its policies that are meant for an access: AWS's, or fitted ones."""
+        fitted = [each for each in sorted(self.attached) if is_fitted_policy(each)]
+        of_aws = aws_policy_arn(ACCESS_POLICIES[access], self.partition)
+        return [
+            *([of_aws] if of_aws in self.attached else []),
+            *(each for each in fitted if name_of(each).startswith(FITTED_POLICIES[access])),
+        ]
 
     def has_policy(self, name: str) -> bool:
         """Whether it has a policy that AWS manages. :param name: the name with its path."""

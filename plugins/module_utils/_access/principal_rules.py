@@ -33,7 +33,14 @@ from ansible_collections.cwagent.iam.plugins.module_utils._findings import (
     WARNING,
     Rule,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._names import ATTACHED_TAG, WINDOW_POLICY, aws_policy_arn
+from ansible_collections.cwagent.iam.plugins.module_utils._names import (
+    ATTACHED_TAG,
+    FITTED_POLICIES,
+    WINDOW_POLICY,
+    aws_policy_arn,
+    is_fitted_policy,
+    name_of,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import (
     ACCESS_POLICIES,
     DEPRECATED_SSM_POLICY,
@@ -213,23 +220,24 @@ def _application_role_findings(case: Case) -> Iterator[Finding]:
     """Report application roles that this collection gave the agent's policy and that the inventory does not list."""
     listed = case.choices.attach_to_roles
     for each in case.account.principals if listed is not None else ():
-        # Anyone who may tag the role can set any value, so a command contains only the expected one.
-        is_tagged = each.tags.get(ATTACHED_TAG) == (policy := ACCESS_POLICIES["server"])
-        detach = each.policy_command("detach", aws_policy_arn(policy, each.partition))
+        # Anyone who may tag the role can set any value, so a command contains only ARNs that IAM returns.
+        tag, attached = each.tags.get(ATTACHED_TAG, ""), each.policies_of("server")
+        is_tagged = tag in (ACCESS_POLICIES["server"], FITTED_POLICIES["server"])
+        names = ", ".join(map(name_of, attached)) or tag
+        detach = [each.policy_command("detach", arn) for arn in attached]
         if each.kind == ROLE and is_tagged and each.name not in (listed or ()):
             why = (
-                f"This collection attached {policy} to the role, but the inventory does not ask for it. To keep it, set"
+                f"This collection attached {names} to the role, but the inventory does not ask for it. To keep it, set"
                 " cwagent_on_other_profile to attach and list the role in cwagent_attach_to_roles, in the inventory."
             )
             untag = f"aws iam untag-role --role-name {each.name} --tag-keys {ATTACHED_TAG}"
-            fix = f"{detach}; {untag}" if each.has_policy(policy) else untag
-            yield ATTACHED_POLICY.finding(each.name, why, fix)
-        elif each.kind == ROLE and not is_tagged and each.name in (listed or ()) and each.has_policy(policy):
+            yield ATTACHED_POLICY.finding(each.name, why, "; ".join([*detach, untag]))
+        elif each.kind == ROLE and not is_tagged and each.name in (listed or ()) and attached:
             why = (
-                f"The role has {policy} without the tag {ATTACHED_TAG}: somebody else attached the policy, or the tag "
+                f"The role has {names} without the tag {ATTACHED_TAG}: somebody else attached the policy, or the tag "
                 "was removed. The playbooks remove_servers and teardown leave the policy."
             )
-            fix = f"None is needed. To remove it some day, {detach}"
+            fix = f"None is needed. To remove it some day, {'; '.join(detach)}"
             yield POLICY_WITHOUT_TAG.finding(each.name, why, fix)
 
 
@@ -246,7 +254,9 @@ def _deprecated_policy(principal: Principal) -> Finding:
 def _unmanaged_parts(principal: Principal) -> Iterator[Finding]:
     ours = agent_policies(principal.partition)
     others = [
-        each for each in principal.policies if each.group or (each.arn not in ours and each.name != WINDOW_POLICY)
+        each
+        for each in principal.policies
+        if each.group or not (each.arn in ours or is_fitted_policy(each.arn or "") or each.name == WINDOW_POLICY)
     ]
     if others:
         names = ", ".join(sorted({each.name for each in others}))
@@ -310,11 +320,17 @@ def _excess_findings(case: Case) -> Iterator[Finding]:
         ]
         if excess:
             why = f"It may {' and '.join(excess)}. The stored configurations need only some log groups."
-            fix = (
-                f"Decide whether to replace {ACCESS_POLICIES['server']} with the policy that the playbook "
-                f"cwagent.iam.policy prints. This collection then must not manage {each.label}."
-            )
-            yield UNUSED_PERMISSIONS.finding(each.name, why, fix)
+            yield UNUSED_PERMISSIONS.finding(each.name, why, _describe_fitting(each))
+
+
+def _describe_fitting(principal: Principal) -> str:
+    """Return how a principal loses what the stored configurations do not need."""
+    if principal.has_fitted_policy:
+        return "Run the playbook cwagent.iam.apply. It narrows the policy if all servers run the stored versions."
+    if principal.managed or ATTACHED_TAG in principal.tags:
+        return "Decide whether to set cwagent_server_policy to fitted, and run the playbook cwagent.iam.site."
+    policy = ACCESS_POLICIES["server"]
+    return f"Decide whether to replace {policy} with the policy that the playbook cwagent.iam.policy prints."
 
 
 def _fit_configurations(account: Account) -> Policies | None:
@@ -351,8 +367,7 @@ def _hybrid_admin(case: Case, role: Principal) -> Finding:
     nodes = [each.id for each in case.nodes_of(role.name)]
     on = f" Its servers: {join_first(nodes, MAX_LISTED)}." if nodes else ""
     why = f"Role '{role.name}' is for hybrid servers and has an admin policy.{on}"
-    arn = aws_policy_arn(ACCESS_POLICIES["admin"], role.partition)
-    fixes = [role.policy_command("detach", arn)] if arn in role.attached else []
+    fixes = [role.policy_command("detach", each) for each in role.policies_of("admin")]
     if role.window_policy:
         fixes.append(f"aws iam delete-role-policy --role-name {role.name} --policy-name {WINDOW_POLICY}")
     return HYBRID_ROLE_ADMIN.finding(role.name, why, " && ".join(fixes))

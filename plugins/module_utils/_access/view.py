@@ -75,8 +75,9 @@ class AccountView:
 
     def is_blocked(self, principal: Principal, action: str, resource: str | None = "*") -> bool:
         """Whether only the permissions boundary of a principal denies a call."""
+        # A policy can allow it with a condition, or for some resources.
         unbounded = self.decide(principal, action, resource, bounded=False)
-        return unbounded is Decision.YES and self.decide(principal, action, resource) is Decision.NO
+        return unbounded is not Decision.NO and self.decide(principal, action, resource) is Decision.NO
 
     def parameter_arn(self, region: str, name: str) -> str:
         """Return the ARN of a parameter in this account."""

@@ -40,6 +40,7 @@ from access_account import (
     user,
     version,
     window,
+    with_fitted_policies,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -393,6 +394,7 @@ def test_a_violation_is_one_finding(account, expected):
     assert found(account) == [expected]
     [severities] = [each.severities for each in RULES if each.name == expected[0]]
     assert expected[1] in severities
+    assert found(with_fitted_policies(account)) == [expected]
     [finding] = find(case_of(account))
     assert finding.listed == (expected[0] not in ("administrators", "node-not-managed", "history-starts-late"))
 

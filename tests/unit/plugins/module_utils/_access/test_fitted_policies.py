@@ -1,0 +1,124 @@
+"""Principals with fitted policies, and the fitted policies of an account."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from access_account import (
+    ACCOUNT_ID,
+    ADMIN,
+    AGENT,
+    HEALTHY,
+    REGION,
+    SERVER,
+    case_of,
+    document,
+    healthy,
+    hybrid_role,
+    instance,
+    parameter,
+    role,
+    with_fitted_policies,
+)
+
+from ansible_collections.cwagent.iam.plugins.module_utils._access.case import Choices
+from ansible_collections.cwagent.iam.plugins.module_utils._access.findings import find
+from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Policy
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import Scope, Source, fit
+from ansible_collections.cwagent.iam.plugins.module_utils._names import ATTACHED_TAG
+
+NAME = "AmazonCloudWatch-linux"
+FITTED_ARN = f"arn:aws:iam::{ACCOUNT_ID}:policy/cwagent/CloudWatchAgentFittedServerPolicy"
+CONFIG = {
+    "metrics": {"namespace": "Shop", "metrics_collected": {"mem": {}}},
+    "logs": {"logs_collected": {"files": {"collect_list": [{"file_path": "/a", "log_group_name": "shop"}]}}},
+}
+
+
+def fitted_policy(config: Any, number: str = "") -> Policy:
+    """A fitted policy for servers, as this collection writes it."""
+    [found] = fit([Source(NAME, config, (NAME,), (REGION,))], Scope("aws", ACCOUNT_ID)).policies
+    return Policy(f"CloudWatchAgentFittedServerPolicy{number}", found, f"{FITTED_ARN}{number}")
+
+
+def fixes(rule: str, account: Any, **choices: Any) -> dict[str, str]:
+    """By object, the fix of each finding of a rule."""
+    return {each.object: each.fix for each in find(case_of(account, Choices(**choices))) if each.rule == rule}
+
+
+def test_exact_permissions_are_no_finding() -> None:
+    server = role("Server", fitted_policy(CONFIG))
+    kept = tuple(each for each in HEALTHY.principals if each.access != "server")
+    account = replace(HEALTHY, principals=(*kept, server), parameters=(parameter("linux", json.dumps(CONFIG)),))
+    assert find(case_of(account)) == []
+
+
+@pytest.mark.parametrize("allowed", [AGENT[:1], AGENT[1:], ["ssm:GetParameter"]])
+def test_a_boundary_that_blocks_a_condition_or_some_log_groups_is_found(allowed: list[str]) -> None:
+    boundary = Policy("Boundary", document(*allowed, "ssm:*"), f"arn:aws:iam::{ACCOUNT_ID}:policy/Boundary")
+    account = healthy(role("Bounded", fitted_policy(CONFIG), boundary=boundary))
+    [finding] = [each for each in find(case_of(account)) if each.rule == "boundary-blocks-agent"]
+    assert [action for action in AGENT if action in finding.why] == [each for each in AGENT if each not in allowed]
+
+
+@pytest.mark.parametrize("has_boundary", [False, True])
+def test_an_instance_with_a_fitted_policy_has_access(has_boundary: bool) -> None:
+    boundary = Policy("Boundary", document("ssm:*"), f"arn:aws:iam::{ACCOUNT_ID}:policy/Boundary")
+    bounded = role("Bounded", fitted_policy(CONFIG), boundary=boundary if has_boundary else None)
+    account = healthy(bounded, instance(2, "Bounded", in_inventory=True))
+    assert fixes("instance-without-access", account) == {}
+    without = healthy(role("Empty", tags={}), instance(2, "Empty", in_inventory=True))
+    assert "i-2" in fixes("instance-without-access", without)
+
+
+def test_the_admin_policy_of_a_hybrid_role_has_a_command_whichever_it_is() -> None:
+    account = with_fitted_policies(healthy(hybrid_role(ADMIN)))
+    [fix] = fixes("hybrid-role-admin", account).values()
+    assert fix.endswith(f":iam::{ACCOUNT_ID}:policy/cwagent/CloudWatchAgentFittedAdminPolicy")
+
+
+@pytest.mark.parametrize(
+    ("policies", "tag", "detached"),
+    [
+        ((fitted_policy(CONFIG),), "CloudWatchAgentFittedServerPolicy", [FITTED_ARN]),
+        (
+            (fitted_policy(CONFIG), fitted_policy(CONFIG, "-2")),
+            "CloudWatchAgentFittedServerPolicy",
+            [FITTED_ARN, f"{FITTED_ARN}-2"],
+        ),
+        ((SERVER,), "CloudWatchAgentFittedServerPolicy", [SERVER.arn]),
+        ((), "CloudWatchAgentFittedServerPolicy", []),
+        ((fitted_policy(CONFIG),), "x; rm -rf ~", None),
+    ],
+)
+def test_the_fitted_policy_of_an_application_role_is_found(
+    policies: tuple[Policy, ...], tag: str, detached: list[str] | None
+) -> None:
+    account = healthy(role("Shop", *policies, tags={ATTACHED_TAG: tag}))
+    found = fixes("attached-policy", account, attach_to_roles=frozenset())
+    commands = [f"aws iam detach-role-policy --role-name Shop --policy-arn {arn}" for arn in detached or ()]
+    untag = f"aws iam untag-role --role-name Shop --tag-keys {ATTACHED_TAG}"
+    assert found == ({} if detached is None else {"Shop": "; ".join([*commands, untag])})
+    without_tag = fixes("policy-without-tag", account, attach_to_roles=frozenset({"Shop"}))
+    assert (without_tag != {}) == (detached is None)
+
+
+@pytest.mark.parametrize(
+    ("fitted", "tags", "words"),
+    [
+        (True, {"cwagent:managed": "created"}, "cwagent.iam.apply"),
+        (True, {}, "cwagent.iam.apply"),
+        (False, {"cwagent:managed": "created"}, "set cwagent_server_policy to fitted"),
+        (False, {ATTACHED_TAG: "CloudWatchAgentServerPolicy"}, "set cwagent_server_policy to fitted"),
+        (False, {}, "the playbook cwagent.iam.policy prints"),
+    ],
+)
+def test_a_policy_that_is_too_wide_is_narrowed_in_its_own_way(fitted: bool, tags: dict[str, str], words: str) -> None:
+    wide = document(*AGENT, "ssm:GetParameter")
+    policy = replace(fitted_policy(CONFIG), document=wide) if fitted else replace(SERVER, document=wide)
+    account = healthy(role("Wide", policy, tags=tags))
+    account = replace(account, parameters=(parameter("linux", json.dumps(CONFIG)),))
+    assert words in fixes("unused-permissions", account)["Wide"]
