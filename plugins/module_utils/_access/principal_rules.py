@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import LOGS, METRICS, NO, YES
@@ -69,6 +70,8 @@ _LOG_GROUP_USES = {
     "logs:PutRetentionPolicy": "change the retention of every log group",
     LOGS: "write to every log group",
 }
+# The names that the tag of an application role can have.
+_SERVER_POLICY = re.compile(f"{ACCESS_POLICIES['server']}|{FITTED_POLICIES['server']}(-[0-9])?")
 # If this many instances have the permission that is meant for one instance, it is a separate finding.
 SEVERAL = 2
 # Stands for any other account than the current one.
@@ -219,24 +222,28 @@ def _policy_findings(case: Case) -> Iterator[Finding]:
 def _application_role_findings(case: Case) -> Iterator[Finding]:
     """Report application roles that this collection gave the agent's policy and that the inventory does not list."""
     listed = case.choices.attach_to_roles
-    for each in case.account.principals if listed is not None else ():
+    roles = (each for each in case.account.principals if each.kind == ROLE)
+    for each in roles if listed is not None else ():
         # Anyone who may tag the role can set any value, so a command contains only ARNs that IAM returns.
-        tag, attached = each.tags.get(ATTACHED_TAG, ""), each.policies_of("server")
-        is_tagged = tag in (ACCESS_POLICIES["server"], FITTED_POLICIES["server"])
-        names = ", ".join(map(name_of, attached)) or tag
-        detach = [each.policy_command("detach", arn) for arn in attached]
-        if each.kind == ROLE and is_tagged and each.name not in (listed or ()):
+        named = [name for name in each.tags.get(ATTACHED_TAG, "").split() if _SERVER_POLICY.fullmatch(name)]
+        attached = each.policies_of("server")
+        others = [arn for arn in attached if name_of(arn) not in named]
+        if named and each.name not in (listed or ()):
             why = (
-                f"This collection attached {names} to the role, but the inventory does not ask for it. To keep it, set"
-                " cwagent_on_other_profile to attach and list the role in cwagent_attach_to_roles, in the inventory."
+                f"This collection attached {', '.join(named)} to the role, but the inventory does not ask for it. To "
+                "keep it, set cwagent_on_other_profile to attach and list the role in cwagent_attach_to_roles, in the "
+                "inventory."
             )
+            detach = [each.policy_command("detach", arn) for arn in attached if arn not in others]
             untag = f"aws iam untag-role --role-name {each.name} --tag-keys {ATTACHED_TAG}"
             yield ATTACHED_POLICY.finding(each.name, why, "; ".join([*detach, untag]))
-        elif each.kind == ROLE and not is_tagged and each.name in (listed or ()) and attached:
+        elif others and each.name in (listed or ()):
             why = (
-                f"The role has {names} without the tag {ATTACHED_TAG}: somebody else attached the policy, or the tag "
-                "was removed. The playbooks remove_servers and teardown leave the policy."
+                f"The role has {', '.join(map(name_of, others))} without the tag {ATTACHED_TAG}: somebody else "
+                "attached the policy, or the tag was removed. The playbooks remove_servers and teardown leave the "
+                "policy."
             )
+            detach = [each.policy_command("detach", arn) for arn in others]
             fix = f"None is needed. To remove it some day, {'; '.join(detach)}"
             yield POLICY_WITHOUT_TAG.finding(each.name, why, fix)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -86,10 +87,11 @@ def test_the_admin_policy_of_a_hybrid_role_has_a_command_whichever_it_is() -> No
         ((fitted_policy(CONFIG),), "CloudWatchAgentFittedServerPolicy", [FITTED_ARN]),
         (
             (fitted_policy(CONFIG), fitted_policy(CONFIG, "-2")),
-            "CloudWatchAgentFittedServerPolicy",
+            "CloudWatchAgentFittedServerPolicy CloudWatchAgentFittedServerPolicy-2",
             [FITTED_ARN, f"{FITTED_ARN}-2"],
         ),
-        ((SERVER,), "CloudWatchAgentFittedServerPolicy", [SERVER.arn]),
+        ((SERVER, fitted_policy(CONFIG)), "CloudWatchAgentFittedServerPolicy", [FITTED_ARN]),
+        ((SERVER, fitted_policy(CONFIG)), "CloudWatchAgentServerPolicy", [SERVER.arn]),
         ((), "CloudWatchAgentFittedServerPolicy", []),
         ((fitted_policy(CONFIG),), "x; rm -rf ~", None),
     ],
@@ -102,8 +104,9 @@ def test_the_fitted_policy_of_an_application_role_is_found(
     commands = [f"aws iam detach-role-policy --role-name Shop --policy-arn {arn}" for arn in detached or ()]
     untag = f"aws iam untag-role --role-name Shop --tag-keys {ATTACHED_TAG}"
     assert found == ({} if detached is None else {"Shop": "; ".join([*commands, untag])})
+    others = [each.arn for each in policies if each.arn not in (detached or ())]
     without_tag = fixes("policy-without-tag", account, attach_to_roles=frozenset({"Shop"}))
-    assert (without_tag != {}) == (detached is None)
+    assert {*re.findall("arn:\\S+[^; ]", without_tag.get("Shop", ""))} == {*others}
 
 
 @pytest.mark.parametrize(
