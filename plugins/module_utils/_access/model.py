@@ -233,6 +233,7 @@ class ConfigParameter:
     """A parameter with an agent configuration.
 
     :param value: ``None`` if it was not read, because reading is denied or the parameter has another type.
+    :param kms_key: the ID, ARN or alias of the KMS key that encrypts it; empty if it is not encrypted.
     """
 
     name: str
@@ -242,6 +243,7 @@ class ConfigParameter:
     version: int
     modified: datetime
     value: str | None = None
+    kms_key: str = ""
 
 
 @dataclass(frozen=True)

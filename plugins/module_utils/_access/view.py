@@ -93,6 +93,11 @@ def describe_blocked(principal: Principal, boundary: Policy, actions: Iterable[s
 
 def describe_grant(principal: Principal) -> str:
     """Return how to give the agent's policy to the role of instances, or to a principal of this collection."""
+    if principal.has_fitted_policy:
+        return (
+            f"{SITE} with cwagent_server_policy=fitted. It adds what the stored configurations need, except those in "
+            "cwagent_ignored_parameters. If the policy has it, find what denies it."
+        )
     add = SITE
     if not principal.managed:
         add = f"Add {principal.name} to cwagent_attach_to_roles, and run the playbook cwagent.iam.site"
