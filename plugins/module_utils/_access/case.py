@@ -44,6 +44,7 @@ class Choices:
     :param admin_role: the role of the instance that stores configurations.
     :param admin_user: the user of the host that stores them on premises.
     :param controller_stores: whether the controller stores them with its own credentials.
+    :param ignored_parameters: the parameters that fitted policies leave out.
     """
 
     key_max_age_days: timedelta | None = timedelta(days=90)
@@ -54,6 +55,7 @@ class Choices:
     admin_role: str = "CloudWatchAgentAdminRole"
     admin_user: str = "CloudWatchAgentAdminUser"
     controller_stores: bool = False
+    ignored_parameters: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

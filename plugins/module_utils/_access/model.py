@@ -300,7 +300,7 @@ class Unread:
 
 @dataclass(frozen=True)
 class Account:
-    """An account and its regions, as they were read. It has 16 fields, because each kind of thing has its own.
+    """An account and its regions, as they were read. It has 17 fields, because each kind of thing has its own.
 
     :param label: the user's name for the account.
     :param read_at: the time according to the clock of AWS.
@@ -309,6 +309,7 @@ class Account:
     :param keys_without_user: by region and user.
     :param caller: the ARN of the session or user that read it.
     :param histories: by region and name, the versions of the inventory's configurations.
+    :param policy_tags: by ARN, the tags of fitted policies.
     """
 
     id: str
@@ -327,3 +328,4 @@ class Account:
     unread: tuple[Unread, ...] = ()
     caller: str = ""
     histories: tuple[History, ...] = ()
+    policy_tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

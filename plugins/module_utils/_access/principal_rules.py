@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import LOGS, METRICS, NO, YES
 from ansible_collections.cwagent.iam.plugins.module_utils._access.case import MAX_LISTED, RESTORE, has_record
-from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
-from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import Policies, Request, decide_each
-from ansible_collections.cwagent.iam.plugins.module_utils._access.model import PARAMETERS, ROLE
+from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE
 from ansible_collections.cwagent.iam.plugins.module_utils._access.view import describe_blocked
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import (
     ABSENT,
@@ -21,10 +19,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan imp
     MODIFIED,
     OPEN,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import read
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import permissions_of
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import Scope, Source, fit
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._findings import (
     ACCOUNT,
     ERROR,
@@ -62,14 +56,9 @@ if TYPE_CHECKING:
 
     from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import Assessment
     from ansible_collections.cwagent.iam.plugins.module_utils._access.case import Case
-    from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Account, InstanceUse, Principal
+    from ansible_collections.cwagent.iam.plugins.module_utils._access.model import InstanceUse, Principal
     from ansible_collections.cwagent.iam.plugins.module_utils._findings import Finding
 
-# The use of log groups that each action allows, with the worst first.
-_LOG_GROUP_USES = {
-    "logs:PutRetentionPolicy": "change the retention of every log group",
-    LOGS: "write to every log group",
-}
 # The names that the tag of an application role can have.
 _SERVER_POLICY = re.compile(f"{ACCESS_POLICIES['server']}|{FITTED_POLICIES['server']}(-[0-9])?")
 # If this many instances have the permission that is meant for one instance, it is a separate finding.
@@ -124,13 +113,6 @@ POLICY_WITHOUT_TAG = Rule(
     PRINCIPAL,
     (NOTICE,),
     "a role in O(attach_to_roles) has the policy, and not from this collection, so no playbook detaches it",
-    listed=False,
-)
-UNUSED_PERMISSIONS = Rule(
-    "unused-permissions",
-    PRINCIPAL,
-    (NOTICE,),
-    "a server principal allows more than the stored configurations need",
     listed=False,
 )
 HYBRID_ROLE_ADMIN = Rule("hybrid-role-admin", PRINCIPAL, (ERROR,), "the role of hybrid servers has an admin policy")
@@ -307,52 +289,6 @@ def _boundary_findings(case: Case, principal: Principal) -> Iterator[Finding]:
         yield BOUNDARY_BLOCKS_AGENT.finding(principal.name, *describe_blocked(principal, principal.boundary, blocked))
 
 
-def _excess_findings(case: Case) -> Iterator[Finding]:
-    """Report server principals that may use every log group, unless the stored configurations need that.
-
-    Namespaces of metrics do not count: anyone who may write a log event can write metrics in every namespace.
-    """
-    account, fitted = case.account, _fit_configurations(case.account)
-    groups = [f"arn:{account.partition}:logs:{region}:{account.id}:log-group:*:*" for region in account.regions]
-    unused = {
-        action: use
-        for action, use in _LOG_GROUP_USES.items()
-        if fitted and all(decide_each(fitted, Request(action, each)) is not Decision.YES for each in groups)
-    }
-    for each in (assessment.principal for assessment in case.assessments):
-        excess = [
-            use
-            for action, use in unused.items()
-            if each.access == "server" and any(case.decide(each, action, group) is Decision.YES for group in groups)
-        ]
-        if excess:
-            why = f"It may {' and '.join(excess)}. The stored configurations need only some log groups."
-            yield UNUSED_PERMISSIONS.finding(each.name, why, _describe_fitting(each))
-
-
-def _describe_fitting(principal: Principal) -> str:
-    """Return how a principal loses what the stored configurations do not need."""
-    if principal.has_fitted_policy:
-        return "Run the playbook cwagent.iam.apply. It narrows the policy if all servers run the stored versions."
-    if principal.managed or ATTACHED_TAG in principal.tags:
-        return "Decide whether to set cwagent_server_policy to fitted, and run the playbook cwagent.iam.site."
-    policy = ACCESS_POLICIES["server"]
-    return f"Decide whether to replace {policy} with the policy that the playbook cwagent.iam.policy prints."
-
-
-def _fit_configurations(account: Account) -> Policies | None:
-    """Return the fitted policy of the stored configurations; ``None`` if it is not known, or they collect nothing."""
-    found = [(each, read(each.value or "", each.name).value) for each in account.parameters]
-    sources = [Source(each.name, config, (each.name,), (each.region,)) for each, config in found if config]
-    is_known = len(sources) == len(found) and not any(each.what == PARAMETERS for each in account.unread)
-    if not is_known or not any(permissions_of(config) for _parameter, config in found if config):
-        return None
-    try:
-        return Policies(fit(sources, Scope(account.partition, account.id)).policies)
-    except InvalidInput:
-        return None
-
-
 def _hybrid_role_findings(case: Case) -> Iterator[Finding]:
     """Report roles of hybrid servers that have an admin policy, or that other accounts can use."""
     for each in case.account.principals:
@@ -431,6 +367,5 @@ CHECKS = (
     _window_findings,
     _policy_findings,
     _application_role_findings,
-    _excess_findings,
     _hybrid_role_findings,
 )

@@ -205,7 +205,11 @@ def with_fitted_policies(account: Account) -> Account:
 
     def fitted(each: Policy) -> Policy:
         name = FITTED.get(each.arn)
-        return replace(each, name=name, arn=f"arn:aws:iam::{ACCOUNT_ID}:policy/cwagent/{name}") if name else each
+        if not name or each.document is None:
+            return each
+        statements = [{**one, "Action": [action]} for one in each.document["Statement"] for action in one["Action"]]
+        arn = f"arn:aws:iam::{ACCOUNT_ID}:policy/cwagent/{name}"
+        return replace(each, name=name, document={"Version": "2012-10-17", "Statement": statements}, arn=arn)
 
     changed = (replace(each, policies=tuple(map(fitted, each.policies))) for each in account.principals)
     return replace(account, principals=tuple(changed))

@@ -384,7 +384,7 @@ PLANTED = {
 
 def test_each_rule_is_here_once_and_has_a_violation():
     # The last ones depend on the inventory or on several objects, and have separate tests.
-    of_inventory = {"user-without-host", "attached-policy", "policy-without-tag", "unused-permissions"}
+    of_inventory = {"user-without-host", "attached-policy", "policy-without-tag", "unused-permissions", "fitted-policy"}
     planted = {rule for _, (rule, _, _) in PLANTED.values()}
     assert sorted(rule.name for rule in RULES) == sorted(planted | of_inventory)
 

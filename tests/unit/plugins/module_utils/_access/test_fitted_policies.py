@@ -32,6 +32,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.poli
 from ansible_collections.cwagent.iam.plugins.module_utils._names import ATTACHED_TAG
 
 NAME = "AmazonCloudWatch-linux"
+ADMIN_ARN = f"arn:aws:iam::{ACCOUNT_ID}:policy/cwagent/CloudWatchAgentFittedAdminPolicy"
 FITTED_ARN = f"arn:aws:iam::{ACCOUNT_ID}:policy/cwagent/CloudWatchAgentFittedServerPolicy"
 CONFIG = {
     "metrics": {"namespace": "Shop", "metrics_collected": {"mem": {}}},
@@ -125,3 +126,86 @@ def test_a_policy_that_is_too_wide_is_narrowed_in_its_own_way(fitted: bool, tags
     account = healthy(role("Wide", policy, tags=tags))
     account = replace(account, parameters=(parameter("linux", json.dumps(CONFIG)),))
     assert words in fixes("unused-permissions", account)["Wide"]
+
+
+# -- Drift --
+
+CREATED = {"cwagent:managed": "created"}
+PUT_LINUX = document("ssm:PutParameter", resource=[f"arn:aws:ssm:{REGION}:{ACCOUNT_ID}:parameter/{NAME}"])
+WIDER = {"logs": {"logs_collected": {"files": {"collect_list": [{"file_path": "/a", "log_group_name": "{hostname}"}]}}}}
+EMF = {"logs": {"metrics_collected": {"emf": {}}}}
+OTHER_NAME = {**CONFIG, "metrics": {"namespace": "Blog", "metrics_collected": {"mem": {}}}}
+FOREIGN_ACTION = document("s3:GetObject", Sid="Planted")
+FOREIGN_FORM = document("ssm:GetParameter", Sid="Denied", effect="Deny")
+
+
+def admin_policy(documented: Any = PUT_LINUX) -> Policy:
+    return Policy("CloudWatchAgentFittedAdminPolicy", documented, ADMIN_ARN)
+
+
+def adding(policy: Policy, *documents: Any) -> Policy:
+    """The policy with more statements."""
+    assert policy.document is not None
+    more = [statement for each in documents for statement in each["Statement"]]
+    return replace(policy, document={**policy.document, "Statement": [*policy.document["Statement"], *more]})
+
+
+def drift(*policies: Policy, config: Any = CONFIG, tags: Any = CREATED, more: Any = (), **choices: Any) -> list[str]:
+    """The reasons of the findings about fitted policies, of which a server and a user have the same."""
+    holders = (role("Other", *policies), role("Server", *policies))
+    kept = tuple(each for each in HEALTHY.principals if each.access is None)
+    found = [parameter("linux", config if config is None or isinstance(config, str) else json.dumps(config)), *more]
+    account = replace(
+        HEALTHY,
+        principals=(*kept, *holders),
+        parameters=tuple(found),
+        policy_tags={} if tags is None else {each.arn: tags for each in policies},
+    )
+    findings = [each for each in find(case_of(account, Choices(**choices))) if each.rule == "fitted-policy"]
+    assert {(each.severity, each.object) for each in findings} <= {("warning", each.name) for each in policies}
+    return [each.why for each in findings]
+
+
+@pytest.mark.parametrize(
+    ("policies", "more"),
+    [
+        ((fitted_policy(CONFIG),), {}),
+        ((fitted_policy(CONFIG), admin_policy()), {}),
+        # Only wider: because of earlier versions, of other configurations, and of another account of the user.
+        ((adding(fitted_policy(CONFIG), fitted_policy(WIDER).document, fitted_policy(OTHER_NAME).document),), {}),
+        # Unknown: the policy, the tags, the configuration, or what it needs.
+        ((replace(fitted_policy(CONFIG), document=None),), {}),
+        ((fitted_policy(CONFIG),), {"tags": None}),
+        ((fitted_policy(CONFIG),), {"config": None}),
+        ((fitted_policy(CONFIG),), {"config": "no JSON"}),
+        ((fitted_policy(CONFIG),), {"config": EMF}),
+        # The user has left it out.
+        ((fitted_policy(CONFIG), admin_policy()), {"config": OTHER_NAME, "ignored_parameters": frozenset({NAME})}),
+    ],
+)
+def test_a_fitted_policy_that_allows_enough_is_no_finding(policies: tuple[Policy, ...], more: Any) -> None:
+    assert drift(*policies, **more) == []
+
+
+@pytest.mark.parametrize(
+    ("policies", "more", "words"),
+    [
+        (
+            (fitted_policy(CONFIG),),
+            {"config": OTHER_NAME},
+            "of role 'Other', role 'Server' lacks what stored configurations need: cloudwatch:PutMetricData with clou",
+        ),
+        ((fitted_policy(CONFIG),), {"more": [parameter("web", json.dumps(EMF)), parameter("db")]}, "parameter/Amazon"),
+        ((fitted_policy(CONFIG), admin_policy()), {"more": [parameter("db")]}, "ssm:PutParameter on arn:aws:ssm:eu-"),
+        ((adding(fitted_policy(CONFIG), FOREIGN_ACTION),), {}, "does not write these statements: Planted."),
+        ((adding(fitted_policy(CONFIG), FOREIGN_FORM),), {}, "does not write these statements: Denied."),
+        ((adding(fitted_policy(CONFIG), document("*")),), {}, "does not write these statements: without a Sid."),
+        ((fitted_policy(CONFIG),), {"tags": {}}, f"Somebody else created policy {FITTED_ARN}, because it has no tag"),
+        ((fitted_policy(CONFIG),), {"tags": {"cwagent:managed": "adopted"}}, "Somebody else created policy"),
+    ],
+)
+def test_a_fitted_policy_that_lacks_something_or_that_others_wrote_is_found_once(
+    policies: tuple[Policy, ...], more: Any, words: str
+) -> None:
+    [why] = drift(*policies, **more)
+    assert words in why
