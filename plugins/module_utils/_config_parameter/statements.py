@@ -153,11 +153,10 @@ def _read_statement(given: Mapping[str, Any]) -> Statement | None:
     is_known = given.get("Effect") == "Allow" and given.keys() <= _KEYS and actions and names
     if not is_known or len(conditions) > 1 or (conditions and names != [ANY]):
         return None
-    use, actions = str(given.get("Sid", "")), tuple(map(str, actions))
-    if not conditions:
-        return Statement(use, actions, (), tuple(map(str, names)))
-    [(operator, key, values)] = conditions
-    return Statement(use, actions, (operator, key), tuple(map(str, values)))
+    statement = Statement(str(given.get("Sid", "")), tuple(map(str, actions)), (), tuple(map(str, names)))
+    for operator, key, values in conditions:
+        statement = replace(statement, condition=(operator, key), names=tuple(map(str, values)))
+    return statement
 
 
 def _conditions(given: Mapping[str, Any]) -> Iterator[tuple[str, str, list[Any]]]:
