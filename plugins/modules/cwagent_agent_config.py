@@ -167,6 +167,14 @@ earlier_hosts:
   returned: with O(servers), for labels
   type: list
   elements: str
+applied_versions:
+  description:
+    - The versions with the label C(cwagent-applied), including those that get it in check mode, for
+      O(cwagent.iam.cwagent_fitted_policy#module:planned).
+  returned: with O(servers), for labels
+  type: list
+  elements: dict
+  sample: [{region: eu-central-1, name: AmazonCloudWatch-linux, version: 3}]
 stdout:
   description: The facts, one in each line. The last line is C(end).
   returned: with O(server), but not with O(watch)

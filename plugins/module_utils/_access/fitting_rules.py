@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import GET, LOGS
 from ansible_collections.cwagent.iam.plugins.module_utils._access.case import MAX_LISTED
+from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import covered_versions
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
 from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import Policies, Request, decide, decide_each
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import PARAMETERS
@@ -140,13 +141,20 @@ def _drift_findings(case: Case) -> Iterator[Finding]:
 
 
 def _needed(case: Case) -> list[Statement]:
-    """Return what the stored configurations need. Those that are unknown or refused are missing."""
+    """Return what the stored configurations need, and the known versions that agents can run.
+
+    Texts that are unknown or refused are missing.
+    """
     account = case.account
     found, scope = [], Scope(account.partition, account.id)
-    for each in account.parameters:
-        config = read(each.value or "", each.name).value
-        if config and each.name not in case.choices.ignored_parameters:
-            source = Source(each.name, config, (each.name,), (each.region,))
+    texts = {(each.name, each.region, each.value): None for each in account.parameters}
+    for history in account.histories:
+        covered = covered_versions(history.versions)
+        texts.update(((history.name, history.region, each.value), None) for each in covered)
+    for name, region, value in texts:
+        config = read(value or "", name).value
+        if config and name not in case.choices.ignored_parameters:
+            source = Source(name, config, (name,), (region,))
             try:
                 needed_statements([source], scope)
             except InvalidInput:

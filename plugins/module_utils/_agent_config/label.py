@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._names import APPLIED_LABEL
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Plan, Step
 
 if TYPE_CHECKING:
@@ -80,9 +81,11 @@ class LabelResource(Resource["Labelled"]):
         return {f"{name}:{label} in {region}": version for (region, name, label), version in sorted(state.items())}
 
     def to_result(self, plan: Plan[Labelled], final: Labelled, /) -> dict[str, Any]:
-        """Return nothing, because the steps contain everything."""
-        del plan, final
-        return {}
+        """Render the versions that all servers run, for a later task."""
+        del final
+        applied = [key for key in plan.planned if key[2] == APPLIED_LABEL]
+        versions = [{"region": key[0], "name": key[1], "version": plan.planned[key]} for key in applied]
+        return {"applied_versions": versions}
 
     def execute(self, step: Step) -> None:
         """Move the labels.

@@ -18,18 +18,21 @@ from access_account import (
     case_of,
     document,
     healthy,
+    history,
     hybrid_role,
     instance,
     parameter,
     role,
+    version,
     with_fitted_policies,
 )
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.case import Choices
+from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import with_applied
 from ansible_collections.cwagent.iam.plugins.module_utils._access.findings import find
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Policy
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import Scope, Source, fit
-from ansible_collections.cwagent.iam.plugins.module_utils._names import ATTACHED_TAG
+from ansible_collections.cwagent.iam.plugins.module_utils._names import APPLIED_LABEL, ATTACHED_TAG
 
 NAME = "AmazonCloudWatch-linux"
 ADMIN_ARN = f"arn:aws:iam::{ACCOUNT_ID}:policy/cwagent/CloudWatchAgentFittedAdminPolicy"
@@ -159,6 +162,7 @@ def drift(*policies: Policy, config: Any = CONFIG, tags: Any = CREATED, more: An
         HEALTHY,
         principals=(*kept, *holders),
         parameters=tuple(found),
+        histories=choices.pop("histories", ()),
         policy_tags={} if tags is None else {each.arn: tags for each in policies},
     )
     findings = [each for each in find(case_of(account, Choices(**choices))) if each.rule == "fitted-policy"]
@@ -209,3 +213,32 @@ def test_a_fitted_policy_that_lacks_something_or_that_others_wrote_is_found_once
 ) -> None:
     [why] = drift(*policies, **more)
     assert words in why
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        ([(), (), ()], ["namespace Blog", "namespace Old"]),
+        ([(), (APPLIED_LABEL,), ()], ["namespace Blog"]),
+        ([(APPLIED_LABEL,), (), ()], []),
+        ([(APPLIED_LABEL,), (), ("stable",)], ["namespace Old"]),
+    ],
+)
+def test_a_policy_needs_what_each_version_needs_that_agents_can_run(labels: Any, words: list[str]) -> None:
+    texts = [json.dumps({"metrics": {"namespace": each, "metrics_collected": {}}}) for each in ("Shop", "Blog", "Old")]
+    versions = [
+        version(3 - place, value=text, labels=found)
+        for place, (text, found) in enumerate(zip(texts, labels, strict=True))
+    ]
+    whys = " ".join(drift(fitted_policy(CONFIG), histories=(history(*versions),)))
+    assert [each for each in ("namespace Blog", "namespace Old") if each in whys] == words
+
+
+@pytest.mark.parametrize(("number", "labelled"), [(None, [2]), (3, [3]), (2, [2]), (9, [])])
+def test_the_label_of_apply_moves_in_a_history_as_it_moves_in_parameter_store(
+    number: int | None, labelled: list[int]
+) -> None:
+    before = history(version(3), version(2, labels=(APPLIED_LABEL, "stable")), version(1, labels=("old",)))
+    after = with_applied(before, number).versions
+    assert [each.number for each in after if APPLIED_LABEL in each.labels] == labelled
+    assert [{*each.labels} - {APPLIED_LABEL} for each in after] == [set(), {"stable"}, {"old"}]
