@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.cwagent.iam.plugins.plugin_utils._config_files import find_file, search_folders
 from ansible_collections.cwagent.iam.plugins.plugin_utils._key_delivery import CREDENTIALS, KeyDelivery
 from ansible_collections.cwagent.iam.plugins.plugin_utils._terminal import show, write_last_words
 from ansible_collections.cwagent.iam.plugins.plugin_utils._transaction_action import TransactionAction
@@ -37,7 +37,7 @@ class ActionModule(KeyDelivery, TransactionAction):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Store them."""
-        self._folders = _search_folders(task_vars or {})
+        self._folders = search_folders(task_vars or {})
         return super().run(tmp, task_vars)
 
     def transact(
@@ -60,7 +60,7 @@ class ActionModule(KeyDelivery, TransactionAction):
             host=_store_host.host_of(self, variables, given, access),
             report=Report(tell, partial(write_last_words, name)),
             guard=interruption.guardian,
-            find_file=self._find_file,
+            find_file=partial(find_file, self._folders),
             show=show,
         )
         work, state = task.Task(given, wiring), given.state
@@ -77,17 +77,6 @@ class ActionModule(KeyDelivery, TransactionAction):
             return transaction.predict_opening() if opens else transaction.predict()
         with interruption.handled():
             return transaction.open() if opens else transaction.run()
-
-    def _find_file(self, given: str) -> str:
-        """Return the path of a file on the controller, which need not exist."""
-        found = (each / Path(given).expanduser() for each in self._folders)
-        return next((str(each) for each in found if each.is_file()), given)
-
-
-def _search_folders(variables: Mapping[str, Any]) -> list[Path]:
-    """Return the folders to search: where Ansible was started, then beside the inventory and the playbook."""
-    # The folder of this process instead of PWD, because AWX starts a job in another folder than its shell.
-    return [Path.cwd(), *(Path(variables[name]) for name in ("inventory_dir", "playbook_dir") if variables.get(name))]
 
 
 ActionModule.preload("cwagent_store_config", "ec2", "iam", "ssm", "sts")

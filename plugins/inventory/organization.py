@@ -164,6 +164,7 @@ from ansible.errors import AnsibleError, AnsibleParserError
 from ansible_collections.amazon.aws.plugins.module_utils.transformation import ansible_dict_to_boto3_filter_list
 from ansible_collections.amazon.aws.plugins.plugin_utils.inventory import AWSInventoryBase
 
+from ansible_collections.cwagent.iam.plugins.module_utils._account.find import enabled_regions
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     DENIED_CODES,
@@ -437,9 +438,7 @@ class _InstanceReader:
         return Aws(make_client)
 
     def _enabled_regions(self, credentials: Mapping[str, str]) -> list[str]:
-        aws = self._aws(self.first_region, credentials)
-        answer = aws.call("ec2:DescribeRegions", "list the regions of the account")
-        return sorted(each["RegionName"] for each in answer["Regions"])
+        return enabled_regions(self._aws(self.first_region, credentials))
 
     def _read_region(self, region: str, credentials: Mapping[str, str]) -> list[dict[str, Any]]:
         pages = self._aws(region, credentials).pages(

@@ -6,6 +6,7 @@ It differs from AWS as follows, and is corrected here:
 - A user may have any number of access keys, and a principal any number of managed policies.
 - The last use of a key is not recorded, and GetAccessKeyLastUsed of an unknown key is not denied.
 - GetAccountAuthorizationDetails omits permissions boundaries and AWS managed policies.
+- SetDefaultPolicyVersion is missing.
 - An association is replaced on stopped instances too, and keeps its id.
 - Root has written every version of a parameter, at the time of the computer, and all versions stay. Parameter Store
   keeps 100, and writes no other while the oldest has a label.
@@ -92,6 +93,7 @@ class Ministack:
         }
         for action, repair in repairs.items():
             self._iam._IAM_HANDLERS[action] = partial(repair, self._iam._IAM_HANDLERS[action])
+        self._iam._IAM_HANDLERS["SetDefaultPolicyVersion"] = self._set_default_policy_version
         replace = "ReplaceIamInstanceProfileAssociation"
         self._ec2._ACTION_MAP[replace] = partial(self._replace_association, self._ec2._ACTION_MAP[replace])
         self._ec2._matches_filters = partial(self._matches_filters, self._ec2._matches_filters)
@@ -108,6 +110,17 @@ class Ministack:
         resolve = partial(self._resolve_condition_key, self._evaluator._resolve_condition_key)
         self._evaluator._resolve_condition_key = resolve
         self._authorization = Authorization()
+
+    def _set_default_policy_version(self, params: Params) -> Any:
+        arn, chosen = (self._iam._p(params, name) for name in ("PolicyArn", "VersionId"))
+        policy = self._iam._policies.get(arn)
+        if not policy or chosen not in policy["Versions"]:
+            message = f"Policy {arn} version {chosen} does not exist or is not attachable."
+            return self._iam._error(404, "NoSuchEntity", message, ns="iam")
+        for version in policy["Versions"].values():
+            version["IsDefaultVersion"] = version["VersionId"] == chosen
+        policy["DefaultVersionId"] = chosen
+        return self._iam._xml(200, "SetDefaultPolicyVersionResponse", "", ns="iam")
 
     @property
     def node_tags(self) -> Callable[[str], dict[str, str]]:

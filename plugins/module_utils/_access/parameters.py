@@ -9,7 +9,7 @@ from itertools import count, takewhile
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ConfigParameter, History, Version
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import TYPE
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import ENCRYPTED_TYPE, TYPE
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.resource import NO_PARAMETER_CODES
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import part_name
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError
@@ -60,14 +60,17 @@ def read_history(aws: Aws, region: str, name: str, names: Sequence[str]) -> Iter
     yield from takewhile(lambda each: each.versions, histories)
 
 
-def read_versions(aws: Aws, name: str) -> tuple[Version, ...]:
+def read_versions(aws: Aws, name: str, *, decrypt: bool = False) -> tuple[Version, ...]:
     """Read the versions of a parameter, the newest first; none if it does not exist.
 
-    An encrypted one is not decrypted. AWS promises no order.
+    AWS promises no order.
+
+    :param decrypt: whether to decrypt the versions of an encrypted one. They have no value otherwise.
     """
     description = f"read the versions of parameter '{name}'"
+    options = {"WithDecryption": True} if decrypt else {}
     try:
-        pages = list(aws.pages("ssm:GetParameterHistory", description, Name=name, MaxResults=PAGE_SIZE))
+        pages = list(aws.pages("ssm:GetParameterHistory", description, Name=name, MaxResults=PAGE_SIZE, **options))
     except AwsApiError as error:
         if error.code not in NO_PARAMETER_CODES:
             raise
@@ -78,7 +81,7 @@ def read_versions(aws: Aws, name: str) -> tuple[Version, ...]:
             each["LastModifiedDate"],
             each.get("LastModifiedUser", ""),
             each.get("Tier", "Standard"),
-            each["Value"] if each["Type"] == TYPE else None,
+            each["Value"] if each["Type"] == TYPE or (decrypt and each["Type"] == ENCRYPTED_TYPE) else None,
             tuple(sorted(each.get("Labels", ()))),
         )
         for page in pages

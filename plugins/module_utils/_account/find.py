@@ -74,6 +74,12 @@ def refuse_other(actual: str, account_id: str) -> None:
         )
 
 
+def enabled_regions(aws: Aws) -> list[str]:
+    """Return the regions that are enabled in the account."""
+    answer = aws.call("ec2:DescribeRegions", "list the regions of the account")
+    return sorted(each["RegionName"] for each in answer["Regions"])
+
+
 def find_instances(aws_in: Mapping[str, Aws], wanted: Wanted) -> Found:
     """Return the instances of regions that match.
 

@@ -9,8 +9,7 @@ An agent can merge several configurations. So the policy allows what each needs 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +20,16 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.narr
     Limit,
     Part,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import (
-    SERVER_POLICY,
-    permissions_of,
-)
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import ROWS, permissions_of
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import quote, short_path
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import minify
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import (
+    ACCOUNT,
+    ANY,
+    PARTITION,
+    Statement,
+    join,
+    pack,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.structure import COUNTER, SECTIONS
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
@@ -35,14 +38,6 @@ if TYPE_CHECKING:
 
     from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import Need
 
-# The characters of a managed policy, without white space, and the policies of a principal. Two of these are left for
-# other policies, such as the one of SSM. https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
-MAX_POLICY, MAX_ATTACHED = 6144, 10
-MAX_POLICIES = MAX_ATTACHED - 2
-ANY = "*"
-PARTITION, ACCOUNT = "{partition}", "{account}"
-# As long as the longest in AWS.
-_LONGEST = {PARTITION: "aws-us-gov", ACCOUNT: "123456789012"}
 # With a placeholder at the beginning, or after the beginnings that most names have.
 _EVERY_GROUP = re.compile(r".*:log-group:(?:/(?:aws/?)?)?\*.*")
 # The end of the resources that stand for a log group with its streams.
@@ -91,34 +86,6 @@ class Scope:
     emf_log_groups: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, order=True)
-class Statement:
-    """A statement that allows some actions.
-
-    :param use: its purpose, from which its Sid is made.
-    :param condition: the operator and the key, whose values are ``names``. Without them, ``names`` are the resources.
-    """
-
-    use: str
-    actions: tuple[str, ...]
-    condition: tuple[str, str] | tuple[()] = ()
-    names: tuple[str, ...] = (ANY,)
-
-    def to_policy(self) -> dict[str, Any]:
-        """Render the statement for a policy."""
-        words = re.sub(r"[^A-Za-z0-9 ]", "", self.use).split()
-        found: dict[str, Any] = {
-            "Sid": "".join(f"{word[0].upper()}{word[1:]}" for word in words),
-            "Effect": "Allow",
-            "Action": list(self.actions),
-            "Resource": ANY if self.condition else list(self.names),
-        }
-        if self.condition:
-            operator, key = self.condition
-            found["Condition"] = {operator: {key: list(self.names)}}
-        return found
-
-
 @dataclass(frozen=True)
 class Call:
     """A call of an agent.
@@ -148,21 +115,51 @@ class Fitted:
 def fit(sources: Sequence[Source], scope: Scope) -> Fitted:
     """Return the policy that allows exactly what agents with these configurations need.
 
-    :raises InvalidInput: a part of them needs permissions that are not known or that nothing limits, or the policy
-        would be too long. The message lists all such parts.
+    :raises InvalidInput: as ``needed_statements``, or the policy would be too long.
+    """
+    joined = needed_statements(sources, scope)
+    return Fitted(tuple(pack(joined)), tuple(width_notices(joined)))
+
+
+def needed_statements(sources: Sequence[Source], scope: Scope) -> list[Statement]:
+    """Return the statements that allow exactly what agents with these configurations need, one for each use.
+
+    Sources can share a configuration, which is then compiled once for the same regions.
+
+    :raises InvalidInput: a part of them needs permissions that are not known or that nothing limits. The message lists
+        all such parts.
     """
     refusals = [f"{each.name}: {refusal}" for each in sources for refusal in _refusals(each)]
     statements: list[Statement] = []
     # A text has been refused.
     configs = [] if refusals else [each.config for each in sources if not isinstance(each.config, str)]
+    distinct = list({id(each): each for each in configs}.values())
+    others = _Others(named_regions(distinct), tuple(_required(distinct)))
+    compiled: dict[tuple[int, tuple[str, ...]], tuple[list[Statement], list[str]]] = {}
     for source, config in zip(sources, configs):
-        allowed, refused = _compile(source, config, configs, scope)
-        statements += allowed
-        refusals += [f"{source.name}: {each}" for each in refused]
+        regions = source.regions or (ANY,)
+        statements += _reading(source, regions, scope)
+        place = (id(config), regions)
+        if place not in compiled:
+            compiled[place] = _compile(config, regions, others, scope)
+        statements += compiled[place][0]
+        refusals += [f"{source.name}: {each}" for each in compiled[place][1]]
     if refusals:
         raise InvalidInput(f"No fitted policy is possible. {' '.join(f'{each}.' for each in refusals)}")
-    joined = _join(statements)
-    return Fitted(tuple(_pack(joined)), tuple(_notices(joined)))
+    return join(statements)
+
+
+@dataclass(frozen=True)
+class _Others:
+    """What the configurations have that an agent may merge. :param configs: the first with each required part."""
+
+    regions: tuple[str, ...]
+    configs: tuple[Mapping[str, Any], ...]
+
+
+def _required(configs: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    for field in {row.requires for row in ROWS if row.requires}:
+        yield from [each for each in configs if find_values(each, field)][:1]
 
 
 def _refusals(source: Source) -> Iterator[str]:
@@ -186,13 +183,16 @@ def _refusals(source: Source) -> Iterator[str]:
 
 
 def _compile(
-    source: Source, config: Mapping[str, Any], others: Sequence[Mapping[str, Any]], scope: Scope
+    config: Mapping[str, Any], own: tuple[str, ...], others: _Others, scope: Scope
 ) -> tuple[list[Statement], list[str]]:
-    """Return the statements that a configuration needs, and why some parts have none."""
-    own = source.regions or (ANY,)
-    statements, refusals = list(_reading(source, own, scope)), []
-    regions = named_regions([config]) or tuple(dict.fromkeys([*own, *named_regions(others)]))
-    for need in permissions_of(config, None, others):
+    """Return the statements that a configuration needs, and why some parts have none.
+
+    :param own: the regions of the agents that read it.
+    """
+    statements: list[Statement] = []
+    refusals: list[str] = []
+    regions = named_regions([config]) or tuple(dict.fromkeys([*own, *others.regions]))
+    for need in permissions_of(config, None, others.configs):
         # The owner of an assumed role decides about its permissions.
         if not need.role:
             try:
@@ -271,52 +271,8 @@ def _fill(templates: Iterable[str], values: Iterable[str], regions: tuple[str, .
     return tuple(found)
 
 
-def _join(statements: Iterable[Statement]) -> list[Statement]:
-    """Return one statement for each use, sorted, so that equal needs always have equal policies."""
-    names: dict[Statement, set[str]] = defaultdict(set)
-    for each in statements:
-        names[replace(each, names=())].update(each.names)
-    return sorted(replace(each, names=tuple(sorted(found))) for each, found in names.items())
-
-
-def _pack(statements: Iterable[Statement]) -> list[dict[str, Any]]:
-    """Return the policies for statements. A statement that is too long goes on in the next policy."""
-    packed: list[list[Statement]] = []
-    for one in (replace(statement, names=(name,)) for statement in statements for name in statement.names):
-        longer = _add(packed[-1], one) if packed else []
-        if not packed or _size(longer) > MAX_POLICY:
-            packed.append([one])
-        else:
-            packed[-1] = longer
-        if len(packed) > MAX_POLICIES:
-            raise InvalidInput(
-                f"No fitted policy is possible. It would need more than {MAX_POLICIES} managed policies of "
-                f"{MAX_POLICY} characters, and a principal can have {MAX_ATTACHED}, including others. Use fewer log "
-                f"groups, or {SERVER_POLICY}."
-            )
-    return [_document(each) for each in packed]
-
-
-def _add(statements: Sequence[Statement], one: Statement) -> list[Statement]:
-    """Return statements with another name of the last one, or with another one."""
-    *earlier, last = statements
-    if replace(last, names=()) == replace(one, names=()):
-        return [*earlier, replace(last, names=(*last.names, *one.names))]
-    return [*statements, one]
-
-
-def _document(statements: Iterable[Statement]) -> dict[str, Any]:
-    return {"Version": "2012-10-17", "Statement": [each.to_policy() for each in statements]}
-
-
-def _size(statements: Iterable[Statement]) -> int:
-    text = minify(_document(statements))
-    for name, longest in _LONGEST.items():
-        text = text.replace(name, longest)
-    return len(text)
-
-
-def _notices(statements: Iterable[Statement]) -> Iterator[str]:
+def width_notices(statements: Iterable[Statement]) -> Iterator[str]:
+    """Return a sentence about each permission that is wider than it seems."""
     for name in sorted({name for each in statements for name in each.names if _EVERY_GROUP.fullmatch(name)}):
         pattern = name.partition(":log-group:")[2]
         if pattern.endswith(":*"):

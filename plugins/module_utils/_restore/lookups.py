@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.cwagent.iam.plugins.module_utils._account.find import enabled_regions
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file_store import FileStore
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES, AwsApiError
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import ineligible_reason
@@ -151,11 +152,9 @@ class Lookups:
         """
         if not self._inputs.profiles_to_delete:
             return [], []
-        answer = self._aws.call("ec2:DescribeRegions", "list the regions of the account")
-        regions = sorted(each["RegionName"] for each in answer["Regions"])
         problems: list[str] = []
         warnings: list[str] = []
-        for holders, unreadable in run_in_parallel(self._other_holders_in, regions):
+        for holders, unreadable in run_in_parallel(self._other_holders_in, enabled_regions(self._aws)):
             problems += holders
             warnings += unreadable
         return problems, warnings

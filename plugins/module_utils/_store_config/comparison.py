@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import Given, StoreOptions
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import Given, GivenConfigs
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.validation import Validated
 
 
@@ -57,7 +57,7 @@ class Comparison:
         }
 
 
-def read_earlier(options: StoreOptions, aws_in: Callable[[str | None], Aws]) -> list[Earlier] | None:
+def read_earlier(options: GivenConfigs, aws_in: Callable[[str | None], Aws]) -> list[Earlier] | None:
     """Read the versions that the options want to be stored again; ``None`` if they want none.
 
     :raises InvalidInput: there is no such version.
@@ -76,7 +76,7 @@ def read_earlier(options: StoreOptions, aws_in: Callable[[str | None], Aws]) -> 
     ]
 
 
-def _read_earlier(given: Given, options: StoreOptions, aws: Aws) -> Earlier:
+def _read_earlier(given: Given, options: GivenConfigs, aws: Aws) -> Earlier:
     region, names = aws.region or "", [each.name for each in options.configs]
     histories = read_history(aws, region, given.name, names)
     versions = select(

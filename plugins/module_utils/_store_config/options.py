@@ -29,9 +29,8 @@ PREVIOUS = "previous"
 _VERSION = rf"(?:([^=]+)=)?({PREVIOUS}|[1-9][0-9]*)"
 VALIDATED, FITTED, COMPARED, STORED, OPENED = "validated", "fitted", "compared", "stored", "opened"
 
-SPEC: dict[str, Any] = {
-    "state": {"type": "str", "choices": [VALIDATED, FITTED, COMPARED, STORED, OPENED], "default": STORED},
-    "from": {"type": "str", "choices": [*WAYS], "default": INSTANCE},
+# How to find and validate the configurations.
+CONFIGS_SPEC: dict[str, Any] = {
     "configs": {
         "type": "list",
         "elements": "dict",
@@ -44,13 +43,18 @@ SPEC: dict[str, Any] = {
     },
     "regions": {"type": "list", "elements": "str", "default": [""]},
     "schema": {"type": "str", "default": ""},
-    "agent_schema_path": {"type": "str", "default": ""},
     **CONFIGURATION_SPEC,
-    "account_id": {"type": "str", "default": ""},
-    "emf_log_groups": {"type": "list", "elements": "str", "default": []},
-    "version": {"type": "str", "default": ""},
-    "compared": {"type": "dict"},
     "tier": {"type": "str", "choices": ["", *LIMITS], "default": ""},
+    "version": {"type": "str", "default": ""},
+    "emf_log_groups": {"type": "list", "elements": "str", "default": []},
+}
+SPEC: dict[str, Any] = {
+    "state": {"type": "str", "choices": [VALIDATED, FITTED, COMPARED, STORED, OPENED], "default": STORED},
+    "from": {"type": "str", "choices": [*WAYS], "default": INSTANCE},
+    **CONFIGS_SPEC,
+    "agent_schema_path": {"type": "str", "default": ""},
+    "account_id": {"type": "str", "default": ""},
+    "compared": {"type": "dict"},
     "parameter_tags": {"type": "dict", "default": {}},
     "remove_surplus": {"type": "bool", "default": False},
     "instance_id": {"type": "str", "default": ""},
@@ -86,6 +90,25 @@ class Given:
 
 
 @dataclass(frozen=True)
+class GivenConfigs:
+    """The configurations of a task.
+
+    :param version: by name, the versions to store again. The empty name stands for all configurations.
+    """
+
+    configs: Sequence[Given]
+    handling: Handling
+    version: Mapping[str, str]
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any]) -> GivenConfigs:
+        """Return the object for the validated options of ``CONFIGS_SPEC``."""
+        tags = params.get("parameter_tags", {})
+        handling = read_options(Handling, params, tier=params["tier"] or None, tags=tags)
+        return cls(_given_configurations(params), handling, read_wanted(params["version"]))
+
+
+@dataclass(frozen=True)
 class AdminOptions:
     """The principals that can store, with the options of these names."""
 
@@ -109,22 +132,18 @@ class Waits:
 
 
 @dataclass(frozen=True)
-class StoreOptions:
+class StoreOptions(GivenConfigs):
     """The options of a task, in 14 fields, because each group of options has its own object.
 
     :param way: the option ``from``.
-    :param version: by name, the versions to store again. The empty name stands for all configurations.
     :param compared: the result of an earlier task; ``None`` to compare first.
     :param planned: the results of earlier tasks.
     """
 
     state: str
     way: str
-    configs: Sequence[Given]
-    handling: Handling
     account_id: str
     emf_log_groups: Sequence[str]
-    version: Mapping[str, str]
     compared: Mapping[str, Any] | None
     agent_schema_path: str
     remove_surplus: bool
@@ -140,9 +159,7 @@ class StoreOptions:
             cls,
             params,
             way=params["from"],
-            configs=_given_configurations(params),
-            version=read_wanted(params["version"]),
-            handling=read_options(Handling, params, tier=params["tier"] or None, tags=params["parameter_tags"]),
+            **vars(GivenConfigs.of(params)),
             admin=read_options(AdminOptions, params),
             key=read_options(KeySource, params, user=params["admin_user"]),
             planned=Planned(params["planned"]),

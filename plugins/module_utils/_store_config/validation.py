@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import DesiredConfig
-    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import Given, StoreOptions
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import Given, GivenConfigs
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Earlier:
 
 
 def validate(
-    options: StoreOptions,
+    options: GivenConfigs,
     find_file: Callable[[str], str],
     schema: str = "",
     earlier: Sequence[Earlier] | None = None,

@@ -8,16 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import merge
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import (
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import Scope, Source, fit
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import (
     ACCOUNT as ANY_ACCOUNT,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import (
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import (
     MAX_POLICIES,
     MAX_POLICY,
     PARTITION,
-    Scope,
-    Source,
-    fit,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 

@@ -1,0 +1,87 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The versions of configuration parameters that a fitted policy covers. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import (
+    OFF,
+    GivenConfig,
+    Handling,
+    validate_config,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import Source
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._names import APPLIED_LABEL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._access.model import History, Version
+
+# A policy covers what is stored, whatever a newer agent thinks of it.
+_LENIENT = Handling(OFF, None, has_onprem=False, split=False, split_recent=False, tier=None, tags=None)
+WAY_OUT = "Correct it, or leave the parameter out (ignored_parameters, in the playbooks cwagent_ignored_parameters)."
+
+
+@dataclass(frozen=True)
+class Text:
+    """The text of a parameter that a policy covers, stored or about to be stored.
+
+    :param place: where it is, for messages.
+    """
+
+    name: str
+    region: str
+    value: str
+    place: str
+    is_encrypted: bool = False
+
+
+def covered_versions(versions: Iterable[Version]) -> list[Version]:
+    """Return the versions of a parameter that agents can run.
+
+    These are all with a label, and all since the last that ``apply`` brought to all servers. If it brought none, they
+    are all that Parameter Store keeps.
+    """
+    known = list(versions)
+    applied = max((each.number for each in known if APPLIED_LABEL in each.labels), default=0)
+    return [each for each in known if each.labels or each.number >= applied]
+
+
+def covered_texts(history: History, *, is_encrypted: bool) -> list[Text]:
+    """Return the texts of the covered versions of a parameter. :raises InvalidInput: one of them was not read."""
+    found = []
+    for each in covered_versions(history.versions):
+        place = f"parameter '{history.name}' in {history.region}, version {each.number}"
+        if each.value is None:
+            raise InvalidInput(f"{place}: it could not be read. {WAY_OUT}")
+        found.append(Text(history.name, history.region, each.value, place, is_encrypted))
+    return found
+
+
+def to_sources(texts: Sequence[Text]) -> list[Source]:
+    """Return the configurations in these texts. Each text is read once, however many parameters have it.
+
+    :raises InvalidInput: some are no configurations. The message lists all of them.
+    """
+    configs: dict[str, Mapping[str, Any] | str] = {}
+    groups: dict[tuple[str, str, bool], list[Text]] = {}
+    problems: list[str] = []
+    for each in texts:
+        groups.setdefault((each.name, each.value, each.is_encrypted), []).append(each)
+    for (name, value, _is_encrypted), [first, *_more] in groups.items():
+        if value not in configs:
+            found = validate_config(GivenConfig(name, value, None, _LENIENT))
+            configs[value] = found.desired.config if found.desired else ""
+            problems += [f"{first.place}: {found.errors[0]}. " for _ in found.errors[:1]]
+    if problems:
+        raise InvalidInput(f"No fitted policy is possible. {''.join(problems)}{WAY_OUT}")
+    return [
+        Source(same[0].place, configs[value], (name,), tuple(sorted({each.region for each in same})), is_encrypted)
+        for (name, value, is_encrypted), same in groups.items()
+    ]

@@ -1,0 +1,172 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The statements of fitted policies: as data, in the documents of policies, and read from such documents. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import SERVER_POLICY
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import minify
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+# The characters of a managed policy, without white space, and the policies of a principal. Two of these are left for
+# other policies, such as the one of SSM. https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+MAX_POLICY, MAX_ATTACHED = 6144, 10
+MAX_POLICIES = MAX_ATTACHED - 2
+ANY = "*"
+PARTITION, ACCOUNT = "{partition}", "{account}"
+# As long as the longest in AWS.
+_LONGEST = {PARTITION: "aws-us-gov", ACCOUNT: "123456789012"}
+_KEYS = {"Sid", "Effect", "Action", "Resource", "Condition"}
+
+
+@dataclass(frozen=True, order=True)
+class Statement:
+    """A statement that allows some actions.
+
+    :param use: its purpose, from which its Sid is made.
+    :param condition: the operator and the key, whose values are ``names``. Without them, ``names`` are the resources.
+    """
+
+    use: str
+    actions: tuple[str, ...]
+    condition: tuple[str, str] | tuple[()] = ()
+    names: tuple[str, ...] = (ANY,)
+
+    @property
+    def sid(self) -> str:
+        """The Sid. The Sid of a statement whose use is a Sid is the same."""
+        words = re.sub(r"[^A-Za-z0-9 ]", "", self.use).split()
+        return "".join(f"{word[0].upper()}{word[1:]}" for word in words)
+
+    @property
+    def grants(self) -> frozenset[tuple[str, tuple[str, ...], str]]:
+        """Everything that it allows: each action with each name, under the condition."""
+        return frozenset((action, self.condition, name) for action in self.actions for name in self.names)
+
+    def to_policy(self) -> dict[str, Any]:
+        """Render the statement for a policy."""
+        found: dict[str, Any] = {
+            "Sid": self.sid,
+            "Effect": "Allow",
+            "Action": list(self.actions),
+            "Resource": ANY if self.condition else list(self.names),
+        }
+        if self.condition:
+            operator, key = self.condition
+            found["Condition"] = {operator: {key: list(self.names)}}
+        return found
+
+
+def grants_of(statements: Iterable[Statement]) -> frozenset[tuple[str, tuple[str, ...], str]]:
+    """Return everything that statements allow. Two documents are equal if they allow the same."""
+    return frozenset(grant for each in statements for grant in each.grants)
+
+
+def take_apart(statements: Iterable[Statement]) -> list[Statement]:
+    """Return a statement for each name of statements, each once, with Sids as uses."""
+    parts = (replace(each, use=each.sid, names=(name,)) for each in statements for name in each.names)
+    return list(dict.fromkeys(parts))
+
+
+def join(statements: Iterable[Statement]) -> list[Statement]:
+    """Return one statement for each use, sorted, so that equal needs always have equal policies."""
+    names: dict[Statement, set[str]] = defaultdict(set)
+    for each in statements:
+        names[replace(each, names=())].update(each.names)
+    return sorted(replace(each, names=tuple(sorted(found))) for each, found in names.items())
+
+
+def pack(statements: Iterable[Statement]) -> list[dict[str, Any]]:
+    """Return the policies for statements. A statement that is too long goes on in the next policy."""
+    packed: list[list[Statement]] = []
+    for one in (replace(statement, names=(name,)) for statement in statements for name in statement.names):
+        longer = _add(packed[-1], one) if packed else []
+        if not packed or size_of(longer) > MAX_POLICY:
+            packed.append([one])
+        else:
+            packed[-1] = longer
+        check_number(len(packed))
+    return [to_document(each) for each in packed]
+
+
+def check_number(count: int) -> None:
+    """Check that a principal can have so many fitted policies. :raises InvalidInput: it cannot."""
+    if count > MAX_POLICIES:
+        raise InvalidInput(
+            f"No fitted policy is possible. It would need more than {MAX_POLICIES} managed policies of {MAX_POLICY} "
+            f"characters, and a principal can have {MAX_ATTACHED}, including others. Use fewer log groups, or "
+            f"{SERVER_POLICY}."
+        )
+
+
+def _add(statements: Sequence[Statement], one: Statement) -> list[Statement]:
+    """Return statements with another name of the last one, or with another one."""
+    *earlier, last = statements
+    if replace(last, names=()) == replace(one, names=()):
+        return [*earlier, replace(last, names=(*last.names, *one.names))]
+    return [*statements, one]
+
+
+def to_document(statements: Iterable[Statement]) -> dict[str, Any]:
+    """Render the document of a policy. IAM allows each Sid once, so the second statement of a Sid gets a number."""
+    found: list[dict[str, Any]] = []
+    for each in (statement.to_policy() for statement in statements):
+        sids, sid = {one["Sid"] for one in found}, each["Sid"]
+        numbered = (f"{sid}{number or ''}" for number in (0, *range(2, len(found) + 3)))
+        found.append({**each, "Sid": next(one for one in numbered if one not in sids)})
+    return {"Version": "2012-10-17", "Statement": found}
+
+
+def size_of(statements: Iterable[Statement]) -> int:
+    """Return the characters of a document that IAM counts."""
+    text = minify(to_document(statements))
+    for name, longest in _LONGEST.items():
+        text = text.replace(name, longest)
+    return len(text)
+
+
+def read_document(document: Mapping[str, Any]) -> tuple[list[Statement], list[Any]]:
+    """Return the statements of a document, each with one name, and the statements that this collection never writes."""
+    found: list[Statement] = []
+    others: list[Any] = []
+    for each in _as_list(document.get("Statement")):
+        statement = _read_statement(each) if isinstance(each, dict) else None
+        if statement:
+            found.append(statement)
+        else:
+            others.append(each)
+    return take_apart(found), others
+
+
+def _read_statement(given: Mapping[str, Any]) -> Statement | None:
+    actions, names = _as_list(given.get("Action")), _as_list(given.get("Resource"))
+    conditions = [*_conditions(given.get("Condition", {}))]
+    is_known = given.get("Effect") == "Allow" and given.keys() <= _KEYS and actions and names
+    if not is_known or len(conditions) > 1 or (conditions and names != [ANY]):
+        return None
+    statement = Statement(str(given.get("Sid", "")), tuple(map(str, actions)), (), tuple(map(str, names)))
+    for operator, key, values in conditions:
+        statement = replace(statement, condition=(operator, key), names=tuple(map(str, values)))
+    return statement
+
+
+def _conditions(given: Mapping[str, Any]) -> Iterator[tuple[str, str, list[Any]]]:
+    for operator, keys in given.items():
+        for key, values in keys.items():
+            yield operator, key, _as_list(values)
+
+
+def _as_list(value: Any) -> list[Any]:
+    """Return the values of a place in a policy where IAM accepts one or several."""
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]

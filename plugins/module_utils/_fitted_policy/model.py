@@ -1,0 +1,173 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The fitted policies of an account: their state in IAM, and what they should allow. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from base64 import urlsafe_b64encode
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import part_names
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import (
+    MAX_POLICIES,
+    Statement,
+    grants_of,
+    read_document,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._names import FITTED_PATH, FITTED_POLICIES, TAG_PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+# The beginning of the keys of tags that say which parameters a run is about to store.
+STORING_TAG = f"{TAG_PREFIX}storing-"
+# A run stores soon after it has said so. Until then, no other run narrows a policy.
+STORING_LIFETIME = timedelta(days=1)
+# How long such a tag stays at least, so that a run that began before it still sees it.
+STORING_MINIMUM = timedelta(hours=1)
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
+# Base64 needs so many characters for 30 bits. A tag has 256, and the time needs 21.
+_DIGEST, _DIGESTS = 5, 45
+
+
+@dataclass(frozen=True)
+class PolicyVersion:
+    """A version of a managed policy that IAM keeps."""
+
+    id: str
+    is_default: bool
+    document: Mapping[str, Any]
+
+    @property
+    def statements(self) -> list[Statement]:
+        """Its statements, each with one name, without those that this collection never writes."""
+        return read_document(self.document)[0]
+
+    def allows_exactly(self, statements: Iterable[Statement]) -> bool:
+        """Return whether it allows the same as statements, and has no statement that this collection never writes."""
+        own, others = read_document(self.document)
+        return not others and grants_of(own) == grants_of(statements)
+
+
+@dataclass(frozen=True)
+class FittedPolicy:
+    """A fitted policy in IAM.
+
+    :param versions: all that IAM keeps. One of them is the default, which applies.
+    :param holders: the principals that have it, by kind and name. They are read before deletions only.
+    """
+
+    name: str
+    arn: str
+    tags: Mapping[str, str]
+    versions: tuple[PolicyVersion, ...]
+    holders: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def default(self) -> PolicyVersion:
+        """The version that applies."""
+        return next(each for each in self.versions if each.is_default)
+
+    @property
+    def others(self) -> list[PolicyVersion]:
+        """The versions that do not apply: another run is about to apply one of them, or a run was interrupted."""
+        return [each for each in self.versions if not each.is_default]
+
+    @property
+    def statements(self) -> list[Statement]:
+        """The statements of all versions, with those of the default first."""
+        versions = (self.default, *self.others)
+        return list(dict.fromkeys(statement for version in versions for statement in version.statements))
+
+
+@dataclass(frozen=True)
+class State:
+    """The fitted policies of an account, by name in their order. :param read_at: the time in AWS."""
+
+    policies: Mapping[str, FittedPolicy]
+    read_at: datetime
+
+
+@dataclass(frozen=True)
+class DesiredPolicies:
+    """What the fitted policies of an account should allow.
+
+    :param needed: by access, the statements for agents and admin principals, each with one name.
+    :param storing: digests of the parameters that this run is about to store.
+    :param stored: by digest, when a text was last stored in its parameter.
+    :param narrow: whether to remove everything that is not needed.
+    """
+
+    partition: str
+    account: str
+    needed: Mapping[str, Sequence[Statement]] = field(default_factory=dict)
+    storing: frozenset[str] = frozenset()
+    stored: Mapping[str, datetime] = field(default_factory=dict)
+    narrow: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    def arn(self, name: str) -> str:
+        """Return the ARN of a fitted policy."""
+        return f"arn:{self.partition}:iam::{self.account}:policy{FITTED_PATH}{name}"
+
+
+def names_for(access: str) -> list[str]:
+    """Return the names that the fitted policies for an access can have, in their order."""
+    return part_names(FITTED_POLICIES[access], MAX_POLICIES)
+
+
+@dataclass(frozen=True)
+class Storing:
+    """A tag that says which parameters a run is about to store, or has stored.
+
+    :param digests: of the parameters.
+    """
+
+    key: str
+    at: datetime
+    digests: frozenset[str]
+
+    def is_open(self, stored: Mapping[str, datetime], now: datetime) -> bool:
+        """Return whether something may still be stored. :param stored: by digest, when it was last stored."""
+        is_done = all(each in stored and stored[each] >= self.at for each in self.digests)
+        return not is_done and now - self.at < STORING_LIFETIME
+
+
+def read_storing(tags: Mapping[str, str]) -> list[Storing]:
+    """Return the tags of runs that store. A tag that is not of this form has no time, so it counts as old."""
+    found = []
+    for key, value in sorted(tags.items()):
+        if key.startswith(STORING_TAG):
+            time, _space, digests = value.partition(" ")
+            try:
+                at = datetime.strptime(time, _TIME).replace(tzinfo=timezone.utc)
+            except ValueError:
+                at = datetime.fromtimestamp(0, timezone.utc)
+            parts = (digests[first : first + _DIGEST] for first in range(0, len(digests), _DIGEST))
+            found.append(Storing(key, at, frozenset(parts)))
+    return found
+
+
+def storing_tags(digests: Iterable[str], now: datetime) -> Iterator[tuple[Storing, str]]:
+    """Return the tags for a run that is about to store, with their values."""
+    listed = sorted(digests)
+    for first in range(0, len(listed), _DIGESTS):
+        part = listed[first : first + _DIGESTS]
+        yield Storing(f"{STORING_TAG}{_digest(''.join(part))}", now, frozenset(part)), f"{now:{_TIME}} {''.join(part)}"
+
+
+def digest_of(name: str, region: str, value: str) -> str:
+    """Return the digest of a text in a parameter. Spaces and the order of keys do not change it."""
+    with suppress(ValueError, RecursionError):  # an OpenTelemetry configuration is compared as it is
+        value = json.dumps(json.loads(value), sort_keys=True)
+    return _digest(f"{region} {name} {value}")
+
+
+def _digest(text: str) -> str:
+    return urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode()[:_DIGEST]

@@ -1,0 +1,133 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The options of the module cwagent_fitted_policy, and the policies that are desired according to them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils import _names
+from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import Text, covered_texts, to_sources
+from ansible_collections.cwagent.iam.plugins.module_utils._account.find import enabled_regions
+from ansible_collections.cwagent.iam.plugins.module_utils._call import aws_gateway, gateways
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import (
+    Scope,
+    needed_statements,
+    width_notices,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import Statement, take_apart
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import DesiredPolicies, digest_of
+from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.resource import FittedPolicies
+from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.stored import read_stored
+from ansible_collections.cwagent.iam.plugins.module_utils._names import tags_as_text
+from ansible_collections.cwagent.iam.plugins.module_utils._planned import PLANNED_SPEC
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparison import read_earlier
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import CONFIGS_SPEC, GivenConfigs
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.validation import validate
+from ansible_collections.cwagent.iam.plugins.module_utils._wait import WAIT_SPEC
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+    from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
+    from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.stored import Stored
+
+SPEC: dict[str, Any] = {
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    **CONFIGS_SPEC,
+    "read_regions": {"type": "list", "elements": "str", "default": []},
+    "ignored_parameters": {"type": "list", "elements": "str", "default": []},
+    "narrow": {"type": "bool", "default": False},
+    "tags": {"type": "dict", "default": {}},
+    **PLANNED_SPEC,
+    **WAIT_SPEC,
+}
+RULES: dict[str, Any] = {}
+_NOTHING = (
+    "No fitted policy is possible: neither configs nor Parameter Store in {} has a configuration whose name begins "
+    f"with {_names.PARAMETER_PREFIX}. Store one first, or use AWS's policy."
+)
+
+
+def resource(call: Call) -> FittedPolicies:
+    """Return the policies of the account with their desired state, for which this reads Parameter Store.
+
+    :raises InvalidInput: an option is not valid, or there is no fitted policy for the configurations.
+    """
+    params, aws = call.params, aws_gateway(call)
+    tags = tags_as_text(params["tags"])
+    _names.check_tags(tags)
+    identity = aws.call("sts:GetCallerIdentity", "read which account this is")
+    partition, account = identity["Arn"].split(":")[1], identity["Account"]
+    if params["state"] == "absent":
+        return FittedPolicies(aws, DesiredPolicies(partition, account), is_absent=True, planned=params["planned"])
+    for region in params["read_regions"]:
+        _names.check_region(region)
+    given = GivenConfigs.of(params)
+    new = _new_texts(given, call, aws.region)
+    regions = params["read_regions"] or enabled_regions(aws)
+    stored = read_stored(gateways(call, regions), params["ignored_parameters"])
+    texts = [*(text for each in stored for text in covered_texts(each.history, is_encrypted=each.is_encrypted)), *new]
+    if not texts:
+        raise InvalidInput(_NOTHING.format(", ".join(regions)))
+    scope = Scope(partition, account, tuple(params["emf_log_groups"]))
+    needed = needed_statements(to_sources(texts), scope)
+    desired = DesiredPolicies(
+        partition,
+        account,
+        {"server": take_apart(needed), "admin": take_apart(_storing_statements(texts, scope))},
+        _not_stored(new, stored),
+        _times(stored),
+        narrow=params["narrow"],
+        tags=tags,
+    )
+    return FittedPolicies(aws, desired, notices=[*width_notices(needed)])
+
+
+def _new_texts(given: GivenConfigs, call: Call, own_region: str) -> list[Text]:
+    """Return the texts of the parameters that are to be stored. :raises InvalidInput: a configuration is refused."""
+
+    def aws_in(region: str | None) -> Aws:
+        return next(iter(gateways(call, [region or ""]).values()))
+
+    validated = validate(given, lambda path: str(Path(path).expanduser()), earlier=read_earlier(given, aws_in))
+    validated.check()
+    return [
+        Text(parameter.name, region or own_region, parameter.value, each.name)
+        for each, desired in validated.valid
+        for region in each.regions
+        for parameter in desired.parameters
+    ]
+
+
+def _storing_statements(texts: Iterable[Text], scope: Scope) -> Iterable[Statement]:
+    """Return what admin principals need besides: storing the parameters, whichever inventory they belong to."""
+    names = (
+        f"arn:{scope.partition}:ssm:{region}:{scope.account}:parameter/{name}"
+        for name, region in sorted({(each.name, each.region) for each in texts})
+    )
+    return [Statement("storing the configuration", ("ssm:PutParameter",), (), tuple(names))]
+
+
+def _not_stored(new: Iterable[Text], stored: Sequence[Stored]) -> frozenset[str]:
+    """Return the digests of the texts that differ from the current version of their parameter."""
+    current = {
+        digest_of(each.history.name, each.history.region, each.history.versions[0].value or "")
+        for each in stored
+        if each.history.versions
+    }
+    return frozenset(digest_of(each.name, each.region, each.value) for each in new) - current
+
+
+def _times(stored: Iterable[Stored]) -> Mapping[str, datetime]:
+    """Return by digest when a text was last stored in its parameter."""
+    found: dict[str, datetime] = {}
+    for each in stored:
+        for version in reversed(each.history.versions):
+            found[digest_of(each.history.name, each.history.region, version.value or "")] = version.modified
+    return found

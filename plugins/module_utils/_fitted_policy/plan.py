@@ -1,0 +1,361 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Plans the steps that bring the fitted policies of an account to the desired state. Pure.
+
+IAM has no conditional write. So a run creates a version that does not apply yet, looks for versions of other runs, and
+makes its own the default only if there are none. Otherwise it plans again, with the statements of all versions. A run
+deletes the versions of others that do not apply, so that they plan again too. ``test_interleavings.py`` proves it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import (
+    MAX_POLICY,
+    Statement,
+    check_number,
+    grants_of,
+    join,
+    size_of,
+    to_document,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import MISSING_POLICY, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import (
+    STORING_MINIMUM,
+    DesiredPolicies,
+    FittedPolicy,
+    PolicyVersion,
+    State,
+    names_for,
+    read_storing,
+    storing_tags,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._names import (
+    CREATED,
+    FITTED_PATH,
+    FITTED_POLICIES,
+    MARK_TAG,
+    is_created,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
+    DELETE_RETRY_CODES,
+    EXISTS_CODES,
+    NOT_FOUND_CODES,
+    Kind,
+    Plan,
+    Step,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+ITEM = "fitted policies"
+CREATE, SET_DEFAULT = "iam:CreatePolicyVersion", "iam:SetDefaultPolicyVersion"
+DESCRIPTION = (
+    "What the stored configurations of the CloudWatch agent need. Managed by the Ansible collection cwagent.iam."
+)
+# Stands for an error code if another run has changed the policies since they were read.
+CHANGED = "another run changed the policies"
+GONE_CODES = NOT_FOUND_CODES | {MISSING_POLICY}
+_STALE = GONE_CODES | {CHANGED}
+# IAM keeps five versions of a policy. Other runs can have created the other four.
+_VERSIONS = frozenset({"LimitExceeded"})
+# A planned version has no id yet.
+_PLANNED = "planned"
+_MAX_LISTED = 5
+
+
+@dataclass(frozen=True)
+class Check:
+    """What must be so before a step takes effect, or a run may rely on a tag. Otherwise another run was faster.
+
+    :param versions: by ARN, the ids of the versions that the plan knows.
+    :param statements: of the version that becomes the default.
+    :param version: its id; empty if the plan creates it.
+    :param record: the ARN of the policy with the tags of runs that store; empty if they make no difference.
+    :param tags: these tags, as the plan knows them.
+    """
+
+    versions: Mapping[str, frozenset[str]]
+    statements: tuple[Statement, ...] = ()
+    version: str = ""
+    record: str = ""
+    tags: Mapping[str, str] | None = None
+
+
+def check_is_ours(current: State) -> None:
+    """Check that this collection created the policies. :raises InvalidInput: others created one."""
+    for each in current.policies.values():
+        if not is_created(each.tags):
+            raise InvalidInput(
+                f"policy {each.arn} exists and does not have the tag {MARK_TAG}={CREATED}, so this collection did not "
+                "create it, and does not change it. Delete or rename it, or set cwagent_server_policy to aws."
+            )
+
+
+def wide_reasons(current: State, desired: DesiredPolicies) -> list[str]:
+    """Return why the policies cannot be narrowed now, in words."""
+    found = [
+        f"policy '{each.name}' has several versions, so another run is at work, or was interrupted"
+        for each in current.policies.values()
+        if each.others
+    ]
+    for each in current.policies.values():
+        found += [
+            f"a run said at {tag.at:%Y-%m-%d %H:%M} UTC that it would store configurations, and has not stored them"
+            for tag in read_storing(each.tags)
+            if tag.is_open(desired.stored, current.read_at)
+        ]
+    if any(_missing(access, current, desired) for access in FITTED_POLICIES) and current.policies:
+        found.append("the policies lacked something that is needed")
+    return found
+
+
+def plan(current: State, desired: DesiredPolicies) -> Plan[State]:
+    """Plan the way to policies that allow everything needed, and nothing else if they are to be narrowed.
+
+    :raises InvalidInput: too many policies would be needed.
+    """
+    allowed = _planned_statements(current, desired)
+    known = {each.arn: frozenset(version.id for version in each.versions) for each in current.policies.values()}
+    record = next((name for name in allowed if name in current.policies), None)
+    new_tags = _new_storing_tags(current, desired, record)
+    steps: list[Step] = []
+    planned: dict[str, FittedPolicy] = {}
+    if record:
+        steps += _storing_steps(current, desired, current.policies[record], new_tags, known)
+    for name, statements in allowed.items():
+        old = current.policies.get(name)
+        tags = {**(old.tags if old else {MARK_TAG: CREATED}), **desired.tags}
+        if name == record or (record is None and not planned):
+            tags = {**tags, **new_tags}
+        if old is None:
+            steps.append(_create(name, statements, tags))
+        else:
+            check = Check(known, tuple(statements))
+            if desired.narrow and record:
+                shown = current.policies[record].tags
+                storing = {each.key: shown[each.key] for each in read_storing(shown)}
+                check = replace(check, record=current.policies[record].arn, tags={**storing, **new_tags})
+            steps += [*_version_steps(old, statements, check), *_tag_steps(old, desired.tags)]
+        version = PolicyVersion(old.default.id if old else _PLANNED, True, to_document(join(statements)))
+        if old and old.default.allows_exactly(statements):
+            version = old.default
+        planned[name] = FittedPolicy(name, desired.arn(name), tags, (version,), old.holders if old else ())
+    return Plan(current, replace(current, policies=planned), {ITEM: steps})
+
+
+# -- Statements --
+
+
+def _planned_statements(current: State, desired: DesiredPolicies) -> dict[str, list[Statement]]:
+    """Return by name the statements of each policy after all steps.
+
+    Statements never move: in the time until IAM has the change everywhere, an agent could have neither.
+    """
+    is_narrowed = desired.narrow and not wide_reasons(current, desired)
+    found: dict[str, list[Statement]] = {}
+    for access in FITTED_POLICIES:
+        needed = desired.needed.get(access, ())
+        kept = {name: current.policies[name].statements for name in names_for(access) if name in current.policies}
+        if is_narrowed and needed:
+            # A policy that others may be about to widen stays, with something that is needed in any case.
+            kept = {name: _present(each, needed) or [needed[0]] for name, each in kept.items()}
+        for statement in _missing(access, current, desired):
+            _add(statement, kept, names_for(access))
+        found.update(kept)
+    check_number(len(found))
+    return found
+
+
+def _missing(access: str, current: State, desired: DesiredPolicies) -> list[Statement]:
+    """Return the needed statements that no policy has as a whole."""
+    policies = [current.policies[name] for name in names_for(access) if name in current.policies]
+    allowed = [grants_of(each.statements) for each in policies]
+    return [each for each in desired.needed.get(access, ()) if not any(each.grants <= grants for grants in allowed)]
+
+
+def _present(statements: Sequence[Statement], needed: Sequence[Statement]) -> list[Statement]:
+    grants = grants_of(statements)
+    return [each for each in needed if each.grants <= grants]
+
+
+def _add(statement: Statement, policies: dict[str, list[Statement]], names: Sequence[str]) -> None:
+    """Add a statement to the first policy that has room for it, or to a new one."""
+    for name, statements in policies.items():
+        longer = [*statements, statement]
+        if size_of(join(longer)) <= MAX_POLICY:
+            policies[name] = longer
+            return
+    free = [name for name in names if name not in policies]
+    check_number(len(policies) + 1)
+    policies[free[0]] = [statement]
+
+
+# -- Steps --
+
+
+def _create(name: str, statements: Sequence[Statement], tags: Mapping[str, str]) -> Step:
+    arguments = {
+        "policy_name": name,
+        "path": FITTED_PATH,
+        "policy_document": to_document(join(statements)),
+        "description": DESCRIPTION,
+        "tags": tags,
+    }
+    return Step(Kind.CREATE, "iam:CreatePolicy", arguments, f"create policy '{name}'", stale_when=EXISTS_CODES)
+
+
+def _version_steps(policy: FittedPolicy, statements: Sequence[Statement], check: Check) -> Iterator[Step]:
+    """Return the steps that make a version with these statements the only one."""
+    if policy.default.allows_exactly(statements):
+        yield from (_delete_version(policy, each) for each in policy.others)
+        return
+    existing = next((each for each in policy.others if each.allows_exactly(statements)), None)
+    yield from (_delete_version(policy, each) for each in policy.others if each is not existing)
+    removed = {each.id for each in policy.others if each is not existing}
+    check = replace(
+        check,
+        versions={**check.versions, policy.arn: check.versions[policy.arn] - removed},
+        version=existing.id if existing else "",
+    )
+    before, after = grants_of(policy.default.statements), grants_of(statements)
+    verb = "widen" if before <= after else "narrow" if after <= before else "change"
+    if existing is None:
+        arguments = {
+            "policy_arn": policy.arn,
+            "policy_document": to_document(join(statements)),
+            "set_as_default": False,
+        }
+        summary = f"create a version of policy '{policy.name}'"
+        yield Step(Kind.UPDATE, CREATE, arguments, summary, stale_when=_STALE | _VERSIONS)
+    summary = f"{verb} policy '{policy.name}' to the new version"
+    arguments = {"policy_arn": policy.arn, "version_id": check.version}
+    yield Step(Kind.UPDATE, SET_DEFAULT, arguments, summary, stale_when=_STALE, context=check)
+    yield _delete_version(policy, policy.default)
+
+
+def _delete_version(policy: FittedPolicy, version: PolicyVersion) -> Step:
+    arguments = {"policy_arn": policy.arn, "version_id": version.id}
+    summary = f"delete version {version.id} of policy '{policy.name}'"
+    # The other run may have made it the default.
+    stale = frozenset({"DeleteConflict"})
+    return Step(Kind.UPDATE, "iam:DeletePolicyVersion", arguments, summary, done_when=GONE_CODES, stale_when=stale)
+
+
+def _new_storing_tags(current: State, desired: DesiredPolicies, record: str | None) -> dict[str, str]:
+    """Return the tags that say what this run is about to store, unless they are there and new enough."""
+    tags = {each.key: each for each in read_storing(current.policies[record].tags)} if record else {}
+    found = {}
+    for tag, value in storing_tags(desired.storing, current.read_at):
+        old = tags.get(tag.key)
+        is_new = old and old.is_open(desired.stored, current.read_at) and current.read_at - old.at < STORING_MINIMUM
+        if not is_new:
+            found[tag.key] = value
+    return found
+
+
+def _storing_steps(
+    current: State,
+    desired: DesiredPolicies,
+    record: FittedPolicy,
+    new_tags: Mapping[str, str],
+    known: Mapping[str, frozenset[str]],
+) -> Iterator[Step]:
+    """Return the steps for the tags of runs that store. Tags that are old and done go with new ones."""
+    if not new_tags:
+        return
+    summary = f"tag policy '{record.name}' with what this run will store"
+    arguments = {"policy_arn": record.arn, "tags": new_tags}
+    check = Check(known, record=record.arn, tags=new_tags)
+    old = [
+        tag.key
+        for tag in read_storing(record.tags)
+        if tag.key not in new_tags
+        and not tag.is_open(desired.stored, current.read_at)
+        and current.read_at - tag.at > STORING_MINIMUM
+    ]
+    if old:
+        untag = {"policy_arn": record.arn, "tag_keys": old}
+        yield Step(Kind.UPDATE, "iam:UntagPolicy", untag, f"remove old tags from policy '{record.name}'")
+    yield Step(Kind.UPDATE, "iam:TagPolicy", arguments, summary, stale_when=_STALE, context=check)
+
+
+def _tag_steps(policy: FittedPolicy, tags: Mapping[str, str]) -> Iterator[Step]:
+    changed = {key: value for key, value in sorted(tags.items()) if policy.tags.get(key) != value}
+    if changed:
+        arguments = {"policy_arn": policy.arn, "tags": changed}
+        yield Step(Kind.UPDATE, "iam:TagPolicy", arguments, f"tag policy '{policy.name}' with {', '.join(changed)}")
+
+
+# -- Deletion --
+
+
+def plan_absent(current: State) -> Plan[State]:
+    """Plan the deletion of the policies of this collection that no principal has."""
+    unused = [each for each in current.policies.values() if is_created(each.tags) and not each.holders]
+    steps = [step for each in unused for step in _delete(each)]
+    kept = {name: each for name, each in current.policies.items() if each not in unused}
+    return Plan(current, replace(current, policies=kept), {ITEM: steps})
+
+
+def _delete(policy: FittedPolicy) -> Iterator[Step]:
+    yield from (_delete_version(policy, each) for each in policy.others)
+    yield Step(
+        Kind.DELETE,
+        "iam:DeletePolicy",
+        {"policy_arn": policy.arn},
+        f"delete policy '{policy.name}'",
+        done_when=GONE_CODES,
+        retry_when=DELETE_RETRY_CODES,
+    )
+
+
+def blockers(current: State) -> list[str]:
+    """Return why policies are not deleted."""
+    found = []
+    for each in current.policies.values():
+        if not is_created(each.tags):
+            found.append(f"policy {each.arn} was not created by this collection")
+        elif each.holders:
+            holders = join_first([f"{kind} '{name}'" for kind, name in each.holders], _MAX_LISTED)
+            found.append(f"policy {each.arn} is attached to {holders}")
+    return found
+
+
+# -- Results --
+
+
+def remaining(plan: Plan[State], state: State) -> list[str]:
+    """Return the changes that IAM does not show yet. Other runs may have widened the policies since."""
+    deleted = plan.current.policies.keys() - plan.planned.policies.keys()
+    found = [f"delete policy '{name}'" for name in sorted(deleted & state.policies.keys())]
+    for name, planned in plan.planned.policies.items():
+        old, shown = plan.current.policies.get(name), state.policies.get(name)
+        if shown is None:
+            found.append(f"create policy '{name}'")
+            continue
+        is_kept = old is None or old.default.allows_exactly(planned.statements)
+        has_changed = is_kept or (old and shown.default.id != old.default.id)
+        if not has_changed or not grants_of(planned.statements) <= grants_of(shown.default.statements):
+            found.append(f"change policy '{name}'")
+        if not planned.tags.items() <= shown.tags.items():
+            found.append(f"tag policy '{name}'")
+    return found
+
+
+def to_diff(state: State) -> dict[str, object]:
+    """Render the policies for the diff, with their statements."""
+    return {
+        name: {"statements": each.default.document["Statement"], "tags": dict(each.tags)}
+        for name, each in state.policies.items()
+    }
+
+
+def arns_for(access: str, state: State) -> list[str]:
+    """Return the ARNs of the policies for an access."""
+    return [state.policies[name].arn for name in names_for(access) if name in state.policies]

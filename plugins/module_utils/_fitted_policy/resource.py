@@ -1,0 +1,188 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads the fitted policies of an account from IAM and executes the steps of their plan."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import grants_of
+from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError
+from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy import plan as policy_plan
+from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import (
+    STORING_TAG,
+    FittedPolicy,
+    PolicyVersion,
+    State,
+    names_for,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.plan import (
+    CHANGED,
+    GONE_CODES,
+    SET_DEFAULT,
+    Check,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._names import FITTED_PATH, FITTED_POLICIES
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import tags
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+    from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import DesiredPolicies
+    from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step
+
+# Stands for an error code until IAM shows what was just written.
+_INVISIBLE = "not visible yet"
+_KINDS = {"Role": "role", "User": "user", "Group": "group"}
+
+
+class FittedPolicies(Resource[State]):
+    """The fitted policies of an account.
+
+    :param notices: sentences about permissions that are wider than they seem.
+    :param planned: results of earlier tasks.
+    """
+
+    _aws: Aws
+
+    def __init__(
+        self,
+        aws: Aws,
+        desired: DesiredPolicies,
+        notices: Iterable[str] = (),
+        *,
+        is_absent: bool = False,
+        planned: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        super().__init__(aws)
+        self._desired = desired
+        self._notices = list(notices)
+        self._is_absent = is_absent
+        self._planned = planned
+
+    def read(self) -> State:
+        """Read the policies with their tags and all their versions."""
+        description = "list the fitted policies"
+        pages = self._aws.pages("iam:ListPolicies", description, Scope="Local", PathPrefix=FITTED_PATH)
+        listed = {each["PolicyName"]: each["Arn"] for page in pages for each in page["Policies"]}
+        names = [name for access in FITTED_POLICIES for name in names_for(access) if name in listed]
+        policies = run_in_parallel(lambda name: self._read_policy(name, listed[name]), names)
+        return State({name: each for name, each in zip(names, policies) if each}, self._aws.now)
+
+    def _read_policy(self, name: str, arn: str) -> FittedPolicy | None:
+        try:
+            described = self._aws.call("iam:GetPolicy", f"read policy '{name}'", PolicyArn=arn)["Policy"]
+            versions = tuple(self._read_version(arn, *each) for each in self._version_ids(arn))
+            holders = self._read_holders(name, arn) if self._is_absent else ()
+        except AwsApiError as error:
+            if error.code not in GONE_CODES:
+                raise
+            return None  # it was deleted after the listing
+        return FittedPolicy(name, arn, tags(described), versions, holders)
+
+    def _version_ids(self, arn: str) -> list[tuple[str, bool]]:
+        pages = self._aws.pages("iam:ListPolicyVersions", f"list the versions of policy {arn}", PolicyArn=arn)
+        return [(each["VersionId"], each["IsDefaultVersion"]) for page in pages for each in page["Versions"]]
+
+    def _read_version(self, arn: str, version: str, is_default: bool = False) -> PolicyVersion:
+        description = f"read version {version} of policy {arn}"
+        answer = self._aws.call("iam:GetPolicyVersion", description, PolicyArn=arn, VersionId=version)
+        return PolicyVersion(version, is_default, answer["PolicyVersion"]["Document"])
+
+    def _read_holders(self, name: str, arn: str) -> tuple[tuple[str, str], ...]:
+        pages = self._aws.pages("iam:ListEntitiesForPolicy", f"list what has policy '{name}'", PolicyArn=arn)
+        return tuple(
+            (kind, each[f"{noun}Name"])
+            for page in pages
+            for noun, kind in _KINDS.items()
+            for each in page[f"Policy{noun}s"]
+        )
+
+    def check_preconditions(self, current: State) -> None:
+        """Refuse policies that others created."""
+        if not self._is_absent:
+            policy_plan.check_is_ours(current)
+
+    def plan(self, current: State) -> Plan[State]:
+        """Plan the steps to the desired policies."""
+        if self._is_absent:
+            return policy_plan.plan_absent(current)
+        policy_plan.check_is_ours(current)  # another run can have met them first
+        return policy_plan.plan(current, self._desired)
+
+    def remaining(self, plan: Plan[State], state: State) -> list[str]:
+        """List the changes that IAM does not show yet."""
+        return policy_plan.remaining(plan, state)
+
+    def is_propagation_error(self, error: AwsApiError) -> bool:
+        """Whether a read fails only because one host of AWS does not know about a write yet."""
+        return error.code in GONE_CODES
+
+    def warnings(self, plan: Plan[State]) -> list[str]:
+        """Warn of permissions that are wide, and of policies that were not narrowed or not deleted."""
+        if self._is_absent:
+            return [f"not deleted: {each}" for each in policy_plan.blockers(plan.current)]
+        reasons = policy_plan.wide_reasons(plan.current, self._desired) if self._desired.narrow else []
+        advice = "Run again later"
+        return [*self._notices, *(f"The fitted policies were not narrowed: {each}. {advice}" for each in reasons)]
+
+    def to_diff(self, state: State) -> dict[str, Any]:
+        """Render the policies for the diff."""
+        return policy_plan.to_diff(state)
+
+    def to_result(self, plan: Plan[State], final: State) -> dict[str, Any]:
+        """Render the ARNs by access, or why policies are kept."""
+        if self._is_absent:
+            return {"blockers": policy_plan.blockers(plan.current)}
+        return {f"{access}_policies": policy_plan.arns_for(access, final) for access in FITTED_POLICIES}
+
+    def execute(self, step: Step) -> None:
+        """Execute a step, and with some of them check that no other run was faster."""
+        check = step.context
+        if not isinstance(check, Check):
+            self._aws.execute(step)
+        elif step.action == SET_DEFAULT:
+            version = self._aws.retry(lambda: self._find_version(step, check), frozenset({_INVISIBLE}))
+            self._aws.execute(replace(step, arguments={**step.arguments, "version_id": version}))
+        else:
+            self._aws.execute(step)
+            self._aws.retry(lambda: self._check_tags(check), frozenset({_INVISIBLE}))
+            for arn, known in check.versions.items():
+                if known != {each for each, _is_default in self._version_ids(arn)}:
+                    raise _stale()
+
+    def _find_version(self, step: Step, check: Check) -> str:
+        """Return the version that becomes the default. :raises AwsApiError: another run was faster."""
+        arn = step.arguments["policy_arn"]
+        ids = {each for each, _is_default in self._version_ids(arn)}
+        new = ids - check.versions[arn]
+        if check.version:
+            if new:
+                raise _stale()
+        elif not new:
+            raise AwsApiError(f"Could not {step.summary}: IAM does not show the version yet.", _INVISIBLE)
+        elif len(new) > 1 or not check.versions[arn] <= ids:
+            raise _stale()
+        version = check.version or next(iter(new))
+        if grants_of(self._read_version(arn, version).statements) != grants_of(check.statements):
+            raise _stale()
+        if check.record and check.tags != self._storing_tags(check.record):
+            raise _stale()
+        return version
+
+    def _storing_tags(self, arn: str) -> dict[str, str]:
+        policy = self._aws.call("iam:GetPolicy", f"read the tags of policy {arn}", PolicyArn=arn)["Policy"]
+        return {key: value for key, value in tags(policy).items() if key.startswith(STORING_TAG)}
+
+    def _check_tags(self, check: Check) -> None:
+        if not (check.tags or {}).items() <= self._storing_tags(check.record).items():
+            raise AwsApiError("IAM does not show the tags yet.", _INVISIBLE)
+
+
+def _stale() -> AwsApiError:
+    return AwsApiError("Another run changed the fitted policies at the same time.", CHANGED)
