@@ -18,6 +18,15 @@ options:
       - Required with O(state=present).
     type: str
     choices: [server, admin]
+  access_policies:
+    description:
+      - The ARNs of the policies to attach instead of AWS's managed policy for O(access), as
+        M(cwagent.iam.cwagent_fitted_policy) returns them. AWS's policy is then detached.
+      - The name of a fitted policy stands for its ARN in the account.
+      - When empty, AWS's policy is attached, and fitted policies are detached.
+    type: list
+    elements: str
+    default: []
   ssm_policy:
     description:
       - The policy that allows Systems Manager to install and configure the agent. V(none) detaches it. When omitted, it

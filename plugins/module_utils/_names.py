@@ -109,10 +109,21 @@ def aws_policy_arn(name: str, partition: str) -> str:
     return f"arn:{partition}:iam::aws:policy/{name}"
 
 
+def fitted_policy_arn(name: str, partition: str, account: str) -> str:
+    """Return the ARN of a fitted policy."""
+    return f"arn:{partition}:iam::{account}:policy{FITTED_PATH}{name}"
+
+
 def is_fitted_policy(arn: str) -> bool:
     """Whether this is the ARN of a fitted policy, for whichever access."""
+    return fitted_access(arn) is not None
+
+
+def fitted_access(arn: str) -> str | None:
+    """Return the access for which a fitted policy is; ``None`` if this is not the ARN of one."""
     names = "|".join(FITTED_POLICIES.values())
-    return bool(re.fullmatch(rf"arn:[a-z-]+:iam::\d{{12}}:policy{FITTED_PATH}(?:{names})(?:-\d)?", arn))
+    match = re.fullmatch(rf"arn:[a-z-]+:iam::\d{{12}}:policy{FITTED_PATH}({names})(?:-\d)?", arn)
+    return next(access for access, name in FITTED_POLICIES.items() if name == match[1]) if match else None
 
 
 def check_name(kind: str, name: str) -> None:

@@ -147,9 +147,9 @@ from functools import partial
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.options import RULES, SPEC, resource
 from ansible_collections.cwagent.iam.plugins.module_utils._call import manage
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import ACCESS_POLICIES
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import is_admin_policy
 
-work = partial(manage, partial(resource, admin_policy=ACCESS_POLICIES["admin"]))
+work = partial(manage, partial(resource, is_admin_policy=is_admin_policy))
 
 
 def main() -> None:

@@ -10,8 +10,9 @@ module: cwagent_application_roles
 version_added: 1.0.0
 short_description: Detach the agent's policy from application roles
 description:
-  - Detaches C(CloudWatchAgentServerPolicy) from roles with the tag C(cwagent:attached-policy), which
-    M(cwagent.iam.cwagent_instance_profile) sets before it attaches the policy, and then removes the tag.
+  - Detaches C(CloudWatchAgentServerPolicy) or the fitted policies from roles with the tag C(cwagent:attached-policy),
+    and then removes the tag. M(cwagent.iam.cwagent_instance_profile) sets the tag before it attaches a policy. The tag
+    lists the names of the attached policies.
   - Nothing else of these roles is changed. A role without the tag keeps the policy.
   - All roles are read with C(iam:GetAccountAuthorizationDetails), in pages of up to a thousand.
 author: cwagent.iam contributors (@cwagent)

@@ -61,6 +61,15 @@ options:
     type: list
     elements: str
     default: []
+  access_policies:
+    description:
+      - With O(on_other_profile=attach), the ARNs of the policies to attach instead of C(CloudWatchAgentServerPolicy),
+        as M(cwagent.iam.cwagent_fitted_policy) returns them in C(server_policies).
+      - The tag C(cwagent:attached-policy) lists the attached policies. A role with this tag gets the other policies
+        before it loses the earlier ones. When empty, it loses fitted policies.
+    type: list
+    elements: str
+    default: []
   fail_on_refused:
     description:
       - Whether a refused role makes the task fail, after all other changes. With V(false), the module prints a warning,

@@ -23,7 +23,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Invalid
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import WAIT_SPEC
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 
@@ -54,11 +54,16 @@ RULES: dict[str, Any] = {
 
 
 def resource(
-    params: Mapping[str, Any], aws: Aws, region: str | None, check_mode: bool, *, admin_policy: str
+    params: Mapping[str, Any],
+    aws: Aws,
+    region: str | None,
+    check_mode: bool,
+    *,
+    is_admin_policy: Callable[[str], bool],
 ) -> WindowResource:
     """Return the admin window of the module. :raises InvalidInput: an option is invalid."""
     del region, check_mode
-    return WindowResource(aws, desired_window(params), params["fail_if_open"], admin_policy)
+    return WindowResource(aws, desired_window(params), params["fail_if_open"], is_admin_policy)
 
 
 def window_parameters(given: Iterable[Mapping[str, str]]) -> tuple[WindowParameter, ...]:

@@ -23,12 +23,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._names import (
     SAVED_KEY_TAG,
     WINDOW_POLICY,
     is_marked,
-    name_of,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND_CODES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.model import AccessKey
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
@@ -39,19 +38,23 @@ class WindowResource(Resource[Window]):
     """The admin window of a role or a user.
 
     :param fail_if_open: whether a window that is open already is an error.
-    :param admin_policy: the name of the admin policy. If only managed principals are changed, a principal without this
-        policy has nothing to close.
+    :param is_admin_policy: whether an ARN is that of an admin policy. If only managed principals are changed, a
+        principal without such a policy has nothing to close.
     """
 
     _aws: Aws
 
     def __init__(
-        self, aws: Aws, desired: DesiredWindow, fail_if_open: bool = False, admin_policy: str | None = None
+        self,
+        aws: Aws,
+        desired: DesiredWindow,
+        fail_if_open: bool = False,
+        is_admin_policy: Callable[[str], bool] | None = None,
     ) -> None:
         super().__init__(aws)
         self._desired = desired
         self._fail_if_open = fail_if_open
-        self._admin_policy = admin_policy
+        self._is_admin_policy = is_admin_policy
         # The policy is written in any case, so there is no need to read it. A user's keys must be known.
         self._skip_read = (
             desired.force and desired.state == CLOSED and desired.kind == "role" and not desired.managed_only
@@ -125,14 +128,13 @@ class WindowResource(Resource[Window]):
         """Whether the principal can have the permission that a window limits. Read only if that matters."""
         kind, name = self._desired.kind, self._desired.name
         is_closing = self._desired.managed_only and self._desired.state != OPEN
-        if not (is_closing and self._admin_policy and is_marked(tags)):
+        if not (is_closing and self._is_admin_policy and is_marked(tags)):
             return True
         noun = kind.title()
         pages = self._aws.pages(
             f"iam:ListAttached{noun}Policies", f"list the policies of {kind} '{name}'", **{f"{noun}Name": name}
         )
-        attached = {name_of(policy["PolicyArn"]) for page in pages for policy in page["AttachedPolicies"]}
-        return self._admin_policy in attached
+        return any(self._is_admin_policy(policy["PolicyArn"]) for page in pages for policy in page["AttachedPolicies"])
 
     def check_own(self, current: Window) -> None:
         """Refuse to open a window that is open for another instance, if this instance may have a window already.

@@ -55,7 +55,13 @@ def attachments(call: Call, associated: Sequence[Mapping[str, Any]]) -> Attachme
                 used.setdefault(profile, []).append(name)
     if not used:
         return None
-    desired = Attachments(frozenset(params["attach_to_roles"]), used, params["name"], params["fail_on_refused"])
+    desired = Attachments(
+        frozenset(params["attach_to_roles"]),
+        used,
+        params["name"],
+        params["fail_on_refused"],
+        frozenset(params["access_policies"]),
+    )
     return AttachmentResource(aws_in, desired, listed, check_mode=call.check_mode)
 
 

@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The agent's policy on application roles: the roles that get it, the obstacles, and the steps. Pure.
 
-A role is tagged before it gets the policy, and the tag is removed after the policy is detached. So the tag shows a run
-which policies an earlier run has attached, even an interrupted one. Somebody else attached a policy without the tag.
+A role is tagged with the names of the policies before it gets them, and a name is removed after its policy is
+detached. So the tag shows a run which policies an earlier run has attached, even an interrupted one. Somebody else
+attached a policy that the tag does not name.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._names import (
     ATTACHED_TAG,
     WINDOW_POLICY,
     aws_policy_arn,
+    fitted_access,
+    fitted_policy_arn,
     name_of,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan
@@ -30,7 +33,12 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import
     detach_steps,
     tag_steps,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import ACCESS_POLICIES
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import (
+    ACCESS_POLICIES,
+    is_admin_policy,
+    is_server_policy,
+    lacking_policies,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import EC2, ec2_service, trusted_principals
 from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
 
@@ -46,7 +54,6 @@ RESERVED_PATHS = ("/aws-service-role/", "/aws-reserved/")
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 MAX_TAGS = 50
 MAX_LISTED = 5
-ATTACH = "iam:AttachRolePolicy"
 # With these errors, the policy was certainly not attached.
 # https://docs.aws.amazon.com/IAM/latest/APIReference/API_AttachRolePolicy.html
 REFUSED_CODES = DENIED_CODES | {"InvalidInput", "LimitExceeded", "PolicyNotAttachable", "UnmodifiableEntity"}
@@ -78,24 +85,28 @@ class Role:
         return self.arn.split(":")[1]
 
     @property
-    def policy(self) -> str:
-        """The ARN of the agent's policy."""
-        return aws_policy_arn(POLICY, self.partition)
+    def tagged(self) -> frozenset[str]:
+        """The ARNs of the agent's policies that the tag names: this collection has attached them, or was about to."""
+        _arn, partition, _iam, _region, account, _name = self.arn.split(":", 5)
+        named = self.tags.get(ATTACHED_TAG, "").split()
+        aws = {aws_policy_arn(POLICY, partition)} if POLICY in named else set()
+        fitted = (fitted_policy_arn(name, partition, account) for name in named)
+        return frozenset(aws.union(filter(is_server_policy, fitted)))
 
     @property
-    def has_policy(self) -> bool:
-        """Whether the agent's policy is attached, no matter who attached it."""
-        return self.policy in self.policies
+    def own(self) -> frozenset[str]:
+        """The ARNs of the agent's policies that this collection has attached."""
+        return self.policies & self.tagged
 
     @property
     def has_tag(self) -> bool:
-        """Whether this collection has attached the policy, or was about to."""
-        return self.tags.get(ATTACHED_TAG) == POLICY
+        """Whether this collection has attached a policy, or was about to."""
+        return bool(self.tagged)
 
     @property
     def is_admin(self) -> bool:
         """Whether it is an admin role of this collection."""
-        return WINDOW_POLICY in self.inline or aws_policy_arn(ACCESS_POLICIES["admin"], self.partition) in self.policies
+        return WINDOW_POLICY in self.inline or any(map(is_admin_policy, self.policies))
 
 
 @dataclass(frozen=True)
@@ -132,12 +143,28 @@ class Attachments:
     :param used: by instance profile that the user's instances keep, these instances.
     :param server_profile: the instance profile for other instances. Its role has the policies that the agent needs.
     :param fail_on_refused: whether a role that must not get the policy is an error, instead of only a warning.
+    :param access_policies: ARNs of the policies instead of AWS's.
     """
 
     allowed: frozenset[str]
     used: Mapping[str, Sequence[str]]
     server_profile: str = ""
     fail_on_refused: bool = True
+    access_policies: frozenset[str] = frozenset()
+
+    def policies(self, role: Role) -> frozenset[str]:
+        """Return the ARNs of the policies that a role is to get."""
+        return self.access_policies or frozenset({aws_policy_arn(POLICY, role.partition)})
+
+    def planned_role(self, role: Role) -> Role:
+        """Return a role with the policies. Those that somebody else attached are neither tagged nor detached.
+
+        A fitted policy stays if one is desired. Another run has just created it if the desired policies lack it.
+        """
+        needed = self.policies(role)
+        kept = {arn for arn in role.own if fitted_access(arn) in {*map(fitted_access, needed)} - {None}}
+        policies = (role.policies - role.own) | needed | kept
+        return _with_tag(replace(role, policies=policies), (needed | kept) - (role.policies - role.own))
 
     def roles(self, state: State) -> dict[str, list[str]]:
         """Return by role of these profiles the instances that have it."""
@@ -165,59 +192,79 @@ class Departure:
     unused: bool = False
 
 
+def _with_tag(role: Role, arns: frozenset[str]) -> Role:
+    """Return a role whose tag names policies. A tag with another value is not removed."""
+    kept = {key: text for key, text in role.tags.items() if key != ATTACHED_TAG or not role.has_tag}
+    names = " ".join(sorted(map(name_of, arns)))
+    return replace(role, tags={**kept, **({ATTACHED_TAG: names} if names else {})})
+
+
 def select_roles(state: State, desired: Attachments) -> list[Role]:
-    """Return the roles that are allowed to get the policy and do not have it."""
+    """Return the roles that are allowed to get the policies and whose policies or tag change."""
     roles = (state.roles[name] for name in desired.roles(state) if name in desired.allowed)
-    return [role for role in roles if not role.has_policy]
+    return [role for role in roles if desired.planned_role(role) != role]
 
 
 def refused_roles(state: State, desired: Attachments) -> dict[str, str]:
-    """Return, by role, why a role that the user allows to get the policy must not get it."""
-    reasons = {role.name: find_obstacle(state, role) for role in select_roles(state, desired)}
+    """Return, by role, why a role that the user allows to get the policies must not get them."""
+    reasons = {role.name: find_obstacle(state, role, desired) for role in select_roles(state, desired)}
     return {name: reason for name, reason in reasons.items() if reason}
 
 
-def explain_refusal(name: str, reason: str) -> str:
-    """Return the message of a role that must not get the policy."""
-    return f"{POLICY} was not attached to role '{name}': {reason}"
+def explain_refusal(role: Role, desired: Attachments, reason: str) -> str:
+    """Return the message of a role that must not get the policies."""
+    return f"{_names(desired.policies(role))} was not attached to role '{role.name}': {reason}"
+
+
+def _names(arns: Iterable[str]) -> str:
+    return ", ".join(sorted(map(name_of, arns)))
 
 
 def plan_attachments(state: State, desired: Attachments) -> Plan[State]:
-    """Plan the steps of every role. A role that must not get the policy does not stop the others."""
+    """Plan the steps of every role. A role that must not get the policies does not stop the others."""
     refused = refused_roles(state, desired)
     changed = {role.name: role for role in select_roles(state, desired) if role.name not in refused}
-    planned = {name: _with_policy(role) for name, role in changed.items()}
-    steps = {name: _attach(role) for name, role in changed.items()}
-    errors = {name: InvalidInput(explain_refusal(name, refused[name])) for name in refused if desired.fail_on_refused}
+    planned = {name: desired.planned_role(role) for name, role in changed.items()}
+    steps = {name: _steps(role, desired, state.max_policies) for name, role in changed.items()}
+    errors = {
+        name: InvalidInput(explain_refusal(state.roles[name], desired, reason))
+        for name, reason in refused.items()
+        if desired.fail_on_refused
+    }
     return Plan(state, replace(state, roles={**state.roles, **planned}), steps, errors)
 
 
-def _with_policy(role: Role) -> Role:
-    return replace(role, tags={**role.tags, ATTACHED_TAG: POLICY}, policies=role.policies | {role.policy})
+def _steps(role: Role, desired: Attachments, max_policies: int) -> list[Step]:
+    """Return the steps of a role. It gets the new policies before it loses others, unless it cannot have all at once.
 
-
-def _attach(role: Role) -> list[Step]:
-    planned = _with_policy(role)
+    Until then, the tag names both. The context of a step that attaches a policy is the step that sets the tag as it was
+    without it.
+    """
+    planned = desired.planned_role(role)
+    gained, lost = planned.policies - role.policies, role.policies - planned.policies
+    both = _with_tag(role, role.own | planned.own) if gained else role
+    detach = detach_steps("role", role.name, lost)
+    exceeds_quota = len(role.policies | planned.policies) > max_policies
+    attach, without = [], both.own - lost if exceeds_quota else both.own
+    for step in attach_steps("role", role.name, gained):
+        [restore] = tag_steps("role", role.name, both.tags, _with_tag(both, without).tags)
+        attach.append(replace(step, context=restore))
+        without |= {step.arguments["policy_arn"]}
     return [
-        *tag_steps("role", role.name, role.tags, planned.tags),
-        *attach_steps("role", role.name, planned.policies - role.policies),
+        *tag_steps("role", role.name, role.tags, both.tags),
+        *(detach + attach if exceeds_quota else attach + detach),
+        *tag_steps("role", role.name, both.tags, planned.tags),
     ]
 
 
-def untag_step(name: str) -> Step:
-    """Return the step that removes the tag from a role that does not get the policy."""
-    [step] = tag_steps("role", name, {ATTACHED_TAG: POLICY}, {})
-    return step
-
-
-def unseen_attachments(plan: Plan[State], state: State) -> list[str]:
+def unseen_attachments(plan: Plan[State], state: State, desired: Attachments) -> list[str]:
     """Return the steps of a plan that a state does not show. :param state: only its roles matter."""
     shown = {name: state.roles.get(name, plan.current.roles[name]) for name in plan.steps}
-    return [step.summary for role in shown.values() for step in _attach(role)]
+    return [step.summary for role in shown.values() for step in _steps(role, desired, plan.current.max_policies)]
 
 
-def find_obstacle(state: State, role: Role) -> str:
-    """Return why a role must not get the policy, and how to change that; empty if it may."""
+def find_obstacle(state: State, role: Role, desired: Attachments) -> str:
+    """Return why a role must not get the policies, and how to change that; empty if it may."""
     if role.path.startswith(RESERVED_PATHS):
         return f"only AWS can change a role with the path {role.path}. Associate another profile with its instances."
     if role.is_admin:
@@ -226,10 +273,11 @@ def find_obstacle(state: State, role: Role) -> str:
         return "EC2 is not allowed to assume it, so its instances have no credentials. Correct its trust policy."
     if len(role.tags) >= MAX_TAGS and ATTACHED_TAG not in role.tags:
         return f"it has {MAX_TAGS} tags, so it cannot get {ATTACHED_TAG}. Remove a tag."
-    if len(role.policies) >= state.max_policies:
+    surplus = len(desired.planned_role(role).policies) - state.max_policies
+    if surplus > 0:
         return (
             f"it has {len(role.policies)} managed policies, and the quota of the account is {state.max_policies}. "
-            "Detach one, or raise the quota 'Managed policies per role'."
+            f"Detach {'one' if surplus == 1 else surplus}, or raise the quota 'Managed policies per role'."
         )
     blocked = _find_blocked_actions(state, role)
     if blocked and role.boundary:
@@ -255,13 +303,14 @@ def _find_blocked_actions(state: State, role: Role) -> list[str]:
 
 
 def describe_gains(state: State, desired: Attachments) -> list[str]:
-    """Describe the other instances and principals that get the permissions, for each role that gets the policy now."""
-    planned = plan_attachments(state, desired).steps
-    return [sentence for name in planned for sentence in _describe_gains_of(state, state.roles[name])]
+    """Describe the other instances and principals that get the permissions, for each role that gets them now."""
+    roles = (state.roles[name] for name in plan_attachments(state, desired).steps)
+    gained = ((role, lacking_policies(desired.policies(role), role.policies)) for role in roles)
+    return [sentence for role, arns in gained if arns for sentence in _describe_gains_of(state, role, _names(arns))]
 
 
-def _describe_gains_of(state: State, role: Role) -> Iterator[str]:
-    grants = f"attaching {POLICY} to role '{role.name}' also grants it to"
+def _describe_gains_of(state: State, role: Role, names: str) -> Iterator[str]:
+    grants = f"attaching {names} to role '{role.name}' also grants it to"
     others = sorted(state.others.get(role.name, ()))
     if others:
         yield f"{grants} instances that are not in the list: {join_first(others, MAX_LISTED)}"
@@ -274,7 +323,8 @@ def warnings(state: State, desired: Attachments) -> list[str]:
     """Warn of instances whose role lacks something, and of boundaries that could not be read."""
     found = list(_describe_lacks(state, desired))
     if not desired.fail_on_refused:
-        found += [explain_refusal(name, reason) for name, reason in refused_roles(state, desired).items()]
+        refused = refused_roles(state, desired).items()
+        found += [explain_refusal(state.roles[name], desired, reason) for name, reason in refused]
     for role in select_roles(state, desired):
         if role.boundary and state.documents.get(role.boundary, {}) is None:
             found.append(
@@ -291,26 +341,29 @@ def _describe_lacks(state: State, desired: Attachments) -> Iterator[str]:
         if role is None:
             yield f"instances {join_first(instances, MAX_LISTED)} keep instance profile '{profile}', which has no role"
             continue
-        lacking = {role.policy, *(server.policies if server else ())} - role.policies
-        lacking -= {role.policy} if role.name in desired.allowed else set()
+        needed = desired.policies(role)
+        further = {arn for arn in (server.policies if server else ()) if not is_server_policy(arn)}
+        lacking = lacking_policies(needed | further, role.policies)
+        lacking -= needed if role.name in desired.allowed else frozenset()
         if lacking:
-            names = ", ".join(sorted(map(name_of, lacking)))
-            advice = "" if role.name in desired.allowed else _advice(role.name)
-            yield f"instances {join_first(instances, MAX_LISTED)} keep role '{role.name}', which lacks {names}{advice}"
+            advice = "" if role.name in desired.allowed else _advice(role.name, needed)
+            held = f"instances {join_first(instances, MAX_LISTED)} keep role '{role.name}'"
+            yield f"{held}, which lacks {_names(lacking)}{advice}"
 
 
-def _advice(name: str) -> str:
-    return f". To attach {POLICY}, add '{name}' to attach_to_roles (cwagent_attach_to_roles in the playbooks)"
+def _advice(name: str, arns: Iterable[str]) -> str:
+    return f". To attach {_names(arns)}, add '{name}' to attach_to_roles (cwagent_attach_to_roles in the playbooks)"
 
 
 def find_roles_without_access(state: State, desired: Attachments) -> dict[str, list[str]]:
     """Return, by role, the instances of roles that could get the policy but that the user does not allow."""
-    roles = {name: found for name, found in desired.roles(state).items() if name not in desired.allowed}
-    return {
-        name: found
-        for name, found in roles.items()
-        if not state.roles[name].has_policy and not find_obstacle(state, state.roles[name])
-    }
+    found = {}
+    for name, instances in desired.roles(state).items():
+        role = state.roles[name]
+        lacks = lacking_policies(desired.policies(role), role.policies)
+        if name not in desired.allowed and lacks and not find_obstacle(state, role, desired):
+            found[name] = instances
+    return found
 
 
 def select_all_detachable(state: State) -> State:
@@ -350,13 +403,14 @@ def kept_warnings(state: State) -> list[str]:
     if state.unknown:
         names = ", ".join(sorted(state.unknown))
         return [f"no application role was changed, because it is not known which role these instances have: {names}"]
+    kept = {role.name: f"role '{role.name}' keeps {_names(role.tagged)}" for role in state.roles.values()}
     unused = [
-        f"role '{name}' keeps {POLICY}, and no instance in these regions has the role. If its servers have left, run: "
+        f"{kept[name]}, and no instance in these regions has the role. If its servers have left, run: "
         f"{detach_command(state.roles[name])}"
         for name in sorted(state.unused)
     ]
     return unused + [
-        f"role '{name}' keeps {POLICY}, because instances that are not in the inventory have the role: "
+        f"{kept[name]}, because instances that are not in the inventory have the role: "
         f"{join_first(instances, MAX_LISTED)}. If they do not need it, add '{name}' to detach_from_roles "
         "(cwagent_detach_from_roles in the playbooks)"
         for name, instances in sorted(state.others.items())
@@ -364,31 +418,25 @@ def kept_warnings(state: State) -> list[str]:
 
 
 def detach_command(role: Role) -> str:
-    """Return the command with which a person detaches the policy from a role."""
-    return (
-        f"aws iam detach-role-policy --role-name {role.name} --policy-arn {role.policy}; "
-        f"aws iam untag-role --role-name {role.name} --tag-keys {ATTACHED_TAG}"
-    )
+    """Return the command with which a person detaches the policies from a role."""
+    detach = (f"aws iam detach-role-policy --role-name {role.name} --policy-arn {arn}; " for arn in sorted(role.tagged))
+    return f"{''.join(detach)}aws iam untag-role --role-name {role.name} --tag-keys {ATTACHED_TAG}"
 
 
 def plan_detachments(state: State, in_scope: Iterable[str]) -> Plan[State]:
-    """Plan to detach the policy from the roles that have the tag.
+    """Plan to detach the policies that the tag names from the roles that have the tag.
 
-    Only the exact policy is detached, so a forged tag costs a role no more than that.
+    Only the agent's policies are detached, so a forged tag costs a role no more than these.
 
-    :param in_scope: names of the roles that no longer need it.
+    :param in_scope: names of the roles that no longer need them.
     """
     roles = {name: state.roles[name] for name in in_scope if state.roles[name].has_tag}
-    tags = {name: {key: text for key, text in role.tags.items() if key != ATTACHED_TAG} for name, role in roles.items()}
-    steps = {
-        name: [
-            *detach_steps("role", name, role.policies & {role.policy}),
-            *tag_steps("role", name, role.tags, tags[name]),
-        ]
-        for name, role in roles.items()
-    }
     planned = {
-        name: replace(role, policies=role.policies - {role.policy}, tags=tags[name]) for name, role in roles.items()
+        name: replace(_with_tag(role, frozenset()), policies=role.policies - role.own) for name, role in roles.items()
+    }
+    steps = {
+        name: [*detach_steps("role", name, role.own), *tag_steps("role", name, role.tags, planned[name].tags)]
+        for name, role in roles.items()
     }
     return Plan(state, replace(state, roles={**state.roles, **planned}), steps)
 

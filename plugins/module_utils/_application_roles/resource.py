@@ -81,21 +81,22 @@ class AttachmentResource(Resource[State]):
 
     def remaining(self, plan: Plan[State], state: State) -> list[str]:
         """List the changes to the roles of the plan that IAM does not show yet."""
-        return roles_plan.unseen_attachments(plan, state)
+        return roles_plan.unseen_attachments(plan, state, self._desired)
 
     def execute(self, step: Step) -> None:
-        """Take one step of the plan. A role loses its tag again if IAM refuses to attach the policy.
+        """Take one step of the plan. A role gets its earlier tag again if IAM refuses to attach the policy.
 
         Otherwise, a policy that a person attaches instead would count as one that this collection attached.
         """
         try:
             super().execute(step)
         except AwsApiError as error:
-            if step.action != roles_plan.ATTACH or error.code not in roles_plan.REFUSED_CODES:
+            if step.context is None or error.code not in roles_plan.REFUSED_CODES:
                 raise
             try:
-                super().execute(roles_plan.untag_step(step.arguments["role_name"]))
-                outcome = f"The tag {ATTACHED_TAG} was removed again."
+                super().execute(step.context)
+                has_value = step.context.arguments.get("tags")
+                outcome = f"The tag {ATTACHED_TAG} {'has its earlier value' if has_value else 'was removed'} again."
             except AwsApiError as second:
                 outcome = f"{second} Remove the tag before anybody attaches the policy."
             raise AwsApiError(f"{error} {outcome}", error.code, error.action, error.explicit_deny) from error
@@ -122,7 +123,7 @@ class AttachmentResource(Resource[State]):
         return {
             "roles_without_access": roles_plan.find_roles_without_access(final, self._desired),
             "refused_roles": {
-                name: roles_plan.explain_refusal(name, reason)
+                name: roles_plan.explain_refusal(final.roles[name], self._desired, reason)
                 for name, reason in roles_plan.refused_roles(plan.current, self._desired).items()
             },
         }
@@ -144,8 +145,8 @@ class AttachmentResource(Resource[State]):
         return document
 
     def _read_quota(self, roles: Sequence[Role]) -> int:
-        """Return how many managed policies a role can have. Read the quota only if a role has reached the default."""
-        if all(len(role.policies) < MAX_POLICIES for role in roles):
+        """Return how many managed policies a role can have. Read the quota only if a role would exceed the default."""
+        if all(len(role.policies | self._desired.policies(role)) <= MAX_POLICIES for role in roles):
             return MAX_POLICIES
         try:
             answer = self._aws.call("iam:GetAccountSummary", "read the quotas of the account")
@@ -174,7 +175,7 @@ class AttachmentResource(Resource[State]):
 
 
 class DetachmentResource(Resource[State]):
-    """The agent's policy on the roles to which this collection has attached it.
+    """The agent's policies on the roles to which this collection has attached them.
 
     :param aws_in: by region, its gateway.
     :param departure: the instances whose roles no longer need it; ``None`` for all roles.

@@ -18,6 +18,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import AssociationResource
 from ansible_collections.cwagent.iam.plugins.module_utils._planned import PLANNED_SPEC, Planned
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.options import ACCESS_POLICIES_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import WAIT_SPEC
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ SPEC: dict[str, Any] = {
     "attach_to_roles": {"type": "list", "elements": "str", "default": []},
     "fail_on_refused": {"type": "bool", "default": True},
     "fail_if_associated_elsewhere": {"type": "bool", "default": False},
+    **ACCESS_POLICIES_SPEC,
     **PLANNED_SPEC,
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     **WAIT_SPEC,
@@ -45,7 +47,8 @@ RULES: dict[str, Any] = {
 
 def resource(params: Mapping[str, Any], aws: Aws, region: str | None, check_mode: bool) -> AssociationResource:
     """Return the associations of the module. :raises InvalidInput: an option is invalid."""
-    del region
+    for arn in params["access_policies"]:
+        _names.check_policy_arn(arn, _names.partition_of(region), "access_policies")
     _names.check_name("instance profile", params["name"])
     if params["on_other_profile"] == ATTACH and params["state"] == "present":
         _check_roles(params["attach_to_roles"])

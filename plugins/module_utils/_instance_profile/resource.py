@@ -31,6 +31,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._names import name_of
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import attached_policies
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import lacking_policies
 from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import InstanceProfile
 from ansible_collections.cwagent.iam.plugins.module_utils._role.resource import find_profile
 
@@ -178,7 +179,7 @@ class AssociationResource(Resource[State]):
         if needed is None:
             return {}
         return {
-            name: sorted(name_of(arn) for arn in needed - self._policies_of(name))
+            name: sorted(name_of(arn) for arn in lacking_policies(needed, self._policies_of(name)))
             for name in sorted(set(kept_profiles.values()))
         }
 

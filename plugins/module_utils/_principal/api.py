@@ -92,6 +92,11 @@ def check_boundary(aws: Aws, arn: str | None, current: Iterable[str | None]) -> 
         raise InvalidInput(f"permissions_boundary: policy {arn} does not exist. Create it first, or correct the ARN.")
 
 
+def find_account(aws: Aws) -> str:
+    """Read the ID of the account to which the credentials belong. The call needs no permission."""
+    return str(aws.call("sts:GetCallerIdentity", "read which account this is")["Account"])
+
+
 def find_user(aws: Aws, name: str) -> dict[str, Any] | None:
     """Read a user as IAM answers, without its policies; ``None`` if there is none."""
     found = aws.find("iam:GetUser", f"read user '{name}'", absent="NoSuchEntity", UserName=name)

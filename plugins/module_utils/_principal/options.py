@@ -10,16 +10,22 @@ from typing import TYPE_CHECKING, Any
 from ansible.module_utils.common.warnings import warn
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._planned import PLANNED_SPEC, Planned
 from ansible_collections.cwagent.iam.plugins.module_utils._principal import policies
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import find_account
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import REMOVE_BOUNDARY, Declared
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import WAIT_SPEC
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+
+ACCESS_POLICIES_SPEC: dict[str, Any] = {"access_policies": {"type": "list", "elements": "str", "default": []}}
 PRINCIPAL_SPEC: dict[str, Any] = {
     "access": {"type": "str", "choices": list(policies.ACCESS_POLICIES)},
+    **ACCESS_POLICIES_SPEC,
     "ssm_policy": {"type": "str", "choices": policies.SSM_CHOICES},
     "managed_policies": {"type": "list", "elements": "str", "default": []},
     "exclusive": {"type": "bool", "default": False},
@@ -41,6 +47,24 @@ def without_planned_window(params: Mapping[str, Any], names: Iterable[str], *, c
     return {**params, "admin_window": params["admin_window"] and not is_closed}
 
 
+def with_policy_arns(params: Mapping[str, Any], aws: Aws, region: str | None) -> dict[str, Any]:
+    """Return the options with the ARNs of the policies for the access. A name stands for a fitted policy.
+
+    :raises InvalidInput: neither the ARN of a policy of this partition nor the name of a fitted policy.
+    """
+    given = params["access_policies"] if params.get("state") == "present" else []
+    partition = _names.partition_of(region)
+    names = [each for each in given if ":" not in each]
+    account = find_account(aws) if names else ""
+    found = [_names.fitted_policy_arn(each, partition, account) if each in names else each for each in given]
+    for arn in found:
+        _names.check_policy_arn(arn, partition, "access_policies")
+    wrong = next((each for each, arn in zip(given, found) if each in names and not _names.is_fitted_policy(arn)), None)
+    if wrong is not None:
+        raise InvalidInput(f"access_policies: '{wrong}' is neither an ARN nor the name of a fitted policy.")
+    return {**params, "access_policies": found}
+
+
 def declared_principal(params: Mapping[str, Any], region: str | None) -> Declared:
     """Return the properties of a principal that the options declare.
 
@@ -49,7 +73,9 @@ def declared_principal(params: Mapping[str, Any], region: str | None) -> Declare
     partition = _names.partition_of(region)
     check_principal(params, partition)
     further = frozenset(params["managed_policies"])
-    attach, detach = policies.declared_policies(params["access"] or "server", params["ssm_policy"], partition)
+    attach, detach = policies.declared_policies(
+        params["access"] or "server", params["ssm_policy"], partition, params["access_policies"]
+    )
     if params["ssm_policy"] == policies.DEPRECATED_SSM_POLICY and params["state"] == "present":
         warn(
             f"{policies.DEPRECATED_SSM_POLICY} is deprecated by AWS because it lets the instance read and write all of "

@@ -20,9 +20,17 @@ from ansible_collections.cwagent.iam.plugins.module_utils._names import (
     SAVED_KEY_TAG,
     WINDOW_POLICY,
     adoption_problem,
+    fitted_access,
+    is_fitted_policy,
     name_of,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import DELETE_RETRY_CODES, NOT_FOUND_CODES, Kind, Step
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
+    DELETE_RETRY_CODES,
+    NEW_ENTITY_RETRY_CODES,
+    NOT_FOUND_CODES,
+    Kind,
+    Step,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -69,7 +77,8 @@ class Declared:
 
     :param attach: ARNs of the managed policies to attach.
     :param detach: ARNs of the agent's policies to detach.
-    :param managed: ARNs that ``state: absent`` detaches; every other policy is unmanaged.
+    :param managed: ARNs that ``state: absent`` detaches, besides those of fitted policies. Every other policy is
+        unmanaged.
     :param exclusive: whether to remove everything that is not declared.
     :param boundary: ARN, or ``none`` for no boundary.
     :param admin_window: whether the principal must have an admin window. If it has none yet, it gets a closed one.
@@ -101,8 +110,15 @@ class Declared:
         return {MARK_TAG: ADOPTED} if self.adopt and not current.is_marked else {}
 
     def planned_policies(self, current: frozenset[str]) -> frozenset[str]:
-        """Return the managed policies after all steps."""
-        return self.attach if self.exclusive else (current - self.detach) | self.attach
+        """Return the managed policies after all steps.
+
+        A fitted policy stays if one for the same access is declared. Another run has just created it if the
+        declaration lacks it.
+        """
+        accesses = {*map(fitted_access, self.attach)}
+        fitted = frozenset(filter(is_fitted_policy, current))
+        kept = frozenset() if self.exclusive else current - self.detach - fitted
+        return kept | self.attach | {arn for arn in fitted if fitted_access(arn) in accesses}
 
     def planned_inline(self, current: frozenset[str]) -> frozenset[str]:
         """Return the inline policies after all steps. Even ``exclusive`` does not remove the admin window's policy."""
@@ -126,6 +142,10 @@ class Declared:
             return current
         return None if self.boundary == REMOVE_BOUNDARY else self.boundary
 
+    def unmanaged_policies(self, current: frozenset[str]) -> frozenset[str]:
+        """Return the managed policies that ``state: absent`` leaves attached."""
+        return frozenset(arn for arn in current - self.managed if not is_fitted_policy(arn))
+
     def remove_managed(self, current: PrincipalState) -> PrincipalState:
         """Return the state without everything that this collection manages.
 
@@ -134,7 +154,7 @@ class Declared:
         removed = {SAVED_KEY_TAG} if current.is_created else {SAVED_KEY_TAG, MARK_TAG}
         return replace(
             current,
-            policies=current.policies - self.managed,
+            policies=self.unmanaged_policies(current.policies),
             inline=current.inline - {WINDOW_POLICY},
             tags={key: value for key, value in current.tags.items() if key not in removed},
         )
@@ -159,7 +179,7 @@ def kept_warning(kind: str, name: str, found: Sequence[str]) -> str:
 
 def unmanaged_policies(current: PrincipalState, declared: Declared) -> list[str]:
     """List the policies of a principal that this collection does not manage, in words."""
-    return [f"policy {arn}" for arn in sorted(current.policies - declared.managed)] + [
+    return [f"policy {arn}" for arn in sorted(declared.unmanaged_policies(current.policies))] + [
         f"inline policy '{name}'" for name in sorted(current.inline - {WINDOW_POLICY})
     ]
 
@@ -180,7 +200,7 @@ def update_steps(kind: str, name: str, current: PrincipalState, planned: Princip
 
     The boundary comes first, because it restricts the permissions of the policies. Policies are attached before others
     are detached, so that the agent never lacks a permission. If the principal cannot have all of them at once, the
-    others are detached first.
+    others are detached first, unless it cannot have the planned ones either. Then IAM refuses the first excess one.
 
     :param kind: ``role`` or ``user``.
     """
@@ -189,7 +209,7 @@ def update_steps(kind: str, name: str, current: PrincipalState, planned: Princip
         steps.append(_set_boundary(kind, name, planned.boundary))
     grant = grant_steps(kind, name, planned, current)
     detach = detach_steps(kind, name, current.policies - planned.policies)
-    exceeds_quota = len(current.policies | planned.policies) > MAX_POLICIES
+    exceeds_quota = len(planned.policies) <= MAX_POLICIES < len(current.policies | planned.policies)
     steps += [*detach, *grant] if exceeds_quota else [*grant, *detach]
     steps += delete_inline_steps(kind, name, current.inline - planned.inline)
     return steps + tag_steps(kind, name, current.tags, planned.tags)
@@ -202,13 +222,14 @@ def grant_steps(kind: str, name: str, planned: PrincipalState, current: Principa
 
 
 def attach_steps(kind: str, name: str, arns: frozenset[str]) -> list[Step]:
-    """Return the steps that attach managed policies."""
+    """Return the steps that attach managed policies. A fitted policy can be so new that IAM does not know it yet."""
     return [
         Step(
             Kind.UPDATE,
             f"iam:Attach{kind.title()}Policy",
             {f"{kind}_name": name, "policy_arn": arn},
             f"attach {name_of(arn)} to {kind} '{name}'",
+            retry_when=NEW_ENTITY_RETRY_CODES if is_fitted_policy(arn) else frozenset(),
         )
         for arn in sorted(arns)
     ]

@@ -5,7 +5,13 @@
 
 from __future__ import annotations
 
-from ansible_collections.cwagent.iam.plugins.module_utils._names import aws_policy_arn
+import re
+from typing import TYPE_CHECKING
+
+from ansible_collections.cwagent.iam.plugins.module_utils._names import aws_policy_arn, fitted_access, name_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 # The managed policies of the agent: by access and by choice of ssm_policy, the name with its path. The options, their
 # choices and the plans derive from these. A new one is added here and to the documented choices; tests compare the two.
@@ -23,18 +29,43 @@ def agent_policies(partition: str) -> frozenset[str]:
     return frozenset(aws_policy_arn(name, partition) for name in [*ACCESS_POLICIES.values(), *SSM_POLICIES.values()])
 
 
-def declared_policies(access: str, ssm_policy: str | None, partition: str) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the ARNs of the policies to attach, and of the policies to detach.
+def declared_policies(
+    access: str, ssm_policy: str | None, partition: str, access_policies: Collection[str] = ()
+) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the ARNs of the policies to attach, and of AWS's policies to detach.
 
     :param access: a key of ``ACCESS_POLICIES``.
     :param ssm_policy: a key of ``SSM_POLICIES``, ``none`` for no such policy, ``None`` to leave them unchanged.
+    :param access_policies: ARNs of the policies instead of AWS's for the access.
     """
-    attached = {ACCESS_POLICIES[access]}
+    attached = set() if access_policies else {ACCESS_POLICIES[access]}
     managed = set(ACCESS_POLICIES.values())
     if ssm_policy is not None:
         managed |= set(SSM_POLICIES.values())
         attached |= {SSM_POLICIES[ssm_policy]} if ssm_policy != "none" else set()
     return (
-        frozenset(aws_policy_arn(name, partition) for name in attached),
+        frozenset(aws_policy_arn(name, partition) for name in attached) | frozenset(access_policies),
         frozenset(aws_policy_arn(name, partition) for name in managed - attached),
     )
+
+
+def is_server_policy(arn: str) -> bool:
+    """Whether this is a policy for servers: AWS's or a fitted one."""
+    return _is_aws(arn) or fitted_access(arn) == "server"
+
+
+def _is_aws(arn: str) -> bool:
+    return bool(re.fullmatch(aws_policy_arn(ACCESS_POLICIES["server"], "[a-z-]+"), arn))
+
+
+def is_admin_policy(arn: str) -> bool:
+    """Whether this is a policy for storing configurations: AWS's, by its name, or a fitted one."""
+    return name_of(arn) == ACCESS_POLICIES["admin"] or fitted_access(arn) == "admin"
+
+
+def lacking_policies(needed: Collection[str], attached: Collection[str]) -> frozenset[str]:
+    """Return the needed policies that are not attached. AWS's policy allows servers all that fitted policies allow."""
+    lacking = frozenset(needed) - frozenset(attached)
+    if any(map(_is_aws, attached)):
+        lacking = frozenset(arn for arn in lacking if fitted_access(arn) != "server")
+    return lacking

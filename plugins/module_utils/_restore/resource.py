@@ -21,7 +21,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
 from ansible_collections.cwagent.iam.plugins.module_utils._fleet import Fleet
 from ansible_collections.cwagent.iam.plugins.module_utils._names import adoption_problem
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import tags
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import ACCESS_POLICIES
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import is_admin_policy
 from ansible_collections.cwagent.iam.plugins.module_utils._restore.checks import fail_on_problems
 from ansible_collections.cwagent.iam.plugins.module_utils._restore.lookups import ineligible_instances
 from ansible_collections.cwagent.iam.plugins.module_utils._restore.search import find_unlisted, readable_associations
@@ -107,7 +107,7 @@ class Restoration:
 
     def _window(self, kind: str, name: str) -> WindowResource:
         desired = DesiredWindow(kind, name, self._leftovers.window_state, managed_only=True)
-        return WindowResource(self._aws, desired, admin_policy=ACCESS_POLICIES["admin"])
+        return WindowResource(self._aws, desired, is_admin_policy=is_admin_policy)
 
     def _restore_instances(
         self, role: str, associations: Mapping[str, Mapping[str, tuple[Association, ...]]], *, closes_window: bool

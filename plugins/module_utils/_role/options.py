@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import find_account
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.options import (
     PRINCIPAL_SPEC,
     declared_principal,
+    with_policy_arns,
     without_planned_window,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import DesiredRole, check_settings
 from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import Ec2Trust, HybridTrust, ec2_service
-from ansible_collections.cwagent.iam.plugins.module_utils._role.resource import RoleResource, find_account
+from ansible_collections.cwagent.iam.plugins.module_utils._role.resource import RoleResource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,6 +96,7 @@ def resource(params: Mapping[str, Any], aws: Aws, region: str | None, check_mode
     :raises CwagentError: AWS did not answer which account this is.
     """
     params = without_planned_window(params, [params["name"]], check_mode=check_mode)
+    params = with_policy_arns(params, aws, region)
     desired = desired_role(params, region)
     if params["trust"] == HYBRID:
         regions = frozenset(params["trust_regions"])

@@ -122,11 +122,6 @@ class RoleResource(Resource[State]):
         return frozenset(profiles - {self._desired.profile})
 
 
-def find_account(aws: Aws) -> str:
-    """Read the ID of the account to which the credentials and the role belong. The call needs no permission."""
-    return str(aws.call("sts:GetCallerIdentity", "read which account this is")["Account"])
-
-
 def find_role(aws: Aws, name: str) -> dict[str, Any] | None:
     """Read a role as IAM answers, without its policies; ``None`` if there is none."""
     found = aws.find("iam:GetRole", f"read role '{name}'", absent="NoSuchEntity", RoleName=name)

@@ -19,6 +19,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores im
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.options import (
     PRINCIPAL_SPEC,
     declared_principal,
+    with_policy_arns,
     without_planned_window,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._user.resource import UserResource
@@ -67,6 +68,7 @@ RULES: dict[str, Any] = {
 def resource(params: Mapping[str, Any], aws: Aws, region: str | None, check_mode: bool) -> UserResource:
     """Return the users of the module. :raises InvalidInput: an option is invalid."""
     params = without_planned_window(params, params["name"], check_mode=check_mode)
+    params = with_policy_arns(params, aws, region)
     for name in params["name"]:
         _names.check_name("user", name)
     _names.check_different(params["name"])

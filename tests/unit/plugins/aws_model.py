@@ -20,6 +20,7 @@ from botocore.validate import ParamValidator
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import LIMITS, Parameter
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError
 from ansible_collections.cwagent.iam.plugins.module_utils._gateway import _to_wire
+from ansible_collections.cwagent.iam.plugins.module_utils._names import is_fitted_policy
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
     DELETE_RETRY_CODES,
     EXISTS_CODES,
@@ -83,7 +84,8 @@ def check_steps(steps: Iterable[Step]) -> None:
         elif names & created:
             assert step.retry_when >= NEW_ENTITY_RETRY_CODES, step
         elif step.action.startswith(("iam:Attach", "iam:Put", "iam:Tag")):
-            assert not step.retry_when, step
+            is_new = is_fitted_policy(step.arguments.get("policy_arn", ""))
+            assert step.retry_when == (NEW_ENTITY_RETRY_CODES if is_new else frozenset()), step
 
 
 def _kind_of(operation: str) -> Kind:

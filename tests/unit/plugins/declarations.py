@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from hypothesis import strategies as st
@@ -18,14 +19,20 @@ AWS = "arn:aws:iam::aws:policy/"
 SERVER, ADMIN = AWS + "CloudWatchAgentServerPolicy", AWS + "CloudWatchAgentAdminPolicy"
 SSM_CORE, SSM_DEPRECATED = AWS + "AmazonSSMManagedInstanceCore", AWS + "service-role/AmazonEC2RoleforSSM"
 CUSTOM, UNMANAGED = "arn:aws:iam::123456789012:policy/mine", AWS + "ReadOnlyAccess"
+_FITTED = "arn:aws:iam::123456789012:policy/cwagent/CloudWatchAgentFitted"
+FITTED, FITTED_ADMIN = [f"{_FITTED}ServerPolicy", f"{_FITTED}ServerPolicy-2"], f"{_FITTED}AdminPolicy"
 BOUNDARY, OTHER_BOUNDARY = "arn:aws:iam::123456789012:policy/bound", AWS + "PowerUserAccess"
 
 
 def declare(
-    access: str = "server", ssm_policy: str | None = None, further: frozenset[str] = frozenset(), **others: Any
+    access: str = "server",
+    ssm_policy: str | None = None,
+    further: frozenset[str] = frozenset(),
+    access_policies: Collection[str] = (),
+    **others: Any,
 ) -> Declared:
     """A user's declaration. :param further: ARNs of ``managed_policies``. :param others: as ``Declared`` takes them."""
-    attach, detach = declared_policies(access, ssm_policy, "aws")
+    attach, detach = declared_policies(access, ssm_policy, "aws", access_policies)
     return Declared(attach | further, detach, agent_policies("aws") | further, **others)
 
 
@@ -46,7 +53,7 @@ CURRENT_TAGS = st.builds(lambda tags, mark: {**tags, **mark}, _tags("team", "cos
 PRINCIPALS = st.builds(
     PrincipalState,
     path=PATHS,
-    policies=subsets(SERVER, ADMIN, SSM_CORE, SSM_DEPRECATED, CUSTOM, UNMANAGED),
+    policies=subsets(SERVER, ADMIN, SSM_CORE, SSM_DEPRECATED, CUSTOM, UNMANAGED, *FITTED, FITTED_ADMIN),
     inline=subsets(WINDOW_POLICY, "app"),
     boundary=st.sampled_from([None, BOUNDARY, OTHER_BOUNDARY]),
     tags=CURRENT_TAGS,
@@ -56,6 +63,7 @@ DECLARED = st.builds(
     access=st.sampled_from(["server", "admin"]),
     ssm_policy=st.sampled_from([None, *SSM_CHOICES]),
     further=subsets(CUSTOM),
+    access_policies=st.sampled_from([[], FITTED[:1], FITTED, [*FITTED, FITTED_ADMIN]]),
     exclusive=st.booleans(),
     path=st.none() | PATHS,
     boundary=st.sampled_from([None, "none", BOUNDARY]),

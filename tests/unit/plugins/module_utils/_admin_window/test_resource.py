@@ -27,6 +27,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy i
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, ContentionError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import apply
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import is_admin_policy
 
 NOW = datetime(2026, 11, 24, 16, 0, 30, tzinfo=UTC)
 INSTANCE, OTHER_INSTANCE = "i-0123456789abcdef0", "i-0123456789abcdef1"
@@ -219,7 +220,7 @@ MARK_CASES: dict[str, tuple[dict[str, str], str, list[str], dict[str, Any], list
 def test_the_mark_is_read_where_there_is_no_window(tags, state, policies, more, reads):
     """:param state: of managed roles only; empty for a role that was named, and is closed."""
     desired = desired_window(state or CLOSED, managed_only=bool(state))
-    resource, account = resource_of(desired, admin_policy="CloudWatchAgentAdminPolicy")
+    resource, account = resource_of(desired, is_admin_policy=is_admin_policy)
     account.add_role("P", *policies, tags=tags)
     assert resource.read() == Window(NOW, **more)
     assert account.operations == ["get_role_policy", "get_role", *reads]

@@ -25,7 +25,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._application_roles.pla
     select_detachable,
     to_dict,
     unseen_attachments,
-    untag_step,
     warnings,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._names import ATTACHED_TAG, WINDOW_POLICY
@@ -68,7 +67,7 @@ def test_the_steps_that_are_not_visible_yet_are_known_without_the_boundary(seen)
     plan = plan_attachments(current, desired("Shop"))
     tagged = role_of(boundary=BOUNDARY, tags=TAGS)
     shown = [State({}), state_of(tagged), state_of(replace(tagged, policies=frozenset({ARN})))][seen]
-    assert unseen_attachments(plan, shown) == plan.summaries[seen:]
+    assert unseen_attachments(plan, shown, desired("Shop")) == plan.summaries[seen:]
 
 
 @pytest.mark.parametrize("path", ["/", "/team/shop/"])
@@ -95,8 +94,91 @@ def test_only_a_listed_role_that_is_used_and_lacks_the_policy_is_changed(is_list
 
 
 def test_a_role_that_does_not_get_the_policy_loses_only_the_tag():
-    step = untag_step("Shop")
+    step = plan_attachments(state_of(role_of()), desired("Shop")).all_steps[-1].context
     assert (step.action, step.arguments) == ("iam:UntagRole", {"role_name": "Shop", "tag_keys": [ATTACHED_TAG]})
+
+
+FITTED = [f"arn:aws:iam::{ACCOUNT}:policy/cwagent/CloudWatchAgentFittedServerPolicy{each}" for each in ("", "-2")]
+ALL = [ARN, *FITTED]
+NAMES = {arn: arn.rpartition("/")[2] for arn in ALL}
+
+
+def subsets(arns: list[str]) -> list[frozenset[str]]:
+    return [frozenset(each) for n in range(len(arns) + 1) for each in combinations(arns, n)]
+
+
+def tag_of(arns: frozenset[str]) -> dict[str, str]:
+    return {ATTACHED_TAG: " ".join(sorted(NAMES[arn] for arn in arns))} if arns else {}
+
+
+def take(role: Role, step: Any) -> Role:
+    """The role after a step."""
+    arguments = step.arguments
+    if step.action == "iam:TagRole":
+        return replace(role, tags={**role.tags, **arguments["tags"]})
+    if step.action == "iam:UntagRole":
+        return replace(role, tags={key: text for key, text in role.tags.items() if key not in arguments["tag_keys"]})
+    one = {arguments["policy_arn"]}
+    return replace(role, policies=role.policies | one if step.action == "iam:AttachRolePolicy" else role.policies - one)
+
+
+@pytest.mark.parametrize("attached", subsets(ALL), ids=len)
+@pytest.mark.parametrize("tagged", subsets(ALL), ids=len)
+@pytest.mark.parametrize("needed", [[], FITTED[:1], FITTED], ids=["aws", "fitted", "two fitted"])
+@pytest.mark.parametrize("has_room", [True, False], ids=["room", "no room"])
+def test_a_role_changes_its_policies_without_a_moment_without_permission(attached, tagged, needed, has_room):
+    """From each state, which an interrupted run can leave: what others attached stays, and the tag names the rest."""
+    further = frozenset(f"{OTHER}{number}" for number in range(5 - len({*attached} - {*tagged} | {*(needed or [ARN])})))
+    role = role_of(policies=attached | further, tags={"team": "shop", **tag_of(tagged)})
+    quota = 10 if has_room else max(5, len(role.policies))
+    wanted = desired("Shop", access_policies=frozenset(needed))
+    plan = plan_attachments(state_of(role, max_policies=quota), wanted)
+    target, others = frozenset(needed or [ARN]), attached - tagged
+    is_possible = len(further | others | target | (tagged & attached & {*FITTED} if needed else set())) <= quota
+    assert bool(plan.errors) is not is_possible
+    for step in plan.all_steps:
+        before, role = role, take(role, step)
+        assert role.policies - further - others <= role.tagged  # an interrupted run leaves nothing without the tag
+        assert len(role.policies) <= quota
+        assert attached <= role.policies or target <= role.policies or not has_room
+        if step.context:
+            assert take(before, step.context).tagged & before.policies == before.own
+    if is_possible:
+        own = (target - others) | (tagged & attached & {*FITTED} if needed else set())
+        assert role.policies == further | others | target | own
+        assert role.tags == {"team": "shop", **tag_of(own)}
+        assert role == plan.planned.roles["Shop"]
+    assert not plan_attachments(replace(plan.planned, max_policies=quota), wanted).has_changes
+
+
+@pytest.mark.parametrize("tagged", subsets(ALL)[1:], ids=len)
+@pytest.mark.parametrize("attached", subsets(ALL), ids=len)
+def test_exactly_the_policies_that_the_tag_names_are_detached(attached, tagged):
+    role = role_of(policies=attached | {OTHER}, tags=tag_of(tagged))
+    plan = plan_detachments(state_of(role), ["Shop"])
+    for step in plan.all_steps:
+        role = take(role, step)
+    assert (role.policies, role.tags) == ((attached - tagged) | {OTHER}, {})
+    assert role == plan.planned.roles["Shop"]
+
+
+def test_several_policies_need_room_for_all():
+    role = role_of(policies=frozenset(f"{OTHER}{number}" for number in range(9)))
+    state, wanted = state_of(role), desired("Shop", access_policies=frozenset(FITTED))
+    [refused] = refused_roles(state, wanted).values()
+    assert refused.startswith("it has 9 managed policies, and the quota of the account is 10. Detach one")
+    [message] = map(str, plan_attachments(state, wanted).errors.values())
+    assert message.startswith(f"{NAMES[FITTED[0]]}, {NAMES[FITTED[1]]} was not attached to role 'Shop': it has 9")
+
+
+def test_aws_policy_of_others_gives_a_role_access_under_fitted_policies():
+    role, server = role_of(policies=frozenset({ARN})), role_of("Server", policies=frozenset({ARN}))
+    wanted = desired("Batch", access_policies=frozenset(FITTED), server_profile="Server")
+    assert find_roles_without_access(state_of(role, server), wanted) == {}
+    assert warnings(state_of(role, server), wanted) == []
+    listed = replace(wanted, allowed=frozenset({"Shop"}))
+    assert describe_gains(state_of(replace(role, trust=trust("*", {"Service": EC2}))), listed) == []
+    assert plan_attachments(state_of(role), listed).has_changes
 
 
 def test_a_profile_without_a_role_is_left_alone_with_a_warning():
@@ -137,6 +219,7 @@ REFUSED = {
     "single sign-on": (role_of(path="/aws-reserved/sso.amazonaws.com/"), "only AWS can change a role with the path"),
     "admin window": (role_of(inline=frozenset({WINDOW_POLICY})), "it is an admin role"),
     "admin policy": (role_of(policies=frozenset({ADMIN})), "it is an admin role"),
+    "fitted admin policy": (role_of(policies=frozenset({FITTED[0].replace("Server", "Admin")})), "it is an admin role"),
     "another service": (role_of(trust=trust({"Service": "lambda.amazonaws.com"})), NOT_ASSUMED),
     "another action": (role_of(trust={"Statement": {**ONE_STATEMENT, "Action": "sts:TagSession"}}), NOT_ASSUMED),
     "denied": (role_of(trust=DENIAL), NOT_ASSUMED),
@@ -183,7 +266,7 @@ def test_a_role_that_may_get_the_policy_gets_it(role, document):
     state = state_of(role, max_policies=20, documents={BOUNDARY: document})
     plan = plan_attachments(state, desired("Shop"))
     assert plan.errors == {}
-    assert plan.planned.roles["Shop"].has_policy
+    assert plan.planned.roles["Shop"].own
 
 
 @pytest.mark.parametrize("document", BUT_LOGS, ids=["denied", "everything else"])
@@ -248,7 +331,7 @@ def test_only_the_exact_policy_of_a_tagged_role_is_detached(has_tag, has_policy)
     assert not plan_detachments(plan.planned, ["Shop"]).has_changes
 
 
-@pytest.mark.parametrize("value", ["AdministratorAccess", ADMIN, ""])
+@pytest.mark.parametrize("value", ["AdministratorAccess", ADMIN, "", "CloudWatchAgentFittedAdminPolicy"])
 def test_a_tag_with_another_value_means_nothing(value):
     role = role_of(tags={ATTACHED_TAG: value}, policies=frozenset({ARN}))
     assert not plan_detachments(state_of(role), ["Shop"]).has_changes

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
-from declarations import ADMIN, BOUNDARY, CUSTOM, SERVER, SSM_CORE, SSM_DEPRECATED
+from aws_account import Account
+from declarations import ADMIN, BOUNDARY, CUSTOM, FITTED, SERVER, SSM_CORE, SSM_DEPRECATED
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._principal import options
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.options import PRINCIPAL_SPEC, declared_principal
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.options import (
+    PRINCIPAL_SPEC,
+    declared_principal,
+    with_policy_arns,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import Declared, PrincipalState
 
 
@@ -30,6 +36,44 @@ def test_the_agent_policies_are_managed_even_without_access():
 
 def test_access_decides_the_policy():
     assert declare(access="admin").attach == {ADMIN}
+
+
+def test_other_policies_for_the_access_are_attached_instead_of_aws_policy():
+    found = declare(access_policies=[*FITTED, CUSTOM])
+    assert (found.attach, found.detach) == ({*FITTED, CUSTOM}, {SERVER, ADMIN})
+
+
+NAMES = ["CloudWatchAgentFittedServerPolicy", "CloudWatchAgentFittedServerPolicy-2"]
+
+
+@pytest.mark.parametrize(
+    ("given", "state", "found", "asks"),
+    [
+        ([], "present", [], False),
+        ([*FITTED, CUSTOM], "present", [*FITTED, CUSTOM], False),
+        ([*NAMES, CUSTOM], "present", [*FITTED, CUSTOM], True),
+        (NAMES, "absent", [], False),
+        (["x:y"], "absent", [], False),
+    ],
+)
+def test_a_name_stands_for_the_fitted_policy_of_the_account(given, state, found, asks):
+    account = Account()
+    options = with_policy_arns({"access_policies": given, "state": state}, account.aws(), "eu-central-1")
+    assert options["access_policies"] == found
+    assert account.operations == ["get_caller_identity"] * asks
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("ReadOnlyAccess", "access_policies: 'ReadOnlyAccess' is neither an ARN nor the name of a fitted policy."),
+        ("a:b", "access_policies: 'a:b' is not the ARN of a managed policy"),
+        (FITTED[0].replace("aws:", "aws-cn:", 1), "belongs to partition aws-cn"),
+    ],
+)
+def test_a_policy_that_cannot_be_attached_is_refused(given, message):
+    with pytest.raises(InvalidInput, match=re.escape(message)):
+        with_policy_arns({"access_policies": [given], "state": "present"}, Account().aws(), "eu-central-1")
 
 
 @pytest.mark.parametrize(

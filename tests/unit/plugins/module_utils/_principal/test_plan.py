@@ -5,14 +5,33 @@ from __future__ import annotations
 import pytest
 from aws_account import POLICIES, Account
 from aws_model import check_call
-from declarations import ADMIN, BOUNDARY, CUSTOM, DECLARED, PRINCIPALS, SERVER, UNMANAGED, declare
+from declarations import (
+    ADMIN,
+    BOUNDARY,
+    CUSTOM,
+    DECLARED,
+    FITTED,
+    FITTED_ADMIN,
+    PRINCIPALS,
+    SERVER,
+    SSM_CORE,
+    UNMANAGED,
+    declare,
+)
 from hypothesis import given
 
-from ansible_collections.cwagent.iam.plugins.module_utils._names import ADOPTED, MARK_TAG, WINDOW_POLICY
+from ansible_collections.cwagent.iam.plugins.module_utils._names import (
+    ADOPTED,
+    MARK_TAG,
+    WINDOW_POLICY,
+    fitted_access,
+    is_fitted_policy,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import (
     MAX_POLICIES,
     NOT_CREATED,
     PrincipalState,
+    attach_steps,
     grant_steps,
     kept_warning,
     principal_to_dict,
@@ -27,8 +46,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._user.plan import User
 def test_a_principal_gets_what_is_declared_and_keeps_the_rest_unless_exclusive(current, declared):
     planned, window = declared.planned_state(current), {WINDOW_POLICY}
     assert planned.path == current.path
-    kept = frozenset() if declared.exclusive else current.policies - declared.detach
-    assert planned.policies == kept | declared.attach
+    fitted = frozenset(filter(is_fitted_policy, current.policies))
+    kept = frozenset() if declared.exclusive else current.policies - declared.detach - fitted
+    accesses = {*map(fitted_access, declared.attach)}
+    assert planned.policies == kept | declared.attach | {arn for arn in fitted if fitted_access(arn) in accesses}
     has_window = bool(current.inline & window) or declared.admin_window
     assert planned.inline - window == (frozenset() if declared.exclusive else current.inline - window)
     assert planned.inline & window == (window if has_window else frozenset())
@@ -79,6 +100,52 @@ def test_a_principal_at_the_policy_quota_can_change_its_access():
     account.put_user(User("U", principal))
     account.take_all(update_steps("user", "U", principal, declare().planned_state(principal)))
     assert SERVER in account.users["U"].policies
+
+
+@pytest.mark.parametrize(
+    ("access", "given", "current", "planned"),
+    [
+        ("server", FITTED[:1], {SERVER, CUSTOM}, {FITTED[0], CUSTOM}),
+        ("server", FITTED, {SERVER, SSM_CORE}, {*FITTED, SSM_CORE}),
+        ("server", [], {*FITTED, CUSTOM}, {SERVER, CUSTOM}),
+        ("server", FITTED[:1], {*FITTED}, {*FITTED}),
+        ("server", FITTED[:1], {FITTED[0], FITTED_ADMIN}, {FITTED[0]}),
+        ("admin", [FITTED[0], FITTED_ADMIN], {ADMIN}, {FITTED[0], FITTED_ADMIN}),
+        ("admin", [], {FITTED[0], FITTED_ADMIN}, {ADMIN}),
+        ("admin", [FITTED[0], FITTED_ADMIN], {*FITTED, ADMIN}, {*FITTED, FITTED_ADMIN}),
+    ],
+)
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_fitted_policies_replace_those_of_aws_and_back(access, given, current, planned, exclusive):
+    """The new ones are attached first. A policy that another run has just created stays."""
+    declared = declare(access, access_policies=given, exclusive=exclusive)
+    expected = {arn for arn in planned if not exclusive or arn in declared.attach or is_fitted_policy(arn)}
+    principal = PrincipalState(policies=frozenset(current))
+    assert declared.planned_policies(principal.policies) == expected
+    actions = [step.action for step in update_steps("role", "R", principal, declared.planned_state(principal))]
+    assert actions == sorted(actions)
+    assert declared.planned_policies(frozenset(expected)) == expected
+
+
+def test_fitted_policies_are_managed_wherever_they_are_found():
+    of_others = FITTED[0].replace("/cwagent/", "/")
+    current = PrincipalState(policies=frozenset({*FITTED, FITTED_ADMIN, SERVER, of_others}))
+    assert unmanaged_policies(current, declare()) == [f"policy {of_others}"]
+    assert declare().remove_managed(current).policies == {of_others}
+
+
+@pytest.mark.parametrize(("others", "first"), [(7, "Attach"), (8, "Detach"), (9, "Attach")])
+def test_nothing_is_detached_where_the_new_policies_have_no_room_anyway(others, first):
+    """If the quota was raised, IAM accepts them. Otherwise, the earlier policies stay."""
+    principal = PrincipalState(policies=frozenset({SERVER, *(f"{CUSTOM}{number}" for number in range(others))}))
+    steps = update_steps("role", "R", principal, declare(access_policies=FITTED).planned_state(principal))
+    assert steps[0].action == f"iam:{first}RolePolicy"
+
+
+@pytest.mark.parametrize(("arn", "is_new"), [(SERVER, False), (CUSTOM, False), (FITTED[0], True)])
+def test_attaching_waits_for_a_policy_that_was_just_created(arn, is_new):
+    [step] = attach_steps("user", "U", frozenset({arn}))
+    assert step.retry_when == ({"NoSuchEntity"} if is_new else frozenset())
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import pytest
 import yaml
+from declarations import FITTED
+from declarations import SERVER as AWS
+from declarations import SSM_CORE as SSM
 from import_graph import PLUGINS
 
 from ansible_collections.cwagent.iam.plugins.doc_fragments import principal
@@ -78,6 +81,36 @@ SOURCES = [
 )
 def test_only_one_file_of_the_code_names_a_managed_policy(name):
     assert [path.name for path in SOURCES if name in path.read_text()] == ["policies.py"]
+
+
+@pytest.mark.parametrize(
+    ("arn", "is_for_servers", "is_for_admins"),
+    [
+        ("arn:aws-cn:iam::aws:policy/CloudWatchAgentServerPolicy", True, False),
+        ("arn:aws:iam::123456789012:policy/CloudWatchAgentServerPolicy", False, False),
+        ("arn:aws:iam::aws:policy/CloudWatchAgentAdminPolicy", False, True),
+        ("arn:aws:iam::123456789012:policy/CloudWatchAgentAdminPolicy", False, True),
+        ("arn:aws:iam::123456789012:policy/cwagent/CloudWatchAgentFittedServerPolicy-2", True, False),
+        ("arn:aws:iam::123456789012:policy/cwagent/CloudWatchAgentFittedAdminPolicy", False, True),
+        ("arn:aws:iam::123456789012:policy/CloudWatchAgentFittedAdminPolicy", False, False),
+    ],
+)
+def test_the_access_of_a_policy(arn, is_for_servers, is_for_admins):
+    """A partition without AWS's admin policy can have one of the customer with its name."""
+    assert (policies.is_server_policy(arn), policies.is_admin_policy(arn)) == (is_for_servers, is_for_admins)
+
+
+@pytest.mark.parametrize(
+    ("needed", "attached", "lacking"),
+    [
+        (["arn:x:a"], [], {"arn:x:a"}),
+        ([*FITTED, SSM], [FITTED[0]], {FITTED[1], SSM}),
+        ([*FITTED, SSM], [AWS], {SSM}),
+        ([AWS], FITTED, {AWS}),
+    ],
+)
+def test_the_policies_that_a_role_lacks(needed, attached, lacking):
+    assert policies.lacking_policies(needed, attached) == lacking
 
 
 def test_the_choices_of_an_ssm_policy():

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import filterfalse
 from typing import Any
 
 import pytest
@@ -32,9 +33,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._names import (
     SAVED_KEY_TAG,
     WINDOW_POLICY,
     is_created,
+    is_fitted_policy,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import PrincipalState
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import agent_policies
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import is_admin_policy, is_server_policy
 from ansible_collections.cwagent.iam.plugins.module_utils._role import plan as role_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import DesiredRole, InstanceProfile, Role, State
 from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import Ec2Trust, HybridTrust, ec2_service
@@ -709,7 +711,6 @@ def test_applying_a_plan_leads_to_the_planned_state(kind, data):
 def test_unmanaged_things_are_kept_unless_exclusive(current, desired):
     planned = role_plan.plan(current, desired).planned.role
     before = current.role or Role("R", TRUST)
-    managed = agent_policies("aws")
     assert {key: value for key, value in before.principal.tags.items() if ":" in key and key != MARK_TAG}.items() <= (
         planned.principal.tags.items()
     )
@@ -717,15 +718,16 @@ def test_unmanaged_things_are_kept_unless_exclusive(current, desired):
     assert planned.principal.is_marked == (
         planned.principal.is_created or before.principal.is_marked or desired.declared.adopt
     )
-    assert SERVER in planned.principal.policies or ADMIN in planned.principal.policies
+    assert any(is_server_policy(each) or is_admin_policy(each) for each in planned.principal.policies)
     assert (WINDOW_POLICY in planned.principal.inline) == (
         WINDOW_POLICY in before.principal.inline or desired.declared.admin_window
     )
     if desired.declared.exclusive:
-        assert planned.principal.policies == desired.declared.attach
+        assert {*filterfalse(is_fitted_policy, planned.principal.policies)} <= desired.declared.attach
+        assert desired.declared.attach <= planned.principal.policies
         assert planned.principal.inline <= {WINDOW_POLICY}
     else:
-        assert before.principal.policies - managed <= planned.principal.policies
+        assert desired.declared.unmanaged_policies(before.principal.policies) <= planned.principal.policies
         assert before.principal.inline == planned.principal.inline - ({WINDOW_POLICY} - before.principal.inline)
         statements = before.trust["Statement"]
         kept = planned.trust["Statement"]
@@ -751,7 +753,7 @@ def test_applying_a_deletion_leads_to_the_planned_state(kind, data):
     if final.role:
         assert final.role.principal.is_marked == current.role.principal.is_created
         assert not final.role.principal.policies & desired.declared.managed
-        assert final.role.principal.policies == current.role.principal.policies - desired.declared.managed
+        assert final.role.principal.policies == desired.declared.unmanaged_policies(current.role.principal.policies)
         assert final.role.trust == current.role.trust
 
 

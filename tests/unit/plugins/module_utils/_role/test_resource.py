@@ -12,7 +12,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Invalid
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import PrincipalState
 from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import DesiredRole, InstanceProfile, Role, State
 from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import Ec2Trust, HybridTrust
-from ansible_collections.cwagent.iam.plugins.module_utils._role.resource import RoleResource, find_account
+from ansible_collections.cwagent.iam.plugins.module_utils._role.resource import RoleResource
 
 TRUST = Ec2Trust().new_policy()
 CURRENT = PrincipalState("/m/", frozenset({SERVER, UNMANAGED}), boundary=OTHER_BOUNDARY, tags=CREATED_TAGS)
@@ -53,10 +53,6 @@ def test_absence_is_read_with_one_call_for_each_entity():
     account = Account()
     assert resource(account, present=False).read() == State()
     assert account.operations == ["get_role", "get_instance_profile"]
-
-
-def test_the_account_is_that_of_the_credentials():
-    assert find_account(Account().aws()) == ACCOUNT_ID
 
 
 def test_a_plan_that_would_lose_something_is_invalid_unless_it_deletes():
