@@ -30,8 +30,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._findings import NOTIC
 from ansible_collections.cwagent.iam.plugins.module_utils._names import (
     ATTACHED_TAG,
     CREATED,
-    FITTED_POLICIES,
     MARK_TAG,
+    fitted_access,
     is_created,
     is_fitted_policy,
 )
@@ -177,7 +177,7 @@ def _lacking(case: Case, policies: Sequence[Policy], needed: Sequence[Statement]
         # Somebody can have written it in another way.
         if decide_each(policies_of_all, request) is not Decision.YES:
             found.append(f"{action} with {condition[1]} {name}" if condition else f"{action} on {name}")
-    if any(each.name.startswith(FITTED_POLICIES["admin"]) for each in policies):
+    if any(fitted_access(each.arn or "") == "admin" for each in policies):
         places = [(each.region, each.name) for each in case.account.parameters]
         arns = [case.parameter_arn(*each) for each in places if each[1] not in case.choices.ignored_parameters]
         denied = [each for each in arns if decide(policies_of_all, Request(PUT, each)) is Decision.NO]

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils._names import (
     ADOPTED,
     CREATED,
-    FITTED_POLICIES,
     MARK_TAG,
     WINDOW_POLICY,
     aws_policy_arn,
+    fitted_access,
     is_fitted_policy,
-    name_of,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import ACCESS_POLICIES
 
@@ -148,12 +147,8 @@ class Principal:
 
     def policies_of(self, access: str) -> list[str]:
         """Return the ARNs of its policies that are meant for an access: AWS's, or fitted ones."""
-        fitted = [each for each in sorted(self.attached) if is_fitted_policy(each)]
         of_aws = aws_policy_arn(ACCESS_POLICIES[access], self.partition)
-        return [
-            *([of_aws] if of_aws in self.attached else []),
-            *(each for each in fitted if name_of(each).startswith(FITTED_POLICIES[access])),
-        ]
+        return sorted(each for each in self.attached if each == of_aws or fitted_access(each) == access)
 
     def has_policy(self, name: str) -> bool:
         """Whether it has a policy that AWS manages. :param name: the name with its path."""
