@@ -19,8 +19,8 @@ description:
     C(cwagent-applied). Without this label, they cover all versions that Parameter Store keeps.
   - Run the module before the configurations are stored. It only adds statements, unless O(narrow) is true. Several
     runs at the same time end with one policy for all of them.
-  - A tag whose key begins with C(cwagent:storing-) says which parameters a run is about to store. No run narrows the
-    policies until they are stored, or for a day.
+  - A tag whose key begins with C(cwagent:storing-) lists the parameters that a run is about to store. No run narrows
+    the policies until they are stored, or for a day.
   - The module does not attach the policies. M(cwagent.iam.cwagent_iam_role) and M(cwagent.iam.cwagent_iam_user) do.
   - A policy that this collection did not create is refused. The tag C(cwagent:managed) shows who created it.
 author: cwagent.iam contributors (@cwagent)

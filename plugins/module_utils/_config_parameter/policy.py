@@ -151,7 +151,7 @@ def needed_statements(sources: Sequence[Source], scope: Scope) -> list[Statement
 
 @dataclass(frozen=True)
 class _Others:
-    """What the configurations have that an agent may merge. :param configs: the first with each required part."""
+    """The configurations with which an agent may merge one. :param configs: the first with each required part."""
 
     regions: tuple[str, ...]
     configs: tuple[Mapping[str, Any], ...]

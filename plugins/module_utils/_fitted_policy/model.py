@@ -25,9 +25,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._names import FITTED_P
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-# The beginning of the keys of tags that say which parameters a run is about to store.
+# The beginning of the keys of tags that list the parameters that a run is about to store.
 STORING_TAG = f"{TAG_PREFIX}storing-"
-# A run stores soon after it has said so. Until then, no other run narrows a policy.
+# A run stores soon after it has set such a tag. Until then, no other run narrows a policy.
 STORING_LIFETIME = timedelta(days=1)
 # How long such a tag stays at least, so that a run that began before it still sees it.
 STORING_MINIMUM = timedelta(hours=1)
@@ -81,7 +81,7 @@ class FittedPolicy:
 
     @property
     def statements(self) -> list[Statement]:
-        """The statements of all versions, with those of the default first."""
+        """The statements of all versions. The default comes first."""
         versions = (self.default, *self.others)
         return list(dict.fromkeys(statement for version in versions for statement in version.statements))
 
@@ -96,7 +96,7 @@ class State:
 
 @dataclass(frozen=True)
 class DesiredPolicies:
-    """What the fitted policies of an account should allow.
+    """The permissions that the fitted policies of an account should contain.
 
     :param needed: by access, the statements for agents and admin principals, each with one name.
     :param storing: digests of the parameters that this run is about to store.
@@ -124,7 +124,7 @@ def names_for(access: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Storing:
-    """A tag that says which parameters a run is about to store, or has stored.
+    """A tag that lists the parameters that a run is about to store, or has stored.
 
     :param digests: of the parameters.
     """

@@ -55,9 +55,7 @@ if TYPE_CHECKING:
 
 ITEM = "fitted policies"
 CREATE, SET_DEFAULT = "iam:CreatePolicyVersion", "iam:SetDefaultPolicyVersion"
-DESCRIPTION = (
-    "What the stored configurations of the CloudWatch agent need. Managed by the Ansible collection cwagent.iam."
-)
+DESCRIPTION = "The permissions for the stored configurations of the CloudWatch agent. Managed by cwagent.iam."
 # Stands for an error code if another run has changed the policies since they were read.
 CHANGED = "another run changed the policies"
 GONE_CODES = NOT_FOUND_CODES | {MISSING_POLICY}
@@ -71,12 +69,12 @@ _MAX_LISTED = 5
 
 @dataclass(frozen=True)
 class Check:
-    """What must be so before a step takes effect, or a run may rely on a tag. Otherwise another run was faster.
+    """The state in which a step may take effect, or a run may rely on a tag. In any other, another run was faster.
 
     :param versions: by ARN, the ids of the versions that the plan knows.
     :param statements: of the version that becomes the default.
-    :param version: its id; empty if the plan creates it.
-    :param record: the ARN of the policy with the tags of runs that store; empty if they make no difference.
+    :param version: its id. It is empty if the plan creates it.
+    :param record: the ARN of the policy with the tags of runs that store. It is empty if they make no difference.
     :param tags: these tags, as the plan knows them.
     """
 
@@ -248,7 +246,7 @@ def _delete_version(policy: FittedPolicy, version: PolicyVersion) -> Step:
 
 
 def _new_storing_tags(current: State, desired: DesiredPolicies, record: str | None) -> dict[str, str]:
-    """Return the tags that say what this run is about to store, unless they are there and new enough."""
+    """Return the tags for the parameters that this run is about to store, unless they are there and new enough."""
     tags = {each.key: each for each in read_storing(current.policies[record].tags)} if record else {}
     found = {}
     for tag, value in storing_tags(desired.storing, current.read_at):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from emulator import Emulator
-from harness import assert_no_writes
+from harness import assert_no_writes, create_role
 from in_process import run_module
 
 NAME, REGION, ELSEWHERE = "AmazonCloudWatch-linux", "eu-central-1", "us-east-1"
@@ -86,3 +86,42 @@ def test_storing_widens_and_apply_narrows(account: Account) -> None:
     assert account.groups() == {"new"}
     with assert_no_writes(account.aws):
         assert not account.fit(narrow=True)["changed"]
+
+
+def test_check_mode_predicts_the_steps_and_shows_the_statements(account: Account) -> None:
+    account.fit(groups=["old"])
+    account.store("old")
+    with assert_no_writes(account.aws):
+        predicted = account.fit(groups=["new"], check=True)
+    real = account.fit(groups=["new"])
+    assert predicted["steps"] == real["steps"]
+    assert predicted["server_policies"] == real["server_policies"]
+    before, after = (json.dumps(real["diff"][side]) for side in ("before", "after"))
+    assert "log-group:new:" in after
+    assert "log-group:new:" not in before
+
+
+def test_absent_deletes_the_policies_that_nothing_has(account: Account) -> None:
+    found = account.fit(groups=["shop"])
+    role = create_role(account.aws, "Shop")
+    iam = account.aws.client("iam")
+    iam.attach_role_policy(RoleName="Shop", PolicyArn=found["server_policies"][0])
+    kept = account.fit(state="absent")
+    assert [each.split("'")[1] for each in kept["steps"]] == [ADMIN], role
+    assert kept["blockers"] == [f"policy {found['server_policies'][0]} is attached to role 'Shop'"]
+    assert kept["warnings"] == [f"not deleted: {each}" for each in kept["blockers"]]
+    iam.detach_role_policy(RoleName="Shop", PolicyArn=found["server_policies"][0])
+    assert [each.split("'")[1] for each in account.fit(state="absent")["steps"]] == [SERVER]
+    assert account.fit(state="absent")["steps"] == []
+
+
+@pytest.mark.parametrize("check", [False, True], ids=["run", "check mode"])
+def test_a_policy_that_others_created_is_refused(account: Account, check: bool) -> None:
+    statement = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    account.aws.client("iam").create_policy(PolicyName=SERVER, Path="/cwagent/", PolicyDocument=document)
+    with assert_no_writes(account.aws):
+        found = account.fit(groups=["shop"], check=check)
+        assert account.fit(state="absent", check=check)["steps"] == []
+    assert found["failed"]
+    assert "does not have the tag cwagent:managed=created" in found["msg"]

@@ -107,7 +107,8 @@ EVERYDAY = set(
         absent ansible application at auto aws bundle by ca certs check checked close closed compare compared
         content controller default delete description detach digest duration earlier elsewhere endpoint
         endpoints entry_point error expected fail file files filters find found from group has history host
-        hostname hosts id ids if info inventory keep label lines main max missing mode module name names none
+        hostname hosts id ids if ignored info inventory keep label lines main max missing mode module name names
+        narrow none
         notice off on one only open opened optional options other owner part parts path per permission present
         problems read recent remaining remove replace report required requires restore results shared skip
         state states stored stores strict terms to unused url use validated values version warn warning
