@@ -228,7 +228,7 @@ class ConfigParameter:
     """A parameter with an agent configuration.
 
     :param value: ``None`` if it was not read, because reading is denied or the parameter has another type.
-    :param kms_key: the ID, ARN or alias of the KMS key that encrypts it; empty if it is not encrypted.
+    :param kms_key: the ID, ARN or alias of its KMS key. Empty if it is not encrypted.
     """
 
     name: str
