@@ -124,13 +124,14 @@ def plan(current: State, desired: DesiredPolicies) -> Plan[State]:
     new_tags = _new_storing_tags(current, desired, record)
     steps: list[Step] = []
     planned: dict[str, FittedPolicy] = {}
+    removed = _outdated_tags(current, desired, current.policies[record], new_tags) if record else []
     if record:
-        steps += _storing_steps(current, desired, current.policies[record], new_tags, known)
+        steps += _storing_steps(current.policies[record], new_tags, removed, known)
     for name, statements in allowed.items():
         old = current.policies.get(name)
         tags = {**(old.tags if old else {MARK_TAG: CREATED}), **desired.tags}
         if name == record or (record is None and not planned):
-            tags = {**tags, **new_tags}
+            tags = {**{key: value for key, value in tags.items() if key not in removed}, **new_tags}
         if old is None:
             steps.append(_create(name, statements, tags))
         else:
@@ -257,28 +258,30 @@ def _new_storing_tags(current: State, desired: DesiredPolicies, record: str | No
     return found
 
 
+def _outdated_tags(
+    current: State, desired: DesiredPolicies, record: FittedPolicy, new_tags: Mapping[str, str]
+) -> list[str]:
+    """Return the keys of tags of runs that store which are old and done. They go with new ones."""
+    return [
+        tag.key
+        for tag in (read_storing(record.tags) if new_tags else ())
+        if tag.key not in new_tags
+        and not tag.is_open(desired.stored, current.read_at)
+        and current.read_at - tag.at > STORING_MINIMUM
+    ]
+
+
 def _storing_steps(
-    current: State,
-    desired: DesiredPolicies,
-    record: FittedPolicy,
-    new_tags: Mapping[str, str],
-    known: Mapping[str, frozenset[str]],
+    record: FittedPolicy, new_tags: Mapping[str, str], removed: Sequence[str], known: Mapping[str, frozenset[str]]
 ) -> Iterator[Step]:
-    """Return the steps for the tags of runs that store. Tags that are old and done go with new ones."""
+    """Return the steps for the tags of runs that store."""
     if not new_tags:
         return
     summary = f"tag policy '{record.name}' with what this run will store"
     arguments = {"policy_arn": record.arn, "tags": new_tags}
     check = Check(known, record=record.arn, tags=new_tags)
-    old = [
-        tag.key
-        for tag in read_storing(record.tags)
-        if tag.key not in new_tags
-        and not tag.is_open(desired.stored, current.read_at)
-        and current.read_at - tag.at > STORING_MINIMUM
-    ]
-    if old:
-        untag = {"policy_arn": record.arn, "tag_keys": old}
+    if removed:
+        untag = {"policy_arn": record.arn, "tag_keys": list(removed)}
         yield Step(Kind.UPDATE, "iam:UntagPolicy", untag, f"remove old tags from policy '{record.name}'")
     yield Step(Kind.UPDATE, "iam:TagPolicy", arguments, summary, stale_when=_STALE, context=check)
 

@@ -278,14 +278,8 @@ CASES: list[Case] = [
     ("provision", "iam:PassRole", HYBRID, TO_SSM, False),
     *(
         ("fitted-policies", f"iam:{action}", arn, {}, arn not in OTHER_POLICIES)
-        for action in ("CreatePolicy", "CreatePolicyVersion", "DeletePolicy", "DeletePolicyVersion", "TagPolicy")
+        for action in ("CreatePolicy", "CreatePolicyVersion", "DeletePolicy", "SetDefaultPolicyVersion", "TagPolicy")
         for arn in (FITTED_SERVER, f"{FITTED_SERVER}-2", FITTED_ADMIN, *OTHER_POLICIES)
-    ),
-    *(
-        ("fitted-policies", f"iam:{verb}{kind}Policy", principal, {POLICY_ARN: arn}, verb == "Detach" and is_fitted)
-        for kind, principal in (("Role", OTHER_ROLE), ("User", OTHER_USER))
-        for verb in ("Attach", "Detach")
-        for arn, is_fitted in ((FITTED_SERVER, True), (f"{FITTED_ADMIN}-2", True), (OTHER_POLICIES[1], False))
     ),
     *(
         ("fitted-policies", f"ssm:{action}", f"{SSM}parameter/{name}", {}, action.startswith("Get") and name != "other")
@@ -297,6 +291,17 @@ CASES: list[Case] = [
         for duty, verbs in (("provision", ("Attach", "Detach")), ("remove-servers", ("Detach",)))
         for verb in verbs
         for arn, allowed in ((AGENT_POLICY[POLICY_ARN], True), (FITTED_SERVER, True), (FITTED_ADMIN, False))
+    ),
+    *(
+        (
+            duty,
+            f"iam:{verb}RolePolicy",
+            SERVER,
+            {POLICY_ARN: arn},
+            duty != "fitted-policies" and arn != OTHER_POLICIES[1],
+        )
+        for duty, verb in (("provision", "Attach"), ("teardown", "Detach"), ("fitted-policies", "Attach"))
+        for arn in (FITTED_SERVER, f"{FITTED_ADMIN}-2", OTHER_POLICIES[1])
     ),
     ("rotate-keys", "iam:CreateAccessKey", USER, {}, True),
     ("rotate-keys", "iam:CreateAccessKey", OTHER_USER, {}, False),
@@ -370,15 +375,11 @@ def test_a_policy_allows_exactly_the_calls_that_its_duty_needs(simulator, case):
     assert simulator.is_allowed(action, resource, [policy(duty)], context=context, **more) == allowed
 
 
-@pytest.mark.parametrize(
-    ("duty", "fitted"),
-    [("provision", True), ("provision-hybrid", True), ("remove-servers", True), ("teardown", False)],
-)
-def test_only_the_agents_policies_may_be_attached_and_detached(duty, fitted):
-    """fitted-policies.json, which lets teardown.yml delete the fitted policies, lets it detach them too."""
+@pytest.mark.parametrize("duty", ["provision", "provision-hybrid", "remove-servers", "teardown"])
+def test_only_the_agents_policies_may_be_attached_and_detached(duty):
     sid = "AttachPoliciesOfTheAgent" if duty == "provision" else "DetachPoliciesOfTheAgent"
-    expected = agent_policies("aws") | set(FITTED_PATTERNS if fitted else ())
-    assert set(conditions(duty, sid)["ArnEquals"][POLICY_ARN]) == expected
+    fitted = FITTED_PATTERNS if duty != "teardown" else ["arn:aws:iam::*:policy/cwagent/CloudWatchAgentFitted*"]
+    assert set(conditions(duty, sid)["ArnEquals"][POLICY_ARN]) == agent_policies("aws") | {*fitted}
 
 
 def test_the_names_of_fitted_policies_match_the_examples_and_no_others_do():
