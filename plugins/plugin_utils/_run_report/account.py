@@ -14,6 +14,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch im
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import part_name
 from ansible_collections.cwagent.iam.plugins.module_utils._names import APPLIED_LABEL
 from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.checks import FITTED
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
     ACCOUNTS,
     ADMIN_INSTANCE,
@@ -42,8 +43,6 @@ GO_BACK = (
     "To bring back the earlier version, run cwagent.iam.store_config with -e cwagent_config_version={}, and then "
     "cwagent.iam.apply."
 )
-# The value of cwagent_server_policy with which apply.yml narrows a policy.
-FITTED = "fitted"
 _WHERE_UNSEEN = (
     "If it cannot, such as on Windows, and they run the stored version, give that version the label "
     f"{APPLIED_LABEL}, and use the module cwagent_fitted_policy with narrow=true."
