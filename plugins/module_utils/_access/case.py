@@ -111,14 +111,18 @@ class Case(AccountView):
         arn = self.parameter_arn(parameter.region, parameter.name)
         return [(server, self.decide(server, GET, arn)) for server in self._servers]
 
-    def ordinary_actions(self, region: str) -> list[set[str]]:
-        """Return for each configuration in a region which actions of an ordinary agent it needs."""
+    def ordinary_actions(self, region: str, principal: Principal) -> list[set[str]]:
+        """Return for each configuration in a region which actions of an ordinary agent a principal needs.
+
+        Without known needs, AWS's policy allows them all, and a fitted policy allows none.
+        """
+        unknown: set[str] = set() if principal.has_fitted_policy else {METRICS, LOGS}
         values = {each.name: each.value for each in self.account.parameters if each.region == region}
         needs = [permissions_of(read(value, name).value or {}) for name, value in values.items() if value is not None]
         return [
             {action for need in each if not need.role for action in need.row.actions} & {METRICS, LOGS}
             if each
-            else {METRICS, LOGS}
+            else unknown
             for each in needs or [[]]
         ]
 

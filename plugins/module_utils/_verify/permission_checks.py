@@ -130,6 +130,8 @@ def _ordinary_calls(
 ) -> Sequence[Call]:
     """Return the calls without which a principal lacks the server policy, or all that its configurations need."""
     needs = _needs(case, target, parameters)
+    if not needs and principal.has_fitted_policy and all(each.value is not None for each in parameters):
+        return ()  # the policy allows nothing more than these configurations need
     own = [each for needed in needs if _is_in_server_policy(case, principal, needed) for each in needed.calls]
     every = [*_ORDINARY, *(call for call, _field, _name in own), *_reads(case, target, parameters)]
     if not needs or _denies_all(case, principal, every):

@@ -75,6 +75,8 @@ def test_an_instance_with_a_fitted_policy_has_access(has_boundary: bool) -> None
     bounded = role("Bounded", fitted_policy(CONFIG), boundary=boundary if has_boundary else None)
     account = healthy(bounded, instance(2, "Bounded", in_inventory=True))
     assert fixes("instance-without-access", account) == {}
+    needing_nothing = healthy(role("Exact", fitted_policy({})), instance(2, "Exact", in_inventory=True))
+    assert fixes("instance-without-access", needing_nothing) == {}
     without = healthy(role("Empty", tags={}), instance(2, "Empty", in_inventory=True))
     assert "i-2" in fixes("instance-without-access", without)
 

@@ -259,6 +259,13 @@ def of_parameter(arn):
     return document("kms:Decrypt", Condition={"StringLike": {"kms:EncryptionContext:PARAMETER_ARN": arn}})
 
 
+def test_a_configuration_that_needs_nothing_has_a_fitted_policy_without_metrics_and_logs():
+    [fitted] = fit([Source("linux", {}, ("AmazonCloudWatch-linux",), (REGION,))], Scope("aws", ACCOUNT_ID)).policies
+    policy = Policy("Fitted", fitted, f"{OWN}policy/cwagent/CloudWatchAgentFittedServerPolicy")
+    assert found(account_of({"agent": {}}, server=(policy,))) == ([], [])
+    assert found(account_of({"agent": {}}, server=(replace(policy, arn=None),)))[0] != []
+
+
 @pytest.mark.parametrize(
     ("key", "allowed", "is_noted"),
     [
