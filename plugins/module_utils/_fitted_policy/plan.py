@@ -118,6 +118,8 @@ def plan(current: State, desired: DesiredPolicies) -> Plan[State]:
 
     :raises InvalidInput: too many policies would be needed.
     """
+    if desired.narrow and not current.policies:
+        return Plan(current, current, {})  # the principals still have AWS's policies
     allowed = _planned_statements(current, desired)
     known = {each.arn: frozenset(version.id for version in each.versions) for each in current.policies.values()}
     record = next((name for name in allowed if name in current.policies), None)
