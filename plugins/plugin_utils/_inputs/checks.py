@@ -55,6 +55,8 @@ if TYPE_CHECKING:
 
     from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import Given
 
+# The value of cwagent_server_policy for policies that are fitted to the configurations.
+FITTED = "fitted"
 # Playbooks with one of these requirements store no configuration. The first ones need no hosts in groups.
 WITHOUT_GROUPS = {CONFIGS_ONLY, AUDIT, SERVERS, REMOVAL}
 WITHOUT_STORING = {*WITHOUT_GROUPS, CONFIRMATION, ROTATION}
@@ -231,17 +233,19 @@ def check_values(given: Given, inputs: Mapping[str, Any], problems: Problems) ->
     roles = [(variable, name) for variable in ("attach_to_roles", "detach_from_roles") for name in inputs[variable]]
     for variable, name in roles:
         check(f"cwagent_{variable}", _names.check_name, "role", name)
-    check("cwagent_parameter_name", check_parameter_name, inputs["parameter_name"])
-    for config in inputs["configs"]:
-        if config["name"] != inputs["parameter_name"]:
-            check("cwagent_configs", check_parameter_name, config["name"])
+    configs = [each["name"] for each in inputs["configs"] if each["name"] != inputs["parameter_name"]]
+    parameters = {
+        "parameter_name": [inputs["parameter_name"]],
+        "configs": configs,
+        "ignored_parameters": inputs["ignored_parameters"],
+    }
+    for variable, names in parameters.items():
+        check(f"cwagent_{variable}", lambda each: [*map(check_parameter_name, each)], names)
     _check_nodes(given, inputs, problems)
     check("cwagent_audit_regions", lambda regions: [*map(_names.check_region, regions)], inputs["audit_regions"])
     _check_keys(given, inputs, problems)
     check_revocation(given, inputs, problems)
-    boundary, partition = inputs["permissions_boundary"], _names.partition_of(inputs["region"])
-    if boundary and boundary != REMOVE_BOUNDARY:
-        problems.check(_names.check_policy_arn, boundary, partition, "cwagent_permissions_boundary")
+    _check_boundary(given, inputs, problems)
     check("cwagent_iam_path", _names.check_path, inputs["iam_path"] or None)
     check("cwagent_tags", _names.check_tags, {str(key): str(value) for key, value in inputs["tags"].items()})
     check("cwagent_parameter_tags", _names.check_tags, _names.tags_as_text(inputs["parameter_tags"]))
@@ -250,6 +254,18 @@ def check_values(given: Given, inputs: Mapping[str, Any], problems: Problems) ->
     for where, variables in {"": given.controller, **of_hosts}.items():
         if not is_blank(variables.get(ENVIRONMENT)):
             problems.check(check_environment, ENVIRONMENT, variables[ENVIRONMENT], where=where)
+
+
+def _check_boundary(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
+    """Report a boundary that is not a policy, and fitted policies without one."""
+    boundary, partition = inputs["permissions_boundary"], _names.partition_of(inputs["region"])
+    if boundary and boundary != REMOVE_BOUNDARY:
+        problems.check(_names.check_policy_arn, boundary, partition, "cwagent_permissions_boundary")
+    elif inputs["server_policy"] == FITTED and {CONFIGS, KEY_STORE} & {*given.requires}:
+        problems.add(
+            "cwagent_server_policy is fitted, so set cwagent_permissions_boundary to the ARN of a policy. IAM cannot "
+            "limit the content of a fitted policy, but a boundary limits what it grants."
+        )
 
 
 def _check_nodes(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import ATTACH
+from ansible_collections.cwagent.iam.plugins.module_utils._names import FITTED_POLICIES
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.accounts import (
     ACCOUNT,
     account_inputs,
@@ -18,6 +19,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.accounts impor
     with_found,
 )
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.checks import (
+    FITTED,
     check_conflicts,
     check_groups,
     check_limit,
@@ -215,6 +217,10 @@ def _work(given: Given, inputs: Mapping[str, Any], members: Members) -> dict[str
     without = "absent" if KEY_STORE in given.requires else "keep"
     work = {
         "finds_instances": has_filters(inputs["account"]),
+        "fitted_policies": {
+            f"{access}_policies": [name] if inputs["server_policy"] == FITTED else []
+            for access, name in FITTED_POLICIES.items()
+        },
         "admin_instance": next((instances[host] for host in given.members(EC2_ADMIN) if host in instances), ""),
         "collect_hosts": [each["host"] for each in inputs["servers"]] if is_collecting else [],
         # With a limit, other servers have not proved a version.

@@ -20,6 +20,7 @@ from harness import (
     ADMIN_POLICY,
     POLICY_ARN,
     SERVER_POLICY,
+    SERVER_ROLE,
     allow,
     assert_no_writes,
     associate,
@@ -79,7 +80,8 @@ def predict_and_apply(aws: Emulator, module: str, **arguments: Any) -> dict[str,
     with assert_no_writes(aws):
         again = run_module(aws, module, **arguments)
     assert (again["changed"], again["steps"]) == (False, []), again
-    assert again["diff"]["before"] == again["diff"]["after"]
+    diffs = again["diff"] if isinstance(again["diff"], list) else [again["diff"]]
+    assert all(each["before"] == each["after"] for each in diffs)
     return done
 
 
@@ -510,3 +512,107 @@ def test_instance_identity_is_read_and_waited_for(enforcing: Emulator) -> None:
     assert identity(instance_profile="R", wait_timeout=1)["identity"] == {"instance_profile": "R", "role": "R"}
     assert not identity(instance_profile="other", check=True)["failed"]
     assert "no instance profile" in identity(instance_profile="none", wait_timeout=1)["msg"]
+
+
+TAG = "cwagent:attached-policy"
+FITTED = ["CloudWatchAgentFittedServerPolicy", "CloudWatchAgentFittedServerPolicy-2"]
+FITTED_ADMIN = "CloudWatchAgentFittedAdminPolicy"
+SHOP = "Shop"
+
+
+@pytest.fixture
+def arns(enforcing: Emulator) -> dict[str, str]:
+    """The fitted policies of the account by name."""
+    iam, text = enforcing.client("iam"), json.dumps(allow("cloudwatch:PutMetricData"))
+    return {
+        name: iam.create_policy(PolicyName=name, Path="/cwagent/", PolicyDocument=text)["Policy"]["Arn"]
+        for name in (*FITTED, FITTED_ADMIN)
+    }
+
+
+PRINCIPALS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "role": ("cwagent_iam_role", {"name": "P"}, "roles"),
+    "hybrid role": ("cwagent_iam_role", {"name": "P", "trust": "hybrid", "trust_regions": ["eu-central-1"]}, "roles"),
+    "user": ("cwagent_iam_user", {"name": ["P"]}, "users"),
+}
+
+
+@pytest.mark.parametrize("principal", PRINCIPALS)
+@pytest.mark.parametrize("access", ["server", "admin"])
+@pytest.mark.parametrize("by_name", [False, True])
+def test_a_principal_gets_fitted_policies_before_it_loses_those_of_aws_and_back(
+    enforcing: Emulator, arns: dict[str, str], principal: str, access: str, by_name: bool
+) -> None:
+    module, options, kind = PRINCIPALS[principal]
+    aws = {"server": SERVER_POLICY, "admin": ADMIN_POLICY}[access]
+    names = FITTED if access == "server" else [*FITTED, FITTED_ADMIN]
+    options = {**options, "access": access}
+    fitted = {"access_policies": names if by_name else [arns[name] for name in names]}
+    run_module(enforcing, module, **options)
+    for more, policies in ((fitted, names), ({}, [aws]), (fitted, names)):
+        since = enforcing.mark()
+        predict_and_apply(enforcing, module, **options, **more)
+        changes = [call.action[:6] for call in enforcing.writes(since)]
+        assert changes == sorted(changes)  # attached first
+        assert snapshot(enforcing)[kind]["P"]["policies"] == sorted(policies)
+    with assert_no_writes(enforcing):
+        fewer = run_module(enforcing, module, **options, access_policies=[names[0], *names[2:]])
+    assert fewer["steps"] == []  # another run has just created the other one
+    predict_and_delete(enforcing, module, **{key: each for key, each in options.items() if key != "trust_regions"})
+    assert snapshot(enforcing)[kind] == {}
+
+
+def test_an_application_role_changes_its_policies_with_its_tag(enforcing: Emulator, arns: dict[str, str]) -> None:
+    create_role(enforcing, SHOP)
+    [instance] = enforcing.instances(1)
+    associate(enforcing, instance, SHOP)
+    module, fitted = "cwagent_instance_profile", [arns[name] for name in FITTED]
+    options = {"name": SERVER_ROLE, "instance_ids": [instance], "on_other_profile": "attach", "attach_to_roles": [SHOP]}
+
+    def role() -> tuple[list[str], dict[str, str]]:
+        found = snapshot(enforcing)["roles"][SHOP]
+        return found["policies"], found["tags"]
+
+    predict_and_apply(enforcing, module, **options)
+    since = enforcing.mark()
+    predict_and_apply(enforcing, module, **options, access_policies=fitted)
+    assert role() == (FITTED, {TAG: " ".join(FITTED)})
+    actions = ["TagRole", *["AttachRolePolicy"] * 2, "DetachRolePolicy", "TagRole"]
+    assert [call.action for call in enforcing.writes(since)] == actions
+    predict_and_apply(enforcing, module, **options)
+    assert role() == ([SERVER_POLICY], {TAG: SERVER_POLICY})
+    denied = {"kind": Kind.DENY, "action": "AttachRolePolicy", "text": '-2"'}
+    failed = run_module(enforcing, module, denied, **options, access_policies=fitted)
+    assert f"The tag {TAG} has its earlier value again." in failed["msg"]
+    assert role() == ([FITTED[0], SERVER_POLICY], {TAG: f"{FITTED[0]} {SERVER_POLICY}"})
+    predict_and_apply(enforcing, module, **options, access_policies=fitted)
+    predict_and_apply(enforcing, "cwagent_application_roles")
+    assert role() == ([], {})
+
+
+def test_a_fitted_policy_that_others_attached_to_an_application_role_stays(
+    enforcing: Emulator, arns: dict[str, str]
+) -> None:
+    create_role(enforcing, SHOP)
+    [instance] = enforcing.instances(1)
+    associate(enforcing, instance, SHOP)
+    for arn in (arns[FITTED[0]], f"{POLICY_ARN}{SERVER_POLICY}"):
+        enforcing.client("iam").attach_role_policy(RoleName=SHOP, PolicyArn=arn)
+    options = {"name": SERVER_ROLE, "instance_ids": [instance], "on_other_profile": "attach", "attach_to_roles": [SHOP]}
+    for policies in ([], [arns[FITTED[0]]]):
+        with assert_no_writes(enforcing):
+            run_module(enforcing, "cwagent_instance_profile", **options, access_policies=policies)
+            run_module(enforcing, "cwagent_application_roles")
+
+
+@pytest.mark.parametrize("given", ["ReadOnlyAccess", "arn:aws-cn:iam::123456789012:policy/x", "a:b"])
+def test_other_texts_are_refused_before_anything_is_written(enforcing: Emulator, given: str) -> None:
+    for module, options in (
+        *((module, options) for module, options, _kind in PRINCIPALS.values()),
+        ("cwagent_instance_profile", {"name": "P", "instance_ids": ["i-0123456789abcdef0"]}),
+    ):
+        with assert_no_writes(enforcing):
+            access = {"access": "server"} if "iam" in module else {}
+            assert (
+                "access_policies" in run_module(enforcing, module, **options, **access, access_policies=[given])["msg"]
+            )

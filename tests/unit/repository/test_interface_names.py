@@ -392,6 +392,9 @@ SECOND_NAMES = {
         "cwagent_iam_role.trust_regions < hybrid_server_regions",
         "onprem_credentials_region < onprem_hosts_key_region",
     },
+    "a policy is not an audit, and reads the same regions": {
+        "store_config_read_regions < audit_regions",
+    },
     "a task works on a selection of the run's values": {
         "cwagent_hybrid_nodes.nodes_by_region < key_names",
         "cwagent_restore.expected_instance_ids < instances",

@@ -37,6 +37,11 @@ HANDED_ON: dict[str, tuple[Any, list[str]]] = {
     "cwagent_agent_schema": ("/schema.json", ["store_config_schema"]),
     "cwagent_split_config": (True, ["store_config_split"]),
     "cwagent_config_version": ("previous", ["store_config_version"]),
+    "cwagent_server_policy": ("fitted", ["store_config_server_policy"]),
+    "cwagent_audit_regions": (["eu-west-1"], ["store_config_read_regions"]),
+    "cwagent_ignored_parameters": (["AmazonCloudWatch-a"], ["store_config_ignored_parameters"]),
+    "cwagent_emf_log_groups": (["orders"], ["store_config_emf_log_groups"]),
+    "cwagent_tags": ({"team": "ops"}, [f"{role}_tags" for role in (*PRINCIPALS, "store_config")]),
     "cwagent_split_recent": (True, ["store_config_split_recent"]),
     "cwagent_parameter_tier": ("Standard", ["store_config_tier"]),
     "cwagent_environment": (
@@ -64,8 +69,11 @@ def defaults_of_roles() -> dict[str, Any]:
     return {name: value for file in files for name, value in yaml.safe_load(file.read_text()).items()}
 
 
-def value_in_a_run(name: str, **variables: Any) -> Any:
-    """The value of a variable of a role on a host, in a run of the playbooks with these variables."""
+def value_in_a_run(name: str, registered: dict[str, Any] | None = None, **variables: Any) -> Any:
+    """The value of a variable of a role on a host, in a run of the playbooks with these variables.
+
+    :param registered: results of tasks.
+    """
     given = Given(
         options=OPTIONS,
         controller=variables,
@@ -84,6 +92,7 @@ def value_in_a_run(name: str, **variables: Any) -> Any:
         "hostvars": {"localhost": variables},
         "__cwagent": inputs,
         "inventory_hostname": HOST,
+        **(registered or {}),
         **variables,
     }
     return Templar(loader=DataLoader(), variables=everything).template(everything[name])
@@ -96,6 +105,28 @@ def value_in_a_run(name: str, **variables: Any) -> Any:
 def test_a_variable_of_the_playbooks_reaches_its_roles(variable: str, value: Any, name: str) -> None:
     assert value_in_a_run(name, **{variable: value}) == value
     assert value_in_a_run(name) == defaults_of_roles()[name] != value
+
+
+NAMES = ["CloudWatchAgentFittedServerPolicy"], ["CloudWatchAgentFittedAdminPolicy"]
+RETURNED = ["arn:fitted", "arn:fitted-2"], ["arn:admin"]
+
+
+@pytest.mark.parametrize("role", PRINCIPALS)
+@pytest.mark.parametrize(
+    ("policy", "registered", "found"),
+    [
+        ("aws", {}, ([], [])),
+        ("aws", {"skipped": True}, ([], [])),
+        ("fitted", {}, NAMES),
+        ("fitted", dict(zip(("server_policies", "admin_policies"), RETURNED, strict=True)), RETURNED),
+    ],
+)
+def test_principals_get_the_policies_of_the_run_or_by_their_names(
+    role: str, policy: str, registered: dict[str, Any], found: tuple[list[str], list[str]]
+) -> None:
+    result = {"__store_config_fitted": registered} if registered else {}
+    value = value_in_a_run(f"{role}_access_policies", result, cwagent_server_policy=policy)
+    assert value == found[0] + (found[1] if role.endswith("_admin") else [])
 
 
 @pytest.mark.parametrize(
@@ -161,7 +192,8 @@ def test_every_role_variable_that_a_play_sets_is_refused_from_the_user() -> None
     assert refused["onprem_server_state"] == ""
 
 
-NAME = re.compile(r"\b[A-Za-z_]\w*\b")
+# A name behind a dot is a key of a variable: the input audit_regions also reaches a role that is not the audit's.
+NAME = re.compile(r"(?<![.\w])[A-Za-z_]\w*\b")
 TASK_FILES = re.compile(r"_tasks: (.+\.yml)")
 TEMPLATE = re.compile(r"{{.*?}}")
 ROLES = re.compile(r"\bcwagent\.iam\.(\w+)")

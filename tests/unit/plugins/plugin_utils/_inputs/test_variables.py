@@ -64,6 +64,7 @@ def test_the_input_of_a_run_without_variables():
         **dict.fromkeys(("controller_stores", "finds_instances", "stores"), False),
         **{name: [US] for name in ("key_regions", "regions")},
         "config_names": {US: []},
+        "fitted_policies": {"server_policies": [], "admin_policies": []},
         **dict.fromkeys(("region", "storing_region"), US),
         **{name: {"db": ""} for name in ("key_file_group", "key_file_owner", "node_id")},
         "account": {
@@ -143,7 +144,44 @@ def test_only_the_whole_job_removes_windows(has_window, requires, state):
     assert inputs_of(controller=controller, requires=requires)["window_state"] == state
 
 
-NAMES_WITH_COMMAS = ("attach_to_roles", "detach_from_roles", "emf_log_groups", "keep_nodes", "remove_servers")
+NAMES_WITH_COMMAS = (
+    *("attach_to_roles", "detach_from_roles", "emf_log_groups", "ignored_parameters", "keep_nodes", "remove_servers"),
+)
+FITTED = {"cwagent_server_policy": "fitted"}
+BOUNDARY = "arn:aws:iam::123456789012:policy/Bound"
+
+
+@pytest.mark.parametrize("boundary", ["", "none", BOUNDARY])
+@pytest.mark.parametrize(
+    ("requires", "is_needed"),
+    [
+        (["key_store"], True),
+        (["configs"], True),
+        (["key_store", "rotation"], True),
+        (["configs_only"], False),
+        (["configs_only", "policy"], False),
+        (["servers", "apply"], False),
+        (["audit"], False),
+        (["confirmation"], False),
+    ],
+)
+@pytest.mark.parametrize("makes_run", [a_run, an_account])
+def test_fitted_policies_need_a_boundary_where_a_playbook_attaches_or_extends_them(
+    makes_run, requires, is_needed, boundary
+):
+    run = {**FITTED, **ONE_FILE, "cwagent_permissions_boundary": boundary, "cwagent_confirm": "teardown"}
+    given = a_run(controller=run) if makes_run is a_run else an_account({**run, "cwagent_account_id": "123456789012"})
+    inputs, problems = interpret(replace(given, requires=requires))
+    refused = is_needed and boundary != BOUNDARY
+    start = "cwagent_server_policy is fitted, so set cwagent_permissions_boundary"
+    assert [each for each in problems if each.startswith(start)] == problems
+    assert len(problems) == refused
+    assert inputs["fitted_policies"] == {
+        "server_policies": ["CloudWatchAgentFittedServerPolicy"],
+        "admin_policies": ["CloudWatchAgentFittedAdminPolicy"],
+    }
+
+
 ATTACH_TO = "cwagent_on_other_profile is attach, so set cwagent_attach_to_roles to the roles"
 
 
@@ -303,6 +341,7 @@ REFUSED: dict[str, list[Any]] = {
     "cwagent_server_role_name": [LONG, UNICODE, "a b", "CloudWatchAgentAdminRole", "cloudwatchagentADMINrole"],
     "cwagent_admin_role_name": [LONG, UNICODE, "a/b", "CloudWatchAgentServerRole"],
     "cwagent_permissions_boundary": [5, LONG, UNICODE, "arn:aws-cn:iam::aws:policy/ReadOnlyAccess"],
+    "cwagent_ignored_parameters": [["linux"], f"AmazonCloudWatch-{UNICODE}", "AmazonCloudWatch-a,b"],
     "cwagent_iam_path": [5, LONG, UNICODE, "monitoring"],
     "cwagent_tags": [{"aws:x": "y"}, {"a": "#"}, {"a": ["b"]}, {str(each): "" for each in range(51)}],
     "cwagent_parameter_tags": [{"aws:x": "y"}, {"a": "#"}, {"a": ["b"]}, {"": "x"}],
