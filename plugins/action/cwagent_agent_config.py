@@ -13,6 +13,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import NOT_WATCHED, Watch, judge
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
+from ansible_collections.cwagent.iam.plugins.module_utils._names import APPLIED_LABEL, check_label
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.fact_checks import RUNNING
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server
 from ansible_collections.cwagent.iam.plugins.modules.cwagent_agent_config import SPEC
@@ -20,7 +21,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._aws_action import Aws
 from ansible_collections.cwagent.iam.plugins.plugin_utils._host_action import HostAction
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
 
@@ -49,16 +50,26 @@ def work(call: Call) -> dict[str, Any]:
         tried = [each for each in servers if each.managed_id and each.needs_trial and each.watch_seconds]
         is_idle = call.check_mode or not tried
         return to_result({} if is_idle else watch(call.client, tried, params["wait_timeout"]))
-    if params["config_label"] and not params["rename"]:
-        proved = [each for each in servers if each.agent == RUNNING or each.needs_trial]
-        versions = {(server.region, each.name): each.number for server in proved for each in server.runs}
-        resource = LabelResource(call.client, versions, params["config_label"], params["wait_timeout"])
-        return converge(resource, call.check_mode, None)
+    if (params["config_label"] or params["fitted"]) and not params["rename"]:
+        return _label(call, servers)
     reached = [each for each in servers if each.managed_id and (each.seen_by == RUN_COMMAND or not params["rename"])]
     members = [_member(each, renames=params["rename"]) for each in reached]
     result = converge(FleetConfigResource(call.client, members, params["wait_timeout"]), call.check_mode, None)
     others = [each.host for each in servers if params["rename"] and each.renames and each.seen_by != RUN_COMMAND]
     return {**result, "rename_hosts": others}
+
+
+def _label(call: Call, servers: Sequence[Server]) -> dict[str, Any]:
+    """Label the versions that servers run. The last label means that no server can run an earlier version."""
+    params, own = call.params, call.params["config_label"]
+    if own:
+        check_label(own)
+    proved = [each for each in servers if each.agent == RUNNING or each.needs_trial]
+    versions = {(server.region, each.name): each.number for server in proved for each in server.runs}
+    earlier = [each.host for each in servers if each.can_run_earlier]
+    labels = [*([own] if own else []), *([APPLIED_LABEL] if params["fitted"] and not earlier else [])]
+    resource = LabelResource(call.client, versions, labels, params["wait_timeout"])
+    return {**converge(resource, call.check_mode, None), "earlier_hosts": earlier}
 
 
 def _member(each: Server, *, renames: bool) -> Member:

@@ -164,6 +164,10 @@ _POLICY_HINTS = {
     ),
     **dict.fromkeys((f"iam:{name}" for name in ("AttachRolePolicy", "DetachRolePolicy")), _APPLICATION_ROLE),
     **dict.fromkeys((f"iam:{name}" for name in ("TagRole", "UntagRole")), _APPLICATION_ROLE),
+    **dict.fromkeys(
+        (f"iam:{name}" for name in ("CreatePolicy", "CreatePolicyVersion")),
+        "its Resource. fitted-policies.json has the names of the fitted policies",
+    ),
     **dict.fromkeys((f"kms:{name}" for name in ("Decrypt", "Encrypt", "GenerateDataKey")), _OWN_KEY),
     "ssm:LabelParameterVersion": "its Resource. label-versions.json has one for all configurations",
     "ssm:SendCommand": (

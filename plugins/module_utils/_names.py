@@ -281,6 +281,8 @@ def check_label(label: str) -> None:
 
     :raises InvalidInput: it is not valid.
     """
+    if label == APPLIED_LABEL:
+        raise InvalidInput(f"label '{label}' is the one with which apply.yml narrows fitted policies. Choose another.")
     if not is_label(label):
         raise InvalidInput(
             f"label '{label}' is not valid: AWS allows up to 100 letters, digits and any of _.-, and it must not begin "

@@ -33,6 +33,12 @@ class Planned:
         return {name for found in self._results for name in found.get("closed") or ()}
 
     @property
+    def applied_versions(self) -> dict[tuple[str, str], int]:
+        """By region and name of a parameter, the version that all servers run."""
+        versions = [each for found in self._results for each in found.get("applied_versions") or ()]
+        return {(each["region"], each["name"]): each["version"] for each in versions}
+
+    @property
     def has_restored(self) -> bool:
         """Whether an earlier task cleaned up after interrupted runs."""
         return any(found["changed"] for found in self._results if "closed" in found)

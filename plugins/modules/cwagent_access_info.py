@@ -91,8 +91,8 @@ options:
     elements: str
   attach_to_roles:
     description:
-      - The application roles that are to have C(CloudWatchAgentServerPolicy). With it, the module reports other roles
-        to which this collection has attached that policy.
+      - The application roles that are to have C(CloudWatchAgentServerPolicy) or a fitted policy. With it, the module
+        reports other roles to which this collection has attached such a policy.
     type: list
     elements: str
   simulate:
@@ -130,6 +130,11 @@ options:
     description: Whether the controller stores configurations with its own credentials. The task must have the same.
     type: bool
     default: false
+  ignored_parameters:
+    description: The parameters that the fitted policies leave out, so that these may lack what the parameters need.
+    type: list
+    elements: str
+    default: []
 extends_documentation_fragment:
   - cwagent.iam.attributes.reading
   - cwagent.iam.attributes
@@ -492,13 +497,14 @@ findings:
           collection), V(boundary-blocks-agent) (warning, a permissions boundary blocks metrics or logs),
           V(attached-policy) (unlisted notice, a role that is not in O(attach_to_roles) has the agent's policy from this
           collection), V(policy-without-tag) (unlisted notice, a role in O(attach_to_roles) has the policy, and not from
-          this collection, so no playbook detaches it), V(unused-permissions) (unlisted notice, a server principal
-          allows more than the stored configurations need), V(hybrid-role-admin) (error, the role of hybrid servers has
-          an admin policy), V(hybrid-role-trust) (warning, Systems Manager can assume the role of hybrid servers for
-          other accounts), V(admin-key-active) (error or warning, a key of an admin user is active outside a window),
-          V(key-old) (warning or notice, a key is too old), V(key-unused) (notice, a key was never used),
-          V(key-not-saved) (warning or notice, a key is saved nowhere, which is a notice if a newer key of the user is
-          saved), V(key-two-active) (warning or notice, a user has two active keys).
+          this collection, so no playbook detaches it), V(hybrid-role-admin) (error, the role of hybrid servers has an
+          admin policy), V(hybrid-role-trust) (warning, Systems Manager can assume the role of hybrid servers for other
+          accounts), V(unused-permissions) (unlisted notice, a server principal allows more than the stored
+          configurations need), V(fitted-policy) (warning, a fitted policy lacks what a stored configuration needs, or
+          somebody else created or changed it), V(admin-key-active) (error or warning, a key of an admin user is active
+          outside a window), V(key-old) (warning or notice, a key is too old), V(key-unused) (notice, a key was never
+          used), V(key-not-saved) (warning or notice, a key is saved nowhere, which is a notice if a newer key of the
+          user is saved), V(key-two-active) (warning or notice, a user has two active keys).
         - Rules about the server are V(admin-instance-without-window) (warning, an instance has the admin profile
           outside a window), V(administrator-on-instance) (error, an instance or server administers the account),
           V(profile-without-role) (warning, an instance profile has no role), V(instance-without-access) (warning, an
@@ -559,7 +565,7 @@ def work(call: Call) -> dict[str, Any]:
     """Read an account and return who can write, with the findings."""
     choices = options.choices(call.params)
     inventory = Inventory(call.client, options.scope(call.params, call.region))
-    account = inventory.read()
+    account = inventory.with_policy_tags(inventory.read())
     assessments = assess(account)
     if call.params["simulate"]:
         assessments = apply_simulations(assessments, inventory.simulate_writes(account, assessments))

@@ -52,6 +52,12 @@ options:
         the agents run, instead of changing the agents. It takes one call for each parameter whose version does not have
         the label.
     type: str
+  fitted:
+    description:
+      - Whether the servers have fitted policies. The same calls then also move the label C(cwagent-applied), unless a
+        server can run an earlier version. The fitted policies no longer cover the versions before this label.
+    type: bool
+    default: false
   other_names:
     description:
       - Names of other parameters in the region, such as C(similar) of a server. The agent's file of such a parameter
@@ -154,6 +160,21 @@ rename_hosts:
   returned: with O(servers), but not with O(watch), and not for a label
   type: list
   elements: str
+earlier_hosts:
+  description:
+    - The servers that can run an earlier version than the stored one, because the facts from inside them are not known.
+      Each of them keeps the label C(cwagent-applied) from moving.
+  returned: with O(servers), for labels
+  type: list
+  elements: str
+applied_versions:
+  description:
+    - The versions with the label C(cwagent-applied), including those that get it in check mode, for
+      O(cwagent.iam.cwagent_fitted_policy#module:planned).
+  returned: with O(servers), for labels
+  type: list
+  elements: dict
+  sample: [{region: eu-central-1, name: AmazonCloudWatch-linux, version: 3}]
 stdout:
   description: The facts, one in each line. The last line is C(end).
   returned: with O(server), but not with O(watch)
@@ -193,6 +214,7 @@ SPEC: dict[str, Any] = {
         },
     },
     "config_label": {"type": "str"},
+    "fitted": {"type": "bool", "default": False},
     "other_names": {"type": "list", "elements": "str", "default": []},
     "retry": {"type": "bool", "default": False},
     "rename": {"type": "bool", "default": False},

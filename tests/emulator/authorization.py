@@ -1,10 +1,10 @@
 """The parts of IAM authorization that ministack lacks.
 
 It does not know the ARNs of instance profiles, paths in ARNs, the instances of associations and tags, the owner of an
-access key, the principal of a simulation, or the resources of ssm:GetParameters, of Run Command, of hybrid servers and
-of an organization.
-It ignores the conditions iam:PolicyARN, iam:PermissionsBoundary and ec2:NewInstanceProfile, and those for the tags of
-hybrid servers and of the instances of a command. It allows everyone to pass every role.
+access key, the principal of a simulation, or the resources of new policies, of log streams, of ssm:GetParameters, of
+Run Command, of hybrid servers and of an organization.
+It ignores the conditions iam:PolicyARN, iam:PermissionsBoundary, ec2:NewInstanceProfile and cloudwatch:namespace, and
+those for the tags of hybrid servers and of the instances of a command. It allows everyone to pass every role.
 """
 
 from __future__ import annotations
@@ -82,6 +82,8 @@ class Authorization:
                 found = self._parameter("ssm:GetParameter", headers, json.loads(body)["Name"], region)
         elif service == "organizations":
             found = self._organizations_resource(json.loads(body))
+        elif service == "logs":
+            found = _log_stream(json.loads(body or b"{}"), region)
         return found or extract(service, *others)
 
     def _parameter(self, action: str, headers: Any, name: str, region: str) -> str:
@@ -127,6 +129,9 @@ class Authorization:
                 return str(record["Arn"]) if record else f"arn:aws:iam::{_own_account()}:{kind}{path}{name}"
         if source := self._iam._p(params, "PolicySourceArn"):
             return str(source)
+        if self._iam._p(params, "Action") == "CreatePolicy":
+            name, path = (self._iam._p(params, each) for each in ("PolicyName", "Path"))
+            return f"arn:aws:iam::{_own_account()}:policy{path or '/'}{name}"
         key = self._iam._access_keys.get(self._iam._p(params, "AccessKeyId"))
         return self._iam_resource({"UserName": [key["UserName"]]}) if key else ""
 
@@ -149,6 +154,7 @@ class Authorization:
             "iam:PolicyARN": self._iam._p(params, "PolicyArn") if service == "iam" else "",
             "iam:PermissionsBoundary": self._boundary(action, params) if WITH_BOUNDARY.fullmatch(action) else "",
             "ec2:NewInstanceProfile": self._new_profile(params) if action in WITH_NEW_PROFILE else "",
+            "cloudwatch:namespace": self._namespace(body, params) if action == "cloudwatch:PutMetricData" else "",
         }
         if service == "ssm" and (node := _node(action.rpartition(":")[2], json.loads(body or b"{}"))):
             keys |= self._tags(node)
@@ -163,6 +169,10 @@ class Authorization:
         )
         record = getattr(self._iam, place).get_scoped(_own_account(), None, name) or {}
         return str(record.get("PermissionsBoundary") or "")
+
+    def _namespace(self, body: bytes, params: Params) -> str:
+        """The namespace in the query of earlier clients, or in the JSON of later ones."""
+        return str(self._iam._p(params, "Namespace") or json.loads(body)["Namespace"])
 
     def _new_profile(self, params: Params) -> str:
         name, arn = (self._ec2._p(params, f"IamInstanceProfile.{each}") for each in ("Name", "Arn"))
@@ -217,6 +227,12 @@ def _node(action: str, params: Params) -> str:
     name = params.get("InstanceId") if action == "DeregisterManagedInstance" else ""
     name = params.get("ResourceId") if action in TAG_ACTIONS else name
     return name if name and name.startswith("mi-") else ""
+
+
+def _log_stream(params: Params, region: str) -> str:
+    """The resource of a call for a log group or a stream. In AWS's denials, each ends with the name of a stream."""
+    group, stream = (params.get(each, "") for each in ("logGroupName", "logStreamName"))
+    return f"arn:aws:logs:{region}:{_own_account()}:log-group:{group}:log-stream:{stream}" if group else ""
 
 
 def _instance(region: str, instance: str) -> str:

@@ -134,8 +134,8 @@ class Site:
         return run_module(self.aws, f"cwagent_{scene.module}", check=scene.check, credentials=credentials, **arguments)
 
     def _with_ids(self, value: Any) -> Any:
-        """The value with placeholders replaced by ids of instances and the folder."""
-        folders = {"host": self.home / HOST, "folder": self.home / "credentials"}
+        """The value with placeholders replaced by ids of instances, folders and the configuration."""
+        folders = {"host": self.home / HOST, "folder": self.home / "credentials", "config": self.home / "config.json"}
         text = json.dumps(value)
         for name, found in {"app": self.app, "bare": self.bare, "other": self.other, **folders}.items():
             text = text.replace(f'"@{name}"', f'"{found}"')
@@ -388,3 +388,15 @@ def converge_command(aws: Aws, instance: str, state: str) -> dict[str, Any]:
     write = Write(aws.region, PARAMETER, "{}", "Standard")
     desired = DesiredCommand(state, instance, "x", ADMIN_ROLE, (write,), seconds=60, permission_seconds=5)
     return converge(CommandResource(aws, desired), False, 5)
+
+
+def configure(log_group: str, seconds: int = 0) -> Callable[[Site], None]:
+    """Write the configuration that is to be stored, some time after the last one."""
+
+    def prepare(site: Site) -> None:
+        entry = {"file_path": "/var/log/shop.log", "log_group_name": log_group}
+        config = {"logs": {"logs_collected": {"files": {"collect_list": [entry]}}}}
+        (site.home / "config.json").write_text(json.dumps(config))
+        site.aws.shift_clock(seconds)
+
+    return prepare

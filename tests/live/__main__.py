@@ -103,7 +103,8 @@ def explain(account: LiveAccount, *, launches: bool) -> str:
         f"access keys, parameters and secrets whose names begin with {PREFIX}, and removes all of them at the end. If "
         "you name an on-premises server that has the SSM agent and is not registered, it registers that server with "
         "Systems Manager, and deregisters it, which stops its SSM agent. The run takes about an hour. Two instances "
-        "for an hour cost about 0.03 USD, and two secrets less than 0.01 USD. Everything else is free of charge."
+        "for an hour cost about 0.03 USD, and two secrets and a metric less than 0.01 USD. Everything else is free of "
+        "charge. CloudWatch deletes no metric, so this one remains, in the namespace " + PREFIX + "."
     )
 
 

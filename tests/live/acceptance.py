@@ -7,8 +7,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from . import fitted
 from .account import ONLINE_SECONDS, LiveAccount, poll
-from .names import ADMIN_ROLE, ADMIN_USER, BASE_ROLE, HYBRID_SERVER, PARAMETER, SERVER_ROLE, SERVER_USER
+from .names import (
+    ADMIN_ROLE,
+    ADMIN_USER,
+    BASE_ROLE,
+    FITTED_PARAMETER,
+    HYBRID_SERVER,
+    PARAMETER,
+    SERVER_ROLE,
+    SERVER_USER,
+)
 from .playbooks import Playbooks, Run
 from .report import Step
 
@@ -45,6 +55,7 @@ class Acceptance:
         for title, step in (
             ("Give the admin instance a profile of an application", self.prepare),
             ("validate_config", self.validate),
+            ("policy, for a role that has nothing else", self.prove_policy),
             ("site, from an empty account", lambda: self.site(10)),
             ("site, again", self.site_again),
             ("store_config, with a changed configuration", lambda: self.store(20)),
@@ -105,6 +116,11 @@ class Acceptance:
     def validate(self) -> Iterator[str]:
         self.playbooks.configure(10)
         yield self.playbooks.run("validate_config", "").problem
+
+    def prove_policy(self) -> Iterator[str]:
+        run, documents = self.playbooks.compile(FITTED_PARAMETER, fitted.CONFIG)
+        yield run.problem
+        yield from fitted.prove(self.account, documents) if documents else ["policy.yml wrote no policy"]
 
     def site(self, interval: int) -> Iterator[str]:
         config = self.playbooks.configure(interval)

@@ -125,7 +125,7 @@ class LiveAccount:
 
     def __post_init__(self) -> None:
         self.iam, self.ec2, self.ssm, self.sts = (self.session.client(each) for each in ("iam", "ec2", "ssm", "sts"))
-        self.secretsmanager = self.session.client("secretsmanager")
+        self.secretsmanager, self.logs = (self.session.client(each) for each in ("secretsmanager", "logs"))
         identity = self.sts.get_caller_identity()
         self.id, self.partition = identity["Account"], identity["Arn"].split(":")[1]
         self.region = self.session.region_name
@@ -146,6 +146,8 @@ class LiveAccount:
             *(f"role {name}" for name in self._named("list_roles", "Roles", "RoleName")),
             *(f"instance profile {name}" for name in self._profiles()),
             *(f"user {name}" for name in self._named("list_users", "Users", "UserName")),
+            *(f"policy {name}" for name in self._policies()),
+            *(f"log group {name}" for name in self._log_groups()),
             *(f"parameter {name}" for name in self.parameters()),
             *(f"secret {name}" for name in self.secrets()),
             *(f"instance {name}" for name in self._own_instances()),
@@ -153,12 +155,19 @@ class LiveAccount:
             *(f"activation {name}" for name in self.activations()),
         ]
 
-    def _named(self, action: str, kind: str, key: str) -> list[str]:
-        pages = self.iam.get_paginator(action).paginate()
+    def _named(self, action: str, kind: str, key: str, **arguments: str) -> list[str]:
+        pages = self.iam.get_paginator(action).paginate(**arguments)
         return [each[key] for page in pages for each in page[kind] if each[key].startswith(PREFIX)]
 
     def _profiles(self) -> list[str]:
         return self._named("list_instance_profiles", "InstanceProfiles", "InstanceProfileName")
+
+    def _policies(self) -> list[str]:
+        return self._named("list_policies", "Policies", "PolicyName", Scope="Local")
+
+    def _log_groups(self) -> list[str]:
+        pages = self.logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=PREFIX)
+        return [each["logGroupName"] for page in pages for each in page["logGroups"]]
 
     def _own_instances(self) -> list[str]:
         live = {"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]}
@@ -316,25 +325,28 @@ class LiveAccount:
 
     def credentials(self, duty: str) -> dict[str, str]:
         """The credentials of a duty, as environment variables, as soon as its role can be assumed."""
-        arn = f"arn:{self.partition}:iam::{self.id}:role/{CONTROLLER_ROLE}-{duty}"
-
-        def try_it() -> dict[str, str]:
-            try:
-                found = self.sts.assume_role(RoleArn=arn, RoleSessionName="cwagent-live")["Credentials"]
-            except ClientError as error:
-                if code_of(error) not in DENIED:
-                    raise
-                return {}
-            return {
-                "AWS_ACCESS_KEY_ID": found["AccessKeyId"],
-                "AWS_SECRET_ACCESS_KEY": found["SecretAccessKey"],
-                "AWS_SESSION_TOKEN": found["SessionToken"],
-            }
-
-        found = poll(try_it, bool, NEW_SECONDS)
+        role = f"{CONTROLLER_ROLE}-{duty}"
+        found = poll(lambda: self.assume(role), bool, NEW_SECONDS)
         if not found:
-            raise TimeoutError(f"{arn} cannot be assumed: the caller needs sts:AssumeRole for it.")
-        return found
+            raise TimeoutError(f"{self._role_arn(role)} cannot be assumed: the caller needs sts:AssumeRole for it.")
+        return {name.upper(): value for name, value in found.items()}
+
+    def assume(self, role: str) -> dict[str, str]:
+        """The credentials of a role, as the arguments of a client; none while it cannot be assumed."""
+        try:
+            found = self.sts.assume_role(RoleArn=self._role_arn(role), RoleSessionName="cwagent-live")["Credentials"]
+        except ClientError as error:
+            if code_of(error) not in DENIED:
+                raise
+            return {}
+        return {
+            "aws_access_key_id": found["AccessKeyId"],
+            "aws_secret_access_key": found["SecretAccessKey"],
+            "aws_session_token": found["SessionToken"],
+        }
+
+    def _role_arn(self, role: str) -> str:
+        return f"arn:{self.partition}:iam::{self.id}:role/{role}"
 
     # -- Removing --
 
@@ -364,6 +376,8 @@ class LiveAccount:
             *(partial(self._remove_user, name) for name in self._named("list_users", "Users", "UserName")),
             *(partial(self._remove_profile, name) for name in self._profiles()),
             *(partial(self._remove_role, name) for name in self._named("list_roles", "Roles", "RoleName")),
+            *(partial(self._remove_policy, name) for name in self._policies()),
+            *(partial(self.logs.delete_log_group, logGroupName=name) for name in self._log_groups()),
             *(partial(self.ssm.delete_parameter, Name=name) for name in self.parameters()),
             *(partial(self._remove_secret, name) for name in self.secrets()),
         ]
@@ -378,6 +392,9 @@ class LiveAccount:
 
     def _remove_secret(self, name: str) -> None:
         self.secretsmanager.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
+
+    def _remove_policy(self, name: str) -> None:
+        self.iam.delete_policy(PolicyArn=f"arn:{self.partition}:iam::{self.id}:policy/{name}")
 
     def _remove_profile(self, name: str) -> None:
         for role in self.iam.get_instance_profile(InstanceProfileName=name)["InstanceProfile"]["Roles"]:

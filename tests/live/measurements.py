@@ -94,19 +94,8 @@ class Measurements:
 
     def _probe(self, service: str) -> Any:
         """A client with the credentials of the role that is measured; none while it cannot be assumed."""
-        arn = f"arn:{self.account.partition}:iam::{self.account.id}:role/{PROBE_ROLE}"
-        try:
-            found = self.account.sts.assume_role(RoleArn=arn, RoleSessionName="probe")["Credentials"]
-        except ClientError as error:
-            if code_of(error) not in DENIED:
-                raise
-            return None
-        return self.account.session.client(
-            service,
-            aws_access_key_id=found["AccessKeyId"],
-            aws_secret_access_key=found["SecretAccessKey"],
-            aws_session_token=found["SessionToken"],
-        )
+        found = self.account.assume(PROBE_ROLE)
+        return self.account.session.client(service, **found) if found else None
 
     def permission(self, effect: str, wanted: bool) -> str:
         ssm = self._probe("ssm")

@@ -22,4 +22,8 @@ PROBE_ROLE = f"{PREFIX}-ProbeRole"
 PROBE_USER = f"{PREFIX}-ProbeUser"
 PROBE_PARAMETER = f"{PREFIX}-probe"
 PARAMETER = f"{PREFIX}-linux"
+# A role that has a fitted policy and nothing else, and the configuration that it may read.
+FITTED_ROLE = f"{PREFIX}-FittedRole"
+FITTED_POLICY = f"{PREFIX}-FittedPolicy"
+FITTED_PARAMETER = f"{PREFIX}-fitted"
 KEY_PREFIX = f"{PREFIX}/credentials/"

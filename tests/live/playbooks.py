@@ -80,6 +80,15 @@ class Playbooks:
         (self.folder / "agent.json").write_text(json.dumps(config))
         return config
 
+    def compile(self, parameter: str, config: Mapping[str, Any]) -> tuple[Run, list[dict[str, Any]]]:
+        """Run policy.yml without credentials. :returns: the run, and the documents that it wrote."""
+        given, written = self.folder / "compiled.json", self.folder / "policy.json"
+        given.write_text(json.dumps(config))
+        variables = {"cwagent_parameter_name": parameter, "cwagent_config_file": str(given)}
+        run = self.run("policy", "", **variables, cwagent_report_files=[str(written)])
+        found = json.loads(written.read_text()) if written.exists() else []
+        return run, found if isinstance(found, list) else [found]
+
     def has_saved_key(self, user: str) -> bool:
         """Whether the access key of a user is saved."""
         return KEY_PREFIX + user in self.account.secrets()

@@ -44,6 +44,7 @@ class Choices:
     :param admin_role: the role of the instance that stores configurations.
     :param admin_user: the user of the host that stores them on premises.
     :param controller_stores: whether the controller stores them with its own credentials.
+    :param ignored_parameters: the parameters that fitted policies leave out.
     """
 
     key_max_age_days: timedelta | None = timedelta(days=90)
@@ -54,6 +55,7 @@ class Choices:
     admin_role: str = "CloudWatchAgentAdminRole"
     admin_user: str = "CloudWatchAgentAdminUser"
     controller_stores: bool = False
+    ignored_parameters: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -109,14 +111,18 @@ class Case(AccountView):
         arn = self.parameter_arn(parameter.region, parameter.name)
         return [(server, self.decide(server, GET, arn)) for server in self._servers]
 
-    def ordinary_actions(self, region: str) -> list[set[str]]:
-        """Return for each configuration in a region which actions of an ordinary agent it needs."""
+    def ordinary_actions(self, region: str, principal: Principal) -> list[set[str]]:
+        """Return for each configuration in a region which actions of an ordinary agent a principal needs.
+
+        Without known needs, AWS's policy allows them all, and a fitted policy allows none.
+        """
+        unknown: set[str] = set() if principal.has_fitted_policy else {METRICS, LOGS}
         values = {each.name: each.value for each in self.account.parameters if each.region == region}
         needs = [permissions_of(read(value, name).value or {}) for name, value in values.items() if value is not None]
         return [
             {action for need in each if not need.role for action in need.row.actions} & {METRICS, LOGS}
             if each
-            else {METRICS, LOGS}
+            else unknown
             for each in needs or [[]]
         ]
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import (
@@ -51,6 +51,17 @@ def covered_versions(versions: Iterable[Version]) -> list[Version]:
     known = list(versions)
     applied = max((each.number for each in known if APPLIED_LABEL in each.labels), default=0)
     return [each for each in known if each.labels or each.number >= applied]
+
+
+def with_applied(history: History, number: int | None) -> History:
+    """Return a history in which a version has the label of ``apply``. :param number: ``None`` to change nothing."""
+    if number is None:
+        return history
+    labels = {each.number: {*each.labels} - {APPLIED_LABEL} for each in history.versions}
+    labels.setdefault(number, set()).add(APPLIED_LABEL)
+    return replace(
+        history, versions=tuple(replace(each, labels=tuple(sorted(labels[each.number]))) for each in history.versions)
+    )
 
 
 def covered_texts(history: History, *, is_encrypted: bool) -> list[Text]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access import (
     configuration_rules,
+    fitting_rules,
     key_rules,
     principal_rules,
     server_rules,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._access.case import Case
     from ansible_collections.cwagent.iam.plugins.module_utils._findings import Finding
 
-_FILES = (principal_rules, key_rules, server_rules, configuration_rules)
+_FILES = (principal_rules, fitting_rules, key_rules, server_rules, configuration_rules)
 RULES = [each for file in _FILES for each in vars(file).values() if isinstance(each, Rule)]
 
 

@@ -66,7 +66,12 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     AwsApiError,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import read_associations
-from ansible_collections.cwagent.iam.plugins.module_utils._names import PARAMETER_PREFIX, SAVED_KEY_TAG, name_of
+from ansible_collections.cwagent.iam.plugins.module_utils._names import (
+    PARAMETER_PREFIX,
+    SAVED_KEY_TAG,
+    is_fitted_policy,
+    name_of,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND_CODES, run_in_parallel
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import (
     attached_policies,
@@ -466,6 +471,18 @@ class Inventory:
             for name in wanted
             if found is None or name in found
         ]
+
+    def with_policy_tags(self, account: Account) -> Account:
+        """Return an account with the tags of the fitted policies that principals have."""
+        arns = sorted({arn for each in account.principals for arn in each.attached if is_fitted_policy(arn)})
+        found = dict(zip(arns, run_in_parallel(self._read_policy_tags, arns)))
+        tags = {arn: each for arn, each in found.items() if each is not None}
+        return replace(account, policy_tags=tags, unread=self.unread)
+
+    def _read_policy_tags(self, arn: str) -> dict[str, str] | None:
+        read = partial(self._aws.call, "iam:GetPolicy", f"read policy {arn}", PolicyArn=arn)
+        answer = self._attempt("the tags of fitted policies", None, read)
+        return None if answer is None else tags(answer["Policy"])
 
     # -- Simulation --
 

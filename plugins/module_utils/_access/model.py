@@ -14,6 +14,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._names import (
     MARK_TAG,
     WINDOW_POLICY,
     aws_policy_arn,
+    fitted_access,
+    is_fitted_policy,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import ACCESS_POLICIES
 
@@ -115,9 +117,14 @@ class Principal:
     @property
     def access(self) -> str | None:
         """The access that its policies are meant for; ``None`` if it has none of the agent's policies."""
-        if self.window_policy or self.has_policy(ACCESS_POLICIES["admin"]):
+        if self.window_policy or self.policies_of("admin"):
             return "admin"
-        return "server" if self.has_policy(ACCESS_POLICIES["server"]) else None
+        return "server" if self.policies_of("server") else None
+
+    @property
+    def has_fitted_policy(self) -> bool:
+        """Whether it has a fitted policy instead of the policy that AWS manages."""
+        return any(map(is_fitted_policy, self.attached))
 
     @property
     def is_ours(self) -> bool:
@@ -137,6 +144,11 @@ class Principal:
     def policy_command(self, verb: str, arn: str) -> str:
         """Return the command that attaches or detaches a managed policy."""
         return f"aws iam {verb}-{self.kind}-policy --{self.kind}-name {self.name} --policy-arn {arn}"
+
+    def policies_of(self, access: str) -> list[str]:
+        """Return the ARNs of its policies that are meant for an access: AWS's, or fitted ones."""
+        of_aws = aws_policy_arn(ACCESS_POLICIES[access], self.partition)
+        return sorted(each for each in self.attached if each == of_aws or fitted_access(each) == access)
 
     def has_policy(self, name: str) -> bool:
         """Whether it has a policy that AWS manages. :param name: the name with its path."""
@@ -216,6 +228,7 @@ class ConfigParameter:
     """A parameter with an agent configuration.
 
     :param value: ``None`` if it was not read, because reading is denied or the parameter has another type.
+    :param kms_key: the ID, ARN or alias of its KMS key. Empty if it is not encrypted.
     """
 
     name: str
@@ -225,6 +238,7 @@ class ConfigParameter:
     version: int
     modified: datetime
     value: str | None = None
+    kms_key: str = ""
 
 
 @dataclass(frozen=True)
@@ -281,7 +295,7 @@ class Unread:
 
 @dataclass(frozen=True)
 class Account:
-    """An account and its regions, as they were read. It has 16 fields, because each kind of thing has its own.
+    """An account and its regions, as they were read. It has 17 fields, because each kind of thing has its own.
 
     :param label: the user's name for the account.
     :param read_at: the time according to the clock of AWS.
@@ -290,6 +304,7 @@ class Account:
     :param keys_without_user: by region and user.
     :param caller: the ARN of the session or user that read it.
     :param histories: by region and name, the versions of the inventory's configurations.
+    :param policy_tags: by ARN, the tags of fitted policies.
     """
 
     id: str
@@ -308,3 +323,4 @@ class Account:
     unread: tuple[Unread, ...] = ()
     caller: str = ""
     histories: tuple[History, ...] = ()
+    policy_tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

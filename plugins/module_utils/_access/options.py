@@ -40,6 +40,7 @@ SPEC: dict[str, Any] = {
     "admin_role": {"type": "str", "default": "CloudWatchAgentAdminRole"},
     "admin_user": {"type": "str", "default": "CloudWatchAgentAdminUser"},
     "controller_stores": {"type": "bool", "default": False},
+    "ignored_parameters": {"type": "list", "elements": "str", "default": []},
 }
 
 
@@ -101,4 +102,5 @@ def choices(params: Mapping[str, Any]) -> Choices:
         params["admin_role"],
         params["admin_user"],
         params["controller_stores"],
+        frozenset(params["ignored_parameters"]),
     )

@@ -39,6 +39,7 @@ def parameter_in(described: Mapping[str, Any], region: str, value: str | None) -
         described["Version"],
         described["LastModifiedDate"],
         value,
+        described.get("KeyId", ""),
     )
 
 

@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import LOGS, METRICS, NO, YES
 from ansible_collections.cwagent.iam.plugins.module_utils._access.case import MAX_LISTED, RESTORE, has_record
-from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
-from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import Policies, Request, decide_each
-from ansible_collections.cwagent.iam.plugins.module_utils._access.model import PARAMETERS, ROLE
+from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE
 from ansible_collections.cwagent.iam.plugins.module_utils._access.view import describe_blocked
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import (
     ABSENT,
@@ -20,10 +19,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan imp
     MODIFIED,
     OPEN,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import read
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import permissions_of
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import Scope, Source, fit
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._findings import (
     ACCOUNT,
     ERROR,
@@ -33,7 +28,14 @@ from ansible_collections.cwagent.iam.plugins.module_utils._findings import (
     WARNING,
     Rule,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._names import ATTACHED_TAG, WINDOW_POLICY, aws_policy_arn
+from ansible_collections.cwagent.iam.plugins.module_utils._names import (
+    ATTACHED_TAG,
+    FITTED_POLICIES,
+    WINDOW_POLICY,
+    aws_policy_arn,
+    is_fitted_policy,
+    name_of,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import (
     ACCESS_POLICIES,
     DEPRECATED_SSM_POLICY,
@@ -54,14 +56,11 @@ if TYPE_CHECKING:
 
     from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import Assessment
     from ansible_collections.cwagent.iam.plugins.module_utils._access.case import Case
-    from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Account, InstanceUse, Principal
+    from ansible_collections.cwagent.iam.plugins.module_utils._access.model import InstanceUse, Principal
     from ansible_collections.cwagent.iam.plugins.module_utils._findings import Finding
 
-# The use of log groups that each action allows, with the worst first.
-_LOG_GROUP_USES = {
-    "logs:PutRetentionPolicy": "change the retention of every log group",
-    LOGS: "write to every log group",
-}
+# The names that the tag of an application role can have.
+_SERVER_POLICY = re.compile(f"{ACCESS_POLICIES['server']}|{FITTED_POLICIES['server']}(-[0-9])?")
 # If this many instances have the permission that is meant for one instance, it is a separate finding.
 SEVERAL = 2
 # Stands for any other account than the current one.
@@ -114,13 +113,6 @@ POLICY_WITHOUT_TAG = Rule(
     PRINCIPAL,
     (NOTICE,),
     "a role in O(attach_to_roles) has the policy, and not from this collection, so no playbook detaches it",
-    listed=False,
-)
-UNUSED_PERMISSIONS = Rule(
-    "unused-permissions",
-    PRINCIPAL,
-    (NOTICE,),
-    "a server principal allows more than the stored configurations need",
     listed=False,
 )
 HYBRID_ROLE_ADMIN = Rule("hybrid-role-admin", PRINCIPAL, (ERROR,), "the role of hybrid servers has an admin policy")
@@ -212,24 +204,29 @@ def _policy_findings(case: Case) -> Iterator[Finding]:
 def _application_role_findings(case: Case) -> Iterator[Finding]:
     """Report application roles that this collection gave the agent's policy and that the inventory does not list."""
     listed = case.choices.attach_to_roles
-    for each in case.account.principals if listed is not None else ():
-        # Anyone who may tag the role can set any value, so a command contains only the expected one.
-        is_tagged = each.tags.get(ATTACHED_TAG) == (policy := ACCESS_POLICIES["server"])
-        detach = each.policy_command("detach", aws_policy_arn(policy, each.partition))
-        if each.kind == ROLE and is_tagged and each.name not in (listed or ()):
+    roles = (each for each in case.account.principals if each.kind == ROLE)
+    for each in roles if listed is not None else ():
+        # Anyone who may tag the role can set any value, so a command contains only ARNs that IAM returns.
+        named = [name for name in each.tags.get(ATTACHED_TAG, "").split() if _SERVER_POLICY.fullmatch(name)]
+        attached = each.policies_of("server")
+        others = [arn for arn in attached if name_of(arn) not in named]
+        if named and each.name not in (listed or ()):
             why = (
-                f"This collection attached {policy} to the role, but the inventory does not ask for it. To keep it, set"
-                " cwagent_on_other_profile to attach and list the role in cwagent_attach_to_roles, in the inventory."
+                f"This collection attached {', '.join(named)} to the role, but the inventory does not ask for it. To "
+                "keep it, set cwagent_on_other_profile to attach and list the role in cwagent_attach_to_roles, in the "
+                "inventory."
             )
+            detach = [each.policy_command("detach", arn) for arn in attached if arn not in others]
             untag = f"aws iam untag-role --role-name {each.name} --tag-keys {ATTACHED_TAG}"
-            fix = f"{detach}; {untag}" if each.has_policy(policy) else untag
-            yield ATTACHED_POLICY.finding(each.name, why, fix)
-        elif each.kind == ROLE and not is_tagged and each.name in (listed or ()) and each.has_policy(policy):
+            yield ATTACHED_POLICY.finding(each.name, why, "; ".join([*detach, untag]))
+        elif others and each.name in (listed or ()):
             why = (
-                f"The role has {policy} without the tag {ATTACHED_TAG}: somebody else attached the policy, or the tag "
-                "was removed. The playbooks remove_servers and teardown leave the policy."
+                f"The role has {', '.join(map(name_of, others))} without the tag {ATTACHED_TAG}: somebody else "
+                "attached the policy, or the tag was removed. The playbooks remove_servers and teardown leave the "
+                "policy."
             )
-            fix = f"None is needed. To remove it some day, {detach}"
+            detach = [each.policy_command("detach", arn) for arn in others]
+            fix = f"None is needed. To remove it some day, {'; '.join(detach)}"
             yield POLICY_WITHOUT_TAG.finding(each.name, why, fix)
 
 
@@ -246,7 +243,9 @@ def _deprecated_policy(principal: Principal) -> Finding:
 def _unmanaged_parts(principal: Principal) -> Iterator[Finding]:
     ours = agent_policies(principal.partition)
     others = [
-        each for each in principal.policies if each.group or (each.arn not in ours and each.name != WINDOW_POLICY)
+        each
+        for each in principal.policies
+        if each.group or not (each.arn in ours or is_fitted_policy(each.arn or "") or each.name == WINDOW_POLICY)
     ]
     if others:
         names = ", ".join(sorted({each.name for each in others}))
@@ -290,46 +289,6 @@ def _boundary_findings(case: Case, principal: Principal) -> Iterator[Finding]:
         yield BOUNDARY_BLOCKS_AGENT.finding(principal.name, *describe_blocked(principal, principal.boundary, blocked))
 
 
-def _excess_findings(case: Case) -> Iterator[Finding]:
-    """Report server principals that may use every log group, unless the stored configurations need that.
-
-    Namespaces of metrics do not count: anyone who may write a log event can write metrics in every namespace.
-    """
-    account, fitted = case.account, _fit_configurations(case.account)
-    groups = [f"arn:{account.partition}:logs:{region}:{account.id}:log-group:*:*" for region in account.regions]
-    unused = {
-        action: use
-        for action, use in _LOG_GROUP_USES.items()
-        if fitted and all(decide_each(fitted, Request(action, each)) is not Decision.YES for each in groups)
-    }
-    for each in (assessment.principal for assessment in case.assessments):
-        excess = [
-            use
-            for action, use in unused.items()
-            if each.access == "server" and any(case.decide(each, action, group) is Decision.YES for group in groups)
-        ]
-        if excess:
-            why = f"It may {' and '.join(excess)}. The stored configurations need only some log groups."
-            fix = (
-                f"Decide whether to replace {ACCESS_POLICIES['server']} with the policy that the playbook "
-                f"cwagent.iam.policy prints. This collection then must not manage {each.label}."
-            )
-            yield UNUSED_PERMISSIONS.finding(each.name, why, fix)
-
-
-def _fit_configurations(account: Account) -> Policies | None:
-    """Return the fitted policy of the stored configurations; ``None`` if it is not known, or they collect nothing."""
-    found = [(each, read(each.value or "", each.name).value) for each in account.parameters]
-    sources = [Source(each.name, config, (each.name,), (each.region,)) for each, config in found if config]
-    is_known = len(sources) == len(found) and not any(each.what == PARAMETERS for each in account.unread)
-    if not is_known or not any(permissions_of(config) for _parameter, config in found if config):
-        return None
-    try:
-        return Policies(fit(sources, Scope(account.partition, account.id)).policies)
-    except InvalidInput:
-        return None
-
-
 def _hybrid_role_findings(case: Case) -> Iterator[Finding]:
     """Report roles of hybrid servers that have an admin policy, or that other accounts can use."""
     for each in case.account.principals:
@@ -351,8 +310,7 @@ def _hybrid_admin(case: Case, role: Principal) -> Finding:
     nodes = [each.id for each in case.nodes_of(role.name)]
     on = f" Its servers: {join_first(nodes, MAX_LISTED)}." if nodes else ""
     why = f"Role '{role.name}' is for hybrid servers and has an admin policy.{on}"
-    arn = aws_policy_arn(ACCESS_POLICIES["admin"], role.partition)
-    fixes = [role.policy_command("detach", arn)] if arn in role.attached else []
+    fixes = [role.policy_command("detach", each) for each in role.policies_of("admin")]
     if role.window_policy:
         fixes.append(f"aws iam delete-role-policy --role-name {role.name} --policy-name {WINDOW_POLICY}")
     return HYBRID_ROLE_ADMIN.finding(role.name, why, " && ".join(fixes))
@@ -409,6 +367,5 @@ CHECKS = (
     _window_findings,
     _policy_findings,
     _application_role_findings,
-    _excess_findings,
     _hybrid_role_findings,
 )

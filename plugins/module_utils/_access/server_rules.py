@@ -96,7 +96,7 @@ def _lacking(case: Case, role: Principal, region: str) -> list[str]:
     needed = {METRICS: "*", LOGS: None, GET: case.parameter_arn(region, f"{PARAMETER_PREFIX}*")}
     denied = {action for action, resource in needed.items() if case.decide(role, action, resource) is Decision.NO}
     # The instance may use a configuration for which it has the permissions.
-    is_sufficient = any(not actions & denied for actions in case.ordinary_actions(region))
+    is_sufficient = any(not actions & denied for actions in case.ordinary_actions(region, role))
     lacking = [each for each in needed if each in denied and (each == GET or not is_sufficient)]
     is_bounded = role.is_ours and all(case.is_blocked(role, action, needed[action]) for action in lacking)
     return [] if is_bounded else lacking

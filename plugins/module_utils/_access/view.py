@@ -75,8 +75,9 @@ class AccountView:
 
     def is_blocked(self, principal: Principal, action: str, resource: str | None = "*") -> bool:
         """Whether only the permissions boundary of a principal denies a call."""
+        # A policy can allow it with a condition, or for some resources.
         unbounded = self.decide(principal, action, resource, bounded=False)
-        return unbounded is Decision.YES and self.decide(principal, action, resource) is Decision.NO
+        return unbounded is not Decision.NO and self.decide(principal, action, resource) is Decision.NO
 
     def parameter_arn(self, region: str, name: str) -> str:
         """Return the ARN of a parameter in this account."""
@@ -92,6 +93,11 @@ def describe_blocked(principal: Principal, boundary: Policy, actions: Iterable[s
 
 def describe_grant(principal: Principal) -> str:
     """Return how to give the agent's policy to the role of instances, or to a principal of this collection."""
+    if principal.has_fitted_policy:
+        return (
+            f"{SITE} with cwagent_server_policy=fitted. It adds what the stored configurations need, except those in "
+            "cwagent_ignored_parameters. If the policy has it, find what denies it."
+        )
     add = SITE
     if not principal.managed:
         add = f"Add {principal.name} to cwagent_attach_to_roles, and run the playbook cwagent.iam.site"

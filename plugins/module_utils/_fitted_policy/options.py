@@ -7,11 +7,17 @@ from __future__ import annotations
 
 import socket
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
-from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import Text, covered_texts, to_sources
+from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import (
+    Text,
+    covered_texts,
+    to_sources,
+    with_applied,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._account.find import enabled_regions
 from ansible_collections.cwagent.iam.plugins.module_utils._call import aws_gateway, gateways
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import (
@@ -25,7 +31,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model i
 from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.resource import FittedPolicies
 from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.stored import read_stored
 from ansible_collections.cwagent.iam.plugins.module_utils._names import tags_as_text
-from ansible_collections.cwagent.iam.plugins.module_utils._planned import PLANNED_SPEC
+from ansible_collections.cwagent.iam.plugins.module_utils._planned import PLANNED_SPEC, Planned
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparison import read_earlier
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import CONFIGS_SPEC, GivenConfigs
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.validation import validate
@@ -73,7 +79,11 @@ def resource(call: Call) -> FittedPolicies:
     given = GivenConfigs.of(params)
     new = _new_texts(given, call, aws.region)
     regions = params["read_regions"] or enabled_regions(aws)
-    stored = read_stored(gateways(call, regions), params["ignored_parameters"])
+    applied = Planned(params["planned"]).applied_versions
+    stored = [
+        replace(each, history=with_applied(each.history, applied.get((each.history.region, each.history.name))))
+        for each in read_stored(gateways(call, regions), params["ignored_parameters"])
+    ]
     texts = [*(text for each in stored for text in covered_texts(each.history, is_encrypted=each.is_encrypted)), *new]
     if not texts:
         raise InvalidInput(_NOTHING.format(", ".join(regions)))

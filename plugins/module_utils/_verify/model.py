@@ -177,6 +177,14 @@ class Server:
         return bool(self.runs) and not self.commands and not self.fails(AGENT)
 
     @property
+    def can_run_earlier(self) -> bool:
+        """Whether it can run another version than the stored one, once the configuration was applied on the others.
+
+        Then the facts from inside it are not known. A server without an agent runs none.
+        """
+        return self.agent != NOT_INSTALLED and not self.runs
+
+    @property
     def apply_failure(self) -> str:
         """Why the configuration cannot be applied; empty if it can, or if there is nothing to apply.
 

@@ -56,6 +56,9 @@ if TYPE_CHECKING:
 _ORDINARY = (Call(METRICS), Call(LOGS, (None,)))
 # The agent does this only where a log group does not exist, and anybody can have created it.
 _WHERE_MISSING = "logs:CreateLogGroup"
+# The key that encrypts a SecureString by default, and the condition key with the ARN of the parameter.
+# https://docs.aws.amazon.com/kms/latest/developerguide/services-parameter-store.html
+_AWS_KEY, _PARAMETER_KEY, _DECRYPT = "alias/aws/ssm", "kms:EncryptionContext:PARAMETER_ARN", "kms:Decrypt"
 # The call with which an SSM agent reports that it is online.
 _REPORT = Call("ssm:UpdateInstanceInformation")
 # The ARN of a session of a role, which has no path.
@@ -70,7 +73,9 @@ def check_registration(case: Case, role: Principal, region: str) -> Iterator[Fin
         fix = f"{SITE}." if role.managed and trust.is_in(planned, region) else ""
         fix = fix or f"Allow {trust.describe_statement([region])} in the trust policy."
         yield failure(IDENTITY, f"{role.title} does not let {SSM} assume it in {region}.", fix)
-    yield from _check_calls(case, role, {_REPORT: ""}, _grant(case, role, SSM_POLICIES[SSM_SUCCESSOR]))
+    attach = role.policy_command("attach", aws_policy_arn(SSM_POLICIES[SSM_SUCCESSOR], role.partition))
+    fix = f"{SITE}. If the policy is attached, find what denies it." if role.managed else attach
+    yield from _check_calls(case, role, {_REPORT: ""}, fix)
 
 
 def check_permissions(
@@ -82,6 +87,7 @@ def check_permissions(
     calls = [*_ordinary_calls(case, principal, target, parameters), *_reads(case, target, parameters)]
     yield from _check_calls(case, principal, dict.fromkeys(calls, ""), _grant(case, principal))
     yield from _check_versions(case, principal, target, parameters)
+    yield from _check_decryption(case, principal, target, parameters)
     yield from _check_writing(case, principal)
     yield from _check_needs(case, principal, target, parameters)
 
@@ -101,6 +107,20 @@ def _check_versions(
             yield note(PERMISSIONS, f"{what}. Allow {GET} on {arn}:* too.")
 
 
+def _check_decryption(
+    case: Case, principal: Principal, target: Target, parameters: Iterable[ConfigParameter]
+) -> Iterator[Finding]:
+    """Note the parameters that a server may not decrypt according to its policies. The policy of a key may allow it.
+
+    The one of AWS's key does, for all principals that may read the parameter.
+    """
+    for each in [each for each in parameters if each.kms_key not in ("", _AWS_KEY)]:
+        arn = case.parameter_arn(target.region, each.name)
+        if case.decide_call(principal, Call(_DECRYPT, (None,), ((_PARAMETER_KEY, arn),))) is Decision.NO:
+            what = f"{principal.title} lacks {_DECRYPT} for {each.name}, unless the policy of its KMS key allows it"
+            yield note(PERMISSIONS, f"{what}. Allow it on key {each.kms_key}.")
+
+
 def _reads(case: Case, target: Target, parameters: Iterable[ConfigParameter]) -> list[Call]:
     return [Call(GET, (case.parameter_arn(target.region, each.name),)) for each in parameters]
 
@@ -110,6 +130,8 @@ def _ordinary_calls(
 ) -> Sequence[Call]:
     """Return the calls without which a principal lacks the server policy, or all that its configurations need."""
     needs = _needs(case, target, parameters)
+    if not needs and principal.has_fitted_policy and all(each.value is not None for each in parameters):
+        return ()  # the policy allows nothing more than these configurations need
     own = [each for needed in needs if _is_in_server_policy(case, principal, needed) for each in needed.calls]
     every = [*_ORDINARY, *(call for call, _field, _name in own), *_reads(case, target, parameters)]
     if not needs or _denies_all(case, principal, every):
@@ -178,10 +200,11 @@ def _undecided(principal: Principal, actions: Iterable[str], part: str = "") -> 
     return note(PERMISSIONS, f"Whether {principal.title} may {may} could not be decided.")
 
 
-def _grant(case: Case, principal: Principal, policy: str = ACCESS_POLICIES["server"]) -> str:
-    if principal.managed or (principal.kind == ROLE and not case.is_hybrid(principal)):
+def _grant(case: Case, principal: Principal) -> str:
+    is_of_instances = principal.kind == ROLE and not case.is_hybrid(principal)
+    if principal.managed or principal.has_fitted_policy or is_of_instances:
         return describe_grant(principal)
-    return principal.policy_command("attach", aws_policy_arn(policy, principal.partition))
+    return principal.policy_command("attach", aws_policy_arn(ACCESS_POLICIES["server"], principal.partition))
 
 
 def _check_writing(case: Case, principal: Principal) -> Iterator[Finding]:
@@ -341,6 +364,8 @@ def _trusted(role: Principal) -> set[str]:
 
 def _fix(case: Case, principal: Principal, need: Need, resource: str | None) -> str:
     """Return how to add the permissions to a principal."""
+    if principal.has_fitted_policy:
+        return _grant(case, principal)  # a fitted policy allows everything that the stored configurations need
     if need.row.is_in_server_policy and principal.access == "admin" and not case.is_hybrid(principal):
         return f"{ACCESS_POLICIES['admin']} does not allow it. Associate instance profile '{case.server_profile}'."
     if need.row.is_in_server_policy:

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import NOT_WATCHED, Watch, describe_watch
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import part_name
+from ansible_collections.cwagent.iam.plugins.module_utils._names import APPLIED_LABEL
+from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.checks import FITTED
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
     ACCOUNTS,
     ADMIN_INSTANCE,
@@ -40,6 +43,11 @@ GO_BACK = (
     "To bring back the earlier version, run cwagent.iam.store_config with -e cwagent_config_version={}, and then "
     "cwagent.iam.apply."
 )
+_WHERE_UNSEEN = (
+    "If it cannot, such as on Windows, and they run the stored version, give that version the label "
+    f"{APPLIED_LABEL}, and use the module cwagent_fitted_policy with narrow=true."
+)
+_MAX_LISTED = 10
 # The result of renaming files on the servers that Run Command reaches.
 RENAMES = "__verify_renames"
 UNFINISHED = "It was not finished: a task failed, or the host was unreachable."
@@ -219,11 +227,27 @@ def _apply_notes(account: Account) -> list[str]:
     checked = account.variables.get("__verify_checked") or {}
     watches = {host: Watch(**each) for host, each in _watches(account).items()}
     lines = unapplied(account)
-    label = account.inputs.get("config_label") if APPLY in account.requires else ""
-    if label and (lines or not account.inputs["moves_label"]):
-        reason = "a server has not proved the version" if lines else "--limit leaves out servers"
-        lines = [*lines, f"Label '{label}' was not moved, because {reason}."]
+    lines += _label_notes(account, has_failed=bool(lines)) if APPLY in account.requires else []
     return [*lines, *describe_watch(watches), *checked.get("apply_notes", ())]
+
+
+def _label_notes(account: Account, *, has_failed: bool) -> list[str]:
+    """Why the label of the user was not moved, and why the fitted policies were not narrowed."""
+    inputs, notes = account.inputs, []
+    reason = "a server has not proved the version" if has_failed else ""
+    if not (reason or inputs.get("moves_label", True)):
+        reason = "--limit leaves out servers"
+    label, policy = inputs.get("config_label"), inputs.get("server_policy")
+    if label and reason:
+        notes.append(f"Label '{label}' was not moved, because {reason}.")
+    labelled = account.variables.get("__verify_labelled") or {}
+    fix = "Run this playbook again, without a limit, when it can check all servers."
+    if earlier := join_first(labelled.get("earlier_hosts", ()), _MAX_LISTED):
+        reason = f"{earlier} can run an earlier version"
+        fix = f"{fix} {_WHERE_UNSEEN}"
+    if policy == FITTED and reason:
+        notes.append(f"The fitted policy was not narrowed, because {reason}. {fix}")
+    return notes
 
 
 def _watches(account: Account) -> dict[str, dict[str, Any]]:

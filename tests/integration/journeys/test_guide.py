@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from emulator.snapshot import snapshot
 from guide import GUIDE, PAGES, PLAYBOOK_PAGES, README, Command, blocks, commands, is_playbook
 from harness import (
     ADMIN_ROLE,
+    CHECKOUT,
     PARAMETER,
     SERVER_POLICY,
     SERVER_ROLE,
@@ -39,13 +41,13 @@ ALONE = GUIDE / "growing.rst"
 """Needs accounts of an organization."""
 WITH_OWN_BLOCKS = {"application_roles", "auto_scaling", "getting_started", "onprem"}
 IN_OTHER_TESTS = {
-    *("beside_setup_scripts", "beside_terraform", "change_a_configuration", "configurations", "growing", "hybrid"),
-    *("leaked_key", "many_accounts", "pipeline", "remove_a_server", "windows"),
+    *("beside_setup_scripts", "beside_terraform", "change_a_configuration", "configurations", "fitted_policies"),
+    *("growing", "hybrid", "leaked_key", "many_accounts", "pipeline", "remove_a_server", "windows"),
 }
 AGENT = "opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl"
 SERVER, OTHER_SERVER, ADMIN = (f"i-0123456789abcdef{number}" for number in (0, 1, 2))
 """The instances on the pages."""
-APPLICATION = "ShopBackend"
+APPLICATION, FITTED = "ShopBackend", "CloudWatchAgentFittedServerPolicy"
 
 
 def started(states: States) -> tuple[Reader, Play]:
@@ -191,6 +193,26 @@ def test_a_changed_configuration_is_previewed_stored_applied_and_taken_back(stat
     kept = reader.aws.client("ssm").get_parameter_history(Name=PARAMETER)["Parameters"]
     found = [json.loads(each["Value"])["agent"]["metrics_collection_interval"] for each in kept]
     assert found == [60, 30, 60]
+
+
+def test_a_fleet_gets_fitted_policies_and_goes_back(states: States) -> None:
+    reader = begin_page(states, "fitted_policies")
+    run_agents(reader)
+    iam = reader.aws.client("iam")
+    document = (CHECKOUT / "examples" / "policies" / "boundary.json").read_text()
+    iam.create_policy(PolicyName="CloudWatchAgentBoundary", PolicyDocument=document)
+    attached: list[list[str]] = []
+
+    def note() -> None:
+        found = iam.list_attached_role_policies(RoleName=SERVER_ROLE)["AttachedPolicies"]
+        attached.append([each["PolicyName"] for each in found])
+
+    before = snapshot(reader.aws)
+    reader.compare(marked("fitted_policies", "console", "text"), note)
+    assert [policies for policies, _group in groupby(attached)] == [[SERVER_POLICY], [FITTED], [SERVER_POLICY]]
+    after = snapshot(reader.aws)
+    assert after["roles"][ADMIN_ROLE]["policies"] == before["roles"][ADMIN_ROLE]["policies"]
+    assert [arn.rpartition("/")[2] for arn in after["customer_policies"]] == ["CloudWatchAgentBoundary"]
 
 
 def test_a_leaked_key_is_replaced(states: States) -> None:

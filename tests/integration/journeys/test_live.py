@@ -23,7 +23,7 @@ from emulator import AS_AWS, Emulator, Fault, Kind, program_environment
 from emulator.snapshot import snapshot
 from harness import CHECKOUT, create_role, create_user, trust
 from live import acceptance as live_acceptance
-from live import measurements
+from live import fitted, measurements
 from live.__main__ import connection
 from live.acceptance import Acceptance
 from live.account import DUTIES, LiveAccount
@@ -94,6 +94,7 @@ def here(environment: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 def site_restored_and_teardown(acceptance: Acceptance) -> None:
     for title, step in (
         ("prepare", acceptance.prepare),
+        ("policy", acceptance.prove_policy),
         ("site", lambda: acceptance.site(10)),
         ("store_config, killed, and restore", acceptance.kill_and_restore),
         ("teardown", acceptance.teardown),
@@ -111,7 +112,7 @@ def test_an_acceptance_run_passes_and_leaves_nothing(
     report, output = here.report.read_text(), capfd.readouterr()
     assert code == "0", report
     assert "not measured" not in report
-    assert report.count("| ok |") == 5
+    assert report.count("| ok |") == 6
     assert caller["AWS_SECRET_ACCESS_KEY"] not in report + output.out + output.err
     assert snapshot(enforcing) == before
     assert enforcing.client("secretsmanager").list_secrets()["SecretList"] == []
@@ -203,6 +204,7 @@ NOT_SAVED = [f"the access key of {user} is not saved" for user in (SERVER_USER, 
 OPEN = "whether the window is closed: False instead of True"
 NOT_STORED = "the configuration: None instead of "
 PROBLEMS: dict[str, list[str]] = {
+    "policy, for a role that has nothing else": ["policy.yml wrote no policy"],
     "site, from an empty account": [NOT_STORED, *NOT_SAVED, OPEN],
     "site, again": ["1 tasks changed something"],
     "store_config, with a changed configuration": [NOT_STORED, *NOT_SAVED, OPEN],
@@ -242,6 +244,22 @@ def test_each_step_notices_what_its_playbooks_did_not_do(
     assert {duty for _what, duty in playbooks.asked} == {*DUTIES, ""}
     assert not Report(datetime.now(UTC), "eu-central-1", "aws", acceptance.steps, [], []).passed
     assert account.remove() == []
+
+
+@pytest.mark.parametrize(
+    ("actions", "problem"),
+    [("s3:*", "{0.action} is denied for {0.allowed}"), ("*", "{0.action} is allowed for {0.denied}")],
+)
+def test_a_policy_that_allows_too_little_or_too_much_is_noticed(
+    enforcing: Emulator, environment: None, monkeypatch: pytest.MonkeyPatch, actions: str, problem: str
+) -> None:
+    monkeypatch.setattr(fitted, "NEW_SECONDS", 0)
+    account, before = LiveAccount(boto3.Session()), snapshot(enforcing)
+    document = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": actions, "Resource": "*"}]}
+    found = [each for each in fitted.prove(account, [document]) if each]
+    assert found == [problem.format(each) for each in fitted.calls()]
+    assert account.remove() == []
+    assert snapshot(enforcing) == before
 
 
 @pytest.mark.parametrize(

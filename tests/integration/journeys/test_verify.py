@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from emulator.machines import AGENT_CONTROL, AGENT_FOLDER
 from harness import HYBRID_ROLE, PARAMETER, POLICY_ARN, SERVER_POLICY, UNREACHABLE, Play, create_user
+from in_process import run_module
 from policies import example, permit
 from states import States
 from watched import BAD, CONFIG, NEW_CONFIG, WatchedFleet, healthy, user_of, without_servers
@@ -42,9 +43,9 @@ class Site:
     def run(self, playbook: str, *arguments: str, **variables: Any) -> Play:
         """Run a playbook with its policy. Nothing that the user does is denied."""
         fleet = self.fleet
-        labels = example("label-versions")["Statement"] if "cwagent_config_label" in variables else []
-        document = example(playbook)
-        permit(fleet.aws, {**document, "Statement": [*document["Statement"], *labels]})
+        fitted = ["label-versions", "fitted-policies"] if "cwagent_server_policy" in variables else []
+        names = [playbook, *(fitted or (["label-versions"] if "cwagent_config_label" in variables else []))]
+        permit(fleet.aws, *map(example, names))
         own: dict[str, dict[str, Any]] = {
             "apply": {"cwagent_apply_watch_seconds": 1},
             "verify": {"cwagent_report_files": str(fleet.report)},
@@ -282,10 +283,10 @@ def assert_one_had_it(found: Site, play: Play) -> None:
     assert ", ".join(f"web{number:02}" for number in range(1, 20)) in play.message
 
 
-def assert_label(found: Site, version: int | None) -> None:
+def assert_label(found: Site, version: int | None, label: str = "stable") -> None:
     """Assert which version has the label."""
     history = found.fleet.aws.client("ssm").get_parameter_history(Name=PARAMETER)["Parameters"]
-    assert [each["Version"] for each in history if "stable" in each["Labels"]] == ([version] if version else [])
+    assert [each["Version"] for each in history if label in each["Labels"]] == ([version] if version else [])
 
 
 def assert_all_run(found: Site, config: str) -> None:
@@ -328,3 +329,54 @@ def test_a_bad_version_reaches_one_of_twenty_servers(states: States) -> None:
     assert_label(found, 4)
     batches = [len(each["invocations"]) for each in fleet.aws.commands()[sent:] if each["document"] == APPLY]
     assert batches == [1, 5, 14]  # the server that failed with it begins again
+
+
+def collecting(group: str) -> str:
+    entry = {"file_path": "/var/log/app.log", "log_group_name": group}
+    return json.dumps({"logs": {"logs_collected": {"files": {"collect_list": [entry]}}}})
+
+
+def log_groups(found: Site) -> set[str]:
+    """The log groups that the fitted policy of servers allows."""
+    iam = found.fleet.iam
+    [policy] = [each for each in iam.list_policies(Scope="Local")["Policies"] if "FittedServer" in each["PolicyName"]]
+    version = iam.get_policy_version(PolicyArn=policy["Arn"], VersionId=policy["DefaultVersionId"])["PolicyVersion"]
+    statements = version["Document"]["Statement"]
+    return {arn.split(":")[6] for each in statements if each["Sid"] == "SendingLogEvents" for arn in each["Resource"]}
+
+
+def test_the_fitted_policy_is_narrowed_when_every_server_runs_the_stored_version(states: States) -> None:
+    """Not while an instance is stopped, which can start with an earlier version."""
+    fleet = states.begin(without_servers)
+    ec2, where = fleet.aws.client("ec2"), {"read_regions": [fleet.aws.region]}
+    for host in ("web1", "web2"):
+        fleet.add_server(host)
+    fleet.store(collecting("old"))
+    fleet.run_stored("web1", "web2")
+    fleet.store(collecting("new"))
+    made = run_module(fleet.aws, "cwagent_fitted_policy", **where)
+    assert not made["failed"], made["msg"]
+    found = Site(fleet, create_user(fleet.aws, "controller"))
+    variables: dict[str, Any] = {"cwagent_server_policy": "fitted", "cwagent_audit_regions": where["read_regions"]}
+
+    ec2.stop_instances(InstanceIds=[fleet.instances["web2"]])
+    play = found.run("apply", **variables).assert_succeeded()
+    words = "The fitted policy was not narrowed, because web2 can run an earlier version. Run this playbook again, "
+    assert words in " ".join(play.report)
+    assert log_groups(found) == {"old", "new"}
+    assert_label(found, None, "cwagent-applied")
+
+    ec2.start_instances(InstanceIds=[fleet.instances["web2"]])
+    checked = found.run("apply", "--check", **variables).assert_succeeded()
+    assert log_groups(found) == {"old", "new"}
+    play = found.run("apply", **variables).assert_succeeded()
+    predicted = [line.replace("would be ", "") for line in checked.report]
+    assert play.report[: len(predicted)] == predicted
+    assert f"- move label 'cwagent-applied' of {PARAMETER} to version 3 in eu-central-1" in play.report
+    assert "- narrow policy 'CloudWatchAgentFittedServerPolicy' to the new version" in play.report
+    assert log_groups(found) == {"new"}
+    assert_label(found, 3, "cwagent-applied")
+
+    fleet.install_cli(installed=False)
+    again = found.run("apply", **variables).assert_succeeded()
+    assert (again.report, {*again.writes} - {"SendCommand"}) == (["Nothing to do."], set())

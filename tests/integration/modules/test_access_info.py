@@ -28,6 +28,7 @@ from harness import (
     WINDOW_POLICY,
     Controller,
     allow,
+    assert_no_writes,
     associate,
     create_role,
     trust,
@@ -644,3 +645,41 @@ def test_calls_grow_with_pages_and_with_our_things(account: Account) -> None:
         "DescribeParameters": 1,
         "GetParameters": 6,
     }
+
+
+def test_fitted_policies_are_as_good_as_those_of_aws_until_somebody_changes_them(account: Account) -> None:
+    where = {"read_regions": [account.aws.region]}
+    with assert_no_writes(account.aws):
+        assert account.run("cwagent_fitted_policy", narrow=True, **where)["server_policies"] == []
+    fitted = account.run("cwagent_fitted_policy", **where)
+    [server], [admin] = fitted["server_policies"], fitted["admin_policies"]
+    saved: dict[str, Any] = {"saved_key": {"key_store": "parameter_store"}}
+    of_admin: dict[str, Any] = {"access": "admin", "admin_window": True, "access_policies": [server, admin]}
+    account.run("cwagent_iam_role", name=SERVER_ROLE, access="server", access_policies=[server])
+    account.run("cwagent_iam_role", name=ADMIN_ROLE, **of_admin)
+    account.run("cwagent_iam_user", name=[USER], access="server", access_policies=[server], **saved)
+    account.run("cwagent_iam_user", name=[ADMIN_USER], **of_admin, **saved)
+    healthy = account.read()
+    assert (healthy["findings"], healthy["unread"]) == ([], [])
+    assert [each["access"] for each in healthy["principals"]] == ["admin", "server"] * 2
+
+    name = account.parameter("AmazonCloudWatch-more", CONFIG)
+    assert ("fitted-policy", "warning", server.rpartition("/")[2]) in account.shown()
+    assert account.shown(ignored_parameters=[name]) == account.shown() - {
+        each for each in account.shown() if each[0] == "fitted-policy"
+    }
+    account.run("cwagent_fitted_policy", **where)
+    assert account.shown() == set()
+
+    version = account.iam.get_policy(PolicyArn=server)["Policy"]["DefaultVersionId"]
+    document = account.iam.get_policy_version(PolicyArn=server, VersionId=version)["PolicyVersion"]["Document"]
+    planted = {**document, "Statement": [*document["Statement"], *allow("s3:GetObject")["Statement"]]}
+    account.iam.create_policy_version(PolicyArn=server, PolicyDocument=json.dumps(planted), SetAsDefault=True)
+    account.iam.untag_policy(PolicyArn=admin, TagKeys=["cwagent:managed"])
+    whys = [each["why"] for each in account.read()["findings"] if each["rule"] == "fitted-policy"]
+    assert len(whys) == 2, whys
+    assert whys[0].startswith("Somebody else created policy") != whys[1].startswith("Somebody else created policy")
+
+    found = account.read(credentials=auditor(account, *(AUDIT - {"iam:GetPolicy"})))
+    assert "the tags of fitted policies" in {each["what"] for each in found["unread"]}
+    assert len([each for each in found["findings"] if each["rule"] == "fitted-policy"]) == 1

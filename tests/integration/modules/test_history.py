@@ -140,19 +140,19 @@ def test_a_label_of_the_oldest_version_is_found_before_anything_is_changed(accou
     ssm, mark = account.aws.client("ssm"), account.aws.mark
     for seconds in range(1, 100):
         store(ssm, config(seconds))
-    ssm.label_parameter_version(Name=PARAMETER, ParameterVersion=1, Labels=["old", "stable"])
+    ssm.label_parameter_version(Name=PARAMETER, ParameterVersion=1, Labels=["cwagent-applied", "stable"])
     since = mark()
     succeeded(store_by(account, "controller", 100))
     assert "GetParameterHistory" not in {call.action for call in account.aws.calls(since)}
 
     with assert_no_writes(account.aws):
         refused = refusal(store_by(account, "instance", 101, check=check))
-    assert "keeps 100, and the oldest one, version 1, has label old, stable. Move the label with" in refused
-    assert refused.endswith(f"--name {PARAMETER} --parameter-version 1 --labels old stable")
+    assert "the oldest one, version 1, has label cwagent-applied, stable. Move the label with cwagent.iam.ap" in refused
+    assert refused.endswith(f"--name {PARAMETER} --parameter-version 1 --labels cwagent-applied stable")
     denied = {"kind": Kind.DENY, "action": "GetParameterHistory", "times": 9}
     if not check:
         assert "ParameterMaxVersionLimitExceeded" in refusal(store_by(account, "controller", 101, denied))
-    ssm.label_parameter_version(Name=PARAMETER, ParameterVersion=100, Labels=["old", "stable"])
+    ssm.label_parameter_version(Name=PARAMETER, ParameterVersion=100, Labels=["cwagent-applied", "stable"])
     succeeded(store_by(account, "controller", 101, check=check))
 
 

@@ -52,6 +52,7 @@ from scenes import (
     change_role,
     change_user,
     check_by_command,
+    configure,
     converge_command,
     create_unused_key,
     deactivate_unused_key,
@@ -144,6 +145,7 @@ DEREGISTRATIONS = [
         restores=True,
     ),
 ]
+FITTED = with_timeout(configs=[{"name": PARAMETER, "file": "@config"}])
 UNSAVED_KEY = Scene(
     "iam_user", {**SERVER_KEYS, "name": [f"{USER}-lost"], "state": "absent"}, "iam:GetAccessKeyLastUsed", lose_key
 )
@@ -388,6 +390,26 @@ SCENES: dict[str, list[Scene]] = {
             with_timeout(name=HYBRID_ROLE, trust="hybrid", state="absent"),
             "iam:GetRole ListAttachedRolePolicies ListRolePolicies DetachRolePolicy DeleteRole",
         ),
+    ],
+    "fitted-policies": [
+        Scene(
+            "fitted_policy",
+            FITTED,
+            "ec2:DescribeRegions ssm:DescribeParameters GetParameterHistory iam:ListPolicies CreatePolicy",
+            in_turn(
+                as_root(("config_parameter", {"name": PARAMETER, "config": {"agent": {}}, "validation": "off"})),
+                configure("shop"),
+            ),
+        ),
+        Scene(
+            "fitted_policy",
+            FITTED,
+            "iam:GetPolicy ListPolicyVersions GetPolicyVersion TagPolicy CreatePolicyVersion SetDefaultPolicyVersion "
+            "DeletePolicyVersion",
+            configure("web"),
+        ),
+        Scene("fitted_policy", FITTED, "iam:UntagPolicy", configure("blog", 2 * DAY)),
+        Scene("fitted_policy", with_timeout(state="absent"), "iam:ListEntitiesForPolicy DeletePolicy"),
     ],
     "store-by-run-command": COMMANDS,
     "store-by-run-command-by-tag": COMMANDS,

@@ -34,7 +34,7 @@ from policies import Policy, actions, example, permit
 from states import States
 from watched import BAD, CONFIG, HYBRID, OURS, WatchedFleet, healthy, user_of, without_servers
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_config import label
+from ansible_collections.cwagent.iam.plugins.action import cwagent_agent_config
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.script import digest, script
@@ -426,16 +426,48 @@ def test_a_label_is_moved_once_with_a_call_that_names_the_version(
         result = run_module(fleet.aws, COMMAND, check=check, **given)
         assert not result["failed"], result
         assert (result["steps"], len(fleet.aws.writes(since))) == (steps, calls)
-    history = fleet.aws.client("ssm").get_parameter_history(Name=PARAMETER)["Parameters"]
+    ssm = fleet.aws.client("ssm")
+    history = ssm.get_parameter_history(Name=PARAMETER)["Parameters"]
     assert [each["Labels"] for each in history] == [[], ["stable"]]
 
     ended = [{**each, "agent": "stopped"} for each in servers]
     assert not run_module(fleet.aws, COMMAND, servers=ended, config_label="other")["changed"]
     invalid = run_module(fleet.aws, COMMAND, servers=servers, config_label="7a")
     assert "label '7a' is not valid" in invalid["msg"]
-    monkeypatch.setattr(label, "check_label", lambda _label: None)
+    monkeypatch.setattr(cwagent_agent_config, "check_label", lambda _label: None)
     refused = run_module(fleet.aws, COMMAND, servers=servers, config_label="7a")
     assert refused["msg"].startswith(f"Could not move label '7a' of {PARAMETER} to version 2 in eu-central-1: AWS does")
+
+
+def test_the_label_of_fitted_policies_moves_if_no_server_can_run_an_earlier_version(states: States) -> None:
+    """In the same calls as the label of the user, each of which can be refused because of many labels."""
+    fleet = states.begin(healthy)
+    fleet.install_cli(installed=False)
+    fleet.store(CONFIG)
+    servers = [check_inside(fleet, host) for host in ("web1", "db9")]
+    summary = f"move {{}} of {PARAMETER} to version 2 in eu-central-1"
+    given = {"servers": servers, "config_label": "recent", "fitted": True}
+    unseen = [{**servers[0], "host": "win1", "agent": "", "runs": []}]
+    since = fleet.aws.mark()
+    result = run_module(fleet.aws, COMMAND, **{**given, "servers": [*servers, *unseen]})
+    assert (result["earlier_hosts"], result["steps"]) == (["win1"], [summary.format("label 'recent'")])
+    both = summary.format("labels 'next' and 'cwagent-applied'")
+    for check, steps in ((True, [both]), (False, [both]), (False, [])):
+        result = run_module(fleet.aws, COMMAND, check=check, **{**given, "config_label": "next"})
+        assert (result["earlier_hosts"], result["steps"]) == ([], steps)
+    without_agent = [{**unseen[0], "agent": "not installed"}]
+    done = run_module(fleet.aws, COMMAND, servers=[*servers, *without_agent], fitted=True)
+    assert (done["earlier_hosts"], done["changed"]) == ([], False)
+    assert len(fleet.aws.writes(since)) == 2
+    ssm = fleet.aws.client("ssm")
+    history = ssm.get_parameter_history(Name=PARAMETER)["Parameters"]
+    assert [each["Labels"] for each in history] == [[], ["recent", "next", "cwagent-applied"]]
+    ssm.label_parameter_version(Name=PARAMETER, ParameterVersion=2, Labels=[f"l{each}" for each in range(7)])
+    refused = run_module(fleet.aws, COMMAND, servers=servers, config_label="last")
+    assert "Could not move label 'last' of" in refused["msg"]
+    assert "more than 10 labels. Remove one: aws ssm unlabel-parameter-version" in refused["msg"]
+    reserved = run_module(fleet.aws, COMMAND, servers=servers, config_label="cwagent-applied")
+    assert "label 'cwagent-applied' is the one with which" in reserved["msg"]
 
 
 def test_the_hybrid_role_can_have_another_name(states: States) -> None:

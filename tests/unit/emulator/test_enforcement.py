@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -81,3 +84,59 @@ def test_a_version_is_read_with_a_policy_for_the_name_and_what_follows(
         else:
             with pytest.raises(ClientError, match="AccessDenied"):
                 read(**arguments)
+
+
+def write_log_event(logs: Any, group: str) -> None:
+    now = int(datetime.now(UTC).timestamp() * 1000)
+    logs.put_log_events(logGroupName=group, logStreamName="s", logEvents=[{"timestamp": now, "message": "x"}])
+
+
+LOG_CALLS: dict[str, Callable[[Any, str], object]] = {
+    "CreateLogGroup": lambda logs, group: logs.create_log_group(logGroupName=group),
+    "CreateLogStream": lambda logs, group: logs.create_log_stream(logGroupName=group, logStreamName="new"),
+    "PutLogEvents": write_log_event,
+    "PutRetentionPolicy": lambda logs, group: logs.put_retention_policy(logGroupName=group, retentionInDays=1),
+}
+
+
+@pytest.mark.parametrize("action", LOG_CALLS)
+@pytest.mark.parametrize(("suffix", "is_allowed"), [(":*", True), ("", False)], ids=["and its streams", "alone"])
+def test_a_policy_for_a_log_group_needs_its_streams(account: Any, action: str, suffix: str, is_allowed: bool) -> None:
+    logs = account.aws.client("logs")
+    for group in ("a", "b") if action != "CreateLogGroup" else ():
+        logs.create_log_group(logGroupName=group)
+        logs.create_log_stream(logGroupName=group, logStreamName="s")
+    key = account.limited_key(*allow(f"logs:{action}", f"arn:aws:logs:*:*:log-group:a{suffix}"))
+    user = account.aws.client("logs", credentials=key)
+    if is_allowed:
+        LOG_CALLS[action](user, "a")
+    for group in ("b",) if is_allowed else ("a", "b"):
+        with pytest.raises(ClientError, match=rf"AccessDenied.*:log-group:{group}:log-stream:"):
+            LOG_CALLS[action](user, group)
+
+
+def test_only_the_namespaces_of_a_condition_may_be_written(account: Any) -> None:
+    key = account.limited_key(*allow("cloudwatch:PutMetricData", StringEquals={"cloudwatch:namespace": ["Shop"]}))
+    user = account.aws.client("cloudwatch", credentials=key)
+    user.put_metric_data(Namespace="Shop", MetricData=[{"MetricName": "mem", "Value": 1}])
+    with pytest.raises(ClientError, match="AccessDenied"):
+        user.put_metric_data(Namespace="shop", MetricData=[{"MetricName": "mem", "Value": 1}])
+
+
+def test_only_the_policies_of_a_statement_may_be_created_and_changed(account: Any) -> None:
+    document = json.dumps({"Version": "2012-10-17", "Statement": allow("iam:CreateUser")})
+    arns = [
+        account.iam.create_policy(PolicyName=name, Path=path, PolicyDocument=document)["Policy"]["Arn"]
+        for name, path in (("Ours", "/cwagent/"), ("Ours", "/"), ("Others", "/cwagent/"))
+    ]
+    actions = ["iam:CreatePolicy", "iam:CreatePolicyVersion"]
+    statement = {"Effect": "Allow", "Action": actions, "Resource": "arn:aws:iam::*:policy/cwagent/Ours*"}
+    user = account.aws.client("iam", credentials=account.limited_key(statement))
+    user.create_policy(PolicyName="Ours-2", Path="/cwagent/", PolicyDocument=document)
+    user.create_policy_version(PolicyArn=arns[0], PolicyDocument=document)
+    for name, path in (("Ours-2", "/"), ("Others-2", "/cwagent/")):
+        with pytest.raises(ClientError, match="AccessDenied"):
+            user.create_policy(PolicyName=name, Path=path, PolicyDocument=document)
+    for arn in arns[1:]:
+        with pytest.raises(ClientError, match="AccessDenied"):
+            user.create_policy_version(PolicyArn=arn, PolicyDocument=document)

@@ -52,6 +52,11 @@ ADMIN = managed_policy(
     document(*AGENT),
     document("ssm:GetParameter", "ssm:PutParameter", resource=CONFIGURATIONS),
 )
+# The names of their fitted counterparts.
+FITTED = {
+    SERVER.arn: "CloudWatchAgentFittedServerPolicy",
+    ADMIN.arn: "CloudWatchAgentFittedAdminPolicy",
+}
 ADMINISTRATOR = managed_policy("AdministratorAccess", document("*"))
 OLD_SSM = managed_policy("service-role/AmazonEC2RoleforSSM", document("ssmmessages:*"))
 
@@ -193,6 +198,21 @@ def healthy(*things: Any) -> Account:
     for each in things:
         more.setdefault(FIELDS[type(each)], []).append(each)
     return with_(**more)
+
+
+def with_fitted_policies(account: Account) -> Account:
+    """The account with a fitted policy instead of each policy of the agent that AWS manages."""
+
+    def fitted(each: Policy) -> Policy:
+        name = FITTED.get(each.arn)
+        if not name or each.document is None:
+            return each
+        statements = [{**one, "Action": [action]} for one in each.document["Statement"] for action in one["Action"]]
+        arn = f"arn:aws:iam::{ACCOUNT_ID}:policy/cwagent/{name}"
+        return replace(each, name=name, document={"Version": "2012-10-17", "Statement": statements}, arn=arn)
+
+    changed = (replace(each, policies=tuple(map(fitted, each.policies))) for each in account.principals)
+    return replace(account, principals=tuple(changed))
 
 
 def case_of(account: Account, choices: Choices | None = None) -> Case:

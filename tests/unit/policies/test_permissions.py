@@ -18,6 +18,7 @@ import pytest
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import RESTORE_TAG, record_key
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import ROWS, SERVER_POLICY
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import explain
+from ansible_collections.cwagent.iam.plugins.module_utils._names import FITTED_PATH, FITTED_POLICIES, is_fitted_policy
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import agent_policies
 from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import ec2_service
 
@@ -57,6 +58,13 @@ NEW_TAG, NODE_TAG = f"aws:RequestTag/{MARK}", f"ssm:resourceTag/{MARK}"
 SSM_POLICY, ADMIN_POLICY = (
     {POLICY_ARN: f"arn:aws:iam::aws:policy/{name}"}
     for name in ("AmazonSSMManagedInstanceCore", "CloudWatchAgentAdminPolicy")
+)
+FITTED_SERVER, FITTED_ADMIN = (f"{IAM}policy{FITTED_PATH}{FITTED_POLICIES[access]}" for access in ("server", "admin"))
+FITTED_PATTERNS = [f"arn:aws:iam::*:policy{FITTED_PATH}{FITTED_POLICIES[access]}*" for access in ("server", "admin")]
+OTHER_POLICIES = (
+    f"{IAM}policy/CloudWatchAgentFittedServerPolicy",
+    f"{IAM}policy/cwagent/Other",
+    AGENT_POLICY[POLICY_ARN],
 )
 EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 # The key policy that KMS gives a key leaves the decision to IAM.
@@ -228,6 +236,8 @@ CASES: list[Case] = [
                     ("Attach", HYBRID, AGENT_POLICY, True),
                     ("Attach", HYBRID, SSM_POLICY, True),
                     ("Attach", HYBRID, ADMIN_POLICY, False),
+                    ("Attach", HYBRID, {POLICY_ARN: FITTED_SERVER}, True),
+                    ("Attach", HYBRID, {POLICY_ARN: FITTED_ADMIN}, False),
                     ("Attach", HYBRID, ADMINISTRATOR_POLICY, False),
                     ("Attach", SERVER, AGENT_POLICY, False),
                     ("Detach", HYBRID, ADMIN_POLICY, True),
@@ -266,6 +276,33 @@ CASES: list[Case] = [
     ("teardown", "iam:DeleteRole", HYBRID, {}, True),
     ("provision", "iam:CreateRole", HYBRID, {}, False),
     ("provision", "iam:PassRole", HYBRID, TO_SSM, False),
+    *(
+        ("fitted-policies", f"iam:{action}", arn, {}, arn not in OTHER_POLICIES)
+        for action in ("CreatePolicy", "CreatePolicyVersion", "DeletePolicy", "SetDefaultPolicyVersion", "TagPolicy")
+        for arn in (FITTED_SERVER, f"{FITTED_SERVER}-2", FITTED_ADMIN, *OTHER_POLICIES)
+    ),
+    *(
+        ("fitted-policies", f"ssm:{action}", f"{SSM}parameter/{name}", {}, action.startswith("Get") and name != "other")
+        for action in ("GetParameterHistory", "PutParameter", "LabelParameterVersion")
+        for name in ("AmazonCloudWatch-linux", "other")
+    ),
+    *(
+        (duty, f"iam:{verb}RolePolicy", f"{IAM}role/NAME-OF-AN-APPLICATION-ROLE", {POLICY_ARN: arn}, allowed)
+        for duty, verbs in (("provision", ("Attach", "Detach")), ("remove-servers", ("Detach",)))
+        for verb in verbs
+        for arn, allowed in ((AGENT_POLICY[POLICY_ARN], True), (FITTED_SERVER, True), (FITTED_ADMIN, False))
+    ),
+    *(
+        (
+            duty,
+            f"iam:{verb}RolePolicy",
+            SERVER,
+            {POLICY_ARN: arn},
+            duty != "fitted-policies" and arn != OTHER_POLICIES[1],
+        )
+        for duty, verb in (("provision", "Attach"), ("teardown", "Detach"), ("fitted-policies", "Attach"))
+        for arn in (FITTED_SERVER, f"{FITTED_ADMIN}-2", OTHER_POLICIES[1])
+    ),
     ("rotate-keys", "iam:CreateAccessKey", USER, {}, True),
     ("rotate-keys", "iam:CreateAccessKey", OTHER_USER, {}, False),
     ("rotate-keys", "iam:PutUserPolicy", ADMIN_USER, {}, False),
@@ -341,7 +378,17 @@ def test_a_policy_allows_exactly_the_calls_that_its_duty_needs(simulator, case):
 @pytest.mark.parametrize("duty", ["provision", "provision-hybrid", "remove-servers", "teardown"])
 def test_only_the_agents_policies_may_be_attached_and_detached(duty):
     sid = "AttachPoliciesOfTheAgent" if duty == "provision" else "DetachPoliciesOfTheAgent"
-    assert set(conditions(duty, sid)["ArnEquals"][POLICY_ARN]) == agent_policies("aws")
+    fitted = FITTED_PATTERNS if duty != "teardown" else ["arn:aws:iam::*:policy/cwagent/CloudWatchAgentFitted*"]
+    assert set(conditions(duty, sid)["ArnEquals"][POLICY_ARN]) == agent_policies("aws") | {*fitted}
+
+
+def test_the_names_of_fitted_policies_match_the_examples_and_no_others_do():
+    [managed] = [each for each in policy("fitted-policies")["Statement"] if each["Sid"] == "ManageFittedPolicies"]
+    assert managed["Resource"] == FITTED_PATTERNS
+    for arn, pattern in zip((FITTED_SERVER, FITTED_ADMIN), FITTED_PATTERNS, strict=True):
+        for each in (arn, f"{arn}-2"):
+            assert is_fitted_policy(each)
+            assert fnmatchcase(each, pattern)
 
 
 def test_the_admin_policy_is_never_attached_to_the_hybrid_role():
@@ -350,7 +397,7 @@ def test_the_admin_policy_is_never_attached_to_the_hybrid_role():
         set(conditions("provision-hybrid", f"{verb}PoliciesOfTheAgent")["ArnEquals"][POLICY_ARN])
         for verb in ("Attach", "Detach")
     )
-    assert detached - attached == {"arn:aws:iam::aws:policy/CloudWatchAgentAdminPolicy"}
+    assert detached - attached == {"arn:aws:iam::aws:policy/CloudWatchAgentAdminPolicy", FITTED_PATTERNS[1]}
 
 
 def test_only_new_activations_of_the_hybrid_role_may_be_tagged():
@@ -402,6 +449,16 @@ def test_a_denial_says_what_a_placeholder_is_for(action: str, resource: str) -> 
     denied = f"User: {OTHER_USER} is not authorized to perform: {action} on resource: arn:aws:x:::{resource} because no"
     message = explain("do it", action, "AccessDenied", f"{denied} identity-based policy allows the {action} action")
     assert re.search(r"(For the profile that|For the role of|To store)[^.]*, replace", message)
+
+
+@pytest.mark.parametrize("action", ["iam:CreatePolicy", "iam:CreatePolicyVersion"])
+def test_a_denial_of_a_fitted_policy_names_the_file_that_allows_it(action: str) -> None:
+    reason = f"because no identity-based policy allows the {action} action"
+    denied = f"User: {OTHER_USER} is not authorized to perform: {action} on resource: {FITTED_SERVER} {reason}"
+    message = explain("do it", action, "AccessDenied", denied)
+    assert f"lacks {action} on {FITTED_SERVER}" in message
+    assert "fitted-policies.json" in message
+    assert any(action in each["Action"] for each in policy("fitted-policies")["Statement"])
 
 
 def agent_actions(name: str) -> set[str]:

@@ -244,6 +244,7 @@ def test_other_values_by_region_are_refused(value):
         (["aws", "AWS-a", "awsome", "ssm", "Ssm1"], False),
         (["a.tmp", ".tmp", "a.yaml", "a.yml"], False),
         (["tmp", "yaml", "a.tmp.b", "a.yaml1"], True),
+        (["cwagent-applied"], False),
     ],
 )
 def test_the_label_of_a_version(labels, valid):

@@ -13,11 +13,13 @@ ROLE = {
 }
 RESTORED = {"changed": True, "closed": ["R"], "instances": [{"instance_id": "i-1", "profile": None}]}
 ASSOCIATED = {"changed": True, "results": [{"changed": True, "instances": [{"instance_id": "i-1", "profile": "I"}]}]}
+LABELLED = {"changed": True, "applied_versions": [{"region": "eu-1", "name": "C", "version": 3}]}
 USERS = {"results": [{"changed": False, "users": [{"name": "u"}], "rotation": {"u": "due", "v": "current"}}]}
 
 
 def test_plans_of_earlier_tasks() -> None:
-    planned = Planned([RESTORED, ROLE, ASSOCIATED, USERS])
+    planned = Planned([RESTORED, ROLE, ASSOCIATED, USERS, LABELLED])
+    assert planned.applied_versions == {("eu-1", "C"): 3}
     assert planned.profiles == {"i-1": "I"}
     assert planned.closed == {"R"}
     assert planned.has_restored
@@ -70,5 +72,5 @@ def test_policies_that_principals_lose_are_detached(before: Any, after: Any, kin
 def test_results_without_a_plan_have_no_effect(results: list[dict[str, Any]]) -> None:
     planned = Planned(results)
     assert (planned.profiles, planned.closed, planned.policies_of("I")) == ({}, set(), None)
-    assert (planned.profile_id("I"), planned.detached) == (None, set())
+    assert (planned.profile_id("I"), planned.applied_versions, planned.detached) == (None, {}, set())
     assert not any([planned.has_changed_role("R"), planned.has_user("u"), planned.has_new_key("u")])

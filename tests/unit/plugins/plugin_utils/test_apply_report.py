@@ -156,6 +156,34 @@ def test_a_label_that_was_not_moved_is_reported(more, reason):
     assert ("was not moved" in " ".join(lines)) is bool(reason)
 
 
+NOT_NARROWED = "The fitted policy was not narrowed, because "
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({}, ""),
+        ({"moves_label": False}, "--limit leaves out servers. Run this playbook again, without a limit, when "),
+        ({"hosts": []}, "a server has not proved the version. Run this playbook again, "),
+        ({"earlier": ["web9", "win1"]}, "web9, win1 can run an earlier version. Run this playbook again, "),
+        ({"earlier": [f"w{each}" for each in range(12)]}, "w8, w9 and 2 more can run an earlier version. "),
+        ({"moves_label": False, "server_policy": "aws"}, ""),
+        ({"earlier": ["win1"], "server_policy": "aws"}, ""),
+    ],
+)
+@pytest.mark.parametrize("label", ["", "stable"])
+def test_a_fitted_policy_that_was_not_narrowed_is_reported_in_one_line(more, reason, label):
+    given = {"hosts": [{"inventory_hostname": "a", APPLIED: CREATED}], "moves_label": True, "server_policy": "fitted"}
+    given = {**given, **APPLY, "config_label": label, **more}
+    checked = {"__verify_checked": {"apply_hosts": ["a"]}}
+    if "earlier" in given:
+        checked["__verify_labelled"] = {"earlier_hosts": given.pop("earlier")}
+    lines = report([an_account(servers=given.pop("hosts"), variables=checked, **given)], check_mode=False).lines
+    found = " ".join(each.strip() for each in lines)
+    assert (NOT_NARROWED in found, reason in found) == (bool(reason), True)
+    assert ("Windows" in found) == ("can run an earlier" in reason)
+
+
 @pytest.mark.parametrize("tried", ["", "a", "b", "ab"])
 def test_a_new_name_of_a_file_is_reported_unless_the_server_has_just_proved_its_version(tried):
     hosts = [{"inventory_hostname": "a", "__verify_renamed": DELETED}, {"inventory_hostname": "b", APPLIED: {}}]

@@ -40,6 +40,7 @@ from access_account import (
     user,
     version,
     window,
+    with_fitted_policies,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -383,7 +384,7 @@ PLANTED = {
 
 def test_each_rule_is_here_once_and_has_a_violation():
     # The last ones depend on the inventory or on several objects, and have separate tests.
-    of_inventory = {"user-without-host", "attached-policy", "policy-without-tag", "unused-permissions"}
+    of_inventory = {"user-without-host", "attached-policy", "policy-without-tag", "unused-permissions", "fitted-policy"}
     planted = {rule for _, (rule, _, _) in PLANTED.values()}
     assert sorted(rule.name for rule in RULES) == sorted(planted | of_inventory)
 
@@ -393,6 +394,7 @@ def test_a_violation_is_one_finding(account, expected):
     assert found(account) == [expected]
     [severities] = [each.severities for each in RULES if each.name == expected[0]]
     assert expected[1] in severities
+    assert found(with_fitted_policies(account)) == [expected]
     [finding] = find(case_of(account))
     assert finding.listed == (expected[0] not in ("administrators", "node-not-managed", "history-starts-late"))
 

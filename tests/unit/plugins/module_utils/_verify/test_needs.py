@@ -26,7 +26,7 @@ from access_account import (
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import GET, LOGS, METRICS, assess
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Policy
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import Call
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import Call, Scope, Source, fit
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.case import Case
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.checks import check
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Target
@@ -249,6 +249,52 @@ def test_a_configuration_that_was_not_read_is_a_note():
     note = "The permissions that AmazonCloudWatch-linux needs are not known: it is encrypted."
     account = replace(account_of(), parameters=(parameter("linux", None, type="SecureString"),))
     assert found(account) == ([], [note])
+
+
+DECRYPT = document("kms:Decrypt")
+OF_LINUX = f"arn:aws:ssm:{REGION}:{ACCOUNT_ID}:parameter/AmazonCloudWatch-linux"
+
+
+def of_parameter(arn):
+    return document("kms:Decrypt", Condition={"StringLike": {"kms:EncryptionContext:PARAMETER_ARN": arn}})
+
+
+def test_a_configuration_that_needs_nothing_has_a_fitted_policy_without_metrics_and_logs():
+    [fitted] = fit([Source("linux", {}, ("AmazonCloudWatch-linux",), (REGION,))], Scope("aws", ACCOUNT_ID)).policies
+    policy = Policy("Fitted", fitted, f"{OWN}policy/cwagent/CloudWatchAgentFittedServerPolicy")
+    assert found(account_of({"agent": {}}, server=(policy,))) == ([], [])
+    assert found(account_of({"agent": {}}, server=(replace(policy, arn=None),)))[0] != []
+
+
+@pytest.mark.parametrize(
+    ("key", "allowed", "is_noted"),
+    [
+        ("alias/aws/ssm", None, False),
+        ("alias/own", None, True),
+        ("alias/own", DECRYPT, False),
+        ("alias/own", of_parameter(OF_LINUX), False),
+        ("alias/own", of_parameter(f"{OF_LINUX}s"), True),
+        ("alias/own", document("kms:Decrypt", resource=f"arn:aws:kms:*:{ACCOUNT_ID}:key/1"), False),
+        ("alias/own", document("kms:Decrypt", effect="Deny"), True),
+    ],
+)
+def test_a_key_of_the_user_that_a_server_may_not_use_is_a_note(key, allowed, is_noted):
+    policies = (SERVER, *([Policy("Keys", allowed)] if allowed else []))
+    encrypted = parameter("linux", None, type="SecureString", kms_key=key)
+    failures, notes = found(replace(account_of(server=policies), parameters=(encrypted,)))
+    lacking = f"Role 'Server' lacks kms:Decrypt for {encrypted.name}, unless the policy of its KMS key allows it."
+    assert (failures, notes[:-1]) == ([], [f"{lacking} Allow it on key alias/own."] * is_noted)
+
+
+@pytest.mark.parametrize(("config", "lacking"), [(SHOP, METRICS), (AMP, "aps:RemoteWrite")])
+@pytest.mark.parametrize("more", [{}, {"tags": {}}])
+def test_a_principal_gets_what_its_fitted_policy_lacks_from_the_next_run(config, lacking, more):
+    [document_of_other] = fit([Source("other", NAMED, ("other",), (REGION,))], Scope("aws", ACCOUNT_ID)).policies
+    policy = Policy("Fitted", document_of_other, f"{OWN}policy/cwagent/CloudWatchAgentFittedServerPolicy")
+    for target in (WEB, DB):
+        server = check(case(account_of(config, server=(policy,), **more)), target)
+        [fix] = {each.fix for each in server.failures if lacking in each.why}
+        assert "cwagent.iam.site with cwagent_server_policy=fitted" in fix
 
 
 def test_the_log_group_of_an_unknown_section_is_not_known():

@@ -355,6 +355,7 @@ def label_problems(label, names, requires, regions=((), ())):
     [
         ("stable", ["linux", "web"], ""),
         ("1a", ["linux"], "cwagent_config_label: label '1a' is not valid"),
+        ("cwagent-applied", ["linux"], "cwagent_config_label: label 'cwagent-applied' is the one with which apply.yml"),
         (
             "stable",
             ["linux", "linux_stable"],

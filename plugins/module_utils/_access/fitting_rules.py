@@ -1,0 +1,209 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rules about policies that allow more or less than the stored configurations need. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import GET, LOGS
+from ansible_collections.cwagent.iam.plugins.module_utils._access.case import MAX_LISTED
+from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import covered_versions
+from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
+from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import Policies, Request, decide, decide_each
+from ansible_collections.cwagent.iam.plugins.module_utils._access.model import PARAMETERS
+from ansible_collections.cwagent.iam.plugins.module_utils._access.view import SITE
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import PUT
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import read
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import ROWS, permissions_of
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import (
+    Scope,
+    Source,
+    fit,
+    needed_statements,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import grants_of, read_document
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._findings import NOTICE, PRINCIPAL, WARNING, Rule
+from ansible_collections.cwagent.iam.plugins.module_utils._names import (
+    ATTACHED_TAG,
+    CREATED,
+    MARK_TAG,
+    fitted_access,
+    is_created,
+    is_fitted_policy,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import ACCESS_POLICIES
+from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first, to_printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._access.case import Case
+    from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Account, Policy, Principal
+    from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import Statement
+    from ansible_collections.cwagent.iam.plugins.module_utils._findings import Finding
+
+# The use of log groups that each action allows, with the worst first.
+_LOG_GROUP_USES = {
+    "logs:PutRetentionPolicy": "change the retention of every log group",
+    LOGS: "write to every log group",
+}
+# The actions of each statement of a fitted policy, or some of them.
+_WRITTEN = [*({*row.actions} for row in ROWS), {GET}, {"kms:Decrypt"}, {PUT}]
+
+UNUSED_PERMISSIONS = Rule(
+    "unused-permissions",
+    PRINCIPAL,
+    (NOTICE,),
+    "a server principal allows more than the stored configurations need",
+    listed=False,
+)
+FITTED_POLICY = Rule(
+    "fitted-policy",
+    PRINCIPAL,
+    (WARNING,),
+    "a fitted policy lacks what a stored configuration needs, or somebody else created or changed it",
+)
+
+
+def _excess_findings(case: Case) -> Iterator[Finding]:
+    """Report server principals that may use every log group, unless the stored configurations need that.
+
+    Namespaces of metrics do not count: anyone who may write a log event can write metrics in every namespace.
+    """
+    account, fitted = case.account, _fit_configurations(case.account)
+    groups = [f"arn:{account.partition}:logs:{region}:{account.id}:log-group:*:*" for region in account.regions]
+    unused = {
+        action: use
+        for action, use in _LOG_GROUP_USES.items()
+        if fitted and all(decide_each(fitted, Request(action, each)) is not Decision.YES for each in groups)
+    }
+    for each in (assessment.principal for assessment in case.assessments):
+        excess = [
+            use
+            for action, use in unused.items()
+            if each.access == "server" and any(case.decide(each, action, group) is Decision.YES for group in groups)
+        ]
+        if excess:
+            why = f"It may {' and '.join(excess)}. The stored configurations need only some log groups."
+            yield UNUSED_PERMISSIONS.finding(each.name, why, _describe_fitting(each))
+
+
+def _describe_fitting(principal: Principal) -> str:
+    """Return how a principal loses what the stored configurations do not need."""
+    if principal.has_fitted_policy:
+        return "Run the playbook cwagent.iam.apply. It narrows the policy if all servers run the stored versions."
+    if principal.managed or ATTACHED_TAG in principal.tags:
+        return "Decide whether to set cwagent_server_policy to fitted, and run the playbook cwagent.iam.site."
+    policy = ACCESS_POLICIES["server"]
+    return f"Decide whether to replace {policy} with the policy that the playbook cwagent.iam.policy prints."
+
+
+def _fit_configurations(account: Account) -> Policies | None:
+    """Return the fitted policy of the stored configurations; ``None`` if it is not known, or they collect nothing."""
+    found = [(each, read(each.value or "", each.name).value) for each in account.parameters]
+    sources = [Source(each.name, config, (each.name,), (each.region,)) for each, config in found if config]
+    is_known = len(sources) == len(found) and not any(each.what == PARAMETERS for each in account.unread)
+    if not is_known or not any(permissions_of(config) for _parameter, config in found if config):
+        return None
+    try:
+        return Policies(fit(sources, Scope(account.partition, account.id)).policies)
+    except InvalidInput:
+        return None
+
+
+def _drift_findings(case: Case) -> Iterator[Finding]:
+    """Report fitted policies that lack something, or that this collection did not write.
+
+    A policy that only allows what earlier versions of configurations need is no finding, because agents can run them.
+    """
+    fitted: dict[str, Policy] = {}
+    holders: dict[tuple[str, ...], list[Principal]] = defaultdict(list)
+    for each in case.account.principals:
+        if each.has_fitted_policy:
+            own = {policy.arn: policy for policy in each.policies if policy.arn and is_fitted_policy(policy.arn)}
+            holders[tuple(sorted(own))].append(each)
+            fitted |= own
+    needed = _needed(case) if holders else []
+    for arns, principals in sorted(holders.items()):
+        policies = [fitted[each] for each in arns]
+        lacking = _lacking(case, policies, needed)
+        if lacking:
+            names = ", ".join(each.name for each in policies)
+            held = join_first([each.label for each in principals], MAX_LISTED)
+            why = f"{names} of {held} lacks what stored configurations need: {join_first(lacking, MAX_LISTED)}."
+            yield FITTED_POLICY.finding(policies[0].name, why, f"{SITE} with cwagent_server_policy=fitted.")
+    for arn, policy in sorted(fitted.items()):
+        yield from _foreign_parts(policy, case.account.policy_tags.get(arn))
+
+
+def _needed(case: Case) -> list[Statement]:
+    """Return what the stored configurations need, and the known versions that agents can run.
+
+    Texts that are unknown or refused are missing.
+    """
+    account = case.account
+    found, scope = [], Scope(account.partition, account.id)
+    texts = {(each.name, each.region, each.value): None for each in account.parameters}
+    for history in account.histories:
+        covered = covered_versions(history.versions)
+        texts.update(((history.name, history.region, each.value), None) for each in covered)
+    for name, region, value in texts:
+        config = read(value or "", name).value
+        if config and name not in case.choices.ignored_parameters:
+            source = Source(name, config, (name,), (region,))
+            try:
+                needed_statements([source], scope)
+            except InvalidInput:
+                continue
+            found.append(source)
+    return needed_statements(found, scope)
+
+
+def _lacking(case: Case, policies: Sequence[Policy], needed: Sequence[Statement]) -> list[str]:
+    """Return in words what fitted policies lack; nothing if one of them was not read."""
+    documents = [each.document for each in policies if each.document is not None]
+    if len(documents) < len(policies):
+        return []
+    policies_of_all = Policies(documents)
+    allowed = grants_of(statement for each in documents for statement in read_document(each)[0])
+    found = []
+    for action, condition, name in sorted(grants_of(needed) - allowed):
+        context = {condition[1]: name} if condition else {}
+        request = Request(action, "*" if condition else name, context)
+        # Somebody can have written it in another way.
+        if decide_each(policies_of_all, request) is not Decision.YES:
+            found.append(f"{action} with {condition[1]} {name}" if condition else f"{action} on {name}")
+    if any(fitted_access(each.arn or "") == "admin" for each in policies):
+        places = [(each.region, each.name) for each in case.account.parameters]
+        arns = [case.parameter_arn(*each) for each in places if each[1] not in case.choices.ignored_parameters]
+        denied = [each for each in arns if decide(policies_of_all, Request(PUT, each)) is Decision.NO]
+        found += [f"{PUT} on {each}" for each in denied]
+    return found
+
+
+def _foreign_parts(policy: Policy, tags: Mapping[str, str] | None) -> Iterator[Finding]:
+    """Report a policy or statements that this collection did not write. :param tags: ``None`` if they are not known."""
+    if tags is not None and not is_created(tags):
+        why = f"Somebody else created policy {policy.arn}, because it has no tag {MARK_TAG}={CREATED}."
+        fix = "Decide whether to detach and delete it; if so, run the playbook cwagent.iam.site afterwards."
+        yield FITTED_POLICY.finding(policy.name, why, fix)
+        return
+    statements, others = read_document(policy.document or {})
+    foreign = [each.use for each in statements if not any({*each.actions} <= written for written in _WRITTEN)]
+    foreign += [str(each.get("Sid", "")) for each in others if isinstance(each, dict)]
+    if foreign:
+        named = join_first([to_printable(each) or "without a Sid" for each in dict.fromkeys(foreign)], MAX_LISTED)
+        why = f"Somebody has changed policy {policy.name}. This collection does not write these statements: {named}."
+        fix = (
+            "Find the call in CloudTrail: aws cloudtrail lookup-events --region us-east-1 --lookup-attributes "
+            "AttributeKey=EventName,AttributeValue=CreatePolicyVersion. The playbook cwagent.iam.apply removes them "
+            "when it narrows the policy."
+        )
+        yield FITTED_POLICY.finding(policy.name, why, fix)
+
+
+CHECKS = (_excess_findings, _drift_findings)
