@@ -38,7 +38,7 @@ class WindowResource(Resource[Window]):
     """The admin window of a role or a user.
 
     :param fail_if_open: whether a window that is open already is an error.
-    :param is_admin_policy: whether an ARN is that of an admin policy. If only managed principals are changed, a
+    :param is_admin_policy: whether an ARN belongs to an admin policy. If only managed principals are changed, a
         principal without such a policy has nothing to close.
     """
 

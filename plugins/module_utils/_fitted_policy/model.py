@@ -23,7 +23,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.stat
 from ansible_collections.cwagent.iam.plugins.module_utils._names import FITTED_PATH, FITTED_POLICIES, TAG_PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 # The beginning of the keys of tags that list the parameters that a run is about to store.
 STORING_TAG = f"{TAG_PREFIX}storing-"
@@ -100,7 +100,8 @@ class DesiredPolicies:
 
     :param needed: by access, the statements for agents and admin principals, each with one name.
     :param storing: digests of the parameters that this run is about to store.
-    :param stored: by digest, when a text was last stored in its parameter.
+    :param run: the controller and its credentials, whose runs follow one another.
+    :param stored: by digest, when a text was stored in its parameter.
     :param narrow: whether to remove everything that is not needed.
     """
 
@@ -108,7 +109,8 @@ class DesiredPolicies:
     account: str
     needed: Mapping[str, Sequence[Statement]] = field(default_factory=dict)
     storing: frozenset[str] = frozenset()
-    stored: Mapping[str, datetime] = field(default_factory=dict)
+    run: str = ""
+    stored: Mapping[str, Sequence[datetime]] = field(default_factory=dict)
     narrow: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
 
@@ -133,11 +135,6 @@ class Storing:
     at: datetime
     digests: frozenset[str]
 
-    def is_open(self, stored: Mapping[str, datetime], now: datetime) -> bool:
-        """Return whether something may still be stored. :param stored: by digest, when it was last stored."""
-        is_done = all(each in stored and stored[each] >= self.at for each in self.digests)
-        return not is_done and now - self.at < STORING_LIFETIME
-
 
 def read_storing(tags: Mapping[str, str]) -> list[Storing]:
     """Return the tags of runs that store. A tag that is not of this form has no time, so it counts as old."""
@@ -154,12 +151,31 @@ def read_storing(tags: Mapping[str, str]) -> list[Storing]:
     return found
 
 
-def storing_tags(digests: Iterable[str], now: datetime) -> Iterator[tuple[Storing, str]]:
-    """Return the tags for a run that is about to store, with their values."""
+def open_storing(tags: Mapping[str, str], stored: Mapping[str, Sequence[datetime]], now: datetime) -> list[Storing]:
+    """Return the tags of the runs that may still store something.
+
+    A run that is done has stored each of its texts after its tag. Two runs with one text have both stored it.
+
+    :param stored: by digest, when it was stored.
+    """
+    found = read_storing(tags)
+
+    def has_stored(tag: Storing, digest: str) -> bool:
+        runs = [each for each in found if digest in each.digests and each.at >= tag.at]
+        return len([at for at in stored.get(digest, ()) if at >= tag.at]) >= len(runs)
+
+    return [
+        tag
+        for tag in found
+        if now - tag.at < STORING_LIFETIME and not all(has_stored(tag, digest) for digest in tag.digests)
+    ]
+
+
+def storing_tags(run: str, digests: Iterable[str], now: datetime) -> dict[str, str]:
+    """Return the tags for a run that is about to store. The same controller has the same keys for the same texts."""
     listed = sorted(digests)
-    for first in range(0, len(listed), _DIGESTS):
-        part = listed[first : first + _DIGESTS]
-        yield Storing(f"{STORING_TAG}{_digest(''.join(part))}", now, frozenset(part)), f"{now:{_TIME}} {''.join(part)}"
+    parts = ("".join(listed[first : first + _DIGESTS]) for first in range(0, len(listed), _DIGESTS))
+    return {f"{STORING_TAG}{_digest(f'{run} {part}')}": f"{now:{_TIME}} {part}" for part in parts}
 
 
 def digest_of(name: str, region: str, value: str) -> str:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import socket
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,6 +94,7 @@ def resource(call: Call) -> FittedPolicies:
         account,
         {"server": take_apart(needed), "admin": take_apart(_storing_statements(texts, scope))},
         _not_stored(new, stored),
+        f"{identity['Arn']} {socket.gethostname()}",
         _times(stored),
         narrow=params["narrow"],
         tags=tags,
@@ -134,10 +137,10 @@ def _not_stored(new: Iterable[Text], stored: Sequence[Stored]) -> frozenset[str]
     return frozenset(digest_of(each.name, each.region, each.value) for each in new) - current
 
 
-def _times(stored: Iterable[Stored]) -> Mapping[str, datetime]:
-    """Return by digest when a text was last stored in its parameter."""
-    found: dict[str, datetime] = {}
-    for each in stored:
-        for version in reversed(each.history.versions):
-            found[digest_of(each.history.name, each.history.region, version.value or "")] = version.modified
+def _times(stored: Iterable[Stored]) -> Mapping[str, Sequence[datetime]]:
+    """Return by digest when a text was stored in its parameter."""
+    found: dict[str, list[datetime]] = defaultdict(list)
+    for history in (each.history for each in stored):
+        for version in history.versions:
+            found[digest_of(history.name, history.region, version.value or "")].append(version.modified)
     return found

@@ -24,12 +24,14 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.stat
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import MISSING_POLICY, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import (
+    STORING_LIFETIME,
     STORING_MINIMUM,
     DesiredPolicies,
     FittedPolicy,
     PolicyVersion,
     State,
     names_for,
+    open_storing,
     read_storing,
     storing_tags,
 )
@@ -59,7 +61,9 @@ DESCRIPTION = "The permissions for the stored configurations of the CloudWatch a
 # Stands for an error code if another run has changed the policies since they were read.
 CHANGED = "another run changed the policies"
 GONE_CODES = NOT_FOUND_CODES | {MISSING_POLICY}
-_STALE = GONE_CODES | {CHANGED}
+# Stands for an error code if IAM does not show what was written. Another run may have deleted it.
+INVISIBLE = "not visible"
+_STALE = GONE_CODES | {CHANGED, INVISIBLE}
 # IAM keeps five versions of a policy. Other runs can have created the other four.
 _VERSIONS = frozenset({"LimitExceeded"})
 # A planned version has no id yet.
@@ -105,8 +109,7 @@ def wide_reasons(current: State, desired: DesiredPolicies) -> list[str]:
     for each in current.policies.values():
         found += [
             f"a run said at {tag.at:%Y-%m-%d %H:%M} UTC that it would store configurations, and has not stored them"
-            for tag in read_storing(each.tags)
-            if tag.is_open(desired.stored, current.read_at)
+            for tag in open_storing(each.tags, desired.stored, current.read_at)
         ]
     if any(_missing(access, current, desired) for access in FITTED_POLICIES) and current.policies:
         found.append("the policies lacked something that is needed")
@@ -119,33 +122,58 @@ def plan(current: State, desired: DesiredPolicies) -> Plan[State]:
     :raises InvalidInput: too many policies would be needed.
     """
     allowed = _planned_statements(current, desired)
-    known = {each.arn: frozenset(version.id for version in each.versions) for each in current.policies.values()}
     record = next((name for name in allowed if name in current.policies), None)
-    new_tags = _new_storing_tags(current, desired, record)
+    with_record = record or next(iter(allowed), None)
+    tags = {name: _planned_tags(current, desired, name, is_record=name == with_record) for name in allowed}
+    known = {each.arn: frozenset(version.id for version in each.versions) for each in current.policies.values()}
     steps: list[Step] = []
     planned: dict[str, FittedPolicy] = {}
-    removed = _outdated_tags(current, desired, current.policies[record], new_tags) if record else []
     if record:
-        steps += _storing_steps(current.policies[record], new_tags, removed, known)
+        steps += _storing_steps(current.policies[record], tags[record], known)
     for name, statements in allowed.items():
         old = current.policies.get(name)
-        tags = {**(old.tags if old else {MARK_TAG: CREATED}), **desired.tags}
-        if name == record or (record is None and not planned):
-            tags = {**{key: value for key, value in tags.items() if key not in removed}, **new_tags}
         if old is None:
-            steps.append(_create(name, statements, tags))
+            steps.append(_create(name, statements, tags[name]))
         else:
             check = Check(known, tuple(statements))
             if desired.narrow and record:
-                shown = current.policies[record].tags
-                storing = {each.key: shown[each.key] for each in read_storing(shown)}
-                check = replace(check, record=current.policies[record].arn, tags={**storing, **new_tags})
-            steps += [*_version_steps(old, statements, check), *_tag_steps(old, desired.tags)]
-        version = PolicyVersion(old.default.id if old else _PLANNED, True, to_document(join(statements)))
-        if old and old.default.allows_exactly(statements):
-            version = old.default
-        planned[name] = FittedPolicy(name, desired.arn(name), tags, (version,), old.holders if old else ())
+                check = replace(check, record=current.policies[record].arn, tags=_storing_tags(tags[record]))
+            if desired.storing or desired.narrow or not old.default.allows_exactly(statements):
+                steps += _version_steps(old, statements, check)
+            steps += _tag_steps(old, desired.tags)
+        planned[name] = _planned_policy(name, old, statements, desired, tags[name])
     return Plan(current, replace(current, policies=planned), {ITEM: steps})
+
+
+def _planned_policy(
+    name: str,
+    old: FittedPolicy | None,
+    statements: Sequence[Statement],
+    desired: DesiredPolicies,
+    tags: Mapping[str, str],
+) -> FittedPolicy:
+    version = PolicyVersion(old.default.id if old else _PLANNED, True, to_document(join(statements)))
+    if old and old.default.allows_exactly(statements):
+        version = old.default
+    return FittedPolicy(name, desired.arn(name), tags, (version,))
+
+
+def _planned_tags(current: State, desired: DesiredPolicies, name: str, *, is_record: bool) -> dict[str, str]:
+    """Return the tags of a policy after all steps. :param is_record: whether it has the tags of runs that store."""
+    old = current.policies.get(name)
+    tags = {**(old.tags if old else {MARK_TAG: CREATED}), **desired.tags}
+    storing = storing_tags(desired.run, desired.storing, current.read_at) if is_record else {}
+    known = open_storing(tags, desired.stored, current.read_at)
+    recent = {each.key for each in known if current.read_at - each.at < STORING_LIFETIME / 2}
+    new = {key: value for key, value in storing.items() if key not in recent}
+    if not new:  # so that a run that stores nothing changes nothing
+        return tags
+    outdated = _outdated_tags(current, desired, old) if old else []
+    return {**{key: value for key, value in tags.items() if key not in outdated}, **new}
+
+
+def _storing_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    return {each.key: tags[each.key] for each in read_storing(tags)}
 
 
 # -- Statements --
@@ -246,44 +274,29 @@ def _delete_version(policy: FittedPolicy, version: PolicyVersion) -> Step:
     return Step(Kind.UPDATE, "iam:DeletePolicyVersion", arguments, summary, done_when=GONE_CODES, stale_when=stale)
 
 
-def _new_storing_tags(current: State, desired: DesiredPolicies, record: str | None) -> dict[str, str]:
-    """Return the tags for the parameters that this run is about to store, unless they are there and new enough."""
-    tags = {each.key: each for each in read_storing(current.policies[record].tags)} if record else {}
-    found = {}
-    for tag, value in storing_tags(desired.storing, current.read_at):
-        old = tags.get(tag.key)
-        is_new = old and old.is_open(desired.stored, current.read_at) and current.read_at - old.at < STORING_MINIMUM
-        if not is_new:
-            found[tag.key] = value
-    return found
-
-
-def _outdated_tags(
-    current: State, desired: DesiredPolicies, record: FittedPolicy, new_tags: Mapping[str, str]
-) -> list[str]:
-    """Return the keys of tags of runs that store which are old and done. They go with new ones."""
-    return [
-        tag.key
-        for tag in (read_storing(record.tags) if new_tags else ())
-        if tag.key not in new_tags
-        and not tag.is_open(desired.stored, current.read_at)
-        and current.read_at - tag.at > STORING_MINIMUM
-    ]
+def _outdated_tags(current: State, desired: DesiredPolicies, record: FittedPolicy) -> list[str]:
+    """Return the keys of the tags of runs that are done, or were interrupted long ago."""
+    still_open = open_storing(record.tags, desired.stored, current.read_at)
+    tags = [each for each in read_storing(record.tags) if current.read_at - each.at > STORING_MINIMUM]
+    return [each.key for each in tags if each not in still_open]
 
 
 def _storing_steps(
-    record: FittedPolicy, new_tags: Mapping[str, str], removed: Sequence[str], known: Mapping[str, frozenset[str]]
+    record: FittedPolicy, tags: Mapping[str, str], known: Mapping[str, frozenset[str]]
 ) -> Iterator[Step]:
-    """Return the steps for the tags of runs that store."""
-    if not new_tags:
-        return
-    summary = f"tag policy '{record.name}' with what this run will store"
-    arguments = {"policy_arn": record.arn, "tags": new_tags}
-    check = Check(known, record=record.arn, tags=new_tags)
+    """Return the steps for the tags of runs that store. :param tags: all tags after these steps."""
+    before, after = _storing_tags(record.tags), _storing_tags(tags)
+    removed = sorted(before.keys() - after.keys())
+    new = {key: value for key, value in sorted(after.items()) if before.get(key) != value}
     if removed:
-        untag = {"policy_arn": record.arn, "tag_keys": list(removed)}
-        yield Step(Kind.UPDATE, "iam:UntagPolicy", untag, f"remove old tags from policy '{record.name}'")
-    yield Step(Kind.UPDATE, "iam:TagPolicy", arguments, summary, stale_when=_STALE, context=check)
+        untag = {"policy_arn": record.arn, "tag_keys": removed}
+        summary = f"remove the tags of earlier runs from policy '{record.name}'"
+        yield Step(Kind.UPDATE, "iam:UntagPolicy", untag, summary, stale_when=GONE_CODES)
+    if new:
+        summary = f"tag policy '{record.name}' with the parameters that this run will store"
+        arguments = {"policy_arn": record.arn, "tags": new}
+        check = Check(known, record=record.arn, tags=new)
+        yield Step(Kind.UPDATE, "iam:TagPolicy", arguments, summary, stale_when=_STALE, context=check)
 
 
 def _tag_steps(policy: FittedPolicy, tags: Mapping[str, str]) -> Iterator[Step]:

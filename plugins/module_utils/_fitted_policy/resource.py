@@ -22,6 +22,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model i
 from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.plan import (
     CHANGED,
     GONE_CODES,
+    INVISIBLE,
     SET_DEFAULT,
     Check,
 )
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import DesiredPolicies
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step
 
-# Stands for an error code until IAM shows what was just written.
-_INVISIBLE = "not visible yet"
 _KINDS = {"Role": "role", "User": "user", "Group": "group"}
 
 
@@ -147,11 +146,11 @@ class FittedPolicies(Resource[State]):
         if not isinstance(check, Check):
             self._aws.execute(step)
         elif step.action == SET_DEFAULT:
-            version = self._aws.retry(lambda: self._find_version(step, check), frozenset({_INVISIBLE}))
+            version = self._aws.retry(lambda: self._find_version(step, check), frozenset({INVISIBLE}))
             self._aws.execute(replace(step, arguments={**step.arguments, "version_id": version}))
         else:
             self._aws.execute(step)
-            self._aws.retry(lambda: self._check_tags(check), frozenset({_INVISIBLE}))
+            self._aws.retry(lambda: self._check_tags(check), frozenset({INVISIBLE}))
             for arn, known in check.versions.items():
                 if known != {each for each, _is_default in self._version_ids(arn)}:
                     raise _stale()
@@ -161,13 +160,10 @@ class FittedPolicies(Resource[State]):
         arn = step.arguments["policy_arn"]
         ids = {each for each, _is_default in self._version_ids(arn)}
         new = ids - check.versions[arn]
-        if check.version:
-            if new:
-                raise _stale()
-        elif not new:
-            raise AwsApiError(f"Could not {step.summary}: IAM does not show the version yet.", _INVISIBLE)
-        elif len(new) > 1 or not check.versions[arn] <= ids:
+        if not check.versions[arn] <= ids or len(new) > (0 if check.version else 1):
             raise _stale()
+        if not check.version and not new:
+            raise AwsApiError(f"Could not {step.summary}: IAM does not show the version.", INVISIBLE)
         version = check.version or next(iter(new))
         if grants_of(self._read_version(arn, version).statements) != grants_of(check.statements):
             raise _stale()
@@ -181,7 +177,7 @@ class FittedPolicies(Resource[State]):
 
     def _check_tags(self, check: Check) -> None:
         if not (check.tags or {}).items() <= self._storing_tags(check.record).items():
-            raise AwsApiError("IAM does not show the tags yet.", _INVISIBLE)
+            raise AwsApiError("IAM does not show the tags yet.", INVISIBLE)
 
 
 def _stale() -> AwsApiError:

@@ -47,11 +47,11 @@ RULES: dict[str, Any] = {
 
 def resource(params: Mapping[str, Any], aws: Aws, region: str | None, check_mode: bool) -> AssociationResource:
     """Return the associations of the module. :raises InvalidInput: an option is invalid."""
-    for arn in params["access_policies"]:
-        _names.check_policy_arn(arn, _names.partition_of(region), "access_policies")
     _names.check_name("instance profile", params["name"])
     if params["on_other_profile"] == ATTACH and params["state"] == "present":
         _check_roles(params["attach_to_roles"])
+        for arn in params["access_policies"]:
+            _names.check_policy_arn(arn, _names.partition_of(region), "access_policies")
     for instance_id in params["instance_ids"]:
         _names.check_instance_id(instance_id)
     planned = Planned(params["planned"])

@@ -77,8 +77,7 @@ class Declared:
 
     :param attach: ARNs of the managed policies to attach.
     :param detach: ARNs of the agent's policies to detach.
-    :param managed: ARNs that ``state: absent`` detaches, besides those of fitted policies. Every other policy is
-        unmanaged.
+    :param managed: ARNs that ``state: absent`` detaches, besides fitted policies. Every other policy is unmanaged.
     :param exclusive: whether to remove everything that is not declared.
     :param boundary: ARN, or ``none`` for no boundary.
     :param admin_window: whether the principal must have an admin window. If it has none yet, it gets a closed one.

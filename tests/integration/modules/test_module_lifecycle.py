@@ -530,6 +530,7 @@ def arns(enforcing: Emulator) -> dict[str, str]:
     }
 
 
+INSTANCE_OPTIONS: dict[str, Any] = {"name": SERVER_ROLE, "on_other_profile": "attach", "attach_to_roles": [SHOP]}
 PRINCIPALS: dict[str, tuple[str, dict[str, Any], str]] = {
     "role": ("cwagent_iam_role", {"name": "P"}, "roles"),
     "hybrid role": ("cwagent_iam_role", {"name": "P", "trust": "hybrid", "trust_regions": ["eu-central-1"]}, "roles"),
@@ -567,7 +568,7 @@ def test_an_application_role_changes_its_policies_with_its_tag(enforcing: Emulat
     [instance] = enforcing.instances(1)
     associate(enforcing, instance, SHOP)
     module, fitted = "cwagent_instance_profile", [arns[name] for name in FITTED]
-    options = {"name": SERVER_ROLE, "instance_ids": [instance], "on_other_profile": "attach", "attach_to_roles": [SHOP]}
+    options: dict[str, Any] = {**INSTANCE_OPTIONS, "instance_ids": [instance]}
 
     def role() -> tuple[list[str], dict[str, str]]:
         found = snapshot(enforcing)["roles"][SHOP]
@@ -598,7 +599,7 @@ def test_a_fitted_policy_that_others_attached_to_an_application_role_stays(
     associate(enforcing, instance, SHOP)
     for arn in (arns[FITTED[0]], f"{POLICY_ARN}{SERVER_POLICY}"):
         enforcing.client("iam").attach_role_policy(RoleName=SHOP, PolicyArn=arn)
-    options = {"name": SERVER_ROLE, "instance_ids": [instance], "on_other_profile": "attach", "attach_to_roles": [SHOP]}
+    options: dict[str, Any] = {**INSTANCE_OPTIONS, "instance_ids": [instance]}
     for policies in ([], [arns[FITTED[0]]]):
         with assert_no_writes(enforcing):
             run_module(enforcing, "cwagent_instance_profile", **options, access_policies=policies)
@@ -609,10 +610,13 @@ def test_a_fitted_policy_that_others_attached_to_an_application_role_stays(
 def test_other_texts_are_refused_before_anything_is_written(enforcing: Emulator, given: str) -> None:
     for module, options in (
         *((module, options) for module, options, _kind in PRINCIPALS.values()),
-        ("cwagent_instance_profile", {"name": "P", "instance_ids": ["i-0123456789abcdef0"]}),
+        (
+            "cwagent_instance_profile",
+            {**INSTANCE_OPTIONS, "instance_ids": ["i-0123456789abcdef0"]},
+        ),
     ):
         with assert_no_writes(enforcing):
-            access = {"access": "server"} if "iam" in module else {}
+            access: dict[str, Any] = {"access": "server"} if "iam" in module else {}
             assert (
                 "access_policies" in run_module(enforcing, module, **options, **access, access_policies=[given])["msg"]
             )

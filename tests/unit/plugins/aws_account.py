@@ -263,8 +263,11 @@ class Account(Model):
         self.profiles.update((other, Profile(role=name)) for other in state.other_profiles)
 
     def add_role(self, name: str, *policies: str, tags: Mapping[str, str] = MANAGED, profile: str = "") -> None:
-        """Add a role of ours with AWS policies, and its profile, which has the same name by default."""
-        attached = {f"arn:aws:iam::aws:policy/{policy}" for policy in policies}
+        """Add a role of ours, and its profile, which has the same name by default.
+
+        :param policies: names of AWS's policies, or ARNs.
+        """
+        attached = {each if ":" in each else f"arn:aws:iam::aws:policy/{each}" for each in policies}
         self.roles[name] = Principal(policies=attached, tags=dict(tags))
         self.profiles[profile or name] = Profile(role=name, id=f"AIPA{profile or name}")
 

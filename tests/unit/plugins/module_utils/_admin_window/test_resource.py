@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from aws_account import MANAGED, Account
+from declarations import FITTED_ADMIN
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.model import AccessKey
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window import plan as window_plan
@@ -210,6 +211,8 @@ MARK_CASES: dict[str, tuple[dict[str, str], str, list[str], dict[str, Any], list
     "no mark": ({}, CLOSED, [], {"is_marked": False}, []),
     "created": (MANAGED, CLOSED, [], {"has_admin_policy": False}, ATTACHED),
     "created, with the admin policy": (MANAGED, CLOSED, ["CloudWatchAgentAdminPolicy"], {}, ATTACHED),
+    "created, with another policy": (MANAGED, CLOSED, ["ReadOnlyAccess"], {"has_admin_policy": False}, ATTACHED),
+    "created, with the fitted admin policy": (MANAGED, CLOSED, [FITTED_ADMIN], {}, ATTACHED),
     "created, opened": (MANAGED, OPEN, [], {}, ["list_role_policies"]),
     "adopted, named": ({"cwagent:managed": "adopted"}, "", [], {}, []),
     "another value, named": ({"cwagent:managed": "me"}, "", [], {"is_marked": False}, []),

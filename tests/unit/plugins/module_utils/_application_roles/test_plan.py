@@ -127,7 +127,7 @@ def take(role: Role, step: Any) -> Role:
 @pytest.mark.parametrize("needed", [[], FITTED[:1], FITTED], ids=["aws", "fitted", "two fitted"])
 @pytest.mark.parametrize("has_room", [True, False], ids=["room", "no room"])
 def test_a_role_changes_its_policies_without_a_moment_without_permission(attached, tagged, needed, has_room):
-    """From each state, which an interrupted run can leave: what others attached stays, and the tag names the rest."""
+    """From each state, which an interrupted run can leave. The policies of others stay, and the tag names the rest."""
     further = frozenset(f"{OTHER}{number}" for number in range(5 - len({*attached} - {*tagged} | {*(needed or [ARN])})))
     role = role_of(policies=attached | further, tags={"team": "shop", **tag_of(tagged)})
     quota = 10 if has_room else max(5, len(role.policies))

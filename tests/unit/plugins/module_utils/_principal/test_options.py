@@ -40,7 +40,7 @@ def test_access_decides_the_policy():
 
 def test_other_policies_for_the_access_are_attached_instead_of_aws_policy():
     found = declare(access_policies=[*FITTED, CUSTOM])
-    assert (found.attach, found.detach) == ({*FITTED, CUSTOM}, {SERVER, ADMIN})
+    assert (found.attach, found.detach) == (frozenset({*FITTED, CUSTOM}), frozenset({SERVER, ADMIN}))
 
 
 NAMES = ["CloudWatchAgentFittedServerPolicy", "CloudWatchAgentFittedServerPolicy-2"]

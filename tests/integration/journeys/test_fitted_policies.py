@@ -1,0 +1,153 @@
+"""Servers go from AWS's policy to fitted ones and back: in check mode first, with a new configuration, and away."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from emulator import Fault, Kind
+from emulator.snapshot import snapshot
+from fleet import HYBRID, Fleet
+from harness import (
+    ADMIN_POLICY,
+    ADMIN_ROLE,
+    ADMIN_USER,
+    HYBRID_ROLE,
+    PARAMETER,
+    SERVER_POLICY,
+    SERVER_ROLE,
+    SERVER_USER,
+    SSM_POLICY,
+    Play,
+    allow,
+    assert_complete_report,
+    create_role,
+)
+from states import States
+
+SHOP, TAG = "Shop", "cwagent:attached-policy"
+SERVERS, ADMINS = "CloudWatchAgentFittedServerPolicy", "CloudWatchAgentFittedAdminPolicy"
+# The only region of the account, because the emulator has all of AWS's.
+ONE_REGION: dict[str, Any] = {"cwagent_audit_regions": ["eu-central-1"]}
+FITTED: dict[str, Any] = {"cwagent_server_policy": "fitted", **ONE_REGION}
+CONFIRMED: dict[str, Any] = {"cwagent_confirm": "teardown"}
+
+
+def logs_to(*groups: str) -> dict[str, Any]:
+    """A configuration that sends a file to each log group, and no metrics."""
+    entries = [{"file_path": f"/var/log/{each}.log", "log_group_name": each} for each in groups]
+    return {"logs": {"logs_collected": {"files": {"collect_list": entries}}}}
+
+
+def all_kinds(states: States) -> Fleet:
+    """A server of each kind, and both admin hosts, in an account that has the role of an application and a boundary."""
+    fleet = Fleet(states.controller)
+    create_role(fleet.aws, SHOP)
+    fleet.add_instance("admin1", group="ec2_admin")
+    fleet.add_instance("shop1", SHOP)
+    fleet.add_host("db1")
+    fleet.add_host("ops1", group="onprem_admin")
+    fleet.add_machine("db2", cwagent_onprem_identity=HYBRID)
+    bound = fleet.iam.create_policy(PolicyName="Bound", PolicyDocument=json.dumps(allow("*")))["Policy"]["Arn"]
+    fleet.variables |= {
+        "cwagent_permissions_boundary": bound,
+        "cwagent_on_other_profile": "attach",
+        "cwagent_attach_to_roles": [SHOP],
+    }
+    fleet.configure(logs_to("shop"))
+    return fleet
+
+
+def with_aws_policies(states: States) -> Fleet:
+    fleet = states.begin(all_kinds)
+    fleet.play("site").assert_succeeded()
+    return fleet
+
+
+def policies_of(fleet: Fleet) -> dict[str, list[str]]:
+    """By principal, its managed policies."""
+    found = snapshot(fleet.aws)
+    return {name: each["policies"] for kind in ("roles", "users") for name, each in found[kind].items()}
+
+
+def expected(servers: list[str], admins: list[str]) -> dict[str, list[str]]:
+    return {
+        SHOP: servers,
+        SERVER_ROLE: servers,
+        HYBRID_ROLE: sorted([SSM_POLICY, *servers]),
+        f"{SERVER_USER}-db1": servers,
+        ADMIN_ROLE: admins,
+        ADMIN_USER: admins,
+    }
+
+
+WITH_AWS = expected([SERVER_POLICY], [ADMIN_POLICY])
+WITH_FITTED = expected([SERVERS], [ADMINS, SERVERS])
+
+
+def first_call(play: Play, *actions: str) -> int:
+    return next(number for number, call in enumerate(play.calls) if call.action in actions)
+
+
+def test_a_fleet_goes_from_aws_policy_to_fitted_ones_and_back(states: States) -> None:
+    fleet = states.begin(with_aws_policies)
+    assert policies_of(fleet) == WITH_AWS
+    before = fleet.account()
+
+    # Check mode shows the statements and the attachments, and writes nothing.
+    predicted = fleet.play("site", "--check", "--diff", **FITTED).assert_succeeded()
+    assert (predicted.writes, fleet.account()) == ([], before)
+    assert "log-group:shop:*" in predicted.words
+    assert f"attach {SERVERS} to role '{SHOP}'" in predicted.words
+    done = fleet.play("site", "--diff", **FITTED).assert_succeeded()
+    assert predicted.changes == done.changes
+    assert_complete_report(done)
+    assert policies_of(fleet) == WITH_FITTED
+    assert fleet.account()["roles"][SHOP]["tags"] == {TAG: SERVERS}
+    attach = first_call(done, "AttachRolePolicy", "AttachUserPolicy")
+    assert first_call(done, "CreatePolicy") < attach < first_call(done, "DetachRolePolicy", "DetachUserPolicy")
+    again = fleet.play("site", **FITTED).assert_succeeded()
+    assert (again.writes, again.report[0]) == ([], "Nothing to do.")
+
+    # What a new configuration needs is allowed before it is stored, whichever playbook stores it.
+    for playbook, group in (("store_config", "orders"), ("site", "carts")):
+        fleet.configure(logs_to(group))
+        stored = fleet.play(playbook, **FITTED).assert_succeeded()
+        assert first_call(stored, "CreatePolicyVersion") < first_call(stored, "PutParameter")
+        assert_complete_report(stored)
+    again = fleet.play("site", **FITTED).assert_succeeded()
+    assert (again.writes, again.report[0]) == ([], "Nothing to do.")
+    assert policies_of(fleet) == WITH_FITTED
+    # A rotation of keys leaves the policies of the users as they are.
+    rotated = fleet.play("rotate_keys", **FITTED).assert_succeeded()
+    assert (rotated.writes, policies_of(fleet)) == ([], WITH_FITTED)
+
+    # Back to AWS's policy, everything is as before. The fitted policies stay until they are deleted.
+    predicted = fleet.play("site", "--check", "--diff").assert_succeeded()
+    back = fleet.play("site", "--diff").assert_succeeded()
+    assert predicted.changes == back.changes
+    assert policies_of(fleet) == WITH_AWS
+    assert fleet.account()["roles"] == before["roles"]
+    attach = first_call(back, "AttachRolePolicy", "AttachUserPolicy")
+    assert attach < first_call(back, "DetachRolePolicy", "DetachUserPolicy")
+
+    # With either policy, a teardown leaves nothing.
+    fleet.play("site", **FITTED).assert_succeeded()
+    fleet.play("teardown", **CONFIRMED, **FITTED).assert_succeeded()
+    assert [each["PolicyName"] for each in fleet.iam.list_policies(Scope="Local")["Policies"]] == ["Bound"]
+    assert fleet.account() == states.begin(all_kinds).account()
+
+
+def test_without_the_permission_to_create_policies_nothing_is_written(states: States) -> None:
+    fleet = states.begin(with_aws_policies)
+    before = fleet.account()
+    fleet.configure(logs_to("orders"))
+    fleet.aws.arm(Fault(Kind.DENY, action="CreatePolicy", times=9))
+    for playbook in ("site", "store_config"):
+        refused = fleet.play(playbook, **FITTED).assert_failed()
+        assert "iam:CreatePolicy" in refused.message
+        assert (refused.writes, fleet.account()) == (["CreatePolicy"], before)
+    unbound = fleet.play("site", **FITTED | {"cwagent_permissions_boundary": ""}).assert_failed()
+    assert "cwagent_server_policy is fitted, so set cwagent_permissions_boundary" in unbound.message
+    assert unbound.calls == []
+    assert fleet.account()["parameters"][fleet.aws.region] == {PARAMETER: logs_to("shop")}
