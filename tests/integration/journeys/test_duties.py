@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from emulator import Emulator
 from emulator.snapshot import associated_profiles, snapshot
 from fleet import DAY, HOUR, HYBRID, KEY, Fleet
 from harness import (
@@ -68,6 +69,12 @@ class Account:
         iam.delete_user_policy(UserName=ADMIN_USER, PolicyName=WINDOW_POLICY)
 
 
+def create_boundary(aws: Emulator) -> str:
+    document = json.dumps(filled("boundary", APP))
+    created = aws.client("iam").create_policy(PolicyName="CloudWatchAgentBoundary", PolicyDocument=document)
+    return str(created["Policy"]["Arn"])
+
+
 def move_to_fitted_policies(account: Account) -> None:
     account.fleet.variables["cwagent_server_policy"] = "fitted"
     account.configure(debug=False)
@@ -89,10 +96,7 @@ def test_each_playbook_needs_no_more_than_its_policy(controller: Controller) -> 
     fleet.add_host("ops1", group="onprem_admin")
     fleet.add_machine("db3", cwagent_onprem_identity=KEY)
     fleet.add_machine("db4", cwagent_onprem_identity=HYBRID)
-    document = json.dumps(filled("boundary", APP))
-    boundary = aws.client("iam").create_policy(PolicyName="CloudWatchAgentBoundary", PolicyDocument=document)
-    arn = boundary["Policy"]["Arn"]
-    fleet.variables |= {"cwagent_permissions_boundary": arn, "cwagent_ssm_policy": SSM_POLICY}
+    fleet.variables |= {"cwagent_permissions_boundary": create_boundary(aws), "cwagent_ssm_policy": SSM_POLICY}
     before = snapshot(aws)
     account = Account(fleet, create_user(aws, "controller"))
 
