@@ -101,7 +101,7 @@ options:
   narrow:
     description:
       - Whether to remove everything that the covered versions do not need. Use it only after every server has applied
-        the current versions.
+        the current versions. Without policies, nothing is created.
       - The policies stay as they are, with a warning, while another run changes them or is about to store.
     type: bool
     default: false

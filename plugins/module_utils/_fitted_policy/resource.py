@@ -28,6 +28,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.plan im
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._names import FITTED_PATH, FITTED_POLICIES
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
+from ansible_collections.cwagent.iam.plugins.module_utils._planned import Planned
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import tags
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class FittedPolicies(Resource[State]):
     """The fitted policies of an account.
 
     :param notices: sentences about permissions that are wider than they seem.
-    :param planned: results of earlier tasks.
+    :param planned: results of earlier tasks. A principal that loses a policy in one of them does not have it.
     """
 
     _aws: Aws
@@ -62,7 +63,7 @@ class FittedPolicies(Resource[State]):
         self._desired = desired
         self._notices = list(notices)
         self._is_absent = is_absent
-        self._planned = planned
+        self._detached = Planned(planned).detached
 
     def read(self) -> State:
         """Read the policies with their tags and all their versions."""
@@ -100,6 +101,7 @@ class FittedPolicies(Resource[State]):
             for page in pages
             for noun, kind in _KINDS.items()
             for each in page[f"Policy{noun}s"]
+            if (kind, each[f"{noun}Name"], arn) not in self._detached
         )
 
     def check_preconditions(self, current: State) -> None:

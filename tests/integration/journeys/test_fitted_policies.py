@@ -133,7 +133,10 @@ def test_a_fleet_goes_from_aws_policy_to_fitted_ones_and_back(states: States) ->
 
     # With either policy, a teardown leaves nothing.
     fleet.play("site", **FITTED).assert_succeeded()
-    fleet.play("teardown", **CONFIRMED, **FITTED).assert_succeeded()
+    predicted = fleet.play("teardown", "--check", **CONFIRMED, **FITTED).assert_succeeded()
+    down = fleet.play("teardown", **CONFIRMED, **FITTED).assert_succeeded()
+    assert predicted.changes == down.changes
+    assert_complete_report(down)
     assert [each["PolicyName"] for each in fleet.iam.list_policies(Scope="Local")["Policies"]] == ["Bound"]
     assert fleet.account() == states.begin(all_kinds).account()
 

@@ -28,6 +28,7 @@ from harness import (
     WINDOW_POLICY,
     Controller,
     allow,
+    assert_no_writes,
     associate,
     create_role,
     trust,
@@ -648,6 +649,8 @@ def test_calls_grow_with_pages_and_with_our_things(account: Account) -> None:
 
 def test_fitted_policies_are_as_good_as_those_of_aws_until_somebody_changes_them(account: Account) -> None:
     where = {"read_regions": [account.aws.region]}
+    with assert_no_writes(account.aws):
+        assert account.run("cwagent_fitted_policy", narrow=True, **where)["server_policies"] == []
     fitted = account.run("cwagent_fitted_policy", **where)
     [server], [admin] = fitted["server_policies"], fitted["admin_policies"]
     saved: dict[str, Any] = {"saved_key": {"key_store": "parameter_store"}}

@@ -36,6 +36,29 @@ def test_a_role_without_changes_is_not_changed() -> None:
     assert planned.policies_of("I") == ["arn:P"]
 
 
+def with_policies(*arns: str) -> dict[str, Any]:
+    return {"name": "P", "managed_policies": [*arns]}
+
+
+DETACHED: dict[str, tuple[dict[str, Any], dict[str, Any], set[str]]] = {
+    "role": ({"role": with_policies("a", "b")}, {"role": with_policies("b")}, {"role"}),
+    "deleted role": ({"role": with_policies("a")}, {"role": None}, {"role"}),
+    "deleted user": ({"users": [with_policies("a")]}, {"users": []}, {"user"}),
+    "application role": ({"roles": {"P": with_policies("a")}}, {"roles": {"P": with_policies()}}, {"role"}),
+    "attached": ({"role": with_policies()}, {"role": with_policies("a")}, set()),
+    "instances": ({"instances": {"i-1": "I"}}, {"instances": {}}, set()),
+}
+
+
+@pytest.mark.parametrize(("before", "after", "kinds"), DETACHED.values(), ids=DETACHED)
+@pytest.mark.parametrize("is_list", [True, False])
+def test_policies_that_principals_lose_are_detached(before: Any, after: Any, kinds: set[str], is_list: bool) -> None:
+    diff = {"before": before, "after": after}
+    result = {"changed": True, "diff": [diff] if is_list else diff}
+    assert Planned([{"results": [result]}]).detached == {(kind, "P", "a") for kind in kinds}
+    assert Planned([{**result, "failed": True}]).detached == set()
+
+
 @pytest.mark.parametrize(
     "results",
     [
@@ -49,5 +72,5 @@ def test_a_role_without_changes_is_not_changed() -> None:
 def test_results_without_a_plan_have_no_effect(results: list[dict[str, Any]]) -> None:
     planned = Planned(results)
     assert (planned.profiles, planned.closed, planned.policies_of("I")) == ({}, set(), None)
-    assert (planned.profile_id("I"), planned.applied_versions) == (None, {})
+    assert (planned.profile_id("I"), planned.applied_versions, planned.detached) == (None, {}, set())
     assert not any([planned.has_changed_role("R"), planned.has_user("u"), planned.has_new_key("u")])
