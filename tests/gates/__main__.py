@@ -99,10 +99,14 @@ def integration(tarball: Path, _args: argparse.Namespace) -> None:
 
 
 def importer(tarball: Path, _args: argparse.Namespace) -> None:
-    """Check that Galaxy would accept the tarball without warnings."""
+    """Check that Galaxy would accept the tarball without warnings.
+
+    `make lint-yaml` runs ansible-lint with the same profile and with more rules, on the same files.
+    """
     done = subprocess.run(
         [sys.executable, "-m", "galaxy_importer.main", tarball],
         cwd=BUILD,
+        env={**os.environ, "GALAXY_IMPORTER_RUN_ANSIBLE_LINT": "no"},
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
