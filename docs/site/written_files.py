@@ -79,6 +79,7 @@ def files() -> dict[Path, str]:
     }
 
 
+@cache
 def options_of(text: str) -> dict[str, dict[str, Any]]:
     """Return the variables of a role by entry point."""
     return {entry: spec["options"] for entry, spec in yaml.safe_load(text)["argument_specs"].items()}
@@ -134,6 +135,7 @@ def playbook_option_lines(option: Mapping[str, Any], indent: int) -> Iterator[st
             yield from playbook_option_lines(each, indent + 4)
 
 
+@cache
 def spec_text(role: str) -> str:
     """Return the argument specs of a role."""
     source = SOURCE["roles"][role]
@@ -206,6 +208,7 @@ def of_module(role: str, name: str) -> dict[str, Any]:
     return found
 
 
+@cache
 def documented_options(module: str) -> dict[str, Any]:
     """Return the options and suboptions of a module. The options of its fragments and the region count."""
     documentation = yaml.safe_load(with_stores(import_module(f"{PLUGINS}.modules.{module}").DOCUMENTATION))

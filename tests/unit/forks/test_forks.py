@@ -106,8 +106,7 @@ def write_playbook(folder: Path, *messages: str) -> list[str | Path]:
     return ["ansible-playbook", "-i", "localhost,", "-c", "local", playbook]
 
 
-@pytest.mark.parametrize("hosts", ["one,", "one,two"])
-@pytest.mark.parametrize(("word", "code"), [("right", 0), ("wrong", 2)])
+@pytest.mark.parametrize(("hosts", "word", "code"), [("one,", "right", 0), ("one,two", "wrong", 2)])
 def test_a_forked_run_prints_and_ends_as_any_other(tmp_path: Path, hosts: str, word: str, code: int) -> None:
     (tmp_path / "playbook.yml").write_text(PLAYBOOK)
     (tmp_path / "included.yml").write_text(INCLUDED)

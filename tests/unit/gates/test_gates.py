@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from gates.evaluation import SANITY, importer_problems, problems, summary
+from gates.evaluation import SANITY, importer_problems, oldest_and_newest, problems, summary
 
 RAN = "".join(f'Running sanity test "{name}"\n' for name in sorted(SANITY))
+COMPILED = "".join(f'Running sanity test "compile" on Python 3.{minor}\n' for minor in (9, 13))
 MISSING_PYTHON = 'WARNING: Skipping sanity test "import" on Python 3.14 because it could not be found.\n'
 UNITS = "Unit test modules with Python 3.13\n....\n============= 18 passed in 4.32s =============\n"
 SKIPPED = "Unit test controller with Python 3.13\n============= 2 skipped in 0.01s =============\n"
@@ -15,7 +16,7 @@ ROLE = STARTED + '    "msg": "All assertions passed"\n'
 
 @pytest.mark.parametrize(
     ("command", "output", "targets"),
-    [("sanity", RAN + MISSING_PYTHON, []), ("units", UNITS, []), ("integration", ROLE, ["cwagent_iam_role"])],
+    [("sanity", RAN + COMPILED, []), ("units", UNITS, []), ("integration", ROLE, ["cwagent_iam_role"])],
 )
 def test_a_complete_run_has_no_problems(command, output, targets):
     assert problems(command, 0, output, targets) == []
@@ -27,6 +28,7 @@ def test_a_complete_run_has_no_problems(command, output, targets):
         ("sanity", RAN + "WARNING: All targets skipped.\n", [], "skipped everything"),
         ("sanity", RAN.replace('"import"', '"other"'), [], "sanity test import did not run"),
         ("sanity", RAN + 'WARNING: Skipping sanity test "pylint" because it is hard.\n', [], "because it is hard"),
+        ("sanity", RAN + MISSING_PYTHON, [], "on Python 3.14 because it could not be found"),
         ("units", "WARNING: All targets skipped.\n", [], "skipped everything"),
         ("units", "============= no tests ran in 0.01s =============\n", [], "no unit test passed"),
         ("units", "", [], "no unit test passed"),
@@ -46,12 +48,21 @@ def test_a_failed_run_is_reported():
 
 
 def test_the_summary_counts_the_tests_that_ran():
-    assert (
-        summary("sanity", RAN + MISSING_PYTHON)
-        == f"{len(SANITY)} sanity tests ran, without Python 3.14, which is not installed"
-    )
+    assert summary("sanity", RAN + COMPILED) == f"{len(SANITY) + 2} sanity tests ran with Python 3.9 and 3.13"
     assert summary("units", UNITS + UNITS) == "36 unit tests passed"
     assert summary("integration", ROLE, ["cwagent_iam_role"]) == "1 targets ran"
+
+
+@pytest.mark.parametrize(
+    ("programs", "versions"),
+    [
+        (["python3.13", "python3.9", "python3.10"], ["3.9", "3.13"]),
+        (["python3.10", "python3.9"], ["3.9", "3.10"]),
+        (["python3.13"], ["3.13"]),
+    ],
+)
+def test_files_are_imported_with_the_oldest_and_the_newest_python(programs, versions):
+    assert oldest_and_newest(programs) == versions
 
 
 def test_problems_of_the_importer_are_reported():

@@ -27,7 +27,7 @@ def imported_modules(path: Path, *, type_checking: bool = True) -> Iterator[str]
 
     :param type_checking: whether imports under ``if TYPE_CHECKING`` count.
     """
-    unseen: list[ast.AST] = list(ast.parse(path.read_text()).body)
+    unseen: list[ast.AST] = list(_parsed(path).body)
     while unseen:
         node = unseen.pop()
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" and not type_checking:
@@ -38,6 +38,11 @@ def imported_modules(path: Path, *, type_checking: bool = True) -> Iterator[str]
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield from _modules_of(node)
         unseen += ast.iter_child_nodes(node)
+
+
+@cache
+def _parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
 
 
 def _modules_of(node: ast.ImportFrom) -> Iterator[str]:
