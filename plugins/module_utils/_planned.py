@@ -37,6 +37,11 @@ class Planned:
         """Whether an earlier task cleaned up after interrupted runs."""
         return any(found["changed"] for found in self._results if "closed" in found)
 
+    def has_detached(self, policy: str, kind: str, name: str) -> bool:
+        """Return whether a managed policy was detached. :param policy: its name. :param kind: ``role`` or ``user``."""
+        step = f"detach {policy} from {kind} '{name}'"
+        return any(step in found.get("steps", ()) for found in self._results)
+
     def policies_of(self, profile: str) -> list[str] | None:
         """Return the managed policies of the role in an instance profile; ``None`` if no result has the profile."""
         for found in self._results:

@@ -28,10 +28,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.plan im
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._names import FITTED_PATH, FITTED_POLICIES
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
+from ansible_collections.cwagent.iam.plugins.module_utils._planned import Planned
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import tags
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import DesiredPolicies
@@ -44,7 +45,7 @@ class FittedPolicies(Resource[State]):
     """The fitted policies of an account.
 
     :param notices: sentences about permissions that are wider than they seem.
-    :param planned: results of earlier tasks.
+    :param planned: the results of earlier tasks, which can have detached the policies.
     """
 
     _aws: Aws
@@ -56,13 +57,13 @@ class FittedPolicies(Resource[State]):
         notices: Iterable[str] = (),
         *,
         is_absent: bool = False,
-        planned: Sequence[Mapping[str, Any]] = (),
+        planned: Planned | None = None,
     ) -> None:
         super().__init__(aws)
         self._desired = desired
         self._notices = list(notices)
         self._is_absent = is_absent
-        self._planned = planned
+        self._planned = planned or Planned([])
 
     def read(self) -> State:
         """Read the policies with their tags and all their versions."""
@@ -100,6 +101,8 @@ class FittedPolicies(Resource[State]):
             for page in pages
             for noun, kind in _KINDS.items()
             for each in page[f"Policy{noun}s"]
+            # Check mode has not detached it, and IAM may not show yet that it was detached.
+            if not self._planned.has_detached(name, kind, each[f"{noun}Name"])
         )
 
     def check_preconditions(self, current: State) -> None:
