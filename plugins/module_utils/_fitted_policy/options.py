@@ -21,7 +21,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.poli
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import Statement, take_apart
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import DesiredPolicies, digest_of
+from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import (
+    STORING_LIFETIME,
+    DesiredPolicies,
+    digest_of,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.resource import FittedPolicies
 from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.stored import read_stored
 from ansible_collections.cwagent.iam.plugins.module_utils._names import tags_as_text
@@ -87,7 +91,7 @@ def resource(call: Call) -> FittedPolicies:
         {"server": take_apart(needed), "admin": take_apart(_storing_statements(texts, scope))},
         _not_stored(new, stored),
         f"{identity['Arn']} {socket.gethostname()}",
-        _times(stored),
+        _times(stored, aws.now - STORING_LIFETIME),
         narrow=params["narrow"],
         tags=tags,
     )
@@ -129,10 +133,10 @@ def _not_stored(new: Iterable[Text], stored: Sequence[Stored]) -> frozenset[str]
     return frozenset(digest_of(each.name, each.region, each.value) for each in new) - current
 
 
-def _times(stored: Iterable[Stored]) -> Mapping[str, Sequence[datetime]]:
-    """Return by digest when a text was stored in its parameter."""
+def _times(stored: Iterable[Stored], since: datetime) -> Mapping[str, Sequence[datetime]]:
+    """Return by digest when a text was stored in its parameter. :param since: earlier times make no difference."""
     found: dict[str, list[datetime]] = defaultdict(list)
     for history in (each.history for each in stored):
-        for version in history.versions:
+        for version in (each for each in history.versions if each.modified >= since):
             found[digest_of(history.name, history.region, version.value or "")].append(version.modified)
     return found
