@@ -11,7 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
-from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import Text, covered_texts, to_sources
+from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import (
+    Text,
+    covered_texts,
+    regions_of,
+    to_sources,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._account.find import enabled_regions
 from ansible_collections.cwagent.iam.plugins.module_utils._call import aws_gateway, gateways
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import (
@@ -19,7 +24,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.poli
     needed_statements,
     width_notices,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import Statement, take_apart
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import ANY, Statement, take_apart
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import (
     STORING_LIFETIME,
@@ -36,7 +41,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._store_config.validati
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import WAIT_SPEC
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
@@ -84,11 +89,12 @@ def resource(call: Call) -> FittedPolicies:
     if not texts:
         raise InvalidInput(_NOTHING.format(", ".join(regions)))
     scope = Scope(partition, account, tuple(params["emf_log_groups"]))
-    needed = needed_statements(to_sources(texts), scope)
+    all_regions = () if params["read_regions"] else regions
+    needed = needed_statements(to_sources(texts, all_regions), scope)
     desired = DesiredPolicies(
         partition,
         account,
-        {"server": take_apart(needed), "admin": take_apart(_storing_statements(texts, scope))},
+        {"server": take_apart(needed), "admin": take_apart(_storing_statements(texts, all_regions, scope))},
         _not_stored(new, stored),
         f"{identity['Arn']} {socket.gethostname()}",
         _times(stored, aws.now - STORING_LIFETIME),
@@ -114,12 +120,16 @@ def _new_texts(given: GivenConfigs, call: Call, own_region: str) -> list[Text]:
     ]
 
 
-def _storing_statements(texts: Iterable[Text], scope: Scope) -> Iterable[Statement]:
+def _storing_statements(texts: Iterable[Text], all_regions: Collection[str], scope: Scope) -> Iterable[Statement]:
     """Return what admin principals need besides: storing the parameters, whichever inventory they belong to."""
-    names = (
+    by_name: dict[str, list[Text]] = defaultdict(list)
+    for each in texts:
+        by_name[each.name].append(each)
+    names = [
         f"arn:{scope.partition}:ssm:{region}:{scope.account}:parameter/{name}"
-        for name, region in sorted({(each.name, each.region) for each in texts})
-    )
+        for name, same in sorted(by_name.items())
+        for region in regions_of(same, all_regions) or (ANY,)
+    ]
     return [Statement("storing the configuration", ("ssm:PutParameter",), (), tuple(names))]
 
 

@@ -72,3 +72,17 @@ def test_all_texts_that_are_no_configurations_are_listed() -> None:
     assert "version 2: " not in str(refusal.value)
     assert "version 3: " in str(refusal.value)
     assert "ignored_parameters" in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("regions", "all_regions", "found"),
+    [
+        ([REGION, "us-east-1"], [], (REGION, "us-east-1")),
+        ([REGION, "us-east-1"], ["us-east-1", REGION], ()),
+        ([REGION], [REGION], (REGION,)),
+        ([REGION, "us-east-1"], [REGION, "us-east-1", "us-west-2"], (REGION, "us-east-1")),
+    ],
+)
+def test_a_text_in_all_regions_has_none(regions: list[str], all_regions: list[str], found: tuple[str, ...]) -> None:
+    [source] = to_sources([Text(NAME, each, CONFIG, each) for each in regions], all_regions)
+    assert source.regions == found

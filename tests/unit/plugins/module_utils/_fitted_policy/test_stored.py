@@ -85,6 +85,9 @@ def test_a_large_account_takes_few_calls_and_each_text_is_read_once(monkeypatch:
     assert read == dict.fromkeys(map(text, range(TEXTS)), 1)
     [metrics] = [each for each in plan.join(resource._desired.needed["server"]) if each.condition]
     assert metrics.names == tuple(sorted(f"Shop{number}" for number in range(TEXTS)))
-    # A parameter of 17 regions needs as many resources: more than a principal can have.
+    # Every parameter is in all enabled regions, so no policy lists them.
+    planned = resource.plan(State({}, NOW)).planned.policies
+    assert [*planned] == ["CloudWatchAgentFittedServerPolicy", "CloudWatchAgentFittedAdminPolicy"]
+    account.params["read_regions"] = REGIONS
     with pytest.raises(InvalidInput, match="more than 8 managed policies"):
-        resource.plan(State({}, NOW))
+        options.resource(account).plan(State({}, NOW))
