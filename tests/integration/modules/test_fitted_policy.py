@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,36 @@ def test_absent_deletes_the_policies_that_nothing_has(account: Account) -> None:
     iam.detach_role_policy(RoleName="Shop", PolicyArn=found["server_policies"][0])
     assert [each.split("'")[1] for each in account.fit(state="absent")["steps"]] == [SERVER]
     assert account.fit(state="absent")["steps"] == []
+
+
+def test_earlier_tasks_of_check_mode_have_detached_the_policies(account: Account) -> None:
+    found = account.fit(groups=["shop"])
+    create_role(account.aws, "Shop")
+    account.aws.client("iam").attach_role_policy(RoleName="Shop", PolicyArn=found["server_policies"][0])
+    earlier = {"changed": True, "steps": [f"detach {SERVER} from role 'Shop'"]}
+    predicted = account.fit(state="absent", planned=[earlier], check=True)
+    assert [each.split("'")[1] for each in predicted["steps"]] == [SERVER, ADMIN]
+    assert predicted["warnings"] == []
+
+
+def test_four_controllers_at_once_end_with_one_policy_for_all(account: Account) -> None:
+    account.fit(groups=["shop"])
+    account.store("shop")
+    names = [f"AmazonCloudWatch-{number}" for number in range(4)]
+    for name in names:
+        (account.folder / f"{name}.json").write_text(json.dumps(config(name)))
+
+    def fit(name: str) -> dict[str, Any]:
+        return account.fit(configs=[{"name": name, "file": str(account.folder / f"{name}.json")}], wait_timeout=120)
+
+    with ThreadPoolExecutor(4) as pool:
+        results = [*pool.map(fit, names)]
+    assert [each.get("msg") for each in results if each["failed"]] == []
+    assert account.groups() == {"shop", *names}
+    for name in names:
+        account.store(name, name=name)
+    with assert_no_writes(account.aws):
+        assert not account.fit()["changed"]
 
 
 @pytest.mark.parametrize("check", [False, True], ids=["run", "check mode"])

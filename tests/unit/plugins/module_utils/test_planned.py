@@ -28,6 +28,15 @@ def test_plans_of_earlier_tasks() -> None:
     assert (planned.has_new_key("u"), planned.has_new_key("v")) == (True, False)
 
 
+@pytest.mark.parametrize(
+    ("policy", "kind", "name", "is_detached"),
+    [("P", "role", "R", True), ("P-2", "role", "R", False), ("P", "user", "R", False), ("P", "role", "R2", False)],
+)
+def test_a_policy_is_detached_from_one_principal(policy: str, kind: str, name: str, is_detached: bool) -> None:
+    planned = Planned([ROLE, {"results": [{"changed": True, "steps": ["detach P from role 'R'", "delete role 'R'"]}]}])
+    assert planned.has_detached(policy, kind, name) is is_detached
+
+
 def test_a_role_without_changes_is_not_changed() -> None:
     planned = Planned([{**ROLE, "changed": False}])
     assert not planned.has_changed_role("R")
