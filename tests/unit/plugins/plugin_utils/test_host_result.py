@@ -28,7 +28,13 @@ VALUES = st.recursive(
 )
 
 OF_PLANS = ("steps", "counts", "done", "not_done")
-OF_ACTIONS = {("cwagent_agent_config", each) for each in ("failed_hosts", "applied_hosts", "rename_hosts", "watches")}
+OF_ACTIONS = {
+    ("cwagent_agent_config", each)
+    for each in (
+        *("failed_hosts", "applied_hosts", "rename_hosts", "watches"),
+        *("earlier_hosts", "applied_versions"),
+    )
+}
 """The values that Ansible itself returns. A host that returns them is not believed."""
 
 
