@@ -394,6 +394,7 @@ SECOND_NAMES = {
     },
     "a policy is not an audit, and reads the same regions": {
         "store_config_read_regions < audit_regions",
+        "verify_read_regions < audit_regions",
     },
     "a task works on a selection of the run's values": {
         "cwagent_hybrid_nodes.nodes_by_region < key_names",
