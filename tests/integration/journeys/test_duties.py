@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from emulator import Emulator
 from emulator.snapshot import associated_profiles, snapshot
 from fleet import DAY, HOUR, HYBRID, KEY, Fleet
 from harness import (
@@ -68,6 +69,21 @@ class Account:
         iam.delete_user_policy(UserName=ADMIN_USER, PolicyName=WINDOW_POLICY)
 
 
+def create_boundary(aws: Emulator) -> str:
+    document = json.dumps(filled("boundary", APP))
+    created = aws.client("iam").create_policy(PolicyName="CloudWatchAgentBoundary", PolicyDocument=document)
+    return str(created["Policy"]["Arn"])
+
+
+def move_to_fitted_policies(account: Account) -> None:
+    account.fleet.variables["cwagent_server_policy"] = "fitted"
+    account.configure(debug=False)
+    play = account.run("store_config", "store-configuration", "fitted-policies")
+    assert {"CreatePolicy", "PutParameter"} <= set(play.writes)
+    play = account.run("site", "provision", "provision-hybrid", "fitted-policies")
+    assert {"AttachRolePolicy", "AttachUserPolicy", "DetachRolePolicy", "DetachUserPolicy"} <= set(play.writes)
+
+
 def test_each_playbook_needs_no_more_than_its_policy(controller: Controller) -> None:
     """From an empty account to teardown, with a server that changes from an access key to a registration."""
     aws, fleet = controller.aws, Fleet(controller)
@@ -80,10 +96,7 @@ def test_each_playbook_needs_no_more_than_its_policy(controller: Controller) -> 
     fleet.add_host("ops1", group="onprem_admin")
     fleet.add_machine("db3", cwagent_onprem_identity=KEY)
     fleet.add_machine("db4", cwagent_onprem_identity=HYBRID)
-    document = json.dumps(filled("boundary", APP))
-    boundary = aws.client("iam").create_policy(PolicyName="CloudWatchAgentBoundary", PolicyDocument=document)
-    arn = boundary["Policy"]["Arn"]
-    fleet.variables |= {"cwagent_permissions_boundary": arn, "cwagent_ssm_policy": SSM_POLICY}
+    fleet.variables |= {"cwagent_permissions_boundary": create_boundary(aws), "cwagent_ssm_policy": SSM_POLICY}
     before = snapshot(aws)
     account = Account(fleet, create_user(aws, "controller"))
 
@@ -103,10 +116,12 @@ def test_each_playbook_needs_no_more_than_its_policy(controller: Controller) -> 
     assert set(play.writes) >= REPAIRS
     assert associated_profiles(aws)[admin] == APP
 
+    move_to_fitted_policies(account)
+    duties = ("provision", "provision-hybrid", "fitted-policies")
     fleet.identify(HYBRID, "db3")
     for wait, write in ((6 * HOUR, "UpdateAccessKey"), (8 * DAY, "DeleteUser")):
         aws.shift_clock(wait)
-        assert write in account.run("site", "provision", "provision-hybrid").writes
+        assert write in account.run("site", *duties).writes
     assert len(hybrid_nodes(aws)) == 2
 
     aws.shift_clock(100 * DAY)
@@ -117,9 +132,9 @@ def test_each_playbook_needs_no_more_than_its_policy(controller: Controller) -> 
     removed = {"DisassociateIamInstanceProfile", "DetachUserPolicy", "DeleteAccessKey", "DeleteUser"}
     assert set(play.writes) >= REPAIRS | removed | {"DeregisterManagedInstance"}
     account.interrupt()
-    play = account.run("teardown", cwagent_confirm="teardown", cwagent_exclusive=True)
+    play = account.run("teardown", "teardown", "fitted-policies", cwagent_confirm="teardown", cwagent_exclusive=True)
     removed = {"DeleteRole", "DeleteUser", "DeleteAccessKey", "DeleteParameter", "DeregisterManagedInstance"}
-    assert set(play.writes) >= removed | {"PutRolePolicy"}
+    assert set(play.writes) >= removed | {"DeletePolicy", "PutRolePolicy"}
     aws.client("iam").delete_user_policy(UserName="controller", PolicyName="duty")
     after = snapshot(aws)
     after["users"].pop("controller")
