@@ -7,9 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import Scope, Source, fit
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import (
+    Scope,
+    Source,
+    fit,
+    needed_statements,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import take_apart
+from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import DesiredPolicies, State
+from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.plan import plan
 
 ACCOUNT, OTHER_ACCOUNT, REGION, OTHER_REGION = "123456789012", "210987654321", "eu-central-1", "eu-west-1"
 ROLE = f"arn:aws:iam::{OTHER_ACCOUNT}:role/Central"
@@ -175,3 +184,14 @@ NEIGHBOURS = (
 def policies() -> list[dict[str, Any]]:
     """The fitted policy of these configurations."""
     return [*fit(SOURCES, SCOPE).policies]
+
+
+def managed_policies() -> list[dict[str, Any]]:
+    """The same in an account: created for one of them, widened for all and another one, and narrowed again."""
+    config = {"metrics": {"namespace": "Other", "metrics_collected": {"mem": {}}}}
+    other = Source("AmazonCloudWatch-other", config, ("AmazonCloudWatch-other",), (REGION,))
+    state = State({}, datetime(2026, 3, 1, tzinfo=UTC))
+    for sources, narrow in ((SOURCES[:1], False), ((*SOURCES, other), False), (SOURCES, True)):
+        needed = {"server": take_apart(needed_statements(sources, SCOPE))}
+        state = plan(state, DesiredPolicies("aws", ACCOUNT, needed, narrow=narrow)).planned
+    return [dict(each.default.document) for each in state.policies.values()]

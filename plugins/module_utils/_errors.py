@@ -177,6 +177,28 @@ _POLICY_HINTS = {
 }
 
 
+_MALFORMED = (
+    " A name in a configuration, such as a log group, has characters that IAM does not allow. Correct it, or leave the "
+    "parameter out (ignored_parameters, in the playbooks cwagent_ignored_parameters)."
+)
+# By call and error code, what to do about a fitted policy.
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+_POLICY_ADVICE = {
+    ("iam:CreatePolicy", "LimitExceeded"): (
+        " By default, an account has at most 1,500 managed policies, each of 6,144 characters at most. Delete policies "
+        "that nothing uses, or request a higher quota. With cwagent_server_policy=aws, none is created."
+    ),
+    ("iam:CreatePolicyVersion", "LimitExceeded"): (
+        " IAM keeps five versions of a policy, and other runs have just created some of them. Run again later."
+    ),
+    ("iam:TagPolicy", "LimitExceeded"): (
+        " IAM allows 50 tags. Runs that store use some of them for a day. Remove other tags from the policy."
+    ),
+    ("iam:CreatePolicy", "MalformedPolicyDocument"): _MALFORMED,
+    ("iam:CreatePolicyVersion", "MalformedPolicyDocument"): _MALFORMED,
+}
+
+
 def is_explicit_deny(message: str) -> bool:
     """Whether the message of a denied call reports an explicit Deny in a policy."""
     return "explicit deny" in message
@@ -227,7 +249,8 @@ def explain(
         return f"{failed}: {message} ({code}). Run the playbook cwagent.iam.site first; it creates the admin principal."
     if (action, code) in {("iam:PutRolePolicy", "LimitExceeded"), ("iam:PutUserPolicy", "LimitExceeded")}:
         return f"{failed}: {message} ({code}). {explain_policy_limit('role' if 'Role' in action else 'user')}"
-    return f"{failed}: {message} ({code})."
+    advice = _POLICY_ADVICE.get((action, code), "")
+    return f"{failed}: {message.rstrip('.') if advice else message} ({code}).{advice}"
 
 
 def explain_policy_limit(kind: str) -> str:

@@ -7,6 +7,7 @@ It differs from AWS as follows, and is corrected here:
 - EC2 answers NoSuchEntity for an instance profile that does not exist.
 - GetAccountAuthorizationDetails has all AWS managed policies, not only the attached ones.
 - A principal may have any number of managed policies.
+- A policy has no default version after its default version was made the default again.
 - Nobody has written the versions of a parameter.
 """
 
@@ -110,6 +111,13 @@ class Moto:
             attach_to(attached, principal)
 
         policy.attach_to = attach_within_quota
+        update = policy.update_default_version
+
+        def update_if_another(policy: Any, version: str) -> None:
+            if version != policy.default_version_id:
+                update(policy, version)
+
+        policy.update_default_version = update_if_another
 
     def _repair_ssm(self) -> None:
         models = internals("moto.ssm.models")

@@ -19,7 +19,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Invalid
 from ansible_collections.cwagent.iam.plugins.module_utils._names import APPLIED_LABEL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._access.model import History, Version
 
@@ -75,9 +75,11 @@ def covered_texts(history: History, *, is_encrypted: bool) -> list[Text]:
     return found
 
 
-def to_sources(texts: Sequence[Text]) -> list[Source]:
+def to_sources(texts: Sequence[Text], all_regions: Collection[str] = ()) -> list[Source]:
     """Return the configurations in these texts. Each text is read once, however many parameters have it.
 
+    :param all_regions: the enabled regions of the account, if they are known. A text that is in all of them has no
+        region, so that the policy stays short.
     :raises InvalidInput: some are no configurations. The message lists all of them.
     """
     configs: dict[str, Mapping[str, Any] | str] = {}
@@ -93,6 +95,12 @@ def to_sources(texts: Sequence[Text]) -> list[Source]:
     if problems:
         raise InvalidInput(f"No fitted policy is possible. {''.join(problems)}{WAY_OUT}")
     return [
-        Source(same[0].place, configs[value], (name,), tuple(sorted({each.region for each in same})), is_encrypted)
+        Source(same[0].place, configs[value], (name,), regions_of(same, all_regions), is_encrypted)
         for (name, value, is_encrypted), same in groups.items()
     ]
+
+
+def regions_of(texts: Iterable[Text], all_regions: Collection[str]) -> tuple[str, ...]:
+    """Return the regions of texts; none if these are all regions, and more than one."""
+    found = {each.region for each in texts}
+    return () if len(found) > 1 and found == {*all_regions} else tuple(sorted(found))

@@ -103,8 +103,8 @@ def check_number(count: int) -> None:
     if count > MAX_POLICIES:
         raise InvalidInput(
             f"No fitted policy is possible. It would need more than {MAX_POLICIES} managed policies of {MAX_POLICY} "
-            f"characters, and a principal can have {MAX_ATTACHED}, including others. Use fewer log groups, or "
-            f"{SERVER_POLICY}."
+            f"characters, and a principal can have {MAX_ATTACHED}, including others. Use fewer log groups or "
+            f"regions, or {SERVER_POLICY}."
         )
 
 

@@ -15,6 +15,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import (
     Text,
     covered_texts,
+    regions_of,
     to_sources,
     with_applied,
 )
@@ -25,9 +26,13 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.poli
     needed_statements,
     width_notices,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import Statement, take_apart
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import ANY, Statement, take_apart
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import DesiredPolicies, digest_of
+from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import (
+    STORING_LIFETIME,
+    DesiredPolicies,
+    digest_of,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.resource import FittedPolicies
 from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.stored import read_stored
 from ansible_collections.cwagent.iam.plugins.module_utils._names import tags_as_text
@@ -38,7 +43,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._store_config.validati
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import WAIT_SPEC
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
@@ -73,7 +78,9 @@ def resource(call: Call) -> FittedPolicies:
     identity = aws.call("sts:GetCallerIdentity", "read which account this is")
     partition, account = identity["Arn"].split(":")[1], identity["Account"]
     if params["state"] == "absent":
-        return FittedPolicies(aws, DesiredPolicies(partition, account), is_absent=True, planned=params["planned"])
+        return FittedPolicies(
+            aws, DesiredPolicies(partition, account), is_absent=True, planned=Planned(params["planned"])
+        )
     for region in params["read_regions"]:
         _names.check_region(region)
     given = GivenConfigs.of(params)
@@ -88,14 +95,15 @@ def resource(call: Call) -> FittedPolicies:
     if not texts:
         raise InvalidInput(_NOTHING.format(", ".join(regions)))
     scope = Scope(partition, account, tuple(params["emf_log_groups"]))
-    needed = needed_statements(to_sources(texts), scope)
+    all_regions = () if params["read_regions"] else regions
+    needed = needed_statements(to_sources(texts, all_regions), scope)
     desired = DesiredPolicies(
         partition,
         account,
-        {"server": take_apart(needed), "admin": take_apart(_storing_statements(texts, scope))},
+        {"server": take_apart(needed), "admin": take_apart(_storing_statements(texts, all_regions, scope))},
         _not_stored(new, stored),
         f"{identity['Arn']} {socket.gethostname()}",
-        _times(stored),
+        _times(stored, aws.now - STORING_LIFETIME),
         narrow=params["narrow"],
         tags=tags,
     )
@@ -118,12 +126,16 @@ def _new_texts(given: GivenConfigs, call: Call, own_region: str) -> list[Text]:
     ]
 
 
-def _storing_statements(texts: Iterable[Text], scope: Scope) -> Iterable[Statement]:
+def _storing_statements(texts: Iterable[Text], all_regions: Collection[str], scope: Scope) -> Iterable[Statement]:
     """Return what admin principals need besides: storing the parameters, whichever inventory they belong to."""
-    names = (
+    by_name: dict[str, list[Text]] = defaultdict(list)
+    for each in texts:
+        by_name[each.name].append(each)
+    names = [
         f"arn:{scope.partition}:ssm:{region}:{scope.account}:parameter/{name}"
-        for name, region in sorted({(each.name, each.region) for each in texts})
-    )
+        for name, same in sorted(by_name.items())
+        for region in regions_of(same, all_regions) or (ANY,)
+    ]
     return [Statement("storing the configuration", ("ssm:PutParameter",), (), tuple(names))]
 
 
@@ -137,10 +149,10 @@ def _not_stored(new: Iterable[Text], stored: Sequence[Stored]) -> frozenset[str]
     return frozenset(digest_of(each.name, each.region, each.value) for each in new) - current
 
 
-def _times(stored: Iterable[Stored]) -> Mapping[str, Sequence[datetime]]:
-    """Return by digest when a text was stored in its parameter."""
+def _times(stored: Iterable[Stored], since: datetime) -> Mapping[str, Sequence[datetime]]:
+    """Return by digest when a text was stored in its parameter. :param since: earlier times make no difference."""
     found: dict[str, list[datetime]] = defaultdict(list)
     for history in (each.history for each in stored):
-        for version in history.versions:
+        for version in (each for each in history.versions if each.modified >= since):
             found[digest_of(history.name, history.region, version.value or "")].append(version.modified)
     return found

@@ -194,8 +194,9 @@ def _planned_statements(current: State, desired: DesiredPolicies) -> dict[str, l
         if is_narrowed and needed:
             # A policy that others may be about to widen stays, with something that is needed in any case.
             kept = {name: _present(each, needed) or [needed[0]] for name, each in kept.items()}
+        sizes = {name: size_of(join(each)) for name, each in kept.items()}
         for statement in _missing(access, current, desired):
-            _add(statement, kept, names_for(access))
+            _add(statement, kept, sizes, names_for(access))
         found.update(kept)
     check_number(len(found))
     return found
@@ -213,16 +214,20 @@ def _present(statements: Sequence[Statement], needed: Sequence[Statement]) -> li
     return [each for each in needed if each.grants <= grants]
 
 
-def _add(statement: Statement, policies: dict[str, list[Statement]], names: Sequence[str]) -> None:
-    """Add a statement to the first policy that has room for it, or to a new one."""
-    for name, statements in policies.items():
-        longer = [*statements, statement]
-        if size_of(join(longer)) <= MAX_POLICY:
-            policies[name] = longer
+def _add(
+    statement: Statement, policies: dict[str, list[Statement]], sizes: dict[str, int], names: Sequence[str]
+) -> None:
+    """Add a statement to the first policy that has room for it, or to a new one. :param sizes: of the policies."""
+    least = len(statement.names[0]) + len('""')
+    for name in [each for each, size in sizes.items() if size + least <= MAX_POLICY]:
+        longer = [*policies[name], statement]
+        size = size_of(join(longer))
+        if size <= MAX_POLICY:
+            policies[name], sizes[name] = longer, size
             return
-    free = [name for name in names if name not in policies]
     check_number(len(policies) + 1)
-    policies[free[0]] = [statement]
+    name = next(each for each in names if each not in policies)
+    policies[name], sizes[name] = [statement], size_of([statement])
 
 
 # -- Steps --

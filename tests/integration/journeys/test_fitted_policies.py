@@ -109,7 +109,7 @@ def test_a_fleet_goes_from_aws_policy_to_fitted_ones_and_back(states: States) ->
     again = fleet.play("site", **FITTED).assert_succeeded()
     assert (again.writes, again.report[0]) == ([], "Nothing to do.")
 
-    # What a new configuration needs is allowed before it is stored, whichever playbook stores it.
+    # The policies are extended before a new configuration is stored, whichever playbook stores it.
     for playbook, group in (("store_config", "orders"), ("site", "carts")):
         fleet.configure(logs_to(group))
         stored = fleet.play(playbook, **FITTED).assert_succeeded()

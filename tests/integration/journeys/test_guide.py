@@ -210,6 +210,8 @@ def test_a_fleet_gets_fitted_policies_and_goes_back(states: States) -> None:
     before = snapshot(reader.aws)
     reader.compare(marked("fitted_policies", "console", "text"), note)
     assert [policies for policies, _group in groupby(attached)] == [[SERVER_POLICY], [FITTED], [SERVER_POLICY]]
+    [version] = reader.aws.client("ssm").get_parameter_history(Name=PARAMETER)["Parameters"]
+    assert version["Labels"] == ["cwagent-applied"]
     after = snapshot(reader.aws)
     assert after["roles"][ADMIN_ROLE]["policies"] == before["roles"][ADMIN_ROLE]["policies"]
     assert [arn.rpartition("/")[2] for arn in after["customer_policies"]] == ["CloudWatchAgentBoundary"]

@@ -348,16 +348,16 @@ def log_groups(found: Site) -> set[str]:
 def test_the_fitted_policy_is_narrowed_when_every_server_runs_the_stored_version(states: States) -> None:
     """Not while an instance is stopped, which can start with an earlier version."""
     fleet = states.begin(without_servers)
-    ec2, where = fleet.aws.client("ec2"), {"read_regions": [fleet.aws.region]}
+    ec2, regions = fleet.aws.client("ec2"), [fleet.aws.region]
     for host in ("web1", "web2"):
         fleet.add_server(host)
     fleet.store(collecting("old"))
     fleet.run_stored("web1", "web2")
     fleet.store(collecting("new"))
-    made = run_module(fleet.aws, "cwagent_fitted_policy", **where)
+    made = run_module(fleet.aws, "cwagent_fitted_policy", read_regions=regions)
     assert not made["failed"], made["msg"]
     found = Site(fleet, create_user(fleet.aws, "controller"))
-    variables: dict[str, Any] = {"cwagent_server_policy": "fitted", "cwagent_audit_regions": where["read_regions"]}
+    variables: dict[str, Any] = {"cwagent_server_policy": "fitted", "cwagent_audit_regions": regions}
 
     ec2.stop_instances(InstanceIds=[fleet.instances["web2"]])
     play = found.run("apply", **variables).assert_succeeded()

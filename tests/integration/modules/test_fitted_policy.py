@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from emulator import Emulator
-from harness import assert_no_writes, create_role
+from emulator import Emulator, Kind
+from harness import allow, assert_no_writes, create_role, create_user
 from in_process import run_module
 
-NAME, REGION, ELSEWHERE = "AmazonCloudWatch-linux", "eu-central-1", "us-east-1"
+NAME, REGION, ELSEWHERE, ACCOUNT = "AmazonCloudWatch-linux", "eu-central-1", "us-east-1", "123456789012"
 SERVER, ADMIN = "CloudWatchAgentFittedServerPolicy", "CloudWatchAgentFittedAdminPolicy"
 
 
@@ -75,9 +76,11 @@ def test_a_first_run_creates_the_policies_and_the_second_changes_nothing(account
 def test_storing_widens_and_apply_narrows(account: Account) -> None:
     account.fit(groups=["old"])
     account.store("old")
-    widened = account.fit(groups=["new"])
-    assert not widened["failed"], widened["msg"]
-    assert account.groups() == {"old", "new"}, (widened, account.statements())
+    assert not account.fit(groups=["new"])["failed"]
+    assert account.groups() == {"old", "new"}
+    waiting = account.fit(narrow=True)
+    assert not waiting["changed"]
+    assert "would store configurations, and has not stored them" in waiting["warnings"][0]
     version = account.store("new")
     client = account.aws.client("ssm")
     client.label_parameter_version(Name=NAME, ParameterVersion=version, Labels=["cwagent-applied"])
@@ -103,16 +106,60 @@ def test_check_mode_predicts_the_steps_and_shows_the_statements(account: Account
 
 def test_absent_deletes_the_policies_that_nothing_has(account: Account) -> None:
     found = account.fit(groups=["shop"])
-    role = create_role(account.aws, "Shop")
+    create_role(account.aws, "Shop")
     iam = account.aws.client("iam")
     iam.attach_role_policy(RoleName="Shop", PolicyArn=found["server_policies"][0])
     kept = account.fit(state="absent")
-    assert [each.split("'")[1] for each in kept["steps"]] == [ADMIN], role
+    assert [each.split("'")[1] for each in kept["steps"]] == [ADMIN]
     assert kept["blockers"] == [f"policy {found['server_policies'][0]} is attached to role 'Shop'"]
     assert kept["warnings"] == [f"not deleted: {each}" for each in kept["blockers"]]
     iam.detach_role_policy(RoleName="Shop", PolicyArn=found["server_policies"][0])
     assert [each.split("'")[1] for each in account.fit(state="absent")["steps"]] == [SERVER]
     assert account.fit(state="absent")["steps"] == []
+
+
+def test_earlier_tasks_of_check_mode_have_detached_the_policies(account: Account) -> None:
+    found = account.fit(groups=["shop"])
+    create_role(account.aws, "Shop")
+    account.aws.client("iam").attach_role_policy(RoleName="Shop", PolicyArn=found["server_policies"][0])
+    earlier = {"changed": True, "steps": [f"detach {SERVER} from role 'Shop'"]}
+    predicted = account.fit(state="absent", planned=[earlier], check=True)
+    assert [each.split("'")[1] for each in predicted["steps"]] == [SERVER, ADMIN]
+    assert predicted["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    "action", ["CreatePolicy", "TagPolicy", "CreatePolicyVersion", "SetDefaultPolicyVersion", "DeletePolicyVersion"]
+)
+def test_a_lost_answer_changes_nothing_in_the_end(account: Account, action: str) -> None:
+    lost = {"kind": Kind.LOSE_ANSWER, "action": action}
+    for group in ("old", "new"):
+        found = account.fit(lost, groups=[group])
+        assert not found["failed"], found
+        account.store(group)
+    assert account.groups() == {"old", "new"}
+    with assert_no_writes(account.aws):
+        assert not account.fit(groups=["new"])["changed"]
+
+
+def test_four_controllers_at_once_end_with_one_policy_for_all(account: Account) -> None:
+    account.fit(groups=["shop"])
+    account.store("shop")
+    names = [f"AmazonCloudWatch-{number}" for number in range(4)]
+    for name in names:
+        (account.folder / f"{name}.json").write_text(json.dumps(config(name)))
+
+    def fit(name: str) -> dict[str, Any]:
+        return account.fit(configs=[{"name": name, "file": str(account.folder / f"{name}.json")}], wait_timeout=120)
+
+    with ThreadPoolExecutor(4) as pool:
+        results = [*pool.map(fit, names)]
+    assert [each.get("msg") for each in results if each["failed"]] == []
+    assert account.groups() == {"shop", *names}
+    for name in names:
+        account.store(name, name=name)
+    with assert_no_writes(account.aws):
+        assert not account.fit()["changed"]
 
 
 @pytest.mark.parametrize("check", [False, True], ids=["run", "check mode"])
@@ -125,3 +172,98 @@ def test_a_policy_that_others_created_is_refused(account: Account, check: bool) 
         assert account.fit(state="absent", check=check)["steps"] == []
     assert found["failed"]
     assert "does not have the tag cwagent:managed=created" in found["msg"]
+
+
+def test_the_policies_cover_split_encrypted_and_other_parameters_of_all_regions(account: Account) -> None:
+    account.regions = [REGION, ELSEWHERE]
+    account.store("one", name="AmazonCloudWatch-a", region=ELSEWHERE)
+    value = json.dumps(config("secret"))
+    ssm = account.aws.client("ssm", REGION)
+    ssm.put_parameter(Name="AmazonCloudWatch-b", Value=value, Type="SecureString")
+    file = account.folder / "large.json"
+    file.write_text(json.dumps(config(*(f"{'x' * 200}{number}" for number in range(40)))))
+    found = account.fit(split=True, configs=[{"name": NAME, "file": str(file), "regions": [REGION]}])
+    assert not found["failed"], found
+    statements = {each["Sid"]: each for each in account.statements()}
+    read = {each.rpartition("/")[2] for each in statements["ReadingTheConfiguration"]["Resource"]}
+    assert read >= {"AmazonCloudWatch-a", "AmazonCloudWatch-b", NAME, f"{NAME}-2"}
+    [encrypted] = statements["DecryptingTheConfiguration"]["Condition"]["StringLike"].values()
+    assert [each.rpartition("/")[2] for each in encrypted] == ["AmazonCloudWatch-b"]
+    [stored] = account.statements(ADMIN)
+    assert f"arn:aws:ssm:{ELSEWHERE}:{ACCOUNT}:parameter/AmazonCloudWatch-a" in stored["Resource"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        ("AmazonCloudWatch-x.yaml", "receivers: {}", "OpenTelemetry configuration in YAML are not known"),
+        ("AmazonCloudWatch-y", "{", "version 1"),
+        ("AmazonCloudWatch-z", json.dumps({"logs": {"metrics_collected": {"emf": {}}}}), "version 1"),
+    ],
+)
+def test_a_parameter_without_a_fitted_policy_is_refused_unless_it_is_ignored(
+    account: Account, name: str, text: str, problem: str
+) -> None:
+    account.store("shop")
+    account.store(name=name, text=text)
+    with assert_no_writes(account.aws):
+        refused = account.fit()
+    assert refused["failed"]
+    assert problem in refused["msg"]
+    assert name in refused["msg"]
+    assert REGION in refused["msg"]
+    assert not account.fit(ignored_parameters=[name])["failed"]
+    assert account.groups() == {"shop"}
+
+
+@pytest.mark.parametrize(
+    ("action", "texts"),
+    [
+        ("GetParameterHistory", ["lacks ssm:GetParameterHistory", f"'{NAME}' in {REGION}", "ignored_parameters"]),
+        ("DescribeParameters", ["lacks ssm:DescribeParameters", f"in {REGION}", "read_regions"]),
+    ],
+)
+def test_anything_that_cannot_be_read_is_refused(account: Account, action: str, texts: list[str]) -> None:
+    account.store("shop")
+    message = f"User: arn:aws:iam::{ACCOUNT}:user/ops is not authorized to perform: ssm:{action}"
+    with assert_no_writes(account.aws):
+        refused = account.fit(
+            {"kind": Kind.ERROR, "action": action, "code": "AccessDeniedException", "message": message}
+        )
+    assert refused["failed"]
+    assert [each for each in texts if each not in refused["msg"]] == []
+
+
+def test_an_account_without_configurations_has_no_fitted_policy(account: Account) -> None:
+    with assert_no_writes(account.aws):
+        assert "neither configs nor Parameter Store" in account.fit()["msg"]
+
+
+def test_older_versions_are_deleted_before_the_fifth(account: Account) -> None:
+    [arn] = account.fit(groups=["shop"])["server_policies"]
+    iam = account.aws.client("iam")
+    document = iam.get_policy_version(PolicyArn=arn, VersionId="v1")["PolicyVersion"]["Document"]
+    for _number in range(4):
+        iam.create_policy_version(PolicyArn=arn, PolicyDocument=json.dumps(document))
+    assert not account.fit(groups=["new"])["failed"]
+    assert account.groups() == {"shop", "new"}
+    assert len(iam.list_policy_versions(PolicyArn=arn)["Versions"]) == 1
+
+
+def test_the_policies_of_china_have_its_partition(moto: Emulator, tmp_path: Path) -> None:
+    account = Account(moto, tmp_path)
+    account.regions = ["cn-north-1"]
+    found = account.fit(groups=["shop"], region="cn-north-1")
+    assert found["server_policies"] == [f"arn:aws-cn:iam::{ACCOUNT}:policy/cwagent/{SERVER}"]
+    account.aws = moto
+    assert f"arn:aws-cn:logs:cn-north-1:{ACCOUNT}:log-group:shop:*" in str(found["diff"]["after"])
+
+
+def test_without_permission_nothing_is_written_and_the_message_names_it(enforcing: Emulator, tmp_path: Path) -> None:
+    account = Account(enforcing, tmp_path)
+    reading = allow("iam:Get*", "iam:List*", "ssm:Describe*", "ssm:Get*", "ec2:DescribeRegions")
+    credentials = create_user(enforcing, "ops", reading)
+    since = enforcing.mark()
+    refused = account.fit(groups=["shop"], credentials=credentials)
+    assert "lacks iam:CreatePolicy" in refused["msg"]
+    assert [call.action for call in enforcing.writes(since)] == ["CreatePolicy"]

@@ -446,7 +446,7 @@ def test_the_label_of_fitted_policies_moves_if_no_server_can_run_an_earlier_vers
     fleet.store(CONFIG)
     servers = [check_inside(fleet, host) for host in ("web1", "db9")]
     summary = f"move {{}} of {PARAMETER} to version 2 in eu-central-1"
-    given = {"servers": servers, "config_label": "recent", "fitted": True}
+    given: dict[str, Any] = {"servers": servers, "config_label": "recent", "fitted": True}
     unseen = [{**servers[0], "host": "win1", "agent": "", "runs": []}]
     since = fleet.aws.mark()
     result = run_module(fleet.aws, COMMAND, **{**given, "servers": [*servers, *unseen]})

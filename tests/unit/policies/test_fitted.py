@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import fitted
+import pytest
 from fitted import ACCOUNT, Call
 from simulator import Request as Simulated
 
@@ -33,8 +34,13 @@ def test_the_configurations_have_every_row_that_can_be_limited():
     assert {row.use for row in ROWS} - uses == without
 
 
-def test_each_sid_is_valid_and_occurs_once():
-    [policy] = fitted.policies()
+@pytest.fixture(params=[fitted.policies, fitted.managed_policies], ids=["printed", "managed"])
+def documents(request):
+    return request.param()
+
+
+def test_each_sid_is_valid_and_occurs_once(documents):
+    [policy] = documents
     sids = [each["Sid"] for each in policy["Statement"]]
     assert len({*sids}) == len(sids)
     assert all(each.isascii() and each.isalnum() for each in sids)
@@ -46,22 +52,21 @@ def wrong(decided: list[bool], calls: list[Call] = CALLS) -> list[Call]:
     return [each for each, allowed in zip(calls, decided, strict=True) if allowed != expected[repr(each)]]
 
 
-def test_our_evaluator_allows_the_calls_and_no_neighbour():
-    policies = Policies(fitted.policies())
+def test_our_evaluator_allows_the_calls_and_no_neighbour(documents):
+    policies = Policies(documents)
     decided = [decide(policies, Request(each.action, each.resource, each.context)) for each in CALLS]
     assert Decision.UNKNOWN not in decided
     assert wrong([each is Decision.YES for each in decided]) == []
 
 
-def test_the_simulator_allows_the_calls_and_no_neighbour(simulator):
+def test_the_simulator_allows_the_calls_and_no_neighbour(simulator, documents):
     """It does not know the condition keys for the encryption context of KMS, so these calls are not asked."""
-    policies = fitted.policies()
     calls = [each for each in CALLS if not (each.action == "kms:Decrypt" and each.context)]
     decided = simulator.decide(
         Simulated(
             each.action,
             each.resource,
-            policies,
+            documents,
             resource_policy=RESOURCE_POLICIES.get(each.action),
             principal=PRINCIPAL,
             context=each.context,
@@ -71,16 +76,17 @@ def test_the_simulator_allows_the_calls_and_no_neighbour(simulator):
     assert wrong(decided, calls) == []
 
 
-def test_the_emulator_allows_the_calls_and_no_neighbour(aws):
+def test_the_emulator_allows_the_calls_and_no_neighbour(aws, documents):
     """It takes no condition keys from the caller, so the calls with one are not asked."""
     iam = aws.client("iam")
-    iam.create_user(UserName="fitted")
-    for number, policy in enumerate(fitted.policies()):
-        iam.put_user_policy(UserName="fitted", PolicyName=f"P{number}", PolicyDocument=json.dumps(policy))
+    user = f"fitted-{len(iam.list_users()['Users'])}"
+    iam.create_user(UserName=user)
+    for number, policy in enumerate(documents):
+        iam.put_user_policy(UserName=user, PolicyName=f"P{number}", PolicyDocument=json.dumps(policy))
     calls, decided = [each for each in CALLS if not each.context], []
     for each in calls:
         [result] = iam.simulate_principal_policy(
-            PolicySourceArn=f"arn:aws:iam::{ACCOUNT}:user/fitted",
+            PolicySourceArn=f"arn:aws:iam::{ACCOUNT}:user/{user}",
             ActionNames=[each.action],
             ResourceArns=[each.resource],
         )["EvaluationResults"]

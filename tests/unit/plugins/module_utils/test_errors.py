@@ -250,6 +250,22 @@ def test_a_missing_policy_of_the_user_is_named():
     assert text == f"Could not attach it (iam:AttachRolePolicy): {message} Give the ARN of a policy that exists."
 
 
+@pytest.mark.parametrize(
+    ("action", "code", "message", "advice"),
+    [
+        ("CreatePolicy", "LimitExceeded", "Cannot exceed quota for PoliciesPerAccount: 1500", "request a higher quota"),
+        ("CreatePolicyVersion", "LimitExceeded", "Cannot exceed quota for PolicyVersionsPerPolicy: 5", "Run again"),
+        ("TagPolicy", "LimitExceeded", "Cannot exceed quota for TagsPerPolicy: 50.", "Remove other tags"),
+        ("CreatePolicy", "MalformedPolicyDocument", "The policy failed legacy parsing", "ignored_parameters"),
+        ("CreatePolicyVersion", "MalformedPolicyDocument", "Syntax errors in policy.", "ignored_parameters"),
+    ],
+)
+def test_the_limits_of_policies_have_a_way_out(action, code, message, advice):
+    text = explain("do it", f"iam:{action}", code, message)
+    assert text.startswith(f"Could not do it (iam:{action}): {message.rstrip('.')} ({code}). ")
+    assert advice in text
+
+
 @pytest.mark.parametrize("action", ["iam:PutRolePolicy", "iam:PutUserPolicy", "iam:TagRole"])
 def test_a_missing_admin_principal_is_created_by_the_site_playbook(action):
     text = explain("open it", action, "NoSuchEntity", "There is none.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from run_accounts import CREATED, DELETED, STEPS, an_account, done
 
@@ -175,7 +177,7 @@ NOT_NARROWED = "The fitted policy was not narrowed, because "
 def test_a_fitted_policy_that_was_not_narrowed_is_reported_in_one_line(more, reason, label):
     given = {"hosts": [{"inventory_hostname": "a", APPLIED: CREATED}], "moves_label": True, "server_policy": "fitted"}
     given = {**given, **APPLY, "config_label": label, **more}
-    checked = {"__verify_checked": {"apply_hosts": ["a"]}}
+    checked: dict[str, Any] = {"__verify_checked": {"apply_hosts": ["a"]}}
     if "earlier" in given:
         checked["__verify_labelled"] = {"earlier_hosts": given.pop("earlier")}
     lines = report([an_account(servers=given.pop("hosts"), variables=checked, **given)], check_mode=False).lines

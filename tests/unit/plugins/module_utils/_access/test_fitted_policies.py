@@ -165,7 +165,7 @@ def drift(*policies: Policy, config: Any = CONFIG, tags: Any = CREATED, more: An
         principals=(*kept, *holders),
         parameters=tuple(found),
         histories=choices.pop("histories", ()),
-        policy_tags={} if tags is None else {each.arn: tags for each in policies},
+        policy_tags={} if tags is None else {str(each.arn): tags for each in policies},
     )
     findings = [each for each in find(case_of(account, Choices(**choices))) if each.rule == "fitted-policy"]
     assert {(each.severity, each.object) for each in findings} <= {("warning", each.name) for each in policies}

@@ -240,7 +240,8 @@ class Controller(Gateway):
         storing = frozenset(digest_of(NAME, REGION, each) for each in new if each != _current(versions))
         everything = {"server": needed([*texts, *new])}
         desired = DesiredPolicies("aws", ACCOUNT, everything, storing, f"controller {id(self)}", stored, **more)
-        self.results.append(converge(resource.FittedPolicies(self, desired), False, PAUSES))
+        aws: Any = self
+        self.results.append(converge(resource.FittedPolicies(aws, desired), False, PAUSES))
 
 
 def _current(versions: Sequence[Version]) -> str | None:

@@ -1,0 +1,320 @@
+"""The steps for the fitted policies of an account, as tables. ``test_interleavings.py`` plays them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import (
+    MAX_POLICY,
+    Statement,
+    grants_of,
+    join,
+    size_of,
+    take_apart,
+    to_document,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import (
+    DesiredPolicies,
+    FittedPolicy,
+    PolicyVersion,
+    State,
+    digest_of,
+    open_storing,
+    read_storing,
+    storing_tags,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.plan import (
+    arns_for,
+    blockers,
+    check_is_ours,
+    plan,
+    plan_absent,
+    remaining,
+    to_diff,
+    wide_reasons,
+)
+
+NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
+SERVER, ADMIN = "CloudWatchAgentFittedServerPolicy", "CloudWatchAgentFittedAdminPolicy"
+OURS = {"cwagent:managed": "created"}
+A, B, C = "abc"
+DIGEST = digest_of("AmazonCloudWatch-linux", "eu-central-1", "{}")
+
+
+def logs(*groups: str) -> list[Statement]:
+    return take_apart([Statement("sending log events", ("logs:PutLogEvents",), (), tuple(groups))]) if groups else []
+
+
+def version(number: int, *groups: str, is_default: bool = True) -> PolicyVersion:
+    return PolicyVersion(f"v{number}", is_default, to_document(join(logs(*groups))))
+
+
+def policy(name: str, *versions: PolicyVersion, tags: Mapping[str, str] = OURS, **more: Any) -> FittedPolicy:
+    return FittedPolicy(name, DesiredPolicies("aws", "123456789012").arn(name), tags, versions, **more)
+
+
+def state(*policies: FittedPolicy) -> State:
+    return State({each.name: each for each in policies}, NOW)
+
+
+def desired(server: Sequence[Statement], admin: Sequence[Statement] = (), **more: Any) -> DesiredPolicies:
+    return DesiredPolicies("aws", "123456789012", {"server": server, "admin": admin}, run="controller", **more)
+
+
+def calls(current: State, wanted: DesiredPolicies) -> list[str]:
+    """The calls of a plan, each with the number of the version or the end of the policy's name."""
+    return [
+        " ".join([each.action.removeprefix("iam:"), *filter(None, [each.arguments.get("version_id", "")])])
+        for each in plan(current, wanted).all_steps
+    ]
+
+
+def allowed(current: State, wanted: DesiredPolicies) -> dict[str, set[str]]:
+    """By policy, the log groups that it allows after a plan."""
+    planned = plan(current, wanted).planned.policies
+    return {name: {name for _action, _condition, name in grants_of(each.statements)} for name, each in planned.items()}
+
+
+WIDEN = ["CreatePolicyVersion", "SetDefaultPolicyVersion", "DeletePolicyVersion v1"]
+
+
+@pytest.mark.parametrize(
+    ("current", "needed", "steps", "groups"),
+    [
+        ([], A, ["CreatePolicy"], A),
+        ([version(1, A)], A, [], A),
+        ([version(1, A, B)], A, [], A + B),
+        ([version(1, A)], B, WIDEN, A + B),
+        # Another run is at work. A run that stores nothing new leaves its version alone.
+        ([version(1, A), version(2, A, is_default=False)], A, [], A),
+        (
+            [version(1, A), version(2, B, is_default=False)],
+            C,
+            ["DeletePolicyVersion v2", *WIDEN],
+            A + B + C,
+        ),
+        # Another run has created the version that this one needs.
+        (
+            [version(1, A), version(2, A, B, is_default=False)],
+            B,
+            ["SetDefaultPolicyVersion v2", "DeletePolicyVersion v1"],
+            A + B,
+        ),
+        (
+            [version(5, A), *(version(number, A, is_default=False) for number in range(1, 5))],
+            B,
+            [*(f"DeletePolicyVersion v{number}" for number in range(1, 5)), *WIDEN[:2], "DeletePolicyVersion v5"],
+            A + B,
+        ),
+    ],
+)
+def test_storing_widens(current: list[PolicyVersion], needed: str, steps: list[str], groups: str) -> None:
+    before = state(policy(SERVER, *current)) if current else state()
+    wanted = desired(logs(*needed))
+    assert calls(before, wanted) == steps
+    assert allowed(before, wanted) == {SERVER: {*groups}}
+    assert plan(plan(before, wanted).planned, wanted).all_steps == []
+
+
+NARROW = ["CreatePolicyVersion", "SetDefaultPolicyVersion", "DeletePolicyVersion v1"]
+
+
+@pytest.mark.parametrize(
+    ("current", "needed", "steps", "groups", "reason"),
+    [
+        ([version(1, A)], A, [], A, ""),
+        ([version(1, A, B)], A, NARROW, A, ""),
+        ([version(1, A, B)], C, NARROW, A + B + C, "lacked something"),
+        (
+            [version(1, A, B), version(2, A, is_default=False)],
+            A,
+            ["DeletePolicyVersion v2"],
+            A + B,
+            "has several versions",
+        ),
+    ],
+)
+def test_narrowing_removes_everything_else_unless_another_run_is_at_work(
+    current: list[PolicyVersion], needed: str, steps: list[str], groups: str, reason: str
+) -> None:
+    before, wanted = state(policy(SERVER, *current)), desired(logs(*needed), narrow=True)
+    assert calls(before, wanted) == steps
+    assert allowed(before, wanted) == {SERVER: {*groups}}
+    assert [reason in each for each in wide_reasons(before, wanted)] == ([True] if reason else [])
+
+
+def test_statements_that_are_never_written_go() -> None:
+    other = {"Effect": "Deny", "Action": "*", "Resource": "*"}
+    document = to_document(logs(A))
+    edited = PolicyVersion("v1", True, {**document, "Statement": [*document["Statement"], other]})
+    assert calls(state(policy(SERVER, edited)), desired(logs(A))) == WIDEN
+
+
+def test_both_policies_are_created_with_their_tags() -> None:
+    made = plan(state(), desired(logs(A), logs(B), tags={"team": "web"}))
+    assert [(each.arguments["policy_name"], each.arguments["path"]) for each in made.all_steps] == [
+        (SERVER, "/cwagent/"),
+        (ADMIN, "/cwagent/"),
+    ]
+    assert all(each.arguments["tags"] == {**OURS, "team": "web"} for each in made.all_steps)
+    arn = "arn:aws:iam::123456789012:policy/cwagent/"
+    assert [arns_for(each, made.planned) for each in ("server", "admin")] == [[arn + SERVER], [arn + ADMIN]]
+    assert [*to_diff(made.planned)] == [SERVER, ADMIN]
+
+
+def test_only_tags_that_differ_are_set() -> None:
+    before = state(policy(SERVER, version(1, A), tags={**OURS, "team": "web", "stage": "test"}))
+    made = plan(before, desired(logs(A), tags={"team": "web", "stage": "prod"}))
+    assert [each.arguments["tags"] for each in made.all_steps] == [{"stage": "prod"}]
+    assert made.planned.policies[SERVER].tags == {**OURS, "team": "web", "stage": "prod"}
+
+
+# -- Several policies --
+
+LONG = [f"{'x' * 990}{number}" for number in range(12)]
+
+
+def test_statements_go_into_the_first_policy_with_room_and_never_move() -> None:
+    first = plan(state(), desired(logs(*LONG[:8]))).planned
+    assert [*first.policies] == [SERVER, f"{SERVER}-2"]
+    assert all(size_of(join(each.statements)) <= MAX_POLICY for each in first.policies.values())
+    second = plan(first, desired(logs(*LONG[4:])))
+    places = {name: [*grants_of(each.statements)] for name, each in first.policies.items()}
+    for name, grants in places.items():
+        assert {*grants} <= grants_of(second.planned.policies[name].statements)
+    narrowed = plan(second.planned, desired(logs(*LONG[7:]), narrow=True)).planned
+    for name, each in narrowed.policies.items():
+        assert each.statements
+        assert grants_of(each.statements) <= grants_of(logs(*LONG[7:]))
+        own = grants_of(second.planned.policies[name].statements)
+        assert grants_of(each.statements) & own or name == SERVER
+
+
+def test_too_many_policies_are_refused() -> None:
+    groups = [f"{'x' * 990}{number}" for number in range(60)]
+    with pytest.raises(InvalidInput, match="more than 8 managed policies"):
+        plan(state(), desired(logs(*groups)))
+
+
+# -- Runs that store --
+
+
+def test_a_run_that_stores_says_so_first_and_only_once() -> None:
+    wanted = desired(logs(A), storing=frozenset([DIGEST]))
+    before = state(policy(SERVER, version(1, A)))
+    made = plan(before, wanted)
+    assert [each.action for each in made.all_steps] == ["iam:TagPolicy"]
+    assert plan(replace(made.planned, read_at=NOW + timedelta(hours=1)), wanted).all_steps == []
+    later = replace(made.planned, read_at=NOW + timedelta(hours=13))
+    assert [each.action for each in plan(later, wanted).all_steps] == ["iam:TagPolicy"]
+
+
+def test_a_new_policy_has_the_tag_from_the_beginning() -> None:
+    [step, _admin] = plan(state(), desired(logs(A), logs(B), storing=frozenset([DIGEST]))).all_steps
+    assert [each.digests for each in read_storing(step.arguments["tags"])] == [frozenset([DIGEST])]
+
+
+@pytest.mark.parametrize(
+    ("age", "stored", "is_open"),
+    [
+        (timedelta(hours=1), [], True),
+        (timedelta(hours=1), [timedelta(hours=2)], True),
+        (timedelta(hours=1), [timedelta(minutes=50)], False),
+        (timedelta(hours=25), [], False),
+    ],
+)
+def test_nothing_is_narrowed_until_the_run_has_stored(age: timedelta, stored: list[timedelta], is_open: bool) -> None:
+    tags = {**OURS, **storing_tags("another controller", [DIGEST], NOW - age)}
+    before = state(policy(SERVER, version(1, A, B), tags=tags))
+    wanted = desired(logs(A), narrow=True, stored={DIGEST: [NOW - each for each in stored]})
+    assert allowed(before, wanted) == {SERVER: {A, B} if is_open else {A}}
+    assert len(wide_reasons(before, wanted)) == is_open
+
+
+def test_two_runs_that_store_the_same_text_have_both_to_store_it() -> None:
+    tags = {key: value for run in ("one", "two") for key, value in storing_tags(run, [DIGEST], NOW).items()}
+    times = [NOW + timedelta(minutes=each) for each in (1, 2)]
+    assert len(open_storing(tags, {DIGEST: times[:1]}, NOW)) == 2
+    assert open_storing(tags, {DIGEST: times}, NOW) == []
+
+
+def test_tags_of_runs_that_are_done_go_with_the_next_one() -> None:
+    old = storing_tags("another controller", [DIGEST], NOW - timedelta(hours=2))
+    done = {DIGEST: [NOW - timedelta(hours=1)]}
+    before = state(policy(SERVER, version(1, A), tags={**OURS, **old}))
+    assert plan(before, desired(logs(A), stored=done)).all_steps == []
+    made = plan(before, desired(logs(A), stored=done, storing=frozenset(["other"])))
+    assert [each.action for each in made.all_steps] == ["iam:UntagPolicy", "iam:TagPolicy"]
+    assert not old.keys() & made.planned.policies[SERVER].tags.keys()
+
+
+def test_many_parameters_need_few_tags() -> None:
+    digests = [digest_of(f"AmazonCloudWatch-{number}", "eu-central-1", "{}") for number in range(100)]
+    tags = storing_tags("controller", digests, NOW)
+    assert len(tags) == 3
+    assert max(map(len, tags.values())) <= 256
+    assert {digest for each in read_storing(tags) for digest in each.digests} == {*digests}
+
+
+def test_a_tag_of_another_form_is_old() -> None:
+    assert open_storing({"cwagent:storing-x": "soon", "team": "web"}, {}, NOW) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "are_equal"),
+    [
+        ('{"a":1,"b":2}', '{"b": 2, "a": 1}', True),
+        ('{"a":1}', '{"a":2}', False),
+        ("receivers:", "receivers: ", False),
+    ],
+)
+def test_a_digest_is_of_the_content(one: str, other: str, are_equal: bool) -> None:
+    assert (digest_of("X", "eu-central-1", one) == digest_of("X", "eu-central-1", other)) is are_equal
+    assert digest_of("X", "eu-central-1", one) != digest_of("X", "us-east-1", one)
+
+
+# -- Others --
+
+
+@pytest.mark.parametrize("tags", [{}, {"cwagent:managed": "adopted"}])
+def test_a_policy_that_others_created_is_refused(tags: dict[str, str]) -> None:
+    others = state(policy(SERVER, version(1, A), tags=tags))
+    with pytest.raises(InvalidInput, match="does not have the tag cwagent:managed=created"):
+        check_is_ours(others)
+    check_is_ours(state(policy(SERVER, version(1, A))))
+    assert plan_absent(others).all_steps == []
+    assert blockers(others) == [f"policy {others.policies[SERVER].arn} was not created by this collection"]
+
+
+def test_absent_deletes_the_policies_without_holders() -> None:
+    before = state(
+        policy(SERVER, version(1, A), holders=(("role", "R"), ("user", "U"))),
+        policy(ADMIN, version(2, A), version(1, B, is_default=False)),
+    )
+    made = plan_absent(before)
+    assert [each.summary for each in made.all_steps] == [
+        f"delete version v1 of policy '{ADMIN}'",
+        f"delete policy '{ADMIN}'",
+    ]
+    assert [*made.planned.policies] == [SERVER]
+    assert blockers(before) == [f"policy {before.policies[SERVER].arn} is attached to role 'R', user 'U'"]
+    assert remaining(made, before) == [f"delete policy '{ADMIN}'"]
+    assert remaining(made, made.planned) == []
+
+
+def test_a_run_waits_until_iam_shows_its_changes() -> None:
+    before, wanted = state(policy(SERVER, version(1, A))), desired(logs(B), logs(C), tags={"team": "web"})
+    made = plan(before, wanted)
+    expected = [f"change policy '{SERVER}'", f"tag policy '{SERVER}'", f"create policy '{ADMIN}'"]
+    assert remaining(made, before) == expected
+    tags = {**OURS, "team": "web"}
+    wider = state(policy(SERVER, version(7, A, B, C), tags=tags), policy(ADMIN, version(1, C), tags=tags))
+    assert remaining(made, wider) == []
+    narrowing = plan(wider, desired(logs(A), logs(C), narrow=True))
+    assert remaining(narrowing, wider) == [f"change policy '{SERVER}'"]
