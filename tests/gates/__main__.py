@@ -226,7 +226,7 @@ def _pythons() -> Path:
 
 
 def _candidates() -> Iterator[Path]:
-    """The Pythons on PATH and those of pyenv."""
+    """The Pythons on PATH and in the folder of pyenv."""
     managed = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     for minor in range(OLDEST_PYTHON, NEWEST_PYTHON + 1):
         name = f"python3.{minor}"
