@@ -101,7 +101,6 @@ class FittedPolicies(Resource[State]):
             for page in pages
             for noun, kind in _KINDS.items()
             for each in page[f"Policy{noun}s"]
-            # Check mode has not detached it, and IAM may not show yet that it was detached.
             if (kind, each[f"{noun}Name"], arn) not in self._detached
         )
 
