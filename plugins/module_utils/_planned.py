@@ -43,11 +43,6 @@ class Planned:
         """Whether an earlier task cleaned up after interrupted runs."""
         return any(found["changed"] for found in self._results if "closed" in found)
 
-    def has_detached(self, policy: str, kind: str, name: str) -> bool:
-        """Return whether a managed policy was detached. :param policy: its name. :param kind: ``role`` or ``user``."""
-        step = f"detach {policy} from {kind} '{name}'"
-        return any(step in found.get("steps", ()) for found in self._results)
-
     def policies_of(self, profile: str) -> list[str] | None:
         """Return the managed policies of the role in an instance profile; ``None`` if no result has the profile."""
         for found in self._results:
@@ -55,6 +50,16 @@ class Planned:
                 policies: list[str] = found["role"]["managed_policies"]
                 return policies
         return None
+
+    @property
+    def detached(self) -> set[tuple[str, str, str]]:
+        """The kind and name of each principal that has lost a managed policy, with the ARN of the policy."""
+        found = set()
+        for each in self._results:
+            diffs = each.get("diff") or []
+            for diff in diffs if isinstance(diffs, list) else [diffs]:
+                found |= {*_attachments(diff["before"])} - {*_attachments(diff["after"])}
+        return found
 
     def profile_id(self, profile: str) -> str | None:
         """Return the unique id of an instance profile; ``None`` if no result has it."""
@@ -78,6 +83,14 @@ class Planned:
     def has_new_key(self, user: str) -> bool:
         """Return whether the access key of a user was replaced by a new one."""
         return any((found.get("rotation") or {}).get(user) == "due" for found in self._results)
+
+
+def _attachments(state: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Return the managed policies of the principals in a diff, each with the kind and the name of its principal."""
+    roles = {**(state.get("roles") or {}), **({role["name"]: role} if (role := state.get("role")) else {})}
+    users = {each["name"]: each for each in state.get("users") or ()}
+    for kind, principals in (("role", roles), ("user", users)):
+        yield from ((kind, name, arn) for name, each in principals.items() for arn in each["managed_policies"])
 
 
 def _parts(result: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

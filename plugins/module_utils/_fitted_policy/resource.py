@@ -32,7 +32,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._planned import Planne
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import tags
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import DesiredPolicies
@@ -45,7 +45,7 @@ class FittedPolicies(Resource[State]):
     """The fitted policies of an account.
 
     :param notices: sentences about permissions that are wider than they seem.
-    :param planned: the results of earlier tasks, which can have detached the policies.
+    :param planned: results of earlier tasks. A principal that loses a policy in one of them does not have it.
     """
 
     _aws: Aws
@@ -57,13 +57,13 @@ class FittedPolicies(Resource[State]):
         notices: Iterable[str] = (),
         *,
         is_absent: bool = False,
-        planned: Planned | None = None,
+        planned: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         super().__init__(aws)
         self._desired = desired
         self._notices = list(notices)
         self._is_absent = is_absent
-        self._planned = planned or Planned([])
+        self._detached = Planned(planned).detached
 
     def read(self) -> State:
         """Read the policies with their tags and all their versions."""
@@ -101,8 +101,7 @@ class FittedPolicies(Resource[State]):
             for page in pages
             for noun, kind in _KINDS.items()
             for each in page[f"Policy{noun}s"]
-            # Check mode has not detached it, and IAM may not show yet that it was detached.
-            if not self._planned.has_detached(name, kind, each[f"{noun}Name"])
+            if (kind, each[f"{noun}Name"], arn) not in self._detached
         )
 
     def check_preconditions(self, current: State) -> None:

@@ -30,19 +30,33 @@ def test_plans_of_earlier_tasks() -> None:
     assert (planned.has_new_key("u"), planned.has_new_key("v")) == (True, False)
 
 
-@pytest.mark.parametrize(
-    ("policy", "kind", "name", "is_detached"),
-    [("P", "role", "R", True), ("P-2", "role", "R", False), ("P", "user", "R", False), ("P", "role", "R2", False)],
-)
-def test_a_policy_is_detached_from_one_principal(policy: str, kind: str, name: str, is_detached: bool) -> None:
-    planned = Planned([ROLE, {"results": [{"changed": True, "steps": ["detach P from role 'R'", "delete role 'R'"]}]}])
-    assert planned.has_detached(policy, kind, name) is is_detached
-
-
 def test_a_role_without_changes_is_not_changed() -> None:
     planned = Planned([{**ROLE, "changed": False}])
     assert not planned.has_changed_role("R")
     assert planned.policies_of("I") == ["arn:P"]
+
+
+def with_policies(*arns: str) -> dict[str, Any]:
+    return {"name": "P", "managed_policies": [*arns]}
+
+
+DETACHED: dict[str, tuple[dict[str, Any], dict[str, Any], set[str]]] = {
+    "role": ({"role": with_policies("a", "b")}, {"role": with_policies("b")}, {"role"}),
+    "deleted role": ({"role": with_policies("a")}, {"role": None}, {"role"}),
+    "deleted user": ({"users": [with_policies("a")]}, {"users": []}, {"user"}),
+    "application role": ({"roles": {"P": with_policies("a")}}, {"roles": {"P": with_policies()}}, {"role"}),
+    "attached": ({"role": with_policies()}, {"role": with_policies("a")}, set()),
+    "instances": ({"instances": {"i-1": "I"}}, {"instances": {}}, set()),
+}
+
+
+@pytest.mark.parametrize(("before", "after", "kinds"), DETACHED.values(), ids=DETACHED)
+@pytest.mark.parametrize("is_list", [True, False])
+def test_policies_that_principals_lose_are_detached(before: Any, after: Any, kinds: set[str], is_list: bool) -> None:
+    diff = {"before": before, "after": after}
+    result = {"changed": True, "diff": [diff] if is_list else diff}
+    assert Planned([{"results": [result]}]).detached == {(kind, "P", "a") for kind in kinds}
+    assert Planned([{**result, "failed": True}]).detached == set()
 
 
 @pytest.mark.parametrize(
@@ -58,5 +72,5 @@ def test_a_role_without_changes_is_not_changed() -> None:
 def test_results_without_a_plan_have_no_effect(results: list[dict[str, Any]]) -> None:
     planned = Planned(results)
     assert (planned.profiles, planned.closed, planned.policies_of("I")) == ({}, set(), None)
-    assert (planned.profile_id("I"), planned.applied_versions) == (None, {})
+    assert (planned.profile_id("I"), planned.applied_versions, planned.detached) == (None, {}, set())
     assert not any([planned.has_changed_role("R"), planned.has_user("u"), planned.has_new_key("u")])
