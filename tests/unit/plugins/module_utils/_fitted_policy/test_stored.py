@@ -1,4 +1,4 @@
-"""What the fitted policies of a large account cost: the calls, and how often a text is read."""
+"""The cost of the fitted policies of a large account: the calls, and how often a text is read."""
 
 from __future__ import annotations
 
