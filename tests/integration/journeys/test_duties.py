@@ -117,11 +117,11 @@ def test_each_playbook_needs_no_more_than_its_policy(controller: Controller) -> 
     assert associated_profiles(aws)[admin] == APP
 
     move_to_fitted_policies(account)
-    duties = ("provision", "provision-hybrid", "fitted-policies")
+    retiring = ("provision", "provision-hybrid", "fitted-policies")
     fleet.identify(HYBRID, "db3")
     for wait, write in ((6 * HOUR, "UpdateAccessKey"), (8 * DAY, "DeleteUser")):
         aws.shift_clock(wait)
-        assert write in account.run("site", *duties).writes
+        assert write in account.run("site", *retiring).writes
     assert len(hybrid_nodes(aws)) == 2
 
     aws.shift_clock(100 * DAY)
