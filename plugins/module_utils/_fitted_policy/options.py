@@ -36,7 +36,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model i
 from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.resource import FittedPolicies
 from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.stored import read_stored
 from ansible_collections.cwagent.iam.plugins.module_utils._names import tags_as_text
-from ansible_collections.cwagent.iam.plugins.module_utils._planned import PLANNED_SPEC
+from ansible_collections.cwagent.iam.plugins.module_utils._planned import PLANNED_SPEC, Planned
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparison import read_earlier
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import CONFIGS_SPEC, GivenConfigs
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.validation import validate
