@@ -211,3 +211,20 @@ def test_a_server_that_cannot_get_the_configuration_has_the_reason(checked, expe
 def test_each_server_that_is_skipped_is_listed_with_the_reason(servers, skipped):
     found = describe_skipped(servers)
     assert [line.partition(". ")[0] for line in found] == [f"Skipped, because {each}" for each in skipped]
+
+
+@pytest.mark.parametrize(
+    ("known", "can"),
+    [
+        ({"runs": (Wanted("C", "d", 2),)}, False),
+        ({"runs": (Wanted("C", "d", 2),), "agent": "stopped"}, False),
+        ({"agent": "not installed"}, False),
+        ({"agent": "not installed", "is_windows": True}, False),
+        ({"agent": "", "is_windows": True}, True),
+        ({"agent": "", "is_running": False}, True),
+        ({"agent": ""}, True),
+        ({}, True),
+    ],
+)
+def test_a_server_can_run_an_earlier_version_if_its_configurations_are_not_known(known, can):
+    assert server("web1", **known).can_run_earlier == can
