@@ -105,6 +105,12 @@ options:
       - The policies stay as they are, with a warning, while another run changes them or is about to store.
     type: bool
     default: false
+  create:
+    description:
+      - Whether a further policy may be created if the existing ones have no room. Set it to V(false) where no task
+        attaches the policies afterwards. Then a configuration that needs a further policy is refused.
+    type: bool
+    default: true
   tags:
     description: The tags of the policies. Other tags stay.
     type: dict

@@ -103,6 +103,7 @@ class DesiredPolicies:
     :param run: the controller and its credentials, whose runs follow one another.
     :param stored: by digest, when a text was stored in its parameter.
     :param narrow: whether to remove everything that is not needed.
+    :param create: whether to create a further policy if the existing ones have no room.
     """
 
     partition: str
@@ -112,6 +113,7 @@ class DesiredPolicies:
     run: str = ""
     stored: Mapping[str, Sequence[datetime]] = field(default_factory=dict)
     narrow: bool = False
+    create: bool = True
     tags: Mapping[str, str] = field(default_factory=dict)
 
     def arn(self, name: str) -> str:

@@ -56,6 +56,7 @@ SPEC: dict[str, Any] = {
     "read_regions": {"type": "list", "elements": "str", "default": []},
     "ignored_parameters": {"type": "list", "elements": "str", "default": []},
     "narrow": {"type": "bool", "default": False},
+    "create": {"type": "bool", "default": True},
     "tags": {"type": "dict", "default": {}},
     **PLANNED_SPEC,
     **WAIT_SPEC,
@@ -103,6 +104,7 @@ def resource(call: Call) -> FittedPolicies:
         f"{identity['Arn']} {socket.gethostname()}",
         _times(stored, aws.now - STORING_LIFETIME),
         narrow=params["narrow"],
+        create=params["create"],
         tags=tags,
     )
     return FittedPolicies(aws, desired, notices=[*width_notices(needed)])

@@ -53,7 +53,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
 from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 ITEM = "fitted policies"
 CREATE, SET_DEFAULT = "iam:CreatePolicyVersion", "iam:SetDefaultPolicyVersion"
@@ -119,11 +119,12 @@ def wide_reasons(current: State, desired: DesiredPolicies) -> list[str]:
 def plan(current: State, desired: DesiredPolicies) -> Plan[State]:
     """Plan the way to policies that allow everything needed, and nothing else if they are to be narrowed.
 
-    :raises InvalidInput: too many policies would be needed.
+    :raises InvalidInput: too many policies would be needed, or one that no principal has.
     """
     if desired.narrow and not current.policies:
         return Plan(current, current, {})  # the principals still have AWS's policies
     allowed = _planned_statements(current, desired)
+    _check_creation(current, desired, allowed)
     record = next((name for name in allowed if name in current.policies), None)
     with_record = record or next(iter(allowed), None)
     tags = {name: _planned_tags(current, desired, name, is_record=name == with_record) for name in allowed}
@@ -145,6 +146,16 @@ def plan(current: State, desired: DesiredPolicies) -> Plan[State]:
             steps += _tag_steps(old, desired.tags)
         planned[name] = _planned_policy(name, old, statements, desired, tags[name])
     return Plan(current, replace(current, policies=planned), {ITEM: steps})
+
+
+def _check_creation(current: State, desired: DesiredPolicies, names: Iterable[str]) -> None:
+    """Refuse a further policy where nothing attaches it. Without policies, the principals still have AWS's policies."""
+    further = [name for name in names if name not in current.policies]
+    if further and current.policies and not desired.create:
+        raise InvalidInput(
+            f"The configurations need a further policy, {further[0]}, and the servers do not have it yet. Run the "
+            "playbook cwagent.iam.site, which creates and attaches it, and stores the configurations."
+        )
 
 
 def _planned_policy(

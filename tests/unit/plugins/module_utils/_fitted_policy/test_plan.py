@@ -196,6 +196,32 @@ def test_statements_go_into_the_first_policy_with_room_and_never_move() -> None:
         assert grants_of(each.statements) & own or name == SERVER
 
 
+@pytest.mark.parametrize(
+    ("current", "needed", "is_refused"),
+    [
+        ([], LONG[:8], False),  # the servers still have AWS's policy
+        ([LONG[:1]], LONG[:5], False),
+        ([LONG[:5]], LONG[:8], True),
+        ([LONG[:5], LONG[5:6]], LONG[:8], False),
+    ],
+)
+def test_a_further_policy_is_refused_where_nothing_attaches_it(
+    current: list[list[str]], needed: list[str], is_refused: bool
+) -> None:
+    names = (SERVER, f"{SERVER}-2")
+    before = state(*(policy(name, version(1, *groups)) for name, groups in zip(names, current, strict=False)))
+    assert allowed(before, desired(logs(*needed)))
+    if is_refused:
+        with pytest.raises(InvalidInput, match=f"a further policy, {SERVER}-2, .* cwagent.iam.site"):
+            plan(before, desired(logs(*needed), create=False))
+    else:
+        assert allowed(before, desired(logs(*needed), create=False)) == allowed(before, desired(logs(*needed)))
+
+
+def test_without_policies_there_is_nothing_to_narrow() -> None:
+    assert not plan(state(), desired(logs(A), narrow=True)).has_changes
+
+
 def test_too_many_policies_are_refused() -> None:
     groups = [f"{'x' * 990}{number}" for number in range(60)]
     with pytest.raises(InvalidInput, match="more than 8 managed policies"):
