@@ -20,7 +20,7 @@ import forks
 from emulator import Call, Emulator, Fault, program_environment
 from emulator.host import Host
 from emulator.machines import AGENT_FOLDER
-from forks import PROGRAM, Run
+from forks import HOST_PYTHON, PROGRAM, Run, on_path
 
 CHECKOUT = Path(__file__).parents[2]
 NO_CREDENTIALS = dict.fromkeys(
@@ -261,7 +261,7 @@ def onprem_host(host: Host) -> dict[str, Any]:
     # A module on the host has the variables of the host.
     environment = shlex.join(f"{name}={value}" for name, value in host.environment.items())
     python, agent = host.root / "python", host.root / AGENT_FOLDER
-    python.write_text(f'#!/bin/sh\nexec env {environment} {shlex.quote(sys.executable)} "$@"\n')
+    python.write_text(f'#!/bin/sh\nexec env {environment} {on_path.folder() / HOST_PYTHON} "$@"\n')
     python.chmod(0o755)
     (agent / "etc").mkdir(parents=True, exist_ok=True)
     of_agent = {

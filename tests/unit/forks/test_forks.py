@@ -15,7 +15,7 @@ from pathlib import Path
 import forks
 import pytest
 from emulator import program_environment
-from forks import MAX_SERVERS, Run
+from forks import HOST_PYTHON, MAX_SERVERS, Run, on_path
 
 CHECKOUT = Path(__file__).parents[3]
 COLLECTIONS = CHECKOUT / ".ansible" / "collections"
@@ -187,6 +187,56 @@ def test_a_run_finds_filters_wherever_they_are(tmp_path: Path, beside: bool, exp
     plain, *forked = run_both(command, tmp_path, {"ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)})
     assert forked == [plain] * 2
     assert [plain[1].count(each) > 0 for each in expected] == [True, True]
+
+
+PROGRAM_OF_HOST = """
+import os, sys
+sys.stderr.write(f"{os.environ['WORD']} {sys.argv[1:]} {__name__} {os.getcwd()}")
+sys.exit(len(sys.argv))
+"""
+
+
+@pytest.mark.parametrize("arguments", [[], ["a", "-b"]])
+@pytest.mark.parametrize(("is_file", "option"), [(True, []), (True, ["-P"]), (False, [])])
+def test_a_host_runs_a_program_as_any_python(
+    tmp_path: Path, is_file: bool, option: list[str], arguments: list[str]
+) -> None:
+    """Ansible sends it a file or, with pipelining, its text as the input."""
+    file = tmp_path / "program.py"
+    file.write_text(PROGRAM_OF_HOST)
+    given = [*option, str(file), *arguments] if is_file else []
+    pythons = [sys.executable, str(on_path.folder() / HOST_PYTHON)]
+    ended = [
+        subprocess.run(
+            [python, *given],
+            cwd=tmp_path,
+            env=environ(tmp_path, {"WORD": python}),
+            input="" if is_file else PROGRAM_OF_HOST,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        for python in pythons
+    ]
+    plain, forked = ((each.returncode, each.stderr.split(" ", 1)) for each in ended)
+    assert [plain[1].pop(0), forked[1].pop(0)] == pythons
+    assert forked == plain
+
+
+def test_a_program_of_a_host_ends_with_its_python(tmp_path: Path) -> None:
+    """A fault kills it, as the machine fails."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    program = f"import os, time; open({str(pipe)!r}, 'w').write(f'{{os.getpid()}}\\n'); time.sleep({SECONDS})"
+    asking = subprocess.Popen([on_path.folder() / HOST_PYTHON], env=environ(tmp_path, {}), stdin=subprocess.PIPE)
+    assert asking.stdin
+    with asking.stdin as given:
+        given.write(program.encode())
+    ended = os.pidfd_open(int(pipe.read_text()))
+    asking.kill()
+    asking.wait()
+    assert select.select([ended], [], [], SECONDS)[0]
+    os.close(ended)
 
 
 @pytest.mark.parametrize(("program", "code"), [("true", 0), ("false", 2), ("kill", -signal.SIGKILL)])
