@@ -33,8 +33,6 @@ REQUEST_BYTES = 1 << 20
 STREAMS = ("stdin", "stdout", "stderr")
 PROGRAM, HOST_PYTHON = "ansible-playbook", "python-of-hosts"
 PYTHON = sys.executable
-# Modules of the collection that run on hosts.
-ON_HOSTS = ("agent_config", "credentials_file", "shared_credentials", "ssm_agent", "store_host")
 # Packages of Ansible of which each run imports the most, one by one while it goes on.
 USED_BY_RUNS = (
     *("executor", "playbook", "plugins.become", "plugins.cache.memory", "plugins.callback", "plugins.connection"),
@@ -154,8 +152,7 @@ def import_what_hosts_use() -> None:
     """Import what Ansible sends to hosts for the modules of the collection."""
     folder = str(Path(__file__).parents[2] / ".ansible" / "collections")
     sys.path.append(folder)
-    for each in ON_HOSTS:
-        importlib.import_module(f"ansible_collections.cwagent.iam.plugins.modules.cwagent_{each}")
+    import_what_modules_use()
     sys.path.remove(folder)
     for each in [each for each in sys.modules if each.startswith("ansible_collections.cwagent.iam.plugins.modules.")]:
         del sys.modules[each]  # a module runs as the main program
