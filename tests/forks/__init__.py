@@ -20,6 +20,8 @@ from pathlib import Path
 from threading import Lock
 from typing import IO, Any
 
+from emulator.environment import WITHOUT_ACCOUNT
+
 Command = Sequence[str | Path]
 Environ = Mapping[str, str]
 
@@ -27,10 +29,11 @@ PROGRAM = "ansible-playbook"
 HOST_PYTHON = "python-of-hosts"
 """The Python of ``ansible-playbook``, and so of hosts that are this machine. It imports at once what modules import."""
 MESSAGE_BYTES = 32
-MAX_SERVERS = 6
+MAX_SERVERS = 8
 # Prefixes of variables that nothing reads before a run begins.
 OF_ONE_RUN = ("AWS_", "PYTEST_", "RECORDED_TO")
-# Prefixes of the variables that Python reads before a module begins.
+AWS_CLI = os.environ.get("AWS_CLI", "")
+# Prefixes of the variables that Python reads before a module or the AWS CLI begins.
 OF_PYTHON = ("LANG", "LC_", "PYTHON")
 
 
@@ -93,7 +96,8 @@ def run(command: Command, environ: Environ, folder: Path, seconds: float) -> sub
 def ask(command: Command, environ: Environ, folder: Path, connection: socket.socket, streams: Sequence[int]) -> None:
     """Let a server run a program, tell its process and its exit code to a connection, and end it with that.
 
-    :param command: what ``Run.start`` takes, or ``HOST_PYTHON`` with arguments. :param streams: stdin, stdout, stderr.
+    :param command: as for ``Run.start``, or ``HOST_PYTHON`` or the AWS CLI with arguments.
+    :param streams: stdin, stdout, stderr.
     """
     from . import on_path  # it imports this module
 
@@ -134,14 +138,18 @@ def _stop_servers() -> None:
 def _start_server(program: str, environ: Environ, folder: Path) -> tuple[subprocess.Popen[bytes], socket.socket]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
-        command = [sys.executable, "-P", str(Path(__file__).with_name("server.py")), str(theirs.fileno()), program]
-        process = subprocess.Popen(command, cwd=folder, env=environ, pass_fds=[theirs.fileno()])
+        own = Path(program).with_name("python")  # of a program in a virtual environment
+        python = str(own) if own.exists() else sys.executable
+        command = [python, "-P", str(Path(__file__).with_name("server.py")), str(theirs.fileno()), program]
+        variables = {name: text for name, text in environ.items() if not name.startswith(OF_ONE_RUN)}
+        given = {**variables, **WITHOUT_ACCOUNT}
+        process = subprocess.Popen(command, cwd=folder, env=given, pass_fds=[theirs.fileno()])
     return process, ours
 
 
 def _read_settings(program: str, environ: Environ, folder: Path) -> Hashable:
     """Read all files that Ansible reads before it knows what to run."""
-    if program.endswith(HOST_PYTHON):
+    if program == AWS_CLI or program.endswith(HOST_PYTHON):
         return tuple(sorted((name, text) for name, text in environ.items() if name.startswith(OF_PYTHON)))
     variables = {name: text for name, text in environ.items() if not name.startswith(OF_ONE_RUN)}
     named, home = environ.get("ANSIBLE_CONFIG", ""), environ.get("HOME", "")

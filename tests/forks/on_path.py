@@ -1,4 +1,4 @@
-"""Programs for the PATH of a shell and for hosts, which ask the process of the tests to run them in a fork.
+"""Programs for the PATH of a shell, for hosts and instances, which ask the process of the tests to run them in a fork.
 
 The fork ends with the program, because a fault or a person can end that.
 """
@@ -14,9 +14,11 @@ from functools import cache
 from pathlib import Path
 from threading import Thread
 
-from forks import HOST_PYTHON, PROGRAM, ask
+from forks import AWS_CLI, HOST_PYTHON, PROGRAM, ask
 
 REQUEST_BYTES = 1 << 20
+PROGRAMS = {PROGRAM: PROGRAM, HOST_PYTHON: HOST_PYTHON, "aws": AWS_CLI}
+"""By name in the folder, what ``ask`` runs."""
 OF_SHELL = ("_", "OLDPWD")
 """Variables that differ from command to command and that no run reads."""
 CLIENT = """\
@@ -34,13 +36,13 @@ sys.exit(code if code >= 0 else 128 - code)
 
 @cache
 def folder() -> Path:
-    """The folder of ``ansible-playbook`` and of the Python of hosts. It exists until this process ends."""
+    """The folder of ``ansible-playbook``, the Python of hosts and the AWS CLI. It exists until this process ends."""
     name = f"cwagent-{os.getpid()}"
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     listening.bind(f"\0{name}")
     listening.listen()
     Thread(target=_serve, args=(listening,), daemon=True).start()
-    for each in (PROGRAM, HOST_PYTHON):
+    for each in PROGRAMS:
         program = Path(_temporary().name) / each
         program.write_text(CLIENT.format(python=sys.executable, name=name))
         program.chmod(0o755)
@@ -59,7 +61,7 @@ def _serve(listening: socket.socket) -> None:
             text, files, *_more = socket.recv_fds(asking, REQUEST_BYTES, 3)
             request = json.loads(text)
             environ = {key: value for key, value in request["environ"].items() if key not in OF_SHELL}
-            command = [Path(request["argv"][0]).name, *request["argv"][1:]]
+            command = [PROGRAMS[Path(request["argv"][0]).name], *request["argv"][1:]]
             ask(command, environ, Path(request["folder"]), asking, files)
             for each in files:
                 os.close(each)

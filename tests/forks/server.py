@@ -1,8 +1,8 @@
 """Runs programs in forks of this process, which has imported what they use: python server.py SOCKET PROGRAM.
 
-The program is ansible-playbook, a Python file that runs a module of the collection, or the Python of hosts. A request
-is the program with its arguments and environment, and four files: a connection to whoever asks, and the streams. The
-answers are the id of the process and its exit code.
+The program is ansible-playbook, a Python file that runs a module of the collection, the Python of hosts, or the AWS CLI
+of instances. A request is the program with its arguments and environment, and four files: a connection to whoever asks,
+and the streams. The answers are the id of the process and its exit code.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ REQUEST_BYTES = 1 << 20
 STREAMS = ("stdin", "stdout", "stderr")
 PROGRAM, HOST_PYTHON = "ansible-playbook", "python-of-hosts"
 PYTHON = sys.executable
+SET_BY_CLI = "AWS_DATA_PATH"  # when it is imported
 # Packages of Ansible of which each run imports the most, one by one while it goes on.
 USED_BY_RUNS = (
     *("executor", "playbook", "plugins.become", "plugins.cache.memory", "plugins.callback", "plugins.connection"),
@@ -52,6 +53,7 @@ def load_reach() -> Any:
 
 
 reach = load_reach()
+clients = runpy.run_path(str(Path(__file__).with_name("clients.py")))
 
 
 def can_import(program: str) -> bool:
@@ -64,6 +66,8 @@ def can_import(program: str) -> bool:
             import_what_modules_use()
         elif program.endswith(HOST_PYTHON):
             import_what_hosts_use()
+        elif program.endswith("/aws"):
+            import_what_the_cli_uses()
         else:
             import_what_runs_use()
     except SystemExit:  # for example, a setting is invalid, and a message was printed
@@ -88,6 +92,7 @@ def import_what_runs_use() -> None:
         actions = importlib.import_module("ansible_collections.cwagent.iam.plugins.action")
         for each in pkgutil.iter_modules(actions.__path__, "cwagent.iam."):
             loader.action_loader.get(each.name, class_only=True)
+    make_clients()
     # Each run sets up the loader again.
     warnings.filterwarnings("ignore", message="AnsibleCollectionFinder has already been configured")
 
@@ -132,6 +137,13 @@ class Templates:
         environments.compile = find
 
 
+def make_clients() -> None:
+    """Make what the clients of all runs share."""
+    with suppress(ImportError):  # where a run has no boto3
+        clients["share_classes"]()
+        clients["make_clients"]()
+
+
 def import_what_modules_use() -> None:
     """Import the modules of the collection, and read botocore's data for their clients.
 
@@ -142,10 +154,7 @@ def import_what_modules_use() -> None:
         importlib.import_module(each.name)
     session: Any = importlib.import_module("botocore.session")
     session.create_loader = functools.cache(session.create_loader)
-    loader = session.create_loader(None)
-    for service in ("ec2", "iam", "secretsmanager", "ssm", "sts"):
-        for kind in ("service-2", "endpoint-rule-set-1"):
-            loader.load_service_model(service, kind)
+    make_clients()
 
 
 def import_what_hosts_use() -> None:
@@ -156,6 +165,14 @@ def import_what_hosts_use() -> None:
     sys.path.remove(folder)
     for each in [each for each in sys.modules if each.startswith("ansible_collections.cwagent.iam.plugins.modules.")]:
         del sys.modules[each]  # a module runs as the main program
+
+
+def import_what_the_cli_uses() -> None:
+    """Import the AWS CLI, and read botocore's data for the client that instances use."""
+    cli: Any = importlib.import_module("awscli.clidriver")
+    loaders = cli.botocore.session.botocore.loaders
+    loaders.create_loader = functools.cache(loaders.create_loader)
+    cli.create_clidriver().session.get_service_model("ssm")
 
 
 def become(request: dict[str, Any], files: list[int]) -> None:
@@ -177,10 +194,12 @@ def become(request: dict[str, Any], files: list[int]) -> None:
     terminal: Any = sys.modules.get("ansible_collections.cwagent.iam.plugins.plugin_utils._terminal")
     if terminal:
         os.dup2(1, terminal.LAST_WORDS)  # it has duplicated the output of this process
+    own = {name: text for name, text in os.environ.items() if name == SET_BY_CLI}
     os.environ.clear()
-    os.environ.update(request["environ"])
+    os.environ.update({**own, **request["environ"]})
+    tempfile.tempdir = None  # this process has found its own
     sys.argv[:] = request["argv"]
-    if not sys.argv[0].endswith(".py"):
+    if sys.argv[0].endswith((PROGRAM, HOST_PYTHON)):
         sys.executable = request["python"]
     sys.path[0:0] = [os.path.dirname(sys.argv[0])]  # noqa: PTH120  as Python does
 

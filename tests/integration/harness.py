@@ -20,7 +20,7 @@ import forks
 from emulator import Call, Emulator, Fault, program_environment
 from emulator.host import Host
 from emulator.machines import AGENT_FOLDER
-from forks import HOST_PYTHON, PROGRAM, Run, on_path
+from forks import AWS_CLI, HOST_PYTHON, PROGRAM, Run, on_path
 
 CHECKOUT = Path(__file__).parents[2]
 NO_CREDENTIALS = dict.fromkeys(
@@ -89,7 +89,7 @@ UNREACHABLE: dict[str, Any] = {"ansible_connection": "ssh", "ansible_host": "127
 def start_empty(running: dict[str, Emulator], backend: str) -> Emulator:
     """The emulator of a backend with an empty account; it is started when it is not yet running."""
     if backend not in running:
-        running[backend] = Emulator.start(backend)
+        running[backend] = Emulator.start(backend, aws_cli=str(on_path.folder() / "aws") if AWS_CLI else "")
     running[backend].reset()
     return running[backend]
 

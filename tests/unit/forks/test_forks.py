@@ -15,7 +15,7 @@ from pathlib import Path
 import forks
 import pytest
 from emulator import program_environment
-from forks import HOST_PYTHON, MAX_SERVERS, Run, on_path
+from forks import AWS_CLI, HOST_PYTHON, MAX_SERVERS, Run, on_path
 
 CHECKOUT = Path(__file__).parents[3]
 COLLECTIONS = CHECKOUT / ".ansible" / "collections"
@@ -221,6 +221,34 @@ def test_a_host_runs_a_program_as_any_python(
     plain, forked = ((each.returncode, each.stderr.split(" ", 1)) for each in ended)
     assert [plain[1].pop(0), forked[1].pop(0)] == pythons
     assert forked == plain
+
+
+def test_a_host_has_its_own_temporary_folder(tmp_path: Path) -> None:
+    """The folder of the test before is gone."""
+    found = []
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        folder.mkdir()
+        given = environ(tmp_path, {"TMPDIR": str(folder)})
+        command = [on_path.folder() / HOST_PYTHON]
+        program = "import tempfile; print(tempfile.mkdtemp())"
+        found.append(Path(subprocess.check_output(command, env=given, input=program, text=True).strip()))
+        found[-1].rmdir()
+        folder.rmdir()
+    assert [each.parent.name for each in found] == ["one", "two"]
+
+
+@pytest.mark.skipif(not AWS_CLI, reason="make test-tools sets it up")
+@pytest.mark.parametrize("arguments", [["--version"], ["ssm", "get-parameter", "--name", "x", "--region", "eu-west-1"]])
+def test_an_instance_runs_the_aws_cli_as_anywhere(tmp_path: Path, arguments: list[str]) -> None:
+    nobody = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_MAX_ATTEMPTS": "1"}
+    given = environ(tmp_path, {**nobody, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"})
+    plain, forked = (
+        subprocess.run([each, *arguments], env=given, capture_output=True, text=True, check=False)
+        for each in (AWS_CLI, on_path.folder() / "aws")
+    )
+    assert (forked.returncode, forked.stdout, forked.stderr) == (plain.returncode, plain.stdout, plain.stderr)
+    assert "aws-cli" in plain.stdout + plain.stderr or nobody["AWS_ENDPOINT_URL"] in plain.stderr
 
 
 def test_a_program_of_a_host_ends_with_its_python(tmp_path: Path) -> None:
