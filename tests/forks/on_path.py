@@ -59,9 +59,10 @@ def _serve(listening: socket.socket) -> None:
         asking, _ = listening.accept()
         with asking:
             text, files, *_more = socket.recv_fds(asking, REQUEST_BYTES, 3)
-            request = json.loads(text)
-            environ = {key: value for key, value in request["environ"].items() if key not in OF_SHELL}
-            command = [PROGRAMS[Path(request["argv"][0]).name], *request["argv"][1:]]
-            ask(command, environ, Path(request["folder"]), asking, files)
+            if text:  # a program that was killed before it asked sends nothing
+                request = json.loads(text)
+                environ = {key: value for key, value in request["environ"].items() if key not in OF_SHELL}
+                command = [PROGRAMS[Path(request["argv"][0]).name], *request["argv"][1:]]
+                ask(command, environ, Path(request["folder"]), asking, files)
             for each in files:
                 os.close(each)
