@@ -15,7 +15,7 @@ from pathlib import Path
 import forks
 import pytest
 from emulator import program_environment
-from forks import AWS_CLI, HOST_PYTHON, MAX_SERVERS, Run, on_path
+from forks import AWS_CLI, HOST_PYTHON, Run, on_path
 
 CHECKOUT = Path(__file__).parents[3]
 COLLECTIONS = CHECKOUT / ".ansible" / "collections"
@@ -150,13 +150,16 @@ def test_a_run_has_its_own_settings(tmp_path: Path) -> None:
     assert found == ["5 one", "5", "7", "9", "8"]
 
 
-def test_runs_with_the_same_settings_are_forked_from_one_process(tmp_path: Path) -> None:
+def test_runs_with_the_same_settings_are_forked_from_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whatever test they belong to, and whatever account they use; and there are only so many such processes."""
     # Ansible runs a task in a fork of the run.
     program = "{{ lookup('pipe', 'ps -o ppid= -p $(ps -o ppid= -p $(ps -o ppid= -p $PPID))') }}"
     command = write_playbook(tmp_path, f"from {program}")
     given = [{name: text} for name in ("PYTEST_CURRENT_TEST", "AWS_PROFILE", "ANSIBLE_FORKS") for text in ("7", "8")]
-    more = [{"ANSIBLE_FORKS": str(number)} for number in range(10, 10 + MAX_SERVERS)]
+    monkeypatch.setattr(forks, "MAX_SERVERS", 3)
+    more = [{"ANSIBLE_FORKS": str(number)} for number in range(10, 13)]
     printed = [forks.run(command, environ(tmp_path, each), tmp_path, SECONDS).stdout for each in (*given, *more)]
     parents = [re.findall(r"from +(\d+)", each)[0] for each in printed]
     assert len({*parents[:4]}) == 1
