@@ -20,14 +20,21 @@ from pathlib import Path
 from threading import Lock
 from typing import IO, Any
 
+from emulator.environment import WITHOUT_ACCOUNT
+
 Command = Sequence[str | Path]
 Environ = Mapping[str, str]
 
 PROGRAM = "ansible-playbook"
+HOST_PYTHON = "python-of-hosts"
+"""The Python of ``ansible-playbook``, and so of hosts that are this machine. It imports at once what modules import."""
 MESSAGE_BYTES = 32
-MAX_SERVERS = 6
+MAX_SERVERS = 8
 # Prefixes of variables that nothing reads before a run begins.
 OF_ONE_RUN = ("AWS_", "PYTEST_", "RECORDED_TO")
+AWS_CLI = os.environ.get("AWS_CLI", "")
+# Prefixes of the variables that Python reads before a module or the AWS CLI begins.
+OF_PYTHON = ("LANG", "LC_", "PYTHON")
 
 
 @dataclass(frozen=True)
@@ -53,13 +60,10 @@ class Run:
         stdin: IO[Any] | None = None,
     ) -> Run:
         """Start ``ansible-playbook``, or the path of a Python file, with arguments. By default it has no input."""
-        arguments = [str(Path(sys.executable).parent / command[0]), *map(str, command[1:])]
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs, Path(os.devnull).open() as nothing:
-            request = json.dumps({"argv": arguments, "environ": dict(environ), "folder": str(folder)}).encode()
-            files = [theirs.fileno(), (stdin or nothing).fileno(), output.fileno(), errors.fileno()]
-            with _lock:
-                socket.send_fds(_server(arguments[0], environ, folder), [request], files)
+            files = [(stdin or nothing).fileno(), output.fileno(), errors.fileno()]
+            ask(command, environ, folder, theirs, files)
         return cls(int(ours.recv(MESSAGE_BYTES)), ours)
 
     def wait(self, seconds: float | None = None) -> int:
@@ -89,13 +93,29 @@ def run(command: Command, environ: Environ, folder: Path, seconds: float) -> sub
         return subprocess.CompletedProcess([*command], code, output.read(), errors.read())
 
 
+def ask(command: Command, environ: Environ, folder: Path, connection: socket.socket, streams: Sequence[int]) -> None:
+    """Let a server run a program, tell its process and its exit code to a connection, and end it with that.
+
+    :param command: as for ``Run.start``, or ``HOST_PYTHON`` or the AWS CLI with arguments.
+    :param streams: stdin, stdout, stderr.
+    """
+    from . import on_path  # it imports this module
+
+    arguments = [str(Path(sys.executable).parent / command[0]), *map(str, command[1:])]
+    with _lock:
+        python = str(on_path.folder() / HOST_PYTHON)
+        request = {"argv": arguments, "environ": dict(environ), "folder": str(folder), "python": python}
+        server = _server(arguments[0], environ, folder)
+        socket.send_fds(server, [json.dumps(request).encode()], [connection.fileno(), *streams])
+
+
 _lock = Lock()
 _servers: dict[Hashable, tuple[subprocess.Popen[bytes], socket.socket]] = {}
 
 
 def _server(program: str, environ: Environ, folder: Path) -> socket.socket:
     """Return where a process takes requests that has started as runs of a program with these settings do."""
-    settings = (program, _read_settings(environ, folder))
+    settings = (program, _read_settings(program, environ, folder))
     found = _servers.pop(settings, None) or _start_server(program, environ, folder)
     _servers[settings] = found  # the last one is the one used last
     if len(_servers) > MAX_SERVERS:
@@ -118,13 +138,19 @@ def _stop_servers() -> None:
 def _start_server(program: str, environ: Environ, folder: Path) -> tuple[subprocess.Popen[bytes], socket.socket]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
-        command = [sys.executable, "-P", str(Path(__file__).with_name("server.py")), str(theirs.fileno()), program]
-        process = subprocess.Popen(command, cwd=folder, env=environ, pass_fds=[theirs.fileno()])
+        own = Path(program).with_name("python")  # of a program in a virtual environment
+        python = str(own) if own.exists() else sys.executable
+        command = [python, "-P", str(Path(__file__).with_name("server.py")), str(theirs.fileno()), program]
+        variables = {name: text for name, text in environ.items() if not name.startswith(OF_ONE_RUN)}
+        given = {**variables, **WITHOUT_ACCOUNT}
+        process = subprocess.Popen(command, cwd=folder, env=given, pass_fds=[theirs.fileno()])
     return process, ours
 
 
-def _read_settings(environ: Environ, folder: Path) -> Hashable:
+def _read_settings(program: str, environ: Environ, folder: Path) -> Hashable:
     """Read all files that Ansible reads before it knows what to run."""
+    if program == AWS_CLI or program.endswith(HOST_PYTHON):
+        return tuple(sorted((name, text) for name, text in environ.items() if name.startswith(OF_PYTHON)))
     variables = {name: text for name, text in environ.items() if not name.startswith(OF_ONE_RUN)}
     named, home = environ.get("ANSIBLE_CONFIG", ""), environ.get("HOME", "")
     files = [folder / named, folder / "ansible.cfg", Path(home, ".ansible.cfg"), Path("/etc/ansible/ansible.cfg")]

@@ -1,8 +1,8 @@
 """Runs programs in forks of this process, which has imported what they use: python server.py SOCKET PROGRAM.
 
-The program is ansible-playbook, or a Python file that runs a module of the collection. A request is the program with
-its arguments and environment, and four files: a connection to whoever asks, and the streams. The answers are the id of
-the process and its exit code.
+The program is ansible-playbook, a Python file that runs a module of the collection, the Python of hosts, or the AWS CLI
+of instances. A request is the program with its arguments and environment, and four files: a connection to whoever asks,
+and the streams. The answers are the id of the process and its exit code.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import gc
 import importlib
 import importlib.util
 import json
+import marshal
 import os
 import pkgutil
 import runpy
@@ -25,10 +26,14 @@ import tempfile
 import warnings
 from contextlib import suppress
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 REQUEST_BYTES = 1 << 20
 STREAMS = ("stdin", "stdout", "stderr")
+PROGRAM, HOST_PYTHON = "ansible-playbook", "python-of-hosts"
+PYTHON = sys.executable
+SET_BY_CLI = "AWS_DATA_PATH"  # when it is imported
 # Packages of Ansible of which each run imports the most, one by one while it goes on.
 USED_BY_RUNS = (
     *("executor", "playbook", "plugins.become", "plugins.cache.memory", "plugins.callback", "plugins.connection"),
@@ -48,6 +53,7 @@ def load_reach() -> Any:
 
 
 reach = load_reach()
+clients = runpy.run_path(str(Path(__file__).with_name("clients.py")))
 
 
 def can_import(program: str) -> bool:
@@ -58,6 +64,10 @@ def can_import(program: str) -> bool:
     try:
         if program.endswith(".py"):
             import_what_modules_use()
+        elif program.endswith(HOST_PYTHON):
+            import_what_hosts_use()
+        elif program.endswith("/aws"):
+            import_what_the_cli_uses()
         else:
             import_what_runs_use()
     except SystemExit:  # for example, a setting is invalid, and a message was printed
@@ -82,8 +92,56 @@ def import_what_runs_use() -> None:
         actions = importlib.import_module("ansible_collections.cwagent.iam.plugins.action")
         for each in pkgutil.iter_modules(actions.__path__, "cwagent.iam."):
             loader.action_loader.get(each.name, class_only=True)
+    make_clients()
     # Each run sets up the loader again.
     warnings.filterwarnings("ignore", message="AnsibleCollectionFinder has already been configured")
+
+
+class Templates:
+    """The code of the templates of runs. A run compiles only what no earlier one has compiled, a third of its work.
+
+    :param file: where runs write what they compile.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file, self.size = file, 0
+        self.codes: dict[str, CodeType] = {}
+
+    def read(self) -> None:
+        """Read what runs have written since the last time."""
+        if self.file.exists():
+            with self.file.open("rb") as written, suppress(EOFError):
+                written.seek(self.size)
+                while True:
+                    template, code = marshal.load(written)  # noqa: S302  runs have written it
+                    self.codes[template], self.size = code, written.tell()
+
+    def use(self) -> None:
+        """Let Jinja use them in this process and its workers."""
+        environments: Any = importlib.import_module("jinja2").Environment
+        compile_template = environments.compile
+
+        def find(environment: Any, source: Any, *others: Any, **more: Any) -> Any:
+            # A template with backslashes can have two meanings. An expression is no text.
+            if environment.overlayed or others or more or not isinstance(source, str) or "\\" in source:
+                return compile_template(environment, source, *others, **more)
+            marks = environment.block_start_string, environment.variable_start_string
+            spaces = environment.trim_blocks, environment.lstrip_blocks, environment.keep_trailing_newline
+            template = f"{type(environment).__name__} {environment.autoescape} {marks} {spaces} {source}"
+            if template not in self.codes:
+                self.codes[template] = compile_template(environment, source)
+                with self.file.open("ab", buffering=0) as written:
+                    written.write(marshal.dumps((template, self.codes[template])))
+            return self.codes[template]
+
+        environments.compile = find
+
+
+def make_clients() -> None:
+    """Make what the clients of all runs share."""
+    with suppress(ImportError):  # where a run has no boto3
+        clients["share_classes"]()
+        clients["make_clients"]()
 
 
 def import_what_modules_use() -> None:
@@ -96,10 +154,25 @@ def import_what_modules_use() -> None:
         importlib.import_module(each.name)
     session: Any = importlib.import_module("botocore.session")
     session.create_loader = functools.cache(session.create_loader)
-    loader = session.create_loader(None)
-    for service in ("ec2", "iam", "secretsmanager", "ssm", "sts"):
-        for kind in ("service-2", "endpoint-rule-set-1"):
-            loader.load_service_model(service, kind)
+    make_clients()
+
+
+def import_what_hosts_use() -> None:
+    """Import what Ansible sends to hosts for the modules of the collection."""
+    folder = str(Path(__file__).parents[2] / ".ansible" / "collections")
+    sys.path.append(folder)
+    import_what_modules_use()
+    sys.path.remove(folder)
+    for each in [each for each in sys.modules if each.startswith("ansible_collections.cwagent.iam.plugins.modules.")]:
+        del sys.modules[each]  # a module runs as the main program
+
+
+def import_what_the_cli_uses() -> None:
+    """Import the AWS CLI, and read botocore's data for the client that instances use."""
+    cli: Any = importlib.import_module("awscli.clidriver")
+    loaders = cli.botocore.session.botocore.loaders
+    loaders.create_loader = functools.cache(loaders.create_loader)
+    cli.create_clidriver().session.get_service_model("ssm")
 
 
 def become(request: dict[str, Any], files: list[int]) -> None:
@@ -121,10 +194,22 @@ def become(request: dict[str, Any], files: list[int]) -> None:
     terminal: Any = sys.modules.get("ansible_collections.cwagent.iam.plugins.plugin_utils._terminal")
     if terminal:
         os.dup2(1, terminal.LAST_WORDS)  # it has duplicated the output of this process
+    own = {name: text for name, text in os.environ.items() if name == SET_BY_CLI}
     os.environ.clear()
-    os.environ.update(request["environ"])
+    os.environ.update({**own, **request["environ"]})
+    tempfile.tempdir = None  # this process has found its own
     sys.argv[:] = request["argv"]
+    if sys.argv[0].endswith((PROGRAM, HOST_PYTHON)):
+        sys.executable = request["python"]
     sys.path[0:0] = [os.path.dirname(sys.argv[0])]  # noqa: PTH120  as Python does
+
+
+def read_program() -> str:
+    """Read a program from the input, as Python does where it gets none. :returns: a file that has it."""
+    file = os.memfd_create("program")
+    with open(file, "wb", closefd=False) as program:
+        program.write(sys.stdin.buffer.read())
+    return f"/proc/self/fd/{file}"
 
 
 def run(request: dict[str, Any], files: list[int], *, is_imported: bool) -> int:
@@ -132,8 +217,10 @@ def run(request: dict[str, Any], files: list[int], *, is_imported: bool) -> int:
     become(request, files)
     if reach:
         reach.begin()
-    if not is_imported:
-        os.execve(sys.executable, [sys.executable, *sys.argv], request["environ"])  # noqa: S606  a shell is not needed
+    is_host = sys.argv[0].endswith(HOST_PYTHON)
+    if not is_imported or (is_host and sys.argv[1:2] and sys.argv[1].startswith("-")):
+        arguments = [PYTHON, *sys.argv[is_host:]]
+        os.execve(PYTHON, arguments, request["environ"])  # noqa: S606  a shell is not needed
     constants: Any = sys.modules.get("ansible.constants")
     if constants:
         # The folder of this process is not for the run to remove.
@@ -143,6 +230,9 @@ def run(request: dict[str, Any], files: list[int], *, is_imported: bool) -> int:
         Path(temporary, "ansiballz_cache").symlink_to(request["packed"])
     code = 0
     try:
+        if is_host:
+            del sys.argv[0]
+            sys.argv[:] = sys.argv or [read_program()]
         runpy.run_path(sys.argv[0], run_name="__main__")
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
@@ -179,12 +269,16 @@ def main() -> None:
     requests = socket.socket(fileno=int(sys.argv[1]))
     is_imported = can_import(sys.argv[2])
     packed = tempfile.mkdtemp(prefix="cwagent-packed-")  # modules as Ansible sends them to hosts
+    templates = Templates(Path(packed, "templates"))
+    if sys.argv[2].endswith(PROGRAM):
+        templates.use()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
         text, files, *_more = socket.recv_fds(requests, REQUEST_BYTES, 1 + len(STREAMS))
         if not text:  # nobody can ask any more
             break
+        templates.read()
         if os.fork() == 0:
             requests.close()
             request = {**json.loads(text), "packed": packed}

@@ -20,7 +20,7 @@ import forks
 from emulator import Call, Emulator, Fault, program_environment
 from emulator.host import Host
 from emulator.machines import AGENT_FOLDER
-from forks import PROGRAM, Run
+from forks import AWS_CLI, HOST_PYTHON, PROGRAM, Run, on_path
 
 CHECKOUT = Path(__file__).parents[2]
 NO_CREDENTIALS = dict.fromkeys(
@@ -89,7 +89,7 @@ UNREACHABLE: dict[str, Any] = {"ansible_connection": "ssh", "ansible_host": "127
 def start_empty(running: dict[str, Emulator], backend: str) -> Emulator:
     """The emulator of a backend with an empty account; it is started when it is not yet running."""
     if backend not in running:
-        running[backend] = Emulator.start(backend)
+        running[backend] = Emulator.start(backend, aws_cli=str(on_path.folder() / "aws") if AWS_CLI else "")
     running[backend].reset()
     return running[backend]
 
@@ -261,7 +261,7 @@ def onprem_host(host: Host) -> dict[str, Any]:
     # A module on the host has the variables of the host.
     environment = shlex.join(f"{name}={value}" for name, value in host.environment.items())
     python, agent = host.root / "python", host.root / AGENT_FOLDER
-    python.write_text(f'#!/bin/sh\nexec env {environment} {shlex.quote(sys.executable)} "$@"\n')
+    python.write_text(f'#!/bin/sh\nexec env {environment} {on_path.folder() / HOST_PYTHON} "$@"\n')
     python.chmod(0o755)
     (agent / "etc").mkdir(parents=True, exist_ok=True)
     of_agent = {

@@ -15,7 +15,7 @@ from pathlib import Path
 import forks
 import pytest
 from emulator import program_environment
-from forks import MAX_SERVERS, Run
+from forks import AWS_CLI, HOST_PYTHON, Run, on_path
 
 CHECKOUT = Path(__file__).parents[3]
 COLLECTIONS = CHECKOUT / ".ansible" / "collections"
@@ -149,13 +149,16 @@ def test_a_run_has_its_own_settings(tmp_path: Path) -> None:
     assert found == ["5 one", "5", "7", "9", "8"]
 
 
-def test_runs_with_the_same_settings_are_forked_from_one_process(tmp_path: Path) -> None:
+def test_runs_with_the_same_settings_are_forked_from_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whatever test they belong to, and whatever account they use; and there are only so many such processes."""
     # Ansible runs a task in a fork of the run.
     program = "{{ lookup('pipe', 'ps -o ppid= -p $(ps -o ppid= -p $(ps -o ppid= -p $PPID))') }}"
     command = write_playbook(tmp_path, f"from {program}")
     given = [{name: text} for name in ("PYTEST_CURRENT_TEST", "AWS_PROFILE", "ANSIBLE_FORKS") for text in ("7", "8")]
-    more = [{"ANSIBLE_FORKS": str(number)} for number in range(10, 10 + MAX_SERVERS)]
+    monkeypatch.setattr(forks, "MAX_SERVERS", 3)
+    more = [{"ANSIBLE_FORKS": str(number)} for number in range(10, 13)]
     printed = [forks.run(command, environ(tmp_path, each), tmp_path, SECONDS).stdout for each in (*given, *more)]
     parents = [re.findall(r"from +(\d+)", each)[0] for each in printed]
     assert len({*parents[:4]}) == 1
@@ -186,6 +189,84 @@ def test_a_run_finds_filters_wherever_they_are(tmp_path: Path, beside: bool, exp
     plain, *forked = run_both(command, tmp_path, {"ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)})
     assert forked == [plain] * 2
     assert [plain[1].count(each) > 0 for each in expected] == [True, True]
+
+
+PROGRAM_OF_HOST = """
+import os, sys
+sys.stderr.write(f"{os.environ['WORD']} {sys.argv[1:]} {__name__} {os.getcwd()}")
+sys.exit(len(sys.argv))
+"""
+
+
+@pytest.mark.parametrize("arguments", [[], ["a", "-b"]])
+@pytest.mark.parametrize(("is_file", "option"), [(True, []), (True, ["-P"]), (False, [])])
+def test_a_host_runs_a_program_as_any_python(
+    tmp_path: Path, is_file: bool, option: list[str], arguments: list[str]
+) -> None:
+    """Ansible sends it a file or, with pipelining, its text as the input."""
+    file = tmp_path / "program.py"
+    file.write_text(PROGRAM_OF_HOST)
+    given = [*option, str(file), *arguments] if is_file else []
+    pythons = [sys.executable, str(on_path.folder() / HOST_PYTHON)]
+    ended = [
+        subprocess.run(
+            [python, *given],
+            cwd=tmp_path,
+            env=environ(tmp_path, {"WORD": python}),
+            input="" if is_file else PROGRAM_OF_HOST,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        for python in pythons
+    ]
+    plain, forked = ((each.returncode, each.stderr.split(" ", 1)) for each in ended)
+    assert [plain[1].pop(0), forked[1].pop(0)] == pythons
+    assert forked == plain
+
+
+def test_a_host_has_its_own_temporary_folder(tmp_path: Path) -> None:
+    """The folder of the test before is gone."""
+    found = []
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        folder.mkdir()
+        given = environ(tmp_path, {"TMPDIR": str(folder)})
+        command = [on_path.folder() / HOST_PYTHON]
+        program = "import tempfile; print(tempfile.mkdtemp())"
+        found.append(Path(subprocess.check_output(command, env=given, input=program, text=True).strip()))
+        found[-1].rmdir()
+        folder.rmdir()
+    assert [each.parent.name for each in found] == ["one", "two"]
+
+
+@pytest.mark.skipif(not AWS_CLI, reason="make test-tools sets it up")
+@pytest.mark.parametrize("arguments", [["--version"], ["ssm", "get-parameter", "--name", "x", "--region", "eu-west-1"]])
+def test_an_instance_runs_the_aws_cli_as_anywhere(tmp_path: Path, arguments: list[str]) -> None:
+    nobody = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_MAX_ATTEMPTS": "1"}
+    given = environ(tmp_path, {**nobody, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"})
+    plain, forked = (
+        subprocess.run([each, *arguments], env=given, capture_output=True, text=True, check=False)
+        for each in (AWS_CLI, on_path.folder() / "aws")
+    )
+    assert (forked.returncode, forked.stdout, forked.stderr) == (plain.returncode, plain.stdout, plain.stderr)
+    assert "aws-cli" in plain.stdout + plain.stderr or nobody["AWS_ENDPOINT_URL"] in plain.stderr
+
+
+def test_a_program_of_a_host_ends_with_its_python(tmp_path: Path) -> None:
+    """A fault kills it, as the machine fails."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    program = f"import os, time; open({str(pipe)!r}, 'w').write(f'{{os.getpid()}}\\n'); time.sleep({SECONDS})"
+    asking = subprocess.Popen([on_path.folder() / HOST_PYTHON], env=environ(tmp_path, {}), stdin=subprocess.PIPE)
+    assert asking.stdin
+    with asking.stdin as given:
+        given.write(program.encode())
+    ended = os.pidfd_open(int(pipe.read_text()))
+    asking.kill()
+    asking.wait()
+    assert select.select([ended], [], [], SECONDS)[0]
+    os.close(ended)
 
 
 @pytest.mark.parametrize(("program", "code"), [("true", 0), ("false", 2), ("kill", -signal.SIGKILL)])
