@@ -84,6 +84,7 @@ LIVES: list[Task] = [
     ("admin_window", {"role": "A", "state": "closed"}),
     ("config_parameter", PARAMETER),
     ("config_parameter", {"name": PARAMETER["name"], "state": "tagged", "tags": {"team": "ops"}}),
+    ("fitted_policy", {"read_regions": ["@region"]}),
 ]
 """Tasks that create or change something: the first of each module in check mode, for real, and again."""
 ONCE: list[Task] = [
@@ -128,6 +129,7 @@ ENDS: list[Task] = [
     ("iam_user", {"name": ["u1", "u2"], "state": "absent", **KEYS}),
     ("iam_role", {"name": "A", "state": "absent"}),
     ("iam_role", {"name": "R", "state": "absent"}),
+    ("fitted_policy", {"state": "absent"}),
 ]
 """Tasks that remove something: each in check mode and for real."""
 UNUSUAL: list[tuple[str, Mapping[str, Any], str]] = [
