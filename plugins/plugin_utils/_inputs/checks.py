@@ -241,6 +241,8 @@ def check_values(given: Given, inputs: Mapping[str, Any], problems: Problems) ->
     }
     for variable, names in parameters.items():
         check(f"cwagent_{variable}", lambda each: [*map(check_parameter_name, each)], names)
+    for name in {each["name"] for each in inputs["configs"]}.intersection(inputs["ignored_parameters"]):
+        problems.add(f"cwagent_ignored_parameters: '{name}' is a configuration of the inventory. Remove it there.")
     _check_nodes(given, inputs, problems)
     check("cwagent_audit_regions", lambda regions: [*map(_names.check_region, regions)], inputs["audit_regions"])
     _check_keys(given, inputs, problems)

@@ -247,7 +247,8 @@ def _label_notes(account: Account, *, has_failed: bool) -> list[str]:
         fix = f"{fix} {_WHERE_UNSEEN}"
     if policy == FITTED and reason:
         notes.append(f"The fitted policy was not narrowed, because {reason}. {fix}")
-    return notes
+    narrowed = account.variables.get("__verify_narrowed") or {}
+    return [*notes, *(each for each in narrowed.get("warnings", ()) if "not narrowed" in each)]
 
 
 def _watches(account: Account) -> dict[str, dict[str, Any]]:

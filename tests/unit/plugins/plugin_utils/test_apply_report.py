@@ -158,9 +158,6 @@ def test_a_label_that_was_not_moved_is_reported(more, reason):
     assert ("was not moved" in " ".join(lines)) is bool(reason)
 
 
-NOT_NARROWED = "The fitted policy was not narrowed, because "
-
-
 @pytest.mark.parametrize(
     ("more", "reason"),
     [
@@ -171,6 +168,8 @@ NOT_NARROWED = "The fitted policy was not narrowed, because "
         ({"earlier": [f"w{each}" for each in range(12)]}, "w8, w9 and 2 more can run an earlier version. "),
         ({"moves_label": False, "server_policy": "aws"}, ""),
         ({"earlier": ["win1"], "server_policy": "aws"}, ""),
+        ({"narrowed": ["Another warning."]}, ""),
+        ({"narrowed": ["The fitted policies were not narrowed: a run will store."]}, "narrowed: a run will store."),
     ],
 )
 @pytest.mark.parametrize("label", ["", "stable"])
@@ -180,9 +179,11 @@ def test_a_fitted_policy_that_was_not_narrowed_is_reported_in_one_line(more, rea
     checked: dict[str, Any] = {"__verify_checked": {"apply_hosts": ["a"]}}
     if "earlier" in given:
         checked["__verify_labelled"] = {"earlier_hosts": given.pop("earlier")}
+    if "narrowed" in given:
+        checked["__verify_narrowed"] = {"warnings": given.pop("narrowed")}
     lines = report([an_account(servers=given.pop("hosts"), variables=checked, **given)], check_mode=False).lines
     found = " ".join(each.strip() for each in lines)
-    assert (NOT_NARROWED in found, reason in found) == (bool(reason), True)
+    assert ("not narrowed" in found, reason in found) == (bool(reason), True)
     assert ("Windows" in found) == ("can run an earlier" in reason)
 
 

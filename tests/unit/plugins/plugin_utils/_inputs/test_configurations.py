@@ -37,6 +37,14 @@ def test_the_configurations():
     assert configs_of(controller={"cwagent_configs": LISTED}) == [{"name": NAME, "file": "/here/b.json"}]
 
 
+@pytest.mark.parametrize("ignored", [NAME, "AmazonCloudWatch-other"])
+def test_a_fitted_policy_leaves_out_no_configuration_of_the_inventory(ignored):
+    given = {"cwagent_configs": LISTED, "cwagent_ignored_parameters": ignored}
+    found = problems_of(run_with_values({"localhost": given}))
+    message = f"cwagent_ignored_parameters: '{NAME}' is a configuration of the inventory. Remove it there."
+    assert found == ([message] if ignored == NAME else [])
+
+
 @pytest.mark.parametrize("blank", [None, "", " "])
 @pytest.mark.parametrize("listed_for", PLACES)
 @pytest.mark.parametrize("file_for", PLACES)
