@@ -118,7 +118,7 @@ NESTED: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("result", [*({"changed": True, key: each} for key in KEYS for each in GARBAGE), *NESTED])
 def test_results_of_another_form_have_no_effect(result: dict[str, Any]) -> None:
-    """The user chooses which results a task gets, so they can be those of any module."""
+    """The user chooses which results a task gets, and any module can have returned them."""
     planned = Planned([result, {"results": [result]}])
     assert (planned.profiles, planned.applied_versions, planned.nodes) == ({}, {}, set())
     assert planned.closed <= {"x"}
