@@ -38,6 +38,8 @@ ATTACHED_TAG = f"{TAG_PREFIX}attached-policy"
 # This collection manages those that have the mark of its creation.
 FITTED_PATH = "/cwagent/"
 FITTED_POLICIES = {"server": "CloudWatchAgentFittedServerPolicy", "admin": "CloudWatchAgentFittedAdminPolicy"}
+# There are at most ``MAX_POLICIES`` of ``_config_parameter/statements.py``.
+FITTED_ENDING = "-[2-8]"
 # The label of the versions that the last complete ``apply`` has brought to all servers.
 APPLIED_LABEL = "cwagent-applied"
 # The owners of reserved tags, by the beginning of the tag's key.
@@ -122,7 +124,7 @@ def is_fitted_policy(arn: str) -> bool:
 def fitted_access(arn: str) -> str | None:
     """Return the access for which a fitted policy is; ``None`` if this is not the ARN of one."""
     names = "|".join(FITTED_POLICIES.values())
-    match = re.fullmatch(rf"arn:[a-z-]+:iam::\d{{12}}:policy{FITTED_PATH}({names})(?:-\d)?", arn)
+    match = re.fullmatch(rf"arn:[a-z-]+:iam::\d{{12}}:policy{FITTED_PATH}({names})(?:{FITTED_ENDING})?", arn)
     return next(access for access, name in FITTED_POLICIES.items() if name == match[1]) if match else None
 
 

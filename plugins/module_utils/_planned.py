@@ -15,7 +15,10 @@ PLANNED_SPEC: dict[str, Any] = {"planned": {"type": "list", "elements": "dict", 
 
 
 class Planned:
-    """The results of earlier tasks, including loops. Results of failed and skipped tasks are ignored."""
+    """The results of earlier tasks, including loops. Results of failed and skipped tasks are ignored.
+
+    A result can be of any module, because the user registers it. Whatever has another form has no effect.
+    """
 
     def __init__(self, results: Iterable[Mapping[str, Any]]) -> None:
         self._results = [each for result in results for each in _parts(result)]
@@ -23,32 +26,32 @@ class Planned:
     @property
     def profiles(self) -> dict[str, str | None]:
         """By instance, its instance profile; ``None`` for none."""
-        return {
-            each["instance_id"]: each["profile"] for found in self._results for each in found.get("instances") or ()
-        }
+        instances = [each for each in self._items("instances", "instance_id") if "profile" in each]
+        return {each["instance_id"]: each["profile"] for each in instances}
 
     @property
     def closed(self) -> set[str]:
         """The principals whose admin window was closed."""
-        return {name for found in self._results for name in found.get("closed") or ()}
+        return {name for found in self._results for name in _texts(found.get("closed"))}
 
     @property
     def applied_versions(self) -> dict[tuple[str, str], int]:
         """By region and name of a parameter, the version that all servers run."""
-        versions = [each for found in self._results for each in found.get("applied_versions") or ()]
-        return {(each["region"], each["name"]): each["version"] for each in versions}
+        versions = self._items("applied_versions", "region", "name")
+        return {
+            (each["region"], each["name"]): each["version"] for each in versions if isinstance(each.get("version"), int)
+        }
 
     @property
     def has_restored(self) -> bool:
         """Whether an earlier task cleaned up after interrupted runs."""
-        return any(found["changed"] for found in self._results if "closed" in found)
+        return any(found.get("changed") for found in self._results if "closed" in found)
 
     def policies_of(self, profile: str) -> list[str] | None:
         """Return the managed policies of the role in an instance profile; ``None`` if no result has the profile."""
         for found in self._results:
-            if (found.get("instance_profile") or {}).get("name") == profile and found.get("role"):
-                policies: list[str] = found["role"]["managed_policies"]
-                return policies
+            if _mapping(found.get("instance_profile")).get("name") == profile and _mapping(found.get("role")):
+                return _texts(found["role"].get("managed_policies"))
         return None
 
     @property
@@ -56,46 +59,66 @@ class Planned:
         """The kind and name of each principal that has lost a managed policy, with the ARN of the policy."""
         found = set()
         for each in self._results:
-            diffs = each.get("diff") or []
-            for diff in diffs if isinstance(diffs, list) else [diffs]:
-                found |= {*_attachments(diff["before"])} - {*_attachments(diff["after"])}
+            diffs = each.get("diff")
+            for diff in map(_mapping, diffs if isinstance(diffs, list) else [diffs]):
+                before, after = (_mapping(diff.get(key)) for key in ("before", "after"))
+                found |= {*_attachments(before)} - {*_attachments(after)}
         return found
 
     def profile_id(self, profile: str) -> str | None:
         """Return the unique id of an instance profile; ``None`` if no result has it."""
-        found = [each.get("instance_profile") or {} for each in self._results]
+        found = [_mapping(each.get("instance_profile")) for each in self._results]
         return next((each.get("id") for each in found if each.get("name") == profile), None)
 
     def has_changed_role(self, name: str) -> bool:
         """Return whether a role was created or changed."""
-        return any(found["changed"] for found in self._results if (found.get("role") or {}).get("name") == name)
+        return any(found.get("changed") for found in self._results if _mapping(found.get("role")).get("name") == name)
 
     def has_user(self, name: str) -> bool:
         """Return whether a user was managed."""
-        return any(each["name"] == name for found in self._results for each in found.get("users") or ())
+        return any(each["name"] == name for each in self._items("users", "name"))
 
     @property
     def nodes(self) -> set[str]:
         """The IDs of the nodes that hosts have deregistered, or would in check mode."""
-        nodes = [found["node"] for found in self._results if found.get("node") and found["changed"]]
-        return {each["id"] for each in nodes if each.get("id")}
+        nodes = [found.get("node") for found in self._results if found.get("changed")]
+        return {*_texts([_mapping(each).get("id") for each in nodes])}
 
     def has_new_key(self, user: str) -> bool:
         """Return whether the access key of a user was replaced by a new one."""
-        return any((found.get("rotation") or {}).get(user) == "due" for found in self._results)
+        return any(_mapping(found.get("rotation")).get(user) == "due" for found in self._results)
+
+    def _items(self, key: str, *texts: str) -> list[Mapping[str, Any]]:
+        """Return the mappings in the lists with a key that have a text for each of these keys."""
+        return [each for found in self._results for each in _mappings(found.get(key), *texts)]
 
 
 def _attachments(state: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Return the managed policies of the principals in a diff, each with the kind and the name of its principal."""
-    roles = {**(state.get("roles") or {}), **({role["name"]: role} if (role := state.get("role")) else {})}
-    users = {each["name"]: each for each in state.get("users") or ()}
+    roles = [*_mapping(state.get("roles")).items()]
+    roles += [(each["name"], each) for each in _mappings([state.get("role")], "name")]
+    users = [(each["name"], each) for each in _mappings(state.get("users"), "name")]
     for kind, principals in (("role", roles), ("user", users)):
-        yield from ((kind, name, arn) for name, each in principals.items() for arn in each["managed_policies"])
+        for name, each in principals:
+            yield from ((kind, name, arn) for arn in _texts(_mapping(each).get("managed_policies")))
 
 
 def _parts(result: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     if "results" in result:
-        for each in result["results"]:
+        for each in _mappings(result["results"]):
             yield from _parts(each)
     elif not (result.get("skipped") or result.get("failed")):
         yield result
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _mappings(value: Any, *texts: str) -> list[Mapping[str, Any]]:
+    found = value if isinstance(value, list) else []
+    return [each for each in found if isinstance(each, dict) and all(isinstance(each.get(key), str) for key in texts)]
+
+
+def _texts(value: Any) -> list[str]:
+    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []

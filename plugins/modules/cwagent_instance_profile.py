@@ -65,8 +65,11 @@ options:
     description:
       - With O(on_other_profile=attach), the ARNs of the policies to attach instead of C(CloudWatchAgentServerPolicy),
         as M(cwagent.iam.cwagent_fitted_policy) returns them in C(server_policies).
-      - The tag C(cwagent:attached-policy) lists the attached policies. A role with this tag gets the other policies
-        before it loses the earlier ones. When empty, it loses fitted policies.
+      - The name of a fitted policy stands for its ARN in the account.
+      - The tag C(cwagent:attached-policy) lists the attached policies. C(-2) in it stands for
+        C(CloudWatchAgentFittedServerPolicy-2), because IAM allows only 256 characters.
+      - A role with this tag gets the other policies before it loses the earlier ones. When empty, it loses fitted
+        policies.
     type: list
     elements: str
     default: []

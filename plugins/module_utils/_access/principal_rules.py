@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import LOGS, METRICS, NO, YES
@@ -30,18 +29,17 @@ from ansible_collections.cwagent.iam.plugins.module_utils._findings import (
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._names import (
     ATTACHED_TAG,
-    FITTED_POLICIES,
     WINDOW_POLICY,
     aws_policy_arn,
     is_fitted_policy,
     name_of,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import (
-    ACCESS_POLICIES,
     DEPRECATED_SSM_POLICY,
     SSM_POLICIES,
     SSM_SUCCESSOR,
     agent_policies,
+    tagged_policies,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import (
     SOURCE_ACCOUNT,
@@ -59,8 +57,6 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._access.model import InstanceUse, Principal
     from ansible_collections.cwagent.iam.plugins.module_utils._findings import Finding
 
-# The names that the tag of an application role can have.
-_SERVER_POLICY = re.compile(f"{ACCESS_POLICIES['server']}|{FITTED_POLICIES['server']}(-[0-9])?")
 # If this many instances have the permission that is meant for one instance, it is a separate finding.
 SEVERAL = 2
 # Stands for any other account than the current one.
@@ -207,14 +203,14 @@ def _application_role_findings(case: Case) -> Iterator[Finding]:
     roles = (each for each in case.account.principals if each.kind == ROLE)
     for each in roles if listed is not None else ():
         # Anyone who may tag the role can set any value, so a command contains only ARNs that IAM returns.
-        named = [name for name in each.tags.get(ATTACHED_TAG, "").split() if _SERVER_POLICY.fullmatch(name)]
+        named = tagged_policies(each.tags, each.arn)
         attached = each.policies_of("server")
-        others = [arn for arn in attached if name_of(arn) not in named]
+        others = [arn for arn in attached if arn not in named]
         if named and each.name not in (listed or ()):
+            names = ", ".join(sorted(map(name_of, named)))
             why = (
-                f"This collection attached {', '.join(named)} to the role, but the inventory does not ask for it. To "
-                "keep it, set cwagent_on_other_profile to attach and list the role in cwagent_attach_to_roles, in the "
-                "inventory."
+                f"This collection attached {names} to the role, but the inventory does not ask for it. To keep it, "
+                "set cwagent_on_other_profile to attach and list the role in cwagent_attach_to_roles, in the inventory."
             )
             detach = [each.policy_command("detach", arn) for arn in attached if arn not in others]
             untag = f"aws iam untag-role --role-name {each.name} --tag-keys {ATTACHED_TAG}"

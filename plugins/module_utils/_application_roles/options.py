@@ -16,6 +16,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._application_roles.res
 from ansible_collections.cwagent.iam.plugins.module_utils._call import gateways
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import read_associations
 from ansible_collections.cwagent.iam.plugins.module_utils._planned import PLANNED_SPEC, Planned
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.options import with_policy_arns
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import WAIT_SPEC
 
 if TYPE_CHECKING:
@@ -55,12 +56,14 @@ def attachments(call: Call, associated: Sequence[Mapping[str, Any]]) -> Attachme
                 used.setdefault(profile, []).append(name)
     if not used:
         return None
+    region, aws = next(iter(aws_in.items()))
+    policies = with_policy_arns(params, aws, region or call.region)["access_policies"]
     desired = Attachments(
         frozenset(params["attach_to_roles"]),
         used,
         params["name"],
         params["fail_on_refused"],
-        frozenset(params["access_policies"]),
+        frozenset(policies),
     )
     return AttachmentResource(aws_in, desired, listed, check_mode=call.check_mode)
 

@@ -23,7 +23,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._names import (
     WINDOW_POLICY,
     aws_policy_arn,
     fitted_access,
-    fitted_policy_arn,
     name_of,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan
@@ -38,6 +37,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies im
     is_admin_policy,
     is_server_policy,
     lacking_policies,
+    tag_value,
+    tagged_policies,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import EC2, ec2_service, trusted_principals
 from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
@@ -87,11 +88,7 @@ class Role:
     @property
     def tagged(self) -> frozenset[str]:
         """The ARNs of the agent's policies that the tag names: this collection has attached them, or was about to."""
-        _arn, partition, _iam, _region, account, _name = self.arn.split(":", 5)
-        named = self.tags.get(ATTACHED_TAG, "").split()
-        aws = {aws_policy_arn(POLICY, partition)} if POLICY in named else set()
-        fitted = (fitted_policy_arn(name, partition, account) for name in named)
-        return frozenset(aws.union(filter(is_server_policy, fitted)))
+        return tagged_policies(self.tags, self.arn)
 
     @property
     def own(self) -> frozenset[str]:
@@ -195,8 +192,7 @@ class Departure:
 def _with_tag(role: Role, arns: frozenset[str]) -> Role:
     """Return a role whose tag names policies. A tag with another value is not removed."""
     kept = {key: text for key, text in role.tags.items() if key != ATTACHED_TAG or not role.has_tag}
-    names = " ".join(sorted(map(name_of, arns)))
-    return replace(role, tags={**kept, **({ATTACHED_TAG: names} if names else {})})
+    return replace(role, tags={**kept, **({ATTACHED_TAG: tag_value(arns)} if arns else {})})
 
 
 def select_roles(state: State, desired: Attachments) -> list[Role]:

@@ -18,7 +18,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import AssociationResource
 from ansible_collections.cwagent.iam.plugins.module_utils._planned import PLANNED_SPEC, Planned
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.options import ACCESS_POLICIES_SPEC
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.options import (
+    ACCESS_POLICIES_SPEC,
+    with_policy_arns,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import WAIT_SPEC
 
 if TYPE_CHECKING:
@@ -50,8 +53,7 @@ def resource(params: Mapping[str, Any], aws: Aws, region: str | None, check_mode
     _names.check_name("instance profile", params["name"])
     if params["on_other_profile"] == ATTACH and params["state"] == "present":
         _check_roles(params["attach_to_roles"])
-        for arn in params["access_policies"]:
-            _names.check_policy_arn(arn, _names.partition_of(region), "access_policies")
+        with_policy_arns(params, aws, region)
     for instance_id in params["instance_ids"]:
         _names.check_instance_id(instance_id)
     planned = Planned(params["planned"])

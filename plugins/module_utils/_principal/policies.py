@@ -8,10 +8,18 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._names import aws_policy_arn, fitted_access, name_of
+from ansible_collections.cwagent.iam.plugins.module_utils._names import (
+    ATTACHED_TAG,
+    FITTED_ENDING,
+    FITTED_POLICIES,
+    aws_policy_arn,
+    fitted_access,
+    fitted_policy_arn,
+    name_of,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable, Mapping
 
 # The managed policies of the agent: by access and by choice of ssm_policy, the name with its path. The options, their
 # choices and the plans derive from these. A new one is added here and to the documented choices; tests compare the two.
@@ -63,8 +71,35 @@ def is_admin_policy(arn: str) -> bool:
     return name_of(arn) == ACCESS_POLICIES["admin"] or fitted_access(arn) == "admin"
 
 
+def tag_value(arns: Iterable[str]) -> str:
+    """Return the value of the tag that names attached policies: ``-2`` stands for the second fitted one.
+
+    IAM allows 256 characters, which is less than all full names have.
+    """
+    names = sorted(map(name_of, arns))
+    return " ".join(re.sub(f"{FITTED_POLICIES['server']}(?={FITTED_ENDING}$)", "", name) for name in names)
+
+
+def tagged_policies(tags: Mapping[str, str], role: str) -> frozenset[str]:
+    """Return the ARNs of the policies for servers that the tag of a role names.
+
+    Anyone who may tag the role can write any value. Only the agent's policies count.
+
+    :param role: the ARN of the role.
+    """
+    _arn, partition, _iam, _region, account, _name = role.split(":", 5)
+    named = tags.get(ATTACHED_TAG, "").split()
+    full = [re.sub(f"^(?={FITTED_ENDING}$)", FITTED_POLICIES["server"], name) for name in named]
+    aws = {aws_policy_arn(name, partition) for name in named}
+    return frozenset(filter(is_server_policy, aws.union(fitted_policy_arn(name, partition, account) for name in full)))
+
+
 def lacking_policies(needed: Collection[str], attached: Collection[str]) -> frozenset[str]:
-    """Return the needed policies that are not attached. AWS's policy allows servers all that fitted policies allow."""
+    """Return the needed policies that are not attached. A server with AWS's policy lacks no fitted one.
+
+    AWS's policy lacks what some configurations need in addition, such as ``aps:RemoteWrite``. ``verify`` reports that,
+    as for every server with AWS's policy.
+    """
     lacking = frozenset(needed) - frozenset(attached)
     if any(map(_is_aws, attached)):
         lacking = frozenset(arn for arn in lacking if fitted_access(arn) != "server")

@@ -569,6 +569,7 @@ def test_an_application_role_changes_its_policies_with_its_tag(enforcing: Emulat
     associate(enforcing, instance, SHOP)
     module, fitted = "cwagent_instance_profile", [arns[name] for name in FITTED]
     options: dict[str, Any] = {**INSTANCE_OPTIONS, "instance_ids": [instance]}
+    by_name: dict[str, Any] = {**INSTANCE_OPTIONS, "instances": {"eu-central-1": [instance]}}
 
     def role() -> tuple[list[str], dict[str, str]]:
         found = snapshot(enforcing)["roles"][SHOP]
@@ -577,7 +578,7 @@ def test_an_application_role_changes_its_policies_with_its_tag(enforcing: Emulat
     predict_and_apply(enforcing, module, **options)
     since = enforcing.mark()
     predict_and_apply(enforcing, module, **options, access_policies=fitted)
-    assert role() == (FITTED, {TAG: " ".join(FITTED)})
+    assert role() == (FITTED, {TAG: f"{FITTED[0]} -2"})
     actions = ["TagRole", *["AttachRolePolicy"] * 2, "DetachRolePolicy", "TagRole"]
     assert [call.action for call in enforcing.writes(since)] == actions
     predict_and_apply(enforcing, module, **options)
@@ -586,7 +587,8 @@ def test_an_application_role_changes_its_policies_with_its_tag(enforcing: Emulat
     failed = run_module(enforcing, module, denied, **options, access_policies=fitted)
     assert f"The tag {TAG} has its earlier value again." in failed["msg"]
     assert role() == ([FITTED[0], SERVER_POLICY], {TAG: f"{FITTED[0]} {SERVER_POLICY}"})
-    predict_and_apply(enforcing, module, **options, access_policies=fitted)
+    predict_and_apply(enforcing, module, **by_name, access_policies=FITTED)
+    assert role() == (FITTED, {TAG: f"{FITTED[0]} -2"})
     predict_and_apply(enforcing, "cwagent_application_roles")
     assert role() == ([], {})
 

@@ -7,6 +7,7 @@ import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import names_for
 
 SESSION = botocore.session.get_session()
 REGIONS = [
@@ -251,6 +252,9 @@ def test_the_label_of_a_version(labels, valid):
     assert {label: is_valid(_names.check_label, label) for label in labels} == dict.fromkeys(labels, valid)
 
 
+NAMES = [name for access in _names.FITTED_POLICIES for name in names_for(access)]
+
+
 @pytest.mark.parametrize(
     ("arn", "is_fitted"),
     [
@@ -260,6 +264,8 @@ def test_the_label_of_a_version(labels, valid):
         ("arn:aws:iam::123456789012:policy/cwagent/CloudWatchAgentFittedServerPolicy-old", False),
         ("arn:aws:iam::123456789012:policy/other/cwagent/CloudWatchAgentFittedServerPolicy", False),
         ("arn:aws:iam::aws:policy/CloudWatchAgentServerPolicy", False),
+        *((_names.fitted_policy_arn(name, "aws", "123456789012"), True) for name in NAMES),
+        *((_names.fitted_policy_arn(f"{NAMES[0]}-{end}", "aws", "123456789012"), False) for end in (0, 1, 9, 10, 22)),
     ],
 )
 def test_the_arn_of_a_fitted_policy(arn, is_fitted):

@@ -74,3 +74,55 @@ def test_results_without_a_plan_have_no_effect(results: list[dict[str, Any]]) ->
     assert (planned.profiles, planned.closed, planned.policies_of("I")) == ({}, set(), None)
     assert (planned.profile_id("I"), planned.applied_versions, planned.detached) == (None, {}, set())
     assert not any([planned.has_changed_role("R"), planned.has_user("u"), planned.has_new_key("u")])
+
+
+GARBAGE: list[Any] = [
+    "x",
+    1,
+    True,
+    None,
+    [],
+    {},
+    ["x"],
+    [1],
+    [None],
+    [[]],
+    [{}],
+    {"x": "y"},
+    {"name": "R"},
+    [{"name": 1}],
+]
+KEYS = [
+    "results",
+    "instances",
+    "closed",
+    "applied_versions",
+    "role",
+    "instance_profile",
+    "diff",
+    "users",
+    "node",
+    "rotation",
+]
+NESTED: list[dict[str, Any]] = [
+    *({"diff": {key: each}} for key in ("before", "after") for each in GARBAGE),
+    *({"diff": [{"before": {key: each}}]} for key in ("role", "roles", "users") for each in GARBAGE),
+    *({"diff": {"before": {"role": {"name": "R", "managed_policies": each}}}} for each in GARBAGE),
+    {"diff": {"before": {"roles": {"R": 1}}, "after": None}},
+    {"applied_versions": [{"region": 1}, {"region": "r", "name": "n"}, {"region": "r", "name": "n", "version": "1"}]},
+    {"instances": [{"instance_id": 1, "profile": "I"}, {"instance_id": "i-1"}, {"instance_id": ["i-1"], "profile": 1}]},
+    {"changed": True, "node": {"id": ["mi-1"]}},
+    {"changed": True, "role": {"managed_policies": "x"}, "instance_profile": {"name": "other"}},
+]
+
+
+@pytest.mark.parametrize("result", [*({"changed": True, key: each} for key in KEYS for each in GARBAGE), *NESTED])
+def test_results_of_another_form_have_no_effect(result: dict[str, Any]) -> None:
+    """The user chooses which results a task gets, and any module can have returned them."""
+    planned = Planned([result, {"results": [result]}])
+    assert (planned.profiles, planned.applied_versions, planned.nodes) == ({}, {}, set())
+    assert planned.closed <= {"x"}
+    assert {arn for _kind, _name, arn in planned.detached} <= {"x"}
+    assert planned.has_restored in (True, False)
+    assert (planned.policies_of("I"), planned.profile_id("I")) == (None, None)
+    assert not any([planned.has_changed_role("S"), planned.has_user("u"), planned.has_new_key("u")])

@@ -96,6 +96,11 @@ def test_the_admin_policy_of_a_hybrid_role_has_a_command_whichever_it_is() -> No
             "CloudWatchAgentFittedServerPolicy CloudWatchAgentFittedServerPolicy-2",
             [FITTED_ARN, f"{FITTED_ARN}-2"],
         ),
+        (
+            (fitted_policy(CONFIG), fitted_policy(CONFIG, "-2")),
+            "CloudWatchAgentFittedServerPolicy -2",
+            [FITTED_ARN, f"{FITTED_ARN}-2"],
+        ),
         ((SERVER, fitted_policy(CONFIG)), "CloudWatchAgentFittedServerPolicy", [FITTED_ARN]),
         ((SERVER, fitted_policy(CONFIG)), "CloudWatchAgentServerPolicy", [SERVER.arn]),
         ((), "CloudWatchAgentFittedServerPolicy", []),

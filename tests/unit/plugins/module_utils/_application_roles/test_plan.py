@@ -108,7 +108,8 @@ def subsets(arns: list[str]) -> list[frozenset[str]]:
 
 
 def tag_of(arns: frozenset[str]) -> dict[str, str]:
-    return {ATTACHED_TAG: " ".join(sorted(NAMES[arn] for arn in arns))} if arns else {}
+    words = {**NAMES, FITTED[1]: "-2"}
+    return {ATTACHED_TAG: " ".join(words[arn] for arn in (*FITTED, ARN) if arn in arns)} if arns else {}
 
 
 def take(role: Role, step: Any) -> Role:

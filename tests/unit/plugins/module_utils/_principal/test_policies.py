@@ -8,7 +8,14 @@ from declarations import SSM_CORE as SSM
 from import_graph import PLUGINS
 
 from ansible_collections.cwagent.iam.plugins.doc_fragments import principal
-from ansible_collections.cwagent.iam.plugins.module_utils._names import name_of
+from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import names_for
+from ansible_collections.cwagent.iam.plugins.module_utils._names import (
+    ATTACHED_TAG,
+    aws_policy_arn,
+    check_tag,
+    fitted_policy_arn,
+    name_of,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._principal import policies
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.options import PRINCIPAL_SPEC
 from ansible_collections.cwagent.iam.plugins.modules import cwagent_iam_role, cwagent_iam_user
@@ -125,3 +132,25 @@ def test_the_managed_policies_of_the_agent(partition):
         f"arn:{partition}:iam::aws:policy/AmazonSSMManagedInstanceCore",
         f"arn:{partition}:iam::aws:policy/service-role/AmazonEC2RoleforSSM",
     }
+
+
+ROLE = "arn:aws-us-gov:iam::123456789012:role/x/Shop"
+TAGGABLE = [
+    aws_policy_arn(SERVER, "aws-us-gov"),
+    *(fitted_policy_arn(name, "aws-us-gov", "123456789012") for name in names_for("server")),
+]
+
+
+@pytest.mark.parametrize("arns", [*([arn] for arn in TAGGABLE), TAGGABLE, TAGGABLE[1:], TAGGABLE[2:], []])
+def test_the_tag_of_attached_policies_names_all_that_a_role_can_have(arns):
+    value = policies.tag_value(arns)
+    check_tag(ATTACHED_TAG, value)  # its length too
+    assert policies.tagged_policies({ATTACHED_TAG: value}, ROLE) == {*arns}
+    names = " ".join(map(name_of, arns))
+    assert policies.tagged_policies({ATTACHED_TAG: names}, ROLE) == {*arns}
+
+
+@pytest.mark.parametrize("value", ["", "x; rm -rf ~", "-1", "-9", "-22", "--2", f"{TAGGABLE[1]}-9", ADMIN])
+def test_a_tag_with_another_value_names_no_policy(value):
+    assert policies.tagged_policies({ATTACHED_TAG: value}, ROLE) == set()
+    assert policies.tagged_policies({}, ROLE) == set()
