@@ -316,7 +316,7 @@ def _describe_gains_of(state: State, role: Role, names: str) -> Iterator[str]:
 
 
 def warnings(state: State, desired: Attachments) -> list[str]:
-    """Warn of instances whose role lacks something, and of boundaries that could not be read."""
+    """Warn of instances whose role lacks something, and of boundaries that are missing or could not be read."""
     found = list(_describe_lacks(state, desired))
     if not desired.fail_on_refused:
         refused = refused_roles(state, desired).items()
@@ -325,6 +325,11 @@ def warnings(state: State, desired: Attachments) -> list[str]:
         if role.boundary and state.documents.get(role.boundary, {}) is None:
             found.append(
                 f"permissions boundary {role.boundary} of role '{role.name}' could not be read. It may block the agent"
+            )
+        if not role.boundary and any(map(fitted_access, desired.policies(role))):
+            found.append(
+                f"role '{role.name}' has no permissions boundary, so anyone who can write the fitted policies can give "
+                "it any permission"
             )
     return found
 

@@ -290,6 +290,14 @@ def test_an_unreadable_boundary_is_a_warning():
     assert warning.startswith(f"permissions boundary {BOUNDARY} of role 'Shop' could not be read")
 
 
+@pytest.mark.parametrize("boundary", [None, BOUNDARY])
+@pytest.mark.parametrize("policies", [[], FITTED], ids=["aws", "fitted"])
+def test_fitted_policies_on_a_role_without_a_boundary_are_a_warning(policies, boundary):
+    state = replace(state_of(role_of(boundary=boundary)), documents={BOUNDARY: None} if boundary else {})
+    found = warnings(state, desired("Shop", access_policies=frozenset(policies)))
+    assert any("has no permissions boundary" in each for each in found) == (bool(policies) and not boundary)
+
+
 def test_the_warning_about_an_unlisted_role_has_the_line_to_add():
     state = state_of(role_of())
     assert find_roles_without_access(state, desired("Batch")) == {"Shop": ["i-1"]}
