@@ -95,6 +95,20 @@ class State:
 
 
 @dataclass(frozen=True)
+class Covered:
+    """The parameters that the fitted policies of an account should cover.
+
+    :param parameters: by region and name, those that exist or are about to be stored.
+    :param regions: the regions whose parameters this run reads.
+    :param ignored: the names that the user leaves out. With a region, as in ``eu-central-1:NAME``, it counts there.
+    """
+
+    parameters: frozenset[tuple[str, str]] = frozenset()
+    regions: frozenset[str] = frozenset()
+    ignored: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class DesiredPolicies:
     """The permissions that the fitted policies of an account should contain.
 
@@ -104,6 +118,7 @@ class DesiredPolicies:
     :param stored: by digest, when a text was stored in its parameter.
     :param narrow: whether to remove everything that is not needed.
     :param create: whether to create a further policy if the existing ones have no room.
+    :param covered: the parameters from which ``needed`` comes. Nothing is narrowed while agents can run another one.
     """
 
     partition: str
@@ -115,6 +130,7 @@ class DesiredPolicies:
     narrow: bool = False
     create: bool = True
     tags: Mapping[str, str] = field(default_factory=dict)
+    covered: Covered = Covered()
 
     def arn(self, name: str) -> str:
         """Return the ARN of a fitted policy."""
