@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import GET, LOGS
+from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import LOGS
 from ansible_collections.cwagent.iam.plugins.module_utils._access.case import MAX_LISTED
 from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import covered_versions
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
@@ -17,7 +17,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.model import P
 from ansible_collections.cwagent.iam.plugins.module_utils._access.view import SITE
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import PUT
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import read
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import ROWS, permissions_of
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import permissions_of
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import (
     Scope,
     Source,
@@ -51,8 +51,6 @@ _LOG_GROUP_USES = {
     "logs:PutRetentionPolicy": "change the retention of every log group",
     LOGS: "write to every log group",
 }
-# The actions of each statement of a fitted policy, or some of them.
-_WRITTEN = [*({*row.actions} for row in ROWS), {GET}, {"kms:Decrypt"}, {PUT}]
 
 UNUSED_PERMISSIONS = Rule(
     "unused-permissions",
@@ -169,7 +167,7 @@ def _lacking(case: Case, policies: Sequence[Policy], needed: Sequence[Statement]
     if len(documents) < len(policies):
         return []
     policies_of_all = Policies(documents)
-    allowed = grants_of(statement for each in documents for statement in read_document(each)[0])
+    allowed = grants_of(statement for each in policies for statement in _read(each)[0])
     found = []
     for action, condition, name in sorted(grants_of(needed) - allowed):
         context = {condition[1]: name} if condition else {}
@@ -192,9 +190,7 @@ def _foreign_parts(policy: Policy, tags: Mapping[str, str] | None) -> Iterator[F
         fix = "Decide whether to detach and delete it; if so, run the playbook cwagent.iam.site afterwards."
         yield FITTED_POLICY.finding(policy.name, why, fix)
         return
-    statements, others = read_document(policy.document or {})
-    foreign = [each.use for each in statements if not any({*each.actions} <= written for written in _WRITTEN)]
-    foreign += [str(each.get("Sid", "")) for each in others if isinstance(each, dict)]
+    foreign = [str(each.get("Sid", "")) for each in _read(policy)[1] if isinstance(each, dict)]
     if foreign:
         named = join_first([to_printable(each) or "without a Sid" for each in dict.fromkeys(foreign)], MAX_LISTED)
         why = f"Somebody has changed policy {policy.name}. This collection does not write these statements: {named}."
@@ -204,6 +200,10 @@ def _foreign_parts(policy: Policy, tags: Mapping[str, str] | None) -> Iterator[F
             "when it narrows the policy."
         )
         yield FITTED_POLICY.finding(policy.name, why, fix)
+
+
+def _read(policy: Policy) -> tuple[list[Statement], list[Any]]:
+    return read_document(policy.document or {}, fitted_access(policy.arn or "") or "")
 
 
 CHECKS = (_excess_findings, _drift_findings)

@@ -25,6 +25,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.prob
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import (
     ACCOUNT,
     ANY,
+    DECRYPT,
+    DECRYPT_CONDITION,
+    GET,
     PARTITION,
     Statement,
     join,
@@ -211,11 +214,10 @@ def _reading(source: Source, regions: tuple[str, ...], scope: Scope) -> Iterator
     """Return the statements for reading a configuration, in the region of the instance."""
     template = f"arn:{{partition}}:ssm:{{region}}:{{account}}:parameter/{VALUE}"
     names = _fill([template, f"{template}:*"], source.parameters, regions, scope)
-    yield Statement("reading the configuration", ("ssm:GetParameter",), (), names)
+    yield Statement("reading the configuration", (GET,), (), names)
     if source.is_encrypted:
         encrypted = _fill([template], source.parameters, regions, scope)
-        condition = ("StringLike", "kms:EncryptionContext:PARAMETER_ARN")
-        yield Statement("decrypting the configuration", ("kms:Decrypt",), condition, encrypted)
+        yield Statement("decrypting the configuration", (DECRYPT,), DECRYPT_CONDITION, encrypted)
 
 
 def _statements(need: Need, regions: tuple[str, ...], scope: Scope) -> Iterator[Statement]:

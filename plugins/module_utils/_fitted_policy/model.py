@@ -38,20 +38,21 @@ _DIGEST, _DIGESTS = 5, 45
 
 @dataclass(frozen=True)
 class PolicyVersion:
-    """A version of a managed policy that IAM keeps."""
+    """A version of a managed policy that IAM keeps. :param access: the access for which the policy is."""
 
     id: str
     is_default: bool
     document: Mapping[str, Any]
+    access: str = "server"
 
     @property
     def statements(self) -> list[Statement]:
         """Its statements, each with one name, without those that this collection never writes."""
-        return read_document(self.document)[0]
+        return read_document(self.document, self.access)[0]
 
     def allows_exactly(self, statements: Iterable[Statement]) -> bool:
         """Return whether it allows the same as statements, and has no statement that this collection never writes."""
-        own, others = read_document(self.document)
+        own, others = read_document(self.document, self.access)
         return not others and grants_of(own) == grants_of(statements)
 
 

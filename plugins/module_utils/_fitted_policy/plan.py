@@ -40,6 +40,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._names import (
     FITTED_PATH,
     FITTED_POLICIES,
     MARK_TAG,
+    fitted_access,
     is_created,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
@@ -165,7 +166,8 @@ def _planned_policy(
     desired: DesiredPolicies,
     tags: Mapping[str, str],
 ) -> FittedPolicy:
-    version = PolicyVersion(old.default.id if old else _PLANNED, True, to_document(join(statements)))
+    access = fitted_access(desired.arn(name)) or ""
+    version = PolicyVersion(old.default.id if old else _PLANNED, True, to_document(join(statements)), access)
     if old and old.default.allows_exactly(statements):
         version = old.default
     return FittedPolicy(name, desired.arn(name), tags, (version,))

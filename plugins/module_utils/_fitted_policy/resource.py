@@ -26,7 +26,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.plan im
     SET_DEFAULT,
     Check,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._names import FITTED_PATH, FITTED_POLICIES
+from ansible_collections.cwagent.iam.plugins.module_utils._names import FITTED_PATH, FITTED_POLICIES, fitted_access
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
 from ansible_collections.cwagent.iam.plugins.module_utils._planned import Planned
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import tags
@@ -92,7 +92,7 @@ class FittedPolicies(Resource[State]):
     def _read_version(self, arn: str, version: str, is_default: bool = False) -> PolicyVersion:
         description = f"read version {version} of policy {arn}"
         answer = self._aws.call("iam:GetPolicyVersion", description, PolicyArn=arn, VersionId=version)
-        return PolicyVersion(version, is_default, answer["PolicyVersion"]["Document"])
+        return PolicyVersion(version, is_default, answer["PolicyVersion"]["Document"], fitted_access(arn) or "")
 
     def _read_holders(self, name: str, arn: str) -> tuple[tuple[str, str], ...]:
         pages = self._aws.pages("iam:ListEntitiesForPolicy", f"list what has policy '{name}'", PolicyArn=arn)

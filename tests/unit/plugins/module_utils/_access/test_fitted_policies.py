@@ -205,7 +205,16 @@ def test_a_fitted_policy_that_allows_enough_is_no_finding(policies: tuple[Policy
         ((fitted_policy(CONFIG), admin_policy()), {"more": [parameter("db")]}, "ssm:PutParameter on arn:aws:ssm:eu-"),
         ((adding(fitted_policy(CONFIG), FOREIGN_ACTION),), {}, "does not write these statements: Planted."),
         ((adding(fitted_policy(CONFIG), FOREIGN_FORM),), {}, "does not write these statements: Denied."),
-        ((adding(fitted_policy(CONFIG), document("*")),), {}, "does not write these statements: without a Sid."),
+        *(
+            ((adding(fitted_policy(CONFIG), document(each)),), {}, "does not write these statements: without a Sid.")
+            for each in ("*", "iam:*", "ssm:GetParameter", "kms:Decrypt", "ssm:PutParameter", "logs:PutRetentionPolicy")
+        ),
+        ((adding(fitted_policy(CONFIG), PUT_LINUX),), {}, "does not write these statements: without a Sid."),
+        (
+            (fitted_policy(CONFIG), adding(admin_policy(), fitted_policy(CONFIG).document)),
+            {},
+            "policy CloudWatchAgentFittedAdminPolicy. This collection does not write these statements: ReadingTheConf",
+        ),
         ((fitted_policy(CONFIG),), {"tags": {}}, f"Somebody else created policy {FITTED_ARN}, because it has no tag"),
         ((fitted_policy(CONFIG),), {"tags": {"cwagent:managed": "adopted"}}, "Somebody else created policy"),
     ],

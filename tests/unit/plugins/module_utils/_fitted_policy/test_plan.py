@@ -51,6 +51,11 @@ def logs(*groups: str) -> list[Statement]:
     return take_apart([Statement("sending log events", ("logs:PutLogEvents",), (), tuple(groups))]) if groups else []
 
 
+def storing(name: str) -> list[Statement]:
+    """The statement of the policy for admin principals."""
+    return [Statement("StoringTheConfiguration", ("ssm:PutParameter",), (), (name,))]
+
+
 def version(number: int, *groups: str, is_default: bool = True) -> PolicyVersion:
     return PolicyVersion(f"v{number}", is_default, to_document(join(logs(*groups))))
 
@@ -149,11 +154,14 @@ def test_narrowing_removes_everything_else_unless_another_run_is_at_work(
     assert [reason in each for each in wide_reasons(before, wanted)] == ([True] if reason else [])
 
 
-def test_statements_that_are_never_written_go() -> None:
-    other = {"Effect": "Deny", "Action": "*", "Resource": "*"}
+@pytest.mark.parametrize("effect", ["Allow", "Deny"])
+def test_statements_that_are_never_written_go(effect: str) -> None:
+    other = {"Effect": effect, "Action": "iam:*", "Resource": "*"}
     document = to_document(logs(A))
     edited = PolicyVersion("v1", True, {**document, "Statement": [*document["Statement"], other]})
     assert calls(state(policy(SERVER, edited)), desired(logs(A))) == WIDEN
+    rolled_back = state(policy(SERVER, version(2, A), replace(edited, is_default=False)))
+    assert allowed(rolled_back, desired(logs(B))) == {SERVER: {A, B}}
 
 
 def test_both_policies_are_created_with_their_tags() -> None:
@@ -335,12 +343,15 @@ def test_absent_deletes_the_policies_without_holders() -> None:
 
 
 def test_a_run_waits_until_iam_shows_its_changes() -> None:
-    before, wanted = state(policy(SERVER, version(1, A))), desired(logs(B), logs(C), tags={"team": "web"})
+    before, wanted = state(policy(SERVER, version(1, A))), desired(logs(B), storing(C), tags={"team": "web"})
     made = plan(before, wanted)
     expected = [f"change policy '{SERVER}'", f"tag policy '{SERVER}'", f"create policy '{ADMIN}'"]
     assert remaining(made, before) == expected
     tags = {**OURS, "team": "web"}
-    wider = state(policy(SERVER, version(7, A, B, C), tags=tags), policy(ADMIN, version(1, C), tags=tags))
+    wider = state(
+        policy(SERVER, version(7, A, B, C), tags=tags),
+        policy(ADMIN, PolicyVersion("v1", True, to_document(storing(C)), "admin"), tags=tags),
+    )
     assert remaining(made, wider) == []
-    narrowing = plan(wider, desired(logs(A), logs(C), narrow=True))
+    narrowing = plan(wider, desired(logs(A), storing(C), narrow=True))
     assert remaining(narrowing, wider) == [f"change policy '{SERVER}'"]
