@@ -14,7 +14,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opti
     Handling,
     validate_config,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import Source
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import HIDDEN, Source
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import APPLIED_LABEL
 
@@ -91,7 +91,7 @@ def to_sources(texts: Sequence[Text], all_regions: Collection[str] = ()) -> list
         if value not in configs:
             found = validate_config(GivenConfig(name, value, None, _LENIENT))
             configs[value] = found.desired.config if found.desired else ""
-            problems += [f"{first.place}: {found.errors[0]}. " for _ in found.errors[:1]]
+            problems += [f"{first.place}: {HIDDEN if first.is_encrypted else each}. " for each in found.errors[:1]]
     if problems:
         raise InvalidInput(f"No fitted policy is possible. {''.join(problems)}{WAY_OUT}")
     return [

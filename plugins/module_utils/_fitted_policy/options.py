@@ -95,7 +95,8 @@ def resource(call: Call) -> FittedPolicies:
         raise InvalidInput(_NOTHING.format(", ".join(regions)))
     scope = Scope(partition, account, tuple(params["emf_log_groups"]))
     all_regions = () if params["read_regions"] else regions
-    needed = needed_statements(to_sources(texts, all_regions), scope)
+    sources = to_sources(texts, all_regions)
+    needed = needed_statements(sources, scope)
     desired = DesiredPolicies(
         partition,
         account,
@@ -107,7 +108,7 @@ def resource(call: Call) -> FittedPolicies:
         create=params["create"],
         tags=tags,
     )
-    return FittedPolicies(aws, desired, notices=[*width_notices(needed)])
+    return FittedPolicies(aws, desired, notices=[*width_notices(needed, sources)])
 
 
 def _new_texts(given: GivenConfigs, call: Call, own_region: str) -> list[Text]:

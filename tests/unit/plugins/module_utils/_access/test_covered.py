@@ -11,6 +11,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import
     to_sources,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import History, Version
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import Scope, needed_statements
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
 NAME, REGION = "AmazonCloudWatch-linux", "eu-central-1"
@@ -72,6 +73,19 @@ def test_all_texts_that_are_no_configurations_are_listed() -> None:
     assert "version 2: " not in str(refusal.value)
     assert "version 3: " in str(refusal.value)
     assert "ignored_parameters" in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["hunter2", '"hunter2"', '{"hunter2": 1}', '{"agent": {"region": "hunter2}', '{"logs": "hunter2"}', "[hunter2]"],
+)
+def test_a_refusal_shows_nothing_of_an_encrypted_text(text: str) -> None:
+    for is_encrypted in (True, False):
+        with pytest.raises(InvalidInput) as refusal:
+            needed_statements(to_sources([Text(NAME, REGION, text, "version 1", is_encrypted)]), Scope())
+        assert "version 1: " in str(refusal.value)
+        assert ("is not shown because it is encrypted" in str(refusal.value)) == is_encrypted
+        assert not is_encrypted or "hunter2" not in str(refusal.value)
 
 
 @pytest.mark.parametrize(
