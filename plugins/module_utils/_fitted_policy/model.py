@@ -101,12 +101,14 @@ class Covered:
 
     :param parameters: by region and name, those that exist or are about to be stored.
     :param regions: the regions whose parameters this run reads.
+    :param has_all_regions: whether these are all enabled regions of the account.
     :param ignored: the names that the user leaves out. With a region, as in ``eu-central-1:NAME``, it counts there.
     """
 
     parameters: frozenset[tuple[str, str]] = frozenset()
     regions: frozenset[str] = frozenset()
     ignored: frozenset[str] = frozenset()
+    has_all_regions: bool = False
 
 
 @dataclass(frozen=True)
