@@ -31,6 +31,10 @@ STORING_TAG = f"{TAG_PREFIX}storing-"
 STORING_LIFETIME = timedelta(days=1)
 # How long such a tag stays at least, so that a run that began before it still sees it.
 STORING_MINIMUM = timedelta(hours=1)
+# A tag of a later time was set by a controller with a wrong clock, or by hand.
+STORING_AHEAD = timedelta(hours=1)
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+MAX_TAGS = 50
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 # Base64 needs so many characters for 30 bits. A tag has 256, and the time needs 21.
 _DIGEST, _DIGESTS = 5, 45
@@ -54,6 +58,14 @@ class PolicyVersion:
         """Return whether it allows the same as statements, and has no statement that this collection never writes."""
         own, others = read_document(self.document, self.access)
         return not others and grants_of(own) == grants_of(statements)
+
+    @property
+    def foreign(self) -> list[str]:
+        """The Sids of the statements that this collection never writes."""
+        others = read_document(self.document, self.access)[1]
+        return [
+            str(each["Sid"]) if isinstance(each, dict) and "Sid" in each else "one without a Sid" for each in others
+        ]
 
 
 @dataclass(frozen=True)
@@ -175,11 +187,12 @@ def read_storing(tags: Mapping[str, str]) -> list[Storing]:
 def open_storing(tags: Mapping[str, str], stored: Mapping[str, Sequence[datetime]], now: datetime) -> list[Storing]:
     """Return the tags of the runs that may still store something.
 
-    A run that is done has stored each of its texts after its tag. Two runs with one text have both stored it.
+    A run that is done has stored each of its texts after its tag. Two runs with one text have both stored it. A tag
+    of the future counts as old.
 
     :param stored: by digest, when it was stored.
     """
-    found = read_storing(tags)
+    found = [each for each in read_storing(tags) if each.at - now <= STORING_AHEAD]
 
     def has_stored(tag: Storing, digest: str) -> bool:
         runs = [each for each in found if digest in each.digests and each.at >= tag.at]
