@@ -42,6 +42,11 @@ class Text:
     is_encrypted: bool = False
 
 
+def is_ignored(region: str, name: str, ignored: Collection[str]) -> bool:
+    """Whether the user leaves a parameter out, everywhere or as in ``eu-central-1:NAME`` in a region."""
+    return name in ignored or f"{region}:{name}" in ignored
+
+
 def covered_versions(versions: Iterable[Version]) -> list[Version]:
     """Return the versions of a parameter that agents can run.
 

@@ -129,7 +129,7 @@ class DesiredPolicies:
 
     :param needed: by access, the statements for agents and admin principals, each with one name.
     :param storing: digests of the parameters that this run is about to store.
-    :param run: the controller and its credentials, whose runs follow one another.
+    :param run: the host of the controller and its credentials. Runs with the same follow one another.
     :param stored: by digest, when a text was stored in its parameter.
     :param narrow: whether to remove everything that is not needed.
     :param create: whether to create a further policy if the existing ones have no room.
@@ -206,7 +206,11 @@ def open_storing(tags: Mapping[str, str], stored: Mapping[str, Sequence[datetime
 
 
 def storing_tags(run: str, digests: Iterable[str], now: datetime) -> dict[str, str]:
-    """Return the tags for a run that is about to store. The same controller has the same keys for the same texts."""
+    """Return the tags for a run that is about to store.
+
+    :param run: a controller and its credentials. It has the same keys for the same texts, so that it replaces the tags
+        of a run that was interrupted. A pod has another name each time: such tags of its runs stay for a day.
+    """
     listed = sorted(digests)
     parts = ("".join(listed[first : first + _DIGESTS]) for first in range(0, len(listed), _DIGESTS))
     return {f"{STORING_TAG}{_digest(f'{run} {part}')}": f"{now:{_TIME}} {part}" for part in parts}
