@@ -255,7 +255,9 @@ def test_older_versions_are_deleted_before_the_fifth(account: Account) -> None:
 
 @pytest.mark.parametrize("action", ["CreatePolicyVersion", "SetDefaultPolicyVersion"])
 def test_a_run_that_may_not_widen_does_not_prevent_narrowing(account: Account, action: str) -> None:
-    account.fit(groups=["old", "kept"])
+    account.fit(groups=["old"])
+    account.store("old")
+    account.fit(groups=["kept"])
     version = account.store("kept")
     message = f"User: arn:aws:iam::{ACCOUNT}:user/ops is not authorized to perform: iam:{action}"
     denied = {"kind": Kind.ERROR, "action": action, "code": "AccessDenied", "message": message}
@@ -297,11 +299,12 @@ def test_statements_of_others_are_lost_with_a_warning(account: Account, check: b
 def test_a_name_with_another_path_is_used(account: Account) -> None:
     statement = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}
     document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    account.aws.client("iam").create_policy(PolicyName=ADMIN, Path="/ours/", PolicyDocument=document)
-    refused = account.fit(groups=["shop"])
-    assert f"policy arn:aws:iam::{ACCOUNT}:policy/ours/{ADMIN} has this name, and another path" in refused["msg"]
+    account.aws.client("iam").create_policy(PolicyName=SERVER, Path="/ours/", PolicyDocument=document)
+    # The emulators allow a name in several paths, and IAM does not.
+    exists = {"kind": Kind.ERROR, "action": "CreatePolicy", "code": "EntityAlreadyExists"}
+    refused = account.fit(exists, groups=["shop"])
+    assert f"policy arn:aws:iam::{ACCOUNT}:policy/ours/{SERVER} has this name, and another path" in refused["msg"]
     assert "Delete this policy, or set cwagent_server_policy to aws." in refused["msg"]
-    assert "The tags of this run were removed again." in refused["msg"]
 
 
 def test_nothing_is_narrowed_while_agents_may_run_something_that_was_not_read(account: Account) -> None:
