@@ -138,29 +138,45 @@ def fit(sources: Sequence[Source], scope: Scope) -> Fitted:
 def needed_statements(sources: Sequence[Source], scope: Scope) -> list[Statement]:
     """Return the statements that allow exactly what agents with these configurations need, one for each use.
 
-    Sources can share a configuration, which is then compiled once for the same regions.
-
     :raises InvalidInput: a part of them needs permissions that are not known or that nothing limits. The message lists
         all such parts.
     """
-    refusals = [refusal for each in sources for refusal in _show(each, _refusals(each))]
-    statements: list[Statement] = []
-    # A text has been refused.
-    configs = [] if refusals else [each.config for each in sources if not isinstance(each.config, str)]
-    distinct = list({id(each): each for each in configs}.values())
-    others = _Others(named_regions(distinct), tuple(_required(distinct)))
-    compiled: dict[tuple[int, tuple[str, ...]], tuple[list[Statement], list[str]]] = {}
-    for source, config in zip(sources, configs):
-        regions = source.regions or (ANY,)
-        statements += _reading(source, regions, scope)
-        place = (id(config), regions)
-        if place not in compiled:
-            compiled[place] = _compile(config, regions, others, scope)
-        statements += compiled[place][0]
-        refusals += _show(source, compiled[place][1])
+    compiled = compile_each(sources, scope)
+    refusals = [refusal for each in compiled for refusal in each.refusals]
     if refusals:
         raise InvalidInput(f"No fitted policy is possible. {' '.join(f'{each}.' for each in refusals)}")
-    return join(statements)
+    return join(statement for each in compiled for statement in each.statements)
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """The permissions that a configuration needs. :param refusals: why some parts have no statements, in words."""
+
+    statements: list[Statement]
+    refusals: list[str]
+
+
+def compile_each(sources: Sequence[Source], scope: Scope) -> list[Compiled]:
+    """Return the permissions that each configuration needs, alone and together with the others.
+
+    Sources can share a configuration, which is then compiled once for the same regions.
+    """
+    unknown = [[*_refusals(each)] for each in sources]
+    known = [each.config for each, refusals in zip(sources, unknown) if not refusals]
+    distinct = list({id(each): each for each in known if not isinstance(each, str)}.values())
+    others = _Others(named_regions(distinct), tuple(_required(distinct)))
+    compiled: dict[tuple[int, tuple[str, ...]], tuple[list[Statement], list[str]]] = {}
+    found = []
+    for source, refusals in zip(sources, unknown):
+        regions = source.regions or (ANY,)
+        place = (id(source.config), regions)
+        if refusals or isinstance(source.config, str):
+            compiled[place] = [], refusals
+        elif place not in compiled:
+            compiled[place] = _compile(source.config, regions, others, scope)
+        statements, why = compiled[place]
+        found.append(Compiled([*_reading(source, regions, scope), *statements], _show(source, why)))
+    return found
 
 
 @dataclass(frozen=True)
@@ -176,10 +192,9 @@ def _required(configs: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any
         yield from [each for each in configs if find_values(each, field)][:1]
 
 
-def _show(source: Source, refusals: Iterable[str]) -> list[str]:
+def _show(source: Source, refusals: list[str]) -> list[str]:
     """Return the refusals of a configuration for messages."""
-    found = list(refusals)
-    return [f"{source.name}: {each}" for each in ([HIDDEN] if found and source.is_encrypted else found)]
+    return [f"{source.name}: {each}" for each in ([HIDDEN] if refusals and source.is_encrypted else refusals)]
 
 
 def _refusals(source: Source) -> Iterator[str]:
