@@ -132,7 +132,7 @@ class DesiredPolicies:
     :param run: the host of the controller and its credentials. Runs with the same follow one another.
     :param stored: by digest, when a text was stored in its parameter.
     :param narrow: whether to remove everything that is not needed.
-    :param create: whether to create a further policy if the existing ones have no room.
+    :param create: whether something attaches the policies to all servers afterwards, so that several can be needed.
     :param covered: the parameters from which ``needed`` comes. Nothing is narrowed while agents can run another one.
     """
 

@@ -189,9 +189,8 @@ def plan(current: State, desired: DesiredPolicies) -> Plan[State]:
                 steps += _version_steps(old, statements, check)
             steps += _tag_steps(old, desired.tags)
         planned[name] = _planned_policy(name, old, statements, desired, tags[name])
-    if with_record:
-        steps = [*_with_undo(steps, desired, current, with_record)]
-    return Plan(current, replace(current, policies=planned), {ITEM: [*storing, *steps]})
+    steps = [*storing, *_with_undo(steps, desired, current, with_record or "")]
+    return Plan(current, replace(current, policies=planned), {ITEM: steps})
 
 
 def _check_attached(current: State, desired: DesiredPolicies, names: Collection[str]) -> None:

@@ -269,6 +269,8 @@ STORES = frozenset([DIGEST])
         ({SERVER: LONG[:5], f"{SERVER}-2": LONG[5:6]}, LONG[:8], frozenset(), False),
         ({ADMIN: [A]}, [A], STORES, True),
         ({SERVER: [A], ADMIN: [A]}, [A], STORES, False),
+        # It has room for the name, and not for the comma.
+        ({SERVER: [*LONG[:5], "y" * (MAX_POLICY - size_of(join(logs(*LONG[:5], ""))) - 3)]}, [C], STORES, True),
     ],
 )
 def test_storing_without_attaching_needs_a_single_policy_that_all_servers_have(
