@@ -17,7 +17,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.poli
     needed_statements,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import take_apart
-from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import DesiredPolicies, State
+from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import Covered, DesiredPolicies, State
 from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.plan import plan
 
 ACCOUNT, OTHER_ACCOUNT, REGION, OTHER_REGION = "123456789012", "210987654321", "eu-central-1", "eu-west-1"
@@ -190,8 +190,13 @@ def managed_policies() -> list[dict[str, Any]]:
     """The same in an account: created for one of them, widened for all and another one, and narrowed again."""
     config = {"metrics": {"namespace": "Other", "metrics_collected": {"mem": {}}}}
     other = Source("AmazonCloudWatch-other", config, ("AmazonCloudWatch-other",), (REGION,))
+    covered = Covered(
+        frozenset((REGION, name) for each in SOURCES for name in each.parameters),
+        frozenset([REGION]),
+        frozenset(other.parameters),  # it was deleted
+    )
     state = State({}, datetime(2026, 3, 1, tzinfo=UTC))
     for sources, narrow in ((SOURCES[:1], False), ((*SOURCES, other), False), (SOURCES, True)):
         needed = {"server": take_apart(needed_statements(sources, SCOPE))}
-        state = plan(state, DesiredPolicies("aws", ACCOUNT, needed, narrow=narrow)).planned
+        state = plan(state, DesiredPolicies("aws", ACCOUNT, needed, narrow=narrow, covered=covered)).planned
     return [dict(each.default.document) for each in state.policies.values()]

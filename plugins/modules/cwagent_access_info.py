@@ -135,6 +135,13 @@ options:
     type: list
     elements: str
     default: []
+  emf_log_groups:
+    description:
+      - For fitted policies, the log groups to which applications send metrics in the embedded metric format (EMF). Use
+        the same list as in M(cwagent.iam.cwagent_fitted_policy).
+    type: list
+    elements: str
+    default: []
 extends_documentation_fragment:
   - cwagent.iam.attributes.reading
   - cwagent.iam.attributes

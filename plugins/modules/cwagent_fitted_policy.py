@@ -22,6 +22,7 @@ description:
   - A tag whose key begins with C(cwagent:storing-) lists the parameters that a run is about to store. No run narrows
     the policies until they are stored, or for a day.
   - The module does not attach the policies. M(cwagent.iam.cwagent_iam_role) and M(cwagent.iam.cwagent_iam_user) do.
+  - Statements that this collection does not write are removed from the policies, with a warning.
   - A policy that this collection did not create is refused. The tag C(cwagent:managed) shows who created it.
 author: cwagent.iam contributors (@cwagent)
 options:
@@ -87,7 +88,7 @@ options:
     description:
       - The regions whose parameters the policies cover. By default, these are all regions that are enabled in the
         account, which needs C(ec2:DescribeRegions).
-      - Agents in other regions lose the permissions to read their configuration when O(narrow) is true.
+      - Nothing is narrowed while the policies allow reading configurations in other regions.
     type: list
     elements: str
     default: []
@@ -95,6 +96,7 @@ options:
     description:
       - The names of parameters that the policies do not cover. By default, a parameter is refused if it cannot be read,
         or if no fitted policy is possible for one of its versions.
+      - An entry as C(eu-central-1:AmazonCloudWatch-old) leaves the parameter out in this region only.
     type: list
     elements: str
     default: []
@@ -103,12 +105,15 @@ options:
       - Whether to remove everything that the covered versions do not need. Use it only after every server has applied
         the current versions. Without policies, nothing is created.
       - The policies stay as they are, with a warning, while another run changes them or is about to store.
+      - They also stay as they are while they allow reading a parameter that does not exist any more, or is in a region
+        that is not read. Agents may still run its configuration. O(ignored_parameters) is the way out.
     type: bool
     default: false
   create:
     description:
-      - Whether a further policy may be created if the existing ones have no room. Set it to V(false) where no task
-        attaches the policies afterwards. Then a configuration that needs a further policy is refused.
+      - Whether tasks afterwards attach the policies to all servers. Set it to V(false) where none does.
+      - With V(false), a run that is about to store a configuration is refused if the servers need several policies, or
+        if one of the policies does not exist yet while others do. Servers could lack one of them.
     type: bool
     default: true
   tags:

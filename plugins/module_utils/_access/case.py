@@ -17,6 +17,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.view import Ac
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import record_key
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import read
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import permissions_of
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import Scope
 
 if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
@@ -45,6 +46,7 @@ class Choices:
     :param admin_user: the user of the host that stores them on premises.
     :param controller_stores: whether the controller stores them with its own credentials.
     :param ignored_parameters: the parameters that fitted policies leave out.
+    :param emf_log_groups: the log groups to which applications send metrics in EMF.
     """
 
     key_max_age_days: timedelta | None = timedelta(days=90)
@@ -56,6 +58,7 @@ class Choices:
     admin_user: str = "CloudWatchAgentAdminUser"
     controller_stores: bool = False
     ignored_parameters: frozenset[str] = frozenset()
+    emf_log_groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,11 @@ class Case(AccountView):
     """An account, its assessments and the user's choices: the input of every rule."""
 
     choices: Choices
+
+    @property
+    def fitted_scope(self) -> Scope:
+        """Where fitted policies apply."""
+        return Scope(self.account.partition, self.account.id, self.choices.emf_log_groups)
 
     def instances_of(self, role: str) -> list[InstanceUse]:
         """Return the instances whose profile has a role."""

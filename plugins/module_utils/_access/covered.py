@@ -14,7 +14,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opti
     Handling,
     validate_config,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import Source
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import HIDDEN, Source
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import APPLIED_LABEL
 
@@ -40,6 +40,11 @@ class Text:
     value: str
     place: str
     is_encrypted: bool = False
+
+
+def is_ignored(region: str, name: str, ignored: Collection[str]) -> bool:
+    """Whether the user leaves a parameter out, everywhere or as in ``eu-central-1:NAME`` in a region."""
+    return name in ignored or f"{region}:{name}" in ignored
 
 
 def covered_versions(versions: Iterable[Version]) -> list[Version]:
@@ -76,28 +81,47 @@ def covered_texts(history: History, *, is_encrypted: bool) -> list[Text]:
 
 
 def to_sources(texts: Sequence[Text], all_regions: Collection[str] = ()) -> list[Source]:
-    """Return the configurations in these texts. Each text is read once, however many parameters have it.
+    """Return the configurations in these texts, as ``find_sources``.
+
+    :raises InvalidInput: some are no configurations. The message lists all of them.
+    """
+    sources, problems = find_sources(texts, all_regions)
+    if problems:
+        raise InvalidInput(f"No fitted policy is possible. {' '.join(problems)} {WAY_OUT}")
+    return sources
+
+
+def find_sources(texts: Iterable[Text], all_regions: Collection[str] = ()) -> tuple[list[Source], list[str]]:
+    """Return the configurations in these texts, and in sentences why others are none.
+
+    Each text is read once, however many parameters have it.
 
     :param all_regions: the enabled regions of the account, if they are known. A text that is in all of them has no
         region, so that the policy stays short.
-    :raises InvalidInput: some are no configurations. The message lists all of them.
     """
-    configs: dict[str, Mapping[str, Any] | str] = {}
+    configs: dict[str, Mapping[str, Any] | str | None] = {}
     groups: dict[tuple[str, str, bool], list[Text]] = {}
     problems: list[str] = []
     for each in texts:
         groups.setdefault((each.name, each.value, each.is_encrypted), []).append(each)
-    for (name, value, _is_encrypted), [first, *_more] in groups.items():
+    sources = []
+    for (name, value, is_encrypted), same in groups.items():
         if value not in configs:
-            found = validate_config(GivenConfig(name, value, None, _LENIENT))
-            configs[value] = found.desired.config if found.desired else ""
-            problems += [f"{first.place}: {found.errors[0]}. " for _ in found.errors[:1]]
-    if problems:
-        raise InvalidInput(f"No fitted policy is possible. {''.join(problems)}{WAY_OUT}")
-    return [
-        Source(same[0].place, configs[value], (name,), regions_of(same, all_regions), is_encrypted)
-        for (name, value, is_encrypted), same in groups.items()
-    ]
+            configs[value], why = _read(name, value)
+            problems += [f"{same[0].place}: {HIDDEN if is_encrypted else why}."] if why else []
+        config = configs[value]
+        if config is not None:
+            sources.append(Source(same[0].place, config, (name,), regions_of(same, all_regions), is_encrypted))
+    return sources, problems
+
+
+def _read(name: str, value: str) -> tuple[Mapping[str, Any] | str | None, str]:
+    """Return a configuration, or ``None`` and why the text is none."""
+    try:
+        found = validate_config(GivenConfig(name, value, None, _LENIENT))
+    except InvalidInput as error:
+        return None, str(error).rstrip(".")
+    return (found.desired.config, "") if found.desired else (None, str(found.errors[0]))
 
 
 def regions_of(texts: Iterable[Text], all_regions: Collection[str]) -> tuple[str, ...]:

@@ -6,25 +6,28 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import GET, LOGS
+from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import LOGS
 from ansible_collections.cwagent.iam.plugins.module_utils._access.case import MAX_LISTED
-from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import covered_versions
+from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import (
+    Text,
+    covered_versions,
+    find_sources,
+    is_ignored,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
 from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import Policies, Request, decide, decide_each
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import PARAMETERS
 from ansible_collections.cwagent.iam.plugins.module_utils._access.view import SITE
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import PUT
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import read
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import ROWS, permissions_of
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import (
-    Scope,
-    Source,
-    fit,
-    needed_statements,
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import permissions_of
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import compile_each, fit
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import (
+    grants_of,
+    join,
+    read_document,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import grants_of, read_document
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._findings import NOTICE, PRINCIPAL, WARNING, Rule
 from ansible_collections.cwagent.iam.plugins.module_utils._names import (
@@ -42,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._access.case import Case
-    from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Account, Policy, Principal
+    from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Policy, Principal
     from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import Statement
     from ansible_collections.cwagent.iam.plugins.module_utils._findings import Finding
 
@@ -51,8 +54,6 @@ _LOG_GROUP_USES = {
     "logs:PutRetentionPolicy": "change the retention of every log group",
     LOGS: "write to every log group",
 }
-# The actions of each statement of a fitted policy, or some of them.
-_WRITTEN = [*({*row.actions} for row in ROWS), {GET}, {"kms:Decrypt"}, {PUT}]
 
 UNUSED_PERMISSIONS = Rule(
     "unused-permissions",
@@ -74,7 +75,7 @@ def _excess_findings(case: Case) -> Iterator[Finding]:
 
     Namespaces of metrics do not count: anyone who may write a log event can write metrics in every namespace.
     """
-    account, fitted = case.account, _fit_configurations(case.account)
+    account, fitted = case.account, _fit_configurations(case)
     groups = [f"arn:{account.partition}:logs:{region}:{account.id}:log-group:*:*" for region in account.regions]
     unused = {
         action: use
@@ -102,15 +103,16 @@ def _describe_fitting(principal: Principal) -> str:
     return f"Decide whether to replace {policy} with the policy that the playbook cwagent.iam.policy prints."
 
 
-def _fit_configurations(account: Account) -> Policies | None:
+def _fit_configurations(case: Case) -> Policies | None:
     """Return the fitted policy of the stored configurations; ``None`` if it is not known, or they collect nothing."""
-    found = [(each, read(each.value or "", each.name).value) for each in account.parameters]
-    sources = [Source(each.name, config, (each.name,), (each.region,)) for each, config in found if config]
-    is_known = len(sources) == len(found) and not any(each.what == PARAMETERS for each in account.unread)
-    if not is_known or not any(permissions_of(config) for _parameter, config in found if config):
+    account = case.account
+    texts = [Text(each.name, each.region, each.value or "", each.name) for each in account.parameters]
+    sources, problems = find_sources(texts)
+    is_known = not problems and not any(each.what == PARAMETERS for each in account.unread)
+    if not is_known or not any(isinstance(each.config, dict) and permissions_of(each.config) for each in sources):
         return None
     try:
-        return Policies(fit(sources, Scope(account.partition, account.id)).policies)
+        return Policies(fit(sources, case.fitted_scope).policies)
     except InvalidInput:
         return None
 
@@ -145,22 +147,16 @@ def _needed(case: Case) -> list[Statement]:
 
     Texts that are unknown or refused are missing.
     """
-    account = case.account
-    found, scope = [], Scope(account.partition, account.id)
-    texts = {(each.name, each.region, each.value): None for each in account.parameters}
-    for history in account.histories:
-        covered = covered_versions(history.versions)
-        texts.update(((history.name, history.region, each.value), None) for each in covered)
-    for name, region, value in texts:
-        config = read(value or "", name).value
-        if config and name not in case.choices.ignored_parameters:
-            source = Source(name, config, (name,), (region,))
-            try:
-                needed_statements([source], scope)
-            except InvalidInput:
-                continue
-            found.append(source)
-    return needed_statements(found, scope)
+    places = [(each.name, each.region, each.value) for each in case.account.parameters]
+    for history in case.account.histories:
+        places += [(history.name, history.region, each.value) for each in covered_versions(history.versions)]
+    texts = [
+        Text(name, region, value, name)
+        for name, region, value in dict.fromkeys(places)
+        if value and not is_ignored(region, name, case.choices.ignored_parameters)
+    ]
+    compiled = compile_each(find_sources(texts)[0], case.fitted_scope)
+    return join(statement for each in compiled if not each.refusals for statement in each.statements)
 
 
 def _lacking(case: Case, policies: Sequence[Policy], needed: Sequence[Statement]) -> list[str]:
@@ -169,7 +165,7 @@ def _lacking(case: Case, policies: Sequence[Policy], needed: Sequence[Statement]
     if len(documents) < len(policies):
         return []
     policies_of_all = Policies(documents)
-    allowed = grants_of(statement for each in documents for statement in read_document(each)[0])
+    allowed = grants_of(statement for each in policies for statement in _read(each)[0])
     found = []
     for action, condition, name in sorted(grants_of(needed) - allowed):
         context = {condition[1]: name} if condition else {}
@@ -179,7 +175,7 @@ def _lacking(case: Case, policies: Sequence[Policy], needed: Sequence[Statement]
             found.append(f"{action} with {condition[1]} {name}" if condition else f"{action} on {name}")
     if any(fitted_access(each.arn or "") == "admin" for each in policies):
         places = [(each.region, each.name) for each in case.account.parameters]
-        arns = [case.parameter_arn(*each) for each in places if each[1] not in case.choices.ignored_parameters]
+        arns = [case.parameter_arn(*each) for each in places if not is_ignored(*each, case.choices.ignored_parameters)]
         denied = [each for each in arns if decide(policies_of_all, Request(PUT, each)) is Decision.NO]
         found += [f"{PUT} on {each}" for each in denied]
     return found
@@ -192,9 +188,7 @@ def _foreign_parts(policy: Policy, tags: Mapping[str, str] | None) -> Iterator[F
         fix = "Decide whether to detach and delete it; if so, run the playbook cwagent.iam.site afterwards."
         yield FITTED_POLICY.finding(policy.name, why, fix)
         return
-    statements, others = read_document(policy.document or {})
-    foreign = [each.use for each in statements if not any({*each.actions} <= written for written in _WRITTEN)]
-    foreign += [str(each.get("Sid", "")) for each in others if isinstance(each, dict)]
+    foreign = [str(each.get("Sid", "")) for each in _read(policy)[1] if isinstance(each, dict)]
     if foreign:
         named = join_first([to_printable(each) or "without a Sid" for each in dict.fromkeys(foreign)], MAX_LISTED)
         why = f"Somebody has changed policy {policy.name}. This collection does not write these statements: {named}."
@@ -204,6 +198,10 @@ def _foreign_parts(policy: Policy, tags: Mapping[str, str] | None) -> Iterator[F
             "when it narrows the policy."
         )
         yield FITTED_POLICY.finding(policy.name, why, fix)
+
+
+def _read(policy: Policy) -> tuple[list[Statement], list[Any]]:
+    return read_document(policy.document or {}, fitted_access(policy.arn or "") or "")
 
 
 CHECKS = (_excess_findings, _drift_findings)

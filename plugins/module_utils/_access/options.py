@@ -41,6 +41,7 @@ SPEC: dict[str, Any] = {
     "admin_user": {"type": "str", "default": "CloudWatchAgentAdminUser"},
     "controller_stores": {"type": "bool", "default": False},
     "ignored_parameters": {"type": "list", "elements": "str", "default": []},
+    "emf_log_groups": {"type": "list", "elements": "str", "default": []},
 }
 
 
@@ -103,4 +104,5 @@ def choices(params: Mapping[str, Any]) -> Choices:
         params["admin_user"],
         params["controller_stores"],
         frozenset(params["ignored_parameters"]),
+        tuple(params["emf_log_groups"]),
     )

@@ -41,7 +41,7 @@ LIMITS = {"Standard": 4096, "Advanced": 8192}
 class Parameter:
     """A parameter in Parameter Store.
 
-    :param value: empty for an encrypted one, which nothing here decrypts or shows.
+    :param value: empty for an encrypted one, which is not decrypted for storing. Only fitted policies need its text.
     :param version: ``None`` if it is not known.
     :param tags: ``None`` if they were not read, because the user wants none.
     """

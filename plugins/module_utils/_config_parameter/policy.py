@@ -9,6 +9,7 @@ An agent can merge several configurations. So the policy allows what each needs 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -20,11 +21,18 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.narr
     Limit,
     Part,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import ROWS, permissions_of
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import (
+    ASSUME,
+    ROWS,
+    permissions_of,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import quote, short_path
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import (
     ACCOUNT,
     ANY,
+    DECRYPT,
+    DECRYPT_CONDITION,
+    GET,
     PARTITION,
     Statement,
     join,
@@ -32,6 +40,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.stat
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.structure import COUNTER, SECTIONS
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -53,6 +62,11 @@ _COLLECTIONS = (
 _REGION = re.compile(r"[a-z0-9-]+")
 _UNKNOWN = "the table of permissions does not contain this section"
 _RESOURCE_ARN = "whether the agent needs more permissions for another resource is not known"
+_RETENTION = "logs:PutRetentionPolicy"
+_ROLE_FIELDS = [field for row in ROWS if ASSUME in row.actions for field in row.fields]
+_MAX_LISTED = 3
+# Instead of a message, which can quote a text or a key.
+HIDDEN = "no policy can be made of its text, which is not shown because it is encrypted"
 _YAML = "the permissions for an OpenTelemetry configuration in YAML are not known"
 
 
@@ -118,35 +132,51 @@ def fit(sources: Sequence[Source], scope: Scope) -> Fitted:
     :raises InvalidInput: as ``needed_statements``, or the policy would be too long.
     """
     joined = needed_statements(sources, scope)
-    return Fitted(tuple(pack(joined)), tuple(width_notices(joined)))
+    return Fitted(tuple(pack(joined)), tuple(width_notices(joined, sources)))
 
 
 def needed_statements(sources: Sequence[Source], scope: Scope) -> list[Statement]:
     """Return the statements that allow exactly what agents with these configurations need, one for each use.
 
-    Sources can share a configuration, which is then compiled once for the same regions.
-
     :raises InvalidInput: a part of them needs permissions that are not known or that nothing limits. The message lists
         all such parts.
     """
-    refusals = [f"{each.name}: {refusal}" for each in sources for refusal in _refusals(each)]
-    statements: list[Statement] = []
-    # A text has been refused.
-    configs = [] if refusals else [each.config for each in sources if not isinstance(each.config, str)]
-    distinct = list({id(each): each for each in configs}.values())
-    others = _Others(named_regions(distinct), tuple(_required(distinct)))
-    compiled: dict[tuple[int, tuple[str, ...]], tuple[list[Statement], list[str]]] = {}
-    for source, config in zip(sources, configs):
-        regions = source.regions or (ANY,)
-        statements += _reading(source, regions, scope)
-        place = (id(config), regions)
-        if place not in compiled:
-            compiled[place] = _compile(config, regions, others, scope)
-        statements += compiled[place][0]
-        refusals += [f"{source.name}: {each}" for each in compiled[place][1]]
+    compiled = compile_each(sources, scope)
+    refusals = [refusal for each in compiled for refusal in each.refusals]
     if refusals:
         raise InvalidInput(f"No fitted policy is possible. {' '.join(f'{each}.' for each in refusals)}")
-    return join(statements)
+    return join(statement for each in compiled for statement in each.statements)
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """The permissions that a configuration needs. :param refusals: why some parts have no statements, in words."""
+
+    statements: list[Statement]
+    refusals: list[str]
+
+
+def compile_each(sources: Sequence[Source], scope: Scope) -> list[Compiled]:
+    """Return the permissions that each configuration needs, alone and together with the others.
+
+    Sources can share a configuration, which is then compiled once for the same regions.
+    """
+    unknown = [[*_refusals(each)] for each in sources]
+    known = [each.config for each, refusals in zip(sources, unknown) if not refusals]
+    distinct = list({id(each): each for each in known if not isinstance(each, str)}.values())
+    others = _Others(named_regions(distinct), tuple(_required(distinct)))
+    compiled: dict[tuple[int, tuple[str, ...]], tuple[list[Statement], list[str]]] = {}
+    found = []
+    for source, refusals in zip(sources, unknown):
+        regions = source.regions or (ANY,)
+        place = (id(source.config), regions)
+        if refusals or isinstance(source.config, str):
+            compiled[place] = [], refusals
+        elif place not in compiled:
+            compiled[place] = _compile(source.config, regions, others, scope)
+        statements, why = compiled[place]
+        found.append(Compiled([*_reading(source, regions, scope), *statements], _show(source, why)))
+    return found
 
 
 @dataclass(frozen=True)
@@ -160,6 +190,11 @@ class _Others:
 def _required(configs: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     for field in {row.requires for row in ROWS if row.requires}:
         yield from [each for each in configs if find_values(each, field)][:1]
+
+
+def _show(source: Source, refusals: list[str]) -> list[str]:
+    """Return the refusals of a configuration for messages."""
+    return [f"{source.name}: {each}" for each in ([HIDDEN] if refusals and source.is_encrypted else refusals)]
 
 
 def _refusals(source: Source) -> Iterator[str]:
@@ -211,11 +246,10 @@ def _reading(source: Source, regions: tuple[str, ...], scope: Scope) -> Iterator
     """Return the statements for reading a configuration, in the region of the instance."""
     template = f"arn:{{partition}}:ssm:{{region}}:{{account}}:parameter/{VALUE}"
     names = _fill([template, f"{template}:*"], source.parameters, regions, scope)
-    yield Statement("reading the configuration", ("ssm:GetParameter",), (), names)
+    yield Statement("reading the configuration", (GET,), (), names)
     if source.is_encrypted:
         encrypted = _fill([template], source.parameters, regions, scope)
-        condition = ("StringLike", "kms:EncryptionContext:PARAMETER_ARN")
-        yield Statement("decrypting the configuration", ("kms:Decrypt",), condition, encrypted)
+        yield Statement("decrypting the configuration", (DECRYPT,), DECRYPT_CONDITION, encrypted)
 
 
 def _statements(need: Need, regions: tuple[str, ...], scope: Scope) -> Iterator[Statement]:
@@ -271,9 +305,22 @@ def _fill(templates: Iterable[str], values: Iterable[str], regions: tuple[str, .
     return tuple(found)
 
 
-def width_notices(statements: Iterable[Statement]) -> Iterator[str]:
-    """Return a sentence about each permission that is wider than it seems."""
-    for name in sorted({name for each in statements for name in each.names if _EVERY_GROUP.fullmatch(name)}):
-        pattern = name.partition(":log-group:")[2]
-        if pattern.endswith(":*"):
-            yield f"The policy allows very many log groups: all whose names match {pattern[:-2]}."
+def width_notices(statements: Iterable[Statement], sources: Iterable[Source]) -> Iterator[str]:
+    """Return a sentence about each permission that is wider than it seems. :param sources: what needs them."""
+    actions: dict[str, set[str]] = defaultdict(set)
+    for each in statements:
+        for name in filter(_EVERY_GROUP.fullmatch, each.names):
+            actions[name.partition(":log-group:")[2]].update(each.actions)
+    for pattern in sorted(each for each in actions if each.endswith(":*")):
+        retention = " It also allows setting their retention." if _RETENTION in actions[pattern] else ""
+        yield f"The policy allows very many log groups: all whose names match {pattern[:-2]}.{retention}"
+    roles: dict[str, set[str]] = defaultdict(set)
+    for source, field in product(sources, _ROLE_FIELDS):
+        for _path, role in find_values(source.config, field):
+            roles[str(role)].update(source.parameters)
+    for role, names in sorted(roles.items()):
+        listed = join_first(sorted(names), _MAX_LISTED)
+        yield (
+            f"The policy lets servers assume {role}, because of {listed}. Anyone who may store a configuration can add "
+            "other roles."
+        )

@@ -10,7 +10,8 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import SERVER_POLICY
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.narrowing import GROUPS, RETENTION_GROUPS
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import ROWS, SERVER_POLICY
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import minify
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
@@ -26,6 +27,11 @@ PARTITION, ACCOUNT = "{partition}", "{account}"
 # As long as the longest in AWS.
 _LONGEST = {PARTITION: "aws-us-gov", ACCOUNT: "123456789012"}
 _KEYS = {"Sid", "Effect", "Action", "Resource", "Condition"}
+# What has no row, because every agent or every admin principal needs it.
+GET, DECRYPT, PUT = "ssm:GetParameter", "kms:Decrypt", "ssm:PutParameter"
+DECRYPT_CONDITION = ("StringLike", "kms:EncryptionContext:PARAMETER_ARN")
+# The place of the region in an ARN.
+_REGION = 3
 
 
 @dataclass(frozen=True, order=True)
@@ -134,13 +140,68 @@ def size_of(statements: Iterable[Statement]) -> int:
     return len(text)
 
 
-def read_document(document: Mapping[str, Any]) -> tuple[list[Statement], list[Any]]:
-    """Return the statements of a document, each with one name, and the statements that this collection never writes."""
+@dataclass(frozen=True)
+class _Form:
+    """A form of statements that this collection writes.
+
+    :param condition: the operator and the key. Without them, the statement has resources.
+    :param is_limited: whether the resources are never ``*``.
+    :param has_patterns: whether the names of the resources can contain ``*``.
+    """
+
+    actions: frozenset[str]
+    condition: tuple[str, ...] = ()
+    is_limited: bool = True
+    has_patterns: bool = False
+
+    def fits(self, statement: Statement) -> bool:
+        """Return whether a statement has this form. It can have fewer actions."""
+        return (
+            {*statement.actions} <= self.actions
+            and statement.condition == self.condition
+            and all(self._fits_name(each) for each in statement.names)
+        )
+
+    def _fits_name(self, name: str) -> bool:
+        if not self.is_limited:
+            return name == ANY
+        if self.condition[:1] == ("StringEquals",):  # it knows no wildcards
+            return True
+        *places, last = name.split(":", 5)
+        fixed = [each for number, each in enumerate(places) if (number, each) != (_REGION, ANY)]
+        if not self.has_patterns or len(places) <= _REGION:
+            fixed.append(last.removesuffix(":*"))
+        return not any("*" in each or "?" in each for each in fixed)
+
+
+def _forms() -> Iterator[_Form]:
+    yield _Form(frozenset({GET}))
+    yield _Form(frozenset({DECRYPT}), DECRYPT_CONDITION)
+    for row in ROWS:
+        if row.limit is None:
+            yield _Form(frozenset(row.actions), is_limited=False)
+            continue
+        limited, others = {*row.actions} - {*row.limit.others}, {*row.actions} & {*row.limit.others}
+        condition = row.limit.condition[:2] if row.limit.condition else ()
+        yield _Form(frozenset(limited), condition, has_patterns=row.limit in (GROUPS, RETENTION_GROUPS))
+        if others:
+            yield _Form(frozenset(others), is_limited=False)
+
+
+# By access, the forms of the statements that a fitted policy can have.
+_FORMS = {"server": [*_forms()], "admin": [_Form(frozenset({PUT}))]}
+
+
+def read_document(document: Mapping[str, Any], access: str) -> tuple[list[Statement], list[Any]]:
+    """Return the statements of a document, each with one name, and the statements that this collection never writes.
+
+    :param access: the access for which the policy is, which decides about the forms of its statements.
+    """
     found: list[Statement] = []
     others: list[Any] = []
     for each in _as_list(document.get("Statement")):
         statement = _read_statement(each) if isinstance(each, dict) else None
-        if statement:
+        if statement and any(form.fits(statement) for form in _FORMS[access]):
             found.append(statement)
         else:
             others.append(each)

@@ -31,6 +31,10 @@ STORING_TAG = f"{TAG_PREFIX}storing-"
 STORING_LIFETIME = timedelta(days=1)
 # How long such a tag stays at least, so that a run that began before it still sees it.
 STORING_MINIMUM = timedelta(hours=1)
+# A tag of a later time was set by a controller with a wrong clock, or by hand.
+STORING_AHEAD = timedelta(hours=1)
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+MAX_TAGS = 50
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 # Base64 needs so many characters for 30 bits. A tag has 256, and the time needs 21.
 _DIGEST, _DIGESTS = 5, 45
@@ -38,21 +42,30 @@ _DIGEST, _DIGESTS = 5, 45
 
 @dataclass(frozen=True)
 class PolicyVersion:
-    """A version of a managed policy that IAM keeps."""
+    """A version of a managed policy that IAM keeps. :param access: the access for which the policy is."""
 
     id: str
     is_default: bool
     document: Mapping[str, Any]
+    access: str = "server"
 
     @property
     def statements(self) -> list[Statement]:
         """Its statements, each with one name, without those that this collection never writes."""
-        return read_document(self.document)[0]
+        return read_document(self.document, self.access)[0]
 
     def allows_exactly(self, statements: Iterable[Statement]) -> bool:
         """Return whether it allows the same as statements, and has no statement that this collection never writes."""
-        own, others = read_document(self.document)
+        own, others = read_document(self.document, self.access)
         return not others and grants_of(own) == grants_of(statements)
+
+    @property
+    def foreign(self) -> list[str]:
+        """The Sids of the statements that this collection never writes."""
+        others = read_document(self.document, self.access)[1]
+        return [
+            str(each["Sid"]) if isinstance(each, dict) and "Sid" in each else "one without a Sid" for each in others
+        ]
 
 
 @dataclass(frozen=True)
@@ -95,15 +108,32 @@ class State:
 
 
 @dataclass(frozen=True)
+class Covered:
+    """The parameters that the fitted policies of an account should cover.
+
+    :param parameters: by region and name, those that exist or are about to be stored.
+    :param regions: the regions whose parameters this run reads.
+    :param has_all_regions: whether these are all enabled regions of the account.
+    :param ignored: the names that the user leaves out. With a region, as in ``eu-central-1:NAME``, it counts there.
+    """
+
+    parameters: frozenset[tuple[str, str]] = frozenset()
+    regions: frozenset[str] = frozenset()
+    ignored: frozenset[str] = frozenset()
+    has_all_regions: bool = False
+
+
+@dataclass(frozen=True)
 class DesiredPolicies:
     """The permissions that the fitted policies of an account should contain.
 
     :param needed: by access, the statements for agents and admin principals, each with one name.
     :param storing: digests of the parameters that this run is about to store.
-    :param run: the controller and its credentials, whose runs follow one another.
+    :param run: the host of the controller and its credentials. Runs with the same follow one another.
     :param stored: by digest, when a text was stored in its parameter.
     :param narrow: whether to remove everything that is not needed.
-    :param create: whether to create a further policy if the existing ones have no room.
+    :param create: whether something attaches the policies to all servers afterwards, so that several can be needed.
+    :param covered: the parameters from which ``needed`` comes. Nothing is narrowed while agents can run another one.
     """
 
     partition: str
@@ -115,6 +145,7 @@ class DesiredPolicies:
     narrow: bool = False
     create: bool = True
     tags: Mapping[str, str] = field(default_factory=dict)
+    covered: Covered = Covered()
 
     def arn(self, name: str) -> str:
         """Return the ARN of a fitted policy."""
@@ -156,11 +187,12 @@ def read_storing(tags: Mapping[str, str]) -> list[Storing]:
 def open_storing(tags: Mapping[str, str], stored: Mapping[str, Sequence[datetime]], now: datetime) -> list[Storing]:
     """Return the tags of the runs that may still store something.
 
-    A run that is done has stored each of its texts after its tag. Two runs with one text have both stored it.
+    A run that is done has stored each of its texts after its tag. Two runs with one text have both stored it. A tag
+    of the future counts as old.
 
     :param stored: by digest, when it was stored.
     """
-    found = read_storing(tags)
+    found = [each for each in read_storing(tags) if each.at - now <= STORING_AHEAD]
 
     def has_stored(tag: Storing, digest: str) -> bool:
         runs = [each for each in found if digest in each.digests and each.at >= tag.at]
@@ -174,7 +206,11 @@ def open_storing(tags: Mapping[str, str], stored: Mapping[str, Sequence[datetime
 
 
 def storing_tags(run: str, digests: Iterable[str], now: datetime) -> dict[str, str]:
-    """Return the tags for a run that is about to store. The same controller has the same keys for the same texts."""
+    """Return the tags for a run that is about to store.
+
+    :param run: a controller and its credentials. It has the same keys for the same texts, so that it replaces the tags
+        of a run that was interrupted. A pod has another name each time: such tags of its runs stay for a day.
+    """
     listed = sorted(digests)
     parts = ("".join(listed[first : first + _DIGESTS]) for first in range(0, len(listed), _DIGESTS))
     return {f"{STORING_TAG}{_digest(f'{run} {part}')}": f"{now:{_TIME}} {part}" for part in parts}

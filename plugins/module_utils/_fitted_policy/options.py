@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import socket
-from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import (
     Text,
     covered_texts,
-    regions_of,
     to_sources,
     with_applied,
 )
@@ -26,15 +24,20 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.poli
     needed_statements,
     width_notices,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import ANY, Statement, take_apart
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import take_apart
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import (
     STORING_LIFETIME,
+    Covered,
     DesiredPolicies,
-    digest_of,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.resource import FittedPolicies
 from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.stored import read_stored
+from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.texts import (
+    not_stored,
+    storing_statements,
+    storing_times,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._names import tags_as_text
 from ansible_collections.cwagent.iam.plugins.module_utils._planned import PLANNED_SPEC, Planned
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparison import read_earlier
@@ -43,12 +46,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._store_config.validati
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import WAIT_SPEC
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
-    from datetime import datetime
-
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
-    from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.stored import Stored
 
 SPEC: dict[str, Any] = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
@@ -80,6 +79,9 @@ def resource(call: Call) -> FittedPolicies:
     partition, account = identity["Arn"].split(":")[1], identity["Account"]
     if params["state"] == "absent":
         return FittedPolicies(aws, DesiredPolicies(partition, account), is_absent=True, planned=params["planned"])
+    unwanted = FittedPolicies(aws, DesiredPolicies(partition, account))
+    if params["narrow"] and not unwanted.read().policies:
+        return unwanted  # the principals still have AWS's policies
     for region in params["read_regions"]:
         _names.check_region(region)
     given = GivenConfigs.of(params)
@@ -90,24 +92,32 @@ def resource(call: Call) -> FittedPolicies:
         replace(each, history=with_applied(each.history, applied.get((each.history.region, each.history.name))))
         for each in read_stored(gateways(call, regions), params["ignored_parameters"])
     ]
+    histories = [each.history for each in stored]
     texts = [*(text for each in stored for text in covered_texts(each.history, is_encrypted=each.is_encrypted)), *new]
     if not texts:
         raise InvalidInput(_NOTHING.format(", ".join(regions)))
     scope = Scope(partition, account, tuple(params["emf_log_groups"]))
     all_regions = () if params["read_regions"] else regions
-    needed = needed_statements(to_sources(texts, all_regions), scope)
+    sources = to_sources(texts, all_regions)
+    needed = needed_statements(sources, scope)
     desired = DesiredPolicies(
         partition,
         account,
-        {"server": take_apart(needed), "admin": take_apart(_storing_statements(texts, all_regions, scope))},
-        _not_stored(new, stored),
+        {"server": take_apart(needed), "admin": take_apart(storing_statements(texts, all_regions, scope))},
+        not_stored(new, histories),
         f"{identity['Arn']} {socket.gethostname()}",
-        _times(stored, aws.now - STORING_LIFETIME),
+        storing_times(histories, aws.now - STORING_LIFETIME),
         narrow=params["narrow"],
         create=params["create"],
         tags=tags,
+        covered=Covered(
+            frozenset((each.region, each.name) for each in [*histories, *new]),
+            frozenset(regions),
+            frozenset(params["ignored_parameters"]),
+            has_all_regions=not params["read_regions"],
+        ),
     )
-    return FittedPolicies(aws, desired, notices=[*width_notices(needed)])
+    return FittedPolicies(aws, desired, notices=[*width_notices(needed, sources)])
 
 
 def _new_texts(given: GivenConfigs, call: Call, own_region: str) -> list[Text]:
@@ -124,35 +134,3 @@ def _new_texts(given: GivenConfigs, call: Call, own_region: str) -> list[Text]:
         for region in each.regions
         for parameter in desired.parameters
     ]
-
-
-def _storing_statements(texts: Iterable[Text], all_regions: Collection[str], scope: Scope) -> Iterable[Statement]:
-    """Return what admin principals need besides: storing the parameters, whichever inventory they belong to."""
-    by_name: dict[str, list[Text]] = defaultdict(list)
-    for each in texts:
-        by_name[each.name].append(each)
-    names = [
-        f"arn:{scope.partition}:ssm:{region}:{scope.account}:parameter/{name}"
-        for name, same in sorted(by_name.items())
-        for region in regions_of(same, all_regions) or (ANY,)
-    ]
-    return [Statement("storing the configuration", ("ssm:PutParameter",), (), tuple(names))]
-
-
-def _not_stored(new: Iterable[Text], stored: Sequence[Stored]) -> frozenset[str]:
-    """Return the digests of the texts that differ from the current version of their parameter."""
-    current = {
-        digest_of(each.history.name, each.history.region, each.history.versions[0].value or "")
-        for each in stored
-        if each.history.versions
-    }
-    return frozenset(digest_of(each.name, each.region, each.value) for each in new) - current
-
-
-def _times(stored: Iterable[Stored], since: datetime) -> Mapping[str, Sequence[datetime]]:
-    """Return by digest when a text was stored in its parameter. :param since: earlier times make no difference."""
-    found: dict[str, list[datetime]] = defaultdict(list)
-    for history in (each.history for each in stored):
-        for version in (each for each in history.versions if each.modified >= since):
-            found[digest_of(history.name, history.region, version.value or "")].append(version.modified)
-    return found

@@ -10,10 +10,13 @@ deletes the versions of others that do not apply, so that they plan again too. `
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import (
+    ANY,
     MAX_POLICY,
     Statement,
     check_number,
@@ -24,8 +27,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.stat
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import MISSING_POLICY, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import (
+    MAX_TAGS,
+    STORING_AHEAD,
     STORING_LIFETIME,
     STORING_MINIMUM,
+    Covered,
     DesiredPolicies,
     FittedPolicy,
     PolicyVersion,
@@ -40,6 +46,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._names import (
     FITTED_PATH,
     FITTED_POLICIES,
     MARK_TAG,
+    fitted_access,
     is_created,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
@@ -53,22 +60,28 @@ from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
 from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 ITEM = "fitted policies"
-CREATE, SET_DEFAULT = "iam:CreatePolicyVersion", "iam:SetDefaultPolicyVersion"
+CREATE_POLICY, CREATE, SET_DEFAULT = "iam:CreatePolicy", "iam:CreatePolicyVersion", "iam:SetDefaultPolicyVersion"
 DESCRIPTION = "The permissions for the stored configurations of the CloudWatch agent. Managed by cwagent.iam."
 # Stands for an error code if another run has changed the policies since they were read.
 CHANGED = "another run changed the policies"
 GONE_CODES = NOT_FOUND_CODES | {MISSING_POLICY}
 # Stands for an error code if IAM does not show what was written. Another run may have deleted it.
 INVISIBLE = "not visible"
+# Stands for the error code of a name that exists, if the policy with it has another path.
+NAME_USED = "name used with another path"
 _STALE = GONE_CODES | {CHANGED, INVISIBLE}
 # IAM keeps five versions of a policy. Other runs can have created the other four.
 _VERSIONS = frozenset({"LimitExceeded"})
 # A planned version has no id yet.
 _PLANNED = "planned"
 _MAX_LISTED = 5
+READING = "ssm:GetParameter"
+# With the region and the name of a parameter, and perhaps a version or a label.
+_PARAMETER = re.compile(r"arn:[^:]*:ssm:([^:]*):[^:]*:parameter/([^:]*)(?::.*)?")
+IGNORED = "ignored_parameters (in the playbooks cwagent_ignored_parameters)"
 
 
 @dataclass(frozen=True)
@@ -80,13 +93,15 @@ class Check:
     :param version: its id. It is empty if the plan creates it.
     :param record: the ARN of the policy with the tags of runs that store. It is empty if they make no difference.
     :param tags: these tags, as the plan knows them.
+    :param undo: removes the tags of this run, which stores nothing if AWS refuses the step.
     """
 
-    versions: Mapping[str, frozenset[str]]
+    versions: Mapping[str, frozenset[str]] = field(default_factory=dict)
     statements: tuple[Statement, ...] = ()
     version: str = ""
     record: str = ""
     tags: Mapping[str, str] | None = None
+    undo: Step | None = None
 
 
 def check_is_ours(current: State) -> None:
@@ -100,7 +115,7 @@ def check_is_ours(current: State) -> None:
 
 
 def wide_reasons(current: State, desired: DesiredPolicies) -> list[str]:
-    """Return why the policies cannot be narrowed now, in words."""
+    """Return why the policies cannot be narrowed now, in sentences."""
     found = [
         f"policy '{each.name}' has several versions, so another run is at work, or was interrupted"
         for each in current.policies.values()
@@ -113,26 +128,55 @@ def wide_reasons(current: State, desired: DesiredPolicies) -> list[str]:
         ]
     if any(_missing(access, current, desired) for access in FITTED_POLICIES) and current.policies:
         found.append("the policies lacked something that is needed")
-    return found
+    return [*(f"{each}. Run again later." for each in found), *_unknown_readers(current, desired.covered)]
+
+
+def _unknown_readers(current: State, covered: Covered) -> Iterator[str]:
+    """Return a sentence for each region in which agents may read a parameter that is not covered."""
+    names: dict[str, set[str]] = defaultdict(set)
+    for region, name in sorted(_readable(current, covered)):
+        if not {name, f"{region}:{name}"} & covered.ignored:
+            names[region].add(name)
+    for region, found in names.items():
+        listed = ", ".join(sorted(found))
+        if region == ANY:
+            what = f"agents may read {listed} in any region, and this run does not read all. Leave read_regions empty"
+        elif region in covered.regions:
+            what = f"agents may still run {listed} in {region}, which no longer exists. Store it again"
+        else:
+            what = f"agents may read {listed} in {region}, which this run does not read. Add it to read_regions"
+        entries = ", ".join(f"{region}:{name}" for name in sorted(found))
+        yield f"{what}, or if no server there runs it, list {entries} in {IGNORED}."
+
+
+def _readable(current: State, covered: Covered) -> Iterator[tuple[str, str]]:
+    """Return by region and name the parameters that the policies allow reading, and that are not covered."""
+    statements = [each for policy in current.policies.values() for each in policy.statements]
+    arns = {name for each in statements if READING in each.actions for name in each.names}
+    for region, name in (match.groups() for match in map(_PARAMETER.fullmatch, arns) if match):
+        if region == ANY and covered.has_all_regions:
+            yield from ((each, name) for each in covered.regions if (each, name) not in covered.parameters)
+        elif (region, name) not in covered.parameters:
+            yield region, name
 
 
 def plan(current: State, desired: DesiredPolicies) -> Plan[State]:
     """Plan the way to policies that allow everything needed, and nothing else if they are to be narrowed.
 
-    :raises InvalidInput: too many policies would be needed, or one that no principal has.
+    :raises InvalidInput: too many policies or tags would be needed, or a policy that principals can lack.
     """
     if desired.narrow and not current.policies:
         return Plan(current, current, {})  # the principals still have AWS's policies
     allowed = _planned_statements(current, desired)
-    _check_creation(current, desired, allowed)
+    _check_attached(current, desired, allowed)
     record = next((name for name in allowed if name in current.policies), None)
     with_record = record or next(iter(allowed), None)
     tags = {name: _planned_tags(current, desired, name, is_record=name == with_record) for name in allowed}
+    _check_tags(tags)
     known = {each.arn: frozenset(version.id for version in each.versions) for each in current.policies.values()}
+    storing = [*_storing_steps(current.policies[record], tags[record], known)] if record else []
     steps: list[Step] = []
     planned: dict[str, FittedPolicy] = {}
-    if record:
-        steps += _storing_steps(current.policies[record], tags[record], known)
     for name, statements in allowed.items():
         old = current.policies.get(name)
         if old is None:
@@ -145,17 +189,30 @@ def plan(current: State, desired: DesiredPolicies) -> Plan[State]:
                 steps += _version_steps(old, statements, check)
             steps += _tag_steps(old, desired.tags)
         planned[name] = _planned_policy(name, old, statements, desired, tags[name])
+    steps = [*storing, *_with_undo(steps, desired, current, with_record or "")]
     return Plan(current, replace(current, policies=planned), {ITEM: steps})
 
 
-def _check_creation(current: State, desired: DesiredPolicies, names: Iterable[str]) -> None:
-    """Refuse a further policy where nothing attaches it. Without policies, the principals still have AWS's policies."""
-    further = [name for name in names if name not in current.policies]
-    if further and current.policies and not desired.create:
+def _check_attached(current: State, desired: DesiredPolicies, names: Collection[str]) -> None:
+    """Refuse to store where nothing attaches the policies, unless there is one for servers, which all have."""
+    if desired.create or not desired.storing:
+        return
+    is_further = bool(current.policies) and not current.policies.keys() >= {*names}
+    if is_further or len([each for each in names if each in names_for("server")]) > 1:
         raise InvalidInput(
-            f"The configurations need a further policy, {further[0]}, and the servers do not have it yet. Run the "
-            "playbook cwagent.iam.site, which creates and attaches it, and stores the configurations."
+            "The servers need several fitted policies, and can lack one. Run the playbook cwagent.iam.site, which "
+            "attaches all of them, and stores the configurations."
         )
+
+
+def _check_tags(planned: Mapping[str, Mapping[str, str]]) -> None:
+    for name, tags in planned.items():
+        if len(tags) > MAX_TAGS:
+            raise InvalidInput(
+                f"Policy '{name}' would have {len(tags)} tags, and IAM allows {MAX_TAGS}. {len(read_storing(tags))} of "
+                "them list parameters that runs are about to store. Remove other tags from the policy or from the tags "
+                "of this run, or run again after the other runs."
+            )
 
 
 def _planned_policy(
@@ -165,7 +222,8 @@ def _planned_policy(
     desired: DesiredPolicies,
     tags: Mapping[str, str],
 ) -> FittedPolicy:
-    version = PolicyVersion(old.default.id if old else _PLANNED, True, to_document(join(statements)))
+    access = fitted_access(desired.arn(name)) or ""
+    version = PolicyVersion(old.default.id if old else _PLANNED, True, to_document(join(statements)), access)
     if old and old.default.allows_exactly(statements):
         version = old.default
     return FittedPolicy(name, desired.arn(name), tags, (version,))
@@ -252,7 +310,7 @@ def _create(name: str, statements: Sequence[Statement], tags: Mapping[str, str])
         "description": DESCRIPTION,
         "tags": tags,
     }
-    return Step(Kind.CREATE, "iam:CreatePolicy", arguments, f"create policy '{name}'", stale_when=EXISTS_CODES)
+    return Step(Kind.CREATE, CREATE_POLICY, arguments, f"create policy '{name}'", stale_when=EXISTS_CODES)
 
 
 def _version_steps(policy: FittedPolicy, statements: Sequence[Statement], check: Check) -> Iterator[Step]:
@@ -295,8 +353,8 @@ def _delete_version(policy: FittedPolicy, version: PolicyVersion) -> Step:
 def _outdated_tags(current: State, desired: DesiredPolicies, record: FittedPolicy) -> list[str]:
     """Return the keys of the tags of runs that are done, or were interrupted long ago."""
     still_open = open_storing(record.tags, desired.stored, current.read_at)
-    tags = [each for each in read_storing(record.tags) if current.read_at - each.at > STORING_MINIMUM]
-    return [each.key for each in tags if each not in still_open]
+    ages = {each: current.read_at - each.at for each in read_storing(record.tags) if each not in still_open}
+    return [each.key for each, age in ages.items() if age > STORING_MINIMUM or age < -STORING_AHEAD]
 
 
 def _storing_steps(
@@ -315,6 +373,17 @@ def _storing_steps(
         arguments = {"policy_arn": record.arn, "tags": new}
         check = Check(known, record=record.arn, tags=new)
         yield Step(Kind.UPDATE, "iam:TagPolicy", arguments, summary, stale_when=_STALE, context=check)
+
+
+def _with_undo(steps: Iterable[Step], desired: DesiredPolicies, current: State, record: str) -> Iterator[Step]:
+    """Return steps that remove the tags of this run if AWS refuses them. It cannot store then."""
+    keys = sorted(storing_tags(desired.run, desired.storing, current.read_at))
+    arguments = {"policy_arn": desired.arn(record), "tag_keys": keys}
+    summary = f"remove the tags of this run from policy '{record}'"
+    undo = Step(Kind.UPDATE, "iam:UntagPolicy", arguments, summary, done_when=GONE_CODES)
+    for each in steps:
+        creates_record = each.arguments.get("policy_name") == record
+        yield each if creates_record or not keys else replace(each, context=replace(each.context or Check(), undo=undo))
 
 
 def _tag_steps(policy: FittedPolicy, tags: Mapping[str, str]) -> Iterator[Step]:
@@ -378,6 +447,15 @@ def remaining(plan: Plan[State], state: State) -> list[str]:
         if not planned.tags.items() <= shown.tags.items():
             found.append(f"tag policy '{name}'")
     return found
+
+
+def foreign_warnings(plan: Plan[State]) -> list[str]:
+    """Return a sentence for each policy that loses statements that this collection never writes."""
+    return [
+        f"policy '{name}' had statements that this collection does not write, and lost them: {', '.join(sids)}"
+        for name, each in plan.current.policies.items()
+        if (sids := each.default.foreign) and plan.planned.policies[name].default != each.default
+    ]
 
 
 def to_diff(state: State) -> dict[str, object]:

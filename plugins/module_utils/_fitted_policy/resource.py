@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import grants_of
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES, AwsApiError
 from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy import plan as policy_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import (
     STORING_TAG,
@@ -21,13 +21,15 @@ from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model i
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.plan import (
     CHANGED,
+    CREATE_POLICY,
     GONE_CODES,
     INVISIBLE,
+    NAME_USED,
     SET_DEFAULT,
     Check,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._names import FITTED_PATH, FITTED_POLICIES
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
+from ansible_collections.cwagent.iam.plugins.module_utils._names import FITTED_PATH, FITTED_POLICIES, fitted_access
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import EXISTS_CODES, run_in_parallel
 from ansible_collections.cwagent.iam.plugins.module_utils._planned import Planned
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import tags
 
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import DesiredPolicies
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step
 
+# With these answers, a step has changed nothing, and a retry would not help.
+_REFUSED = DENIED_CODES | {"LimitExceeded", "MalformedPolicyDocument", NAME_USED}
 _KINDS = {"Role": "role", "User": "user", "Group": "group"}
 
 
@@ -92,7 +96,7 @@ class FittedPolicies(Resource[State]):
     def _read_version(self, arn: str, version: str, is_default: bool = False) -> PolicyVersion:
         description = f"read version {version} of policy {arn}"
         answer = self._aws.call("iam:GetPolicyVersion", description, PolicyArn=arn, VersionId=version)
-        return PolicyVersion(version, is_default, answer["PolicyVersion"]["Document"])
+        return PolicyVersion(version, is_default, answer["PolicyVersion"]["Document"], fitted_access(arn) or "")
 
     def _read_holders(self, name: str, arn: str) -> tuple[tuple[str, str], ...]:
         pages = self._aws.pages("iam:ListEntitiesForPolicy", f"list what has policy '{name}'", PolicyArn=arn)
@@ -129,8 +133,11 @@ class FittedPolicies(Resource[State]):
         if self._is_absent:
             return [f"not deleted: {each}" for each in policy_plan.blockers(plan.current)]
         reasons = policy_plan.wide_reasons(plan.current, self._desired) if self._desired.narrow else []
-        advice = "Run again later"
-        return [*self._notices, *(f"The fitted policies were not narrowed: {each}. {advice}" for each in reasons)]
+        return [
+            *self._notices,
+            *policy_plan.foreign_warnings(plan),
+            *(f"The fitted policies were not narrowed: {each}" for each in reasons),
+        ]
 
     def to_diff(self, state: State) -> dict[str, Any]:
         """Render the policies for the diff."""
@@ -143,19 +150,55 @@ class FittedPolicies(Resource[State]):
         return {f"{access}_policies": policy_plan.arns_for(access, final) for access in FITTED_POLICIES}
 
     def execute(self, step: Step) -> None:
+        """Execute a step. A run that AWS refuses stores nothing, so it removes its tags again."""
+        check = step.context or Check()
+        try:
+            self._execute(step, check)
+        except AwsApiError as error:
+            if check.undo is None or error.code not in _REFUSED - step.stale_when:
+                raise
+            try:
+                self._aws.execute(check.undo)
+                outcome = "The tags of this run were removed again."
+            except AwsApiError as second:
+                outcome = f"{second} Until then, or for a day, no run narrows the policies."
+            raise AwsApiError(f"{error} {outcome}", error.code, error.action, error.explicit_deny) from error
+
+    def _execute(self, step: Step, check: Check) -> None:
         """Execute a step, and with some of them check that no other run was faster."""
-        check = step.context
-        if not isinstance(check, Check):
-            self._aws.execute(step)
+        if step.action == CREATE_POLICY:
+            self._create(step)
         elif step.action == SET_DEFAULT:
             version = self._aws.retry(lambda: self._find_version(step, check), frozenset({INVISIBLE}))
             self._aws.execute(replace(step, arguments={**step.arguments, "version_id": version}))
         else:
             self._aws.execute(step)
-            self._aws.retry(lambda: self._check_tags(check), frozenset({INVISIBLE}))
-            for arn, known in check.versions.items():
-                if known != {each for each, _is_default in self._version_ids(arn)}:
-                    raise _stale()
+            if check.tags:
+                self._aws.retry(lambda: self._check_tags(check), frozenset({INVISIBLE}))
+                for arn, known in check.versions.items():
+                    if known != {each for each, _is_default in self._version_ids(arn)}:
+                        raise _stale()
+
+    def _create(self, step: Step) -> None:
+        """Create a policy. :raises AwsApiError: another run was faster, or the name is used with another path."""
+        try:
+            self._aws.execute(step)
+        except AwsApiError as error:
+            if error.code not in EXISTS_CODES:
+                raise
+            name = step.arguments["policy_name"]
+            pages = self._aws.pages("iam:ListPolicies", f"find policy '{name}'", Scope="Local")
+            arns = [each["Arn"] for page in pages for each in page["Policies"] if each["PolicyName"] == name]
+            others = [arn for arn in arns if f":policy{FITTED_PATH}" not in arn]
+            if not others:
+                raise
+            raise AwsApiError(
+                f"Could not {step.summary}: policy {others[0]} has this name, and another path than {FITTED_PATH}. A "
+                "name can exist once in an account, whatever its path is. Delete this policy, or set "
+                "cwagent_server_policy to aws.",
+                NAME_USED,
+                step.action,
+            ) from error
 
     def _find_version(self, step: Step, check: Check) -> str:
         """Return the version that becomes the default. :raises AwsApiError: another run was faster."""

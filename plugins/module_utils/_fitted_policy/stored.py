@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import WAY_OUT
+from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import WAY_OUT, is_ignored
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import History
 from ansible_collections.cwagent.iam.plugins.module_utils._access.parameters import read_versions
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import ENCRYPTED_TYPE
@@ -35,7 +35,7 @@ def read_stored(aws_in: Mapping[str, Aws], ignored: Collection[str]) -> list[Sto
     """Read all configurations of some regions.
 
     :param aws_in: by region, the gateway to it.
-    :param ignored: the names of parameters to leave out.
+    :param ignored: the parameters to leave out.
     :raises InvalidInput: a region or a parameter cannot be read. The message lists all of them.
     """
     for aws in aws_in.values():
@@ -46,7 +46,7 @@ def read_stored(aws_in: Mapping[str, Aws], ignored: Collection[str]) -> list[Sto
             found = list_parameters(aws_in[region], [PARAMETER_PREFIX], f"list the configurations in {region}")
         except AwsApiError as error:
             return f"{error} Or leave this region out with read_regions."
-        return [(region, each["Name"], each["Type"]) for each in found if each["Name"] not in ignored]
+        return [(region, each["Name"], each["Type"]) for each in found if not is_ignored(region, each["Name"], ignored)]
 
     def read(parameter: tuple[str, str, str]) -> Stored | str:
         region, name, kind = parameter

@@ -237,7 +237,7 @@ def check_values(given: Given, inputs: Mapping[str, Any], problems: Problems) ->
     parameters = {
         "parameter_name": [inputs["parameter_name"]],
         "configs": configs,
-        "ignored_parameters": inputs["ignored_parameters"],
+        "ignored_parameters": [each.rpartition(":")[2] for each in inputs["ignored_parameters"]],  # REGION:NAME
     }
     for variable, names in parameters.items():
         check(f"cwagent_{variable}", lambda each: [*map(check_parameter_name, each)], names)

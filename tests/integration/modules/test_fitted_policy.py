@@ -208,6 +208,8 @@ def test_a_parameter_without_a_fitted_policy_is_refused_unless_it_is_ignored(
     account.store("shop")
     account.store(name=name, text=text)
     with assert_no_writes(account.aws):
+        # The principals have AWS's policies, so there is nothing to narrow.
+        assert not account.fit(narrow=True)["failed"]
         refused = account.fit()
     assert refused["failed"]
     assert problem in refused["msg"]
@@ -249,6 +251,76 @@ def test_older_versions_are_deleted_before_the_fifth(account: Account) -> None:
     assert not account.fit(groups=["new"])["failed"]
     assert account.groups() == {"shop", "new"}
     assert len(iam.list_policy_versions(PolicyArn=arn)["Versions"]) == 1
+
+
+@pytest.mark.parametrize("action", ["CreatePolicyVersion", "SetDefaultPolicyVersion"])
+def test_a_run_that_may_not_widen_does_not_prevent_narrowing(account: Account, action: str) -> None:
+    account.fit(groups=["old"])
+    account.store("old")
+    account.fit(groups=["kept"])
+    version = account.store("kept")
+    message = f"User: arn:aws:iam::{ACCOUNT}:user/ops is not authorized to perform: iam:{action}"
+    denied = {"kind": Kind.ERROR, "action": action, "code": "AccessDenied", "message": message}
+    refused = account.fit(denied, groups=["new"])
+    assert f"lacks iam:{action}" in refused["msg"]
+    assert "The tags of this run were removed again." in refused["msg"]
+    client = account.aws.client("ssm")
+    client.label_parameter_version(Name=NAME, ParameterVersion=version, Labels=["cwagent-applied"])
+    account.fit(narrow=True)  # which deletes the version that does not apply
+    assert account.fit(narrow=True)["warnings"] == []
+    assert account.groups() == {"kept"}
+
+
+def test_a_tag_that_cannot_be_removed_is_named(account: Account) -> None:
+    account.fit(groups=["old"])
+    account.store("old")
+    message = f"User: arn:aws:iam::{ACCOUNT}:user/ops is not authorized to perform: iam:"
+    denied = {"kind": Kind.ERROR, "code": "AccessDenied"}
+    actions = ("CreatePolicyVersion", "UntagPolicy")
+    refused = account.fit(*({**denied, "action": each, "message": message + each} for each in actions), groups=["new"])
+    assert all(f"lacks iam:{each}" in refused["msg"] for each in actions)
+    assert "for a day, no run narrows" in refused["msg"]
+
+
+@pytest.mark.parametrize("check", [False, True], ids=["run", "check mode"])
+def test_statements_of_others_are_lost_with_a_warning(account: Account, check: bool) -> None:
+    [arn] = account.fit(groups=["shop"])["server_policies"]
+    account.store("shop")
+    other = {"Sid": "ByHand", "Effect": "Allow", "Action": "iam:*", "Resource": "*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [*account.statements(), other]})
+    account.aws.client("iam").create_policy_version(PolicyArn=arn, PolicyDocument=document, SetAsDefault=True)
+    found = account.fit(check=check)
+    words = "had statements that this collection does not write, and lost them: ByHand"
+    assert [each for each in found["warnings"] if words in each], found
+    assert ("ByHand" in [each["Sid"] for each in account.statements()]) == check
+    assert check or account.fit()["warnings"] == []
+
+
+def test_a_name_with_another_path_is_used(account: Account) -> None:
+    statement = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    account.aws.client("iam").create_policy(PolicyName=SERVER, Path="/ours/", PolicyDocument=document)
+    # The emulators allow a name in several paths, and IAM does not.
+    exists = {"kind": Kind.ERROR, "action": "CreatePolicy", "code": "EntityAlreadyExists"}
+    refused = account.fit(exists, groups=["shop"])
+    assert f"policy arn:aws:iam::{ACCOUNT}:policy/ours/{SERVER} has this name, and another path" in refused["msg"]
+    assert "Delete this policy, or set cwagent_server_policy to aws." in refused["msg"]
+
+
+def test_nothing_is_narrowed_while_agents_may_run_something_that_was_not_read(account: Account) -> None:
+    account.regions = [REGION, ELSEWHERE]
+    for region in account.regions:
+        account.store("shop", region=region)
+    account.store("old", name="AmazonCloudWatch-old")
+    account.fit()
+    account.aws.client("ssm").delete_parameter(Name="AmazonCloudWatch-old")
+    account.regions = [REGION]
+    found = account.fit(narrow=True)
+    assert not found["changed"]
+    entries = [f"{REGION}:AmazonCloudWatch-old", f"{ELSEWHERE}:{NAME}"]
+    assert [[each in warning for each in entries] for warning in found["warnings"]] == [[True, False], [False, True]]
+    account.fit(narrow=True, ignored_parameters=entries)
+    assert account.groups() == {"shop"}
 
 
 def test_the_policies_of_china_have_its_partition(moto: Emulator, tmp_path: Path) -> None:

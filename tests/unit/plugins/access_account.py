@@ -202,16 +202,33 @@ def healthy(*things: Any) -> Account:
 
 def with_fitted_policies(account: Account) -> Account:
     """The account with a fitted policy instead of each policy of the agent that AWS manages."""
+    arns = [f"arn:aws:ssm:{each.region}:{ACCOUNT_ID}:parameter/{each.name}" for each in account.parameters]
+    namespace = {"StringEquals": {"cloudwatch:namespace": ["CWAgent"]}}
+    written = {
+        "cloudwatch:PutMetricData": {"Resource": "*", "Condition": namespace},
+        "logs:PutLogEvents": {"Resource": f"arn:aws:logs:{REGION}:{ACCOUNT_ID}:log-group:*:*"},
+        "ssm:GetParameter": {"Resource": [*arns, *(f"{each}:*" for each in arns)]},
+        "ssm:PutParameter": {"Resource": arns},
+    }
 
-    def fitted(each: Policy) -> Policy:
-        name = FITTED.get(each.arn)
-        if not name or each.document is None:
-            return each
-        statements = [{**one, "Action": [action]} for one in each.document["Statement"] for action in one["Action"]]
-        arn = f"arn:aws:iam::{ACCOUNT_ID}:policy/cwagent/{name}"
-        return replace(each, name=name, document={"Version": "2012-10-17", "Statement": statements}, arn=arn)
+    def fitted(each: Policy) -> list[Policy]:
+        """The policies with what a policy of AWS allows. Admin principals have both."""
+        if each.arn not in FITTED or each.document is None:
+            return [each]
+        allowed = {action for one in each.document["Statement"] for action in one["Action"]}
+        found = []
+        for name in dict.fromkeys([FITTED[SERVER.arn], FITTED[each.arn]]):
+            actions = [action for action in sorted(allowed) if (action == "ssm:PutParameter") == ("Admin" in name)]
+            statements = [{"Effect": "Allow", "Action": action, **written[action]} for action in actions]
+            arn = f"arn:aws:iam::{ACCOUNT_ID}:policy/cwagent/{name}"
+            documented = {"Version": "2012-10-17", "Statement": statements}
+            found.append(replace(each, name=name, document=documented, arn=arn))
+        return found
 
-    changed = (replace(each, policies=tuple(map(fitted, each.policies))) for each in account.principals)
+    changed = (
+        replace(each, policies=tuple(found for policy in each.policies for found in fitted(policy)))
+        for each in account.principals
+    )
     return replace(account, principals=tuple(changed))
 
 

@@ -40,7 +40,7 @@ HANDED_ON: dict[str, tuple[Any, list[str]]] = {
     "cwagent_server_policy": ("fitted", ["store_config_server_policy"]),
     "cwagent_audit_regions": (["eu-west-1"], ["store_config_read_regions"]),
     "cwagent_ignored_parameters": (["AmazonCloudWatch-a"], ["store_config_ignored_parameters"]),
-    "cwagent_emf_log_groups": (["orders"], ["store_config_emf_log_groups"]),
+    "cwagent_emf_log_groups": (["orders"], ["store_config_emf_log_groups", "audit_emf_log_groups"]),
     "cwagent_tags": ({"team": "ops"}, [f"{role}_tags" for role in (*PRINCIPALS, "store_config")]),
     "cwagent_split_recent": (True, ["store_config_split_recent"]),
     "cwagent_parameter_tier": ("Standard", ["store_config_tier"]),

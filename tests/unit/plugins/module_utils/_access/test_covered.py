@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 import pytest
@@ -8,9 +9,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import
     Text,
     covered_texts,
     covered_versions,
+    find_sources,
     to_sources,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import History, Version
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import Scope, needed_statements
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
 NAME, REGION = "AmazonCloudWatch-linux", "eu-central-1"
@@ -66,12 +69,28 @@ def test_an_encrypted_parameter_is_another_source() -> None:
 
 def test_all_texts_that_are_no_configurations_are_listed() -> None:
     texts = [Text(NAME, REGION, each, f"version {number}") for number, each in enumerate(["{", CONFIG, "[]"], 1)]
+    texts.append(Text(f"{NAME}.tmp", REGION, '{"agent":{}}', "version 4"))
     with pytest.raises(InvalidInput) as refusal:
         to_sources(texts)
     assert "version 1: " in str(refusal.value)
     assert "version 2: " not in str(refusal.value)
     assert "version 3: " in str(refusal.value)
+    assert "version 4: " in str(refusal.value)
+    assert [each.config for each in find_sources(texts)[0]] == [json.loads(CONFIG)]
     assert "ignored_parameters" in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["hunter2", '"hunter2"', '{"hunter2": 1}', '{"agent": {"region": "hunter2}', '{"logs": "hunter2"}', "[hunter2]"],
+)
+def test_a_refusal_shows_nothing_of_an_encrypted_text(text: str) -> None:
+    for is_encrypted in (True, False):
+        with pytest.raises(InvalidInput) as refusal:
+            needed_statements(to_sources([Text(NAME, REGION, text, "version 1", is_encrypted)]), Scope())
+        assert "version 1: " in str(refusal.value)
+        assert ("is not shown because it is encrypted" in str(refusal.value)) == is_encrypted
+        assert not is_encrypted or "hunter2" not in str(refusal.value)
 
 
 @pytest.mark.parametrize(

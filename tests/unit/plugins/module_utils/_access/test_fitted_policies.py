@@ -144,6 +144,7 @@ CREATED = {"cwagent:managed": "created"}
 PUT_LINUX = document("ssm:PutParameter", resource=[f"arn:aws:ssm:{REGION}:{ACCOUNT_ID}:parameter/{NAME}"])
 WIDER = {"logs": {"logs_collected": {"files": {"collect_list": [{"file_path": "/a", "log_group_name": "{hostname}"}]}}}}
 EMF = {"logs": {"metrics_collected": {"emf": {}}}}
+[EMF_POLICY] = fit([Source(NAME, EMF, (NAME,), (REGION,))], Scope("aws", ACCOUNT_ID, ("orders",))).policies
 OTHER_NAME = {**CONFIG, "metrics": {"namespace": "Blog", "metrics_collected": {"mem": {}}}}
 FOREIGN_ACTION = document("s3:GetObject", Sid="Planted")
 FOREIGN_FORM = document("ssm:GetParameter", Sid="Denied", effect="Deny")
@@ -190,7 +191,12 @@ def drift(*policies: Policy, config: Any = CONFIG, tags: Any = CREATED, more: An
         ((fitted_policy(CONFIG),), {"config": None}),
         ((fitted_policy(CONFIG),), {"config": "no JSON"}),
         ((fitted_policy(CONFIG),), {"config": EMF}),
-        # The user has left it out.
+        ((replace(fitted_policy(CONFIG), document=EMF_POLICY),), {"config": EMF, "emf_log_groups": ("orders",)}),
+        # The user has left it out, everywhere or in its region.
+        (
+            (fitted_policy(CONFIG), admin_policy()),
+            {"config": OTHER_NAME, "ignored_parameters": frozenset({f"{REGION}:{NAME}"})},
+        ),
         ((fitted_policy(CONFIG), admin_policy()), {"config": OTHER_NAME, "ignored_parameters": frozenset({NAME})}),
     ],
 )
@@ -207,10 +213,29 @@ def test_a_fitted_policy_that_allows_enough_is_no_finding(policies: tuple[Policy
             "of role 'Other', role 'Server' lacks what stored configurations need: cloudwatch:PutMetricData with clou",
         ),
         ((fitted_policy(CONFIG),), {"more": [parameter("web", json.dumps(EMF)), parameter("db")]}, "parameter/Amazon"),
+        (
+            (fitted_policy(CONFIG),),
+            {"config": EMF, "emf_log_groups": ("orders",)},
+            "logs:PutLogEvents on arn:aws:logs:",
+        ),
+        (
+            (fitted_policy(CONFIG),),
+            {"config": OTHER_NAME, "ignored_parameters": frozenset({f"us-east-1:{NAME}"})},
+            "namespace Blog",
+        ),
         ((fitted_policy(CONFIG), admin_policy()), {"more": [parameter("db")]}, "ssm:PutParameter on arn:aws:ssm:eu-"),
         ((adding(fitted_policy(CONFIG), FOREIGN_ACTION),), {}, "does not write these statements: Planted."),
         ((adding(fitted_policy(CONFIG), FOREIGN_FORM),), {}, "does not write these statements: Denied."),
-        ((adding(fitted_policy(CONFIG), document("*")),), {}, "does not write these statements: without a Sid."),
+        *(
+            ((adding(fitted_policy(CONFIG), document(each)),), {}, "does not write these statements: without a Sid.")
+            for each in ("*", "iam:*", "ssm:GetParameter", "kms:Decrypt", "ssm:PutParameter", "logs:PutRetentionPolicy")
+        ),
+        ((adding(fitted_policy(CONFIG), PUT_LINUX),), {}, "does not write these statements: without a Sid."),
+        (
+            (fitted_policy(CONFIG), adding(admin_policy(), fitted_policy(CONFIG).document)),
+            {},
+            "policy CloudWatchAgentFittedAdminPolicy. This collection does not write these statements: ReadingTheConf",
+        ),
         ((fitted_policy(CONFIG),), {"tags": {}}, f"Somebody else created policy {FITTED_ARN}, because it has no tag"),
         ((fitted_policy(CONFIG),), {"tags": {"cwagent:managed": "adopted"}}, "Somebody else created policy"),
     ],

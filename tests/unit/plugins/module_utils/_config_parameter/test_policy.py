@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import combinations
 
 import pytest
@@ -76,9 +77,9 @@ def groups(config, *regions):
     ]
 
 
-def refusal(*configs, scope=None):
+def refusal(*configs, scope=None, **more):
     with pytest.raises(InvalidInput) as error:
-        fit([source(each) for each in configs], scope or Scope())
+        fit([source(each, **more) for each in configs], scope or Scope())
     return str(error.value)
 
 
@@ -336,6 +337,14 @@ def test_a_part_that_nothing_limits_is_refused_by_name(name):
     assert why in found
 
 
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_refusal_shows_nothing_of_an_encrypted_configuration(name):
+    assert refusal(REFUSED[name][0], is_encrypted=True) == (
+        f"No fitted policy is possible. {NAME}: no policy can be made of its text, which is not shown because it is "
+        "encrypted."
+    )
+
+
 def test_all_parts_are_refused_in_one_message():
     found = refusal({**logged("emf"), **collect("otlp")}, file("*"))
     assert [each in found for each in ("emf", "otlp", "'*'")] == [True] * 3
@@ -378,7 +387,22 @@ def test_a_listed_log_group_must_be_a_name(name):
 def test_a_notice_tells_that_the_name_of_a_log_group_can_be_nearly_any(name, pattern):
     config = files({"file_path": "/a", "log_group_name": name, "retention_in_days": 1})
     told = f"The policy allows very many log groups: all whose names match {pattern}."
-    assert fit([source(config)], SCOPE).notices == ((told,) if pattern else ())
+    retention = f"{told} It also allows setting their retention."
+    assert fit([source(config)], SCOPE).notices == ((retention,) if pattern else ())
+    assert fit([source(file(name))], SCOPE).notices == ((told,) if pattern else ())
+
+
+def test_a_notice_lists_each_role_that_servers_may_assume_with_its_parameters():
+    other = f"{ROLE}2"
+    one = {"agent": {"credentials": {"role_arn": ROLE}}, "logs": {"credentials": {"role_arn": other}}}
+    two = {"metrics": {"credentials": {"role_arn": ROLE}}}
+    sources = [replace(source(config), parameters=(name,)) for config, name in ((one, "a"), (two, "b"), (one, "a"))]
+    assert [each.partition(". ")[0] for each in fit(sources, SCOPE).notices] == sorted(
+        [
+            f"The policy lets servers assume {ROLE}, because of a, b",
+            f"The policy lets servers assume {other}, because of a",
+        ]
+    )
 
 
 def many(count):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import fitted
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import ROWS
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import Scope, needed_statements
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import (
     MAX_POLICIES,
     Statement,
@@ -32,8 +35,12 @@ def document(*statements: Any) -> dict[str, Any]:
 
 def test_a_document_is_read_as_it_was_written() -> None:
     written = to_document([LOGS, METRICS])
-    assert read_document(written) == (take_apart([LOGS, METRICS]), [])
-    assert to_document(join(read_document(written)[0])) == written
+    assert read_document(written, "server") == (take_apart([LOGS, METRICS]), [])
+    assert to_document(join(read_document(written, "server")[0])) == written
+    storing = to_document([Statement("storing", ("ssm:PutParameter",), (), (PARAMETER, ANYWHERE))])
+    assert grants_of(read_document(storing, "admin")[0]) == {
+        ("ssm:PutParameter", (), name) for name in (PARAMETER, ANYWHERE)
+    }
 
 
 def test_statements_of_one_use_with_other_actions_get_different_sids() -> None:
@@ -42,21 +49,46 @@ def test_statements_of_one_use_with_other_actions_get_different_sids() -> None:
     assert [each["Sid"] for each in written["Statement"]] == [
         *("SendingLogEvents", "SendingMetrics", "SendingLogEvents2", "SendingLogEvents3")
     ]
-    assert grants_of(read_document(written)[0]) == grants_of([LOGS, METRICS, more])
+    assert grants_of(read_document(written, "server")[0]) == grants_of([LOGS, METRICS, more])
+
+
+GROUP = "arn:aws:logs:eu-central-1:123456789012:log-group"
+PARAMETER = "arn:aws:ssm:eu-central-1:123456789012:parameter/AmazonCloudWatch-linux"
+ANYWHERE = PARAMETER.replace("eu-central-1", "*")
+DECRYPTING = {"StringLike": {"kms:EncryptionContext:PARAMETER_ARN": PARAMETER}}
 
 
 @pytest.mark.parametrize(
     ("statement", "found"),
     [
-        ({"Effect": "Allow", "Action": "s3:Get*", "Resource": "*"}, [Statement("", ("s3:Get*",), (), ("*",))]),
         (
-            {"Effect": "Allow", "Action": ["a:B"], "Resource": "*", "Condition": {"StringLike": {"k": "v"}}},
-            [Statement("", ("a:B",), ("StringLike", "k"), ("v",))],
+            {"Effect": "Allow", "Action": "logs:PutLogEvents", "Resource": f"{GROUP}:*:*"},
+            [Statement("", ("logs:PutLogEvents",), (), (f"{GROUP}:*:*",))],
         ),
-        ({"Effect": "Deny", "Action": "a:B", "Resource": "*"}, None),
-        ({"Effect": "Allow", "NotAction": "a:B", "Resource": "*"}, None),
-        ({"Effect": "Allow", "Action": "a:B", "NotResource": "*"}, None),
-        ({"Effect": "Allow", "Action": "a:B", "Resource": "arn:a", "Condition": {"Bool": {"k": "true"}}}, None),
+        (
+            {"Effect": "Allow", "Action": ["kms:Decrypt"], "Resource": "*", "Condition": DECRYPTING},
+            [Statement("", ("kms:Decrypt",), ("StringLike", "kms:EncryptionContext:PARAMETER_ARN"), (PARAMETER,))],
+        ),
+        (
+            {"Effect": "Allow", "Action": "ssm:GetParameter", "Resource": [ANYWHERE, f"{ANYWHERE}:*"]},
+            [Statement("", ("ssm:GetParameter",), (), (name,)) for name in (ANYWHERE, f"{ANYWHERE}:*")],
+        ),
+        (
+            {"Effect": "Allow", "Action": ["ec2:DescribeTags"], "Resource": "*"},
+            [Statement("", ("ec2:DescribeTags",), (), ("*",))],
+        ),
+        # AWS limits these of the row of ECS by nothing.
+        (
+            {"Effect": "Allow", "Action": ["ec2:DescribeInstances", "ecs:DescribeTaskDefinition"], "Resource": "*"},
+            [Statement("", ("ec2:DescribeInstances", "ecs:DescribeTaskDefinition"), (), ("*",))],
+        ),
+        ({"Effect": "Deny", "Action": "logs:PutLogEvents", "Resource": f"{GROUP}:a:*"}, None),
+        ({"Effect": "Allow", "NotAction": "logs:PutLogEvents", "Resource": f"{GROUP}:a:*"}, None),
+        ({"Effect": "Allow", "Action": "logs:PutLogEvents", "NotResource": f"{GROUP}:a:*"}, None),
+        (
+            {"Effect": "Allow", "Action": "kms:Decrypt", "Resource": "arn:a", "Condition": DECRYPTING},
+            None,
+        ),
         (
             {"Effect": "Allow", "Action": "a:B", "Resource": "*", "Condition": {"Bool": {"k": "true", "l": "true"}}},
             None,
@@ -66,24 +98,75 @@ def test_statements_of_one_use_with_other_actions_get_different_sids() -> None:
 )
 def test_statements_that_are_never_written_are_told_apart(statement: Any, found: list[Statement] | None) -> None:
     for listed in (document(statement), {"Statement": statement}):
-        assert read_document(listed) == (([], [statement]) if found is None else (found, []))
-    assert read_document({}) == ([], [])
+        assert read_document(listed, "server") == (([], [statement]) if found is None else (found, []))
+        assert read_document(listed, "admin") == ([], [statement])
+    assert read_document({}, "server") == ([], [])
 
 
-STATEMENTS = st.builds(
-    Statement,
-    st.sampled_from(["sending log events", "sending metrics", "X-Ray"]),
-    st.sampled_from([("a:B",), ("a:C", "a:D")]),
-    st.sampled_from([(), NAMESPACE]),
-    st.lists(st.sampled_from(["arn:a", "arn:b", "*", "Shop"]), min_size=1, max_size=3).map(tuple),
+WIDE = ("*", "arn:*", "arn:aws:*", "arn:aws:ssm:*:*:parameter/x", "arn:aws:ssm:eu-*:123456789012:parameter/x")
+
+
+@pytest.mark.parametrize(
+    ("access", "actions", "condition", "names"),
+    [
+        # By action: wildcards, others, and those of two rows together.
+        *(("server", [each], None, ["*"]) for each in ("*", "iam:*", "logs:*", "ec2:*", "s3:GetObject")),
+        ("server", ["ec2:DescribeTags", "ec2:DescribeVolumes"], None, ["*"]),
+        ("server", [], None, ["*"]),
+        # By resource: IAM can limit these actions.
+        *(
+            ("server", [action], None, [name])
+            for action in ("ssm:GetParameter", "logs:PutLogEvents", "logs:PutRetentionPolicy", "aps:RemoteWrite")
+            for name in WIDE
+        ),
+        *(("server", ["sts:AssumeRole"], None, [each]) for each in ("*", "arn:aws:iam::123456789012:role/*")),
+        ("server", ["ssm:GetParameter"], None, ["arn:aws:ssm:*:123456789012:parameter/*"]),
+        ("server", ["ssm:GetParameter"], None, [PARAMETER, "arn:aws:ssm:*:123456789012:parameter/?"]),
+        *(("server", [each], None, ["*"]) for each in ("kms:Decrypt", "cloudwatch:PutMetricData", "ecs:ListTasks")),
+        # By condition.
+        ("server", ["cloudwatch:PutMetricData"], ("StringLike", "cloudwatch:namespace"), ["*"]),
+        ("server", ["cloudwatch:PutMetricData"], ("StringNotEquals", "cloudwatch:namespace"), ["Shop"]),
+        ("server", ["ecs:ListTasks"], ("ArnEquals", "ecs:cluster"), ["arn:aws:ecs:eu-central-1:*:cluster/shop"]),
+        ("server", ["kms:Decrypt"], ("StringLike", "kms:EncryptionContext:PARAMETER_ARN"), ["*"]),
+        ("server", ["ec2:DescribeTags"], ("StringEquals", "aws:RequestedRegion"), ["eu-central-1"]),
+        # By access.
+        ("server", ["ssm:PutParameter"], None, [PARAMETER]),
+        ("admin", ["ssm:GetParameter"], None, [PARAMETER]),
+        *(("admin", ["ssm:PutParameter"], None, [each]) for each in WIDE),
+    ],
+)
+def test_statements_that_are_wider_than_any_that_is_written_are_told_apart(
+    access: str, actions: list[str], condition: tuple[str, str] | None, names: list[str]
+) -> None:
+    statement: dict[str, Any] = {"Effect": "Allow", "Action": actions, "Resource": names}
+    if condition:
+        statement.update(Resource="*", Condition={condition[0]: {condition[1]: names}})
+    assert read_document(document(statement), access) == ([], [statement])
+
+
+STATEMENTS = st.sampled_from(
+    [
+        *take_apart(
+            [
+                *needed_statements(fitted.SOURCES, fitted.SCOPE),
+                *needed_statements(fitted.SOURCES, Scope(emf_log_groups=("a*",))),
+            ]
+        )
+    ]
 )
 
 
-@given(st.lists(STATEMENTS, max_size=8))
+@given(st.lists(STATEMENTS, max_size=30))
 def test_nothing_is_lost_on_the_way_to_a_document_and_back(statements: list[Statement]) -> None:
     written = to_document(join(take_apart(statements)))
-    assert grants_of(read_document(written)[0]) == grants_of(statements)
+    assert grants_of(read_document(written, "server")[0]) == grants_of(statements)
+    assert read_document(written, "server")[1] == []
     assert len({each["Sid"] for each in written["Statement"]}) == len(written["Statement"])
+
+
+def test_each_row_of_the_table_is_written_by_these_configurations() -> None:
+    written = {action for each in needed_statements(fitted.SOURCES, fitted.SCOPE) for action in each.actions}
+    assert written == {"ssm:GetParameter", "kms:Decrypt", *(action for row in ROWS for action in row.actions)}
 
 
 def test_the_size_counts_no_white_space_and_the_longest_names() -> None:

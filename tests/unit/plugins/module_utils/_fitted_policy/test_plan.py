@@ -20,6 +20,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.stat
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import (
+    Covered,
     DesiredPolicies,
     FittedPolicy,
     PolicyVersion,
@@ -33,6 +34,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.plan im
     arns_for,
     blockers,
     check_is_ours,
+    foreign_warnings,
     plan,
     plan_absent,
     remaining,
@@ -49,6 +51,11 @@ DIGEST = digest_of("AmazonCloudWatch-linux", "eu-central-1", "{}")
 
 def logs(*groups: str) -> list[Statement]:
     return take_apart([Statement("sending log events", ("logs:PutLogEvents",), (), tuple(groups))]) if groups else []
+
+
+def storing(name: str) -> list[Statement]:
+    """The statement of the policy for admin principals."""
+    return [Statement("StoringTheConfiguration", ("ssm:PutParameter",), (), (name,))]
 
 
 def version(number: int, *groups: str, is_default: bool = True) -> PolicyVersion:
@@ -149,11 +156,62 @@ def test_narrowing_removes_everything_else_unless_another_run_is_at_work(
     assert [reason in each for each in wide_reasons(before, wanted)] == ([True] if reason else [])
 
 
-def test_statements_that_are_never_written_go() -> None:
-    other = {"Effect": "Deny", "Action": "*", "Resource": "*"}
+@pytest.mark.parametrize("effect", ["Allow", "Deny"])
+def test_statements_that_are_never_written_go_with_a_warning(effect: str) -> None:
+    other = {"Effect": effect, "Action": "iam:*", "Resource": "*"}
     document = to_document(logs(A))
     edited = PolicyVersion("v1", True, {**document, "Statement": [*document["Statement"], other]})
     assert calls(state(policy(SERVER, edited)), desired(logs(A))) == WIDEN
+    assert foreign_warnings(plan(state(policy(SERVER, edited)), desired(logs(A)))) == [
+        f"policy '{SERVER}' had statements that this collection does not write, and lost them: one without a Sid"
+    ]
+    rolled_back = state(policy(SERVER, version(2, A), replace(edited, is_default=False)))
+    assert allowed(rolled_back, desired(logs(B))) == {SERVER: {A, B}}
+    assert foreign_warnings(plan(rolled_back, desired(logs(B)))) == []
+
+
+READ = "arn:aws:ssm:{}:123456789012:parameter/{}"
+LINUX, HERE, THERE = "AmazonCloudWatch-linux", "eu-central-1", "us-east-1"
+
+
+def reading(*places: tuple[str, str]) -> list[Statement]:
+    arns = [READ.format(*each) + selector for each in places for selector in ("", ":*")]
+    return take_apart([Statement("reading", ("ssm:GetParameter",), (), tuple(arns))])
+
+
+@pytest.mark.parametrize("has_all_regions", [True, False])
+@pytest.mark.parametrize(
+    ("allowed_places", "parameters", "ignored", "reasons"),
+    [
+        ([(HERE, LINUX)], [(HERE, LINUX)], [], {}),
+        # A region that this run does not read.
+        ([(HERE, LINUX), (THERE, LINUX)], [(HERE, LINUX)], [], f"{LINUX} in {THERE}, which this run does not read"),
+        ([(HERE, LINUX), (THERE, LINUX)], [(HERE, LINUX)], [f"{THERE}:{LINUX}"], {}),
+        ([(HERE, LINUX), (THERE, LINUX)], [(HERE, LINUX)], [f"{HERE}:{LINUX}"], "list us-east-1:AmazonCloudWatch-l"),
+        ([(HERE, LINUX), (THERE, LINUX)], [(HERE, LINUX), (THERE, LINUX)], [], {}),
+        # A part, or a parameter of another inventory, that was deleted.
+        ([(HERE, LINUX), (HERE, f"{LINUX}-2")], [(HERE, LINUX)], [], f"run {LINUX}-2 in {HERE}, which no longer"),
+        ([(HERE, LINUX), (HERE, f"{LINUX}-2")], [(HERE, LINUX)], [f"{LINUX}-2"], {}),
+        ([("*", LINUX)], [(HERE, LINUX)], [], {True: "", False: f"read {LINUX} in any region, and this run does not"}),
+        ([("*", LINUX)], [(HERE, LINUX)], [f"*:{LINUX}"], {}),
+        ([("*", LINUX)], [], [], {True: f"run {LINUX} in {HERE}", False: f"{LINUX} in any region"}),
+    ],
+)
+def test_nothing_is_narrowed_while_agents_may_run_a_parameter_that_is_not_covered(
+    allowed_places: list[tuple[str, str]],
+    parameters: list[tuple[str, str]],
+    ignored: list[str],
+    reasons: str | dict[bool, str],
+    has_all_regions: bool,
+) -> None:
+    before = state(policy(SERVER, PolicyVersion("v1", True, to_document([*reading(*allowed_places), *logs(A, B)]))))
+    covered = Covered(frozenset(parameters), frozenset([HERE]), frozenset(ignored), has_all_regions)
+    needed = [*reading(*parameters), *logs(A)]
+    wanted = desired([each for each in needed if each.names[0] in str(before)], narrow=True, covered=covered)
+    reason = reasons if isinstance(reasons, str) else reasons.get(has_all_regions, "")
+    found = wide_reasons(before, wanted)
+    assert [reason in each for each in found] == ([True] if reason else [])
+    assert (B in allowed(before, wanted)[SERVER]) == bool(reason)
 
 
 def test_both_policies_are_created_with_their_tags() -> None:
@@ -196,26 +254,36 @@ def test_statements_go_into_the_first_policy_with_room_and_never_move() -> None:
         assert grants_of(each.statements) & own or name == SERVER
 
 
+STORES = frozenset([DIGEST])
+
+
 @pytest.mark.parametrize(
-    ("current", "needed", "is_refused"),
+    ("current", "needed", "stores", "is_refused"),
     [
-        ([], LONG[:8], False),  # the servers still have AWS's policy
-        ([LONG[:1]], LONG[:5], False),
-        ([LONG[:5]], LONG[:8], True),
-        ([LONG[:5], LONG[5:6]], LONG[:8], False),
+        ({}, LONG[:5], STORES, False),  # the servers still have AWS's policy
+        ({}, LONG[:8], STORES, True),
+        ({SERVER: LONG[:1]}, LONG[:5], STORES, False),
+        ({SERVER: LONG[:5]}, LONG[:8], STORES, True),
+        # Another inventory has attached the second policy to its servers only.
+        ({SERVER: LONG[:5], f"{SERVER}-2": LONG[5:6]}, LONG[:6], STORES, True),
+        ({SERVER: LONG[:5], f"{SERVER}-2": LONG[5:6]}, LONG[:8], frozenset(), False),
+        ({ADMIN: [A]}, [A], STORES, True),
+        ({SERVER: [A], ADMIN: [A]}, [A], STORES, False),
+        # It has room for the name, and not for the comma.
+        ({SERVER: [*LONG[:5], "y" * (MAX_POLICY - size_of(join(logs(*LONG[:5], ""))) - 3)]}, [C], STORES, True),
     ],
 )
-def test_a_further_policy_is_refused_where_nothing_attaches_it(
-    current: list[list[str]], needed: list[str], is_refused: bool
+def test_storing_without_attaching_needs_a_single_policy_that_all_servers_have(
+    current: dict[str, list[str]], needed: list[str], stores: frozenset[str], is_refused: bool
 ) -> None:
-    names = (SERVER, f"{SERVER}-2")
-    before = state(*(policy(name, version(1, *groups)) for name, groups in zip(names, current, strict=False)))
-    assert allowed(before, desired(logs(*needed)))
+    before = state(*(policy(name, version(1, *groups)) for name, groups in current.items()))
+    assert allowed(before, desired(logs(*needed), storing=stores))
+    wanted = desired(logs(*needed), storing=stores, create=False)
     if is_refused:
-        with pytest.raises(InvalidInput, match=f"a further policy, {SERVER}-2, .* cwagent.iam.site"):
-            plan(before, desired(logs(*needed), create=False))
+        with pytest.raises(InvalidInput, match=r"several fitted policies, and can lack one\. .* cwagent\.iam\.site"):
+            plan(before, wanted)
     else:
-        assert allowed(before, desired(logs(*needed), create=False)) == allowed(before, desired(logs(*needed)))
+        assert allowed(before, wanted) == allowed(before, replace(wanted, create=True))
 
 
 def test_without_policies_there_is_nothing_to_narrow() -> None:
@@ -253,6 +321,8 @@ def test_a_new_policy_has_the_tag_from_the_beginning() -> None:
         (timedelta(hours=1), [timedelta(hours=2)], True),
         (timedelta(hours=1), [timedelta(minutes=50)], False),
         (timedelta(hours=25), [], False),
+        (timedelta(minutes=-50), [], True),
+        (timedelta(hours=-2), [], False),
     ],
 )
 def test_nothing_is_narrowed_until_the_run_has_stored(age: timedelta, stored: list[timedelta], is_open: bool) -> None:
@@ -270,9 +340,11 @@ def test_two_runs_that_store_the_same_text_have_both_to_store_it() -> None:
     assert open_storing(tags, {DIGEST: times}, NOW) == []
 
 
-def test_tags_of_runs_that_are_done_go_with_the_next_one() -> None:
-    old = storing_tags("another controller", [DIGEST], NOW - timedelta(hours=2))
-    done = {DIGEST: [NOW - timedelta(hours=1)]}
+@pytest.mark.parametrize(
+    ("at", "done"), [(timedelta(hours=-2), {DIGEST: [NOW - timedelta(hours=1)]}), (timedelta(hours=2), {})]
+)
+def test_tags_of_runs_that_are_done_go_with_the_next_one(at: timedelta, done: dict[str, list[datetime]]) -> None:
+    old = storing_tags("another controller", [DIGEST], NOW + at)
     before = state(policy(SERVER, version(1, A), tags={**OURS, **old}))
     assert plan(before, desired(logs(A), stored=done)).all_steps == []
     made = plan(before, desired(logs(A), stored=done, storing=frozenset(["other"])))
@@ -286,6 +358,46 @@ def test_many_parameters_need_few_tags() -> None:
     assert len(tags) == 3
     assert max(map(len, tags.values())) <= 256
     assert {digest for each in read_storing(tags) for digest in each.digests} == {*digests}
+
+
+@pytest.mark.parametrize(("others", "is_refused"), [(47, False), (48, True)])
+def test_more_tags_than_iam_allows_are_refused(others: int, is_refused: bool) -> None:
+    before = state(policy(SERVER, version(1, A), tags={**OURS, **{f"team-{each}": "web" for each in range(others)}}))
+    wanted = desired(logs(A), storing=STORES, tags={"stage": "prod"})
+    if is_refused:
+        with pytest.raises(InvalidInput, match=f"'{SERVER}' would have 51 tags, and IAM allows 50. 1 of them list"):
+            plan(before, wanted)
+    else:
+        assert len(plan(before, wanted).planned.policies[SERVER].tags) == 50
+
+
+@pytest.mark.parametrize(
+    ("current", "stores", "undone"),
+    [
+        ([], STORES, [("CreatePolicy", False), ("CreatePolicy", True)]),
+        (
+            [policy(SERVER, version(1, A))],
+            STORES,
+            [
+                ("TagPolicy", False),
+                *((each.split()[0], True) for each in WIDEN),
+                ("TagPolicy", True),
+                ("CreatePolicy", True),
+            ],
+        ),
+        ([], frozenset(), [("CreatePolicy", False)] * 2),
+    ],
+)
+def test_steps_after_the_tags_of_a_run_can_undo_them(
+    current: list[FittedPolicy], stores: frozenset[str], undone: list[tuple[str, bool]]
+) -> None:
+    steps = plan(state(*current), desired(logs(B), storing("C"), storing=stores, tags={"stage": "prod"})).all_steps
+    undos = [each.context.undo if each.context else None for each in steps]
+    assert [(each.action.removeprefix("iam:"), undo is not None) for each, undo in zip(steps, undos, strict=True)] == (
+        undone
+    )
+    keys = [*storing_tags("controller", STORES, NOW)]
+    assert all(each.arguments["tag_keys"] == keys for each in undos if each)
 
 
 def test_a_tag_of_another_form_is_old() -> None:
@@ -335,12 +447,15 @@ def test_absent_deletes_the_policies_without_holders() -> None:
 
 
 def test_a_run_waits_until_iam_shows_its_changes() -> None:
-    before, wanted = state(policy(SERVER, version(1, A))), desired(logs(B), logs(C), tags={"team": "web"})
+    before, wanted = state(policy(SERVER, version(1, A))), desired(logs(B), storing(C), tags={"team": "web"})
     made = plan(before, wanted)
     expected = [f"change policy '{SERVER}'", f"tag policy '{SERVER}'", f"create policy '{ADMIN}'"]
     assert remaining(made, before) == expected
     tags = {**OURS, "team": "web"}
-    wider = state(policy(SERVER, version(7, A, B, C), tags=tags), policy(ADMIN, version(1, C), tags=tags))
+    wider = state(
+        policy(SERVER, version(7, A, B, C), tags=tags),
+        policy(ADMIN, PolicyVersion("v1", True, to_document(storing(C)), "admin"), tags=tags),
+    )
     assert remaining(made, wider) == []
-    narrowing = plan(wider, desired(logs(A), logs(C), narrow=True))
+    narrowing = plan(wider, desired(logs(A), storing(C), narrow=True))
     assert remaining(narrowing, wider) == [f"change policy '{SERVER}'"]

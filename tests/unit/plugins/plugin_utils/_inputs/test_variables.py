@@ -341,7 +341,7 @@ REFUSED: dict[str, list[Any]] = {
     "cwagent_server_role_name": [LONG, UNICODE, "a b", "CloudWatchAgentAdminRole", "cloudwatchagentADMINrole"],
     "cwagent_admin_role_name": [LONG, UNICODE, "a/b", "CloudWatchAgentServerRole"],
     "cwagent_permissions_boundary": [5, LONG, UNICODE, "arn:aws-cn:iam::aws:policy/ReadOnlyAccess"],
-    "cwagent_ignored_parameters": [["linux"], f"AmazonCloudWatch-{UNICODE}", "AmazonCloudWatch-a,b"],
+    "cwagent_ignored_parameters": [["linux"], f"AmazonCloudWatch-{UNICODE}", "AmazonCloudWatch-a,b", f"{EU}:linux"],
     "cwagent_iam_path": [5, LONG, UNICODE, "monitoring"],
     "cwagent_tags": [{"aws:x": "y"}, {"a": "#"}, {"a": ["b"]}, {str(each): "" for each in range(51)}],
     "cwagent_parameter_tags": [{"aws:x": "y"}, {"a": "#"}, {"a": ["b"]}, {"": "x"}],
