@@ -111,7 +111,7 @@ def resource(call: Call) -> FittedPolicies:
         create=params["create"],
         tags=tags,
         covered=Covered(
-            frozenset((each.region, each.name) for each in [*histories, *new]),
+            frozenset({*((each.region, each.name) for each in histories), *((each.region, each.name) for each in new)}),
             frozenset(regions),
             frozenset(params["ignored_parameters"]),
             has_all_regions=not params["read_regions"],

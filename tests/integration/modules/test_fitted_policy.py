@@ -215,7 +215,9 @@ def test_a_parameter_without_a_fitted_policy_is_refused_unless_it_is_ignored(
     assert problem in refused["msg"]
     assert name in refused["msg"]
     assert REGION in refused["msg"]
-    assert not account.fit(ignored_parameters=[name])["failed"]
+    assert account.fit(ignored_parameters=[f"{ELSEWHERE}:{name}"])["failed"]
+    for ignored in (f"{REGION}:{name}", name):
+        assert not account.fit(ignored_parameters=[ignored])["failed"]
     assert account.groups() == {"shop"}
 
 

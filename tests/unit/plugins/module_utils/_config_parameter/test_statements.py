@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import fitted
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import ROWS
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import Scope, needed_statements
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import (
     MAX_POLICIES,
     Statement,
@@ -144,15 +141,18 @@ def test_statements_that_are_wider_than_any_that_is_written_are_told_apart(
     assert read_document(document(statement), access) == ([], [statement])
 
 
-STATEMENTS = st.sampled_from(
-    [
-        *take_apart(
-            [
-                *needed_statements(fitted.SOURCES, fitted.SCOPE),
-                *needed_statements(fitted.SOURCES, Scope(emf_log_groups=("a*",))),
-            ]
-        )
-    ]
+STATEMENTS = st.one_of(
+    st.builds(
+        Statement,
+        st.sampled_from(["sending log events", "X-Ray"]),
+        st.sampled_from([LOGS.actions, LOGS.actions[:1]]),
+        st.just(()),
+        st.lists(st.sampled_from(["arn:a", f"{GROUP}:*:*", f"{GROUP}:b:*"]), min_size=1, max_size=3).map(tuple),
+    ),
+    st.builds(
+        Statement, st.just("x"), st.just(METRICS.actions), st.just(NAMESPACE), st.sampled_from([("*",), ("a", "b")])
+    ),
+    st.just(Statement("reading tags", ("ec2:DescribeTags",))),
 )
 
 
@@ -162,11 +162,6 @@ def test_nothing_is_lost_on_the_way_to_a_document_and_back(statements: list[Stat
     assert grants_of(read_document(written, "server")[0]) == grants_of(statements)
     assert read_document(written, "server")[1] == []
     assert len({each["Sid"] for each in written["Statement"]}) == len(written["Statement"])
-
-
-def test_each_row_of_the_table_is_written_by_these_configurations() -> None:
-    written = {action for each in needed_statements(fitted.SOURCES, fitted.SCOPE) for action in each.actions}
-    assert written == {"ssm:GetParameter", "kms:Decrypt", *(action for row in ROWS for action in row.actions)}
 
 
 def test_the_size_counts_no_white_space_and_the_longest_names() -> None:
