@@ -12,6 +12,7 @@ from simulator import Request as Simulated
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
 from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import Policies, Request, decide
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import ROWS, permissions_of
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import read_document
 
 PRINCIPAL = f"arn:aws:iam::{ACCOUNT}:role/CloudWatchAgentServerRole"
 CALLS = [*fitted.ALLOWED, *fitted.NEIGHBOURS]
@@ -37,6 +38,10 @@ def test_the_configurations_have_every_row_that_can_be_limited():
 @pytest.fixture(params=[fitted.policies, fitted.managed_policies], ids=["printed", "managed"])
 def documents(request):
     return request.param()
+
+
+def test_each_statement_counts_as_written_by_this_collection(documents):
+    assert [read_document(each, "server")[1] for each in documents] == [[]]
 
 
 def test_each_sid_is_valid_and_occurs_once(documents):
