@@ -306,7 +306,10 @@ def _fill(templates: Iterable[str], values: Iterable[str], regions: tuple[str, .
 
 
 def width_notices(statements: Iterable[Statement], sources: Iterable[Source]) -> Iterator[str]:
-    """Return a sentence about each permission that is wider than it seems. :param sources: what needs them."""
+    """Return a sentence about each permission that is wider than it seems.
+
+    :param sources: the configurations that need the permissions.
+    """
     actions: dict[str, set[str]] = defaultdict(set)
     for each in statements:
         for name in filter(_EVERY_GROUP.fullmatch, each.names):

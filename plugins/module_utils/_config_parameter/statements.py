@@ -27,7 +27,7 @@ PARTITION, ACCOUNT = "{partition}", "{account}"
 # As long as the longest in AWS.
 _LONGEST = {PARTITION: "aws-us-gov", ACCOUNT: "123456789012"}
 _KEYS = {"Sid", "Effect", "Action", "Resource", "Condition"}
-# What has no row, because every agent or every admin principal needs it.
+# The calls that every agent or every admin principal makes. They have no row.
 GET, DECRYPT, PUT = "ssm:GetParameter", "kms:Decrypt", "ssm:PutParameter"
 DECRYPT_CONDITION = ("StringLike", "kms:EncryptionContext:PARAMETER_ARN")
 # The place of the region in an ARN.

@@ -43,6 +43,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._planned import PLANNE
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparison import read_earlier
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import CONFIGS_SPEC, GivenConfigs
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.validation import validate
+from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import WAIT_SPEC
 
 if TYPE_CHECKING:
@@ -61,9 +62,10 @@ SPEC: dict[str, Any] = {
     **WAIT_SPEC,
 }
 RULES: dict[str, Any] = {}
+_MAX_LISTED = 5
 _NOTHING = (
     "No fitted policy is possible: neither configs nor Parameter Store in {} has a configuration whose name begins "
-    f"with {_names.PARAMETER_PREFIX}. Store one first, or use AWS's policy."
+    f"with {_names.PARAMETER_PREFIX} and that ignored_parameters does not list. Store one first, or use AWS's policy."
 )
 
 
@@ -95,7 +97,7 @@ def resource(call: Call) -> FittedPolicies:
     histories = [each.history for each in stored]
     texts = [*(text for each in stored for text in covered_texts(each.history, is_encrypted=each.is_encrypted)), *new]
     if not texts:
-        raise InvalidInput(_NOTHING.format(", ".join(regions)))
+        raise InvalidInput(_NOTHING.format(join_first(regions, _MAX_LISTED)))
     scope = Scope(partition, account, tuple(params["emf_log_groups"]))
     all_regions = () if params["read_regions"] else regions
     sources = to_sources(texts, all_regions)

@@ -1,7 +1,10 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the texts of parameters, stored or about to be stored, mean for the fitted policies of an account. Pure."""
+"""The consequences of the texts of parameters for the fitted policies of an account. Pure.
+
+The texts are stored or about to be stored.
+"""
 
 from __future__ import annotations
 

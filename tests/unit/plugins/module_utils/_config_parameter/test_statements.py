@@ -106,7 +106,7 @@ WIDE = ("*", "arn:*", "arn:aws:*", "arn:aws:ssm:*:*:parameter/x", "arn:aws:ssm:e
 @pytest.mark.parametrize(
     ("access", "actions", "condition", "names"),
     [
-        # By action: wildcards, others, and those of two rows together.
+        # By action: wildcards, actions of no row, and the actions of two rows together.
         *(("server", [each], None, ["*"]) for each in ("*", "iam:*", "logs:*", "ec2:*", "s3:GetObject")),
         ("server", ["ec2:DescribeTags", "ec2:DescribeVolumes"], None, ["*"]),
         ("server", [], None, ["*"]),

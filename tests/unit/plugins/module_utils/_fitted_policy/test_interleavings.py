@@ -80,7 +80,7 @@ def arn(place: Place, text: str = "") -> str:
 
 
 def needed(texts: Iterable[tuple[Place, str]]) -> dict[str, list[Statement]]:
-    """What the module would make of configurations, but for the permission to read them."""
+    """The statements of the module for configurations, without the permission to read them."""
     listed = sorted(set(texts))
     groups = Statement("sending log events", LOG_ACTIONS, (), tuple(arn(*each) for each in listed))
     parameters = sorted({arn(place) for place, _text in listed})
@@ -520,7 +520,8 @@ def play_duel(number: int) -> None:
     _go_on(world, second, draw.choice((1000, draw.choice(_stops(history, second.jobs[0])))))
     for each in (first, second):
         _go_on(world, each, 1000)
-        # A run can wait in vain for tags or statements that another run has removed since.
+        # Another run can remove an old tag with the same key a moment after this run has set it. Then this run ends
+        # before it stores anything.
         assert all(isinstance(failure, ConsistencyTimeout) for failure in each.failures)
         assert each.has_ended
     if number % 4 == 0:

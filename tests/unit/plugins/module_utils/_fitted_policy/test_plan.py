@@ -463,7 +463,7 @@ def test_a_run_waits_until_iam_shows_its_changes() -> None:
 
 def test_a_run_does_not_wait_for_what_another_run_has_undone() -> None:
     done = {**OURS, "cwagent:storing-x": "2026-03-01T12:00:00Z abcde"}
-    both = state(policy(SERVER, version(1, A, B, C), tags=done))
+    both = state(policy(SERVER, version(1, A, B, C)))
     narrowing = plan(both, desired(logs(A, B), narrow=True))
     assert remaining(narrowing, state(policy(SERVER, version(3, A)))) == []
     widening = plan(state(policy(SERVER, version(1, A), tags=done)), desired(logs(A, B)))

@@ -1,4 +1,4 @@
-"""What the texts of parameters mean for the fitted policies, as tables."""
+"""The consequences of the texts of parameters for the fitted policies, as tables."""
 
 from __future__ import annotations
 
