@@ -63,8 +63,9 @@ aws cloudformation create-stack-instances --stack-set-name cwagent-controller-ro
         f"sudo {AGENT} -a fetch-config -m ec2 -c ssm:AmazonCloudWatch-linux",
         f"sudo {AGENT} -a append-config -m ec2 -s -c ssm:AmazonCloudWatch-databases",
     ],
-    "no version of the example has the label": [
+    "ministack does not have UnlabelParameterVersion": [
         "aws ssm unlabel-parameter-version --name AmazonCloudWatch-linux --parameter-version 7 --labels old",
+        "aws ssm unlabel-parameter-version --name AmazonCloudWatch-linux --parameter-version 1 --labels refresh",
     ],
     "no emulator has CloudTrail": [
         f"""\
