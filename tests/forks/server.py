@@ -113,7 +113,7 @@ class Templates:
             with self.file.open("rb") as written, suppress(EOFError):
                 written.seek(self.size)
                 while True:
-                    template, code = marshal.load(written)  # noqa: S302  runs have written it
+                    template, code = marshal.load(written)  # noqa: S302  only runs of this server write it
                     self.codes[template], self.size = code, written.tell()
 
     def use(self) -> None:
@@ -220,7 +220,7 @@ def run(request: dict[str, Any], files: list[int], *, is_imported: bool) -> int:
     is_host = sys.argv[0].endswith(HOST_PYTHON)
     if not is_imported or (is_host and sys.argv[1:2] and sys.argv[1].startswith("-")):
         arguments = [PYTHON, *sys.argv[is_host:]]
-        os.execve(PYTHON, arguments, request["environ"])  # noqa: S606  a shell is not needed
+        os.execve(PYTHON, arguments, request["environ"])  # noqa: S606  a list needs no shell
     constants: Any = sys.modules.get("ansible.constants")
     if constants:
         # The folder of this process is not for the run to remove.

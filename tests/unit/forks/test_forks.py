@@ -240,7 +240,7 @@ def test_a_host_has_its_own_temporary_folder(tmp_path: Path) -> None:
     assert [each.parent.name for each in found] == ["one", "two"]
 
 
-@pytest.mark.skipif(not AWS_CLI, reason="make test-tools sets it up")
+@pytest.mark.skipif(not AWS_CLI, reason="it needs the AWS CLI, which make test-tools sets up")
 @pytest.mark.parametrize("arguments", [["--version"], ["ssm", "get-parameter", "--name", "x", "--region", "eu-west-1"]])
 def test_an_instance_runs_the_aws_cli_as_anywhere(tmp_path: Path, arguments: list[str]) -> None:
     nobody = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_MAX_ATTEMPTS": "1"}
@@ -257,6 +257,7 @@ def test_a_program_of_a_host_ends_with_its_python(tmp_path: Path) -> None:
     """A fault kills it, as the machine fails."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
+    # The program sleeps until the fault ends it. Without the fault, it ends by itself after the test has failed.
     program = f"import os, time; open({str(pipe)!r}, 'w').write(f'{{os.getpid()}}\\n'); time.sleep({SECONDS})"
     asking = subprocess.Popen([on_path.folder() / HOST_PYTHON], env=environ(tmp_path, {}), stdin=subprocess.PIPE)
     assert asking.stdin

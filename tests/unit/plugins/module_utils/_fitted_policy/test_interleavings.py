@@ -315,7 +315,7 @@ class Controller(Gateway):
                     self.failures.append(error)
         except Killed:
             pass
-        except BaseException as error:  # noqa: BLE001  the test raises it
+        except BaseException as error:  # noqa: BLE001  go_on raises it in the thread of the test
             self.problem = error
         self.has_ended = True
         self._done.release()
@@ -383,7 +383,7 @@ def play(world: World, controllers: Sequence[Controller], draw: random.Random) -
 
 
 def seeded(number: int) -> random.Random:
-    return random.Random(number)  # noqa: S311  nothing here is secret
+    return random.Random(number)  # noqa: S311  a failure has a number to repeat it
 
 
 def run_alone(world: World, *jobs: str) -> Controller:

@@ -57,7 +57,7 @@ class LargeAccount:
     def describe_parameters(self, **_arguments: Any) -> dict[str, Any]:
         return {"Parameters": [{"Name": each, "Type": "String"} for each in NAMES]}
 
-    def get_parameter_history(self, NextToken: str = "0", **_arguments: Any) -> dict[str, Any]:  # noqa: N803  AWS's
+    def get_parameter_history(self, NextToken: str = "0", **_arguments: Any) -> dict[str, Any]:  # noqa: N803  boto3's name
         first = int(NextToken)
         versions = [
             {"Version": number + 1, "LastModifiedDate": NOW, "Type": "String", "Value": text(number)}
