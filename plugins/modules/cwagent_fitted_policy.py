@@ -33,57 +33,6 @@ options:
     type: str
     choices: [present, absent]
     default: present
-  configs:
-    description: The configurations that are to be stored. Each can be stored already.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      name:
-        description: The name of the parameter. It begins with C(AmazonCloudWatch-).
-        type: str
-        required: true
-      file:
-        description:
-          - The path of the file on the controller. A relative path is searched for in the folder where Ansible was
-            started, then beside the inventory, then beside the playbook.
-        type: str
-        required: true
-      regions:
-        description: The regions to store this configuration in, instead of the regions of all configurations.
-        type: list
-        elements: str
-        default: []
-  regions:
-    description:
-      - The regions to store configurations in, as in M(cwagent.iam.cwagent_store_config). An empty text stands for the
-        region of the task. O(read_regions) has the regions that the policies cover.
-    type: list
-    elements: str
-    default: [""]
-  schema:
-    description: The path of a JSON schema of the agent on the controller.
-    type: str
-    default: ""
-  tier:
-    description: As O(cwagent.iam.cwagent_config_parameter#module:tier). An empty text is the default of that option.
-    type: str
-    choices: ["", Standard, Advanced]
-    default: ""
-  version:
-    description:
-      - The earlier version that is to be stored again, as in O(cwagent.iam.cwagent_store_config#module:version). The
-        files are not read then.
-    type: str
-    default: ""
-  emf_log_groups:
-    description:
-      - The log groups to which applications send metrics in the embedded metric format (EMF). They are not in the
-        configuration, so an agent that receives EMF needs this list.
-      - C(*) stands for any characters.
-    type: list
-    elements: str
-    default: []
   read_regions:
     description:
       - The regions whose parameters the policies cover. By default, these are all regions that are enabled in the
@@ -121,6 +70,7 @@ options:
     type: dict
     default: {}
 extends_documentation_fragment:
+  - cwagent.iam.configs
   - cwagent.iam.configuration
   - cwagent.iam.planned
   - cwagent.iam.steps

@@ -60,73 +60,18 @@ options:
     type: str
     choices: [instance, run_command, auto, onprem, controller]
     default: instance
-  configs:
-    description: The configurations. Configurations that are already stored are skipped.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      name:
-        description: The name of the parameter. It begins with C(AmazonCloudWatch-).
-        type: str
-        required: true
-      file:
-        description:
-          - The path of the file on the controller. A relative path is searched for in the folder where Ansible was
-            started, then beside the inventory, then beside the playbook.
-        type: str
-        required: true
-      regions:
-        description:
-          - The regions to store this configuration in, instead of the regions of all configurations. Two configurations
-            for different regions can have the same name.
-        type: list
-        elements: str
-        default: []
-  regions:
-    description: The regions to store configurations in. An empty text stands for the region of the task.
-    type: list
-    elements: str
-    default: [""]
   account_id:
     description: The ID of the account of the servers, with O(state=fitted). When empty, the policy has a wildcard.
-    type: str
-    default: ""
-  emf_log_groups:
-    description:
-      - The log groups to which applications send metrics in the embedded metric format (EMF), with O(state=fitted).
-        They are not in the configuration, so an agent that receives EMF needs this list for a fitted policy.
-      - C(*) stands for any characters.
-    type: list
-    elements: str
-    default: []
-  version:
-    description:
-      - The earlier version to store again, as a new version. The files are not read then. It is a number, V(previous),
-        or a list of names with versions, such as V(AmazonCloudWatch-linux=41,AmazonCloudWatch-windows=previous).
-      - V(previous) is the state before the current version was stored. A second run would store the current one again.
-      - The parts of a configuration that was split go back together. Their times show which belong together.
-      - Validation only prints warnings for problems that an agent may accept.
     type: str
     default: ""
   compared:
     description:
       - The result of a task with O(state=compared) and the same options. Without it, O(state=stored) compares first.
     type: dict
-  schema:
-    description:
-      - The path of a JSON schema of the agent on the controller.
-    type: str
-    default: ""
   agent_schema_path:
     description:
       - The path of the agent's schema on the host. Without O(schema), configurations that differ are validated with it.
     type: str
-    default: ""
-  tier:
-    description: As O(cwagent.iam.cwagent_config_parameter#module:tier). An empty text is the default of that option.
-    type: str
-    choices: ["", Standard, Advanced]
     default: ""
   parameter_tags:
     description: The tags of the parameters. Ansible itself sets them, because admin principals may not.
@@ -196,6 +141,7 @@ options:
     type: int
     default: 180
 extends_documentation_fragment:
+  - cwagent.iam.configs
   - cwagent.iam.configuration
   - cwagent.iam.saved_key
   - cwagent.iam.planned

@@ -1,0 +1,68 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """The options of ``CONFIGS_SPEC``, for modules that work on the configurations of an inventory."""
+
+    DOCUMENTATION = r"""
+options:
+  configs:
+    description: The configurations. Those that are already stored are not stored again.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: The name of the parameter. It begins with C(AmazonCloudWatch-).
+        type: str
+        required: true
+      file:
+        description:
+          - The path of the file on the controller. A relative path is searched for in the folder where Ansible was
+            started, then beside the inventory, then beside the playbook.
+        type: str
+        required: true
+      regions:
+        description:
+          - The regions to store this configuration in, instead of the regions of all configurations. Two configurations
+            for different regions can have the same name.
+        type: list
+        elements: str
+        default: []
+  regions:
+    description: The regions to store configurations in. An empty text stands for the region of the task.
+    type: list
+    elements: str
+    default: [""]
+  schema:
+    description:
+      - The path of a JSON schema of the agent on the controller.
+    type: str
+    default: ""
+  tier:
+    description: As O(cwagent.iam.cwagent_config_parameter#module:tier). An empty text is the default of that option.
+    type: str
+    choices: ["", Standard, Advanced]
+    default: ""
+  version:
+    description:
+      - The earlier version to store again, as a new version. The files are not read then. It is a number, V(previous),
+        or a list of names with versions, such as V(AmazonCloudWatch-linux=41,AmazonCloudWatch-windows=previous).
+      - V(previous) is the state before the current version was stored. A second run would store the current one again.
+      - The parts of a configuration that was split go back together. Their times show which belong together.
+      - Validation only prints warnings for problems that an agent may accept.
+    type: str
+    default: ""
+  emf_log_groups:
+    description:
+      - The log groups to which applications send metrics in the embedded metric format (EMF). They are not in the
+        configuration, so an agent that receives EMF needs this list for a fitted policy.
+      - C(*) stands for any characters.
+    type: list
+    elements: str
+    default: []
+"""
