@@ -31,7 +31,7 @@ HOST_PYTHON = "python-of-hosts"
 MESSAGE_BYTES = 32
 MAX_SERVERS = 8
 # Prefixes of variables that nothing reads before a run begins.
-OF_ONE_RUN = ("AWS_", "PYTEST_", "RECORDED_TO")
+OF_ONE_RUN = ("ANSIBLE_LOCAL_TEMP", "AWS_", "PYTEST_", "RECORDED_TO")
 AWS_CLI = os.environ.get("AWS_CLI", "")
 # Prefixes of the variables that Python reads before a module or the AWS CLI begins.
 OF_PYTHON = ("LANG", "LC_", "PYTHON")
@@ -155,4 +155,7 @@ def _read_settings(program: str, environ: Environ, folder: Path) -> Hashable:
     named, home = environ.get("ANSIBLE_CONFIG", ""), environ.get("HOME", "")
     files = [folder / named, folder / "ansible.cfg", Path(home, ".ansible.cfg"), Path("/etc/ansible/ansible.cfg")]
     contents = [each.read_bytes() if each.is_file() else b"" for each in files]
-    return folder, tuple(sorted(variables.items())), tuple(contents)
+    if "ANSIBLE_HOME" in variables:  # all that Ansible reads in the home of a user otherwise
+        variables.pop("HOME", None)
+    # The paths in a file are relative to its folder.
+    return "" if Path(named).is_absolute() else folder, tuple(sorted(variables.items())), tuple(contents)

@@ -15,6 +15,7 @@ import importlib.util
 import json
 import marshal
 import os
+import pickle
 import pkgutil
 import runpy
 import select
@@ -30,6 +31,7 @@ from types import CodeType
 from typing import Any
 
 REQUEST_BYTES = 1 << 20
+CHECKOUT = Path(__file__).parents[2]
 STREAMS = ("stdin", "stdout", "stderr")
 PROGRAM, HOST_PYTHON = "ansible-playbook", "python-of-hosts"
 PYTHON = sys.executable
@@ -97,15 +99,17 @@ def import_what_runs_use() -> None:
     warnings.filterwarnings("ignore", message="AnsibleCollectionFinder has already been configured")
 
 
-class Templates:
-    """The code of the templates of runs. A run compiles only what no earlier one has compiled, a third of its work.
+class Made:
+    """The code of the templates of runs, and what the files of the collection contain.
 
-    :param file: where runs write what they compile.
+    A run makes only what no earlier one has made. That is a third of its work.
+
+    :param file: where runs write what they make.
     """
 
     def __init__(self, file: Path) -> None:
         self.file, self.size = file, 0
-        self.codes: dict[str, CodeType] = {}
+        self.made: dict[str, Any] = {}
 
     def read(self) -> None:
         """Read what runs have written since the last time."""
@@ -113,28 +117,44 @@ class Templates:
             with self.file.open("rb") as written, suppress(EOFError):
                 written.seek(self.size)
                 while True:
-                    template, code = marshal.load(written)  # noqa: S302  only runs of this server write it
-                    self.codes[template], self.size = code, written.tell()
+                    name, made = marshal.load(written)  # noqa: S302  only runs of this server write it
+                    self.made[name] = made if isinstance(made, CodeType) else pickle.loads(made)  # noqa: S301  as above
+                    self.size = written.tell()
+
+    def keep(self, name: str, made: Any) -> None:
+        """Write what a run has made."""
+        self.made[name] = made
+        with self.file.open("ab", buffering=0) as written:
+            written.write(marshal.dumps((name, made if isinstance(made, CodeType) else pickle.dumps(made))))
 
     def use(self) -> None:
-        """Let Jinja use them in this process and its workers."""
+        """Let Jinja and Ansible use them in this process and its workers."""
         environments: Any = importlib.import_module("jinja2").Environment
-        compile_template = environments.compile
+        loaders: Any = importlib.import_module("ansible.parsing.dataloader").DataLoader
+        compile_template, parse = environments.compile, loaders.load
 
-        def find(environment: Any, source: Any, *others: Any, **more: Any) -> Any:
+        def find_code(environment: Any, source: Any, *others: Any, **more: Any) -> Any:
             # A template with backslashes can have two meanings. An expression is no text.
             if environment.overlayed or others or more or not isinstance(source, str) or "\\" in source:
                 return compile_template(environment, source, *others, **more)
             marks = environment.block_start_string, environment.variable_start_string
             spaces = environment.trim_blocks, environment.lstrip_blocks, environment.keep_trailing_newline
-            template = f"{type(environment).__name__} {environment.autoescape} {marks} {spaces} {source}"
-            if template not in self.codes:
-                self.codes[template] = compile_template(environment, source)
-                with self.file.open("ab", buffering=0) as written:
-                    written.write(marshal.dumps((template, self.codes[template])))
-            return self.codes[template]
+            name = f"{type(environment).__name__} {environment.autoescape} {marks} {spaces} {source}"
+            if name not in self.made:
+                self.keep(name, compile_template(environment, source))
+            return self.made[name]
 
-        environments.compile = find
+        def find_content(loader: Any, data: str, file_name: str = "", *others: Any, **more: Any) -> Any:
+            if not str(file_name).startswith(str(CHECKOUT)):
+                return parse(loader, data, file_name, *others, **more)
+            # Tags say, for example, whether the text is trusted to be a template.
+            tags = sorted(each.__name__ for each in getattr(data, "_ansible_tags_mapping", ()))
+            name = f"{file_name} {others} {more} {tags} {data}"
+            if name not in self.made:
+                self.keep(name, parse(loader, data, file_name, *others, **more))
+            return self.made[name]
+
+        environments.compile, loaders.load = find_code, find_content
 
 
 def make_clients() -> None:
@@ -159,7 +179,7 @@ def import_what_modules_use() -> None:
 
 def import_what_hosts_use() -> None:
     """Import what Ansible sends to hosts for the modules of the collection."""
-    folder = str(Path(__file__).parents[2] / ".ansible" / "collections")
+    folder = str(CHECKOUT / ".ansible" / "collections")
     sys.path.append(folder)
     import_what_modules_use()
     sys.path.remove(folder)
@@ -269,16 +289,16 @@ def main() -> None:
     requests = socket.socket(fileno=int(sys.argv[1]))
     is_imported = can_import(sys.argv[2])
     packed = tempfile.mkdtemp(prefix="cwagent-packed-")  # modules as Ansible sends them to hosts
-    templates = Templates(Path(packed, "templates"))
+    made = Made(Path(packed, "made"))
     if sys.argv[2].endswith(PROGRAM):
-        templates.use()
+        made.use()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
         text, files, *_more = socket.recv_fds(requests, REQUEST_BYTES, 1 + len(STREAMS))
         if not text:  # nobody can ask any more
             break
-        templates.read()
+        made.read()
         if os.fork() == 0:
             requests.close()
             request = {**json.loads(text), "packed": packed}

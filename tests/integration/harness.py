@@ -351,6 +351,7 @@ class Controller:
         """The variables of every run."""
         return {
             "HOME": str(self.home),
+            "ANSIBLE_HOME": str(on_path.folder() / "ansible"),  # one for all, so that their runs start from one process
             "ANSIBLE_LOCAL_TEMP": str(self.home / ".ansible" / "tmp"),
             "ANSIBLE_PIPELINING": str(self.pipelining),
         }
