@@ -178,10 +178,8 @@ def test_a_lost_answer_is_repaired_within_the_run(account: Account, action: str)
 
 def test_the_run_after_one_that_was_killed_finishes(account: Account) -> None:
     account.register("db1", keep=True)
-    names = {"nodes_by_region": {"": ["db1"]}}
-    assert (
-        execute_module(account.aws, MODULE, names, faults=[{"kind": Kind.KILL_AFTER, "action": WRITES[0]}])["code"] < 0
-    )
+    names, kill = {"nodes_by_region": {"": ["db1"]}}, {"kind": Kind.KILL_AFTER, "action": WRITES[0]}
+    assert execute_module(account.aws, MODULE, names, faults=[kill])["code"] < 0
     account.remove()
     account.assert_empty()
 

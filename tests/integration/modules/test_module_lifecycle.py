@@ -403,23 +403,22 @@ INSTANCE_OPTIONS: dict[str, Any] = {"name": SERVER_ROLE, "on_other_profile": "at
 
 
 @pytest.mark.parametrize(
-    ("module", "options", "kind", "by_name"),
+    ("module", "options", "by_name"),
     [
-        ("cwagent_iam_role", {"name": "P", "access": "server"}, "roles", False),
+        ("cwagent_iam_role", {"name": "P", "access": "server"}, False),
         (
             "cwagent_iam_role",
             {"name": "P", "access": "admin", "trust": "hybrid", "trust_regions": ["eu-central-1"]},
-            "roles",
             True,
         ),
-        ("cwagent_iam_user", {"name": ["P"], "access": "admin"}, "users", False),
+        ("cwagent_iam_user", {"name": ["P"], "access": "admin"}, False),
     ],
     ids=["role", "hybrid role", "user"],
 )
 def test_a_principal_gets_fitted_policies_and_those_of_aws_again(
-    enforcing: Emulator, arns: dict[str, str], module: str, options: dict[str, Any], kind: str, by_name: bool
+    enforcing: Emulator, arns: dict[str, str], module: str, options: dict[str, Any], *, by_name: bool
 ) -> None:
-    aws, names = SERVER_POLICY, FITTED
+    aws, names, kind = SERVER_POLICY, FITTED, "users" if module == "cwagent_iam_user" else "roles"
     if options["access"] == "admin":
         aws, names = ADMIN_POLICY, [*FITTED, FITTED_ADMIN]
     run_module(enforcing, module, **options)
