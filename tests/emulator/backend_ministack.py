@@ -208,7 +208,6 @@ class Ministack:
         return self.now(), dict(self._last_used), [(store, copy.deepcopy(store)) for store in self._stores()]
 
     def restore(self, saved: Any) -> None:
-        self.reset()
         time_then, last_used, stores = saved
         for store, kept in stores:
             store.clear()

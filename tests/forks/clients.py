@@ -8,21 +8,43 @@ SERVICES = ("ec2", "iam", "secretsmanager", "ssm", "sts")
 
 
 def share_classes() -> None:
-    """Let all clients of a service have one class, and work out the names of events once. Both never differ."""
+    """Let all clients of a service have one class, one model and one set of rules for endpoints.
+
+    And work out the names of events once. None of these ever differ or change. botocore's own handlers of events take
+    any arguments, so none is inspected for that.
+    """
+    from botocore import endpoint_provider
     from botocore.client import ClientCreator
-    from botocore.hooks import EventAliaser
+    from botocore.hooks import BaseEventHooks, EventAliaser
 
     make_class, find_alias = ClientCreator._create_client_class, EventAliaser._alias_event_name
+    load_model, make_rules = ClientCreator._load_service_model, endpoint_provider.RuleSet
     classes: dict[str, Any] = {}
+    models: dict[tuple[str, str | None], Any] = {}
+    rule_sets: dict[int, tuple[Any, Any]] = {}
 
     def share(creator: Any, service: str, model: Any) -> Any:
         if service not in classes:
             classes[service] = make_class(creator, service, model)
         return classes[service]
 
+    def share_model(creator: Any, service: str, version: str | None = None) -> Any:
+        if (service, version) not in models:
+            models[service, version] = load_model(creator, service, version)
+        return models[service, version]
+
+    def share_rules(*, rules: Any, **others: Any) -> Any:
+        # The data is kept, so that no other data gets its place in memory.
+        if id(rules) not in rule_sets:
+            rule_sets[id(rules)] = rules, make_rules(rules=rules, **others)
+        return rule_sets[id(rules)][1]
+
     aliaser = EventAliaser(None)
     ClientCreator._create_client_class = share
+    ClientCreator._load_service_model = share_model
     EventAliaser._alias_event_name = lambda _self, name: find_alias(aliaser, name)
+    BaseEventHooks._verify_accept_kwargs = lambda _self, _handler: None
+    endpoint_provider.RuleSet = share_rules
 
 
 def make_clients() -> None:

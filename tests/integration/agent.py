@@ -6,13 +6,12 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-# Logs its arguments, and fails at the action in the file ``failing``. At each start, the agent gives all of its folder
-# to its run_as_user, see ``changeFileOwner`` in its ``internal/util/user/userutil.go``.
+# Logs its arguments. At each start, the agent gives all of its folder to its run_as_user: see ``changeFileOwner`` in
+# ``internal/util/user/userutil.go``.
 CONTROL = """\
 #!/bin/sh
 cd "$(dirname "$0")"
 echo "$@" >> actions
-if [ "$2" = "$(cat failing 2>/dev/null)" ]; then exit 1; fi
 case "$2" in
     status) cat status ;;
     start) test ! -e run_as || chown -R "$(cat run_as)" etc ;;
@@ -26,18 +25,16 @@ class Agent:
 
     root: Path
 
-    def install(self, status: str = "running") -> None:
+    def install(self) -> None:
+        """Install an agent that runs."""
         self.control.write_text(CONTROL)
         self.control.chmod(0o755)
-        self.set_status(status)
+        shown = {"status": "running", "starttime": "2030-01-01T00:00:00+0000", "cwoc_status": "running"}
+        (self.root / "status").write_text(json.dumps(shown, indent=2))
 
     @property
     def control(self) -> Path:
         return self.root / "ctl"
-
-    def set_status(self, status: str) -> None:
-        shown = {"status": status, "starttime": "2030-01-01T00:00:00+0000", "cwoc_status": "running"}
-        (self.root / "status").write_text(json.dumps(shown, indent=2))
 
     def actions(self) -> list[str]:
         """The actions of the control program since the last call, without status."""

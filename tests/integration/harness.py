@@ -132,18 +132,6 @@ def execute_module(
     return {"code": code, "stdout": stdout, "text": stdout + stderr, "failed": False, **result}
 
 
-def stored_by_host(aws: Emulator, name: str, config: Any, **more: Any) -> dict[str, Any]:
-    """The options of ``cwagent_store_host`` for a parameter that did not exist when it was compared."""
-    parameters = [{"name": name, "value": json.dumps(config)}]
-    endpoints = [
-        {"service": service, "region": aws.region, "url": aws.endpoint, "signing_region": aws.region}
-        for service in ("ssm", "sts")
-    ]
-    where = {"region": aws.region, "can_be_split": False}
-    configuration = {"name": name, **where, "parameters": parameters, "known": {name: {}}}
-    return {"config": configuration, "endpoints": endpoints, **more}
-
-
 @dataclass(frozen=True)
 class TaskResult:
     """The result of a task on a host. ``outcome``: ok, failed, ignored, unreachable or skipped."""

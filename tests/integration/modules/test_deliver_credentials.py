@@ -23,7 +23,6 @@ from in_process import aws_options, run_module
 USER = "agent-db1"
 NAME = f"/cwagent/credentials/{USER}"
 SECTION = "AmazonCloudWatchAgent"
-RESTART = "restart the agent"
 SHIPPED = """\
 ## Configuration for shared credential.
 # [credentials]
@@ -143,29 +142,6 @@ def test_a_key_is_written_replaced_and_removed_again(host: Host) -> None:
     assert not host.deliver(None)["changed"]
 
 
-@pytest.mark.parametrize("action", ["stop", "start"])
-def test_a_restart_that_failed_is_finished_by_the_next_run(host: Host, action: str) -> None:
-    """The agent has stopped, or has its earlier key. A run that fails otherwise restarts it as well."""
-    for fails_otherwise in (False, True):
-        (host.root / "failing").write_text(action)
-        assert host.deliver(f"AKIA{fails_otherwise}")["not_done"] == [RESTART]
-        (host.root / "failing").unlink()
-        host.agent.set_status("stopped" if action == "start" else "running")
-        host.agent.actions()
-        if fails_otherwise:
-            host.config.write_text("[proxy\n")
-            failed = host.deliver(f"AKIA{fails_otherwise}")
-            assert f"{host.config} cannot be changed: Line 1: Every value of common-config.toml" in failed["msg"]
-            assert host.config.read_text() == "[proxy\n"
-        else:
-            assert host.deliver(f"AKIA{fails_otherwise}")["steps"] == [RESTART]
-        assert host.agent.actions() == ["stop", "start"]
-        host.agent.set_status("running")
-        assert not host.config.with_name(f"{host.config.name}.restart").exists()
-    host.config.write_text(SHIPPED)
-    assert host.deliver("AKIATrue")["changed"]
-
-
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
 def test_the_owner_that_the_agent_has_set_is_no_reason_to_restart_it(host: Host) -> None:
     """Neither for the same key nor after a new one, which only its user can read at once."""
@@ -180,16 +156,6 @@ def test_the_owner_that_the_agent_has_set_is_no_reason_to_restart_it(host: Host)
     assert host.deliver("AKIA2", owner="12347", group="12348")["changed"]
     assert host.owner() == (12347, 12348, 0o600)
     assert "no such owner" in host.deliver("AKIA2", owner="no such owner")["msg"]
-
-
-def test_a_stopped_agent_is_not_started_and_other_settings_are_kept(host: Host) -> None:
-    host.agent.set_status("stopped")
-    assert host.deliver()["changed"]
-    assert host.agent.actions() == []
-    other = '[credentials]\nshared_credential_profile = "other"\nshared_credential_file = "/other"\n'
-    host.config.write_text(other)
-    host.deliver(None)
-    assert host.config.read_text() == other
 
 
 def test_a_key_is_delivered_to_a_host_without_the_agent(enforcing: Emulator, tmp_path: Path) -> None:

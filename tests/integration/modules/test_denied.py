@@ -10,25 +10,18 @@ import pytest
 from emulator import Emulator, Kind
 from emulator.snapshot import snapshot
 from harness import (
-    ADMIN_POLICY,
     ADMIN_ROLE,
     POLICY_ARN,
     REPLACE_ASSOCIATION,
-    SERVER_POLICY,
     allow,
-    associate,
-    create_role,
     create_user,
-    execute_module,
     restore_records,
-    stored_by_host,
 )
 from in_process import run_module
 from states import States
 from storing import APP, ready_to_store
 
 ROLE: dict[str, Any] = {"name": "R", "access": "server", "wait_timeout": 1}
-PARAMETER: dict[str, Any] = {"name": "AmazonCloudWatch-x", "config": {"agent": {}}}
 
 
 def assert_denied(result: dict[str, Any], action: str, identity: str) -> None:
@@ -112,21 +105,6 @@ def test_an_explicit_deny_is_named(enforcing: Emulator) -> None:
     message = run_module(enforcing, "cwagent_iam_role", credentials=env, **ROLE)["msg"]
     assert "explicitly denies iam:CreateRole" in message
     assert "user/bound" in message
-
-
-@pytest.mark.parametrize("role", ["R", ADMIN_ROLE])
-def test_only_an_instance_with_the_admin_policy_can_store(enforcing: Emulator, role: str) -> None:
-    """The instance uses its own credentials, not those in its environment."""
-    [instance] = enforcing.instances(1)
-    create_role(enforcing, role, ADMIN_POLICY if role == ADMIN_ROLE else SERVER_POLICY)
-    associate(enforcing, instance, role)
-    env = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": enforcing.metadata_endpoint(instance)}
-    options = stored_by_host(enforcing, PARAMETER["name"], PARAMETER["config"], wait_timeout=0)
-    result = execute_module(enforcing, "cwagent_store_host", options, env=env)
-    if role == ADMIN_ROLE:
-        assert result["changed"]
-    else:
-        assert_denied(result, "ssm:PutParameter", f"assumed-role/R/{instance}")
 
 
 @pytest.mark.parametrize("closed", [True, False])

@@ -39,39 +39,34 @@ NO_REGION = ("No AWS region is set", "requires a region", "You must specify a re
 UNKNOWN = {"AWS_ACCESS_KEY_ID": "AKIAUNKNOWN", "AWS_SECRET_ACCESS_KEY": "-"}
 DOWN = {"kind": "error", "code": "Unavailable", "message": "down", "status": 400, "times": 1000}
 
-pytestmark = [
-    pytest.mark.parametrize("module", MODULES),
-    pytest.mark.filterwarnings("ignore:Fetching the endpoint_resolver component:DeprecationWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore:Fetching the endpoint_resolver component:DeprecationWarning")
 
 
-def run(aws: Emulator, module: str, *faults: Mapping[str, Any], **how: Any) -> dict[str, Any]:
-    """Run a module in an account that has its roles, and assert that a failed one wrote nothing."""
+def run_all(aws: Emulator, *faults: Mapping[str, Any], **how: Any) -> dict[str, dict[str, Any]]:
+    """The result of each module in an account that has its roles. Assert that none of them wrote anything."""
     for name in (SERVER_ROLE, ADMIN_ROLE):
         create_role(aws, name)
     [instance] = aws.instances(1)
     before = snapshot(aws)
-    result = run_module(aws, f"cwagent_{module.partition(':')[0]}", *faults, **{**MODULES[module](instance), **how})
-    assert not result["failed"] or snapshot(aws) == before
-    return result
+    results = {
+        module: run_module(aws, f"cwagent_{module.partition(':')[0]}", *faults, **{**options(instance), **how})
+        for module, options in MODULES.items()
+    }
+    assert snapshot(aws) == before
+    return results
 
 
-def test_a_throttled_module_succeeds(enforcing: Emulator, module: str) -> None:
-    result = run(enforcing, module, {"kind": "throttle", "times": 1})
-    assert not result["failed"], result
-
-
-def test_a_denied_module_names_what_is_missing(enforcing: Emulator, module: str) -> None:
+def test_a_denied_module_names_what_is_missing(enforcing: Emulator) -> None:
     nobody = create_user(enforcing, "nobody", allow("sts:GetCallerIdentity"))
-    result = run(enforcing, module, credentials=nobody)
-    said = " ".join([result.get("msg", ""), *result["warnings"], str(result.get("servers"))])
-    assert "lacks " in said, result
+    for module, result in run_all(enforcing, credentials=nobody).items():
+        said = " ".join([result.get("msg", ""), *result["warnings"], str(result.get("servers"))])
+        assert "lacks " in said, (module, result)
 
 
-def test_a_module_passes_on_what_aws_says(enforcing: Emulator, module: str) -> None:
-    result = run(enforcing, module, DOWN)
-    assert result["failed"]
-    assert "(Unavailable)" in result["msg"] or "Unavailable: down" in result["msg"], result["msg"]
+def test_a_module_passes_on_what_aws_says(enforcing: Emulator) -> None:
+    for module, result in run_all(enforcing, DOWN).items():
+        assert result["failed"], module
+        assert "(Unavailable)" in result["msg"] or "Unavailable: down" in result["msg"], (module, result["msg"])
 
 
 @pytest.fixture
@@ -90,18 +85,15 @@ def no_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ],
     ids=["none", "unknown"],
 )
-def test_a_module_without_valid_credentials_says_so(
-    enforcing: Emulator, module: str, given: Options, words: list[str]
-) -> None:
-    result = run(enforcing, module, **given)
-    assert result["failed"]
-    assert [each for each in words if each not in result["msg"]] == [], result["msg"]
+def test_a_module_without_valid_credentials_says_so(enforcing: Emulator, given: Options, words: list[str]) -> None:
+    for module, result in run_all(enforcing, **given).items():
+        assert result["failed"], module
+        assert [each for each in words if each not in result["msg"]] == [], (module, result["msg"])
 
 
 @pytest.mark.usefixtures("no_account")
-def test_a_module_without_a_region_asks_for_one(enforcing: Emulator, module: str) -> None:
-    result = run(enforcing, module, region=None)
-    if module == "server_info":  # each of its servers has one
-        assert not result["failed"]
-    else:
-        assert any(words in result["msg"] for words in NO_REGION), result
+def test_a_module_without_a_region_asks_for_one(enforcing: Emulator) -> None:
+    results = run_all(enforcing, region=None)
+    assert not results.pop("server_info")["failed"], "each of its servers has one"
+    for module, result in results.items():
+        assert any(words in result["msg"] for words in NO_REGION), (module, result)

@@ -58,8 +58,8 @@ class Account:
 
 
 @pytest.fixture
-def account(aws: Emulator, tmp_path: Path) -> Account:
-    return Account(aws, tmp_path)
+def account(enforcing: Emulator, tmp_path: Path) -> Account:
+    return Account(enforcing, tmp_path)
 
 
 def test_a_first_run_creates_the_policies_and_the_second_changes_nothing(account: Account) -> None:
@@ -163,16 +163,15 @@ def test_four_controllers_at_once_end_with_one_policy_for_all(account: Account) 
         assert not account.fit()["changed"]
 
 
-@pytest.mark.parametrize("check", [False, True], ids=["run", "check mode"])
-def test_a_policy_that_others_created_is_refused(account: Account, check: bool) -> None:
+def test_a_policy_that_others_created_is_refused(account: Account) -> None:
     statement = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}
     document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     account.aws.client("iam").create_policy(PolicyName=SERVER, Path="/cwagent/", PolicyDocument=document)
     with assert_no_writes(account.aws):
-        found = account.fit(groups=["shop"], check=check)
-        assert account.fit(state="absent", check=check)["steps"] == []
-    assert found["failed"]
-    assert "does not have the tag cwagent:managed=created" in found["msg"]
+        for check in (False, True):
+            found = account.fit(groups=["shop"], check=check)
+            assert "does not have the tag cwagent:managed=created" in found["msg"]
+            assert account.fit(state="absent", check=check)["steps"] == []
 
 
 def test_the_policies_cover_split_encrypted_and_other_parameters_of_all_regions(account: Account) -> None:
@@ -194,27 +193,17 @@ def test_the_policies_cover_split_encrypted_and_other_parameters_of_all_regions(
     assert f"arn:aws:ssm:{ELSEWHERE}:{ACCOUNT}:parameter/AmazonCloudWatch-a" in stored["Resource"]
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "problem"),
-    [
-        ("AmazonCloudWatch-x.yaml", "receivers: {}", "OpenTelemetry configuration in YAML are not known"),
-        ("AmazonCloudWatch-y", "{", "version 1"),
-        ("AmazonCloudWatch-z", json.dumps({"logs": {"metrics_collected": {"emf": {}}}}), "version 1"),
-    ],
-)
-def test_a_parameter_without_a_fitted_policy_is_refused_unless_it_is_ignored(
-    account: Account, name: str, text: str, problem: str
-) -> None:
+def test_a_parameter_without_a_fitted_policy_is_refused_unless_it_is_ignored(account: Account) -> None:
+    name = "AmazonCloudWatch-x.yaml"
     account.store("shop")
-    account.store(name=name, text=text)
+    account.store(name=name, text="receivers: {}")
     with assert_no_writes(account.aws):
         # The principals have AWS's policies, so there is nothing to narrow.
         assert not account.fit(narrow=True)["failed"]
         refused = account.fit()
     assert refused["failed"]
-    assert problem in refused["msg"]
-    assert name in refused["msg"]
-    assert REGION in refused["msg"]
+    for words in ("OpenTelemetry configuration in YAML are not known", name, REGION):
+        assert words in refused["msg"]
     assert account.fit(ignored_parameters=[f"{ELSEWHERE}:{name}"])["failed"]
     for ignored in (f"{REGION}:{name}", name):
         assert not account.fit(ignored_parameters=[ignored])["failed"]
@@ -224,19 +213,16 @@ def test_a_parameter_without_a_fitted_policy_is_refused_unless_it_is_ignored(
 @pytest.mark.parametrize(
     ("action", "texts"),
     [
-        ("GetParameterHistory", ["lacks ssm:GetParameterHistory", f"'{NAME}' in {REGION}", "ignored_parameters"]),
-        ("DescribeParameters", ["lacks ssm:DescribeParameters", f"in {REGION}", "read_regions"]),
+        ("GetParameterHistory", [f"'{NAME}' in {REGION}", "ignored_parameters"]),
+        ("DescribeParameters", [f"in {REGION}", "read_regions"]),
     ],
 )
 def test_anything_that_cannot_be_read_is_refused(account: Account, action: str, texts: list[str]) -> None:
     account.store("shop")
-    message = f"User: arn:aws:iam::{ACCOUNT}:user/ops is not authorized to perform: ssm:{action}"
     with assert_no_writes(account.aws):
-        refused = account.fit(
-            {"kind": Kind.ERROR, "action": action, "code": "AccessDeniedException", "message": message}
-        )
+        refused = account.fit({"kind": Kind.DENY, "action": action})
     assert refused["failed"]
-    assert [each for each in texts if each not in refused["msg"]] == []
+    assert [each for each in (f"lacks ssm:{action}", *texts) if each not in refused["msg"]] == []
 
 
 def test_an_account_without_configurations_has_no_fitted_policy(account: Account) -> None:
@@ -255,16 +241,13 @@ def test_older_versions_are_deleted_before_the_fifth(account: Account) -> None:
     assert len(iam.list_policy_versions(PolicyArn=arn)["Versions"]) == 1
 
 
-@pytest.mark.parametrize("action", ["CreatePolicyVersion", "SetDefaultPolicyVersion"])
-def test_a_run_that_may_not_widen_does_not_prevent_narrowing(account: Account, action: str) -> None:
+def test_a_run_that_may_not_widen_does_not_prevent_narrowing(account: Account) -> None:
     account.fit(groups=["old"])
     account.store("old")
     account.fit(groups=["kept"])
     version = account.store("kept")
-    message = f"User: arn:aws:iam::{ACCOUNT}:user/ops is not authorized to perform: iam:{action}"
-    denied = {"kind": Kind.ERROR, "action": action, "code": "AccessDenied", "message": message}
-    refused = account.fit(denied, groups=["new"])
-    assert f"lacks iam:{action}" in refused["msg"]
+    refused = account.fit({"kind": Kind.DENY, "action": "SetDefaultPolicyVersion"}, groups=["new"])
+    assert "lacks iam:SetDefaultPolicyVersion" in refused["msg"]
     assert "The tags of this run were removed again." in refused["msg"]
     client = account.aws.client("ssm")
     client.label_parameter_version(Name=NAME, ParameterVersion=version, Labels=["cwagent-applied"])
@@ -276,26 +259,24 @@ def test_a_run_that_may_not_widen_does_not_prevent_narrowing(account: Account, a
 def test_a_tag_that_cannot_be_removed_is_named(account: Account) -> None:
     account.fit(groups=["old"])
     account.store("old")
-    message = f"User: arn:aws:iam::{ACCOUNT}:user/ops is not authorized to perform: iam:"
-    denied = {"kind": Kind.ERROR, "code": "AccessDenied"}
     actions = ("CreatePolicyVersion", "UntagPolicy")
-    refused = account.fit(*({**denied, "action": each, "message": message + each} for each in actions), groups=["new"])
+    refused = account.fit(*({"kind": Kind.DENY, "action": each} for each in actions), groups=["new"])
     assert all(f"lacks iam:{each}" in refused["msg"] for each in actions)
     assert "for a day, no run narrows" in refused["msg"]
 
 
-@pytest.mark.parametrize("check", [False, True], ids=["run", "check mode"])
-def test_statements_of_others_are_lost_with_a_warning(account: Account, check: bool) -> None:
+def test_statements_of_others_are_lost_with_a_warning(account: Account) -> None:
     [arn] = account.fit(groups=["shop"])["server_policies"]
     account.store("shop")
     other = {"Sid": "ByHand", "Effect": "Allow", "Action": "iam:*", "Resource": "*"}
     document = json.dumps({"Version": "2012-10-17", "Statement": [*account.statements(), other]})
     account.aws.client("iam").create_policy_version(PolicyArn=arn, PolicyDocument=document, SetAsDefault=True)
-    found = account.fit(check=check)
     words = "had statements that this collection does not write, and lost them: ByHand"
-    assert [each for each in found["warnings"] if words in each], found
-    assert ("ByHand" in [each["Sid"] for each in account.statements()]) == check
-    assert check or account.fit()["warnings"] == []
+    for check in (True, False):
+        found = account.fit(check=check)
+        assert [each for each in found["warnings"] if words in each], found
+        assert ("ByHand" in [each["Sid"] for each in account.statements()]) == check
+    assert account.fit()["warnings"] == []
 
 
 def test_a_name_with_another_path_is_used(account: Account) -> None:
@@ -309,28 +290,11 @@ def test_a_name_with_another_path_is_used(account: Account) -> None:
     assert "Delete this policy, or set cwagent_server_policy to aws." in refused["msg"]
 
 
-def test_nothing_is_narrowed_while_agents_may_run_something_that_was_not_read(account: Account) -> None:
-    account.regions = [REGION, ELSEWHERE]
-    for region in account.regions:
-        account.store("shop", region=region)
-    account.store("old", name="AmazonCloudWatch-old")
-    account.fit()
-    account.aws.client("ssm").delete_parameter(Name="AmazonCloudWatch-old")
-    account.regions = [REGION]
-    found = account.fit(narrow=True)
-    assert not found["changed"]
-    entries = [f"{REGION}:AmazonCloudWatch-old", f"{ELSEWHERE}:{NAME}"]
-    assert [[each in warning for each in entries] for warning in found["warnings"]] == [[True, False], [False, True]]
-    account.fit(narrow=True, ignored_parameters=entries)
-    assert account.groups() == {"shop"}
-
-
 def test_the_policies_of_china_have_its_partition(moto: Emulator, tmp_path: Path) -> None:
     account = Account(moto, tmp_path)
     account.regions = ["cn-north-1"]
     found = account.fit(groups=["shop"], region="cn-north-1")
     assert found["server_policies"] == [f"arn:aws-cn:iam::{ACCOUNT}:policy/cwagent/{SERVER}"]
-    account.aws = moto
     assert f"arn:aws-cn:logs:cn-north-1:{ACCOUNT}:log-group:shop:*" in str(found["diff"]["after"])
 
 

@@ -190,9 +190,9 @@ def test_the_id_of_an_account_is_the_default_name_of_its_host(accounts: Accounts
     assert not {"cwagent_account_external_id", "cwagent_account_regions"} & variables.keys()
 
 
-@pytest.mark.parametrize(
-    ("options", "names"),
-    [
+def test_accounts_are_selected_by_unit_tag_and_state(accounts: Accounts) -> None:
+    hostname = "{{ account_name | replace(' ', '-') }}"
+    selections: list[tuple[dict[str, Any], list[str]]] = [
         ({"organizational_units": ["/Workloads"]}, ["blog", "shop"]),
         ({"organizational_units": ["/Workloads/Production"]}, ["shop"]),
         ({"organizational_units": ["/"]}, NAMES),
@@ -200,14 +200,9 @@ def test_the_id_of_an_account_is_the_default_name_of_its_host(accounts: Accounts
         ({"account_tags": {"monitoring": "cloudwatch", "team": ["web", "data"]}}, ["blog"]),
         ({"states": ["SUSPENDED"]}, ["closed"]),
         ({"management_account": True}, ["Master-Account", *NAMES]),
-    ],
-    ids=str,
-)
-def test_accounts_are_selected_by_unit_tag_and_state(
-    accounts: Accounts, options: dict[str, Any], names: list[str]
-) -> None:
-    hostname = "{{ account_name | replace(' ', '-') }}"
-    assert read_quietly(accounts, hostname=hostname, **options).group("cwagent_accounts") == names
+    ]
+    for options, names in selections:
+        assert read_quietly(accounts, hostname=hostname, **options).group("cwagent_accounts") == names
 
 
 def test_groups_and_variables_are_composed(accounts: Accounts) -> None:
@@ -243,25 +238,24 @@ def test_all_pages_are_read_and_throttled_calls_repeated(accounts: Accounts) -> 
     assert listed.actions.count("ListAccountsForParent") == 1 + 3
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"organisational_units": ["/Workloads"]}, "has options that do not exist: organisational_units."),
-        ({"organizational_units": ["/Workload"]}, "organizational_units: not in the organization: /Workload."),
-        ({"account_tags": {"team": "nobody"}}, "No account of the organization matches"),
-        ({"hostname": "{{ account_tags.team }}"}, "hostname cannot be evaluated for account"),
-        ({"hostname": "account"}, "hostname: some accounts have the same name, or no name."),
-        ({"hostname": "an {{ account_name }}"}, "Ansible reads the name as a pattern"),
-        ({"member_role_arn": "{{ name }}"}, "member_role_arn cannot be evaluated for account"),
-        ({"member_role_arn": None}, "member_role_arn"),
-        ({"states": ["active"]}, "states"),
-        ({"regions": None, "region": None}, "Set region or regions, or AWS_REGION."),
-    ],
-    ids=str,
-)
-def test_a_mistake_is_named(accounts: Accounts, options: dict[str, Any], message: str) -> None:
-    with pytest.raises(AnsibleError, match=message):
-        read(accounts, **options)
+MISTAKES: list[tuple[dict[str, Any], str]] = [
+    ({"organisational_units": ["/Workloads"]}, "has options that do not exist: organisational_units."),
+    ({"organizational_units": ["/Workload"]}, "organizational_units: not in the organization: /Workload."),
+    ({"account_tags": {"team": "nobody"}}, "No account of the organization matches"),
+    ({"hostname": "{{ account_tags.team }}"}, "hostname cannot be evaluated for account"),
+    ({"hostname": "account"}, "hostname: some accounts have the same name, or no name."),
+    ({"hostname": "an {{ account_name }}"}, "Ansible reads the name as a pattern"),
+    ({"member_role_arn": "{{ name }}"}, "member_role_arn cannot be evaluated for account"),
+    ({"member_role_arn": None}, "member_role_arn"),
+    ({"states": ["active"]}, "states"),
+    ({"regions": None, "region": None}, "Set region or regions, or AWS_REGION."),
+]
+
+
+def test_a_mistake_is_named(accounts: Accounts) -> None:
+    for options, message in MISTAKES:
+        with pytest.raises(AnsibleError, match=message):
+            read(accounts, **options)
 
 
 def test_one_of_the_regions_is_enough_to_begin_with(accounts: Accounts) -> None:
@@ -350,24 +344,27 @@ def test_an_account_that_cannot_be_read_is_named_and_stops_no_other(with_roles: 
 # The policies and the template
 
 
-@pytest.mark.parametrize("action", sorted(actions(CALLER)))
-def test_a_missing_permission_of_the_caller_is_named(with_roles: Accounts, action: str) -> None:
-    permit(with_roles.controller.aws, without(CALLER, action))
-    with pytest.raises(AnsibleError, match=f"user/controller lacks {action}"):
-        read(with_roles, find_instances=True, strict_permissions=True)
+def test_a_missing_permission_of_the_caller_is_named(with_roles: Accounts, subtests: pytest.Subtests) -> None:
+    for action in sorted(actions(CALLER)):
+        with subtests.test(action=action):
+            permit(with_roles.controller.aws, without(CALLER, action))
+            with pytest.raises(AnsibleError, match=f"user/controller lacks {action}"):
+                read(with_roles, find_instances=True, strict_permissions=True)
 
 
-@pytest.mark.parametrize("action", [*sorted(actions(INSTANCES)), "none"])
-def test_a_missing_permission_in_an_account_is_named(with_roles: Accounts, action: str) -> None:
+def test_a_missing_permission_in_an_account_is_named(with_roles: Accounts, subtests: pytest.Subtests) -> None:
     iam = with_roles.client("shop", "iam")
     # The policies of other duties allow these too.
     for each in iam.list_attached_role_policies(RoleName=ROLE)["AttachedPolicies"]:
         iam.detach_role_policy(RoleName=ROLE, PolicyArn=each["PolicyArn"])
-    document = json.dumps(without(INSTANCES, action))
-    iam.put_role_policy(RoleName=ROLE, PolicyName="instances", PolicyDocument=document)
     options: dict[str, Any] = {"find_instances": True, "regions": None, "strict_permissions": True}
-    with nullcontext() if action == "none" else pytest.raises(AnsibleError, match=rf"Account shop .*lacks {action}"):
-        read_quietly(with_roles, organizational_units=["/Workloads/Production"], **options)
+    for action in (*sorted(actions(INSTANCES)), ""):
+        with subtests.test(action=action):
+            document = json.dumps(without(INSTANCES, action))
+            iam.put_role_policy(RoleName=ROLE, PolicyName="instances", PolicyDocument=document)
+            denial = pytest.raises(AnsibleError, match=rf"Account shop .*lacks {action}")
+            with denial if action else nullcontext():
+                read_quietly(with_roles, organizational_units=["/Workloads/Production"], **options)
 
 
 def without_sids(document: Policy) -> Policy:

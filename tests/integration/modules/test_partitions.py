@@ -76,23 +76,6 @@ def test_the_trust_policy_of_a_partition_is_not_changed(moto: Emulator, service:
     assert [step for step in result["steps"] if "trust" in step] == []
 
 
-@pytest.mark.parametrize("region", PARTITIONS)
-def test_a_role_for_hybrid_servers_has_arns_of_the_partition(moto: Emulator, region: str) -> None:
-    options: dict[str, Any] = {
-        "name": "H",
-        "access": "server",
-        "trust": "hybrid",
-        "trust_regions": [region],
-        "region": region,
-    }
-    result = run_module(moto, "cwagent_iam_role", **options)
-    [statement] = result["role"]["trust_policy"]["Statement"]
-    partition = PARTITIONS[region][0]
-    assert statement["Principal"] == {"Service": "ssm.amazonaws.com"}
-    assert statement["Condition"]["ArnEquals"] == {"aws:SourceArn": [f"arn:{partition}:ssm:{region}:123456789012:*"]}
-    assert not run_module(moto, "cwagent_iam_role", **options)["changed"]
-
-
 @pytest.mark.parametrize("exists", [True, False])
 def test_a_partition_can_lack_the_admin_policy(moto: Emulator, exists: bool) -> None:
     """Nobody has proved that every partition has it. Where it is missing, that does not pass by waiting."""

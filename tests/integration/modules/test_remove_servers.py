@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 from emulator import Emulator, Kind
-from emulator.snapshot import snapshot
-from harness import SERVER_POLICY, SERVER_USER, assert_no_writes, create_user
+from harness import SERVER_POLICY, SERVER_USER, assert_no_writes
 from in_process import run_module
 
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import (
@@ -97,37 +95,3 @@ def test_a_saved_key_is_removed_in_the_named_region_and_other_values_are_kept(en
         assert [each["Name"] for each in ssm.describe_parameters()["Parameters"]] == ([] if is_deleted else [name])
     kept = f"SSM parameter {name} was not deleted, because it is not an access key."
     assert kept in " ".join(result["warnings"])
-
-
-def test_a_name_means_a_user_rather_than_a_host_and_users_of_others_are_refused(enforcing: Emulator) -> None:
-    run_module(enforcing, "cwagent_iam_user", name=[USER], access="server")
-    host: dict[str, Any] = {"users_to_delete": {enforcing.region: ["db1", USER]}, "default_users": {"db1": USER}}
-    found = run_module(enforcing, "cwagent_restore", state="checked", **host)
-    assert (found["users_to_delete"], found["warnings"]) == ({enforcing.region: [USER]}, [])
-    for name in ("db1", "alice"):
-        create_user(enforcing, name, policy=SERVER_POLICY)
-        options = host if name == "db1" else {"users_to_delete": {enforcing.region: [name]}}
-        refused = run_module(enforcing, "cwagent_restore", state="checked", **options)
-        assert f"User '{name}' was not created by this collection, so it is not removed." in refused["msg"]
-    missing = run_module(enforcing, "cwagent_restore", state="checked", users_to_delete={enforcing.region: ["gone"]})
-    assert "There is no user 'gone'." in missing["warnings"]
-
-
-@pytest.mark.parametrize("action", ["DeleteAccessKey", "DetachUserPolicy", "DeleteUser"])
-def test_the_next_run_continues_where_a_removal_was_denied(enforcing: Emulator, tmp_path: Path, action: str) -> None:
-    options: dict[str, Any] = {"name": [USER], "saved_key": {"key_store_directory": str(tmp_path)}}
-    run_module(enforcing, "cwagent_iam_user", **options, access="server")
-    denied = run_module(enforcing, "cwagent_iam_user", {"kind": Kind.DENY, "action": action}, **options, state="absent")
-    assert f"iam:{action}" in denied["msg"]
-    assert run_module(enforcing, "cwagent_iam_user", **options, state="absent")["changed"]
-    assert (snapshot(enforcing)["users"], list(tmp_path.iterdir())) == ({}, [])
-
-
-def test_keys_of_users_of_another_account_are_not_deleted(enforcing: Emulator, tmp_path: Path) -> None:
-    saved_key = {"key_store_directory": str(tmp_path)}
-    run_module(enforcing, "cwagent_iam_user", name=[USER], access="server", saved_key=saved_key)
-    valid: dict[str, Any] = {"saved_users": [USER], "key_store_directory": str(tmp_path)}
-    assert not run_module(enforcing, "cwagent_restore", state="checked", **valid)["failed"]
-    enforcing.reset()
-    refused = run_module(enforcing, "cwagent_restore", state="checked", **valid)
-    assert f"has the access key of user '{USER}', and this account has no such user." in refused["msg"]

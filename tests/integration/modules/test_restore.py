@@ -82,15 +82,11 @@ def test_a_run_that_can_write_no_more_leaves_what_expires_and_is_cleaned_up(acco
     account.assert_restored(SERVER_ROLE, account.stored.get(PARAMETER))
 
 
-OTHER_DEADLINE = {"Condition": {"DateGreaterThan": {"aws:CurrentTime": "2099-01-01T00:00:00Z"}}}
-UNRECOGNISED = {
-    "another deadline": {"Effect": "Deny", "Action": "ssm:PutParameter", "Resource": "*", **OTHER_DEADLINE},
-    "another action": {"Effect": "Deny", "Action": "ssm:DeleteParameter", "Resource": "*"},
-}
+OTHER_DEADLINE = {"DateGreaterThan": {"aws:CurrentTime": "2099-01-01T00:00:00Z"}}
 
 
-@pytest.mark.parametrize("statement", UNRECOGNISED.values(), ids=UNRECOGNISED)
-def test_an_open_window_with_another_policy_is_closed(left: Storing, statement: dict[str, Any]) -> None:
+def test_an_open_window_with_another_policy_is_closed(left: Storing) -> None:
+    statement = {"Effect": "Deny", "Action": "ssm:PutParameter", "Resource": "*", "Condition": OTHER_DEADLINE}
     document = json.dumps({"Version": "2012-10-17", "Statement": [{"Sid": WINDOW_POLICY, **statement}]})
     left.iam.put_role_policy(RoleName=ADMIN_ROLE, PolicyName=WINDOW_POLICY, PolicyDocument=document)
     session = left.aws.instance_credentials(left.instances["admin1"])
@@ -146,29 +142,18 @@ def test_instances_outside_the_inventory_are_restored(left: Storing, region: str
     left.assert_restored(SERVER_ROLE)
 
 
-def test_a_window_that_is_removed_is_not_closed_again(left: Storing) -> None:
-    """The instance is in a region without a host, for which the window would be closed if it were still open."""
-    elsewhere = {"us-east-1": left.aws.instances(1, region="us-east-1")}
-    succeeded(left.restore(instances=elsewhere, window_state="absent"))
-    assert left.iam.list_role_policies(RoleName=ADMIN_ROLE)["PolicyNames"] == []
-    assert left.profiles[left.instances["admin1"]] == SERVER_ROLE
-
-
 def test_the_window_is_closed_although_tags_cannot_be_read(left: Storing) -> None:
     env = create_user(left.aws, "restricted", allow(NotAction="ec2:DescribeTags"))
     assert "lacks ec2:DescribeTags" in refusal(left.restore(credentials=env))
     assert left.window == CLOSED_POLICY
 
 
-@pytest.mark.parametrize("code", sorted(ASSOCIATION_STALE_CODES))
 @pytest.mark.parametrize("listed", [True, False], ids=["listed", "not listed"])
-def test_a_release_that_meets_another_association_knows_the_record_still(
-    account: Storing, code: str, listed: bool
-) -> None:
+def test_a_release_that_meets_another_association_knows_the_record_still(account: Storing, listed: bool) -> None:
     """As where the run that is being cleaned up associates the admin profile once more."""
     instance = account.set_profile(ADMIN_ROLE)
     leave_restore_tag(account.aws, instance, APP)
-    fault = {"kind": Kind.ERROR, "action": REPLACE_ASSOCIATION, "code": code}
+    fault = {"kind": Kind.ERROR, "action": REPLACE_ASSOCIATION, "code": min(ASSOCIATION_STALE_CODES)}
     succeeded(account.restore(fault, instances={account.aws.region: [instance] if listed else []}))
     account.assert_restored(APP)
 
@@ -238,18 +223,3 @@ def test_who_can_tag_the_admin_role_can_choose_no_other_role(account: Storing, u
     assert f"Could not associate instance profile '{POWER}' with instance {outside}" in message
     assert f"user/{CONTROLLER} lacks ec2:AssociateIamInstanceProfile" in message
     assert account.profiles[outside] is None
-
-
-def test_an_admin_profile_that_a_person_associated_is_left(account: Storing, user: dict[str, str]) -> None:
-    """Nothing is stored while the instance has it. Adding the instance to the inventory makes it a server."""
-    outside = account.set_profile(ADMIN_ROLE, "outside")
-    with assert_no_writes(account.aws):
-        restored = succeeded(restore_as(account, user, "admin1"))
-        message = refusal(account.store(credentials=user))
-    holder = f"instance {outside} has instance profile '{ADMIN_ROLE}', which no run of this collection has associated"
-    assert [holder in each for each in restored["warnings"]] == [True]
-    assert holder in message
-    assert account.profiles[outside] == ADMIN_ROLE
-    succeeded(restore_as(account, user, "admin1", "outside"))
-    assert account.profiles[outside] == SERVER_ROLE
-    account.assert_clean()

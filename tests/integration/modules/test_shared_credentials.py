@@ -117,18 +117,6 @@ def test_the_profile_of_the_ssm_agent_is_used_once_it_has_credentials(server: Se
     assert (found["profile"], found["caller_error"]) == ("agent", None)
 
 
-@pytest.mark.parametrize("action", RESTARTED)
-def test_a_restart_that_failed_is_finished_by_the_next_run(server: Server, action: str) -> None:
-    (server.host.root / "failing").write_text(action)
-    restart = use(server)["not_done"]
-    assert restart == ["restart the agent"]
-    (server.host.root / "failing").unlink()
-    agent_of(server).actions()
-    assert use(server)["steps"] == restart
-    assert agent_of(server).actions() == RESTARTED
-    assert not use(server)["changed"]
-
-
 def test_other_credentials_are_kept_until_these_work(server: Server) -> None:
     config_of(server).write_text(KEY_CONFIG)
     server.aws.agents(*hybrid_nodes(server.aws), running=False)

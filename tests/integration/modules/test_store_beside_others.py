@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from emulator import Kind
 from emulator.testing import wait_until
-from harness import ADMIN_ROLE, PARAMETER, REPLACE_ASSOCIATION, SERVER_ROLE, assert_no_writes, leave_restore_tag
+from harness import ADMIN_ROLE, PARAMETER, REPLACE_ASSOCIATION, SERVER_ROLE
 from in_process import on_instance
 from states import States
 from storing import APP, CLOSED_POLICY, Result, Storing, config_of, ready_to_store, refusal, succeeded
@@ -68,24 +68,6 @@ def test_a_run_is_refused_while_another_is_at_work(account: Storing, blocked: di
     assert assert_stored_alone(account, admin1=running.result(), admin2=late) == ["admin1"]
 
 
-@pytest.mark.parametrize("state", ["stored", "opened"])
-def test_a_run_is_refused_where_another_instance_has_the_admin_profile(account: Storing, state: str) -> None:
-    """The window of the other instance is neither extended nor closed."""
-    account.leave_open("admin2")
-    with assert_no_writes(account.aws):
-        message = refusal(account.store(state=state))
-    assert f"instance {account.instances['admin2']} has instance profile '{ADMIN_ROLE}'" in message
-
-
-def test_a_second_run_on_an_instance_with_a_restore_tag_is_refused(account: Storing) -> None:
-    """It could remove the permission of the first run, or restore the profile too late."""
-    instance = account.instances["admin1"]
-    leave_restore_tag(account.aws, instance, SERVER_ROLE)
-    with assert_no_writes(account.aws):
-        message = refusal(account.store())
-    assert f"Instance {instance} has a restore tag: a run or a person is using it, or a run was interrupted" in message
-
-
 def test_a_run_backs_off_when_another_instance_gets_the_admin_profile(account: Storing) -> None:
     """A person associates the profile after the first run has swapped, and read the window for the second time."""
     account.aws.metadata_lag(60)
@@ -98,18 +80,6 @@ def test_a_run_backs_off_when_another_instance_gets_the_admin_profile(account: S
     assert account.window == CLOSED_POLICY
 
 
-def test_a_run_backs_off_when_another_writes_a_restore_tag(account: Storing) -> None:
-    """As when both checked before either wrote, and the tag of the other run is visible late."""
-    other = account.instances["admin2"]
-    with account.storing(**WAITS_TO_SWAP, times=2) as running:
-        leave_restore_tag(account.aws, other, SERVER_ROLE)
-    assert f"instance {other} has an unfinished swap of instance profile" in refusal(running.result())
-    assert account.calls_of("PutParameter") == []
-    account.assert_safe()
-    succeeded(account.restore())
-    account.assert_clean()
-
-
 def test_a_run_that_another_run_ends_reports_that_the_window_is_closed(account: Storing) -> None:
     """It never advises to remove the Deny of the window."""
     account.set_profile(APP)
@@ -119,20 +89,6 @@ def test_a_run_that_another_run_ends_reports_that_the_window_is_closed(account: 
     assert "its admin window is closed or has expired" in message
     assert "another run or a person closed or opened it" in message
     assert "Remove that Deny" not in message
-    account.assert_restored(APP)
-
-
-def test_a_waiting_run_reports_that_another_run_restored_its_instance(account: Storing) -> None:
-    """The message does not claim that EC2 takes long, or that a timeout should be increased."""
-    instance = account.set_profile(APP)
-    account.aws.metadata_lag(60)
-    with account.storing("GetRolePolicy", times=2, identity_timeout=5) as running:
-        succeeded(account.restore())
-        account.aws.metadata_lag(0)
-    message = refusal(running.result())
-    assert f"Instance {instance} was restored by another run or by a person" in message
-    assert "wait_timeout" not in message
-    assert account.calls_of("PutParameter") == []
     account.assert_restored(APP)
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -286,9 +286,6 @@ def test_the_command_of_an_interrupted_run_cannot_store_in_a_later_window(instan
     assert len(store_commands(instance.aws)) == 3
 
 
-NOT_VALID = {"kind": Kind.ERROR, "code": "InvalidInstanceId", "message": "not in a valid state"}
-
-
 @pytest.mark.parametrize(
     ("fault", "times_sent", "words"),
     [
@@ -296,7 +293,6 @@ NOT_VALID = {"kind": Kind.ERROR, "code": "InvalidInstanceId", "message": "not in
         ({"kind": Kind.THROTTLE, "times": 2}, 1, ""),
         ({"kind": Kind.SERVER_ERROR}, 0, "so it is not sent again. Run again."),
         ({"kind": Kind.DENY}, 0, "lacks ssm:SendCommand"),
-        (NOT_VALID, 0, "not in a valid state"),
     ],
     ids=lambda value: str(value.get("kind")) if isinstance(value, dict) else "",
 )
@@ -307,15 +303,6 @@ def test_a_command_is_never_sent_twice(
     with pytest.raises(CwagentError, match=words) if words else nullcontext():
         converge_command(instance)
     assert len(store_commands(instance.aws)) == times_sent
-
-
-@pytest.mark.parametrize("kind", [Kind.LOSE_ANSWER, Kind.THROTTLE, Kind.SERVER_ERROR])
-@pytest.mark.parametrize("action", ["ListCommands", "SendCommand"])
-def test_after_a_fault_the_same_run_sends_one_command(instance: Instance, action: str, kind: Kind) -> None:
-    """A run that is killed there is one of the faults that are injected into site.yml."""
-    instance.aws.arm(Fault(kind, action=action))
-    with suppress(CwagentError):
-        converge_command(instance)
     converge_command(instance)
     assert len(store_commands(instance.aws)) == 1
 

@@ -53,11 +53,6 @@ def key_file(account: Storing) -> str:
     return str(account.controller.credentials / f"{ADMIN_USER}.credentials")
 
 
-def create_admin_user(account: Storing, key: str) -> str:
-    """Create the admin user, whose key is saved in this way. :returns: its secret."""
-    return account.create_admin_user("file" if key == ON_HOST else key)
-
-
 def store_onprem(
     account: Storing, *faults: dict[str, Any], key: str = "file", host: Send | None = None, **options: Any
 ) -> Result:
@@ -76,9 +71,10 @@ def assert_closed(account: Storing) -> None:
     account.assert_clean()
 
 
-@pytest.mark.parametrize("key", [*STORES, ON_HOST])
+@pytest.mark.parametrize("key", ["file", ON_HOST])
 def test_the_on_premises_admin_stores_with_its_own_key(account: Storing, key: str) -> None:
-    secret = create_admin_user(account, key)
+    """``test_permissions.py`` has the other stores."""
+    secret = account.create_admin_user()
     assert_closed(account)
     with assert_no_writes(account.aws):
         planned = succeeded(store_onprem(account, key=key, check=True))
@@ -133,18 +129,16 @@ def test_the_controller_reads_what_a_host_reports(
     assert account.stored == {PARAMETER: CONFIG}
 
 
-@pytest.mark.parametrize("check", [False, True])
-@pytest.mark.parametrize("key", [*STORES, ON_HOST])
-def test_a_missing_key_is_an_error_before_the_window_is_opened(account: Storing, key: str, check: bool) -> None:
+def test_a_missing_key_is_an_error_before_the_window_is_opened(account: Storing) -> None:
     """Only site.yml creates one."""
-    with assert_no_writes(account.aws):
-        message = refusal(store_onprem(account, key=key, check=check))
-    if key == ON_HOST:
-        assert message.startswith("ops1 has no /")
-        assert f"/{ADMIN_USER}.credentials with the access key of {ADMIN_USER}" in message
-    else:
-        assert f"There is no access key of user '{ADMIN_USER}' in " in message
-    assert "cwagent.iam.site" in message
+    missing = f"There is no access key of user '{ADMIN_USER}' in "
+    file = f"/{ADMIN_USER}.credentials with the access key of {ADMIN_USER}"
+    for key in (*STORES, ON_HOST):
+        for check in (False, True):
+            with assert_no_writes(account.aws):
+                message = refusal(store_onprem(account, key=key, check=check))
+            assert (file if key == ON_HOST else missing) in message
+            assert "cwagent.iam.site" in message
 
 
 def test_the_missing_permission_to_read_the_key_is_found_before_anything_is_created(account: Storing) -> None:
@@ -338,24 +332,10 @@ def test_a_large_configuration_is_stored_in_parts_and_a_smaller_one_leaves_none_
     assert opened(smaller) == names[:1]
     assert account.stored == {**stored, PARAMETER: files_of(1)}
 
-    # The second part is the parameter of another configuration now.
-    listed = [
-        {"name": name, "file": str(account.controller.file(f"{name}.json", config))}
-        for name, config in ((PARAMETER, files_of(1)), (names[1], stored[names[1]]))
-    ]
     since = account.aws.mark()
-    removed = run(1, configs=listed, remove_surplus=True)
-    assert [(call.action, call.identity, call.params["Name"]) for call in account.aws.writes(since)] == [
-        ("DeleteParameter", "root", names[2])
-    ]
-    assert removed["steps"] == [f"delete parameter '{names[2]}'"]
-    assert account.stored == {PARAMETER: files_of(1), names[1]: stored[names[1]]}
+    removed = run(1, remove_surplus=True)
+    deleted = [(call.action, call.identity, call.params["Name"]) for call in account.aws.writes(since)]
+    assert deleted == [("DeleteParameter", "root", name) for name in names[1:]]
+    assert removed["steps"] == [f"delete parameter '{name}'" for name in names[1:]]
+    assert account.stored == {PARAMETER: files_of(1)}
     account.assert_clean()
-
-    # Each run would overwrite the configuration that the run before has stored.
-    account.controller.file(f"{PARAMETER}.json", files_of(9))
-    with assert_no_writes(account.aws):
-        message = refusal(account.store(configs=listed, split=True))
-    assert f"More than one configuration would be stored in {names[1]} in {account.aws.region};" in message
-    elsewhere = [listed[0], {**listed[1], "regions": [AWAY]}]
-    succeeded(account.store(configs=elsewhere, split=True, check=True))
