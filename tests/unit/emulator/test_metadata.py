@@ -1,4 +1,4 @@
-"""Instance metadata follows the association, on both backends."""
+"""Instance metadata follows the association."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from emulator.testing import wait_until
 ROLE = "meta-data/iam/security-credentials/"
 LAG, LATER = 0.3, 120
 """Seconds until a change is visible, soon and much later."""
+both = pytest.mark.parametrize("aws", ["ministack", "moto"], indirect=True)  # each is corrected in its own way
 
 
 @pytest.fixture
@@ -30,6 +31,7 @@ def arn(client: Any) -> str:
     return str(client.get_caller_identity()["Arn"])
 
 
+@both
 def test_credentials_belong_to_the_associated_role(
     aws: Emulator, account: Any, associated_instance: tuple[str, str]
 ) -> None:
@@ -46,6 +48,7 @@ def test_credentials_belong_to_the_associated_role(
     assert shown["IamInstanceProfile"]["Arn"].endswith("instance-profile/admin")
 
 
+@both
 def test_there_are_no_credentials_without_a_profile_or_on_a_stopped_instance(
     aws: Emulator, account: Any, associated_instance: tuple[str, str]
 ) -> None:
