@@ -81,7 +81,8 @@ lint-python: $(READY) ## check Python only
 
 .PHONY: lint-yaml
 lint-yaml: $(READY) ## check playbooks, roles and other YAML only
-	$(call run,ansible-lint)
+	@# It checks the syntax of each playbook and role with another ansible-playbook.
+	$(call run,env PYTHONPATH=tests python -m forks ansible-lint)
 
 .PHONY: lint-docs
 lint-docs: $(READY) ## check documentation and change notes only
