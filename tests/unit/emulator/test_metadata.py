@@ -77,14 +77,6 @@ def test_a_role_that_does_not_trust_ec2_gives_no_credentials(
     assert aws.instance_credentials(associated_instance[0])["Code"] == "AssumeRoleUnauthorizedAccess"
 
 
-def test_the_identity_document_and_the_profile_are_served(aws: Emulator, associated_instance: tuple[str, str]) -> None:
-    instance, _ = associated_instance
-    document = json.loads(aws.metadata(instance, "dynamic/instance-identity/document"))
-    assert (document["instanceId"], document["region"]) == (instance, "eu-central-1")
-    assert aws.metadata(instance, "meta-data/placement/region") == "eu-central-1"
-    assert json.loads(aws.metadata(instance, "meta-data/iam/info"))["InstanceProfileArn"].endswith("/server")
-
-
 def role_of(aws: Emulator, instance: str) -> str | None:
     try:
         return aws.metadata(instance, ROLE)
@@ -125,8 +117,3 @@ def test_a_change_before_the_lag_is_visible(aws: Emulator, account: Any, associa
         aws.metadata_lag(LATER)
         assert role_of(aws, instance) == profile
         aws.metadata_lag(0)
-
-
-def test_instances_of_another_region_have_metadata(aws: Emulator) -> None:
-    [instance] = aws.instances(1, region="us-east-1")
-    assert aws.metadata(instance, "meta-data/placement/region") == "us-east-1"
