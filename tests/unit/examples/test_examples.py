@@ -49,6 +49,7 @@ def aws():
         yield emulator
 
 
+@pytest.mark.main_job
 def test_the_aws_ec2_inventory_finds_instances_by_tag(aws):
     """It finds a stopped instance, one without a name and two of the same name, but not one without the tag."""
     servers = aws.instances(4, stopped=1)
