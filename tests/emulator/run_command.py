@@ -6,7 +6,7 @@
 It differs from AWS as follows:
 
 - Only ``InstanceIds`` are targets. ``MaxConcurrency`` and ``MaxErrors`` have no effect.
-- There are three documents, each in one version. A command with a reference to a parameter, ``{{ssm:name}}``, is
+- There are two documents, each in one version. A command with a reference to a parameter, ``{{ssm:name}}``, is
   refused. AWS resolves the reference.
 - Only ministack enforces who may send a command.
 """
