@@ -6,6 +6,7 @@ It differs from AWS as follows:
 
 - Agents notice a change of their permissions at once, unless ``Agent.swap_seconds`` is set.
 - A command is delivered at once, unless it is delayed; but few scripts run at a time.
+- A command for an agent that is offline is refused. AWS also accepts it, depending on how long the agent was away.
 - Nothing runs on Windows: the answer is ``Agent.answer``.
 - Processes that a script leaves running end with it.
 """
@@ -47,15 +48,11 @@ class Agent:
     :param aws_cli: whether the AWS CLI is installed.
     :param cloudwatch_agent: whether the CloudWatch agent is installed.
     :param running: whether the SSM agent runs and can reach Systems Manager.
-    :param offline: the result of a command for an agent that was online before: ``refused`` with InvalidInstanceId,
-        ``undeliverable``, or ``waits``. AWS does each, depending on how long the agent was away.
     :param delivery: of the next commands: ``normal``; ``lost`` on the way to the agent; ``undeliverable``; or
         ``unreported``, which run but whose result is lost.
     :param delivery_seconds: how much later than sent a command is delivered.
     :param unknown_seconds: how long all calls but SendCommand do not know a new command.
     :param swap_seconds: how long the agent is offline after the instance has another instance profile.
-    :param hibernating: whether the agent of a hybrid server does not report, though it renews its credentials, until it
-        is restarted.
     :param new_fingerprint: whether the hardware of a hybrid server has changed, so that it gets no new credentials.
     :param answer: the ``code``, ``stdout`` and ``stderr`` of all scripts, which then do not run.
     """
@@ -64,12 +61,10 @@ class Agent:
     aws_cli: bool = True
     cloudwatch_agent: bool = False
     running: bool = True
-    offline: str = "refused"
     delivery: str = "normal"
     delivery_seconds: float = 0.0
     unknown_seconds: float = 0.0
     swap_seconds: float = 0.0
-    hibernating: bool = False
     new_fingerprint: bool = False
     answer: dict[str, Any] | None = None
 
@@ -87,11 +82,10 @@ class Document:
         return next(step for step, on in self.steps.items() if on in ("", platform))
 
 
-SCRIPT_PARAMETERS = frozenset({"workingDirectory", "executionTimeout"})
 MANAGE_AGENT = "AmazonCloudWatch-ManageAgent"
 DOCUMENTS = {
     "AWS-RunShellScript": Document(
-        frozenset({"commands"}), SCRIPT_PARAMETERS, {"aws:runShellScript": ""}, frozenset({"Linux"})
+        frozenset({"commands"}), frozenset({"executionTimeout"}), {"aws:runShellScript": ""}, frozenset({"Linux"})
     ),
     MANAGE_AGENT: Document(
         frozenset({"action"}),
@@ -311,11 +305,10 @@ class Agents:
 
     def _deliver(self, each: Invocation, online: Instance | None) -> None:
         now, agent, command = self.now(), each.agent, each.command
-        offline = self.agent(each.instance).offline
         is_delayed = self.is_delayed(Behaviour.LATE_DELIVERIES, command.id)
         if each.details == "Cancelling":
             each.details = "Cancelled"
-        elif agent.delivery == "undeliverable" or (online is None and offline == "undeliverable"):
+        elif agent.delivery == "undeliverable":
             each.details = "Undeliverable"
         elif agent.delivery == "lost" or is_delayed or now < command.sent + agent.delivery_seconds:
             return
@@ -335,11 +328,7 @@ class Agents:
             self._end(each, int(answer.get("code", 0)), answer.get("stdout", ""), answer.get("stderr", ""))
             return
         command = each.command
-        workdir = command.parameter("workingDirectory")
-        try:
-            each.process = self.machines.start(instance.id, instance.region, command.id, command.script(), workdir)
-        except OSError as error:
-            self._end(each, 1, "", f"failed to run commands: {error}")
+        each.process = self.machines.start(instance.id, instance.region, command.id, command.script())
 
     def _work(self, each: Invocation, *, is_online: bool) -> None:
         if each.process and not each.result:

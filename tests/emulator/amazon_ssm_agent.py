@@ -23,15 +23,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-VERSION = "3.3.0.0"
 PROGRAM = "usr/bin/amazon-ssm-agent"
-SNAP_PROGRAM = "snap/amazon-ssm-agent/current/amazon-ssm-agent"
-UNITS = {PROGRAM: "amazon-ssm-agent", SNAP_PROGRAM: "snap.amazon-ssm-agent.amazon-ssm-agent"}
+UNIT = "amazon-ssm-agent"
 REGISTRATION = "var/lib/amazon/ssm/registration"
 VAULT = "var/lib/amazon/ssm/Vault/Store/RegistrationKey"
 CONFIGURATION = "etc/amazon/ssm/amazon-ssm-agent.json"
-RUNNING = "run/amazon-ssm-agent"
-"""Exists while the service runs."""
 NOT_FOUND = 5
 """The exit code of systemctl for a unit that does not exist."""
 
@@ -53,14 +49,11 @@ class Agent:
 
     def run(self, words: list[str]) -> int:
         parser = argparse.ArgumentParser(prog="amazon-ssm-agent", allow_abbrev=False)
-        for flag in ("-register", "-clear", "-y", "-version"):
+        for flag in ("-register", "-clear", "-y"):
             parser.add_argument(flag, f"-{flag}", action="store_true", dest=flag.strip("-"))
         for option in ("-code", "-id", "-region"):
             parser.add_argument(option, f"-{option}", default="", dest=option.strip("-"))
         given = parser.parse_args(words)
-        if given.version:
-            print(f"SSM Agent version: {VERSION}")
-            return 0
         if given.register and given.code and given.id and given.region:
             return self._register(given.code, given.id, given.region, is_forced=given.y)
         if given.register and given.clear:
@@ -110,15 +103,11 @@ class Agent:
 
     # The service
 
-    def unit(self) -> str:
-        """The unit of the program that is installed."""
-        return next((unit for program, unit in UNITS.items() if (self.root / program).exists()), "")
-
     def environment(self) -> list[str]:
         """The variables of the service, from the files that administrators add to its unit."""
         lines = [
             line.strip()
-            for path in sorted((self.root / f"etc/systemd/system/{self.unit()}.service.d").glob("*.conf"))
+            for path in sorted((self.root / f"etc/systemd/system/{UNIT}.service.d").glob("*.conf"))
             for line in path.read_text().splitlines()
         ]
         return [line.partition("=")[2].strip("\"'") for line in lines if line.startswith("Environment=")]
@@ -133,12 +122,9 @@ class Agent:
             file=file if profile["ShareCreds"] else "",
             profile=profile["ShareProfile"],
         )
-        (self.root / RUNNING).parent.mkdir(parents=True, exist_ok=True)
-        (self.root / RUNNING).touch()
 
     def stop(self) -> None:
         self._tell(node="")
-        (self.root / RUNNING).unlink(missing_ok=True)
 
     def _configured_profile(self) -> dict[str, Any]:
         try:
@@ -152,47 +138,26 @@ class Agent:
 
     def control(self, words: list[str]) -> int:
         """Do as systemctl does with the unit of the SSM agent, which is the only one."""
-        parser = argparse.ArgumentParser(prog="systemctl", allow_abbrev=False)
-        parser.add_argument("verb")
-        parser.add_argument("units", nargs="*")
-        parser.add_argument("-p", "--property", action="append", default=[])
-        parser.add_argument("--value", action="store_true")
-        given = parser.parse_known_args(words)[0]
-        verb, units = given.verb, given.units
-        if verb == "daemon-reload":
-            return 0
-        unknown = [each for each in units if not self.unit() or each.removesuffix(".service") != self.unit()]
+        verb, *options, unit = words
+        is_known = unit.removesuffix(".service") == UNIT and (self.root / PROGRAM).exists()
         if verb == "show":
-            names = [name for each in given.property for name in each.split(",")]
-            return self._show(names, is_known=not unknown, only_values=given.value)
-        if unknown:
-            print(f"Failed to {verb} {unknown[0]}: Unit {unknown[0]} not found.", file=sys.stderr)
+            properties = {
+                "LoadState": "loaded" if is_known else "not-found",
+                "Environment": " ".join(self.environment()) if is_known else "",
+            }
+            names = [name for each in options for name in each.removeprefix("--property=").split(",")]
+            print("\n".join(f"{name}={properties[name]}" for name in names if name in properties))
+            return 0
+        if not is_known:
+            print(f"Failed to {verb} {unit}: Unit {unit} not found.", file=sys.stderr)
             return NOT_FOUND
-        is_active = (self.root / RUNNING).exists()
-        if verb == "is-active":
-            print("active" if is_active else "inactive")
-            return 0 if is_active else 3
-        if verb == "restart" or (verb == "start" and not is_active):
+        if verb == "restart":
             self.start()
         elif verb == "stop":
             self.stop()
-        elif verb not in ("start", "enable"):
+        else:
             print(f"the emulated systemctl has no {verb}", file=sys.stderr)
             return 1
-        return 0
-
-    def _show(self, names: list[str], *, is_known: bool, only_values: bool) -> int:
-        """Print these properties of the unit, or all."""
-        is_active = is_known and (self.root / RUNNING).exists()
-        properties = {
-            "Id": f"{self.unit()}.service",
-            "LoadState": "loaded" if is_known else "not-found",
-            "ActiveState": "active" if is_active else "inactive",
-            "SubState": "running" if is_active else "dead",
-            "Environment": " ".join(self.environment()) if is_known else "",
-        }
-        for name in (each for each in names or properties if each in properties):
-            print(properties[name] if only_values else f"{name}={properties[name]}")
         return 0
 
 

@@ -210,12 +210,10 @@ class Emulator:
         found = self._control("POST", "agents", {"instances": instances, "settings": settings})
         return dict(found)
 
-    def host(
-        self, root: Path, *, is_snap: bool = False, ssm_agent: bool = True, cloudwatch_agent: bool = False
-    ) -> Host:
-        """An on-premises host in this folder, with these agents installed. ``Host`` explains it."""
-        host = Host(root.resolve(), self.endpoint, is_snap)
-        host.install(ssm_agent=ssm_agent, cloudwatch_agent=cloudwatch_agent)
+    def host(self, root: Path, *, cloudwatch_agent: bool = False) -> Host:
+        """An on-premises host in this folder, with the SSM agent, and perhaps the other one. ``Host`` explains it."""
+        host = Host(root.resolve(), self.endpoint)
+        host.install(cloudwatch_agent=cloudwatch_agent)
         return host
 
     def disk(self, instance: str) -> Path:

@@ -29,19 +29,17 @@ from .machines import AGENT_CONTROL, AGENT_FOLDER
 
 @dataclass(frozen=True)
 class Host:
-    """:param root: the folder in which all files of the host are. :param is_snap: whether the SSM agent is a snap."""
+    """:param root: the folder in which all files of the host are."""
 
     root: Path
     endpoint: str
-    is_snap: bool = False
 
-    def install(self, *, ssm_agent: bool = True, cloudwatch_agent: bool = False) -> None:
+    def install(self, *, cloudwatch_agent: bool = False) -> None:
         for folder in ("root", "tmp", "usr/bin", "etc/amazon/ssm"):
             (self.root / folder).mkdir(parents=True, exist_ok=True)
         self._install(self.root / "usr/bin/systemctl")
         _write_program(self.root / "usr/bin/getent", shlex.join(["echo", f"root:x:0:0:root:{self.root}/root:/bin/sh"]))
-        if ssm_agent:
-            self._install(self.ssm_agent)
+        self._install(self.ssm_agent)
         if cloudwatch_agent:
             control = self.root / AGENT_FOLDER / "bin" / AGENT_CONTROL
             control.parent.mkdir(parents=True, exist_ok=True)
@@ -50,18 +48,12 @@ class Host:
 
     def _install(self, program: Path) -> None:
         words = [sys.executable, "-I", amazon_ssm_agent.__file__, str(self.root), self.endpoint, program.name]
-        program.parent.mkdir(parents=True, exist_ok=True)
         _write_program(program, f'exec {shlex.join(words)} "$@"')
 
     @property
     def ssm_agent(self) -> Path:
         """The program of the SSM agent."""
-        return self.root / (amazon_ssm_agent.SNAP_PROGRAM if self.is_snap else amazon_ssm_agent.PROGRAM)
-
-    @property
-    def unit(self) -> str:
-        """The SSM agent's service."""
-        return amazon_ssm_agent.UNITS[str(self.ssm_agent.relative_to(self.root))]
+        return self.root / amazon_ssm_agent.PROGRAM
 
     @property
     def registration_file(self) -> Path:
@@ -100,7 +92,7 @@ class Host:
 
     def set_service_variables(self, **variables: str) -> None:
         """Give the SSM agent's service variables, which it has from its next start on."""
-        file = self.root / f"etc/systemd/system/{self.unit}.service.d/override.conf"
+        file = self.root / f"etc/systemd/system/{amazon_ssm_agent.UNIT}.service.d/override.conf"
         file.parent.mkdir(parents=True, exist_ok=True)
         lines = [f'Environment="{name}={value}"' for name, value in variables.items()]
         file.write_text("\n".join(["[Service]", *lines, ""]))
@@ -123,7 +115,7 @@ class Host:
 
     def restart(self) -> None:
         """Restart the SSM agent's service."""
-        self.run("systemctl", "restart", self.unit).check_returncode()
+        self.run("systemctl", "restart", amazon_ssm_agent.UNIT).check_returncode()
 
 
 def _write_program(path: Path, line: str) -> None:

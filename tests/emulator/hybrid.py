@@ -12,7 +12,7 @@ It differs from AWS as follows:
   credentials before the restart has ended, unless the agent is away, and new ones at each restart. On AWS that takes
   seconds, and a restarted agent keeps the credentials that are valid.
 - An agent that is refused tries again at once. The SSM agent waits for minutes to a day, and hibernates for up to an
-  hour when it is not allowed to report. Here it hibernates when a test asks for that.
+  hour when it is not allowed to report.
 - The call that registers has a credential scope, for its Region, but no signature. The one of the SSM agent is
   unsigned; its endpoint says the Region.
 - A session ends with the registration, the role, or the trust in ``ssm.amazonaws.com``. AWS lets it expire, which
@@ -34,7 +34,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,8 +153,6 @@ class Hybrid:
             if not node:
                 return
             self.services[root] = Service(root, node, file, profile)
-            if node in self.agents.chosen:
-                self.agents.chosen[node] = replace(self.agents.agent(node), hibernating=False)
             variables = {"AWS_SHARED_CREDENTIALS_FILE": file, "AWS_PROFILE": profile}
             self.agents.machines.hosts[node] = Path(root), {name: value for name, value in variables.items() if value}
             self.advance()
@@ -206,7 +204,7 @@ class Hybrid:
 
     def _is_online(self, service: Service, node: Node) -> bool:
         agent: Agent = self.agents.agent(node.id)
-        if not agent.running or agent.hibernating or self._is_away(node.id) or self.agents.now() >= service.expires:
+        if not agent.running or self._is_away(node.id) or self.agents.now() >= service.expires:
             return False
         role = self.agents.backend.role(node.activation.role_arn)
         return role is not None and self.agents.backend.allows(Profile("", "", role.arn, role.id), PERMISSION)
@@ -292,10 +290,6 @@ class Hybrid:
             for each in self.activations.values()
             if _is_here(call, each)
         ]
-        keys = {"ActivationIds": "ActivationId"}
-        for each in params.get("Filters", []):
-            key = keys.get(each["FilterKey"], each["FilterKey"])
-            found = [one for one in found if one[key] in each["FilterValues"]]
         return paging.page_of_items("ActivationList", found, params, 50)
 
     def delete_activation(self, call: Call, params: Params) -> Params | ErrorAnswer:

@@ -120,8 +120,8 @@ class Machines:
             shutil.rmtree(disk / AGENT_FOLDER)
         _link(programs / AGENT_CONTROL, control if control.exists() else None)
 
-    def start(self, instance: str, region: str, command_id: str, script: Iterable[str], workdir: str) -> Process:
-        """Run a script as the SSM agent does. Raises OSError where the working directory does not exist."""
+    def start(self, instance: str, region: str, command_id: str, script: Iterable[str]) -> Process:
+        """Run a script as the SSM agent does."""
         folder = self.disk(instance) / "var/lib/amazon/ssm" / command_id
         folder.mkdir(parents=True)
         file = folder / "_script.sh"
@@ -131,7 +131,7 @@ class Machines:
             popen = subprocess.Popen(
                 ["/bin/sh", "-c", shlex.quote(str(file))],
                 env=self.environment(instance, region),
-                cwd=workdir or self.disk(instance),
+                cwd=self.disk(instance),
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,

@@ -6,7 +6,7 @@
 It differs from AWS as follows:
 
 - Only ``InstanceIds`` are targets. ``MaxConcurrency`` and ``MaxErrors`` have no effect.
-- There are three documents, each in one version. A command with a reference to a parameter, ``{{ssm:name}}``, is
+- There are two documents, each in one version. A command with a reference to a parameter, ``{{ssm:name}}``, is
   refused. AWS resolves the reference.
 - Only ministack enforces who may send a command.
 """
@@ -113,12 +113,7 @@ class RunCommand:
     def _target_problem(self, call: Call, instances: list[str]) -> ErrorAnswer | None:
         online = self.agents.find_online()
         here = {each.id for each in self.agents.instances() if _is_in(call, each.account, each.region)}
-        invalid = [
-            each
-            for each in instances
-            if each not in here & (self.agents.seen.keys() | self.agents.hybrid.nodes.keys())
-            or (each not in online and self.agents.agent(each).offline == "refused")
-        ]
+        invalid = [each for each in instances if each not in here or each not in online]
         if not invalid:
             return None
         names = ", ".join(invalid)
@@ -145,10 +140,8 @@ class RunCommand:
             return ErrorAnswer("InvocationDoesNotExist", "")
         each = found[0].invocations[params["InstanceId"]]
         steps = DOCUMENTS[each.command.document].steps
-        step = params.get("PluginName") or (each.step if len(steps) == 1 else "")
-        if step not in ("", *steps):
-            return ErrorAnswer("InvalidPluginName", "")
-        is_run = step == each.step and each.details in ENDED
+        step = each.step if len(steps) == 1 else ""
+        is_run = step and each.details in ENDED
         return {
             **_invocation(each),
             "PluginName": step,
@@ -197,9 +190,7 @@ class RunCommand:
             for each in self.agents.instances()
             if each.running and _is_in(call, each.account, each.region) and (seen := self.agents.last_seen(each.id))
         ]
-        filters = [(each["Key"], each["Values"]) for each in params.get("Filters", [])]
-        filters += [(each["key"], each["valueSet"]) for each in params.get("InstanceInformationFilterList", [])]
-        for key, values in filters:
+        for key, values in ((each["Key"], each["Values"]) for each in params.get("Filters", [])):
             if key.startswith("tag:"):
                 name = key.removeprefix("tag:")
                 found = [one for one in found if self.agents.hybrid.tags(one["InstanceId"]).get(name) in values]
@@ -210,12 +201,7 @@ class RunCommand:
         return page_of_items("InstanceInformationList", found, params, 10)
 
 
-INSTANCE_FILTERS = {
-    "InstanceIds": "InstanceId",
-    "ActivationIds": "ActivationId",
-    "PlatformTypes": "PlatformType",
-    **{name: name for name in ("IamRole", "PingStatus", "ResourceType")},
-}
+INSTANCE_FILTERS = {"InstanceIds": "InstanceId", "ActivationIds": "ActivationId", "ResourceType": "ResourceType"}
 """By filter, the member of the answer. It knows only the tags of hybrid servers."""
 
 ACTIONS: dict[str, Callable[[RunCommand, Call, Params], Params | ErrorAnswer]] = {
@@ -326,18 +312,11 @@ def _information(instance: Instance, agent: Agent, *, is_online: bool, seen: flo
 
 def _filtered_page(name: str, found: list[Params], params: Params) -> Params | ErrorAnswer:
     for each in params.get("Filters", []):
-        if each["key"] not in FILTERS:
+        if each["key"] != "InvokedAfter":
             return ErrorAnswer("InvalidFilterKey", f"The emulator has no filter {each['key']}.")
-        found = [one for one in found if FILTERS[each["key"]](one, each["value"])]
+        after = datetime.fromisoformat(each["value"]).timestamp()
+        found = [one for one in found if one["RequestedDateTime"] >= after]
     return page_of_items(name, found, params, 50)
-
-
-FILTERS: dict[str, Callable[[Params, str], bool]] = {
-    "DocumentName": lambda one, value: one["DocumentName"] == value,
-    "Status": lambda one, value: value in (one["Status"], one["StatusDetails"]),
-    "InvokedAfter": lambda one, value: one["RequestedDateTime"] >= datetime.fromisoformat(value).timestamp(),
-    "InvokedBefore": lambda one, value: one["RequestedDateTime"] <= datetime.fromisoformat(value).timestamp(),
-}
 
 
 def _shortened(text: str, length: int) -> str:

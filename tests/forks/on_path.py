@@ -1,6 +1,7 @@
 """Programs for the PATH of a shell, for hosts and instances, which ask the process of the tests to run them in a fork.
 
-The fork ends with the program, because a fault or a person can end that.
+The fork ends with the program, because a fault or a person can end that. ``python -m forks COMMAND`` runs a command
+with this PATH.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ TREE = BUILD / "-".join(["ansible-core", core, *sys.argv[1:2]])
 PROGRAMS = Path(sys.executable).parent
 PYTHON = ".".join(map(str, sys.version_info[:2]))
 OLDEST_PYTHON, NEWEST_PYTHON = 9, 14
-UNITS_OF_VERSION = [
+UNITS = [
     *(f"tests/unit/plugins/{name}/" for name in ("action", "filter", "modules", "plugin_utils")),
     *(f"tests/unit/plugins/module_utils/test_{name}.py" for name in ("aws", "call", "converge", "errors", "module")),
 ]
@@ -63,7 +63,7 @@ def main() -> None:
     }
     parser.add_argument("command", choices=commands)
     parser.add_argument("--workers", type=int, default=1, help="how many unit tests run in parallel")
-    parser.add_argument("--of-version", action="store_true", help="only tests that differ between versions of Ansible")
+    parser.add_argument("--of-version", action="store_true", help="only sanity tests that differ between ansible-cores")
     args = parser.parse_args()
     metadata = yaml.safe_load((CHECKOUT / "galaxy.yml").read_text())
     tarball = BUILD / "{namespace}-{name}-{version}.tar.gz".format(**metadata)
@@ -86,8 +86,7 @@ def units(tarball: Path, args: argparse.Namespace) -> None:
     tests = collection / "tests" / "unit"
     shutil.copytree(CHECKOUT / "tests" / "unit" / "plugins", tests / "plugins")
     shutil.copy(CHECKOUT / "tests" / "unit" / "conftest.py", tests)
-    chosen = UNITS_OF_VERSION if args.of_version else ()
-    run(collection, "units", "--local", f"--python={PYTHON}", f"--num-workers={args.workers}", *chosen)
+    run(collection, "units", "--local", f"--python={PYTHON}", f"--num-workers={args.workers}", *UNITS)
 
 
 def integration(tarball: Path, _args: argparse.Namespace) -> None:

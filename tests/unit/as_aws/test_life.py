@@ -75,6 +75,7 @@ def have_two_admins(life: Life) -> None:
     life.plays.append(replace(QUIET, calls=[call]))
 
 
+@pytest.mark.parametrize("life", [0], indirect=True)
 @pytest.mark.parametrize(
     ("spoil", "problem"),
     [

@@ -144,6 +144,7 @@ def test_configurations_are_valid_for_the_agent():
         assert validate(block.text, source=str(block)).problems == []
 
 
+@pytest.mark.main_job
 def test_playbooks_and_tasks_are_valid(tmp_path):
     """All in one process: starting Ansible takes longer than checking a page."""
     written = []

@@ -13,6 +13,8 @@ import yaml
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import MINIMUM_BOTO3_VERSION, MINIMUM_BOTOCORE_VERSION
 from guide import ROOT
 
+pytestmark = pytest.mark.main_job
+
 PYTHON = "python >= 3.9"
 BOTO3 = [f"boto3 >= {MINIMUM_BOTO3_VERSION}", f"botocore >= {MINIMUM_BOTOCORE_VERSION}"]
 WITHOUT_BOTO3 = {
@@ -26,17 +28,20 @@ ON_THE_CONTROLLER = {"cwagent_inputs", "cwagent_report"}
 """These are action plugins, which run in the Python of ansible-core itself."""
 
 
-def documented(kind, names):
-    """The requirements of plugins, by name, as ansible-doc shows them."""
-    program = Path(sys.executable).with_name("ansible-doc")
-    command = [program, "--json", "--type", kind, *(f"cwagent.iam.{name}" for name in names)]
-    shown = json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
-    return {name.rpartition(".")[2]: each["doc"].get("requirements", []) for name, each in shown.items()}
-
-
 @pytest.fixture(scope="module")
-def modules():
-    return documented("module", sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py")))
+def plugins():
+    """By kind and name, the requirements of plugins, as ansible-doc shows them."""
+    command = [Path(sys.executable).with_name("ansible-doc"), "--json", "--metadata-dump", "cwagent.iam"]
+    shown = json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout)["all"]
+    return {
+        kind: {name.rpartition(".")[2]: each["doc"].get("requirements", []) for name, each in shown[kind].items()}
+        for kind in ("module", "lookup", "inventory")
+    }
+
+
+@pytest.fixture
+def modules(plugins):
+    return plugins["module"]
 
 
 def test_modules_require_the_python_that_they_are_tested_with(modules):
@@ -59,8 +64,8 @@ def test_modules_that_call_aws_require_the_boto3_of_amazon_aws(modules):
 
 
 @pytest.mark.parametrize(("kind", "name"), [("lookup", "saved_credentials"), ("inventory", "organization")])
-def test_plugins_that_call_aws_require_the_same(kind, name):
-    assert documented(kind, [name]) == {name: [PYTHON, *BOTO3]}
+def test_plugins_that_call_aws_require_the_same(plugins, kind, name):
+    assert plugins[kind][name] == [PYTHON, *BOTO3]
 
 
 def test_the_library_for_schemas_is_a_requirement_of_the_module_that_uses_it(modules):

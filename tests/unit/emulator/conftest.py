@@ -53,12 +53,14 @@ def running() -> Iterator[dict[str, Emulator]]:
         emulator.stop()
 
 
-@pytest.fixture(params=["ministack", "moto"])
+@pytest.fixture
 def aws(request: pytest.FixtureRequest, running: dict[str, Emulator]) -> Emulator:
-    if request.param not in running:
-        running[request.param] = Emulator.start(request.param)
-    running[request.param].reset()
-    return running[request.param]
+    """An empty account of ministack, or of the backends that a test is parametrized with."""
+    backend = getattr(request, "param", "ministack")
+    if backend not in running:
+        running[backend] = Emulator.start(backend)
+    running[backend].reset()
+    return running[backend]
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from emulator.snapshot import snapshot
 
 DAY = 24 * 3600
 TESTS = Path(__file__).parents[2]
+both = pytest.mark.parametrize("aws", ["ministack", "moto"], indirect=True)  # each is corrected in its own way
 
 
 READS = ["GetParameter", "ListUsers", "SimulatePrincipalPolicy", "AssumeRole", "GetCallerIdentity"]
@@ -42,6 +43,7 @@ def test_a_kill_needs_a_process(aws: Emulator) -> None:
         aws.arm(Fault(Kind.KILL_AFTER))
 
 
+@both
 def test_the_log_has_caller_parameters_and_result(aws: Emulator) -> None:
     aws.client("iam").create_user(UserName="u")
     key = aws.client("iam").create_access_key(UserName="u")["AccessKey"]
@@ -69,6 +71,7 @@ def test_a_client_reuses_its_connection(aws: Emulator) -> None:
     assert one != other
 
 
+@both
 def test_each_version_of_a_parameter_has_its_writer(account: Any) -> None:
     account.create_role("Admin", "CloudWatchAgentAdminPolicy")
     instance = account.aws.instances(1)[0]
@@ -133,6 +136,7 @@ def test_many_users_are_returned_in_pages(account: Any) -> None:
     assert names == [["u0", "u1"], ["u2", "u3"], ["u4"]]
 
 
+@both
 def test_an_association_is_not_replaced_on_a_stopped_instance(account: Any) -> None:
     account.create_role("server", "CloudWatchAgentServerPolicy")
     [instance] = account.aws.instances(1, stopped=1)
@@ -154,6 +158,7 @@ def test_keys_have_a_last_use_and_a_user_has_at_most_two(account: Any) -> None:
         account.iam.create_access_key(UserName="u")
 
 
+@both
 def test_a_principal_has_at_most_ten_managed_policies(account: Any) -> None:
     account.iam.create_user(UserName="u")
     account.create_role("r", "CloudWatchAgentServerPolicy")
@@ -169,19 +174,18 @@ def test_a_principal_has_at_most_ten_managed_policies(account: Any) -> None:
             attach(**{kind: name}, PolicyArn=eleventh)
 
 
-@pytest.mark.parametrize("aws", ["ministack"], indirect=True)
 def test_the_last_use_of_an_unknown_key_is_denied(aws: Emulator) -> None:
     with pytest.raises(ClientError, match=r"AccessDenied.*access key AKIAUNKNOWN"):
         aws.client("iam").get_access_key_last_used(AccessKeyId="AKIAUNKNOWN567890123")
 
 
+@both
 def test_ec2_names_an_unknown_profile(account: Any) -> None:
     [instance] = account.aws.instances(1)
     with pytest.raises(ClientError, match=r"InvalidParameterValue.*\(nope\).*Invalid IAM Instance Profile name"):
         account.associate(instance, "nope")
 
 
-@pytest.mark.parametrize("aws", ["ministack"], indirect=True)
 def test_accounts_can_be_restored(account: Any) -> None:
     aws = account.aws
     account.create_role("r", "CloudWatchAgentServerPolicy")
@@ -206,7 +210,6 @@ def test_accounts_can_be_restored(account: Any) -> None:
         assert len(aws.client("ec2", "us-west-2").describe_vpcs()["Vpcs"]) == 1
 
 
-@pytest.mark.parametrize("aws", ["ministack"], indirect=True)
 def test_a_state_has_its_time_disks_agents_and_folders(account: Any, tmp_path: Path) -> None:
     aws = account.aws
     account.create_role("r", "CloudWatchAgentServerPolicy")

@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-pytestmark = pytest.mark.parametrize("aws", ["ministack"], indirect=True)
-
 
 def test_an_unknown_policy_cannot_be_attached(account: Any) -> None:
     account.create_role("admin", "CloudWatchAgentAdminPolicy")

@@ -10,22 +10,18 @@ import time
 from typing import Any
 from urllib.parse import urlsplit
 
-import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError
 from emulator import Emulator, Fault, Kind, program_environment
 from emulator.client import END_SECONDS
 
-SESSION = boto3.session.Session()
-pytestmark = pytest.mark.parametrize("aws", ["ministack"], indirect=True)  # faults do not depend on the backend
+ONCE = Config(retries={"total_max_attempts": 1})
 
 
 def client_without_retries(aws: Emulator, service: str) -> Any:
     """A client without retries, so that a fault is visible."""
-    config = Config(retries={"total_max_attempts": 1})
-    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": aws.region}
-    return SESSION.client(service, endpoint_url=aws.endpoint, config=config, **keys)
+    return aws.client(service, config=ONCE)
 
 
 def users(aws: Emulator) -> list[str]:

@@ -3,43 +3,34 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
-from botocore.exceptions import ClientError
 from emulator import Emulator
+from emulator.testing import refused
 
 from ansible_collections.cwagent.iam.plugins.module_utils._signature import Keys, sign
 
-CODES = {
-    "ssm": "InvalidSignatureException",
-    "sts": "SignatureDoesNotMatch",
-    "iam": "SignatureDoesNotMatch",
-    "ec2": "AuthFailure",
+CALLS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "ssm": ("InvalidSignatureException", lambda client: client.get_parameter(Name="x")),
+    "sts": ("SignatureDoesNotMatch", lambda client: client.get_caller_identity()),
+    "iam": ("SignatureDoesNotMatch", lambda client: client.list_users()),
+    "ec2": ("AuthFailure", lambda client: client.describe_instances()),
 }
-CALLS: dict[str, tuple[str, dict[str, Any]]] = {
-    "ssm": ("get_parameter", {"Name": "x"}),
-    "sts": ("get_caller_identity", {}),
-    "iam": ("list_users", {}),
-    "ec2": ("describe_instances", {}),
-}
-
-
 ALLOWED = {"Effect": "Allow", "Action": "*", "Resource": "*"}
 
 
-@pytest.mark.parametrize("service", CODES)
-def test_a_wrong_secret_is_refused(aws: Emulator, account: Any, service: str) -> None:
+@pytest.mark.parametrize("aws", ["ministack", "moto"], indirect=True)
+def test_a_wrong_secret_is_refused(aws: Emulator, account: Any) -> None:
     session = aws.client("sts").assume_role(RoleArn=role_of(account), RoleSessionName="session")["Credentials"]
-    operation, arguments = CALLS[service]
     for keys in (account.limited_key(ALLOWED), session, {"AccessKeyId": "test"}):
-        client = aws.client(service, credentials={**keys, "SecretAccessKey": "wrong"})
-        with pytest.raises(ClientError) as error:
-            getattr(client, operation)(**arguments)
-        assert error.value.response["Error"]["Code"] == CODES[service]
+        for service, (code, call) in CALLS.items():
+            with refused(code):
+                call(aws.client(service, credentials={**keys, "SecretAccessKey": "wrong"}))
 
 
 def role_of(account: Any) -> str:

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible.inventory.manager import InventoryManager
+from ansible.parsing.dataloader import DataLoader
+from ansible.vars.manager import VariableManager
 from emulator import Emulator
 from emulator.environment import program_environment
 from jinja2 import Environment
@@ -24,50 +27,19 @@ ROOT = Path(__file__).resolve().parents[3]
 EXAMPLES = ROOT / "examples"
 
 
-def inventory(path, variables=None):
-    """The inventory that ansible-inventory reads from a file."""
-    listed = subprocess.run(
-        [Path(sys.executable).with_name("ansible-inventory"), "--list", "-i", path],
-        cwd=ROOT,
-        env=program_environment({"ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true"}, variables or {}),
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    # Ansible wraps values from outside, such as tags.
-    return json.loads(listed.stdout, object_hook=lambda found: found.get("__ansible_unsafe", found))
-
-
-def groups(listed):
-    return {name: sorted(group["hosts"]) for name, group in listed.items() if group.get("hosts")}
-
-
 def test_the_static_inventory_has_the_groups():
-    listed = inventory(EXAMPLES / "inventory" / "hosts.yml")
-
-    assert groups(listed) == {
+    manager = InventoryManager(DataLoader(), sources=str(EXAMPLES / "inventory" / "hosts.yml"))
+    assert {name: found for name, found in manager.get_groups_dict().items() if name.startswith("cwagent_")} == {
         "cwagent_ec2_servers": ["web-1", "web-2"],
         "cwagent_ec2_admin": ["admin-1"],
         "cwagent_onprem_servers": ["db-1", "ops-1"],
         "cwagent_onprem_admin": ["ops-1"],
     }
-    hosts = listed["_meta"]["hostvars"]
-    ids = [hosts[host]["instance_id"] for host in ("web-1", "web-2", "admin-1")]
-    assert len(set(ids)) == 3
-    assert {host: variables["cwagent_region"] for host, variables in hosts.items()} == {
-        **dict.fromkeys(hosts, "eu-central-1"),
+    hosts = {host: VariableManager(DataLoader(), manager).get_vars(host=host) for host in manager.get_hosts()}
+    assert len({each["instance_id"] for each in hosts.values() if "instance_id" in each}) == 3
+    assert {host.name: variables["cwagent_region"] for host, variables in hosts.items()} == {
+        **{host.name: "eu-central-1" for host in hosts},
         "web-2": "eu-west-1",
-    }
-
-
-def test_the_inventory_of_the_demo_has_the_groups():
-    listed = inventory(EXAMPLES / "demo" / "inventory.yml")
-
-    assert groups(listed) == {
-        "cwagent_ec2_servers": ["batch-1", "shop-1"],
-        "cwagent_ec2_admin": ["admin-1"],
-        "cwagent_onprem_servers": ["db-1", "ops-1"],
-        "cwagent_onprem_admin": ["ops-1"],
     }
 
 
@@ -77,6 +49,7 @@ def aws():
         yield emulator
 
 
+@pytest.mark.main_job
 def test_the_aws_ec2_inventory_finds_instances_by_tag(aws):
     """It finds a stopped instance, one without a name and two of the same name, but not one without the tag."""
     servers = aws.instances(4, stopped=1)
@@ -86,9 +59,17 @@ def test_the_aws_ec2_inventory_finds_instances_by_tag(aws):
     tag(aws, [admin], CloudWatchAgent="admin", Name="ops")
     tag(aws, [other], Name="other")
 
-    listed = inventory(EXAMPLES / "inventory" / "aws_ec2.yml", aws.env())
-
-    found = groups(listed)
+    done = subprocess.run(
+        [Path(sys.executable).with_name("ansible-inventory"), "--list", "-i", EXAMPLES / "inventory" / "aws_ec2.yml"],
+        cwd=ROOT,
+        env=program_environment({"ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true"}, aws.env()),
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    # Ansible wraps values from outside, such as tags.
+    listed = json.loads(done.stdout, object_hook=lambda found: found.get("__ansible_unsafe", found))
+    found = {name: sorted(group["hosts"]) for name, group in listed.items() if group.get("hosts")}
     hosts = listed["_meta"]["hostvars"]
     assert {hosts[host]["instance_id"] for host in found["cwagent_ec2_servers"]} == set(servers)
     assert found["cwagent_ec2_admin"] == [f"ops_{admin}"]

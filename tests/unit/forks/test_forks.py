@@ -83,8 +83,10 @@ def environ(folder: Path, more: Mapping[str, str]) -> dict[str, str]:
     return program_environment({"HOME": str(folder), **more})
 
 
-def run_both(arguments: Sequence[str | Path], folder: Path, more: Mapping[str, str]) -> list[tuple[int, str, str]]:
-    """Run it in its own process, and in two forks of one process. :returns: their codes, output and errors."""
+def run_both(
+    arguments: Sequence[str | Path], folder: Path, more: Mapping[str, str], times: int = 1
+) -> list[tuple[int, str, str]]:
+    """Run it in its own process, and in forks of one process. :returns: their codes, output and errors."""
     plain = subprocess.run(
         arguments,
         cwd=folder,
@@ -94,7 +96,7 @@ def run_both(arguments: Sequence[str | Path], folder: Path, more: Mapping[str, s
         text=True,
         check=False,
     )
-    forked = [forks.run(arguments, environ(folder, more), folder, SECONDS) for _ in range(2)]
+    forked = [forks.run(arguments, environ(folder, more), folder, SECONDS) for _ in range(times)]
     return [(each.returncode, each.stdout, each.stderr) for each in (plain, *forked)]
 
 
@@ -111,7 +113,7 @@ def test_a_forked_run_prints_and_ends_as_any_other(tmp_path: Path, hosts: str, w
     (tmp_path / "playbook.yml").write_text(PLAYBOOK)
     (tmp_path / "included.yml").write_text(INCLUDED)
     options = ["-i", hosts, "-c", "local", "-e", f"word={word}", "--forks=1"]
-    runs = run_both(["ansible-playbook", "playbook.yml", *options], tmp_path, {})
+    runs = run_both(["ansible-playbook", "playbook.yml", *options], tmp_path, {}, times=2)
     assert [(each[0], each[2]) for each in runs] == [(code, "")] * 3
     assert "it said wrong é" in runs[0][1] if code else "failed=0" in runs[0][1]
     # Of several hosts, Ansible prints the line of one before or after the items of the next, as it happens.
@@ -125,15 +127,13 @@ def test_a_forked_run_prints_and_ends_as_any_other(tmp_path: Path, hosts: str, w
     ("arguments", "more"),
     [
         (["ansible-playbook", "--nope"], {}),
-        (["ansible-playbook", "nope.yml"], {}),
         (["ansible-playbook", "nope.yml"], {"ANSIBLE_FORKS": "many"}),
-        (["ansible-playbook", "nope.yml"], {"ANSIBLE_CONFIG": "nope.cfg"}),
         (["ansible-playbook", "nope.yml"], {"ANSIBLE_NOCOLOR": "", "ANSIBLE_FORCE_COLOR": "1"}),
     ],
 )
 def test_also_where_it_fails_early(tmp_path: Path, arguments: list[str], more: dict[str, str]) -> None:
-    plain, *forked = run_both(arguments, tmp_path, more)
-    assert forked == [plain] * 2
+    plain, forked = run_both(arguments, tmp_path, more)
+    assert forked == plain
 
 
 def test_a_run_has_its_own_settings(tmp_path: Path) -> None:
@@ -186,8 +186,8 @@ def test_a_run_finds_filters_wherever_they_are(tmp_path: Path, beside: bool, exp
     if beside:
         (tmp_path / "filter_plugins").mkdir()
         (tmp_path / "filter_plugins" / "ours.py").write_text(FILTER)
-    plain, *forked = run_both(command, tmp_path, {"ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)})
-    assert forked == [plain] * 2
+    plain, forked = run_both(command, tmp_path, {"ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)})
+    assert forked == plain
     assert [plain[1].count(each) > 0 for each in expected] == [True, True]
 
 
@@ -198,22 +198,17 @@ sys.exit(len(sys.argv))
 """
 
 
-@pytest.mark.parametrize("arguments", [[], ["a", "-b"]])
-@pytest.mark.parametrize(("is_file", "option"), [(True, []), (True, ["-P"]), (False, [])])
-def test_a_host_runs_a_program_as_any_python(
-    tmp_path: Path, is_file: bool, option: list[str], arguments: list[str]
-) -> None:
+@pytest.mark.parametrize("given", [["program.py", "a", "-b"], ["-P", "program.py"], []])
+def test_a_host_runs_a_program_as_any_python(tmp_path: Path, given: list[str]) -> None:
     """Ansible sends it a file or, with pipelining, its text as the input."""
-    file = tmp_path / "program.py"
-    file.write_text(PROGRAM_OF_HOST)
-    given = [*option, str(file), *arguments] if is_file else []
+    (tmp_path / "program.py").write_text(PROGRAM_OF_HOST)
     pythons = [sys.executable, str(on_path.folder() / HOST_PYTHON)]
     ended = [
         subprocess.run(
             [python, *given],
             cwd=tmp_path,
             env=environ(tmp_path, {"WORD": python}),
-            input="" if is_file else PROGRAM_OF_HOST,
+            input="" if given else PROGRAM_OF_HOST,
             capture_output=True,
             text=True,
             check=False,
@@ -238,6 +233,13 @@ def test_a_host_has_its_own_temporary_folder(tmp_path: Path) -> None:
         found[-1].rmdir()
         folder.rmdir()
     assert [each.parent.name for each in found] == ["one", "two"]
+
+
+def test_a_command_finds_the_programs_first(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "forks", "sh", "-c", "command -v ansible-playbook; exit 3"]
+    given = environ(tmp_path, {"PYTHONPATH": str(CHECKOUT / "tests")})
+    done = subprocess.run(command, env=given, capture_output=True, text=True, check=False)
+    assert (done.returncode, "/cwagent-path-" in done.stdout) == (3, True)
 
 
 @pytest.mark.skipif(not AWS_CLI, reason="it needs the AWS CLI, which make test-tools sets up")

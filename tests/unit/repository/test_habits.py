@@ -77,15 +77,13 @@ def test_unit_tests_of_plugins_use_only_helpers_beside_them() -> None:
     """``ansible-test units`` runs them, and has no other folder of tests on its path."""
     tests = ROOT / "tests"
     helpers = {path.stem for path in (*tests.glob("*"), *(tests / "integration").glob("*.py"))} - {"unit"}
-    nodes = [
-        (path.name, node)
+    imported = {
+        (path.name, module)
         for path in (tests / "unit" / "plugins").rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
-    ]
-    imported = {(name, node.module) for name, node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
-    imported |= {(name, each.name) for name, node in nodes if isinstance(node, ast.Import) for each in node.names}
+        for module in re.findall(r"^ *(?:from|import) (\w+)", path.read_text(), re.MULTILINE)
+    }
     assert len(imported) > 500
-    assert [(name, module) for name, module in imported if str(module).partition(".")[0] in helpers] == []
+    assert [(name, module) for name, module in imported if module in helpers] == []
 
 
 @pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1"])
