@@ -613,10 +613,11 @@ def test_a_new_parameter_has_its_tags_from_its_creation_on():
     ] * 2
 
 
-def test_a_parameter_that_was_created_meanwhile_is_overwritten_and_tagged():
+def test_a_parameter_that_was_created_meanwhile_is_overwritten_and_tagged(clock):
     ssm = Ssm({NAME: Parameter("theirs", version=4, tags={"team": "web", "stage": "live"})})
     desired = desired_config(NAME, CONFIG, None, can_be_split=False, tags={"team": "ops"})
     result = converge(resource(ssm, desired, one(None)), False, 30)
+    assert clock.now == 2
     assert ssm.parameters[NAME] == Parameter(TEXT, version=5, tags={"team": "ops", "stage": "live"})
     assert result["steps"] == [f"store the configuration in parameter '{NAME}'", f"tag parameter '{NAME}' with team"]
 
