@@ -146,7 +146,7 @@ AFTER_TAG = [SWAP, "put_role_policy", "describe_tags", SWAP]
 
 
 @pytest.mark.parametrize("unseen", [0, 2])
-def test_tags_are_read_between_the_own_tag_and_all_other_steps_until_ec2_shows_it(unseen):
+def test_tags_are_read_after_the_own_tag_until_ec2_shows_it(unseen):
     """Another run sees it no earlier."""
     account = account_with("shop")
     account.answer("describe_tags", NO_TAGS, times=unseen)

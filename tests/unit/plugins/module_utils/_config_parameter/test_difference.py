@@ -105,7 +105,7 @@ VALUES = st.recursive(
 
 
 @given(VALUES, VALUES)
-def test_there_are_lines_if_and_only_if_the_content_differs_and_the_opposite_ones_for_the_opposite(before, after):
+def test_each_difference_is_a_line_and_the_opposite_line_for_the_opposite(before, after):
     lines, opposite = differences(before, after), differences(after, before)
     assert bool(lines) == (json.dumps(before, sort_keys=True) != json.dumps(after, sort_keys=True))
     assert all(line.isprintable() and line[:3] in {"+ $", "- $", "~ $"} for line in lines)

@@ -260,7 +260,7 @@ def test_a_wrong_value_is_quoted_with_the_nearest_one():
 DAYS = {1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653}
 
 
-def test_a_retention_that_cloudwatch_does_not_have_is_an_error():
+def test_only_a_retention_that_cloudwatch_has_is_valid():
     path = (*FILES, 2, "retention_in_days")
     for value in [*sorted({day + 1 for day in DAYS} - DAYS), 0, -2, "7", 7.5, True, None]:
         assert [each[1:3] for each in _found(_with(path, value))] == [("wrong-value", path)], value
@@ -512,7 +512,7 @@ FILES_OF_ALL = ["/var/log/app.log", "/var/log/messages2", "/opt/root/a", "/opt/v
 
 
 @pytest.mark.parametrize("file", [*FILES_OF_ROOT, *FILES_OF_ALL])
-def test_files_that_only_root_reads_are_a_warning_where_the_agent_is_another_user(file):
+def test_files_of_root_are_a_warning_where_the_agent_is_another_user(file):
     path = (*FILES, 0, "file_path")
     message = f"on most systems, the user 'cwagent' of run_as_user may not read '{file}'"
     assert _found(_with(path, file)) == [(WARNING, "run-as-user", path, message)] * (file in FILES_OF_ROOT)
