@@ -22,9 +22,9 @@ def instance(*profiles: str, name: str = INSTANCE, instance_state: str = "runnin
     return Instance(name, instance_state, associations)
 
 
-def profiles_for(*named: str, role: str = "role") -> Profiles:
+def profiles_for(*named: str) -> Profiles:
     """:param named: the instances that the user named."""
-    return Profiles("admin", "server", role, REGION, frozenset(named))
+    return Profiles("admin", "server", "role", REGION, frozenset(named))
 
 
 def acquisition(name: str = INSTANCE, **more: Any) -> Acquisition:

@@ -83,6 +83,30 @@ def test_files_functions_and_classes_are_small(path):
     ] == []
 
 
+def test_a_resource_keeps_nothing_between_two_of_its_methods():
+    """It has its attributes from its creation on. So a plan can be made again, and steps can run in parallel."""
+    classes = [
+        node
+        for path in MODULE_UTILS.rglob("*.py")
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef) and any("Resource" in ast.unparse(base) for base in node.bases)
+    ]
+    assert {each.name for each in classes} >= {"AcquireResource", "ReleaseResource", "WindowResource"}
+    methods = [
+        method
+        for each in classes
+        for method in each.body
+        if isinstance(method, ast.FunctionDef) and method.name != "__init__"
+    ]
+    changes = [
+        ast.unparse(node)
+        for method in methods
+        for node in ast.walk(method)
+        if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load)
+    ]
+    assert changes == []
+
+
 def lines_of(nodes):
     return sum(node.end_lineno - node.lineno + 1 for node in nodes)
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,11 @@ import pytest
 # The main process starts a worker, which holds something.
 PROGRAM = """
 import os, signal, sys, time
-from ansible_collections.cwagent.iam.plugins.plugin_utils import _terminal
+from ansible_collections.cwagent.iam.plugins.plugin_utils import _guardian, _terminal
 from ansible_collections.cwagent.iam.plugins.plugin_utils._interruption import Interruption
 
 how = sys.argv[1]
+_guardian.PATIENCE_SECONDS = 0.2 if how == "ignoring" else 30
 signal.signal(signal.SIGINT, signal.SIG_IGN if how == "ignoring" else signal.SIG_DFL)
 worker = os.fork()
 if worker == 0:
@@ -42,16 +44,20 @@ else:
 
 
 def run(how: str) -> tuple[int, str]:
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, how],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    assert done.stderr == ""
-    return done.returncode, done.stdout
+    """The output is a file: who reads a pipe waits for the guardian, which waits until its main process is gone."""
+    with tempfile.TemporaryFile("w+") as output:
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, how],
+            stdout=output,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        assert done.stderr == ""
+        output.seek(0)
+        return done.returncode, output.read()
 
 
 GIVEN_BACK = "web1: The process of this task ended too early. It was given back by True."

@@ -39,7 +39,14 @@ LINUX_ARN, CHINA_ARN = (
     "arn:aws:ssm:eu-central-1:*:parameter/AmazonCloudWatch-linux",
     "arn:aws-cn:ssm:cn-north-1:*:parameter/AmazonCloudWatch-linux",
 )
-CONDITION = {"DateGreaterThan": {"aws:CurrentTime": "2026-11-24T16:15:30Z"}}
+AT = "2026-11-24T16:15:30Z"
+CONDITION = {"DateGreaterThan": {"aws:CurrentTime": AT}}
+CLOSED: dict[str, Any] = {
+    "Sid": "CloudWatchAgentAdminWindowClosed",
+    "Effect": "Deny",
+    "Action": [PUT, *OTHER_ACTIONS],
+    "Resource": "*",
+}
 OTHERS: dict[str, Any] = {
     "Sid": "CloudWatchAgentAdminWindowOthers",
     "Effect": "Deny",
@@ -81,18 +88,12 @@ OPENINGS = st.builds(
 )
 
 
+def document(*statements: Any) -> dict[str, Any]:
+    return {"Version": "2012-10-17", "Statement": [*statements]}
+
+
 def test_a_closed_window_denies_every_change_without_a_condition():
-    assert closed_policy() == {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Sid": "CloudWatchAgentAdminWindowClosed",
-                "Effect": "Deny",
-                "Action": [PUT, *OTHER_ACTIONS],
-                "Resource": "*",
-            }
-        ],
-    }
+    assert closed_policy() == document(CLOSED)
     assert is_closed(closed_policy())
 
 
@@ -110,32 +111,23 @@ OPEN_CASES = {
 
 @pytest.mark.parametrize(("opening", "statements"), OPEN_CASES.values(), ids=OPEN_CASES)
 def test_an_open_window_denies_in_separate_statements(opening, statements):
-    assert open_policy(opening) == {"Version": "2012-10-17", "Statement": statements}
+    assert open_policy(opening) == document(*statements)
 
 
 @given(OPENINGS)
-def test_each_statement_has_its_own_sid_and_no_condition_beside_other_parameters(opening):
-    statements = [*closed_policy()["Statement"], *open_policy(opening)["Statement"]]
+def test_an_opening_only_denies_and_is_read_as_it_was_written(opening):
+    policy = open_policy(opening)
+    assert opening_of(policy) == opening
+    assert deadline_of(policy) == opening.deadline
+    assert not is_closed(policy)
+    statements = [*closed_policy()["Statement"], *policy["Statement"]]
     sids = [each["Sid"] for each in statements]
     assert len(set(sids)) == len(sids)
     assert all(sid.isascii() and sid.isalnum() and sid.startswith(WINDOW_POLICY) for sid in sids)
     assert {each["Effect"] for each in statements} == {"Deny"}
     assert not [each for each in statements if "NotResource" in each and ("Condition" in each or "Resource" in each)]
-
-
-@given(OPENINGS)
-def test_an_opening_is_read_as_it_was_written(opening):
-    policy = open_policy(opening)
-    assert opening_of(policy) == opening
-    assert deadline_of(policy) == opening.deadline
-    assert not is_closed(policy)
-
-
-@given(OPENINGS)
-def test_more_parameters_or_an_instance_only_ever_deny_more(opening):
-    statements = open_policy(opening)["Statement"]
     for less in (replace(opening, instance_id=None), replace(opening, parameters=())):
-        assert all(each in statements for each in open_policy(less)["Statement"])
+        assert all(each in statements for each in open_policy(less)["Statement"]), "more only ever denies more"
 
 
 def test_a_closed_window_has_no_deadline():
@@ -151,21 +143,39 @@ def change(sid: str, **elements: Any) -> dict[str, Any]:
     return {**policy, "Statement": [{**each, **elements} if each["Sid"] == sid else each for each in statements]}
 
 
+def change_deadline(**operator: Any) -> dict[str, Any]:
+    return change(DEADLINE["Sid"], Condition=operator)
+
+
+CURRENT = "aws:CurrentTime"
 OTHER_POLICIES: dict[str, Any] = {
-    "one more statement": {"Version": "2012-10-17", "Statement": [OTHERS, DEADLINE, {**OTHERS, "Sid": "More"}]},
-    "only the deadline": {"Version": "2012-10-17", "Statement": [DEADLINE]},
-    "only the deadline, under another Sid": {
-        "Version": "2012-10-17",
-        "Statement": [{**DEADLINE, "Sid": WINDOW_POLICY}],
-    },
-    "closed under another Sid": {
-        "Version": "2012-10-17",
-        "Statement": [{**OTHERS, "Sid": WINDOW_POLICY, "Action": PUT}],
-    },
-    "a statement without a Sid": {"Version": "2012-10-17", "Statement": [{"Effect": "Allow"}]},
-    "a Sid that is a list": {"Version": "2012-10-17", "Statement": [{"Sid": ["x"]}]},
+    "nothing": {},
+    "no statement": document(),
+    "a closed window that allows": document({**CLOSED, "Effect": "Allow"}),
+    "a closed window of one parameter": document({**CLOSED, "Resource": LINUX_ARN}),
+    "a closed window for another action": document({**CLOSED, "Action": "ssm:GetParameter"}),
+    "a closed window for one action": document({**CLOSED, "Action": [PUT]}),
+    "a closed window after a deadline": document({**CLOSED, "Condition": CONDITION}),
+    "a closed window without a list": {"Version": "2012-10-17", "Statement": CLOSED},
+    "a closed window and more": document(CLOSED, {"Effect": "Allow", "Action": "*"}),
+    "a closed window of an older version": {**closed_policy(), "Version": "2008-10-17"},
+    "an open window that allows": change(DEADLINE["Sid"], Effect="Allow"),
+    "a reversed comparison": change_deadline(DateLessThan={CURRENT: AT}),
+    "another condition key": change_deadline(DateGreaterThan={"aws:TokenIssueTime": "2099-01-01"}),
+    "one more condition": change_deadline(DateGreaterThan={CURRENT: AT}, Bool={"aws:SecureTransport": "false"}),
+    "a deadline in a list": change_deadline(DateGreaterThan={CURRENT: [AT]}),
+    "a deadline in another format": change_deadline(DateGreaterThan={CURRENT: "2026-11-24T16:15:30+00:00"}),
+    "a deadline without padding": change_deadline(DateGreaterThan={CURRENT: "2026-1-4T16:15:30Z"}),
+    "a deadline that is no date": change_deadline(DateGreaterThan={CURRENT: "never"}),
+    "no time of the deadline": change_deadline(DateGreaterThan={}),
+    "one more statement": document(OTHERS, DEADLINE, {**OTHERS, "Sid": "More"}),
+    "only the deadline": document(DEADLINE),
+    "only the deadline, under another Sid": document({**DEADLINE, "Sid": WINDOW_POLICY}),
+    "closed under another Sid": document({**OTHERS, "Sid": WINDOW_POLICY, "Action": PUT}),
+    "a statement without a Sid": document({"Effect": "Allow"}),
+    "a Sid that is a list": document({"Sid": ["x"]}),
     "a statement without a list": {"Version": "2012-10-17", "Statement": DEADLINE},
-    "no deadline": {"Version": "2012-10-17", "Statement": [OTHERS, BOUND]},
+    "no deadline": document(OTHERS, BOUND),
     "instances in a list": change(BOUND["Sid"], Condition={"StringNotLike": {"aws:userid": [f"*:{INSTANCE}"]}}),
     "no instance": change(BOUND["Sid"], Condition={}),
     "instance a number": change(BOUND["Sid"], Condition={"StringNotLike": {"aws:userid": 1}}),

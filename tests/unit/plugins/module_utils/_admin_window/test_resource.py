@@ -278,15 +278,3 @@ def test_a_window_that_could_be_read_before_is_read_again_until_it_can_be():
     plan = resource.plan(OPEN_WINDOW)
     assert resource.remaining(plan, UNREADABLE) == ["Could not read the window."]
     assert resource.remaining(plan, CLOSED_WINDOW) == []
-
-
-@pytest.mark.parametrize("force", [False, True], ids=["read", "not read"])
-def test_a_resource_keeps_no_state(force):
-    resource, _ = resource_of(desired_window(CLOSED, force=force), OPEN_WINDOW)
-    before = dict(vars(resource))
-    current = resource.read()
-    resource.check_preconditions(current)
-    plan = resource.plan(current)
-    apply(plan, resource.execute, check_mode=False)
-    resource.remaining(plan, resource.read())
-    assert vars(resource) == before

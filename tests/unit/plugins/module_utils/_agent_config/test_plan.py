@@ -219,8 +219,9 @@ def foreign_files(files, names):
     return {file: text for file, text in files.items() if not names or not own.fullmatch(file)}
 
 
-@given(parameters, others_of_agents, desires)
-def test_after_the_calls_the_agent_runs_the_desired_configurations(files, others, desired):
+@given(parameters, others_of_agents, desires, labels)
+def test_after_the_calls_the_agent_runs_the_desired_configurations(files, others, desired, label):
+    """When it has run them for a while, their files get their final names."""
     current, names = AgentFiles(files, others), {each.name for each in desired}
     made = commands(current, desired)
     result = run_control_program(current, made, desired)
@@ -230,24 +231,13 @@ def test_after_the_calls_the_agent_runs_the_desired_configurations(files, others
     assert result.others == others
     assert commands(result, desired) == []
     assert [each.restart for each in made] == [False] * (len(made) - 1) + [True] * bool(made)
-
-
-@given(parameters, others_of_agents, desires, labels)
-def test_proved_files_get_their_final_names_once(files, others, desired, label):
-    current = AgentFiles(files, others)
-    proved = run_control_program(current, commands(current, desired), desired)
-    found = renames(proved, desired, label)
-    result = run_control_program(proved, found, desired)
-    assert plan_names(proved, found).planned == plan_names(result, found).planned == result
-    assert renames(result, desired, label) == commands(result, desired) == []
+    found = renames(result, desired, label)
+    named = run_control_program(result, found, desired)
+    assert plan_names(result, found).planned == plan_names(named, found).planned == named
+    assert renames(named, desired, label) == commands(named, desired) == []
     ends = f"_{label}" if label else ""
-    assert {f"{each.name}{ends}": each.digest for each in desired}.items() <= result.parameters.items()
-    assert len(result.parameters) == len(proved.parameters)
-
-
-def test_configurations_of_others_stay():
-    current = AgentFiles({"A": "0", "B": "1"})
-    assert plan(current, commands(current, A1), A1).planned == AgentFiles({"A_7": "1", "B": "1"})
+    assert {f"{each.name}{ends}": each.digest for each in desired}.items() <= named.parameters.items()
+    assert len(named.parameters) == len(result.parameters)
 
 
 def test_summaries_of_steps():

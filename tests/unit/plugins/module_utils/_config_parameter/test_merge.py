@@ -64,7 +64,6 @@ WHOLE_LISTS = [
 ]
 
 
-@pytest.mark.parametrize("path", JOINED_LISTS)
 @pytest.mark.parametrize(
     ("lists", "joined"),
     [
@@ -78,15 +77,16 @@ WHOLE_LISTS = [
         ([[["a", 1], True], [["a", True], ["boolean", 1]]], [["a", 1], True, ["a", True], ["boolean", 1]]),
     ],
 )
-def test_some_lists_are_joined_without_duplicates(path, lists, joined):
-    assert merge(nest(path, each) for each in lists) == nest(path, joined)
+def test_some_lists_are_joined_without_duplicates(lists, joined):
+    for path in JOINED_LISTS:
+        assert merge(nest(path, each) for each in lists) == nest(path, joined)
 
 
-@pytest.mark.parametrize("value", [[], {"exe": "a"}, "a", None])
 @pytest.mark.parametrize("path", JOINED_LISTS)
-def test_an_empty_list_or_another_value_in_its_place_is_ignored(path, value):
+def test_an_empty_list_or_another_value_in_its_place_is_ignored(path):
     parent, _dot, _key = path.rpartition(".")
-    assert merge([nest(path, value)]) == nest(parent, {})
+    for value in ([], {"exe": "a"}, "a", None):
+        assert merge([nest(path, value)]) == nest(parent, {})
 
 
 @pytest.mark.parametrize("path", OBJECTS)
@@ -100,18 +100,17 @@ def test_some_objects_are_merged_key_by_key(path):
         assert merge([nest(path, value)]) == (nest(parent, {}) if parent else {})
 
 
-@pytest.mark.parametrize("path", [*(f"{each}.key" for each in OBJECTS), *WHOLE_OBJECTS, *WHOLE_LISTS])
 @pytest.mark.parametrize(("one", "other"), [({"a": 1}, {"b": 1}), ([A], [B]), (1, 2), (1, True), ("1", 1), ([], {})])
-def test_any_other_value_must_be_the_same_in_all(path, one, other):
-    assert merge([nest(path, one), {}, nest(path, copy.deepcopy(one))]) == nest(path, one)
-    with pytest.raises(InvalidInput, match=rf"have different values for \$\.{path}\.$"):
-        merge([nest(path, one), nest(path, other)])
+def test_any_other_value_must_be_the_same_in_all(one, other):
+    for path in [*(f"{each}.key" for each in OBJECTS), *WHOLE_OBJECTS, *WHOLE_LISTS]:
+        assert merge([nest(path, one), {}, nest(path, copy.deepcopy(one))]) == nest(path, one)
+        with pytest.raises(InvalidInput, match=rf"have different values for \$\.{path}\.$"):
+            merge([nest(path, one), nest(path, other)])
 
 
 COLLECTED = ["logs.metrics_collected", "metrics.metrics_collected", "opentelemetry.collect", "traces.traces_collected"]
 
 
-@pytest.mark.parametrize("path", [f"{parent}.{key}" for parent in COLLECTED for key in ("jmx", "otlp")])
 @pytest.mark.parametrize(
     ("values", "merged"),
     [
@@ -125,8 +124,9 @@ COLLECTED = ["logs.metrics_collected", "metrics.metrics_collected", "opentelemet
         (["a"], "a"),
     ],
 )
-def test_objects_that_can_be_arrays_become_one(path, values, merged):
-    assert merge(nest(path, each) for each in values) == nest(path, merged)
+def test_objects_that_can_be_arrays_become_one(values, merged):
+    for path in (f"{parent}.{key}" for parent in COLLECTED for key in ("jmx", "otlp")):
+        assert merge(nest(path, each) for each in values) == nest(path, merged)
 
 
 @pytest.mark.parametrize("values", [("a", "a"), (A, "a"), ("a", [A]), (None, A)])

@@ -3,8 +3,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.metrics import METRICS
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import select
@@ -15,17 +13,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR
 
 PLUGINS = SECTIONS["metrics"].keys["metrics_collected"].keys
 KEYS = PLUGINS["cpu"].keys
-METRIC = [(plugin, metric) for plugin, metrics in METRICS.items() for metric in metrics]
+
 # Names beside the agent's: performance counters of Windows, and metrics and plug-ins that a newer agent could have.
 COUNTERS = [
-    "LogicalDisk",
-    "Memory",
-    "Process",
-    "Processor",
-    "Paging File",
-    "System",
-    "Network Interface",
-    "Web Service",
+    *("LogicalDisk", "Memory", "Process", "Processor"),
+    *("Paging File", "System", "Network Interface", "Web Service"),
 ]
 OTHERS = ["customizedCounterName", "counters", "vram", "smart", "wireless", "kernel"]
 
@@ -79,17 +71,17 @@ def test_a_key_that_the_schema_refuses_is_one_problem():
     assert [(each.rule.name, each.path[-1]) for each in problems] == [("unknown-key", "measurment")]
 
 
-@given(st.sets(st.sampled_from(METRIC)), st.booleans(), st.booleans())
-def test_known_metrics_are_not_misspelled(metrics, has_prefix, is_object):
-    for plugin, metric in metrics:
-        prefix = "nvidia_smi_" if plugin == "nvidia_gpu" else f"{plugin}_"
-        name = f"{prefix}{metric}" if has_prefix else metric
-        assert _misspelled(_entry(plugin, measurement=[{"name": name, "unit": "Count"} if is_object else name])) == []
+@pytest.mark.parametrize("plugin", METRICS)
+def test_known_metrics_are_not_misspelled(plugin):
+    prefix = "nvidia_smi_" if plugin == "nvidia_gpu" else f"{plugin}_"
+    names = [name for metric in METRICS[plugin] for name in (metric, f"{prefix}{metric}")]
+    objects = [{"name": name, "unit": "Count"} for name in names]
+    assert _misspelled(_entry(plugin, measurement=[*names, *objects])) == []
 
 
-@given(st.sampled_from([*PLUGINS, *COUNTERS, *OTHERS]), st.sets(st.sampled_from([*KEYS, *OTHERS])))
-def test_known_names_and_names_of_others_are_not_misspelled(plugin, keys):
-    assert _misspelled(_entry(plugin, **{key: [] for key in keys})) == []
+@pytest.mark.parametrize("plugin", [*PLUGINS, *COUNTERS, *OTHERS])
+def test_known_names_and_names_of_others_are_not_misspelled(plugin):
+    assert _misspelled(_entry(plugin, **{key: [] for key in [*KEYS, *OTHERS]})) == []
 
 
 @pytest.mark.parametrize("measurement", [None, "used", [1, None, [], {}, {"name": 1}]])

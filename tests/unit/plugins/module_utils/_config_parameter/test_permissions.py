@@ -70,6 +70,7 @@ def logged(source):
     return {"logs": {"metrics_collected": {source: {}}}}
 
 
+VOLUMES_ALONE = {"metrics": {"metrics_collected": disk(VolumeId="${aws:VolumeId}")["metrics"]["metrics_collected"]}}
 OPENTELEMETRY_METRICS = ("container_insights", "host_metrics", "prometheus")
 LOGGED_METRICS = ("app_signals", "application_signals", "ecs", "emf", "kubernetes", "otlp", "structuredlog")
 NEEDED = {
@@ -112,29 +113,25 @@ NEEDED = {
     **{f"OpenTelemetry's {name}": (collect(name), LOG_EVENTS) for name in ("files", "windows_events")},
     "OpenTelemetry's database_insights": (collect("database_insights"), [*METRICS, *LOG_EVENTS]),
     "OpenTelemetry's otlp": (collect("otlp"), [*METRICS, *LOG_EVENTS, "xray:PutTraceSegments"]),
-}
-NOTHING = {
-    "an empty configuration": {},
-    "no sections": {"agent": 1, "metrics": [], "logs": None, "traces": "x"},
-    "a destination without a workspace": metrics(metrics_destinations={"amp": {}}),
-    "metrics for Prometheus only": {"metrics": {"metrics_collected": {"prometheus": {}}}},
-    "no metrics of the agent": {"agent": {"system_metrics_enabled": False}},
-    "values of another type": {
-        **metrics(credentials={"role_arn": 1}, metrics_destinations={"amp": {"workspace_id": []}}),
-        "agent": {"credentials": []},
-    },
-}
-ONLY_METRICS = {
-    "the dimensions of an instance": metrics(append_dimensions={"InstanceId": "${aws:InstanceId}"}),
-    "a fixed dimension": metrics(append_dimensions={"AutoScalingGroupName": "web"}),
-    "a fixed volume": disk(VolumeId="vol-1"),
-    "volumes without dimensions of all metrics": {
-        "metrics": {"metrics_collected": disk(VolumeId="${aws:VolumeId}")["metrics"]["metrics_collected"]}
-    },
-}
-ONLY_LOG_EVENTS = {
-    "a retention that the agent leaves as it is": logs(-1),
-    "journals with the retention that they have": journals(-1),
+    # Values that cause no call
+    "an empty configuration": ({}, []),
+    "no sections": ({"agent": 1, "metrics": [], "logs": None, "traces": "x"}, []),
+    "a destination without a workspace": (metrics(metrics_destinations={"amp": {}}), []),
+    "metrics for Prometheus only": ({"metrics": {"metrics_collected": {"prometheus": {}}}}, []),
+    "no metrics of the agent": ({"agent": {"system_metrics_enabled": False}}, []),
+    "values of another type": (
+        {
+            **metrics(credentials={"role_arn": 1}, metrics_destinations={"amp": {"workspace_id": []}}),
+            "agent": {"credentials": []},
+        },
+        [],
+    ),
+    "the dimensions of an instance": (metrics(append_dimensions={"InstanceId": "${aws:InstanceId}"}), METRICS),
+    "a fixed dimension": (metrics(append_dimensions={"AutoScalingGroupName": "web"}), METRICS),
+    "a fixed volume": (disk(VolumeId="vol-1"), METRICS),
+    "volumes without dimensions of all metrics": (VOLUMES_ALONE, METRICS),
+    "a retention that the agent leaves as it is": (logs(-1), LOG_EVENTS),
+    "journals with the retention that they have": (journals(-1), LOG_EVENTS),
 }
 
 
@@ -146,17 +143,6 @@ def actions(config):
 def test_a_configuration_needs_the_permissions_of_its_parts(name):
     config, needed = NEEDED[name]
     assert actions(config) == needed
-
-
-@pytest.mark.parametrize("name", NOTHING)
-def test_a_configuration_without_these_parts_needs_nothing(name):
-    assert permissions_of(NOTHING[name]) == []
-
-
-@pytest.mark.parametrize("name", [*ONLY_METRICS, *ONLY_LOG_EVENTS])
-def test_a_configuration_needs_no_more_for_values_that_cause_no_call(name):
-    config = {**ONLY_METRICS, **ONLY_LOG_EVENTS}[name]
-    assert actions(config) == (METRICS if name in ONLY_METRICS else LOG_EVENTS)
 
 
 COLLECTIONS = [(each, f"{each}_collected") for each in ("metrics", "logs", "traces")]
@@ -255,7 +241,7 @@ def test_an_assumed_role_is_assumed_with_the_agents_own_identity():
 
 def test_a_part_is_called_for_with_the_role_in_the_whole():
     assert {need.role for need in permissions_of(logs(30), {**AGENT, **logs(30)})} == {ROLE}
-    part, other = ONLY_METRICS["volumes without dimensions of all metrics"], metrics(append_dimensions={})
+    part, other = VOLUMES_ALONE, metrics(append_dimensions={})
     for needs in (permissions_of(part, other), permissions_of(part, None, [other])):
         assert needs[-1].row.actions == ("ec2:DescribeVolumes",)
 

@@ -185,15 +185,6 @@ def test_the_result_has_the_profiles_before_and_after():
     ]
 
 
-def test_while_one_profile_replaces_another_the_new_one_counts():
-    """Its role gets the agent's policy with ``attach``, because EC2 shows both profiles, the new one last."""
-    old, new = (Association(f"assoc-{name}", f"arn:aws:iam::1:instance-profile/{name}") for name in ("old", "new"))
-    changing = State({"i-1": Instance("i-1", "running", (old, new))})
-    assert profile_plan.to_result(changing, changing) == [
-        {"instance_id": "i-1", "profile_before": "new", "profile": "new"}
-    ]
-
-
 WARNINGS = {
     "kept, policies missing": (
         state(SHOP, missing_policies={"shop": ["A", "B"]}),

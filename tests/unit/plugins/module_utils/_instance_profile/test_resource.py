@@ -18,7 +18,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.reso
     LOOKUPS,
     AssociationResource,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import apply
 
 ASSOCIATE, GET_PROFILE = "associate_iam_instance_profile", "get_instance_profile"
 WRITES = (ASSOCIATE, "replace_iam_instance_profile_association", "disassociate_iam_instance_profile")
@@ -169,17 +168,3 @@ def test_a_change_by_someone_else_while_waiting_is_not_reported_as_invalid_input
     with pytest.raises(CwagentError, match="has instance profile 'shop'") as error:
         resource.remaining(plan, resource.read_again())
     assert type(error.value) is CwagentError
-
-
-@pytest.mark.parametrize("has_profile", [True, False], ids=["exists", "missing"])
-def test_a_resource_keeps_no_state(has_profile):
-    resource = resource_of(account_with("shop", has_profile=has_profile), on_other_profile=REPLACE)
-    before = dict(vars(resource))
-    plan = resource.plan(resource.read())
-    if has_profile:
-        apply(plan, resource.execute, check_mode=False)
-    else:
-        with pytest.raises(CwagentError, match="does not exist"):
-            apply(plan, resource.execute, check_mode=False)
-    resource.remaining(plan, resource.read())
-    assert vars(resource) == before

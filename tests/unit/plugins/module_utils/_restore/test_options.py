@@ -153,25 +153,21 @@ def test_each_input_is_checked(option: str, value: Any, message: str) -> None:
     assert message in problem
 
 
-VALID: dict[str, Any] = {
-    "users": ["web", "db"],
-    "instances": {"": [INSTANCE], "us-east-1": [OTHER_INSTANCE]},
-    "profiles_to_delete": ["Server"],
-    "expected_instance_ids": [INSTANCE],
-    "users_to_delete": {REGION: ["U"]},
-    "report_unlisted": True,
-    "saved_users": ["db"],
-}
-
-
-@pytest.mark.parametrize("option", VALID)
-def test_a_valid_option_has_no_problem(option: str) -> None:
-    to_inputs({**CHECKS, option: VALID[option]})
-
-
-def test_no_option_needs_to_be_given() -> None:
-    found = to_inputs(CHECKS)
-    assert (found.instances, found.profiles_to_delete, found.expected_instance_ids) == ({}, [], [])
+def test_valid_options_have_no_problem_and_none_needs_to_be_given() -> None:
+    valid: dict[str, Any] = {
+        "users": ["web", "db"],
+        "instances": {"": [INSTANCE], "us-east-1": [OTHER_INSTANCE]},
+        "profiles_to_delete": ["Server"],
+        "expected_instance_ids": [INSTANCE],
+        "users_to_delete": {REGION: ["U"]},
+        "report_unlisted": True,
+        "saved_users": ["db"],
+    }
+    for given in ({}, valid):
+        found = to_inputs({**CHECKS, **given})
+        assert found.instances == given.get("instances", {})
+        assert found.profiles_to_delete == given.get("profiles_to_delete", [])
+        assert found.expected_instance_ids == given.get("expected_instance_ids", [])
 
 
 def test_all_problems_of_inputs_are_reported_together() -> None:
@@ -203,12 +199,6 @@ def test_a_problem_that_several_options_have_is_reported_once() -> None:
 def test_instances_are_listed_by_region(given: Any, ids: list[str]) -> None:
     found = to_inputs({**CHECKS, "instances": {"": given, "us-east-1": [INSTANCE]}})
     assert found.instances == {"": ids, "us-east-1": [INSTANCE]}
-
-
-def test_the_profiles_to_delete_are_returned_with_the_instances_that_may_have_them() -> None:
-    options = {**CHECKS, "profiles_to_delete": ["P"], "expected_instance_ids": [INSTANCE]}
-    found = to_inputs(options)
-    assert (found.profiles_to_delete, found.expected_instance_ids) == (["P"], [INSTANCE])
 
 
 @pytest.mark.parametrize(("given", "regions"), [([], [""]), (["us-east-1"], ["us-east-1"])])

@@ -102,8 +102,3 @@ def test_notices_are_warnings_and_the_groups_of_emf_come_from_the_user() -> None
     assert found["warnings"] == ["The policy allows very many log groups: all whose names match *."]
     with pytest.raises(InvalidInput, match="list them in emf_log_groups"):
         result(config)
-
-
-def test_a_configuration_in_yaml_is_refused() -> None:
-    with pytest.raises(InvalidInput, match="the permissions for an OpenTelemetry configuration in YAML are not known"):
-        result("receivers: {}")

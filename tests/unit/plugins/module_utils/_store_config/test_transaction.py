@@ -160,9 +160,6 @@ class Account(Aws):
             "DescribeInstances": {
                 "Reservations": [{"Instances": [{"InstanceId": INSTANCE, "State": {"Name": "running"}, "Tags": tags}]}]
             },
-            "DescribeInstanceStatus": {
-                "InstanceStatuses": [{"InstanceId": INSTANCE, "InstanceState": {"Name": "running"}}]
-            },
             "DescribeTags": {"Tags": [{"ResourceId": INSTANCE, **each} for each in tags]},
             "GetRolePolicy": {"PolicyDocument": self.window},
             "GetUserPolicy": {"PolicyDocument": self.window},
