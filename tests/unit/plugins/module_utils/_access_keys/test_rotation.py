@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from aws_account import Account
 from aws_model import NOW
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import (
@@ -410,6 +410,7 @@ class Servers:
 SHOWN_LATE = st.integers(0, 4 * 60).map(lambda minutes: minutes * MINUTE)
 
 
+@settings(max_examples=30)
 @given(
     delays=st.lists(st.integers(0, 60).map(lambda days: days * DAY), min_size=1, max_size=2),
     run_every=st.integers(1, 100),

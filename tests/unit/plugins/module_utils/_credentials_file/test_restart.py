@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from disturbances import Killed
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _files
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
@@ -19,10 +20,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._plan import count_kin
 
 TEXT = "[P]\naws_access_key_id = A\n"
 OTHER_TEXT = "[P]\naws_access_key_id = B\n"
-
-
-class Killed(BaseException):
-    """Ends a run at once, as a signal does."""
 
 
 @dataclass
