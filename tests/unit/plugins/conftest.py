@@ -51,24 +51,11 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Deadline, "pause", pause)
 
 
-class Clock:
-    """A time that passes only while something sleeps."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.slept: list[float] = []
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.now += seconds
-
-
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+def clock(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The clock of ``converge``."""
+    from clocks import Clock
+
     clock = Clock()
-    monkeypatch.setattr(_converge, "Deadline", lambda seconds: Deadline(seconds, clock, clock.sleep))
+    monkeypatch.setattr(_converge, "Deadline", clock.deadline)
     return clock

@@ -3,11 +3,9 @@ from __future__ import annotations
 import ast
 import re
 import socket
-import threading
 import traceback
 from contextlib import nullcontext
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ import boto3
 import botocore.session
 import pytest
 from botocore.config import Config
+from clocks import Clock
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _aws
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
@@ -39,16 +38,11 @@ def test_arguments_are_converted_for_boto3(arguments, sent):
 
 
 def test_a_deadline_never_sleeps_past_its_end():
-    now, slept = [0.0], []
-
-    def sleep(seconds: float) -> None:
-        slept.append(seconds)
-        now[0] += seconds
-
-    deadline = Deadline(5, lambda: now[0], sleep)
+    clock = Clock()
+    deadline = clock.deadline(5)
     assert [deadline.pause(), deadline.pause(), deadline.pause(), deadline.pause()] == [True, True, True, False]
-    assert slept == [2, 2, 1]
-    assert not Deadline(0, lambda: now[0], sleep).pause()
+    assert clock.slept == [2, 2, 1]
+    assert not clock.deadline(0).pause()
 
 
 class ScriptedAws(Aws):
@@ -213,30 +207,12 @@ def test_ec2_is_asked_for_pages():
     assert [ast.unparse(each) for each in in_ec2 if "MaxResults" not in {key.arg for key in each.keywords}] == []
 
 
-class LoginPage(BaseHTTPRequestHandler):
-    """Answers every request with a text that is not an answer of AWS."""
-
-    text = "<html><body>Log in to use the network<br></html>"
-
-    def do_POST(self):
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(self.text.encode())
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture
-def behind_a_proxy():
-    with HTTPServer(("127.0.0.1", 0), LoginPage) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        keys = {"aws_access_key_id": "a", "aws_secret_access_key": "s", "region_name": "us-east-1"}
-        url = f"http://127.0.0.1:{server.server_port}"
-        yield Aws(lambda service, config: boto3.client(service, endpoint_url=url, config=config, **keys))
-        server.shutdown()
-        thread.join()
+def behind_a_proxy(server):
+    """The gateway to a web server that answers with a login page, or with what a test sets."""
+    server.answers += [(200, "<html><body>Log in to use the network<br></html>")]
+    keys = {"aws_access_key_id": "a", "aws_secret_access_key": "s", "region_name": "us-east-1"}
+    return Aws(lambda service, config: boto3.client(service, endpoint_url=server.url, config=config, **keys))
 
 
 @pytest.mark.parametrize(
@@ -292,9 +268,9 @@ NEW_KEY = (
     [f"{NEW_KEY}<script></script>", NEW_KEY[:-20], f"<html>{NEW_KEY}</html>", f"<p>{NEW_KEY}<br></p>"],
     ids=["appended to", "cut off", "wrapped", "broken"],
 )
-def test_an_answer_that_cannot_be_read_is_not_quoted(behind_a_proxy, monkeypatch, text):
+def test_an_answer_that_cannot_be_read_is_not_quoted(behind_a_proxy, server, text):
     """The answer of CreateAccessKey contains a secret. botocore quotes an answer that it cannot parse."""
-    monkeypatch.setattr(LoginPage, "text", text)
+    server.answers[:] = [(200, text)]
     with pytest.raises(AwsApiError, match="the answer was not in the format of AWS") as error:
         behind_a_proxy.call("iam:CreateAccessKey", "create it", UserName="U")
     assert "s3cr3t" not in "".join(traceback.format_exception(error.value))

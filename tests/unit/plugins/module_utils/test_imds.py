@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from clocks import Clock
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import ConsistencyTimeout, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._imds import (
@@ -16,7 +17,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._imds import (
     wait_for_identity,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._signature import Keys
-from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 NO_PROFILE, ADMIN, WITHOUT_CREDENTIALS = Identity(), Identity("admin", "R"), Identity("admin", None)
 REFUSED = Identity("admin", None, "EC2 cannot assume the role 'A' (AssumeRoleUnauthorizedAccess)", is_refused=True)
@@ -142,19 +142,6 @@ class Service:
         if isinstance(found, CwagentError):
             raise found
         return found
-
-
-class Clock:
-    """A time that passes while something sleeps."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def deadline(self, seconds: float) -> Deadline:
-        return Deadline(seconds, lambda: self.now, self.sleep)
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
 
 
 def wait(service: Any, profile: str | None, role: str | None = None) -> Identity:

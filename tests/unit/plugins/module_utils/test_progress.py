@@ -5,16 +5,10 @@ from __future__ import annotations
 import threading
 
 import pytest
+from clocks import Clock
 
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
 from ansible_collections.cwagent.iam.plugins.module_utils._progress import Progress, shown, tell
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

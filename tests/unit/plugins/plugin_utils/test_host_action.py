@@ -83,6 +83,11 @@ def test_the_host_gets_no_aws_option_of_the_action_group(name: str, monkeypatch:
     assert (sent, result) == ([{"configs": CONFIGS, "nme": "x"}], {"changed": False})
 
 
+def test_without_amazon_aws_the_options_of_its_group_are_known() -> None:
+    of_group = {"profile": "P", "secret_key": "S", "aws_session_token": "T", "region": "x", "endpoint_url": "http://x"}
+    assert cwagent_agent_config.options_for_host({"configs": [], **of_group}, frozenset()) == {"configs": []}
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible.parsing.dataloader import DataLoader
+from import_graph import PLUGINS
 from task_variables import task_variables
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
@@ -232,3 +236,79 @@ def test_an_account_is_skipped_when_too_many_of_a_batch_failed(
     given = task_variables({"shop": inputs, "blog": inputs}, "blog", ansible_play_hosts=active)
     expected = {"failed": True, "msg": reason} if reason else {}
     assert read(given, warnings, batch_size=["2"]) == expected
+
+
+# Files
+
+
+def test_a_file_is_found_in_the_first_folder_that_has_it(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("none", "inventory", "playbook")]
+    for folder in folders[1:]:
+        folder.mkdir()
+        (folder / "a.json").touch()
+    assert _playbook_inputs._find_file("a.json", folders) == str(folders[1] / "a.json")
+    with pytest.raises(InvalidInput, match=r"^there is no file b\.json in .*/none, .*/inventory, "):
+        _playbook_inputs._find_file("b.json", folders)
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, None])
+def test_only_regular_files_are_read(tmp_path: Path, make: Any) -> None:
+    """Reading the last two would not end."""
+    path = str(tmp_path / "x") if make else "/dev/zero"
+    if make:
+        make(path)
+    with pytest.raises(InvalidInput, match=rf"^{path} is not a regular file\.$"):
+        _playbook_inputs._find_file(path, [tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("value", "is_version"),
+    [("previous", True), (41, True), ("A=41", True), *((each, False) for each in (None, "", " ", "nope", ["41"]))],
+)
+def test_files_are_read_unless_a_version_is_stored_again(value: Any, is_version: bool) -> None:
+    """Beside a version that is not valid, the files are read, so that one run shows all problems."""
+    assert _playbook_inputs._is_version(value) == is_version
+
+
+# Runs that are refused
+
+
+@pytest.mark.parametrize(
+    ("tags", "is_refused"),
+    [
+        ({}, False),
+        ({"ansible_run_tags": ["all"], "ansible_skip_tags": []}, False),
+        ({"ansible_run_tags": ["untagged", "store"]}, False),
+        ({"ansible_run_tags": ["store"]}, True),
+        ({"ansible_run_tags": ["always"]}, True),
+        ({"ansible_run_tags": ["tagged"]}, True),
+        ({"ansible_run_tags": ["all"], "ansible_skip_tags": ["other"]}, False),
+        *(({"ansible_run_tags": ["all"], "ansible_skip_tags": [tag]}, True) for tag in ("all", "always", "tagged")),
+        ({"ansible_skip_tags": ["untagged"]}, True),
+    ],
+)
+def test_a_run_that_leaves_out_tasks_is_refused(tags: dict[str, list[str]], is_refused: bool) -> None:
+    """The playbooks define no tags but ``always``."""
+    with pytest.raises(InvalidInput, match="without tags and skipped tags") if is_refused else nullcontext():
+        _playbook_inputs._check_run({"ansible_version": {"full": "2.99.0"}, **tags})
+
+
+@pytest.mark.parametrize(
+    ("more", "words"), [({}, "run the playbook"), ({"awx_job_id": 7}, "choose an execution environment")]
+)
+def test_an_unsupported_ansible_core_is_refused(more: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidInput, match=rf"^cwagent\.iam requires ansible-core .*, and this is 2\.15\.13: {words}"):
+        _playbook_inputs._check_run({"ansible_version": {"full": "2.15.13"}, **more})
+
+
+@pytest.mark.parametrize(
+    "playbook", sorted((PLUGINS.parent / "playbooks").glob("[!_]*.yml")), ids=lambda path: path.stem
+)
+def test_the_first_task_of_every_playbook_refuses_an_unsupported_ansible_core(playbook: Path) -> None:
+    """Before that task, a playbook uses nothing that an older version lacks."""
+    play = yaml.safe_load(playbook.read_text())[0]
+    while "import_playbook" in play:
+        play = yaml.safe_load((playbook.parent / play["import_playbook"]).read_text())[0]
+    first = play["tasks"][0]
+    assert "cwagent.iam.cwagent_inputs" in first
+    assert first["tags"] == ["always"]

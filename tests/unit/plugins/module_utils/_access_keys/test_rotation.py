@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from aws_account import Account
 from aws_model import NOW
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import (
@@ -92,8 +92,6 @@ PHASES = {
         WAITING_FOR_USE,
         [],
     ),
-    "one server has switched, another has not": (ring(old(2 * MINUTE), new(DAY, MINUTE)), WAITING_FOR_USE, []),
-    "a server has switched back": (ring(old(MINUTE), new(DAY, HOUR)), WAITING_FOR_USE, []),
     "the old key was used during the grace period": (
         ring(old(6 * DAY, active=False), new(8 * DAY, HOUR)),
         GRACE_PERIOD,
@@ -116,21 +114,14 @@ PHASES = {
     ),
     "somebody created a younger key": (ring(new(10 * DAY), key("X", DAY)), CURRENT, []),
     "somebody created an older key": (ring(key("X", 90 * DAY), new(8 * DAY, HOUR)), CURRENT, []),
-    "somebody created an older key and deactivated it": (
-        ring(key("X", 90 * DAY, 9 * DAY, active=False), new(8 * DAY, HOUR)),
-        CURRENT,
-        [],
-    ),
     "no key was replaced": (ring(old(), new(HOUR, MINUTE), replaced_key_id=None), CURRENT, []),
     "the record names the saved key": (ring(new(HOUR, MINUTE), replaced_key_id="N"), CURRENT, []),
-    "the replaced key is younger": (ring(old(age=MINUTE), new(HOUR)), WAITING_FOR_USE, []),
     "an interrupted run created a key": (
         ring(OLD, key("X"), record=CreationRecord(frozenset({"N"}), NOW)),
         DUE,
         [DELETE_ORPHAN, REPLACE],
     ),
     "all now, and no key was replaced": (ring(new(), rules=NOW_RULES, replaced_key_id=None), DUE, [REPLACE]),
-    "all now, after a replacement that has ended": (ring(new(DAY), rules=NOW_RULES), DUE, [REPLACE]),
     "all now, and the key is younger than its limit": (
         ring(new(DAY), rules=replace(RULES, rotate_now=True)),
         DUE,
@@ -154,11 +145,6 @@ PHASES = {
         [],
     ),
     "all now, and the saved key was deactivated": (ring(new(active=False), rules=NOW_RULES), DUE, [REPLACE]),
-    "all now, and an interrupted run created a key": (
-        ring(new(DAY), key("X"), rules=NOW_RULES, record=CreationRecord(frozenset({"N"}), NOW)),
-        DUE,
-        [DELETE_ORPHAN, REPLACE],
-    ),
     "a leak": (ring(new(DAY), rules=REVOKE_RULES), DUE, [REPLACE, DEACTIVATE]),
     "a leak, and the key was deactivated by hand": (ring(new(active=False), rules=REVOKE_RULES), DUE, [REPLACE]),
     "a leak during a replacement": (
@@ -170,11 +156,6 @@ PHASES = {
         ring(old(MINUTE), new(MINUTE), rules=REVOKE_RULES),
         DEACTIVATING,
         [DEACTIVATE_OLD],
-    ),
-    "a leak, and the run was killed before it created the new key": (
-        ring(new(2 * DAY), rules=REVOKE_RULES),
-        DUE,
-        [REPLACE, DEACTIVATE],
     ),
     "a leak again, of a key that was deactivated by hand": (
         ring(old(active=False), new(HOUR, active=False), rules=REVOKE_RULES),
@@ -201,9 +182,11 @@ def test_the_phase_and_its_steps(keyring, phase, steps):
 
 
 def test_an_unmanaged_key_blocks_the_replacement():
-    blocked = ring(OLD, key("X", DAY, 3 * HOUR))
+    blocked = ring(OLD, key("X", DAY, 3 * HOUR, active=False))
     assert blocked.phase is Phase.BLOCKED
-    with pytest.raises(CwagentError, match=r"at F: X \(active, 1 days old, last used 2026-03-01T09:30:00Z\)\. Delete"):
+    with pytest.raises(
+        CwagentError, match=r"at F: X \(inactive, 1 days old, last used 2026-03-01T09:30:00Z\)\. Delete"
+    ):
         blocked.steps(is_new_user=False)
 
 
@@ -237,9 +220,13 @@ def test_only_a_key_created_right_after_the_record_is_orphaned(created, is_orpha
     assert found.planned_keys()[0].id == ("" if is_orphaned else "X")
 
 
-@pytest.mark.parametrize("record", [CreationRecord(frozenset({"X"}), NOW), None])
-def test_a_key_that_existed_before_is_not_orphaned(record):
-    assert ring(key("X"), saved=None, record=record).orphaned == ()
+@pytest.mark.parametrize(
+    ("used", "record"),
+    [(None, CreationRecord(frozenset({"X"}), NOW)), (None, None), (timedelta(), CreationRecord(frozenset(), NOW))],
+    ids=["in the record", "no record", "in use"],
+)
+def test_a_key_that_existed_before_or_was_used_is_not_orphaned(used, record):
+    assert ring(key("X", used=used), saved=None, record=record).orphaned == ()
 
 
 def test_a_deactivated_key_is_an_error_unless_keys_are_created_inactive():
@@ -333,7 +320,7 @@ def test_a_key_of_others_is_reported_when_keys_are_replaced():
     other = ring(key("X", 91 * DAY, HOUR), key("N", DAY))
     [warning] = other.warnings
     assert warning.startswith(
-        "user 'U' has another access key, which is neither saved nor replaced by the saved one: X "
+        "user 'U' has another access key, which is neither saved nor replaced by the saved one: X (active"
     )
     assert warning.endswith("It was not changed")
     assert replace(other, rules=KeyRules()).warnings == []
@@ -423,6 +410,7 @@ class Servers:
 SHOWN_LATE = st.integers(0, 4 * 60).map(lambda minutes: minutes * MINUTE)
 
 
+@settings(max_examples=30)
 @given(
     delays=st.lists(st.integers(0, 60).map(lambda days: days * DAY), min_size=1, max_size=2),
     run_every=st.integers(1, 100),

@@ -3,7 +3,7 @@ from __future__ import annotations
 import configparser
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.section import (
@@ -134,6 +134,7 @@ NAMES, WORDS = st.from_regex(r"[A-Za-z][\w-]{0,6}", fullmatch=True), st.from_reg
 FILES = st.dictionaries(NAMES, st.dictionaries(NAMES.map(str.lower), WORDS, max_size=3), max_size=4)
 
 
+@settings(max_examples=40)
 @given(FILES, NAMES)
 def test_plain_files_are_read_and_written_as_python_does(sections, name):
     text = "\n".join(f"[{each}]\n" + "".join(f"{k} = {v}\n" for k, v in o.items()) for each, o in sections.items())

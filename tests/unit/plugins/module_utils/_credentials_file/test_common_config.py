@@ -124,11 +124,8 @@ NOT_UNDERSTOOD = [
     ("text", "new"),
     [
         ("", SECTION_WITH_KEY),
-        (SECTION_WITH_KEY, SECTION_WITH_KEY),
         (SHIPPED, f"{SHIPPED}\n{SECTION_WITH_KEY}"),
         (PROXY, f"{PROXY}\n{SECTION_WITH_KEY}"),
-        ("[ssl]", f"[ssl]\n\n{SECTION_WITH_KEY}"),
-        ("[ssl]\nx = 1", f"[ssl]\nx = 1\n\n{SECTION_WITH_KEY}"),
         (f"[credentials]\n\n{PROXY}", f"{SECTION_WITH_KEY}\n{PROXY}"),
         ('[ "credentials" ] # x\n', SECTION_WITH_KEY.replace("[credentials]", '[ "credentials" ] # x')),
         (SECTION_WITH_KEY.replace("/f", "/other"), SECTION_WITH_KEY),
@@ -148,7 +145,6 @@ NOT_UNDERSTOOD = [
             f"[credentials]\nlist = [[1], [2]]\n{FILE}",
             f'[credentials]\n    shared_credential_profile = "P"\nlist = [[1], [2]]\n{FILE}',
         ),
-        ("[credentials]", SECTION_WITH_KEY),
         (
             f"[credentials]\nshared_credential_profile = 1\n{FILE}",
             f'[credentials]\nshared_credential_profile = "P"\n{FILE}',

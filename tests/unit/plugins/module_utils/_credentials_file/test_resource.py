@@ -33,21 +33,6 @@ def manage(desired, check_mode=False):
     return converge(CredentialsFileResource(desired), check_mode, None)
 
 
-def test_present_again_and_absent(host):
-    predicted = manage(host.desired, check_mode=True)
-    assert list(host.root.iterdir()) == []
-    done = manage(host.desired)
-    assert (done["steps"], done["diff"]) == (predicted["steps"], predicted["diff"])
-    assert (host.key.read_text(), stat.S_IMODE(host.key.stat().st_mode)) == (TEXT, 0o600)
-    assert stat.S_IMODE(host.config.stat().st_mode) == 0o644
-    assert sorted(path.name for path in host.key.parent.iterdir()) == ["config.toml", "key"]
-    assert not manage(host.desired)["changed"]
-    assert manage(replace(host.desired, text=None))["changed"]
-    assert not host.key.exists()
-    assert host.config.read_text() == ""
-    assert not manage(replace(host.desired, text=None))["changed"]
-
-
 def test_the_configuration_keeps_its_bytes_and_its_mode_and_a_link_to_it(host):
     target = host.root / "target"
     target.write_bytes(PROXY)

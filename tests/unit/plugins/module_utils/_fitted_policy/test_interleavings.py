@@ -26,6 +26,7 @@ from functools import cache, partial
 from typing import Any
 
 import pytest
+from disturbances import Killed
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import covered_versions
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
@@ -66,7 +67,7 @@ PAUSES = 40
 # version with other statements becomes the default 57.
 # Two controllers: a run whose statements are there leaves the versions of others 45, no check of the versions after the
 # tag 80, no wait for the tag 80.
-EXAMPLES, STORING_EXAMPLES, DUEL_EXAMPLES = 240, 60, 450
+EXAMPLES, STORING_EXAMPLES, DUEL_EXAMPLES = 240, 60, 100
 
 Place = tuple[str, str]
 
@@ -91,10 +92,6 @@ def needed(texts: Iterable[tuple[Place, str]]) -> dict[str, list[Statement]]:
 @cache
 def allows(document: str, action: str, name: str) -> bool:
     return decide(Policies([json.loads(document)]), Request(action, name)) is Decision.YES
-
-
-class Killed(BaseException):
-    """Ends the thread of a controller."""
 
 
 @dataclass

@@ -19,7 +19,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model i
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 REGIONS = [f"eu-west-{number}" for number in range(17)]
 NAMES = [f"AmazonCloudWatch-{number}" for number in range(20)]
-VERSIONS, TEXTS, PAGE, DESCRIBED = 100, 30, 50, 50
+VERSIONS, TEXTS, PAGE = 100, 30, 50
 
 
 def text(number: int) -> str:

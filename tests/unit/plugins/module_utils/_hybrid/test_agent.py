@@ -73,19 +73,6 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
 FOUND = {"instance_id": "mi-1", "region": "eu-1"}
 
 
-def test_a_host_without_a_registration_is_read(host: Host) -> None:
-    assert host.run() == {
-        "changed": False,
-        "done": [],
-        "ssm_agent": str(host.folder / "bin" / "amazon-ssm-agent"),
-        "installation": "",
-        "problem": "",
-        "registration": None,
-        "marked": False,
-        "unfinished": None,
-    }
-
-
 def test_a_host_is_registered(host: Host) -> None:
     found = host.run(**REGISTRATION)
     assert (found["changed"], found["done"], found["registration"]) == (
@@ -130,16 +117,6 @@ def test_a_host_that_another_run_has_registered_is_not_registered_again(host: Ho
         host.run(**{**REGISTRATION, "run_id": "r-2"})
     assert len(host.calls()) == 2
     assert not host.record.exists()
-
-
-def test_the_record_of_a_run_that_the_controller_knows_is_replaced(host: Host) -> None:
-    host.program("amazon-ssm-agent", FAILS)
-    with pytest.raises(CwagentError):
-        host.run(**REGISTRATION)
-    host.program("amazon-ssm-agent", REGISTERS)
-    found = host.run(**{**REGISTRATION, "run_id": "r-2", "known_run_id": "r"})
-    assert (found["unfinished"]["run_id"], found["registration"]) == ("r-2", FOUND)
-    assert host.calls()[0].endswith("-y")
 
 
 def test_a_run_waits_until_another_one_has_registered_the_host(host: Host) -> None:

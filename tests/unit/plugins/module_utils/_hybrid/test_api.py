@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.api import SystemsManager, check_role, trusted_regions
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import Activation, NewActivation, Node
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.api import SystemsManager
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import NewActivation
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Step
-from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import HybridTrust
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
-
-NOW = datetime(2026, 3, 1, tzinfo=UTC)
-TAGS = [{"Key": "cwagent:managed", "Value": "created"}, {"Key": "cwagent:run", "Value": "r"}]
 
 
 class Wire(Aws):
@@ -38,16 +33,6 @@ class Wire(Aws):
         return answer if isinstance(answer, dict) else answer.pop(0)
 
 
-INFORMATION = {"InstanceId": "mi-1", "PingStatus": "Online", "IamRole": "hybrid", "Name": "db"}
-
-
-def test_a_node_is_read() -> None:
-    wire = Wire(DescribeInstanceInformation={"InstanceInformationList": [INFORMATION]})
-    assert SystemsManager(wire, nullcontext).node("mi-1") == Node("mi-1", "hybrid", "db", "Online")
-    [(_action, _attempts, arguments)] = wire.calls
-    assert arguments["Filters"] == [{"Key": "InstanceIds", "Values": ["mi-1"]}]
-
-
 @pytest.mark.parametrize("answer", [{"InstanceInformationList": []}, AwsApiError("None.", "InvalidInstanceId")])
 def test_a_node_that_does_not_exist_is_none(answer: Any) -> None:
     assert SystemsManager(Wire(DescribeInstanceInformation=answer), nullcontext).node("mi-1") is None
@@ -58,69 +43,11 @@ def test_another_error_stays_one() -> None:
         SystemsManager(Wire(DescribeInstanceInformation=AwsApiError("No.", "AccessDenied")), nullcontext).node("mi-1")
 
 
-@pytest.mark.parametrize(
-    ("method", "value", "key"),
-    [("nodes_of", "a-1", "ActivationIds"), ("nodes_of_host", "db", "tag:cwagent:host")],
-)
-def test_the_nodes_of_an_activation_and_those_of_a_host_are_listed(method: str, value: str, key: str) -> None:
-    wire = Wire(
-        DescribeInstanceInformation=[
-            {"InstanceInformationList": [{**INFORMATION, "ActivationId": "a-1"}], "NextToken": "2"},
-            {"InstanceInformationList": [{"InstanceId": "mi-2"}]},
-        ]
-    )
-    found = getattr(SystemsManager(wire, nullcontext), method)(value)
-    assert found == [Node("mi-1", "hybrid", "db", "Online", activation_id="a-1"), Node("mi-2", "", "", "")]
-    assert wire.calls[0][2]["Filters"] == [{"Key": key, "Values": [value]}]
-
-
-def test_the_tags_of_a_node_are_read() -> None:
-    wire = Wire(ListTagsForResource={"TagList": TAGS})
-    assert SystemsManager(wire, nullcontext).tags("mi-1") == {"cwagent:managed": "created", "cwagent:run": "r"}
-    assert wire.calls[0][2] == {"ResourceType": "ManagedInstance", "ResourceId": "mi-1"}
-
-
 def test_a_node_that_was_just_deregistered_has_no_tags() -> None:
     gone, denied = (AwsApiError("No.", code) for code in ("InvalidResourceId", "AccessDenied"))
     assert SystemsManager(Wire(ListTagsForResource=gone), nullcontext).tags("mi-1") == {}
     with pytest.raises(AwsApiError):
         SystemsManager(Wire(ListTagsForResource=denied), nullcontext).tags("mi-1")
-
-
-def test_the_nodes_of_a_region_and_those_of_this_collection_are_listed() -> None:
-    pages = [
-        {"InstanceInformationList": [INFORMATION], "NextToken": "2"},
-        {"InstanceInformationList": [{"InstanceId": "mi-2"}]},
-    ]
-    wire = Wire(DescribeInstanceInformation=list(pages))
-    assert SystemsManager(wire, nullcontext).hybrid_nodes() == [
-        Node("mi-1", "hybrid", "db", "Online"),
-        Node("mi-2", "", "", ""),
-    ]
-    assert wire.calls[0][2]["Filters"] == [{"Key": "ResourceType", "Values": ["ManagedInstance"]}]
-    wire = Wire(DescribeInstanceInformation=list(pages))
-    assert SystemsManager(wire, nullcontext).created_nodes() == {"mi-1", "mi-2"}
-    assert wire.calls[0][2]["Filters"] == [{"Key": "tag:cwagent:managed", "Values": ["created"]}]
-
-
-def test_only_activations_of_this_collection_are_listed() -> None:
-    used = {
-        "ActivationId": "a-1",
-        "DefaultInstanceName": "db",
-        "ExpirationDate": NOW,
-        "Expired": False,
-        "RegistrationsCount": 1,
-        "RegistrationLimit": 1,
-        "Tags": TAGS,
-    }
-    expired = {"ActivationId": "a-2", "ExpirationDate": NOW, "Expired": True, "Tags": TAGS[:1]}
-    of_others = {**used, "ActivationId": "a-3", "Tags": TAGS[1:]}
-    untagged = {"ActivationId": "a-4", "ExpirationDate": NOW}
-    wire = Wire(DescribeActivations={"ActivationList": [used, expired, of_others, untagged]})
-    assert SystemsManager(wire, nullcontext).activations() == [
-        Activation("a-1", "db", "r", NOW, is_expired=False, is_used=True),
-        Activation("a-2", "", "", NOW, is_expired=True, is_used=False),
-    ]
 
 
 def test_an_activation_is_created_at_most_once() -> None:
@@ -165,29 +92,3 @@ def test_a_signal_interrupts_no_try_but_the_time_between_two(monkeypatch: pytest
     step = Step(Kind.CREATE, "ssm:CreateActivation", {"iam_role": "hybrid"}, "create it", retry_when=codes)
     SystemsManager(wire, shield).create(step, lambda _activation: order.append("kept"))
     assert order == ["shielded", "refused", "pause", "shielded", "kept", "open"]
-
-
-def test_other_steps_are_executed() -> None:
-    wire = Wire(DeleteActivation={})
-    service = SystemsManager(wire, nullcontext)
-    service.execute(Step(Kind.DELETE, "ssm:DeleteActivation", {"activation_id": "a-1"}, "delete it"))
-    assert wire.calls[0][2] == {"ActivationId": "a-1"}
-    assert service.region == "eu-1"
-    assert service.now == wire.now or abs((service.now - wire.now).total_seconds()) < 60
-
-
-def test_the_regions_of_a_role_are_those_of_its_trust_policy() -> None:
-    policy = HybridTrust("aws", "123456789012", frozenset({"us-east-1", "eu-west-1"})).new_policy()
-    assert trusted_regions(Wire(GetRole={"Role": {"AssumeRolePolicyDocument": policy}}), "hybrid") == [
-        "eu-west-1",
-        "us-east-1",
-    ]
-    assert trusted_regions(Wire(GetRole=AwsApiError("No.", "NoSuchEntity")), "hybrid") == []
-
-
-def test_a_role_that_does_not_exist_is_refused() -> None:
-    wire = Wire(GetRole={"Role": {}})
-    check_role(wire, "monitoring/hybrid")
-    assert wire.calls[0][2] == {"RoleName": "hybrid"}
-    with pytest.raises(InvalidInput, match="Role 'hybrid' does not exist"):
-        check_role(Wire(GetRole=AwsApiError("No.", "NoSuchEntity")), "hybrid")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import product
 
 import pytest
 from aws_model import Model, require
@@ -190,12 +189,6 @@ def test_the_steps_that_aws_does_not_show_yet_are_those_that_were_not_taken(stat
 def test_an_activation_that_expires_during_the_run_is_left_to_the_next_one() -> None:
     found = plan(State((DB,), (), (USABLE,)))
     assert unseen_steps(found, State((), (), (replace(USABLE, is_expired=True),))) == []
-
-
-@pytest.mark.parametrize(("is_expired", "is_used"), list(product([True, False], repeat=2)))
-def test_an_activation_that_can_register_a_server_stays(is_expired: bool, is_used: bool) -> None:
-    activation = replace(USABLE, is_expired=is_expired, is_used=is_used)
-    assert plan(State((), (), (activation,))).has_changes is (is_expired or is_used)
 
 
 def test_a_node_of_others_is_named_with_the_command() -> None:

@@ -3,14 +3,13 @@ from __future__ import annotations
 from contextlib import nullcontext
 
 import pytest
-from aws_account import ACCOUNT_ID, Account
+from aws_account import Account
 from declarations import BOUNDARY, OTHER_BOUNDARY
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import (
     boundary,
     check_boundary,
-    find_account,
     tags,
 )
 
@@ -38,10 +37,6 @@ def test_tags(answer, found):
 )
 def test_boundary(answer, found):
     assert boundary(answer) == found
-
-
-def test_the_account_is_that_of_the_credentials():
-    assert find_account(Account().aws()) == ACCOUNT_ID
 
 
 @pytest.mark.parametrize(

@@ -34,10 +34,6 @@ def test_the_agent_policies_are_managed_even_without_access():
     assert declare(access=None, state="absent").managed == {SERVER, ADMIN, SSM_CORE, SSM_DEPRECATED}
 
 
-def test_access_decides_the_policy():
-    assert declare(access="admin").attach == {ADMIN}
-
-
 def test_other_policies_for_the_access_are_attached_instead_of_aws_policy():
     found = declare(access_policies=[*FITTED, CUSTOM])
     assert (found.attach, found.detach) == (frozenset({*FITTED, CUSTOM}), frozenset({SERVER, ADMIN}))

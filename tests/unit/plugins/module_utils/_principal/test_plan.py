@@ -206,17 +206,6 @@ def test_managed_parts_are_removed_and_the_rest_is_kept():
     assert declare().remove_managed(current) == kept
 
 
-@pytest.mark.parametrize("current", [frozenset(), frozenset({WINDOW_POLICY})])
-def test_the_admin_window_is_kept_or_added(current):
-    assert declare(admin_window=True).planned_inline(current) == {WINDOW_POLICY}
-
-
-def test_unmanaged_policies_stay_and_policies_of_the_other_access_go():
-    current = frozenset({UNMANAGED, ADMIN})
-    assert declare().planned_policies(current) == {UNMANAGED, SERVER}
-    assert declare(exclusive=True).planned_policies(current) == {SERVER}
-
-
 @pytest.mark.parametrize(
     ("found", "reasons"),
     [

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
 import pytest
-import yaml
 from declarations import FITTED
 from declarations import SERVER as AWS
 from declarations import SSM_CORE as SSM
 from import_graph import PLUGINS
 
-from ansible_collections.cwagent.iam.plugins.doc_fragments import principal
 from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import names_for
 from ansible_collections.cwagent.iam.plugins.module_utils._names import (
     ATTACHED_TAG,
@@ -17,10 +15,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._names import (
     name_of,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._principal import policies
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.options import PRINCIPAL_SPEC
-from ansible_collections.cwagent.iam.plugins.modules import cwagent_iam_role, cwagent_iam_user
-
-ROLES = PLUGINS.parent / "roles"
 
 SERVER, ADMIN, SSM_CORE = "CloudWatchAgentServerPolicy", "CloudWatchAgentAdminPolicy", "AmazonSSMManagedInstanceCore"
 SSM_DEPRECATED = "AmazonEC2RoleforSSM"
@@ -40,38 +34,6 @@ def test_access_and_ssm_policy_decide_the_policies(access, ssm_policy, attach, d
     declared = policies.declared_policies(access, ssm_policy, "aws-cn")
     assert tuple({name_of(arn) for arn in arns} for arns in declared) == (attach, detach)
     assert declared[0] | declared[1] <= policies.agent_policies("aws-cn")
-
-
-ROLE_SPECS = sorted(ROLES.glob("*/meta/argument_specs.yml"))
-ROLES_WITH_POLICIES = [path for path in ROLE_SPECS if f"{path.parts[-3]}_ssm_policy" in path.read_text()]
-
-
-def test_the_roles_that_attach_policies_are_found():
-    found = {path.parts[-3] for path in ROLES_WITH_POLICIES}
-    assert found == {"ec2_admin", "ec2_server", "hybrid_server", "onprem_admin", "onprem_server"}
-
-
-@pytest.mark.parametrize("path", ROLES_WITH_POLICIES, ids=lambda path: path.parts[-3])
-def test_a_role_documents_the_same_choices_as_the_code(path):
-    options = yaml.safe_load(path.read_text())["argument_specs"]["main"]["options"]
-    assert options[f"{path.parts[-3]}_ssm_policy"]["choices"] == ["", *policies.SSM_CHOICES]
-
-
-@pytest.mark.parametrize(
-    ("option", "choices"), [("access", list(policies.ACCESS_POLICIES)), ("ssm_policy", policies.SSM_CHOICES)]
-)
-def test_the_modules_document_the_same_choices_as_the_code(option, choices):
-    documented = yaml.safe_load(principal.ModuleDocFragment.DOCUMENTATION)["options"]
-    assert documented[option]["choices"] == PRINCIPAL_SPEC[option]["choices"] == choices
-
-
-PRINCIPAL_MODULES = [cwagent_iam_role, cwagent_iam_user]
-
-
-@pytest.mark.parametrize("module", PRINCIPAL_MODULES, ids=lambda module: module.__name__.rpartition(".")[2])
-@pytest.mark.parametrize("option", ["access", "ssm_policy"])
-def test_a_module_for_principals_takes_its_choices_from_the_code(module, option):
-    assert module.SPEC[option] is PRINCIPAL_SPEC[option]
 
 
 # No other file contains the names of the policies, so that a new one is added in one place. The messages are exempt,

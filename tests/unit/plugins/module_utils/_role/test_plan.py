@@ -18,7 +18,6 @@ from declarations import (
     PRINCIPALS,
     SERVER,
     SSM_CORE,
-    SSM_DEPRECATED,
     UNMANAGED,
     declare,
     subsets,
@@ -99,8 +98,7 @@ WINDOW: dict[str, Any] = {"inline": {WINDOW_POLICY}}
 ATTACH, DETACH = "attach {} to role 'R'", "detach {} from role 'R'"
 ATTACH_SERVER, DETACH_SERVER = (each.format("CloudWatchAgentServerPolicy") for each in (ATTACH, DETACH))
 ATTACH_ADMIN, DETACH_ADMIN = (each.format("CloudWatchAgentAdminPolicy") for each in (ATTACH, DETACH))
-ATTACH_SSM, DETACH_SSM = (each.format("AmazonSSMManagedInstanceCore") for each in (ATTACH, DETACH))
-ATTACH_DEPRECATED, DETACH_DEPRECATED = (each.format("AmazonEC2RoleforSSM") for each in (ATTACH, DETACH))
+DETACH_SSM = DETACH.format("AmazonSSMManagedInstanceCore")
 DETACH_UNMANAGED = DETACH.format("ReadOnlyAccess")
 CREATE_ROLE, CREATE_PROFILE = "create role 'R'", "create instance profile 'P'"
 ADD_TO_PROFILE, CLOSE_WINDOW = "add role 'R' to instance profile 'P'", "close the admin window of role 'R'"
@@ -122,7 +120,6 @@ PRESENT: dict[str, tuple[State, dict[str, Any], list[str]]] = {
         {"exclusive": True},
         ["remove role 'S' from instance profile 'P'", ADD_TO_PROFILE],
     ),
-    "profile alone": (State(profile=InstanceProfile("P")), {}, [CREATE_ROLE, ATTACH_SERVER, ADD_TO_PROFILE]),
     "description": (state(description="old"), {"description": "new"}, [SET_SETTINGS]),
     "description omitted": (state(description="old"), {}, []),
     "description removed": (state(description="old"), {"description": ""}, [SET_SETTINGS]),
@@ -141,7 +138,6 @@ PRESENT: dict[str, tuple[State, dict[str, Any], list[str]]] = {
         {"tags": {"a": "1"}, "purge_tags": True},
         ["remove the tags b from role 'R'", "tag role 'R' with a", "tag instance profile 'P' with a"],
     ),
-    "path the same": (state(path="/m/"), {"path": "/m/"}, []),
     "an application's role": (state(UNMANAGED, CUSTOM, trust=SHARED, inline={"app"}), {}, [ATTACH_SERVER]),
     "an application's role, exclusive": (
         state(UNMANAGED, trust=SHARED, inline={"app", WINDOW_POLICY}),
@@ -160,7 +156,6 @@ PRESENT: dict[str, tuple[State, dict[str, Any], list[str]]] = {
     "a role of others, description": (state(description="old", mark=OTHERS), {"new_description": "default"}, []),
     "adoption": (state(trust=LAMBDA_ONLY, mark=OTHERS), {"adopt": True}, [SET_TRUST, MARK]),
     "adopted before, without trust": (state(trust=LAMBDA_ONLY, mark=ADOPTED_TAGS), {}, [SET_TRUST]),
-    "adoption, nothing exists": (State(), {"adopt": True}, CREATE),
 }
 
 
@@ -187,7 +182,6 @@ ABSENT: dict[str, tuple[State, dict[str, Any], list[str], list[str]]] = {
         [DETACH_SSM, DETACH_ADMIN, DELETE_WINDOW, *DELETE],
         [],
     ),
-    "managed, no profile": (state(profile=None), {}, [DETACH_SERVER, DELETE_ROLE], []),
     "profile without role": (State(profile=InstanceProfile("P", tags=CREATED_TAGS)), {}, [DELETE_PROFILE], []),
     "profile of others without role": (State(profile=InstanceProfile("P")), {}, [], []),
     "a role of others": (state(mark=OTHERS), {}, [DETACH_SERVER], [NOT_CREATED]),
@@ -204,23 +198,11 @@ ABSENT: dict[str, tuple[State, dict[str, Any], list[str], list[str]]] = {
         [NOT_CREATED],
     ),
     "a role of others with a policy": (state(UNMANAGED, mark=OTHERS), {}, [], [NOT_CREATED, UNMANAGED_POLICY]),
-    "a role of others in a profile of others": (
-        state(mark=OTHERS, profile=PROFILE_OF_OTHERS),
-        {},
-        [DETACH_SERVER],
-        [NOT_CREATED],
-    ),
     "in a profile of others": (state(profile=PROFILE_OF_OTHERS), {}, [DETACH_SERVER], ["instance profile 'P'"]),
     "in a profile of others, exclusive": (
         state(profile=PROFILE_OF_OTHERS),
         {"exclusive": True},
         [DETACH_SERVER, REMOVE_FROM_PROFILE, DELETE_ROLE],
-        [],
-    ),
-    "profile with another role": (
-        state(profile=InstanceProfile("P", role="S")),
-        {},
-        [DETACH_SERVER, DELETE_ROLE],
         [],
     ),
     "another profile": (state(others=["Q"]), {}, [DETACH_SERVER], ["instance profile 'Q'"]),
@@ -368,11 +350,7 @@ def test_a_new_role_gets_the_default_description_unless_one_is_given(description
     ("mark", "options", "is_possible"),
     [
         (OTHERS, {"admin_window": True}, False),
-        ({MARK_TAG: "other"}, {"admin_window": True}, False),
         (OTHERS, {"admin_window": True, "adopt": True}, True),
-        (OTHERS, {}, True),
-        (ADOPTED_TAGS, {"admin_window": True}, True),
-        (CREATED_TAGS, {"admin_window": True}, True),
     ],
 )
 def test_a_role_of_others_gets_an_admin_window_only_with_its_adoption(mark, options, is_possible):
@@ -541,15 +519,8 @@ HYBRID = {
     "nothing exists": (State(), desired_hybrid(HOME), [CREATE_ROLE, ATTACH_SERVER], OURS),
     "no difference": (hybrid(OURS), desired_hybrid(HOME), [], OURS),
     "another region": (hybrid(OURS), desired_hybrid(OTHER), [SET_TRUST], BOTH),
-    "another region, exclusive": (hybrid(OURS), desired_hybrid(OTHER, exclusive=True), [SET_TRUST], BOTH),
-    "fewer regions": (hybrid(BOTH), desired_hybrid(OTHER), [], BOTH),
-    "fewer regions, exclusive": (hybrid(BOTH), desired_hybrid(OTHER, exclusive=True), [], BOTH),
     "extended": (hybrid(EXTENDED), desired_hybrid(HOME, OTHER), [], EXTENDED),
-    "extended, adoption": (hybrid(EXTENDED), desired_hybrid(OTHER, adopt=True), [], EXTENDED),
-    "extended, exclusive": (hybrid(EXTENDED), desired_hybrid(OTHER, exclusive=True), [SET_TRUST], ELSEWHERE),
-    "trust in EC2": (hybrid(TRUST), desired_hybrid(HOME), [], TRUST),
     "a role of others": (hybrid(OURS, OTHERS), desired_hybrid(OTHER), [], OURS),
-    "a role of others, extended": (hybrid(EXTENDED, OTHERS), desired_hybrid(OTHER), [], EXTENDED),
     "a role of others, exclusive": (
         hybrid(EXTENDED, OTHERS),
         desired_hybrid(OTHER, exclusive=True),
@@ -557,13 +528,6 @@ HYBRID = {
         ELSEWHERE,
     ),
     "adoption": (hybrid(OURS, OTHERS), desired_hybrid(OTHER, adopt=True), [SET_TRUST, MARK], BOTH),
-    "adoption, extended": (hybrid(EXTENDED, OTHERS), desired_hybrid(OTHER, adopt=True), [MARK], EXTENDED),
-    "a detached policy": (
-        hybrid(OURS),
-        desired_hybrid(HOME, ssm_policy="AmazonSSMManagedInstanceCore"),
-        [ATTACH_SSM],
-        OURS,
-    ),
 }
 """By case, the current state, the desired role, the steps and the trust policy after them."""
 
@@ -582,12 +546,8 @@ def test_plan_of_a_role_for_hybrid_servers(current, desired, steps, policy):
 
 
 HYBRID_ABSENT = {
-    "nothing exists": (State(), desired_hybrid(), [], []),
     "managed only": (hybrid(BOTH), desired_hybrid(), [DETACH_SERVER, DELETE_ROLE], []),
     "extended": (hybrid(EXTENDED), desired_hybrid(), [DETACH_SERVER], ["1 other trust statement"]),
-    "extended, exclusive": (hybrid(EXTENDED), desired_hybrid(exclusive=True), [DETACH_SERVER, DELETE_ROLE], []),
-    "trust in EC2": (hybrid(TRUST), desired_hybrid(), [DETACH_SERVER], ["1 other trust statement"]),
-    "a role of others": (hybrid(OURS, OTHERS), desired_hybrid(exclusive=True), [DETACH_SERVER], [NOT_CREATED]),
     "deletion of a role for EC2": (hybrid(OURS), desired_role(), [DETACH_SERVER], ["1 other trust statement"]),
 }
 
@@ -598,12 +558,6 @@ def test_plan_of_the_deletion_of_a_role_for_hybrid_servers(current, desired, ste
     assert plan.summaries == steps
     assert role_plan.blockers(current, desired) == blockers
     assert plan.planned.profile is None
-
-
-@pytest.mark.parametrize("extra", [UNMANAGED, SSM_DEPRECATED])
-def test_the_diff_shows_the_planned_policies(extra):
-    plan = role_plan.plan(state(SERVER, extra), desired_role(exclusive=True))
-    assert role_plan.to_dict(plan.planned)["role"]["managed_policies"] == [SERVER]
 
 
 # Properties, with a model of IAM. The role "S" is in the profile, and "Q" and "O" are other profiles.

@@ -84,14 +84,6 @@ def test_the_warnings_are_those_of_the_plan(options, current, warning):
     assert found.warnings(found.plan(State())) == []
 
 
-def test_a_boundary_that_does_not_exist_is_invalid_input_when_it_is_read_first(account):
-    bounded = resource(account, boundary=BOUNDARY)
-    with pytest.raises(InvalidInput, match=r"permissions_boundary: policy .* does not exist"):
-        bounded.read()
-    assert account.operations[-1] == "get_policy"
-    assert bounded.read_again() == State(ROLE, PROFILE)
-
-
 @pytest.mark.parametrize(
     ("present", "boundary"), [(True, None), (True, "none"), (True, OTHER_BOUNDARY), (False, BOUNDARY)]
 )

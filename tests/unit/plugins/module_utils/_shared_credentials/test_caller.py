@@ -118,8 +118,6 @@ def test_sts_is_asked_with_the_credentials(server):
 @pytest.mark.parametrize(
     ("answers", "expected", "count"),
     [
-        ([(500, ""), (200, FOUND)], (ARN, None), 2),
-        ([(500, ""), (403, EXPIRED)], (None, "STS refused the credentials (ExpiredToken)."), 2),
         ([(403, EXPIRED)], (None, "STS refused the credentials (ExpiredToken)."), 1),
         ([(500, "")] * 3, (None, NOT_STS.format(500)), ATTEMPTS),
     ],

@@ -27,7 +27,6 @@ OURS = f"{COMMENT}\nregion = eu-west-1\n"
     [
         (SHARED, f"[default]\n{OURS}{KEYS}"),
         (f"{OTHER}\n{SHARED}", f"{OTHER}\n[default]\n{OURS}{KEYS}"),
-        (f"{SHARED}\n{OTHER}", f"[default]\n{OURS}{KEYS}\n{OTHER}"),
         (f"[default]\n# theirs\n{KEYS}", f"[default]\n{OURS}# theirs\n{KEYS}"),
         (SHARED.replace("\n", "\r\n"), f"[default]\n{OURS}{KEYS}".replace("\n", "\r\n")),
         (
@@ -38,7 +37,6 @@ OURS = f"{COMMENT}\nregion = eu-west-1\n"
             "[o]\nx = 1\n\n[default]\n  a = 1\n",
             f"[o]\nx = 1\n\n[default]\n  {COMMENT}\n  region = eu-west-1\n  a = 1\n",
         ),
-        ("[o]\nx = 1\n[default]\n  a = 1\n", f"[o]\nx = 1\n[default]\n  {COMMENT}\n  region = eu-west-1\n  a = 1\n"),
         # Theirs, with the desired value
         (f"{SHARED}region = eu-west-1\n", ...),
         (f"{SHARED}REGION: eu-west-1\n", ...),

@@ -57,24 +57,6 @@ def run_as(host, user, *configs):
         (host.etc / "amazon-cloudwatch-agent.d" / name).write_text("{}")
 
 
-def test_present_again_and_absent(host):
-    before = content(host)
-    predicted = manage(host.desired, check_mode=True)
-    assert content(host) == before
-    done = manage(host.desired)
-    assert (done["steps"], done["diff"]) == (predicted["steps"], predicted["diff"])
-    assert (done["path"], done["profile"]) == (str(host.file), "default")
-    assert host.file.read_bytes() == WITH_REGION
-    assert stat.S_IMODE(host.file.stat().st_mode) == 0o600
-    assert f'shared_credential_file = "{host.file}"' in host.config.read_text()
-    assert sorted(content(host)) == sorted([host.file, host.config])
-    assert not manage(host.desired)["changed"]
-    absent = replace(host.desired, is_present=False)
-    assert manage(absent)["changed"]
-    assert content(host) == {**before, host.config: b""}
-    assert not manage(absent)["changed"]
-
-
 def test_both_files_keep_their_bytes_and_modes_and_links_to_them(host):
     target = host.root / "target"
     target.write_bytes(PROXY)
@@ -252,34 +234,12 @@ def test_the_ssm_agent_can_write_the_credentials_later(host):
     assert events == []
 
 
-def test_missing_credentials_are_an_error_and_nothing_is_changed(host):
-    host.file.write_bytes(b"[default]\n")
-    before = content(host)
-    with pytest.raises(
-        CwagentError, match=r"has not written credentials to profile default .* Waited for 4 seconds"
-    ) as error:
-        SharedCredentialsResource(host.desired).wait_for_credentials(deadline([]))
-    details = error.value.details
-    assert details["steps"] == details["not_done"] == manage(host.desired, check_mode=True)["steps"]
-    assert (details["done"], details["counts"]) == ([], {"create": 0, "update": 0, "delete": 0})
-    assert content(host) == before
-
-
 @pytest.mark.parametrize("answers", [[("arn", None)], [(None, "STS did not answer."), ("arn", None)]])
 def test_an_agent_with_other_credentials_waits_until_these_work(host, monkeypatch, answers):
     host.config.write_text(OTHER_SETTINGS)
     monkeypatch.setattr(resource_file, "find_caller", lambda *_arguments: answers.pop(0))
     SharedCredentialsResource(host.desired).wait_for_credentials(deadline([]))
     assert answers == []
-
-
-def test_an_agent_keeps_other_credentials_while_these_do_not_work(host, monkeypatch):
-    host.config.write_text(OTHER_SETTINGS)
-    before = content(host)
-    monkeypatch.setattr(resource_file, "find_caller", lambda *_arguments: (None, "STS did not answer."))
-    with pytest.raises(CwagentError, match=r"keeps the credentials that it has\. STS did not answer\. Waited for 4"):
-        SharedCredentialsResource(host.desired).wait_for_credentials(deadline([]))
-    assert content(host) == before
 
 
 def test_files_that_cannot_be_changed_are_an_error_without_a_wait(host):
@@ -357,28 +317,6 @@ def test_the_need_for_root_is_stated(host, monkeypatch):
 
 
 # -- The identity of the credentials --
-
-
-def test_the_identity_is_asked_with_the_files_as_they_are(host, monkeypatch):
-    asked = []
-
-    def answer(credentials, endpoint):
-        asked.append((endpoint.region, credentials, endpoint.proxies))
-        return "arn", None
-
-    for name in ("http_proxy", "https_proxy", "HTTPS_PROXY", "HTTP_PROXY", "no_proxy", "NO_PROXY", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(resource_file, "find_caller", answer)
-    resource = SharedCredentialsResource(host.desired)
-    assert resource.find_caller() == {"caller": "arn", "caller_error": None}
-    host.config.write_bytes(PROXY)
-    manage(host.desired)
-    resource.find_caller()
-    keys = {"aws_access_key_id": "A", "aws_secret_access_key": "Se/CrEt", "aws_session_token": "T"}
-    assert asked == [
-        ("eu-west-1", keys, {}),
-        ("eu-west-1", {"region": "eu-west-1", **keys}, {"http": "http://proxy"}),
-    ]
 
 
 @pytest.mark.parametrize("change", [lambda file: file.unlink(), lambda file: file.write_text("[other]\n")])

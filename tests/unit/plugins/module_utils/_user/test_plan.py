@@ -93,32 +93,12 @@ PRESENT: dict[str, tuple[State, dict[str, Any], list[str]]] = {
     "no user": (no_user(saved()), {}, CREATE),
     "as declared": (user("A", saved=saved("A")), {}, []),
     "keys not managed": (user("A", "B"), {}, []),
-    "saved key and another one": (user("A", "B", saved=saved("B")), {}, []),
     "saved key deleted": (user(saved=saved("A")), {}, [CREATE_KEY]),
-    "saved key deleted, another one exists": (user("B", saved=saved("A")), {}, [CREATE_KEY]),
     "unmanaged key": (user("A", saved=saved()), {}, [CREATE_KEY]),
     "saved in another form": (user("A", saved=saved("A", up_to_date=False)), {}, [REWRITE]),
     "user deleted, file exists": (no_user(saved("A")), {}, CREATE),
     "orphaned key of an interrupted run": (user("A", saved=saved(record=[])), {}, [delete_orphan("A"), CREATE_KEY]),
-    "orphaned key and an older one": (user("A", "B", saved=saved(record=["A"])), {}, [delete_orphan("B"), CREATE_KEY]),
-    "two orphaned keys": (
-        user("A", "B", saved=saved(record=[])),
-        {},
-        [delete_orphan("A"), delete_orphan("B"), CREATE_KEY],
-    ),
-    "orphaned key and the saved one": (
-        user("A", "B", saved=saved("A", record=["A"])),
-        {},
-        [delete_orphan("B"), REWRITE],
-    ),
-    "two keys created after an interrupted run, one in use": (
-        user("A", "B", saved=saved(record=[]), used="A"),
-        {},
-        [delete_orphan("B"), CREATE_KEY],
-    ),
-    "interrupted before the key was created": (user("A", saved=saved(record=["A"])), {}, [CREATE_KEY]),
     "interrupted after the key was saved": (user("A", saved=saved("A", record=[])), {}, [REWRITE]),
-    "record with a deleted key": (user("A", saved=saved("A", record=["X"])), {}, [REWRITE]),
     "admin policy": (user(policies={SERVER, ADMIN}), {}, ["detach CloudWatchAgentAdminPolicy from user 'U'"]),
     "boundary": (user(), {"boundary": BOUNDARY}, ["set the permissions boundary of user 'U' to bound"]),
     "boundary removed": (
@@ -206,11 +186,6 @@ def test_the_planned_keys(current, key, keys):
     assert last.active == bool(last.id)
 
 
-ONE_INACTIVE = User(
-    "U", PrincipalState(policies=frozenset({SERVER})), keys=(AccessKey("A", active=False), AccessKey("B"))
-)
-
-
 @pytest.mark.parametrize(
     ("current", "options", "message"),
     [
@@ -220,15 +195,9 @@ ONE_INACTIVE = User(
             {},
             r"allows 2, and these are not saved at F: A \(active, 0 days old, never used\); B ",
         ),
-        (State("U", NOW, ONE_INACTIVE, saved()), {}, r"A \(inactive, .*B \(active, "),
         (user(mark=OTHERS), {"admin_window": True}, "user 'U' exists and was not created by this collection"),
-        (user("A", "B", saved=saved("X")), {}, "needs a new access key, but IAM allows 2"),
-        (user("A", "B", saved=saved(record=["A", "B"])), {}, "needs a new access key, but IAM allows 2"),
     ],
-    ids=[
-        *("another path", "two unmanaged keys", "one is inactive", "a window for a user of others"),
-        *("saved key deleted", "interrupted before a key was created"),
-    ],
+    ids=["another path", "two unmanaged keys", "a window for a user of others"],
 )
 def test_a_user_that_cannot_be_changed_is_an_error(current, options, message):
     with pytest.raises(CwagentError, match=message):
@@ -264,12 +233,6 @@ ABSENT: dict[str, tuple[State, dict[str, Any], list[str], list[str]]] = {
         {},
         [delete_key("A"), delete_key("B"), DELETE_FILE, DETACH_SERVER, DELETE_USER],
         [],
-    ),
-    "a key created after the record, in use": (
-        user("A", "B", saved=saved("A", record=["A"]), used="B"),
-        {},
-        DELETE_SAVED,
-        ["access key B"],
     ),
     "keys saved elsewhere": (user("A"), {}, [DETACH_SERVER], ["access key A"]),
     "unmanaged key": (user("A", "B", saved=saved("A")), {}, DELETE_SAVED, ["access key B"]),

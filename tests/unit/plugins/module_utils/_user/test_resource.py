@@ -193,10 +193,6 @@ def test_the_saved_key_of_an_admin_user_is_inactive_and_tagged_after_a_killed_ru
     assert not key.active
 
 
-def test_the_key_of_a_server_user_is_not_tagged(tmp_path):
-    assert Scenario(tmp_path, None, declare()).run().user.principal.tags == CREATED_TAGS
-
-
 @pytest.mark.parametrize("deletion_fails", [False, True])
 def test_a_key_that_cannot_be_saved_is_deleted(tmp_path, deletion_fails):
     scenario = Scenario(tmp_path, None, declare())
@@ -264,18 +260,6 @@ def test_a_user_that_cannot_be_read_does_not_stop_the_others(tmp_path, present):
     assert failure.value.details["changed"]
     assert set(account.users) == ({"U", "V", "W"} if present else {"U"})
     assert account.users["U"].policies == set()
-
-
-def test_an_error_of_one_user_does_not_stop_the_others(tmp_path):
-    account = Account()
-    account.put_user(FULL)
-    resource = resource_of(account, tmp_path, "U", "V", "U")
-    current = resource.read()
-    assert resource.plan(current).planned["U"] == current["U"]
-    with pytest.raises(CwagentError, match="user 'U' needs a new access key") as failure:
-        apply(resource.plan(current), resource.execute, check_mode=False)
-    assert list(failure.value.details["failures"]) == ["U"]
-    assert len(account.users["V"].keys) == 1
 
 
 def test_a_user_that_becomes_unreadable_is_an_error_after_the_plan_was_applied(tmp_path):

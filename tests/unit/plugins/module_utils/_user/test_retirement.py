@@ -68,25 +68,13 @@ CASES: dict[str, tuple[State, str | None, list[str]]] = {
     "in use": (user(key(NEW, 90 * DAY, 4 * HOUR)), "in_use", []),
     "never used, created a moment ago": (user(key(NEW, 4 * HOUR)), "in_use", []),
     "used by another server": (user(key(OLD, 99 * DAY, MINUTE), key(NEW, 9 * DAY, DAY)), "in_use", []),
-    "used after it was deactivated and activated again": (
-        user(key(OLD, 99 * DAY, 9 * DAY, active=False), key(NEW, 9 * DAY, HOUR)),
-        "in_use",
-        [],
-    ),
     "unused": (user(key(NEW, 90 * DAY, 5 * HOUR)), "deactivating", [DEACTIVATE]),
-    "unused since its creation": (user(key(NEW, 5 * HOUR)), "deactivating", [DEACTIVATE]),
     "two unused keys": (
         user(key(OLD, 99 * DAY, 9 * DAY), key(NEW, 9 * DAY, DAY)),
         "deactivating",
         [DEACTIVATE_OLD, DEACTIVATE],
     ),
-    "one of two keys is inactive": (
-        user(key(OLD, 99 * DAY, 9 * DAY, active=False), key(NEW, 9 * DAY, DAY)),
-        "deactivating",
-        [DEACTIVATE],
-    ),
     "inactive": (user(key(NEW, 90 * DAY, 7 * DAY - MINUTE, active=False)), "grace_period", []),
-    "inactive, never used": (user(key(NEW, 6 * DAY, active=False)), "grace_period", []),
     "inactive, one was used later": (
         user(key(OLD, 99 * DAY, 9 * DAY, active=False), key(NEW, 20 * DAY, 6 * DAY, active=False)),
         "grace_period",
@@ -189,12 +177,6 @@ def test_a_saved_value_that_is_no_access_key_is_kept_with_a_warning():
     plan, _, warnings = planned(user(saved=SavedCredentials("F", is_unusable=True)))
     assert plan.summaries == [DETACH, DELETE_USER]
     assert warnings == ["F was not deleted, because it is not an access key. If nobody needs it, delete it by hand."]
-
-
-def test_the_planned_keys_are_inactive():
-    plan, _, _ = planned(user(key(OLD, 9 * DAY), key(NEW, DAY)))
-    assert [(each.id, each.active) for each in plan.planned["U"].user.keys] == [(OLD, False), (NEW, False)]
-    assert plan.planned["U"].saved == SAVED
 
 
 def test_keys_that_are_retired_are_not_replaced():

@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.endpoints import Endpoint, endpoints_of, label
@@ -109,6 +109,7 @@ def test_the_configuration_can_have_other_addresses(config, expected):
     assert found - {Endpoint("ec2", REGION)} == {Endpoint("ssm", REGION), *expected}
 
 
+@settings(max_examples=40)
 @given(st.text() | st.from_regex(re.compile(r"\A(https?://)?[a-z.:/0-9\n-]*\Z")))
 def test_an_address_is_never_code_of_the_shell(text):
     config = {"agent": {"region": text}, "logs": {**FILES, "endpoint_override": text}}

@@ -59,7 +59,6 @@ GROUP = {"metrics": {"append_dimensions": {"AutoScalingGroupName": "${aws:AutoSc
 VOLUME_IDS = {"disk": {"append_dimensions": {"VolumeId": "${aws:VolumeId}"}}}
 VOLUMES = {"metrics": {"append_dimensions": {}, "metrics_collected": VOLUME_IDS}}
 RETENTION = {"logs": {"logs_collected": {"journald": {"collect_list": [{"retention_in_days": 30}]}}}}
-FILES = {"logs": {"logs_collected": {"files": {"collect_list": [{"retention_in_days": 30}]}}}}
 XRAY = {"traces": {"traces_collected": {"xray": {}}}}
 OTLP = {"opentelemetry": {"collect": {"otlp": {}}}}
 LIST = "logs.logs_collected.*.collect_list.*.retention_in_days"
@@ -68,7 +67,6 @@ LOG_EVENTS = ["logs:CreateLogGroup", "logs:CreateLogStream", LOGS]
 GROUP_ARN = f"arn:aws:logs:{REGION}:{ACCOUNT_ID}:log-group:app"
 NAMED = {"logs": {"logs_collected": {"files": {"collect_list": [{"log_group_name": "app"}]}}}}
 SHOP = {"metrics": {"namespace": "Shop"}}
-DISCOVERY = "logs.metrics_collected.prometheus.ecs_service_discovery"
 VOLUME_FIELD = "metrics.metrics_collected.disk.append_dimensions.VolumeId"
 
 
@@ -113,7 +111,6 @@ def without(*actions):
 
 BEYOND = {
     "a role": (assuming(FOREIGN), "sts:AssumeRole", "agent.credentials.role_arn", FOREIGN),
-    "a role for metrics": (assuming(FOREIGN, "metrics"), "sts:AssumeRole", "metrics.credentials.role_arn", FOREIGN),
     "Prometheus": (AMP, "aps:RemoteWrite", AMP_FIELD, WORKSPACE),
 }
 
@@ -130,13 +127,7 @@ def test_what_the_policy_of_the_servers_lacks_is_a_failure(name, target):
 
 
 CUSTOM = {
-    "retention": (RETENTION, "logs:PutRetentionPolicy", LIST),
-    "retention of a file": (FILES, "logs:DescribeLogGroups", LIST.replace("*", "files", 1)),
-    "tags": (GROUP, "ec2:DescribeTags", "metrics.append_dimensions.AutoScalingGroupName"),
     "volumes": (VOLUMES, "ec2:DescribeVolumes", VOLUME_FIELD),
-    "traces": (XRAY, "xray:PutTraceSegments", "traces.traces_collected"),
-    "sampling": (XRAY, "xray:GetSamplingTargets", "traces.traces_collected.xray"),
-    "OpenTelemetry traces": (OTLP, "xray:PutTraceSegments", "opentelemetry.collect.otlp"),
     "OpenTelemetry log events": (OTLP, "logs:CreateLogStream", "opentelemetry.collect.otlp"),
 }
 
