@@ -28,6 +28,7 @@ from awx.project import (
     template,
 )
 from emulator import program_environment
+from forks import HOST_PYTHON, on_path
 from harness import CHECKOUT
 
 # An environment with ansible-core 2.18, and the last release of the package ansible that has the collection.
@@ -97,7 +98,8 @@ class Workstation:
         :param playbooks: their names, each with the value of ``awx_state`` after a colon.
         :param options: of the command.
         """
-        (self.home / "vars.yml").write_text(json.dumps({"awx_project_url": URL, **given}))
+        forked = {} if python == OLDEST else {"ansible_python_interpreter": str(on_path.folder() / HOST_PYTHON)}
+        (self.home / "vars.yml").write_text(json.dumps({"awx_project_url": URL, **forked, **given}))
         imported = [
             {"import_playbook": str(PROJECT / "awx" / f"{name}.yml"), "vars": {"awx_state": state or "present"}}
             for name, _, state in (each.partition(":") for each in playbooks)

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -231,18 +230,10 @@ def oldest_python() -> str:
     return found.stdout.strip() or f"{os.environ['OLDEST']}/bin/python"
 
 
-@pytest.mark.parametrize(("source", "find_python"), [("instance", lambda: sys.executable), ("onprem", oldest_python)])
-def test_a_host_needs_only_a_python(controller: Controller, source: str, find_python: Callable[[], str]) -> None:
+def test_a_host_needs_only_a_python(controller: Controller) -> None:
     """Without the packages that are installed for it, such as boto3."""
-    bare = controller.program("bare-python", f'#!/bin/sh\nexec "{find_python()}" -S "$@"\n')
-    python = {"ansible_python_interpreter": str(bare)}
-    if source == "onprem":
-        fleet = onprem(controller, **python)
-    else:
-        fleet = Storing(controller)
-        fleet.add_instance("admin1", group="ec2_admin", **python)
-        fleet.configure(CONFIG)
-    fleet.play("site").assert_succeeded()
+    bare = controller.program("bare-python", f'#!/bin/sh\nexec "{oldest_python()}" -S "$@"\n')
+    onprem(controller, ansible_python_interpreter=str(bare)).play("site").assert_succeeded()
     assert configurations(controller.aws) == {PARAMETER: CONFIG}
 
 
