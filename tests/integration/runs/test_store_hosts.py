@@ -127,18 +127,18 @@ def onprem_options(controller: Controller, **more: Any) -> dict[str, Any]:
     return {"from": "onprem", "configs": configs, **more}
 
 
-@pytest.mark.parametrize(("store", "connection"), [("parameter_store", "ssh"), ("secrets_manager", "local")])
-def test_the_secret_reaches_no_disk_and_no_process_list(unpipelined: Controller, store: str, connection: str) -> None:
-    secret = Storing(unpipelined).create_admin_user(store)
+def test_the_secret_reaches_no_disk_and_no_process_list(unpipelined: Controller) -> None:
+    """With a local connection, ``test_deliver_credentials.py`` looks where a secret goes."""
+    secret = Storing(unpipelined).create_admin_user("parameter_store")
     watch = Watch.of(unpipelined, secret)
     ssh = unpipelined.program("ssh", '#!/bin/sh\nfor command; do :; done\nexec /bin/sh -c "$command"\n')
     host = {
-        "ansible_connection": connection,
+        "ansible_connection": "ssh",
         "ansible_ssh_executable": str(ssh),
         "ansible_ssh_transfer_method": "piped",
         "ansible_python_interpreter": str(watch.python),
     }
-    fleet = onprem(unpipelined, store, **host)
+    fleet = onprem(unpipelined, "parameter_store", **host)
     env = {"TMPDIR": str(unpipelined.home)}
     with ThreadPoolExecutor(1) as background:
         with fleet.blocked_at("PutParameter", Kind.DENY, text=PARAMETER):
@@ -254,31 +254,28 @@ def test_only_tasks_that_store_use_the_connection_and_become_of_their_host(contr
     """The tasks for AWS and those on the storing host are in one play, whose variables would outrank the host's.
 
     Ansible looks for the host's Python itself, and warns of the one that it finds. A localhost of the inventory has no
-    connection variable, so Ansible would use ssh. The first run has --become and another strategy.
+    connection variable, so Ansible would use ssh. ``test_role_includes.py`` has hosts whose variables enable become.
     """
     fleet = Storing(controller)
     sudo = controller.program("sudo", SUDO)
     host: dict[str, Any] = {"ansible_become_exe": str(sudo), "ansible_python_interpreter": "auto"}
     fleet.add_instance("admin1", group="ec2_admin", **host)
-    nobody = {"ANSIBLE_BECOME_EXE": str(controller.home / "no-sudo"), "ANSIBLE_BECOME_ALLOW_SAME_USER": "true"}
-
-    def run(playbook: str, interval: int, *arguments: str, **env: str) -> None:
-        fleet.configure({"agent": {"metrics_collection_interval": interval}})
-        inventory = yaml.safe_load(fleet.inventory.read_text())
-        local = inventory["all"].pop("vars")
-        for group in inventory["all"]["children"].values():
-            group["vars"] = local
-        inventory["all"]["hosts"] = {"localhost": {"ansible_ssh_executable": "/nonexistent"}}
-        file = controller.file("with-localhost.yml", inventory)
-        (controller.home / "commands").unlink(missing_ok=True)
-        done = controller.play(file, playbook, *arguments, env={**nobody, **env}, **fleet.variables).assert_succeeded()
-        assert "discovered Python interpreter" in done.words
-        assert [call.status for call in done.calls if call.action == "PutParameter"] == [200]
-        assert "BECOME-SUCCESS" in (controller.home / "commands").read_text()
-        assert configurations(controller.aws) == {PARAMETER: {"agent": {"metrics_collection_interval": interval}}}
-        assert_complete_report(done)
-        fleet.assert_clean()
-
-    run("site", 1, "--become", ANSIBLE_STRATEGY="free")
-    fleet.set("admin1", ansible_become=True)
-    run("store_config", 2)
+    fleet.configure(CONFIG)
+    inventory = yaml.safe_load(fleet.inventory.read_text())
+    local = inventory["all"].pop("vars")
+    for group in inventory["all"]["children"].values():
+        group["vars"] = local
+    inventory["all"]["hosts"] = {"localhost": {"ansible_ssh_executable": "/nonexistent"}}
+    env = {
+        "ANSIBLE_BECOME_EXE": str(controller.home / "no-sudo"),
+        "ANSIBLE_BECOME_ALLOW_SAME_USER": "true",
+        "ANSIBLE_STRATEGY": "free",
+    }
+    file = controller.file("with-localhost.yml", inventory)
+    done = controller.play(file, "site", "--become", env=env, **fleet.variables).assert_succeeded()
+    assert "discovered Python interpreter" in done.words
+    assert [call.status for call in done.calls if call.action == "PutParameter"] == [200]
+    assert "BECOME-SUCCESS" in (controller.home / "commands").read_text()
+    assert configurations(controller.aws) == {PARAMETER: CONFIG}
+    assert_complete_report(done)
+    fleet.assert_clean()
