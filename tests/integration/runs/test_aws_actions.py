@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import signal
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -122,14 +121,10 @@ ENDS: list[Task] = [
 """Tasks that remove something: each in check mode and for real."""
 UNUSUAL: list[tuple[str, Mapping[str, Any], str]] = [
     ("iam_role", {**ROLE, "aws_region": "eu-west-1"}, ""),
-    ("iam_role", {**ROLE, "debug_botocore_endpoint_logs": True}, ""),
-    ("iam_role", {"name": "R"}, "all of the following are missing: access"),
     ("iam_role", {**ROLE, "nme": "x"}, "Unsupported parameters for (cwagent.iam.cwagent_iam_role) module: nme"),
-    ("iam_role", {**ROLE, "access": "root"}, "value of access must be one of: server, admin, got: root"),
-    ("iam_role", {**ROLE, "managed_policies": "A,B"}, "would split the text 'A,B' at its commas"),
     ("iam_user", {**USERS, "name": "a,b"}, "would split the text 'a,b' at its commas"),
 ]
-"""Tasks with options that only the module reads, such as text with a comma for a list. Words of the message."""
+"""Tasks with options that only the module reads. Words of the message. ``test_aws_action.py`` has all of them."""
 ON_HOSTS = {"agent_config", "credentials_file", "shared_credentials", "ssm_agent", "store_host"}
 """The modules that run on servers."""
 
@@ -376,12 +371,7 @@ def test_the_language_of_ansible_means_the_same_inside_ansible(controller: Contr
         assert [text for text in (*secrets, "n=botocore") if text in place] == []
 
 
-WAYS: list[dict[str, Any]] = [
-    {"timeout": 60},
-    {"async": 60, "poll": 1},
-    {"environment": AS_MODULE},
-    {"vars": {"ansible_python_interpreter": f"/usr/bin/env {Path(sys.executable).name}"}},
-]
+WAYS: list[dict[str, Any]] = [{"timeout": 60}, {"async": 60, "poll": 1}]
 """Keywords with which a module runs as any other, because the other way is not the same."""
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,83 +22,19 @@ from harness import (
     PARAMETER,
     SERVER_ROLE,
     SUDO,
-    SUDO_WITH_TTY,
     SWAPPED,
     Controller,
     Play,
     assert_admin_user_closed,
     assert_complete_report,
-    create_user,
     lost_after,
 )
+from secret_watch import Watch
 from states import States, after_site
 from storing import Storing
 
 CONFIG = {"agent": {"metrics_collection_interval": 30}}
 MODULE = "cwagent.iam.cwagent_store_config"
-MINIMUM_LOOKS = 3
-"""How often the watching Python looks before the call that needs the secret succeeds, so that its evidence counts."""
-
-# A Python of the host that looks for the secret while a module has it. It looks in all files of the home folder, which
-# contains the temporary files too, and in the arguments and environments of all processes.
-WATCHING_PYTHON = """\
-#!{python}
-import contextlib, json, os, pathlib, subprocess, sys
-payload = b"" if sys.argv[1:] else sys.stdin.buffer.read()  # with pipelining, Python has no arguments
-secrets = [path.read_bytes() for path in pathlib.Path({secrets!r}).glob("*")]
-held = [secret for secret in secrets if secret in payload]
-child = subprocess.Popen([{python!r}, *sys.argv[1:]], stdin=None if sys.argv[1:] else subprocess.PIPE)
-if child.stdin:
-    child.stdin.write(payload)
-    child.stdin.close()
-looks, seen = 0, set()
-while held and (looks == 0 or child.poll() is None):
-    looks += 1
-    proc = [path for path in pathlib.Path("/proc").glob("[0-9]*/*") if path.name in ("cmdline", "environ")]
-    for path in [*proc, *pathlib.Path({home!r}).rglob("*")]:
-        if pathlib.Path({secrets!r}) in path.parents:
-            continue
-        with contextlib.suppress(OSError):
-            seen |= {{str(path)}} if any(secret in path.read_bytes() for secret in held) else set()
-    if looks == {minimum}:
-        pathlib.Path({looked!r}).touch()
-if held:
-    with open({evidence!r}, "a") as file:
-        file.write(json.dumps(sorted(seen)) + "\\n")
-sys.exit(child.wait())
-"""
-
-
-@dataclass(frozen=True)
-class Watch:
-    """A Python for the host that looks where a secret is while a module has it."""
-
-    home: Path
-
-    @property
-    def python(self) -> Path:
-        return self.home / "watching-python"
-
-    @classmethod
-    def of(cls, controller: Controller, secret: str) -> Watch:
-        watch = cls(controller.home)
-        folder = controller.home / "secrets"
-        folder.mkdir()
-        (folder / "0").write_text(secret)
-        places = {"home": str(watch.home), "secrets": str(folder)}
-        results = {"evidence": str(watch.home / "evidence"), "looked": str(watch.looked)}
-        text = WATCHING_PYTHON.format(python=sys.executable, minimum=MINIMUM_LOOKS, **results, **places)
-        controller.program(watch.python.name, text)
-        return watch
-
-    @property
-    def looked(self) -> Path:
-        """A file that is there as soon as the Python has looked often enough."""
-        return self.home / "looked"
-
-    def evidence(self) -> list[list[str]]:
-        """By module that had a secret: where it was."""
-        return [json.loads(line) for line in (self.home / "evidence").read_text().splitlines()]
 
 
 @pytest.fixture
@@ -159,41 +94,21 @@ def test_the_watch_finds_a_secret_in_a_file(controller: Controller) -> None:
     assert [str(seen_file) in seen for seen in watch.evidence()] == [True]
 
 
-def test_a_key_that_cannot_be_sent_is_refused(unpipelined: Controller) -> None:
-    """The last of the cases is a run that would create the key first."""
-    keys = create_user(unpipelined.aws, "agent")
-    unpipelined.credentials.mkdir(mode=0o700)
-    lines = ["[AmazonCloudWatchAgent]", *(f"{name.lower()} = {value}" for name, value in keys.items()), ""]
-    unpipelined.file("credentials/agent.credentials", "\n".join(lines))
-    sudo = unpipelined.program("sudo", SUDO_WITH_TTY)
-    options = onprem_options(unpipelined, admin_user="agent", key_store_directory=str(unpipelined.credentials))
-    become = {"ansible_become": True, "ansible_become_user": "nobody"}
-    new = {"admin_user": "new"}
-    cases: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
-        "become method su": ({}, {**become, "ansible_become_method": "su"}, {}),
-        "requiretty": ({}, {**become, "ansible_become_method": "sudo", "ansible_become_exe": str(sudo)}, {}),
-        "does not support async": ({}, {}, {"async": 10, "poll": 1}),
-        "must be one of: file, parameter_store, secrets_manager": ({"key_store": "vault"}, {}, {}),
-        "no access key of user 'new'": (new, {}, {}),
-        "access key of user 'new'": (new, {}, {"check_mode": True}),
-    }
-    tasks = [
-        {"name": name, MODULE: options | more, "vars": variables, "ignore_errors": True, **keywords}
-        for name, (more, variables, keywords) in cases.items()
-    ]
-    playbook = unpipelined.file("refused.yml", [{"hosts": "all", "gather_facts": False, "tasks": tasks}])
-    inventory = unpipelined.inventory({"fleet": {"ops1": {}}})
-    refused = unpipelined.play(inventory, playbook, "-vvvv", env={"ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)})
-    assert {each.task: each.outcome for each in refused.assert_succeeded().results} == dict.fromkeys(cases, "ignored")
-    messages = {each.task: each.result["msg"] for each in refused.results}
-    assert [name for name, message in messages.items() if name not in message] == []
-    assert keys["AWS_SECRET_ACCESS_KEY"] not in everything_shown(refused)
+def test_a_key_that_cannot_be_sent_is_refused_before_it_is_created(unpipelined: Controller) -> None:
+    """``test_deliver_credentials.py`` has other connections."""
+    su: dict[str, Any] = {"ansible_become": True, "ansible_become_method": "su", "ansible_become_user": "nobody"}
+    refused = onprem(unpipelined, **su).play("site").assert_failed()
+    assert "the become method su cannot work with pipelining" in refused.message
     assert refused.writes == []
 
-    su: dict[str, Any] = {"ansible_become": True, "ansible_become_method": "su", "ansible_become_user": "nobody"}
-    early = onprem(unpipelined, **su).play("site").assert_failed()
-    assert "the become method su cannot work with pipelining" in early.message
-    assert early.writes == []
+
+def test_a_task_in_the_background_is_refused(controller: Controller) -> None:
+    """Nothing would give back what it holds."""
+    task = {MODULE: onprem_options(controller), "async": 10, "poll": 1}
+    playbook = controller.file("background.yml", [{"hosts": "all", "gather_facts": False, "tasks": [task]}])
+    refused = controller.play(controller.inventory({"fleet": {"ops1": {}}}), playbook).assert_failed()
+    assert "does not support async" in refused.message
+    assert refused.calls == []
 
 
 def test_only_the_saved_key_is_used(unpipelined: Controller) -> None:
