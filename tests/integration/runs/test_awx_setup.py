@@ -33,7 +33,7 @@ from harness import CHECKOUT
 # An environment with ansible-core 2.18, and the last release of the package ansible that has the collection.
 OLDEST = Path(os.environ.get("OLDEST", "none"))
 NEWEST = Path(sys.prefix)
-# Those of the workflow and the schedules, and one without credentials. test_awx_project.py has the surveys of all.
+# The playbooks of the workflow and the schedules, and one without credentials. test_awx_project.py checks all surveys.
 CREATED = ("site", "store_config", "verify", "restore", "rotate_keys", "audit", "validate_config")
 NAMES = {playbook: TEMPLATES[playbook]["name"] for playbook in CREATED}
 MADE = (
