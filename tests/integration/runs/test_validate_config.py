@@ -139,7 +139,7 @@ def test_each_account_has_its_own_reports_and_check_mode_writes_none(pipeline: P
         "blog": {"cwagent_config_file": invalid},
         "wiki": {"cwagent_config_file": valid, "cwagent_agent_schema": missing},
     }
-    given = {
+    given: dict[str, Any] = {
         "accounts": {name: {"cwagent_account_aws_profile": name, **each} for name, each in accounts.items()},
         "cwagent_report_files": ",".join(str(home / name) for name in ("own.junit.xml", "own.sarif.json")),
     }
