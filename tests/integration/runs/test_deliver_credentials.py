@@ -8,14 +8,12 @@ from __future__ import annotations
 import json
 import shutil
 import stat
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import botocore.session
 from agent import AgentHost
-from emulator import program_environment
 from harness import COLLECTIONS, SUDO_WITH_TTY, Controller, Play, create_user
 from secret_watch import Watch
 
@@ -29,9 +27,8 @@ CONFIGS = {
     "db2": "[ssl]\r\n",  # begins with a bracket, like a list, and has Windows line ends
     "db3": "## empty\n",
 }
+# Kills a module at its first write.
 KILLING = "import os, signal\nos.fsync = lambda _file: os.kill(os.getpid(), signal.SIGKILL)\n"
-# Runs in its own process, like another program that has only the file.
-PRINT_CALLER = "import boto3; print(boto3.client('sts').get_caller_identity()['Arn'])"
 
 
 @dataclass(frozen=True)
@@ -76,11 +73,11 @@ class Host(AgentHost):
 
     def caller(self) -> str:
         """The user whose key is the only one in the file."""
-        without_keys = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
-        file = {"AWS_SHARED_CREDENTIALS_FILE": str(self.file), "AWS_PROFILE": SECTION}
-        env = program_environment(self.controller.aws.env(), without_keys, file)
-        arn = subprocess.check_output([sys.executable, "-c", PRINT_CALLER], env=env, text=True).strip()
-        return arn.rpartition("/")[2]
+        session = botocore.session.Session(profile=SECTION)
+        session.set_config_variable("credentials_file", str(self.file))
+        aws = self.controller.aws
+        client = session.create_client("sts", region_name=aws.region, endpoint_url=aws.endpoint)
+        return str(client.get_caller_identity()["Arn"]).rpartition("/")[2]
 
 
 def deliver(*hosts: Host, arguments: tuple[str, ...] = (), env: dict[str, str] | None = None) -> Play:
