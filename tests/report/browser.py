@@ -59,12 +59,14 @@ class Browser:
         """
         features = [{"name": name.replace("_", "-"), "value": value} for name, value in media.items() if name != "type"]
         self.command("Emulation.setEmulatedMedia", media=media.get("type", ""), features=features)
-        self.command(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
-        )
+        self.resize(width, height)
         self._driver.get("about:blank")  # else another fragment of the same file would not load it again
         self.console()
         self._driver.get(path.as_uri())
+
+    def resize(self, width: int, height: int = 900) -> None:
+        size = {"width": width, "height": height}
+        self.command("Emulation.setDeviceMetricsOverride", **size, deviceScaleFactor=1, mobile=False)
 
     def run(self, script: str, *arguments: Any) -> Any:
         """Run JavaScript in the page and return its result. If that is a promise, wait for it."""

@@ -49,10 +49,9 @@ def test_the_schema_notices_a_mistake(schema):
     assert not schema.is_valid(log)
 
 
-@pytest.mark.parametrize("name", DOCUMENTS)
-def test_a_playbook_gets_the_same_from_the_filters(reports, name):
-    findings = DOCUMENTS[name]["findings"]
-    written = json.loads(reports[name].with_name(f"{name}-formats.json").read_text())
+def test_a_playbook_gets_the_same_from_the_filters(reports):
+    findings = DOCUMENTS["small"]["findings"]
+    written = json.loads(reports["small"].with_name("formats.json").read_text())
     assert written == {
         "sarif": sarif(findings, errors=["one"]),
         "junit": FILTERS["junit"](findings, fail_at="warning"),

@@ -331,13 +331,14 @@ def test_a_large_account_is_shown_filtered_and_sorted_with_a_few_calls_an_object
 # Screens, paper and people
 
 
-@pytest.mark.parametrize("width", [320, 360, 700, 840, 961, 1024, 1280, 1920])
 @pytest.mark.parametrize("name", ["small", "large", "demo"])
-def test_the_page_does_not_scroll_sideways(page, name, width):
-    opened = page(name, width=width)
-    assert opened.value("document.documentElement.scrollWidth") <= width
-    assert opened.value("[...document.querySelectorAll('.scroll')].filter((each) =>"
-                        " each.scrollWidth > each.clientWidth).length") == 0  # fmt: skip
+def test_the_page_does_not_scroll_sideways(page, name):
+    opened = page(name)
+    wide = "[...document.querySelectorAll('.scroll')].filter((each) => each.scrollWidth > each.clientWidth).length"
+    for width in (320, 360, 700, 840, 961, 1024, 1280, 1920):
+        opened.resize(width)
+        assert opened.value("document.documentElement.scrollWidth") <= width
+        assert opened.value(wide) == 0
 
 
 @pytest.mark.parametrize(
@@ -346,12 +347,10 @@ def test_the_page_does_not_scroll_sideways(page, name, width):
         ("small", LIGHT, 1280),
         ("small", DARK, 360),
         ("clean", DARK, 1280),
-        ("clean", LIGHT, 360),
         ("empty", LIGHT, 360),
-        ("demo", LIGHT, 1280),
         ("demo", DARK, 360),
     ],
-    ids=["light", "dark and narrow", "clean", "clean and narrow", "empty", "demo", "demo, dark and narrow"],
+    ids=["light", "dark and narrow", "clean", "empty", "demo"],
 )
 def test_an_accessibility_engine_finds_nothing(page, packages, name, scheme, width):
     opened = page(name, width=width, **scheme)

@@ -75,22 +75,8 @@ class Job:
         [stats] = [each["event_data"] for each in self.events if each["event"] == "playbook_on_stats"]
         return dict(stats["artifact_data"]["cloudwatch_agent"])
 
-    @property
-    def message(self) -> str:
-        """The messages of all failed tasks and items of loops."""
-        failed = [*self._results("runner_item_on_failed"), *self._results("runner_on_failed")]
-        return " ".join(" ".join(str(each["res"].get("msg", "")) for each in failed).split())
-
-    def _results(self, kind: str) -> list[dict[str, Any]]:
-        return [each["event_data"] for each in self.events if each["event"] == kind]
-
     def assert_succeeded(self) -> Job:
         assert self.status == "successful", self.output
-        return self
-
-    def assert_failed(self) -> Job:
-        assert self.status == "failed", self.output
-        assert "Traceback" not in self.output
         return self
 
 
@@ -109,23 +95,19 @@ class Awx:
     def aws(self) -> Emulator:
         return self.controller.aws
 
-    def inventory(self, number: int = 1, slices: int = 1) -> str:
-        """The inventory script of all hosts, or of one slice: every nth host in the order of their names."""
-        names = sorted(self.hosts)[number - 1 :: slices]
-        members = {group: [host for host in hosts if host in names] for group, hosts in self.groups.items()}
-        groups = {group: {"hosts": hosts} for group, hosts in members.items() if hosts}
+    def inventory(self) -> str:
+        """The inventory script."""
+        groups = {group: {"hosts": hosts} for group, hosts in self.groups.items()}
         variables = {
             "cwagent_region": self.aws.region,
             "cwagent_parameter_name": APPLICATION,
             "cwagent_key_store_kms_key_id": "alias/cwagent-credentials",
         }
         everywhere = {"hosts": [], "children": list(self.groups), "vars": variables}
-        listed = {"all": everywhere, **groups, "_meta": {"hostvars": {name: self.hosts[name] for name in names}}}
+        listed = {"all": everywhere, **groups, "_meta": {"hostvars": self.hosts}}
         return f"#! /usr/bin/env python3\nprint({json.dumps(listed)!r})\n"
 
-    def create_folder(
-        self, playbook: str, inventory: str, command_line: str, config: object, answers: Mapping[str, Any]
-    ) -> Path:
+    def create_folder(self, playbook: str, command_line: str, config: object, answers: Mapping[str, Any]) -> Path:
         """Create the folder of a job before it starts, with the answers that AWX accepts."""
         folder = self.controller.home / "runner"
         for name in ("inventory", "env"):
@@ -133,7 +115,7 @@ class Awx:
         shutil.copytree(PROJECT, folder / "project")
         (folder / "project" / "agent.json").write_text(json.dumps(config))
         shutil.copytree(self.collections, folder / "requirements_collections")
-        (folder / "inventory" / "hosts").write_text(inventory)
+        (folder / "inventory" / "hosts").write_text(self.inventory())
         (folder / "inventory" / "hosts").chmod(stat.S_IRWXU)
         (folder / "env" / "cmdline").write_text(f"-u root {command_line}")
         (folder / "env" / "settings").write_text(json.dumps({"pexpect_timeout": 1}))
@@ -206,14 +188,12 @@ class Awx:
         playbook: str,
         command_line: str = "",
         *,
-        inventory: str = "",
         credential: Mapping[str, str] | None = None,
-        config: object = CONFIG,
         python: Path = NEWEST,
         **answers: Any,
     ) -> Job:
         """Run a job to its end."""
-        folder = self.create_folder(playbook, inventory or self.inventory(), command_line, config, answers)
+        folder = self.create_folder(playbook, command_line, CONFIG, answers)
         since = self.aws.mark()
         credential = self.credential if credential is None else credential
         self.start(folder, playbook, credential, python).wait(JOB_SECONDS)
@@ -334,7 +314,7 @@ def render_credential(role: str, key: Mapping[str, str], aws: Emulator, folder: 
     }
 
 
-def test_jobs_store_and_restore_and_a_slice_is_refused(awx: Awx, tmp_path: Path) -> None:
+def test_jobs_store_and_restore(awx: Awx, tmp_path: Path) -> None:
     """The first job has the oldest supported ansible-core and its token as older AWX sets it.
 
     Its inventory is like one of amazon.aws.aws_ec2, and it has no machine credential. So it stores by Run Command.
@@ -350,11 +330,10 @@ def test_jobs_store_and_restore_and_a_slice_is_refused(awx: Awx, tmp_path: Path)
     answers: dict[str, Any] = {
         "cwagent_config_file": "agent.json",
         "cwagent_ssm_policy": "AmazonSSMManagedInstanceCore",
+        "cwagent_store_config_from": "auto",
     }
     by_command = replace(awx, hosts={**awx.hosts, "admin1": found})
-    done = by_command.launch(
-        "site", "--diff -vvv", python=OLDEST, credential=older, cwagent_store_config_from="auto", **answers
-    ).assert_succeeded()
+    done = by_command.launch("site", "--diff -vvv", python=OLDEST, credential=older, **answers).assert_succeeded()
     after = snapshot(awx.aws)
     assert configurations(awx.aws) == {APPLICATION: CONFIG}, "from the project, wherever the job was started"
     assert "AmazonSSMManagedInstanceCore" in after["roles"][SERVER_ROLE]["policies"]
@@ -376,17 +355,11 @@ def test_jobs_store_and_restore_and_a_slice_is_refused(awx: Awx, tmp_path: Path)
     awx.assert_clean()
     assert configurations(awx.aws) == {APPLICATION: CONFIG}
 
-    before = snapshot(awx.aws)
-    refused = awx.launch("site", inventory=awx.inventory(2, slices=2), **answers).assert_failed()
-    assert "cwagent_ec2_admin must have exactly one host" in refused.message
-    assert "job_slice_count" in refused.message
-    assert (refused.calls, snapshot(awx.aws)) == ([], before)
-
 
 def cancel(awx: Awx, playbook: str, **answers: Any) -> None:
     """Cancel a job that stores another configuration. It restores the profile before AWX kills it."""
     awx.aws.arm(Fault(Kind.DELAY, action="PutParameter", seconds=LONG_DELAY))
-    folder, since = awx.create_folder(playbook, awx.inventory(), "", OTHER, answers), awx.aws.mark()
+    folder, since = awx.create_folder(playbook, "", OTHER, answers), awx.aws.mark()
     running = awx.start(folder, playbook, awx.credential)
     admin = awx.hosts["admin1"]["instance_id"]
     wait_until(lambda: associated_profiles(awx.aws)[admin] == ADMIN_ROLE)

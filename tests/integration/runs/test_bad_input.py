@@ -108,38 +108,36 @@ OF_TYPE: dict[str, list[Any]] = {
     "dict": ["a b", ["a"], "{{ nope }}", 7.5, "größe"],
 }
 """By type, values that are invalid for every variable of that type."""
-VALUES: dict[str, tuple[Any, list[str]]] = {
-    "cwagent_ssm_policy": ("AdministratorAccess", ["AmazonSSMManagedInstanceCore", "AdministratorAccess"]),
-    "cwagent_parameter_name": ("linux", ["'linux'", "AmazonCloudWatch-"]),
-    "cwagent_config_file": ("nothing.json", ["there is no file nothing.json"]),
-    "cwagent_server_role_name": ("a b", ["'a b' is not a valid role name"]),
-    "cwagent_admin_role_name": ("x" * 65, ["'xxx", "is not a valid role name"]),
-    "cwagent_iam_path": ("monitoring", ["'monitoring' is not a valid IAM path"]),
-    "cwagent_permissions_boundary": ("arn:aws-cn:iam::aws:policy/ReadOnlyAccess", ["belongs to partition aws-cn"]),
-    "cwagent_tags": ({"aws:x": "y"}, ["tag 'aws:x'"]),
-    "cwagent_key_store_directory": ("{home}/a file/in it", ["a file is not a folder"]),
-    "cwagent_admin_window_minutes": (721, ["must be between 1 and 720 minutes, not 721"]),
-    "cwagent_onprem_users": ("everyone", ["everyone", "per_host"]),
-    "cwagent_key_max_age_days": (-1, ["cwagent_key_max_age_days", "-1"]),
-    "cwagent_config_fil": ("agent.json", ["cwagent_config_fil is not a variable", "did you mean cwagent_config_file?"]),
+VALUES: dict[str, Any] = {
+    "cwagent_ssm_policy": "AdministratorAccess",
+    "cwagent_parameter_name": "linux",
+    "cwagent_config_file": "nothing.json",
+    "cwagent_server_role_name": "a b",
+    "cwagent_admin_role_name": "x" * 65,
+    "cwagent_iam_path": "monitoring",
+    "cwagent_permissions_boundary": "arn:aws-cn:iam::aws:policy/ReadOnlyAccess",
+    "cwagent_tags": {"aws:x": "y"},
+    "cwagent_key_store_directory": "{home}/a file/in it",
+    "cwagent_admin_window_minutes": 721,
+    "cwagent_onprem_users": "everyone",
+    "cwagent_key_max_age_days": -1,
+    "cwagent_config_fil": "agent.json",
     # Variables of roles that the playbooks do not set.
-    "ec2_server_nam": ("R", ["ec2_server_nam is not a variable of the role ec2_server; did you mean ec2_server_name?"]),
-    "ec2_admin_managed_policies": ("foo", ["ec2_admin_managed_policies must be a list", "foo"]),
-    "onprem_server_managed_policies": ({"a": 1}, ["onprem_server_managed_policies must be a list"]),
+    "ec2_server_nam": "R",
+    "ec2_admin_managed_policies": "foo",
+    "onprem_server_managed_policies": {"a": 1},
 }
-HOST_VALUES: dict[str, tuple[str, dict[str, Any], list[str]]] = {
-    "no id": ("web2", {"instance_id": None}, ["Host web2: instance_id is not set"]),
-    "number": ("web3", {"instance_id": 7}, ["Host web3: instance_id: '7' is not a valid EC2 instance ID"]),
-    "malformed": ("web4", {"instance_id": "i-xyz"}, ["Host web4: instance_id: 'i-xyz' is not a valid EC2 instance ID"]),
-    "region": ("web5", {"cwagent_region": "Frankfurt"}, ["Host web5: cwagent_region: 'Frankfurt'", "eu-central-1"]),
-    "placement": ("web6", {"cwagent_region": "", "placement": {"region": "{{ nope }}"}}, ["placement", "nope"]),
-    "user name": ("db3", {"cwagent_user_name": "a b"}, ["'a b' is not a valid user name", "cwagent_user_name"]),
-    "long name": (
-        "ip-10-0-12-34.eu-central-1.compute.internal",
-        {},
-        ["Host ip-10-0-12-34.eu-central-1.compute.internal: ", "64 characters", "Set cwagent_user_name"],
-    ),
+"""Values that are invalid for other reasons than their type. Unit tests have the messages."""
+HOST_VALUES: dict[str, tuple[dict[str, Any], str]] = {
+    "web2": ({"instance_id": None}, "instance_id is not set"),
+    "web3": ({"instance_id": 7}, "instance_id: '7'"),
+    "web4": ({"instance_id": "i-xyz"}, "instance_id: 'i-xyz'"),
+    "web5": ({"cwagent_region": "Frankfurt"}, "cwagent_region: 'Frankfurt'"),
+    "web6": ({"cwagent_region": "", "placement": {"region": "{{ nope }}"}}, "placement"),
+    "db3": ({"cwagent_user_name": "a b"}, "'a b' is not a valid user name"),
+    "ip-10-0-12-34.eu-central-1.compute.internal": ({}, ".* 64 characters"),
 }
+"""By host, its variables, and the beginning of the sentence about it."""
 
 
 def invalid_values(names: list[str]) -> dict[str, Any]:
@@ -150,7 +148,7 @@ def invalid_values(names: list[str]) -> dict[str, Any]:
 
 INVALID = {
     **invalid_values([name for name in TYPED if name not in ACCOUNT_VARIABLES]),
-    **{name: value for name, (value, _words) in VALUES.items()},
+    **VALUES,
 }
 
 
@@ -164,7 +162,7 @@ def everything_wrong(site: Fleet) -> Play:
     fleet.add_host("admin2", "ec2_admin", **groups["ec2_admin"]["admin1"])
     for host in ("ops1", "ops2"):
         fleet.add_host(host, "onprem_admin")
-    for host, variables, _words in HOST_VALUES.values():
+    for host, (variables, _beginning) in HOST_VALUES.items():
         is_ec2 = host.startswith("web")
         of_host = {**groups["ec2_servers"]["web1"], **variables} if is_ec2 else variables
         fleet.add_host(host, "ec2_servers" if is_ec2 else "onprem_servers", **of_host)
@@ -196,14 +194,10 @@ def assert_named(message: str, name: str, value: Any) -> None:
     assert "nope" not in str(value) or "nope" in found[0]
 
 
-@pytest.mark.parametrize("words", [words for _, words in VALUES.values()], ids=VALUES.keys())
-def test_a_message_says_what_is_wrong_with_a_variable(everything_wrong: Play, words: list[str]) -> None:
-    assert [word for word in words if word not in everything_wrong.message] == []
-
-
-@pytest.mark.parametrize("words", [words for *_, words in HOST_VALUES.values()], ids=HOST_VALUES.keys())
-def test_a_message_says_what_is_wrong_with_a_host(everything_wrong: Play, words: list[str]) -> None:
-    assert [word for word in words if word not in everything_wrong.message] == []
+@pytest.mark.parametrize(("host", "beginning"), [(host, each) for host, (_, each) in HOST_VALUES.items()])
+def test_one_sentence_begins_with_a_host(everything_wrong: Play, host: str, beginning: str) -> None:
+    found = [each for each in sentences(everything_wrong.message) if re.match(rf"Host {host}: {beginning}", each)]
+    assert len(found) == 1, everything_wrong.message
 
 
 def test_an_account_repeats_only_the_first_problem_that_all_accounts_have(site: Fleet) -> None:

@@ -6,16 +6,16 @@ Pipelining is off as by default, and the role turns it on.
 from __future__ import annotations
 
 import json
+import shutil
 import stat
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import botocore.session
 from agent import AgentHost
-from emulator import program_environment
 from harness import COLLECTIONS, SUDO_WITH_TTY, Controller, Play, create_user
+from secret_watch import Watch
 
 SECTION = "AmazonCloudWatchAgent"
 ROLE = "cwagent.iam.onprem_credentials"
@@ -27,25 +27,8 @@ CONFIGS = {
     "db2": "[ssl]\r\n",  # begins with a bracket, like a list, and has Windows line ends
     "db3": "## empty\n",
 }
-# A Python of the host that notes where the secret is while a module has it, and kills the module at its first write.
-WATCHING_PYTHON = """\
-#!{python}
-import contextlib, json, os, pathlib, subprocess, sys
-payload = sys.stdin.buffer.read()
-environ = dict(os.environ)
-if {secret!r} in payload:
-    seen = []
-    for path in pathlib.Path("/proc").glob("[0-9]*/*"):
-        if path.name in ("cmdline", "environ"):
-            with contextlib.suppress(OSError):
-                seen += [str(path)] if {secret!r} in path.read_bytes() else []
-    pathlib.Path({evidence!r}).write_text(json.dumps(seen))
-    environ["PYTHONPATH"] = {folder!r}
-sys.exit(subprocess.run([sys.executable, *sys.argv[1:]], input=payload, env=environ).returncode)
-"""
+# Kills a module at its first write.
 KILLING = "import os, signal\nos.fsync = lambda _file: os.kill(os.getpid(), signal.SIGKILL)\n"
-# Runs in its own process, like another program that has only the file.
-PRINT_CALLER = "import boto3; print(boto3.client('sts').get_caller_identity()['Arn'])"
 
 
 @dataclass(frozen=True)
@@ -90,11 +73,11 @@ class Host(AgentHost):
 
     def caller(self) -> str:
         """The user whose key is the only one in the file."""
-        without_keys = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
-        file = {"AWS_SHARED_CREDENTIALS_FILE": str(self.file), "AWS_PROFILE": SECTION}
-        env = program_environment(self.controller.aws.env(), without_keys, file)
-        arn = subprocess.check_output([sys.executable, "-c", PRINT_CALLER], env=env, text=True).strip()
-        return arn.rpartition("/")[2]
+        session = botocore.session.Session(profile=SECTION)
+        session.set_config_variable("credentials_file", str(self.file))
+        aws = self.controller.aws
+        client = session.create_client("sts", region_name=aws.region, endpoint_url=aws.endpoint)
+        return str(client.get_caller_identity()["Arn"]).rpartition("/")[2]
 
 
 def deliver(*hosts: Host, arguments: tuple[str, ...] = (), env: dict[str, str] | None = None) -> Play:
@@ -146,16 +129,15 @@ def test_keys_are_delivered_from_each_store_and_never_shown(controller: Controll
 
 def test_a_module_that_is_killed_leaves_the_key_nowhere_but_in_an_unfinished_file(controller: Controller) -> None:
     host = Host.create(controller, "db2")
-    secret, evidence = host.save_key("agent-db2"), controller.home / "evidence"
+    secret, unfinished = host.save_key("agent-db2"), host.root / "etc" / ".cwagent.credentials.new"
     controller.file("sitecustomize.py", KILLING)
-    places = {"evidence": str(evidence), "folder": str(controller.home)}
-    text = WATCHING_PYTHON.format(python=sys.executable, secret=secret.encode(), **places)
-    python = controller.program("python", text)
-    arguments = ("-vvvv", "-e", f"ansible_python_interpreter={python}")
+    watch = Watch.of(controller, secret, PYTHONPATH=str(controller.home))
+    arguments = ("-vvvv", "-e", f"ansible_python_interpreter={watch.python}")
     killed = deliver(host, arguments=arguments, env={"TMPDIR": str(controller.home)}).assert_failed()
-    assert json.loads(evidence.read_text()) == []
-    python.unlink()
-    assert files_with(secret, controller) == {host.root / "etc" / ".cwagent.credentials.new": 0o600}
+    [seen] = watch.evidence()
+    assert {*seen} <= {str(unfinished)}
+    shutil.rmtree(watch.secrets)
+    assert files_with(secret, controller) == {unfinished: 0o600}
     assert secret not in killed.output
     deliver(host).assert_succeeded()
     assert files_with(secret, controller) == {host.file: 0o600}
@@ -189,7 +171,5 @@ def test_a_key_that_would_be_written_to_a_temporary_file_is_refused(controller: 
     [off] = [each.result["msg"] for each in refused.results if each.task == "pipelining is off"]
     assert "ansible_pipelining" in off
     assert "pipelining = true" in off
-    kept = deliver(host, env={"ANSIBLE_KEEP_REMOTE_FILES": "1"}).assert_failed()
-    assert "Unset ANSIBLE_KEEP_REMOTE_FILES" in kept.words
-    assert secret not in refused.output + kept.output
+    assert secret not in refused.output
     assert not host.file.exists()

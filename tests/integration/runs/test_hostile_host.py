@@ -35,8 +35,9 @@ print(json.dumps({{**result, **lies["every module"], **lies.get(name[1].decode()
 """
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 TERMINAL = "\x1b[2J\x1b]0;title\x07\u202e"
-HONEST, HOSTILE = ("db1", "db3"), ("db2", "db4")
+HONEST, PAIR = ("db1", "db3"), ("db2", "db4")
 """A hybrid server and a server with a key of each kind."""
+HOSTILE = (*PAIR, "db5", "db6", "db7")
 
 
 @dataclass
@@ -45,9 +46,9 @@ class Site:
 
     fleet: Fleet
 
-    def lie(self, **answers: dict[str, Any]) -> None:
-        """Let the hostile servers answer so. :param answers: by module, what replaces parts of its result."""
-        for host in HOSTILE:
+    def lie(self, *hosts: str, **answers: dict[str, Any]) -> None:
+        """Let servers answer so. :param answers: by module, what replaces parts of its result."""
+        for host in hosts:
             root = self.fleet.machines[host].root
             lies = root / "lies.json"
             lies.write_text(json.dumps({"every module": self.common, **answers}))
@@ -56,6 +57,14 @@ class Site:
                 python.rename(honest)
                 python.write_text(LIAR.format(python=sys.executable, honest=str(honest), lies=str(lies)))
                 python.chmod(0o755)
+
+    def claim_the_other_node(self, *hosts: str) -> None:
+        """Let servers claim to be the node of an honest one."""
+        self.lie(*hosts, cwagent_ssm_agent={"registration": self.other_node, "marked": True})
+
+    @property
+    def other_node(self) -> dict[str, str]:
+        return {"instance_id": self.node("db1"), "region": self.fleet.aws.region}
 
     @property
     def common(self) -> dict[str, Any]:
@@ -138,8 +147,8 @@ class Site:
 def site_of_both(states: States) -> Site:
     fleet = Fleet(states.controller)
     fleet.add_instance("admin1", group="ec2_admin")
-    for host, identity in (("db1", HYBRID), ("db2", HYBRID), ("db3", KEY), ("db4", KEY)):
-        fleet.add_machine(host, cwagent_onprem_identity=identity)
+    for host in sorted((*HONEST, *HOSTILE)):
+        fleet.add_machine(host, cwagent_onprem_identity=KEY if host in ("db3", "db4") else HYBRID)
     fleet.play("site").assert_succeeded()
     return Site(fleet)
 
@@ -149,62 +158,56 @@ def site(states: States) -> Site:
     return states.begin(site_of_both)
 
 
-def lies_of(site: Site) -> dict[str, dict[str, dict[str, Any]]]:
-    """By name, what the modules answer. ``test_host_result.py`` has values of other types."""
-    other = {"instance_id": site.node("db1"), "region": site.fleet.aws.region}
-    return {
-        "nothing but keys on which Ansible acts": {},
-        "the node of another server": {"cwagent_ssm_agent": {"registration": other, "marked": True}},
-        "an unfinished run of another server": {
-            "cwagent_ssm_agent": {"registration": None, "marked": False, "unfinished": {**other, "run_id": "r"}}
-        },
-        "other texts": {
-            "cwagent_ssm_agent": {"registration": {"instance_id": f"mi-{TERMINAL}", "region": "eu-central-1'; --"}},
-            "cwagent_credentials_file": {"steps": [TERMINAL], "counts": {TERMINAL: 1}},
-            "cwagent_shared_credentials": {"caller": TERMINAL, "path": TERMINAL, "profile": TERMINAL},
-        },
+@pytest.fixture
+def pair(site: Site) -> Site:
+    """The same without the other hostile servers in the inventory."""
+    site.fleet.remove(*HOSTILE[len(PAIR) :])
+    return site
+
+
+def test_lies_change_nothing_but_the_liar(site: Site) -> None:
+    """``test_host_result.py`` has values of other types. All servers add the keys on which Ansible acts."""
+    unfinished = {"registration": None, "marked": False, "unfinished": {**site.other_node, "run_id": "r"}}
+    texts: dict[str, Any] = {
+        "cwagent_ssm_agent": {"registration": {"instance_id": f"mi-{TERMINAL}", "region": "eu-central-1'; --"}},
+        "cwagent_credentials_file": {"steps": [TERMINAL], "counts": {TERMINAL: 1}},
+        "cwagent_shared_credentials": {"caller": TERMINAL, "path": TERMINAL, "profile": TERMINAL},
     }
-
-
-def test_lies_change_nothing_but_the_liar(site: Site, subtests: Any) -> None:
     account, files = site.of_honest(), site.files()
-    for name, answers in lies_of(site).items():
-        with subtests.test(name):
-            site.lie(**answers)
-            site.run("site")
-            assert (site.of_honest(), site.files()) == (account, files)
+    site.claim_the_other_node("db2")
+    site.lie("db4", "db5", **texts)
+    site.lie("db6", cwagent_ssm_agent=unfinished)
+    site.lie("db7")
+    play = site.run("site")
+    assert (site.of_honest(), site.files()) == (account, files)
+    assert {each.host for each in play.results} >= {*HOSTILE}
 
 
-def test_a_rotation_delivers_each_key_only_to_its_server(site: Site) -> None:
-    site.lie(**lies_of(site)["the node of another server"])
-    site.fleet.aws.shift_clock(100 * DAY)
-    earlier = site.secrets()
-    site.run("rotate_keys")
-    [secret] = site.secrets()
-    key_file = site.fleet.groups["onprem_servers"]["db3"]["onprem_credentials_file"]
+def test_a_rotation_delivers_each_key_only_to_its_server(pair: Site) -> None:
+    pair.claim_the_other_node(*PAIR)
+    pair.fleet.aws.shift_clock(100 * DAY)
+    earlier = pair.secrets()
+    pair.run("rotate_keys")
+    [secret] = pair.secrets()
+    key_file = pair.fleet.groups["onprem_servers"]["db3"]["onprem_credentials_file"]
     assert (secret in Path(key_file).read_text(), [secret] == earlier) == (True, False)
 
 
-def test_what_verify_collects_is_about_the_server_alone(site: Site) -> None:
+def test_what_verify_collects_is_about_the_server_alone(pair: Site) -> None:
     facts = f"profile -\nkey AKIAOTHER {TERMINAL}\ncaller {TERMINAL}\nagent running\nother {TERMINAL}\nend\n"
-    site.lie(cwagent_agent_config={"stdout": facts, "rc": 0})
-    play = site.run("verify").assert_failed()
+    pair.lie(*PAIR, cwagent_agent_config={"stdout": facts, "rc": 0})
+    play = pair.run("verify").assert_failed()
     assert CONTROL.findall("".join(play.problems)) == []
-    rows = {host: line.split()[1:] for host, line in rows_of(play).items()}
+    table = [line.split() for line in play.problems if line.startswith("db")]
     honest = ["ok", "ok", "FAIL", "ok", "FAIL"]  # no configuration is stored, and no agent runs
-    assert {host for host in rows if rows[host] == honest} == {*HONEST}
+    assert {host for host, *row in table if row == honest} == {*HONEST}
 
 
-def rows_of(play: Play) -> dict[str, str]:
-    """By on-premises server, its row in the table of verify.yml."""
-    return {line.split()[0]: line for line in play.problems if line.startswith("db")}
-
-
-def test_servers_that_leave_take_no_other_with_them(site: Site) -> None:
-    account = site.of_honest()
-    site.lie(**lies_of(site)["the node of another server"])
-    leaving = site.node("db2")
-    play = site.run("remove_servers", cwagent_remove_servers=[*HOSTILE], cwagent_confirm="remove_servers")
+def test_servers_that_leave_take_no_other_with_them(pair: Site) -> None:
+    account = pair.of_honest()
+    pair.claim_the_other_node(*PAIR)
+    leaving = pair.node("db2")
+    play = pair.run("remove_servers", cwagent_remove_servers=[*PAIR], cwagent_confirm="remove_servers")
     assert play.code != 0
     assert leaving in play.words
-    assert site.of_honest() == account
+    assert pair.of_honest() == account

@@ -130,36 +130,33 @@ def test_warnings_and_notices_are_reported_and_fail_nothing(pipeline: Pipeline) 
     assert "".join(play.output.split()).count("".join(warning.split())) == 1, "a long path goes over several lines"
 
 
-def test_each_account_has_its_own_reports(pipeline: Pipeline) -> None:
-    accounts = {name: {"cwagent_account_aws_profile": name} for name in ("shop", "blog")}
-    home, file = pipeline.controller.home, pipeline.controller.file("valid.json", VALID)
-    written = ",".join(str(home / name) for name in ("own.junit.xml", "own.sarif.json"))
-    play = pipeline.run(accounts=accounts, cwagent_config_file=str(file), cwagent_report_files=written)
-    assert '"msg": "Valid: AmazonCloudWatch-linux."' in play.assert_succeeded().output
-    assert sorted(path.name for path in home.glob("own*")) == [
-        *("own-blog.junit.xml", "own-blog.sarif.json", "own-shop.junit.xml", "own-shop.sarif.json")
-    ]
+def test_each_account_has_its_own_reports_and_check_mode_writes_none(pipeline: Pipeline) -> None:
+    """A pipeline can look at the reports only, so a configuration that was not validated is not reported as valid."""
+    home, valid = pipeline.controller.home, str(pipeline.controller.file("valid.json", VALID))
+    invalid, missing = str(pipeline.controller.file("invalid.json", {"metric": {}})), str(home / "missing-schema.json")
+    accounts = {
+        "shop": {"cwagent_config_file": valid},
+        "blog": {"cwagent_config_file": invalid},
+        "wiki": {"cwagent_config_file": valid, "cwagent_agent_schema": missing},
+    }
+    given: dict[str, Any] = {
+        "accounts": {name: {"cwagent_account_aws_profile": name, **each} for name, each in accounts.items()},
+        "cwagent_report_files": ",".join(str(home / name) for name in ("own.junit.xml", "own.sarif.json")),
+    }
+    problem = f"{invalid}: 1:2 $.metric: unknown section; did you mean 'metrics'?"
+    expected = {
+        "blog": f"AmazonCloudWatch-linux is not valid: {problem} Nothing was changed.",
+        "wiki": f"{missing} cannot be read: No such file or directory. Nothing was changed.",
+    }
+    for arguments in (["--check"], []):
+        assert list(home.glob("own*")) == []
+        play = pipeline.run(*arguments, **given).assert_failed()
+        assert {each.host: each.result["msg"] for each in play.failures} == expected
+        assert play.output.count('"msg": "Valid: AmazonCloudWatch-linux."') == 1
+    found = {}
     for name in accounts:
-        assert [case.find("failure") for case in junit_elements(home / f"own-{name}.junit.xml", "testcase")] == [None]
+        [case] = junit_elements(home / f"own-{name}.junit.xml", "testcase")
         run = sarif_run(home / f"own-{name}.sarif.json")
-        assert (run["results"], run["invocations"][0]["executionSuccessful"]) == ([], True)
-    assert [each.result["problem_lines"] for each in play.results if "problem_lines" in each.result] == [[], []]
-
-
-def test_check_mode_validates_and_writes_no_report(pipeline: Pipeline) -> None:
-    file = pipeline.controller.file("invalid.json", {"metric": {}})
-    play = pipeline.run("--check", cwagent_config_file=str(file)).assert_failed()
-    problem = f"{file}: 1:2 $.metric: unknown section; did you mean 'metrics'?"
-    assert play.message == f"AmazonCloudWatch-linux is not valid: {problem} Nothing was changed."
-    assert not pipeline.junit.exists()
-    assert not pipeline.sarif.exists()
-
-
-def test_a_configuration_without_a_validation_is_not_reported_as_valid(pipeline: Pipeline) -> None:
-    """A pipeline can look at the reports only."""
-    file, missing = pipeline.controller.file("valid.json", VALID), pipeline.controller.home / "missing-schema.json"
-    play = pipeline.run(cwagent_config_file=str(file), cwagent_agent_schema=str(missing))
-    assert f"{missing} cannot be read: No such file or directory. Nothing was changed." in play.assert_failed().message
-    [error] = junit_elements(pipeline.junit, "error")
-    assert str(missing) in str(error.get("message"))
-    assert sarif_run(pipeline.sarif)["invocations"][0]["executionSuccessful"] is False
+        kinds = [each.tag for each in case if each.tag in ("failure", "error")]
+        found[name] = kinds, len(run["results"]), run["invocations"][0]["executionSuccessful"]
+    assert found == {"shop": ([], 0, True), "blog": (["failure"], 1, True), "wiki": (["error"], 0, False)}
