@@ -229,7 +229,9 @@ def test_a_fleet_gets_fitted_policies_and_goes_back(states: States) -> None:
     [version] = reader.aws.client("ssm").get_parameter_history(Name=PARAMETER)["Parameters"]
     assert version["Labels"] == ["cwagent-applied"]
     after = snapshot(reader.aws)
-    assert (after["roles"], after["users"]) == (before["roles"], before["users"])
+    for kind in ("roles", "users"):
+        was, has = ({name: each["policies"] for name, each in found[kind].items()} for found in (before, after))
+        assert was == has
     assert [arn.rpartition("/")[2] for arn in after["customer_policies"]] == ["CloudWatchAgentBoundary"]
 
 
