@@ -15,16 +15,16 @@ from harness import (
     ADMIN_ROLE,
     CLOSED_WINDOW,
     PARAMETER,
-    POLICY_ARN,
     SERVER_POLICY,
     SERVER_ROLE,
     SSM_POLICY,
     TIMEOUTS,
+    UNREACHABLE,
     WINDOW_POLICY,
     Controller,
     Play,
+    create_role,
     create_user,
-    trust,
 )
 from policies import controller_role, example, permit, stack_set_parameters
 from published import content, installed, marked
@@ -38,8 +38,6 @@ DUTIES = ("ProvisionHybrid", "KeysInParameterStore", "Teardown", "Verify")
 FORKS = 2
 ORGANIZED = ("blog", "sandbox", "shop")
 """The active accounts of an organization."""
-NOWHERE = {"ansible_connection": "ssh", "ansible_host": "192.0.2.1", "ansible_timeout": 1}
-"""The variables of a host to which nobody can connect."""
 ADMIN_TAG = "cwagent-admin"
 FILTERED: dict[str, Any] = {
     "cwagent_account_server_filters": {"tag:agent": "yes"},
@@ -128,12 +126,7 @@ class Accounts:
 
     def add_instances(self, account: str) -> None:
         """Launch a server and an admin instance that Systems Manager reaches, and deploy the role for them."""
-        iam = self.client(account, "iam")
-        iam.create_role(RoleName="app", AssumeRolePolicyDocument=trust("ec2.amazonaws.com"))
-        for policy in (SSM_POLICY, SERVER_POLICY):
-            iam.attach_role_policy(RoleName="app", PolicyArn=POLICY_ARN + policy)
-        iam.create_instance_profile(InstanceProfileName="app")
-        iam.add_role_to_instance_profile(InstanceProfileName="app", RoleName="app")
+        create_role(self.controller.aws, "app", SSM_POLICY, SERVER_POLICY, account=self.ids[account])
         self.servers[account] = self.launch(account, agent="yes")
         self.admins[account] = admin = self.launch(account, agent="yes", **{ADMIN_TAG: "true"})
         self.client(account, "ec2").associate_iam_instance_profile(InstanceId=admin, IamInstanceProfile={"Name": "app"})
@@ -150,7 +143,7 @@ class Accounts:
 
     def inventory(self, accounts: Mapping[str, Any], hosts: Mapping[str, Any]) -> Path:
         """Hosts that stand for accounts, and on-premises servers."""
-        group = {"hosts": dict(accounts), "vars": {**NOWHERE, **FILTERED}}
+        group = {"hosts": dict(accounts), "vars": {**UNREACHABLE, **FILTERED}}
         children = {"cwagent_accounts": group, "cwagent_onprem_servers": {"hosts": dict(hosts)}}
         return self.controller.file("accounts.yml", {"all": {"children": children}})
 
@@ -217,6 +210,18 @@ class Accounts:
     def is_window_open(self, account: str) -> bool:
         policy = self.client(account, "iam").get_role_policy(RoleName=ADMIN_ROLE, PolicyName=WINDOW_POLICY)
         return policy["PolicyDocument"]["Statement"] != [CLOSED_WINDOW]
+
+
+def stats_of(play: Play) -> dict[str, Any]:
+    """The data that a run passes on to other jobs of AWX."""
+    [found] = [each.result["ansible_stats"] for each in play.results if "ansible_stats" in each.result]
+    assert (found["per_host"], found["aggregate"]) == (False, False)
+    return dict(found["data"]["cloudwatch_agent"])
+
+
+def secrets_of_sessions(play: Play) -> set[str]:
+    """The IDs of the temporary access keys of a run, and the beginning of the emulator's session tokens."""
+    return {"FwoGZX", *(call.access_key for call in play.calls if call.access_key.startswith("ASIA"))}
 
 
 COLUMNS = ["account", "regions", "created", "updated", "deleted", "unchanged", "result"]

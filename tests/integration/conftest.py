@@ -17,7 +17,7 @@ SPREAD = {"test_access_keys.py", "test_foreign_things.py", "test_live.py", "test
 TOGETHER = (
     {"journeys/test_admin_window.py", "runs/test_interrupted.py"},
     {
-        *(f"journeys/test_{name}.py" for name in ("audit", "remove_servers", "teardown")),
+        *(f"journeys/test_{name}.py" for name in ("audit", "teardown")),
         *(f"runs/test_{name}.py" for name in ("store_hosts", "without_credentials")),
     },
 )

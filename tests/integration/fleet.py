@@ -105,6 +105,10 @@ class Fleet:
         """Everything in the account that the collection could have changed."""
         return snapshot(self.aws)
 
+    def key_file(self, host: str) -> Path:
+        """The file with the access key on an on-premises server."""
+        return self.machines[host].root / AGENT_FOLDER / "etc/cwagent.credentials"
+
     def caller(self, host: str) -> str:
         """The caller that the agent of an on-premises server is, according to the file and profile in its settings."""
         config = self.machines[host].root / AGENT_FOLDER / "etc/common-config.toml"

@@ -147,11 +147,6 @@ class TaskResult:
     def changed(self) -> bool:
         return bool(self.result.get("changed"))
 
-    def of_items(self, key: str) -> list[Any]:
-        """A key of the result, for every item of a loop that was not skipped."""
-        items = self.result.get("results", [self.result])
-        return [item.get(key) for item in items if not item.get("skipped")]
-
 
 @dataclass(frozen=True)
 class Play:
@@ -242,6 +237,11 @@ class Play:
         """Assert that Ansible prints the problems, and that they fit a terminal of 80 columns."""
         printed = self.output.splitlines()
         assert [line for line in self.problems if line not in printed or len(line) > 80] == []
+
+
+def first_call(play: Play, *actions: str) -> int:
+    """The position of the first call with one of these actions."""
+    return next(number for number, call in enumerate(play.calls) if call.action in actions)
 
 
 def onprem_host(host: Host) -> dict[str, Any]:
@@ -458,9 +458,11 @@ def trust(*services: str) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": statements})
 
 
-def create_role(aws: Emulator, name: str, *policies: str, services: Sequence[str] = ("ec2.amazonaws.com",)) -> None:
-    """Create an application's role, in an instance profile of the same name."""
-    iam = aws.client("iam")
+def create_role(
+    aws: Emulator, name: str, *policies: str, services: Sequence[str] = ("ec2.amazonaws.com",), account: str = ""
+) -> None:
+    """Create an application's role, in an instance profile of the same name. :param account: another account."""
+    iam = aws.client("iam", credentials={"AccessKeyId": account, "SecretAccessKey": "test"} if account else None)
     iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust(*services))
     for policy in policies:
         iam.attach_role_policy(RoleName=name, PolicyArn=POLICY_ARN + policy)

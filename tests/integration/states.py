@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from emulator import Emulator
-from fleet import HYBRID, Fleet
+from fleet import Fleet
 from harness import Controller
 
 T = TypeVar("T")
@@ -65,23 +65,5 @@ def before_site(states: States) -> Fleet:
 def after_site(states: States) -> Fleet:
     """The same after the first site.yml."""
     fleet = states.begin(before_site)
-    fleet.play("site").assert_succeeded()
-    return fleet
-
-
-def window_open(states: States) -> Fleet:
-    """The same while a person may write the configuration."""
-    fleet = states.begin(after_site)
-    fleet.play("open_window").assert_succeeded()
-    return fleet
-
-
-def hybrid(states: States) -> Fleet:
-    """Two on-premises servers that are registered with Systems Manager, and a stored configuration."""
-    fleet = Fleet(states.controller)
-    fleet.add_instance("admin1", group="ec2_admin")
-    for name in ("db1", "db2"):
-        fleet.add_machine(name, cwagent_onprem_identity=HYBRID)
-    fleet.configure({"agent": {"metrics_collection_interval": 60}})
     fleet.play("site").assert_succeeded()
     return fleet

@@ -9,9 +9,10 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
-from accounts import OWN, ROLE, Accounts, table, three_accounts
+from accounts import OWN, ROLE, Accounts, secrets_of_sessions, stats_of, table, three_accounts
 from emulator import Fault, Kind
 from emulator.machines import AGENT_FOLDER
 from harness import (
@@ -24,7 +25,9 @@ from harness import (
     UNREACHABLE,
     Controller,
     Play,
+    allow,
     onprem_host,
+    trust,
 )
 from policies import example
 from published import content
@@ -34,8 +37,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key
 
 CONFIG = content("getting_started", "json")
 OTHER = {"agent": {"metrics_collection_interval": 10}}
-SESSION_SIGNS = ("ASIA", "FwoGZX")
-"""The beginning of the ID of a temporary access key, and of the emulator's session tokens."""
 TOLERATED = {"", "NoSuchEntity", "ParameterNotFound"}
 """The errors of reads that find nothing."""
 
@@ -60,13 +61,6 @@ def test_the_page_on_many_accounts_does_the_whole_job_in_each(states: States) ->
     assert stats_of(done) == {**stats_of(done), "check_mode": False, "failed_accounts": 0, "keys": {}}
 
 
-def stats_of(play: Play) -> dict[str, Any]:
-    """The data that a run passes on to other jobs of AWX."""
-    [found] = [each.result["ansible_stats"] for each in play.results if "ansible_stats" in each.result]
-    assert (found["per_host"], found["aggregate"]) == (False, False)
-    return dict(found["data"]["cloudwatch_agent"])
-
-
 def database(folder: Path, account: str) -> dict[str, Any]:
     """The variables of an on-premises server that belongs to an account."""
     return {
@@ -80,13 +74,14 @@ def database(folder: Path, account: str) -> dict[str, Any]:
     }
 
 
-def assert_sessions_are_secret(accounts: Accounts, play: Play) -> None:
+def assert_sessions_are_secret(accounts: Accounts, play: Play, sessions: int = 3) -> None:
     """Assert that no session is in an output, in a file or in a call to another account."""
-    sessions = {call.access_key for call in play.calls if call.access_key.startswith(SESSION_SIGNS[0])}
-    assert len(sessions) >= 3
+    secrets = secrets_of_sessions(play)
+    assert len(secrets) > sessions
+    assert accounts.user["AWS_SECRET_ACCESS_KEY"] not in play.output
     kept = [path.read_text(errors="replace") for path in accounts.controller.home.rglob("*") if path.is_file()]
     for text in (play.output, *kept):
-        assert [secret for secret in (*sessions, SESSION_SIGNS[1]) if secret in text] == []
+        assert [secret for secret in secrets if secret in text] == []
     for call in play.calls:
         named = [number for number in accounts.ids.values() if number in json.dumps(call.params)]
         assert [number for number in named if number not in call.principal] == [] or call.action == "AssumeRole"
@@ -257,38 +252,94 @@ def test_windows_and_failures_of_one_account_do_not_concern_the_others(accounts:
         assert accounts.state(account) == accounts.expected(account, config)
 
 
-def test_every_account_is_verified_and_audited(accounts: Accounts) -> None:
-    """One is not read, because its credentials are the controller's own, which belong to none of the accounts."""
-    ids, file = accounts.ids, accounts.controller.home / "audit.json"
-    own = {"cwagent_account_id": ids["shop"]}
-    hosts = {"shop": own, **{each: accounts.host(each) for each in ("blog", "wiki")}}
-    play = accounts.play("audit", accounts=hosts, cwagent_audit_fail_at="none", cwagent_report_files=str(file))
-    assert "Accounts that were not read: 1." in play.assert_failed().message
-    assert play.writes == []
-    found = {each["account"]["label"]: each for each in json.loads(file.read_text())["accounts"]}
-    assert [label for label, each in found.items() if "error" in each] == ["shop"]
-    assert found["shop"]["error"].startswith(f"The credentials belong to account {OWN}, not to {ids['shop']}.")
-    read = {label: each["account"] for label, each in found.items() if "error" not in each}
-    assert {label: (each["id"], each["regions"]) for label, each in read.items()} == {
-        label: (ids[label], [accounts.controller.aws.region]) for label in ("blog", "wiki")
-    }
-    actions = {call.action for call in play.calls if f":{OWN}:" in call.principal}
-    assert actions == {"AssumeRole", "GetCallerIdentity"}
-    stats = stats_of(play)
-    assert stats["unread_accounts"] == 1
-    assert stats["findings"].keys() == {"notice", "warning", "error"}
+def plant(accounts: Accounts, account: str, name: str) -> None:
+    """Create a writer: a role that permanently has the permission to write, and that no instance has."""
+    iam = accounts.client(account, "iam")
+    iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust("lambda.amazonaws.com"))
+    iam.put_role_policy(RoleName=name, PolicyName="write", PolicyDocument=json.dumps(allow("ssm:PutParameter")))
 
-    playbooks = sorted((CHECKOUT / "playbooks").iterdir())
-    verified = accounts.play("verify", cwagent_verify_from="none").assert_succeeded()
-    assert sorted((CHECKOUT / "playbooks").iterdir()) == playbooks, "no file was requested"
-    assert {*table(verified)} == {*ids}
-    assert "FAILED" not in verified.words
-    assert verified.writes == []
+
+def test_an_account_that_is_not_audited_is_named_and_stops_no_other(accounts: Accounts) -> None:
+    """The controller's own credentials are used for no account, because they belong to none of them."""
+    controller, ids = accounts.controller, accounts.ids
+    for account, name in (("shop", "ShopWriter"), ("blog", "BlogWriter")):
+        plant(accounts, account, name)
+    wiki = accounts.client("wiki", "iam")
+    for policy in wiki.list_role_policies(RoleName=ROLE)["PolicyNames"]:
+        wiki.delete_role_policy(RoleName=ROLE, PolicyName=policy)
+    role = accounts.host("blog")
+    hosts: dict[str, Any] = {
+        "untrusted": {**role, "cwagent_account_external_id": "of-another"},
+        "missing": {**role, "cwagent_account_assume_role_arn": f"arn:aws:iam::{ids['blog']}:role/Missing"},
+        "wiki": accounts.host("wiki"),
+        "no-profile": {"cwagent_account_aws_profile": "missing"},
+        "another": {"cwagent_account_id": ids["shop"]},
+        "shop": {"cwagent_account_aws_profile": "shop"},
+        "blog": role,
+    }
+    files = {name: controller.home / f"audit.{name}" for name in ("json", "junit.xml")}
+    regions = ["eu-central-1", "us-east-1"]
+    env = {**write_profiles(controller, shop=ids["shop"]), "ANSIBLE_INJECT_INVOCATION": "true"}
+    env["ANSIBLE_REMOTE_TEMP"] = str(controller.home / "remote")
+
+    def audit(*arguments: str, **variables: Any) -> Play:
+        given = {"cwagent_report_files": [*map(str, files.values())], "cwagent_audit_regions": regions, **variables}
+        play = accounts.play("audit", "-vvvv", *arguments, accounts=hosts, env=env, **given).assert_failed()
+        assert play.writes == []
+        return play
+
+    play = audit()
+    assert_sessions_are_secret(accounts, play, 2)
+    assert {call.action for call in play.calls if f":{OWN}:" in call.principal} == {"AssumeRole", "GetCallerIdentity"}
+    found = json.loads(files["json"].read_text())
+    errors = {each["account"]["label"]: each.get("error", "") for each in found["accounts"]}
+    assert [*errors] == [*hosts]
+    for name in ("untrusted", "missing"):
+        assert errors[name].startswith("The role of the account could not be assumed.")
+        assert "is not authorized to perform: sts:AssumeRole" in errors[name]
+    assert "lacks iam:GetAccountAuthorizationDetails" in errors["wiki"]
+    assert "The config profile (missing) could not be found" in errors["no-profile"]
+    assert errors["another"].startswith(f"The credentials belong to account {OWN}, not to {ids['shop']}.")
+    assert (errors["shop"], errors["blog"]) == ("", "")
+    read = [each["account"] for each in found["accounts"] if "error" not in each]
+    assert [(each["id"], each["regions"]) for each in read] == [(ids["shop"], regions), (ids["blog"], regions)]
+    assert {(each["object"], each["account"]) for each in found["findings"] if each["severity"] != "notice"} == {
+        ("ShopWriter", ids["shop"]),
+        ("BlogWriter", ids["blog"]),
+    }
+    counts = "Findings of severity error or above: 0. Accounts that were not read: 1."
+    failed = {each.host: " ".join(each.result["msg"].split()) for each in play.failures}
+    assert [*failed] == [*hosts][:5]
+    for name, message in failed.items():
+        assert message.startswith(f"{counts} Account {name} was not read: {' '.join(errors[name].split())}")
+        assert any(line.startswith(f"! account {name} was not read: ") for line in play.problems)
+    assert play.problems[0].startswith("2 accounts read at ")
+    assert any(line.startswith(f"Account blog ({ids['blog']}): role BlogWriter can write") for line in play.problems)
+    [suite] = ET.fromstring(files["junit.xml"].read_text()).iter("testsuite")  # noqa: S314  this run wrote it
+    assert suite.get("errors") == "5"
+    stats = stats_of(play)
+    assert (stats["unread_accounts"], stats["findings"].keys()) == (5, {"notice", "warning", "error"})
+
+    for file in files.values():
+        file.unlink()
+    checked = audit("--limit", "no-profile,blog", "--check", "--diff", cwagent_audit_fail_at="none")
+    assert checked.message.startswith("Accounts that were not read: 1. Account no-profile was not read: ")
+    assert any(line.startswith(f"Account blog ({ids['blog']}): role BlogWriter can") for line in checked.problems)
+    assert [call.action for call in checked.calls].count("AssumeRole") == 1
+    assert ([*map(Path.exists, files.values())], "untrusted" in checked.output) == ([False] * 2, False)
+    nobody = audit("--limit", "localhost,db-shop")
+    assert "this run left out the hosts of the group cwagent_accounts" in nobody.message
 
 
 def test_a_configuration_is_applied_to_one_server_of_all_accounts_first(accounts: Accounts) -> None:
     """Nobody connects to the servers, which filters have found. The agents of wiki are not installed."""
     aws = accounts.controller.aws
+    playbooks = sorted((CHECKOUT / "playbooks").iterdir())
+    verified = accounts.play("verify", cwagent_verify_from="none").assert_succeeded()
+    assert sorted((CHECKOUT / "playbooks").iterdir()) == playbooks, "no file was requested"
+    assert ({*table(verified)}, verified.writes) == ({*accounts.ids}, [])
+    assert "FAILED" not in verified.words
+
     for name in ("apply", "label-versions"):
         policy = json.dumps(example(name))
         for account in accounts.ids:

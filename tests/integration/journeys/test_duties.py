@@ -75,20 +75,11 @@ def create_boundary(aws: Emulator) -> str:
     return str(created["Policy"]["Arn"])
 
 
-def move_to_fitted_policies(account: Account) -> None:
-    account.fleet.variables["cwagent_server_policy"] = "fitted"
-    account.configure(debug=False)
-    play = account.run("store_config", "store-configuration", "fitted-policies")
-    assert {"CreatePolicy", "PutParameter"} <= set(play.writes)
-    play = account.run("site", "provision", "provision-hybrid", "fitted-policies")
-    assert {"AttachRolePolicy", "AttachUserPolicy", "DetachRolePolicy", "DetachUserPolicy"} <= set(play.writes)
-
-
-def test_each_playbook_needs_no_more_than_its_policy(controller: Controller) -> None:
-    """From an empty account to teardown, with a server that changes from an access key to a registration."""
-    aws, fleet = controller.aws, Fleet(controller)
-    create_role(aws, APP, "AmazonS3ReadOnlyAccess", SSM_POLICY)
-    admin = fleet.add_instance("admin1", APP, group="ec2_admin")
+def all_kinds(controller: Controller) -> Fleet:
+    """Servers of each kind, and an admin instance with the role of an application."""
+    fleet = Fleet(controller)
+    create_role(fleet.aws, APP, "AmazonS3ReadOnlyAccess", SSM_POLICY)
+    fleet.add_instance("admin1", APP, group="ec2_admin")
     fleet.add_instance("web1")
     fleet.add_instance("web2")
     for host in ("db1", "db2"):
@@ -96,7 +87,13 @@ def test_each_playbook_needs_no_more_than_its_policy(controller: Controller) -> 
     fleet.add_host("ops1", group="onprem_admin")
     fleet.add_machine("db3", cwagent_onprem_identity=KEY)
     fleet.add_machine("db4", cwagent_onprem_identity=HYBRID)
-    fleet.variables |= {"cwagent_permissions_boundary": create_boundary(aws), "cwagent_ssm_policy": SSM_POLICY}
+    fleet.variables |= {"cwagent_permissions_boundary": create_boundary(fleet.aws), "cwagent_ssm_policy": SSM_POLICY}
+    return fleet
+
+
+def test_each_playbook_needs_no_more_than_its_policy(controller: Controller) -> None:
+    """From an empty account to teardown, with a server that changes from an access key to a registration."""
+    aws, fleet = controller.aws, all_kinds(controller)
     before = snapshot(aws)
     account = Account(fleet, create_user(aws, "controller"))
 
@@ -114,14 +111,21 @@ def test_each_playbook_needs_no_more_than_its_policy(controller: Controller) -> 
     account.interrupt()
     play = account.run("restore", "store-configuration")
     assert set(play.writes) >= REPAIRS
-    assert associated_profiles(aws)[admin] == APP
+    assert associated_profiles(aws)[fleet.instances["admin1"]] == APP
 
-    move_to_fitted_policies(account)
-    retiring = ("provision", "provision-hybrid", "fitted-policies")
+    # A server becomes hybrid, and all servers get fitted policies.
+    fleet.variables["cwagent_server_policy"] = "fitted"
+    account.configure(debug=False)
+    play = account.run("store_config", "store-configuration", "fitted-policies")
+    assert {"CreatePolicy", "PutParameter"} <= set(play.writes)
+    provision = ("provision", "provision-hybrid", "fitted-policies")
     fleet.identify(HYBRID, "db3")
-    for wait, write in ((6 * HOUR, "UpdateAccessKey"), (8 * DAY, "DeleteUser")):
-        aws.shift_clock(wait)
-        assert write in account.run("site", *retiring).writes
+    aws.shift_clock(6 * HOUR)
+    play = account.run("site", *provision)
+    moved = {"AttachRolePolicy", "AttachUserPolicy", "DetachRolePolicy", "DetachUserPolicy"}
+    assert set(play.writes) >= moved | {"UpdateAccessKey"}
+    aws.shift_clock(8 * DAY)
+    assert "DeleteUser" in account.run("site", *provision).writes
     assert len(hybrid_nodes(aws)) == 2
 
     aws.shift_clock(100 * DAY)

@@ -2,13 +2,15 @@
 
 These pages begin in the account of the page getting_started. ``test_guide_alone.py`` follows pages with other accounts,
 and ``test_accounts.py`` the page on many accounts. ``guide.NOT_RUN`` lists commands that cannot be run. A new command
-of a page is run without a change of a test.
+of a page is run without a change of a test. The pages on fitted policies and on the removal of servers are the journeys
+of these playbooks too, and of their check mode.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from itertools import groupby
 from pathlib import Path
@@ -16,10 +18,12 @@ from typing import Any
 
 import pytest
 import yaml
+from emulator.machines import AGENT_CONTROL, AGENT_FOLDER
 from emulator.snapshot import snapshot
 from guide import GUIDE, PAGES, PLAYBOOK_PAGES, README, Command, blocks, commands, is_playbook
 from harness import (
     ADMIN_ROLE,
+    ADMIN_USER,
     CHECKOUT,
     PARAMETER,
     SERVER_POLICY,
@@ -27,11 +31,13 @@ from harness import (
     SERVER_USER,
     WINDOW_POLICY,
     Play,
+    assert_complete_report,
     associate,
     create_role,
+    first_call,
     rename_instance_profile,
 )
-from published import Reader, assert_shown, content, hosts_of, installed, marked
+from published import INSTALL, Reader, assert_shown, content, hosts_of, installed, marked
 from states import States
 
 pytestmark = pytest.mark.skipif("AWS_CLI" not in os.environ, reason="make integration sets it up")
@@ -44,7 +50,7 @@ IN_OTHER_TESTS = {
     *("beside_setup_scripts", "beside_terraform", "change_a_configuration", "configurations", "fitted_policies"),
     *("growing", "hybrid", "leaked_key", "many_accounts", "pipeline", "remove_a_server", "windows"),
 }
-AGENT = "opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl"
+IN_CHECK_MODE = re.compile(r" --check( --diff)?$")
 SERVER, OTHER_SERVER, ADMIN = (f"i-0123456789abcdef{number}" for number in (0, 1, 2))
 """The instances on the pages."""
 APPLICATION, FITTED = "ShopBackend", "CloudWatchAgentFittedServerPolicy"
@@ -76,8 +82,13 @@ def own_inventory(**hosts: str) -> dict[str, Any]:
 
 
 def is_first(command: Command) -> bool:
-    """Whether this is the first page with a command that no marked block has. There it is run."""
-    return not command.marked and FIRST_PAGES[command.text] == command.page
+    """Whether this is the first page with a command that no marked block has. There it is run.
+
+    Where a page has the same without check mode, only that is run. Other journeys run the playbooks in check mode.
+    """
+    without_check = IN_CHECK_MODE.sub("", command.text)
+    is_run = without_check != command.text and without_check in FIRST_PAGES
+    return not command.marked and FIRST_PAGES[command.text] == command.page and not is_run
 
 
 def guide_order() -> list[Path]:
@@ -86,6 +97,7 @@ def guide_order() -> list[Path]:
 
 
 FIRST_PAGES = {command.text: command.page for page in reversed(guide_order()) for command in commands(page)}
+FIRST_PAGES[INSTALL] = ""  # the state ``installed`` runs it
 for each in (command for page in PAGES for command in commands(page) if command.marked):
     FIRST_PAGES[each.text] = ""  # its output is compared
 FOLLOWED = [page for page in guide_order() if page.stem != "onprem" and any(map(is_first, commands(page)))]
@@ -178,7 +190,7 @@ def run_agents(reader: Reader) -> None:
         for host, variables in hosts.items():
             instance = variables["instance_id"]
             environment = reader.aws.agents(instance, cloudwatch_agent=True)[instance]["environment"]
-            control = reader.aws.disk(instance) / AGENT
+            control = reader.aws.disk(instance) / AGENT_FOLDER / "bin" / AGENT_CONTROL
             reader.set(host, verify_agent_ctl=str(control), cwagent_apply_watch_seconds=1)
             keys = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
             command: list[str | Path] = [control, "-a", "fetch-config", "-m", "ec2", "-c", f"ssm:{PARAMETER}", "-s"]
@@ -208,12 +220,18 @@ def test_a_fleet_gets_fitted_policies_and_goes_back(states: States) -> None:
         attached.append([each["PolicyName"] for each in found])
 
     before = snapshot(reader.aws)
-    reader.compare(marked("fitted_policies", "console", "text"), note)
+    plays = reader.compare(marked("fitted_policies", "console", "text"), note)
     assert [policies for policies, _group in groupby(attached)] == [[SERVER_POLICY], [FITTED], [SERVER_POLICY]]
+    _applied, predicted, done, _verified, back, _deleted = plays
+    assert (predicted.writes, predicted.changes) == ([], done.changes)
+    for play in (done, back):
+        assert first_call(play, "AttachRolePolicy") < first_call(play, "DetachRolePolicy")
     [version] = reader.aws.client("ssm").get_parameter_history(Name=PARAMETER)["Parameters"]
     assert version["Labels"] == ["cwagent-applied"]
     after = snapshot(reader.aws)
-    assert after["roles"][ADMIN_ROLE]["policies"] == before["roles"][ADMIN_ROLE]["policies"]
+    for kind in ("roles", "users"):
+        was, has = ({name: each["policies"] for name, each in found[kind].items()} for found in (before, after))
+        assert was == has
     assert [arn.rpartition("/")[2] for arn in after["customer_policies"]] == ["CloudWatchAgentBoundary"]
 
 
@@ -226,7 +244,17 @@ def test_a_leaked_key_is_replaced(states: States) -> None:
 
 
 def test_servers_are_removed(states: States) -> None:
-    reader = begin_page(states, "remove_a_server")
-    before, after = reader.compare_page("remove_a_server")
-    assert before["users"].keys() - after["users"].keys() == {f"{SERVER_USER}-db-1"}
-    assert before["associations"].keys() - after["associations"].keys() == {reader.ids[OTHER_SERVER]}
+    """Nothing of the servers that stay is touched."""
+    reader, user = begin_page(states, "remove_a_server"), f"{SERVER_USER}-db-1"
+    delivered = reader.aws.disk(reader.ids["db-1"]) / "root/.aws/credentials"
+    assert reader.saved_key() in delivered.read_text()
+    left = snapshot(reader.aws)
+    predicted, removed = reader.compare(marked("remove_a_server", "console", "text"))
+    assert (predicted.writes, predicted.changed_tasks) == ([], removed.changed_tasks)
+    assert predicted.report[1:] == removed.report[1:]
+    assert_complete_report(removed)
+    del left["users"][user], left["associations"][reader.ids[OTHER_SERVER]]
+    assert snapshot(reader.aws) == left
+    assert not delivered.exists()
+    saved = reader.controller.home / ".cwagent" / "credentials"
+    assert [path.name for path in saved.iterdir()] == [f"{ADMIN_USER}.credentials"]

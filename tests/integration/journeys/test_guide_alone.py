@@ -8,7 +8,7 @@ import os
 import pytest
 from accounts import Accounts
 from emulator.snapshot import associated_profiles, snapshot
-from fleet import Fleet
+from fleet import DAY, HOUR, Fleet
 from guide import GUIDE, blocks
 from harness import (
     ADMIN_ROLE,
@@ -17,6 +17,8 @@ from harness import (
     SERVER_POLICY,
     SERVER_ROLE,
     SERVER_USER,
+    Play,
+    assert_complete_report,
     associate,
     create_role,
 )
@@ -27,7 +29,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merg
 
 pytestmark = pytest.mark.skipif("AWS_CLI" not in os.environ, reason="make integration sets it up")
 
-HOUR, DAY = 3600, 24 * 3600
 GROWING = GUIDE / "growing.rst"
 
 
@@ -105,11 +106,14 @@ def test_a_server_gets_and_leaves_its_registration_and_its_key(states: States) -
     reader.shell.write("host_vars/db-1.yml", fleet.groups["onprem_servers"]["db-1"])
     waits = iter([0, 6 * HOUR, 8 * DAY])
 
-    def follow(section: str, wait: bool = False) -> None:
+    def follow(section: str, wait: bool = False) -> list[Play]:
         before = (lambda: reader.aws.shift_clock(next(waits))) if wait else (lambda: None)
-        reader.compare(marked("hybrid", "console", "text", section=section), before)
+        return reader.compare(marked("hybrid", "console", "text", section=section), before)
 
-    follow("Register a server")
+    predicted, done = follow("Register a server")
+    assert (predicted.writes, predicted.changed_tasks) == ([], done.changed_tasks)
+    assert predicted.report[1:] == done.report[1:]
+    assert_complete_report(done)
     assert f":assumed-role/{HYBRID_ROLE}/mi-" in fleet.caller("db-1")
     assert fleet.account()["users"] == {}
     follow("Back to access keys")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from fleet import Fleet
 from harness import PARAMETER, SERVER_USER, UNREACHABLE, Play, assert_no_writes
 from states import States, before_site
 
@@ -21,10 +20,6 @@ def reported(play: Play) -> str:
     return " ".join(line.strip() for line in play.report)
 
 
-def file_on(fleet: Fleet, host: str) -> Any:
-    return fleet.machines[host].root / "opt/aws/amazon-cloudwatch-agent/etc/cwagent.credentials"
-
-
 def test_a_run_goes_on_where_servers_cannot_be_reached(states: States) -> None:
     """Check mode delivers a key that does not exist yet. A server that gets no key runs no task."""
     fleet = states.begin(before_site)
@@ -33,8 +28,8 @@ def test_a_run_goes_on_where_servers_cannot_be_reached(states: States) -> None:
     with assert_no_writes(fleet.aws):
         predicted = fleet.play("site", "--check").assert_succeeded()
     for host in ("db1", "db2"):
-        assert f"- write the access key to {file_on(fleet, host)} on {host}" in reported(predicted)
-        assert not file_on(fleet, host).exists()
+        assert f"- write the access key to {fleet.key_file(host)} on {host}" in reported(predicted)
+        assert not fleet.key_file(host).exists()
     assert "db3" not in {each.host for each in predicted.results}
 
     # The configuration is stored, and the run fails at its end.
@@ -56,7 +51,7 @@ def test_a_run_goes_on_where_servers_cannot_be_reached(states: States) -> None:
     report = " ".join(replaced.report)
     assert "The access key was not delivered to db1: " in report
     assert RUN_AGAIN in report
-    assert f"- write the access key to {file_on(fleet, 'db2')} on db2" in reported(replaced)
+    assert f"- write the access key to {fleet.key_file('db2')} on db2" in reported(replaced)
     assert f"{SERVER_USER}-db1: {CREATED} and saved; deliver it to the server" in report
     assert f"mine: {CREATED}, saved and delivered to the server" in report
     assert fleet.caller("db2").endswith(":user/mine")
@@ -64,5 +59,5 @@ def test_a_run_goes_on_where_servers_cannot_be_reached(states: States) -> None:
     fleet.set("db1", **UNREACHABLE)
     down = fleet.play("teardown", cwagent_confirm="teardown").assert_failed()
     assert "The access key is still on db1, which could not be reached." in " ".join(down.report)
-    assert f"- delete {file_on(fleet, 'db2')} on db2" in reported(down)
-    assert not file_on(fleet, "db2").exists()
+    assert f"- delete {fleet.key_file('db2')} on db2" in reported(down)
+    assert not fleet.key_file("db2").exists()

