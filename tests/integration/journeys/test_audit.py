@@ -18,6 +18,7 @@ from harness import (
     POLICY_ARN,
     SERVER_ROLE,
     SERVER_USER,
+    UNREACHABLE,
     WINDOW_POLICY,
     Controller,
     associate,
@@ -134,3 +135,10 @@ def test_without_an_inventory_findings_name_the_playbooks_that_repair_them(state
     fleet.play("restore").assert_succeeded()
     read = run_module(aws, "cwagent_access_info", instances={aws.region: [*fleet.instances.values()]})
     assert {each["rule"] for each in read["findings"]} == {"deprecated-ssm-policy"}
+
+
+def test_a_limit_that_leaves_out_all_accounts_is_refused(controller: Controller) -> None:
+    group = {"hosts": {"blog": UNREACHABLE}}
+    inventory = controller.file("hosts.yml", {"all": {"hosts": {"other": {}}, "children": {"cwagent_accounts": group}}})
+    nobody = controller.play(inventory, "audit", "--limit", "localhost,other").assert_failed()
+    assert "this run left out the hosts of the group cwagent_accounts" in nobody.message

@@ -42,7 +42,7 @@ def test_principals_of_others_are_left_or_adopted_and_outlive_teardown(controlle
         assert f"user '{ADMIN_USER}' was not created by this collection and has no admin window" in restored.words
     assert snapshot(aws) == before
 
-    # IAM is the same in all regions, so the run needs none besides that of the instance.
+    # The region of the instance is enough, because IAM is the same in all regions.
     adopted = fleet.play("site", env=NO_REGION, cwagent_adopt_existing=True).assert_succeeded()
     assert {"PutUserPolicy", "TagUser", "CreateAccessKey"} <= set(adopted.writes)
     after = snapshot(aws)

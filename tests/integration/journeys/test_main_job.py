@@ -142,7 +142,7 @@ def test_check_mode_predicts_every_task(job: Job) -> None:
     assert len(job.done.changed_tasks) >= 5
 
     def keys(play: Play) -> list[Any]:
-        """The keys of the results, without those of tasks that need the real results of the task before."""
+        """The keys of the results. A task of store_config is left out, because it needs real results."""
         changed = [each for each in play.results if each.changed and ".store_config : " not in each.task]
         return [(each.task, each.result.keys() - {"warnings"}) for each in changed]
 
