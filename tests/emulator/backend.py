@@ -92,9 +92,9 @@ class Credentials:
 class Backend(Protocol):
     """The AWS accounts.
 
-    ``respond`` answers a call. ``authorize`` answers it if it is denied. ``restore`` brings empty accounts to a state that
-    ``save`` has returned, and to its time. The others use the emulator's internal state. ``secret`` is empty for an
-    unknown key. ``node_tags`` has the tags of a hybrid server, which are not in that state.
+    ``respond`` answers a call. ``authorize`` answers it if it is denied. ``restore`` brings empty accounts to a state
+    that ``save`` has returned, and to its time. The others use the emulator's internal state. ``secret`` is empty for
+    an unknown key. ``node_tags`` has the tags of a hybrid server, which are not in that state.
     """
 
     node_tags: Callable[[str], dict[str, str]]
