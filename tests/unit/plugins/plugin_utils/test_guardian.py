@@ -44,7 +44,7 @@ else:
 
 
 def run(how: str) -> tuple[int, str]:
-    """The output is a file: who reads a pipe waits for the guardian, which waits until its main process is gone."""
+    """The output is a file. A reader of a pipe waits for the guardian, which waits until its main process is gone."""
     with tempfile.TemporaryFile("w+") as output:
         done = subprocess.run(
             [sys.executable, "-c", PROGRAM, how],

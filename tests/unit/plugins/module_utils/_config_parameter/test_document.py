@@ -41,6 +41,8 @@ def test_json_is_read_as_python_reads_it_and_a_mapping_as_it_is(config, indent, 
     lines, document = text.split("\n"), read(text, "a.json")
     for key in config:
         line, column = document.locate((key,))
+        assert line
+        assert column
         found, _end = json.JSONDecoder().raw_decode(lines[line - 1][column - 1 :])
         assert found == key, "the place of a key is where its text begins"
 
