@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -42,16 +43,24 @@ else:
 
 
 def run(how: str) -> tuple[int, str]:
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, how],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    assert done.stderr == ""
-    return done.returncode, done.stdout
+    """The status and the output of the program.
+
+    The output is a file, because the guardian has it open, too. The end of a pipe would come only after the guardian,
+    which waits until nothing of the main process is left.
+    """
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, how],
+            stdout=output,
+            stderr=errors,
+            timeout=60,
+            check=False,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        for file in (output, errors):
+            file.seek(0)
+        assert errors.read() == ""
+        return done.returncode, output.read()
 
 
 GIVEN_BACK = "web1: The process of this task ended too early. It was given back by True."
