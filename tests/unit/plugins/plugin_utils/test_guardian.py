@@ -14,11 +14,10 @@ import pytest
 # The main process starts a worker, which holds something.
 PROGRAM = """
 import os, signal, sys, time
-from ansible_collections.cwagent.iam.plugins.plugin_utils import _guardian, _terminal
+from ansible_collections.cwagent.iam.plugins.plugin_utils import _terminal
 from ansible_collections.cwagent.iam.plugins.plugin_utils._interruption import Interruption
 
 how = sys.argv[1]
-_guardian.PATIENCE_SECONDS = 0.2 if how == "ignoring" else 30
 signal.signal(signal.SIGINT, signal.SIG_IGN if how == "ignoring" else signal.SIG_DFL)
 worker = os.fork()
 if worker == 0:
@@ -44,19 +43,23 @@ else:
 
 
 def run(how: str) -> tuple[int, str]:
-    """The output is a file. A reader of a pipe waits for the guardian, which waits until its main process is gone."""
-    with tempfile.TemporaryFile("w+") as output:
+    """The status and the output of the program.
+
+    The output is a file, because the guardian has it open, too. The end of a pipe would come only after the guardian,
+    which waits until nothing of the main process is left.
+    """
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
         done = subprocess.run(
             [sys.executable, "-c", PROGRAM, how],
             stdout=output,
-            stderr=subprocess.PIPE,
-            text=True,
+            stderr=errors,
             timeout=60,
             check=False,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         )
-        assert done.stderr == ""
-        output.seek(0)
+        for file in (output, errors):
+            file.seek(0)
+        assert errors.read() == ""
         return done.returncode, output.read()
 
 

@@ -174,11 +174,6 @@ def test_a_missing_agent_is_an_error(host: Host) -> None:
         host.run(**REGISTRATION)
 
 
-def test_the_agent_is_restarted(host: Host) -> None:
-    assert host.run(state="restarted")["done"] == ["host:restart"]
-    assert host.calls() == ["restart amazon-ssm-agent"]
-
-
 def test_the_service_of_a_snap_has_another_name(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host_agent, "PROGRAMS", ("/missing", "/snap/x"))
     monkeypatch.setattr(host_agent.os, "access", lambda path, _mode: path.startswith("/snap/"))

@@ -105,15 +105,6 @@ def ask(url, **keys):
     return find_caller({**KEYS, **keys}, Endpoint("sts", url, REGION))
 
 
-def test_sts_is_asked_with_the_credentials(server):
-    server.answers.append((200, FOUND))
-    assert ask(server.url) == (ARN, None)
-    [(_target, headers, body)] = server.requests
-    assert body == b"Action=GetCallerIdentity&Version=2011-06-15"
-    assert headers["X-Amz-Security-Token"] == KEYS["aws_session_token"]
-    assert headers["Authorization"].startswith("AWS4-HMAC-SHA256 Credential=ASIAEXAMPLE/")
-
-
 @pytest.mark.usefixtures("no_pauses")
 @pytest.mark.parametrize(
     ("answers", "expected", "count"),
