@@ -31,7 +31,8 @@ ON_THE_CONTROLLER = {"cwagent_inputs", "cwagent_report"}
 @pytest.fixture(scope="module")
 def plugins():
     """By kind and name, the requirements of plugins, as ansible-doc shows them."""
-    command = [Path(sys.executable).with_name("ansible-doc"), "--json", "--metadata-dump", "cwagent.iam"]
+    program = str(Path(sys.executable).with_name("ansible-doc"))
+    command = [program, "--json", "--metadata-dump", "cwagent.iam"]
     shown = json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout)["all"]
     return {
         kind: {name.rpartition(".")[2]: each["doc"].get("requirements", []) for name, each in shown[kind].items()}
