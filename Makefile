@@ -53,9 +53,9 @@ demo: $(READY) $(AWS_CLI_READY) ## run the demo in an emulated AWS account
 picture: $(READY) $(AWS_CLI_READY) ## make the picture of the demo in the README, after a change of what the demo prints
 	$(call run,env AWS_CLI="$(CURDIR)/$(AWS_CLI)/bin/aws" PYTHONPATH=tests python examples/demo/picture.py)
 
-QUICK := modules unit lint-python
 # Those that take longest begin first, so that none is last alone.
-CHECKS := integration $(QUICK) oldest sanity report-tests test-tools molecule lint-yaml faults docs lint-docs importer environment
+CHECKS := integration modules unit sanity oldest test-tools report-tests molecule lint-yaml faults docs lint-docs lint-python \
+	importer environment
 SECONDS_OF := .cache/seconds
 # Made once before the checks, each of which is another make.
 .PHONY: test
@@ -70,7 +70,7 @@ timed-%:
 
 .PHONY: quick
 quick: $(READY) $(AWS_CLI_READY) $(SIMULATOR_READY) ## run the checks and tests of Python that need no run of Ansible
-	@$(MAKE) --jobs $(JOBS) --output-sync=recurse $(QUICK)
+	@$(MAKE) --jobs $(JOBS) --output-sync=recurse modules unit lint-python
 
 .PHONY: lint
 lint: lint-python lint-yaml lint-docs ## check style, types, documentation and change notes

@@ -135,8 +135,8 @@ class Shell:
         return self.controller.run(["bash", "-c", script], self._environment(), self.work)
 
     def _environment(self) -> dict[str, str]:
-        # The account comes from a profile, and not from the environment.
-        removed = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION")
+        # The account comes from a profile, and collections from the home, and neither from the environment.
+        removed = ("ANSIBLE_HOME", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION")
         files = ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
         # The AWS CLI has its own virtual environment, whose Python is not for Ansible.
         after = str(Path(os.environ.get("AWS_CLI", "")).parent)

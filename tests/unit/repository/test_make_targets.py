@@ -45,10 +45,10 @@ def test_workflows_run_only_make(workflow):
 
 
 def test_a_pull_request_runs_all_of_make_test():
-    checks = re.search(r"^CHECKS := (.*)$", MAKEFILE, re.MULTILINE)
+    checks = re.search(r"^CHECKS := ((?:.*\\\n)*.*)$", MAKEFILE, re.MULTILINE)
     assert checks
     assert "$(CHECKS:%=timed-%)" in MAKEFILE.split("\ntest:")[1].split("\n\n")[0]
-    assert set(checks[1].split()) <= targets_of(ROOT / ".github" / "workflows" / "test.yml")
+    assert {*checks[1].split()} - {"\\"} <= targets_of(ROOT / ".github" / "workflows" / "test.yml")
 
 
 def test_a_link_to_the_environment_of_another_checkout_is_replaced_and_not_followed(tmp_path):
