@@ -1,7 +1,8 @@
 """Starts ansible-playbook and modules in tests from processes that have imported what they use, with the same settings.
 
-A run finds the modules packed that an earlier one has sent to hosts. Nothing else differs from a program that a user
-starts. To import Ansible and boto3 is half of a run that changes nothing, and the tests have thousands of runs.
+A run finds the modules that earlier runs have packed for hosts, the templates that they have compiled, and the files of
+the checkout that they have parsed. Nothing else differs from a program that a user starts. To import Ansible and boto3
+is half of a run that changes nothing, and the tests have thousands of runs.
 """
 
 from __future__ import annotations
@@ -155,7 +156,9 @@ def _read_settings(program: str, environ: Environ, folder: Path) -> Hashable:
     named, home = environ.get("ANSIBLE_CONFIG", ""), environ.get("HOME", "")
     files = [folder / named, folder / "ansible.cfg", Path(home, ".ansible.cfg"), Path("/etc/ansible/ansible.cfg")]
     contents = [each.read_bytes() if each.is_file() else b"" for each in files]
-    if "ANSIBLE_HOME" in variables:  # all that Ansible reads in the home of a user otherwise
+    # With ANSIBLE_HOME, no setting is a path in the home of the user, unless somebody has written it so.
+    written = str([contents, *(text for name, text in variables.items() if name.startswith("ANSIBLE_"))])
+    if "ANSIBLE_HOME" in variables and not contents[2] and "~" not in written:
         variables.pop("HOME", None)
-    # The paths in a file are relative to its folder.
+    # The paths in a file are relative to its folder. No test gives a variable a relative path.
     return "" if Path(named).is_absolute() else folder, tuple(sorted(variables.items())), tuple(contents)

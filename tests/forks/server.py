@@ -100,9 +100,9 @@ def import_what_runs_use() -> None:
 
 
 class Made:
-    """The code of the templates of runs, and what the files of the collection contain.
+    """The code of the templates of runs, and the parsed contents of the files of the checkout.
 
-    A run makes only what no earlier one has made. That is a third of its work.
+    A run compiles and parses only the templates and contents that no earlier run has. That is a third of its work.
 
     :param file: where runs write what they make.
     """
@@ -144,14 +144,15 @@ class Made:
                 self.keep(name, compile_template(environment, source))
             return self.made[name]
 
-        def find_content(loader: Any, data: str, file_name: str = "", *others: Any, **more: Any) -> Any:
-            if not str(file_name).startswith(str(CHECKOUT)):
-                return parse(loader, data, file_name, *others, **more)
+        def find_content(loader: Any, data: str, **more: Any) -> Any:
+            # Before ansible-core 2.19, a parsed vault has the passwords of its run.
+            if not str(more.get("file_name")).startswith(f"{CHECKOUT}/") or "!vault" in data:
+                return parse(loader, data, **more)
             # Tags say, for example, whether the text is trusted to be a template.
             tags = sorted(each.__name__ for each in getattr(data, "_ansible_tags_mapping", ()))
-            name = f"{file_name} {others} {more} {tags} {data}"
+            name = f"{sorted(more.items())} {tags} {data}"
             if name not in self.made:
-                self.keep(name, parse(loader, data, file_name, *others, **more))
+                self.keep(name, parse(loader, data, **more))
             return self.made[name]
 
         environments.compile, loaders.load = find_code, find_content

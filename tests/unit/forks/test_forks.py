@@ -9,6 +9,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -77,6 +78,10 @@ INCLUDED = """
 - ansible.builtin.set_fact: {included: "{{ included | upper }}"}
 - ansible.builtin.debug: {msg: "{{ included }}"}
 """
+
+
+# The process from which a run was forked. Ansible runs a task in a fork of the run.
+PARENT = "{{ lookup('pipe', 'ps -o ppid= -p $(ps -o ppid= -p $(ps -o ppid= -p $PPID))') }}"
 
 
 def environ(folder: Path, more: Mapping[str, str]) -> dict[str, str]:
@@ -149,13 +154,36 @@ def test_a_run_has_its_own_settings(tmp_path: Path) -> None:
     assert found == ["5 one", "5", "7", "9", "8"]
 
 
+def test_a_run_reads_a_file_of_the_checkout_that_has_changed(tmp_path: Path) -> None:
+    """Runs parse such a file once, as long as its content is the same."""
+    cache = CHECKOUT / ".cache"
+    cache.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache) as folder:
+        printed = []
+        for word in ("one", "two", "one"):
+            command = write_playbook(Path(folder), f"has {word}.")
+            printed += re.findall(r"has (.*)\.", forks.run(command, environ(tmp_path, {}), tmp_path, SECONDS).stdout)
+    assert printed == ["one", "two", "one"]
+
+
+@pytest.mark.parametrize(("roles", "processes"), [("/roles", 1), ("~/roles", 2)])
+def test_a_run_has_its_own_home(tmp_path: Path, roles: str, processes: int) -> None:
+    """Runs with different homes are forked from one process if no setting depends on the home."""
+    message = "is {{ '~' | expanduser }} {{ lookup('config', 'DEFAULT_ROLES_PATH')[0] }} from " + PARENT
+    command = write_playbook(tmp_path, message)
+    homes = [str(tmp_path / name) for name in ("one", "two")]
+    given = {"ANSIBLE_HOME": str(tmp_path / "ansible"), "ANSIBLE_ROLES_PATH": roles}
+    runs = [forks.run(command, environ(tmp_path, {"HOME": home, **given}), tmp_path, SECONDS) for home in homes]
+    found = [re.findall(r"is (\S+) (\S+) from +(\d+)", each.stdout)[0] for each in runs]
+    assert [each[:2] for each in found] == [(home, roles.replace("~", home)) for home in homes]
+    assert len({each[2] for each in found}) == processes
+
+
 def test_runs_with_the_same_settings_are_forked_from_one_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever test they belong to, and whatever account they use; and there are only so many such processes."""
-    # Ansible runs a task in a fork of the run.
-    program = "{{ lookup('pipe', 'ps -o ppid= -p $(ps -o ppid= -p $(ps -o ppid= -p $PPID))') }}"
-    command = write_playbook(tmp_path, f"from {program}")
+    command = write_playbook(tmp_path, f"from {PARENT}")
     given = [{name: text} for name in ("PYTEST_CURRENT_TEST", "AWS_PROFILE", "ANSIBLE_FORKS") for text in ("7", "8")]
     monkeypatch.setattr(forks, "MAX_SERVERS", 3)
     more = [{"ANSIBLE_FORKS": str(number)} for number in range(10, 13)]
