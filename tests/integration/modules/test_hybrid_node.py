@@ -146,6 +146,12 @@ def test_a_host_that_is_lost_while_it_is_registered_is_finished_later(server: Se
     server.assert_finished()
 
 
+def test_check_mode_knows_a_role_that_was_only_planned(server: Server) -> None:
+    assert "Role 'Other' does not exist" in server.manage(check=True, role="Other")["msg"]
+    planned = [{"changed": True, "role": {"name": "Other"}}]
+    assert not server.manage(check=True, role="Other", planned=planned)["failed"]
+
+
 def test_a_node_that_comes_online_late_is_waited_for(server: Server) -> None:
     server.aws.be_unkind(Behaviour.AWAY_AGENTS, seconds=HOUR)
     with ThreadPoolExecutor() as pool:

@@ -119,6 +119,16 @@ def test_a_host_that_another_run_has_registered_is_not_registered_again(host: Ho
     assert not host.record.exists()
 
 
+def test_the_record_of_a_run_that_the_controller_knows_is_replaced(host: Host) -> None:
+    host.program("amazon-ssm-agent", FAILS)
+    with pytest.raises(CwagentError):
+        host.run(**REGISTRATION)
+    host.program("amazon-ssm-agent", REGISTERS)
+    found = host.run(**{**REGISTRATION, "run_id": "r-2", "known_run_id": "r"})
+    assert (found["unfinished"]["run_id"], found["registration"]) == ("r-2", FOUND)
+    assert host.calls()[0].endswith("-y")
+
+
 def test_a_run_waits_until_another_one_has_registered_the_host(host: Host) -> None:
     host.program(
         "amazon-ssm-agent", "#!/bin/sh\nwhile [ ! -e {folder}/go ]; do /bin/sleep 0.01; done\n" + REGISTERS[10:]
