@@ -6,6 +6,7 @@ inventory and the configuration enable become for all hosts.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from harness import (
     WINDOW_POLICY,
     Controller,
     Play,
+    assert_no_writes,
     associate,
     create_role,
     create_user,
@@ -67,8 +69,11 @@ def include(role: str, how: str = "include_role", **more: Any) -> dict[str, Any]
     return {f"ansible.builtin.{how}": {"name": f"cwagent.iam.{role}", **options}, **more}
 
 
-def run(controller: Controller, hosts: Path, native: str, *plays: dict[str, Any]) -> Play:
-    """Run plays from another folder, with a named profile and without AWS variables."""
+def run(controller: Controller, hosts: Path, native: str, *plays: dict[str, Any], is_predicted: bool = False) -> Play:
+    """Run plays from another folder, with a named profile and without AWS variables.
+
+    :param is_predicted: whether check mode comes first, which writes nothing.
+    """
     key = create_user(controller.aws, "controller", policy="AdministratorAccess")
     (controller.home / ".aws").mkdir()
     controller.file(
@@ -83,9 +88,12 @@ def run(controller: Controller, hosts: Path, native: str, *plays: dict[str, Any]
         "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
         "ANSIBLE_JINJA2_NATIVE": native,
     }
-    return controller.play(
-        hosts, controller.file("elsewhere/playbook.yml", list(plays)), env=env, cwd=controller.home / "elsewhere"
-    ).assert_succeeded()
+    playbook = controller.file("elsewhere/playbook.yml", list(plays))
+    play = partial(controller.play, hosts, playbook, env=env, cwd=controller.home / "elsewhere")
+    if is_predicted:
+        with assert_no_writes(controller.aws):
+            play("--check").assert_succeeded()
+    return play().assert_succeeded()
 
 
 @NATIVE
@@ -126,7 +134,7 @@ def test_roles_that_run_on_the_controller(controller: Controller, native: str) -
             ],
         ),
     ]
-    done = run(controller, hosts, native, *plays)
+    done = run(controller, hosts, native, *plays, is_predicted=True)
     after = snapshot(aws)
     assert after["associations"] == {ids[0]: SERVER_ROLE, ids[1]: SERVER_ROLE, ids[2]: "One", ids[3]: "Two"}
     hybrid = {HYBRID_ROLE, "OneHybrid", "TwoHybrid", "ImportedHybrid"}

@@ -118,7 +118,7 @@ ENDS: list[Task] = [
     ("iam_role", {"name": "R", "state": "absent"}),
     ("fitted_policy", {"state": "absent"}),
 ]
-"""Tasks that remove something: each in check mode and for real."""
+"""Tasks that remove something."""
 UNUSUAL: list[tuple[str, Mapping[str, Any], str]] = [
     ("iam_role", {**ROLE, "aws_region": "eu-west-1"}, ""),
     ("iam_role", {**ROLE, "nme": "x"}, "Unsupported parameters for (cwagent.iam.cwagent_iam_role) module: nme"),

@@ -94,12 +94,6 @@ HOST_OF = {
     **dict.fromkeys(ACCOUNT_VARIABLES, "shop"),
 }
 """By variable that each host has for itself, the host that has an invalid value."""
-ANY_TEXT = {
-    *("cwagent_key_store_directory", "cwagent_key_store_kms_key_id", "cwagent_key_store_prefix"),
-    *("cwagent_agent_schema", "cwagent_key_file_owner", "cwagent_key_file_group", "cwagent_account"),
-    *("cwagent_account_aws_profile", "cwagent_account_external_id"),
-}
-"""Variables that may have any text, as long as keys are saved in files."""
 OF_TYPE: dict[str, list[Any]] = {
     "str": [["a"], {"a": "b"}, "{{ nope }}", ["{{ nope }}"]],
     "int": ["größe", ["a"], "{{ nope }}", 7.5, "x" * 65],

@@ -87,7 +87,7 @@ def said(refused: Play, block: str) -> str:
     return str(message)
 
 
-def test_every_role_with_lists_is_tested() -> None:
+def test_the_lists_of_the_roles_are_found() -> None:
     names = {name for each in LISTS.values() for name in each}
     assert names >= {"onprem_server_users", "ec2_server_instances", "store_config_regions"}
 

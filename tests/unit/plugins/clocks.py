@@ -1,4 +1,4 @@
-"""A clock for tests: time passes only while something sleeps."""
+"""The clock of tests that wait for no real time."""
 
 from __future__ import annotations
 
