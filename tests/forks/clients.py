@@ -10,8 +10,8 @@ SERVICES = ("ec2", "iam", "secretsmanager", "ssm", "sts")
 def share_classes() -> None:
     """Let all clients of a service have one class, one model and one set of rules for endpoints.
 
-    And work out the names of events once. None of these ever differ or change. botocore's own handlers of events take
-    any arguments, so none is inspected for that.
+    These are the same for each client, and so are the names of events, which are worked out once. Handlers of events
+    are not inspected, because those of botocore take any arguments.
     """
     from botocore import endpoint_provider
     from botocore.client import ClientCreator
