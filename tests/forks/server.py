@@ -291,7 +291,7 @@ def main() -> None:
     is_imported = can_import(sys.argv[2])
     packed = tempfile.mkdtemp(prefix="cwagent-packed-")  # modules as Ansible sends them to hosts
     made = Made(Path(packed, "made"))
-    if sys.argv[2].endswith(PROGRAM):
+    if is_imported and sys.argv[2].endswith(PROGRAM):  # otherwise, each run is another program
         made.use()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
