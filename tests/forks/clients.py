@@ -11,7 +11,7 @@ def share_classes() -> None:
     """Let all clients of a service have one class, one model and one set of rules for endpoints.
 
     These are the same for each client, and so are the names of events, which are worked out once. Handlers of events
-    are not inspected, because those of botocore take any arguments.
+    are not inspected, because botocore's own handlers take any arguments.
     """
     from botocore import endpoint_provider
     from botocore.client import ClientCreator
