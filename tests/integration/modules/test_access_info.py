@@ -612,7 +612,7 @@ def test_calls_grow_with_pages_and_with_our_things(account: Account) -> None:
     }
 
 
-def test_fitted_policies_are_as_good_as_those_of_aws_while_they_cover_each_configuration(account: Account) -> None:
+def test_fitted_policies_that_cover_each_configuration_are_no_finding(account: Account) -> None:
     where = {"read_regions": [account.aws.region]}
     with assert_no_writes(account.aws):
         assert account.run("cwagent_fitted_policy", narrow=True, **where)["server_policies"] == []
