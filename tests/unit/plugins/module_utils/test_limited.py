@@ -23,8 +23,15 @@ def test_an_error_is_raised_here() -> None:
 
 
 @pytest.mark.parametrize("work", [lambda: time.sleep(60), lambda: os._exit(1)], ids=["slow", "crashed"])
-def test_work_that_does_not_end_is_too_slow_and_its_process_ends(work) -> None:
+def test_work_that_does_not_end_is_too_slow_and_its_process_ends(work, monkeypatch) -> None:
+    started = []
+
+    def fork(make=os.fork) -> int:
+        started.append(make())
+        return started[-1]
+
+    monkeypatch.setattr(os, "fork", fork)
     with pytest.raises(TooSlow):
         work_limited(work, 0.2)
     with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+        os.waitpid(*started, os.WNOHANG)
