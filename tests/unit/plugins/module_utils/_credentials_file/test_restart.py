@@ -95,6 +95,13 @@ def test_a_running_agent_is_restarted_after_the_last_change_and_only_then(host):
     assert (host.manage(text=None)["changed"], host.read) == (False, "")
 
 
+def test_an_agent_that_does_not_run_is_not_started(host):
+    host.is_running = False
+    assert "restart the agent" not in host.manage()["steps"]
+    assert host.calls == ["write key", "write config.toml"]
+    assert not host.due.exists()
+
+
 def test_a_host_without_an_agent_has_nothing_to_restart(host):
     host.control.unlink()
     assert "restart the agent" not in host.manage()["steps"]
@@ -113,6 +120,16 @@ def test_after_a_kill_at_any_moment_the_next_run_restarts_the_agent_with_the_fil
     assert host.manage(check_mode=True, **changes)["steps"] == host.manage(**changes)["steps"]
     assert (host.read, host.is_running, host.due.exists()) == (OTHER_TEXT, True, False)
     assert not host.manage(**changes)["changed"]
+
+
+@pytest.mark.parametrize("action", ["stop", "start"])
+def test_a_restart_that_failed_is_made_by_the_next_run(host, action):
+    host.failing = action
+    with pytest.raises(CwagentError, match=r"^Could not restart the agent: .*/ctl failed with status 1: some output"):
+        host.manage()
+    host.failing = None
+    assert host.manage()["steps"] == ["restart the agent"]
+    assert (host.read, host.due.exists()) == (TEXT, False)
 
 
 @pytest.mark.parametrize("place", ["link", "folder", "pipe"])
