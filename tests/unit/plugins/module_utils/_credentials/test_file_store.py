@@ -172,6 +172,14 @@ def test_a_file_that_cannot_be_parsed_is_renamed(store, path, text):
     assert read(store, "U") == SavedCredentials(str(path), key_id="AKIANEW")
 
 
+def test_a_key_that_somebody_may_need_is_renamed(store, path):
+    before = path.read_text()
+    store.save("U", "AKIANEW", "new", keep_previous=True)
+    assert file_names(store) == ["U.credentials", "U.credentials.earlier"]
+    assert (store.directory / "U.credentials.earlier").read_text() == before
+    assert "AKIAONE" not in path.read_text()
+
+
 @pytest.mark.parametrize("umask", [0o000, 0o077])
 def test_an_unfinished_file_of_an_interrupted_run_is_replaced(store, path, umask):
     unfinished = store.directory / ".U.credentials.new"
