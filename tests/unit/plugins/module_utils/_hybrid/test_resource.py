@@ -9,10 +9,11 @@ import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.nodes import Leaving
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.resource import NodesResource, find_users_elsewhere
 from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import HybridTrust
+from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 REGION = "eu-1"
 NODES = {"mi-1": "db", "mi-2": "db", "mi-3": "web"}
@@ -25,6 +26,7 @@ class Ssm(Aws):
 
     def __init__(self) -> None:
         super().__init__(lambda *_, **__: SimpleNamespace(meta=SimpleNamespace(region_name=REGION)))
+        self.nodes = dict(NODES)
         self.hosts: dict[str, str] = {}
         self.calls: list[str] = []
 
@@ -38,11 +40,11 @@ class Ssm(Aws):
         [condition] = arguments["Filters"]
         assert len(condition["Values"]) <= 100
         found = {
-            "ResourceType": [*NODES],
-            "tag:cwagent:managed": CREATED,
+            "ResourceType": [*self.nodes],
+            "tag:cwagent:managed": [each for each in CREATED if each in self.nodes],
             "tag:cwagent:host": [each for each, host in self.hosts.items() if host in condition["Values"]],
         }[condition["Key"]]
-        return {"InstanceInformationList": [{"InstanceId": each, "Name": NODES.get(each, "")} for each in found]}
+        return {"InstanceInformationList": [{"InstanceId": each, "Name": self.nodes.get(each, "")} for each in found]}
 
 
 READ, LIST = "DescribeInstanceInformation", "ListTagsForResource"
@@ -92,6 +94,29 @@ def test_no_tags_are_read_where_the_name_is_the_host() -> None:
     aws.hosts = {"mi-1": "db"}
     NodesResource(aws, leaving("db"), with_activations=False).read()
     assert LIST not in aws.calls
+
+
+@pytest.mark.parametrize("reads", [3, None])
+def test_a_node_that_should_be_gone_is_looked_for_again(monkeypatch: pytest.MonkeyPatch, reads: int | None) -> None:
+    """AWS may still show a node whose server has just deregistered itself."""
+    aws, pauses = Ssm(), []
+
+    def pause(deadline: Deadline, _seconds: float = 0) -> bool:
+        pauses.append(deadline.seconds)
+        if len(pauses) == reads:
+            del aws.nodes["mi-1"]
+        return len(pauses) < 30
+
+    monkeypatch.setattr(Deadline, "pause", pause)
+    reached = leaving("db", reached=frozenset({"db"}))
+    resource = NodesResource(aws, reached, with_activations=False, lookup=60)
+    if reads:
+        assert converge(resource, False, None)["steps"] == []
+    else:
+        with pytest.raises(InvalidInput, match=r"mi-1 \(db, unknown\)"):
+            converge(resource, False, None)
+    assert pauses == [60] * (reads or 30)
+    assert "DeregisterManagedInstance" not in aws.calls
 
 
 class Denied(Ssm):
