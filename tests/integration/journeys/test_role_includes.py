@@ -16,6 +16,7 @@ from harness import (
     ADMIN_ROLE,
     COLLECTIONS,
     HYBRID_ROLE,
+    PARAMETER,
     SERVER_ROLE,
     SUDO,
     UNREACHABLE,
@@ -200,3 +201,29 @@ def test_roles_that_run_on_hosts(controller: Controller, native: str) -> None:
     commands = (controller.home / "commands").read_text().replace("AnsiballZ_", " ").replace(".py", " ")
     modules = {word for word in commands.split() if word.startswith("cwagent_")}
     assert modules == {"cwagent_store_host"}
+
+
+def test_roles_predict_their_first_run(controller: Controller) -> None:
+    """In an empty account, so the principals of later tasks are only planned. ``make molecule`` has the run itself.
+
+    The playbooks use single tasks of these roles, and leave out the tasks that close the windows.
+    """
+    aws = controller.aws
+    ids = dict(zip("ab", aws.instances(2), strict=True))
+    hosts = {name: controller.instance_host(each, hybrid_server_regions=[aws.region]) for name, each in ids.items()}
+    storing = {"store_config_configs": [{"name": PARAMETER, "file": "agent.json"}]}
+    hosts["a"] |= {"store_config_environment": hosts["a"]["cwagent_environment"], **storing}
+    names = ["ec2_server", "ec2_admin", "onprem_server", "onprem_admin", "hybrid_server"]
+    plays = [
+        {"hosts": "all", "gather_facts": False, "roles": [f"cwagent.iam.{name}" for name in names]},
+        {"hosts": "a", "gather_facts": False, "roles": ["cwagent.iam.store_config"]},
+    ]
+    controller.file("agent.json", CONFIG)
+    playbook, before = controller.file("roles.yml", plays), snapshot(aws)
+    env = {"ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)}
+    predicted = controller.play(controller.inventory({"fleet": hosts}), playbook, "--check", env=env)
+    assert predicted.assert_succeeded().writes == []
+    assert snapshot(aws) == before
+    assert not (controller.home / ".cwagent").exists()
+    changed = [each.partition(" : ")[0].removeprefix("cwagent.iam.") for each in predicted.changed_tasks]
+    assert changed == ["ec2_server"] * 2 + [*names[1:], "store_config"]
