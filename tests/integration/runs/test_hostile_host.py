@@ -169,7 +169,7 @@ def pair(site: Site) -> Site:
 def test_lies_change_nothing_but_the_liar(site: Site) -> None:
     """``test_host_result.py`` has values of other types. All servers add the keys on which Ansible acts.
 
-    A server with a key is asked for its registration too, because it leaves one.
+    A server with a key reports its registration too, which it is to leave.
     """
     unfinished = {"registration": None, "marked": False, "unfinished": {**site.other_node, "run_id": "r"}}
     texts: dict[str, Any] = {
