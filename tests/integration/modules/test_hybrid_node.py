@@ -146,8 +146,9 @@ def test_a_host_that_is_lost_while_it_is_registered_is_finished_later(server: Se
     server.assert_finished()
 
 
-def test_check_mode_knows_a_role_that_was_only_planned(server: Server) -> None:
+def test_check_mode_looks_for_the_role_unless_it_was_only_planned(server: Server) -> None:
     assert "Role 'Other' does not exist" in server.manage(check=True, role="Other")["msg"]
+    assert not server.manage(check=True, role=f"monitoring/{HYBRID_ROLE}")["failed"]
     planned = [{"changed": True, "role": {"name": "Other"}}]
     assert not server.manage(check=True, role="Other", planned=planned)["failed"]
 
