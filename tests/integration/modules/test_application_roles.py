@@ -158,6 +158,14 @@ def test_a_role_loses_the_policy_with_its_last_server(
         assert [bool(re.search(kept, warning)) for warning in each["warnings"]] == [True] * (not is_detached)
 
 
+def test_a_teardown_also_detaches_it_from_roles_that_no_instance_has(enforcing: Emulator) -> None:
+    servers = attached(enforcing, web1=SHOP, web2="Other", batch1=BATCH)
+    enforcing.client("ec2").terminate_instances(InstanceIds=servers.listed("batch1")[""])
+    done = servers.detach(instances=servers.listed("web1", "batch1"), unused_roles=True)
+    assert (servers.role(), servers.role(BATCH), servers.role("Other")) == (UNTOUCHED, UNTOUCHED, WITH_POLICY)
+    assert done["warnings"] == []
+
+
 def test_a_remaining_server_of_another_region_keeps_the_policy_on_the_role(enforcing: Emulator) -> None:
     servers = attached(enforcing, web1=SHOP)
     [far] = enforcing.instances(1, region=ELSEWHERE)
