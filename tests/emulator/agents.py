@@ -53,6 +53,7 @@ class Agent:
     :param delivery_seconds: how much later than sent a command is delivered.
     :param unknown_seconds: how long all calls but SendCommand do not know a new command.
     :param swap_seconds: how long the agent is offline after the instance has another instance profile.
+    :param new_fingerprint: whether the hardware of a hybrid server has changed, so that it gets no new credentials.
     :param answer: the ``code``, ``stdout`` and ``stderr`` of all scripts, which then do not run.
     """
 
@@ -64,6 +65,7 @@ class Agent:
     delivery_seconds: float = 0.0
     unknown_seconds: float = 0.0
     swap_seconds: float = 0.0
+    new_fingerprint: bool = False
     answer: dict[str, Any] | None = None
 
 

@@ -167,7 +167,7 @@ class Hybrid:
 
     def _can_renew(self, node: str) -> bool:
         agent: Agent = self.agents.agent(node)
-        return agent.running and not self._is_away(node) and self._is_entitled(node)
+        return agent.running and not agent.new_fingerprint and not self._is_away(node) and self._is_entitled(node)
 
     def _is_away(self, node: str) -> bool:
         return self.agents.is_delayed(Behaviour.AWAY_AGENTS, node)

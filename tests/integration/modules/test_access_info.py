@@ -635,3 +635,11 @@ def test_fitted_policies_that_cover_each_configuration_are_no_finding(account: A
     assert account.shown(ignored_parameters=[name]) == found - lacking
     account.run("cwagent_fitted_policy", **where)
     assert account.shown() == set()
+
+    # Anybody who can create policies can create one with this name. Its tag shows who did.
+    account.iam.untag_policy(PolicyArn=admin, TagKeys=["cwagent:managed"])
+    whys = {each["why"].partition(",")[0] for each in account.read()["findings"]}
+    assert whys == {f"Somebody else created policy {admin}"}
+    limited = account.read(credentials=auditor(account, *(AUDIT - {"iam:GetPolicy"})))
+    assert "the tags of fitted policies" in {each["what"] for each in limited["unread"]}
+    assert "fitted-policy" not in {each["rule"] for each in limited["findings"]}

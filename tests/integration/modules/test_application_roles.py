@@ -153,6 +153,17 @@ def test_a_role_loses_the_policy_with_its_last_server(
     assert (done["steps"], done["diff"]) == (predicted["steps"], predicted["diff"])
     assert servers.role() == (UNTOUCHED if is_detached else WITH_POLICY)
     assert servers.role(BATCH) == WITH_POLICY
+    kept = rf"'Shop' keeps .* not in the inventory have the role: {servers.ids['web2']}\. .*add 'Shop' to detach_from"
+    for each in (predicted, done):
+        assert [bool(re.search(kept, warning)) for warning in each["warnings"]] == [True] * (not is_detached)
+
+
+def test_a_teardown_also_detaches_it_from_roles_that_no_instance_has(enforcing: Emulator) -> None:
+    servers = attached(enforcing, web1=SHOP, web2="Other", batch1=BATCH)
+    enforcing.client("ec2").terminate_instances(InstanceIds=servers.listed("batch1")[""])
+    done = servers.detach(instances=servers.listed("web1", "batch1"), unused_roles=True)
+    assert (servers.role(), servers.role(BATCH), servers.role("Other")) == (UNTOUCHED, UNTOUCHED, WITH_POLICY)
+    assert done["warnings"] == []
 
 
 def test_a_remaining_server_of_another_region_keeps_the_policy_on_the_role(enforcing: Emulator) -> None:
@@ -211,6 +222,7 @@ def test_a_denied_call_names_the_role_and_the_next_run_finishes(enforcing: Emula
     failed = run({"kind": Kind.DENY, "action": action, "text": '"Shop"'})
     assert "role 'Shop'" in failed["msg"]
     assert f"iam:{action}" in failed["msg"]
+    assert (f"The tag {TAG} was removed again." in failed["msg"]) == (action == "AttachRolePolicy")
     assert (servers.role(), servers.role(BATCH)) == (DENIED[action], done)
     assert not run()["failed"]
     assert servers.role() == done

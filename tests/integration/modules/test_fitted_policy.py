@@ -290,6 +290,22 @@ def test_a_name_with_another_path_is_used(account: Account) -> None:
     assert "Delete this policy, or set cwagent_server_policy to aws." in refused["msg"]
 
 
+def test_nothing_is_narrowed_while_agents_may_run_something_that_was_not_read(account: Account) -> None:
+    account.regions = [REGION, ELSEWHERE]
+    for region in account.regions:
+        account.store("shop", region=region)
+    account.store("old", name="AmazonCloudWatch-old")
+    account.fit()
+    account.aws.client("ssm").delete_parameter(Name="AmazonCloudWatch-old")
+    account.regions = [REGION]
+    found = account.fit(narrow=True)
+    assert not found["changed"]
+    entries = [f"{REGION}:AmazonCloudWatch-old", f"{ELSEWHERE}:{NAME}"]
+    assert [[each in warning for each in entries] for warning in found["warnings"]] == [[True, False], [False, True]]
+    account.fit(narrow=True, ignored_parameters=entries)
+    assert account.groups() == {"shop"}
+
+
 def test_the_policies_of_china_have_its_partition(moto: Emulator, tmp_path: Path) -> None:
     account = Account(moto, tmp_path)
     account.regions = ["cn-north-1"]

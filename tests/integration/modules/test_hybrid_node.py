@@ -146,8 +146,9 @@ def test_a_host_that_is_lost_while_it_is_registered_is_finished_later(server: Se
     server.assert_finished()
 
 
-def test_check_mode_knows_a_role_that_was_only_planned(server: Server) -> None:
+def test_check_mode_looks_for_the_role_unless_it_was_only_planned(server: Server) -> None:
     assert "Role 'Other' does not exist" in server.manage(check=True, role="Other")["msg"]
+    assert not server.manage(check=True, role=f"monitoring/{HYBRID_ROLE}")["failed"]
     planned = [{"changed": True, "role": {"name": "Other"}}]
     assert not server.manage(check=True, role="Other", planned=planned)["failed"]
 
@@ -202,3 +203,17 @@ def test_a_node_that_somebody_else_registered_with_the_code(server: Server, is_u
         assert {*hybrid_nodes(server.aws)} == {node, own}
     else:
         assert (again["warnings"], hybrid_nodes(server.aws)) == ([], [own])
+
+
+def test_a_server_whose_hardware_has_changed_is_reported(states: States) -> None:
+    """Its SSM agent gets no new credentials until the server is registered again."""
+    server = states.begin(registered)
+    node = server.assert_finished()
+    server.aws.agents(node, new_fingerprint=True)
+    server.aws.shift_clock(HOUR)
+    with assert_no_writes(server.aws):
+        [warning] = server.manage()["warnings"]
+    assert f"node {node} of db1 is not online (ConnectionLost)" in warning
+    assert not server.manage(state=DEREGISTERED)["failed"]
+    assert not server.manage()["failed"]
+    server.assert_finished()

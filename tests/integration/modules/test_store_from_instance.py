@@ -119,6 +119,14 @@ def test_an_invalid_configuration_is_refused_before_the_first_write(
     assert words in " ".join(capsys.readouterr().out.split()), "it is in the lines above the message, too"
 
 
+def test_the_option_validation_decides_whether_the_schema_refuses(
+    account: Storing, schema: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for validation in ("warn", "off"):
+        succeeded(account.store(agent_schema_path=schema, validation=validation, check=True))
+        assert (NOT_VALID in capsys.readouterr().out) == (validation == "warn")
+
+
 def test_a_configuration_is_stored_from_an_instance_without_the_schema(account: Storing, schema: str) -> None:
     succeeded(account.store(agent_schema_path="/nonexistent/schema.json"))
     account.assert_restored(SERVER_ROLE, CONFIG)
@@ -249,6 +257,17 @@ def test_a_permission_that_does_not_become_effective_is_an_error(account: Storin
     assert f"assumed-role/{ADMIN_ROLE}/{app} lacks ssm:PutParameter" in message
     assert account.swaps == [APP, ADMIN_ROLE, APP]
     account.assert_restored(APP)
+
+
+def test_the_window_is_closed_even_when_the_instance_cannot_be_read(account: Storing) -> None:
+    """The call fails after the acquisition, when the release needs to know whether the instance is running."""
+    unread = {"kind": Kind.DENY, "action": "DescribeInstances", "times": UNTIL_DISARMED}
+    message = refusal(account.store("admin1", unread))
+    assert "lacks ec2:DescribeInstances" in message
+    assert "the admin identity, which cannot write to Parameter Store any more, because the admin window is" in message
+    assert account.window == CLOSED_POLICY
+    succeeded(account.restore())
+    account.assert_clean()
 
 
 def test_a_window_that_cannot_be_closed_lets_the_instance_write_until_its_deadline(account: Storing) -> None:

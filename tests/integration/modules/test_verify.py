@@ -307,6 +307,8 @@ def test_a_version_on_trial_counts_and_begins_again_only_if_it_failed(states: St
     (fleet.root("web1") / AGENT_FOLDER / f"etc/amazon-cloudwatch-agent.d/ssm_{PARAMETER}").write_text("{}")
     refused = execute_module(fleet.aws, COMMAND, given)
     assert "something else has changed the file" in refused["msg"]
+    missing = execute_module(fleet.aws, COMMAND, {**given, "agent_ctl": "/nowhere/ctl"})
+    assert "There is no CloudWatch agent: /nowhere/ctl does not exist." in missing["msg"]
 
 
 def test_run_command_watches_a_version_on_trial_and_renames_its_file(states: States) -> None:

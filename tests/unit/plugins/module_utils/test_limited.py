@@ -34,4 +34,4 @@ def test_work_that_does_not_end_is_too_slow_and_its_process_ends(work, monkeypat
     with pytest.raises(TooSlow):
         work_limited(work, 0.2)
     with pytest.raises(ChildProcessError):
-        os.waitpid(*started, os.WNOHANG)
+        os.waitpid(started[0], os.WNOHANG)

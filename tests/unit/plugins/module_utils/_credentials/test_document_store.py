@@ -134,3 +134,12 @@ def test_an_unreadable_record_is_a_problem_with_a_remedy(store: Documents, text:
     store.texts[f"/k/U{CLAIM_SUFFIX}"] = text
     remedy = "Compare the access keys of user 'U' with document /k/U, delete those that are not in use, then delete "
     assert f"{remedy}document /k/U.pending." in str(store.read(["U"])["U"].problem)
+
+
+def test_a_text_that_cannot_be_used_is_a_problem_of_its_user_only(store: Documents) -> None:
+    store.texts["/k/U"] = CwagentError("It is encrypted.")
+    found = store.read(["U", "V"])
+    assert (found["U"].problem, found["V"].problem) == ("It is encrypted.", None)
+    for work in (store.read_key, store.rewrite):
+        with pytest.raises(CwagentError, match="It is encrypted"):
+            work("U")

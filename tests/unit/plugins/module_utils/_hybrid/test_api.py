@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.api import SystemsManager
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import NewActivation
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import NewActivation, Node
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Step
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
@@ -41,6 +41,23 @@ def test_a_node_that_does_not_exist_is_none(answer: Any) -> None:
 def test_another_error_stays_one() -> None:
     with pytest.raises(AwsApiError):
         SystemsManager(Wire(DescribeInstanceInformation=AwsApiError("No.", "AccessDenied")), nullcontext).node("mi-1")
+
+
+@pytest.mark.parametrize(
+    ("method", "value", "key"),
+    [("nodes_of", "a-1", "ActivationIds"), ("nodes_of_host", "db", "tag:cwagent:host")],
+)
+def test_the_nodes_of_an_activation_and_those_of_a_host_are_listed(method: str, value: str, key: str) -> None:
+    found = {"InstanceId": "mi-1", "PingStatus": "Online", "IamRole": "hybrid", "Name": "db", "ActivationId": "a-1"}
+    wire = Wire(
+        DescribeInstanceInformation=[
+            {"InstanceInformationList": [found], "NextToken": "2"},
+            {"InstanceInformationList": [{"InstanceId": "mi-2"}]},
+        ]
+    )
+    nodes = getattr(SystemsManager(wire, nullcontext), method)(value)
+    assert nodes == [Node("mi-1", "hybrid", "db", "Online", activation_id="a-1"), Node("mi-2", "", "", "")]
+    assert wire.calls[0][2]["Filters"] == [{"Key": key, "Values": [value]}]
 
 
 def test_a_node_that_was_just_deregistered_has_no_tags() -> None:
