@@ -59,7 +59,8 @@ CHECKS := integration modules unit sanity oldest test-tools report-tests molecul
 SECONDS_OF := .cache/seconds
 # Made once before the checks, each of which is another make.
 .PHONY: test
-test: $(READY) $(AWS_CLI_READY) $(OLDEST_READY) $(RELEASE_READY) $(SIMULATOR_READY) $(REPORT_READY) build ## run all checks and tests
+test: $(READY) ## run all checks and tests
+	@$(MAKE) --jobs $(JOBS) $(AWS_CLI_READY) $(OLDEST_READY) $(RELEASE_READY) $(SIMULATOR_READY) $(REPORT_READY) build
 	@# Most of these keep one core busy, so they run side by side. The output of each is shown when it has ended.
 	@mkdir -p $(SECONDS_OF) && rm -f $(SECONDS_OF)/*
 	@$(MAKE) --jobs $(JOBS) --output-sync=recurse TRIALS=1 BUILT=yes $(CHECKS:%=timed-%)

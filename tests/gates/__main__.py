@@ -24,7 +24,7 @@ import ansible_test
 import yaml
 from ansible.release import __version__ as core
 
-from .evaluation import SANITY, SANITY_OF_VERSION, importer_problems, oldest_and_newest, problems, summary
+from .evaluation import SANITY, SANITY_OF_VERSION, importer_problems, oldest, problems, summary
 
 CHECKOUT = Path(__file__).parents[2]
 BUILD = CHECKOUT / "build"
@@ -74,11 +74,11 @@ def sanity(tarball: Path, args: argparse.Namespace) -> None:
     collection = install(tarball)
     (collection / "tests").mkdir()
     if args.of_version:  # what ansible-core offers does not depend on the Python
-        pythons, tests = ["default"], SANITY_OF_VERSION
+        python, tests = "default", SANITY_OF_VERSION
     else:
-        pythons, tests = oldest_and_newest([link.name for link in _pythons().iterdir()]), SANITY
+        python, tests = oldest(link.name for link in _pythons().iterdir()), SANITY
     chosen = [f"--test={name}" for name in sorted(tests)] if args.of_version else []
-    run(collection, "sanity", *chosen, *(f"--target-python={each}" for each in pythons), sanity=tests)
+    run(collection, "sanity", *chosen, f"--target-python={python}", sanity=tests)
 
 
 def units(tarball: Path, args: argparse.Namespace) -> None:

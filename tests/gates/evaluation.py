@@ -66,13 +66,12 @@ def _parts(header: str, output: str) -> dict[str, str]:
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
-def oldest_and_newest(programs: Collection[str]) -> list[str]:
-    """The versions with which the files are imported and compiled: between these two, nothing comes and goes again.
+def oldest(programs: Iterable[str]) -> str:
+    """The version with which the files are imported and compiled. With the newest, unit tests and playbooks do both.
 
     :param programs: the installed Pythons, such as ``python3.9``.
     """
-    versions = _sorted(program.removeprefix("python") for program in programs)
-    return list(dict.fromkeys([versions[0], versions[-1]]))
+    return _sorted(program.removeprefix("python") for program in programs)[0]
 
 
 def _sorted(versions: Iterable[str]) -> list[str]:
