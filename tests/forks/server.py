@@ -118,8 +118,9 @@ class Made:
                 written.seek(self.size)
                 while True:
                     name, made = marshal.load(written)  # noqa: S302  only runs of this server write it
-                    self.made[name] = made if isinstance(made, CodeType) else pickle.loads(made)  # noqa: S301  as above
-                    self.size = written.tell()
+                    if not isinstance(made, CodeType):
+                        made = pickle.loads(made)  # noqa: S301  only runs of this server write it
+                    self.made[name], self.size = made, written.tell()
 
     def keep(self, name: str, made: Any) -> None:
         """Write what a run has made."""

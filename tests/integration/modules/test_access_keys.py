@@ -461,7 +461,7 @@ def test_the_saved_key_and_the_replaced_one_are_deleted_with_the_user(users: Use
             users.document("U")
 
 
-@pytest.mark.skipif("AWS_CLI" not in os.environ, reason="make modules sets it up")
+@pytest.mark.skipif("AWS_CLI" not in os.environ, reason="it needs the AWS CLI, which make modules sets up")
 def test_the_aws_cli_can_use_the_saved_file_unchanged(files: Users) -> None:
     files.run()
     settings = {
