@@ -111,8 +111,15 @@ class Reach:
         self._tasks = sorted(line.partition(" ")[::2] for line in lines)
 
     def tests(self, name: str, lines: range) -> list[str]:
-        """The tests that reach one of the lines of a file below plugins/, the quickest first."""
+        """The tests that reach one of the lines of a file below plugins/, the quickest first.
+
+        A line that no test runs, such as a constant, has all tests of its file.
+        """
         start = positions()[name]
+        file = range(1, len((PLUGINS / name).read_text().splitlines()) + 1)
+        return self._that_reach(start, lines) or self._that_reach(start, file)
+
+    def _that_reach(self, start: int, lines: range) -> list[str]:
         return [test for test, reached in self._tests if any(reached[start + line] for line in lines)]
 
     def tests_of_tasks(self, name: str) -> list[str]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.inventory import Inventory
-from ansible_collections.cwagent.iam.plugins.module_utils._access.scope import Scope
+from ansible_collections.cwagent.iam.plugins.module_utils._access.attempts import Attempts
+from ansible_collections.cwagent.iam.plugins.module_utils._access.principals import Principals
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._run_command import api
@@ -31,7 +31,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._store_command.script 
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step
@@ -61,13 +61,12 @@ def check_agent(aws: Aws, instance_id: str, deadline: Deadline) -> None:
             raise CwagentError(_refusal(problem))
 
 
-def check_role(aws: Aws, client_factory: Callable[..., Any], name: str) -> None:
+def check_role(aws: Aws, name: str) -> None:
     """Check that the SSM agent of an instance with the admin role would work.
 
     :raises CwagentError: it would not. A role that does not exist, or that may not be read, is no error.
     """
-    inventory = Inventory(client_factory, Scope("", (aws.region,)))
-    role = inventory.read_role(name, unless=command_plan.has_ssm_policy)
+    role = Principals(aws, Attempts()).read_role(name, unless=command_plan.has_ssm_policy)
     problem = command_plan.agent_access_problem(role, aws.now) if role else ""
     if problem:
         raise CwagentError(_refusal(problem))

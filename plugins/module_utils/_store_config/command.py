@@ -73,7 +73,7 @@ class CommandWay(ProfileWay):
         try:
             waits = is_new and not wiring.check_mode
             check_agent(aws, instance_id, Deadline(options.waits.wait_timeout if waits else 0))
-            check_role(aws, wiring.client, options.admin.admin_role)
+            check_role(aws, options.admin.admin_role)
             regions = sorted({each.region for each in to_store})
             return "" if wiring.check_mode else check_instance(aws, instance_id, regions)
         except InvalidInput:
