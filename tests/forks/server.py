@@ -113,14 +113,18 @@ class Made:
 
     def read(self) -> None:
         """Read what runs have written since the last time."""
-        if self.file.exists():
-            with self.file.open("rb") as written, suppress(EOFError):
-                written.seek(self.size)
-                while True:
-                    name, made = marshal.load(written)  # noqa: S302  only runs of this server write it
-                    if not isinstance(made, CodeType):
-                        made = pickle.loads(made)  # noqa: S301  only runs of this server write it
-                    self.made[name], self.size = made, written.tell()
+        if not self.file.exists():
+            return
+        with self.file.open("rb") as written, suppress(EOFError, TypeError, ValueError):
+            written.seek(self.size)
+            while True:
+                name, made = marshal.load(written)  # noqa: S302  only runs of this server write it
+                if not isinstance(made, CodeType):
+                    made = pickle.loads(made)  # noqa: S301  only runs of this server write it
+                self.made[name], self.size = made, written.tell()
+        if self.size < self.file.stat().st_size:  # a run was killed while it wrote; what follows cannot be read
+            self.file.unlink()
+            self.size = 0
 
     def keep(self, name: str, made: Any) -> None:
         """Write what a run has made."""

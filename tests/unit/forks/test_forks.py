@@ -17,6 +17,7 @@ import forks
 import pytest
 from emulator import program_environment
 from forks import AWS_CLI, HOST_PYTHON, Run, on_path
+from forks.server import Made
 
 CHECKOUT = Path(__file__).parents[3]
 COLLECTIONS = CHECKOUT / ".ansible" / "collections"
@@ -358,3 +359,19 @@ forks.run(command, {environ(tmp_path, {})!r}, pathlib.Path({str(tmp_path)!r}), 1
         asking.wait()
         assert select.select([ended], [], [], SECONDS)[0]
     os.close(ended)
+
+
+def test_what_a_killed_run_wrote_in_part_is_left_out(tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    Made(whole).keep("first", {"list": [1]})
+    record = whole.read_bytes()
+
+    for length in range(len(record)):
+        file = tmp_path / str(length)
+        file.write_bytes(record + record[:length])
+        server = Made(file)
+        server.read()
+        Made(file).keep("second", 2)
+        server.read()
+
+        assert server.made == {"first": {"list": [1]}, "second": 2}

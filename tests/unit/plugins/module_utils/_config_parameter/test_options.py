@@ -293,7 +293,6 @@ def test_a_problem_is_reported_where_it_is_and_not_again_for_the_whole():
 
 
 PROMETHEUS = {"metrics": {"metrics_collected": {"prometheus": {"prometheus_config_path": "a.yaml"}}}}
-AMP = {"metrics": {"metrics_destinations": {"amp": {"workspace_id": "ws-1"}}}}
 
 
 @pytest.mark.parametrize(
