@@ -97,7 +97,11 @@ def _kind_of(operation: str) -> Kind:
 
 
 def validate(service: str, operation: str, arguments: Mapping[str, Any]) -> None:
-    problems = ParamValidator().validate(arguments, service_model(service).operation_model(operation).input_shape)
+    shape = service_model(service).operation_model(operation).input_shape
+    if shape is None:
+        assert not arguments
+        return
+    problems = ParamValidator().validate(arguments, shape)
     assert not problems.has_errors(), problems.generate_report()
 
 
