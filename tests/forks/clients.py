@@ -47,6 +47,25 @@ def share_classes() -> None:
     endpoint_provider.RuleSet = share_rules
 
 
+def check_maximums() -> None:
+    """Let clients refuse what exceeds a maximum in AWS's model of a service, as AWS does and emulators do not.
+
+    Without that, botocore checks the minimums only.
+    """
+    from botocore import validate
+
+    check_minimum = validate.range_check
+
+    def check(name: str, value: Any, shape: Any, reason: str, errors: Any) -> None:
+        check_minimum(name, value, shape, reason, errors)
+        maximum = shape.metadata.get("max", value)
+        if value > maximum:
+            errors.report(name, reason, param=value, min_allowed=f"none, and at most {maximum} is")
+
+    validate.range_check = check
+    validate.ParamValidator.VALIDATED_METADATA_ATTRS |= {"max"}
+
+
 def make_clients() -> None:
     """Make a client of each service that the collection uses. Nothing connects to AWS."""
     import boto3

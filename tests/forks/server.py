@@ -164,9 +164,10 @@ class Made:
 
 
 def make_clients() -> None:
-    """Make what the clients of all runs share."""
+    """Make what the clients of all runs share, and let them check what they send."""
     with suppress(ImportError):  # where a run has no boto3
         clients["share_classes"]()
+        clients["check_maximums"]()
         clients["make_clients"]()
 
 

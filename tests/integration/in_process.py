@@ -26,7 +26,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 from emulator import Emulator, Fault
 from emulator.host import Host
-from forks.clients import share_classes
+from forks.clients import check_maximums, share_classes
 from harness import execute_module
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
@@ -50,6 +50,7 @@ def _let_plugins_be_found() -> None:
 
 _let_plugins_be_found()
 share_classes()
+check_maximums()
 
 
 def aws_options(aws: Emulator, credentials: Mapping[str, str] | None = None) -> dict[str, str]:

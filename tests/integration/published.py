@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from checkout import make_repository
 from emulator import Emulator, program_environment
 from emulator.snapshot import snapshot
 from forks import on_path
 from guide import GUIDE, NOT_RUN, Block, Command, blocks, commands, sections
-from harness import CHECKOUT, LOCAL_CONNECTION, SERVER_USER, Controller, Play
+from harness import LOCAL_CONNECTION, SERVER_USER, Controller, Play
 from states import States
 
 BUILT = tempfile.TemporaryDirectory(prefix="cwagent-published-")
@@ -35,24 +35,11 @@ PROFILES = {"my-profile": "test", "my-test-account": "test", "shop": "test", "ba
 """The access key ID of each profile on the pages. An ID of 12 digits belongs to another account."""
 
 
-def git(*arguments: str | Path, cwd: Path) -> str:
-    person = ["-c", "user.name=someone", "-c", "user.email=someone@example.com"]
-    done = subprocess.run(["git", *person, *arguments], cwd=cwd, check=True, capture_output=True, text=True)
-    return done.stdout
-
-
 @cache
 def repository() -> Path:
-    """A git repository whose branch main has the files of the checkout, committed or not."""
+    """A git repository with the checkout."""
     folder = Path(BUILT.name) / "repository"
-    listed = git("ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=CHECKOUT)
-    for name in filter(None, listed.split("\0")):
-        if (CHECKOUT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(CHECKOUT / name, folder / name)
-    git("init", "--quiet", "--initial-branch=main", cwd=folder)
-    git("add", "--all", "--force", cwd=folder)
-    git("commit", "--quiet", "--message=all", cwd=folder)
+    make_repository(folder)
     return folder
 
 

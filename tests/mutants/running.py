@@ -12,12 +12,10 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
+from checkout import make_repository
 from hypothesis import settings
 
 CHECKOUT = Path(__file__).parents[2]
-COPIED = ("plugins", "tests", "roles", "playbooks", "meta", "examples", "docs", "changelogs", "requirements")
-FILES = ("ansible.cfg", "pyproject.toml", "galaxy.yml", "README.md", "Makefile", "CONTRIBUTING.md", "CHANGELOG.md")
-LINK = Path(".ansible/collections/ansible_collections/cwagent/iam")
 # Imported before the tests of each mutant begin; nothing of the collection.
 PRELOADED = (
     "pytest", "hypothesis", "hypothesis.strategies", "boto3", "botocore.session", "botocore.validate", "yaml",
@@ -30,7 +28,7 @@ OPTIONS = (
     "-Wignore::pytest.PytestAssertRewriteWarning",  # of what is imported before
     "--hypothesis-seed=0",
     "--hypothesis-profile=mutants",
-    "-ofaulthandler_timeout=100",  # seconds of one test; many tests that all pass may take much longer together
+    "-ofaulthandler_timeout=300",  # seconds of one test; many tests that all pass may take much longer together
     "-ofaulthandler_exit_on_timeout=true",
 )
 
@@ -45,12 +43,7 @@ class Copy:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         shutil.rmtree(folder, ignore_errors=True)
-        for name in COPIED:
-            shutil.copytree(CHECKOUT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "output"))
-        for name in FILES:
-            shutil.copy(CHECKOUT / name, folder / name)
-        (folder / LINK).parent.mkdir(parents=True)
-        (folder / LINK).symlink_to(os.path.relpath(folder, (folder / LINK).parent))
+        make_repository(folder)
         for name in PRELOADED:
             importlib.import_module(name)
         # tests/unit has its own. tests/integration has none, and no test that would use it.

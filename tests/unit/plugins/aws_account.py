@@ -315,8 +315,9 @@ class Account(Model):
     def _described(self, kind: str, name: str) -> dict[str, Any]:
         found = self._principal(**{f"{kind}_name": name})
         bounded = {"PermissionsBoundary": {"PermissionsBoundaryArn": found.boundary}} if found.boundary else {}
-        names = {f"{kind.title()}Name": name, "Arn": f"{ARN}:{kind}{found.path}{name}", "Path": found.path}
-        return {**names, "Tags": to_list(found.tags), **bounded}
+        noun = kind.title()
+        names = {f"{noun}Name": name, f"{noun}Id": f"ID{name}", "Arn": f"{ARN}:{kind}{found.path}{name}"}
+        return {**names, "Path": found.path, "CreateDate": self.now, "Tags": to_list(found.tags), **bounded}
 
     def create_instance_profile(self, instance_profile_name: str, path: str, tags: Any = None) -> None:
         require(instance_profile_name not in self.profiles, "EntityAlreadyExists")

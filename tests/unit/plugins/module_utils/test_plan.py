@@ -130,12 +130,16 @@ def test_an_error_of_a_plan_is_not_a_stale_state():
     assert not isinstance(failure.value, StaleStateError)
 
 
-def test_the_message_has_the_failures_of_a_few_items_and_the_details_have_all():
-    items = [f"u{number}" for number in range(MAX_REPORTED_FAILURES + 2)]
+@pytest.mark.parametrize(
+    ("more", "end"),
+    [(0, ""), *((more, f" {more} more failed; the result has all of them in failures.") for more in (1, 2))],
+)
+def test_the_message_has_the_failures_of_a_few_items_and_the_details_have_all(more, end):
+    items = [f"u{number}" for number in range(MAX_REPORTED_FAILURES + more)]
     with pytest.raises(CwagentError) as failure:
         apply(plan_of({item: steps(item) for item in items}), Executor(*items), check_mode=False, done=[])
     assert str(failure.value).count("Could not") == MAX_REPORTED_FAILURES
-    assert str(failure.value).endswith("Could not u4. 2 more failed; the result has all of them in failures.")
+    assert str(failure.value).endswith(f"Could not u4.{end}")
     assert list(failure.value.details["failures"]) == items
 
 

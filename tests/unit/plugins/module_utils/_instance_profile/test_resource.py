@@ -159,6 +159,27 @@ def test_a_kept_profile_is_a_warning_and_no_change():
     }
 
 
+@pytest.mark.parametrize(
+    ("planned", "missing"),
+    [(None, ["B"]), (frozenset(), []), (frozenset({"arn:aws:iam::aws:policy/C"}), ["C"])],
+)
+def test_a_kept_profile_lacks_the_policies_that_an_earlier_task_planned_or_else_those_of_the_role(planned, missing):
+    account = account_with("shop")
+    account.add_role("shop", "A")
+    account.add_role("P", "A", "B")
+    resource = resource_of(account, on_other_profile=KEEP, role_policies=planned)
+    assert resource.read().missing_policies == {"shop": missing}
+
+
+@pytest.mark.parametrize("planned", ["P", None])
+def test_an_instance_has_the_profile_that_an_earlier_task_planned(planned):
+    account = account_with(*([] if planned else ["P"]))
+    resource = AssociationResource(account.aws(), ["i-1"], DesiredProfile("P"), {"i-1": planned})
+    plan = resource.plan(resource.read())
+    assert resource.to_diff(plan.current) == {"instances": {"i-1": planned}}
+    assert plan.has_changes is (planned is None)
+
+
 def test_a_change_by_someone_else_while_waiting_is_not_reported_as_invalid_input():
     account = account_with()
     resource = resource_of(account)

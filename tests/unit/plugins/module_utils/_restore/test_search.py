@@ -80,6 +80,24 @@ def test_instances_with_our_profile_that_are_not_in_the_inventory_are_named(acco
     ]
 
 
+def test_an_instance_counts_for_the_profile_that_replaces_another(account: Account) -> None:
+    profiles = {"i-8": ("Other", "Server"), "i-9": ("Server", "Other")}
+    found = [
+        {
+            "InstanceId": instance,
+            "AssociationId": f"iip-assoc-{name}",
+            "IamInstanceProfile": {"Arn": f"arn:aws:iam::123456789012:instance-profile/{name}"},
+            "State": state,
+        }
+        for instance, names in profiles.items()
+        for name, state in zip(names, ("associated", "associating"), strict=True)
+    ]
+    account.answer(ASSOCIATIONS, {"IamInstanceProfileAssociations": found})
+    assert search(LISTED, account) == [
+        f"Instances in {HERE} that are not in this inventory and have instance profile 'Server': i-8."
+    ]
+
+
 def test_the_users_of_all_pages_are_named(account: Account) -> None:
     account.add_users("db2")
     account.other_users = 2500
