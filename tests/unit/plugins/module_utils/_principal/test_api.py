@@ -8,8 +8,11 @@ from declarations import BOUNDARY, OTHER_BOUNDARY
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import (
+    CALLS_PER_USER,
+    PAGE_SIZE,
     boundary,
     check_boundary,
+    find_users,
     tags,
 )
 
@@ -71,3 +74,35 @@ def test_only_a_boundary_that_does_not_exist_is_invalid_input(code, error, messa
     account.fail("get_policy", code)
     with pytest.raises(error, match=message) if error else nullcontext():
         check_boundary(account.aws(), BOUNDARY, [None])
+
+
+@pytest.mark.parametrize(
+    ("pages", "names", "calls"),
+    [
+        (1, ["db1"], 1),
+        (CALLS_PER_USER, ["db1"], CALLS_PER_USER),
+        (CALLS_PER_USER + 1, ["db1"], CALLS_PER_USER),
+        (CALLS_PER_USER + 1, ["db1", "db2"], CALLS_PER_USER + 1),
+        (3 * CALLS_PER_USER, ["db1", "db2"], 2 * CALLS_PER_USER),
+    ],
+)
+def test_users_are_read_in_bulk_until_reading_each_would_have_taken_as_many_calls(pages, names, calls):
+    account = Account()
+    account.add_users(*names)
+    account.other_users = pages * PAGE_SIZE - len(names)
+
+    found, is_complete = find_users(account.aws(), names)
+
+    assert account.count("get_account_authorization_details") == calls
+    assert is_complete is (calls == pages)
+    assert [*found] == (names if is_complete else [])
+
+
+def test_users_that_were_found_need_no_more_pages():
+    account = Account()
+    users = [*[[]] * CALLS_PER_USER, [{"UserName": "db1"}], [{"UserName": "db2"}]]
+    for number, page in enumerate(users, start=1):
+        answer = {"UserDetailList": page, "IsTruncated": True, "Marker": str(number)}
+        account.answer("get_account_authorization_details", answer, times=1)
+
+    assert find_users(account.aws(), ["db1", "db2"]) == ({"db1": {"UserName": "db1"}}, False)
