@@ -2,7 +2,7 @@
 
 ``pytest -p mutants.reach`` does that where the variable ``REACH`` names a folder. Each test has a file there with a
 byte for each line of the plugins. All processes map it into their memory, so that nothing has to be collected at the
-end of a process, which can be killed. Another file lists the tasks of playbooks that the tests run.
+end of a process, which can be killed. Another file lists the tasks and plays that the tests run.
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ def _reach(code: CodeType, line: int) -> Any:
     return sys.monitoring.DISABLE
 
 
-def record_task(path: str) -> None:
-    """Record that the current test runs a task. :param path: of its file, with a colon and its line."""
+def record(path: str) -> None:
+    """Record that the current test runs a task or a play. :param path: of its file, with a colon and its line."""
     test = os.environ.get(CURRENT, "").rpartition(" (")[0]
     with (Path(os.environ["REACH"]) / TASKS).open("a") as file:
         file.write(f"{path.removeprefix(f'{CHECKOUT}/')} {test}\n")
@@ -123,5 +123,5 @@ class Reach:
         return [test for test, reached in self._tests if any(reached[start + line] for line in lines)]
 
     def tests_of_tasks(self, name: str) -> list[str]:
-        """The tests that run a task of a file of a role or playbook."""
+        """The tests that run a task or a play of a file of a role or playbook."""
         return list(dict.fromkeys(test for task, test in self._tasks if task.rpartition(":")[0] == name))

@@ -40,10 +40,17 @@ class CallbackModule(CallbackBase):
         with Path(os.environ["RECORDED_TO"]).open("a") as file:
             file.write(json.dumps(fields, default=str) + "\n")
 
+    @staticmethod
+    def _reach(found):
+        if "reach" in sys.modules:  # mutants/reach.py
+            sys.modules["reach"].record(found.get_path())
+
     def v2_runner_on_start(self, host, task):
         self._started[host.get_name(), task._uuid] = time.monotonic()
-        if "reach" in sys.modules:  # mutants/reach.py
-            sys.modules["reach"].record_task(task.get_path())
+        self._reach(task)
+
+    def v2_playbook_on_play_start(self, play):
+        self._reach(play)  # a play can have only tasks of other files
 
     def v2_runner_on_ok(self, result):
         self._write("ok", result)
