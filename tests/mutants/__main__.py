@@ -100,7 +100,10 @@ def condition_trials(args: argparse.Namespace) -> list[Trial]:
     """A sample of the conditions of all playbooks and roles."""
     reach = record(WITH_ANSIBLE, args)
     chosen = conditions.sample(args.sample, args.seed)
-    return [Trial(name, mutant, tuple(reach.tests_of_tasks(name))) for name, mutant in chosen]
+    return [
+        Trial(name, mutant, tuple(reach.tests_of_tasks(name) or reach.tests_of_tasks(*conditions.importers(name))))
+        for name, mutant in chosen
+    ]
 
 
 def record(tests: Iterable[str], args: argparse.Namespace) -> Reach:

@@ -28,6 +28,11 @@ def sample(size: int, seed: int) -> list[tuple[str, Mutant]]:
     return sorted(found[:size], key=lambda each: (each[0], each[1].line))
 
 
+def importers(name: str) -> list[str]:
+    """The files that name a file of tasks. Only they are recorded if it does nothing but import others."""
+    return [str(path.relative_to(CHECKOUT)) for path in FILES if f"tasks/{Path(name).name}" in path.read_text()]
+
+
 def mutants(path: Path) -> Iterator[Mutant]:
     """Make all mutants of a file."""
     lines = path.read_text().splitlines()

@@ -11,6 +11,7 @@ import atexit
 import hashlib
 import mmap
 import os
+import re
 import sys
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,8 @@ CHECKOUT = Path(__file__).parents[2]
 PLUGINS = CHECKOUT / "plugins"
 FOLDERS = (f"{PLUGINS}/", "/ansible_collections/cwagent/iam/plugins/")
 """The folders from which plugins are imported: the checkout's, and the same through a link."""
+IN_CHECKOUT = re.compile(rf"^({re.escape(str(CHECKOUT))}|.*/ansible_collections/cwagent/iam)/")
+"""The folder of the checkout, of the link to it, or of an installation."""
 CURRENT = "PYTEST_CURRENT_TEST"
 NAMES, TASKS = "names", "tasks"
 _lines: mmap.mmap
@@ -87,7 +90,7 @@ def record(path: str) -> None:
     """Record that the current test runs a task or a play. :param path: of its file, with a colon and its line."""
     test = os.environ.get(CURRENT, "").rpartition(" (")[0]
     with (Path(os.environ["REACH"]) / TASKS).open("a") as file:
-        file.write(f"{path.removeprefix(f'{CHECKOUT}/')} {test}\n")
+        file.write(f"{IN_CHECKOUT.sub('', path)} {test}\n")
 
 
 def pytest_runtest_logstart(nodeid: str) -> None:
@@ -122,6 +125,6 @@ class Reach:
     def _that_reach(self, start: int, lines: range) -> list[str]:
         return [test for test, reached in self._tests if any(reached[start + line] for line in lines)]
 
-    def tests_of_tasks(self, name: str) -> list[str]:
-        """The tests that run a task or a play of a file of a role or playbook."""
-        return list(dict.fromkeys(test for task, test in self._tasks if task.rpartition(":")[0] == name))
+    def tests_of_tasks(self, *names: str) -> list[str]:
+        """The tests that run a task or a play of files of roles or playbooks."""
+        return list(dict.fromkeys(test for task, test in self._tasks if task.rpartition(":")[0] in names))

@@ -53,6 +53,7 @@ def test_what_the_audit_finds_is_in_private_reports_and_fails_the_run(states: St
     controller, aws = fleet.controller, fleet.aws
     play = fleet.play("audit", **files(controller)).assert_succeeded()
     assert play.writes == []
+    assert [each for each in play.changed_tasks if " : Write the " not in each] == []
     assert [path.name for path in written(controller)] == REPORTS
     assert {stat.S_IMODE(path.stat().st_mode) for path in written(controller)} == {0o600}
     [account] = document(controller)["accounts"]

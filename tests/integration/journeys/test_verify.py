@@ -103,7 +103,7 @@ def test_facts_are_collected_in_the_way_that_is_chosen(states: States) -> None:
     assert [each["failures"] for each in servers.values()] == [[]] * len(servers)
     assert stat.S_IMODE(fleet.report.stat().st_mode) == 0o600
     assert " ".join(play.problems[7:]).startswith("- win1: The server runs Windows, and only Linux servers are ")
-    assert play.writes == ["SendCommand"]
+    assert (play.writes, play.changed_tasks) == (["SendCommand"], ["cwagent.iam.verify : Write the findings as JSON"])
     assert [each.host for each in play.results if each.outcome == "unreachable"] == ["web2"]
 
     fleet.install_cli(installed=False)
