@@ -210,7 +210,12 @@ def test_roles_predict_their_first_run(controller: Controller) -> None:
     """
     aws = controller.aws
     ids = dict(zip("ab", aws.instances(2), strict=True))
-    hosts = {name: controller.instance_host(each, hybrid_server_regions=[aws.region]) for name, each in ids.items()}
+    own = {
+        "onprem_server_users": ["{{ inventory_hostname }}"],
+        "onprem_admin_users": ["{{ inventory_hostname }}-admin"],
+    }
+    shared = {"hybrid_server_regions": [aws.region]}
+    hosts = {name: controller.instance_host(each, **own, **shared) for name, each in ids.items()}
     storing = {"store_config_configs": [{"name": PARAMETER, "file": "agent.json"}]}
     hosts["a"] |= {"store_config_environment": hosts["a"]["cwagent_environment"], **storing}
     names = ["ec2_server", "ec2_admin", "onprem_server", "onprem_admin", "hybrid_server"]
@@ -226,4 +231,5 @@ def test_roles_predict_their_first_run(controller: Controller) -> None:
     assert snapshot(aws) == before
     assert not (controller.home / ".cwagent").exists()
     changed = [each.partition(" : ")[0].removeprefix("cwagent.iam.") for each in predicted.changed_tasks]
-    assert changed == ["ec2_server"] * 2 + [*names[1:], "store_config"]
+    twice = {"ec2_server", "onprem_server", "onprem_admin"}  # the role and the instances, or the users of each host
+    assert changed == [*(each for name in names for each in [name] * (1 + (name in twice))), "store_config"]
