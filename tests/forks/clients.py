@@ -1,4 +1,4 @@
-"""Makes clients of boto3 sooner in tests, which make thousands. To make one takes longer than a call."""
+"""Makes boto3 clients faster and stricter in tests, which make thousands. Making one takes longer than a call."""
 
 from __future__ import annotations
 
@@ -48,19 +48,22 @@ def share_classes() -> None:
 
 
 def check_maximums() -> None:
-    """Let clients refuse what exceeds a maximum in AWS's model of a service, as AWS does and emulators do not.
+    """Make clients refuse a value above a maximum in AWS's model of a service, as AWS does.
 
-    Without that, botocore checks the minimums only.
+    Emulators accept such a value, and botocore checks only minimums.
     """
     from botocore import validate
 
+    if "max" in validate.ParamValidator.VALIDATED_METADATA_ATTRS:
+        return  # this was called before
     check_minimum = validate.range_check
 
     def check(name: str, value: Any, shape: Any, reason: str, errors: Any) -> None:
         check_minimum(name, value, shape, reason, errors)
         maximum = shape.metadata.get("max", value)
         if value > maximum:
-            errors.report(name, reason, param=value, min_allowed=f"none, and at most {maximum} is")
+            given = f"{value}, valid max: {maximum}"
+            errors.report(name, reason, param=given, min_allowed=shape.metadata.get("min", 0))
 
     validate.range_check = check
     validate.ParamValidator.VALIDATED_METADATA_ATTRS |= {"max"}

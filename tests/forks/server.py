@@ -115,14 +115,15 @@ class Made:
         """Read what runs have written since the last time."""
         if not self.file.exists():
             return
-        with self.file.open("rb") as written, suppress(EOFError, TypeError, ValueError):
+        with self.file.open("rb") as written, suppress(Exception):  # a damaged record can fail in any way
             written.seek(self.size)
             while True:
                 name, made = marshal.load(written)  # noqa: S302  only runs of this server write it
                 if not isinstance(made, CodeType):
                     made = pickle.loads(made)  # noqa: S301  only runs of this server write it
                 self.made[name], self.size = made, written.tell()
-        if self.size < self.file.stat().st_size:  # a run was killed while it wrote; what follows cannot be read
+        if self.size < self.file.stat().st_size:
+            # A run is still writing, or was killed while it wrote. Nothing tells where the next record begins.
             self.file.unlink()
             self.size = 0
 
@@ -164,7 +165,7 @@ class Made:
 
 
 def make_clients() -> None:
-    """Make what the clients of all runs share, and let them check what they send."""
+    """Make what the clients of all runs share, and make clients refuse values above AWS's maximums."""
     with suppress(ImportError):  # where a run has no boto3
         clients["share_classes"]()
         clients["check_maximums"]()

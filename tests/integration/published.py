@@ -37,7 +37,7 @@ PROFILES = {"my-profile": "test", "my-test-account": "test", "shop": "test", "ba
 
 @cache
 def repository() -> Path:
-    """A git repository with the checkout."""
+    """A git repository with the files of the checkout."""
     folder = Path(BUILT.name) / "repository"
     make_repository(folder)
     return folder

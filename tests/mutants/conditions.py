@@ -29,8 +29,12 @@ def sample(size: int, seed: int) -> list[tuple[str, Mutant]]:
 
 
 def importers(name: str) -> list[str]:
-    """The files that name a file of tasks. Only they are recorded if it does nothing but import others."""
-    return [str(path.relative_to(CHECKOUT)) for path in FILES if f"tasks/{Path(name).name}" in path.read_text()]
+    """The files that import or include a file of tasks. Only they are recorded if all its tasks are imports."""
+    return [
+        str(path.relative_to(CHECKOUT))
+        for path in FILES
+        if any(path.parent / each == CHECKOUT / name for each in re.findall(r"_tasks: (\S+)", path.read_text()))
+    ]
 
 
 def mutants(path: Path) -> Iterator[Mutant]:

@@ -7,6 +7,7 @@ end of a process, which can be killed. Another file lists the tasks and plays th
 
 from __future__ import annotations
 
+import ast
 import atexit
 import hashlib
 import mmap
@@ -22,8 +23,8 @@ CHECKOUT = Path(__file__).parents[2]
 PLUGINS = CHECKOUT / "plugins"
 FOLDERS = (f"{PLUGINS}/", "/ansible_collections/cwagent/iam/plugins/")
 """The folders from which plugins are imported: the checkout's, and the same through a link."""
-IN_CHECKOUT = re.compile(rf"^({re.escape(str(CHECKOUT))}|.*/ansible_collections/cwagent/iam)/")
-"""The folder of the checkout, of the link to it, or of an installation."""
+IN_CHECKOUT = re.compile(rf"^(.*/ansible_collections/cwagent/iam|{re.escape(str(CHECKOUT))})/")
+"""The folder of an installation or of the link to the checkout, or else the checkout."""
 CURRENT = "PYTEST_CURRENT_TEST"
 NAMES, TASKS = "names", "tasks"
 _lines: mmap.mmap
@@ -86,7 +87,18 @@ def _reach(code: CodeType, line: int) -> Any:
     return sys.monitoring.DISABLE
 
 
-def record(path: str) -> None:
+def is_imported(name: str, lines: range) -> bool:
+    """Whether lines of a file below plugins/ are outside of the bodies of functions."""
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    bodies = [
+        range(each.body[0].lineno, (each.end_lineno or 0) + 1)
+        for each in ast.walk(ast.parse((PLUGINS / name).read_text()))
+        if isinstance(each, functions)
+    ]
+    return not any(line in body for line in lines for body in bodies)
+
+
+def record_path(path: str) -> None:
     """Record that the current test runs a task or a play. :param path: of its file, with a colon and its line."""
     test = os.environ.get(CURRENT, "").rpartition(" (")[0]
     with (Path(os.environ["REACH"]) / TASKS).open("a") as file:
@@ -116,11 +128,13 @@ class Reach:
     def tests(self, name: str, lines: range) -> list[str]:
         """The tests that reach one of the lines of a file below plugins/, the quickest first.
 
-        A line that no test runs, such as a constant, has all tests of its file.
+        A line that an import runs, such as a constant, has all tests of its file.
         """
         start = positions()[name]
-        file = range(1, len((PLUGINS / name).read_text().splitlines()) + 1)
-        return self._that_reach(start, lines) or self._that_reach(start, file)
+        found = self._that_reach(start, lines)
+        if found or not is_imported(name, lines):
+            return found
+        return self._that_reach(start, range(1, len((PLUGINS / name).read_text().splitlines()) + 1))
 
     def _that_reach(self, start: int, lines: range) -> list[str]:
         return [test for test, reached in self._tests if any(reached[start + line] for line in lines)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import compileall
+import faulthandler
 import importlib
 import os
 import py_compile
@@ -12,15 +13,15 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from checkout import make_repository
+from checkout import CHECKOUT, make_repository
 from hypothesis import settings
 
-CHECKOUT = Path(__file__).parents[2]
 # Imported before the tests of each mutant begin; nothing of the collection.
 PRELOADED = (
     "pytest", "hypothesis", "hypothesis.strategies", "boto3", "botocore.session", "botocore.validate", "yaml",
     "jsonschema", "ansible.module_utils.basic", "ansible.errors", "ansible.template", "unittest.mock",
 )  # fmt: skip
+SECONDS = 300
 OPTIONS = (
     "-xq",
     "-pno:cacheprovider",
@@ -28,7 +29,7 @@ OPTIONS = (
     "-Wignore::pytest.PytestAssertRewriteWarning",  # of what is imported before
     "--hypothesis-seed=0",
     "--hypothesis-profile=mutants",
-    "-ofaulthandler_timeout=300",  # seconds of one test; many tests that all pass may take much longer together
+    f"-ofaulthandler_timeout={SECONDS}",  # of one test; many tests that all pass may take much longer together
     "-ofaulthandler_exit_on_timeout=true",
 )
 
@@ -88,6 +89,7 @@ class Copy:
             output = os.open("output", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             os.dup2(output, 1)
             os.dup2(output, 2)
+            faulthandler.dump_traceback_later(SECONDS, file=output, exit=True)  # while tests are collected
             code = pytest.main([*OPTIONS, *tests])
         except BaseException:
             traceback.print_exc()

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads the parts of an account that may be read, and lists the others."""
+"""Records which reads of an account are denied."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Attempts:
-    """The reads of an account, which may each be denied."""
+    """Tries the reads of an account. AWS may deny each of them."""
 
     def __init__(self) -> None:
         self._unread: list[Unread] = []
@@ -44,16 +44,16 @@ class Attempts:
                 raise
             self._errors.append(error)
             for part in (what, *more):
-                self.miss(part, error, region)
+                self.add_unread(part, error, region)
             return None
         self._has_read = True
         return found
 
-    def miss(self, what: str, error: AwsApiError, region: str | None = None) -> None:
-        """Note a part that could not be read."""
+    def add_unread(self, what: str, error: AwsApiError, region: str | None = None) -> None:
+        """Record a part that could not be read."""
         self._unread.append(Unread(what, error.action, region, str(error)))
 
-    def lacks(self, what: str) -> bool:
+    def has_unread(self, what: str) -> bool:
         """Whether a part could not be read, in any region."""
         return any(each.what == what for each in self._unread)
 
@@ -63,7 +63,10 @@ class Attempts:
         parts = {(each.what, each.action, each.region or ""): each for each in reversed(self._unread)}
         return tuple(parts[key] for key in sorted(parts))
 
-    def raise_if_unreadable(self) -> None:
-        """:raises AwsApiError: every call was denied. It is the error of the first one."""
+    def raise_if_all_denied(self) -> None:
+        """Raise the error of the first read if AWS denied every read.
+
+        :raises AwsApiError: nothing could be read.
+        """
         if not self._has_read:
             raise self._errors[0]

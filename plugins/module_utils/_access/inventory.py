@@ -71,7 +71,7 @@ class Inventory:
         principals, profiles = Principals(self._aws, self._attempts).read(self._scope)
         regions = Regions(self._aws_in, self._attempts, self._scope).read()
         keys = Keys(self._aws, self._attempts, self._scope.key_stores)
-        has_all_principals = self._scope.names is None and not self._attempts.lacks(ALL)
+        has_all_principals = self._scope.names is None and not self._attempts.has_unread(ALL)
         account = Account(
             id=identity["Account"],
             partition=partition,
@@ -84,14 +84,14 @@ class Inventory:
             nodes=tuple(node for region in regions for node in region.nodes),
             activations=tuple(activation for region in regions for activation in region.activations),
             parameters=tuple(parameter for region in regions for parameter in region.parameters),
-            keys_without_user=keys.without_user(principals, regions) if has_all_principals else (),
+            keys_without_user=keys.find_without_user(principals, regions) if has_all_principals else (),
             caller=identity["Arn"],
             histories=tuple(history for region in regions for history in region.histories),
         )
         assessments = assess(account)
         account = replace(account, principals=keys.add_to(account.principals, regions))
         account = replace(account, instances=self._read_instances(account, assessments, regions))
-        self._attempts.raise_if_unreadable()
+        self._attempts.raise_if_all_denied()
         return replace(account, unread=self.unread)
 
     def _read_alias(self) -> str | None:

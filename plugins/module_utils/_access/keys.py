@@ -10,12 +10,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
+    SAVED,
     USER,
     Key,
     Principal,
     SavedKeyWithoutUser,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._access.regions import SAVED
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.api import access_keys
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import AWS_STORES
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class Keys:
     """Reads the access keys of users.
 
-    :param attempts: those of the regions, which have been read.
+    :param attempts: the same as for the regions, which must have been read: a key can be saved in an unread place.
     :param key_stores: where access keys may be saved.
     """
 
@@ -82,10 +82,10 @@ class Keys:
         tagged = user.tags.get(SAVED_KEY_TAG)
         if key_id in places or tagged == key_id:
             return True
-        can_be_elsewhere = self._has_other_stores or self._attempts.lacks(SAVED)
+        can_be_elsewhere = self._has_other_stores or self._attempts.has_unread(SAVED)
         return None if can_be_elsewhere and not tagged else False
 
-    def without_user(
+    def find_without_user(
         self, principals: Iterable[Principal], regions: Sequence[Region]
     ) -> tuple[SavedKeyWithoutUser, ...]:
         """Return the saved keys whose users do not exist. :param principals: all of the account."""
@@ -105,5 +105,5 @@ class Keys:
         try:
             return self._attempts.attempt(what, None, lambda: find_user(self._aws, user) is None) is True
         except AwsApiError as error:
-            self._attempts.miss(what, error)
+            self._attempts.add_unread(what, error)
             return False

@@ -20,6 +20,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.model import R
 from ansible_collections.cwagent.iam.plugins.module_utils._names import name_of
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import (
+    PAGE_SIZE,
     attached_policies,
     boundary,
     inline_policies,
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 
 ALL = "the roles and users of the account"
-PAGE_SIZE = 1000
 _DETAILS = ["User", "Role", "Group", "LocalManagedPolicy", "AWSManagedPolicy"]
 _NAMED = "the named roles and users"
 # Stands for the policies of a principal that could not be read.

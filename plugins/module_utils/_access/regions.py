@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.instances import read_restore_tags
-from ansible_collections.cwagent.iam.plugins.module_utils._access.model import NODES, PARAMETERS, ConfigParameter
+from ansible_collections.cwagent.iam.plugins.module_utils._access.model import NODES, PARAMETERS, SAVED, ConfigParameter
 from ansible_collections.cwagent.iam.plugins.module_utils._access.parameters import (
     parameter_in,
     read_histories,
@@ -35,12 +35,11 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._credentials.document_store import DocumentStore
 
-SAVED = "where access keys are saved"
 _VERSIONS = "the versions of configurations"
 
 
 class Regions:
-    """Reads regions. :param aws_in: by region, what calls AWS there."""
+    """Reads regions. :param aws_in: by region, the gateway to AWS."""
 
     def __init__(self, aws_in: Mapping[str, Aws], attempts: Attempts, scope: Scope) -> None:
         self._aws_in = aws_in

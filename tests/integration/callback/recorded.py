@@ -41,16 +41,16 @@ class CallbackModule(CallbackBase):
             file.write(json.dumps(fields, default=str) + "\n")
 
     @staticmethod
-    def _reach(found):
+    def _record_reach(each):
         if "reach" in sys.modules:  # mutants/reach.py
-            sys.modules["reach"].record(found.get_path())
+            sys.modules["reach"].record_path(each.get_path())
 
     def v2_runner_on_start(self, host, task):
         self._started[host.get_name(), task._uuid] = time.monotonic()
-        self._reach(task)
+        self._record_reach(task)
 
     def v2_playbook_on_play_start(self, play):
-        self._reach(play)  # a play can have only tasks of other files
+        self._record_reach(play)  # a play can have only tasks of other files
 
     def v2_runner_on_ok(self, result):
         self._write("ok", result)

@@ -231,5 +231,5 @@ def test_roles_predict_their_first_run(controller: Controller) -> None:
     assert snapshot(aws) == before
     assert not (controller.home / ".cwagent").exists()
     changed = [each.partition(" : ")[0].removeprefix("cwagent.iam.") for each in predicted.changed_tasks]
-    twice = {"ec2_server", "onprem_server", "onprem_admin"}  # the role and the instances, or the users of each host
-    assert changed == [*(each for name in names for each in [name] * (1 + (name in twice))), "store_config"]
+    twice = ["ec2_server", "onprem_server", "onprem_admin"]  # the role and the instances, or the users of each host
+    assert changed == [*sorted([*names, *twice], key=names.index), "store_config"]

@@ -193,9 +193,12 @@ def test_an_earlier_version_is_stored_again_as_a_new_one(account: Storing, way: 
     ssm = account.aws.client("ssm")
     for seconds in (30, 60):
         store(ssm, config(seconds))
+    told: list[str] = []
     with assert_no_writes(account.aws):
-        planned = succeeded(store_by(account, way, 90, version=version, check=True))
+        planned = succeeded(store_by(account, way, 90, version=version, check=True, tell=told.append))
     assert "metrics_collection_interval: 60 -> 30" in str(planned["diff"])
+    again = f"store version 1 of {PARAMETER} in {account.aws.region} again"
+    assert [each for each in told if each.startswith(again)] == [f"{again} (afterwards, cwagent.iam.apply applies it)"]
     done = succeeded(store_by(account, way, 90, version=version))
     assert without_times(done["steps"]) == without_times(planned["steps"])
     kept = ssm.get_parameter_history(Name=PARAMETER)["Parameters"]

@@ -361,14 +361,15 @@ forks.run(command, {environ(tmp_path, {})!r}, pathlib.Path({str(tmp_path)!r}), 1
     os.close(ended)
 
 
-def test_what_a_killed_run_wrote_in_part_is_left_out(tmp_path: Path) -> None:
+@pytest.mark.parametrize("has_next", [False, True])
+def test_an_incomplete_record_of_a_killed_run_is_skipped(tmp_path: Path, has_next: bool) -> None:
     whole = tmp_path / "whole"
     Made(whole).keep("first", {"list": [1]})
     record = whole.read_bytes()
 
-    for length in range(len(record)):
+    for length in range(1, len(record)):
         file = tmp_path / str(length)
-        file.write_bytes(record + record[:length])
+        file.write_bytes(record + record[:length] + record * has_next)
         server = Made(file)
         server.read()
         Made(file).keep("second", 2)

@@ -16,7 +16,6 @@ from typing import Any
 import botocore.session
 from botocore import xform_name
 from botocore.validate import ParamValidator
-from forks.clients import check_maximums
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import LIMITS, Parameter
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError
@@ -32,7 +31,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
-check_maximums()
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 ENTITIES = ("role_name", "user_name", "instance_profile_name")
 NOUNS = ("Role", "User", "InstanceProfile")

@@ -132,7 +132,11 @@ def test_an_error_of_a_plan_is_not_a_stale_state():
 
 @pytest.mark.parametrize(
     ("more", "end"),
-    [(0, ""), *((more, f" {more} more failed; the result has all of them in failures.") for more in (1, 2))],
+    [
+        (0, ""),
+        (1, " 1 more failed; the result has all of them in failures."),
+        (2, " 2 more failed; the result has all of them in failures."),
+    ],
 )
 def test_the_message_has_the_failures_of_a_few_items_and_the_details_have_all(more, end):
     items = [f"u{number}" for number in range(MAX_REPORTED_FAILURES + more)]

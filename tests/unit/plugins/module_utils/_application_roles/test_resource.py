@@ -1,15 +1,16 @@
-"""The quota of policies of a role, which the emulators cannot raise."""
+"""The quota of policies of a role, which the emulators cannot raise, and the others that have a role."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from aws_account import ACCOUNT_ID, Account
+from aws_account import ACCOUNT_ID, REGION, Account
 
-from ansible_collections.cwagent.iam.plugins.module_utils._application_roles.plan import POLICY, Attachments
+from ansible_collections.cwagent.iam.plugins.module_utils._application_roles.plan import POLICY, Attachments, State
 from ansible_collections.cwagent.iam.plugins.module_utils._application_roles.resource import AttachmentResource
 
+ELSEWHERE = "us-east-1"
 RAISED = {"SummaryMap": {"AttachedPoliciesPerRoleQuota": 20}}
 
 
@@ -24,29 +25,46 @@ def described(name: str, *policies: str) -> dict[str, Any]:
     }
 
 
+def account_with(*roles: dict[str, Any]) -> Account:
+    found = Account()
+    found.regions[ELSEWHERE] = {}
+    found.answer("get_account_authorization_details", {"RoleDetailList": list(roles), "IsTruncated": False})
+    return found
+
+
+def read(account: Account, *roles: str) -> State:
+    """Read for an instance with each role, in the module's region and in another one."""
+    wanted = Attachments(frozenset(roles), {name: ["i-1"] for name in roles})
+    regions = {"": account.aws(), ELSEWHERE: account.aws(ELSEWHERE)}
+    return AttachmentResource(regions, wanted, {region: ["i-1"] for region in regions}, check_mode=False).read()
+
+
 @pytest.mark.parametrize(
     ("attached", "has_policy", "expected"),
     [
         ({"Shop": 3}, False, 10),
         ({"Shop": 9}, False, 10),
-        ({"Shop": 10}, True, 10),
+        ({"Shop": 10}, True, 10),  # nothing is attached
         ({"Shop": 10}, False, 20),
-        ({"Shop": 11}, True, 10),  # nothing is attached
-        ({"Shop": 12}, False, 20),
+        ({"Shop": 11}, True, 10),
         ({"Shop": 9, "Batch": 10}, False, 20),
     ],
 )
 def test_the_quota_is_read_only_if_a_role_would_exceed_the_default(attached, has_policy, expected):
-    account = Account()
-    roles = [
-        described(name, *[POLICY] * has_policy, *map(str, range(has_policy, count))) for name, count in attached.items()
-    ]
-    account.answer("get_account_authorization_details", {"RoleDetailList": roles, "IsTruncated": False})
+    first = [POLICY] if has_policy else ["other"]
+    account = account_with(*(described(name, *first, *map(str, range(1, count))) for name, count in attached.items()))
     account.answer("get_account_summary", RAISED)
-    account.answer("describe_iam_instance_profile_associations", {"IamInstanceProfileAssociations": []})
-    wanted = Attachments(frozenset(attached), {name: ["i-1"] for name in attached})
 
-    state = AttachmentResource({"": account.aws()}, wanted, {"": ["i-1"]}, check_mode=False).read()
+    state = read(account, *attached)
 
     assert state.max_policies == expected
     assert account.count("get_account_summary") == (expected == 20)
+
+
+def test_running_instances_that_are_not_listed_are_named_with_their_region():
+    account = account_with(described("Shop"))
+    for region, instances in {REGION: ("i-1", "i-2", "i-3"), ELSEWHERE: ("i-4",)}.items():
+        for each in instances:
+            account.add_instance(each, "Shop", region=region, state="terminated" if each == "i-3" else "running")
+    account.add_instance("i-5", "Batch", region=ELSEWHERE)
+    assert read(account, "Shop").others == {"Shop": [f"i-2 in {REGION}", f"i-4 in {ELSEWHERE}"]}

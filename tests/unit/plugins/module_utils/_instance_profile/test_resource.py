@@ -163,7 +163,7 @@ def test_a_kept_profile_is_a_warning_and_no_change():
     ("planned", "missing"),
     [(None, ["B"]), (frozenset(), []), (frozenset({"arn:aws:iam::aws:policy/C"}), ["C"])],
 )
-def test_a_kept_profile_lacks_the_policies_that_an_earlier_task_planned_or_else_those_of_the_role(planned, missing):
+def test_missing_policies_of_a_kept_profile_come_from_the_plan_or_the_role(planned, missing):
     account = account_with("shop")
     account.add_role("shop", "A")
     account.add_role("P", "A", "B")

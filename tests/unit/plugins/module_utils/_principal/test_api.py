@@ -98,7 +98,7 @@ def test_users_are_read_in_bulk_until_reading_each_would_have_taken_as_many_call
     assert [*found] == (names if is_complete else [])
 
 
-def test_users_that_were_found_need_no_more_pages():
+def test_a_user_that_was_found_allows_no_more_pages():
     account = Account()
     users = [*[[]] * CALLS_PER_USER, [{"UserName": "db1"}], [{"UserName": "db2"}]]
     for number, page in enumerate(users, start=1):

@@ -34,7 +34,7 @@ def account() -> Account:
 
 
 @pytest.mark.parametrize("code", ["NoSuchEntity", "AccessDenied"])
-def test_a_role_that_cannot_be_read_is_no_error(account, code):
+def test_check_role_accepts_a_role_that_is_missing_or_denied(account, code):
     account.fail("get_role", code)
     check_role(account.aws(), "Admin")
 
