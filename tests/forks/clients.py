@@ -54,9 +54,9 @@ def check_maximums() -> None:
     """
     from botocore import validate
 
-    if "max" in validate.ParamValidator.VALIDATED_METADATA_ATTRS:
+    check_minimum: Any = validate.range_check
+    if check_minimum.__module__ == __name__:
         return  # this was called before
-    check_minimum = validate.range_check
 
     def check(name: str, value: Any, shape: Any, reason: str, errors: Any) -> None:
         check_minimum(name, value, shape, reason, errors)
@@ -66,7 +66,9 @@ def check_maximums() -> None:
             errors.report(name, reason, param=given, min_allowed=shape.metadata.get("min", 0))
 
     validate.range_check = check
-    validate.ParamValidator.VALIDATED_METADATA_ATTRS |= {"max"}
+    # The botocore of newer versions validates a member of a list only if its model has one of these.
+    attributes: set[str] = getattr(validate.ParamValidator, "VALIDATED_METADATA_ATTRS", set())
+    attributes.add("max")
 
 
 def make_clients() -> None:
