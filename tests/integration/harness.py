@@ -171,18 +171,25 @@ class Play:
         return [result.task for result in self.results if result.changed]
 
     @property
+    def _by_host(self) -> list[TaskResult]:
+        return sorted(self.results, key=lambda each: each.host)
+
+    @property
     def outcomes(self) -> list[tuple[str, str, str, bool]]:
-        """The outcome of each task on each host. Includes are left out, because they differ in check mode."""
-        done = [each for each in self.results if not each.action.startswith("ansible.builtin.include_")]
+        """The outcome of each task by host, since hosts run side by side.
+
+        Includes are left out, because they differ in check mode.
+        """
+        done = [each for each in self._by_host if not each.action.startswith("ansible.builtin.include_")]
         return [(each.host, each.task, each.outcome, each.changed) for each in done]
 
     @property
     def changes(self) -> list[tuple[str, str, Any, Any, Any]]:
-        """The task, host, steps, diff and warnings of each module call that changes something.
+        """The task, host, steps, diff and warnings of each module call that changes something, by host.
 
         Times are left out, since they differ between a run in check mode and the real one.
         """
-        calls = [(each, item) for each in self.results for item in each.result.get("results", [each.result])]
+        calls = [(each, item) for each in self._by_host for item in each.result.get("results", [each.result])]
         found = [
             (each.task, each.host, item["steps"], item.get("diff"), item.get("warnings", []))
             for each, item in calls

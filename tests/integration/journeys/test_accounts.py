@@ -312,7 +312,7 @@ def test_an_account_that_is_not_audited_is_named_and_stops_no_other(accounts: Ac
     }
     counts = "Findings of severity error or above: 0. Accounts that were not read: 1."
     failed = {each.host: " ".join(each.result["msg"].split()) for each in play.failures}
-    assert [*failed] == [*hosts][:5]
+    assert failed.keys() == hosts.keys() - {"shop", "blog"}
     for name, message in failed.items():
         assert message.startswith(f"{counts} Account {name} was not read: {' '.join(errors[name].split())}")
         assert any(line.startswith(f"! account {name} was not read: ") for line in play.problems)
