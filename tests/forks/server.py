@@ -8,6 +8,7 @@ and the streams. The answers are the id of the process and its exit code.
 from __future__ import annotations
 
 import atexit
+import ctypes
 import functools
 import gc
 import importlib
@@ -24,6 +25,7 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -31,6 +33,7 @@ from types import CodeType
 from typing import Any
 
 REQUEST_BYTES = 1 << 20
+SET_CHILD_SUBREAPER = 36  # of prctl, in Linux
 CHECKOUT = Path(__file__).parents[2]
 STREAMS = ("stdin", "stdout", "stderr")
 PROGRAM, HOST_PYTHON = "ansible-playbook", "python-of-hosts"
@@ -293,8 +296,24 @@ def answer(connection: socket.socket, request: dict[str, Any], files: list[int],
         connection.send(str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])).encode())
 
 
+def adopt_orphans() -> None:
+    """Become the parent of the processes of a run whose main process ends."""
+    ctypes.CDLL(None).prctl(SET_CHILD_SUBREAPER, 1)
+
+
+def end_children() -> None:
+    """Kill the processes that are left of runs. The tests have ended, perhaps in the middle of a run."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children")
+    while found := children.read_text().split():
+        for each in found:
+            with suppress(ProcessLookupError):
+                os.kill(int(each), signal.SIGKILL)
+        time.sleep(0.01)  # their own children become children of this process, and nothing tells when
+
+
 def main() -> None:
     requests = socket.socket(fileno=int(sys.argv[1]))
+    adopt_orphans()
     is_imported = can_import(sys.argv[2])
     packed = tempfile.mkdtemp(prefix="cwagent-packed-")  # modules as Ansible sends them to hosts
     made = Made(Path(packed, "made"))
@@ -302,9 +321,20 @@ def main() -> None:
         made.use()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        serve(requests, made, packed, is_imported=is_imported)
+    except KeyboardInterrupt:
+        pass  # a person ends the tests
+    finally:
+        end_children()
+        shutil.rmtree(packed, ignore_errors=True)
+
+
+def serve(requests: socket.socket, made: Made, packed: str, *, is_imported: bool) -> None:
+    """Answer each request in a fork, until nobody can ask any more."""
     while True:
         text, files, *_more = socket.recv_fds(requests, REQUEST_BYTES, 1 + len(STREAMS))
-        if not text:  # nobody can ask any more
+        if not text:
             break
         made.read()
         if os.fork() == 0:
@@ -314,7 +344,6 @@ def main() -> None:
             os._exit(0)
         for each in files:
             os.close(each)
-    shutil.rmtree(packed, ignore_errors=True)
 
 
 if __name__ == "__main__":
