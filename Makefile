@@ -121,7 +121,7 @@ mutants: $(READY) $(AWS_CLI_READY) ## change the code and list the changes that 
 	$(call MUTANTS,aws,240)
 
 .PHONY: mutants-of-conditions
-mutants-of-conditions: $(READY) $(AWS_CLI_READY) $(OLDEST_READY) ## change conditions of playbooks and roles (SAMPLE, SEED)
+mutants-of-conditions: $(READY) $(AWS_CLI_READY) $(OLDEST_READY) ## change conditions of playbooks and roles (SAMPLE, SEED, FILES)
 	$(call MUTANTS,conditions,40)
 
 # The commit that a change is compared with.

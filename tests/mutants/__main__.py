@@ -27,8 +27,9 @@ from import_graph import PLUGINS, PURE_FILES
 
 from . import conditions, running
 from .making import Mutant, sample
-from .reach import Reach
+from .reach import NAMES, Reach
 
+KINDS = ("pure", "aws", "conditions")
 FOLDER = running.CHECKOUT / "build" / "mutants"
 REACH = running.CHECKOUT / "build" / "reach"
 LEAST = 0.95
@@ -54,13 +55,21 @@ class Trial:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m mutants", description=__doc__)
-    parser.add_argument("kind", choices=("pure", "aws", "conditions"))
-    parser.add_argument("files", nargs="*", help="paths below plugins/; all of the kind if none is given")
-    parser.add_argument("--sample", type=int, default=20, help="how many mutants of each file, or else in all")
+    parser.add_argument("kind", choices=KINDS)
+    parser.add_argument("files", nargs="*", help="paths below plugins/, or of playbooks and roles; all by default")
+    parser.add_argument("--sample", type=positive, default=20, help="how many mutants of each file, or else in all")
     parser.add_argument("--seed", type=int, default=1, help="chooses other mutants")
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--workers", type=positive, default=1)
     parser.add_argument("--reach", type=Path, help="a folder with the reach of the tests, instead of a new one")
     args = parser.parse_args()
+    if unknown := {*args.files}.difference(*map(files_of, KINDS)):
+        parser.error(f"there is no such file: {', '.join(sorted(unknown))}")
+    if args.reach and not (args.reach / NAMES).exists():
+        parser.error(f"{args.reach} has no reach of tests")
+    args.files = [name for name in files_of(args.kind) if not args.files or name in args.files]
+    if not args.files:
+        print(f"None of the files is of the kind {args.kind}.")
+        return
     trials = {"pure": pure_trials, "aws": aws_trials, "conditions": condition_trials}[args.kind](args)
     print(f"{len(trials)} mutants of {len({each.name for each in trials})} files, seed {args.seed}", flush=True)
     numbers = multiprocessing.Value("i", 0)
@@ -71,12 +80,25 @@ def main() -> None:
         shutil.rmtree(FOLDER, ignore_errors=True)
 
 
+def positive(text: str) -> int:
+    """A number of the command line. :raises ArgumentTypeError: it is less than 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 on")
+    return int(text)
+
+
+def files_of(kind: str) -> list[str]:
+    """The files of a kind: paths below plugins/, or of the checkout for conditions."""
+    if kind == "conditions":
+        return [str(path.relative_to(running.CHECKOUT)) for path in conditions.FILES]
+    return [str(path.relative_to(PLUGINS)) for path in (PURE_FILES if kind == "pure" else AWS_FILES)]
+
+
 def pure_trials(args: argparse.Namespace) -> list[Trial]:
     """A sample of each pure file."""
-    names = args.files or [str(path.relative_to(PLUGINS)) for path in PURE_FILES]
     return [
         Trial(f"plugins/{name}", mutant, (running.unit_tests(name),))
-        for name in names
+        for name in args.files
         for mutant in sample(PLUGINS / name, name, args.sample, args.seed)
     ]
 
@@ -84,10 +106,9 @@ def pure_trials(args: argparse.Namespace) -> list[Trial]:
 def aws_trials(args: argparse.Namespace) -> list[Trial]:
     """A sample of all other files together, in proportion to their size."""
     reach = record(WITHOUT_ANSIBLE, args)
-    names = args.files or [str(path.relative_to(PLUGINS)) for path in AWS_FILES]
-    total = sum(len((PLUGINS / name).read_text().splitlines()) for name in names)
+    total = sum(len((PLUGINS / name).read_text().splitlines()) for name in args.files)
     found = []
-    for name in names:
+    for name in args.files:
         length = len((PLUGINS / name).read_text().splitlines())
         for mutant in sample(PLUGINS / name, name, -(-args.sample * length // total), args.seed):
             lines = range(mutant.line, mutant.line + mutant.lines)
@@ -97,9 +118,9 @@ def aws_trials(args: argparse.Namespace) -> list[Trial]:
 
 
 def condition_trials(args: argparse.Namespace) -> list[Trial]:
-    """A sample of the conditions of all playbooks and roles."""
+    """A sample of the conditions of playbooks and roles."""
     reach = record(WITH_ANSIBLE, args)
-    chosen = conditions.sample(args.sample, args.seed)
+    chosen = conditions.sample(args.files, args.sample, args.seed)
     return [
         Trial(name, mutant, tuple(reach.tests_of_tasks(name) or reach.tests_of_tasks(*conditions.importers(name))))
         for name, mutant in chosen

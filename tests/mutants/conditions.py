@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from .making import Mutant
@@ -21,9 +21,9 @@ KEY = re.compile(r"(?P<begin>\s*(?:- )?(?P<key>when|hosts|state|tasks_from):)\s*
 ITEM = re.compile(r"(?P<begin>\s*-) (?P<value>\S.*)$")
 
 
-def sample(size: int, seed: int) -> list[tuple[str, Mutant]]:
-    """Choose mutants of all files, the same ones for the same seed, each with the path of its file."""
-    found = [(str(path.relative_to(CHECKOUT)), mutant) for path in FILES for mutant in mutants(path)]
+def sample(names: Iterable[str], size: int, seed: int) -> list[tuple[str, Mutant]]:
+    """Choose mutants of files, the same ones for the same seed, each with the path of its file."""
+    found = [(name, mutant) for name in names for mutant in mutants(CHECKOUT / name)]
     random.Random(seed).shuffle(found)  # noqa: S311 (no secret)
     return sorted(found[:size], key=lambda each: (each[0], each[1].line))
 
