@@ -25,7 +25,6 @@ import signal
 import socket
 import sys
 import tempfile
-import time
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -107,7 +106,7 @@ class Made:
 
     A run compiles and parses only the templates and contents that no earlier run has. That is a third of its work.
 
-    :param file: where runs write what they make.
+    :param file: where runs write what they make, in a folder that only this user can enter. JSON has no code.
     """
 
     def __init__(self, file: Path) -> None:
@@ -121,9 +120,9 @@ class Made:
         with self.file.open("rb") as written, suppress(Exception):  # a damaged record can fail in any way
             written.seek(self.size)
             while True:
-                name, made = marshal.load(written)  # noqa: S302  only runs of this server write it
+                name, made = marshal.load(written)  # noqa: S302  nobody else can write the file
                 if not isinstance(made, CodeType):
-                    made = pickle.loads(made)  # noqa: S301  only runs of this server write it
+                    made = pickle.loads(made)  # noqa: S301  nobody else can write the file
                 self.made[name], self.size = made, written.tell()
         if self.size < self.file.stat().st_size:
             # A run is still writing, or was killed while it wrote. Nothing tells where the next record begins.
@@ -303,12 +302,13 @@ def adopt_orphans() -> None:
 
 def end_children() -> None:
     """Kill the processes that are left of runs. The tests have ended, perhaps in the middle of a run."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     children = Path(f"/proc/self/task/{os.getpid()}/children")
-    while found := children.read_text().split():
-        for each in found:
-            with suppress(ProcessLookupError):
+    with suppress(ChildProcessError):  # there is none any more
+        while True:
+            for each in children.read_text().split():
                 os.kill(int(each), signal.SIGKILL)
-        time.sleep(0.01)  # their own children become children of this process, and nothing tells when
+            os.wait()  # when a process has ended, its children are children of this process
 
 
 def main() -> None:

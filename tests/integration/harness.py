@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import forks
+import pytest
 from emulator import Call, Emulator, Fault, program_environment
 from emulator.host import Host
 from emulator.machines import AGENT_FOLDER
@@ -82,6 +83,10 @@ LOCAL_CONNECTION = {
     "ansible_python_interpreter": "{{ ansible_playbook_python }}",
 }
 """The variables of a host that is this machine."""
+NEEDS_AWS_CLI = pytest.mark.skipif(
+    not AWS_CLI, reason="run make .venv-aws-cli/ready, and set AWS_CLI to its program aws"
+)
+"""For tests whose instances run scripts with the AWS CLI. The targets of make set the variable."""
 UNREACHABLE: dict[str, Any] = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
 """The variables of a host that cannot be reached."""
 

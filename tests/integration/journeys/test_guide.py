@@ -9,7 +9,6 @@ of these playbooks too, and of their check mode.
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 from itertools import groupby
@@ -25,6 +24,7 @@ from harness import (
     ADMIN_ROLE,
     ADMIN_USER,
     CHECKOUT,
+    NEEDS_AWS_CLI,
     PARAMETER,
     SERVER_POLICY,
     SERVER_ROLE,
@@ -40,7 +40,7 @@ from harness import (
 from published import INSTALL, Reader, assert_shown, content, hosts_of, installed, marked
 from states import States
 
-pytestmark = pytest.mark.skipif("AWS_CLI" not in os.environ, reason="make integration sets it up")
+pytestmark = NEEDS_AWS_CLI
 
 START, LAST = GUIDE / "getting_started.rst", GUIDE / "uninstalling.rst"
 ALONE = GUIDE / "growing.rst"

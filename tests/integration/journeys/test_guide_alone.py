@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 
-import pytest
 from accounts import Accounts
 from emulator.snapshot import associated_profiles, snapshot
 from fleet import DAY, HOUR, Fleet
@@ -14,6 +12,7 @@ from harness import (
     ADMIN_ROLE,
     CHECKOUT,
     HYBRID_ROLE,
+    NEEDS_AWS_CLI,
     SERVER_POLICY,
     SERVER_ROLE,
     SERVER_USER,
@@ -27,7 +26,7 @@ from states import States
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import merge
 
-pytestmark = pytest.mark.skipif("AWS_CLI" not in os.environ, reason="make integration sets it up")
+pytestmark = NEEDS_AWS_CLI
 
 GROWING = GUIDE / "growing.rst"
 

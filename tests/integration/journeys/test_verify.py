@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import stat
 from dataclasses import dataclass
 from typing import Any
 
-import pytest
 from emulator.machines import AGENT_CONTROL, AGENT_FOLDER
-from harness import HYBRID_ROLE, PARAMETER, POLICY_ARN, SERVER_POLICY, UNREACHABLE, Play, create_user
+from harness import HYBRID_ROLE, NEEDS_AWS_CLI, PARAMETER, POLICY_ARN, SERVER_POLICY, UNREACHABLE, Play, create_user
 from in_process import run_module
 from policies import example, permit
 from states import States
@@ -19,7 +17,7 @@ from watched import BAD, CONFIG, NEW_CONFIG, WatchedFleet, healthy, user_of, wit
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES
 
-pytestmark = pytest.mark.skipif("AWS_CLI" not in os.environ, reason="make integration sets it up")
+pytestmark = NEEDS_AWS_CLI
 
 CLOSED = "http://127.0.0.1:9"
 """Nothing listens there."""

@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError
 from emulator import Behaviour, Call, Emulator, Fault, Kind, program_environment
 from emulator.snapshot import snapshot
 from emulator.testing import wait_until
-from harness import MODULE_SECONDS, assert_no_writes, create_user, execute_module
+from harness import MODULE_SECONDS, NEEDS_AWS_CLI, assert_no_writes, create_user, execute_module
 from in_process import run_module
 
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import described_key
@@ -461,7 +461,7 @@ def test_the_saved_key_and_the_replaced_one_are_deleted_with_the_user(users: Use
             users.document("U")
 
 
-@pytest.mark.skipif("AWS_CLI" not in os.environ, reason="it needs the AWS CLI, which make modules sets up")
+@NEEDS_AWS_CLI
 def test_the_aws_cli_can_use_the_saved_file_unchanged(files: Users) -> None:
     files.run()
     settings = {

@@ -13,6 +13,7 @@ from emulator.snapshot import configurations
 from emulator.testing import wait_until
 from harness import (
     ADMIN_ROLE,
+    NEEDS_AWS_CLI,
     PARAMETER,
     POLICY_ARN,
     SERVER_ROLE,
@@ -31,6 +32,7 @@ WAITS = {"permission_timeout": 60, "identity_timeout": 240, "wait_timeout": 180}
 CHECKED, SENT, PENDING = "Success", "InProgress", "Pending"
 """The states of the command that checks the instance, and then of the command that stores."""
 
+pytestmark = NEEDS_AWS_CLI
 COMMAND_SECONDS = sum(WAITS.values())
 """The sum of the waits. After it, Systems Manager has given up a command that no agent has fetched."""
 

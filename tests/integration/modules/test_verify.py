@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 from collections import Counter
@@ -15,6 +14,7 @@ from emulator import Emulator, Fault, Kind
 from emulator.machines import AGENT_CONTROL, AGENT_FOLDER
 from harness import (
     HYBRID_ROLE,
+    NEEDS_AWS_CLI,
     PARAMETER,
     SERVER_ROLE,
     SERVER_USER,
@@ -37,7 +37,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.script import digest, script
 
-pytestmark = pytest.mark.skipif("AWS_CLI" not in os.environ, reason="make integration sets it up")
+pytestmark = NEEDS_AWS_CLI
 
 HEALTHY = {"identity": "ok", "permissions": "ok", "configuration": "ok", "endpoints": "ok", "agent": "ok"}
 UNSEEN = {"identity": "?", "permissions": "ok", "configuration": "?", "endpoints": "?", "agent": "?"}

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -393,7 +392,7 @@ import signal, subprocess, sys
 from pathlib import Path
 
 worker = subprocess.Popen(["sleep", "600"], start_new_session=True)
-Path(sys.argv[1]).write_text(f"{worker.pid} ")
+Path(sys.argv[1]).write_text(str(worker.pid))
 signal.pause()
 """
 
@@ -401,13 +400,11 @@ signal.pause()
 def test_all_processes_of_a_run_end_with_the_process_that_asked(tmp_path: Path) -> None:
     """Each of Ansible's workers has its own session, so no signal to the run reaches them."""
     asking, asked, written = (tmp_path / name for name in ("asking.py", "asked.py", "worker"))
+    os.mkfifo(written)
     asking.write_text(ASKING)
     asked.write_text(ASKED)
     environ = {**os.environ, "PYTHONPATH": str(CHECKOUT / "tests"), "TMPDIR": str(tmp_path)}
     with subprocess.Popen([sys.executable, asking, asked, written], env=environ, stderr=subprocess.DEVNULL) as person:
-        while not written.exists() or not written.read_text().endswith(" "):
-            assert person.poll() is None
-            time.sleep(0.02)  # nothing tells when a file is there
         worker = os.pidfd_open(int(written.read_text()))
         person.kill()
     ready, _, _ = select.select([worker], [], [], SECONDS)
