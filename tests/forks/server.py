@@ -14,9 +14,7 @@ import gc
 import importlib
 import importlib.util
 import json
-import marshal
 import os
-import pickle
 import pkgutil
 import runpy
 import select
@@ -26,9 +24,8 @@ import socket
 import sys
 import tempfile
 import warnings
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
-from types import CodeType
 from typing import Any
 
 REQUEST_BYTES = 1 << 20
@@ -57,7 +54,7 @@ def load_reach() -> Any:
 
 
 reach = load_reach()
-clients = runpy.run_path(str(Path(__file__).with_name("clients.py")))
+clients, made = (runpy.run_path(str(Path(__file__).with_name(name))) for name in ("clients.py", "made.py"))
 
 
 def can_import(program: str) -> bool:
@@ -96,74 +93,13 @@ def import_what_runs_use() -> None:
         actions = importlib.import_module("ansible_collections.cwagent.iam.plugins.action")
         for each in pkgutil.iter_modules(actions.__path__, "cwagent.iam."):
             loader.action_loader.get(each.name, class_only=True)
+        made["find_filters_once"]()
+        filters = importlib.import_module("ansible_collections.cwagent.iam.plugins.filter")
+        for each in pkgutil.iter_modules(filters.__path__, "cwagent.iam."):
+            loader.filter_loader.get(each.name)
     make_clients()
     # Each run sets up the loader again.
     warnings.filterwarnings("ignore", message="AnsibleCollectionFinder has already been configured")
-
-
-class Made:
-    """The code of the templates of runs, and the parsed contents of the files of the checkout.
-
-    A run compiles and parses only the templates and contents that no earlier run has. That is a third of its work.
-
-    :param file: where runs write what they make, in a folder that only this user can enter. JSON has no code.
-    """
-
-    def __init__(self, file: Path) -> None:
-        self.file, self.size = file, 0
-        self.made: dict[str, Any] = {}
-
-    def read(self) -> None:
-        """Read what runs have written since the last time."""
-        if not self.file.exists():
-            return
-        with self.file.open("rb") as written, suppress(Exception):  # a damaged record can fail in any way
-            written.seek(self.size)
-            while True:
-                name, made = marshal.load(written)  # noqa: S302  nobody else can write the file
-                if not isinstance(made, CodeType):
-                    made = pickle.loads(made)  # noqa: S301  nobody else can write the file
-                self.made[name], self.size = made, written.tell()
-        if self.size < self.file.stat().st_size:
-            # A run is still writing, or was killed while it wrote. Nothing tells where the next record begins.
-            self.file.unlink()
-            self.size = 0
-
-    def keep(self, name: str, made: Any) -> None:
-        """Write what a run has made."""
-        self.made[name] = made
-        with self.file.open("ab", buffering=0) as written:
-            written.write(marshal.dumps((name, made if isinstance(made, CodeType) else pickle.dumps(made))))
-
-    def use(self) -> None:
-        """Let Jinja and Ansible use them in this process and its workers."""
-        environments: Any = importlib.import_module("jinja2").Environment
-        loaders: Any = importlib.import_module("ansible.parsing.dataloader").DataLoader
-        compile_template, parse = environments.compile, loaders.load
-
-        def find_code(environment: Any, source: Any, *others: Any, **more: Any) -> Any:
-            # A template with backslashes can have two meanings. An expression is no text.
-            if environment.overlayed or others or more or not isinstance(source, str) or "\\" in source:
-                return compile_template(environment, source, *others, **more)
-            marks = environment.block_start_string, environment.variable_start_string
-            spaces = environment.trim_blocks, environment.lstrip_blocks, environment.keep_trailing_newline
-            name = f"{type(environment).__name__} {environment.autoescape} {marks} {spaces} {source}"
-            if name not in self.made:
-                self.keep(name, compile_template(environment, source))
-            return self.made[name]
-
-        def find_content(loader: Any, data: str, **more: Any) -> Any:
-            # Before ansible-core 2.19, a parsed vault has the passwords of its run.
-            if not str(more.get("file_name")).startswith(f"{CHECKOUT}/") or "!vault" in data:
-                return parse(loader, data, **more)
-            # Tags say, for example, whether the text is trusted to be a template.
-            tags = sorted(each.__name__ for each in getattr(data, "_ansible_tags_mapping", ()))
-            name = f"{sorted(more.items())} {tags} {data}"
-            if name not in self.made:
-                self.keep(name, parse(loader, data, **more))
-            return self.made[name]
-
-        environments.compile, loaders.load = find_code, find_content
 
 
 def make_clients() -> None:
@@ -202,7 +138,10 @@ def import_what_the_cli_uses() -> None:
     cli: Any = importlib.import_module("awscli.clidriver")
     loaders = cli.botocore.session.botocore.loaders
     loaders.create_loader = functools.cache(loaders.create_loader)
-    cli.create_clidriver().session.get_service_model("ssm")
+    driver = cli.create_clidriver()
+    driver.session.create_client("ssm", region_name="us-east-1")
+    with open(os.devnull, "w") as nothing, redirect_stdout(nothing):  # noqa: PTH123  a name, not a path
+        driver.main(["ssm", "get-parameter", "--name", "example", "--generate-cli-skeleton"])
 
 
 def become(request: dict[str, Any], files: list[int]) -> None:
@@ -316,13 +255,13 @@ def main() -> None:
     adopt_orphans()
     is_imported = can_import(sys.argv[2])
     packed = tempfile.mkdtemp(prefix="cwagent-packed-")  # modules as Ansible sends them to hosts
-    made = Made(Path(packed, "made"))
+    kept = made["Made"](Path(packed, "made"))
     if is_imported and sys.argv[2].endswith(PROGRAM):  # otherwise, each run is another program
-        made.use()
+        kept.use()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
-        serve(requests, made, packed, is_imported=is_imported)
+        serve(requests, kept, packed, is_imported=is_imported)
     except KeyboardInterrupt:
         pass  # a person ends the tests
     finally:
@@ -330,13 +269,13 @@ def main() -> None:
         shutil.rmtree(packed, ignore_errors=True)
 
 
-def serve(requests: socket.socket, made: Made, packed: str, *, is_imported: bool) -> None:
+def serve(requests: socket.socket, kept: Any, packed: str, *, is_imported: bool) -> None:
     """Answer each request in a fork, until nobody can ask any more."""
     while True:
         text, files, *_more = socket.recv_fds(requests, REQUEST_BYTES, 1 + len(STREAMS))
         if not text:
             break
-        made.read()
+        kept.read()
         if os.fork() == 0:
             requests.close()
             request = {**json.loads(text), "packed": packed}

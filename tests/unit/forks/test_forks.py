@@ -17,7 +17,7 @@ import forks
 import pytest
 from emulator import program_environment
 from forks import AWS_CLI, HOST_PYTHON, Run, on_path
-from forks.server import Made
+from forks.made import Made
 
 CHECKOUT = Path(__file__).parents[3]
 COLLECTIONS = CHECKOUT / ".ansible" / "collections"
@@ -59,6 +59,11 @@ PLAYBOOK = """
     - ansible.builtin.fail: {msg: "{{ nope }}"}
       ignore_errors: "{{ inventory_hostname == 'one' }}"
       when: inventory_hostname == "one"
+    - ansible.builtin.debug: {msg: letters}
+      when: [word is match("\\\\w+$"), missing.part is undefined]
+    - ansible.builtin.debug: {msg: nothing}
+      when: word == missing.part
+      ignore_errors: true
     - block:
         - ansible.builtin.fail: {msg: hidden}
           no_log: true
@@ -364,7 +369,7 @@ forks.run(command, {environ(tmp_path, {})!r}, pathlib.Path({str(tmp_path)!r}), 1
 @pytest.mark.parametrize("has_next", [False, True])
 def test_an_incomplete_record_of_a_killed_run_is_skipped(tmp_path: Path, has_next: bool) -> None:
     whole = tmp_path / "whole"
-    Made(whole).keep("first", {"list": [1]})
+    Made(whole).find("first", lambda: {"list": [1]})
     record = whole.read_bytes()
 
     for length in range(1, len(record)):
@@ -372,7 +377,7 @@ def test_an_incomplete_record_of_a_killed_run_is_skipped(tmp_path: Path, has_nex
         file.write_bytes(record + record[:length] + record * has_next)
         server = Made(file)
         server.read()
-        Made(file).keep("second", 2)
+        Made(file).find("second", lambda: 2)
         server.read()
 
         assert server.made == {"first": {"list": [1]}, "second": 2}
