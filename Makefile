@@ -138,8 +138,8 @@ check-release: ## check that TAG, galaxy.yml and the changelog name the same ver
 publish: build ## publish the tarball of the version TAG (its token in ANSIBLE_GALAXY_TOKEN)
 	@$(VENV)/bin/ansible-galaxy collection publish build/cwagent-iam-$(TAG).tar.gz
 
-# More than cores, because tests against an emulator also wait. Each worker starts emulators and servers of its own.
-WORKERS = $$(( $(JOBS) + 1 ))
+# More than cores, because tests against an emulator wait about as long as they compute.
+WORKERS = $$(( $(JOBS) + 2 ))
 
 .PHONY: modules
 modules: $(READY) $(AWS_CLI_READY) ## run modules and transactions in emulated AWS accounts

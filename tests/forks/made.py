@@ -1,7 +1,4 @@
-"""What runs of Ansible make that is the same in each: it is made once, and later runs find it.
-
-To make it is a third of the work of a run.
-"""
+"""Keeps what is the same in each run of Ansible, so that only the first run makes it: a third of the work of a run."""
 
 from __future__ import annotations
 
