@@ -37,10 +37,14 @@ def main() -> None:
 
 
 def start(args: argparse.Namespace) -> None:
-    with args.state_file.with_suffix(".log").open("w") as log:
-        aws = Emulator.start(
-            args.backend, region=args.region, port=args.port, aws_cli=args.aws_cli, log=log, detach=True
-        )
+    written = args.state_file.with_suffix(".log")
+    try:
+        with written.open("w") as log:
+            aws = Emulator.start(
+                args.backend, region=args.region, port=args.port, aws_cli=args.aws_cli, log=log, detach=True
+            )
+    except RuntimeError as error:  # the port is taken, for example
+        sys.exit(f"Could not start: {error}. See {written}.")
     ids = aws.instances(args.instances, stopped=args.stopped) if args.instances else []
     state = {
         "pid": aws.pid,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -280,6 +281,18 @@ def test_the_command_line(tmp_path: Path) -> None:
     with pytest.raises(URLError):
         aws.mark()
     run("stop", "--state-file", str(file))
+
+
+def test_an_emulator_that_cannot_start_names_its_log(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(subprocess.CalledProcessError) as refused:
+            run("start", "--state-file", str(tmp_path / "state.json"), "--port", str(other.getsockname()[1]))
+    assert refused.value.stderr == (
+        f"Could not start: the ministack emulator ended with 1 before it was ready. See {tmp_path / 'state.log'}.\n"
+    )
+    assert "Address already in use" in (tmp_path / "state.log").read_text()
 
 
 def test_it_ends_when_its_starter_ends() -> None:
