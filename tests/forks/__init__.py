@@ -1,8 +1,8 @@
 """Starts ansible-playbook and modules in tests from processes that have imported what they use, with the same settings.
 
-A run finds the modules that earlier runs have packed for hosts, and what ``made.py`` keeps of them. Nothing else
-differs from a program that a user starts. To import Ansible and boto3 is half of a run that changes nothing, and the
-tests have thousands of runs.
+A run reuses the modules that earlier runs have packed for hosts, and the results that ``cache.py`` caches. Only the
+first run prints a warning about a file of the checkout. Nothing else differs from a program that a user starts. To
+import Ansible and boto3 is half of a run that changes nothing, and the tests have thousands of runs.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ HOST_PYTHON = "python-of-hosts"
 MESSAGE_BYTES = 32
 MAX_SERVERS = 8
 # Prefixes of variables that nothing reads before a run begins.
-OF_ONE_RUN = ("ANSIBLE_LOCAL_TEMP", "AWS_", "LOST_", "PYTEST_", "RECORDED_TO", "TMPDIR", "TRACED_TO")
+OF_ONE_RUN = ("ANSIBLE_LOCAL_TEMP", "AWS_", "LOST_", "PYTEST_", "RECORDED_TO")
 AWS_CLI = os.environ.get("AWS_CLI", "")
 # Prefixes of the variables that Python reads before a module or the AWS CLI begins.
 OF_PYTHON = ("LANG", "LC_", "PYTHON")

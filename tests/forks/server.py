@@ -30,6 +30,7 @@ from typing import Any
 
 REQUEST_BYTES = 1 << 20
 SET_CHILD_SUBREAPER = 36  # of prctl, in Linux
+ENDING = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)  # how a person, a closed terminal or a pipeline ends the tests
 CHECKOUT = Path(__file__).parents[2]
 STREAMS = ("stdin", "stdout", "stderr")
 PROGRAM, HOST_PYTHON = "ansible-playbook", "python-of-hosts"
@@ -54,7 +55,7 @@ def load_reach() -> Any:
 
 
 reach = load_reach()
-clients, made = (runpy.run_path(str(Path(__file__).with_name(name))) for name in ("clients.py", "made.py"))
+clients, caching = (runpy.run_path(str(Path(__file__).with_name(name))) for name in ("clients.py", "cache.py"))
 
 
 def can_import(program: str) -> bool:
@@ -93,10 +94,9 @@ def import_what_runs_use() -> None:
         actions = importlib.import_module("ansible_collections.cwagent.iam.plugins.action")
         for each in pkgutil.iter_modules(actions.__path__, "cwagent.iam."):
             loader.action_loader.get(each.name, class_only=True)
-        made["find_filters_once"]()
-        filters = importlib.import_module("ansible_collections.cwagent.iam.plugins.filter")
-        for each in pkgutil.iter_modules(filters.__path__, "cwagent.iam."):
-            loader.filter_loader.get(each.name)
+        caching["find_filters_once"]()
+        for name in ("instances_by_region", "junit", "sarif"):
+            loader.filter_loader.get(f"cwagent.iam.{name}")
     make_clients()
     # Each run sets up the loader again.
     warnings.filterwarnings("ignore", message="AnsibleCollectionFinder has already been configured")
@@ -140,7 +140,7 @@ def import_what_the_cli_uses() -> None:
     loaders.create_loader = functools.cache(loaders.create_loader)
     driver = cli.create_clidriver()
     driver.session.create_client("ssm", region_name="us-east-1")
-    with open(os.devnull, "w") as nothing, redirect_stdout(nothing):  # noqa: PTH123  a name, not a path
+    with Path(os.devnull).open("w") as nothing, redirect_stdout(nothing):
         driver.main(["ssm", "get-parameter", "--name", "example", "--generate-cli-skeleton"])
 
 
@@ -151,7 +151,6 @@ def become(request: dict[str, Any], files: list[int]) -> None:
     os.setsid()  # a test can signal its process group, as a terminal does
     # A program started in the background or with nohup inherits signals that are ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     for number, (name, file) in enumerate(zip(STREAMS, files, strict=True)):
         os.dup2(file, number)
         os.close(file)
@@ -195,7 +194,7 @@ def run(request: dict[str, Any], files: list[int], *, is_imported: bool) -> int:
         # The folder of this process is not for the run to remove.
         temporary = constants.config.get_config_value("DEFAULT_LOCAL_TMP", variables=vars(constants))
         constants.DEFAULT_LOCAL_TMP = temporary
-        Path(request["packed"]).mkdir(exist_ok=True)  # a test can have removed it with its temporary folder
+        Path(request["packed"]).mkdir(mode=0o700, exist_ok=True)  # a test can have removed it with its temporary folder
         Path(temporary, "ansiballz_cache").symlink_to(request["packed"])
     code = 0
     try:
@@ -217,7 +216,8 @@ def run(request: dict[str, Any], files: list[int], *, is_imported: bool) -> int:
 
 def answer(connection: socket.socket, request: dict[str, Any], files: list[int], *, is_imported: bool) -> None:
     """Run the program of a request in a fork, and tell the client how it ended. It ends with that process."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for number in (signal.SIGCHLD, *ENDING):
+        signal.signal(number, signal.SIG_DFL)
     pid = os.fork()
     if pid == 0:
         # Its processes keep the connection open, so that the client sees when the last one has ended.
@@ -239,6 +239,13 @@ def adopt_orphans() -> None:
     ctypes.CDLL(None).prctl(SET_CHILD_SUBREAPER, 1)
 
 
+def end(_number: int, _frame: object) -> None:
+    """End this process. Another signal does not interrupt what it does before."""
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def end_children() -> None:
     """Kill the processes that are left of runs. The tests have ended, perhaps in the middle of a run."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -255,27 +262,30 @@ def main() -> None:
     adopt_orphans()
     is_imported = can_import(sys.argv[2])
     packed = tempfile.mkdtemp(prefix="cwagent-packed-")  # modules as Ansible sends them to hosts
-    kept = made["Made"](Path(packed, "made"))
+    cache = caching["Cache"](Path(packed, "cache"))
     if is_imported and sys.argv[2].endswith(PROGRAM):  # otherwise, each run is another program
-        kept.use()
+        cache.use()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    for number in ENDING:
+        if signal.getsignal(number) != signal.SIG_IGN:  # with nohup, for example
+            signal.signal(number, end)
     try:
-        serve(requests, kept, packed, is_imported=is_imported)
+        serve(requests, cache, packed, is_imported=is_imported)
     except KeyboardInterrupt:
-        pass  # a person ends the tests
+        pass
     finally:
         end_children()
         shutil.rmtree(packed, ignore_errors=True)
 
 
-def serve(requests: socket.socket, kept: Any, packed: str, *, is_imported: bool) -> None:
+def serve(requests: socket.socket, cache: Any, packed: str, *, is_imported: bool) -> None:
     """Answer each request in a fork, until nobody can ask any more."""
     while True:
         text, files, *_more = socket.recv_fds(requests, REQUEST_BYTES, 1 + len(STREAMS))
         if not text:
             break
-        kept.read()
+        cache.read()
         if os.fork() == 0:
             requests.close()
             request = {**json.loads(text), "packed": packed}

@@ -19,7 +19,8 @@ check_maximums()
     ],
 )
 def test_a_value_above_a_maximum_is_refused(service: str, operation: str, name: str, valid: Any, invalid: Any) -> None:
-    client = boto3.client(service, region_name="eu-central-1", endpoint_url="http://127.0.0.1:9")
+    nobody = {"aws_access_key_id": "nobody", "aws_secret_access_key": "nothing"}
+    client = boto3.client(service, region_name="eu-central-1", endpoint_url="http://127.0.0.1:9", **nobody)
     method = client.meta.method_to_api_mapping[operation]
     shape = client.meta.service_model.operation_model(method)
     client._serializer.serialize_to_request({name: valid}, shape)

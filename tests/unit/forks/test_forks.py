@@ -6,6 +6,7 @@ import json
 import os
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import forks
 import pytest
 from emulator import program_environment
 from forks import AWS_CLI, HOST_PYTHON, Run, on_path
-from forks.made import Made
+from forks.cache import Cache
 
 CHECKOUT = Path(__file__).parents[3]
 COLLECTIONS = CHECKOUT / ".ansible" / "collections"
@@ -208,21 +209,26 @@ class FilterModule:
 """
 
 
-@pytest.mark.parametrize(("beside", "expected"), [(True, ["trimmed here", "local here"]), (False, ["a", "nope"])])
-def test_a_run_finds_filters_wherever_they_are(tmp_path: Path, beside: bool, expected: list[str]) -> None:
-    """Including the filters beside its playbook, and the filters of our collection."""
-    command = write_playbook(
-        tmp_path,
-        *("{{ ' a ' | trim }}", "{{ '' | local }}" if beside else "{{ '' | nope }}", "{{ [1] | first }}"),
-        *("{{ ' a ' | ansible.builtin.trim }}", "{{ '' | cwagent.iam.nope }}", "{{ 1 is even or 2 is odd }}"),
-        "{{ [] | cwagent.iam.key_hosts is mapping }}",
-    )
-    if beside:
-        (tmp_path / "filter_plugins").mkdir()
-        (tmp_path / "filter_plugins" / "ours.py").write_text(FILTER)
-    plain, forked = run_both(command, tmp_path, {"ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)})
-    assert forked == plain
-    assert [plain[1].count(each) > 0 for each in expected] == [True, True]
+def test_a_run_finds_filters_wherever_they_are(tmp_path: Path) -> None:
+    """Also beside its playbook, though not beside the playbook of an earlier run, and in our collection."""
+    folder = tmp_path / "filter_plugins"
+    folder.mkdir()
+    (folder / "ours.py").write_text(FILTER)
+    for is_beside, expected in ((True, ["trimmed here", "local here"]), (False, ["'a'", "No filter named 'local'"])):
+        if not is_beside:
+            shutil.rmtree(folder)
+        command = write_playbook(
+            tmp_path,
+            *("{{ [' a ' | trim] }}", "{{ '' | local }}", "{{ [1] | first }}", "{{ ' a ' | ansible.builtin.trim }}"),
+            *(
+                "{{ '' | cwagent.iam.nope }}",
+                "{{ 1 is even or 2 is odd }}",
+                "{{ [] | cwagent.iam.instances_by_region }}",
+            ),
+        )
+        plain, forked = run_both(command, tmp_path, {"ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)})
+        assert forked == plain
+        assert [each for each in expected if each not in plain[1].replace('"', "'")] == []
 
 
 PROGRAM_OF_HOST = """
@@ -369,18 +375,18 @@ forks.run(command, {environ(tmp_path, {})!r}, pathlib.Path({str(tmp_path)!r}), 1
 @pytest.mark.parametrize("has_next", [False, True])
 def test_an_incomplete_record_of_a_killed_run_is_skipped(tmp_path: Path, has_next: bool) -> None:
     whole = tmp_path / "whole"
-    Made(whole).find("first", lambda: {"list": [1]})
+    Cache(whole).find("first", lambda: {"list": [1]})
     record = whole.read_bytes()
 
     for length in range(1, len(record)):
         file = tmp_path / str(length)
         file.write_bytes(record + record[:length] + record * has_next)
-        server = Made(file)
+        server = Cache(file)
         server.read()
-        Made(file).find("second", lambda: 2)
+        Cache(file).find("second", lambda: 2)
         server.read()
 
-        assert server.made == {"first": {"list": [1]}, "second": 2}
+        assert server.results == {"first": {"list": [1]}, "second": 2}
 
 
 ASKING = """
@@ -393,25 +399,42 @@ with open(os.devnull, "w") as nothing:
     threading.Event().wait()
 """
 ASKED = """
-import signal, subprocess, sys
+import os, signal, subprocess, sys
 from pathlib import Path
 
 worker = subprocess.Popen(["sleep", "600"], start_new_session=True)
-Path(sys.argv[1]).write_text(str(worker.pid))
+server = Path(f"/proc/{os.getppid()}/stat").read_text().rpartition(")")[2].split()[1]
+Path(sys.argv[1]).write_text(f"{worker.pid} {server}")
 signal.pause()
 """
 
 
-def test_all_processes_of_a_run_end_with_the_process_that_asked(tmp_path: Path) -> None:
-    """Each of Ansible's workers has its own session, so no signal to the run reaches them."""
+@pytest.mark.parametrize(
+    ("who", "signals"),
+    [
+        ("one", [signal.SIGKILL]),
+        ("all", [signal.SIGTERM]),
+        ("all", [signal.SIGHUP]),
+        *(("all", [signal.SIGINT, each]) for each in (signal.SIGINT, signal.SIGTERM)),
+    ],
+)
+def test_nothing_of_a_run_is_left_after_the_process_that_asked(tmp_path: Path, who: str, signals: list[int]) -> None:
+    """Each of Ansible's workers has its own session, so no signal to the run reaches them.
+
+    A terminal, a shell and a pipeline signal the server as well.
+    """
     asking, asked, written = (tmp_path / name for name in ("asking.py", "asked.py", "worker"))
     os.mkfifo(written)
     asking.write_text(ASKING)
     asked.write_text(ASKED)
     environ = {**os.environ, "PYTHONPATH": str(CHECKOUT / "tests"), "TMPDIR": str(tmp_path)}
-    with subprocess.Popen([sys.executable, asking, asked, written], env=environ, stderr=subprocess.DEVNULL) as person:
-        worker = os.pidfd_open(int(written.read_text()))
-        person.kill()
-    ready, _, _ = select.select([worker], [], [], SECONDS)
-    os.close(worker)
-    assert ready
+    command = [sys.executable, *map(str, (asking, asked, written))]
+    with subprocess.Popen(command, env=environ, stderr=subprocess.DEVNULL, start_new_session=True) as person:
+        worker, server = map(os.pidfd_open, map(int, written.read_text().split()))
+        for each in signals:
+            (os.killpg if who == "all" else os.kill)(person.pid, each)
+    ready = [select.select([each], [], [], SECONDS)[0] for each in (worker, server)]
+    for each in (worker, server):
+        os.close(each)
+    assert ready == [[worker], [server]]
+    assert [*tmp_path.glob("cwagent-packed-*")] == []
