@@ -390,10 +390,13 @@ def test_an_incomplete_record_of_a_killed_run_is_skipped(tmp_path: Path, has_nex
 
 
 ASKING = """
-import os, sys, threading
+import os, signal, sys, threading
 from pathlib import Path
 from forks import Run
 
+# With nohup or in the background, the tests themselves ignore a signal.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 with open(os.devnull, "w") as nothing:
     started = Run.start([sys.argv[1], sys.argv[2]], dict(os.environ), Path.cwd(), output=nothing, errors=nothing)
     threading.Event().wait()
