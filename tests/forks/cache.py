@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from types import CodeType, SimpleNamespace
+from types import CodeType
 from typing import Any
 
 CHECKOUT = Path(__file__).parents[2]
@@ -27,15 +27,19 @@ class Cache:
         self.results: dict[str, Any] = {}
 
     def read(self) -> None:
-        """Read what runs have written since the last time."""
+        """Read what runs have written since the last time.
+
+        Code and content with Ansible's tags need formats that can run anything when they are read. Nobody but this user
+        can write the file (mode 0600) or another one in its folder (mode 0700).
+        """
         if not self.file.exists():
             return
         with self.file.open("rb") as written, suppress(Exception):  # a damaged record can fail in any way
             written.seek(self.size)
             while True:
-                name, result = marshal.load(written)  # noqa: S302  nobody else can write the file
+                name, result = marshal.load(written)  # noqa: S302  see above
                 if not isinstance(result, CodeType):
-                    result = pickle.loads(result)  # noqa: S301  nobody else can write the file
+                    result = pickle.loads(result)  # noqa: S301  see above
                 self.results[name], self.size = result, written.tell()
         if self.size < self.file.stat().st_size:
             # A run is still writing, or was killed while it wrote. Nothing tells where the next record begins.
@@ -89,8 +93,7 @@ class Cache:
         environments.compile = find_code
 
     def _use_contents(self) -> None:
-        dataloader: Any = importlib.import_module("ansible.parsing.dataloader")
-        loaders = dataloader.DataLoader
+        loaders: Any = importlib.import_module("ansible.parsing.dataloader").DataLoader
         parse = loaders.load
 
         def find_content(loader: Any, data: str, **more: Any) -> Any:
@@ -104,8 +107,6 @@ class Cache:
             return self.find(f"{sorted(more.items())} {tags} {data}", lambda: parse(loader, data, **more))
 
         loaders.load = find_content
-        # A copy through pickle is the same, and takes a third of the time.
-        dataloader.copy = SimpleNamespace(deepcopy=lambda content: pickle.loads(pickle.dumps(content)))  # noqa: S301
 
 
 def find_filters_once() -> None:

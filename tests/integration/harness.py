@@ -83,10 +83,11 @@ LOCAL_CONNECTION = {
     "ansible_python_interpreter": "{{ ansible_playbook_python }}",
 }
 """The variables of a host that is this machine."""
+# Targets of make set the variable, so they skip nothing. A developer who runs one file need not install the AWS CLI.
 NEEDS_AWS_CLI = pytest.mark.skipif(
     not AWS_CLI, reason="run make .venv-aws-cli/ready, and set AWS_CLI to its program aws"
 )
-"""For tests whose instances run scripts with the AWS CLI. The targets of make set the variable."""
+"""For tests whose instances run scripts with the AWS CLI."""
 UNREACHABLE: dict[str, Any] = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
 """The variables of a host that cannot be reached."""
 

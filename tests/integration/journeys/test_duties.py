@@ -15,6 +15,7 @@ from fleet import DAY, HOUR, HYBRID, KEY, Fleet
 from harness import (
     ADMIN_ROLE,
     ADMIN_USER,
+    NEEDS_AWS_CLI,
     SSM_POLICY,
     WINDOW_POLICY,
     Controller,
@@ -91,6 +92,7 @@ def all_kinds(controller: Controller) -> Fleet:
     return fleet
 
 
+@NEEDS_AWS_CLI
 def test_each_playbook_needs_no_more_than_its_policy(controller: Controller) -> None:
     """From an empty account to teardown, with a server that changes from an access key to a registration."""
     aws, fleet = controller.aws, all_kinds(controller)

@@ -10,6 +10,7 @@ from emulator.snapshot import configurations, snapshot
 from harness import (
     ADMIN_ROLE,
     ADMIN_USER,
+    NEEDS_AWS_CLI,
     PARAMETER,
     SERVER_ROLE,
     SERVER_USER,
@@ -125,6 +126,7 @@ def test_an_on_premises_host_stores_in_the_run_that_creates_its_key(controller: 
     assert [call for call in calls if "Role" in call.action or call.service == "ec2"] == []
 
 
+@NEEDS_AWS_CLI
 def test_an_instance_that_ansible_cannot_reach_stores_by_run_command(controller: Controller) -> None:
     """Systems Manager reaches it from the beginning, by an application's profile."""
     create_role(controller.aws, "app", SSM_POLICY)

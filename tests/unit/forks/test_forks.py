@@ -64,7 +64,7 @@ PLAYBOOK = """
       when: [word is match("\\\\w+$"), missing.part is undefined]
     - ansible.builtin.debug: {msg: nothing}
       when: word == missing.part
-      ignore_errors: true
+      ignore_errors: true  # the tasks that follow are compared as well
     - block:
         - ansible.builtin.fail: {msg: hidden}
           no_log: true
