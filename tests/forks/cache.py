@@ -110,17 +110,27 @@ class Cache:
 
 
 def find_filters_once() -> None:
-    """Let Ansible search a filter of a collection once. Otherwise, it searches all filter files of it each time."""
-    loaders: Any = importlib.import_module("ansible.plugins.loader").Jinja2Loader
-    search = loaders.get_with_context
+    """Let Ansible search the filters and tests of a collection once, and none of Jinja's own.
+
+    Otherwise, each worker searches all files of the collection, or of ``ansible.builtin``, for each of them.
+    """
+    loading: Any = importlib.import_module("ansible.plugins.loader")
+    jinja: Any = importlib.import_module("jinja2.defaults")
+    search = loading.Jinja2Loader.get_with_context
     found: dict[tuple[str, str], Any] = {}
 
     def find(loader: Any, name: str, *others: Any, **more: Any) -> Any:
-        # A plugin beside the playbook can have another name than these.
-        if name.count(".") < 2 or name.startswith("ansible."):
+        loader._ensure_non_collection_wrappers(*others, **more)
+        # These include plugins beside the playbook, which can have the name of any of ``ansible.builtin`` or Jinja.
+        is_known = name in loader._cached_non_collection_wrappers
+        if is_known or ((loader.type, name) not in found and (name.count(".") < 2 or name.startswith("ansible."))):
             return search(loader, name, *others, **more)
         if (loader.type, name) not in found:
             found[loader.type, name] = search(loader, name, *others, **more)
         return found[loader.type, name]
 
-    loaders.get_with_context = find
+    for loader, names in ((loading.filter_loader, jinja.DEFAULT_FILTERS), (loading.test_loader, jinja.DEFAULT_TESTS)):
+        loader._ensure_non_collection_wrappers()
+        unknown = [name for name in names if name not in loader._cached_non_collection_wrappers]
+        found.update(dict.fromkeys(((loader.type, name) for name in unknown), search(loader, unknown[0])))
+    loading.Jinja2Loader.get_with_context = find
