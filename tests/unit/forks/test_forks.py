@@ -91,6 +91,14 @@ INCLUDED = """
 PARENT = "{{ lookup('pipe', 'ps -o ppid= -p $(ps -o ppid= -p $(ps -o ppid= -p $PPID))') }}"
 
 
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home and folder of runs that are not about settings, so that they are forked from one process."""
+    folder = tmp_path_factory.mktemp("home")
+    (folder / "ansible.cfg").write_text(f"[defaults]\ncollections_path = {COLLECTIONS}\n")
+    return folder
+
+
 def environ(folder: Path, more: Mapping[str, str]) -> dict[str, str]:
     return program_environment({"HOME": str(folder), **more})
 
@@ -121,18 +129,18 @@ def write_playbook(folder: Path, *messages: str) -> list[str | Path]:
 
 
 @pytest.mark.parametrize(("hosts", "word", "code"), [("one,", "right", 0), ("one,two", "wrong", 2)])
-def test_a_forked_run_prints_and_ends_as_any_other(tmp_path: Path, hosts: str, word: str, code: int) -> None:
-    (tmp_path / "playbook.yml").write_text(PLAYBOOK)
-    (tmp_path / "included.yml").write_text(INCLUDED)
+def test_a_forked_run_prints_and_ends_as_any_other(home: Path, hosts: str, word: str, code: int) -> None:
+    (home / "playbook.yml").write_text(PLAYBOOK)
+    (home / "included.yml").write_text(INCLUDED)
     options = ["-i", hosts, "-c", "local", "-e", f"word={word}", "--forks=1"]
-    runs = run_both(["ansible-playbook", "playbook.yml", *options], tmp_path, {}, times=3 if code else 1)
+    runs = run_both(["ansible-playbook", "playbook.yml", *options], home, {}, times=3 if code else 1)
     assert {(each[0], each[2]) for each in runs} == {(code, "")}
     assert "it said wrong é" in runs[0][1] if code else "failed=0" in runs[0][1]
     # Of several hosts, Ansible prints the line of one before or after the items of the next, as it happens.
     ordered: Callable[[list[str]], list[str]] = sorted if "two" in hosts else list
     plain, *forked = (ordered(each[1].splitlines()) for each in runs)
     assert forked == [plain] * len(forked)
-    assert [*(tmp_path / ".ansible" / "tmp").iterdir()] == []  # each run had its own folder there
+    assert [*(home / ".ansible" / "tmp").iterdir()] == []  # each run had its own folder there
 
 
 @pytest.mark.parametrize(
@@ -143,8 +151,8 @@ def test_a_forked_run_prints_and_ends_as_any_other(tmp_path: Path, hosts: str, w
         (["ansible-playbook", "nope.yml"], {"ANSIBLE_NOCOLOR": "", "ANSIBLE_FORCE_COLOR": "1"}),
     ],
 )
-def test_also_where_it_fails_early(tmp_path: Path, arguments: list[str], more: dict[str, str]) -> None:
-    plain, forked = run_both(arguments, tmp_path, more)
+def test_also_where_it_fails_early(home: Path, arguments: list[str], more: dict[str, str]) -> None:
+    plain, forked = run_both(arguments, home, more)
     assert forked == plain
 
 
@@ -161,7 +169,7 @@ def test_a_run_has_its_own_settings(tmp_path: Path) -> None:
     assert found == ["5 one", "5", "7", "9", "8"]
 
 
-def test_a_run_reads_a_file_of_the_checkout_that_has_changed(tmp_path: Path) -> None:
+def test_a_run_reads_a_file_of_the_checkout_that_has_changed(home: Path) -> None:
     """Runs parse such a file once, as long as its content is the same."""
     cache = CHECKOUT / ".cache"
     cache.mkdir(exist_ok=True)
@@ -169,7 +177,7 @@ def test_a_run_reads_a_file_of_the_checkout_that_has_changed(tmp_path: Path) -> 
         printed = []
         for word in ("one", "two", "one"):
             command = write_playbook(Path(folder), f"has {word}.")
-            printed += re.findall(r"has (.*)\.", forks.run(command, environ(tmp_path, {}), tmp_path, SECONDS).stdout)
+            printed += re.findall(r"has (.*)\.", forks.run(command, environ(home, {}), home, SECONDS).stdout)
     assert printed == ["one", "two", "one"]
 
 
@@ -192,14 +200,15 @@ def test_runs_with_the_same_settings_are_forked_from_one_process(
     """Whatever test they belong to, and whatever account they use; and there are only so many such processes."""
     command = write_playbook(tmp_path, f"from {PARENT}")
     given = [{name: text} for name in ("PYTEST_CURRENT_TEST", "AWS_PROFILE", "ANSIBLE_FORKS") for text in ("7", "8")]
-    monkeypatch.setattr(forks, "MAX_SERVERS", 3)
-    more = [{"ANSIBLE_FORKS": str(number)} for number in range(10, 13)]
-    printed = [forks.run(command, environ(tmp_path, each), tmp_path, SECONDS).stdout for each in (*given, *more)]
+    monkeypatch.setattr(forks, "MAX_SERVERS", 2)
+    monkeypatch.setattr(forks, "_servers", {})
+    printed = [forks.run(command, environ(tmp_path, each), tmp_path, SECONDS).stdout for each in given]
     parents = [re.findall(r"from +(\d+)", each)[0] for each in printed]
+    exist = [Path("/proc", each).exists() for each in parents]
+    forks._stop_servers()
     assert len({*parents[:4]}) == 1
-    assert len({*parents[3:6]}) == 3  # others have their own
-    assert not Path("/proc", parents[0]).exists()
-    assert Path("/proc", parents[-1]).exists()
+    assert len({*parents[3:]}) == 3  # others have their own
+    assert exist == [False] * 4 + [True] * 2
 
 
 FILTER = """
@@ -209,7 +218,7 @@ class FilterModule:
 """
 
 
-def test_a_run_finds_filters_wherever_they_are(tmp_path: Path) -> None:
+def test_a_run_finds_filters_wherever_they_are(tmp_path: Path, home: Path) -> None:
     """Also beside its playbook, though not beside the playbook of an earlier run, and in our collection."""
     folder = tmp_path / "filter_plugins"
     folder.mkdir()
@@ -226,7 +235,7 @@ def test_a_run_finds_filters_wherever_they_are(tmp_path: Path) -> None:
                 "{{ [] | cwagent.iam.instances_by_region }}",
             ),
         )
-        plain, forked = run_both(command, tmp_path, {"ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)})
+        plain, forked = run_both(command, home, {})
         assert forked == plain
         assert [each for each in expected if each not in plain[1].replace('"', "'")] == []
 
@@ -313,7 +322,7 @@ def test_a_program_of_a_host_ends_with_its_python(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("program", "code"), [("true", 0), ("false", 2), ("kill", -signal.SIGKILL)])
-def test_a_run_can_be_killed(tmp_path: Path, program: str, code: int) -> None:
+def test_a_run_can_be_killed(tmp_path: Path, home: Path, program: str, code: int) -> None:
     output, beginning = tmp_path / "output.txt", tmp_path / "beginning"
     os.mkfifo(beginning)
     commands = {"kill": ["cat", beginning]}  # which waits for somebody who writes
@@ -321,8 +330,9 @@ def test_a_run_can_be_killed(tmp_path: Path, program: str, code: int) -> None:
     playbook = tmp_path / "playbook.yml"
     playbook.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [task]}]))
     command: list[str | Path] = ["ansible-playbook", "-i", "localhost,", "-c", "local", playbook]
+    given = environ(home, {"ANSIBLE_LOCAL_TEMP": str(tmp_path)})  # it cannot remove its folder there
     with output.open("w") as file:
-        started = Run.start(command, environ(tmp_path, {}), tmp_path, output=file, errors=file)
+        started = Run.start(command, given, home, output=file, errors=file)
     if program == "kill":
         with beginning.open("w"):  # it is open once the command reads it
             os.kill(started.pid, signal.SIGKILL)
