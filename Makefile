@@ -196,7 +196,7 @@ sanity: build ## run ansible-test sanity on the tarball
 .PHONY: oldest
 oldest: build $(OLDEST_READY) $(AWS_CLI_READY) ## run ansible-test and the main job with the oldest supported ansible-core
 	$(call run_oldest,$(GATES) sanity --of-version)
-	$(call run_oldest,$(GATES) units --workers $(JOBS))
+	$(call run_oldest,$(GATES) units)
 	$(call run_oldest,$(GATES) integration)
 	@# ansible-test has run the unit tests of plugins. These other unit tests start programs of Ansible.
 	$(call run_oldest,env AWS_CLI="$(CURDIR)/$(AWS_CLI)/bin/aws" pytest -n $(JOBS) -m main_job tests/integration \
