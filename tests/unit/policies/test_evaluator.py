@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 import simulator as simulators
@@ -95,6 +96,13 @@ KINDS: dict[str, tuple[list[str], Any]] = {
 ORDERS = ["Equals", "NotEquals", "LessThan", "LessThanEquals", "GreaterThan", "GreaterThanEquals"]
 
 
+# Hypothesis examines each new strategy, which takes longer than to draw from it. So those made for a draw are kept.
+@cache
+def one_of(*values: Any) -> st.SearchStrategy[Any]:
+    return st.sampled_from(values)
+
+
+@cache
 def one_or_more(values: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
     """A single value or a list, as policies have both."""
     return values | st.lists(values, min_size=1, max_size=3, unique=True)
@@ -103,35 +111,35 @@ def one_or_more(values: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
 @st.composite
 def conditions(draw: Callable[..., Any], keys: dict[str, list[str]], extra: list[str], any_if_exists: bool) -> Any:
     """:param keys: the condition keys for each kind of operator."""
-    kind = draw(st.sampled_from(sorted(keys)))
-    key = draw(st.sampled_from(keys[kind]))
+    kind = draw(one_of(*sorted(keys)))
+    key = draw(one_of(*keys[kind]))
     if kind == "Null":
-        return {"Null": {key: draw(st.sampled_from(["true", "false"]))}}
+        return {"Null": {key: draw(one_of("true", "false"))}}
     if kind in KINDS:
         names, values = KINDS[kind]
-        name, expected = f"{kind}{draw(st.sampled_from(names))}", st.sampled_from([*values, *extra])
+        name, expected = f"{kind}{draw(one_of(*names))}", one_of(*values, *extra)
     elif kind in {"Date", "Numeric"}:
-        name, expected = f"{kind}{draw(st.sampled_from(ORDERS))}", DATES if kind == "Date" else NUMBERS
+        name, expected = f"{kind}{draw(one_of(*ORDERS))}", DATES if kind == "Date" else NUMBERS
     elif kind == "IpAddress":
-        name, expected = draw(st.sampled_from(["IpAddress", "NotIpAddress"])), ADDRESSES
+        name, expected = draw(one_of("IpAddress", "NotIpAddress")), ADDRESSES
     else:
-        name, expected = "Bool", st.sampled_from(["true", "false", "True"])
+        name, expected = "Bool", one_of("true", "false", "True")
     quantifiers = ["ForAllValues:", "ForAnyValue:"] if key in MULTIVALUED else [""]
-    quantifier = draw(st.sampled_from(quantifiers))
-    suffix = draw(st.sampled_from(["", "IfExists"])) if any_if_exists or quantifier != "ForAnyValue:" else ""
+    quantifier = draw(one_of(*quantifiers))
+    suffix = draw(one_of("", "IfExists")) if any_if_exists or quantifier != "ForAnyValue:" else ""
     return {f"{quantifier}{name}{suffix}": {key: draw(one_or_more(expected))}}
 
 
 @st.composite
 def statements(draw: Callable[..., Any], resources: list[str], conditions: st.SearchStrategy[Any]) -> Any:
     action, resource = (
-        draw(st.sampled_from(["Action", "Action", "NotAction"])),
-        draw(st.sampled_from(["Resource", "Resource", "NotResource"])),
+        draw(one_of("Action", "Action", "NotAction")),
+        draw(one_of("Resource", "Resource", "NotResource")),
     )
     statement = {
-        "Effect": draw(st.sampled_from(["Allow", "Allow", "Deny"])),
+        "Effect": draw(one_of("Allow", "Allow", "Deny")),
         action: draw(one_or_more(ACTION_PATTERNS)),
-        resource: draw(one_or_more(st.sampled_from(resources))),
+        resource: draw(one_or_more(one_of(*resources))),
     }
     merged: dict[str, Any] = {}
     for each in draw(st.lists(conditions, max_size=2)):
@@ -207,11 +215,14 @@ def simulate(simulator: simulators.Simulator, policies: Policies, request: Reque
     return Decision.YES if simulator.decide([simulated])[0] else Decision.NO
 
 
+HIDDEN = st.frozensets(st.sampled_from([*sorted(ALL_KEYS), "*"]), max_size=2)
+
+
 @st.composite
 def with_less_known(draw: Callable[..., Any], pair: tuple[Policies, Request]) -> tuple[Policies, Request]:
     """The same question, of which the evaluator is not told some condition keys and policies."""
     policies, request = pair
-    hidden = draw(st.frozensets(st.sampled_from([*sorted(ALL_KEYS), "*"]), max_size=2))
+    hidden = draw(HIDDEN)
     known = {} if "*" in hidden else {key: value for key, value in request.context.items() if key not in hidden}
     read = [draw(st.sampled_from([each, each, UNREAD])) for each in policies.identity]
     boundary = policies.boundary and draw(st.sampled_from([policies.boundary, UNREAD]))
