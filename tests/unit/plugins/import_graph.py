@@ -20,6 +20,8 @@ IN_ANOTHER_PROCESS = {PLUGINS / "plugin_utils" / "_guardian.py"}
 PURE_PLUGINS = {*PLUGINS.glob("plugin_utils/**/*.py"), *PLUGINS.glob("filter/*.py")} - IN_ANOTHER_PROCESS
 # The unit tests cover all of these and notice changes of them: `make unit` and `make mutants` check that.
 PURE_FILES = [*PURE_UTILS, *sorted(PURE_PLUGINS)]
+# An import is a statement, and only these nodes contain statements. Most nodes are expressions.
+CAN_HAVE_STATEMENTS = (ast.stmt, ast.excepthandler, ast.match_case)
 
 
 def imported_modules(path: Path, *, type_checking: bool = True) -> Iterator[str]:
@@ -30,14 +32,14 @@ def imported_modules(path: Path, *, type_checking: bool = True) -> Iterator[str]
     unseen: list[ast.AST] = list(_parsed(path).body)
     while unseen:
         node = unseen.pop()
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" and not type_checking:
+        if not type_checking and isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             unseen += node.orelse
             continue
         if isinstance(node, ast.Import):
             yield from (each.name for each in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield from _modules_of(node)
-        unseen += ast.iter_child_nodes(node)
+        unseen += (each for each in ast.iter_child_nodes(node) if isinstance(each, CAN_HAVE_STATEMENTS))
 
 
 @cache
