@@ -182,7 +182,7 @@ bench: $(READY) ## compare with amazon.aws and plain boto3 (20 minutes; BENCH="-
 .PHONY: molecule
 molecule: $(READY) ## run each role alone, from a separate playbook
 	@if [ -f $(MOLECULE_STATE)/emulator.json ]; then $(MAKE) molecule-destroy; fi # left by a killed run
-	$(call run,env MOLECULE_EPHEMERAL_DIRECTORY="$(MOLECULE_STATE)" molecule test)
+	$(call run,env MOLECULE_EPHEMERAL_DIRECTORY="$(MOLECULE_STATE)" PYTHONPATH=tests python -m forks molecule test)
 
 .PHONY: molecule-destroy
 molecule-destroy: $(READY) ## stop emulators that a molecule run left running
