@@ -28,6 +28,8 @@ from .names import (
 )
 
 CHECKOUT = Path(__file__).parents[2]
+PROGRAMS = Path(sys.executable).parent
+"""The folder of Ansible's programs."""
 PLAY_SECONDS = 1800
 CREDENTIALS = ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 RECAP = re.compile(r"^\S+ +: ok=\d+ +changed=(\d+) ", re.MULTILINE)
@@ -130,7 +132,7 @@ class Playbooks:
         if duty:
             environ.update(self.account.credentials(duty), AWS_REGION=self.account.region)
         return subprocess.Popen(
-            [str(Path(sys.executable).with_name(program)), *arguments],
+            [str(PROGRAMS / program), *arguments],
             cwd=CHECKOUT,
             env={**environ, "ANSIBLE_NOCOLOR": "1"},
             stdin=subprocess.DEVNULL,

@@ -20,9 +20,10 @@ import live.__main__
 import pytest
 from emulator import AS_AWS, Emulator, Fault, Kind, program_environment
 from emulator.snapshot import snapshot
+from forks import on_path
 from harness import CHECKOUT, create_role, create_user, trust
 from live import acceptance as live_acceptance
-from live import fitted, measurements
+from live import fitted, measurements, playbooks
 from live.__main__ import connection
 from live.acceptance import Acceptance
 from live.account import DUTIES, LiveAccount
@@ -40,7 +41,8 @@ def caller(enforcing: Emulator) -> dict[str, str]:
 
 @pytest.fixture
 def environment(enforcing: Emulator, caller: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment of ``python -m live`` for this process."""
+    """The environment of ``python -m live`` for this process, whose runs of playbooks are forks."""
+    monkeypatch.setattr(playbooks, "PROGRAMS", on_path.folder())
     variables = program_environment(enforcing.env(), caller)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
