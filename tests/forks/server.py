@@ -25,6 +25,7 @@ import socket
 import sys
 import tempfile
 import warnings
+from collections import deque
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
@@ -39,11 +40,10 @@ STREAMS = ("stdin", "stdout", "stderr")
 PROGRAM, HOST_PYTHON = "ansible-playbook", "python-of-hosts"
 PYTHON = sys.executable
 SET_BY_CLI = "AWS_DATA_PATH"  # when it is imported
-# Packages of Ansible of which each run imports the most, one by one while it goes on.
-USED_BY_RUNS = (
-    *("executor", "playbook", "plugins.become", "plugins.cache.memory", "plugins.callback", "plugins.connection"),
-    *("plugins.inventory", "plugins.shell", "plugins.strategy", "plugins.vars"),
-)
+# Packages of Ansible, and kinds of its plugins, of which each run imports the most, one by one while it goes on.
+PACKAGES_OF_RUNS = ("executor", "playbook")
+PLUGINS_OF_RUNS = ("become", "cache", "connection", "inventory", "shell", "strategy")  # a run loads vars plugins itself
+CALLBACKS_OF_RUNS = ("default", "junit", "minimal")  # those of tests read the environment when they are imported
 
 
 def load_reach() -> Any:
@@ -89,12 +89,16 @@ def can_import(program: str) -> bool:
 def import_what_runs_use() -> None:
     """Import Ansible with the settings of this process, and the actions of the collection."""
     importlib.import_module("ansible.cli.playbook")
-    for name in USED_BY_RUNS:
+    for name in PACKAGES_OF_RUNS:
         package = importlib.import_module(f"ansible.{name}")
-        for each in pkgutil.walk_packages(getattr(package, "__path__", ()), f"ansible.{name}."):
+        for each in pkgutil.walk_packages(package.__path__, f"ansible.{name}."):
             importlib.import_module(each.name)
     loader: Any = importlib.import_module("ansible.plugins.loader")
     loader.init_plugin_loader()
+    for kind in PLUGINS_OF_RUNS:  # their settings are in their documentation, which is parsed
+        deque(getattr(loader, f"{kind}_loader").all(class_only=True), maxlen=0)
+    for name in CALLBACKS_OF_RUNS:
+        loader.callback_loader.get(name, class_only=True)
     with suppress(ImportError):  # where a run has another folder of collections
         actions = importlib.import_module("ansible_collections.cwagent.iam.plugins.action")
         for each in pkgutil.iter_modules(actions.__path__, "cwagent.iam."):
@@ -102,6 +106,7 @@ def import_what_runs_use() -> None:
         caching["find_filters_once"]()
         for name in ("instances_by_region", "junit", "sarif"):
             loader.filter_loader.get(f"cwagent.iam.{name}")
+        loader.lookup_loader.get("cwagent.iam.role_options", class_only=True)
     make_clients()
     # Each run sets up the loader again.
     warnings.filterwarnings("ignore", message="AnsibleCollectionFinder has already been configured")
