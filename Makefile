@@ -199,7 +199,7 @@ oldest: build $(OLDEST_READY) $(AWS_CLI_READY) ## run ansible-test and the main 
 	$(call run_oldest,$(GATES) units)
 	$(call run_oldest,$(GATES) integration)
 	@# ansible-test has run the unit tests of plugins. These other unit tests start programs of Ansible.
-	@# A second worker would start the emulators and the processes of Ansible again, which takes longer than half of the tests.
+	@# A second worker would start the emulators and the processes of Ansible again, which costs more than it saves.
 	$(call run_oldest,env AWS_CLI="$(CURDIR)/$(AWS_CLI)/bin/aws" pytest -m main_job tests/integration \
 		$(addprefix tests/unit/,docs/test_pages.py docs/test_requirements.py examples/test_examples.py))
 

@@ -85,7 +85,7 @@ def units(tarball: Path, _args: argparse.Namespace) -> None:
     tests = collection / "tests" / "unit"
     shutil.copytree(CHECKOUT / "tests" / "unit" / "plugins", tests / "plugins")
     shutil.copy(CHECKOUT / "tests" / "unit" / "conftest.py", tests)
-    # Each worker imports Ansible and collects the tests three times, which takes longer than half of the tests.
+    # Each worker imports Ansible and collects the tests three times, which costs more than it saves.
     run(collection, "units", "--local", f"--python={PYTHON}", "--num-workers=1", *UNITS)
 
 
