@@ -43,7 +43,7 @@ SET_BY_CLI = "AWS_DATA_PATH"  # when it is imported
 # Packages of Ansible, and kinds of its plugins, of which each run imports the most, one by one while it goes on.
 PACKAGES_OF_RUNS = ("executor", "playbook")
 PLUGINS_OF_RUNS = ("become", "cache", "connection", "inventory", "shell", "strategy")  # a run loads vars plugins itself
-CALLBACKS_OF_RUNS = ("default", "junit", "minimal")  # those of tests read the environment when they are imported
+CALLBACKS_OF_RUNS = ("default", "junit", "minimal")  # callbacks of tests read the environment when they are imported
 
 
 def load_reach() -> Any:
