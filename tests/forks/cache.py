@@ -29,17 +29,16 @@ class Cache:
     def read(self) -> None:
         """Read what runs have written since the last time.
 
-        Code and content with Ansible's tags need formats that can run anything when they are read. Nobody but this user
-        can write the file (mode 0600) or another one in its folder (mode 0700).
+        Code and content with Ansible's tags need formats that can run anything when they are read.
         """
         if not self.file.exists():
             return
         with self.file.open("rb") as written, suppress(Exception):  # a damaged record can fail in any way
             written.seek(self.size)
             while True:
-                name, result = marshal.load(written)  # noqa: S302  see above
+                name, result = marshal.load(written)  # noqa: S302  mode 0600, in a folder of mode 0700
                 if not isinstance(result, CodeType):
-                    result = pickle.loads(result)  # noqa: S301  see above
+                    result = pickle.loads(result)  # noqa: S301  from the same file
                 self.results[name], self.size = result, written.tell()
         if self.size < self.file.stat().st_size:
             # A run is still writing, or was killed while it wrote. Nothing tells where the next record begins.

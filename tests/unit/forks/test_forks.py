@@ -62,9 +62,11 @@ PLAYBOOK = """
       when: inventory_hostname == "one"
     - ansible.builtin.debug: {msg: letters}
       when: [word is match("\\\\w+$"), missing.part is undefined]
-    - ansible.builtin.debug: {msg: nothing}
-      when: word == missing.part
-      ignore_errors: true  # the tasks that follow are compared as well
+    - block:
+        - ansible.builtin.debug: {msg: nothing}
+          when: word == missing.part
+      rescue:
+        - ansible.builtin.debug: {msg: "{{ ansible_failed_result }}"}
     - block:
         - ansible.builtin.fail: {msg: hidden}
           no_log: true
