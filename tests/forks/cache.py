@@ -121,12 +121,13 @@ def find_filters_once() -> None:
     def find(loader: Any, name: str, *others: Any, **more: Any) -> Any:
         loader._ensure_non_collection_wrappers(*others, **more)
         # These include plugins beside the playbook, which can have the name of any of ``ansible.builtin`` or Jinja.
-        is_known = name in loader._cached_non_collection_wrappers
-        if is_known or ((loader.type, name) not in found and (name.count(".") < 2 or name.startswith("ansible."))):
+        is_known, key = name in loader._cached_non_collection_wrappers, (loader.type, name)
+        is_of_collection = name.count(".") >= 2 and not name.startswith("ansible.")
+        if is_known or not (key in found or is_of_collection):
             return search(loader, name, *others, **more)
-        if (loader.type, name) not in found:
-            found[loader.type, name] = search(loader, name, *others, **more)
-        return found[loader.type, name]
+        if key not in found:
+            found[key] = search(loader, name, *others, **more)
+        return found[key]
 
     for loader, names in ((loading.filter_loader, jinja.DEFAULT_FILTERS), (loading.test_loader, jinja.DEFAULT_TESTS)):
         loader._ensure_non_collection_wrappers()

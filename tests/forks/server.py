@@ -25,7 +25,6 @@ import socket
 import sys
 import tempfile
 import warnings
-from collections import deque
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
@@ -42,7 +41,8 @@ PYTHON = sys.executable
 SET_BY_CLI = "AWS_DATA_PATH"  # when it is imported
 # Packages of Ansible, and kinds of its plugins, of which each run imports the most, one by one while it goes on.
 PACKAGES_OF_RUNS = ("executor", "playbook")
-PLUGINS_OF_RUNS = ("become", "cache", "connection", "inventory", "shell", "strategy")  # a run loads vars plugins itself
+# Not vars plugins: a run that finds their folders searched already loads none, and reads no group_vars.
+PLUGINS_OF_RUNS = ("become", "cache", "connection", "inventory", "shell", "strategy")
 CALLBACKS_OF_RUNS = ("default", "junit", "minimal")  # callbacks of tests read the environment when they are imported
 
 
@@ -96,7 +96,7 @@ def import_what_runs_use() -> None:
     loader: Any = importlib.import_module("ansible.plugins.loader")
     loader.init_plugin_loader()
     for kind in PLUGINS_OF_RUNS:  # their settings are in their documentation, which is parsed
-        deque(getattr(loader, f"{kind}_loader").all(class_only=True), maxlen=0)
+        list(getattr(loader, f"{kind}_loader").all(class_only=True))
     for name in CALLBACKS_OF_RUNS:
         loader.callback_loader.get(name, class_only=True)
     with suppress(ImportError):  # where a run has another folder of collections

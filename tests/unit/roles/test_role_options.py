@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 from templates import trust_templates
@@ -18,7 +16,6 @@ from ansible_collections.cwagent.iam.plugins.lookup.role_options import NEVER, L
 from ansible_collections.cwagent.iam.plugins.plugin_utils._role_specs import known_variables, read_specs
 
 ROLES = Path(__file__).parents[3] / "roles"
-PLAYBOOKS = ROLES.parent / "playbooks"
 MODULE = re.compile(r"role_options', '(\w+)'(?:, entry_point='(\w+)')?")
 GIVEN = {"str": "x", "path": "/x", "int": 0, "bool": False, "list": ["x"], "dict": {"x": "y"}}
 """Values that give an option; zero and false do."""
@@ -117,32 +114,6 @@ def test_templates_keep_their_type_and_a_region_of_the_task_counts() -> None:
 
 def test_a_variable_that_the_role_does_not_have_gives_no_option() -> None:
     assert look_up("ec2_server", "cwagent_iam_role", {"ec2_server_trust": "x", "ec2_server_trust_regions": ["x"]}) == {}
-
-
-def roles_of_playbooks(content: Any) -> Iterator[dict[str, Any]]:
-    """All imports and includes of roles, at any depth."""
-    if isinstance(content, list):
-        for each in content:
-            yield from roles_of_playbooks(each)
-    elif isinstance(content, dict):
-        for name, value in content.items():
-            if name.endswith(("import_role", "include_role")):
-                yield value
-            yield from roles_of_playbooks(value)
-
-
-def test_a_playbook_leaves_the_validation_to_the_roles_own_task() -> None:
-    """Ansible would read the specs of each role, and validate the variables once more, in a task for each host.
-
-    It does where no task of the role validates them.
-    """
-    found = [each for path in PLAYBOOKS.rglob("*.yml") for each in roles_of_playbooks(yaml.safe_load(path.read_text()))]
-    for each in found:
-        role, entry = each["name"].rpartition(".")[2], each.get("tasks_from", "main")
-        tasks = ROLES / role / "tasks" / f"{entry}.yml"
-        is_left = entry not in read_specs(ROLES / role) or "cwagent_inputs:" in tasks.read_text()
-        assert each.get("rolespec_validate", True) is not is_left, f"{role} {entry}"
-    assert len(found) > 30
 
 
 @pytest.mark.parametrize("role", sorted(path.name for path in ROLES.iterdir()))

@@ -143,3 +143,22 @@ def test_the_admin_window_is_open_for_longer_than_all_waits_in_it():
         defaults[f"store_config_{name}_timeout"] for name in ("wait", "identity", "permission")
     )
     assert wait + wait + identity + permission < defaults["store_config_admin_window_minutes"] * 60
+
+
+def test_playbooks_leave_the_validation_to_the_first_task_of_a_role() -> None:
+    """Ansible would read the specs of each role, and validate the variables once more, in a task for each host.
+
+    It does where no task of the role validates them.
+    """
+    found = [
+        options
+        for task in tasks(load("playbooks/**/*.yml"))
+        for name, options in task.items()
+        if name.endswith((".import_role", ".include_role"))
+    ]
+    for each in found:
+        role, entry = ROOT / "roles" / each["name"].rpartition(".")[2], each.get("tasks_from", "main")
+        is_specified = entry in yaml.safe_load((role / "meta/argument_specs.yml").read_text())["argument_specs"]
+        is_left = not is_specified or "cwagent_inputs:" in (role / f"tasks/{entry}.yml").read_text()
+        assert each.get("rolespec_validate", True) is not is_left, f"{role.name} {entry}"
+    assert len(found) > 30
