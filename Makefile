@@ -105,11 +105,11 @@ unit: $(READY) $(SIMULATOR_READY) ## run the unit tests and show what of plugins
 	@# These tests are many and short: to divide them among workers takes as long as it saves.
 	$(call run,pytest --cov --cov-report=term tests/unit/plugins)
 	$(call run,env PYTHONPATH=tests/unit/plugins python tests/coverage_gate.py)
-	$(call run,pytest -n $(JOBS) tests/unit $(patsubst %,--ignore=tests/unit/%,plugins $(TOOLS)))
+	$(call run,pytest tests/unit $(patsubst %,--ignore=tests/unit/%,plugins $(TOOLS)))
 
 .PHONY: test-tools
 test-tools: $(READY) $(AWS_CLI_READY) ## run the unit tests of emulators, faults, benchmarks and other tools of the tests
-	$(call run,env AWS_CLI="$(CURDIR)/$(AWS_CLI)/bin/aws" pytest -n $(JOBS) $(TOOLS:%=tests/unit/%))
+	$(call run,env AWS_CLI="$(CURDIR)/$(AWS_CLI)/bin/aws" pytest $(TOOLS:%=tests/unit/%))
 
 # How many mutants are tested, and a number that chooses others. FILES="filter/findings.py …" tests only these.
 SEED ?= 1

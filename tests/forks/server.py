@@ -33,8 +33,8 @@ REQUEST_BYTES = 1 << 20
 SET_CHILD_SUBREAPER = 36  # of prctl, in Linux
 ENDING = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)  # how a person, a closed terminal or a pipeline ends the tests
 CHECKOUT = Path(__file__).parents[2]
-RUNS_BEFORE_SHARING = 2
-"""It takes as long as it saves in some runs, and many servers have only one or two."""
+RUNS_BEFORE_SHARING = 1
+"""It takes as long as it saves in a run or two, and many servers have only one."""
 STREAMS = ("stdin", "stdout", "stderr")
 PROGRAM, HOST_PYTHON = "ansible-playbook", "python-of-hosts"
 PYTHON = sys.executable
@@ -58,8 +58,8 @@ def load_reach() -> Any:
 
 
 reach = load_reach()
-clients, caching, uncounted = (
-    runpy.run_path(str(Path(__file__).with_name(f"{name}.py"))) for name in ("clients", "cache", "uncounted")
+clients, caching, sharing = (
+    runpy.run_path(str(Path(__file__).with_name(f"{name}.py"))) for name in ("clients", "cache", "sharing")
 )
 
 
@@ -156,7 +156,9 @@ def import_what_the_cli_uses() -> None:
 
 def become(request: dict[str, Any], files: list[int]) -> None:
     """Take the place of the requested program."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.set_wakeup_fd(-1)
+    for handled in (signal.SIGCHLD, *ENDING):
+        signal.signal(handled, signal.SIG_DFL)
     os.chdir(request["folder"])  # the folder of this process may have been removed and made again
     os.setsid()  # a test can signal its process group, as a terminal does
     # A program started in the background or with nohup inherits signals that are ignored.
@@ -224,26 +226,6 @@ def run(request: dict[str, Any], files: list[int], *, is_imported: bool) -> int:
     return code
 
 
-def answer(connection: socket.socket, request: dict[str, Any], files: list[int], *, is_imported: bool) -> None:
-    """Run the program of a request in a fork, and tell the client how it ended. It ends with that process."""
-    for number in (signal.SIGCHLD, *ENDING):
-        signal.signal(number, signal.SIG_DFL)
-    pid = os.fork()
-    if pid == 0:
-        # Its processes keep the connection open, so that the client sees when the last one has ended.
-        os._exit(run(request, files, is_imported=is_imported))
-    for each in files:
-        os.close(each)
-    ended = os.pidfd_open(pid)
-    with suppress(BrokenPipeError):  # the process that asked has ended
-        connection.send(str(pid).encode())
-    ready, _, _ = select.select([ended, connection.fileno()], [], [])
-    if ended not in ready:
-        os.kill(pid, signal.SIGKILL)
-    with suppress(BrokenPipeError):
-        connection.send(str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])).encode())
-
-
 def adopt_orphans() -> None:
     """Become the parent of the processes of a run whose main process ends."""
     ctypes.CDLL(None).prctl(SET_CHILD_SUBREAPER, 1)
@@ -258,7 +240,6 @@ def end(_number: int, _frame: object) -> None:
 
 def end_children() -> None:
     """Kill the processes that are left of runs. The tests have ended, perhaps in the middle of a run."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     children = Path(f"/proc/self/task/{os.getpid()}/children")
     with suppress(ChildProcessError):  # there is none any more
         while True:
@@ -276,7 +257,6 @@ def main() -> None:
     if is_imported and sys.argv[2].endswith(PROGRAM):  # otherwise, each run is another program
         cache.use()
     gc.freeze()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for number in ENDING:
         if signal.getsignal(number) != signal.SIG_IGN:  # with nohup, for example
             signal.signal(number, end)
@@ -292,26 +272,61 @@ def main() -> None:
 def share_memory() -> None:
     """Let all forks use the same memory, as far as they only read it."""
     gc.unfreeze()
-    uncounted["stop_counting"](gc.get_objects())
+    sharing["stop_counting"](gc.get_objects())
     gc.freeze()
+    sharing["use_large_pages"]()
 
 
 def serve(requests: socket.socket, cache: Any, packed: str, *, is_imported: bool) -> None:
-    """Answer each request in a fork, until nobody can ask any more."""
+    """Run each requested program in a fork, until nobody can ask any more."""
+    clients: dict[int, socket.socket] = {}  # by process
+    woken, waking = os.pipe()
+    os.set_blocking(waking, False)
+    signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+    signal.set_wakeup_fd(waking, warn_on_full_buffer=False)
     for number in itertools.count():
+        wait_for_request(requests, woken, clients)
         text, files, *_more = socket.recv_fds(requests, REQUEST_BYTES, 1 + len(STREAMS))
         if not text:
             break
         cache.read()
         if number == RUNS_BEFORE_SHARING:
             share_memory()
-        if os.fork() == 0:
-            requests.close()
-            request = {**json.loads(text), "packed": packed}
-            answer(socket.socket(fileno=files.pop(0)), request, files, is_imported=is_imported)
-            os._exit(0)
-        for each in files:
+        pid = os.fork()
+        if pid == 0:
+            for other in (requests, *clients.values()):
+                other.close()
+            # The processes of the program keep its client's connection open, which tells when the last one has ended.
+            os._exit(run({**json.loads(text), "packed": packed}, files[1:], is_imported=is_imported))
+        for each in files[1:]:
             os.close(each)
+        clients[pid] = socket.socket(fileno=files[0])
+        with suppress(BrokenPipeError):  # the process that asked has ended
+            clients[pid].send(str(pid).encode())
+
+
+def wait_for_request(requests: socket.socket, woken: int, clients: dict[int, socket.socket]) -> None:
+    """Tell clients how their programs end, and end the programs of those who do not wait, until somebody asks."""
+    while True:
+        sources: list[socket.socket | int] = [requests, woken, *clients.values()]
+        ready, _, _ = select.select(sources, [], [])
+        if woken in ready:
+            os.read(woken, select.PIPE_BUF)
+            tell_ends(clients)
+        for pid, client in clients.items():
+            if client in ready:  # it was closed, because clients send nothing
+                os.kill(pid, signal.SIGKILL)
+        if requests in ready:
+            return
+
+
+def tell_ends(clients: dict[int, socket.socket]) -> None:
+    """Tell the clients of the processes that have ended, and forget them. Orphans have no client."""
+    with suppress(ChildProcessError):  # there is none any more
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            if client := clients.pop(ended[0], None):
+                with client, suppress(BrokenPipeError):
+                    client.send(str(os.waitstatus_to_exitcode(ended[1])).encode())
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ INCLUDED = """
 
 
 # The process from which a run was forked. Ansible runs a task in a fork of the run.
-PARENT = "{{ lookup('pipe', 'ps -o ppid= -p $(ps -o ppid= -p $(ps -o ppid= -p $PPID))') }}"
+PARENT = "{{ lookup('pipe', 'ps -o ppid= -p $(ps -o ppid= -p $PPID)') }}"
 
 
 @pytest.fixture(scope="session")
@@ -362,6 +362,21 @@ pathlib.Path({str(left)!r}).touch()
     assert left.exists()
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0)])
+def test_runs_beside_each_other_end_by_themselves(tmp_path: Path, order: tuple[int, ...]) -> None:
+    program, given = tmp_path / "program.py", environ(tmp_path, {})
+    program.write_text("import sys; open(sys.argv[1]).read(); sys.exit(int(sys.argv[2]))")
+    started: list[Run] = []
+    with Path(os.devnull).open("w") as nothing:
+        for number in range(len(order)):
+            os.mkfifo(tmp_path / str(number))
+            command: list[str | Path] = [program, tmp_path / str(number), str(number)]
+            started.append(Run.start(command, given, tmp_path, output=nothing, errors=nothing))
+    for number in order:
+        (tmp_path / str(number)).write_text("go on")
+        assert started[number].wait(SECONDS) == number
+
+
 def test_a_run_and_its_server_end_with_the_process_that_asked(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
@@ -418,8 +433,7 @@ import os, signal, subprocess, sys
 from pathlib import Path
 
 worker = subprocess.Popen(["sleep", "600"], start_new_session=True)
-server = Path(f"/proc/{os.getppid()}/stat").read_text().rpartition(")")[2].split()[1]
-Path(sys.argv[1]).write_text(f"{worker.pid} {server}")
+Path(sys.argv[1]).write_text(f"{worker.pid} {os.getppid()}")
 signal.pause()
 """
 
