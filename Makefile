@@ -6,6 +6,7 @@ MAKEFLAGS += --no-print-directory
 # PYTHON and OLDEST_PYTHON name interpreters; the default is the first that works on PATH.
 PYTHON ?=
 OLDEST_PYTHON ?=
+# How many cores there are to use.
 JOBS ?= 2
 
 VENV := .venv
@@ -61,9 +62,10 @@ SECONDS_OF := .cache/seconds
 .PHONY: test
 test: $(READY) ## run all checks and tests
 	@$(MAKE) --jobs $(JOBS) $(AWS_CLI_READY) $(OLDEST_READY) $(RELEASE_READY) $(SIMULATOR_READY) $(REPORT_READY) build
-	@# Most of these keep one core busy, so they run side by side. The output of each is shown when it has ended.
+	@# Most of these keep one core busy, but wait now and then, so one more runs beside them. The output of each is shown
+	@# when it has ended.
 	@mkdir -p $(SECONDS_OF) && rm -f $(SECONDS_OF)/*
-	@$(MAKE) --jobs $(JOBS) --output-sync=recurse TRIALS=1 BUILT=yes $(CHECKS:%=timed-%)
+	@$(MAKE) --jobs $$(( $(JOBS) + 1 )) --output-sync=recurse TRIALS=1 BUILT=yes $(CHECKS:%=timed-%)
 	@cd $(SECONDS_OF) && awk '{ printf "%-14s %2d min %2d s\n", FILENAME, $$1 / 60, $$1 % 60 }' *
 
 timed-%:
