@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 # PYTHON and OLDEST_PYTHON name interpreters; the default is the first that works on PATH.
 PYTHON ?=
 OLDEST_PYTHON ?=
-# How many cores there are to use.
+# The number of cores to use.
 JOBS ?= 2
 
 VENV := .venv

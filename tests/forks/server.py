@@ -27,7 +27,7 @@ import tempfile
 import warnings
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 REQUEST_BYTES = 1 << 20
 SET_CHILD_SUBREAPER = 36  # of prctl, in Linux
@@ -159,6 +159,7 @@ def become(request: dict[str, Any], files: list[int]) -> None:
     signal.set_wakeup_fd(-1)
     for handled in (signal.SIGCHLD, *ENDING):
         signal.signal(handled, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     os.chdir(request["folder"])  # the folder of this process may have been removed and made again
     os.setsid()  # a test can signal its process group, as a terminal does
     # A program started in the background or with nohup inherits signals that are ignored.
@@ -279,54 +280,72 @@ def share_memory() -> None:
 
 def serve(requests: socket.socket, cache: Any, packed: str, *, is_imported: bool) -> None:
     """Run each requested program in a fork, until nobody can ask any more."""
-    clients: dict[int, socket.socket] = {}  # by process
+    connections: dict[int, socket.socket] = {}  # to whoever asked, by process
     woken, waking = os.pipe()
     os.set_blocking(waking, False)
     signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
     signal.set_wakeup_fd(waking, warn_on_full_buffer=False)
     for number in itertools.count():
-        wait_for_request(requests, woken, clients)
+        wait_for_request(requests, woken, connections)
         text, files, *_more = socket.recv_fds(requests, REQUEST_BYTES, 1 + len(STREAMS))
         if not text:
             break
         cache.read()
         if number == RUNS_BEFORE_SHARING:
             share_memory()
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # until the fork handles them as its program does
         pid = os.fork()
         if pid == 0:
-            for other in (requests, *clients.values()):
+            for other in (requests, *connections.values()):
                 other.close()
-            # The processes of the program keep its client's connection open, which tells when the last one has ended.
-            os._exit(run({**json.loads(text), "packed": packed}, files[1:], is_imported=is_imported))
+            # The processes of the program keep its own connection open, which tells when the last one has ended.
+            run_and_end({**json.loads(text), "packed": packed}, files[1:], is_imported=is_imported)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
         for each in files[1:]:
             os.close(each)
-        clients[pid] = socket.socket(fileno=files[0])
-        with suppress(BrokenPipeError):  # the process that asked has ended
-            clients[pid].send(str(pid).encode())
+        connections[pid] = socket.socket(fileno=files[0])
+        tell(connections[pid], pid)
 
 
-def wait_for_request(requests: socket.socket, woken: int, clients: dict[int, socket.socket]) -> None:
-    """Tell clients how their programs end, and end the programs of those who do not wait, until somebody asks."""
+def run_and_end(request: dict[str, Any], files: list[int], *, is_imported: bool) -> NoReturn:
+    """Run the program of a request, and end this process without what the server does at its own end."""
+    code = 1
+    try:
+        code = run(request, files, is_imported=is_imported)
+    except BaseException:  # noqa: BLE001  an exception or a signal before or after the program
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(code)
+
+
+def wait_for_request(requests: socket.socket, woken: int, connections: dict[int, socket.socket]) -> None:
+    """Tell how programs end, and end those for which nobody waits any more, until somebody asks."""
     while True:
-        sources: list[socket.socket | int] = [requests, woken, *clients.values()]
+        sources: list[socket.socket | int] = [requests, woken, *connections.values()]
         ready, _, _ = select.select(sources, [], [])
         if woken in ready:
             os.read(woken, select.PIPE_BUF)
-            tell_ends(clients)
-        for pid, client in clients.items():
-            if client in ready:  # it was closed, because clients send nothing
+            tell_exit_codes(connections)
+        for pid, connection in connections.items():
+            if connection in ready:  # it was closed, because nobody sends anything
                 os.kill(pid, signal.SIGKILL)
         if requests in ready:
             return
 
 
-def tell_ends(clients: dict[int, socket.socket]) -> None:
-    """Tell the clients of the processes that have ended, and forget them. Orphans have no client."""
-    with suppress(ChildProcessError):  # there is none any more
+def tell_exit_codes(connections: dict[int, socket.socket]) -> None:
+    """Tell the exit codes of the processes that have ended, and close their connections. Orphans have none."""
+    with suppress(ChildProcessError):  # there is no process any more
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-            if client := clients.pop(ended[0], None):
-                with client, suppress(BrokenPipeError):
-                    client.send(str(os.waitstatus_to_exitcode(ended[1])).encode())
+            if connection := connections.pop(ended[0], None):
+                with connection:
+                    tell(connection, os.waitstatus_to_exitcode(ended[1]))
+
+
+def tell(connection: socket.socket, number: int) -> None:
+    """Send a number to whoever asked."""
+    with suppress(ConnectionError):  # the process that asked has ended
+        connection.send(str(number).encode())
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 A fork shares memory until it writes there, and Python writes to each object that it uses: it counts references. It does
 not count those to immortal objects (PEP 683, since Python 3.12), so the objects that a server has made become immortal.
-A fork still copies the table of pages, and its end clears that. The table is short where pages are large.
+A fork still copies the table of pages, and frees it when it ends. The table is short where pages are large.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _can_stop() -> bool:
 
 
 def use_large_pages() -> None:
-    """Move the memory that this process has into large pages, as far as Linux knows how and has any."""
+    """Ask Linux to move the memory of this process into large pages. Where it cannot, the pages stay small."""
     advise = ctypes.CDLL(None).madvise
     for line in Path("/proc/self/maps").read_text().splitlines():
         addresses, access, _offset, _device, file = line.split()[:5]

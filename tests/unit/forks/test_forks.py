@@ -8,6 +8,7 @@ import re
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -363,7 +364,7 @@ pathlib.Path({str(left)!r}).touch()
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0)])
-def test_runs_beside_each_other_end_by_themselves(tmp_path: Path, order: tuple[int, ...]) -> None:
+def test_each_of_several_runs_ends_by_itself_with_its_own_exit_code(tmp_path: Path, order: tuple[int, ...]) -> None:
     program, given = tmp_path / "program.py", environ(tmp_path, {})
     program.write_text("import sys; open(sys.argv[1]).read(); sys.exit(int(sys.argv[2]))")
     started: list[Run] = []
@@ -375,6 +376,43 @@ def test_runs_beside_each_other_end_by_themselves(tmp_path: Path, order: tuple[i
     for number in order:
         (tmp_path / str(number)).write_text("go on")
         assert started[number].wait(SECONDS) == number
+
+
+def test_who_asks_and_ends_at_once_disturbs_no_other_run(tmp_path: Path) -> None:
+    pipe, program, given = tmp_path / "pipe", tmp_path / "program.py", environ(tmp_path, {})
+    os.mkfifo(pipe)
+    program.write_text("import sys; open(sys.argv[1]).read(); sys.exit(7)")
+    with Path(os.devnull).open("w") as nothing:
+        started = Run.start([program, pipe], given, tmp_path, output=nothing, errors=nothing)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            forks.ask([program, pipe], given, tmp_path, theirs, [nothing.fileno()] * 3)
+        assert select.select([ours], [], [], SECONDS)[0]
+        ours.close()  # without reading the number of the process
+    assert forks.run([program, os.devnull], given, tmp_path, SECONDS).returncode == 7
+    pipe.write_text("go on")
+    assert started.wait(SECONDS) == 7
+
+
+@pytest.mark.parametrize(
+    ("number", "codes"),
+    [
+        (signal.SIGTERM, {-signal.SIGTERM}),
+        (signal.SIGHUP, {-signal.SIGHUP}),
+        (signal.SIGINT, {-signal.SIGINT, 1}),  # before and after Python handles it
+    ],
+)
+def test_a_run_can_be_ended_as_soon_as_it_begins(tmp_path: Path, number: signal.Signals, codes: set[int]) -> None:
+    program, given = tmp_path / "program.py", environ(tmp_path, {"TMPDIR": str(tmp_path)})
+    program.write_text("import signal; signal.pause()")
+    found = set()
+    with Path(os.devnull).open("w") as nothing:
+        for _repeated in range(30):
+            started = Run.start([program], given, tmp_path, output=nothing, errors=nothing)
+            os.kill(started.pid, number)
+            found.add(started.wait(SECONDS))
+    assert found <= codes
+    assert len([*tmp_path.glob("cwagent-packed-*")]) == 1
 
 
 def test_a_run_and_its_server_end_with_the_process_that_asked(tmp_path: Path) -> None:
