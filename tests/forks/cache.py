@@ -27,18 +27,17 @@ class Cache:
         self.results: dict[str, Any] = {}
 
     def read(self) -> None:
-        """Read what runs have written since the last time.
-
-        Code and content with Ansible's tags need formats that can run anything when they are read.
-        """
+        """Read what runs have written since the last time."""
         if not self.file.exists():
             return
         with self.file.open("rb") as written, suppress(Exception):  # a damaged record can fail in any way
             written.seek(self.size)
             while True:
-                name, result = marshal.load(written)  # noqa: S302  mode 0600, in a folder of mode 0700
+                # Only this user's own runs write the file: it has mode 0600, in a folder of mode 0700. A program that
+                # could put a harmful record there can run anything as this user already.
+                name, result = marshal.load(written)  # noqa: S302  of the formats, only this one holds code
                 if not isinstance(result, CodeType):
-                    result = pickle.loads(result)  # noqa: S301  from the same file
+                    result = pickle.loads(result)  # noqa: S301  only this one holds content with Ansible's tags
                 self.results[name], self.size = result, written.tell()
         if self.size < self.file.stat().st_size:
             # A run is still writing, or was killed while it wrote. Nothing tells where the next record begins.

@@ -312,7 +312,7 @@ def run_and_end(request: dict[str, Any], files: list[int], *, is_imported: bool)
     code = 1
     try:
         code = run(request, files, is_imported=is_imported)
-    except BaseException:  # noqa: BLE001  an exception or a signal before or after the program
+    except BaseException:  # noqa: BLE001  any that went on would remove the server's folder; this is how Python ends
         sys.excepthook(*sys.exc_info())
     finally:
         os._exit(code)
