@@ -57,19 +57,21 @@ picture: $(READY) $(AWS_CLI_READY) ## make the picture of the demo in the README
 # Those that take longest begin first, so that none is last alone.
 CHECKS := integration modules unit sanity oldest test-tools report-tests molecule lint-yaml faults docs lint-docs lint-python \
 	importer environment
-SECONDS_OF := .cache/seconds
+RUNS := .cache/checks
 # Made once before the checks, each of which is another make.
 .PHONY: test
 test: $(READY) ## run all checks and tests
 	@$(MAKE) --jobs $(JOBS) $(AWS_CLI_READY) $(OLDEST_READY) $(RELEASE_READY) $(SIMULATOR_READY) $(REPORT_READY) build
 	@# Most of these keep one core busy, but wait now and then, so one more runs beside them. The output of each is shown
-	@# when it has ended.
-	@mkdir -p $(SECONDS_OF) && rm -f $(SECONDS_OF)/*
-	@$(MAKE) --jobs $$(( $(JOBS) + 1 )) --output-sync=recurse TRIALS=1 BUILT=yes $(CHECKS:%=timed-%)
-	@cd $(SECONDS_OF) && awk '{ printf "%-14s %2d min %2d s\n", FILENAME, $$1 / 60, $$1 % 60 }' *
+	@# when it has ended, and the last lines of those that failed are shown again at the end.
+	@mkdir -p $(RUNS) && rm -f $(RUNS)/*
+	@$(MAKE) --jobs $$(( $(JOBS) + 1 )) --keep-going --output-sync=recurse TRIALS=1 BUILT=yes $(CHECKS:%=timed-%) || failed=yes; \
+	cd $(RUNS) && for each in $$(grep -l failed $(CHECKS)); do tail -v -n 60 $$each.output; done; \
+	awk '{ printf "%-14s %2d min %2d s  %s\n", FILENAME, $$1 / 60, $$1 % 60, $$2 }' $(CHECKS); [ -z "$$failed" ]
 
 timed-%:
-	@begin=$$(date +%s) && $(MAKE) $* && echo $$(( $$(date +%s) - begin )) >$(SECONDS_OF)/$*
+	@begin=$$(date +%s); $(MAKE) $* >$(RUNS)/$*.output 2>&1 && result=passed || result=failed; cat $(RUNS)/$*.output; \
+	echo $$(( $$(date +%s) - begin )) $$result >$(RUNS)/$*; [ $$result = passed ]
 
 .PHONY: quick
 quick: $(READY) $(AWS_CLI_READY) $(SIMULATOR_READY) ## run the checks and tests of Python that need no run of Ansible
