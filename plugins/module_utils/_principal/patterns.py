@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from functools import cache
+from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,18 +23,20 @@ _WILDCARDS = {"*": MANY, "?": ONE}
 _IN_ITS_CASE, _IN_ANY_CASE = "(?s)", "(?si)"
 # The part at the last position of a pattern. It matches no character.
 _END = ""
+# Of one character. The same few are in all patterns of all policies.
+_escape = cache(re.escape)
 # Policies that people write need fewer states. A policy that needs more costs some seconds, and its answer is unknown.
 MAX_STATES = 5000
 
 
 def to_pattern(text: str) -> Pattern:
     """Return the pattern of a text with wildcards."""
-    return tuple(_WILDCARDS.get(character) or re.escape(character) for character in text)
+    return tuple(_WILDCARDS.get(character) or _escape(character) for character in text)
 
 
 def to_literal(text: str) -> Pattern:
     """Return the pattern that matches this text only."""
-    return tuple(re.escape(character) for character in text)
+    return tuple(_escape(character) for character in text)
 
 
 def is_match(pattern: Pattern, text: str, *, ignore_case: bool = False) -> bool:
@@ -82,9 +86,9 @@ def _can_begin(pattern: Pattern, prefix: Pattern) -> bool:
 
 def _representatives(characters: str, expected: set[str]) -> list[str]:
     """Return the characters that patterns expect, and one that stands for all others."""
-    fitting = [each for each in characters if re.escape(each) in expected]
-    others = [each for each in characters if each not in fitting]
-    return [*fitting, *others[:1]]
+    fitting = [each for each in characters if _escape(each) in expected]
+    others = (each for each in characters if each not in fitting)
+    return [*fitting, *islice(others, 1)]
 
 
 class _Automaton:
@@ -110,7 +114,7 @@ class _Automaton:
         """Return the positions after one more character."""
         key = (positions, character)
         if key not in self._steps:
-            fitting = {MANY, ONE, re.escape(character)}
+            fitting = {MANY, ONE, _escape(character)}
             parts = [(each, self._parts[each]) for each in positions]
             following = {each if part == MANY else each + 1 for each, part in parts if part in fitting}
             self._steps[key] = self._with_empty_wildcards(following)
