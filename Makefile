@@ -63,14 +63,16 @@ RUNS := .cache/checks
 test: $(READY) ## run all checks and tests
 	@$(MAKE) --jobs $(JOBS) $(AWS_CLI_READY) $(OLDEST_READY) $(RELEASE_READY) $(SIMULATOR_READY) $(REPORT_READY) build
 	@# Most of these keep one core busy, but wait now and then, so one more runs beside them. The output of each is shown
-	@# when it has ended, and the last lines of those that failed are shown again at the end.
-	@mkdir -p $(RUNS) && rm -f $(RUNS)/*
-	@$(MAKE) --jobs $$(( $(JOBS) + 1 )) --keep-going --output-sync=recurse TRIALS=1 BUILT=yes $(CHECKS:%=timed-%) || failed=yes; \
-	cd $(RUNS) && for each in $$(grep -l failed $(CHECKS)); do tail -v -n 60 $$each.output; done; \
+	@# when it has ended. The last lines of each failed check are shown again at the end.
+	@mkdir -p $(RUNS) && rm -f $(RUNS)/* && for each in $(CHECKS); do echo 0 unfinished >$(RUNS)/$$each; done
+	@failed=; $(MAKE) --jobs $$(( $(JOBS) + 1 )) --keep-going --output-sync=recurse TRIALS=1 BUILT=yes $(CHECKS:%=timed-%) || \
+	failed=yes; cd $(RUNS) || exit; \
+	for each in $$(grep -L passed $(CHECKS)); do printf '\n%s:\n' $$each; tail -n 60 $$each.output; done; \
 	awk '{ printf "%-14s %2d min %2d s  %s\n", FILENAME, $$1 / 60, $$1 % 60, $$2 }' $(CHECKS); [ -z "$$failed" ]
 
 timed-%:
-	@begin=$$(date +%s); $(MAKE) $* >$(RUNS)/$*.output 2>&1 && result=passed || result=failed; cat $(RUNS)/$*.output; \
+	@trap 'cat $(RUNS)/$*.output; exit 130' INT; begin=$$(date +%s); \
+	$(MAKE) $* >$(RUNS)/$*.output 2>&1 && result=passed || result=failed; cat $(RUNS)/$*.output; \
 	echo $$(( $$(date +%s) - begin )) $$result >$(RUNS)/$*; [ $$result = passed ]
 
 .PHONY: quick

@@ -29,8 +29,8 @@ KINDS = (*KILLS, *SIGNALS, Kind.LOSE_ANSWER, Kind.THROTTLE, Kind.DENY, Kind.SERV
 REPEATS = {Kind.THROTTLE: 3, Kind.SERVER_ERROR: 2}
 # The time after a signal within which everything must be closed, in seconds.
 RELEASE_SECONDS = 15
-LINES = 100
-"""How much of the output of a trial is shown if it did not recover. ``--keep`` keeps all of it."""
+# So many lines of output are printed of a trial that did not recover. --keep keeps all of them.
+LAST_LINES = 40
 # The modules retry this denied call for some seconds, because a new permission takes time; more often than that.
 PERMANENT_DENIALS = {"PutParameter": 100}
 
@@ -99,9 +99,9 @@ def run(trial: Trial, job: Job, undisturbed: State) -> str:
     if job.as_aws and evidence.hit is None:
         found.remove(NO_HIT)  # where reads are repeated, no two runs have the same calls
     if found:
-        output = job.output()
-        (folder.parent / f"{trial.kind}-{trial.number}.txt").write_text(output)
-        print(f"{trial.kind} at {trial}: the end of its output", *output.splitlines()[-LINES:], sep="\n", flush=True)
+        (folder.parent / f"{trial.kind}-{trial.number}.txt").write_text(evidence.output)
+        shown = "\n".join(evidence.output.splitlines()[-LAST_LINES:])
+        print(f"{trial.kind} at {trial}: {', '.join(found)}\n{shown}\n", end="", flush=True)
     return ", ".join(found)
 
 

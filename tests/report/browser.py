@@ -27,8 +27,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--hide-scrollbars",
-    # Chromium draws nothing in a window that it takes for hidden, and the tests wait until it has drawn.
-    "--disable-background-timer-throttling",
+    # Chromium does not draw a window that it considers hidden, and the tests wait until it has drawn.
     "--disable-backgrounding-occluded-windows",
     "--disable-renderer-backgrounding",
 )

@@ -23,8 +23,6 @@ _WILDCARDS = {"*": MANY, "?": ONE}
 _IN_ITS_CASE, _IN_ANY_CASE = "(?s)", "(?si)"
 # The part at the last position of a pattern. It matches no character.
 _END = ""
-# Of one character. The same few are in all patterns of all policies.
-_escape = cache(re.escape)
 # Policies that people write need fewer states. A policy that needs more costs some seconds, and its answer is unknown.
 MAX_STATES = 5000
 
@@ -37,6 +35,12 @@ def to_pattern(text: str) -> Pattern:
 def to_literal(text: str) -> Pattern:
     """Return the pattern that matches this text only."""
     return tuple(_escape(character) for character in text)
+
+
+@cache
+def _escape(character: str) -> str:
+    """Cached, because all policies use the same few characters."""
+    return re.escape(character)
 
 
 def is_match(pattern: Pattern, text: str, *, ignore_case: bool = False) -> bool:
