@@ -27,9 +27,6 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--hide-scrollbars",
-    # Chromium does not draw a window that it considers hidden, and the tests wait until it has drawn.
-    "--disable-backgrounding-occluded-windows",
-    "--disable-renderer-backgrounding",
 )
 
 
