@@ -129,6 +129,9 @@ EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpi
 OPT_IN_CODE = "AuthFailure"
 # Stands in for NoSuchEntity if the policy is missing and not the role or user. It does not pass by itself.
 MISSING_POLICY = "NoSuchEntity: policy"
+# Stands in for LimitExceeded if a managed policy has as many versions as IAM keeps, which other runs can have created.
+# No other limit passes by itself.
+TOO_MANY_VERSIONS = "LimitExceeded: versions"
 # Stands in for ValidationException if Systems Manager does not know the role of an activation, or not its trust policy.
 UNKNOWN_ROLE = "ValidationException: role"
 # AWS words a denied call as "User: ARN is not authorized to perform: ACTION on resource: ARN ... because ..."; the part
@@ -189,6 +192,10 @@ _POLICY_ADVICE = {
         "that nothing uses, or request a higher quota. With cwagent_server_policy=aws, none is created."
     ),
     ("iam:CreatePolicyVersion", "LimitExceeded"): (
+        " IAM counts the characters of a policy, 6,144 at most, and the versions of all policies of the account. Let "
+        "configurations share log groups, delete policies that nothing uses, or request a higher quota."
+    ),
+    ("iam:CreatePolicyVersion", TOO_MANY_VERSIONS): (
         " IAM keeps five versions of a policy, and other runs have just created some of them. Run again later."
     ),
     ("iam:TagPolicy", "LimitExceeded"): (
@@ -205,14 +212,16 @@ def is_explicit_deny(message: str) -> bool:
 
 
 def error_code(code: str, message: str) -> str:
-    """Return the code of an answer, or a separate code for a missing policy, the role of an activation, or the clock.
+    """Return the code of an answer, or a separate code for what the same code does not tell apart.
 
-    IAM has one code for all entities, and Systems Manager has one for all mistakes.
+    IAM has one code for all entities and one for all limits, and Systems Manager has one for all mistakes.
     """
     if code in BAD_CREDENTIALS_CODES and _CLOCK.match(message):
         return "RequestTimeTooSkewed"
     if code == "NoSuchEntity" and re.match(r"Policy \S+ (does not exist|was not found)", message):
         return MISSING_POLICY
+    if code == "LimitExceeded" and re.match(r"A managed policy can have \D*\d+ versions", message):
+        return TOO_MANY_VERSIONS
     if code == "ValidationException" and re.match("(Nonexistent|Not existing) role", message):
         return UNKNOWN_ROLE
     return code

@@ -35,6 +35,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.stat
     GET,
     PARTITION,
     Statement,
+    check_size,
     join,
     pack,
 )
@@ -231,7 +232,9 @@ def _compile(
         # The owner of an assumed role decides about its permissions.
         if not need.role:
             try:
-                statements += _statements(need, regions, scope)
+                found = [*_statements(need, regions, scope)]
+                check_size(found)
+                statements += found
             except InvalidInput as error:
                 refusals.append(f"{short_path(need.path)}: {error}")
     return statements, list(dict.fromkeys(refusals))

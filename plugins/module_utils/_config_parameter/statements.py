@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
@@ -12,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.narrowing import GROUPS, RETENTION_GROUPS
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import ROWS, SERVER_POLICY
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import minify
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -114,6 +114,18 @@ def check_number(count: int) -> None:
         )
 
 
+def check_size(statements: Iterable[Statement]) -> None:
+    """Check that each statement fits in a policy, with one of its names. :raises InvalidInput: one does not."""
+    for each in statements:
+        longest = max(each.names, key=lambda name: len(json.dumps(name)))
+        size = size_of([replace(each, names=(longest,))])
+        if size > MAX_POLICY:
+            raise InvalidInput(
+                f"the statement for a name of {len(longest):,} characters has {size:,}, and a managed policy has "
+                f"{MAX_POLICY:,} at most; use a shorter name"
+            )
+
+
 def _add(statements: Sequence[Statement], one: Statement) -> list[Statement]:
     """Return statements with another name of the last one, or with another one."""
     *earlier, last = statements
@@ -133,8 +145,8 @@ def to_document(statements: Iterable[Statement]) -> dict[str, Any]:
 
 
 def size_of(statements: Iterable[Statement]) -> int:
-    """Return the characters of a document that IAM counts."""
-    text = minify(to_document(statements))
+    """Return the characters of a document that IAM counts. boto3 gets it with escapes, as ``json`` writes it."""
+    text = json.dumps(to_document(statements), separators=(",", ":"))
     for name, longest in _LONGEST.items():
         text = text.replace(name, longest)
     return len(text)

@@ -26,7 +26,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.stat
     size_of,
     to_document,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import MISSING_POLICY, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
+    MISSING_POLICY,
+    TOO_MANY_VERSIONS,
+    InvalidInput,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import (
     MAX_TAGS,
     STORING_AHEAD,
@@ -74,8 +78,6 @@ INVISIBLE = "not visible"
 # Stands for the error code of a name that exists, if the policy with it has another path.
 NAME_USED = "name used with another path"
 _STALE = GONE_CODES | {CHANGED, INVISIBLE}
-# IAM keeps five versions of a policy. Other runs can have created the other four.
-_VERSIONS = frozenset({"LimitExceeded"})
 # A planned version has no id yet.
 _PLANNED = "planned"
 _MAX_LISTED = 5
@@ -336,7 +338,7 @@ def _version_steps(policy: FittedPolicy, statements: Sequence[Statement], check:
             "set_as_default": False,
         }
         summary = f"create a version of policy '{policy.name}'"
-        yield Step(Kind.UPDATE, CREATE, arguments, summary, stale_when=_STALE | _VERSIONS)
+        yield Step(Kind.UPDATE, CREATE, arguments, summary, stale_when=_STALE | {TOO_MANY_VERSIONS})
     summary = f"{verb} policy '{policy.name}' to the new version"
     arguments = {"policy_arn": policy.arn, "version_id": check.version}
     yield Step(Kind.UPDATE, SET_DEFAULT, arguments, summary, stale_when=_STALE, context=check)

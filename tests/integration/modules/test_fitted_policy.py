@@ -52,6 +52,10 @@ class Account:
         found = iam.get_policy_version(PolicyArn=arn, VersionId=version["VersionId"])["PolicyVersion"]["Document"]
         return found["Statement"]
 
+    def storing_tags(self) -> set[str]:
+        tags = self.aws.client("iam").list_policy_tags(PolicyArn=f"arn:aws:iam::{ACCOUNT}:policy/cwagent/{SERVER}")
+        return {each["Key"] for each in tags["Tags"] if each["Key"].startswith("cwagent:storing-")}
+
     def groups(self) -> set[str]:
         [found] = [each for each in self.statements() if each["Sid"] == "SendingLogEvents"]
         return {each.split(":")[6] for each in found["Resource"]}
@@ -239,6 +243,42 @@ def test_older_versions_are_deleted_before_the_fifth(account: Account) -> None:
     assert not account.fit(groups=["new"])["failed"]
     assert account.groups() == {"shop", "new"}
     assert len(iam.list_policy_versions(PolicyArn=arn)["Versions"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("action", "message"),
+    [
+        ("CreatePolicyVersion", "Cannot exceed quota for PolicySize: 6144"),
+        ("CreatePolicyVersion", "Cannot exceed quota for PolicyVersionsInUse: 10000"),
+        ("CreatePolicy", "Cannot exceed quota for PoliciesPerAccount: 1500"),
+        ("TagPolicy", "Cannot exceed quota for TagsPerPolicy: 50"),
+    ],
+)
+def test_a_limit_that_no_other_run_has_reached_is_reported_at_once(account: Account, action: str, message: str) -> None:
+    account.fit(groups=["old"])
+    account.store("old")
+    if action == "CreatePolicy":
+        account.aws.client("iam").delete_policy(PolicyArn=f"arn:aws:iam::{ACCOUNT}:policy/cwagent/{ADMIN}")
+    before, since = account.storing_tags(), account.aws.mark()
+    fault = {"kind": Kind.ERROR, "action": action, "code": "LimitExceeded", "message": message, "times": 100}
+    refused = account.fit(fault, groups=["new"])
+    assert f"{message} (LimitExceeded)." in refused["msg"]
+    assert "Another run" not in refused["msg"]
+    assert "other runs have just" not in refused["msg"]
+    assert [call.action for call in account.aws.writes(since)].count(action) == 1
+    assert account.storing_tags() == before
+    assert not account.fit(groups=["new"])["failed"]
+
+
+def test_a_statement_that_no_policy_can_have_is_refused_before_the_first_write(account: Account) -> None:
+    account.aws.client("ssm", REGION).put_parameter(
+        Name=NAME, Value=json.dumps(config("x" * 6100, file_path="/a.log")), Type="String", Tier="Advanced"
+    )
+    with assert_no_writes(account.aws):
+        for check in (False, True):
+            refused = account.fit(groups=["shop"], check=check)
+            assert f"parameter '{NAME}' in {REGION}, version 1: $.logs.logs_collected" in refused["msg"]
+            assert "use a shorter name" in refused["msg"]
 
 
 def test_a_run_that_may_not_widen_does_not_prevent_narrowing(account: Account) -> None:

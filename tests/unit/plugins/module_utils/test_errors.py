@@ -7,6 +7,7 @@ import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     MISSING_POLICY,
+    TOO_MANY_VERSIONS,
     UNKNOWN_ROLE,
     AwsApiError,
     ConsistencyTimeout,
@@ -222,10 +223,20 @@ def test_ec2_refuses_the_sessions_of_other_regions_in_regions_that_must_be_enabl
         ("NoSuchEntity", "The role with name Policy cannot be found.", "NoSuchEntity"),
         ("NoSuchEntity", "The user policy with name Policy X does not exist.", "NoSuchEntity"),
         ("Other", "Policy arn:aws:iam::aws:policy/X does not exist or is not attachable.", "Other"),
+        (
+            "LimitExceeded",
+            "A managed policy can have up to 5 versions. Before you create a new version, you must delete one.",
+            TOO_MANY_VERSIONS,
+        ),
+        *(
+            ("LimitExceeded", f"Cannot exceed quota for {each}", "LimitExceeded")
+            for each in ("PolicySize: 6144", "PoliciesPerAccount: 1500", "PolicyVersionsInUse: 10000")
+        ),
+        ("Other", "A managed policy can have up to 5 versions.", "Other"),
     ],
 )
-def test_a_missing_policy_or_role_is_known_by_its_message(code, message, expected):
-    """A missing role or user may have been created a moment ago. A missing policy and other mistakes stay."""
+def test_an_error_is_known_by_its_message_where_others_have_its_code(code, message, expected):
+    """A missing role may have been created, and a version may be deleted a moment later. The other errors stay."""
     assert error_code(code, message) == expected
 
 
@@ -254,7 +265,8 @@ def test_a_missing_policy_of_the_user_is_named():
     ("action", "code", "message", "advice"),
     [
         ("CreatePolicy", "LimitExceeded", "Cannot exceed quota for PoliciesPerAccount: 1500", "request a higher quota"),
-        ("CreatePolicyVersion", "LimitExceeded", "Cannot exceed quota for PolicyVersionsPerPolicy: 5", "Run again"),
+        ("CreatePolicyVersion", TOO_MANY_VERSIONS, "A managed policy can have up to 5 versions", "Run again"),
+        ("CreatePolicyVersion", "LimitExceeded", "Cannot exceed quota for PolicySize: 6144", "share log groups"),
         ("TagPolicy", "LimitExceeded", "Cannot exceed quota for TagsPerPolicy: 50.", "Remove other tags"),
         ("CreatePolicy", "MalformedPolicyDocument", "The policy failed legacy parsing", "ignored_parameters"),
         ("CreatePolicyVersion", "MalformedPolicyDocument", "Syntax errors in policy.", "ignored_parameters"),

@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import combinations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import merge
@@ -431,6 +431,57 @@ def test_the_length_counts_the_longest_partition_and_account():
 def test_a_policy_that_is_too_long_is_refused():
     found = refusal(many(1000))
     assert f"It would need more than {MAX_POLICIES} managed policies of {MAX_POLICY} characters" in found
+
+
+def measured(length, section):
+    """A configuration with a name of this length, by the section that the refusal shows."""
+    text = "x" * length
+    return {
+        "logs.logs_collected.files.collect_list[0]": file(text),
+        "metrics": metrics(namespace=text),
+        "metrics.metrics_destinations.amp.workspace_id": {
+            "metrics": {"metrics_destinations": {"amp": {"workspace_id": text}}}
+        },
+        "agent.credentials.role_arn": {"agent": {"credentials": {"role_arn": f"{ROLE}{text}"}}},
+        "opentelemetry.collect.files.collect_list[0]": collect("files", file_path="/a", log_group_name=text),
+        "logs.metrics_collected.prometheus.ecs_service_discovery": logged(
+            "prometheus",
+            log_group_name="a",
+            ecs_service_discovery={"sd_target_cluster": text, "sd_cluster_region": REGION},
+        ),
+        "metrics (escaped)": metrics(namespace="\N{LATIN SMALL LETTER E WITH ACUTE}" * length),
+    }[section]
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        "logs.logs_collected.files.collect_list[0]",
+        "metrics",
+        "metrics.metrics_destinations.amp.workspace_id",
+        "agent.credentials.role_arn",
+        "opentelemetry.collect.files.collect_list[0]",
+        "logs.metrics_collected.prometheus.ecs_service_discovery",
+        "metrics (escaped)",
+    ],
+)
+@given(st.one_of(st.integers(1, 7000), st.integers(5800, 6200)))
+@example(1)
+@example(6100)
+@example(70_000)
+def test_a_statement_of_any_length_fits_or_is_refused_with_its_section(section, length):
+    try:
+        policies, refused = fit([source(measured(length, section))], SCOPE).policies, ""
+    except InvalidInput as error:
+        policies, refused = (), str(error)
+    if refused:
+        assert length > 500
+        assert f"{NAME}: $.{section.partition(' ')[0]}: the statement for a name of " in refused
+        assert refused.endswith("and a managed policy has 6,144 at most; use a shorter name.")
+        assert len(refused) < 400
+    else:
+        assert max(map(size, policies)) <= MAX_POLICY
+        assert length < MAX_POLICY
 
 
 PIECES = [
