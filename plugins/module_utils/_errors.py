@@ -144,7 +144,7 @@ _ORGANIZATION = r"in an? (?:service control|resource control) policy"
 # If Parameter Store or Secrets Manager cannot use the KMS key, the message contains no action.
 _KMS = r"^(The ciphertext refers to|Access to KMS is not allowed)"
 _REASON = r"\bbecause (no [^.]*)"
-_REPAIRING_FILES = "provision.json, store-configuration.json, remove-servers.json or teardown.json"
+_REPAIRING_FILES = "provision.json, store-configuration.json or restore.json"
 _EARLIER_PROFILE = (
     f"its condition ec2:NewInstanceProfile. For the profile that an instance had before, replace "
     f"NAME-OF-AN-EARLIER-PROFILE in {_REPAIRING_FILES}"

@@ -40,7 +40,7 @@ from policies import Policy, filled
 from ansible_collections.cwagent.iam.plugins.module_utils._access.parameters import read_versions
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.acquire import AcquireResource
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.acquire_plan import Acquisition
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import Profiles
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import NO_PROFILE, Profiles
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.release import ReleaseResource
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.release_plan import Release
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
@@ -243,6 +243,12 @@ def leave_acquired(site: Site) -> None:
     associate(site.aws, site.app, ADMIN_ROLE)
 
 
+def leave_acquired_without_earlier(site: Site) -> None:
+    """Leave the admin profile on an instance that had none."""
+    leave_restore_tag(site.aws, site.bare, NO_PROFILE)
+    associate(site.aws, site.bare, ADMIN_ROLE)
+
+
 def leave_acquired_and_stop(site: Site) -> None:
     """Stop the instance before its profile is restored."""
     leave_acquired(site)
@@ -291,10 +297,14 @@ def advance_days(days: int) -> Callable[[Site], None]:
 provisioned = as_root(("iam_role", ROLE), ("iam_role", ADMIN), ("iam_user", SERVER_KEYS), ("iam_user", ADMIN_KEYS))
 
 
-def provisioned_and_acquired(site: Site) -> None:
+def provisioned_with_server(site: Site) -> None:
     provisioned(site)
     associate(site.aws, site.bare, SERVER_ROLE)
     site.aws.client("ssm").put_parameter(Name=PARAMETER, Value='{"agent":{}}', Type="String")
+
+
+def provisioned_and_acquired(site: Site) -> None:
+    provisioned(site)
     remove_windows(site)
     leave_acquired(site)
 

@@ -111,7 +111,7 @@ def test_each_playbook_needs_no_more_than_its_policy(controller: Controller) -> 
     play = account.run("store_config", *duties, cwagent_store_config_from="run_command")
     assert set(play.writes) >= {"SendCommand", "PutRolePolicy", "PutParameter", REPLACE}
     account.interrupt()
-    play = account.run("restore", "store-configuration")
+    play = account.run("restore")
     assert set(play.writes) >= REPAIRS
     assert associated_profiles(aws)[fleet.instances["admin1"]] == APP
 
@@ -134,11 +134,13 @@ def test_each_playbook_needs_no_more_than_its_policy(controller: Controller) -> 
     assert "CreateAccessKey" in account.run("rotate_keys").writes
     account.interrupt()
     removal: dict[str, Any] = {"cwagent_remove_servers": ["web2", "db2", "db4"], "cwagent_confirm": "remove_servers"}
-    play = account.run("remove_servers", **removal)
+    play = account.run("remove_servers", "remove-servers", "restore", **removal)
     removed = {"DisassociateIamInstanceProfile", "DetachUserPolicy", "DeleteAccessKey", "DeleteUser"}
     assert set(play.writes) >= REPAIRS | removed | {"DeregisterManagedInstance"}
     account.interrupt()
-    play = account.run("teardown", "teardown", "fitted-policies", cwagent_confirm="teardown", cwagent_exclusive=True)
+    play = account.run(
+        "teardown", "teardown", "restore", "fitted-policies", cwagent_confirm="teardown", cwagent_exclusive=True
+    )
     removed = {"DeleteRole", "DeleteUser", "DeleteAccessKey", "DeleteParameter", "DeregisterManagedInstance"}
     assert set(play.writes) >= removed | {"DeletePolicy", "PutRolePolicy"}
     aws.client("iam").delete_user_policy(UserName="controller", PolicyName="duty")

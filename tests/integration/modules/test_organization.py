@@ -45,6 +45,7 @@ POLICY_FILES = {
     "Provision": "provision",
     "ProvisionHybrid": "provision-hybrid",
     "StoreConfiguration": "store-configuration",
+    "Restore": "restore",
     "RotateKeys": "rotate-keys",
     "RemoveServers": "remove-servers",
     "Teardown": "teardown",

@@ -59,6 +59,7 @@ from scenes import (
     in_turn,
     leave_acquired,
     leave_acquired_and_stop,
+    leave_acquired_without_earlier,
     leave_app,
     list_versions,
     lose_key,
@@ -68,6 +69,7 @@ from scenes import (
     provisioned_and_acquired,
     provisioned_for_hybrid_servers,
     provisioned_for_run_command,
+    provisioned_with_server,
     register_host,
     release_profiles,
     remove_windows,
@@ -155,6 +157,7 @@ COMMANDS = [
         {"instance": "@app"},
         "ssm:DescribeInstanceInformation SendCommand GetCommandInvocation",
         provisioned_for_run_command,
+        provisioned_with_server,
     ),
     Scene(converge_command, {"instance": "@app", "state": SENT}, "ssm:ListCommands"),
     Scene(converge_command, {"instance": "@app", "state": CANCELLED}, "ssm:CancelCommand"),
@@ -285,9 +288,13 @@ SCENES: dict[str, list[Scene]] = {
         Scene("iam_user", {**SERVER_KEYS, "key_max_age_days": 90}, "iam:DeleteAccessKey", advance_days(8)),
         Scene("restore", {**CHECK, "instances": {"": ["@app"]}}, "ec2:DescribeInstances"),
     ],
-    "remove-servers": [
-        Scene("restore", {**CHECK, "users_to_delete": {"": [USER]}}, "iam:GetUser", provisioned_and_acquired),
-        Scene("admin_window", CLOSE_ROLE_WINDOW, "iam:GetRolePolicy GetRole ListAttachedRolePolicies PutRolePolicy"),
+    "restore": [
+        Scene(
+            "admin_window",
+            CLOSE_ROLE_WINDOW,
+            "iam:GetRolePolicy GetRole ListAttachedRolePolicies PutRolePolicy",
+            provisioned_and_acquired,
+        ),
         Scene(
             "admin_window",
             CLOSE_USER_WINDOW,
@@ -301,6 +308,15 @@ SCENES: dict[str, list[Scene]] = {
             "ec2:ReplaceIamInstanceProfileAssociation iam:PassRole ec2:DeleteTags iam:UntagRole",
         ),
         RELEASE_OF_A_STOPPED_INSTANCE,
+        Scene(
+            release_profiles,
+            {},
+            "ec2:DescribeIamInstanceProfileAssociations DisassociateIamInstanceProfile",
+            leave_acquired_without_earlier,
+        ),
+    ],
+    "remove-servers": [
+        Scene("restore", {**CHECK, "users_to_delete": {"": [USER]}}, "iam:GetUser", provisioned_with_server),
         Scene(
             "instance_profile",
             with_timeout(name=SERVER_ROLE, instance_ids=["@bare"], state="absent"),
@@ -326,25 +342,6 @@ SCENES: dict[str, list[Scene]] = {
     ],
     "teardown": [
         Scene(
-            "admin_window",
-            with_timeout(role=ADMIN_ROLE, state="closed"),
-            "iam:GetRolePolicy PutRolePolicy",
-            provisioned_and_acquired,
-        ),
-        Scene(
-            "admin_window",
-            with_timeout(user=ADMIN_USER, state="closed"),
-            "iam:GetUserPolicy PutUserPolicy UpdateAccessKey",
-            activate_key,
-        ),
-        Scene(
-            release_profiles,
-            {},
-            "ec2:DescribeTags iam:GetInstanceProfile ec2:ReplaceIamInstanceProfileAssociation iam:PassRole "
-            "ec2:DeleteTags iam:UntagRole",
-        ),
-        RELEASE_OF_A_STOPPED_INSTANCE,
-        Scene(
             "restore",
             {
                 **CHECK,
@@ -353,6 +350,7 @@ SCENES: dict[str, list[Scene]] = {
                 "expected_instance_ids": ["@bare"],
             },
             "ec2:DescribeInstances DescribeRegions DescribeIamInstanceProfileAssociations",
+            provisioned_with_server,
         ),
         Scene(
             "instance_profile",
@@ -438,7 +436,7 @@ ADDITIONAL_POLICIES = {
     "store-by-run-command": ("store-configuration",),
     "store-by-run-command-by-tag": ("store-configuration",),
     "provision-hybrid": ("provision", "keys-in-parameter-store", "keys-in-secrets-manager"),
-    **dict.fromkeys(("remove-servers", "teardown"), ("keys-in-parameter-store", "keys-in-secrets-manager")),
+    **dict.fromkeys(("remove-servers", "teardown"), ("restore", "keys-in-parameter-store", "keys-in-secrets-manager")),
 }
 """The further policies that the controller's user has."""
 

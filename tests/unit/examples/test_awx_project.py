@@ -206,6 +206,8 @@ def test_the_page_gives_each_credential_the_policies_of_its_duty_and_no_others()
     policies = {duty: {duty} & POLICIES for duty in VARIABLES["awx_credentials"]}
     for duty in SAVED_KEYS:
         policies[duty].add("keys-in-parameter-store")
+    for duty in ("remove-servers", "teardown"):
+        policies[duty].add("restore")
     assert {name: {*re.findall(r"``(.+?)\.json``", cell)} for name, cell in rows} == {
         name: policies[duty] for duty, name in VARIABLES["awx_credentials"].items()
     }

@@ -108,7 +108,7 @@ CASES: list[Case] = [
     ),
     *(
         (duty, action, INSTANCE, context, allowed)
-        for duty in ("provision", "remove-servers", "store-configuration", "teardown")
+        for duty in ("provision", "restore", "store-configuration")
         for action in ASSOCIATE
         for context, allowed in (
             (NEW_SERVER_PROFILE, True),
@@ -121,10 +121,10 @@ CASES: list[Case] = [
         case
         for duty in ("remove-servers", "teardown")
         for case in (
-            *((duty, action, INSTANCE, NEW_ADMIN_PROFILE, False) for action in ASSOCIATE),
-            (duty, "iam:PassRole", SERVER, TO_EC2, True),
-            (duty, "iam:PassRole", ADMIN, TO_EC2, False),
-            (duty, "iam:UntagRole", ADMIN, {TAG_KEYS: RECORD}, True),
+            *((duty, action, INSTANCE, NEW_SERVER_PROFILE, False) for action in ASSOCIATE),
+            (duty, "iam:PassRole", SERVER, TO_EC2, False),
+            (duty, "iam:PutRolePolicy", ADMIN, {}, False),
+            (duty, "iam:UntagRole", ADMIN, {TAG_KEYS: RECORD}, False),
             (duty, "iam:CreateAccessKey", USER, {}, False),
             (duty, "iam:DeleteUser", USER, {}, True),
             (duty, "iam:DeleteUser", OTHER_USER, {}, False),
@@ -136,6 +136,32 @@ CASES: list[Case] = [
             (duty, "secretsmanager:DeleteSecret", f"{SECRETS}secret:other", {}, False),
         )
     ),
+    *(
+        ("restore", *case)
+        for case in (
+            *((action, INSTANCE, NEW_ADMIN_PROFILE, False) for action in ASSOCIATE),
+            ("iam:PassRole", SERVER, TO_EC2, True),
+            ("iam:PassRole", SERVER, TO_LAMBDA, False),
+            ("iam:PassRole", ADMIN, TO_EC2, False),
+            ("iam:PutRolePolicy", ADMIN, {}, True),
+            ("iam:PutRolePolicy", SERVER, {}, False),
+            ("iam:PutUserPolicy", ADMIN_USER, {}, True),
+            ("iam:PutUserPolicy", USER, {}, False),
+            ("iam:UpdateAccessKey", ADMIN_USER, {}, True),
+            ("iam:UpdateAccessKey", USER, {}, False),
+            ("iam:CreateAccessKey", ADMIN_USER, {}, False),
+            ("iam:DeleteRolePolicy", ADMIN, {}, False),
+            ("iam:UntagRole", ADMIN, {TAG_KEYS: RECORD}, True),
+            ("iam:UntagRole", ADMIN, {TAG_KEYS: MARK}, False),
+            ("iam:TagRole", ADMIN, {TAG_KEYS: RECORD}, False),
+            ("ec2:CreateTags", INSTANCE, {TAG_KEYS: RESTORE_TAG}, False),
+            ("ec2:DeleteTags", INSTANCE, {TAG_KEYS: RESTORE_TAG}, True),
+            ("ec2:DeleteTags", INSTANCE, {TAG_KEYS: "Name"}, False),
+            ("ec2:DeleteTags", INSTANCE, {}, False),
+        )
+    ),
+    ("teardown", "iam:DeleteRolePolicy", ADMIN, {}, True),
+    ("teardown", "iam:DeleteRolePolicy", SERVER, {}, False),
     ("remove-servers", "iam:DeleteUser", ADMIN_USER, {}, False),
     ("remove-servers", "iam:DeleteAccessKey", ADMIN_USER, {}, False),
     ("remove-servers", "iam:DeleteRole", SERVER, {}, False),
@@ -377,7 +403,7 @@ def test_a_policy_allows_exactly_the_calls_that_its_duty_needs(simulator, case):
 
 @pytest.mark.parametrize("duty", ["provision", "provision-hybrid", "remove-servers", "teardown"])
 def test_only_the_agents_policies_may_be_attached_and_detached(duty):
-    sid = "AttachPoliciesOfTheAgent" if duty == "provision" else "DetachPoliciesOfTheAgent"
+    sid = "AttachPolicies" if duty == "provision" else "DetachPolicies"
     fitted = FITTED_PATTERNS if duty != "teardown" else ["arn:aws:iam::*:policy/cwagent/CloudWatchAgentFitted*"]
     assert set(conditions(duty, sid)["ArnEquals"][POLICY_ARN]) == agent_policies("aws") | {*fitted}
 
@@ -394,8 +420,7 @@ def test_the_names_of_fitted_policies_match_the_examples_and_no_others_do():
 def test_the_admin_policy_is_never_attached_to_the_hybrid_role():
     """No admin window limits that role."""
     [attached, detached] = (
-        set(conditions("provision-hybrid", f"{verb}PoliciesOfTheAgent")["ArnEquals"][POLICY_ARN])
-        for verb in ("Attach", "Detach")
+        set(conditions("provision-hybrid", f"{verb}Policies")["ArnEquals"][POLICY_ARN]) for verb in ("Attach", "Detach")
     )
     assert detached - attached == {"arn:aws:iam::aws:policy/CloudWatchAgentAdminPolicy", FITTED_PATTERNS[1]}
 
@@ -565,9 +590,114 @@ def test_the_documentation_has_these_partitions():
     assert {arn for arn, *_ in PARTITIONS} == {"arn:aws:", "arn:aws-cn:", "arn:aws-us-gov:", "arn:aws-eusc:"}
 
 
+# The longest name of a region in each partition, and names as CloudFormation makes them.
+REGIONS = {
+    "aws": "ap-southeast-1",
+    "aws-cn": "cn-northwest-1",
+    "aws-us-gov": "us-gov-east-1",
+    "aws-eusc": "eusc-de-east-1",
+}
+APPLICATION = "shop-production-BackendInstanceRole-1A2B3C4D5E6F"
+IAM_PATH = "platform/monitoring/"
+OWN_NAMES = {
+    f"CloudWatchAgent{usual}": f"monitoring-agent-{own}"
+    for usual, own in (
+        ("ServerRole", "server"),
+        ("AdminRole", "admin"),
+        ("HybridRole", "hybrid"),
+        ("ServerUser*", "server-*"),
+        ("AdminUser", "operator"),
+        ("ControllerRole", "controller"),
+        ("Boundary", "boundary"),
+    )
+}
+REPLACEMENTS = {
+    "ROLE-OF-AN-EARLIER-PROFILE": APPLICATION,
+    "NAME-OF-AN-EARLIER-PROFILE": APPLICATION,
+    "NAME-OF-AN-APPLICATION-ROLE": f"shop/{APPLICATION}",
+    "ID-OF-THE-ADMIN-INSTANCE": "i-0123456789abcdef0",
+    "ID-OF-YOUR-KEY": "mrk-0123456789abcdef0123456789abcdef",
+    "/cwagent/credentials/": "/platform/monitoring/cwagent/credentials/",
+}
+"""The placeholders that the page lists, besides names, the path, the partition, the account and the region."""
+OWN_PRINCIPAL = re.compile(r"(arn:aws:iam::\*:(?:role|user|instance-profile)/)(?=CloudWatchAgent)")
+
+
+def listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+def with_path(document: dict[str, Any]) -> dict[str, Any]:
+    """The policy with a path in the ARNs of principals, and for reading without it too, as the page says."""
+    statements = []
+    for statement in document["Statement"]:
+        changed = json.loads(OWN_PRINCIPAL.sub(rf"\1{IAM_PATH}", json.dumps(statement)))
+        if all(re.search(":(Get|List|Describe)", action) for action in listed(statement["Action"])):
+            resources = {*listed(statement["Resource"]), *listed(changed["Resource"])}
+            changed["Resource"] = sorted(resources) if len(resources) > 1 else statement["Resource"]
+        statements.append(changed)
+    return {**document, "Statement": statements}
+
+
+def adapted(
+    document: dict[str, Any], partition: str, services: str, suffix: str, *, path: bool, own_names: bool
+) -> str:
+    """The policy after every replacement of the page, without white space."""
+    text = json.dumps(with_path(document) if path else document, separators=(",", ":"))
+    for usual, own in {**REPLACEMENTS, **(OWN_NAMES if own_names else {})}.items():
+        text = text.replace(usual, own)
+    quoted = re.findall(r"``(.+?)``", services)
+    text = text.replace('"ec2.amazonaws.com"', json.dumps(quoted if len(quoted) > 1 else quoted[0]))
+    if suffix != ".amazonaws.com":
+        # The page has both for the European Sovereign Cloud.
+        endpoint = r'"([a-z]+\.\*)\.amazonaws\.com"'
+        text = re.sub(endpoint, lambda found: json.dumps([f"{found[1]}{suffix}", f"{found[1]}.amazonaws.com"]), text)
+    text = text.replace(":*:*:", f":{REGIONS[partition]}:123456789012:").replace("::*:", "::123456789012:")
+    return text.replace("arn:aws:", f"arn:{partition}:")
+
+
+@pytest.mark.parametrize("own_names", [False, True], ids=["usual names", "own names"])
+@pytest.mark.parametrize("path", [False, True], ids=["no path", "path"])
+@pytest.mark.parametrize("texts", PARTITIONS, ids=lambda texts: texts[0])
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_a_policy_is_short_enough_for_a_managed_policy(file):
-    assert len("".join(file.read_text().split())) <= MAX_MANAGED_POLICY
+def test_a_policy_fits_a_managed_policy_after_every_replacement(file, texts, path, own_names):
+    partition = texts[0].split(":")[1]
+    text = adapted(policy(file.stem), partition, *texts[1:], path=path, own_names=own_names)
+    assert json.loads(text)["Version"] == "2012-10-17"
+    assert not re.search(r"-OF-|arn:aws:" if partition != "aws" else "-OF-", text)
+    assert len(text) <= MAX_MANAGED_POLICY
+
+
+def grants(name: str) -> set[tuple[str, str, str]]:
+    """Each action of a policy with each of its resources and values of its conditions."""
+    found = set()
+    for statement in policy(name)["Statement"]:
+        values = {
+            f"{operator} {key} {value}"
+            for operator, keys in statement.get("Condition", {}).items()
+            for key, listed_values in keys.items()
+            for value in listed(listed_values)
+        }
+        for action in listed(statement["Action"]):
+            found |= {(action, resource, each) for resource in listed(statement["Resource"]) for each in values or {""}}
+    return found
+
+
+def test_the_policy_to_store_includes_the_one_to_restore():
+    # Of roles, the former reads the policies of all, to warn before it replaces a profile.
+    missing = grants("restore") - grants("store-configuration")
+    assert {action for action, *_ in missing} == {"iam:ListAttachedRolePolicies"}
+    assert ("iam:ListAttachedRolePolicies", "arn:aws:iam::*:role/*", "") in grants("store-configuration")
+
+
+def test_every_text_that_the_page_replaces_is_replaced():
+    """What begins an entry of the section on placeholders and stands in a policy."""
+    section = PAGE.read_text().partition("Placeholders and names\n---")[2].partition("Excluded permissions\n---")[0]
+    entries = re.findall(r"^(``.+)$", section, re.MULTILINE)
+    texts = {text for entry in entries for text in re.findall("``(.+?)``", entry)}
+    fixed = {text for text in texts if text.startswith("policy/cwagent/")}
+    other = {"arn:aws:iam::*:role/", "arn:aws:", "ec2.amazonaws.com", "amazonaws.com", "kms:ViaService", "*"}
+    assert texts - fixed - other == REPLACEMENTS.keys() | OWN_NAMES.keys()
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

@@ -45,7 +45,7 @@ NO_SCP = "because no service control policy allows the {} action"
 EXPIRED = "The security token included in the request is expired"
 
 
-EARLIER_FILES = "provision.json, store-configuration.json, remove-servers.json or teardown.json"
+EARLIER_FILES = "provision.json, store-configuration.json or restore.json"
 LIMITS = {
     ASSOCIATE[1]: (
         "its condition ec2:NewInstanceProfile. For the profile that an instance had before, replace "
