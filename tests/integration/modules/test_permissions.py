@@ -157,7 +157,6 @@ COMMANDS = [
         {"instance": "@app"},
         "ssm:DescribeInstanceInformation SendCommand GetCommandInvocation",
         provisioned_for_run_command,
-        provisioned_with_server,
     ),
     Scene(converge_command, {"instance": "@app", "state": SENT}, "ssm:ListCommands"),
     Scene(converge_command, {"instance": "@app", "state": CANCELLED}, "ssm:CancelCommand"),

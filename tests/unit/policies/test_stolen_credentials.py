@@ -155,6 +155,11 @@ NODES = f"arn:aws:ssm:{REGION}:{ACCOUNT}:managed-instance/"
 WRITE = {"Value": "{}", "Type": "String", "Overwrite": True}
 
 
+def delete_window(kind: str) -> Step:
+    arn, name = (ROLE_ARN, ROLE) if kind == "Role" else (USER_ARN, USER)
+    return Step(f"iam:Delete{kind}Policy", arn, {**name, "PolicyName": WINDOW_POLICY})
+
+
 def replace_window(kind: str) -> Step:
     """The window is an inline policy, so anyone who may write it may write any policy."""
     arn, name = (ROLE_ARN, ROLE) if kind == "Role" else (USER_ARN, USER)
@@ -258,8 +263,10 @@ ATTACKS: dict[str, list[Step]] = {
         replace_fitted_policy(EVERYTHING),
         write_parameter(NAME, SERVER_USER),
     ],
-    "Open or remove the admin window of the role": [replace_window("Role"), write_parameter(NAME, ADMIN_ROLE)],
-    "Open or remove the admin window of the user": [replace_window("User"), write_parameter(NAME, ADMIN_USER)],
+    "Open the admin window of the role": [replace_window("Role"), write_parameter(NAME, ADMIN_ROLE)],
+    "Open the admin window of the user": [replace_window("User"), write_parameter(NAME, ADMIN_USER)],
+    "Delete the admin window of the role": [delete_window("Role")],
+    "Delete the admin window of the user": [delete_window("User")],
     "Associate the admin profile with any instance": associate(ADMIN_ROLE),
     "Associate an earlier profile of yours with any instance": associate(
         "NAME-OF-AN-EARLIER-PROFILE", "ROLE-OF-AN-EARLIER-PROFILE"
