@@ -178,6 +178,50 @@ _POLICY_HINTS = {
         "the tag cwagent-admin that store-by-run-command-by-tag.json requires"
     ),
 }
+# No example policy grants these, because they are too powerful for the controller: permissions.rst, "Excluded
+# permissions".
+BOUNDARY_ACTIONS = frozenset(
+    f"iam:{verb}{kind}PermissionsBoundary" for verb in ("Delete", "Put") for kind in ("Role", "User")
+)
+EXCLUDED_ACTIONS = BOUNDARY_ACTIONS | {
+    "iam:DeactivateMFADevice",
+    "iam:DeleteLoginProfile",
+    "iam:DeleteSSHPublicKey",
+    "iam:DeleteServiceSpecificCredential",
+    "iam:DeleteSigningCertificate",
+    "iam:DeleteVirtualMFADevice",
+    "iam:RemoveUserFromGroup",
+}
+_EXCEPTION = "Run once with the credentials of an administrator of the account instead."
+# By action that the example policies grant for one purpose and exclude for another, the one that is excluded.
+_EXCLUDED_USES = {
+    **dict.fromkeys(
+        ("iam:DeleteRolePolicy", "iam:DeleteUserPolicy"),
+        " Of the example policies, only teardown.json grants it. To remove an admin window, do not grant it. "
+        f"{_EXCEPTION}",
+    ),
+    **dict.fromkeys(
+        ("iam:UntagRole", "iam:UntagUser"),
+        " The example policies grant it only for tags of this collection. To remove other tags, do not grant it. "
+        f"{_EXCEPTION}",
+    ),
+}
+_WRITES_CONFIGURATION = (
+    " It can then write configurations at any time. Without cwagent_store_config_from=controller, only the admin "
+    "principals need that, and cwagent.iam.site attaches their policy."
+)
+# require-boundary.json denies these, as long as the role or user lacks the boundary.
+BOUNDED_ACTIONS = frozenset(
+    {
+        *(f"iam:Create{kind}" for kind in ("Role", "User")),
+        *(f"iam:{verb}{kind}Policy" for verb in ("Attach", "Put") for kind in ("Role", "User")),
+        "iam:UpdateAssumeRolePolicy",
+    }
+)
+# It denies these for every boundary, and for the policy that is the boundary.
+KEPT_ACTIONS = BOUNDARY_ACTIONS | {
+    f"iam:{name}" for name in ("CreatePolicyVersion", "DeletePolicy", "DeletePolicyVersion", "SetDefaultPolicyVersion")
+}
 
 
 _MALFORMED = (
@@ -322,10 +366,7 @@ def _explain_denial(action: str, message: str, identity: str | None) -> str:
             f"identity needs a policy that allows {needed}."
         )
     if is_explicit_deny(message):
-        return (
-            f"A policy explicitly denies {needed}{where} to {who or 'the identity in use'}. Remove that Deny and allow "
-            f"{needed}, then run again."
-        )
+        return f"A policy explicitly denies {needed}{where} to {who or 'the identity in use'}. {_explain_deny(needed)}"
     # Not always the identity's own policies lack the Allow: a boundary or an organization's policy can lack it too.
     reason = re.search(_REASON, message)
     because = f" ({reason.group(1).strip()})" if reason else ""
@@ -334,4 +375,28 @@ def _explain_denial(action: str, message: str, identity: str | None) -> str:
     limit = _POLICY_HINTS.get(needed, "the Resource and Condition there" if because else "")
     can_be_limited = limit and (not reason or "identity-based" in because)
     hint = f" If a policy already grants it, check {limit}." if can_be_limited else ""
-    return f"{who or 'The identity in use'} lacks {needed}{where}{because}. Grant {needed} to it and run again.{hint}"
+    lacks = f"{who or 'The identity in use'} lacks {needed}{where}{because}."
+    if needed in EXCLUDED_ACTIONS:
+        return f"{lacks} No example policy grants {needed}, because it is too powerful for the controller. {_EXCEPTION}"
+    excluded = _EXCLUDED_USES.get(needed, "")
+    if needed == "ssm:PutParameter" and ":parameter/AmazonCloudWatch-" in where:
+        excluded = _WRITES_CONFIGURATION
+    return f"{lacks} Grant {needed} to it and run again.{hint}{excluded}"
+
+
+def _explain_deny(action: str) -> str:
+    """Return what to do about an explicit Deny that is not the admin window's."""
+    remedy = f"Remove that Deny and allow {action}, then run again."
+    if action in BOUNDED_ACTIONS:
+        return (
+            "The Deny of require-boundary.json protects the account, so keep it, and set cwagent_permissions_boundary. "
+            "If the role or user exists without the boundary, run the playbook cwagent.iam.site once with that "
+            "variable and the credentials of an administrator of the account. Otherwise, another policy denies it. "
+            f"{remedy}"
+        )
+    if action in KEPT_ACTIONS:
+        return (
+            f"The Deny of require-boundary.json protects the boundary, so keep it. {_EXCEPTION} Otherwise, another "
+            f"policy denies it. {remedy}"
+        )
+    return remedy

@@ -305,8 +305,8 @@ failures:
   type: dict
   sample:
     CloudWatchAgentServerUser-db2: >-
-      Could not create user 'CloudWatchAgentServerUser-db2' (iam:CreateUser): access denied. A policy explicitly denies
-      iam:CreateUser to arn:aws:iam::123456789012:user/ops. Remove that Deny and allow iam:CreateUser, then run again.
+      Could not create user 'CloudWatchAgentServerUser-db2' (iam:CreateUser): access denied.
+      arn:aws:iam::123456789012:user/ops lacks iam:CreateUser. Grant iam:CreateUser to it and run again.
 """
 
 from functools import partial

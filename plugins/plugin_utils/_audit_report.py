@@ -146,7 +146,7 @@ def summarize(document: Mapping[str, Any], *, has_access: bool = True, limit: in
 
 
 def _writers(account: Mapping[str, Any]) -> str:
-    """The principals that can write in an account now, except the principals that administer the account."""
+    """The principals that can write in an account now. A separate sentence names its administrators."""
     principals = [each for each in account["principals"] if not each["is_administrator"]]
     by_deadline: dict[str, list[str]] = {}
     for each in filter(writes_now, principals):
@@ -160,7 +160,16 @@ def _writers(account: Mapping[str, Any]) -> str:
         f"{join_first(names, SHOWN_WRITERS)} can write the configuration {f'until {deadline}' if deadline else 'now'}"
         for deadline, names in sorted(by_deadline.items())
     ]
-    return f"Account {label}: {'; '.join(writers) or f'{none} can write the configuration now'}.{unsure}"
+    verdict = "; ".join(writers) or f"{none} can write the configuration now"
+    return f"Account {label}: {verdict}.{_administrators(account)}{unsure}"
+
+
+def _administrators(account: Mapping[str, Any]) -> str:
+    """A sentence about the principals that can write because they administer the account; empty if there are none."""
+    found = [each for each in account["principals"] if each["is_administrator"] and writes_now(each)]
+    names = join_first([f"{each['kind']} {each['name']}" for each in found], SHOWN_WRITERS)
+    reason = "it administers" if len(found) == 1 else "they administer"
+    return f" {names[0].upper()}{names[1:]} can write because {reason} the account." if found else ""
 
 
 def _versions(account: Mapping[str, Any]) -> Iterator[str]:

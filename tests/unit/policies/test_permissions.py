@@ -17,7 +17,7 @@ import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import RESTORE_TAG, record_key
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import ROWS, SERVER_POLICY
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import explain
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import EXCLUDED_ACTIONS, explain
 from ansible_collections.cwagent.iam.plugins.module_utils._names import FITTED_PATH, FITTED_POLICIES, is_fitted_policy
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import agent_policies
 from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import ec2_service
@@ -572,6 +572,75 @@ def test_every_action_that_could_give_more_and_knows_the_boundary_requires_it():
     assert {action for actions in listed for action in actions if gives.fullmatch(action)} == set(denied_by_boundary(0))
 
 
+def listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+DENYING = "with an explicit deny in an identity-based policy"
+
+
+def explained(action: str, reason: str, resource: str = SERVER) -> str:
+    denied = f"User: {OTHER_USER} is not authorized to perform: {action} on resource: {resource} {reason}"
+    return explain("do it", action, "AccessDenied", denied)
+
+
+@pytest.mark.parametrize("action", [action for number in range(3) for action in denied_by_boundary(number)])
+def test_no_message_asks_to_remove_the_deny_of_a_required_boundary(action):
+    message = explained(action, DENYING)
+    advice = message.partition(" Otherwise, another policy denies it. Remove that Deny")[0]
+    assert "The Deny of require-boundary.json protects" in advice
+    assert "so keep it" in advice
+    assert "remove" not in advice.lower()
+
+
+def actions_of_the_code() -> set[str]:
+    """The actions that the code names."""
+    folder = CHECKOUT / "plugins" / "module_utils"
+    text = "".join(path.read_text() for path in folder.rglob("*.py") if path.name != "_errors.py")
+    verbs = "|".join(
+        ("Add", "Attach", "Create", "Deactivate", "Delete", "Detach", "Put", "Remove", "Tag", "Untag", "Update")
+    )
+    named = set(re.findall(rf'"(iam:(?:{verbs})[A-Za-z]+)"', text))
+    return named | {f"iam:{verb}{kind}PermissionsBoundary" for verb in ("Delete", "Put") for kind in ("Role", "User")}
+
+
+def granted_actions() -> set[str]:
+    duties = [file.stem for file in FILES if file.stem not in ("boundary", "require-boundary")]
+    return {
+        action for duty in duties for statement in policy(duty)["Statement"] for action in listed(statement["Action"])
+    }
+
+
+def excluded_on_the_page() -> set[str]:
+    section = PAGE.read_text().partition("Excluded permissions\n---")[2].partition("Optional permissions\n---")[0]
+    # A principal gets its boundary when it is created, which provision.json grants.
+    named = set(re.findall(r"``([a-z]+:[A-Z]\w+)``", section)) - {"iam:CreateRole", "iam:CreateUser"}
+    # The page names the actions for roles, "and the same for users".
+    return named | {action.replace("Role", "User") for action in named if action.endswith("Boundary")}
+
+
+def test_the_excluded_actions_are_those_that_no_example_policy_grants():
+    assert actions_of_the_code() - granted_actions() == EXCLUDED_ACTIONS
+    assert excluded_on_the_page() - granted_actions() == EXCLUDED_ACTIONS
+
+
+@pytest.mark.parametrize("action", sorted(EXCLUDED_ACTIONS))
+def test_no_message_asks_to_grant_what_no_example_policy_grants(action):
+    for reason in ("", f"because no identity-based policy allows the {action} action"):
+        message = explained(action, reason)
+        assert "Grant" not in message
+        assert f"No example policy grants {action}" in message
+        assert message.endswith("Run once with the credentials of an administrator of the account instead.")
+
+
+@pytest.mark.parametrize("action", sorted(excluded_on_the_page() - EXCLUDED_ACTIONS))
+def test_a_message_says_for_which_purpose_the_guide_excludes_an_action(action):
+    """The example policies grant these for another purpose."""
+    message = explained(action, "", f"{SSM}parameter/AmazonCloudWatch-linux" if action.startswith("ssm") else ADMIN)
+    assert f"Grant {action} to it and run again. " in message
+    assert re.search("do not grant it|It can then write configurations at any time", message)
+
+
 PARTITIONS = re.findall(
     r"^   \* - (?:AWS|China)\b.*\n     - ``(arn:.*?:)``\n     - (.*)\n     - ``(.*?)``$", PAGE.read_text(), re.MULTILINE
 )
@@ -621,10 +690,6 @@ REPLACEMENTS = {
 }
 """The placeholders that the page lists, besides names, the path, the partition, the account and the region."""
 OWN_PRINCIPAL = re.compile(r"(arn:aws:iam::\*:(?:role|user|instance-profile)/)(?=CloudWatchAgent)")
-
-
-def listed(value: str | list[str]) -> list[str]:
-    return [value] if isinstance(value, str) else value
 
 
 def with_path(document: dict[str, Any]) -> dict[str, Any]:

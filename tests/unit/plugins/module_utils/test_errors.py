@@ -62,12 +62,21 @@ LIMITS = {
 }
 
 
+WRITES = (
+    " It can then write configurations at any time. Without cwagent_store_config_from=controller, only the admin "
+    "principals need that, and cwagent.iam.site attaches their policy."
+)
+
+
 def missing_permission(identity: str, action: str, where: str = "", reason: str = "") -> str:
     """The end of the message for the user."""
     because = f" ({reason.removeprefix('because ').format(action)})" if reason else ""
     limit = LIMITS.get(action, "the Resource and Condition there" if reason == NO_POLICY else "")
     hint = f" If a policy already grants it, check {limit}." if limit and reason not in (NO_BOUNDARY, NO_SCP) else ""
-    return f"access denied. {identity} lacks {action}{where}{because}. Grant {action} to it and run again.{hint}"
+    writes = WRITES if action == STORE[1] else ""
+    return (
+        f"access denied. {identity} lacks {action}{where}{because}. Grant {action} to it and run again.{hint}{writes}"
+    )
 
 
 def denied(
@@ -134,11 +143,11 @@ CASES = {
         ),
     ),
     "explicit deny": (
-        (*CREATE, "AccessDenied"),
-        denial(USER, "iam:CreateRole", ROLE_ARN, "with an explicit deny in an identity-based policy"),
+        ("read role 'R'", "iam:GetRole", "AccessDenied"),
+        denial(USER, "iam:GetRole", ROLE_ARN, "with an explicit deny in an identity-based policy"),
         (
-            f"access denied. A policy explicitly denies iam:CreateRole on {ROLE_ARN} to {USER}. Remove that Deny and "
-            "allow iam:CreateRole, then run again."
+            f"access denied. A policy explicitly denies iam:GetRole on {ROLE_ARN} to {USER}. Remove that Deny and "
+            "allow iam:GetRole, then run again."
         ),
     ),
     "throttled": (

@@ -57,18 +57,32 @@ def test_nobody_is_cleared_by_a_read_that_was_denied(unread, server):
 
 
 @pytest.mark.parametrize(
-    ("writes", "state", "administrator", "is_shown"),
+    ("writes", "state", "can"),
     [
-        ("yes", None, False, True),
-        *(("window", state, False, True) for state in ("open", "unknown", None)),
-        *(("window", state, False, False) for state in ("closed", "expired")),
-        ("no", "open", False, False),
-        ("yes", None, True, False),
+        ("yes", None, True),
+        *(("window", state, True) for state in ("open", "unknown", None)),
+        *(("window", state, False) for state in ("closed", "expired")),
+        ("no", "open", False),
     ],
 )
-def test_the_writers_of_an_account(writes, state, administrator, is_shown):
-    summary = summarize(document(account(principal("a", writes, administrator=administrator, state=state))))
-    assert summary[1] == f"Account prod: {'role a' if is_shown else 'no server'} can write the configuration now."
+@pytest.mark.parametrize("kind", ["role", "user"])
+@pytest.mark.parametrize("administrator", [False, True], ids=["server", "administrator"])
+def test_every_kind_of_principal_that_can_write_is_named(writes, state, can, kind, administrator):
+    """A server or person, and someone who administers the account, in both kinds of principals."""
+    each = {**principal("a", writes, administrator=administrator, state=state), "kind": kind}
+    verdict = f"{kind} a" if can and not administrator else "no server"
+    more = f" {kind.title()} a can write because it administers the account." if can and administrator else ""
+    words = " ".join(summarize(document(account(each)))[1:-1])
+    assert words == f"Account prod: {verdict} can write the configuration now.{more}"
+
+
+def test_administrators_come_after_servers_and_are_counted():
+    administrators = [principal(f"A{number}", "yes", administrator=True) for number in range(7)]
+    words = " ".join(summarize(document(account(principal("a", "yes"), *administrators)))[1:-1])
+    assert words == (
+        "Account prod: role a can write the configuration now. Role A0, role A1, role A2, role A3, role A4 and 2 more "
+        "can write because they administer the account."
+    )
 
 
 OPEN = {"state": "open", "deadline": "2026-11-25T09:44:00Z"}
