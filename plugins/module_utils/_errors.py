@@ -193,7 +193,7 @@ EXCLUDED_ACTIONS = BOUNDARY_ACTIONS | {
     "iam:RemoveUserFromGroup",
 }
 _EXCEPTION = "Run once with the credentials of an administrator of the account instead."
-# By action that the example policies grant for one purpose and exclude for another, the one that is excluded.
+# By action that the example policies grant for one purpose, another purpose that the guide excludes.
 _EXCLUDED_USES = {
     **dict.fromkeys(
         ("iam:DeleteRolePolicy", "iam:DeleteUserPolicy"),
