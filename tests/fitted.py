@@ -61,7 +61,7 @@ LINUX: dict[str, Any] = {
             },
         },
     },
-    "traces": {"traces_collected": {"xray": {}}},
+    "traces": {"traces_collected": {"xray": {}, "application_signals": {}}},
 }
 WINDOWS: dict[str, Any] = {
     "metrics": {"metrics_collected": {"LogicalDisk": {"measurement": ["% Free Space"]}}},
@@ -126,6 +126,7 @@ GROUPS = (
 )
 WITH_RETENTION = ("shop-eu-central-1", f"journal-{ACCOUNT}")
 IN_CLUSTER = ("ecs:ListTasks", "ecs:DescribeTasks", "ecs:DescribeContainerInstances", "ecs:ListServices")
+INSTRUMENTATION = ("ListInstrumentationConfigurations", "ReportInstrumentationConfigurationStatus")
 ECS_RESOURCES = {
     "ecs:DescribeTasks": arn("ecs", "task/shop/1", OTHER_REGION),
     "ecs:DescribeContainerInstances": arn("ecs", "container-instance/shop/1", OTHER_REGION),
@@ -144,6 +145,7 @@ ALLOWED = (
     *(Call(f"ec2:Describe{each}") for each in ("Tags", "Volumes", "Instances")),
     *(Call(f"xray:{each}") for each in ("PutTraceSegments", "PutTelemetryRecords", "GetSamplingRules")),
     *(Call(f"xray:{each}") for each in ("GetSamplingTargets", "GetSamplingStatisticSummaries")),
+    *(Call(f"application-signals:{each}") for each in INSTRUMENTATION),
     Call("aps:RemoteWrite", arn("aps", "workspace/ws-1")),
     *(Call(each, ECS_RESOURCES.get(each, "*"), cluster("shop")) for each in IN_CLUSTER),
     Call("ecs:DescribeTaskDefinition"),
@@ -174,6 +176,7 @@ NEIGHBOURS = (
     Call("kms:Decrypt", KEY, {next(iter(DECRYPTED)): parameter("AmazonCloudWatch-linux")}),
     Call("kms:Decrypt", KEY),
     Call("ec2:DescribeAddresses"),
+    Call("application-signals:CreateInstrumentationConfiguration"),
     Call("aps:RemoteWrite", arn("aps", "workspace/ws-2")),
     *(Call(each, ECS_RESOURCES.get(each, "*"), cluster("other")) for each in IN_CLUSTER),
     *(Call(each, ECS_RESOURCES.get(each, "*"), cluster("shop", REGION)) for each in IN_CLUSTER),

@@ -54,8 +54,8 @@ def table(title: str, widths: str, rows: list[str]) -> str:
 
 def permission_tables() -> str:
     """Return the section with the permissions that a configuration needs."""
-    rows = [row("use", "in the configuration", "permissions", "allowed by"), *map(permission_row, ROWS)]
-    return table("Table", "20 30 25 25", rows)
+    rows = [row("use", "in the configuration", "permissions", "if denied", "allowed by"), *map(permission_row, ROWS)]
+    return table("Table", "16 28 22 16 18", rows)
 
 
 def permission_row(each: Row) -> str:
@@ -65,7 +65,8 @@ def permission_row(each: Row) -> str:
     end += f", if {each.only_if[0]}" if each.only_if else ""
     end += f", and {code(each.requires)} exists" if each.requires else ""
     actions = ", ".join(map(code, each.actions)) + (" on this resource" if each.names_resource else "")
-    return row(use, ", ".join(map(code, each.fields)) + end, actions, allowed_by(each))
+    denied = each.denied or "its data is missing"
+    return row(use, ", ".join(map(code, each.fields)) + end, actions, denied, allowed_by(each))
 
 
 def allowed_by(each: Row) -> str:

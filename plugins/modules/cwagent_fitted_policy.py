@@ -10,7 +10,7 @@ module: cwagent_fitted_policy
 version_added: 1.0.0
 short_description: Manage the fitted policies of an account
 description:
-  - Creates managed policies that allow exactly what the agents with the stored configurations need. Servers get
+  - Creates managed policies that allow what the agents with the stored configurations need. Servers get
     C(CloudWatchAgentFittedServerPolicy). Admin principals get it and C(CloudWatchAgentFittedAdminPolicy), which allows
     storing. A policy that would be longer than IAM allows continues in another one, whose name ends with C(-2).
   - An account has one set of them, with the path C(/cwagent/). They cover all parameters of the account whose names

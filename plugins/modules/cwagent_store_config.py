@@ -35,7 +35,7 @@ options:
     description:
       - V(validated) validates the configurations, without calling AWS. RV(failure) contains the reason if they are
         refused.
-      - V(fitted) validates them, and returns the fitted policy, which allows exactly what agents with these
+      - V(fitted) validates them, and returns the fitted policy, which allows what agents with these
         configurations need. It fails if a part of one needs permissions that are not known or that nothing limits.
       - V(compared) validates them, compares them with the stored ones, and checks that the host could store the ones
         that differ. It changes nothing. Later tasks can create the resources that storing needs.

@@ -37,6 +37,8 @@ _PHRASES = (
     *("failed to batch describe log group retention", "failed to update retention policy"),
     "failed to refresh cached credentials",
 )
+# The agent does well without the tags that describe where data of OpenTelemetry and Application Signals comes from.
+_HARMLESS = "failed fetching ec2 instance tags"
 # The beginning of the failure of a watch without a result.
 NOT_WATCHED = "It was not watched: "
 # Paths and names of log groups also contain words like these. A code has neither of their characters beside it.
@@ -95,6 +97,7 @@ read_log() {
     $2 !~ /^[WE]!$/ { next }
     { line = substr($0, 1, 900) }
     $2 == "E!" { last = line }
+    /@harmless@/ { others++; next }
     /@refused@/ { if (refused++ < 3) shown[refused] = line; next }
     { others++ }
     END {
@@ -110,7 +113,7 @@ begin() {
   [ -n "$start" ] || since=
   [ "$status" = running ] || first=$(date +%s)
 }
-""".replace("@refused@", _REFUSED)
+""".replace("@refused@", _REFUSED).replace("@harmless@", _HARMLESS)
 
 _SCRIPT = (
     r"""# Watches the CloudWatch agent of this server. It changes nothing and prints no secret.

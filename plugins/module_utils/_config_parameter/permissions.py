@@ -10,6 +10,7 @@ them, and verify checks them. Every agent also reads its configuration, which de
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import rules
@@ -37,15 +38,29 @@ if TYPE_CHECKING:
 SERVER_POLICY = "CloudWatchAgentServerPolicy"
 # Stands for the value of a field in the name of a resource.
 _VALUE = "{value}"
-# Where a configuration asks for the Auto Scaling group as a dimension: of all metrics, or of one plug-in's.
-AUTO_SCALING_FIELDS = tuple(
-    f"metrics.{each}append_dimensions.AutoScalingGroupName"
-    for each in ("", "metrics_collected.*.", "metrics_collected.*.*.")
+# The agent replaces this text by the Auto Scaling group of its instance.
+_AUTO_SCALING_GROUP = "${aws:AutoScalingGroupName}"
+# The plug-ins whose dimensions the agent replaces itself, by their values. Others, such as statsd, jmx and the counters
+# of Windows, send the text as it is.
+_REPLACING = (
+    "collectd",
+    "cpu",
+    "disk",
+    "diskio",
+    "ethtool",
+    "mem",
+    "net",
+    "netstat",
+    "nvidia_gpu",
+    "processes",
+    "swap",
 )
+_SIGNALS = ("app_signals", "application_signals")
 # A notice lists so many actions.
 _MAX_ACTIONS = 3
 # Where the agent's identity comes from; a section can have another role.
 _AGENT_ROLE = "agent.credentials.role_arn"
+_ROLE_FIELDS = (_AGENT_ROLE, *(f"{section}.credentials.role_arn" for section in ("metrics", "logs", "traces")))
 ASSUME = "sts:AssumeRole"
 _LOG_EVENTS = ("logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents")
 _DOCS = "https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring"
@@ -58,9 +73,10 @@ _OPENTELEMETRY = f"{_AGENT}/translator/translate/otel/pipeline/opentelemetry"
 class Row:
     """Something that a configuration can make the agent do, and the permissions for it.
 
-    It has 13 fields, because it is the row of a table.
+    It has 15 fields, because it is the row of a table.
 
-    :param use: the action of the agent, as the subject of a sentence.
+    :param use: the action of the agent, as the subject of a sentence. Rows with the same use have the same actions. The
+        row whose denial has the worst effect comes first.
     :param fields: the parts of the configuration that make it do so. In a name, ``*`` stands for any key or index.
     :param resource: the ARN of the resource. It is ``*`` for actions without a resource, and ``None`` if the
         configuration does not contain the resource.
@@ -73,6 +89,8 @@ class Row:
     :param limit: how a fitted policy limits the actions; ``None`` if IAM cannot limit them.
     :param is_in_server_policy: whether the managed policy of servers allows the actions.
     :param is_ec2_only: whether the agent does so on EC2 only.
+    :param denied: the effect of a denial, in words. Empty if only the data of these fields is missing.
+    :param is_optional: whether most servers do well without the permissions.
     """
 
     use: str
@@ -88,6 +106,8 @@ class Row:
     limit: Limit | None = None
     is_in_server_policy: bool = False
     is_ec2_only: bool = False
+    denied: str = ""
+    is_optional: bool = False
 
     @property
     def names_resource(self) -> bool:
@@ -103,10 +123,22 @@ class Row:
         return bool(value == self.value if self.value else value != self.other)
 
 
+def _has_no_cluster_name(section: Any) -> bool:
+    return isinstance(section, dict) and not section.get("cluster_name")
+
+
+def _collects_without_cluster_name(section: Any) -> bool:
+    return _has_no_cluster_name(section) and bool(section.get("collect"))
+
+
+_TAGS = "reading the tags of the instance"
+_NO_START = "agents from version 1.300061 on do not start"
+_SAME_RETENTION = "the retention stays as it is"
+
 ROWS = (
     Row(
         "assuming a role",
-        (_AGENT_ROLE, *(f"{section}.credentials.role_arn" for section in ("metrics", "logs", "traces"))),
+        _ROLE_FIELDS,
         (ASSUME,),
         _VALUE,
         f"{_DOCS}/CloudWatch-Agent-common-scenarios.html",
@@ -130,7 +162,7 @@ ROWS = (
         ("cloudwatch:PutMetricData",),
         "*",
         f"{_AGENT}/translator/translate/otel/pipeline/systemmetrics",
-        roles=("metrics.credentials.role_arn", _AGENT_ROLE),
+        roles=(),
         value=True,
         limit=SYSTEM_NAMESPACE,
         is_in_server_policy=True,
@@ -183,15 +215,71 @@ ROWS = (
         limit=CLUSTER,
     ),
     Row(
-        "reading the Auto Scaling group of the instance",
-        (*AUTO_SCALING_FIELDS,),
+        _TAGS,
+        tuple(f"logs.metrics_collected.{name}" for name in ("kubernetes", "prometheus")),
+        ("ec2:DescribeTags",),
+        "*",
+        f"{_AGENT}/translator/util/tagutil",
+        roles=(),
+        only_if=("it contains no ``cluster_name``", _has_no_cluster_name),
+        is_in_server_policy=True,
+        is_ec2_only=True,
+        denied=f"{_NO_START}, and earlier ones start a minute later",
+    ),
+    Row(
+        _TAGS,
+        ("opentelemetry",),
+        ("ec2:DescribeTags",),
+        "*",
+        f"{_AGENT}/translator/util/tagutil",
+        roles=(),
+        only_if=("it contains ``collect`` and no ``cluster_name``", _collects_without_cluster_name),
+        is_in_server_policy=True,
+        is_ec2_only=True,
+        denied="the agent does not start",
+    ),
+    Row(
+        _TAGS,
+        (
+            *(f"metrics.metrics_collected.{name}.append_dimensions.*" for name in _REPLACING),
+            "metrics.metrics_collected.procstat.*.append_dimensions.*",
+        ),
+        ("ec2:DescribeTags",),
+        "*",
+        f"{_AGENT}/translator/translate/util/placeholderUtil.go",
+        roles=(),
+        value=_AUTO_SCALING_GROUP,
+        is_in_server_policy=True,
+        is_ec2_only=True,
+        denied=_NO_START,
+    ),
+    Row(
+        _TAGS,
+        ("metrics.append_dimensions.AutoScalingGroupName",),
         ("ec2:DescribeTags",),
         "*",
         f"{_AGENT}/plugins/processors/ec2tagger",
         roles=(),
-        value="${aws:AutoScalingGroupName}",
+        value=_AUTO_SCALING_GROUP,
         is_in_server_policy=True,
         is_ec2_only=True,
+        denied="the agent sends no metrics of its plug-ins",
+    ),
+    Row(
+        _TAGS,
+        (
+            *(f"{section}_collected.{name}" for section in ("logs.metrics", "traces.traces") for name in _SIGNALS),
+            *(f"logs.metrics_collected.{name}" for name in ("ecs", "kubernetes")),
+            "opentelemetry.collect.*",
+        ),
+        ("ec2:DescribeTags",),
+        "*",
+        f"{_AGENT}/translator/translate/otel/processor/resourcedetection",
+        roles=(),
+        is_in_server_policy=True,
+        is_ec2_only=True,
+        denied="the data does not name the Auto Scaling group and the cluster",
+        is_optional=True,
     ),
     Row(
         "reading the IDs of EBS volumes",
@@ -204,6 +292,7 @@ ROWS = (
         value="${aws:VolumeId}",
         is_in_server_policy=True,
         is_ec2_only=True,
+        denied="this dimension is missing",
     ),
     Row(
         "setting the retention of log groups",
@@ -215,6 +304,7 @@ ROWS = (
         other=-1,
         limit=RETENTION_GROUPS,
         is_in_server_policy=True,
+        denied=_SAME_RETENTION,
     ),
     Row(
         "reading the retention of log groups",
@@ -225,6 +315,7 @@ ROWS = (
         roles=("logs.credentials.role_arn", _AGENT_ROLE),
         other=-1,
         is_in_server_policy=True,
+        denied=_SAME_RETENTION,
     ),
     Row(
         "sending traces to X-Ray",
@@ -237,12 +328,26 @@ ROWS = (
     ),
     Row(
         "answering the sampling requests of applications",
-        tuple(f"traces.traces_collected.{name}" for name in ("app_signals", "application_signals", "xray")),
+        tuple(f"traces.traces_collected.{name}" for name in (*_SIGNALS, "xray")),
         ("xray:GetSamplingRules", "xray:GetSamplingStatisticSummaries", "xray:GetSamplingTargets"),
         "*",
         f"{_AGENT}/translator/translate/otel/extension/awsproxy",
         roles=("traces.credentials.role_arn", _AGENT_ROLE),
         is_in_server_policy=True,
+        denied="applications use their own sampling rules",
+    ),
+    Row(
+        "answering the instrumentation requests of applications",
+        tuple(f"traces.traces_collected.{name}" for name in _SIGNALS),
+        (
+            "application-signals:ListInstrumentationConfigurations",
+            "application-signals:ReportInstrumentationConfigurationStatus",
+        ),
+        "*",
+        f"{_AGENT}/translator/translate/otel/extension/awsproxy",
+        roles=("traces.credentials.role_arn", _AGENT_ROLE),
+        denied="applications cannot change their instrumentation while they run",
+        is_optional=True,
     ),
     Row(
         "sending OpenTelemetry metrics",
@@ -308,19 +413,20 @@ class Need:
 
 
 def permissions_of(
-    config: Mapping[str, Any], whole: Mapping[str, Any] | None = None, others: Iterable[Mapping[str, Any]] = ()
+    config: Mapping[str, Any],
+    others: Iterable[Mapping[str, Any]] = (),
+    roles: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Need]:
     """Return the permissions that a configuration needs, for each place that needs them.
 
-    :param whole: the whole configuration if this is a part of it. It can contain the roles that the agent assumes.
     :param others: configurations with which an agent may merge it. They can contain the parts that rows require.
+    :param roles: the roles in the other parts of a split configuration, as ``roles_of_parts`` returns them.
     """
     needs: list[Need] = []
-    complete = whole or config
-    requirements = [complete, *others]
+    requirements = [config, *others]
     for row in ROWS:
         if not row.requires or any(find_values(each, row.requires) for each in requirements):
-            role = _role(complete, row)
+            role = _role(config, row, roles)
             for field in row.fields:
                 found = [(path, value) for path, value in find_values(config, field) if row.applies(value)]
                 needs += [Need(row, field, path, value, _entry(config, path), role) for path, value in found]
@@ -353,6 +459,26 @@ def permission_notices(config: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem(each.path, rules.PERMISSION, message, NOTICE)
 
 
-def _role(config: Mapping[str, Any], row: Row) -> str:
-    values = (value for field in row.roles for _path, value in find_values(config, field))
-    return next((value for value in values if isinstance(value, str) and value), "")
+def _role(config: Mapping[str, Any], row: Row, roles: Mapping[str, str]) -> str:
+    return next((role for field in row.roles for role in (_text_of(config, field), roles.get(field, "")) if role), "")
+
+
+def _text_of(config: Mapping[str, Any], field: str) -> str:
+    return next((value for _path, value in find_values(config, field) if isinstance(value, str)), "")
+
+
+def roles_of_parts(parts: Iterable[Iterable[Mapping[str, Any]]]) -> dict[str, str]:
+    """Return the roles that a part of a split configuration takes from its other parts, by their fields.
+
+    Which versions of parts belong together is not known. So a role counts if all versions of one part have it.
+
+    :param parts: the versions of each other part.
+    """
+    found: dict[str, str] = {}
+    for part in parts:
+        versions = [*part]
+        for field in _ROLE_FIELDS:
+            texts = [_text_of(each, field) for each in versions]
+            if texts and all(texts):
+                found.setdefault(field, texts[0])
+    return found

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Compiles configurations into a fitted policy: exactly what agents that read them need. Pure.
+"""Compiles configurations into a fitted policy, with the permissions that agents need to run them. Pure.
 
 An agent can merge several configurations. So the policy allows what each needs alone, and what they need together.
 """
@@ -25,8 +25,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.perm
     ASSUME,
     ROWS,
     permissions_of,
+    roles_of_parts,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import quote, short_path
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import other_parts
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import (
     ACCOUNT,
     ANY,
@@ -128,7 +130,7 @@ class Fitted:
 
 
 def fit(sources: Sequence[Source], scope: Scope) -> Fitted:
-    """Return the policy that allows exactly what agents with these configurations need.
+    """Return the policy that allows what agents with these configurations need.
 
     :raises InvalidInput: as ``needed_statements``, or the policy would be too long.
     """
@@ -137,7 +139,7 @@ def fit(sources: Sequence[Source], scope: Scope) -> Fitted:
 
 
 def needed_statements(sources: Sequence[Source], scope: Scope) -> list[Statement]:
-    """Return the statements that allow exactly what agents with these configurations need, one for each use.
+    """Return the statements that allow what agents with these configurations need, one for each use.
 
     :raises InvalidInput: a part of them needs permissions that are not known or that nothing limits. The message lists
         all such parts.
@@ -166,15 +168,16 @@ def compile_each(sources: Sequence[Source], scope: Scope) -> list[Compiled]:
     known = [each.config for each, refusals in zip(sources, unknown) if not refusals]
     distinct = list({id(each): each for each in known if not isinstance(each, str)}.values())
     others = _Others(named_regions(distinct), tuple(_required(distinct)))
-    compiled: dict[tuple[int, tuple[str, ...]], tuple[list[Statement], list[str]]] = {}
+    parts = _Parts(sources)
+    compiled: dict[tuple[Any, ...], tuple[list[Statement], list[str]]] = {}
     found = []
     for source, refusals in zip(sources, unknown):
-        regions = source.regions or (ANY,)
-        place = (id(source.config), regions)
+        regions, roles = source.regions or (ANY,), parts.roles_for(source)
+        place = (id(source.config), regions, tuple(roles.items()))
         if refusals or isinstance(source.config, str):
             compiled[place] = [], refusals
         elif place not in compiled:
-            compiled[place] = _compile(source.config, regions, others, scope)
+            compiled[place] = _compile(source.config, regions, others, scope, roles)
         statements, why = compiled[place]
         found.append(Compiled([*_reading(source, regions, scope), *statements], _show(source, why)))
     return found
@@ -186,6 +189,33 @@ class _Others:
 
     regions: tuple[str, ...]
     configs: tuple[Mapping[str, Any], ...]
+
+
+class _Parts:
+    """The configurations by name, among which some are the parts of split ones."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self._by_name: dict[str, list[Source]] = defaultdict(list)
+        for each in sources:
+            for name in each.parameters:
+                self._by_name[name].append(each)
+
+    def roles_for(self, source: Source) -> dict[str, str]:
+        """Return the roles that a part takes from the other parts, in all of its regions."""
+        others = [name for name in other_parts(source.parameters[0], self._by_name) if name not in source.parameters]
+        if not others:
+            return {}
+        in_regions = [self._roles(others, region) for region in source.regions or (ANY,)]
+        return {field: role for field, role in in_regions[0].items() if all(field in each for each in in_regions)}
+
+    def _roles(self, names: Iterable[str], region: str) -> dict[str, str]:
+        versions = ([each for each in self._by_name[name] if _can_be_in(each, region)] for name in names)
+        known = (part for part in versions if any(not each.regions or region in each.regions for each in part))
+        return roles_of_parts([{} if isinstance(each.config, str) else each.config for each in part] for part in known)
+
+
+def _can_be_in(source: Source, region: str) -> bool:
+    return region == ANY or not source.regions or region in source.regions
 
 
 def _required(configs: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
@@ -219,16 +249,17 @@ def _refusals(source: Source) -> Iterator[str]:
 
 
 def _compile(
-    config: Mapping[str, Any], own: tuple[str, ...], others: _Others, scope: Scope
+    config: Mapping[str, Any], own: tuple[str, ...], others: _Others, scope: Scope, roles: Mapping[str, str]
 ) -> tuple[list[Statement], list[str]]:
     """Return the statements that a configuration needs, and why some parts have none.
 
     :param own: the regions of the agents that read it.
+    :param roles: the roles in the other parts, if it is a part of a split configuration.
     """
     statements: list[Statement] = []
     refusals: list[str] = []
     regions = named_regions([config]) or tuple(dict.fromkeys([*own, *others.regions]))
-    for need in permissions_of(config, None, others.configs):
+    for need in permissions_of(config, others.configs, roles):
         # The owner of an assumed role decides about its permissions.
         if not need.role:
             try:

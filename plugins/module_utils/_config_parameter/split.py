@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from itertools import count, takewhile
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.json_path import json_path
@@ -23,7 +24,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merg
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 # Each key of these objects is something to collect, which can be in a separate part.
 COLLECTIONS = frozenset({"logs_collected", "metrics_collected", "traces_collected", "collect"})
@@ -73,6 +74,18 @@ def part_names(name: str, count: int) -> list[str]:
 def part_name(name: str, number: int) -> str:
     """Return the name of the parameter of a part. Parts are counted from 1."""
     return name if number == 1 else f"{name}-{number}"
+
+
+def parts_of(name: str, stored: Collection[str]) -> list[str]:
+    """Return the names of the stored parameters of a configuration and its parts."""
+    return [*takewhile(stored.__contains__, (part_name(name, number) for number in count(1)))]
+
+
+def other_parts(name: str, stored: Collection[str]) -> list[str]:
+    """Return the names of the other stored parts of a configuration of which a parameter is a part."""
+    whole, _hyphen, number = name.rpartition("-")
+    parts = parts_of(whole, stored) if number.isdigit() else []
+    return [each for each in (parts if name in parts else parts_of(name, stored)) if each != name]
 
 
 def merge_order(names: Iterable[str]) -> list[str]:

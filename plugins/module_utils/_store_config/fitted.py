@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Policy = Mapping[str, Any]
 
 NAME = "CloudWatchAgentFittedPolicy"
-DESCRIPTION = "Exactly what the configurations of the CloudWatch agent need. Written by cwagent.iam.policy."
+DESCRIPTION = "The permissions that configurations of the CloudWatch agent need. Written by cwagent.iam.policy."
 _RESOURCE = "cloudwatch_agent"
 
 

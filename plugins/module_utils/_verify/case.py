@@ -14,14 +14,14 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.decision impor
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE, USER
 from ansible_collections.cwagent.iam.plugins.module_utils._access.view import AccountView
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import merge
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import merge_order, part_name
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import merge_order, parts_of
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import ANY
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import ONLINE
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.endpoints import Endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import Assessment
     from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
@@ -170,13 +170,6 @@ def configs_of(case: Case, target: Target) -> tuple[list[ConfigParameter], list[
         return [stored[name] for name in merge_order(stored)], []
     names = [name for config in target.configs for name in parts_of(config, stored)]
     return [stored[name] for name in names], [name for name in target.configs if name not in stored]
-
-
-def parts_of(config: str, stored: Mapping[str, ConfigParameter]) -> Iterator[str]:
-    number = 1
-    while (name := part_name(config, number)) in stored:
-        yield name
-        number += 1
 
 
 def runs_all(target: Target, parameters: Sequence[ConfigParameter]) -> bool:

@@ -16,6 +16,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan imp
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import watch_seconds
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import read
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import ENCRYPTED_TYPE, TYPE
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import parts_of
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import HOST_TAG
 from ansible_collections.cwagent.iam.plugins.module_utils._names import (
     CREATED,
@@ -29,7 +30,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._verify.case import (
     configs_of,
     merge_known,
     node_of,
-    parts_of,
     principal_of,
     runs_all,
 )
@@ -125,7 +125,7 @@ def _possible_configs(target: Target, parameters: Sequence[ConfigParameter]) -> 
     stored = {each.name: each for each in parameters if not is_yaml_name(each.name)}
     if target.configs:
         return [_known_config([*stored.values()])]
-    parts = {name: [*parts_of(name, stored)] for name in stored}
+    parts = {name: parts_of(name, stored) for name in stored}
     whole = [name for name in stored if not any(name in parts[other] for other in stored if other != name)]
     return [_known_config([stored[part] for part in parts[name]]) for name in whole] or [None]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.json_path import find_values
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import AUTO_SCALING_FIELDS
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import permissions_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -51,24 +51,18 @@ class _Use:
 
     :param fields: any of these makes it do so. In a name, ``*`` stands for any key or index.
     :param value: the only value that makes it do so; ``None`` for any value.
-    :param needs: a field without which it does not.
     :param override: the field with another address.
-    :param region: the field with another region than the agent's.
-    :param is_ec2_only: whether it does so on EC2 only, for tags and volumes of the instance.
+    :param region: the field with another region than the agent's. Empty for the region of the server.
     """
 
     service: str
     fields: tuple[str, ...]
     value: Any = None
-    needs: str = ""
     override: str = ""
     region: str = "agent.region"
-    is_ec2_only: bool = False
 
-    def applies(self, config: Mapping[str, Any], *, is_ec2: bool) -> bool:
+    def applies(self, config: Mapping[str, Any]) -> bool:
         """Return whether a configuration makes the agent call the service."""
-        if (self.is_ec2_only and not is_ec2) or (self.needs and not find_values(config, self.needs)):
-            return False
         values = [value for field in self.fields for _path, value in find_values(config, field)]
         return bool(values) if self.value is None else self.value in values
 
@@ -84,22 +78,10 @@ _USES = (
     _Use("sts", tuple(f"{each}.credentials.role_arn" for each in ("agent", "metrics", "logs", "traces"))),
     _Use("ecs", (_DISCOVERY,), region=f"{_DISCOVERY}.sd_cluster_region"),
     _Use("ec2", (_DISCOVERY,), region=f"{_DISCOVERY}.sd_cluster_region"),
-    _Use(
-        "ec2",
-        AUTO_SCALING_FIELDS,
-        value="${aws:AutoScalingGroupName}",
-        is_ec2_only=True,
-    ),
-    _Use(
-        "ec2",
-        ("metrics.metrics_collected.disk.append_dimensions.VolumeId",),
-        value="${aws:VolumeId}",
-        needs="metrics.append_dimensions",
-        is_ec2_only=True,
-    ),
-    _Use("ec2", (*_OTLP_METRICS, *_SIGNALS, "logs.metrics_collected.kubernetes"), is_ec2_only=True),
 )
 _METRICS = _Use("monitoring", ("metrics.metrics_collected",), override="metrics.endpoint_override")
+# The agent asks EC2 about its own instance, wherever it sends to.
+_INSTANCE = _Use("ec2", (), region="")
 # The services of an agent whose configuration is unknown.
 _USUAL = ("monitoring", "logs")
 
@@ -113,9 +95,11 @@ def endpoints_of(config: Mapping[str, Any] | None, region: str, *, is_ec2: bool)
     fetch = Endpoint("ssm", region)
     if config is None:
         return {fetch, *(Endpoint(service, region) for service in _USUAL)}
-    uses = [each for each in _USES if each.applies(config, is_ec2=is_ec2)]
-    if _METRICS.applies(config, is_ec2=is_ec2) and _has_cloudwatch(config):
+    uses = [each for each in _USES if each.applies(config)]
+    if _METRICS.applies(config) and _has_cloudwatch(config):
         uses.append(_METRICS)
+    if is_ec2 and any(each.row.is_ec2_only for each in permissions_of(config)):
+        uses.append(_INSTANCE)
     found = (_endpoint(config, each, region) for each in uses)
     return {fetch, *(each for each in found if each)}
 
@@ -128,8 +112,7 @@ def _has_cloudwatch(config: Mapping[str, Any]) -> bool:
 
 def _endpoint(config: Mapping[str, Any], use: _Use, region: str) -> Endpoint | None:
     """Return the endpoint of a use; ``None`` if the configuration has an address that cannot be probed safely."""
-    # The agent asks EC2 about its own instance, wherever it sends to.
-    fields = () if use.is_ec2_only else (use.region, "agent.region")
+    fields = (use.region, "agent.region") if use.region else ()
     regions = (each for field in fields for each in _texts(config, field) if _REGION.fullmatch(each))
     given = next(_texts(config, use.override), "")
     address = _ADDRESS.fullmatch(given)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import chain, product
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +18,15 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.view import SI
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import PUT
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import read
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.json_path import find_values
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import ASSUME, permissions_of
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import (
+    ASSUME,
+    ROWS,
+    permissions_of,
+    roles_of_parts,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import ENCRYPTED_TYPE
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import Call, Scope, calls_for
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import other_parts
 from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR
 from ansible_collections.cwagent.iam.plugins.module_utils._names import aws_policy_arn, is_yaml_name
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import (
@@ -48,7 +55,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ConfigParameter, Principal
-    from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import Need
+    from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import Need, Row
     from ansible_collections.cwagent.iam.plugins.module_utils._findings import Finding
     from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Target
 
@@ -249,14 +256,21 @@ def _check_needs(
     for needed in _needs(case, target, parameters):
         caller = _caller(case, principal, needed.need)
         if caller and not (lacks_ordinary and _is_in_server_policy(case, principal, needed)):
-            found = _check_needed(case, caller, needed)
-            yield from found if runs_all(target, parameters) else _as_notes(found)
+            found = _with_consequence(_check_needed(case, caller, needed), needed.need.row)
+            yield from found if runs_all(target, parameters) else _as_notes(found, "If it uses this configuration: ")
 
 
-def _as_notes(found: Iterable[Finding]) -> Iterator[Finding]:
-    """Return notes only, for a configuration that the server may not use."""
+def _with_consequence(found: Iterable[Finding], row: Row) -> Iterator[Finding]:
+    """Add what happens without the permissions of a row. If most servers do well without them, return notes only."""
+    text = f" If denied, {row.denied}." if row.denied else ""
+    told = (replace(each, why=f"{each.why}{text}") if each.severity == ERROR else each for each in found)
+    return _as_notes(told) if row.is_optional else told
+
+
+def _as_notes(found: Iterable[Finding], begin: str = "") -> Iterator[Finding]:
+    """Return notes only, for what a server may not need."""
     for each in found:
-        yield note(PERMISSIONS, f"If it uses this configuration: {each.why}") if each.severity == ERROR else each
+        yield note(PERMISSIONS, f"{begin}{each.why}") if each.severity == ERROR else each
 
 
 def _needs(case: Case, target: Target, parameters: Sequence[ConfigParameter]) -> list[Needed]:
@@ -274,7 +288,8 @@ def _needs(case: Case, target: Target, parameters: Sequence[ConfigParameter]) ->
 
 
 def _join(case: Case, needs: Sequence[tuple[Need, str, str]]) -> Needed:
-    """Join needs with one purpose, each of which has the name of its configuration and a region."""
+    """Join needs with one purpose, each of which has the name of its configuration and a region. The worst is first."""
+    needs = sorted(needs, key=lambda each: ROWS.index(each[0].row))
     scope = Scope(case.account.partition, case.account.id)
     calls = ((call, need.field, name) for need, name, region in needs for call in calls_for(need, region, scope))
     return Needed(needs[0][0], tuple(calls))
@@ -286,7 +301,11 @@ def _find_needs(
     """Return each need, with the name of its configuration and the region of the agent."""
     configs = {each.name: read(each.value, each.name).value or {} for each in parameters if each.value is not None}
     whole = merge_known(configs.values()) if is_merged else None
-    needs = [(need, name) for name, config in configs.items() for need in permissions_of(config)]
+    needs = [
+        (need, name)
+        for name, config in configs.items()
+        for need in permissions_of(config, (), roles_of_parts([configs[each]] for each in other_parts(name, configs)))
+    ]
     if whole is not None:
         of_parts = [(need, _part_with(need, configs)) for need in permissions_of(whole)]
         needs = sorted(of_parts, key=lambda each: [*configs].index(each[1]))

@@ -49,6 +49,8 @@ UNRELATED = [
     "W! cloudwatch: 0 retries, going to sleep 192 ms before retrying.",
     "E! [inputs.logfile] Failed to tail file /var/log/AccessDenied.log with error: permission denied",
     "E! [outputs.cloudwatchlogs] Aws error received when sending logs to AccessDenied/Forbidden: no",
+    'W! {"caller":"ec2/ec2.go:121","msg":"failed fetching ec2 instance tags","error":"UnauthorizedOperation: no."}',
+    "W! failed fetching ec2 instance tags: RequestError: send request failed",
     "E! [EC2] Fetch hostname from EC2 metadata fail: EC2MetadataRequestError: no data",
 ]
 

@@ -9,7 +9,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import merge
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import Scope, Source, fit
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import (
+    Scope,
+    Source,
+    compile_each,
+    fit,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import part_names, split
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import (
     ACCOUNT as ANY_ACCOUNT,
 )
@@ -137,6 +143,7 @@ PARTS = {
             *((f"ecs:{each}", *IN_CLUSTER) for each in ("DescribeServices", "ListServices")),
             *((each, "*", "") for each in ("ec2:DescribeInstances", "ecs:DescribeTaskDefinition")),
             ("sts:AssumeRole", ROLE, ""),
+            ("ec2:DescribeTags", "*", ""),
         },
     ),
     "a retention": (
@@ -233,7 +240,7 @@ def test_a_namespace_is_taken_as_it_is(namespace, allowed):
 def test_only_the_role_that_the_agent_assumes_gets_the_permission_to_be_assumed():
     config = {"agent": {"credentials": {"role_arn": ROLE}}, **metrics(), **file("a"), **collect("host_metrics")}
     actions = {action for action, _name, _key in permissions(fit([source(config)], SCOPE).policies)}
-    assert actions == {"ssm:GetParameter", "sts:AssumeRole"}
+    assert actions == {"ssm:GetParameter", "sts:AssumeRole", "ec2:DescribeTags"}
     assert resources(config, "sts:AssumeRole") == [ROLE]
 
 
@@ -514,6 +521,66 @@ def test_the_policy_allows_what_any_merge_of_the_configurations_needs(pieces):
             except InvalidInput:
                 continue
             assert permissions(fit([source(merged)], SCOPE).policies) <= together
+
+
+WITH_ROLE = {
+    "agent": {"credentials": {"role_arn": ROLE}},
+    "metrics": {"metrics_collected": {name: {"measurement": [f"{name}_x"]} for name in ("cpu", "disk", "mem", "net")}},
+    **files(*({"file_path": f"/{number}.log", "log_group_name": f"group-{number}"} for number in range(6))),
+    "traces": {"traces_collected": {"xray": {}}},
+}
+
+
+def parts_as_sources(config, limit=300, **more):
+    parts = split(config, limit)
+    names = part_names(NAME, len(parts))
+    return [Source(name, part, (name,), (REGION,), **more) for name, part in zip(names, parts, strict=True)]
+
+
+def actions_of(sources):
+    return {action for action, _name, _key in permissions(fit(sources, SCOPE).policies)}
+
+
+@given(st.integers(200, 2000), st.sampled_from([("agent",), ("metrics", "logs", "traces"), ("logs",), ()]))
+def test_the_parts_of_a_configuration_need_the_actions_of_the_whole(limit, sections):
+    config = {**json.loads(json.dumps(WITH_ROLE)), "agent": {"region": REGION}}
+    for each in sections:
+        config[each]["credentials"] = {"role_arn": ROLE}
+    sources = parts_as_sources(config, limit)
+    whole = Source(NAME, config, tuple(each.name for each in sources), (REGION,))
+    for given_order in (sources, sources[::-1]):
+        assert actions_of(given_order) == actions_of([whole])
+
+
+FIRST, *OTHERS = parts_as_sources(WITH_ROLE, 300)
+WITHOUT_ROLE = {"metrics": WITH_ROLE["metrics"]}
+
+
+@pytest.mark.parametrize(
+    ("sources", "is_covered"),
+    [
+        ([FIRST, *OTHERS], True),
+        ([replace(FIRST, regions=()), *OTHERS], True),
+        ([FIRST, replace(FIRST, config=WITHOUT_ROLE, regions=(OTHER_REGION,)), *OTHERS], True),
+        ([FIRST, replace(FIRST, config={**WITHOUT_ROLE, **WITH_ROLE}), *OTHERS], True),
+        (OTHERS, False),
+        # An agent can have the version without the role.
+        ([FIRST, replace(FIRST, config=WITHOUT_ROLE), *OTHERS], False),
+        ([FIRST, replace(FIRST, config="receivers: {}"), *OTHERS], False),
+        ([FIRST, replace(FIRST, config=WITHOUT_ROLE, regions=()), *OTHERS], False),
+        ([replace(FIRST, regions=(OTHER_REGION,)), *OTHERS], False),
+        ([FIRST, *(replace(each, regions=(REGION, OTHER_REGION)) for each in OTHERS)], False),
+        ([FIRST, *(replace(each, regions=()) for each in OTHERS)], False),
+        # Other configurations, according to their names.
+        ([replace(FIRST, parameters=("AmazonCloudWatch-other",)), *OTHERS], False),
+        ([FIRST, *OTHERS[1:]], False),
+        ([FIRST, replace(OTHERS[-1], parameters=(f"{NAME}-0",))], False),
+    ],
+)
+def test_the_role_in_a_part_covers_another_part_if_all_its_versions_have_it(sources, is_covered):
+    [*_others, compiled] = compile_each(sources, SCOPE)
+    own = {action for each in compiled.statements for action in each.actions} - {"ssm:GetParameter"}
+    assert not own if is_covered else own
 
 
 JSON = st.recursive(

@@ -12,7 +12,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merg
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import (
     merge_order,
     minify,
+    other_parts,
     part_names,
+    parts_of,
     split,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
@@ -294,3 +296,24 @@ def test_a_configuration_of_exactly_the_limit_keeps_its_order():
     config = {**files("a" * 50), **AGENT}
     [part] = split(config, size_of(config))
     assert minify(part) == minify(config)
+
+
+@pytest.mark.parametrize(
+    ("name", "stored", "parts", "others"),
+    [
+        ("x", ["x"], ["x"], []),
+        ("x", ["x", "x-2", "x-3"], ["x", "x-2", "x-3"], ["x-2", "x-3"]),
+        ("x-2", ["x", "x-2", "x-3"], ["x-2"], ["x", "x-3"]),
+        ("x-3", ["x", "x-3"], ["x-3"], []),
+        ("x-2", ["x-2"], ["x-2"], []),
+        ("x-2", ["x-2", "x-2-2"], ["x-2", "x-2-2"], ["x-2-2"]),
+        ("x-02", ["x", "x-2", "x-02"], ["x-02"], []),
+        ("x-y", ["x", "x-y"], ["x-y"], []),
+        ("x", ["y"], [], []),
+    ],
+)
+def test_the_names_tell_the_parts_of_a_configuration(
+    name: str, stored: list[str], parts: list[str], others: list[str]
+) -> None:
+    assert parts_of(name, stored) == parts
+    assert other_parts(name, stored) == others

@@ -10,6 +10,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._verify.endpoints impo
 
 REGION = "eu-central-1"
 GROUP = {"AutoScalingGroupName": "${aws:AutoScalingGroupName}"}
+TEAM = {"team": "${aws:AutoScalingGroupName}"}
 VOLUME = {"disk": {"append_dimensions": {"VolumeId": "${aws:VolumeId}"}}}
 ROLE = {"role_arn": "arn:aws:iam::123456789012:role/agent"}
 CPU = {"metrics_collected": {"cpu": {"measurement": ["usage_idle"]}}}
@@ -37,6 +38,8 @@ CASES = [
     (metrics(append_dimensions={"InstanceId": "${aws:InstanceId}"}), "monitoring", ""),
     (metrics(append_dimensions={"AutoScalingGroupName": "web"}), "monitoring", ""),
     ({"metrics": {"metrics_collected": {"cpu": {"append_dimensions": GROUP}}}}, "monitoring", "ec2"),
+    ({"metrics": {"metrics_collected": {"cpu": {"append_dimensions": TEAM}}}}, "monitoring", "ec2"),
+    ({"metrics": {"metrics_collected": {"statsd": {"append_dimensions": GROUP}}}}, "monitoring", ""),
     ({"metrics": {"metrics_collected": {"procstat": [{"append_dimensions": GROUP}]}}}, "monitoring", "ec2"),
     ({"metrics": {"metrics_collected": VOLUME}}, "monitoring", ""),
     ({"metrics": {"metrics_collected": VOLUME, "append_dimensions": {}}}, "monitoring", "ec2"),
@@ -45,14 +48,17 @@ CASES = [
     ({"logs": {"metrics_collected": {"kubernetes": {}}}}, "logs", "ec2"),
     ({"logs": {"metrics_collected": {"application_signals": {}}}}, "logs monitoring", "ec2"),
     ({"logs": {"metrics_collected": {"prometheus": {"ecs_service_discovery": {}}}}}, "ec2 ecs logs", ""),
+    ({"logs": {"metrics_collected": {"prometheus": {}}}}, "logs", "ec2"),
+    ({"logs": {"metrics_collected": {"prometheus": {"cluster_name": "shop"}}}}, "logs", ""),
     ({"traces": {"traces_collected": {"xray": {}}}}, "xray", ""),
+    ({"traces": {"traces_collected": {"application_signals": {}}}}, "xray", "ec2"),
     (collect("host_metrics"), "monitoring", "ec2"),
     (collect("container_insights"), "monitoring", "ec2"),
     (collect("prometheus"), "monitoring", "ec2"),
     (collect("otlp"), "logs monitoring xray", "ec2"),
     (collect("database_insights"), "logs monitoring", "ec2"),
-    (collect("files"), "logs", ""),
-    (collect("windows_events"), "logs", ""),
+    (collect("files"), "logs", "ec2"),
+    (collect("windows_events"), "logs", "ec2"),
     ({**metrics(), "agent": {"credentials": ROLE}}, "monitoring sts", ""),
     *(({section: {"credentials": ROLE}}, "sts", "") for section in ("metrics", "logs", "traces")),
     (None, "logs monitoring", ""),

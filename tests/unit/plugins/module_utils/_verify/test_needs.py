@@ -100,8 +100,12 @@ def fixes_of(account, target=WEB, **more):
     return [each.fix for each in check(case(account, **more), target).failures]
 
 
-def lacks(actions, field, name="linux", who="Role 'Server'"):
-    return f"{who} lacks {actions}, which {field} of AmazonCloudWatch-{name} needs."
+WITHOUT_VOLUMES = " If denied, this dimension is missing."
+SAME_RETENTION = " If denied, the retention stays as it is."
+
+
+def lacks(actions, field, name="linux", who="Role 'Server'", end=""):
+    return f"{who} lacks {actions}, which {field} of AmazonCloudWatch-{name} needs.{end}"
 
 
 def without(*actions):
@@ -126,22 +130,92 @@ def test_what_the_policy_of_the_servers_lacks_is_a_failure(name, target):
         assert found(account_of(config, server=(SERVER, *more)), target)[0] == expected
 
 
+NO_START = " If denied, agents from version 1.300061 on do not start"
+PROMETHEUS = {"logs": {"metrics_collected": {"prometheus": {}}}}
+TEAM = {"metrics": {"metrics_collected": {"cpu": {"append_dimensions": {"team": "${aws:AutoScalingGroupName}"}}}}}
+SIGNALS = {"traces": {"traces_collected": {"application_signals": {}}}}
+SIGNALS_FIELD = "traces.traces_collected.application_signals"
 CUSTOM = {
-    "volumes": (VOLUMES, "ec2:DescribeVolumes", VOLUME_FIELD),
-    "OpenTelemetry log events": (OTLP, "logs:CreateLogStream", "opentelemetry.collect.otlp"),
+    "volumes": (VOLUMES, "ec2:DescribeVolumes", VOLUME_FIELD, WITHOUT_VOLUMES),
+    "OpenTelemetry log events": (OTLP, "logs:CreateLogStream", "opentelemetry.collect.otlp", ""),
+    "a group of all metrics": (
+        GROUP,
+        "ec2:DescribeTags",
+        "metrics.append_dimensions.AutoScalingGroupName",
+        " If denied, the agent sends no metrics of its plug-ins.",
+    ),
+    "a group of a plug-in": (
+        TEAM,
+        "ec2:DescribeTags",
+        "metrics.metrics_collected.cpu.append_dimensions.*",
+        f"{NO_START}.",
+    ),
+    "a cluster for Prometheus": (
+        PROMETHEUS,
+        "ec2:DescribeTags",
+        "logs.metrics_collected.prometheus",
+        f"{NO_START}, and earlier ones start a minute later.",
+    ),
+    "a cluster for OpenTelemetry": (
+        OTLP,
+        "ec2:DescribeTags",
+        "opentelemetry",
+        " If denied, the agent does not start.",
+    ),
+    # One cause is one failure, with the worst that it does.
+    "tags for everything": (
+        {"metrics": {**GROUP["metrics"], **TEAM["metrics"]}, **SIGNALS, **OTLP, **PROMETHEUS},
+        "ec2:DescribeTags",
+        "logs.metrics_collected.prometheus",
+        f"{NO_START}, and earlier ones start a minute later.",
+    ),
 }
+DYNAMIC = Policy("Dynamic", document("application-signals:*"))
 
 
-@pytest.mark.parametrize(("config", "action", "field"), CUSTOM.values(), ids=CUSTOM)
-def test_a_policy_or_a_boundary_that_lacks_an_ordinary_permission_is_a_failure(config, action, field):
-    assert found(account_of(config)) == ([], [])
-    assert found(account_of(config, server=without(action))) == ([lacks(action, field)], [])
+@pytest.mark.parametrize(("config", "action", "field", "end"), CUSTOM.values(), ids=CUSTOM)
+def test_a_policy_or_a_boundary_that_lacks_an_ordinary_permission_is_a_failure(config, action, field, end):
+    assert found(account_of(config, server=(SERVER, DYNAMIC))) == ([], [])
+    lacking = account_of(config, server=(*without(action), DYNAMIC))
+    assert found(lacking) == ([lacks(action, field, end=end)], [])
     allowed = [each for each in ORDINARY if each != action]
-    bound = account_of(config, boundary=Policy("Limit", document(*allowed, GET), f"{OWN}policy/Limit"))
+    limit = Policy("Limit", document(*allowed, GET, "application-signals:*"), f"{OWN}policy/Limit")
+    bound = account_of(config, server=(SERVER, DYNAMIC), boundary=limit)
     part = f"{field} of AmazonCloudWatch-linux"
-    blocked = f"Permissions boundary Limit of role 'Server' blocks {action}, which {part} needs."
+    blocked = f"Permissions boundary Limit of role 'Server' blocks {action}, which {part} needs.{end}"
     assert found(bound) == ([blocked], [])
     assert fixes_of(bound) == [f"Allow {action} in policy {OWN}policy/Limit."]
+
+
+INSTRUMENTATION = [
+    "application-signals:ListInstrumentationConfigurations",
+    "application-signals:ReportInstrumentationConfigurationStatus",
+]
+
+
+def test_a_permission_without_which_most_servers_do_well_is_a_note():
+    described = " If denied, the data does not name the Auto Scaling group and the cluster."
+    instrumented = " If denied, applications cannot change their instrumentation while they run."
+    tags = lacks("ec2:DescribeTags", SIGNALS_FIELD, end=described)
+    dynamic = lacks(", ".join(INSTRUMENTATION), SIGNALS_FIELD, end=instrumented)
+    for config in (SIGNALS, {"opentelemetry": {**OTLP["opentelemetry"], "cluster_name": "shop"}}):
+        is_traces = config is SIGNALS
+        expected = tags if is_traces else tags.replace(SIGNALS_FIELD, "opentelemetry.collect.*")
+        account = account_of(config, server=without("ec2:DescribeTags"))
+        assert found(account) == ([], [expected, *([dynamic] if is_traces else [])])
+        assert found(account, DB) == ([], [dynamic.replace("Role 'Server'", "User 'db1'")] if is_traces else [])
+    assert found(account_of(SIGNALS)) == ([], [dynamic])
+    assert found(account_of(SIGNALS, server=(SERVER, DYNAMIC))) == ([], [])
+
+
+def test_a_server_that_may_use_one_of_several_parts_takes_the_role_from_another():
+    """Without the names of its configurations, only their own names tell that they are parts of one."""
+    parts = [parameter(name, json.dumps(each)) for name, each in (("x", assuming(FOREIGN)), ("x-2", RETENTION))]
+    allowed = Policy("More", document("sts:AssumeRole", resource=FOREIGN))
+    account = replace(account_of(server=(*without("logs:PutRetentionPolicy"), allowed)), parameters=tuple(parts))
+    assert not [each for each in found(account)[1] if "PutRetentionPolicy" in each]
+    other = replace(account, parameters=(parts[0], parameter("y", json.dumps(RETENTION))))
+    assert [each for each in found(other)[1] if "PutRetentionPolicy" in each]
 
 
 @pytest.mark.parametrize("config", [RETENTION, OTLP])
@@ -159,7 +233,7 @@ def test_the_admin_policy_does_not_allow_reading_volumes():
     assert admin.arn == ADMIN.arn
     account = with_(account_of(VOLUMES), principals=[role("Other", admin, CLOSED)])
     account = replace(account, instances=(instance(1, "Other"),))
-    assert found(account) == ([lacks("ec2:DescribeVolumes", VOLUME_FIELD, who="Role 'Other'")], [])
+    assert found(account) == ([lacks("ec2:DescribeVolumes", VOLUME_FIELD, who="Role 'Other'", end=WITHOUT_VOLUMES)], [])
     fix = "CloudWatchAgentAdminPolicy does not allow it. Associate instance profile 'Own'."
     assert fixes_of(account, server_profile="Own") == [fix]
 
@@ -221,7 +295,9 @@ def test_a_policy_for_some_resources_of_an_unknown_one_is_no_failure():
     no = Policy("No", document("logs:PutRetentionPolicy", resource="arn:aws:logs:*:*:log-group:x", effect="Deny"))
     assert found(account_of(RETENTION, server=(SERVER, no))) == ([], [undecided("logs:PutRetentionPolicy", LIST)])
     never = Policy("No", document("logs:PutRetentionPolicy", effect="Deny"))
-    assert found(account_of(RETENTION, server=(SERVER, never)))[0] == [lacks("logs:PutRetentionPolicy", LIST)]
+    assert found(account_of(RETENTION, server=(SERVER, never)))[0] == [
+        lacks("logs:PutRetentionPolicy", LIST, end=SAME_RETENTION)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -292,7 +368,7 @@ def test_the_log_group_of_an_unknown_section_is_not_known():
     config = {"logs": {"logs_collected": {"x": {"collect_list": [{"retention_in_days": 1}]}}}}
     assert found(account_of(config)) == ([], [])
     assert found(account_of(config, server=without("logs:PutRetentionPolicy"))) == (
-        [lacks("logs:PutRetentionPolicy", LIST)],
+        [lacks("logs:PutRetentionPolicy", LIST, end=SAME_RETENTION)],
         [],
     )
 
@@ -446,6 +522,7 @@ def test_the_calls_of_a_server_are_those_of_its_configurations():
     server = next(each for each in account.principals if each.name == "Server")
     reading = Call(GET, (f"arn:aws:ssm:{REGION}:{ACCOUNT_ID}:parameter/AmazonCloudWatch-linux",))
     own = [Call("sts:AssumeRole", (None,)), *(Call(each, (None,)) for each in (*TASKS, *SERVICES))]
+    own.append(Call("ec2:DescribeTags"))
     assert list(calls_of(case(account), WEB)) == [(server, each) for each in (reading, *own)]
     account = account_of({**AMP, **XRAY, **NAMED})
     events = [Call(each, (f"{GROUP_ARN}:log-stream:*",)) for each in LOG_EVENTS]
