@@ -84,10 +84,10 @@ def with_metrics(name, dimensions):
     return {"metrics": {"metrics_collected": {name: [entry] if name == "procstat" else entry}}}
 
 
-REPLACING = {
+REPLACING = (
     *("collectd", "cpu", "disk", "diskio", "ethtool", "mem", "net", "netstat", "nvidia_gpu", "processes", "procstat"),
     "swap",
-}
+)
 
 VOLUMES_ALONE = {"metrics": {"metrics_collected": disk(VolumeId="${aws:VolumeId}")["metrics"]["metrics_collected"]}}
 OPENTELEMETRY_METRICS = ("container_insights", "host_metrics", "prometheus")
