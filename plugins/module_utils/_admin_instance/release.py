@@ -90,7 +90,10 @@ class ReleaseResource(AdminInstanceResource):
             found = find_profile(self._aws, profile)
             return found is not None and found.role is not None
 
-        return profile_resource.is_shown(self._aws, has_role)
+        try:
+            return profile_resource.is_shown(self._aws, has_role)
+        except AwsApiError:
+            return True  # EC2 itself refuses a profile that it does not know
 
     def _plan_window(self, current: State) -> Plan[Window] | None:
         plan = super()._plan_window(current)

@@ -19,11 +19,21 @@ from ansible_collections.cwagent.iam.plugins.module_utils._names import describe
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND_CODES, Kind, Plan, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import Window
     from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import Opening
     from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import Association
+
+
+# The beginning of the name of the item in a plan that closes a window.
+_WINDOW_ITEM = "window of "
+
+
+def is_restored(failures: Iterable[str]) -> bool:
+    """Whether a release that failed has restored the profiles. :param failures: the items of its plan that failed."""
+    items = [*failures]
+    return bool(items) and all(each.startswith(_WINDOW_ITEM) for each in items)
 
 
 @dataclass(frozen=True)
@@ -59,7 +69,7 @@ class Release:
         """Plan the steps for every instance, and for the window. Window and profile do not depend on each other."""
         targets = sorted(name for name in {*current.instances, *current.records} if self.is_target(name))
         steps = {name: self._steps(current, name) for name in targets}
-        closing = {f"window of {name}": each for name, each in window.steps.items()} if window else {}
+        closing = {f"{_WINDOW_ITEM}{name}": each for name, each in window.steps.items()} if window else {}
         planned = replace(self.planned_state(current), window=window.planned if window else current.window)
         return Plan(current, planned, {**steps, **closing}, {"instances": current.error} if current.error else {})
 

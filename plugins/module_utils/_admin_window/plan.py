@@ -61,7 +61,7 @@ class Window:
     :param keys: the access keys, if the principal is a user.
     :param exists: whether the principal exists.
     :param is_known: whether the policy was read. If not, ``policy`` is ``None``, so that a plan writes it.
-    :param error: why the policy could not be read.
+    :param error: why the policy, the keys or the tags could not be read.
     :param saved_key_id: the only key that changes with the window, according to the tag of the user.
     :param is_marked: whether this collection created or adopted the principal. Read only if there is no policy.
     :param has_admin_policy: whether the principal has the agent's admin policy. Read only if there is no policy.
@@ -235,6 +235,19 @@ def is_unmanaged(current: Window, desired: DesiredWindow) -> bool:
     return desired.managed_only and current.exists and current.policy is None and not current.is_marked
 
 
+def describe_left(desired: DesiredWindow, opened: Mapping[str, Any], *, is_open: bool, has_key: bool = False) -> str:
+    """Return what can still be open after a window could not be closed, in sentences.
+
+    :param opened: the window as it was opened, in the form of results.
+    :param is_open: whether its policy was not written. :param has_key: whether the key was not deactivated.
+    """
+    description = f"{desired.description[0].upper()}{desired.description[1:]}"
+    policy = f"{description} may be open until {opened['deadline'] or 'its deadline'}." if is_open else ""
+    key = f"The access key of {desired.kind} '{desired.name}' may be active, and no deadline ends that."
+    left = f"{policy} {key if has_key else ''}".strip()
+    return left or f"{description} was closed, but AWS did not confirm it."
+
+
 def _has_nothing_to_do(current: Window, desired: DesiredWindow) -> bool:
     if is_unmanaged(current, desired):
         return True
@@ -254,6 +267,11 @@ def plan(current: Window, desired: DesiredWindow) -> Plan[Window]:
     if _has_nothing_to_do(current, desired):
         return Plan(current, planned, {desired.name: []})
     policy, keys = _policy_steps(current, planned, desired), _key_steps(current, desired)
+    if desired.state == CLOSED:
+        # Each of them ends the permission, so the one is done even if the other fails.
+        key = f"access key of {desired.name}"
+        unread = {key: current.error} if current.error and desired.kind == "user" and not keys else {}
+        return Plan(current, planned, {desired.name: policy, key: keys}, unread)
     # The next run sees by the policy that keys are still to be activated, so the policy is removed last.
     steps = [*keys, *policy] if desired.state == ABSENT else [*policy, *keys]
     return Plan(current, planned, {desired.name: steps})

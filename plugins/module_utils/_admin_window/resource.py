@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan imp
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import size_of
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES, AwsApiError
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES, AwsApiError, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._names import (
     SAVED_KEY_TAG,
     WINDOW_POLICY,
@@ -64,37 +65,70 @@ class WindowResource(Resource[Window]):
         """Read the window from IAM, unless there is no need to."""
         if self._skip_read:
             return Window(self._aws.now, is_known=False)
-        current = self.read_again()
+        current = self._read_to_close() if self._desired.state == CLOSED else self.read_again()
         current = replace(current, others_size=self._read_others_size() if current.exists else 0)
         return window_plan.assumed_window(current, self._desired)
 
     def read_again(self) -> Window:
         """Read the window from IAM."""
+        policy = self._find_policy()
+        keys = self._read_keys() if policy else ()
+        if policy and not self._needs_tags(keys):
+            return Window(self._aws.now, policy, keys)
+        # IAM answers with the same error whether the principal or the policy is missing.
+        tags = self._find_tags()
+        if tags is None:
+            return Window(self._aws.now, exists=False)
+        return Window(
+            self._aws.now,
+            policy,
+            keys if policy else self._read_keys(),
+            saved_key_id=tags.get(SAVED_KEY_TAG),
+            is_marked=is_marked(tags),
+            has_admin_policy=bool(policy) or self._has_admin_policy(tags),
+        )
+
+    def _read_to_close(self) -> Window:
+        """Read the window, or the parts of it that can be read. Each part is enough to close something.
+
+        :raises CwagentError: neither the policy nor the tags show that the window may be closed.
+        """
+        try:
+            return self.read_again()
+        except CwagentError as error:
+            policy: dict[str, Any] | None = None
+            tags: dict[str, str] = {}
+            keys: tuple[AccessKey, ...] = ()
+            with suppress(CwagentError):
+                policy = self._find_policy()
+            with suppress(CwagentError):
+                tags = self._find_tags() or {}
+            with suppress(CwagentError):
+                keys = self._read_keys()
+            if not policy and not is_marked(tags):
+                raise
+            saved = tags.get(SAVED_KEY_TAG)
+            return Window(self._aws.now, policy, keys, is_known=False, error=error, saved_key_id=saved)
+
+    def _find_policy(self) -> dict[str, Any] | None:
         kind, name = self._desired.kind, self._desired.name
-        identity = {f"{kind.title()}Name": name}
         answer = self._aws.find(
             f"iam:Get{kind.title()}Policy",
             f"read the admin window of {kind} '{name}'",
             absent="NoSuchEntity",
             PolicyName=WINDOW_POLICY,
-            **identity,
+            **{f"{kind.title()}Name": name},
         )
-        keys = self._read_keys() if answer else ()
-        if answer and not self._needs_tags(keys):
-            return Window(self._aws.now, answer["PolicyDocument"], keys)
-        # IAM answers with the same error whether the principal or the policy is missing.
-        found = self._aws.find(f"iam:Get{kind.title()}", f"read {kind} '{name}'", absent="NoSuchEntity", **identity)
-        if found is None:
-            return Window(self._aws.now, exists=False)
-        tags = {tag["Key"]: tag["Value"] for tag in found[kind.title()].get("Tags", [])}
-        return Window(
-            self._aws.now,
-            answer["PolicyDocument"] if answer else None,
-            keys if answer else self._read_keys(),
-            saved_key_id=tags.get(SAVED_KEY_TAG),
-            is_marked=is_marked(tags),
-            has_admin_policy=bool(answer) or self._has_admin_policy(tags),
+        return answer["PolicyDocument"] if answer else None
+
+    def _find_tags(self) -> dict[str, str] | None:
+        """Return the tags of the principal; ``None`` if it does not exist."""
+        kind, name = self._desired.kind, self._desired.name
+        noun = kind.title()
+        found = self._aws.find(
+            f"iam:Get{noun}", f"read {kind} '{name}'", absent="NoSuchEntity", **{f"{noun}Name": name}
         )
+        return None if found is None else {tag["Key"]: tag["Value"] for tag in found[noun].get("Tags", [])}
 
     def _read_others_size(self) -> int:
         """Read the size of the other inline policies; 0 if it does not matter, or if reading them is denied."""

@@ -9,6 +9,7 @@ a run that was killed.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -281,8 +282,9 @@ class Transaction:
             self._guard.end()
             raise
         except BaseException:  # a signal or a time limit; nobody reads a result then
-            self._delete(current, created, delete)
-            self._guard.end()
+            with suppress(CwagentError):  # then the guard tries it again, and says what became of it
+                self._delete(current, created, delete)
+                self._guard.end()
             raise
         self._guard.end()
         return created[0].id, result
@@ -315,7 +317,7 @@ class Transaction:
         try:
             self._delete(current, created, delete)
         except CwagentError as error:
-            raise CwagentError(f"{failure} {error}", **{**failure.details, **error.details}) from error
+            raise CwagentError(f"{error} Before that: {failure}", **{**failure.details, **error.details}) from error
 
     def _delete(self, current: State, created: Sequence[NewActivation], delete: Step) -> None:
         """Delete the activation of this run, even if the answer of its creation was lost.
@@ -330,21 +332,33 @@ class Transaction:
                 found = [each.id for each in created] or self._find_own()
             except CwagentError as error:
                 raise CwagentError(
-                    f"{error} So it is not known whether AWS created the activation, which {use}. Nobody has its code. "
-                    "After that time, the next run that registers a server deletes it.",
+                    f"It is not known whether AWS created the activation, which {use}. Nobody has its code. After that "
+                    f"time, the next run that registers a server deletes it. {error}",
                     **error.details,
                 ) from error
-            for each in found:
-                try:
-                    self._service.execute(replace(delete, arguments={"activation_id": each}))
-                except CwagentError as error:
-                    raise CwagentError(
-                        f"{error} Unless it was used, activation {each} {use}. Delete it: "
-                        f"{hybrid_plan.deletion_command(each, self._desired.region)}. After that time, the next run "
-                        "that registers a server deletes it.",
-                        **error.details,
-                    ) from error
+            self._delete_all(found, delete, use)
+
+    def _delete_all(self, activations: Sequence[str], delete: Step, use: str) -> None:
+        """Delete activations, even if one of them cannot be deleted. :param use: what each of them allows, in words."""
+        left: dict[str, CwagentError] = {}
+        for each in activations:
+            try:
+                self._service.execute(replace(delete, arguments={"activation_id": each}))
+            except CwagentError as error:
+                left[each] = error
+            else:
                 self._done.append(delete)
+        if left:
+            usable = [
+                f"Unless it was used, activation {each} {use}. Delete it: "
+                f"{hybrid_plan.deletion_command(each, self._desired.region)}."
+                for each in left
+            ]
+            reasons = dict.fromkeys(map(str, left.values()))
+            raise CwagentError(
+                f"{' '.join(usable)} After that time, the next run that registers a server deletes it. "
+                f"{' '.join(reasons)}"
+            )
 
     def _find_own(self) -> list[str]:
         """Return the activation that this run created without an answer. AWS may show it late."""

@@ -16,6 +16,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     DENIED_CODES,
     AwsApiError,
+    CwagentError,
     InvalidInput,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._fleet import Fleet
@@ -91,7 +92,12 @@ class Restoration:
         is_checked = leftovers.check_instances or leftovers.unlisted
         associations = readable_associations(self._aws_in, leftovers.instances if is_checked else ())
         if leftovers.check_instances:
-            fail_on_problems(ineligible_instances(self._aws_in, leftovers.instances, associations))
+            try:
+                fail_on_problems(ineligible_instances(self._aws_in, leftovers.instances, associations))
+            except InvalidInput:
+                raise
+            except CwagentError as error:  # no reason to leave a window open
+                self._fleet.errors.append(error)
         principals = [("role", leftovers.role)] if leftovers.role and leftovers.closes_role else []
         principals += [("user", name) for name in leftovers.admin_users]
         windows = {} if leftovers.window_state == KEEP else {each: do(self._window(*each)) for each in principals}

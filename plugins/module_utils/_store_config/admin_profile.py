@@ -18,10 +18,16 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model 
     earlier_profile,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.release import ReleaseResource
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.release_plan import Release
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.release_plan import Release, is_restored
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.sole_holder import SoleHolderResource
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.sole_holder_plan import SoleHolder
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import CLOSED, DesiredWindow, Window
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import (
+    CLOSED,
+    DesiredWindow,
+    Window,
+    describe_left,
+    to_dict,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge, first_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
@@ -156,19 +162,24 @@ class AdminProfile(Source):
         try:
             result = self.report.take("released", lambda: self._converge(self._releasing(), wait=wait))
         except CwagentError as error:
-            window = self._admin.window
-            is_closed = window and window.close_summary in error.details.get("done", ())
-            limit = (
-                "cannot write to Parameter Store any more, because the admin window is closed"
-                if is_closed
-                else "can write to Parameter Store until the deadline of the admin window"
-            )
             raise CwagentError(
-                f"{error} {self._admin.place} may still have the admin identity, which {limit}. Fix the cause, then "
-                "run cwagent.iam.restore to clean up.",
+                f"{self._describe_left(error)} {error} Fix the cause, then run cwagent.iam.restore to clean up.",
                 **error.details,
             ) from error
         self.restored = result["instances"][0]["profile"]
+
+    def _describe_left(self, error: CwagentError) -> str:
+        """Return what can still be open after a release that failed, in sentences."""
+        window, place = self._admin.window, self._admin.place
+        is_closed = window and window.close_summary in error.details.get("done", ())
+        planned = self._plan.planned.window
+        is_open = ""
+        if window and planned and not is_closed:
+            is_open = describe_left(window, self.report.window or to_dict(planned), is_open=True)
+        if is_restored(error.details.get("failures", {})):
+            return f"{is_open} {place} has its earlier profile again."
+        closed = ", which cannot write to Parameter Store any more, because the admin window is closed"
+        return f"{place} may still have the admin identity{closed if is_closed else ''}. {is_open}".rstrip()
 
     def untag(self) -> None:
         """Remove the restore tag and the record."""

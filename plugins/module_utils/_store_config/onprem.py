@@ -7,7 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import CLOSED, DesiredWindow
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import (
+    CLOSED,
+    DesiredWindow,
+    describe_left,
+    to_dict,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge, first_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, HostUnreachable
@@ -122,15 +127,23 @@ class OnPremisesSource(Source):
         super().take_over()
 
     def release(self, wait: float | None = None) -> None:
-        """Close the window. The steps are known from the plan, so nothing is read before."""
+        """Close the window and deactivate the key. The steps are known from the plan, so nothing is read before."""
         if self._window:
             closing, plan = self._closing(self._window)
             try:
                 self.report.take("released", lambda: converge(closing, False, wait or self._wait_timeout, plan))
             except CwagentError as error:
+                done = error.details.get("done", ())
+                missing = [step.summary for step in plan.all_steps if step.summary not in done]
+                is_open = self._window.close_summary in missing
+                left = describe_left(
+                    self._window,
+                    self.report.window or to_dict(self._plan.planned),
+                    is_open=is_open,
+                    has_key=len(missing) > is_open,
+                )
                 raise CwagentError(
-                    f"{error} The admin window of user '{self._window.name}' may be open until its deadline. Fix the "
-                    "cause, then run cwagent.iam.restore to close it.",
+                    f"{left} {error} Fix the cause, then run cwagent.iam.restore to clean up.",
                     **error.details,
                 ) from error
 

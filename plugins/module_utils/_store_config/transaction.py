@@ -338,7 +338,9 @@ class Transaction:
         except CwagentError as error:
             if failure is None or str(failure) in str(error):
                 raise
-            raise CwagentError(f"{failure} {error}", **{**failure.details, **error.details}) from error
+            # Whatever is still open comes first.
+            parts = (failure, error) if self._report.is_released else (error, f"Before that: {failure}")
+            raise CwagentError(" ".join(map(str, parts)), **{**failure.details, **error.details}) from error
 
     @staticmethod
     def _failure_of(work: Callable[[], None]) -> CwagentError | None:

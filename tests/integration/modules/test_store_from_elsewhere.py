@@ -14,6 +14,7 @@ from harness import (
     ADMIN_ROLE,
     ADMIN_USER,
     PARAMETER,
+    WINDOW_POLICY,
     assert_admin_user_closed,
     assert_no_writes,
     create_user,
@@ -167,6 +168,42 @@ def test_the_on_premises_window_is_closed_after_a_failure(account: Storing) -> N
     assert_closed(account)
     succeeded(store_onprem(account))
     assert account.stored == {PARAMETER: CONFIG}
+
+
+FAILURES: dict[str, dict[str, Any]] = {
+    "denied": {"kind": Kind.DENY},
+    "failed": {"kind": Kind.SERVER_ERROR},
+    "expired": {"kind": Kind.ERROR, "code": "ExpiredToken"},
+}
+PUT, SET_KEY = "PutUserPolicy", "UpdateAccessKey"
+
+
+@pytest.mark.parametrize("kind", FAILURES)
+@pytest.mark.parametrize("failing", [PUT, SET_KEY])
+def test_an_on_premises_lock_that_fails_does_not_stop_the_other(account: Storing, failing: str, kind: str) -> None:
+    """Nor in the clean-up afterwards."""
+    account.create_admin_user()
+    always = {"times": UNTIL_DISARMED, **FAILURES[kind]}
+
+    def state() -> tuple[bool, str]:
+        iam = account.iam
+        policy = iam.get_user_policy(UserName=ADMIN_USER, PolicyName=WINDOW_POLICY)["PolicyDocument"]
+        [key] = iam.list_access_keys(UserName=ADMIN_USER)["AccessKeyMetadata"]
+        return policy == CLOSED_POLICY, key["Status"]
+
+    expected = (False, "Inactive") if failing == PUT else (True, "Active")
+    opens = {
+        PUT: f"The admin window of user '{ADMIN_USER}' may be open until 20",
+        SET_KEY: f"The access key of user '{ADMIN_USER}' may be active, and no deadline ends that. Could not",
+    }
+    message = refusal(store_onprem(account, {"action": failing, "nth": 2, **always}))
+    assert message.startswith(opens[failing])
+    assert state() == expected
+    succeeded(run_module(account.aws, "cwagent_admin_window", user=ADMIN_USER, state="open"))
+    assert refusal(account.restore({"action": failing, **always}, admin_users=[ADMIN_USER]))
+    assert state() == expected
+    succeeded(account.restore(admin_users=[ADMIN_USER]))
+    assert_closed(account)
 
 
 def test_a_run_waits_until_a_new_key_is_known_everywhere(account: Storing) -> None:

@@ -11,18 +11,27 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.cwagent.iam.plugins.plugin_utils import _guardian
+
 # The main process starts a worker, which holds something.
 PROGRAM = """
-import os, signal, sys, time
-from ansible_collections.cwagent.iam.plugins.plugin_utils import _terminal
+import os, pathlib, signal, sys, time
+from ansible_collections.cwagent.iam.plugins.plugin_utils import _guardian
 from ansible_collections.cwagent.iam.plugins.plugin_utils._interruption import Interruption
 
-how = sys.argv[1]
+how, known_by = sys.argv[1:]
+if known_by != "file":
+    del os.pidfd_open
+if known_by == "ps":
+    _guardian.Path = lambda _path: pathlib.Path("/none")
 signal.signal(signal.SIGINT, signal.SIG_IGN if how == "ignoring" else signal.SIG_DFL)
 worker = os.fork()
 if worker == 0:
     guardian = Interruption("web1").guardian
-    guardian.watch(lambda: f"It was given back by {os.getsid(0) == os.getpid()}.")
+    if how == "failing":
+        guardian.watch(lambda: 1 / 0)
+    else:
+        guardian.watch(lambda: f"It was given back by {os.getsid(0) == os.getpid()}.")
     if how == "ends":
         guardian.end()
     elif how == "leaves":
@@ -42,7 +51,7 @@ else:
 """
 
 
-def run(how: str) -> tuple[int, str]:
+def run(how: str, known_by: str = "file") -> tuple[int, str]:
     """The status and the output of the program.
 
     The output is a file, because the guardian has it open, too. The end of a pipe would come only after the guardian,
@@ -50,7 +59,7 @@ def run(how: str) -> tuple[int, str]:
     """
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
         done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, how],
+            [sys.executable, "-c", PROGRAM, how, known_by],
             stdout=output,
             stderr=errors,
             timeout=60,
@@ -74,10 +83,50 @@ GIVEN_BACK = "web1: The process of this task ended too early. It was given back 
         ("stopped", -signal.SIGINT),
     ],
 )
-def test_a_process_that_ended_too_early_ends_the_run(how: str, code: int) -> None:
-    found, output = run(how)
+@pytest.mark.parametrize("known_by", ["file", "start", "ps"])
+def test_a_process_that_ended_too_early_ends_the_run(how: str, code: int, known_by: str) -> None:
+    found, output = run(how, known_by)
     assert GIVEN_BACK in output
     assert found == code
+
+
+def test_a_guardian_that_cannot_give_back_says_so_and_ends_the_run() -> None:
+    code, output = run("failing")
+    assert code == -signal.SIGINT
+    assert "What it held may not have been given back (ZeroDivisionError('division by zero')). Run" in output
+
+
+@pytest.mark.parametrize("known_by", ["file", "start"])
+def test_a_process_that_has_the_number_of_the_main_process_gets_no_signal(
+    known_by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*given: int) -> None:
+        raise AssertionError(given)
+
+    with subprocess.Popen(["sleep", "60"]) as main:
+        monkeypatch.setattr(os, "getppid", lambda: main.pid)
+        if known_by == "start":
+            monkeypatch.delattr(os, "pidfd_open")
+        watched = _guardian.MainProcess()
+        assert watched.is_alive()
+        main.kill()
+    # The number belongs to this process now, as far as the system says.
+    monkeypatch.setattr(os, "kill", refuse)
+    start_of = _guardian._start_of
+    monkeypatch.setattr(_guardian, "_start_of", lambda _pid: start_of(os.getpid()))
+    watched.end()
+    assert not watched.is_alive()
+
+
+def test_a_worker_whose_main_process_has_ended_ends_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ended:
+        pid = os.getppid() + 1
+
+    monkeypatch.setattr(_guardian, "parent_process", Ended)
+    watched = _guardian.MainProcess()
+    assert (watched.is_alive(), watched.files) == (False, [])
+    monkeypatch.setattr(os, "kill", lambda *_: pytest.fail("a signal"))
+    watched.end()
 
 
 def test_the_run_goes_on_if_the_process_has_given_back() -> None:

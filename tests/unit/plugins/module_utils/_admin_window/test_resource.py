@@ -26,7 +26,12 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy i
     size_of,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, ContentionError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
+    AwsApiError,
+    ContentionError,
+    CwagentError,
+    InvalidInput,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import apply
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import is_admin_policy
 
@@ -278,3 +283,43 @@ def test_a_window_that_could_be_read_before_is_read_again_until_it_can_be():
     plan = resource.plan(OPEN_WINDOW)
     assert resource.remaining(plan, UNREADABLE) == ["Could not read the window."]
     assert resource.remaining(plan, CLOSED_WINDOW) == []
+
+
+OPENED = replace(OPEN_WINDOW, keys=(AccessKey(A),), saved_key_id=A)
+MARKED = replace(OPENED, policy=None)
+USER_CLOSE, DEACTIVATE = CLOSE.replace("role", "user"), f"deactivate access key {A} of user 'P'"
+
+
+@pytest.mark.parametrize(
+    ("unread", "current", "closed", "is_error"),
+    [
+        ("get_user_policy", OPENED, [USER_CLOSE, DEACTIVATE], False),
+        ("list_access_keys", OPENED, [USER_CLOSE], True),
+        ("get_user", OPENED, [USER_CLOSE], True),
+        ("get_role_policy", OPENED, [CLOSE], False),
+        ("get_role", OPENED, [CLOSE], False),
+        ("list_access_keys", MARKED, [USER_CLOSE], True),
+    ],
+)
+@pytest.mark.parametrize("code", ["AccessDenied", "ServiceFailure", "ExpiredToken"])
+def test_whatever_can_be_read_of_a_window_is_closed(unread, current, closed, is_error, code):
+    """Anything else is an error, or a warning if nothing else can be open."""
+    kind = "role" if "role" in unread else "user"
+    resource, account = resource_of(desired_window(CLOSED, kind, managed_only=True), current)
+    (account.users if kind == "user" else account.roles)["P"].tags.update(MANAGED)
+    account.fail(unread, code)
+    plan, done = resource.plan(resource.read()), []
+    with pytest.raises(CwagentError) if is_error else nullcontext():
+        apply(plan, resource.execute, False, done)
+    assert [step.summary for step in done] == closed
+
+
+@pytest.mark.parametrize("marked", [{}, MANAGED])
+def test_a_window_of_which_nothing_shows_whose_it_is_stays(marked):
+    resource, account = resource_of(desired_window(CLOSED, "user", managed_only=True), OPENED)
+    account.users["P"].tags = dict(marked)
+    account.fail("get_user_policy", "AccessDenied")
+    if marked:
+        account.fail("get_user", "AccessDenied")
+    with pytest.raises(AwsApiError, match="iam:GetUserPolicy"):
+        resource.read()

@@ -221,7 +221,7 @@ def test_a_guard_that_cannot_delete_the_activation_tells_how_to() -> None:
 
     world, guard = before("registered"), FakeGuard()
     world.fault = fault
-    with pytest.raises(CwagentError):
+    with pytest.raises(Killed):  # what it was before the deletion failed, so the worker ends and the guard tries again
         transaction(world, "registered", guard=guard).run()
     assert guard.give_back
     assert "aws ssm delete-activation" in guard.give_back()
@@ -370,6 +370,32 @@ def test_both_failures_are_named(failure: CwagentError) -> None:
     assert "node" not in caught.value.details
 
 
+@pytest.mark.parametrize("code", ["AccessDenied", "InternalFailure", "ExpiredToken"])
+def test_each_activation_is_tried_and_the_message_begins_with_those_that_are_left(code: str) -> None:
+    """Two have the run if AWS created one more for a call that it was sent again."""
+    world = World()
+    deleted: list[str] = []
+
+    def fault(_number: int, action: str, effect: bool) -> None:
+        if action == hybrid_plan.CREATE and effect:
+            first = world.found[activation_id(1)]
+            world.found[activation_id(2)] = replace(first, id=activation_id(2))
+            raise CwagentError("No answer came.")
+        if action == hybrid_plan.DELETE and not effect:
+            deleted.append(action)
+            if len(deleted) == 1:
+                raise AwsApiError("It was not deleted.", code)
+
+    world.fault = fault
+    with pytest.raises(CwagentError) as caught:
+        transaction(world, "registered").run()
+    [left] = world.found
+    message = str(caught.value)
+    assert message.startswith(f"Unless it was used, activation {left} can register one server")
+    assert message.endswith("It was not deleted. Before that: No answer came.")
+    assert len(deleted) == 2
+
+
 def test_a_failure_reports_the_steps_that_were_done() -> None:
     def fault(_number: int, action: str, _effect: bool) -> None:
         if action == "host:start":
@@ -410,9 +436,8 @@ def test_an_activation_that_can_neither_be_found_nor_ruled_out_is_reported() -> 
         if action == "ssm:DescribeActivations" and number > 3:
             raise CwagentError("Nor did this one.")
 
-    with pytest.raises(
-        CwagentError, match=r"^No answer came\. Nor did this one\. So it is not known whether.*until 2026"
-    ):
+    known = r"^It is not known whether.*until 2026.*\. Nor did this one\. Before that: No answer came\.$"
+    with pytest.raises(CwagentError, match=known):
         transaction(World(fault), "registered").run()
 
 

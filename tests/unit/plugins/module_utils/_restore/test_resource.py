@@ -202,6 +202,15 @@ def test_all_ineligible_instances_are_reported_and_nothing_is_done() -> None:
     assert parts.begun == []
 
 
+@pytest.mark.parametrize("code", ["UnauthorizedOperation", "InternalError", "RequestExpired"])
+def test_instances_that_cannot_be_checked_leave_no_window_open(code: str) -> None:
+    parts, account = Parts(), account_with()
+    account.fail("describe_instances", code)
+    with pytest.raises(CwagentError, match="ec2:DescribeInstances"):
+        restore(parts, CHECKED, account)
+    assert parts.begun == PARTS
+
+
 def test_the_associations_of_a_region_are_read_once() -> None:
     parts, account = Parts(), account_with({f"{RESTORE_TAG}:{EU}:i-1": "S"})
     leftovers = replace(CHECKED, instances={EU: ["i-1"], US: ["i-9"]}, unlisted=Listed([], frozenset(), []))

@@ -359,6 +359,97 @@ def test_whatever_fails_afterwards_the_first_failure_is_named(source: str, error
         assert action in str(caught.value) or action.partition(":")[2].startswith(READING) or action.startswith("host:")
 
 
+DEADLINE = "2026-03-01T00:15:00Z"
+ROLE_WINDOW = f"The admin window of role '{ADMIN}' may be open until {DEADLINE}."
+USER_WINDOW, USER_KEY = (
+    f"The admin window of user '{ADMIN}' may be open until {DEADLINE}.",
+    f"The access key of user '{ADMIN}' may be active, and no deadline ends that.",
+)
+HAS_IDENTITY = f"web ({INSTANCE}) may still have the admin identity"
+CANNOT_WRITE = ", which cannot write to Parameter Store any more, because the admin window is closed."
+SWAP, PUT_ROLE, PUT_USER, SET_KEY = (
+    "ec2:ReplaceIamInstanceProfileAssociation",
+    "iam:PutRolePolicy",
+    "iam:PutUserPolicy",
+    "iam:UpdateAccessKey",
+)
+# By source and the steps of its release that fail, the beginning of the message.
+STILL_OPEN = {
+    **{
+        (source, failing): begins
+        for source in ("instance", "run_command")
+        for failing, begins in {
+            (SWAP,): f"{HAS_IDENTITY}{CANNOT_WRITE}",
+            (PUT_ROLE,): f"{ROLE_WINDOW} web ({INSTANCE}) has its earlier profile again.",
+            (SWAP, PUT_ROLE): f"{HAS_IDENTITY}. {ROLE_WINDOW}",
+        }.items()
+    },
+    ("onprem", (PUT_USER,)): USER_WINDOW,
+    ("onprem", (SET_KEY,)): USER_KEY,
+    ("onprem", (PUT_USER, SET_KEY)): f"{USER_WINDOW} {USER_KEY}",
+}
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "InternalFailure", "ExpiredToken"])
+@pytest.mark.parametrize("is_stored", [True, False])
+@pytest.mark.parametrize(("source", "failing"), STILL_OPEN)
+def test_each_lock_is_tried_and_the_message_begins_with_what_is_open(
+    source: str, failing: tuple[str, ...], is_stored: bool, code: str
+) -> None:
+    """If storing has failed before, this failure comes last."""
+    stores = "ssm:GetCommandInvocation" if source == "run_command" else "host:store"
+    begun: list[str] = []
+
+    def fault(_number: int, action: str) -> None:
+        if action == stores:
+            begun.append(action)
+            if not is_stored:
+                raise CwagentError("It was not stored.")
+        if begun and action in failing:
+            raise AwsApiError("No.", code)
+
+    account = Account(fault=fault)
+    with pytest.raises(CwagentError) as caught:
+        transaction(account, source).run()
+    message = str(caught.value)
+    assert message.startswith(f"{STILL_OPEN[source, failing]} ")
+    assert "run cwagent.iam.restore" in message
+    assert all(f"({action}): No." in message for action in failing)
+    assert message.endswith(" Before that: It was not stored.") != is_stored
+    assert (account.profile == ADMIN) == (SWAP in failing)
+    assert is_closed(account.window) != any(action in failing for action in (PUT_ROLE, PUT_USER))
+    assert account.key_is_active == (SET_KEY in failing)
+
+
+@pytest.mark.parametrize(
+    ("source", "begins"), [("instance", HAS_IDENTITY), ("onprem", "The admin window of user 'admin' was closed, but")]
+)
+def test_a_release_that_aws_does_not_show_is_no_open_window(source: str, begins: str) -> None:
+    begun: list[str] = []
+
+    def fault(_number: int, action: str) -> None:
+        begun.extend([action] if action == "host:store" else [])
+        if begun and action in ("iam:GetUserPolicy", "ec2:DescribeInstances"):
+            raise denied(action)
+
+    account = Account(fault=fault)
+    with pytest.raises(CwagentError) as caught:
+        transaction(account, source).run()
+    assert str(caught.value).startswith(begins)
+    assert account.key_is_active is False
+    assert is_closed(account.window)
+
+
+def test_a_profile_that_cannot_be_looked_up_is_restored_anyway() -> None:
+    def fault(_number: int, action: str) -> None:
+        if action == "iam:GetInstanceProfile":
+            raise denied(action)
+
+    account = Account(fault=fault)
+    transaction(account, "instance").run()
+    assert account.profile == SHOP
+
+
 def opening(account: Account, source: str) -> Transaction:
     return Transaction(SOURCES[source](account, []), [], lambda: None, nullcontext)
 
