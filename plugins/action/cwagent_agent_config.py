@@ -11,8 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import NOT_WATCHED, Watch, judge
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import (
+    NOT_WATCHED,
+    Watch,
+    check_seconds,
+    judge,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import APPLIED_LABEL, check_label
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.fact_checks import RUNNING
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server
@@ -40,6 +46,14 @@ with suppress(Exception):  # an import can raise anything
 def options_for_host(options: Mapping[str, Any], of_aws: Collection[str]) -> dict[str, Any]:
     """Return the options of a host. If no option of AWS is known, only the options of the module are left."""
     return {name: value for name, value in options.items() if (name not in of_aws if of_aws else name in SPEC)}
+
+
+def _check_times(options: Mapping[str, Any]) -> None:
+    """Check how long to watch the servers. :raises InvalidInput: it is out of range."""
+    for each in [*options.get("servers", ()), options.get("server")]:
+        seconds = each.get("watch_seconds") if isinstance(each, dict) else None
+        if isinstance(seconds, int):
+            check_seconds("apply_watch_seconds", seconds)
 
 
 def work(call: Call) -> dict[str, Any]:
@@ -100,6 +114,11 @@ class ActionModule(AwsAction, HostAction):
         """Do the work of the task. The host never gets the AWS options, which can contain secrets."""
         options = {name: value for name, value in self._task.args.items() if value is not None}
         has_servers, variables = "servers" in options, task_vars or {}
+        if options.get("watch"):
+            try:
+                _check_times(options)
+            except InvalidInput as error:
+                return error.to_result()
         self._task.args = options if has_servers else options_for_host(options, AWS_OPTIONS)
         if not has_servers:
             on_host: dict[str, Any] = HostAction.run(self, tmp, task_vars)

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import socket
+from contextlib import closing, suppress
 from dataclasses import dataclass
-from http.client import HTTPException
+from http.client import HTTPConnection, HTTPException
+from threading import Timer
 from typing import TYPE_CHECKING, Any
-from urllib.error import HTTPError, URLError
-
-from ansible.module_utils.urls import open_url
+from urllib.parse import urlsplit
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import ConsistencyTimeout, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._names import describe_profile, name_of
 from ansible_collections.cwagent.iam.plugins.module_utils._signature import Keys
-from ansible_collections.cwagent.iam.plugins.module_utils._text import to_printable
+from ansible_collections.cwagent.iam.plugins.module_utils._text import quote, shorten
 
 if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
@@ -25,8 +27,16 @@ if TYPE_CHECKING:
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
 ADDRESS = "http://169.254.169.254"
 ADDRESS_VARIABLE = "AWS_EC2_METADATA_SERVICE_ENDPOINT"
+# For a whole answer, however slowly it comes. The service answers within milliseconds.
 TIMEOUT_SECONDS = 5
-NOT_FOUND = 404
+# The longest document of the service, the credentials, has less than two thousand.
+MAX_BYTES = 65_536
+OK, NOT_FOUND = 200, 404
+# What the service can answer in its lists and documents.
+_ROLE = re.compile(r"[\w+=,.@-]{1,128}", re.ASCII)
+_PROFILE_ARN = re.compile(r"arn:[\w-]+:iam::\d*:instance-profile/[!-~]{1,640}", re.ASCII)
+_VISIBLE = re.compile(r"[!-~]+")
+_LATE = f"no complete answer within {TIMEOUT_SECONDS} seconds"
 SUCCESS, REFUSED = "Success", "AssumeRoleUnauthorizedAccess"
 REFUSED_SECONDS = 15.0
 # The credentials in a document.
@@ -71,12 +81,13 @@ class MetadataService:
         """
         info = self._document("iam/info")
         arn = info.get("InstanceProfileArn")
+        if arn is not None and not (isinstance(arn, str) and _PROFILE_ARN.fullmatch(arn)):
+            raise self._unexpected("the ARN of an instance profile", "iam/info", arn)
         role = self._role()
         document = self._credentials(role) if role else {}
-        profile = None if arn is None else name_of(arn)
         return Identity(
-            profile,
-            role if document.keys() >= {*KEYS} else None,
+            None if arn is None else name_of(arn),
+            role if _find_keys(document) else None,
             _problem(info) or _problem(document),
             document.get("Code") == REFUSED,
         )
@@ -86,7 +97,7 @@ class MetadataService:
         found = (self._get("instance-id") or expected).strip()
         if found != expected:
             raise CwagentError(
-                f"This is instance {to_printable(found)}, and instance_id is {expected}. Check the address of the host "
+                f"This is instance {shorten(found)}, and instance_id is {expected}. Check the address of the host "
                 "and its instance_id."
             )
 
@@ -103,13 +114,18 @@ class MetadataService:
                 "a person has restored it, run again when nobody else uses it."
             )
         document = self._credentials(role) if role else {}
-        if {*KEYS} - document.keys():
+        keys = _find_keys(document)
+        if keys is None:
             reason = _problem(document) or "its metadata service shows no role"
             raise CwagentError(f"This instance has no credentials: {reason}.")
-        return Keys(*(document[key] for key in KEYS))
+        return keys
 
     def _role(self) -> str:
-        return (self._get("iam/security-credentials/") or "").strip()
+        path = "iam/security-credentials/"
+        role = (self._get(path) or "").strip()
+        if role and not _ROLE.fullmatch(role):
+            raise self._unexpected("the name of a role", path, role)
+        return role
 
     def _credentials(self, role: str) -> dict[str, Any]:
         return self._document(f"iam/security-credentials/{role}")
@@ -118,14 +134,17 @@ class MetadataService:
         text = self._get(path) or "{}"
         try:
             document = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             document = None
         if not isinstance(document, dict):
-            raise CwagentError(
-                f"The instance metadata service did not return an object in JSON for {path}, but {text[:80]!r}. Check "
-                f"what answers at {self._address}."
-            )
+            raise self._unexpected("an object in JSON", path, text)
         return document
+
+    def _unexpected(self, expected: str, path: str, found: object) -> CwagentError:
+        return CwagentError(
+            f"The instance metadata service did not return {expected} for {path}, but {quote(found)}. Check what "
+            f"answers at {self._address}."
+        )
 
     def _get(self, path: str) -> str | None:
         if self._token is None:
@@ -135,20 +154,65 @@ class MetadataService:
         return self._request("GET", f"meta-data/{path}", {"X-aws-ec2-metadata-token": self._token or ""})
 
     def _request(self, method: str, path: str, headers: dict[str, str]) -> str | None:
+        """Return the answer to a request; ``None`` if there is no such page. A redirect is no answer."""
         url = f"{self._address}/latest/{path}"
         try:
-            with open_url(url, method=method, headers=headers, timeout=TIMEOUT_SECONDS, use_proxy=False) as answer:
-                return str(answer.read().decode())
-        except HTTPError as error:
-            if error.code == NOT_FOUND:
-                return None
-            self._token = None  # the service can have rejected the token
-            raise CwagentError(f"The instance metadata service returned HTTP {error.code} for {url}.") from error
-        except (URLError, OSError, HTTPException, ValueError) as error:
+            status, text = _send(method, url, headers)
+        except (OSError, HTTPException, ValueError) as error:
             raise CwagentError(
-                f"The instance metadata service does not answer at {self._address} ({error}). It answers only on an "
-                "EC2 instance, and only where its HttpEndpoint is enabled."
+                f"The instance metadata service does not answer at {self._address} ({shorten(str(error))}). It answers "
+                "only on an EC2 instance, and only where its HttpEndpoint is enabled."
             ) from error
+        if status == OK:
+            return text
+        if status == NOT_FOUND:
+            return None
+        self._token = None  # the service can have rejected the token
+        raise CwagentError(f"The instance metadata service returned HTTP {status} for {url}.")
+
+
+def _send(method: str, url: str, headers: dict[str, str]) -> tuple[int, str]:
+    """Send a request without a proxy, and return the status and the beginning of the answer.
+
+    :raises OSError: there is no answer in time. :raises HTTPException: it is not HTTP.
+    :raises ValueError: the address or a header is not valid.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "http" or not parts.hostname:
+        raise ValueError("its address does not begin with http:// and a host")
+    connection = HTTPConnection(parts.hostname, parts.port, timeout=TIMEOUT_SECONDS)
+    with closing(connection):
+        connection.connect()
+        # The time limit of a socket begins anew with each byte.
+        expired: list[bool] = []
+        timer = Timer(TIMEOUT_SECONDS, _end_connection, (connection.sock, expired))
+        timer.start()
+        try:
+            connection.request(method, parts.path, headers=headers)
+            with connection.getresponse() as answer:
+                text = answer.read(MAX_BYTES).decode(errors="replace")
+        except (OSError, HTTPException):
+            if expired:
+                raise TimeoutError(_LATE) from None
+            raise
+        finally:
+            timer.cancel()
+        if expired:
+            raise TimeoutError(_LATE)
+        return answer.status, text
+
+
+def _end_connection(connection: socket.socket, expired: list[bool]) -> None:
+    expired.append(True)
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+def _find_keys(document: dict[str, Any]) -> Keys | None:
+    """Return the credentials in a document; ``None`` if one of them is missing, or cannot be sent in a header."""
+    values = [document.get(key) for key in KEYS]
+    found = [each for each in values if isinstance(each, str) and _VISIBLE.fullmatch(each)]
+    return Keys(*found) if len(found) == len(KEYS) else None
 
 
 def _problem(document: dict[str, Any]) -> str:
@@ -156,8 +220,10 @@ def _problem(document: dict[str, Any]) -> str:
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_iam-ec2.html
     """
-    code, message = document.get("Code", SUCCESS), document.get("Message", "")
-    return "" if code == SUCCESS else f"{message.rstrip('.')} ({code})" if message else str(code)
+    code, message = (
+        shorten(str(document.get(key) or default)) for key, default in (("Code", SUCCESS), ("Message", ""))
+    )
+    return "" if code == SUCCESS else f"{message.rstrip('.')} ({code})" if message else code
 
 
 def wait_for_identity(

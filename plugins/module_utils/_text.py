@@ -17,6 +17,8 @@ WIDTH = 69
 # Not printable, so no printable text contains it. It stands for the backslash that Ansible prints before a quote.
 ESCAPE = "\ue000"
 MAX_DEPTH = 8
+# The most characters of a value that a message repeats.
+MAX_SHOWN = 120
 MARKS = ("- ", "! ", "  ")
 # How similar a name is to another one that was meant, from 0 to 1, if the name can be right too.
 MISSPELLED = 0.85
@@ -25,6 +27,17 @@ MISSPELLED = 0.85
 def to_printable(text: object) -> str:
     """Return text on one line, without characters that break XML, control a terminal or reverse the writing."""
     return "".join(each for each in " ".join(str(text).split()) if each.isprintable())
+
+
+def shorten(value: object, most: int = MAX_SHOWN) -> str:
+    """Return a value as it is repeated in a message: printable, on one line, and not longer than a few words."""
+    text = to_printable(str(value)[: 4 * most])
+    return text if len(text) <= most and len(str(value)) <= 4 * most else f"{text[: most - 1]}…"
+
+
+def quote(value: object, most: int = MAX_SHOWN) -> str:
+    """Return a shortened value in quotes."""
+    return f"'{shorten(value, most)}'"
 
 
 def printable_texts(value: Any, depth: int = 0) -> Any:

@@ -15,13 +15,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.json_path import find_values
-from ansible_collections.cwagent.iam.plugins.module_utils._text import count_noun, to_printable
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._text import count_noun, shorten, to_printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 # The agent closes a batch of metrics after this time, and sends it at any time within the next such interval.
 _FLUSH_SECONDS, _SENDING_SECONDS = 60, 20
+# A longer watch would stop all batches for one server. A user can choose a longer one, up to the second limit.
+LONGEST_SECONDS, MAX_SECONDS = 900, 3600
 # The codes with which AWS refuses a call, and with which the SDK reports that it has no credentials or no connection.
 # The words before them changed between versions of the agent.
 _CODES = (
@@ -164,13 +167,19 @@ class Watch:
 
 
 def watch_seconds(configs: Iterable[Mapping[str, Any] | None]) -> int:
-    """Return how long to watch an agent after its restart, until it must have sent its first metrics.
+    """Return how long to watch an agent after its restart, until it must have sent its first metrics, or to a limit.
 
     :param configs: the configurations that it can run. ``None`` is an unknown configuration.
     """
     values = [value for each in configs for _path, value in find_values(each, "metrics.force_flush_interval")]
     known = [value for value in values if isinstance(value, int) and not isinstance(value, bool)]
-    return 2 * max([_FLUSH_SECONDS, *known]) + _SENDING_SECONDS
+    return min(LONGEST_SECONDS, 2 * max([_FLUSH_SECONDS, *known]) + _SENDING_SECONDS)
+
+
+def check_seconds(name: str, seconds: int) -> None:
+    """Check how long the user wants to watch. :raises InvalidInput: it is out of range."""
+    if not 0 <= seconds <= MAX_SECONDS:
+        raise InvalidInput(f"{name} is {shorten(seconds)}; it must be between 0 and {MAX_SECONDS}.")
 
 
 def watch_script(seconds: int) -> str:
@@ -194,9 +203,9 @@ def judge(output: str) -> Watch:
         if found["agent"] == ["missing"]:
             return Watch(failure="The agent is no longer installed.")
         was, status, later, seconds = found["agent"][0].split()
-        count, others = map(int, found["lines"][0].split())
-        result = Watch(max(0, int(seconds)), others=others)
-        failure = _failure(found, was, status, int(later))
+        count, others = map(_to_number, found["lines"][0].split())
+        result = Watch(max(0, _to_number(seconds)), others=others)
+        failure = _failure(found, was, status, _to_number(later))
         if "refused" in found and not failure:
             raise ValueError  # nothing that a log has
         level, path = found["level"][0], to_printable(found["log"][0])[:_MAX_CHARACTERS]
@@ -205,6 +214,13 @@ def judge(output: str) -> Watch:
     if failure:
         return Watch(result.seconds, failure, others=others)
     return Watch(result.seconds, note=_note(found, level, path, count), others=others)
+
+
+def _to_number(text: str) -> int:
+    """Return a number. :raises ValueError: it is none that the script prints."""
+    if not re.fullmatch(r"-?[0-9]{1,10}", text):
+        raise ValueError
+    return int(text)
 
 
 def _failure(found: Mapping[str, list[str]], was: str, status: str, later: int) -> str:
@@ -242,6 +258,12 @@ def describe_watch(watches: Mapping[str, Watch]) -> list[str]:
             f"Watched for at least {count_noun(least, 'second')} after the restart, without a denial or missing "
             f"credentials in the log: {', '.join(seen)}."
         )
+        if least >= LONGEST_SECONDS:
+            covered = (least - _SENDING_SECONDS) // 2
+            lines.append(
+                "The watch can end before the first metrics are sent where metrics.force_flush_interval is longer than "
+                f"{covered} seconds."
+            )
     others = [f"{host} ({good[host].others})" for host in seen if good[host].others]
     if others:
         lines.append(f"Other warnings and errors in the agent's log: {', '.join(others)}.")

@@ -9,6 +9,7 @@ import difflib
 import re
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import check_seconds
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.accounts import ACCOUNT, ACCOUNT_VARIABLES
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
     ACCOUNTS,
@@ -184,8 +185,7 @@ def complete_batches(given: Given, run: dict[str, Any], problems: Problems) -> N
     elif not 0 <= failing <= ALL_PERCENT:
         problems.add(f"cwagent_max_fail_percentage is {failing}; it must be between 0 and {ALL_PERCENT}.")
         run["max_fail_percentage"] = percentage
-    if (run["apply_watch_seconds"] or 0) < 0:
-        problems.add(f"cwagent_apply_watch_seconds is {run['apply_watch_seconds']}; it must be at least 0.")
+    problems.check(check_seconds, "cwagent_apply_watch_seconds", run["apply_watch_seconds"] or 0)
 
 
 def _check_batches_of_accounts(

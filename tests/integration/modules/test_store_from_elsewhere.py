@@ -172,7 +172,6 @@ def test_the_on_premises_window_is_closed_after_a_failure(account: Storing) -> N
 
 FAILURES: dict[str, dict[str, Any]] = {
     "denied": {"kind": Kind.DENY},
-    "failed": {"kind": Kind.SERVER_ERROR},
     "expired": {"kind": Kind.ERROR, "code": "ExpiredToken"},
 }
 PUT, SET_KEY = "PutUserPolicy", "UpdateAccessKey"

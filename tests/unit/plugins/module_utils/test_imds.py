@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
-from contextlib import suppress
+import time
+from contextlib import closing, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 from clocks import Clock
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from ansible_collections.cwagent.iam.plugins.module_utils import _imds
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import ConsistencyTimeout, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._imds import (
     ADDRESS_VARIABLE,
@@ -251,3 +256,176 @@ def test_another_instance_is_an_error_with_both(metadata):
     metadata["instance-id"] = "i-2\x1b[2J"
     with pytest.raises(CwagentError, match=r"This is instance i-2\[2J, and instance_id is i-1\. Check the address"):
         MetadataService().check_instance("i-1")
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+KEYS_OF_DOCUMENTS = ["Code", "Message", "InstanceProfileArn", "AccessKeyId", "SecretAccessKey", "Token"]
+BODIES = st.one_of(
+    st.binary(max_size=40),
+    st.dictionaries(st.sampled_from(KEYS_OF_DOCUMENTS), JSON_VALUES | st.just("x" * 9000)).map(
+        lambda each: json.dumps(each).encode()
+    ),
+    st.sampled_from(
+        [
+            b"R",
+            b"R\r\nX: y",
+            b"../../other",
+            b"[" * 30_000,
+            b'{"a":' * 12_000,
+            b"x" * 200_000,
+            b"9" * 5000,
+            INFO.encode(),
+        ]
+    ),
+)
+HEADERS = st.sampled_from(
+    [
+        "Content-Length: {length}",
+        "Content-Length: -1",
+        "Content-Length: 99999999999999999999",
+        "Content-Length: x",
+        "Content-Encoding: gzip\r\nContent-Length: {length}",
+        "Content-Type: text/plain; charset=utf-7\r\nContent-Length: {length}",
+        "Transfer-Encoding: chunked",
+        "Transfer-Encoding: chunked\r\nX: {long}",
+        "Location: http://127.0.0.1:9/elsewhere\r\nContent-Length: 0",
+        "Location: file:///etc/passwd\r\nContent-Length: 0",
+        "no header at all",
+        "",
+    ]
+)
+STATUS = st.sampled_from(
+    [b"HTTP/1.1 200 OK"] * 5
+    + [b"HTTP/1.0 200", b"HTTP/1.1 100 Continue", b"HTTP/1.1 301 Moved", b"HTTP/1.1 302 Found", b"HTTP/1.1 307 Again"]
+    + [b"HTTP/1.1 404 No", b"HTTP/1.1 503 No", b"HTTP/9.9 999 \x1b[2J", b"HTTP/1.1 99999 No", b"\x1b[2J\xff", b""]
+)
+
+
+@st.composite
+def answers(draw):
+    """What a service can send as the answer to a request."""
+    body, headers = draw(BODIES), draw(HEADERS)
+    if "chunked" in headers:
+        size = draw(st.sampled_from([b"%x" % len(body), b"-1", b"fffffffffffffffff", b"zz", b""]))
+        body = size + b"\r\n" + body + draw(st.sampled_from([b"\r\n0\r\n\r\n", b""]))
+    text = headers.format(length=len(body), long="x" * 70_000).encode()
+    return draw(STATUS) + b"\r\n" + text + b"\r\n\r\n" + body
+
+
+class Raw:
+    """A service on loopback that sends bytes. :param send: gets the connection and the number of the request."""
+
+    def __init__(self, send):
+        self._send = send
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.address = f"http://127.0.0.1:{self._server.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._serve)
+
+    def _serve(self):
+        number = 0
+        with suppress(OSError):  # the end of the test
+            while True:
+                connection, _address = self._server.accept()
+                number += 1
+                with closing(connection), suppress(OSError):
+                    connection.recv(65536)
+                    self._send(connection, number)
+
+    def __enter__(self):
+        self._thread.start()
+        return self.address
+
+    def __exit__(self, *_):
+        self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+        self._thread.join()
+
+
+def token():
+    return b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nt"
+
+
+CALLS = {
+    "identity": MetadataService.identity,
+    "credentials": MetadataService.credentials,
+    "check_instance": lambda service: service.check_instance("i-1"),
+}
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(answers(), min_size=4, max_size=4), st.booleans(), st.sampled_from(sorted(CALLS)))
+def test_whatever_the_service_answers_ends_in_a_result_or_an_error_of_ours(sent, has_token, call):
+    def send(connection, number):
+        connection.sendall(token() if has_token and number == 1 else sent[number % len(sent)])
+
+    with Raw(send) as address, pytest.MonkeyPatch.context() as patch:
+        patch.setenv(ADDRESS_VARIABLE, address)
+        message, found = "", None
+        try:
+            found = CALLS[call](MetadataService())
+        except CwagentError as error:
+            message = str(error)
+    assert message.isprintable()
+    assert len(message) < 1000
+    if message:
+        return
+    if call == "credentials":
+        assert all(each.isascii() and each.isprintable() for each in (found.key_id, found.secret, found.token))
+    if call == "identity":
+        assert f"{found.profile}{found.role}{found.problem}".isprintable()
+        assert len(f"{found.profile}{found.role}{found.problem}") < 1200
+
+
+START = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
+SLOW = {
+    "status": (b"", b"H"),
+    "continue": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "headers": (b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"),
+    "one header": (b"HTTP/1.1 200 OK\r\n", b"x"),
+    "body": (START, b"{"),
+    "chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n{\r\n"),
+    "nothing": (b"", b""),
+}
+
+
+@pytest.mark.parametrize(("start", "drop"), SLOW.values(), ids=SLOW)
+def test_a_slow_answer_has_a_limit_in_total(start, drop, monkeypatch):
+    """Each drop comes long before the time limit of the socket."""
+    monkeypatch.setattr(_imds, "TIMEOUT_SECONDS", 0.5)
+
+    def send(connection, _number):
+        connection.sendall(start)
+        ended = threading.Event()
+        while not ended.wait(0.05):
+            if drop:
+                connection.sendall(drop)
+            else:
+                ended.wait(2)
+                return
+
+    with Raw(send) as address:
+        monkeypatch.setenv(ADDRESS_VARIABLE, address)
+        begun = time.monotonic()
+        with pytest.raises(CwagentError, match="does not answer at"):
+            MetadataService().identity()
+        assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_no_answer(metadata, status):
+    metadata["iam/info"] = status
+    with pytest.raises(CwagentError, match=f"returned HTTP {status} for"):
+        MetadataService().identity()
+
+
+@pytest.mark.parametrize(
+    "address", ["", "169.254.169.254", "ftp://127.0.0.1", "http://", "http://[::1", "http://h:port"]
+)
+def test_an_address_that_is_none_is_an_error(monkeypatch, address):
+    monkeypatch.setenv(ADDRESS_VARIABLE, address)
+    with pytest.raises(CwagentError):
+        MetadataService().identity()

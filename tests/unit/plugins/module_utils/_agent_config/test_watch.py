@@ -10,14 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import (
+    LONGEST_SECONDS,
+    MAX_SECONDS,
     Watch,
+    check_seconds,
     describe_watch,
     judge,
     watch_script,
     watch_seconds,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
 START, BEFORE, AFTER, LATER = "2026-08-01T10:00:00", "2026-08-01T09:59:59", "2026-08-01T10:00:01", "2026-08-01T10:01:30"
 STARTED = f"{START}Z I! Starting AmazonCloudWatchAgent CWAgent/1.300"
@@ -29,6 +35,7 @@ TAGS = (
     'W! {"caller":"ec2tagger/ec2tagger.go:430","msg":"ec2tagger: Unable to describe ec2 tags for initial retrieval",'
     '"error":"UnauthorizedOperation: You are not authorized to perform this operation."}'
 )
+NOT_READABLE = "The answer of the watch is not complete, or not readable."
 REFUSED = {
     "metrics": METRICS,
     "tags": TAGS,
@@ -245,7 +252,7 @@ def test_an_answer_in_another_form_fails(number):
     for each in ([], ["agent x"], ["lines a b"]):
         lines = [*COMPLETE[:number], *each, *COMPLETE[number + 1 :]]
         if lines != COMPLETE:
-            assert judge("\n".join(lines)).failure == "The answer of the watch is not complete, or not readable."
+            assert judge("\n".join(lines)).failure == NOT_READABLE
 
 
 def test_only_lines_of_a_log_are_repeated_without_characters_for_a_terminal():
@@ -278,6 +285,37 @@ def test_the_login_of_a_proxy_is_left_out(host, login):
 )
 def test_the_time_depends_on_the_longest_interval_of_the_metrics(configs, seconds):
     assert watch_seconds(configs) == seconds
+
+
+@given(st.lists(st.integers() | st.sampled_from([2**31, 2**63 - 1, 86_400, 440, 441]), max_size=3))
+def test_the_time_has_a_limit_whatever_the_configurations_contain(intervals):
+    seconds = watch_seconds({"metrics": {"force_flush_interval": each}} for each in intervals)
+    assert 140 <= seconds <= LONGEST_SECONDS
+    assert seconds == LONGEST_SECONDS or all(seconds >= 2 * each + 20 for each in intervals)
+
+
+@pytest.mark.parametrize("seconds", [-1, MAX_SECONDS + 1, 2**63 - 1, 10**4000])
+def test_a_time_out_of_range_is_refused_in_a_short_message(seconds):
+    with pytest.raises(InvalidInput, match=r"^x is .*; it must be between 0 and 3600\.$") as error:
+        check_seconds("x", seconds)
+    assert len(str(error.value)) < 250
+
+
+@pytest.mark.parametrize("seconds", [0, 1, MAX_SECONDS])
+def test_a_time_in_range_is_accepted(seconds):
+    check_seconds("x", seconds)
+
+
+def test_a_watch_that_reached_its_limit_says_what_it_can_miss():
+    limit = "The watch can end before the first metrics are sent where metrics.force_flush_interval is longer than"
+    assert describe_watch({"a": Watch(LONGEST_SECONDS)})[1:] == [f"{limit} 440 seconds."]
+    assert describe_watch({"a": Watch(MAX_SECONDS)})[1:] == [f"{limit} 1790 seconds."]
+    assert describe_watch({"a": Watch(LONGEST_SECONDS - 1)})[1:] == []
+
+
+def test_a_number_that_the_script_cannot_print_is_no_answer():
+    for number in ("9" * 11, "٣", "1_0", "+1", ""):
+        assert judge(f"agent running running 0 {number}\nlevel INFO\nlog x\nlines 1 0\nend").failure == NOT_READABLE
 
 
 def test_what_was_seen_is_described():

@@ -554,10 +554,12 @@ def test_the_share_that_may_fail_is_a_percentage(requires, value, percentage):
     assert batches_of(requires, value, name) == (default if problems else percentage, problems)
 
 
-@pytest.mark.parametrize(("value", "seconds"), [(None, None), ("", None), (0, 0), ("300", 300), (-1, -1)])
-def test_the_time_of_a_watch_is_not_negative(value, seconds):
+@pytest.mark.parametrize(
+    ("value", "seconds"), [(None, None), ("", None), (0, 0), ("300", 300), (3600, 3600), (-1, -1), (3601, 3601)]
+)
+def test_the_time_of_a_watch_has_limits(value, seconds):
     name = "cwagent_apply_watch_seconds"
-    problems = [f"{name} is -1; it must be at least 0."] if seconds == -1 else []
+    problems = [f"{name} is {value}; it must be between 0 and 3600."] if value in (-1, 3601) else []
     assert batches_of(APPLY, value, name) == (seconds, problems)
 
 
