@@ -349,7 +349,7 @@ def token():
     return b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nt"
 
 
-CALLS = {
+CALLS: dict[str, Any] = {
     "identity": MetadataService.identity,
     "credentials": MetadataService.credentials,
     "check_instance": lambda service: service.check_instance("i-1"),
