@@ -32,7 +32,7 @@ TIMEOUT_SECONDS = 5
 # The longest document of the service, the credentials, has less than two thousand.
 MAX_BYTES = 65_536
 OK, NOT_FOUND = 200, 404
-# What the service can answer in its lists and documents.
+# The values in the lists and documents of the service.
 _ROLE = re.compile(r"[\w+=,.@-]{1,128}", re.ASCII)
 _PROFILE_ARN = re.compile(r"arn:[\w-]+:iam::\d*:instance-profile/[!-~]{1,640}", re.ASCII)
 _VISIBLE = re.compile(r"[!-~]+")

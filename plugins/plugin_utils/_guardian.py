@@ -76,7 +76,7 @@ class Guardian:
         try:
             outcome = give_back()
         except Exception as error:  # noqa: BLE001  the run must end, whatever happened
-            outcome = f"What it held may not have been given back ({error!r}). {REMEDY}"
+            outcome = f"Whatever the task held may not have been given back ({error!r}). {REMEDY}"
         write_last_words(self._host, f"The process of this task ended too early. {outcome}")
         if order != GIVE_BACK:
             run.end()

@@ -282,7 +282,7 @@ class Transaction:
             self._guard.end()
             raise
         except BaseException:  # a signal or a time limit; nobody reads a result then
-            with suppress(CwagentError):  # then the guard tries it again, and says what became of it
+            with suppress(CwagentError):  # then the guard tries it again, and reports the outcome
                 self._delete(current, created, delete)
                 self._guard.end()
             raise
@@ -339,7 +339,7 @@ class Transaction:
             self._delete_all(found, delete, use)
 
     def _delete_all(self, activations: Sequence[str], delete: Step, use: str) -> None:
-        """Delete activations, even if one of them cannot be deleted. :param use: what each of them allows, in words."""
+        """Delete activations, even if one of them cannot be deleted. :param use: the use of each of them, in words."""
         left: dict[str, CwagentError] = {}
         for each in activations:
             try:

@@ -307,7 +307,7 @@ STATUS = st.sampled_from(
 
 @st.composite
 def answers(draw):
-    """What a service can send as the answer to a request."""
+    """The bytes that a service can send as the answer to a request."""
     body, headers = draw(BODIES), draw(HEADERS)
     if "chunked" in headers:
         size = draw(st.sampled_from([b"%x" % len(body), b"-1", b"fffffffffffffffff", b"zz", b""]))

@@ -93,7 +93,7 @@ def test_a_process_that_ended_too_early_ends_the_run(how: str, code: int, known_
 def test_a_guardian_that_cannot_give_back_says_so_and_ends_the_run() -> None:
     code, output = run("failing")
     assert code == -signal.SIGINT
-    assert "What it held may not have been given back (ZeroDivisionError('division by zero')). Run" in output
+    assert "Whatever the task held may not have been given back (ZeroDivisionError('division by zero')). Run" in output
 
 
 @pytest.mark.parametrize("known_by", ["file", "start"])
