@@ -571,6 +571,14 @@ WITHOUT_ROLE = {"metrics": WITH_ROLE["metrics"]}
         ([replace(FIRST, regions=(OTHER_REGION,)), *OTHERS], False),
         ([FIRST, *(replace(each, regions=(REGION, OTHER_REGION)) for each in OTHERS)], False),
         ([FIRST, *(replace(each, regions=()) for each in OTHERS)], False),
+        (
+            [
+                replace(FIRST, regions=()),
+                replace(FIRST, config=WITHOUT_ROLE, regions=(OTHER_REGION,)),
+                *(replace(each, regions=()) for each in OTHERS),
+            ],
+            False,
+        ),
         # Other configurations, according to their names.
         ([replace(FIRST, parameters=("AmazonCloudWatch-other",)), *OTHERS], False),
         ([FIRST, *OTHERS[1:]], False),

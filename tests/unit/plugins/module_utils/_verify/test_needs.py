@@ -393,6 +393,15 @@ def test_of_several_configurations_a_server_may_use_only_one():
 BOTH = replace(WEB, configs=("AmazonCloudWatch-linux", "AmazonCloudWatch-web"))
 
 
+@pytest.mark.parametrize("configs", [(SIGNALS, PROMETHEUS), (PROMETHEUS, SIGNALS)])
+def test_a_call_that_one_of_several_configurations_cannot_do_without_is_a_failure(configs):
+    account = account_of(*configs, server=(*without("ec2:DescribeTags"), DYNAMIC))
+    name = "linux" if configs[0] is PROMETHEUS else "web"
+    end = f"{NO_START}, and earlier ones start a minute later."
+    lacking = lacks("ec2:DescribeTags", "logs.metrics_collected.prometheus", name, end=end)
+    assert found(account, BOTH) == ([lacking], [])
+
+
 @pytest.mark.parametrize("regions", [(), ("us-east-1", "us-east-2")])
 def test_the_same_need_of_several_configurations_is_one_failure(regions):
     """Even of configurations that the agent cannot merge."""
