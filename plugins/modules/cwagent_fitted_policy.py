@@ -22,7 +22,8 @@ description:
   - A tag whose key begins with C(cwagent:storing-) lists the parameters that a run is about to store. No run narrows
     the policies until they are stored, or for a day.
   - The module does not attach the policies. M(cwagent.iam.cwagent_iam_role) and M(cwagent.iam.cwagent_iam_user) do.
-  - Statements that this collection does not write are removed from the policies, with a warning.
+  - Permissions that no version of these parameters needs are removed from the policies, with a warning. Somebody else
+    has added them. Other permissions stay until O(narrow) removes them.
   - A policy that this collection did not create is refused. The tag C(cwagent:managed) shows who created it.
 author: cwagent.iam contributors (@cwagent)
 options:

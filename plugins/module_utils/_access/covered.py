@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Union
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import (
     OFF,
@@ -14,18 +17,48 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opti
     Handling,
     validate_config,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import HIDDEN, Source
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import ASSUME
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import HIDDEN, Source, compile_each
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import (
+    ANY,
+    DECRYPT,
+    GET,
+    PUT,
+    Statement,
+    grants_of,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import APPLIED_LABEL
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._access.model import History, Version
+    from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import Scope
+    from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import Grant
 
 # A policy covers what is stored, whatever a newer agent thinks of it.
 _LENIENT = Handling(OFF, None, has_onprem=False, split=False, split_recent=False, tier=None, tags=None)
 WAY_OUT = "Correct it, or leave the parameter out (ignored_parameters, in the playbooks cwagent_ignored_parameters)."
+
+
+# With a region and the name of a parameter, and perhaps a version or a label.
+_PARAMETER = re.compile(r"arn:[^:]*:ssm:([^:]*):[^:]*:parameter/([^:]*)(?::.*)?")
+# The names of the parameters decide whether these are ours.
+_BY_NAME = frozenset({GET, DECRYPT, PUT})
+_REGION = 3
+
+
+# By text, a configuration, or ``None`` and why the text is none.
+Read = dict[str, tuple[Union[Mapping[str, Any], str, None], str]]
+
+
+class Unread(Enum):
+    """The texts that agents can run, and that were not read."""
+
+    NOTHING = "nothing"
+    EARLIER = "versions that are no longer stored, or not read"
+    STORED = "parameters, or what they need"
 
 
 @dataclass(frozen=True)
@@ -80,26 +113,30 @@ def covered_texts(history: History, *, is_encrypted: bool) -> list[Text]:
     return found
 
 
-def to_sources(texts: Sequence[Text], all_regions: Collection[str] = ()) -> list[Source]:
+def to_sources(texts: Sequence[Text], all_regions: Collection[str] = (), read: Read | None = None) -> list[Source]:
     """Return the configurations in these texts, as ``find_sources``.
 
     :raises InvalidInput: some are no configurations. The message lists all of them.
     """
-    sources, problems = find_sources(texts, all_regions)
+    sources, problems = find_sources(texts, all_regions, read)
     if problems:
         raise InvalidInput(f"No fitted policy is possible. {' '.join(problems)} {WAY_OUT}")
     return sources
 
 
-def find_sources(texts: Iterable[Text], all_regions: Collection[str] = ()) -> tuple[list[Source], list[str]]:
+def find_sources(
+    texts: Iterable[Text], all_regions: Collection[str] = (), read: Read | None = None
+) -> tuple[list[Source], list[str]]:
     """Return the configurations in these texts, and in sentences why others are none.
 
     Each text is read once, however many parameters have it.
 
     :param all_regions: the enabled regions of the account, if they are known. A text that is in all of them has no
         region, so that the policy stays short.
+    :param read: by text, what was read of it before. It receives what is read now.
     """
-    configs: dict[str, Mapping[str, Any] | str | None] = {}
+    configs = {} if read is None else read
+    seen: set[str] = set()
     groups: dict[tuple[str, str, bool], list[Text]] = {}
     problems: list[str] = []
     for each in texts:
@@ -107,9 +144,11 @@ def find_sources(texts: Iterable[Text], all_regions: Collection[str] = ()) -> tu
     sources = []
     for (name, value, is_encrypted), same in groups.items():
         if value not in configs:
-            configs[value], why = _read(name, value)
-            problems += [f"{same[0].place}: {HIDDEN if is_encrypted else why}."] if why else []
-        config = configs[value]
+            configs[value] = _read(name, value)
+        config, why = configs[value]
+        if why and value not in seen:
+            problems.append(f"{same[0].place}: {HIDDEN if is_encrypted else why}.")
+        seen.add(value)
         if config is not None:
             sources.append(Source(same[0].place, config, (name,), regions_of(same, all_regions), is_encrypted))
     return sources, problems
@@ -128,3 +167,57 @@ def regions_of(texts: Iterable[Text], all_regions: Collection[str]) -> tuple[str
     """Return the regions of texts; none if these are all regions, and more than one."""
     found = {each.region for each in texts}
     return () if len(found) > 1 and found == {*all_regions} else tuple(sorted(found))
+
+
+@dataclass(frozen=True)
+class Known:
+    """Everything that the texts of an account need, in all versions that were read.
+
+    :param is_complete: whether this is known of all of them.
+    """
+
+    grants: frozenset[Grant]
+    is_complete: bool = True
+
+
+def known_grants(texts: Iterable[Text], all_regions: Collection[str], scope: Scope, read: Read | None = None) -> Known:
+    """Return everything that texts need, alone and together. :param read: as of ``find_sources``."""
+    sources, problems = find_sources(texts, all_regions, read)
+    compiled = compile_each(sources, scope)
+    grants = grants_of(statement for each in compiled for statement in each.statements)
+    return Known(grants, not problems and not any(each.refusals for each in compiled))
+
+
+def readable_parameters(statements: Iterable[Statement]) -> set[tuple[str, str]]:
+    """Return by region and name the parameters that statements of a fitted policy allow reading."""
+    arns = {name for each in statements if GET in each.actions for name in each.names}
+    return {(match[1], match[2]) for match in map(_PARAMETER.fullmatch, arns) if match}
+
+
+def unexplained(statements: Iterable[Statement], known: Collection[Grant], unread: Unread) -> list[Statement]:
+    """Return the parts of statements that none of the configurations of the account needs, so somebody added them.
+
+    A text that was not read can need them. An earlier one can need them too, but no role: servers could assume a role
+    of another account as long as anything is missing.
+
+    :param statements: of a fitted policy, each with one name.
+    """
+    found = []
+    for each in statements if unread is not Unread.STORED else ():
+        actions = [action for action in each.actions if unread is Unread.NOTHING or action == ASSUME]
+        added = [action for action in actions if action not in _BY_NAME and not _is_known(action, each, known)]
+        if added:
+            found.append(replace(each, actions=tuple(added)))
+    return found
+
+
+def _is_known(action: str, statement: Statement, known: Collection[Grant]) -> bool:
+    names = {statement.names[0], _anywhere(statement.names[0])}
+    return any((action, statement.condition, each) in known for each in names)
+
+
+def _anywhere(arn: str) -> str:
+    """Return an ARN in any region. It stays as it is without one."""
+    parts = arn.split(":")
+    is_in_region = arn.startswith("arn:") and len(parts) > _REGION and parts[_REGION]
+    return ":".join([*parts[:_REGION], ANY, *parts[_REGION + 1 :]]) if is_in_region else arn

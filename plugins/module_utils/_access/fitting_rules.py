@@ -12,18 +12,24 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.case import MAX_LISTED
 from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import (
     Text,
+    Unread,
     covered_versions,
     find_sources,
     is_ignored,
+    known_grants,
+    readable_parameters,
+    unexplained,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
 from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import Policies, Request, decide, decide_each
-from ansible_collections.cwagent.iam.plugins.module_utils._access.model import PARAMETERS
+from ansible_collections.cwagent.iam.plugins.module_utils._access.model import CONTENT, PARAMETERS
 from ansible_collections.cwagent.iam.plugins.module_utils._access.view import SITE
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import PUT
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import permissions_of
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import compile_each, fit
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import (
+    ANY,
+    describe,
     grants_of,
     join,
     read_document,
@@ -39,14 +45,14 @@ from ansible_collections.cwagent.iam.plugins.module_utils._names import (
     is_fitted_policy,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import ACCESS_POLICIES
-from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first, to_printable
+from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._access.case import Case
     from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Policy, Principal
-    from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import Statement
+    from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import Grant, Statement
     from ansible_collections.cwagent.iam.plugins.module_utils._findings import Finding
 
 # The use of log groups that each action allows, with the worst first.
@@ -138,8 +144,44 @@ def _drift_findings(case: Case) -> Iterator[Finding]:
             held = join_first([each.label for each in principals], MAX_LISTED)
             why = f"{names} of {held} lacks what stored configurations need: {join_first(lacking, MAX_LISTED)}."
             yield FITTED_POLICY.finding(policies[0].name, why, f"{SITE} with cwagent_server_policy=fitted.")
+    texts = [each for each in _stored_texts(case) if each.value]
+    known = known_grants(texts if fitted else (), case.account.regions, case.fitted_scope)
+    unread = _unread(case, fitted.values()) if known.is_complete else Unread.STORED
     for arn, policy in sorted(fitted.items()):
-        yield from _foreign_parts(policy, case.account.policy_tags.get(arn))
+        yield from _foreign_parts(policy, case.account.policy_tags.get(arn), known.grants, unread)
+
+
+def _stored_texts(case: Case) -> list[Text]:
+    """Return the texts of all versions that were read, and of the parameters that were not."""
+    account, ignored = case.account, case.choices.ignored_parameters
+    places = [(each.name, each.region, each.value) for each in account.parameters]
+    places += [(each.name, each.region, one.value) for each in account.histories for one in each.versions]
+    return [
+        Text(name, region, value or "", name) for name, region, value in places if not is_ignored(region, name, ignored)
+    ]
+
+
+def _unread(case: Case, fitted: Iterable[Policy]) -> Unread:
+    """Return the texts that were not read, and that can need something in fitted policies."""
+    account, ignored = case.account, case.choices.ignored_parameters
+    stored = {(each.region, each.name): each for each in account.parameters}
+    readable = {
+        (each, name)
+        for policy in fitted
+        for region, name in readable_parameters(_read(policy)[0])
+        for each in (account.regions if region == ANY else (region,))
+    }
+    if (
+        any(each.what in (PARAMETERS, CONTENT) for each in account.unread)
+        or any(each.value is None and not is_ignored(each.region, each.name, ignored) for each in stored.values())
+        or any(each[0] not in account.regions and not is_ignored(*each, ignored) for each in readable)
+    ):
+        return Unread.STORED
+    histories = {(each.region, each.name) for each in account.histories}
+    has_earlier = any(each.version > 1 and place not in histories for place, each in stored.items())
+    has_unread = any(not version.value for each in account.histories for version in each.versions)
+    has_others = any(each not in stored or is_ignored(*each, ignored) for each in readable)
+    return Unread.EARLIER if has_earlier or has_unread or has_others else Unread.NOTHING
 
 
 def _needed(case: Case) -> list[Statement]:
@@ -172,7 +214,7 @@ def _lacking(case: Case, policies: Sequence[Policy], needed: Sequence[Statement]
         request = Request(action, "*" if condition else name, context)
         # Somebody can have written it in another way.
         if decide_each(policies_of_all, request) is not Decision.YES:
-            found.append(f"{action} with {condition[1]} {name}" if condition else f"{action} on {name}")
+            found.append(describe((action, condition, name)))
     if any(fitted_access(each.arn or "") == "admin" for each in policies):
         places = [(each.region, each.name) for each in case.account.parameters]
         arns = [case.parameter_arn(*each) for each in places if not is_ignored(*each, case.choices.ignored_parameters)]
@@ -181,27 +223,36 @@ def _lacking(case: Case, policies: Sequence[Policy], needed: Sequence[Statement]
     return found
 
 
-def _foreign_parts(policy: Policy, tags: Mapping[str, str] | None) -> Iterator[Finding]:
-    """Report a policy or statements that this collection did not write. :param tags: ``None`` if they are not known."""
+def _foreign_parts(
+    policy: Policy, tags: Mapping[str, str] | None, known: Collection[Grant], unread: Unread
+) -> Iterator[Finding]:
+    """Report a policy or parts of it that this collection did not write. :param tags: ``None`` if they are not known.
+
+    :param known: everything that the configurations need.
+    """
     if tags is not None and not is_created(tags):
         why = f"Somebody else created policy {policy.arn}, because it has no tag {MARK_TAG}={CREATED}."
         fix = "Decide whether to detach and delete it; if so, run the playbook cwagent.iam.site afterwards."
         yield FITTED_POLICY.finding(policy.name, why, fix)
         return
-    foreign = [str(each.get("Sid", "")) for each in _read(policy)[1] if isinstance(each, dict)]
-    if foreign:
-        named = join_first([to_printable(each) or "without a Sid" for each in dict.fromkeys(foreign)], MAX_LISTED)
-        why = f"Somebody has changed policy {policy.name}. This collection does not write these statements: {named}."
+    own, foreign = _read(policy)
+    added = sorted(grants_of(unexplained(own, known, unread)))
+    if foreign or added:
+        listed = join_first([*dict.fromkeys(foreign), *map(describe, added)], MAX_LISTED)
+        why = (
+            f"Somebody has changed policy {policy.name}, or a run was interrupted before it stored. No stored "
+            f"configuration needs this: {listed}."
+        )
         fix = (
             "Find the call in CloudTrail: aws cloudtrail lookup-events --region us-east-1 --lookup-attributes "
-            "AttributeKey=EventName,AttributeValue=CreatePolicyVersion. The playbook cwagent.iam.apply removes them "
-            "when it narrows the policy."
+            f"AttributeKey=EventName,AttributeValue=CreatePolicyVersion. {SITE} with cwagent_server_policy=fitted, "
+            "which removes it."
         )
         yield FITTED_POLICY.finding(policy.name, why, fix)
 
 
 def _read(policy: Policy) -> tuple[list[Statement], list[Any]]:
-    return read_document(policy.document or {}, fitted_access(policy.arn or "") or "")
+    return read_document(policy.document or {}, policy.arn or "")
 
 
 CHECKS = (_excess_findings, _drift_findings)

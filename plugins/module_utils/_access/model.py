@@ -28,6 +28,7 @@ ROLE, USER = "role", "user"
 NODES = "the nodes of Systems Manager"
 # The part of the account that is unread where the stored configurations are.
 PARAMETERS = "the configuration parameters"
+CONTENT = "the content of configuration parameters"
 # The part of the account that is unread where access keys are saved.
 SAVED = "where access keys are saved"
 

@@ -9,7 +9,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.instances import read_restore_tags
-from ansible_collections.cwagent.iam.plugins.module_utils._access.model import NODES, PARAMETERS, SAVED, ConfigParameter
+from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
+    CONTENT,
+    NODES,
+    PARAMETERS,
+    SAVED,
+    ConfigParameter,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._access.parameters import (
     parameter_in,
     read_histories,
@@ -114,6 +120,6 @@ class Regions:
         values: dict[str, str] = {}
         for batch in batches:
             read = partial(read_values, self._aws_in[region], batch)
-            values.update(self._attempts.attempt("the content of configuration parameters", region, read) or {})
+            values.update(self._attempts.attempt(CONTENT, region, read) or {})
         shown = sorted(described, key=lambda each: str(each["Name"]))
         return tuple(parameter_in(each, region, values.get(each["Name"])) for each in shown)

@@ -68,12 +68,15 @@ class Limit:
     :param resources: the templates of ARNs.
     :param condition: the operator, the key and the template of the values.
     :param others: the actions for which IAM knows neither these resources nor this condition.
+    :param values: the form of the values, as a regular expression. The texts in braces are replaced as in templates.
+        It is empty if nothing can limit the actions.
     """
 
     read: Callable[[Part], list[str]]
     resources: tuple[str, ...] = ("*",)
     condition: tuple[str, str, str] | None = None
     others: tuple[str, ...] = ()
+    values: str = ""
 
 
 def goes_to_cloudwatch(metrics: Any) -> bool:
@@ -204,20 +207,24 @@ def _text(key: str, form: re.Pattern[str], kind: str) -> Callable[[Part], list[s
 
 
 _NAMESPACE_KEY = ("StringEquals", "cloudwatch:namespace", VALUE)
+_GROUP_VALUES = r"[\w./#*-]+"
+_NAMESPACE_VALUES = r"(?:(?!\$\{).)+"
 # Without ``:*``, IAM denies creating and filling the streams.
-GROUPS = Limit(_read_groups, (f"{_GROUP}:*",))
+GROUPS = Limit(_read_groups, (f"{_GROUP}:*",), values=_GROUP_VALUES)
 # AWS documents the form without ``:*``; its denials contain the other one.
-RETENTION_GROUPS = Limit(_read_groups, (_GROUP, f"{_GROUP}:*"))
-NAMESPACE = Limit(_read_namespace, condition=_NAMESPACE_KEY)
-SYSTEM_NAMESPACE = Limit(lambda _part: [SYSTEM_METRICS], condition=_NAMESPACE_KEY)
+RETENTION_GROUPS = Limit(_read_groups, (_GROUP, f"{_GROUP}:*"), values=_GROUP_VALUES)
+NAMESPACE = Limit(_read_namespace, condition=_NAMESPACE_KEY, values=_NAMESPACE_VALUES)
+SYSTEM_NAMESPACE = Limit(lambda _part: [SYSTEM_METRICS], condition=_NAMESPACE_KEY, values=SYSTEM_METRICS)
 OTLP_METRICS = Limit(lambda part: _refused(_WITHOUT_NAMESPACE)(part.entry))
-ROLE = Limit(_text("role_arn", _ROLE_ARN, "the ARN of a role"), (VALUE,))
+ROLE = Limit(_text("role_arn", _ROLE_ARN, "the ARN of a role"), (VALUE,), values=_ROLE_ARN.pattern)
 WORKSPACE = Limit(
     _text("workspace_id", _WORKSPACE_ID, "the ID of a workspace"),
     (f"arn:{{partition}}:aps:{{region}}:{{account}}:workspace/{VALUE}",),
+    values=_WORKSPACE_ID.pattern,
 )
 CLUSTER = Limit(
     _read_cluster,
     condition=("ArnEquals", "ecs:cluster", VALUE),
     others=("ec2:DescribeInstances", "ecs:DescribeTaskDefinition"),
+    values=rf"arn:{{partition}}:ecs:{_REGION.pattern}:{{account}}:cluster/{_CLUSTER_NAME.pattern}",
 )

@@ -9,11 +9,14 @@ import json
 import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.narrowing import GROUPS, RETENTION_GROUPS
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.narrowing import VALUE
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import ROWS, SERVER_POLICY
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._names import PARAMETER_PREFIX, fitted_access
+from ansible_collections.cwagent.iam.plugins.module_utils._text import to_printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,8 +33,11 @@ _KEYS = {"Sid", "Effect", "Action", "Resource", "Condition"}
 # The calls that every agent or every admin principal makes. They have no row.
 GET, DECRYPT, PUT = "ssm:GetParameter", "kms:Decrypt", "ssm:PutParameter"
 DECRYPT_CONDITION = ("StringLike", "kms:EncryptionContext:PARAMETER_ARN")
-# The place of the region in an ARN.
-_REGION = 3
+_PARAMETER = f"arn:{{partition}}:ssm:{{region}}:{{account}}:parameter/{VALUE}"
+_PARAMETER_NAME = rf"{PARAMETER_PREFIX}[\w.-]+"
+# Something that is allowed: an action, the operator and key of a condition, and a resource or a value of the condition.
+Grant = tuple[str, tuple[str, ...], str]
+_MAX_SHOWN = 200
 
 
 @dataclass(frozen=True, order=True)
@@ -54,7 +60,7 @@ class Statement:
         return "".join(f"{word[0].upper()}{word[1:]}" for word in words)
 
     @property
-    def grants(self) -> frozenset[tuple[str, tuple[str, ...], str]]:
+    def grants(self) -> frozenset[Grant]:
         """Everything that it allows: each action with each name, under the condition."""
         return frozenset((action, self.condition, name) for action in self.actions for name in self.names)
 
@@ -72,7 +78,7 @@ class Statement:
         return found
 
 
-def grants_of(statements: Iterable[Statement]) -> frozenset[tuple[str, tuple[str, ...], str]]:
+def grants_of(statements: Iterable[Statement]) -> frozenset[Grant]:
     """Return everything that statements allow. Two documents are equal if they allow the same."""
     return frozenset(grant for each in statements for grant in each.grants)
 
@@ -157,67 +163,89 @@ class _Form:
     """A form of statements that this collection writes.
 
     :param condition: the operator and the key. Without them, the statement has resources.
-    :param is_limited: whether the resources are never ``*``.
-    :param has_patterns: whether the names of the resources can contain ``*``.
+    :param template: of a resource, or of a value of the condition.
+    :param values: the form of the values in the template, as a regular expression.
     """
 
     actions: frozenset[str]
     condition: tuple[str, ...] = ()
-    is_limited: bool = True
-    has_patterns: bool = False
-
-    def fits(self, statement: Statement) -> bool:
-        """Return whether a statement has this form. It can have fewer actions."""
-        return (
-            {*statement.actions} <= self.actions
-            and statement.condition == self.condition
-            and all(self._fits_name(each) for each in statement.names)
-        )
-
-    def _fits_name(self, name: str) -> bool:
-        if not self.is_limited:
-            return name == ANY
-        if self.condition[:1] == ("StringEquals",):  # it knows no wildcards
-            return True
-        *places, last = name.split(":", 5)
-        fixed = [each for number, each in enumerate(places) if (number, each) != (_REGION, ANY)]
-        if not self.has_patterns or len(places) <= _REGION:
-            fixed.append(last.removesuffix(":*"))
-        return not any("*" in each or "?" in each for each in fixed)
+    template: str = ANY
+    values: str = ""
 
 
 def _forms() -> Iterator[_Form]:
-    yield _Form(frozenset({GET}))
-    yield _Form(frozenset({DECRYPT}), DECRYPT_CONDITION)
+    yield from (_Form(frozenset({GET}), (), f"{_PARAMETER}{ending}", _PARAMETER_NAME) for ending in ("", ":*"))
+    yield _Form(frozenset({DECRYPT}), DECRYPT_CONDITION, _PARAMETER, _PARAMETER_NAME)
     for row in ROWS:
-        if row.limit is None:
-            yield _Form(frozenset(row.actions), is_limited=False)
-            continue
-        limited, others = {*row.actions} - {*row.limit.others}, {*row.actions} & {*row.limit.others}
-        condition = row.limit.condition[:2] if row.limit.condition else ()
-        yield _Form(frozenset(limited), condition, has_patterns=row.limit in (GROUPS, RETENTION_GROUPS))
+        limit = row.limit
+        others = frozenset(row.actions if limit is None else {*row.actions} & {*limit.others})
         if others:
-            yield _Form(frozenset(others), is_limited=False)
+            yield _Form(others)
+        if limit and limit.values:
+            limited = frozenset(row.actions) - others
+            condition = limit.condition[:2] if limit.condition else ()
+            templates = limit.condition[2:] if limit.condition else limit.resources
+            yield from (_Form(limited, condition, each, limit.values) for each in templates)
 
 
-# By access, the forms of the statements that a fitted policy can have.
-_FORMS = {"server": [*_forms()], "admin": [_Form(frozenset({PUT}))]}
+_FORMS = {
+    "server": [*_forms()],
+    "admin": [_Form(frozenset({PUT}), (), _PARAMETER, _PARAMETER_NAME)],
+}
 
 
-def read_document(document: Mapping[str, Any], access: str) -> tuple[list[Statement], list[Any]]:
-    """Return the statements of a document, each with one name, and the statements that this collection never writes.
+@cache
+def _pattern(template: str, values: str, partition: str, account: str) -> re.Pattern[str]:
+    """Return the names that a template can become in an account, as a regular expression."""
+    places = {"{partition}": re.escape(partition), "{account}": account, "{region}": r"(?:[a-z0-9-]+|\*)"}
+    for name, place in places.items():
+        values = values.replace(name, place)
+    known = {**places, VALUE: f"(?:{values})"}
+    parts = re.split(r"(\{\w+\})", template)
+    return re.compile("".join(known.get(each) or re.escape(each) for each in parts), re.ASCII | re.DOTALL)
 
-    :param access: the access for which the policy is, which decides about the forms of its statements.
+
+def read_document(document: Mapping[str, Any], arn: str) -> tuple[list[Statement], list[str]]:
+    """Return the statements of a fitted policy, each with one name, and in words what this collection never writes.
+
+    A part of a statement that somebody has extended is still ours.
+
+    :param arn: of the policy. It decides about the forms of the statements, and about the account in their names.
     """
+    partition, account = arn.split(":")[1], arn.split(":")[4]
+    forms = _FORMS[fitted_access(arn) or "server"]
     found: list[Statement] = []
-    others: list[Any] = []
-    for each in _as_list(document.get("Statement")):
-        statement = _read_statement(each) if isinstance(each, dict) else None
-        if statement and any(form.fits(statement) for form in _FORMS[access]):
-            found.append(statement)
-        else:
-            others.append(each)
+    others: list[str] = []
+    for given in _as_list(document.get("Statement")):
+        statement = _read_statement(given) if isinstance(given, dict) else None
+        if statement is None:
+            others.append(_describe_statement(given))
+            continue
+        for name in statement.names:
+            fitting = [
+                form.actions
+                for form in forms
+                if form.condition == statement.condition
+                and _pattern(form.template, form.values, partition, account).fullmatch(name)
+            ]
+            own = tuple(each for each in statement.actions if any(each in actions for actions in fitting))
+            if own:
+                found.append(replace(statement, actions=own, names=(name,)))
+            others += [describe((each, statement.condition, name)) for each in statement.actions if each not in own]
     return take_apart(found), others
+
+
+def describe(grant: Grant) -> str:
+    """Return in words what is allowed. The end of a long name is left out."""
+    action, condition, name = grant
+    where = f"with {condition[1]}" if condition else "on"
+    text = to_printable(f"{action} {where} {name}")
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
+
+
+def _describe_statement(given: Any) -> str:
+    sid = to_printable(given.get("Sid", "")) if isinstance(given, dict) else ""
+    return f"statement {sid}" if sid else "a statement without a Sid"
 
 
 def _read_statement(given: Mapping[str, Any]) -> Statement | None:

@@ -25,6 +25,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._names import FITTED_P
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import Known
+
 # The beginning of the keys of tags that list the parameters that a run is about to store.
 STORING_TAG = f"{TAG_PREFIX}storing-"
 # A run stores soon after it has set such a tag. Until then, no other run narrows a policy.
@@ -42,30 +44,27 @@ _DIGEST, _DIGESTS = 5, 45
 
 @dataclass(frozen=True)
 class PolicyVersion:
-    """A version of a managed policy that IAM keeps. :param access: the access for which the policy is."""
+    """A version of a managed policy that IAM keeps. :param arn: of the policy."""
 
     id: str
     is_default: bool
     document: Mapping[str, Any]
-    access: str = "server"
+    arn: str
 
     @property
     def statements(self) -> list[Statement]:
         """Its statements, each with one name, without those that this collection never writes."""
-        return read_document(self.document, self.access)[0]
+        return read_document(self.document, self.arn)[0]
 
     def allows_exactly(self, statements: Iterable[Statement]) -> bool:
         """Return whether it allows the same as statements, and has no statement that this collection never writes."""
-        own, others = read_document(self.document, self.access)
+        own, others = read_document(self.document, self.arn)
         return not others and grants_of(own) == grants_of(statements)
 
     @property
     def foreign(self) -> list[str]:
-        """The Sids of the statements that this collection never writes."""
-        others = read_document(self.document, self.access)[1]
-        return [
-            str(each["Sid"]) if isinstance(each, dict) and "Sid" in each else "one without a Sid" for each in others
-        ]
+        """Everything in it that this collection never writes, in words."""
+        return read_document(self.document, self.arn)[1]
 
 
 @dataclass(frozen=True)
@@ -114,6 +113,7 @@ class Covered:
     :param parameters: by region and name, those that exist or are about to be stored.
     :param regions: the regions whose parameters this run reads.
     :param has_all_regions: whether these are all enabled regions of the account.
+    :param known: the needs of their texts, in all versions that Parameter Store keeps. ``None`` if none were read.
     :param ignored: the names that the user leaves out. With a region, as in ``eu-central-1:NAME``, it counts there.
     """
 
@@ -121,6 +121,7 @@ class Covered:
     regions: frozenset[str] = frozenset()
     ignored: frozenset[str] = frozenset()
     has_all_regions: bool = False
+    known: Known | None = None
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import (
+    Read,
     Text,
     covered_texts,
+    known_grants,
     to_sources,
     with_applied,
 )
@@ -100,8 +102,10 @@ def resource(call: Call) -> FittedPolicies:
         raise InvalidInput(_NOTHING.format(join_first(regions, _MAX_LISTED)))
     scope = Scope(partition, account, tuple(params["emf_log_groups"]))
     all_regions = () if params["read_regions"] else regions
-    sources = to_sources(texts, all_regions)
+    read: Read = {}
+    sources = to_sources(texts, all_regions, read)
     needed = needed_statements(sources, scope)
+    kept = [Text(each.name, each.region, one.value, "") for each in histories for one in each.versions if one.value]
     desired = DesiredPolicies(
         partition,
         account,
@@ -117,6 +121,7 @@ def resource(call: Call) -> FittedPolicies:
             frozenset(regions),
             frozenset(params["ignored_parameters"]),
             has_all_regions=not params["read_regions"],
+            known=known_grants([*texts, *kept], all_regions, scope, read),
         ),
     )
     return FittedPolicies(aws, desired, notices=[*width_notices(needed, sources)])

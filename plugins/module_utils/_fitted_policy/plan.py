@@ -11,16 +11,21 @@ in drawn orders. It relies on IAM showing a run no older state than its own writ
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import (
+    Unread,
+    readable_parameters,
+    unexplained,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import (
     ANY,
     MAX_POLICY,
     Statement,
     check_number,
+    describe,
     grants_of,
     join,
     size_of,
@@ -51,7 +56,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._names import (
     FITTED_PATH,
     FITTED_POLICIES,
     MARK_TAG,
-    fitted_access,
     is_created,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
@@ -67,6 +71,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._text import join_firs
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+    from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import Known
+    from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import Grant
+
 ITEM = "fitted policies"
 CREATE_POLICY, CREATE, SET_DEFAULT = "iam:CreatePolicy", "iam:CreatePolicyVersion", "iam:SetDefaultPolicyVersion"
 DESCRIPTION = "The permissions for the stored configurations of the CloudWatch agent. Managed by cwagent.iam."
@@ -81,9 +88,6 @@ _STALE = GONE_CODES | {CHANGED, INVISIBLE}
 # A planned version has no id yet.
 _PLANNED = "planned"
 _MAX_LISTED = 5
-READING = "ssm:GetParameter"
-# With the region and the name of a parameter, and perhaps a version or a label.
-_PARAMETER = re.compile(r"arn:[^:]*:ssm:([^:]*):[^:]*:parameter/([^:]*)(?::.*)?")
 IGNORED = "ignored_parameters (in the playbooks cwagent_ignored_parameters)"
 
 
@@ -120,7 +124,7 @@ def check_is_ours(current: State) -> None:
 def wide_reasons(current: State, desired: DesiredPolicies) -> list[str]:
     """Return why the policies cannot be narrowed now, in sentences."""
     found = [
-        f"policy '{each.name}' has several versions, so another run is at work, or was interrupted"
+        f"policy '{each.name}' has several versions. Another run is at work or was interrupted, or somebody added one"
         for each in current.policies.values()
         if each.others
     ]
@@ -138,7 +142,7 @@ def _unknown_readers(current: State, covered: Covered) -> Iterator[str]:
     """Return a sentence for each region in which agents may read a parameter that is not covered."""
     names: dict[str, set[str]] = defaultdict(set)
     for region, name in sorted(_readable(current, covered)):
-        if not {name, f"{region}:{name}"} & covered.ignored:
+        if not _is_ignored(region, name, covered):
             names[region].add(name)
     for region, found in names.items():
         listed = ", ".join(sorted(found))
@@ -152,11 +156,14 @@ def _unknown_readers(current: State, covered: Covered) -> Iterator[str]:
         yield f"{what}, or if no server there runs it, list {entries} in {IGNORED}."
 
 
+def _is_ignored(region: str, name: str, covered: Covered) -> bool:
+    return bool({name, f"{region}:{name}"} & covered.ignored)
+
+
 def _readable(current: State, covered: Covered) -> Iterator[tuple[str, str]]:
     """Return by region and name the parameters that the policies allow reading, and that are not covered."""
     statements = [each for policy in current.policies.values() for each in policy.statements]
-    arns = {name for each in statements if READING in each.actions for name in each.names}
-    for region, name in (match.groups() for match in map(_PARAMETER.fullmatch, arns) if match):
+    for region, name in readable_parameters(statements):
         if region == ANY and covered.has_all_regions:
             yield from ((each, name) for each in covered.regions if (each, name) not in covered.parameters)
         elif (region, name) not in covered.parameters:
@@ -186,7 +193,7 @@ def plan(current: State, desired: DesiredPolicies) -> Plan[State]:
             steps.append(_create(name, statements, tags[name]))
         else:
             check = Check(known, tuple(statements))
-            if desired.narrow and record:
+            if record and (desired.narrow or _unexplained(current, desired)):
                 check = replace(check, record=current.policies[record].arn, tags=_storing_tags(tags[record]))
             if desired.storing or desired.narrow or not old.default.allows_exactly(statements):
                 steps += _version_steps(old, statements, check)
@@ -225,8 +232,8 @@ def _planned_policy(
     desired: DesiredPolicies,
     tags: Mapping[str, str],
 ) -> FittedPolicy:
-    access = fitted_access(desired.arn(name)) or ""
-    version = PolicyVersion(old.default.id if old else _PLANNED, True, to_document(join(statements)), access)
+    document = to_document(join(statements))
+    version = PolicyVersion(old.default.id if old else _PLANNED, True, document, desired.arn(name))
     if old and old.default.allows_exactly(statements):
         version = old.default
     return FittedPolicy(name, desired.arn(name), tags, (version,))
@@ -259,10 +266,15 @@ def _planned_statements(current: State, desired: DesiredPolicies) -> dict[str, l
     Statements never move: in the time until IAM has the change everywhere, an agent could have neither.
     """
     is_narrowed = desired.narrow and not wide_reasons(current, desired)
+    added = grants_of(_unexplained(current, desired))
     found: dict[str, list[Statement]] = {}
     for access in FITTED_POLICIES:
         needed = desired.needed.get(access, ())
-        kept = {name: current.policies[name].statements for name in names_for(access) if name in current.policies}
+        policies = {name: current.policies[name] for name in names_for(access) if name in current.policies}
+        kept = {name: _without(each.statements, added) for name, each in policies.items()}
+        if needed:
+            # IAM has no policy without statements.
+            kept = {name: each or [needed[0]] for name, each in kept.items()}
         if is_narrowed and needed:
             # A policy that others may be about to widen stays, with something that is needed in any case.
             kept = {name: _present(each, needed) or [needed[0]] for name, each in kept.items()}
@@ -272,6 +284,38 @@ def _planned_statements(current: State, desired: DesiredPolicies) -> dict[str, l
         found.update(kept)
     check_number(len(found))
     return found
+
+
+def _unexplained(current: State, desired: DesiredPolicies) -> list[Statement]:
+    """Return what no configuration of the account needs, and no other run is about to store."""
+    if desired.covered.known is None:
+        return []
+    statements = [each for policy in current.policies.values() for each in policy.statements]
+    return unexplained(statements, desired.covered.known.grants, _unread(current, desired, desired.covered.known))
+
+
+def _unread(current: State, desired: DesiredPolicies, known: Known) -> Unread:
+    tags = [
+        tag
+        for policy in current.policies.values()
+        for tag in open_storing(policy.tags, desired.stored, current.read_at)
+        if not tag.digests <= desired.storing
+    ]
+    covered = desired.covered
+    others = [*_readable(current, covered)]
+    elsewhere = [each for each in others if each[0] not in covered.regions and not _is_ignored(*each, covered)]
+    if tags or (elsewhere and not covered.has_all_regions):
+        return Unread.STORED
+    return Unread.EARLIER if others or not known.is_complete else Unread.NOTHING
+
+
+def _without(statements: Sequence[Statement], added: Collection[Grant]) -> list[Statement]:
+    """Return statements, each with one name, without some of what they allow."""
+    parts = (
+        replace(each, actions=tuple(one for one in each.actions if (one, each.condition, each.names[0]) not in added))
+        for each in statements
+    )
+    return [each for each in parts if each.actions]
 
 
 def _missing(access: str, current: State, desired: DesiredPolicies) -> list[Statement]:
@@ -457,13 +501,20 @@ def remaining(plan: Plan[State], state: State) -> list[str]:
     return found
 
 
-def foreign_warnings(plan: Plan[State]) -> list[str]:
-    """Return a sentence for each policy that loses statements that this collection never writes."""
-    return [
-        f"policy '{name}' had statements that this collection does not write, and lost them: {', '.join(sids)}"
-        for name, each in plan.current.policies.items()
-        if (sids := each.default.foreign) and plan.planned.policies[name].default != each.default
-    ]
+def foreign_warnings(plan: Plan[State], desired: DesiredPolicies) -> list[str]:
+    """Return a sentence for each policy that loses something that somebody else has added."""
+    added = grants_of(_unexplained(plan.current, desired))
+    found = []
+    for name, each in plan.current.policies.items():
+        if plan.planned.policies[name].default != each.default:
+            grants = sorted(grants_of(each.default.statements) & added)
+            parts = [*each.default.foreign, *map(describe, grants)]
+            if parts:
+                lost = join_first(parts, _MAX_LISTED)
+                found.append(
+                    f"policy '{name}' allowed something that this collection does not write, and lost it: {lost}"
+                )
+    return found
 
 
 def to_diff(state: State) -> dict[str, object]:

@@ -28,7 +28,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.plan im
     SET_DEFAULT,
     Check,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._names import FITTED_PATH, FITTED_POLICIES, fitted_access
+from ansible_collections.cwagent.iam.plugins.module_utils._names import FITTED_PATH, FITTED_POLICIES
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import EXISTS_CODES, run_in_parallel
 from ansible_collections.cwagent.iam.plugins.module_utils._planned import Planned
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import tags
@@ -96,7 +96,7 @@ class FittedPolicies(Resource[State]):
     def _read_version(self, arn: str, version: str, is_default: bool = False) -> PolicyVersion:
         description = f"read version {version} of policy {arn}"
         answer = self._aws.call("iam:GetPolicyVersion", description, PolicyArn=arn, VersionId=version)
-        return PolicyVersion(version, is_default, answer["PolicyVersion"]["Document"], fitted_access(arn) or "")
+        return PolicyVersion(version, is_default, answer["PolicyVersion"]["Document"], arn)
 
     def _read_holders(self, name: str, arn: str) -> tuple[tuple[str, str], ...]:
         pages = self._aws.pages("iam:ListEntitiesForPolicy", f"list what has policy '{name}'", PolicyArn=arn)
@@ -135,7 +135,7 @@ class FittedPolicies(Resource[State]):
         reasons = policy_plan.wide_reasons(plan.current, self._desired) if self._desired.narrow else []
         return [
             *self._notices,
-            *policy_plan.foreign_warnings(plan),
+            *policy_plan.foreign_warnings(plan, self._desired),
             *(f"The fitted policies were not narrowed: {each}" for each in reasons),
         ]
 

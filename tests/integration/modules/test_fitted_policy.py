@@ -311,12 +311,40 @@ def test_statements_of_others_are_lost_with_a_warning(account: Account) -> None:
     other = {"Sid": "ByHand", "Effect": "Allow", "Action": "iam:*", "Resource": "*"}
     document = json.dumps({"Version": "2012-10-17", "Statement": [*account.statements(), other]})
     account.aws.client("iam").create_policy_version(PolicyArn=arn, PolicyDocument=document, SetAsDefault=True)
-    words = "had statements that this collection does not write, and lost them: ByHand"
+    words = "allowed something that this collection does not write, and lost it: iam:* on *"
     for check in (True, False):
         found = account.fit(check=check)
         assert [each for each in found["warnings"] if words in each], found
         assert ("ByHand" in [each["Sid"] for each in account.statements()]) == check
     assert account.fit()["warnings"] == []
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_the_next_run_removes_a_hand_edit_that_looks_like_ours(account: Account, narrow: bool) -> None:
+    [arn] = account.fit(groups=["shop"])["server_policies"]
+    account.store("shop")
+    secret = f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/prod/db/password"
+    key = {"kms:EncryptionContext:PARAMETER_ARN": secret}
+    role = f"arn:aws:iam::{ACCOUNT}:role/OrganizationAccountAccessRole"
+    edits: list[dict[str, Any]] = [
+        {"Action": "sts:AssumeRole", "Resource": role},
+        {"Action": "ssm:GetParameter", "Resource": [secret, f"{secret}:*"]},
+        {"Action": "kms:Decrypt", "Resource": "*", "Condition": {"StringLike": key}},
+        {"Action": "logs:PutLogEvents", "Resource": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:audit:*"},
+    ]
+    before = account.statements()
+    listed = [*before, *({"Effect": "Allow", **each} for each in edits)]
+    document = json.dumps({"Version": "2012-10-17", "Statement": listed})
+    account.aws.client("iam").create_policy_version(PolicyArn=arn, PolicyDocument=document, SetAsDefault=True)
+    # The version before the edit stays, so a run that narrows does not know whether another run is at work.
+    found = account.fit(narrow=narrow)
+    assert account.statements() == before
+    [warning] = [each for each in found["warnings"] if "lost it" in each]
+    assert all(each in warning for each in (role, secret, "kms:Decrypt", ":audit:"))
+    assert all("prod/db" not in each for each in found["warnings"] if each != warning)
+    assert account.fit(narrow=True)["warnings"] == []
+    with assert_no_writes(account.aws):
+        assert not account.fit()["changed"]
 
 
 def test_a_name_with_another_path_is_used(account: Account) -> None:

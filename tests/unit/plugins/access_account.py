@@ -203,11 +203,12 @@ def healthy(*things: Any) -> Account:
 def with_fitted_policies(account: Account) -> Account:
     """The account with a fitted policy instead of each policy of the agent that AWS manages."""
     arns = [f"arn:aws:ssm:{each.region}:{ACCOUNT_ID}:parameter/{each.name}" for each in account.parameters]
+    deleted = f"arn:aws:ssm:{REGION}:{ACCOUNT_ID}:parameter/AmazonCloudWatch-deleted"  # which can need all of it
     namespace = {"StringEquals": {"cloudwatch:namespace": ["CWAgent"]}}
     written: dict[str, dict[str, Any]] = {
         "cloudwatch:PutMetricData": {"Resource": "*", "Condition": namespace},
         "logs:PutLogEvents": {"Resource": f"arn:aws:logs:{REGION}:{ACCOUNT_ID}:log-group:*:*"},
-        "ssm:GetParameter": {"Resource": [*arns, *(f"{each}:*" for each in arns)]},
+        "ssm:GetParameter": {"Resource": [deleted, *arns, *(f"{each}:*" for each in arns)]},
         "ssm:PutParameter": {"Resource": arns},
     }
 

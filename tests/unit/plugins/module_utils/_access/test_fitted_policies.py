@@ -30,7 +30,8 @@ from access_account import (
 from ansible_collections.cwagent.iam.plugins.module_utils._access.case import Choices
 from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import with_applied
 from ansible_collections.cwagent.iam.plugins.module_utils._access.findings import find
-from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Policy
+from ansible_collections.cwagent.iam.plugins.module_utils._access.model import CONTENT, Policy, Unread
+from ansible_collections.cwagent.iam.plugins.module_utils._access.model import PARAMETERS as MISSING
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import Scope, Source, fit
 from ansible_collections.cwagent.iam.plugins.module_utils._names import APPLIED_LABEL, ATTACHED_TAG
 
@@ -165,7 +166,8 @@ def drift(*policies: Policy, config: Any = CONFIG, tags: Any = CREATED, more: An
     """The reasons of the findings about fitted policies, of which a server and a user have the same."""
     holders = (role("Other", *policies), role("Server", *policies))
     kept = tuple(each for each in HEALTHY.principals if each.access is None)
-    found = [parameter("linux", config if config is None or isinstance(config, str) else json.dumps(config)), *more]
+    text = config if config is None or isinstance(config, str) else json.dumps(config)
+    found = [parameter("linux", text, version=choices.pop("version", 2)), *more]
     account = replace(
         HEALTHY,
         principals=(*kept, *holders),
@@ -224,17 +226,17 @@ def test_a_fitted_policy_that_allows_enough_is_no_finding(policies: tuple[Policy
             "namespace Blog",
         ),
         ((fitted_policy(CONFIG), admin_policy()), {"more": [parameter("db")]}, "ssm:PutParameter on arn:aws:ssm:eu-"),
-        ((adding(fitted_policy(CONFIG), FOREIGN_ACTION),), {}, "does not write these statements: Planted."),
-        ((adding(fitted_policy(CONFIG), FOREIGN_FORM),), {}, "does not write these statements: Denied."),
+        ((adding(fitted_policy(CONFIG), FOREIGN_ACTION),), {}, "needs this: s3:GetObject on *."),
+        ((adding(fitted_policy(CONFIG), FOREIGN_FORM),), {}, "needs this: statement Denied."),
         *(
-            ((adding(fitted_policy(CONFIG), document(each)),), {}, "does not write these statements: without a Sid.")
+            ((adding(fitted_policy(CONFIG), document(each)),), {}, f"No stored configuration needs this: {each} on *.")
             for each in ("*", "iam:*", "ssm:GetParameter", "kms:Decrypt", "ssm:PutParameter", "logs:PutRetentionPolicy")
         ),
-        ((adding(fitted_policy(CONFIG), PUT_LINUX),), {}, "does not write these statements: without a Sid."),
+        ((adding(fitted_policy(CONFIG), PUT_LINUX),), {}, "needs this: ssm:PutParameter on arn:aws:ssm:"),
         (
             (fitted_policy(CONFIG), adding(admin_policy(), fitted_policy(CONFIG).document)),
             {},
-            "policy CloudWatchAgentFittedAdminPolicy. This collection does not write these statements: ReadingTheConf",
+            "policy CloudWatchAgentFittedAdminPolicy, or a run was interrupted before it stored. No stored",
         ),
         ((fitted_policy(CONFIG),), {"tags": {}}, f"Somebody else created policy {FITTED_ARN}, because it has no tag"),
         ((fitted_policy(CONFIG),), {"tags": {"cwagent:managed": "adopted"}}, "Somebody else created policy"),
@@ -274,3 +276,105 @@ def test_the_label_of_apply_moves_in_a_history_as_it_moves_in_parameter_store(
     after = with_applied(before, number).versions
     assert [each.number for each in after if APPLIED_LABEL in each.labels] == labelled
     assert [{*each.labels} - {APPLIED_LABEL} for each in after] == [set(), {"stable"}, {"old"}]
+
+
+# -- Hand edits --
+
+ROLE = f"arn:aws:iam::{ACCOUNT_ID}:role/OrganizationAccountAccessRole"
+ASSUMING = document("sts:AssumeRole", resource=ROLE)
+GROUPS = f"arn:aws:logs:{REGION}:{ACCOUNT_ID}:log-group"
+PARAMETERS = f"arn:aws:ssm:{REGION}:{ACCOUNT_ID}:parameter"
+
+
+def with_role(role: str) -> dict[str, Any]:
+    return {**CONFIG, "agent": {"credentials": {"role_arn": role}}}
+
+
+def decrypting(name: str) -> dict[str, Any]:
+    key = {"kms:EncryptionContext:PARAMETER_ARN": f"{PARAMETERS}/{name}"}
+    return document("kms:Decrypt", Condition={"StringLike": key})
+
+
+@pytest.mark.parametrize(
+    ("added", "words"),
+    [
+        (ASSUMING, f"sts:AssumeRole on {ROLE}"),
+        (document("ssm:GetParameter", resource=f"{PARAMETERS}/prod/db/password"), "parameter/prod/db/password"),
+        (decrypting("cwagent/keys/CloudWatchAgentAdminUser"), "kms:Decrypt with kms:EncryptionContext:PARAMETER_ARN"),
+        (document("logs:PutLogEvents", resource=f"{GROUPS}:audit:*"), f"logs:PutLogEvents on {GROUPS}:audit:*"),
+        (document("logs:PutLogEvents", resource=f"{GROUPS}:*:*"), f"{GROUPS}:*:*"),
+        (document("logs:PutLogEvents", resource=f"{GROUPS.replace(REGION, '*')}:shop:*"), ":*:123456789012:log-group:"),
+        (document("ec2:DescribeTags"), "ec2:DescribeTags on *"),
+        (document("xray:PutTraceSegments", "logs:PutLogEvents"), "logs:PutLogEvents on *, xray:PutTraceSegments on *"),
+        (
+            document("cloudwatch:PutMetricData", Condition={"StringEquals": {"cloudwatch:namespace": ["Blog"]}}),
+            "cloudwatch:PutMetricData with cloudwatch:namespace Blog",
+        ),
+    ],
+)
+def test_a_hand_edit_is_found(added: Any, words: str) -> None:
+    [why] = drift(adding(fitted_policy(CONFIG), added), version=1)
+    assert why.startswith("Somebody has changed policy CloudWatchAgentFittedServerPolicy, or a run was interrupted")
+    assert words in why
+
+
+TEXTS = [json.dumps(each) for each in (CONFIG, OTHER_NAME, with_role(ROLE))]
+WIDENED = adding(fitted_policy(CONFIG), fitted_policy(OTHER_NAME).document)
+ELSEWHERE = f"{PARAMETERS}/AmazonCloudWatch-x".replace(REGION, "us-east-1")
+DELETED = document("ssm:GetParameter", resource=[f"{PARAMETERS}/AmazonCloudWatch-old"])
+
+
+@pytest.mark.parametrize(
+    ("policy", "more", "found"),
+    [
+        (fitted_policy(CONFIG), {}, []),
+        (WIDENED, {}, ["Blog"]),
+        # Another version was read.
+        (WIDENED, {"version": 2, "histories": (history(version(2, value=TEXTS[0]), version(1, value=TEXTS[1])),)}, []),
+        (
+            adding(WIDENED, ASSUMING),
+            {"version": 2, "histories": (history(version(2, value=TEXTS[0]), version(1, value=TEXTS[1])),)},
+            ["AssumeRole"],
+        ),
+        (
+            adding(fitted_policy(CONFIG), ASSUMING),
+            {"version": 2, "histories": (history(version(2, value=TEXTS[0]), version(1, value=TEXTS[2])),)},
+            [],
+        ),
+        # Another version was not read, or the text of a parameter that was deleted or left out.
+        (adding(WIDENED, ASSUMING), {"version": 2}, ["AssumeRole"]),
+        (
+            adding(WIDENED, ASSUMING),
+            {"version": 2, "histories": (history(version(2, value=TEXTS[0]), version(1, value=None)),)},
+            ["AssumeRole"],
+        ),
+        (adding(WIDENED, ASSUMING, DELETED), {}, ["AssumeRole"]),
+        (
+            adding(WIDENED, ASSUMING, DELETED),
+            {"more": [parameter("old")], "ignored_parameters": frozenset({"AmazonCloudWatch-old"})},
+            ["AssumeRole"],
+        ),
+        # A parameter was not read, or its needs are not known.
+        (adding(WIDENED, ASSUMING), {"more": [parameter("db", None)]}, []),
+        (
+            adding(WIDENED, ASSUMING),
+            {"more": [parameter("db", None)], "ignored_parameters": frozenset({"AmazonCloudWatch-db"})},
+            ["Blog", "AssumeRole"],
+        ),
+        (adding(WIDENED, ASSUMING), {"more": [parameter("db", "no JSON")]}, []),
+        (adding(WIDENED, ASSUMING), {"more": [parameter("db", json.dumps(EMF))]}, []),
+        (adding(WIDENED, ASSUMING, document("ssm:GetParameter", resource=ELSEWHERE)), {}, []),
+    ],
+)
+def test_anything_that_a_text_can_need_is_no_hand_edit(policy: Policy, more: Any, found: list[str]) -> None:
+    whys = " ".join(each for each in drift(policy, **{"version": 1, **more}) if "lacks" not in each)
+    assert [each for each in ("Blog", "AssumeRole") if each in whys] == found
+
+
+def test_where_parameters_cannot_be_read_only_the_form_counts() -> None:
+    holder = role("Server", adding(WIDENED, ASSUMING, FOREIGN_ACTION))
+    for what in (MISSING, CONTENT):
+        unread = Unread(what, "ssm:DescribeParameters", REGION, "denied")
+        account = replace(HEALTHY, principals=(holder,), parameters=(), unread=(unread,))
+        [why] = [each.why for each in find(case_of(account)) if each.rule == "fitted-policy"]
+        assert why.endswith("needs this: s3:GetObject on *.")

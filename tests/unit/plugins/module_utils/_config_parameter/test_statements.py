@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,7 +23,14 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.stat
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
 NAMESPACE = ("StringEquals", "cloudwatch:namespace")
-LOGS = Statement("sending log events", ("logs:CreateLogGroup", "logs:PutLogEvents"), (), ("arn:a", "arn:b"))
+POLICY = "arn:aws:iam::123456789012:policy/cwagent/CloudWatchAgentFitted{}Policy"
+SERVER, ADMIN = POLICY.format("Server"), POLICY.format("Admin")
+GROUP = "arn:aws:logs:eu-central-1:123456789012:log-group"
+PARAMETER = "arn:aws:ssm:eu-central-1:123456789012:parameter/AmazonCloudWatch-linux"
+ANYWHERE = PARAMETER.replace("eu-central-1", "*")
+LOGS = Statement(
+    "sending log events", ("logs:CreateLogGroup", "logs:PutLogEvents"), (), (f"{GROUP}:a:*", f"{GROUP}:b:*")
+)
 METRICS = Statement("sending metrics", ("cloudwatch:PutMetricData",), NAMESPACE, ("CWAgent", "Shop"))
 
 
@@ -32,26 +40,23 @@ def document(*statements: Any) -> dict[str, Any]:
 
 def test_a_document_is_read_as_it_was_written() -> None:
     written = to_document([LOGS, METRICS])
-    assert read_document(written, "server") == (take_apart([LOGS, METRICS]), [])
-    assert to_document(join(read_document(written, "server")[0])) == written
+    assert read_document(written, SERVER) == (take_apart([LOGS, METRICS]), [])
+    assert to_document(join(read_document(written, SERVER)[0])) == written
     storing = to_document([Statement("storing", ("ssm:PutParameter",), (), (PARAMETER, ANYWHERE))])
-    assert grants_of(read_document(storing, "admin")[0]) == {
+    assert grants_of(read_document(storing, ADMIN)[0]) == {
         ("ssm:PutParameter", (), name) for name in (PARAMETER, ANYWHERE)
     }
 
 
 def test_statements_of_one_use_with_other_actions_get_different_sids() -> None:
-    more = Statement(LOGS.use, ("logs:PutLogEvents",), (), ("arn:c",))
+    more = Statement(LOGS.use, ("logs:PutLogEvents",), (), (f"{GROUP}:c:*",))
     written = to_document([LOGS, METRICS, more, more])
     assert [each["Sid"] for each in written["Statement"]] == [
         *("SendingLogEvents", "SendingMetrics", "SendingLogEvents2", "SendingLogEvents3")
     ]
-    assert grants_of(read_document(written, "server")[0]) == grants_of([LOGS, METRICS, more])
+    assert grants_of(read_document(written, SERVER)[0]) == grants_of([LOGS, METRICS, more])
 
 
-GROUP = "arn:aws:logs:eu-central-1:123456789012:log-group"
-PARAMETER = "arn:aws:ssm:eu-central-1:123456789012:parameter/AmazonCloudWatch-linux"
-ANYWHERE = PARAMETER.replace("eu-central-1", "*")
 DECRYPTING = {"StringLike": {"kms:EncryptionContext:PARAMETER_ARN": PARAMETER}}
 
 
@@ -95,50 +100,111 @@ DECRYPTING = {"StringLike": {"kms:EncryptionContext:PARAMETER_ARN": PARAMETER}}
 )
 def test_statements_that_are_never_written_are_told_apart(statement: Any, found: list[Statement] | None) -> None:
     for listed in (document(statement), {"Statement": statement}):
-        assert read_document(listed, "server") == (([], [statement]) if found is None else (found, []))
-        assert read_document(listed, "admin") == ([], [statement])
-    assert read_document({}, "server") == ([], [])
+        own, others = read_document(listed, SERVER)
+        assert (own, bool(others)) == (found or [], found is None)
+        assert read_document(listed, ADMIN)[0] == []
+        assert read_document(listed, ADMIN)[1]
+    assert read_document({}, SERVER) == ([], [])
 
 
 WIDE = ("*", "arn:*", "arn:aws:*", "arn:aws:ssm:*:*:parameter/x", "arn:aws:ssm:eu-*:123456789012:parameter/x")
+FOREIGN_PARAMETERS = (
+    *("/prod/db/password", "prod", "cwagent/keys/CloudWatchAgentAdminUser", "AmazonCloudWatch", "AmazonCloudWatch-"),
+    *("*", "?", "AmazonCloudWatch-*", "AmazonCloudWatch-?", "AmazonCloudWatch-${aws:username}", "xAmazonCloudWatch-a"),
+    *("AmazonCloudWatch-a/../b", "amazoncloudwatch-linux"),
+)
+IN_NAMES = ("arn:aws:ssm:eu-central-1:123456789012:parameter/{}", "arn:aws:ssm:*:123456789012:parameter/{}:*")
+ELSEWHERE = (
+    *(PARAMETER.replace("123456789012", each) for each in ("210987654321", "*", "")),
+    *(PARAMETER.replace("arn:aws:", each) for each in ("arn:aws-cn:", "arn:*:")),
+    *(PARAMETER.replace("eu-central-1", each) for each in ("eu-*", "EU", "")),
+)
+NAMESPACES, CLUSTERS = ("StringLike", "cloudwatch:namespace"), ("ArnEquals", "ecs:cluster")
+PARAMETER_KEY = ("StringLike", "kms:EncryptionContext:PARAMETER_ARN")
 
 
 @pytest.mark.parametrize(
-    ("access", "actions", "condition", "names"),
+    ("policy", "actions", "condition", "names"),
     [
-        # By action: wildcards, actions of no row, and the actions of two rows together.
-        *(("server", [each], None, ["*"]) for each in ("*", "iam:*", "logs:*", "ec2:*", "s3:GetObject")),
-        ("server", ["ec2:DescribeTags", "ec2:DescribeVolumes"], None, ["*"]),
-        ("server", [], None, ["*"]),
+        # By action: wildcards, and actions of no row.
+        *(
+            (SERVER, [each], None, ["*"])
+            for each in ("*", "iam:*", "logs:*", "ec2:*", "s3:GetObject", "EC2:DescribeTags", "ec2:describetags")
+        ),
+        (SERVER, [], None, ["*"]),
         # By resource: IAM can limit these actions.
         *(
-            ("server", [action], None, [name])
+            (SERVER, [action], None, [name])
             for action in ("ssm:GetParameter", "logs:PutLogEvents", "logs:PutRetentionPolicy", "aps:RemoteWrite")
             for name in WIDE
         ),
-        *(("server", ["sts:AssumeRole"], None, [each]) for each in ("*", "arn:aws:iam::123456789012:role/*")),
-        ("server", ["ssm:GetParameter"], None, ["arn:aws:ssm:*:123456789012:parameter/*"]),
-        ("server", ["ssm:GetParameter"], None, [PARAMETER, "arn:aws:ssm:*:123456789012:parameter/?"]),
-        *(("server", [each], None, ["*"]) for each in ("kms:Decrypt", "cloudwatch:PutMetricData", "ecs:ListTasks")),
+        *((SERVER, ["sts:AssumeRole"], None, [each]) for each in ("*", "arn:aws:iam::123456789012:role/*")),
+        *((SERVER, ["sts:AssumeRole"], None, [f"arn:aws:iam::{each}:role/A"]) for each in ("*", "", "12345678901?")),
+        *((SERVER, ["ssm:GetParameter"], None, [form.format(n)]) for form in IN_NAMES for n in FOREIGN_PARAMETERS),
+        *((SERVER, ["ssm:GetParameter"], None, [each]) for each in ELSEWHERE),
+        *((SERVER, ["kms:Decrypt"], PARAMETER_KEY, [IN_NAMES[0].format(each)]) for each in FOREIGN_PARAMETERS),
+        *((SERVER, ["kms:Decrypt"], PARAMETER_KEY, [each]) for each in (*ELSEWHERE, "*", f"{PARAMETER}:*")),
+        *((SERVER, [each], None, ["*"]) for each in ("kms:Decrypt", "cloudwatch:PutMetricData", "ecs:ListTasks")),
+        *(
+            (SERVER, ["logs:PutLogEvents"], None, [f"{GROUP}:a:*".replace(*each)])
+            for each in (("123456789012", "210987654321"), ("arn:aws:", "arn:aws-cn:"), (":a:", ":${aws:username}:"))
+        ),
+        (SERVER, ["logs:PutLogEvents"], None, [f"{GROUP}:a"]),
+        (SERVER, ["aps:RemoteWrite"], None, ["arn:aws:aps:eu-central-1:210987654321:workspace/ws-1"]),
         # By condition.
-        ("server", ["cloudwatch:PutMetricData"], ("StringLike", "cloudwatch:namespace"), ["*"]),
-        ("server", ["cloudwatch:PutMetricData"], ("StringNotEquals", "cloudwatch:namespace"), ["Shop"]),
-        ("server", ["ecs:ListTasks"], ("ArnEquals", "ecs:cluster"), ["arn:aws:ecs:eu-central-1:*:cluster/shop"]),
-        ("server", ["kms:Decrypt"], ("StringLike", "kms:EncryptionContext:PARAMETER_ARN"), ["*"]),
-        ("server", ["ec2:DescribeTags"], ("StringEquals", "aws:RequestedRegion"), ["eu-central-1"]),
+        (SERVER, ["cloudwatch:PutMetricData"], NAMESPACES, ["*"]),
+        (SERVER, ["cloudwatch:PutMetricData"], ("StringNotEquals", "cloudwatch:namespace"), ["Shop"]),
+        (SERVER, ["cloudwatch:PutMetricData"], NAMESPACE, ["${aws:username}"]),
+        *(
+            (SERVER, ["ecs:ListTasks"], CLUSTERS, [f"arn:aws:ecs:{each}:cluster/shop"])
+            for each in ("eu-central-1:*", "*:123456789012", "eu-central-1:210987654321")
+        ),
+        (SERVER, ["ec2:DescribeTags"], ("StringEquals", "aws:RequestedRegion"), ["eu-central-1"]),
+        (SERVER, ["ssm:GetParameter"], PARAMETER_KEY, [PARAMETER]),
         # By access.
-        ("server", ["ssm:PutParameter"], None, [PARAMETER]),
-        ("admin", ["ssm:GetParameter"], None, [PARAMETER]),
-        *(("admin", ["ssm:PutParameter"], None, [each]) for each in WIDE),
+        (SERVER, ["ssm:PutParameter"], None, [PARAMETER]),
+        (ADMIN, ["ssm:GetParameter"], None, [PARAMETER]),
+        *((ADMIN, ["ssm:PutParameter"], None, [each]) for each in (*WIDE, *ELSEWHERE)),
+        *((ADMIN, ["ssm:PutParameter"], None, [IN_NAMES[0].format(each)]) for each in FOREIGN_PARAMETERS),
     ],
 )
-def test_statements_that_are_wider_than_any_that_is_written_are_told_apart(
-    access: str, actions: list[str], condition: tuple[str, str] | None, names: list[str]
+def test_statements_of_any_other_form_are_told_apart(
+    policy: str, actions: list[str], condition: tuple[str, str] | None, names: list[str]
 ) -> None:
     statement: dict[str, Any] = {"Effect": "Allow", "Action": actions, "Resource": names}
     if condition:
         statement.update(Resource="*", Condition={condition[0]: {condition[1]: names}})
-    assert read_document(document(statement), access) == ([], [statement])
+    own, others = read_document(document(statement), policy)
+    assert own == []
+    assert len(others) == 1
+
+
+def test_a_part_of_a_statement_is_ours_if_somebody_has_extended_it() -> None:
+    actions = ["logs:CreateLogGroup", "iam:PassRole", "logs:PutLogEvents"]
+    names = [f"{GROUP}:a:*", "arn:aws:iam::123456789012:role/Admin"]
+    extended = {"Sid": "SendingLogEvents", "Effect": "Allow", "Action": actions, "Resource": names}
+    own, others = read_document(document(extended), SERVER)
+    assert own == take_apart([replace(LOGS, names=(f"{GROUP}:a:*",))])
+    assert others == [f"iam:PassRole on {names[0]}", *(f"{each} on {names[1]}" for each in actions)]
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ({"Sid": "By\x1b[31mHand", "Effect": "Deny", "Action": "*", "Resource": "*"}, "statement By[31mHand"),
+        ({"Effect": "Deny", "Action": "*", "Resource": "*"}, "a statement without a Sid"),
+        ("text", "a statement without a Sid"),
+        ({"Effect": "Allow", "Action": "a:B", "Resource": "\x1b[2Jx"}, "a:B on [2Jx"),
+        (
+            {"Effect": "Allow", "Action": "a:B", "Resource": "*", "Condition": {"Bool": {"a:Key": "true"}}},
+            "a:B with a:Key true",
+        ),
+        ({"Effect": "Allow", "Action": "a:B", "Resource": "x" * 193}, f"a:B on {'x' * 193}"),
+        ({"Effect": "Allow", "Action": "a:B", "Resource": "x" * 6000}, f"a:B on {'x' * 193}…"),
+    ],
+)
+def test_anything_else_is_described_in_short_and_printable_words(statement: Any, words: str) -> None:
+    assert read_document(document(statement), SERVER) == ([], [words])
 
 
 STATEMENTS = st.one_of(
@@ -147,7 +213,7 @@ STATEMENTS = st.one_of(
         st.sampled_from(["sending log events", "X-Ray"]),
         st.sampled_from([LOGS.actions, LOGS.actions[:1]]),
         st.just(()),
-        st.lists(st.sampled_from(["arn:a", f"{GROUP}:*:*", f"{GROUP}:b:*"]), min_size=1, max_size=3).map(tuple),
+        st.lists(st.sampled_from([f"{GROUP}:a:*", f"{GROUP}:*:*", f"{GROUP}:b:*"]), min_size=1, max_size=3).map(tuple),
     ),
     st.builds(
         Statement, st.just("x"), st.just(METRICS.actions), st.just(NAMESPACE), st.sampled_from([("*",), ("a", "b")])
@@ -159,8 +225,8 @@ STATEMENTS = st.one_of(
 @given(st.lists(STATEMENTS, max_size=30))
 def test_nothing_is_lost_on_the_way_to_a_document_and_back(statements: list[Statement]) -> None:
     written = to_document(join(take_apart(statements)))
-    assert grants_of(read_document(written, "server")[0]) == grants_of(statements)
-    assert read_document(written, "server")[1] == []
+    assert grants_of(read_document(written, SERVER)[0]) == grants_of(statements)
+    assert read_document(written, SERVER)[1] == []
     assert len({each["Sid"] for each in written["Statement"]}) == len(written["Statement"])
 
 

@@ -28,19 +28,28 @@ from typing import Any
 import pytest
 from disturbances import Killed
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import covered_versions
+from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import Known, covered_versions
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
 from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import Policies, Request, decide
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Version
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import Statement, take_apart
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import (
+    Statement,
+    grants_of,
+    take_apart,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
+    TOO_MANY_VERSIONS,
     AwsApiError,
     ConsistencyTimeout,
     CwagentError,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy import resource
-from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import DesiredPolicies, digest_of
+from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import (
+    Covered,
+    DesiredPolicies,
+    digest_of,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._gateway import Gateway
 from ansible_collections.cwagent.iam.plugins.module_utils._names import APPLIED_LABEL
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
@@ -191,7 +200,7 @@ class World:
         policy = _find(state, key)
         versions = policy["versions"]
         if operation == "CreatePolicyVersion":
-            _require(len(versions) < KEPT, "LimitExceeded")
+            _require(len(versions) < KEPT, TOO_MANY_VERSIONS)
             assert not arguments["SetAsDefault"]
             policy["last"] += 1
             versions[f"v{policy['last']}"] = document
@@ -343,6 +352,9 @@ class Controller(Gateway):
             digest_of(place[1], place[0], text) for place, text in new if text != _newest(stored, place)
         )
         desired = DesiredPolicies("aws", ACCOUNT, needed([*texts, *new]), storing, self.name, times, **more)
+        every = {(place, str(each.value)) for place, found in stored.items() for each in found}
+        known = grants_of(statement for each in needed([*every, *new]).values() for statement in each)
+        desired = replace(desired, covered=Covered(frozenset(stored), has_all_regions=True, known=Known(known)))
         aws: Any = self
         self.results.append(converge(resource.FittedPolicies(aws, desired), False, PAUSES))
         return stored

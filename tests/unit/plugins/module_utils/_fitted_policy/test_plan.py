@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import Known
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import (
     MAX_POLICY,
     Statement,
@@ -45,21 +46,31 @@ from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.plan im
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 SERVER, ADMIN = "CloudWatchAgentFittedServerPolicy", "CloudWatchAgentFittedAdminPolicy"
 OURS = {"cwagent:managed": "created"}
+ARN = f"arn:aws:iam::123456789012:policy/cwagent/{SERVER}"
+GROUP = "arn:aws:logs:eu-central-1:123456789012:log-group:"
+PARAMETER = "arn:aws:ssm:eu-central-1:123456789012:parameter/AmazonCloudWatch-"
 A, B, C = "abc"
 DIGEST = digest_of("AmazonCloudWatch-linux", "eu-central-1", "{}")
+STORES = frozenset([DIGEST])
 
 
 def logs(*groups: str) -> list[Statement]:
-    return take_apart([Statement("sending log events", ("logs:PutLogEvents",), (), tuple(groups))]) if groups else []
+    names = tuple(f"{GROUP}{each}:*" for each in groups)
+    return take_apart([Statement("sending log events", ("logs:PutLogEvents",), (), names)]) if groups else []
+
+
+def holding(*statements: Statement, tags: Mapping[str, str] = OURS) -> State:
+    """An account whose servers have these statements."""
+    return state(policy(SERVER, PolicyVersion("v1", True, to_document(join(statements)), ARN), tags=tags))
 
 
 def storing(name: str) -> list[Statement]:
     """The statement of the policy for admin principals."""
-    return [Statement("StoringTheConfiguration", ("ssm:PutParameter",), (), (name,))]
+    return [Statement("StoringTheConfiguration", ("ssm:PutParameter",), (), (f"{PARAMETER}{name}",))]
 
 
 def version(number: int, *groups: str, is_default: bool = True) -> PolicyVersion:
-    return PolicyVersion(f"v{number}", is_default, to_document(join(logs(*groups))))
+    return PolicyVersion(f"v{number}", is_default, to_document(join(logs(*groups))), ARN)
 
 
 def policy(name: str, *versions: PolicyVersion, tags: Mapping[str, str] = OURS, **more: Any) -> FittedPolicy:
@@ -85,7 +96,17 @@ def calls(current: State, wanted: DesiredPolicies) -> list[str]:
 def allowed(current: State, wanted: DesiredPolicies) -> dict[str, set[str]]:
     """By policy, the log groups that it allows after a plan."""
     planned = plan(current, wanted).planned.policies
-    return {name: {name for _action, _condition, name in grants_of(each.statements)} for name, each in planned.items()}
+    return {
+        name: {
+            each.removeprefix(GROUP).removeprefix(PARAMETER).removesuffix(":*")
+            for _action, _condition, each in grants_of(found.statements)
+        }
+        for name, found in planned.items()
+    }
+
+
+def warnings(current: State, wanted: DesiredPolicies) -> list[str]:
+    return foreign_warnings(plan(current, wanted), wanted)
 
 
 WIDEN = ["CreatePolicyVersion", "SetDefaultPolicyVersion", "DeletePolicyVersion v1"]
@@ -160,14 +181,15 @@ def test_narrowing_removes_everything_else_unless_another_run_is_at_work(
 def test_statements_that_are_never_written_go_with_a_warning(effect: str) -> None:
     other = {"Effect": effect, "Action": "iam:*", "Resource": "*"}
     document = to_document(logs(A))
-    edited = PolicyVersion("v1", True, {**document, "Statement": [*document["Statement"], other]})
+    edited = PolicyVersion("v1", True, {**document, "Statement": [*document["Statement"], other]}, ARN)
     assert calls(state(policy(SERVER, edited)), desired(logs(A))) == WIDEN
-    assert foreign_warnings(plan(state(policy(SERVER, edited)), desired(logs(A)))) == [
-        f"policy '{SERVER}' had statements that this collection does not write, and lost them: one without a Sid"
+    words = "iam:* on *" if effect == "Allow" else "a statement without a Sid"
+    assert warnings(state(policy(SERVER, edited)), desired(logs(A))) == [
+        f"policy '{SERVER}' allowed something that this collection does not write, and lost it: {words}"
     ]
     rolled_back = state(policy(SERVER, version(2, A), replace(edited, is_default=False)))
     assert allowed(rolled_back, desired(logs(B))) == {SERVER: {A, B}}
-    assert foreign_warnings(plan(rolled_back, desired(logs(B)))) == []
+    assert warnings(rolled_back, desired(logs(B))) == []
 
 
 READ = "arn:aws:ssm:{}:123456789012:parameter/{}"
@@ -177,6 +199,125 @@ LINUX, HERE, THERE = "AmazonCloudWatch-linux", "eu-central-1", "us-east-1"
 def reading(*places: tuple[str, str]) -> list[Statement]:
     arns = [READ.format(*each) + selector for each in places for selector in ("", ":*")]
     return take_apart([Statement("reading", ("ssm:GetParameter",), (), tuple(arns))])
+
+
+ROLE = "arn:aws:iam::210987654321:role/Central"
+ASSUMING = [Statement("assuming a role", ("sts:AssumeRole",), (), (ROLE,))]
+
+
+def known(*statements: Statement, regions: Sequence[str] = ("eu-central-1",), **more: Any) -> dict[str, Any]:
+    """The knowledge of a run that has read all texts, which need these statements."""
+    more = {"known": Known(grants_of(statements)), **more}
+    return {"covered": Covered(frozenset({(HERE, LINUX)}), frozenset(regions), **more)}
+
+
+@pytest.mark.parametrize(
+    ("current", "options", "kept", "has_role"),
+    [
+        # Everything was read.
+        (logs(A, B), {}, {A}, False),
+        (logs(A), {}, {A}, False),
+        ([*logs(A, B), *ASSUMING], {}, {A}, False),
+        # Another version of a stored configuration needs it.
+        (logs(A, B), known(*logs(A, B)), {A, B}, False),
+        ([*logs(A), *ASSUMING], known(*logs(A), *ASSUMING), {A}, True),
+        # A parameter that was deleted, or left out, needs anything but a role.
+        ([*logs(A, B), *ASSUMING, "deleted"], {}, {A, B}, False),
+        (
+            [*logs(A, B), *ASSUMING, "deleted"],
+            known(*logs(A), ignored=frozenset({"AmazonCloudWatch-x"})),
+            {A, B},
+            False,
+        ),
+        # So does a version whose needs are not known.
+        ([*logs(A, B), *ASSUMING], known(known=Known(grants_of(logs(A)), is_complete=False)), {A, B}, False),
+        # A parameter in a region that was not read can need anything.
+        ([*logs(A, B), *ASSUMING, "elsewhere"], {}, {A, B}, True),
+        ([*logs(A, B), *ASSUMING, "elsewhere"], known(*logs(A), has_all_regions=True), {A, B}, False),
+        (
+            [*logs(A, B), *ASSUMING, "elsewhere"],
+            known(*logs(A), ignored=frozenset({"us-east-1:AmazonCloudWatch-x"})),
+            {A, B},
+            False,
+        ),
+        # Nothing was read.
+        ([*logs(A, B), *ASSUMING], known(known=None), {A, B}, True),
+    ],
+)
+def test_only_what_a_text_can_need_stays(
+    current: list[Any], options: dict[str, Any], kept: set[str], has_role: bool
+) -> None:
+    places = {"deleted": (HERE, "AmazonCloudWatch-x"), "elsewhere": (THERE, "AmazonCloudWatch-x")}
+    statements = [one for each in current for one in (reading(places[each]) if isinstance(each, str) else [each])]
+    before = holding(*statements)
+    wanted = desired(logs(A), **{**known(*logs(A)), **options})
+    [found] = plan(before, wanted).planned.policies.values()
+    names = {name for _action, _condition, name in grants_of(found.statements)}
+    assert {each for each in (A, B) if f"{GROUP}{each}:*" in names} == kept
+    assert (ROLE in names) == has_role
+    lost = grants_of(statements) - grants_of(found.statements)
+    assert bool(warnings(before, wanted)) == bool(lost)
+    assert all(name in warnings(before, wanted)[0] for _action, _condition, name in lost)
+    assert plan(plan(before, wanted).planned, wanted).all_steps == []
+
+
+@pytest.mark.parametrize(
+    ("digests", "age", "is_kept"),
+    [
+        ([DIGEST], timedelta(minutes=1), True),
+        ([DIGEST], timedelta(hours=25), False),
+        # This run is about to store the same text, whose needs it knows.
+        (["other"], timedelta(minutes=1), False),
+    ],
+)
+def test_what_another_run_is_about_to_store_stays(digests: list[str], age: timedelta, is_kept: bool) -> None:
+    tags = {**OURS, **storing_tags("another controller", digests, NOW - age)}
+    before = holding(*logs(A, B), *ASSUMING, tags=tags)
+    wanted = desired(logs(A), storing=frozenset({"other"}), **known(*logs(A)))
+    [found] = plan(before, wanted).planned.policies.values()
+    assert (grants_of(found.statements) == grants_of([*logs(A, B), *ASSUMING])) == is_kept
+    if not is_kept:
+        assert grants_of(found.statements) == grants_of(logs(A))
+
+
+def test_a_run_that_removes_something_relies_on_the_tags_of_other_runs() -> None:
+    storing_too = desired(logs(A), storing=STORES, **known(*logs(A)))
+    [_tag, _create, step, _delete] = plan(holding(*logs(A, B)), storing_too).all_steps
+    assert step.context.record == ARN
+    assert [*step.context.tags] == [*storing_tags("controller", STORES, NOW)]
+    [_create, step, _delete] = plan(holding(*logs(A, B)), desired(logs(A), **known(*logs(A)))).all_steps
+    assert (step.context.record, step.context.tags) == (ARN, {})
+    [_create, step, _delete] = plan(holding(*logs(A)), desired(logs(A, B), **known(*logs(A, B)))).all_steps
+    assert (step.context.record, step.context.tags) == ("", None)
+
+
+def test_a_policy_of_which_nothing_is_ours_keeps_something_that_is_needed() -> None:
+    before = state(policy(SERVER, version(1, A)), policy(f"{SERVER}-2", version(1, B)))
+    assert allowed(before, desired(logs(A), **known(*logs(A)))) == {SERVER: {A}, f"{SERVER}-2": {A}}
+
+
+def test_a_version_that_somebody_has_added_is_never_taken_over() -> None:
+    added = PolicyVersion("v2", False, to_document(join([*logs(A, B), *ASSUMING])), ARN)
+    before = state(policy(SERVER, version(1, A), added))
+    found = plan(before, desired(logs(A, C), **known(*logs(A, C)))).planned.policies[SERVER]
+    assert grants_of(found.statements) == grants_of(logs(A, C))
+
+
+@pytest.mark.parametrize("action", ["ssm:GetParameter", "kms:Decrypt"])
+def test_a_parameter_of_others_is_no_reason_against_narrowing(action: str) -> None:
+    arn = READ.format(HERE, "prod/db/password")
+    statement: dict[str, Any] = {"Effect": "Allow", "Action": action, "Resource": [arn, f"{arn}:*"]}
+    if action == "kms:Decrypt":
+        key = {"kms:EncryptionContext:PARAMETER_ARN": arn}
+        statement |= {"Resource": "*", "Condition": {"StringLike": key}}
+    document = to_document(join([*reading((HERE, LINUX)), *logs(A, B)]))
+    edited = PolicyVersion("v1", True, {**document, "Statement": [*document["Statement"], statement]}, ARN)
+    needed = [*reading((HERE, LINUX)), *logs(A)]
+    wanted = desired(needed, narrow=True, **known(*needed))
+    assert wide_reasons(state(policy(SERVER, edited)), wanted) == []
+    found = plan(state(policy(SERVER, edited)), wanted).planned.policies[SERVER]
+    assert grants_of(found.statements) == grants_of(needed)
+    assert found.default.foreign == []
 
 
 @pytest.mark.parametrize("has_all_regions", [True, False])
@@ -204,7 +345,7 @@ def test_nothing_is_narrowed_while_agents_may_run_a_parameter_that_is_not_covere
     reasons: str | dict[bool, str],
     has_all_regions: bool,
 ) -> None:
-    before = state(policy(SERVER, PolicyVersion("v1", True, to_document([*reading(*allowed_places), *logs(A, B)]))))
+    before = holding(*reading(*allowed_places), *logs(A, B))
     covered = Covered(frozenset(parameters), frozenset([HERE]), frozenset(ignored), has_all_regions)
     needed = [*reading(*parameters), *logs(A)]
     wanted = desired([each for each in needed if each.names[0] in str(before)], narrow=True, covered=covered)
@@ -252,9 +393,6 @@ def test_statements_go_into_the_first_policy_with_room_and_never_move() -> None:
         assert grants_of(each.statements) <= grants_of(logs(*LONG[7:]))
         own = grants_of(second.planned.policies[name].statements)
         assert grants_of(each.statements) & own or name == SERVER
-
-
-STORES = frozenset([DIGEST])
 
 
 @pytest.mark.parametrize(
@@ -454,7 +592,7 @@ def test_a_run_waits_until_iam_shows_its_changes() -> None:
     tags = {**OURS, "team": "web"}
     wider = state(
         policy(SERVER, version(7, A, B, C), tags=tags),
-        policy(ADMIN, PolicyVersion("v1", True, to_document(storing(C)), "admin"), tags=tags),
+        policy(ADMIN, PolicyVersion("v1", True, to_document(storing(C)), ARN.replace("Server", "Admin")), tags=tags),
     )
     assert remaining(made, wider) == []
     narrowing = plan(wider, desired(logs(A), storing(C), narrow=True))

@@ -18,6 +18,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.texts i
     storing_times,
 )
 
+ACCOUNT = "123456789012"
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 NAME, OTHER, HERE, THERE = "AmazonCloudWatch-linux", "AmazonCloudWatch-web", "eu-central-1", "us-east-1"
 
@@ -39,22 +40,27 @@ def history(*values: str | None, name: str = NAME, region: str = HERE) -> Histor
 @pytest.mark.parametrize(
     ("texts", "all_regions", "names"),
     [
-        ([text()], [], [f"{HERE}:1:parameter/{NAME}"]),
-        ([text(), text("[]")], [HERE, THERE], [f"{HERE}:1:parameter/{NAME}"]),
-        ([text(), text("[]", region=THERE)], [], [f"{HERE}:1:parameter/{NAME}", f"{THERE}:1:parameter/{NAME}"]),
-        ([text(), text("[]", region=THERE)], [HERE, THERE], [f"*:1:parameter/{NAME}"]),
+        ([text()], [], [f"{HERE}:{ACCOUNT}:parameter/{NAME}"]),
+        ([text(), text("[]")], [HERE, THERE], [f"{HERE}:{ACCOUNT}:parameter/{NAME}"]),
+        (
+            [text(), text("[]", region=THERE)],
+            [],
+            [f"{each}:{ACCOUNT}:parameter/{NAME}" for each in (HERE, THERE)],
+        ),
+        ([text(), text("[]", region=THERE)], [HERE, THERE], [f"*:{ACCOUNT}:parameter/{NAME}"]),
         (
             [text(name=OTHER), text(), text(region=THERE)],
             [HERE, THERE],
-            [f"*:1:parameter/{NAME}", f"{HERE}:1:parameter/{OTHER}"],
+            [f"*:{ACCOUNT}:parameter/{NAME}", f"{HERE}:{ACCOUNT}:parameter/{OTHER}"],
         ),
     ],
 )
 def test_admin_principals_may_store_each_parameter(texts: list[Text], all_regions: list[str], names: list[str]) -> None:
-    [statement] = found = storing_statements(texts, all_regions, Scope("aws", "1"))
+    [statement] = found = storing_statements(texts, all_regions, Scope("aws", ACCOUNT))
     assert (statement.actions, statement.condition) == (("ssm:PutParameter",), ())
     assert statement.names == tuple(f"arn:aws:ssm:{each}" for each in names)
-    assert read_document(to_document(found), "admin")[1] == []
+    arn = f"arn:aws:iam::{ACCOUNT}:policy/cwagent/CloudWatchAgentFittedAdminPolicy"
+    assert read_document(to_document(found), arn)[1] == []
 
 
 @pytest.mark.parametrize(
