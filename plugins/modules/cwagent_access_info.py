@@ -460,6 +460,12 @@ history:
           description: The labels.
           type: list
           elements: str
+        stored_with:
+          description:
+            - Of a configuration that was split, the versions of the other parts that belong to this version, with their
+              C(name) and C(version). Empty if the collection has not stored it, or if a part is no longer kept.
+          type: list
+          elements: dict
         changes:
           description:
             - The differences from the version before, by JSON path. Empty for the first version, and null if the

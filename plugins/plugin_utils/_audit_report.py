@@ -183,7 +183,8 @@ def _versions(account: Mapping[str, Any]) -> Iterator[str]:
             size = "encrypted" if each["size"] is None else f"{each['size']} bytes"
             labels = f", {' '.join(['labels', *each['labels']])}" if each["labels"] else ""
             who = each["written_by"] + ("" if each["is_own"] else " (not of this inventory)")
-            yield f"- {each['version']}, {each['modified']}, {who}, {size}, {each['tier']}{labels}"
+            parts = "".join(f", with {part['name']}:{part['version']}" for part in each["stored_with"])
+            yield f"- {each['version']}, {each['modified']}, {who}, {size}, {each['tier']}{labels}{parts}"
             changes = each["changes"] or []
             yield from (f"  {change}" for change in changes[:SHOWN_CHANGES])
             if len(changes) > SHOWN_CHANGES:

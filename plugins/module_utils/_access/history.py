@@ -13,8 +13,12 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE, USER
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.difference import differences
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.record import digest, recorded_parts
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import part_name
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from ansible_collections.cwagent.iam.plugins.module_utils._access.case import Case
     from ansible_collections.cwagent.iam.plugins.module_utils._access.model import History, Version
 
@@ -72,6 +76,39 @@ def changes(history: History) -> list[list[str] | None]:
     """
     earlier = chain(history.versions[1:], [None])
     return [_changes(version, before) for version, before in zip(history.versions, earlier)]
+
+
+def group_parts(histories: Iterable[History]) -> list[list[History]]:
+    """Group the histories of the parameters that can be parts of one configuration, which follow each other."""
+    groups: list[list[History]] = []
+    for each in histories:
+        whole = groups[-1] if groups else []
+        if whole and (each.name, each.region) == (part_name(whole[0].name, len(whole) + 1), whole[0].region):
+            whole.append(each)
+        else:
+            groups.append([each])
+    return groups
+
+
+def stored_together(histories: Sequence[History], version: Version) -> list[tuple[str, Version]]:
+    """Return the versions of all parts of a configuration that were stored with a version, or stayed as they were.
+
+    Of versions with the same content, it is the nearest one in time.
+
+    :param histories: of the parameters of the configuration, in their order.
+    :returns: with their names; nothing if they were not recorded, or if Parameter Store no longer keeps one of them.
+    """
+    digests = recorded_parts(version.description, version.number)
+    kept = [
+        [each for each in history.versions if each.value is not None and digest(each.value) == wanted]
+        for history, wanted in zip(histories, digests)
+    ]
+    if len(kept) < len(digests) or not all(kept):
+        return []
+    return [
+        (history.name, min(same, key=lambda each: abs(each.modified - version.modified)))
+        for history, same in zip(histories, kept)
+    ]
 
 
 def _changes(version: Version, before: Version | None) -> list[str] | None:

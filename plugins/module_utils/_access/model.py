@@ -250,6 +250,7 @@ class Version:
 
     :param writer: the ARN of the user that wrote it, or of the session of a role.
     :param value: ``None`` if it was not read, because it is encrypted or has another type.
+    :param description: the text that was stored with it, or with an earlier version if it was stored without one.
     """
 
     number: int
@@ -258,6 +259,7 @@ class Version:
     tier: str
     value: str | None
     labels: tuple[str, ...] = ()
+    description: str = ""
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,7 @@ def read_versions(aws: Aws, name: str, *, decrypt: bool = False) -> tuple[Versio
             each.get("Tier", "Standard"),
             each["Value"] if each["Type"] == TYPE or (decrypt and each["Type"] == ENCRYPTED_TYPE) else None,
             tuple(sorted(each.get("Labels", ()))),
+            each.get("Description", ""),
         )
         for page in pages
         for each in page["Parameters"]

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils._access import configuration_rules as rules
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import ANSWERS, NO, UNKNOWN, YES
 from ansible_collections.cwagent.iam.plugins.module_utils._access.findings import count_severities
-from ansible_collections.cwagent.iam.plugins.module_utils._access.history import Writer, changes, own_writers
+from ansible_collections.cwagent.iam.plugins.module_utils._access.history import (
+    Writer,
+    changes,
+    group_parts,
+    own_writers,
+    stored_together,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import TIME_FORMAT
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import LIMITS
@@ -54,7 +60,9 @@ def to_result(case: Case, findings: Sequence[Finding]) -> dict[str, Any]:
             if each.is_ours or each.role in roles
         ],
         "parameters": [_parameter(case, each) for each in account.parameters],
-        "history": [_history(each, own_writers(case)) for each in account.histories],
+        "history": [
+            _history(each, parts, own_writers(case)) for parts in group_parts(account.histories) for each in parts
+        ],
         "unread": [asdict(each) for each in account.unread],
         "findings": [{**asdict(each), "account": account.id} for each in findings],
         "counts": count_severities(findings),
@@ -119,7 +127,7 @@ def _parameter(case: Case, parameter: ConfigParameter) -> dict[str, Any]:
     }
 
 
-def _history(history: History, own: Collection[Writer]) -> dict[str, Any]:
+def _history(history: History, parts: Sequence[History], own: Collection[Writer]) -> dict[str, Any]:
     found = zip(history.versions, map(Writer.of, (each.writer for each in history.versions)), changes(history))
     return {
         "name": history.name,
@@ -134,6 +142,11 @@ def _history(history: History, own: Collection[Writer]) -> dict[str, Any]:
                 "size": None if version.value is None else len(version.value.encode()),
                 "tier": version.tier,
                 "labels": list(version.labels),
+                "stored_with": [
+                    {"name": name, "version": each.number}
+                    for name, each in stored_together(parts, version)
+                    if name != history.name
+                ],
                 "changes": changed,
             }
             for version, writer, changed in found

@@ -103,6 +103,7 @@ class GivenConfig:
     """A configuration that the options contain, in ``config`` or in the files of ``src``.
 
     :param source: where ``config`` comes from, for its problems.
+    :param parts: the parts of ``config`` if it was split before. They are stored as they are.
     """
 
     name: str
@@ -110,6 +111,7 @@ class GivenConfig:
     src: Sequence[str] | None
     handling: Handling
     source: str = "config"
+    parts: Sequence[Mapping[str, Any]] = ()
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> GivenConfig:
@@ -233,6 +235,7 @@ def _validation(
                 can_be_split=given.handling.split,
                 allow_recent=given.handling.split_recent,
                 tags=tags,
+                parts=given.parts,
             )
         except InvalidInput as error:
             problems.append(_problem(rules.SIZE, error, source))

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Optional
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.difference import differences
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.record import canonical, to_record
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import minify, part_names, split
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     PERMISSION_RETRY_CODES,
@@ -109,17 +110,19 @@ def desired_config(
     can_be_split: bool,
     allow_recent: bool = False,
     tags: Mapping[str, str] | None = None,
+    parts: Sequence[Mapping[str, Any]] = (),
 ) -> DesiredConfig:
     """Return the parameters that hold a configuration.
 
     :param allow_recent: whether to split even the parts that only recent agents can merge.
+    :param parts: the parts of a configuration that was split before. They stay as they are.
     :raises InvalidInput: a name is not valid, or the configuration is too large.
     """
     whole = DesiredParameter(name, config, tier, tags or {})
     if not can_be_split or isinstance(config, str):
         select_tier(None, whole)
         return DesiredConfig(name, config, (whole,))
-    parts = split(config, LIMITS[tier or max(LIMITS, key=LIMITS.__getitem__)], allow_recent)
+    parts = parts or split(config, LIMITS[tier or max(LIMITS, key=LIMITS.__getitem__)], allow_recent)
     parameters = tuple(
         replace(whole, name=part_name, config=part) for part_name, part in zip(part_names(name, len(parts)), parts)
     )
@@ -187,11 +190,8 @@ def is_equivalent(value: str, config: Mapping[str, Any] | str) -> bool:
     """Whether a stored value has the same content as a configuration, apart from spaces and order of keys in JSON."""
     if isinstance(config, str):
         return value == config
-    try:
-        # In Python, True equals 1; in JSON text with sorted keys, they differ.
-        return json.dumps(json.loads(value), sort_keys=True) == json.dumps(config, sort_keys=True)
-    except (ValueError, RecursionError):  # somebody may have stored it without this collection
-        return False
+    # In Python, True equals 1; in JSON text with sorted keys, they differ.
+    return canonical(value) == json.dumps(config, sort_keys=True)
 
 
 def is_up_to_date(current: Parameter | None, desired: DesiredParameter) -> bool:
@@ -211,9 +211,11 @@ def plan(current: State, desired: DesiredConfig) -> Plan[State]:
         deletions = [_delete(name) for name, found in current.items() if found]
         return Plan(current, dict.fromkeys(current), {desired.name: deletions[::-1]})
     planned, steps = dict(current), {}
+    is_split = len(desired.parameters) > 1 or bool(surplus(current, desired))
+    values = [each.value for each in desired.parameters if is_split]
     for each in desired.parameters:
         found = current.get(each.name)
-        store = _store(found, each)
+        store = _store(found, each, values)
         before = found or Parameter("", tags=each.tags or None)  # it gets its tags with its creation
         after = Parameter(each.value, version=(before.version or 0) + 1, tags=before.tags) if store else before
         tags = after.tags or {}
@@ -222,7 +224,8 @@ def plan(current: State, desired: DesiredConfig) -> Plan[State]:
     return Plan(current, planned, steps)
 
 
-def _store(current: Parameter | None, desired: DesiredParameter) -> Step | None:
+def _store(current: Parameter | None, desired: DesiredParameter, parts: Sequence[str]) -> Step | None:
+    """Return the step that stores a parameter. :param parts: the values to record, if the configuration has parts."""
     tier = select_tier(current, desired)
     if current and current.type != TYPE:
         raise InvalidInput(
@@ -233,6 +236,7 @@ def _store(current: Parameter | None, desired: DesiredParameter) -> Step | None:
         return None
     # This call tags only a new parameter, because AWS accepts tags only in a call that must create the parameter.
     tags = {} if current else dict(desired.tags)
+    record = to_record(parts, ((current and current.version) or 0) + 1) if parts else ""
     return Step(
         Kind.UPDATE if current else Kind.CREATE,
         "ssm:PutParameter",
@@ -241,6 +245,7 @@ def _store(current: Parameter | None, desired: DesiredParameter) -> Step | None:
             "value": desired.value,
             "type": TYPE,
             "tier": tier,
+            **({"description": record} if record else {}),
             **({"tags": tags} if tags else {"overwrite": True}),
         },
         f"store the configuration in parameter '{desired.name}'",

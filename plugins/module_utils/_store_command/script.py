@@ -28,9 +28,9 @@ SCHEMA_FILE = "/opt/aws/amazon-cloudwatch-agent/doc/amazon-cloudwatch-agent-sche
 
 
 _STORE = r"""
-# Take the next step for a parameter: NUMBER REGION NAME VALUE VERSION TIER CAN_CHANGE_TIER
+# Take the next step for a parameter: NUMBER REGION NAME VALUE VERSION TIER CAN_CHANGE_TIER DESCRIPTION
 store() {
-    number=$1 region=$2 name=$3 value=$4 expected=$5 tier=$6 can_change_tier=$7
+    number=$1 region=$2 name=$3 value=$4 expected=$5 tier=$6 can_change_tier=$7 description=$8
     error=$folder/$number.error result=$folder/$number.result status=waiting version=0
     [ ! -e "$result" ] || grep -q '"waiting"' "$result" || return 0
     take_step
@@ -63,7 +63,8 @@ put() {
     [ "$expected" -gt 0 ] || overwrite=--no-overwrite
     [ ! -e "$folder/$number.advanced" ] || tier=Advanced
     if ssm put-parameter --region "$region" --name "$name" --tier "$tier" "$overwrite" \
-        --cli-input-json "file://$folder/$value.input" >/dev/null 2>"$error"; then
+        --cli-input-json "file://$folder/$value.input" ${description:+--description "$description"} \
+        >/dev/null 2>"$error"; then
         : >"$folder/$number.written"
         take_step
     elif grep -q '(ValidationException)' "$error" && sed "s/$name//g" "$error" | grep -qi advanced &&
@@ -137,7 +138,7 @@ def store_script(request: StoreRequest) -> str:
     ]
     calls = [
         f"    store p{number} {word(each.region)} {word(each.name)} {values.index(each.value)} {each.version} "
-        f"{word(each.tier)} {'yes' if each.can_change_tier else 'no'}"
+        f"{word(each.tier)} {'yes' if each.can_change_tier else 'no'} '{' '.join(map(word, each.description.split()))}'"
         for number, each in enumerate(request.writes)
     ]
     settings = [

@@ -52,7 +52,15 @@ def writes(configuration: Configuration, *, can_change_tier: bool) -> Iterator[W
     for step in configuration.plan_without_tags.all_steps:
         written, found = step.arguments, configuration.known.get(step.arguments["name"])
         version = found.version if found and found.version else 0
-        yield Write(configuration.region, written["name"], written["value"], written["tier"], version, can_change_tier)
+        yield Write(
+            configuration.region,
+            written["name"],
+            written["value"],
+            written["tier"],
+            version,
+            can_change_tier,
+            written.get("description", ""),
+        )
 
 
 class CommandWay(ProfileWay):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.reso
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import minify
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES, AwsApiError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import version_of
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import (
+    parts_in,
+    version_of,
+    version_problems,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.validation import Earlier
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.versions import join_parts, select
 
@@ -65,9 +70,9 @@ def read_earlier(options: GivenConfigs, aws_in: Callable[[str | None], Aws]) -> 
     if not options.version:
         return None
     names = [each.name for each in options.configs]
-    unknown = sorted(options.version.keys() - {"", *names})
-    if unknown:
-        raise InvalidInput(f"version: there is no configuration {', '.join(unknown)}.")
+    problems = version_problems(options.version, names)
+    if problems:
+        raise InvalidInput(f"version: {' '.join(problems)}")
     return [
         _read_earlier(replace(given, regions=(region,)), options, aws_in(region or None))
         for given in options.configs
@@ -79,11 +84,16 @@ def read_earlier(options: GivenConfigs, aws_in: Callable[[str | None], Aws]) -> 
 def _read_earlier(given: Given, options: GivenConfigs, aws: Aws) -> Earlier:
     region, names = aws.region or "", [each.name for each in options.configs]
     histories = read_history(aws, region, given.name, names)
+    parts = parts_in(options.version, names)
     versions = select(
-        list(histories) if options.handling.split else [next(histories)], version_of(options.version, given.name)
+        list(histories) if options.handling.split else [next(histories)],
+        version_of(options.version, given.name),
+        {name: options.version[name] for name, whole in parts.items() if whole == given.name},
     )
     numbers = " and ".join(f"version {version.number} of {name}" for name, version in versions)
-    return Earlier(given, join_parts(versions), f"{numbers} in {region}")
+    text = join_parts(versions)
+    configs = [json.loads(version.value or "") for _name, version in versions if versions[1:]]
+    return Earlier(given, text, f"{numbers} in {region}", configs)
 
 
 def compare(validated: Validated, aws_in: Callable[[str | None], Aws], warnings: list[str]) -> list[Configuration]:

@@ -74,7 +74,9 @@ class Configuration:
 
     def to_comparison(self) -> dict[str, Any]:
         """Render the configuration for the option ``compared``."""
-        return {"name": self.name, "region": self.region, "config": self.text, "previous": self.previous}
+        values = [each.value for each in self.desired.parameters if self.desired.parameters[1:]]
+        given = {"name": self.name, "region": self.region, "config": self.text, "previous": self.previous}
+        return {**given, "parts": values} if values else given
 
     def to_result(self) -> dict[str, Any]:
         """Render it for the result, with the parameters that servers fetch, in their order."""
@@ -87,8 +89,10 @@ def compared(given: Mapping[str, Any], handling: Handling, tags: Mapping[str, st
         name, text, region = given["name"], given["config"], given["region"]
         config = text if is_yaml_name(name) else json.loads(text)
         known = config_plan.known_state(given["previous"], name)
+        parts = [json.loads(each) for each in given.get("parts", ())]
         values = [found.value for found in known.values() if found]
         is_right = isinstance(config, str if is_yaml_name(name) else dict)
+        is_right = is_right and all(isinstance(each, dict) for each in parts)
         if not is_right or not all(isinstance(each, str) for each in [name, region, *values]):
             raise TypeError
     except (AttributeError, InvalidInput, KeyError, TypeError, ValueError):
@@ -96,6 +100,12 @@ def compared(given: Mapping[str, Any], handling: Handling, tags: Mapping[str, st
     config_plan.check_parameter_name(name)
     _names.check_region(region)
     desired = config_plan.desired_config(
-        name, config, handling.tier, can_be_split=handling.split, allow_recent=handling.split_recent, tags=tags
+        name,
+        config,
+        handling.tier,
+        can_be_split=handling.split,
+        allow_recent=handling.split_recent,
+        tags=tags,
+        parts=parts,
     )
     return Configuration(desired, known, region, text, given["previous"])

@@ -23,7 +23,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._planned import PLANNE
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.ways import INSTANCE, WAYS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 PREVIOUS = "previous"
 _VERSION = rf"(?:([^=]+)=)?({PREVIOUS}|[1-9][0-9]*)"
@@ -187,6 +187,23 @@ def read_wanted(text: str) -> dict[str, str]:
             "AmazonCloudWatch-linux=41,AmazonCloudWatch-windows=7."
         )
     return wanted
+
+
+def parts_in(wanted: Mapping[str, str], configured: Collection[str]) -> dict[str, str]:
+    """Return by name the configuration of each part of a split configuration that has its own version."""
+    found = {name: re.fullmatch("(.+)-(?:[2-9]|[1-9][0-9]+)", name) for name in wanted if name not in configured}
+    return {name: match[1] for name, match in found.items() if match and match[1] in configured}
+
+
+def version_problems(wanted: Mapping[str, str], configured: Collection[str]) -> list[str]:
+    """Return the problems of the names with versions. :param configured: the names of the configurations."""
+    parts = parts_in(wanted, configured)
+    unknown = sorted(wanted.keys() - {"", *configured, *parts})
+    without_numbers = [name for name, whole in parts.items() if PREVIOUS in (wanted[name], wanted.get(whole, PREVIOUS))]
+    return [
+        *(f"there is no configuration '{name}'." for name in unknown),
+        *(f"'{name}' is a part of configuration '{parts[name]}', and both need a number." for name in without_numbers),
+    ]
 
 
 def version_of(wanted: Mapping[str, str], name: str) -> str:

@@ -19,7 +19,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opti
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import DesiredConfig
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import Given, GivenConfigs
@@ -101,11 +101,16 @@ class Validated:
 
 @dataclass(frozen=True)
 class Earlier:
-    """An earlier version of a configuration in one region. :param source: where the text comes from, in words."""
+    """An earlier version of a configuration in one region.
+
+    :param source: where the text comes from, in words.
+    :param parts: its parts if it is in several parameters.
+    """
 
     given: Given
     text: str
     source: str
+    parts: Sequence[Mapping[str, Any]] = ()
 
 
 def validate(
@@ -126,7 +131,7 @@ def validate(
         lenient = replace(handling, validation=OFF if handling.validation == OFF else WARN)
         return Validated(
             [
-                (each.given, _validate(GivenConfig(each.given.name, each.text, None, lenient, each.source)))
+                (each.given, _validate(GivenConfig(each.given.name, each.text, None, lenient, each.source, each.parts)))
                 for each in earlier
             ]
         )

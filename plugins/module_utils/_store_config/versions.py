@@ -9,72 +9,195 @@ Each part of a configuration that was split has its own versions. Parts that wer
 from __future__ import annotations
 
 import json
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import merge
+from ansible_collections.cwagent.iam.plugins.module_utils._access.history import stored_together
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import (
+    ARRAY_OR_OBJECT_KEYS,
+    LIST,
+    SECTION_RULES,
+    merge,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.record import canonical, recorded_parts
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import minify
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import PREVIOUS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._access.model import History, Version
 
-# The parts of a configuration are stored at the same time, or nearly so.
-TOGETHER = timedelta(minutes=1)
+
+@dataclass(frozen=True)
+class _State:
+    """A state of a configuration, from one change to the next.
+
+    :param name: the parameter that was written, with its version.
+    :param parts: the versions of all parts, with their names. There are none if that is not known.
+    :param content: the same text for states with the same content; ``None`` if that is not known.
+    """
+
+    name: str
+    version: Version
+    parts: Sequence[tuple[str, Version]]
+    content: str | None
 
 
-def select(histories: Sequence[History], wanted: str) -> list[tuple[str, Version]]:
+def select(
+    histories: Sequence[History], wanted: str, numbers: Mapping[str, str] | None = None
+) -> Sequence[tuple[str, Version]]:
     """Return the earlier versions of the parameters of a configuration, with their names.
 
     :param histories: of its parameters. The first one counts if the version is a number.
-    :raises InvalidInput: there is no such version.
+    :param numbers: by name, the versions of further parts. The state then consists of these versions.
+    :raises InvalidInput: there is no such version, or nothing records which parts belong to it.
     """
     first = histories[0]
     if not first.versions:
         raise InvalidInput(f"Parameter '{first.name}' does not exist in {first.region}, so it has no earlier version.")
-    until = _before_last_change(histories) if wanted == PREVIOUS else _end_of(first, wanted)
-    chosen = [(each.name, next((one for one in each.versions if one.modified <= until), None)) for each in histories]
-    if chosen[0][1] is None:
-        raise InvalidInput(f"Parameter '{first.name}' in {first.region} has no version before the current one.")
-    return [(name, version) for name, version in chosen if version]
+    if wanted == PREVIOUS:
+        state = _previous(histories)
+    else:
+        version = _numbered(first, wanted)
+        if numbers:
+            return [(first.name, version), *_named(histories[1:], numbers, first)]
+        state = _state(histories, first.name, version)
+    if not state.parts:
+        raise InvalidInput(_unknown_parts(histories, state))
+    return state.parts
 
 
-def _before_last_change(histories: Sequence[History]) -> datetime:
-    """Return a time between the last time when any of the parameters was stored, and the time before.
+def _previous(histories: Sequence[History]) -> _State:
+    """Return the state before the current one. :raises InvalidInput: there is none.
 
-    If the last change has brought back an earlier state, it is the time of that change, so that a run that failed
-    halfway can be repeated, and nothing goes back and forth.
+    If the current one has brought back an earlier state, it is the current one, so that a run that failed halfway can
+    be repeated, and nothing goes back and forth.
     """
-    last = max(each.versions[0].modified for each in histories if each.versions)
-    stored_last = [each.versions for each in histories if each.versions and each.versions[0].modified > last - TOGETHER]
-    if all(map(_is_back, stored_last)):
-        return last
-    return max([last - TOGETHER, *(each[1].modified for each in stored_last if each[1:])])
+    states: list[_State] = []
+    for each in _states(histories):
+        if states and each.content is not None and each.content == states[-1].content:
+            states.pop()
+        states.append(each)
+    if not states[1:]:
+        raise InvalidInput(
+            f"Parameter '{histories[0].name}' in {histories[0].region} has no version before the current one that has "
+            "another content."
+        )
+    *earlier, previous, current = states
+    is_back = current.content is not None and current.content in [each.content for each in earlier]
+    return current if is_back else previous
 
 
-def _is_back(versions: Sequence[Version]) -> bool:
-    """Whether the current version has the text of an earlier one, and not of the version before it."""
-    current, *earlier = [each.value for each in versions]
-    return current is not None and current in earlier[1:] and current != earlier[0]
+def _states(histories: Sequence[History]) -> Iterator[_State]:
+    """The states, from the oldest to the current one. Versions with the same record are one change, in any order."""
+    waiting = {each.name: list(_changed(each.versions) if histories[1:] else each.versions) for each in histories}
+    last: tuple[str, ...] = ()
+    while any(waiting.values()):
+        heads = [(name, versions[-1]) for name, versions in waiting.items() if versions]
+        together = [head for head in heads if last and _record(head[1]) == last]
+        name, version = together[0] if together else min(heads, key=lambda head: head[1].modified)
+        waiting[name].pop()
+        if not together:
+            yield _state(histories, name, version)
+        last = _record(version)
 
 
-def _end_of(history: History, wanted: str) -> datetime:
-    """Return a time before the version after a number was stored with its parts."""
-    by_number = {each.number: each for each in history.versions}
-    number = next((each for each in by_number if str(each) == wanted.lstrip("0")), 0)
-    if not number:
+def _changed(versions: Sequence[Version]) -> Iterator[Version]:
+    """The versions whose content differs from that of the version before."""
+    for version, before in zip(versions, [*versions[1:], None]):
+        values = [each.value for each in (version, before) if each and each.value is not None]
+        if len(set(map(canonical, values))) != 1 or len(values) == 1:
+            yield version
+
+
+def _record(version: Version) -> tuple[str, ...]:
+    return recorded_parts(version.description, version.number)
+
+
+def _state(histories: Sequence[History], name: str, version: Version) -> _State:
+    """Return the state that begins with a version of a parameter."""
+    parts = stored_together(histories, version)
+    if not parts and not _record(version) and name == histories[0].name and _is_alone(histories[1:], version):
+        parts = [(name, version)]
+    return _State(name, version, parts, _content([each.value for _name, each in parts], is_split=len(histories) > 1))
+
+
+def _is_alone(others: Sequence[History], version: Version) -> bool:
+    """Whether a version without a record was stored before the configuration had further parts."""
+    begins = [each.versions[-1] for each in others]
+    return all(each.number == 1 and _record(each) and version.modified < each.modified for each in begins)
+
+
+def _content(values: Sequence[str | None], *, is_split: bool) -> str | None:
+    """Return a text that is the same for the same configuration, whatever its form and its parts."""
+    texts = [each for each in values if each is not None]
+    if not texts or len(texts) < len(values):
+        return None
+    if not is_split:
+        return canonical(texts[0])
+    try:
+        return json.dumps(_ignoring_order(merge(map(json.loads, texts)), SECTION_RULES), sort_keys=True)
+    except (AttributeError, InvalidInput, RecursionError, ValueError):
+        return None
+
+
+def _ignoring_order(value: Any, rules: Any) -> Any:
+    """Return a value with sorted lists where the agent joins the lists of several parts."""
+    if rules == LIST and isinstance(value, list):
+        return sorted(value, key=lambda each: json.dumps(each, sort_keys=True))
+    if not isinstance(rules, dict) or not isinstance(value, dict):
+        return value
+    return {
+        key: _ignoring_order(each, LIST if key in ARRAY_OR_OBJECT_KEYS else rules.get(key))
+        for key, each in value.items()
+    }
+
+
+def _numbered(history: History, wanted: str) -> Version:
+    """Return the version with a number. :raises InvalidInput: there is none."""
+    found = next((each for each in history.versions if str(each.number) == wanted), None)
+    if not found:
+        numbers = [each.number for each in history.versions]
         raise InvalidInput(
             f"Version {wanted} of parameter '{history.name}' in {history.region} does not exist. Parameter Store has "
-            f"versions {min(by_number)} to {max(by_number)}."
+            f"versions {min(numbers)} to {max(numbers)}."
         )
-    if number + 1 not in by_number:
-        return history.versions[0].modified + TOGETHER
-    begin, end = by_number[number].modified, by_number[number + 1].modified
-    return max(end - TOGETHER, begin + (end - begin) / 2)
+    return found
+
+
+def _named(parts: Sequence[History], numbers: Mapping[str, str], first: History) -> Iterator[tuple[str, Version]]:
+    """The versions of further parts that the user names. :raises InvalidInput: there is no such part or version."""
+    unknown = sorted(numbers.keys() - {each.name for each in parts})
+    if unknown:
+        raise InvalidInput(
+            f"There is no parameter {', '.join(unknown)} in {first.region} that is a part of configuration "
+            f"'{first.name}'. The configurations that are split have further parts if split is set "
+            "(cwagent_split_config in the playbooks)."
+        )
+    for each in parts:
+        if each.name in numbers:
+            yield each.name, _numbered(each, numbers[each.name])
+
+
+def _unknown_parts(histories: Sequence[History], state: _State) -> str:
+    """Return why the parts of a state are not known, and how to name them."""
+    name, region = histories[0].name, histories[0].region
+    place = f"version {state.version.number} of parameter '{state.name}' in {region}"
+    count = len(_record(state.version))
+    if count > len(histories):
+        return (
+            f"Configuration '{name}' was stored in {count} parts with {place}, and only {len(histories)} of these "
+            "parameters can be used. If the configuration is still split, set split (cwagent_split_config in the "
+            "playbooks). A part that was deleted has no versions: store the configuration from its file."
+        )
+    reason = "Parameter Store no longer keeps one of them" if count else "it was stored without this collection"
+    example = ",".join(f"{each.name}=NUMBER" for each in histories)
+    return (
+        f"The parts of configuration '{name}' that belong to {place} are not known: {reason}. cwagent.iam.history "
+        f"lists the versions. Name the version of each part to store: cwagent_config_version={example}"
+    )
 
 
 def join_parts(versions: Sequence[tuple[str, Version]]) -> str:

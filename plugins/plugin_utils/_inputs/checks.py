@@ -21,6 +21,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options 
     PREVIOUS,
     read_wanted,
     version_of,
+    version_problems,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.ways import WAYS
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.accounts import has_filters
@@ -181,8 +182,8 @@ def _check_version(given: Given, inputs: Mapping[str, Any], problems: Problems) 
     for region, names in inputs["config_names"].items():
         for name in names:
             regions.setdefault(name, set()).add(region)
-    for name in sorted(wanted.keys() - {"", *regions}):
-        problems.add(f"{CONFIG_VERSION}: there is no configuration '{name}'.")
+    for problem in version_problems(wanted, regions):
+        problems.add(f"{CONFIG_VERSION}: {problem}")
     numbered = {name for name in regions if version_of(wanted, name) not in ("", PREVIOUS)}
     several = len(numbered) > 1 and "" in wanted
     accounts = [each for each in given.accounts if given.limit is None or each in given.limit]

@@ -22,6 +22,8 @@ from policies import example
 from states import States
 from storing import WAITS, Storing, ready_to_store, refusal, succeeded, without_times
 
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import merge
+
 HISTORY = "ssm:GetParameterHistory"
 REGIONS = ["eu-central-1", "us-east-1"]
 MAX_CALLS = 10
@@ -122,7 +124,7 @@ def store_by(
     account: Storing, way: str, seconds: int, *faults: Mapping[str, Any], keys: Any = None, **more: Any
 ) -> dict[str, Any]:
     """Store a configuration. :param keys: the credentials of the controller."""
-    host, config = "admin1", {"agent": {"metrics_collection_interval": seconds}}
+    host, config = "admin1", more.pop("config", {"agent": {"metrics_collection_interval": seconds}})
     if way == "instance":
         return account.store(host, *faults, **{"from": way, "config": config, **more})
     file = account.controller.file("config.json", config)
@@ -207,6 +209,67 @@ def test_an_earlier_version_is_stored_again_as_a_new_one(account: Storing, way: 
     if version == "1":  # the other would go forward again
         with assert_no_writes(account.aws):
             assert not succeeded(store_by(account, way, 90, version=version))["changed"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("indent", [None, 4])
+def test_going_back_twice_equals_going_back_once(account: Storing, way: str, indent: int | None) -> None:
+    """Even if the version was pretty-printed, as the agent's wizard stores it."""
+    ssm = account.aws.client("ssm")
+    for seconds in (30, 60):
+        store(ssm, json.dumps(json.loads(config(seconds)), indent=indent))
+    succeeded(store_by(account, way, 90, version="previous"))
+    for version in ("previous", "1"):
+        with assert_no_writes(account.aws):
+            assert not succeeded(store_by(account, way, 90, version=version))["changed"]
+    assert [account.stored[PARAMETER]] == [json.loads(config(30))]
+
+
+def of_parts(first: int, second: int) -> dict[str, Any]:
+    """A configuration that is stored in two parts."""
+    parts = (f"{name}{number}" for name, number in (("a", first), ("b", second)))
+    files = [{"file_path": f"/{part}-{'x' * 7000}", "log_group_name": part} for part in parts]
+    return {"logs": {"logs_collected": {"files": {"collect_list": files}}}}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_parts_that_were_stored_together_go_back_together(account: Storing, way: str) -> None:
+    """Even if only one of them was stored, a moment later. A state that others stored needs the numbers."""
+    ssm, second = account.aws.client("ssm"), f"{PARAMETER}-2"
+
+    def run(**more: Any) -> dict[str, Any]:
+        return store_by(account, way, 0, split=True, **more)
+
+    def numbers() -> dict[str, int]:
+        return {name: ssm.get_parameter(Name=name)["Parameter"]["Version"] for name in (PARAMETER, second)}
+
+    for parts in ((1, 1), (2, 2), (2, 3)):
+        succeeded(run(config=of_parts(*parts)))
+    assert numbers() == {PARAMETER: 2, second: 3}
+    whole, _changed = account.stored, succeeded(run(config=of_parts(2, 4)))
+    with assert_no_writes(account.aws):
+        planned = succeeded(run(version="previous", check=True))
+    done = succeeded(run(version="previous"))
+    assert without_times(done["steps"]) == without_times(planned["steps"])
+    assert account.stored == whole
+    with assert_no_writes(account.aws):
+        assert not succeeded(run(version="previous"))["changed"]
+    succeeded(run(version="1"))
+    assert merge([account.stored[name] for name in (PARAMETER, second)]) == of_parts(1, 1)
+    found = {each["name"]: each["versions"] for each in read(account.aws)["history"]}
+    assert [each["stored_with"] for each in found[PARAMETER]] == [
+        [{"name": second, "version": number}] for number in (6, 2, 1)
+    ]
+
+    store(ssm, json.dumps(of_parts(5, 5)), second)
+    store(ssm, "{}", second)
+    with assert_no_writes(account.aws):
+        refused = refusal(run(version="previous"))
+    assert "it was stored without this collection" in refused
+    assert refused.endswith(f"cwagent_config_version={PARAMETER}=NUMBER,{second}=NUMBER")
+    succeeded(run(version=f"{PARAMETER}=2,{second}=3"))
+    assert account.stored == whole
+    account.assert_clean()
 
 
 def test_a_version_that_is_not_kept_is_refused_before_anything_is_opened(account: Storing) -> None:

@@ -27,6 +27,8 @@ from in_process import on_instance
 from states import States
 from storing import UNTIL_DISARMED, Result, Storing, config_of, ready_to_store, refusal, succeeded, without_times
 
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.record import to_record
+
 OTHER_PARAMETER, OTHER_REGION = "AmazonCloudWatch-db", "us-east-1"
 WAITS = {"permission_timeout": 60, "identity_timeout": 240, "wait_timeout": 180}
 CHECKED, SENT, PENDING = "Success", "InProgress", "Pending"
@@ -124,6 +126,20 @@ def test_an_instance_with_windows_is_refused_before_anything_is_written(account:
         "cwagent_accounts. Nothing was opened."
     )
     assert [expected in each for each in messages] == [True] * len(ways)
+
+
+def test_the_parts_of_a_configuration_are_stored_with_their_record(account: Commanded) -> None:
+    """As by the other ways to store. The AWS CLI gets the record as an option."""
+    files = [{"file_path": f"/{part}-{'x' * 7000}", "log_group_name": part} for part in ("a", "b")]
+    config = {"logs": {"logs_collected": {"files": {"collect_list": files}}}}
+    succeeded(account.command(config=config, split=True, regions=[account.aws.region, OTHER_REGION]))
+    for region, versions in ((account.aws.region, (2, 1)), (OTHER_REGION, (1, 1))):
+        ssm, values, found = account.aws.client("ssm", region), [], []
+        for name in (PARAMETER, f"{PARAMETER}-2"):
+            newest = ssm.get_parameter_history(Name=name)["Parameters"][-1]
+            values.append(newest["Value"])
+            found.append((newest["Version"], newest["Description"]))
+        assert found == [(number, to_record(values, number)) for number in versions]
 
 
 def test_an_admin_role_that_does_not_let_the_agent_work_is_found_before_anything_is_opened(account: Commanded) -> None:

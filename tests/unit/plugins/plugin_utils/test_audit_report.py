@@ -145,6 +145,7 @@ VERSION = {
     "size": 12,
     "tier": "Standard",
     "labels": [],
+    "stored_with": [],
     "changes": [],
 }
 
@@ -162,6 +163,9 @@ VERSIONS = {
         "changes": None,
         "tier": "Advanced",
         "labels": ["a", "b"],
+    },
+    "- 2, 2026-11-25T09:00:00Z, user 'x', 12 bytes, Standard, with AmazonCloudWatch-a-2:7": {
+        "stored_with": [{"name": "AmazonCloudWatch-a-2", "version": 7}],
     },
 }
 

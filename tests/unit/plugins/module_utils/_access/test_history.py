@@ -25,8 +25,9 @@ from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.case import Choices
 from ansible_collections.cwagent.iam.plugins.module_utils._access.findings import find
-from ansible_collections.cwagent.iam.plugins.module_utils._access.history import Writer, changes
+from ansible_collections.cwagent.iam.plugins.module_utils._access.history import Writer, changes, group_parts
 from ansible_collections.cwagent.iam.plugins.module_utils._access.result import to_result
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.record import to_record
 
 STS, IAM = f"arn:aws:sts::{ACCOUNT_ID}:", f"arn:aws:iam::{ACCOUNT_ID}:"
 ROLE, USER = f"{STS}assumed-role/CloudWatchAgentAdminRole", f"{IAM}user/CloudWatchAgentAdminUser"
@@ -134,6 +135,29 @@ def test_equal_texts_that_are_no_json_have_no_changes():
     assert changes(history(version(2, value="a: 1"), version(1, value="a: 1"))) == [[], []]
 
 
+def test_a_version_lists_the_parts_that_were_stored_with_it():
+    """Two configurations whose names look like parts, and two regions, are no parts of each other."""
+    one, two, three = config(1), config(2), config(3)
+
+    def of_part(number, value, *values):
+        return version(number, value=value, description=to_record(values, number))
+
+    first = history(of_part(2, three, three, two), of_part(1, one, one, two), name="a")
+    second = history(version(2, value=one), of_part(1, two, one, two), name="a-2")
+    histories = (first, second, replace(first, region="us-east-1"), history(name="a-3"), history(name="b"))
+    groups = [[first, second], [histories[2]], [histories[3]], [histories[4]]]
+    assert group_parts(histories) == groups
+    found = to_result(case_of(replace(HEALTHY, histories=histories)), [])["history"]
+    stored_with = [[each["stored_with"] for each in every["versions"]] for every in found]
+    assert stored_with == [
+        [[{"name": "a-2", "version": 1}]] * 2,
+        [[], [{"name": "a", "version": 1}]],
+        [[], []],
+        [],
+        [],
+    ]
+
+
 def test_the_result_lists_the_versions_of_each_configuration():
     of_others = version(1, CONSOLE, None)
     histories = (history(version(2, value=config(30), labels=("stable",)), of_others), history(name="gone"))
@@ -149,6 +173,7 @@ def test_the_result_lists_the_versions_of_each_configuration():
         "size": len(config(30)),
         "tier": "Standard",
         "labels": ["stable"],
+        "stored_with": [],
         "changes": None,
     }
     assert [(each["is_own"], each["size"], each["changes"]) for each in kept["versions"][1:]] == [(False, None, [])]

@@ -54,6 +54,12 @@ def test_names_that_a_shell_could_run_are_refused(text: str) -> None:
         check_script([text])
 
 
+@pytest.mark.parametrize("text", ["$(id)", "a'b", "a`b"])
+def test_a_description_that_a_shell_could_run_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInput):
+        store_script(StoreRequest((Write(REGION, NAME, "{}", "Standard", description=text),), "Admin", 1, 1))
+
+
 def test_a_value_for_several_regions_is_sent_once() -> None:
     value = "x" * 4000
     one = store_script(request(Write(REGION, NAME, value, "Standard")))
@@ -69,15 +75,15 @@ def test_a_shell_understands_the_scripts(shell: str) -> None:
 
 
 def test_the_shell_gets_the_request() -> None:
-    other = Write("us-east-1", NAME, "{}", "Advanced", can_change_tier=False)
+    other = Write("us-east-1", NAME, "{}", "Advanced", can_change_tier=False, description="as version 4")
     lines = store_script(request(Write(REGION, NAME, "{}", "Standard", 3), other)).splitlines()
     expected = [
         "admin_role=Admin",
         f"home_region={REGION}",
         "deadline=1795000000",
         "permission_seconds=180",
-        f"    store p0 {REGION} {NAME} 0 3 Standard yes",
-        f"    store p1 us-east-1 {NAME} 0 0 Advanced no",
+        f"    store p0 {REGION} {NAME} 0 3 Standard yes ''",
+        f"    store p1 us-east-1 {NAME} 0 0 Advanced no 'as version 4'",
     ]
     assert [line for line in lines if line in expected] == expected
 

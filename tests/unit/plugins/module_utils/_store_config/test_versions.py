@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import History, Version
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import Parameter, desired_config, plan
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.record import to_record
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import part_names
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import read_wanted, version_of
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import (
+    parts_in,
+    read_wanted,
+    version_of,
+    version_problems,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.versions import join_parts, select
 
 NAME, BEGIN = "AmazonCloudWatch-linux", datetime(2026, 11, 24, 16, 0, tzinfo=UTC)
@@ -70,37 +80,285 @@ def test_one_parameter_goes_back_to_the_number_or_by_one(gaps: list[float], firs
     assert chosen(str(number), versions) == [number]
 
 
-PARTS = {
-    "parts that were stored with the version": ("2", [(0, 100, 200), (1, 101, 201)], [2, 2]),
-    "parts that were stored just before it": ("2", [(1, 101, 201), (0, 100, 200)], [2, 2]),
-    "a part that changed without the first one": ("2", [(0, 100, 1000), (1, 500, 1001)], [2, 2]),
-    "a part that changed seldom": ("3", [(0, 100, 200, 300), (1,)], [3, 1]),
-    "a part that did not exist": ("1", [(0, 100), (101,)], [1]),
-    "the current version": ("2", [(0, 100), (1, 101)], [2, 2]),
-    "stores within a minute": ("1", [(0, 30), (1, 31)], [1, 1]),
-    "the previous state": ("previous", [(0, 100, 200), (1, 101, 201)], [2, 2]),
-    "the previous state of a part only": ("previous", [(0, 100), (1, 101, 900)], [2, 2]),
-    "the previous state of the first part only": ("previous", [(0, 100, 900), (1, 101)], [2, 2]),
-    "the previous state within a minute": ("previous", [(0, 30), (1, 31)], [1, 1]),
-    "the previous state before a new part": ("previous", [(0, 100), (101,)], [1]),
-}
+BACK = {"ab": 1, "aba": 3, "abca": 4, "abcb": 4, "aab": 2, "abb": 1, "abab": 4, "abac": 3, "aabbcc": 4, "abba": 4}
 
 
-@pytest.mark.parametrize(("wanted", "times", "numbers"), PARTS.values(), ids=PARTS)
-def test_parts_go_back_together(wanted: str, times: list[tuple[float, ...]], numbers: list[int]) -> None:
-    histories = [history(*each, name=f"{NAME}-{index}") for index, each in enumerate(times)]
-    assert chosen(wanted, *histories) == numbers
-
-
-BACK = {"ab": 1, "aba": 3, "abca": 4, "abcb": 4, "aab": 2, "abb": 2, "abab": 4, "abac": 3}
+def with_texts(*texts: str) -> History:
+    """Versions with these texts, the first one of which is the oldest."""
+    numbered = history(*(100 * index for index in range(len(texts)))).versions
+    versions = tuple(replace(each, value=text) for each, text in zip(numbered, reversed(texts), strict=True))
+    return History(NAME, "eu-central-1", versions)
 
 
 @pytest.mark.parametrize(("texts", "number"), BACK.items())
 def test_a_state_that_was_brought_back_stays(texts: str, number: int) -> None:
     """So a run that failed halfway can be repeated: it brings back only what it has not brought back yet."""
-    numbered = history(*(100 * index for index in range(len(texts)))).versions
-    versions = tuple(replace(each, value=text) for each, text in zip(numbered, reversed(texts), strict=True))
-    assert chosen("previous", History(NAME, "eu-central-1", versions)) == [number]
+    assert chosen("previous", with_texts(*texts)) == [number]
+
+
+@dataclass
+class ParameterStore:
+    """The versions of a configuration that has parts, as Parameter Store keeps them. A second is between two writes."""
+
+    keeps_description: bool = True
+    limit: str = "Standard"
+    split: bool = True
+    versions: dict[str, list[Version]] = field(default_factory=dict)
+    writes: int = 0
+
+    def put(self, name: str, value: str, description: str | None = None) -> None:
+        """Store a value, as any tool can."""
+        kept = self.versions.setdefault(name, [])
+        if description is None:
+            description = kept[0].description if kept and self.keeps_description else ""
+        number, self.writes = len(kept) + 1, self.writes + 1
+        time = BEGIN + timedelta(seconds=self.writes)
+        kept.insert(0, Version(number, time, "", "Standard", value, description=description))
+
+    def store(
+        self, config: dict[str, Any], writes: int = 99, parts: Sequence[Any] = (), *, turned: bool = False
+    ) -> int:
+        """Store a configuration with the steps of the collection. :returns: the number of steps.
+
+        :param writes: after how many steps the run fails.
+        :param turned: whether the last part is written first, because parts are written side by side.
+        """
+        desired = desired_config(NAME, config, self.limit, can_be_split=self.split, parts=parts)
+        current = {
+            name: Parameter(kept[0].value or "", version=kept[0].number) for name, kept in self.versions.items() if kept
+        }
+        steps = plan({name: current.get(name) for name in [*desired.names, *current]}, desired).all_steps
+        for step in (steps[::-1] if turned else steps)[:writes]:
+            self.put(step.arguments["name"], step.arguments["value"], step.arguments.get("description"))
+        return len(steps)
+
+    @property
+    def histories(self) -> list[History]:
+        kept = {name: tuple(versions) for name, versions in self.versions.items()}
+        return [History(name, "eu-central-1", kept[name]) for name in part_names(NAME, len(kept))]
+
+    def go_back(self, wanted: str = "previous", writes: int = 99, *, turned: bool = False, **numbers: str) -> int:
+        """Store an earlier state again. :returns: the number of steps."""
+        found = select(self.histories, wanted, {f"{NAME}-{name[1:]}": number for name, number in numbers.items()})
+        parts = [json.loads(version.value or "") for _name, version in found if found[1:]]
+        return self.store(json.loads(join_parts(found)), writes, parts, turned=turned)
+
+
+def of_files(*sizes: int, **agent: Any) -> dict[str, Any]:
+    """A configuration with a file of each size. Two files of 3000 bytes are two parts."""
+    files = [{"file_path": f"/{index}-{'x' * size}"} for index, size in enumerate(sizes)]
+    return {"agent": agent or {"debug": True}, "logs": {"logs_collected": {"files": {"collect_list": files}}}}
+
+
+BIG = 3000
+A, B = of_files(BIG, BIG), of_files(BIG + 1, BIG + 1)
+FIRST_CHANGED, SECOND_CHANGED = of_files(BIG + 2, BIG), of_files(BIG, BIG + 2)
+SMALL, LARGER = of_files(10), of_files(BIG + 3, BIG, BIG)
+STATES = {
+    "whole": A,
+    "changed": B,
+    "first changed": FIRST_CHANGED,
+    "second changed": SECOND_CHANGED,
+    "in one part": SMALL,
+    "in three parts": LARGER,
+}
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("keeps_description", [False, True])
+@given(data=st.data())
+def test_going_back_twice_equals_going_back_once(keeps_description: bool, turned: bool, data: Any) -> None:
+    """Whatever the parts, however many of them changed, and even if a run fails halfway on the way back."""
+    store = ParameterStore(keeps_description)
+    names = data.draw(st.lists(st.sampled_from([*STATES]), min_size=2, max_size=6), label="configurations")
+    distinct = [name for name, _same in groupby(names)]
+    assume(len(distinct) > 1)
+    for name in names:
+        store.store(STATES[name], turned=turned)
+    wanted = distinct[-1] if distinct[-1] in distinct[:-2] else distinct[-2]
+    steps = store.go_back(writes=data.draw(st.integers(0, 3), label="writes"), turned=turned)
+    store.go_back(turned=turned)
+    assert store.go_back(turned=turned) == 0
+    assert bool(steps) == (wanted != distinct[-1])
+    written = desired_config(NAME, STATES[wanted], "Standard", can_be_split=True)
+    now = {name: json.loads(kept[0].value or "") for name, kept in store.versions.items()}
+    assert [now[name] for name in written.names] == [each.config for each in written.parameters]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from([None, 1, 4]), st.booleans()), min_size=2, max_size=8),
+    st.booleans(),
+)
+def test_the_form_of_a_version_does_not_matter(forms: list[tuple[str, int | None, bool]], keeps: bool) -> None:
+    """Pretty-printed by hand or by the agent's wizard, with the keys in any order."""
+    store, names = ParameterStore(keeps, split=False), [name for name, _same in groupby(name for name, *_ in forms)]
+    assume(len(names) > 1)
+    for name, indent, is_turned in forms:
+        agent = {"debug": True, "region": name}
+        config = {"agent": dict(reversed(agent.items())) if is_turned else agent}
+        store.put(NAME, json.dumps(config, indent=indent))
+    wanted = names[-1] if names[-1] in names[:-2] else names[-2]
+    assert store.go_back() == (wanted != names[-1])
+    assert json.loads(store.versions[NAME][0].value or "")["agent"]["region"] == wanted
+    assert store.go_back() == 0
+
+
+def store_of(*configs: dict[str, Any], **options: Any) -> ParameterStore:
+    store = ParameterStore(**options)
+    for config in configs:
+        store.store(config)
+    return store
+
+
+def numbers(parts: Sequence[tuple[str, Version]]) -> list[int]:
+    return [version.number for _name, version in parts]
+
+
+@pytest.mark.parametrize("seconds", [0, 1, 59, 3600])
+def test_a_part_that_changed_alone_keeps_its_state(seconds: int) -> None:
+    """However short after a whole store: times do not decide what belongs together."""
+    store = ParameterStore()
+    for config in (A, B, SECOND_CHANGED, B, FIRST_CHANGED, A):
+        store.store(config)
+        store.writes += seconds
+    found = {number: numbers(select(store.histories, str(number))) for number in range(1, 6)}
+    assert found == {1: [1, 1], 2: [2, 2], 3: [3, 3], 4: [4, 4], 5: [5, 5]}
+    assert store.go_back("2") == 2
+    assert store.go_back("2") == 0
+
+
+def test_a_run_that_failed_halfway_is_not_a_state_to_go_back_to() -> None:
+    """The previous state is the last one that was stored as a whole, and the mix in force is brought back to it."""
+    for writes, turned in ((1, False), (1, True)):
+        store = store_of(SMALL, A)
+        store.store(B, writes=writes, turned=turned)
+        assert store.go_back() == 1
+        assert [json.loads(store.versions[name][0].value or "") for name in part_names(NAME, 2)] == [
+            each.config for each in desired_config(NAME, A, "Standard", can_be_split=True).parameters
+        ]
+        assert store.go_back() == 0
+
+
+@pytest.mark.parametrize("keeps_description", [False, True])
+def test_a_state_without_a_record_is_refused(keeps_description: bool) -> None:
+    """Even though Parameter Store shows the record of an earlier version with a version that others stored."""
+    second, store = f"{NAME}-2", store_of(A, keeps_description=keeps_description)
+    for value in (B, FIRST_CHANGED):
+        for each in desired_config(NAME, value, "Standard", can_be_split=True).parameters:
+            store.put(each.name, each.value)
+    for wanted in ("previous", "2", "3"):
+        with pytest.raises(InvalidInput, match="it was stored without this collection") as caught:
+            store.go_back(wanted)
+        assert str(caught.value).endswith(f"cwagent_config_version={NAME}=NUMBER,{second}=NUMBER")
+    assert numbers(select(store.histories, "1")) == [1, 1]
+    assert store.go_back("2", _2="2") == 2
+    assert numbers(select(store.histories, "4")) == [4, 4]
+    assert store.go_back("2", _2="2") == 0
+    store.store(SECOND_CHANGED)
+    store.go_back()
+    assert store.go_back("2", _2="2") == 0
+
+
+@pytest.mark.parametrize("keeps_description", [False, True])
+def test_a_part_that_others_changed_goes_back(keeps_description: bool) -> None:
+    """To the state that is recorded. Text with the same content is no change."""
+    store = store_of(A, B, keeps_description=keeps_description)
+    pretty = json.dumps(json.loads(store.versions[f"{NAME}-2"][0].value or ""), indent=4)
+    store.put(f"{NAME}-2", pretty)
+    assert numbers(select(store.histories, "previous")) == [1, 1]
+    store.put(f"{NAME}-2", "{}")
+    assert numbers(select(store.histories, "previous"))[0] == 2
+    store.go_back()
+    assert store.go_back() == 0
+    for value in ("{", "{}", "{"):
+        store.put(f"{NAME}-2", value)
+    with pytest.raises(InvalidInput, match="are not known"):
+        store.go_back()
+
+
+@pytest.mark.parametrize("is_turned", [False, True])
+def test_a_configuration_that_was_stored_whole_before_goes_back_alone(is_turned: bool) -> None:
+    store = store_of(SMALL, split=False)
+    store.split = True
+    store.store(A, turned=is_turned)
+    assert numbers(select(store.histories, "previous")) == [1]
+    store.go_back()
+    assert store.go_back() == 0
+
+
+def test_one_parameter_has_no_record() -> None:
+    for split in (False, True):
+        store = store_of(SMALL, of_files(11), split=split)
+        assert {each.description for each in store.versions[NAME]} == {""}
+
+
+def test_parts_with_a_beginning_that_nothing_records_are_refused() -> None:
+    """The part could belong to the version, whenever it was stored."""
+    store = store_of(SMALL, split=False)
+    store.put(f"{NAME}-2", "{}")
+    store.split = True
+    store.store(A)
+    with pytest.raises(InvalidInput, match="are not known"):
+        store.go_back("1")
+    begun_later = store_of(SMALL, A)
+    begun_later.versions[f"{NAME}-2"][0] = replace(begun_later.versions[f"{NAME}-2"][0], number=2)
+    with pytest.raises(InvalidInput, match="are not known"):
+        begun_later.go_back("1")
+
+
+def test_a_part_that_is_no_longer_there_is_refused() -> None:
+    store = store_of(A, B)
+    with pytest.raises(InvalidInput, match=r"in 2 parts .* only 1 of these .* set split"):
+        select(store.histories[:1], "previous")
+    store.versions[f"{NAME}-2"].pop()
+    with pytest.raises(InvalidInput, match="no longer keeps one of them"):
+        store.go_back()
+
+
+@pytest.mark.parametrize("wanted", ["previous", "1"])
+def test_an_encrypted_part_is_no_known_state(wanted: str) -> None:
+    store = store_of(A, B)
+    for name in (NAME, f"{NAME}-2"):
+        store.versions[name][-1] = replace(store.versions[name][-1], value=None)
+    with pytest.raises(InvalidInput, match="no longer keeps one of them"):
+        store.go_back(wanted)
+
+
+def test_parts_that_cannot_be_merged_are_refused() -> None:
+    store = store_of(A)
+    for number, value in ((2, '{"agent":{"debug":true}}'), (3, '{"agent":{"debug":false}}')):
+        store.put(NAME, value, to_record([value, value], number))
+        store.put(f"{NAME}-2", value, to_record([value, value], number))
+    store.put(NAME, "[]", to_record(["[]"], 4))
+    assert numbers(select(store.histories, "previous")) == [3, 3]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [({"_3": "1"}, f"There is no parameter {NAME}-3 .* split is set"), ({"_2": "7"}, "Version 7 of parameter .*-2'")],
+)
+def test_a_named_part_that_does_not_exist_is_refused(numbers: dict[str, str], words: str) -> None:
+    with pytest.raises(InvalidInput, match=words):
+        store_of(A, B).go_back("1", **numbers)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "parts", "problems"),
+    [
+        ({"a": "1", "a-2": "1", "a-10": "3"}, {"a-2": "a", "a-10": "a"}, []),
+        ({"a": "1", "b-2": "1"}, {}, []),
+        ({"a-1": "1", "b-2-2": "1", "x-2": "1"}, {"b-2-2": "b-2"}, ["'a-1'", "'x-2'", "both need"]),
+        ({"a": "previous", "a-2": "1"}, {"a-2": "a"}, ["both need a number"]),
+        ({"a": "1", "a-2": "previous"}, {"a-2": "a"}, ["both need a number"]),
+        ({"a-2": "1"}, {"a-2": "a"}, ["'a-2' is a part of configuration 'a', and both need a number"]),
+        ({"": "1"}, {}, []),
+    ],
+)
+def test_parts_are_named_with_their_configuration(wanted: Any, parts: Any, problems: list[str]) -> None:
+    assert parts_in(wanted, ["a", "b-2"]) == parts
+    found = version_problems(wanted, ["a", "b-2"])
+    assert len(found) == len(problems)
+    assert all(words in each for words, each in zip(problems, found, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -108,7 +366,8 @@ def test_a_state_that_was_brought_back_stays(texts: str, number: int) -> None:
     [
         ("previous", history(), "does not exist in eu-central-1"),
         ("1", history(), "does not exist in eu-central-1"),
-        ("previous", history(0), "has no version before the current one"),
+        ("previous", history(0), "has no version before the current one that has another content"),
+        ("previous", with_texts("a", "a"), "has no version before the current one"),
         ("2", history(0, 100, 200, first=3), "Version 2 .* does not exist. Parameter Store has versions 3 to 5."),
         ("6", history(0, 100, 200, first=3), "Version 6 .* does not exist"),
     ],
