@@ -52,8 +52,11 @@ options:
     description:
       - The earlier version to store again, as a new version. The files are not read then. It is a number, V(previous),
         or a list of names with versions, such as V(AmazonCloudWatch-linux=41,AmazonCloudWatch-windows=previous).
-      - V(previous) is the state before the current version was stored. A second run would store the current one again.
-      - The parts of a configuration that was split go back together. Their times show which belong together.
+      - V(previous) is the last state with another content than the current one. If the current state has brought back
+        an earlier one, it stays, so a second run changes nothing.
+      - The parts of a configuration that was split go back together. The description of each version in Parameter Store
+        records which belong together. If somebody else has stored the wanted version, name the version of each part,
+        such as V(AmazonCloudWatch-linux=41,AmazonCloudWatch-linux-2=7).
       - Validation only prints warnings for problems that an agent may accept.
     type: str
     default: ""

@@ -31,6 +31,7 @@ options:
       - Whether a configuration that is too large for one parameter is split into several, C(NAME), C(NAME-2) and so on.
         Each is a valid configuration. An agent that fetches the first and appends the others gets the whole
         configuration.
+      - The module sets the description of these parameters to a record of the parts that it stored together.
       - The module prints a warning about parameters that an earlier, larger configuration has left.
     type: bool
     default: false

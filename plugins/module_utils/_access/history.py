@@ -96,7 +96,7 @@ def stored_together(histories: Sequence[History], version: Version) -> list[tupl
     Of versions with the same content, it is the nearest one in time.
 
     :param histories: of the parameters of the configuration, in their order.
-    :returns: with their names; nothing if they were not recorded, or if Parameter Store no longer keeps one of them.
+    :returns: with their names. The list is empty if they were not recorded, or if one of them is no longer kept.
     """
     digests = recorded_parts(version.description, version.number)
     kept = [

@@ -41,7 +41,7 @@ class Write:
 
     :param version: the version that the configuration was compared with; 0 if there was no parameter.
     :param can_change_tier: whether to use the Advanced tier if the parameter turns out to be in it.
-    :param description: the record of the parts that are stored together; empty for none.
+    :param description: the record of the parts that are stored together, or an empty text.
     """
 
     region: str

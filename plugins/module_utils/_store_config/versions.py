@@ -82,8 +82,7 @@ def _previous(histories: Sequence[History]) -> _State:
         states.append(each)
     if not states[1:]:
         raise InvalidInput(
-            f"Parameter '{histories[0].name}' in {histories[0].region} has no version before the current one that has "
-            "another content."
+            f"Parameter '{histories[0].name}' in {histories[0].region} has no earlier version with another content."
         )
     *earlier, previous, current = states
     is_back = current.content is not None and current.content in [each.content for each in earlier]
@@ -105,7 +104,7 @@ def _states(histories: Sequence[History]) -> Iterator[_State]:
 
 
 def _changed(versions: Sequence[Version]) -> Iterator[Version]:
-    """The versions whose content differs from that of the version before."""
+    """The versions whose content differs from the content of the version before."""
     for version, before in zip(versions, [*versions[1:], None]):
         values = [each.value for each in (version, before) if each and each.value is not None]
         if len(set(map(canonical, values))) != 1 or len(values) == 1:
@@ -182,7 +181,7 @@ def _named(parts: Sequence[History], numbers: Mapping[str, str], first: History)
 
 
 def _unknown_parts(histories: Sequence[History], state: _State) -> str:
-    """Return why the parts of a state are not known, and how to name them."""
+    """Explain which version has unknown parts, and tell the user to number them."""
     name, region = histories[0].name, histories[0].region
     place = f"version {state.version.number} of parameter '{state.name}' in {region}"
     count = len(_record(state.version))

@@ -67,6 +67,22 @@ def test_a_registered_comparison_is_read_unchanged() -> None:
     assert read(found.to_comparison(), split=True) == found
 
 
+def test_parts_that_were_split_before_stay_as_they_are() -> None:
+    """A run that goes back stores the earlier parts. Splitting the whole again could cut it in other places."""
+    parts = ['{"agent":{"debug":true}}', '{"agent":{"region":"eu-central-1"}}']
+    found = read({**comparison(), "parts": parts}, split=True)
+    assert [(each.name, each.value) for each in found.desired.parameters] == [(NAME, parts[0]), (f"{NAME}-2", parts[1])]
+    assert found.to_comparison()["parts"] == parts
+    assert read(found.to_comparison(), split=True) == found
+    assert "parts" not in read(comparison(), split=True).to_comparison()
+
+
+@pytest.mark.parametrize("parts", [["{"], ["[]"], [1], "x", {"{}": "{}", "1": 1}, 1])
+def test_parts_that_are_no_configurations_are_refused(parts: Any) -> None:
+    with pytest.raises(InvalidInput, match="compared must be the result of a task"):
+        read({**comparison(), "parts": parts}, split=True)
+
+
 @pytest.mark.parametrize(("value", "steps"), [(None, 1), ("a: 1\n", 0), ("a: 2\n", 1), ('{"a": 1}', 1)])
 @pytest.mark.parametrize("split", [False, True])
 def test_text_in_yaml_is_compared_and_stored_as_it_is(value: str | None, steps: int, split: bool) -> None:

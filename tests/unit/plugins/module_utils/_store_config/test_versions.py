@@ -333,6 +333,12 @@ def test_parts_that_cannot_be_merged_are_refused() -> None:
     assert numbers(select(store.histories, "previous")) == [3, 3]
 
 
+def test_a_part_that_is_not_named_is_left_out() -> None:
+    store = store_of(LARGER)
+    assert [name for name, _version in select(store.histories, "1", {f"{NAME}-3": "1"})] == [NAME, f"{NAME}-3"]
+    assert store.go_back("1", _2="1") == 0
+
+
 @pytest.mark.parametrize(
     ("numbers", "words"),
     [({"_3": "1"}, f"There is no parameter {NAME}-3 .* split is set"), ({"_2": "7"}, "Version 7 of parameter .*-2'")],
@@ -366,8 +372,8 @@ def test_parts_are_named_with_their_configuration(wanted: Any, parts: Any, probl
     [
         ("previous", history(), "does not exist in eu-central-1"),
         ("1", history(), "does not exist in eu-central-1"),
-        ("previous", history(0), "has no version before the current one that has another content"),
-        ("previous", with_texts("a", "a"), "has no version before the current one"),
+        ("previous", history(0), "has no earlier version with another content"),
+        ("previous", with_texts("a", "a"), "has no earlier version with another content"),
         ("2", history(0, 100, 200, first=3), "Version 2 .* does not exist. Parameter Store has versions 3 to 5."),
         ("6", history(0, 100, 200, first=3), "Version 6 .* does not exist"),
     ],
