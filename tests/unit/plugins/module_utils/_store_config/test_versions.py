@@ -26,7 +26,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options 
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.versions import join_parts, select
 
-NAME, BEGIN = "AmazonCloudWatch-linux", datetime(2026, 11, 24, 16, 0, tzinfo=UTC)
+NAME, SECOND, BEGIN = "AmazonCloudWatch-linux", "AmazonCloudWatch-linux-2", datetime(2026, 11, 24, 16, 0, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -137,11 +137,13 @@ class ParameterStore:
         kept = {name: tuple(versions) for name, versions in self.versions.items()}
         return [History(name, "eu-central-1", kept[name]) for name in part_names(NAME, len(kept))]
 
-    def go_back(self, wanted: str = "previous", writes: int = 99, *, turned: bool = False, **numbers: str) -> int:
+    def go_back(
+        self, wanted: str = "previous", writes: int = 99, *, turned: bool = False, parts: dict[str, str] | None = None
+    ) -> int:
         """Store an earlier state again. :returns: the number of steps."""
-        found = select(self.histories, wanted, {f"{NAME}-{name[1:]}": number for name, number in numbers.items()})
-        parts = [json.loads(version.value or "") for _name, version in found if found[1:]]
-        return self.store(json.loads(join_parts(found)), writes, parts, turned=turned)
+        found = select(self.histories, wanted, parts)
+        configs = [json.loads(version.value or "") for _name, version in found if found[1:]]
+        return self.store(json.loads(join_parts(found)), writes, configs, turned=turned)
 
 
 def of_files(*sizes: int, **agent: Any) -> dict[str, Any]:
@@ -242,36 +244,36 @@ def test_a_run_that_failed_halfway_is_not_a_state_to_go_back_to() -> None:
 @pytest.mark.parametrize("keeps_description", [False, True])
 def test_a_state_without_a_record_is_refused(keeps_description: bool) -> None:
     """Even though Parameter Store shows the record of an earlier version with a version that others stored."""
-    second, store = f"{NAME}-2", store_of(A, keeps_description=keeps_description)
+    store = store_of(A, keeps_description=keeps_description)
     for value in (B, FIRST_CHANGED):
         for each in desired_config(NAME, value, "Standard", can_be_split=True).parameters:
             store.put(each.name, each.value)
     for wanted in ("previous", "2", "3"):
         with pytest.raises(InvalidInput, match="it was stored without this collection") as caught:
             store.go_back(wanted)
-        assert str(caught.value).endswith(f"cwagent_config_version={NAME}=NUMBER,{second}=NUMBER")
+        assert str(caught.value).endswith(f"cwagent_config_version={NAME}=NUMBER,{SECOND}=NUMBER")
     assert numbers(select(store.histories, "1")) == [1, 1]
-    assert store.go_back("2", _2="2") == 2
+    assert store.go_back("2", parts={SECOND: "2"}) == 2
     assert numbers(select(store.histories, "4")) == [4, 4]
-    assert store.go_back("2", _2="2") == 0
+    assert store.go_back("2", parts={SECOND: "2"}) == 0
     store.store(SECOND_CHANGED)
     store.go_back()
-    assert store.go_back("2", _2="2") == 0
+    assert store.go_back("2", parts={SECOND: "2"}) == 0
 
 
 @pytest.mark.parametrize("keeps_description", [False, True])
 def test_a_part_that_others_changed_goes_back(keeps_description: bool) -> None:
     """To the state that is recorded. Text with the same content is no change."""
     store = store_of(A, B, keeps_description=keeps_description)
-    pretty = json.dumps(json.loads(store.versions[f"{NAME}-2"][0].value or ""), indent=4)
-    store.put(f"{NAME}-2", pretty)
+    pretty = json.dumps(json.loads(store.versions[SECOND][0].value or ""), indent=4)
+    store.put(SECOND, pretty)
     assert numbers(select(store.histories, "previous")) == [1, 1]
-    store.put(f"{NAME}-2", "{}")
+    store.put(SECOND, "{}")
     assert numbers(select(store.histories, "previous"))[0] == 2
     store.go_back()
     assert store.go_back() == 0
     for value in ("{", "{}", "{"):
-        store.put(f"{NAME}-2", value)
+        store.put(SECOND, value)
     with pytest.raises(InvalidInput, match="are not known"):
         store.go_back()
 
@@ -295,13 +297,13 @@ def test_one_parameter_has_no_record() -> None:
 def test_parts_with_a_beginning_that_nothing_records_are_refused() -> None:
     """The part could belong to the version, whenever it was stored."""
     store = store_of(SMALL, split=False)
-    store.put(f"{NAME}-2", "{}")
+    store.put(SECOND, "{}")
     store.split = True
     store.store(A)
     with pytest.raises(InvalidInput, match="are not known"):
         store.go_back("1")
     begun_later = store_of(SMALL, A)
-    begun_later.versions[f"{NAME}-2"][0] = replace(begun_later.versions[f"{NAME}-2"][0], number=2)
+    begun_later.versions[SECOND][0] = replace(begun_later.versions[SECOND][0], number=2)
     with pytest.raises(InvalidInput, match="are not known"):
         begun_later.go_back("1")
 
@@ -310,7 +312,7 @@ def test_a_part_that_is_no_longer_there_is_refused() -> None:
     store = store_of(A, B)
     with pytest.raises(InvalidInput, match=r"in 2 parts .* only 1 of these .* set split"):
         select(store.histories[:1], "previous")
-    store.versions[f"{NAME}-2"].pop()
+    store.versions[SECOND].pop()
     with pytest.raises(InvalidInput, match="no longer keeps one of them"):
         store.go_back()
 
@@ -318,7 +320,7 @@ def test_a_part_that_is_no_longer_there_is_refused() -> None:
 @pytest.mark.parametrize("wanted", ["previous", "1"])
 def test_an_encrypted_part_is_no_known_state(wanted: str) -> None:
     store = store_of(A, B)
-    for name in (NAME, f"{NAME}-2"):
+    for name in (NAME, SECOND):
         store.versions[name][-1] = replace(store.versions[name][-1], value=None)
     with pytest.raises(InvalidInput, match="no longer keeps one of them"):
         store.go_back(wanted)
@@ -328,7 +330,7 @@ def test_parts_that_cannot_be_merged_are_refused() -> None:
     store = store_of(A)
     for number, value in ((2, '{"agent":{"debug":true}}'), (3, '{"agent":{"debug":false}}')):
         store.put(NAME, value, to_record([value, value], number))
-        store.put(f"{NAME}-2", value, to_record([value, value], number))
+        store.put(SECOND, value, to_record([value, value], number))
     store.put(NAME, "[]", to_record(["[]"], 4))
     assert numbers(select(store.histories, "previous")) == [3, 3]
 
@@ -336,16 +338,19 @@ def test_parts_that_cannot_be_merged_are_refused() -> None:
 def test_a_part_that_is_not_named_is_left_out() -> None:
     store = store_of(LARGER)
     assert [name for name, _version in select(store.histories, "1", {f"{NAME}-3": "1"})] == [NAME, f"{NAME}-3"]
-    assert store.go_back("1", _2="1") == 0
+    assert store.go_back("1", parts={SECOND: "1"}) == 0
 
 
 @pytest.mark.parametrize(
     ("numbers", "words"),
-    [({"_3": "1"}, f"There is no parameter {NAME}-3 .* split is set"), ({"_2": "7"}, "Version 7 of parameter .*-2'")],
+    [
+        ({f"{NAME}-3": "1"}, f"There is no parameter {NAME}-3 .* split is set"),
+        ({SECOND: "7"}, "Version 7 of parameter .*-2'"),
+    ],
 )
 def test_a_named_part_that_does_not_exist_is_refused(numbers: dict[str, str], words: str) -> None:
     with pytest.raises(InvalidInput, match=words):
-        store_of(A, B).go_back("1", **numbers)
+        store_of(A, B).go_back("1", parts=numbers)
 
 
 @pytest.mark.parametrize(
