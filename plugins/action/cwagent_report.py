@@ -13,6 +13,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.cwagent.iam.plugins.module_utils._access.scope import ACCESS, PARTS
 from ansible_collections.cwagent.iam.plugins.module_utils._findings import SEVERITIES
 from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
+from ansible_collections.cwagent.iam.plugins.plugin_utils._ansible_core import failed
 from ansible_collections.cwagent.iam.plugins.plugin_utils._audit_report import merge_accounts, summarize
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import ACCOUNTS
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.account import Account
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 # The options of the task; the module has their documentation.
 TASK_OPTIONS: dict[str, Any] = {
     "lines": {"type": "list", "elements": "str"},
+    "failure": {"type": "str"},
     "audit_hosts": {"type": "list", "elements": "str"},
     "parts": {"type": "list", "elements": "str", "choices": list(PARTS), "default": list(PARTS)},
     "fail_at": {"type": "str", "choices": ["none", *SEVERITIES], "default": "none"},
@@ -47,6 +49,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
         _validated, options = self.validate_argument_spec(TASK_OPTIONS)
         if options["lines"] is not None:
             return {**result, "changed": False, **_shown(options["lines"])}
+        if options["failure"] is not None:
+            failure = failed(self._task, options["failure"]) if options["failure"] else {}
+            return {**result, "changed": False, **failure}
         variables = task_vars or {}
         if options["audit_hosts"] is not None:
             return {**result, "changed": False, **_audit(options, variables["hostvars"])}
@@ -57,7 +62,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
                 f"Nothing was done: this run left out {hosts} or the task that validates the inputs. Run the playbook "
                 "without a limit, and from its first task."
             )
-            return {**result, "failed": True, "msg": message}
+            return {**result, **failed(self._task, message)}
         found = report(accounts, check_mode=self._task.check_mode)
         return {
             **result,

@@ -9,11 +9,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+from ansible_collections.cwagent.iam.plugins.module_utils._changes import changed_parts
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._fleet import Fleet
 from ansible_collections.cwagent.iam.plugins.module_utils._names import names_by_region
-from ansible_collections.cwagent.iam.plugins.module_utils._text import printable_texts
+from ansible_collections.cwagent.iam.plugins.module_utils._text import printable_texts, without_repetitions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -113,10 +114,17 @@ def converge_regions(
 def outcome(work: Callable[[Call], dict[str, Any]], call: Call) -> dict[str, Any]:
     """Return the result of the work, which contains ``failed`` if it raised an error of the collection.
 
-    Ansible prints messages and warnings as they are, and they quote tags, names and errors that others chose.
+    Ansible prints messages and warnings as they are, and they quote tags, names and errors that others chose. It prints
+    the other keys of a failure too, so errors that the message contains are left out of them. Items fail for the same
+    reason, whose remedy is in the message once.
     """
     try:
         result = work(call)
     except CwagentError as error:
         result = error.to_result()
+        if all(text in result["msg"] for text in result.get("failures", {}).values()):
+            result.pop("failures", None)
+        result["msg"] = without_repetitions(result["msg"])
+    if diff := result.get("diff"):
+        result["diff"] = [*map(changed_parts, diff)] if isinstance(diff, list) else changed_parts(diff)
     return {**result, **{key: printable_texts(result[key]) for key in ("msg", "warnings") if key in result}}

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
@@ -76,6 +77,11 @@ def to_summary(problems: Sequence[str]) -> str:
     end = "" if first.endswith((".", "?", "…")) else "."
     others = "There is 1 more problem." if more == 1 else f"There are {more} more problems."
     return f"{first}{end} {others}" if more else f"{first}{end}"
+
+
+def without_repetitions(text: str) -> str:
+    """Return a text in which each sentence is once, where it is first."""
+    return " ".join(dict.fromkeys(re.split(r"(?<=[.?!]) ", text)))
 
 
 def wrap(line: str) -> list[str]:

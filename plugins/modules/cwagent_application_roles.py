@@ -68,7 +68,7 @@ EXAMPLES = r"""
 RETURN = r"""
 failures:
   description: For each role that failed, the error. The other roles were changed.
-  returned: when a role failed
+  returned: when C(msg) does not contain all of these errors
   type: dict
   sample:
     ShopBackend: >-

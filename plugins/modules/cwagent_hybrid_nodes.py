@@ -109,7 +109,7 @@ in_use:
   sample: [mi-0123456789abcdef1]
 failures:
   description: For each node or activation that failed, the error. The others were removed.
-  returned: when a step failed
+  returned: when C(msg) does not contain all of these errors
   type: dict
   sample:
     mi-0123456789abcdef1: >-

@@ -301,7 +301,7 @@ blockers:
   sample: {CloudWatchAgentServerUser-db1: ["group 'operators'"]}
 failures:
   description: For each user that failed, the error. The other users were changed as declared.
-  returned: when a user failed
+  returned: when C(msg) does not contain all of these errors
   type: dict
   sample:
     CloudWatchAgentServerUser-db2: >-

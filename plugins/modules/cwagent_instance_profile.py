@@ -158,7 +158,7 @@ refused_roles:
       instances have no credentials. Correct its trust policy.
 failures:
   description: For each instance that failed, the error. The other instances were changed.
-  returned: when an instance failed
+  returned: when C(msg) does not contain all of these errors
   type: dict
   sample:
     i-0123456789abcdef1: >-

@@ -20,6 +20,9 @@ options:
     description: Lines to print instead, such as the report of a role.
     type: list
     elements: str
+  failure:
+    description: A text with which the task fails, without the place of the task. An empty one does nothing.
+    type: str
   audit_hosts:
     description:
       - The hosts that stand for the accounts of an audit. The task then merges the results that the role
@@ -54,12 +57,14 @@ RETURN = r"""
 msg:
   description:
     - The changes of the run, or the option O(lines), as lines for a person. Callbacks for people print them unchanged.
-  returned: without O(audit_hosts)
+  returned: without O(audit_hosts) and O(failure)
   type: list
   elements: str
 failures:
-  description: For each account, everything that failed in it or on its servers. The text is empty if nothing failed.
-  returned: without O(audit_hosts) and O(lines)
+  description:
+    - For each account, what failed in it or on its servers, without the reasons that were printed before. The text is
+      empty if nothing failed.
+  returned: without O(audit_hosts), O(failure) and O(lines)
   type: dict
 audit:
   description:

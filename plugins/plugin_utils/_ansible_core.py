@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The differences between versions of ansible-core: whether one is supported, and its warnings in results."""
+"""The differences between versions of ansible-core: whether one is supported, its warnings in results, and failures."""
 
 from __future__ import annotations
 
@@ -53,3 +53,13 @@ def _find_message(value: Any) -> str:
     else:
         found = next(filter(None, map(_find_message, value)), "") if isinstance(value, (list, tuple)) else ""
     return str(found)
+
+
+def failed(task: Any, message: str) -> dict[str, Any]:
+    """Return the failure of a task, without the place of the task.
+
+    Since 2.19, ansible-core shows the file and the lines of a task that failed. Those of the collection's playbooks do
+    not help their users.
+    """
+    task._ds = None
+    return {"failed": True, "msg": message}

@@ -361,8 +361,9 @@ def _warning(current: Window, desired: DesiredWindow) -> str:
 
 
 def to_diff(window: Window) -> dict[str, Any]:
-    """Return the window as diffs show it, with the document of its policy."""
-    return {**to_dict(window), "policy": window.policy}
+    """Return the window as diffs show it, with the document of its policy if others have written that."""
+    shown = to_dict(window)
+    return {**shown, "policy": window.policy} if shown["state"] == MODIFIED else shown
 
 
 def to_dict(window: Window) -> dict[str, Any]:

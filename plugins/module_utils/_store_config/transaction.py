@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.cwagent.iam.plugins.module_utils._changes import net_change
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, HostUnreachable
 from ansible_collections.cwagent.iam.plugins.module_utils._guard import NoGuard
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind
@@ -41,6 +42,8 @@ ADVICE = (
     f"{RESTORE}"
 )
 GIVEN_BACK = "The permission to write was given back. Run cwagent.iam.site or cwagent.iam.restore to clean up the rest."
+# The phases that change who may store.
+OF_PERMISSION = ("acquired", "released", "untagged")
 # The lines that a person reads when a phase begins.
 BEGINNINGS = {
     "sent": "send the command that stores the configurations",
@@ -106,12 +109,12 @@ class Report:
         self.phases += [phase] if steps else []
         self.warnings += result.get("warnings", [])
 
-    def _render(self, phase: Phase) -> Mapping[str, Any]:
-        """Return the diff of a phase. The window is not read before it is closed, so it is as it was opened."""
-        opened = [each.diff["after"] for each in self.phases if each.name == "acquired" and "after" in each.diff]
-        if phase.name != "released" or "before" not in phase.diff or not opened or "window" not in opened[0]:
-            return phase.diff
-        return {**phase.diff, "before": {**phase.diff["before"], "window": opened[0]["window"]}}
+    @property
+    def _diffs(self) -> list[Mapping[str, Any]]:
+        """The changes of the phases. A permission that was acquired and released again is none of them."""
+        held = net_change(each.diff for each in self.phases if each.name in OF_PERMISSION and each.diff)
+        others = [each.diff for each in self.phases if each.name not in OF_PERMISSION and each.diff]
+        return [*others, *([held] if held["before"] != held["after"] else [])]
 
     def to_result(self) -> dict[str, Any]:
         """Render it for the result of the module."""
@@ -123,7 +126,7 @@ class Report:
             "changed": bool(steps),
             "steps": steps,
             "counts": {kind.value: counts[kind.value] for kind in Kind},
-            "diff": [self._render(each) for each in self.phases if each.diff],
+            "diff": self._diffs,
             "phases": [{"name": each.name, "steps": each.steps, "counts": each.counts} for each in self.phases],
             "source": self.source,
             "configurations": self.configurations,

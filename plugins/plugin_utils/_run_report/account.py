@@ -50,6 +50,9 @@ _WHERE_UNSEEN = (
 _MAX_LISTED = 10
 # The result of renaming files on the servers that Run Command reaches.
 RENAMES = "__verify_renames"
+SEE_REPORT = "Not everything was done on the servers, and the report above has the reasons."
+SEE_MESSAGES = "Access keys were not replaced, and the messages above have the reasons."
+ROTATION_FAILURES = "__cwagent_rotation_failures"
 UNFINISHED = "It was not finished: a task failed, or the host was unreachable."
 
 
@@ -141,19 +144,22 @@ class Account:
 
     @property
     def failures(self) -> list[str]:
-        """All failures of the work itself, on servers, and of inputs that were left alone."""
+        """Everything that failed, as the end of the run names it. What was printed before is not repeated."""
         refused = self.inputs.get("problems", ())
         left = [f"{' '.join(refused)} What this concerns may not have been cleaned up."] if refused else []
-        return [*self._failures_of_work, *left, *self.access_keys["problems"], *unapplied(self)]
+        servers = [SEE_REPORT] if self.access_keys["problems"] or unapplied(self) else []
+        return [*self._failures_of_work, *left, *servers]
 
     @property
     def _failures_of_work(self) -> list[str]:
         if not self.failure:
             return []
         if self.is_host:
-            return [f"The work in account {self.name} failed: {self.failure}"]
+            return [f"The work in account {self.name} failed, and the table above has the reason."]
         task = self.variables.get("__cwagent_failed_task")
-        return [f"The task '{task}' failed: {self.failure}" if task else self.failure]
+        if task:
+            return [f"The task '{task}' failed, and its message above has the reason."]
+        return [SEE_MESSAGES if ROTATION_FAILURES in self.variables else self.failure]
 
     def lines(self, *, check_mode: bool) -> list[str]:
         """The steps that were done, and notes for a person, or what a playbook found that only checks servers."""
@@ -321,7 +327,7 @@ def account_failure(variables: Mapping[str, Any]) -> str:
     """Why the work in an account failed, according to the variables of its host; empty if it did not."""
     if FAILURE in variables:
         return failure_reason(variables[FAILURE])
-    if "__cwagent_rotation_failures" in variables:
-        return " ".join(failure_reason(each) for each in variables["__cwagent_rotation_failures"])
+    if ROTATION_FAILURES in variables:
+        return " ".join(failure_reason(each) for each in variables[ROTATION_FAILURES])
     inputs = variables.get(INPUTS, {})
     return "" if "requires" in inputs else str(inputs.get("msg") or "It was not started.")

@@ -49,3 +49,9 @@ def test_the_results_of_the_hosts_are_merged_in_their_order(monkeypatch: pytest.
 def test_hosts_whose_accounts_were_not_read_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(AnsibleActionFail, match=r"^The role audit has not read the accounts of new, other\.$"):
         run(monkeypatch, audit_hosts=["shop", "new", "other"])
+
+
+@pytest.mark.parametrize("failure", ["", "The task 'Do it' failed."])
+def test_a_run_fails_with_its_message_alone(monkeypatch: pytest.MonkeyPatch, failure: str) -> None:
+    found = run(monkeypatch, failure=failure)
+    assert found == {"changed": False, **({"failed": True, "msg": failure} if failure else {})}

@@ -50,3 +50,14 @@ def test_what_ansible_prints_as_it_is_has_no_control_characters(fails):
 
     result = outcome(work, CALL)
     assert (result["msg"], result["warnings"]) == ("tag [2J\nof web", ["ab"])
+
+
+@pytest.mark.parametrize(("message", "is_kept"), [("A failed. B failed.", False), ("A failed. 1 more failed.", True)])
+def test_errors_that_the_message_contains_are_not_printed_again(message, is_kept):
+    failures = {"a": "A failed.", "b": "B failed."}
+
+    def work(_call):
+        raise CwagentError(f"{message} A failed.", failures=failures)
+
+    result = outcome(work, CALL)
+    assert (result["msg"], result.get("failures")) == (message, failures if is_kept else None)

@@ -2,7 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first, misspelled, to_summary
+from ansible_collections.cwagent.iam.plugins.module_utils._text import (
+    join_first,
+    misspelled,
+    to_summary,
+    without_repetitions,
+)
 
 
 @pytest.mark.parametrize(
@@ -36,3 +41,17 @@ def test_the_first_problem_is_a_sentence_and_the_others_are_counted(problem, sen
 )
 def test_a_name_that_is_nearly_a_known_one(name, near):
     assert misspelled(name, {"cpu": 1, "measurement": 2}) == near
+
+
+@pytest.mark.parametrize(
+    ("text", "once"),
+    [
+        ("", ""),
+        ("No. No.", "No."),
+        ("A: denied. Grant x. B: denied. Grant x. Run again.", "A: denied. Grant x. B: denied. Run again."),
+        ("Why? Why? 1.5 GB. 1.5 GB.", "Why? 1.5 GB."),
+        ("No.\nNo.", "No.\nNo."),
+    ],
+)
+def test_each_sentence_of_a_message_is_once(text, once):
+    assert without_repetitions(text) == once

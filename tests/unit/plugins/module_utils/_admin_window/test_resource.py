@@ -75,7 +75,7 @@ def test_check_mode_warns_that_the_principal_to_open_a_window_for_does_not_exist
     assert plan.current == current
     assert (plan.planned, resource.check_mode_warnings(plan), resource.warnings(plan)) == (planned, warnings, [])
     no_opening: dict[str, Any] = {"deadline": None, "instance_id": None, "parameters": []}
-    assert resource.to_diff(current) == {**no_opening, "state": ABSENT, "access_keys": [], "policy": None}
+    assert resource.to_diff(current) == {**no_opening, "state": ABSENT, "access_keys": []}
 
 
 def policy_of_size(size: int) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def test_a_forced_close_of_a_role_reads_the_window_only_afterwards():
     current = resource.read()
     assert resource.to_diff(current)["state"] == UNKNOWN
     plan = resource.plan(current)
-    assert resource.to_diff(plan.planned)["policy"] == CLOSED_WINDOW.policy
+    assert resource.to_diff(plan.planned)["state"] == CLOSED
     assert account.operations == []
     apply(plan, resource.execute, check_mode=False)
     assert account.window("role", "P") == plan.planned == CLOSED_WINDOW
@@ -323,3 +323,11 @@ def test_a_window_of_which_nothing_shows_whose_it_is_stays(marked):
         account.fail("get_user", "AccessDenied")
     with pytest.raises(AwsApiError, match="iam:GetUserPolicy"):
         resource.read()
+
+
+@pytest.mark.parametrize(
+    ("policy", "is_shown"), [(None, False), (OPEN_WINDOW.policy, False), ({"Statement": []}, True)]
+)
+def test_the_diff_has_the_document_only_of_a_window_that_others_wrote(policy, is_shown):
+    shown = resource_of(desired_window(CLOSED), Window(NOW))[0].to_diff(Window(NOW, policy=policy))
+    assert ("policy" in shown) == is_shown

@@ -1,0 +1,60 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What differs between two states, for the diff. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+# It says what a part belongs to, so it stays beside a part that differs.
+NAME = "name"
+
+
+def changed_parts(diff: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a diff without the parts that are the same before and after. A diff in lines is returned as it is."""
+    if not diff.keys() >= {"before", "after"}:
+        return {**diff}
+    before, after = _differing(diff["before"], diff["after"])
+    return {**diff, "before": before, "after": after}
+
+
+def net_change(diffs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return one diff for several changes of the same things, one after the other."""
+    before: Any = {}
+    after: Any = {}
+    for each in diffs:
+        before, after = _merged(each["before"], before), _merged(after, each["after"])
+    return changed_parts({"before": before, "after": after})
+
+
+def _differing(before: Any, after: Any) -> tuple[Any, Any]:
+    if not (isinstance(before, dict) and isinstance(after, dict)):
+        return _known(before), _known(after)
+    pairs = {
+        key: _differing(before.get(key), after.get(key))
+        for key in {**before, **after}
+        if key not in before or key not in after or before[key] != after[key]
+    }
+    named = {NAME: before[NAME]} if pairs and before.get(NAME) and before[NAME] == after.get(NAME) else {}
+    sides = [
+        {**named, **{key: pairs[key][side] for key in pairs if key in of}} for side, of in enumerate((before, after))
+    ]
+    return sides[0], sides[1]
+
+
+def _known(value: Any) -> Any:
+    """Return something that only one side has, without the values in it that are not known or not set."""
+    if isinstance(value, dict):
+        return {key: _known(each) for key, each in value.items() if each is not None}
+    return [_known(each) for each in value] if isinstance(value, list) else value
+
+
+def _merged(first: Any, last: Any) -> Any:
+    """Return the values of the last mapping, and those of the first that it does not have."""
+    if not (isinstance(first, dict) and isinstance(last, dict)):
+        return last
+    return {key: _merged(first.get(key), last[key]) if key in last else first[key] for key in {**first, **last}}
