@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import (
@@ -21,8 +22,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._converge import conve
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import APPLIED_LABEL, check_label
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.fact_checks import RUNNING
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import RUN_COMMAND, Server
 from ansible_collections.cwagent.iam.plugins.modules.cwagent_agent_config import SPEC
+from ansible_collections.cwagent.iam.plugins.plugin_utils._apply_batch import LEADER, WATCH, Batch
 from ansible_collections.cwagent.iam.plugins.plugin_utils._aws_action import AwsAction, name_hosts
 from ansible_collections.cwagent.iam.plugins.plugin_utils._host_action import HostAction
 
@@ -33,12 +35,14 @@ if TYPE_CHECKING:
 
 # The AWS options and their aliases, without amazon.aws unknown. The action group gives some to tasks with a host, too.
 AWS_OPTIONS: set[str] = set()
+# The options that only a task on a host has.
+OF_HOST = ("agent_ctl", "environment")
 # A task with a host needs neither boto3 nor amazon.aws.
 with suppress(Exception):  # an import can raise anything
     from ansible_collections.cwagent.iam.plugins.module_utils import _module
     from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.fleet import FleetConfigResource, Member
     from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.label import LabelResource
-    from ansible_collections.cwagent.iam.plugins.module_utils._verify.collect import RUN_COMMAND, watch
+    from ansible_collections.cwagent.iam.plugins.module_utils._verify.collect import watch
 
     AWS_OPTIONS |= {name for key, each in _module.complete_spec({}).items() for name in (key, *each.get("aliases", ()))}
 
@@ -49,7 +53,9 @@ def options_for_host(options: Mapping[str, Any], of_aws: Collection[str]) -> dic
 
 
 def _check_times(options: Mapping[str, Any]) -> None:
-    """Check how long to watch the servers. :raises InvalidInput: it is out of range."""
+    """Check how long to watch the servers, in a task that does. :raises InvalidInput: it is out of range."""
+    if not options.get("watch"):
+        return
     for each in [*options.get("servers", ()), options.get("server")]:
         seconds = each.get("watch_seconds") if isinstance(each, dict) else None
         if isinstance(seconds, int):
@@ -112,20 +118,65 @@ class ActionModule(AwsAction, HostAction):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Do the work of the task. The host never gets the AWS options, which can contain secrets."""
+        del tmp
         options = {name: value for name, value in self._task.args.items() if value is not None}
-        has_servers, variables = "servers" in options, task_vars or {}
-        if options.get("watch"):
-            try:
-                _check_times(options)
-            except InvalidInput as error:
-                return error.to_result()
-        self._task.args = options if has_servers else options_for_host(options, AWS_OPTIONS)
-        if not has_servers:
-            on_host: dict[str, Any] = HostAction.run(self, tmp, task_vars)
-            return judge_result(on_host, variables["inventory_hostname"]) if options.get("watch") else on_host
+        variables = task_vars or {}
+        try:
+            if "stage" in options:
+                return self._in_batch(options, variables)
+            return self._by_command(options, variables) if "servers" in options else self._on_host(options, variables)
+        except InvalidInput as error:
+            return error.to_result()
+
+    def _by_command(self, options: dict[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
+        self._task.args = options
+        _check_times(options)
         self._supports_async = False
-        result: dict[str, Any] = ActionBase.run(self, tmp, task_vars)
+        result: dict[str, Any] = ActionBase.run(self, None, variables)
         return {**result, **name_hosts(self.work_here(work, variables), variables)}
+
+    def _on_host(self, options: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        self._task.args = options_for_host(options, AWS_OPTIONS)
+        _check_times(options)
+        result: dict[str, Any] = HostAction.run(self, None, variables)
+        return judge_result(result, variables["inventory_hostname"]) if options.get("watch") else result
+
+    def _in_batch(self, options: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        """Do the part of a batch's work that is for this host, or that this host does for others."""
+        given = {name: options.pop(name, None) for name in ("stage", "controller", "watch_seconds")}
+        host, check_mode = variables["inventory_hostname"], self._task.check_mode
+        planned = Batch(host, variables["hostvars"], given["controller"]).work(
+            given["stage"],
+            hosts=variables["ansible_play_batch"],
+            watch_seconds=None if given["watch_seconds"] in (None, "") else int(given["watch_seconds"]),
+            check_mode=check_mode,
+        )
+        result: dict[str, Any] = {"changed": False, **({LEADER: planned.leader} if planned.leader else {})}
+        if planned.failure:
+            return {**result, "failed": True, "msg": planned.failure}
+        if planned.servers:
+            # One host does this for others, which then fail by themselves.
+            kept = {name: value for name, value in options.items() if name not in OF_HOST}
+            more = {"servers": [*planned.servers], "watch": given["stage"] == WATCH}
+            return {**result, **self._by_command({**kept, **more}, variables), "failed": False}
+        if planned.options is None:
+            return result
+        return self._for_host(planned.options, options, variables)
+
+    def _for_host(
+        self, planned: Mapping[str, Any], options: Mapping[str, Any], variables: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Do the work on this host. A host that is lost fails, since the report lists it among the failures."""
+        host = variables["inventory_hostname"]
+        try:
+            found = self._on_host({**options, **planned}, variables)
+        except AnsibleConnectionFailure:
+            found = {"unreachable": True}
+        if found.get("unreachable"):
+            lost = f"{host} could not be reached."
+            return {"changed": False, "failed": True, "msg": f"{NOT_WATCHED}{lost}" if "watch" in planned else lost}
+        failure = found.get("watches", {}).get(host, {}).get("failure")
+        return {**found, **({"failed": True, "msg": failure} if failure else {})}
 
 
 ActionModule.preload("cwagent_agent_config", "ssm")

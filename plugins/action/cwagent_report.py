@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ansible.errors import AnsibleActionFail
@@ -16,9 +17,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._text import join_firs
 from ansible_collections.cwagent.iam.plugins.plugin_utils._ansible_core import failed
 from ansible_collections.cwagent.iam.plugins.plugin_utils._audit_report import merge_accounts, summarize
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import ACCOUNTS
+from ansible_collections.cwagent.iam.plugins.plugin_utils._instance_hosts import hosts_of_instances
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.account import Account
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.accounts import report
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.results import INPUTS
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.results import INPUTS, module_results
 from ansible_collections.cwagent.iam.plugins.plugin_utils._terminal import is_for_people, show
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ TASK_OPTIONS: dict[str, Any] = {
     "failure": {"type": "str"},
     "audit_hosts": {"type": "list", "elements": "str"},
     "parts": {"type": "list", "elements": "str", "choices": list(PARTS), "default": list(PARTS)},
+    "fails": {"type": "bool", "default": False},
     "fail_at": {"type": "str", "choices": ["none", *SEVERITIES], "default": "none"},
 }
 MAX_NAMED = 5
@@ -54,15 +57,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
             return {**result, "changed": False, **failure}
         variables = task_vars or {}
         if options["audit_hosts"] is not None:
-            return {**result, "changed": False, **_audit(options, variables["hostvars"])}
+            return {**result, "changed": False, **self._audit(options, variables)}
         accounts = [_account(name, variables) for name in variables["ansible_play_hosts_all"]]
         if not any(INPUTS in each.variables for each in accounts):
-            hosts = join_first(variables["groups"].get(ACCOUNTS) or ["localhost"], MAX_NAMED)
-            message = (
-                f"Nothing was done: this run left out {hosts} or the task that validates the inputs. Run the playbook "
-                "without a limit, and from its first task."
-            )
-            return {**result, **failed(self._task, message)}
+            return {**result, **failed(self._task, _nothing_done(variables))}
+        results = [each for account in accounts for result in account.results for each in module_results(result)]
+        hosts = hosts_of_instances([step for each in results for step in each.get("steps", ())], variables)
+        accounts = [replace(each, instance_hosts=hosts) for each in accounts]
         found = report(accounts, check_mode=self._task.check_mode)
         return {
             **result,
@@ -73,6 +74,26 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
             "ansible_stats": {"data": {"cloudwatch_agent": found.stats}, "per_host": False, "aggregate": False},
         }
 
+    def _audit(self, options: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the merged results that the role audit has registered for the hosts, with a summary, or fail."""
+        hosts, hostvars = options["audit_hosts"], variables["hostvars"]
+        if not hosts:
+            return failed(self._task, _nothing_done(variables))
+        read = {host: hostvars.raw_get(host) for host in hosts if host in hostvars}
+        if missing := [host for host in hosts if "__audit_access" not in read.get(host, {})]:
+            raise AnsibleActionFail(f"The role audit has not read the accounts of {join_first(missing, MAX_NAMED)}.")
+        results = [read[host]["__audit_access"] for host in hosts]
+        sessions = [read[host].get("__audit_session", {}) for host in hosts]
+        audit = merge_accounts(results, hosts, sessions, fail_at=options["fail_at"])
+        if options["fails"]:
+            return failed(self._task, audit["failure"]) if audit["failure"] else {}
+        # Like facts, it is too long to be shown.
+        return {
+            "audit": audit,
+            "summary": summarize(audit, has_access=ACCESS in options["parts"]),
+            "_ansible_verbose_override": True,
+        }
+
 
 def _shown(lines: Sequence[str]) -> dict[str, Any]:
     """Print lines for a person, and return them for a program, for which Ansible prints them."""
@@ -80,21 +101,12 @@ def _shown(lines: Sequence[str]) -> dict[str, Any]:
     return {"msg": lines, "_ansible_verbose_always": not is_for_people()}
 
 
-def _audit(options: Mapping[str, Any], hostvars: Any) -> dict[str, Any]:
-    """Return the merged results that the role audit has registered for the hosts, and their summary."""
-    hosts = options["audit_hosts"]
-    read = {host: hostvars.raw_get(host) for host in hosts if host in hostvars}
-    if missing := [host for host in hosts if "__audit_access" not in read.get(host, {})]:
-        raise AnsibleActionFail(f"The role audit has not read the accounts of {join_first(missing, MAX_NAMED)}.")
-    results = [read[host]["__audit_access"] for host in hosts]
-    sessions = [read[host].get("__audit_session", {}) for host in hosts]
-    audit = merge_accounts(results, hosts, sessions, fail_at=options["fail_at"])
-    # Like facts, it is too long to be shown.
-    return {
-        "audit": audit,
-        "summary": summarize(audit, has_access=ACCESS in options["parts"]),
-        "_ansible_verbose_override": True,
-    }
+def _nothing_done(variables: Mapping[str, Any]) -> str:
+    hosts = join_first(variables["groups"].get(ACCOUNTS) or ["localhost"], MAX_NAMED)
+    return (
+        f"Nothing was done: this run left out {hosts} or the task that validates the inputs. Run the playbook without "
+        "a limit, and from its first task."
+    )
 
 
 def _account(name: str, variables: Mapping[str, Any]) -> Account:

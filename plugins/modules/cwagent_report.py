@@ -37,6 +37,10 @@ options:
     elements: str
     choices: [access, history]
     default: [access, history]
+  fails:
+    description: Whether to fail instead of returning the results, with O(audit_hosts), if RV(audit) has a failure.
+    type: bool
+    default: false
   fail_at:
     description:
       - The lowest severity that makes an audit fail, with O(audit_hosts). With V(none), findings never make it fail.
@@ -70,13 +74,13 @@ audit:
   description:
     - The results of all accounts, with C(generated), C(accounts), C(findings), C(counts) and C(failure). The last one
       is the message of a run that fails, or empty. An account that could not be read has only an C(error).
-  returned: with O(audit_hosts)
+  returned: with O(audit_hosts), and without O(fails)
   type: dict
 summary:
   description:
     - Lines that list the accounts that were read, the principals that can write the agent's configuration now, unknown
       facts, and the most severe findings with their fixes. They fit a terminal of 80 columns.
-  returned: with O(audit_hosts)
+  returned: with O(audit_hosts), and without O(fails)
   type: list
   elements: str
 """

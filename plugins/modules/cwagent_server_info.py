@@ -206,8 +206,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils import _module
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import PLACE_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import check_label
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.collect import WAYS, collect
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.collect import collect
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import WAYS, Server
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.options import targets
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.resource import read_servers
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.result import (

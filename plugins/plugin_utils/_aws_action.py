@@ -34,6 +34,7 @@ from ansible.plugins.action.normal import ActionModule as NormalAction
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _progress
 from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
+from ansible_collections.cwagent.iam.plugins.plugin_utils._instance_hosts import hosts_of_instances
 from ansible_collections.cwagent.iam.plugins.plugin_utils._terminal import say
 
 if TYPE_CHECKING:
@@ -61,7 +62,6 @@ else:
 DISCOVERED = ("auto", "auto_silent", "auto_legacy", "auto_legacy_silent")
 # The names that a shell takes for variables, without those that change how a Python starts.
 VARIABLE = re.compile(r"(?!PYTHON|LD_)[A-Za-z_][A-Za-z0-9_]*")
-INSTANCE_ID = re.compile(r"\bi-[0-9a-f]+\b")
 # How many hosts a message names.
 MAX_NAMED = 10
 # The data that botocore reads for any client, and for a client of one service.
@@ -236,14 +236,8 @@ class AwsAction(NormalAction):  # type: ignore[misc]  # ansible comes without ty
 
 
 def name_hosts(result: dict[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a result whose message lists the hosts of its instances in the inventory.
-
-    A host whose ID is a template is left out, since evaluating it for every host takes long and can fail.
-    """
-    ids = {*INSTANCE_ID.findall(str(result.get("msg", "")))} if result.get("failed") else set[str]()
-    hostvars: Any = variables["hostvars"] if ids and "hostvars" in variables else {}
-    values = {host: hostvars.raw_get(host).get("instance_id") for host in hostvars}
-    names = {value: host for host, value in values.items() if isinstance(value, str) and value in ids - {host}}
+    """Return a result whose message lists the hosts of its instances in the inventory."""
+    names = hosts_of_instances([str(result.get("msg", ""))], variables) if result.get("failed") else {}
     if not names:
         return result
     listed = [f"{instance_id} is {host}" for instance_id, host in sorted(names.items())]

@@ -24,6 +24,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._verify.fact_checks im
     note_unseen,
     skip_facts,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import ANSIBLE, AUTO, NONE, RUN_COMMAND
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.script import parse, script
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
     from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server
 
-AUTO, ANSIBLE, RUN_COMMAND, NONE = WAYS = ("auto", "ansible", "run_command", "none")
 SCRIPT_SECONDS = 120
 # How much longer than its agent the script that watches it can take.
 ANSWER_SECONDS = 60

@@ -34,6 +34,8 @@ RULES = [rule for rules in CHECKS.values() for rule in rules]
 # The rules without which an agent cannot run a configuration. The last one matters only where the agent is restarted.
 _NEEDED = {each.name for each in (IDENTITY, PERMISSIONS, CONFIGURATION, ENDPOINTS)}
 NOT_INSTALLED = "not installed"
+# How to collect facts from servers. Their ``seen_by`` is one of the two in the middle.
+AUTO, ANSIBLE, RUN_COMMAND, NONE = WAYS = ("auto", "ansible", "run_command", "none")
 # The services through which an SSM agent gets commands. One is enough: newer agents use the first, older ones the last.
 MESSAGE_SERVICES = ("ssmmessages", "ec2messages")
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch im
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import part_name
 from ansible_collections.cwagent.iam.plugins.module_utils._names import APPLIED_LABEL
 from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
+from ansible_collections.cwagent.iam.plugins.plugin_utils._apply_batch import APPLIED, LEADER, WATCHED
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.checks import FITTED
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
     ACCOUNTS,
@@ -64,12 +65,14 @@ class Account:
     :param variables: the variables of that host, with the results that tasks have registered.
     :param servers: the variables of its servers, for the playbooks that do something on them.
     :param is_finished: whether no task has left the host unreachable or failed.
+    :param instance_hosts: by ID of an instance, its host in the inventory.
     """
 
     name: str
     variables: Mapping[str, Any]
     servers: Sequence[Mapping[str, Any]] = ()
     is_finished: bool = True
+    instance_hosts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def inputs(self) -> Mapping[str, Any]:
@@ -100,13 +103,11 @@ class Account:
     @cached_property
     def results(self) -> list[Mapping[str, Any]]:
         """The results of all tasks, first the results on the account's host."""
-        by_command = [
-            each["__verify_applied_by_command"] for each in self.servers if "__verify_applied_by_command" in each
-        ]
+        # One server has sent the commands for others, which the steps name.
         applied = [
-            on_server(each["__verify_applied"], each["inventory_hostname"])
+            each[APPLIED] if LEADER in each[APPLIED] else on_server(each[APPLIED], each["inventory_hostname"])
             for each in self.servers
-            if "__verify_applied" in each
+            if APPLIED in each
         ]
         # The report has a server that proved its version already, so it leaves out the new name of the file there.
         renamed = [
@@ -115,7 +116,7 @@ class Account:
             if "__verify_renamed" in each and each["inventory_hostname"] not in self._tried
         ]
         own = {name: each for name, each in self.variables.items() if name != RENAMES or self._is_news(each)}
-        return [*registered_results(own), *self.access_keys["results"], *applied, *by_command, *renamed]
+        return [*registered_results(own), *self.access_keys["results"], *applied, *renamed]
 
     @property
     def _tried(self) -> Collection[str]:
@@ -173,7 +174,7 @@ class Account:
             *self.access_keys["notes"],
             *_apply_notes(self),
         ]
-        lines = run_report(self.results, check_mode=check_mode, notes=notes)
+        lines = run_report(self.results, check_mode=check_mode, notes=notes, hosts=self.instance_hosts)
         if self.failures and lines[0] == NOTHING_TO_DO:
             lines[0] = "Nothing was changed."
         if ROTATION in self.requires:
@@ -259,12 +260,7 @@ def _label_notes(account: Account, *, has_failed: bool) -> list[str]:
 
 def _watches(account: Account) -> dict[str, dict[str, Any]]:
     """By server, the result of watching its agent. One server has the results of all that Run Command reached."""
-    results = [
-        host[name]
-        for host in account.servers
-        for name in ("__verify_watched", "__verify_watched_by_command")
-        if name in host
-    ]
+    results = [host[WATCHED] for host in account.servers if WATCHED in host]
     return {host: watch for each in results for host, watch in each.get("watches", {}).items()}
 
 
@@ -280,7 +276,7 @@ def unapplied(account: Account) -> list[str]:
         if "__cwagent_apply_failure" in host
     }
     names = (account.variables.get("__verify_checked") or {}).get("apply_hosts", ())
-    skipped = [name for name in names if name not in failures and "__verify_applied" not in of_host.get(name, {})]
+    skipped = [name for name in names if name not in failures and APPLIED not in of_host.get(name, {})]
     # Ansible leaves hosts that were added during the run out of a limit that does not match their names.
     is_limited = account.variables.get("ansible_limit")
     limited = [name for name in skipped if is_limited and of_host.get(name, {}).get("__cwagent_is_added")]
@@ -319,8 +315,8 @@ def _fetched(server: Mapping[str, Any]) -> set[str]:
 
 def _is_refused(host: Mapping[str, Any]) -> bool:
     """Whether a command with the configuration failed on a server, or on another one of the same result."""
-    applied, by_command = (host.get(name, {}) for name in ("__verify_applied", "__verify_applied_by_command"))
-    return bool(applied.get("not_done") or by_command.get("failed_hosts"))
+    applied = host.get(APPLIED, {})
+    return bool(applied.get("not_done") or applied.get("failed_hosts"))
 
 
 def account_failure(variables: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -22,17 +23,24 @@ KINDS = {"create": "created", "update": "updated", "delete": "deleted"}
 
 
 def run_report(
-    results: Iterable[Mapping[str, Any]], *, check_mode: bool = False, notes: Iterable[str] = ()
+    results: Iterable[Mapping[str, Any]],
+    *,
+    check_mode: bool = False,
+    notes: Iterable[str] = (),
+    hosts: Mapping[str, str] | None = None,
 ) -> list[str]:
     """The steps of a run with their counts, or that there was nothing to do.
 
     :param results: the registered results of the tasks, including loops. Results without steps do not count.
     :param check_mode: whether the steps were only predicted.
     :param notes: further sentences, such as a note on work that was not requested.
+    :param hosts: by ID of an instance, its host.
     """
     found = [each for result in results for each in module_results(result)]
     # A module that failed has planned more steps than it has done, whatever its task made of the failure.
     steps = [step for each in found for step in each.get("done", () if each.get("failed") else each.get("steps", ()))]
+    for instance, host in (hosts or {}).items():
+        steps = [re.sub(rf"\b{instance}\b", f"{host} ({instance})", step) for step in steps]
     counts = count_changes(found)
     would = "would be " if check_mode else ""
     summary = ", ".join(f"{count} {would}{KINDS[kind]}" for kind, count in counts.items() if count)

@@ -166,7 +166,7 @@ def test_apply_restarts_the_agents_that_run_something_else(states: States) -> No
 
     fleet.install_cli()
     play = found.run("apply", "-vvvv", "--diff").assert_succeeded()
-    assert play.changed_tasks.count("cwagent.iam.verify : Apply the configuration") == 3
+    assert play.changed_tasks.count("cwagent.iam.verify : Apply the configuration") == 4
     after = found.running()
     assert {config for config, _started in after.values()} == {NEW_CONFIG}
     assert [host for host, each in after.items() if each == before[host]] == ["web3"]

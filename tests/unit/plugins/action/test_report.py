@@ -43,7 +43,10 @@ def test_the_results_of_the_hosts_are_merged_in_their_order(monkeypatch: pytest.
     assert found["summary"][0] == "1 account read at 2026-11-25T09:30:00Z."
     assert not found["changed"]
     assert run(monkeypatch, audit_hosts=["shop"])["audit"]["failure"] == ""
-    assert run(monkeypatch, audit_hosts=[])["summary"] == ["No account was read."]
+    for failing, fails in (({"fail_at": "notice"}, True), ({}, False)):
+        failed = run(monkeypatch, audit_hosts=["shop"], fails=True, **failing)
+        assert (failed.get("failed", False), "audit" in failed) == (fails, False)
+    assert "this run left out localhost" in run(monkeypatch, audit_hosts=[])["msg"]
 
 
 def test_hosts_whose_accounts_were_not_read_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,13 +12,14 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.accounts i
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.results import FAILURE
 
 APPLY = {"requires": ["servers", "apply"], "max_fail_percentage": 0}
-APPLIED, BY_COMMAND = "__verify_applied", "__verify_applied_by_command"
+APPLIED, WATCHED = "__verify_applied", "__verify_watched"
 
 
 def test_unapplied_configurations_are_reported():
     hosts = [
-        {"inventory_hostname": "a", APPLIED: CREATED, BY_COMMAND: DELETED},
-        {"inventory_hostname": "b", "__cwagent_apply_failure": {"msg": "No agent."}, BY_COMMAND: {"skipped": True}},
+        {"inventory_hostname": "a", APPLIED: CREATED},
+        {"inventory_hostname": "b", "__cwagent_apply_failure": {"msg": "No agent."}, APPLIED: {"failed": True}},
+        {"inventory_hostname": "d", APPLIED: {**DELETED, "leader": "d"}},
         {"inventory_hostname": "c"},
     ]
     checked = {"__verify_checked": {"apply_notes": ["d is stopped."], "apply_hosts": [*"abc"]}}
@@ -54,11 +55,10 @@ LINE = "Its log has: 2026-08-01T10:01:30Z E! cloudwatch: code: AccessDenied, mes
 def test_agents_that_failed_after_their_restart_are_reported_with_the_way_back():
     failed = {"__cwagent_apply_failure": {"msg": LINE}}
     hosts = [
-        {"inventory_hostname": "a", APPLIED: CREATED, "__verify_watched": {"watches": {"a": a_watch(LINE)}}, **failed},
+        {"inventory_hostname": "a", APPLIED: CREATED, WATCHED: {"watches": {"a": a_watch(LINE)}}, **failed},
         {
             "inventory_hostname": "b",
-            "__verify_watched": {"skipped": True},
-            "__verify_watched_by_command": {"watches": {"b": a_watch(LINE), "c": a_watch(others=2)}},
+            WATCHED: {"watches": {"b": a_watch(LINE), "c": a_watch(others=2)}},
             **failed,
         },
         {"inventory_hostname": "c", APPLIED: {"skipped": True}},
@@ -97,7 +97,7 @@ def test_agents_that_failed_after_their_restart_are_reported_with_the_way_back()
 )
 def test_the_way_back_has_names_of_configurations(commands, runs, names):
     """The commands also contain names of files, which no configuration has."""
-    host = {"inventory_hostname": "a", "__cwagent_apply_failure": {"msg": "No."}, BY_COMMAND: {"failed_hosts": ["a"]}}
+    host = {"inventory_hostname": "a", "__cwagent_apply_failure": {"msg": "No."}, APPLIED: {"failed_hosts": ["a"]}}
     checked = {"__verify_checked": {"apply_hosts": ["a"], "servers": [{"host": "a", **fetching(commands, runs)}]}}
     found = unapplied(an_account(variables=checked, servers=[host], **APPLY))
     assert found[-1] == GO_BACK.format(names)
@@ -109,7 +109,7 @@ def test_the_way_back_has_names_of_configurations(commands, runs, names):
         ({APPLIED: {"failed": True, "msg": "No.", "done": [], "not_done": ["fetch"]}}, True),
         ({APPLIED: {"failed": True, "msg": "No agent."}}, False),
         ({APPLIED: {"failed": True, "unreachable": True, "msg": "No."}}, False),
-        ({BY_COMMAND: {"failed_hosts": {"a": "No."}}}, True),
+        ({APPLIED: {"failed_hosts": {"a": "No."}}}, True),
         ({}, False),
     ],
 )

@@ -509,6 +509,12 @@ def test_the_report_has_the_steps_and_notes():
     assert found.failures == {"localhost": ""}
 
 
+def test_a_step_has_the_host_of_its_instance():
+    steps = ["tag instance i-1", "tag instance i-12", "tag instance i-2 of i-1"]
+    expected = ["- tag instance web (i-1)", "- tag instance i-12", "- tag instance i-2 of web (i-1)"]
+    assert run_report([{"steps": steps}], hosts={"i-1": "web"})[1:] == expected
+
+
 def test_the_report_has_a_line_for_each_user_that_is_retired():
     result = {**done("deactivate access key A of user 'a'", update=1), "retirement": {"a": "deactivating"}}
     account = an_account(variables={"__cwagent_retired": result}, key_delete_after_days=7)

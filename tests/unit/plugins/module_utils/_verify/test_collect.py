@@ -6,8 +6,8 @@ import pytest
 from aws_account import Account
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.collect import ANSIBLE, collect
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.collect import collect
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import ANSIBLE, Server
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,152 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the tasks of ``apply.yml`` do on one server of a batch.
+
+A server that Ansible reaches gets the configuration with Ansible. The first one of the others of its account sends the
+commands for all of them, so that the number of commands depends on the number of batches. It fails with none of them:
+each server finds its own failure in what the first one has registered.
+
+Servers are mappings, as results have them, because each server of a batch looks at all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import NOT_WATCHED
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import ANSIBLE, RUN_COMMAND
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+APPLY, WATCH, JUDGE = STAGES = ("apply", "watch", "judge")
+# What the tasks register on each server.
+CHECKED, APPLIED, WATCHED = "__verify_checked", "__verify_applied", "__verify_watched"
+# In what a server registers, the one that sends the commands.
+LEADER = "leader"
+
+
+@dataclass(frozen=True)
+class Work:
+    """The work of a task. Without servers and without options, there is nothing to do.
+
+    :param failure: why the server fails; empty if it does not.
+    :param servers: the servers to reach with Run Command.
+    :param options: the options of the module on the server itself.
+    :param leader: the server that sends the commands for this one.
+    """
+
+    failure: str = ""
+    servers: Sequence[Mapping[str, Any]] = ()
+    options: Mapping[str, Any] | None = None
+    leader: str = ""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A server with the others of its account.
+
+    :param host: the name of the server.
+    :param hostvars: the variables of all hosts, as Ansible has them.
+    :param controller: the host that has checked the servers of the account.
+    """
+
+    host: str
+    hostvars: Any
+    controller: str
+
+    @property
+    def _servers(self) -> Sequence[Mapping[str, Any]]:
+        found: Sequence[Mapping[str, Any]] = self._registered(self.controller, CHECKED)["servers"]
+        return found
+
+    @property
+    def _server(self) -> Mapping[str, Any]:
+        return next(each for each in self._servers if each["host"] == self.host)
+
+    def work(self, stage: str, *, hosts: Collection[str], watch_seconds: int | None, check_mode: bool) -> Work:
+        """Return the work of a task.
+
+        :param hosts: the hosts of the batch that have not failed.
+        :param watch_seconds: how long to watch the agents, unless their configurations decide.
+        """
+        if stage == APPLY:
+            return self._apply({*hosts})
+        time = {} if watch_seconds is None else {"watch_seconds": watch_seconds}
+        if stage == WATCH:
+            return self._watch(time, check_mode=check_mode)
+        return Work() if check_mode else self._judge()
+
+    def _apply(self, hosts: set[str]) -> Work:
+        server = self._server
+        if server["apply_failure"] or server["seen_by"] not in (ANSIBLE, RUN_COMMAND):
+            return Work(failure=server["apply_failure"])
+        if server["seen_by"] == RUN_COMMAND:
+            others = [each for each in self._servers if each["host"] in hosts and _is_commanded(each)]
+            leader = min(each["host"] for each in others)
+            return Work(servers=others if leader == self.host else (), leader=leader)
+        if not server["commands"]:
+            return Work()
+        return Work(
+            options={
+                "configs": server["runs"],
+                "other_names": server["similar"],
+                "retry": server["is_refused"],
+                "mode": "ec2" if server["instance_id"] else "onPremise",
+            }
+        )
+
+    def _watch(self, time: Mapping[str, Any], *, check_mode: bool) -> Work:
+        server = {**self._server, **time}
+        if not _is_commanded(server):
+            is_tried = server["needs_trial"] and server["seen_by"] == ANSIBLE
+            is_watched = is_tried and server["watch_seconds"] > 0 and not check_mode
+            return Work(options={"server": server, "watch": True} if is_watched else None)
+        if failure := self._command_failure(server):
+            return Work(failure=failure)
+        applied = self._commanded
+        watched = [{**each, **time} for each in self._servers if each["host"] in applied]
+        return Work(servers=watched if self.host == self._watcher else ())
+
+    def _judge(self) -> Work:
+        server = self._server
+        if not _is_commanded(server):
+            return Work()  # it has failed already
+        result = self._registered(self._watcher, WATCHED)
+        if "watches" in result:
+            return Work(failure=result["watches"].get(self.host, {}).get("failure", ""))
+        reason = result.get("msg") or "It could not be reached."
+        return Work(failure=f"{NOT_WATCHED}{reason}" if server["needs_trial"] else "")
+
+    def _command_failure(self, server: Mapping[str, Any]) -> str:
+        """Return why Run Command did not apply the configuration. Without lists of hosts, it did so on none."""
+        result = self._sent
+        if "failed_hosts" in result:
+            return str(result["failed_hosts"].get(self.host, ""))
+        return str(result.get("msg", "")) if server["needs_trial"] else ""
+
+    @property
+    def _sent(self) -> Mapping[str, Any]:
+        """What the server with the commands has registered."""
+        return self._registered(self._registered(self.host, APPLIED).get(LEADER, self.host), APPLIED)
+
+    @property
+    def _commanded(self) -> Sequence[str]:
+        applied: Sequence[str] = self._sent.get("applied_hosts", ())
+        return applied
+
+    @property
+    def _watcher(self) -> str:
+        """The server that watches all that got the configuration. It has not failed."""
+        return next(iter(self._commanded), self.host)
+
+    def _registered(self, host: str, name: str) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self.hostvars.raw_get(host).get(name, {})
+        return found
+
+
+def _is_commanded(server: Mapping[str, Any]) -> bool:
+    """Whether Run Command applies the configuration on a server."""
+    return bool(server["seen_by"] == RUN_COMMAND and not server["apply_failure"])
