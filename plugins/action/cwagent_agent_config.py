@@ -122,7 +122,7 @@ class ActionModule(AwsAction, HostAction):
         options = {name: value for name, value in self._task.args.items() if value is not None}
         variables = task_vars or {}
         try:
-            if "stage" in options:
+            if "part" in options:
                 return self._in_batch(options, variables)
             return self._by_command(options, variables) if "servers" in options else self._on_host(options, variables)
         except InvalidInput as error:
@@ -143,12 +143,12 @@ class ActionModule(AwsAction, HostAction):
 
     def _in_batch(self, options: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         """Do the part of a batch's work that is for this host, or that this host does for others."""
-        given = {name: options.pop(name, None) for name in ("stage", "controller", "watch_seconds")}
+        given = {name: options.pop(name, None) for name in ("part", "controller", "apply_watch_seconds")}
         host, check_mode = variables["inventory_hostname"], self._task.check_mode
         planned = Batch(host, variables["hostvars"], given["controller"]).work(
-            given["stage"],
+            given["part"],
             hosts=variables["ansible_play_batch"],
-            watch_seconds=None if given["watch_seconds"] in (None, "") else int(given["watch_seconds"]),
+            watch_seconds=None if given["apply_watch_seconds"] in (None, "") else int(given["apply_watch_seconds"]),
             check_mode=check_mode,
         )
         result: dict[str, Any] = {"changed": False, **({LEADER: planned.leader} if planned.leader else {})}
@@ -157,7 +157,7 @@ class ActionModule(AwsAction, HostAction):
         if planned.servers:
             # One host does this for others, which then fail by themselves.
             kept = {name: value for name, value in options.items() if name not in OF_HOST}
-            more = {"servers": [*planned.servers], "watch": given["stage"] == WATCH}
+            more = {"servers": [*planned.servers], "watch": given["part"] == WATCH}
             return {**result, **self._by_command({**kept, **more}, variables), "failed": False}
         if planned.options is None:
             return result

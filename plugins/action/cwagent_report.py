@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 # The options of the task; the module has their documentation.
 TASK_OPTIONS: dict[str, Any] = {
     "lines": {"type": "list", "elements": "str"},
-    "failure": {"type": "str"},
+    "error": {"type": "str"},
     "audit_hosts": {"type": "list", "elements": "str"},
     "parts": {"type": "list", "elements": "str", "choices": list(PARTS), "default": list(PARTS)},
-    "fails": {"type": "bool", "default": False},
+    "fail": {"type": "bool", "default": False},
     "fail_at": {"type": "str", "choices": ["none", *SEVERITIES], "default": "none"},
 }
 MAX_NAMED = 5
@@ -52,8 +52,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
         _validated, options = self.validate_argument_spec(TASK_OPTIONS)
         if options["lines"] is not None:
             return {**result, "changed": False, **_shown(options["lines"])}
-        if options["failure"] is not None:
-            failure = failed(self._task, options["failure"]) if options["failure"] else {}
+        if options["error"] is not None:
+            failure = failed(self._task, options["error"]) if options["error"] else {}
             return {**result, "changed": False, **failure}
         variables = task_vars or {}
         if options["audit_hosts"] is not None:
@@ -77,15 +77,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
     def _audit(self, options: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
         """Return the merged results that the role audit has registered for the hosts, with a summary, or fail."""
         hosts, hostvars = options["audit_hosts"], variables["hostvars"]
-        if not hosts:
-            return failed(self._task, _nothing_done(variables))
         read = {host: hostvars.raw_get(host) for host in hosts if host in hostvars}
         if missing := [host for host in hosts if "__audit_access" not in read.get(host, {})]:
             raise AnsibleActionFail(f"The role audit has not read the accounts of {join_first(missing, MAX_NAMED)}.")
         results = [read[host]["__audit_access"] for host in hosts]
         sessions = [read[host].get("__audit_session", {}) for host in hosts]
         audit = merge_accounts(results, hosts, sessions, fail_at=options["fail_at"])
-        if options["fails"]:
+        if options["fail"]:
             return failed(self._task, audit["failure"]) if audit["failure"] else {}
         # Like facts, it is too long to be shown.
         return {

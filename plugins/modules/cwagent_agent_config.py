@@ -30,7 +30,7 @@ options:
   configs:
     description:
       - The configurations, in the order in which the agent fetches and appends them.
-      - Exactly one of O(configs), O(server), O(servers) and O(stage) is required.
+      - Exactly one of O(configs), O(server), O(servers) and O(part) is required.
     type: list
     elements: dict
     suboptions:
@@ -102,20 +102,20 @@ options:
         C(watch_seconds=0), are not watched.
     type: bool
     default: false
-  stage:
+  part:
     description:
       - The part of the work of C(apply.yml) to do, on each host of a batch. With V(apply), the host gets the
         configuration; the first of the hosts that Run Command reaches sends the commands for all of them, so that their
-        number depends on the number of batches. With V(watch), the agents are watched in the same way. With V(judge), a
+        number depends on the number of batches. With V(watch), the agents are watched in the same way. With V(check), a
         host whose agent Run Command has watched fails if the agent failed.
       - The hosts are those that O(controller) has checked. The task takes the AWS options like O(servers).
     type: str
-    choices: [apply, watch, judge]
+    choices: [apply, watch, check]
   controller:
-    description: The host that has checked the servers with the role P(cwagent.iam.verify#role). Required with O(stage).
+    description: The host that has checked the servers with the role P(cwagent.iam.verify#role). Required with O(part).
     type: str
-  watch_seconds:
-    description: How long to watch the agents, in seconds. By default, their configurations decide. Only for O(stage).
+  apply_watch_seconds:
+    description: How long to watch the agents, in seconds. By default, their configurations decide. Only for O(part).
     type: int
   wait_timeout:
     description: How long to wait for each command, in seconds. Only for O(servers).
@@ -164,7 +164,7 @@ watches:
   type: dict
 leader:
   description: The host that sends the commands for this one.
-  returned: with O(stage=apply), for a host that Run Command reaches
+  returned: with O(part=apply), for a host that Run Command reaches
   type: str
 applied_hosts:
   description:
@@ -242,16 +242,16 @@ SPEC: dict[str, Any] = {
     "agent_ctl": {"type": "path", "default": "/opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl"},
     "servers": {"type": "list", "elements": "dict"},
     "watch": {"type": "bool", "default": False},
-    "stage": {"type": "str", "choices": ["apply", "watch", "judge"]},
+    "part": {"type": "str", "choices": ["apply", "watch", "check"]},
     "controller": {"type": "str"},
-    "watch_seconds": {"type": "int"},
+    "apply_watch_seconds": {"type": "int"},
     "wait_timeout": {"type": "int", "default": 180},
     **_environment.ENVIRONMENT_SPEC,
 }
 RULES: dict[str, Any] = {
-    "required_one_of": [["configs", "server", "servers", "stage"]],
-    "mutually_exclusive": [["configs", "server", "servers", "stage"], ["servers", "environment"]],
-    "required_together": [["stage", "controller"]],
+    "required_one_of": [["configs", "server", "servers", "part"]],
+    "mutually_exclusive": [["configs", "server", "servers", "part"], ["servers", "environment"]],
+    "required_together": [["part", "controller"]],
 }
 
 

@@ -20,7 +20,7 @@ options:
     description: Lines to print instead, such as the report of a role.
     type: list
     elements: str
-  failure:
+  error:
     description: A text with which the task fails, without the place of the task. An empty one does nothing.
     type: str
   audit_hosts:
@@ -37,7 +37,7 @@ options:
     elements: str
     choices: [access, history]
     default: [access, history]
-  fails:
+  fail:
     description: Whether to fail instead of returning the results, with O(audit_hosts), if RV(audit) has a failure.
     type: bool
     default: false
@@ -61,26 +61,26 @@ RETURN = r"""
 msg:
   description:
     - The changes of the run, or the option O(lines), as lines for a person. Callbacks for people print them unchanged.
-  returned: without O(audit_hosts) and O(failure)
+  returned: without O(audit_hosts) and O(error)
   type: list
   elements: str
 failures:
   description:
     - For each account, what failed in it or on its servers, without the reasons that were printed before. The text is
       empty if nothing failed.
-  returned: without O(audit_hosts), O(failure) and O(lines)
+  returned: without O(audit_hosts), O(error) and O(lines)
   type: dict
 audit:
   description:
     - The results of all accounts, with C(generated), C(accounts), C(findings), C(counts) and C(failure). The last one
       is the message of a run that fails, or empty. An account that could not be read has only an C(error).
-  returned: with O(audit_hosts), and without O(fails)
+  returned: with O(audit_hosts), and without O(fail)
   type: dict
 summary:
   description:
     - Lines that list the accounts that were read, the principals that can write the agent's configuration now, unknown
       facts, and the most severe findings with their fixes. They fit a terminal of 80 columns.
-  returned: with O(audit_hosts), and without O(fails)
+  returned: with O(audit_hosts), and without O(fail)
   type: list
   elements: str
 """

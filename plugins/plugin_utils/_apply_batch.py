@@ -21,7 +21,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import A
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-APPLY, WATCH, JUDGE = STAGES = ("apply", "watch", "judge")
+APPLY, WATCH, CHECK = PARTS = ("apply", "watch", "check")
 # What the tasks register on each server.
 CHECKED, APPLIED, WATCHED = "__verify_checked", "__verify_applied", "__verify_watched"
 # In what a server registers, the one that sends the commands.
@@ -66,18 +66,18 @@ class Batch:
     def _server(self) -> Mapping[str, Any]:
         return next(each for each in self._servers if each["host"] == self.host)
 
-    def work(self, stage: str, *, hosts: Collection[str], watch_seconds: int | None, check_mode: bool) -> Work:
+    def work(self, part: str, *, hosts: Collection[str], watch_seconds: int | None, check_mode: bool) -> Work:
         """Return the work of a task.
 
         :param hosts: the hosts of the batch that have not failed.
         :param watch_seconds: how long to watch the agents, unless their configurations decide.
         """
-        if stage == APPLY:
+        if part == APPLY:
             return self._apply({*hosts})
         time = {} if watch_seconds is None else {"watch_seconds": watch_seconds}
-        if stage == WATCH:
+        if part == WATCH:
             return self._watch(time, check_mode=check_mode)
-        return Work() if check_mode else self._judge()
+        return Work() if check_mode else self._check()
 
     def _apply(self, hosts: set[str]) -> Work:
         server = self._server
@@ -110,7 +110,7 @@ class Batch:
         watched = [{**each, **time} for each in self._servers if each["host"] in applied]
         return Work(servers=watched if self.host == self._watcher else ())
 
-    def _judge(self) -> Work:
+    def _check(self) -> Work:
         server = self._server
         if not _is_commanded(server):
             return Work()  # it has failed already

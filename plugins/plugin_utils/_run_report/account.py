@@ -51,8 +51,8 @@ _WHERE_UNSEEN = (
 _MAX_LISTED = 10
 # The result of renaming files on the servers that Run Command reaches.
 RENAMES = "__verify_renames"
-SEE_REPORT = "Not everything was done on the servers, and the report above has the reasons."
-SEE_MESSAGES = "Access keys were not replaced, and the messages above have the reasons."
+SERVERS_FAILED = "The work on a server failed, or a server was left out."
+KEYS_FAILED = "The work on access keys failed."
 ROTATION_FAILURES = "__cwagent_rotation_failures"
 UNFINISHED = "It was not finished: a task failed, or the host was unreachable."
 
@@ -148,7 +148,7 @@ class Account:
         """Everything that failed, as the end of the run names it. What was printed before is not repeated."""
         refused = self.inputs.get("problems", ())
         left = [f"{' '.join(refused)} What this concerns may not have been cleaned up."] if refused else []
-        servers = [SEE_REPORT] if self.access_keys["problems"] or unapplied(self) else []
+        servers = [SERVERS_FAILED] if self.access_keys["problems"] or unapplied(self) else []
         return [*self._failures_of_work, *left, *servers]
 
     @property
@@ -156,11 +156,11 @@ class Account:
         if not self.failure:
             return []
         if self.is_host:
-            return [f"The work in account {self.name} failed, and the table above has the reason."]
+            return [f"The work in account {self.name} failed."]
         task = self.variables.get("__cwagent_failed_task")
         if task:
-            return [f"The task '{task}' failed, and its message above has the reason."]
-        return [SEE_MESSAGES if ROTATION_FAILURES in self.variables else self.failure]
+            return [f"The task '{task}' failed."]
+        return [KEYS_FAILED if ROTATION_FAILURES in self.variables else self.failure]
 
     def lines(self, *, check_mode: bool) -> list[str]:
         """The steps that were done, and notes for a person, or what a playbook found that only checks servers."""

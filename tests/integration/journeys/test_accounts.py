@@ -243,7 +243,7 @@ def test_windows_and_failures_of_one_account_do_not_concern_the_others(accounts:
     }
     assert [account for account, reason in reasons.items() if reason not in mixed.words] == []
     last = {each.host: str(each.result["msg"]) for each in mixed.failures}
-    assert all(last[account].startswith(f"The work in account {account} failed, ") for account in ("twins", "wiki"))
+    assert all(last[account].startswith(f"The work in account {account} failed.") for account in ("twins", "wiki"))
     assert accounts.principals(mixed) == {ids["blog"], ids["shop"], OWN}
     assert {call.principal.split(":")[4] for call in mixed.calls if call.write} <= {ids["blog"], ids["shop"]}
     assert sum(call.action == "AssumeRole" for call in mixed.calls) == 2

@@ -44,9 +44,9 @@ def test_the_results_of_the_hosts_are_merged_in_their_order(monkeypatch: pytest.
     assert not found["changed"]
     assert run(monkeypatch, audit_hosts=["shop"])["audit"]["failure"] == ""
     for failing, fails in (({"fail_at": "notice"}, True), ({}, False)):
-        failed = run(monkeypatch, audit_hosts=["shop"], fails=True, **failing)
+        failed = run(monkeypatch, audit_hosts=["shop"], fail=True, **failing)
         assert (failed.get("failed", False), "audit" in failed) == (fails, False)
-    assert "this run left out localhost" in run(monkeypatch, audit_hosts=[])["msg"]
+    assert run(monkeypatch, audit_hosts=[])["summary"] == ["No account was read."]
 
 
 def test_hosts_whose_accounts_were_not_read_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,5 +56,5 @@ def test_hosts_whose_accounts_were_not_read_are_named(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("failure", ["", "The task 'Do it' failed."])
 def test_a_run_fails_with_its_message_alone(monkeypatch: pytest.MonkeyPatch, failure: str) -> None:
-    found = run(monkeypatch, failure=failure)
+    found = run(monkeypatch, error=failure)
     assert found == {"changed": False, **({"failed": True, "msg": failure} if failure else {})}

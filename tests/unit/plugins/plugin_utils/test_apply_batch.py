@@ -11,10 +11,10 @@ from ansible_collections.cwagent.iam.plugins.modules.cwagent_agent_config import
 from ansible_collections.cwagent.iam.plugins.plugin_utils._apply_batch import (
     APPLIED,
     APPLY,
+    CHECK,
     CHECKED,
-    JUDGE,
     LEADER,
-    STAGES,
+    PARTS,
     WATCH,
     WATCHED,
     Batch,
@@ -40,7 +40,7 @@ def server(host: str, seen_by: str = "run_command", **more: Any) -> dict[str, An
 
 def work(
     host: str,
-    stage: str,
+    part: str,
     *servers: dict[str, Any],
     registered: dict[str, dict[str, Any]] | None = None,
     hosts: list[str] | None = None,
@@ -51,11 +51,11 @@ def work(
     hostvars = SimpleNamespace(raw_get=lambda name: variables.get(name, {}))
     of_batch = [each["host"] for each in servers] if hosts is None else hosts
     batch = Batch(host, hostvars, "localhost")
-    return batch.work(stage, hosts=of_batch, watch_seconds=watch_seconds, check_mode=check_mode)
+    return batch.work(part, hosts=of_batch, watch_seconds=watch_seconds, check_mode=check_mode)
 
 
-def test_the_stages_are_those_of_the_module() -> None:
-    assert SPEC["stage"]["choices"] == [*STAGES]
+def test_the_parts_are_those_of_the_module() -> None:
+    assert SPEC["part"]["choices"] == [*PARTS]
 
 
 # Apply
@@ -146,7 +146,7 @@ def test_the_first_server_that_got_the_configuration_watches_all_that_did() -> N
     assert {host: [*each.servers] for host, each in found.items()} == {"b": watched, "c": []}
 
 
-# Judge
+# Check
 
 
 @pytest.mark.parametrize(
@@ -162,11 +162,11 @@ def test_the_first_server_that_got_the_configuration_watches_all_that_did() -> N
 def test_a_server_fails_with_its_agent_whoever_has_watched_it(watched: dict[str, Any], failure: str) -> None:
     registered = led(applied_hosts=["a", "b", "c"])
     registered["a"][WATCHED] = watched
-    assert work("b", JUDGE, *BATCH, registered=registered) == Work(failure=failure)
-    assert work("b", JUDGE, *BATCH, registered=registered, check_mode=True) == Work()
+    assert work("b", CHECK, *BATCH, registered=registered) == Work(failure=failure)
+    assert work("b", CHECK, *BATCH, registered=registered, check_mode=True) == Work()
     if "watches" not in watched:
-        assert work("c", JUDGE, *BATCH, registered=registered) == Work()
+        assert work("c", CHECK, *BATCH, registered=registered) == Work()
 
 
 def test_a_server_that_ansible_has_watched_has_failed_already() -> None:
-    assert work("a", JUDGE, server("a", "ansible")) == Work()
+    assert work("a", CHECK, server("a", "ansible")) == Work()

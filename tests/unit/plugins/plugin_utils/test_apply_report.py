@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from run_accounts import CREATED, DELETED, STEPS, an_account, done
 
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.account import GO_BACK, SEE_REPORT, unapplied
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.account import GO_BACK, SERVERS_FAILED, unapplied
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.accounts import report
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.results import FAILURE
 
@@ -27,7 +27,7 @@ def test_unapplied_configurations_are_reported():
     found = report([account], check_mode=False)
     failed = "The configuration was not applied on b: No agent."
     skipped = "Skipped, because more servers of a batch failed than cwagent_max_fail_percentage allows (0 %): c."
-    assert found.failures == {"localhost": SEE_REPORT}
+    assert found.failures == {"localhost": SERVERS_FAILED}
     assert found.stats["changes"] == 3
     assert " ".join(found.lines).endswith(f"{failed} {skipped} d is stopped.")
     assert found.lines[1:4] == ["- create role R on a", "- attach policy P to R on a", "- delete user U"]
@@ -69,7 +69,7 @@ def test_agents_that_failed_after_their_restart_are_reported_with_the_way_back()
     ]
     checked = {"__verify_checked": {"apply_hosts": [*"abcd"], "servers": servers}}
     found = report([an_account(variables=checked, servers=hosts, **APPLY)], check_mode=False)
-    assert found.failures == {"localhost": SEE_REPORT}
+    assert found.failures == {"localhost": SERVERS_FAILED}
     shown = " ".join(" ".join(found.lines).split())
     assert (
         f"The agent failed with the configuration on a: {LINE} The agent failed with the configuration on b: {LINE} "

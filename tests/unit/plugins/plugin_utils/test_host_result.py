@@ -31,7 +31,7 @@ OF_PLANS = ("steps", "counts", "done", "not_done")
 OF_ACTIONS = {
     ("cwagent_agent_config", each)
     for each in (
-        *("failed_hosts", "applied_hosts", "rename_hosts", "watches"),
+        *("failed_hosts", "applied_hosts", "rename_hosts", "watches", "leader"),
         *("earlier_hosts", "applied_versions"),
     )
 }
