@@ -26,6 +26,7 @@ from harness import (
     leave_restore_tag,
 )
 from in_process import run_module
+from printed import assert_brief
 from states import States, after_site
 
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import Opening, open_policy
@@ -68,6 +69,7 @@ def test_what_the_audit_finds_is_in_private_reports_and_fails_the_run(states: St
     assert document(controller)["findings"] == []
     assert f"Account {OWN}: no server can write the configuration now." in play.problems
     play.assert_narrow()
+    assert_brief(play, "audit")
 
     create_role(aws, "ForGood", ADMIN_POLICY)
     instance = fleet.instances["web2"]

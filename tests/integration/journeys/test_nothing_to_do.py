@@ -16,9 +16,12 @@ from harness import (
     WINDOW_POLICY,
     Play,
     allow,
+    create_user,
     leave_restore_tag,
     rename_instance_profile,
 )
+from policies import example, permit, without
+from printed import assert_brief, repeated
 from states import States
 
 CONFIG: dict[str, Any] = {
@@ -59,6 +62,7 @@ def test_with_nothing_to_do_little_is_read(states: States, groups: tuple[str, ..
     assert is_whole == (play.report == ["Nothing to do."])
     assert (play.changed_tasks, play.writes) == ([], [])
     assert len(play.calls) == CALLS[groups], " ".join(call.action for call in play.calls)
+    assert_brief(play, "site, nothing to do")
     # The configuration leaves the region of on-premises servers to the profile.
     assert ("servers that are not on EC2 need a region" in play.words) == is_whole
 
@@ -113,3 +117,31 @@ def test_only_differences_are_corrected(states: States) -> None:
     assert steps(play)[0] == "remove the restore tag"
     value = fleet.aws.client("ssm").get_parameter(Name=PARAMETER)["Parameter"]["Value"]
     assert json.loads(value)["agent"]["metrics_collection_interval"] == 30
+
+
+@pytest.mark.parametrize(
+    ("playbook", "policy", "denied"),
+    [("site", "provision", "iam:GetRole"), ("store_config", "store-configuration", "iam:PutRolePolicy")],
+)
+def test_a_denial_is_printed_once(states: States, playbook: str, policy: str, denied: str) -> None:
+    """Its remedy too, even if the permission is also needed to clean up. The end shows no file of the collection."""
+    fleet = states.begin(after_small_site)
+    fleet.configure({**CONFIG, "agent": {"metrics_collection_interval": 30}})
+    user = create_user(fleet.aws, "controller")
+    permit(fleet.aws, without(example(policy), denied))
+    play = fleet.play(playbook, env=user).assert_failed()
+    assert f"lacks {denied} " in play.words
+    assert repeated(play) == []
+    end = play.output.rpartition("TASK [")[2]
+    assert [each for each in ("Origin", "assertion", "_report.yml") if each in end] == []
+    assert_brief(play, f"{playbook}, denied")
+
+
+def test_a_check_shows_what_differs(states: States) -> None:
+    """Not the permission that the run takes and gives back. A step has the name of its host."""
+    fleet = states.begin(after_small_site)
+    fleet.configure({**CONFIG, "agent": {"metrics_collection_interval": 30}})
+    play = fleet.play("store_config", "--check", "--diff").assert_succeeded()
+    assert "~ $.agent.metrics_collection_interval: 60 -> 30" in play.output
+    assert f"with instance admin1 ({fleet.instances['admin1']})" in " ".join(play.report)
+    assert_brief(play, "store_config, checked")
