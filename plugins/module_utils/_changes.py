@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What differs between two states, for the diff. Pure."""
+"""The differences between two states, for the diff. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-# It says what a part belongs to, so it stays beside a part that differs.
+# The owner of a part, so it stays beside a part that differs.
 NAME = "name"
 
 
@@ -54,7 +54,7 @@ def _known(value: Any) -> Any:
 
 
 def _merged(first: Any, last: Any) -> Any:
-    """Return the values of the last mapping, and those of the first that it does not have."""
+    """Return the first mapping with the values of the last one in it."""
     if not (isinstance(first, dict) and isinstance(last, dict)):
         return last
     return {key: _merged(first.get(key), last[key]) if key in last else first[key] for key in {**first, **last}}

@@ -58,8 +58,8 @@ def _find_message(value: Any) -> str:
 def failed(task: Any, message: str) -> dict[str, Any]:
     """Return the failure of a task, without the place of the task.
 
-    Since 2.19, ansible-core shows the file and the lines of a task that failed. Those of the collection's playbooks do
-    not help their users.
+    Since 2.19, ansible-core shows the file and the lines of a task that failed. The lines of the collection's playbooks
+    do not help their users.
     """
     task._ds = None
     return {"failed": True, "msg": message}

@@ -1,11 +1,11 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the tasks of ``apply.yml`` do on one server of a batch.
+"""The work of the tasks of ``apply.yml`` on one server of a batch.
 
 A server that Ansible reaches gets the configuration with Ansible. The first one of the others of its account sends the
 commands for all of them, so that the number of commands depends on the number of batches. It fails with none of them:
-each server finds its own failure in what the first one has registered.
+each server finds its own failure in the result of the first one.
 
 Servers are mappings, as results have them, because each server of a batch looks at all of them.
 """
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
 APPLY, WATCH, CHECK = PARTS = ("apply", "watch", "check")
-# What the tasks register on each server.
+# The results that each server registers.
 CHECKED, APPLIED, WATCHED = "__verify_checked", "__verify_applied", "__verify_watched"
-# In what a server registers, the one that sends the commands.
+# The key of a result with the server that sends the commands.
 LEADER = "leader"
 
 
@@ -32,7 +32,7 @@ LEADER = "leader"
 class Work:
     """The work of a task. Without servers and without options, there is nothing to do.
 
-    :param failure: why the server fails; empty if it does not.
+    :param failure: the reason why the server fails.
     :param servers: the servers to reach with Run Command.
     :param options: the options of the module on the server itself.
     :param leader: the server that sends the commands for this one.
@@ -129,7 +129,7 @@ class Batch:
 
     @property
     def _sent(self) -> Mapping[str, Any]:
-        """What the server with the commands has registered."""
+        """The result of the server that sent the commands."""
         return self._registered(self._registered(self.host, APPLIED).get(LEADER, self.host), APPLIED)
 
     @property

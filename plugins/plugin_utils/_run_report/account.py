@@ -145,7 +145,7 @@ class Account:
 
     @property
     def failures(self) -> list[str]:
-        """Everything that failed, as the end of the run names it. What was printed before is not repeated."""
+        """All failures in short. The output has their reasons already."""
         refused = self.inputs.get("problems", ())
         left = [f"{' '.join(refused)} What this concerns may not have been cleaned up."] if refused else []
         servers = [SERVERS_FAILED] if self.access_keys["problems"] or unapplied(self) else []

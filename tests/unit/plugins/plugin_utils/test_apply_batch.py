@@ -121,7 +121,7 @@ LED = {host: {APPLIED: {LEADER: "a"}} for host in "bc"}
 
 
 def led(**result: Any) -> dict[str, dict[str, Any]]:
-    """What the hosts of the batch have registered, of which the first one has sent the commands."""
+    """The results that the hosts of the batch have registered. The first host has sent the commands."""
     return {**LED, "a": {APPLIED: {LEADER: "a", **result}}}
 
 
