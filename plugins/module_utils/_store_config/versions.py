@@ -118,7 +118,7 @@ def _record(version: Version) -> tuple[str, ...]:
 def _state(histories: Sequence[History], name: str, version: Version) -> _State:
     """Return the state that begins with a version of a parameter."""
     parts = stored_together(histories, version)
-    if not parts and not _record(version) and name == histories[0].name and _is_alone(histories[1:], version):
+    if not parts and not _record(version) and _is_alone(histories[1:], version):
         parts = [(name, version)]
     return _State(name, version, parts, _content([each.value for _name, each in parts], is_split=len(histories) > 1))
 

@@ -278,6 +278,30 @@ def test_a_part_that_others_changed_goes_back(keeps_description: bool) -> None:
         store.go_back()
 
 
+def test_other_parts_with_the_same_content_are_the_same_state() -> None:
+    """The agent joins the lists of several files, so their order depends on the parts."""
+    turned = of_files(BIG, BIG)
+    turned["logs"]["logs_collected"]["files"]["collect_list"].reverse()
+    store = store_of(A, B, turned)
+    assert numbers(select(store.histories, "1")) == [1, 1]
+    assert store.go_back() == 0
+
+
+def test_versions_with_the_same_time_are_told_apart_by_their_records() -> None:
+    store = store_of(A, B)
+    for name, kept in store.versions.items():
+        store.versions[name] = [replace(each, modified=BEGIN) for each in kept]
+    assert numbers(select(store.histories, "previous")) == [1, 1]
+
+
+def test_a_state_that_others_stored_is_not_taken_for_another_one() -> None:
+    store = store_of(A)
+    store.put(SECOND, "{}")
+    store.store(B)
+    store.put(SECOND, "{")
+    assert numbers(select(store.histories, "previous")) == [2, 3]
+
+
 @pytest.mark.parametrize("is_turned", [False, True])
 def test_a_configuration_that_was_stored_whole_before_goes_back_alone(is_turned: bool) -> None:
     store = store_of(SMALL, split=False)
@@ -303,7 +327,9 @@ def test_parts_with_a_beginning_that_nothing_records_are_refused() -> None:
     with pytest.raises(InvalidInput, match="are not known"):
         store.go_back("1")
     begun_later = store_of(SMALL, A)
-    begun_later.versions[SECOND][0] = replace(begun_later.versions[SECOND][0], number=2)
+    begun = begun_later.versions[SECOND][0]
+    record = begun.description.replace("version 1", "version 2")
+    begun_later.versions[SECOND][0] = replace(begun, number=2, description=record)
     with pytest.raises(InvalidInput, match="are not known"):
         begun_later.go_back("1")
 
