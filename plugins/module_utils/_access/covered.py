@@ -174,10 +174,12 @@ class Known:
     """Everything that the texts of an account need, in all versions that were read.
 
     :param is_complete: whether this is known of all of them.
+    :param shown: the resources and values that texts without encryption contain, so that output can show them.
     """
 
     grants: frozenset[Grant]
     is_complete: bool = True
+    shown: frozenset[str] = frozenset()
 
 
 def known_grants(texts: Iterable[Text], all_regions: Collection[str], scope: Scope, read: Read | None = None) -> Known:
@@ -185,7 +187,9 @@ def known_grants(texts: Iterable[Text], all_regions: Collection[str], scope: Sco
     sources, problems = find_sources(texts, all_regions, read)
     compiled = compile_each(sources, scope)
     grants = grants_of(statement for each in compiled for statement in each.statements)
-    return Known(grants, not problems and not any(each.refusals for each in compiled))
+    plain = (each.statements for source, each in zip(sources, compiled) if not source.is_encrypted)
+    shown = frozenset(name for found in plain for each in found for name in each.names)
+    return Known(grants, not problems and not any(each.refusals for each in compiled), shown)
 
 
 def readable_parameters(statements: Iterable[Statement]) -> set[tuple[str, str]]:

@@ -148,7 +148,7 @@ def _drift_findings(case: Case) -> Iterator[Finding]:
     known = known_grants(texts if fitted else (), case.account.regions, case.fitted_scope)
     unread = _unread(case, fitted.values()) if known.is_complete else Unread.STORED
     for arn, policy in sorted(fitted.items()):
-        yield from _foreign_parts(policy, case.account.policy_tags.get(arn), known.grants, unread)
+        yield from _foreign_parts(policy, case.account.policy_tags.get(arn), known.grants | grants_of(needed), unread)
 
 
 def _stored_texts(case: Case) -> list[Text]:

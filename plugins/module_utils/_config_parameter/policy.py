@@ -43,10 +43,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.stat
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.structure import COUNTER, SECTIONS
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
+from ansible_collections.cwagent.iam.plugins.module_utils._text import count_noun, join_first
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import Need
 
@@ -339,22 +339,41 @@ def _fill(templates: Iterable[str], values: Iterable[str], regions: tuple[str, .
     return tuple(found)
 
 
-def width_notices(statements: Iterable[Statement], sources: Iterable[Source]) -> Iterator[str]:
+def width_notices(
+    statements: Iterable[Statement], sources: Iterable[Source], shown: Collection[str] | None = None
+) -> Iterator[str]:
     """Return a sentence about each permission that is wider than it seems.
 
     :param sources: the configurations that need the permissions.
+    :param shown: the resources of configurations that are not encrypted. The others are counted. ``None`` shows all.
     """
+    yield from _group_notices(statements, shown)
+    yield from _role_notices(sources, shown)
+
+
+def _group_notices(statements: Iterable[Statement], shown: Collection[str] | None) -> Iterator[str]:
     actions: dict[str, set[str]] = defaultdict(set)
+    hidden: set[str] = set()
     for each in statements:
         for name in filter(_EVERY_GROUP.fullmatch, each.names):
-            actions[name.partition(":log-group:")[2]].update(each.actions)
-    for pattern in sorted(each for each in actions if each.endswith(":*")):
+            pattern = name.partition(":log-group:")[2]
+            actions[pattern].update(each.actions)
+            if shown is not None and name not in shown:
+                hidden.add(pattern)
+    for pattern in sorted(each for each in actions.keys() - hidden if each.endswith(":*")):
         retention = " It also allows setting their retention." if _RETENTION in actions[pattern] else ""
         yield f"The policy allows very many log groups: all whose names match {pattern[:-2]}.{retention}"
+    if hidden:
+        count = count_noun(len({each.removesuffix(":*") for each in hidden}), "pattern")
+        yield f"The policy allows very many log groups, because of {count} in encrypted configurations."
+
+
+def _role_notices(sources: Iterable[Source], shown: Collection[str] | None) -> Iterator[str]:
     roles: dict[str, set[str]] = defaultdict(set)
     for source, field in product(sources, _ROLE_FIELDS):
         for _path, role in find_values(source.config, field):
-            roles[str(role)].update(source.parameters)
+            is_hidden = shown is not None and role not in shown
+            roles["a role of an encrypted configuration" if is_hidden else str(role)].update(source.parameters)
     for role, names in sorted(roles.items()):
         listed = join_first(sorted(names), _MAX_LISTED)
         yield (

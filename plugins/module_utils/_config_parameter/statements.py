@@ -19,7 +19,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._names import PARAMETE
 from ansible_collections.cwagent.iam.plugins.module_utils._text import to_printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 # The characters of a managed policy, without white space, and the policies of a principal. Two of these are left for
 # other policies, such as the one of SSM. https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
@@ -233,6 +233,34 @@ def read_document(document: Mapping[str, Any], arn: str) -> tuple[list[Statement
                 found.append(replace(statement, actions=own, names=(name,)))
             others += [describe((each, statement.condition, name)) for each in statement.actions if each not in own]
     return take_apart(found), others
+
+
+def to_shown(document: Mapping[str, Any], shown: Collection[str]) -> list[Any]:
+    """Return the statements of a fitted policy for output.
+
+    If the policy covers an encrypted configuration, the others' names are shown, and the rest are counted.
+
+    :param shown: the resources and values of the configurations that are not encrypted.
+    """
+    statements = _as_list(document.get("Statement"))
+    if not any(isinstance(each, dict) and DECRYPT in _as_list(each.get("Action")) for each in statements):
+        return statements
+    return [_count_hidden(each, shown) for each in statements]
+
+
+def _count_hidden(given: Any, shown: Collection[str]) -> Any:
+    statement = _read_statement(given) if isinstance(given, dict) else None
+    if statement is None or {*statement.actions} <= {GET, DECRYPT, PUT}:
+        return given
+    known = [each for each in statement.names if each in shown or each == ANY]
+    hidden = len(statement.names) - len(known)
+    if not hidden:
+        return given
+    names = [*known, f"{hidden} not shown, because configurations are encrypted"]
+    if not statement.condition:
+        return {**given, "Resource": names}
+    operator, key = statement.condition
+    return {**given, "Condition": {operator: {key: names}}}
 
 
 def describe(grant: Grant) -> str:

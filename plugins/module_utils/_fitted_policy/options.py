@@ -105,7 +105,13 @@ def resource(call: Call) -> FittedPolicies:
     read: Read = {}
     sources = to_sources(texts, all_regions, read)
     needed = needed_statements(sources, scope)
-    kept = [Text(each.name, each.region, one.value, "") for each in histories for one in each.versions if one.value]
+    kept = [
+        Text(each.history.name, each.history.region, one.value, "", each.is_encrypted)
+        for each in stored
+        for one in each.history.versions
+        if one.value
+    ]
+    known = known_grants([*texts, *kept], all_regions, scope, read)
     desired = DesiredPolicies(
         partition,
         account,
@@ -121,10 +127,10 @@ def resource(call: Call) -> FittedPolicies:
             frozenset(regions),
             frozenset(params["ignored_parameters"]),
             has_all_regions=not params["read_regions"],
-            known=known_grants([*texts, *kept], all_regions, scope, read),
+            known=known,
         ),
     )
-    return FittedPolicies(aws, desired, notices=[*width_notices(needed, sources)])
+    return FittedPolicies(aws, desired, notices=[*width_notices(needed, sources, known.shown)])
 
 
 def _new_texts(given: GivenConfigs, call: Call, own_region: str) -> list[Text]:

@@ -30,6 +30,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.stat
     join,
     size_of,
     to_document,
+    to_shown,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     MISSING_POLICY,
@@ -288,10 +289,12 @@ def _planned_statements(current: State, desired: DesiredPolicies) -> dict[str, l
 
 def _unexplained(current: State, desired: DesiredPolicies) -> list[Statement]:
     """Return what no configuration of the account needs, and no other run is about to store."""
-    if desired.covered.known is None:
+    known = desired.covered.known
+    if known is None:
         return []
+    needed = grants_of(each for listed in desired.needed.values() for each in listed)
     statements = [each for policy in current.policies.values() for each in policy.statements]
-    return unexplained(statements, desired.covered.known.grants, _unread(current, desired, desired.covered.known))
+    return unexplained(statements, known.grants | needed, _unread(current, desired, known))
 
 
 def _unread(current: State, desired: DesiredPolicies, known: Known) -> Unread:
@@ -517,10 +520,11 @@ def foreign_warnings(plan: Plan[State], desired: DesiredPolicies) -> list[str]:
     return found
 
 
-def to_diff(state: State) -> dict[str, object]:
-    """Render the policies for the diff, with their statements."""
+def to_diff(state: State, known: Known | None) -> dict[str, object]:
+    """Render the policies for the diff, with their statements. :param known: decides about the names that are shown."""
+    shown = known.shown if known else frozenset()
     return {
-        name: {"statements": each.default.document["Statement"], "tags": dict(each.tags)}
+        name: {"statements": to_shown(each.default.document, shown), "tags": dict(each.tags)}
         for name, each in state.policies.items()
     }
 

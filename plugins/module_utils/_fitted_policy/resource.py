@@ -141,7 +141,7 @@ class FittedPolicies(Resource[State]):
 
     def to_diff(self, state: State) -> dict[str, Any]:
         """Render the policies for the diff."""
-        return policy_plan.to_diff(state)
+        return policy_plan.to_diff(state, self._desired.covered.known)
 
     def to_result(self, plan: Plan[State], final: State) -> dict[str, Any]:
         """Render the ARNs by access, or why policies are kept."""

@@ -197,6 +197,33 @@ def test_the_policies_cover_split_encrypted_and_other_parameters_of_all_regions(
     assert f"arn:aws:ssm:{ELSEWHERE}:{ACCOUNT}:parameter/AmazonCloudWatch-a" in stored["Resource"]
 
 
+def test_no_output_names_what_only_an_encrypted_configuration_contains(account: Account) -> None:
+    ssm = account.aws.client("ssm", REGION)
+
+    def store(*groups: str) -> None:
+        role = {"credentials": {"role_arn": "arn:aws:iam::210987654321:role/hidden"}}
+        text = {**config(*groups), "metrics": role}
+        ssm.put_parameter(Name="AmazonCloudWatch-b", Value=json.dumps(text), Type="SecureString", Overwrite=True)
+
+    store("hidden-a", "hidden-{hostname}", "{hostname}")
+    account.store("shop")
+    results = [account.fit(check=True), account.fit()]
+    assert account.groups() == {"shop", "hidden-a", "hidden-*", "*"}
+    version = account.store("web")
+    store("hidden-b")
+    for name, number in ((NAME, version), ("AmazonCloudWatch-b", 2)):
+        ssm.label_parameter_version(Name=name, ParameterVersion=number, Labels=["cwagent-applied"])
+    results += [account.fit(), account.fit(narrow=True)]
+    assert account.groups() == {"web", "hidden-b"}
+    assert all(not each["failed"] and each["changed"] for each in results)
+    store("hidden-\u20ac")
+    results.append(account.fit())
+    assert results[-1]["failed"]
+    assert "hidden" not in str(results)
+    assert all(f"log-group:{each}:" in str(results[3]["diff"]) for each in ("shop", "web"))
+    assert "3 not shown, because configurations are encrypted" in str(results[0]["diff"])
+
+
 def test_a_parameter_without_a_fitted_policy_is_refused_unless_it_is_ignored(account: Account) -> None:
     name = "AmazonCloudWatch-x.yaml"
     account.store("shop")

@@ -14,6 +14,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.poli
     Source,
     compile_each,
     fit,
+    needed_statements,
+    width_notices,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import part_names, split
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import (
@@ -404,6 +406,18 @@ def test_a_notice_lists_each_role_that_servers_may_assume_with_its_parameters():
             f"The policy lets servers assume {other}, because of a",
         ]
     )
+
+
+def test_notices_count_the_resources_of_encrypted_configurations():
+    config = {**file("{hostname}"), "metrics": {"credentials": {"role_arn": ROLE}}}
+    encrypted = Source("a", config, ("a",), (REGION,), is_encrypted=True)
+    needed = needed_statements([encrypted], SCOPE)
+    groups, roles = width_notices(needed, [encrypted], ())
+    assert groups == "The policy allows very many log groups, because of 1 pattern in encrypted configurations."
+    assert roles.startswith("The policy lets servers assume a role of an encrypted configuration, because of a. ")
+    shown = {name for each in needed for name in each.names}
+    assert [*width_notices(needed, [encrypted], shown)] == [*width_notices(needed, [encrypted])]
+    assert ROLE in str([*width_notices(needed, [encrypted])])
 
 
 def many(count):

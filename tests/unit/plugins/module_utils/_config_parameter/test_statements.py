@@ -19,6 +19,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.stat
     size_of,
     take_apart,
     to_document,
+    to_shown,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
@@ -240,3 +241,36 @@ def test_more_policies_than_a_principal_can_have_are_refused() -> None:
     check_number(MAX_POLICIES)
     with pytest.raises(InvalidInput, match="more than 8 managed policies of 6144 characters"):
         check_number(MAX_POLICIES + 1)
+
+
+READING = Statement("reading", ("ssm:GetParameter",), (), (PARAMETER,))
+DECRYPTED = Statement("decrypting", ("kms:Decrypt",), PARAMETER_KEY, (PARAMETER,))
+TAGS = Statement("reading tags", ("ec2:DescribeTags",))
+
+
+@pytest.mark.parametrize(
+    ("statements", "shown", "groups", "namespaces"),
+    [
+        # Without an encrypted configuration, everything is shown.
+        ([LOGS, METRICS, READING], [], LOGS.names, METRICS.names),
+        ([LOGS, METRICS, DECRYPTED], [*LOGS.names, *METRICS.names], LOGS.names, METRICS.names),
+        ([LOGS, METRICS, DECRYPTED], [LOGS.names[1], "Shop"], [LOGS.names[1], 1], ["Shop", 1]),
+        ([LOGS, METRICS, DECRYPTED], [], [2], [2]),
+    ],
+)
+def test_output_counts_the_resources_of_encrypted_configurations(
+    statements: list[Statement], shown: list[str], groups: list[Any], namespaces: list[Any]
+) -> None:
+    foreign = {"Effect": "Deny", "Action": "*", "Resource": "*"}
+    written = to_document([*statements, TAGS])
+    found = to_shown({**written, "Statement": [*written["Statement"], foreign, "text"]}, shown)
+    ends = {
+        1: "1 not shown, because configurations are encrypted",
+        2: "2 not shown, because configurations are encrypted",
+    }
+    assert found[0]["Resource"] == [ends.get(each, each) for each in groups]
+    assert found[1]["Condition"]["StringEquals"]["cloudwatch:namespace"] == [
+        ends.get(each, each) for each in namespaces
+    ]
+    assert found[2:] == [*to_document(statements)["Statement"][2:], *to_document([TAGS])["Statement"], foreign, "text"]
+    assert [each["Sid"] for each in found[:3]] == [each["Sid"] for each in written["Statement"][:3]]

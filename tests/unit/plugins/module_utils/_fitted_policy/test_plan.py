@@ -218,6 +218,8 @@ def known(*statements: Statement, regions: Sequence[str] = ("eu-central-1",), **
         (logs(A, B), {}, {A}, False),
         (logs(A), {}, {A}, False),
         ([*logs(A, B), *ASSUMING], {}, {A}, False),
+        # It is needed, even if nothing else is known.
+        (logs(A, B), known(), {A}, False),
         # Another version of a stored configuration needs it.
         (logs(A, B), known(*logs(A, B)), {A, B}, False),
         ([*logs(A), *ASSUMING], known(*logs(A), *ASSUMING), {A}, True),
@@ -364,7 +366,7 @@ def test_both_policies_are_created_with_their_tags() -> None:
     assert all(each.arguments["tags"] == {**OURS, "team": "web"} for each in made.all_steps)
     arn = "arn:aws:iam::123456789012:policy/cwagent/"
     assert [arns_for(each, made.planned) for each in ("server", "admin")] == [[arn + SERVER], [arn + ADMIN]]
-    assert [*to_diff(made.planned)] == [SERVER, ADMIN]
+    assert [*to_diff(made.planned, None)] == [SERVER, ADMIN]
 
 
 def test_only_tags_that_differ_are_set() -> None:
