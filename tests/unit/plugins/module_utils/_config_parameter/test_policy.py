@@ -9,9 +9,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import merge
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import permissions_of
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import (
+    Call,
     Scope,
     Source,
+    calls_for,
     compile_each,
     fit,
     needed_statements,
@@ -636,3 +639,48 @@ def test_a_broken_configuration_is_compiled_or_refused(config):
     # No value of a configuration can add a resource that is every one, apart from actions that IAM cannot limit.
     limited = {"ssm:GetParameter", "logs:PutLogEvents", "logs:PutRetentionPolicy", "aps:RemoteWrite", "sts:AssumeRole"}
     assert not [each for each in permissions(policies) if each[0] in limited and each[1] == "*"]
+
+
+GROUP = {"log_group_name": "s"}
+TRACES = ("xray:PutTelemetryRecords", "xray:PutTraceSegments")
+
+
+@pytest.mark.parametrize(
+    ("config", "calls"),
+    [
+        # A condition becomes the context of the call, and not its resource.
+        (
+            metrics(namespace="Shop"),
+            [Call("cloudwatch:PutMetricData", ("*",), (("cloudwatch:namespace", "Shop"),))],
+        ),
+        # A log group is called with its streams.
+        (
+            file("shop"),
+            [
+                Call(f"logs:{each}", (f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:shop:log-stream:*",))
+                for each in ("CreateLogGroup", "CreateLogStream", "PutLogEvents")
+            ],
+        ),
+        # The retention of a log group is set without one.
+        (
+            {
+                "logs": {
+                    "logs_collected": {"journald": {"collect_list": [{"log_group_name": "s", "retention_in_days": 3}]}}
+                }
+            },
+            [
+                *(
+                    Call(f"logs:{each}", (f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:s:log-stream:*",))
+                    for each in ("CreateLogGroup", "CreateLogStream", "PutLogEvents")
+                ),
+                Call(
+                    "logs:PutRetentionPolicy",
+                    tuple(f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:s{each}" for each in ("", ":*")),
+                ),
+            ],
+        ),
+        ({"traces": {"traces_collected": {"otlp": {}}}}, [Call(each) for each in TRACES]),
+    ],
+)
+def test_the_calls_of_an_agent_are_those_that_its_policy_allows(config, calls):
+    assert [each for need in permissions_of(config) for each in calls_for(need, REGION, SCOPE)] == calls
