@@ -12,4 +12,4 @@ class ActionModule(AwsAction):
     """Does the work of the module of this name inside Ansible if that makes no difference."""
 
 
-ActionModule.preload("cwagent_account_info", "ec2", "sts")
+ActionModule.preload("cwagent_account_info", "ec2", "iam", "sts")

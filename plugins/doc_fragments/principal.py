@@ -23,10 +23,20 @@ options:
       - The ARNs of the policies to attach instead of AWS's managed policy for O(access), as
         M(cwagent.iam.cwagent_fitted_policy) returns them. AWS's policy is then detached.
       - The name of a fitted policy stands for its ARN in the account.
-      - When empty, AWS's policy is attached, and fitted policies are detached.
+      - When empty, O(server_policy) decides.
     type: list
     elements: str
     default: []
+  server_policy:
+    description:
+      - The policies for O(access). With V(aws), AWS's policy is attached, and fitted policies are detached. With
+        V(fitted), it is the other way round, with the fitted policies of the account. V(fitted) requires a permissions
+        boundary, from O(permissions_boundary) or already on the principal.
+      - When omitted, the account decides. It is V(fitted) if a principal has a fitted policy, and otherwise V(aws).
+        C(iam:ListPolicies) shows that, and then C(iam:GetAccountAuthorizationDetails) whether the account is mixed,
+        which is a warning.
+    type: str
+    choices: [aws, fitted]
   ssm_policy:
     description:
       - The policy that allows Systems Manager to install and configure the agent. V(none) detaches it. When omitted, it

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cwagent_account_info
 version_added: 1.0.0
-short_description: (internal) Check the account of the credentials, and find its servers
+short_description: (internal) Check the account of the credentials, and find its servers and their policy
 description:
   - Fails if the credentials belong to another account than O(account_id).
   - Finds the EC2 instances that are servers, and the instance that stores the configuration, with filters, in several
@@ -48,6 +48,13 @@ options:
         returned as servers.
     type: bool
     default: true
+  find_server_policy:
+    description:
+      - Whether to return the policy that a run gives the servers where the user chooses none. This calls
+        C(iam:ListPolicies), and C(iam:GetAccountAuthorizationDetails) if a principal has a fitted policy.
+      - The module prints a warning if principals of this collection have different policies.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - cwagent.iam.attributes.reading
   - cwagent.iam.attributes
@@ -77,6 +84,10 @@ admin_instance:
   description: The instance that stores the configuration; null if there is none.
   returned: success
   type: dict
+server_policy:
+  description: V(fitted) if a principal has a fitted policy, and otherwise V(aws).
+  returned: with O(find_server_policy=true)
+  type: str
 """
 
 from functools import partial
@@ -90,6 +101,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._account.find import (
     find_instances,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import find_server_policy
 
 if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
@@ -101,6 +113,7 @@ SPEC: dict[str, Any] = {
     "admin_filters": {"type": "dict", "default": {}},
     "admin_instance_id": {"type": "str"},
     "admin_required": {"type": "bool", "default": True},
+    "find_server_policy": {"type": "bool", "default": False},
 }
 RULES: dict[str, Any] = {"mutually_exclusive": [["admin_filters", "admin_instance_id"]]}
 
@@ -115,7 +128,15 @@ def work(call: Call) -> dict[str, Any]:
     regions = options["regions"] or [call.region]
     aws_in = {region: Aws(partial(call.client, region=region)) for region in regions}
     found = find_instances(aws_in, Wanted(options["server_filters"], admin, options["admin_required"]))
-    return {"changed": False, **found.to_dict()}
+    return {"changed": False, **found.to_dict(), **_server_policy(call)}
+
+
+def _server_policy(call: Call) -> dict[str, Any]:
+    """Return the policy that a run gives the servers, if the task needs it."""
+    if not call.params["find_server_policy"]:
+        return {}
+    chosen, _arns = find_server_policy(Aws(call.client), None)
+    return {"server_policy": chosen.name, "warnings": [chosen.notice] * bool(chosen.notice)}
 
 
 def main() -> None:

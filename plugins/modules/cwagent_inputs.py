@@ -60,6 +60,10 @@ options:
       - The result of M(cwagent.iam.cwagent_account_info). Its instances then count like hosts of the inventory. Only
         outside roles.
     type: dict
+  server_policy:
+    description: The policy of the servers, instead of C(cwagent_server_policy). Only outside roles.
+    type: str
+    choices: [aws, fitted]
   batch_size:
     description:
       - The sizes of the batches of accounts. The task then only fails if too many accounts failed in the batch of the

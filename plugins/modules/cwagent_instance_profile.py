@@ -68,11 +68,19 @@ options:
       - The name of a fitted policy stands for its ARN in the account.
       - The tag C(cwagent:attached-policy) lists the attached policies. C(-2) in it stands for
         C(CloudWatchAgentFittedServerPolicy-2), because IAM allows only 256 characters.
-      - A role with this tag gets the other policies before it loses the earlier ones. When empty, it loses fitted
-        policies.
+      - A role with this tag gets the other policies before it loses the earlier ones.
+      - When empty, O(server_policy) decides.
     type: list
     elements: str
     default: []
+  server_policy:
+    description:
+      - With O(on_other_profile=attach), the policy to attach. V(aws) is C(CloudWatchAgentServerPolicy). V(fitted) is
+        the fitted policies of the account for servers.
+      - When omitted, the account decides. It is V(fitted) if a principal has a fitted policy, and otherwise V(aws).
+        C(iam:ListPolicies) shows that, and then C(iam:GetAccountAuthorizationDetails) whether the account is mixed.
+    type: str
+    choices: [aws, fitted]
   fail_on_refused:
     description:
       - Whether a refused role makes the task fail, after all other changes. With V(false), the module prints a warning,
@@ -170,7 +178,7 @@ failures:
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
-from ansible_collections.cwagent.iam.plugins.module_utils._application_roles.options import attachments
+from ansible_collections.cwagent.iam.plugins.module_utils._application_roles.options import attachments, chosen_policies
 from ansible_collections.cwagent.iam.plugins.module_utils._call import converge_regions, manage_by_region, new_fleet
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.options import RULES, SPEC, resource
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import ATTACH
@@ -183,6 +191,7 @@ def work(call: Call) -> dict[str, Any]:
     """Manage the associations, and then the roles of the instances that keep another profile."""
     if call.params["on_other_profile"] != ATTACH or call.params["state"] == "absent":
         return manage_by_region(resource, call, names="instance_ids", by_region="instances", keys=["instances"])
+    call.params.update(chosen_policies(call))  # once for all regions
     fleet = new_fleet(call)
     roles = attachments(call, converge_regions(fleet, resource, call, names="instance_ids", by_region="instances"))
     if roles:

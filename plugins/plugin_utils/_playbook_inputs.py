@@ -18,6 +18,7 @@ from ansible.template import Templar
 from ansible.utils.vars import load_extra_vars
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import SERVER_POLICIES
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import read_wanted
 from ansible_collections.cwagent.iam.plugins.module_utils._text import to_summary
 from ansible_collections.cwagent.iam.plugins.plugin_utils._ansible_core import check_ansible_core
@@ -63,6 +64,7 @@ OPTIONS: dict[str, Any] = {
         "default": [],
     },
     "found": {"type": "dict"},
+    "server_policy": {"type": "str", "choices": SERVER_POLICIES},
     "batch_size": {"type": "list", "elements": "str"},
 }
 
@@ -165,9 +167,11 @@ class PlaybookInputs:
         # A localhost that is not in the inventory has no inventory_dir. For an inventory without a file, it is "None".
         places = map(str, (Path.cwd(), *inventories, variables.get("playbook_dir")))
         folders = [Path(folder) for folder in dict.fromkeys(places) if Path(folder).is_absolute()]
+        policy = self.options["server_policy"]
+        chosen = {"cwagent_server_policy": policy} if policy else {}
         given = _given.Given(
             options=options,
-            controller=_evaluate_input(variables, Templar(loader=self.loader, variables=variables)),
+            controller={**_evaluate_input(variables, Templar(loader=self.loader, variables=variables)), **chosen},
             controller_host=controller,
             hosts={host: self._host_variables(each, hostvars) for host, each in raw.items()},
             groups=groups,

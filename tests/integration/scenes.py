@@ -410,3 +410,14 @@ def configure(log_group: str, seconds: int = 0) -> Callable[[Site], None]:
         site.aws.shift_clock(seconds)
 
     return prepare
+
+
+def attach_fitted(site: Site) -> None:
+    """Give the role of the application the fitted policies of the account."""
+    for each in site.iam.list_policies(Scope="Local", PathPrefix="/cwagent/")["Policies"]:
+        site.iam.attach_role_policy(RoleName=APP, PolicyArn=each["Arn"])
+
+
+def detach_fitted(site: Site) -> None:
+    for each in site.iam.list_policies(Scope="Local", PathPrefix="/cwagent/")["Policies"]:
+        site.iam.detach_role_policy(RoleName=APP, PolicyArn=each["Arn"])

@@ -35,6 +35,12 @@ DETACH_SPEC: dict[str, Any] = {
 DETACH_RULES: dict[str, Any] = {}
 
 
+def chosen_policies(call: Call) -> dict[str, Any]:
+    """Return the options of the module cwagent_instance_profile with the policies that application roles get."""
+    region, aws = next(iter(gateways(call, call.params["instances"] or [""]).items()))
+    return with_policy_arns(call.params, aws, region or call.region)
+
+
 def attachments(call: Call, associated: Sequence[Mapping[str, Any]]) -> AttachmentResource | None:
     """Return the resource for the roles of the instances that keep another profile; ``None`` if no instance does.
 

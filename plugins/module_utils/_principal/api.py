@@ -8,7 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES, AwsApiError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._names import FITTED_PATH, is_fitted_policy
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import REMOVE_BOUNDARY
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import (
+    AWS,
+    OPTION,
+    Holder,
+    ServerPolicy,
+    choose_server_policy,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -65,6 +73,52 @@ def inline_policies(aws: Aws, kind: str, name: str) -> frozenset[str]:
         f"iam:List{noun}Policies", f"list the inline policies of {kind} '{name}'", **{f"{noun}Name": name}
     )
     return frozenset(policy for page in pages for policy in page["PolicyNames"])
+
+
+def find_server_policy(aws: Aws, given: str | None) -> tuple[ServerPolicy, list[str]]:
+    """Return the policy that servers get, and the ARNs of all fitted policies of the account if it is not AWS's.
+
+    :param given: the user's choice, which outranks the account; blank for none.
+    :raises AwsApiError: AWS denied to read the account, or answered with another error.
+    """
+    if given == AWS:
+        return choose_server_policy(given, (), ()), []
+    try:
+        counts = _fitted_policies(aws)
+        attached = [arn for arn, count in counts.items() if count]
+        holders = _holders(aws) if attached and not given else []
+    except AwsApiError as error:
+        if error.code not in DENIED_CODES or given:
+            raise
+        message = f"{error} Or set {OPTION} to the policy that the servers have."
+        raise AwsApiError(message, error.code, error.action, error.explicit_deny) from error
+    return choose_server_policy(given, attached, holders), [*counts]
+
+
+def _fitted_policies(aws: Aws) -> dict[str, int]:
+    """Read the ARNs of the fitted policies, each with the number of principals that have it."""
+    description = "find out whether the servers of the account have fitted policies"
+    pages = aws.pages("iam:ListPolicies", description, Scope="Local", PathPrefix=FITTED_PATH)
+    found = {each["Arn"]: int(each.get("AttachmentCount", 0)) for page in pages for each in page["Policies"]}
+    return {arn: count for arn, count in sorted(found.items()) if is_fitted_policy(arn)}
+
+
+def _holders(aws: Aws) -> list[Holder]:
+    """Read all roles and users of the account."""
+    description = "find out which principals of the account have fitted policies"
+    pages = aws.pages(BULK_ACTION, description, Filter=["Role", "User"], MaxItems=PAGE_SIZE)
+    return [
+        Holder(
+            kind,
+            each[f"{kind.title()}Name"],
+            each["Arn"],
+            frozenset(policy["PolicyArn"] for policy in each.get("AttachedManagedPolicies", ())),
+            tags(each),
+        )
+        for page in pages
+        for kind in ("role", "user")
+        for each in page.get(f"{kind.title()}DetailList", ())
+    ]
 
 
 def boundary(answer: dict[str, Any]) -> str | None:

@@ -13,7 +13,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._planned import PLANNED_SPEC, Planned
 from ansible_collections.cwagent.iam.plugins.module_utils._principal import policies
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import find_account
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import find_account, find_server_policy
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import REMOVE_BOUNDARY, Declared
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import WAIT_SPEC
 
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 
-ACCESS_POLICIES_SPEC: dict[str, Any] = {"access_policies": {"type": "list", "elements": "str", "default": []}}
+ACCESS_POLICIES_SPEC: dict[str, Any] = {
+    "access_policies": {"type": "list", "elements": "str", "default": []},
+    "server_policy": {"type": "str", "choices": policies.SERVER_POLICIES},
+}
 PRINCIPAL_SPEC: dict[str, Any] = {
     "access": {"type": "str", "choices": list(policies.ACCESS_POLICIES)},
     **ACCESS_POLICIES_SPEC,
@@ -50,9 +53,17 @@ def without_planned_window(params: Mapping[str, Any], names: Iterable[str], *, c
 def with_policy_arns(params: Mapping[str, Any], aws: Aws, region: str | None) -> dict[str, Any]:
     """Return the options with the ARNs of the policies for the access. A name stands for a fitted policy.
 
-    :raises InvalidInput: neither the ARN of a policy of this partition nor the name of a fitted policy.
+    Without such policies, ``server_policy`` decides, or else the account. The result has this decision, so that calling
+    this again reads nothing.
+
+    :raises InvalidInput: neither the ARN of a policy of this partition nor the name of a fitted policy, or the account
+        lacks a fitted policy.
     """
-    given = params["access_policies"] if params.get("state") == "present" else []
+    if params.get("state") != "present":
+        return {**params, "access_policies": []}
+    given = params["access_policies"]
+    if not given:
+        return _with_policies_of_account(params, aws)
     partition = _names.partition_of(region)
     names = [each for each in given if ":" not in each]
     account = find_account(aws) if names else ""
@@ -63,6 +74,14 @@ def with_policy_arns(params: Mapping[str, Any], aws: Aws, region: str | None) ->
     if wrong is not None:
         raise InvalidInput(f"access_policies: '{wrong}' is neither an ARN nor the name of a fitted policy.")
     return {**params, "access_policies": found}
+
+
+def _with_policies_of_account(params: Mapping[str, Any], aws: Aws) -> dict[str, Any]:
+    chosen, arns = find_server_policy(aws, params["server_policy"])
+    if chosen.notice:
+        warn(chosen.notice)
+    found = policies.fitted_for(params.get("access", "server"), arns) if chosen.name == policies.FITTED else []
+    return {**params, "access_policies": found, "server_policy": chosen.name}
 
 
 def declared_principal(params: Mapping[str, Any], region: str | None) -> Declared:
@@ -92,6 +111,7 @@ def declared_principal(params: Mapping[str, Any], region: str | None) -> Declare
         admin_window=params["admin_window"],
         adopt=params["adopt_existing"],
         purge_tags=params["exclusive"] if params["purge_tags"] is None else params["purge_tags"],
+        needs_boundary=params["server_policy"] == policies.FITTED,
     )
 
 

@@ -73,7 +73,9 @@ def new_principal(path: str | None) -> PrincipalState:
 
 @dataclass(frozen=True)
 class Declared:
-    """The properties that the user declares for a principal. ``None`` leaves a property unchanged.
+    """The properties that the user declares for a principal, in 11 fields, because roles and users have all of them.
+
+    ``None`` leaves a property unchanged.
 
     :param attach: ARNs of the managed policies to attach.
     :param detach: ARNs of the agent's policies to detach.
@@ -82,6 +84,7 @@ class Declared:
     :param boundary: ARN, or ``none`` for no boundary.
     :param admin_window: whether the principal must have an admin window. If it has none yet, it gets a closed one.
     :param adopt: whether to manage a principal that somebody else created.
+    :param needs_boundary: whether it must have a permissions boundary, because it has fitted policies.
     """
 
     attach: frozenset[str]
@@ -94,6 +97,7 @@ class Declared:
     purge_tags: bool = False
     admin_window: bool = False
     adopt: bool = False
+    needs_boundary: bool = False
 
     def planned_state(self, current: PrincipalState) -> PrincipalState:
         """Return the state after all steps. IAM cannot change the path of an existing principal."""
@@ -101,7 +105,7 @@ class Declared:
             path=current.path,
             policies=self.planned_policies(current.policies),
             inline=self.planned_inline(current.inline),
-            boundary=self._planned_boundary(current.boundary),
+            boundary=self.planned_boundary(current.boundary),
             tags={**self.planned_tags(current.tags), **self._planned_mark(current)},
         )
 
@@ -136,7 +140,8 @@ class Declared:
         kept = {key: value for key, value in current.items() if not self.purge_tags or key.startswith(reserved)}
         return {**kept, **self.tags}
 
-    def _planned_boundary(self, current: str | None) -> str | None:
+    def planned_boundary(self, current: str | None) -> str | None:
+        """Return the ARN of the permissions boundary after all steps."""
         if self.boundary is None:
             return current
         return None if self.boundary == REMOVE_BOUNDARY else self.boundary

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import (
     ATTACHED_TAG,
     FITTED_ENDING,
@@ -15,11 +17,14 @@ from ansible_collections.cwagent.iam.plugins.module_utils._names import (
     aws_policy_arn,
     fitted_access,
     fitted_policy_arn,
+    is_fitted_policy,
+    is_marked,
     name_of,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 # The managed policies of the agent: by access and by choice of ssm_policy, the name with its path. The options, their
 # choices and the plans derive from these. A new one is added here and to the documented choices; tests compare the two.
@@ -30,6 +35,11 @@ SSM_POLICIES = {
 }
 DEPRECATED_SSM_POLICY, SSM_SUCCESSOR = "AmazonEC2RoleforSSM", "AmazonSSMManagedInstanceCore"
 SSM_CHOICES = ["none", *SSM_POLICIES]
+# The values of server_policy: AWS's policies, or those that are fitted to the stored configurations.
+AWS, FITTED = "aws", "fitted"
+SERVER_POLICIES = [AWS, FITTED]
+OPTION = "server_policy (in the playbooks cwagent_server_policy)"
+_MAX_LISTED = 5
 
 
 def agent_policies(partition: str) -> frozenset[str]:
@@ -104,3 +114,104 @@ def lacking_policies(needed: Collection[str], attached: Collection[str]) -> froz
     if any(map(_is_aws, attached)):
         lacking = frozenset(arn for arn in lacking if fitted_access(arn) != "server")
     return lacking
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A principal of the account.
+
+    :param kind: ``role`` or ``user``.
+    :param policies: ARNs of the attached managed policies.
+    """
+
+    kind: str
+    name: str
+    arn: str
+    policies: frozenset[str] = frozenset()
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def has_fitted(self) -> bool:
+        """Whether it has a fitted policy."""
+        return any(map(is_fitted_policy, self.policies))
+
+    @property
+    def has_ours_of_aws(self) -> bool:
+        """Whether it has a policy of AWS for the agent from this collection, according to its tags."""
+        tagged = tagged_policies(self.tags, self.arn) if self.kind == "role" else frozenset()
+        own = self.policies if is_marked(self.tags) else self.policies & tagged
+        return any(name_of(arn) in ACCESS_POLICIES.values() and _is_of_aws(arn) for arn in own)
+
+
+@dataclass(frozen=True)
+class ServerPolicy:
+    """The policy that a run gives servers. :param notice: a sentence if the principals of the account differ."""
+
+    name: str
+    notice: str = ""
+
+
+def choose_server_policy(given: str | None, attached: Collection[str], holders: Iterable[Holder]) -> ServerPolicy:
+    """Choose between AWS's policies and fitted ones. Where the user gives none, the account decides.
+
+    A fitted policy that is attached decides for the account, whichever principal has it: the principal can have been
+    created by others, but only this collection writes the policy.
+
+    :param given: the user's choice; blank for none.
+    :param attached: the fitted policies that a principal has.
+    :param holders: the principals of the account. They make no difference without a fitted policy.
+    """
+    if given:
+        return ServerPolicy(given)
+    if not attached:
+        return ServerPolicy(AWS)
+    all_holders = [*holders]
+    others = [each for each in all_holders if each.has_ours_of_aws and not each.has_fitted]
+    if not others:
+        return ServerPolicy(FITTED)
+    fitted = _list([each for each in all_holders if each.has_fitted]) or "other principals"
+    return ServerPolicy(
+        FITTED,
+        f"The account is mixed: {_list(others)} still have AWS's policies, and {fitted} fitted ones. {OPTION} is not "
+        f"set, so this run uses fitted policies. To go back to AWS's, set it to {AWS} for all servers of the account.",
+    )
+
+
+def _list(holders: Sequence[Holder]) -> str:
+    return join_first([f"{each.kind} '{each.name}'" for each in holders], _MAX_LISTED)
+
+
+def _is_of_aws(arn: str) -> bool:
+    return arn.split(":")[4:5] == ["aws"]
+
+
+def fitted_for(access: str, arns: Sequence[str]) -> list[str]:
+    """Return the fitted policies that a principal for an access gets. Admin principals run the agent too.
+
+    :param arns: of all fitted policies of the account.
+    :raises InvalidInput: the account lacks one of them.
+    """
+    found = []
+    for each in dict.fromkeys(("server", access)):
+        own = [arn for arn in arns if fitted_access(arn) == each]
+        if not own:
+            raise InvalidInput(
+                f"{OPTION} is {FITTED}, and the account has no policy {FITTED_POLICIES[each]}. Create it with the "
+                "playbook cwagent.iam.site or the module cwagent_fitted_policy."
+            )
+        found += own
+    return found
+
+
+def check_fitted(kind: str, name: str, boundary: str | None) -> None:
+    """Check that a principal with fitted policies has a permissions boundary.
+
+    :param boundary: its ARN after all steps.
+    :raises InvalidInput: there is none.
+    """
+    if boundary is None:
+        raise InvalidInput(
+            f"{kind} '{name}' would have fitted policies and no permissions boundary. IAM cannot limit the content of "
+            "a fitted policy, but a boundary limits what it grants. Set permissions_boundary (in the playbooks "
+            "cwagent_permissions_boundary) to the ARN of a policy, or set server_policy to aws."
+        )

@@ -95,6 +95,7 @@ def resource(params: Mapping[str, Any], aws: Aws, region: str | None, check_mode
     :raises InvalidInput: an option is invalid.
     :raises CwagentError: AWS did not answer which account this is.
     """
+    check_trust(params, _names.partition_of(region))  # before the account is read
     params = without_planned_window(params, [params["name"]], check_mode=check_mode)
     params = with_policy_arns(params, aws, region)
     desired = desired_role(params, region)

@@ -34,6 +34,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import
     unmanaged_policies,
     update_steps,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import check_fitted
 from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import (
     Ec2Trust,
     HybridTrust,
@@ -140,6 +141,9 @@ def check_is_possible(current: State, desired: DesiredRole) -> None:
     """
     if current.role:
         check_adoption("role", desired.name, current.role.principal, desired.declared)
+    if desired.declared.needs_boundary:
+        current_boundary = current.role.principal.boundary if current.role else None
+        check_fitted("role", desired.name, desired.declared.planned_boundary(current_boundary))
     path = current.role.principal.path if current.role else None
     if path is not None and desired.declared.path not in (None, path):
         raise InvalidInput(

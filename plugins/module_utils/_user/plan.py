@@ -38,6 +38,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import
     unmanaged_policies,
     update_steps,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import check_fitted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -199,6 +200,8 @@ def plan(current: State, desired: Declared, ring: Keyring | None) -> list[Step]:
             f"user '{current.name}' exists with path {current.user.principal.path}, and this module does not move it "
             f"to {desired.path}; leave the path out, or delete the user first."
         )
+    if desired.needs_boundary and planned.user:
+        check_fitted("user", current.name, planned.user.principal.boundary)
     if current.user and planned.user:
         check_adoption("user", current.name, current.user.principal, desired)
         principal = _without_new_key(planned.user.principal, current.user.principal)

@@ -16,7 +16,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import KEY_STORES, open_store
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import ATTACH
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import REMOVE_BOUNDARY
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import SSM_SUCCESSOR
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import FITTED, SSM_SUCCESSOR
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import (
     PREVIOUS,
     read_wanted,
@@ -56,8 +56,6 @@ if TYPE_CHECKING:
 
     from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import Given
 
-# The value of cwagent_server_policy for policies that are fitted to the configurations.
-FITTED = "fitted"
 # Playbooks with one of these requirements store no configuration. The first ones need no hosts in groups.
 WITHOUT_GROUPS = {CONFIGS_ONLY, AUDIT, SERVERS, REMOVAL}
 WITHOUT_STORING = {*WITHOUT_GROUPS, CONFIRMATION, ROTATION}
@@ -266,8 +264,9 @@ def _check_boundary(given: Given, inputs: Mapping[str, Any], problems: Problems)
         problems.check(_names.check_policy_arn, boundary, partition, "cwagent_permissions_boundary")
     elif inputs["server_policy"] == FITTED and {CONFIGS, KEY_STORE} & {*given.requires}:
         problems.add(
-            "cwagent_server_policy is fitted, so set cwagent_permissions_boundary to the ARN of a policy. IAM cannot "
-            "limit the content of a fitted policy, but a boundary limits what it grants."
+            "The servers get fitted policies, because cwagent_server_policy is fitted, or is not set and the account "
+            "has them. So set cwagent_permissions_boundary to the ARN of a policy. IAM cannot limit the content of a "
+            "fitted policy, but a boundary limits what it grants. To go back, set cwagent_server_policy to aws."
         )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import ATTACH
 from ansible_collections.cwagent.iam.plugins.module_utils._names import FITTED_POLICIES
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import AWS, FITTED
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.accounts import (
     ACCOUNT,
     account_inputs,
@@ -19,7 +20,6 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.accounts impor
     with_found,
 )
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.checks import (
-    FITTED,
     check_conflicts,
     check_groups,
     check_limit,
@@ -32,6 +32,8 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.configurations
     read_configs,
 )
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
+    APPLY,
+    CONFIGS,
     CONFIRMATION,
     EC2_ADMIN,
     EC2_SERVERS,
@@ -141,7 +143,8 @@ def _values_of_run(given: Given, problems: Problems) -> dict[str, Any]:
         if name not in HOST_VARIABLES
     }
     complete_batches(given, run, problems)
-    return run
+    is_open = not run["server_policy"] and bool({CONFIGS, KEY_STORE, APPLY} & {*given.requires})
+    return {**run, "server_policy": run["server_policy"] or AWS, "account_decides_policy": is_open}
 
 
 def _paths_and_texts(given: Given, run: Mapping[str, Any], problems: Problems) -> dict[str, Any]:

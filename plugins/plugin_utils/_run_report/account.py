@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import NOT_WATCHED, Watch, describe_watch
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import part_name
 from ansible_collections.cwagent.iam.plugins.module_utils._names import APPLIED_LABEL
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import FITTED
 from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
 from ansible_collections.cwagent.iam.plugins.plugin_utils._apply_batch import APPLIED, LEADER, WATCHED
-from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.checks import FITTED
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
     ACCOUNTS,
     ADMIN_INSTANCE,

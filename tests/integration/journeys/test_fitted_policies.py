@@ -18,6 +18,7 @@ from harness import (
     SERVER_ROLE,
     SERVER_USER,
     SSM_POLICY,
+    Play,
     allow,
     assert_complete_report,
     create_role,
@@ -109,7 +110,7 @@ def test_a_fleet_goes_from_aws_policy_to_fitted_ones_and_back(states: States) ->
     assert first_call(stored, "CreatePolicyVersion") < first_call(stored, "PutParameter")
     assert_complete_report(stored)
     # ``test_guide.py`` goes back as the page says, in check mode too.
-    fleet.play("site").assert_succeeded()
+    fleet.play("site", cwagent_server_policy="aws").assert_succeeded()
     assert policies_of(fleet) == WITH_AWS
     assert fleet.account()["roles"] == before["roles"]
     fleet.configure(logs_to("carts"))
@@ -140,3 +141,124 @@ def test_without_the_permission_to_create_policies_nothing_is_written(states: St
         assert "iam:CreatePolicy" in refused.message
         assert (refused.writes, fleet.account()) == (["CreatePolicy"], before)
     assert fleet.account()["parameters"][fleet.aws.region] == {PARAMETER: logs_to("shop")}
+
+
+def with_fitted_policies(states: States) -> Fleet:
+    fleet = states.begin(with_aws_policies)
+    fleet.play("site", **FITTED).assert_succeeded()
+    return fleet
+
+
+def test_a_fitted_account_stays_fitted_without_the_variable(states: States) -> None:
+    fleet = states.begin(with_fitted_policies)
+    assert policies_of(fleet) == WITH_FITTED
+    again = fleet.play("site", **ONE_REGION).assert_succeeded()
+    assert (again.writes, again.report[0]) == ([], "Nothing to do.")
+    for playbook, group in (("store_config", "orders"), ("site", "carts")):
+        fleet.configure(logs_to("shop", group))
+        before = fleet.account()
+        predicted = fleet.play(playbook, "--check", **ONE_REGION).assert_succeeded()
+        assert (predicted.writes, fleet.account()) == ([], before)
+        done = fleet.play(playbook, **ONE_REGION).assert_succeeded()
+        assert predicted.changes == done.changes
+        assert first_call(done, "CreatePolicyVersion") < first_call(done, "PutParameter")
+        assert policies_of(fleet) == WITH_FITTED
+    rotated = fleet.play("rotate_keys", **ONE_REGION).assert_succeeded()
+    assert (rotated.writes, policies_of(fleet)) == ([], WITH_FITTED)
+    # Only an explicit choice goes back.
+    chosen: dict[str, Any] = {"cwagent_server_policy": "aws"}
+    predicted = fleet.play("site", "--check", **chosen).assert_succeeded()
+    back = fleet.play("site", **chosen).assert_succeeded()
+    assert predicted.changes == back.changes
+    assert policies_of(fleet) == WITH_AWS
+    # The policies still exist, and no principal has them.
+    idle = fleet.play("site", **ONE_REGION).assert_succeeded()
+    assert (idle.writes, policies_of(fleet)) == ([], WITH_AWS)
+
+
+def test_a_mixed_account_is_said_to_be_mixed_and_becomes_fitted(states: States) -> None:
+    fleet = states.begin(with_fitted_policies)
+    arn = f"arn:aws:iam::123456789012:policy/cwagent/{SERVERS}"
+    fleet.iam.detach_role_policy(RoleName=HYBRID_ROLE, PolicyArn=arn)
+    fleet.iam.attach_role_policy(RoleName=HYBRID_ROLE, PolicyArn=f"arn:aws:iam::aws:policy/{SERVER_POLICY}")
+    predicted = fleet.play("site", "--check", **ONE_REGION).assert_succeeded()
+    done = fleet.play("site", **ONE_REGION).assert_succeeded()
+    assert predicted.changes == done.changes
+    assert f"The account is mixed: role '{HYBRID_ROLE}' still have AWS's policies" in done.words
+    assert policies_of(fleet) == WITH_FITTED
+    assert "The account is mixed" not in fleet.play("site", **ONE_REGION).assert_succeeded().words
+
+
+def test_where_the_account_cannot_be_read_nothing_is_written(states: States) -> None:
+    fleet = states.begin(with_fitted_policies)
+    fleet.configure(logs_to("orders"))
+    before = fleet.account()
+    for playbook in ("site", "store_config", "rotate_keys"):
+        fleet.aws.arm(Fault(Kind.DENY, action="ListPolicies"))
+        refused = fleet.play(playbook, **ONE_REGION).assert_failed()
+        assert "iam:ListPolicies" in refused.message
+        assert "cwagent_server_policy" in refused.message
+        assert (refused.writes, fleet.account()) == ([], before)
+
+
+def test_a_fitted_account_needs_the_boundary_before_the_first_write(states: States) -> None:
+    fleet = states.begin(with_fitted_policies)
+    fleet.configure(logs_to("orders"))
+    before = fleet.account()
+    fleet.variables.pop("cwagent_permissions_boundary")
+    for playbook in ("site", "store_config"):
+        refused = fleet.play(playbook, **ONE_REGION).assert_failed()
+        assert "set cwagent_permissions_boundary to the ARN" in refused.words
+        assert (refused.writes, fleet.account()) == ([], before)
+
+
+def roles_alone(fleet: Fleet, *arguments: str, store: bool = True, **settings: Any) -> Play:
+    """Run the roles in another playbook. :param settings: variables that each role has under its own name."""
+    region = fleet.aws.region
+    keys = {"key_store_directory": str(fleet.controller.credentials), "region": region}
+    variables: dict[str, dict[str, Any]] = {
+        "ec2_server": {
+            "instances": {region: [fleet.instances["shop1"]]},
+            "on_other_profile": "attach",
+            "attach_to_roles": [SHOP],
+        },
+        "ec2_admin": {},
+        "onprem_server": {"users": [f"{SERVER_USER}-db1"], **keys},
+        "onprem_admin": keys,
+        "hybrid_server": {"regions": [region]},
+    }
+    roles = [
+        {"role": f"cwagent.iam.{role}", **{f"{role}_{key}": each for key, each in {**found, **settings}.items()}}
+        for role, found in variables.items()
+    ]
+    stored = {
+        "from": "controller",
+        "configs": [{"name": PARAMETER, "file": fleet.variables["cwagent_config_file"]}],
+        "region": region,
+        "read_regions": [region],
+    }
+    storing = {"role": "cwagent.iam.store_config", **{f"store_config_{key}": each for key, each in stored.items()}}
+    play = {
+        "hosts": "localhost",
+        "gather_facts": False,
+        "module_defaults": {"group/cwagent.iam.aws": {"region": region}},
+        "roles": [*roles, *([storing] if store else [])],
+    }
+    playbook = fleet.controller.file("roles_alone.yml", [play])
+    return fleet.controller.play(fleet.controller.file("none.yml", {"all": {}}), playbook, *arguments)
+
+
+def test_roles_that_are_used_alone_follow_the_account(states: States) -> None:
+    fleet = states.begin(with_fitted_policies)
+    fleet.configure(logs_to("shop", "orders"))
+    before = fleet.account()
+    predicted = roles_alone(fleet, "--check").assert_succeeded()
+    assert (predicted.writes, fleet.account()) == ([], before)
+    done = roles_alone(fleet).assert_succeeded()
+    assert predicted.changed_tasks == done.changed_tasks
+    assert first_call(done, "CreatePolicyVersion") < first_call(done, "PutParameter")
+    assert {each for each in done.writes if each.startswith(("Attach", "Detach"))} == set()
+    assert policies_of(fleet) == WITH_FITTED
+    # Only an explicit choice goes back.
+    roles_alone(fleet, store=False, server_policy="aws").assert_succeeded()
+    assert policies_of(fleet) == WITH_AWS

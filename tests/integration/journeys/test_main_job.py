@@ -46,7 +46,7 @@ GROUP_VARIABLES = {
     "cwagent_tags": {"team": "ops"},
 }
 # Without reads that wait after the last write of a task. In the task that stores, other writes follow these reads.
-MOST_CALLS, MOST_CALLS_OF_A_SECOND_RUN = 74, 25
+MOST_CALLS, MOST_CALLS_OF_A_SECOND_RUN = 75, 26
 ENVIRONMENT = {"HTTPS_PROXY": "http://user:Proxy-Pass@proxy:3128", "MY_SECRET": "My-Se/CrEt"}
 """More variables that the admin instance needs. No emulator uses them."""
 ADMIN_INLINE = [WINDOW_POLICY]

@@ -417,3 +417,43 @@ def test_without_permission_nothing_is_written_and_the_message_names_it(enforcin
     refused = account.fit(groups=["shop"], credentials=credentials)
     assert "lacks iam:CreatePolicy" in refused["msg"]
     assert [call.action for call in enforcing.writes(since)] == ["CreatePolicy"]
+
+
+AWS_SERVER, AWS_ADMIN = "CloudWatchAgentServerPolicy", "CloudWatchAgentAdminPolicy"
+
+
+def policies_of_role(aws: Emulator, name: str) -> list[str]:
+    found = aws.client("iam").list_attached_role_policies(RoleName=name)["AttachedPolicies"]
+    return sorted(each["PolicyName"] for each in found)
+
+
+def manage(aws: Emulator, name: str, access: str = "server", **options: Any) -> dict[str, Any]:
+    given = {"name": name, "access": access, "wait_timeout": 20, **options}
+    return run_module(aws, "cwagent_iam_role", **given)
+
+
+def test_a_role_without_a_choice_follows_the_account(account: Account) -> None:
+    aws = account.aws
+    bound = aws.client("iam").create_policy(PolicyName="Bound", PolicyDocument=json.dumps(allow("*")))["Policy"]["Arn"]
+    account.fit(groups=["shop"])
+    # The policies exist, and nobody has them.
+    manage(aws, "A", permissions_boundary=bound)
+    assert policies_of_role(aws, "A") == [AWS_SERVER]
+    manage(aws, "A", server_policy="fitted")
+    assert policies_of_role(aws, "A") == [SERVER]
+    # From now on, the account decides, for each access.
+    assert manage(aws, "A")["changed"] is False
+    predicted = manage(aws, "B", "admin", permissions_boundary=bound, check=True)
+    done = manage(aws, "B", "admin", permissions_boundary=bound)
+    assert predicted["steps"] == done["steps"]
+    assert policies_of_role(aws, "B") == [ADMIN, SERVER]
+    # Fitted policies need a boundary, which is known before the first write.
+    with assert_no_writes(aws):
+        refused = manage(aws, "C")
+    assert "role 'C' would have fitted policies and no permissions boundary" in refused["msg"]
+    # Only a choice goes back.
+    manage(aws, "A", server_policy="aws")
+    manage(aws, "B", "admin", server_policy="aws")
+    assert (policies_of_role(aws, "A"), policies_of_role(aws, "B")) == ([AWS_SERVER], [AWS_ADMIN])
+    assert manage(aws, "C")["changed"] is True
+    assert policies_of_role(aws, "C") == [AWS_SERVER]

@@ -49,6 +49,7 @@ from scenes import (
     advance_days,
     as_root,
     attach,
+    attach_fitted,
     change_role,
     change_user,
     check_by_command,
@@ -56,6 +57,7 @@ from scenes import (
     converge_command,
     create_unused_key,
     deactivate_unused_key,
+    detach_fitted,
     in_turn,
     leave_acquired,
     leave_acquired_and_stop,
@@ -166,7 +168,7 @@ SCENES: dict[str, list[Scene]] = {
         Scene(
             "iam_role",
             ROLE,
-            "iam:GetRole GetInstanceProfile CreateRole AttachRolePolicy ListAttachedRolePolicies "
+            "iam:ListPolicies GetRole GetInstanceProfile CreateRole AttachRolePolicy ListAttachedRolePolicies "
             "ListRolePolicies CreateInstanceProfile AddRoleToInstanceProfile PassRole",
         ),
         Scene(
@@ -244,6 +246,7 @@ SCENES: dict[str, list[Scene]] = {
         ),
     ],
     "store-configuration": [
+        Scene("account_info", {"find_server_policy": True}, "iam:ListPolicies"),
         Scene(
             "admin_window",
             with_timeout(role=ADMIN_ROLE, state="open", instance_id="@app"),
@@ -278,7 +281,7 @@ SCENES: dict[str, list[Scene]] = {
         Scene(
             "iam_user",
             {**SERVER_KEYS, "key_max_age_days": 90},
-            f"iam:{READ_USER} ListAccessKeys GetAccessKeyLastUsed CreateAccessKey",
+            f"iam:ListPolicies {READ_USER} ListAccessKeys GetAccessKeyLastUsed CreateAccessKey",
             in_turn(provisioned, advance_days(100)),
             removed=[BULK],
         ),
@@ -406,7 +409,8 @@ SCENES: dict[str, list[Scene]] = {
             configure("web"),
         ),
         Scene("fitted_policy", FITTED, "iam:UntagPolicy", configure("blog", 2 * DAY)),
-        Scene("fitted_policy", with_timeout(state="absent"), "iam:ListEntitiesForPolicy DeletePolicy"),
+        Scene("account_info", {"find_server_policy": True}, BULK, attach_fitted),
+        Scene("fitted_policy", with_timeout(state="absent"), "iam:ListEntitiesForPolicy DeletePolicy", detach_fitted),
     ],
     "store-by-run-command": COMMANDS,
     "store-by-run-command-by-tag": COMMANDS,

@@ -583,6 +583,7 @@ def test_each_duty_needs_its_policy_and_no_more(states: States, name: str, subte
         found = duty.run(INFO, servers=servers, simulate=True, key_store=store)
     checked = duty.run(INFO, checked=found["servers"], **{"from": "run_command"})
     if name == "apply":
+        assert duty.run("cwagent_account_info", find_server_policy=True)["server_policy"] == "aws"
         assert duty.run(COMMAND, servers=checked["servers"])["changed"]
         assert {*duty.run(COMMAND, servers=checked["servers"], watch=True)["watches"]} == {"web1"}
     for action in actions(duty.document):

@@ -408,7 +408,15 @@ class Account(Model):
             }
             for name, user in self.users.items()
         ]
-        return {"UserDetailList": found, "IsTruncated": False}
+        roles = [
+            {
+                **self._described("role", name),
+                "AttachedManagedPolicies": [{"PolicyArn": arn} for arn in role.policies],
+            }
+            for name, role in self.roles.items()
+            if "Role" in kinds["filter"]
+        ]
+        return {"UserDetailList": found, "RoleDetailList": roles, "IsTruncated": False}
 
     def list_groups_for_user(self, user_name: str) -> Any:
         return {"Groups": [{"GroupName": group} for group in self.users[user_name].groups]}
@@ -666,6 +674,13 @@ class Account(Model):
         first = int(page.get("next_token", 0))
         after = first + max_results
         return {key: found[first:after], **({"NextToken": str(after)} if after < len(found) else {})}
+
+    def list_policies(self, **arguments: Any) -> Any:
+        """Answer with the fitted policies that a principal has."""
+        require(arguments == {"scope": "Local", "path_prefix": "/cwagent/"}, "other policies")
+        attached = [arn for each in (*self.roles.values(), *self.users.values()) for arn in each.policies]
+        fitted = sorted({arn for arn in attached if ":policy/cwagent/" in arn})
+        return {"Policies": [{"Arn": arn, "AttachmentCount": attached.count(arn)} for arn in fitted]}
 
     def get_caller_identity(self) -> Any:
         return {"Account": ACCOUNT_ID, "Arn": f"{ARN}:user/ops"}

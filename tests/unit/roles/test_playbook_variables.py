@@ -37,7 +37,6 @@ HANDED_ON: dict[str, tuple[Any, list[str]]] = {
     "cwagent_agent_schema": ("/schema.json", ["store_config_schema"]),
     "cwagent_split_config": (True, ["store_config_split"]),
     "cwagent_config_version": ("previous", ["store_config_version"]),
-    "cwagent_server_policy": ("fitted", ["store_config_server_policy"]),
     "cwagent_audit_regions": (["eu-west-1"], ["store_config_read_regions"]),
     "cwagent_ignored_parameters": (["AmazonCloudWatch-a"], ["store_config_ignored_parameters"]),
     "cwagent_emf_log_groups": (["orders"], ["store_config_emf_log_groups", "audit_emf_log_groups"]),
@@ -105,6 +104,15 @@ def value_in_a_run(name: str, registered: dict[str, Any] | None = None, **variab
 def test_a_variable_of_the_playbooks_reaches_its_roles(variable: str, value: Any, name: str) -> None:
     assert value_in_a_run(name, **{variable: value}) == value
     assert value_in_a_run(name) == defaults_of_roles()[name] != value
+
+
+@pytest.mark.parametrize("role", [*PRINCIPALS, "store_config", "verify"])
+@pytest.mark.parametrize(("policy", "found"), [("", "aws"), ("aws", "aws"), ("fitted", "fitted")])
+def test_a_run_hands_on_the_policy_of_the_servers_so_that_no_role_reads_the_account(
+    role: str, policy: str, found: str
+) -> None:
+    assert value_in_a_run(f"{role}_server_policy", cwagent_server_policy=policy) == found
+    assert defaults_of_roles()[f"{role}_server_policy"] == ""
 
 
 NAMES = ["CloudWatchAgentFittedServerPolicy"], ["CloudWatchAgentFittedAdminPolicy"]

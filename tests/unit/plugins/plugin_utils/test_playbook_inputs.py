@@ -50,7 +50,7 @@ def warnings() -> list[str]:
 
 
 def read(variables: dict[str, Any], warnings: list[str], *requires: str, **options: Any) -> dict[str, Any]:
-    given = {"requires": requires, "found": None, "batch_size": None, **options}
+    given = {"requires": requires, "found": None, "batch_size": None, "server_policy": None, **options}
     return PlaybookInputs(variables, given, DataLoader(), warnings.append).read()
 
 
@@ -155,6 +155,16 @@ def test_only_the_first_account_lists_a_problem_that_others_share(
         read(task_variables(hosts, "blog", GROUPS_OF_ACCOUNTS, **PLAY), warnings)
     with pytest.raises(InvalidInput, match=r"^(?!The same).*lost"):
         read(task_variables(hosts, "shop", GROUPS_OF_ACCOUNTS, **PLAY), warnings)
+
+
+@pytest.mark.parametrize("given", ["", "aws"])
+def test_the_policy_of_the_account_counts_like_a_variable(given: str, warnings: list[str]) -> None:
+    variables = with_variables(
+        cwagent_server_policy=given, cwagent_permissions_boundary="arn:aws:iam::123456789012:policy/B"
+    )
+    assert read(variables, warnings)["server_policy"] == "aws"
+    found = read(variables, warnings, server_policy="fitted")
+    assert (found["server_policy"], found["account_decides_policy"]) == ("fitted", False)
 
 
 def test_instances_that_were_found_count(warnings: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

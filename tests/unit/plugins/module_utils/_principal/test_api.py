@@ -3,8 +3,8 @@ from __future__ import annotations
 from contextlib import nullcontext
 
 import pytest
-from aws_account import Account
-from declarations import BOUNDARY, OTHER_BOUNDARY
+from aws_account import Account, Principal
+from declarations import BOUNDARY, FITTED, FITTED_ADMIN, OTHER_BOUNDARY, SERVER
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import (
@@ -12,6 +12,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import 
     PAGE_SIZE,
     boundary,
     check_boundary,
+    find_server_policy,
     find_users,
     tags,
 )
@@ -106,3 +107,48 @@ def test_a_user_that_was_found_allows_no_more_pages():
         account.answer("get_account_authorization_details", answer, times=1)
 
     assert find_users(account.aws(), ["db1", "db2"]) == ({"db1": {"UserName": "db1"}}, False)
+
+
+SERVERS, ADMINS = FITTED[0], FITTED_ADMIN
+LIST, BULK = "list_policies", "get_account_authorization_details"
+
+
+def account_with(**policies: list[str]) -> Account:
+    """An account with a role and further users."""
+    account = Account()
+    for name, arns in policies.items():
+        principals = account.users if account.roles else account.roles
+        principals[name] = Principal(policies={*arns}, tags={"cwagent:managed": "created"})
+    return account
+
+
+@pytest.mark.parametrize(
+    ("given", "policies", "found", "reads"),
+    [
+        ("aws", {"A": [SERVERS]}, ("aws", []), []),
+        ("fitted", {"A": [SERVERS]}, ("fitted", [SERVERS]), [LIST]),
+        ("fitted", {}, ("fitted", []), [LIST]),
+        (None, {}, ("aws", []), [LIST]),
+        ("", {"A": [SERVER]}, ("aws", []), [LIST]),
+        (None, {"A": [SERVERS, ADMINS]}, ("fitted", [ADMINS, SERVERS]), [LIST, BULK]),
+        (None, {"A": [SERVERS], "B": [SERVER]}, ("fitted", [SERVERS]), [LIST, BULK]),
+    ],
+)
+def test_the_account_is_read_only_as_far_as_it_decides(given, policies, found, reads):
+    account = account_with(**policies)
+    chosen, arns = find_server_policy(account.aws(), given)
+    assert (chosen.name, arns) == found
+    assert account.operations == reads
+    is_mixed = any(each == [SERVER] for each in policies.values()) and BULK in reads
+    assert chosen.notice.startswith("The account is mixed: user 'B' still") == is_mixed
+
+
+@pytest.mark.parametrize("denied", [LIST, BULK])
+def test_a_denied_read_names_the_action_and_the_option(denied):
+    account = account_with(A=[SERVERS])
+    account.fail(denied, "AccessDenied")
+    action = {LIST: "iam:ListPolicies", BULK: "iam:GetAccountAuthorizationDetails"}[denied]
+    with pytest.raises(AwsApiError, match=f"{action}.* Or set server_policy [(]in the playbooks cwagent_server_polic"):
+        find_server_policy(account.aws(), None)
+    with pytest.raises(AwsApiError) if denied == LIST else nullcontext():
+        find_server_policy(account.aws(), "fitted")

@@ -4,8 +4,8 @@ import re
 from typing import Any
 
 import pytest
-from aws_account import Account
-from declarations import ADMIN, BOUNDARY, CUSTOM, FITTED, SERVER, SSM_CORE, SSM_DEPRECATED
+from aws_account import MANAGED, Account, Principal
+from declarations import ADMIN, BOUNDARY, CUSTOM, FITTED, FITTED_ADMIN, SERVER, SSM_CORE, SSM_DEPRECATED
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._principal import options
@@ -45,7 +45,6 @@ NAMES = ["CloudWatchAgentFittedServerPolicy", "CloudWatchAgentFittedServerPolicy
 @pytest.mark.parametrize(
     ("given", "state", "found", "asks"),
     [
-        ([], "present", [], False),
         ([*FITTED, CUSTOM], "present", [*FITTED, CUSTOM], False),
         ([*NAMES, CUSTOM], "present", [*FITTED, CUSTOM], True),
         (NAMES, "absent", [], False),
@@ -124,3 +123,41 @@ def test_the_deprecated_policy_causes_a_warning(ssm_policy, state, warns, monkey
     monkeypatch.setattr(options, "warn", warnings.append)
     declare(ssm_policy=ssm_policy, state=state)
     assert [text.split()[0] for text in warnings] == (["AmazonEC2RoleforSSM"] if warns else [])
+
+
+@pytest.mark.parametrize(
+    ("given", "attached", "access", "found"),
+    [
+        (None, [], "server", ("aws", [])),
+        (None, [SERVER], "server", ("aws", [])),
+        (None, [*FITTED, FITTED_ADMIN], "server", ("fitted", FITTED)),
+        (None, [*FITTED, FITTED_ADMIN], "admin", ("fitted", [*FITTED, FITTED_ADMIN])),
+        ("aws", [*FITTED], "server", ("aws", [])),
+        ("fitted", [*FITTED], "server", ("fitted", FITTED)),
+    ],
+)
+def test_without_policies_the_option_decides_or_else_the_account(given, attached, access, found):
+    account = Account()
+    account.roles["Other"] = Principal(policies={*attached})
+    params = {"access_policies": [], "server_policy": given, "access": access, "state": "present"}
+    options = with_policy_arns(params, account.aws(), "eu-central-1")
+    assert (options["server_policy"], options["access_policies"]) == found
+    # The decision is made once.
+    calls = len(account.operations)
+    assert with_policy_arns(options, account.aws(), "eu-central-1") == options
+    assert len(account.operations) == calls
+
+
+def test_principals_with_different_policies_cause_a_warning(monkeypatch):
+    warnings: list[str] = []
+    monkeypatch.setattr(options, "warn", warnings.append)
+    account = Account()
+    account.roles |= {"New": Principal(policies={FITTED[0]}), "Old": Principal(policies={SERVER}, tags=MANAGED)}
+    params = {"access_policies": [], "server_policy": None, "access": "server", "state": "present"}
+    with_policy_arns(params, account.aws(), "eu-central-1")
+    assert [each.partition(":")[0] for each in warnings] == ["The account is mixed"]
+
+
+@pytest.mark.parametrize(("policy", "needs"), [("fitted", True), ("aws", False), (None, False)])
+def test_only_fitted_policies_need_a_boundary(policy, needs):
+    assert declare(server_policy=policy).needs_boundary is needs

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 from declarations import FITTED
 from declarations import SERVER as AWS
 from declarations import SSM_CORE as SSM
 from import_graph import PLUGINS
 
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import names_for
 from ansible_collections.cwagent.iam.plugins.module_utils._names import (
     ATTACHED_TAG,
@@ -116,3 +119,88 @@ def test_the_tag_of_attached_policies_names_all_that_a_role_can_have(arns):
 def test_a_tag_with_another_value_names_no_policy(value):
     assert policies.tagged_policies({ATTACHED_TAG: value}, ROLE) == set()
     assert policies.tagged_policies({}, ROLE) == set()
+
+
+FITTED_ADMIN = fitted_policy_arn("CloudWatchAgentFittedAdminPolicy", "aws", "123456789012")
+OF_OTHERS = "arn:aws:iam::123456789012:policy/CloudWatchAgentServerPolicy"
+
+
+def holder(name, *arns, kind="role", **tags):
+    return policies.Holder(kind, name, f"arn:aws:iam::123456789012:{kind}/{name}", frozenset(arns), tags)
+
+
+OURS = {"cwagent:managed": "created"}
+NEW = holder("New", FITTED[0], **OURS)
+OLD = holder("Old", AWS, **OURS)
+OLD_ADMIN = holder("Admin", aws_policy_arn(ADMIN, "aws"), kind="user", **{"cwagent:managed": "adopted"})
+APPLICATION = holder("Shop", AWS, **{ATTACHED_TAG: SERVER})
+HALF_WAY = holder("Half", AWS, FITTED[0], **OURS)
+# AWS's policy on the principals of others says nothing about this collection.
+STRANGERS = [
+    holder("Theirs", AWS),
+    holder("Tagged", AWS, **{ATTACHED_TAG: "Other"}),
+    holder("user", AWS, kind="user", **{ATTACHED_TAG: SERVER}),
+    holder("Named", OF_OTHERS, **OURS),
+    holder("Bare", **OURS),
+]
+
+
+@pytest.mark.parametrize(
+    ("given", "attached", "holders", "name", "mixed"),
+    [
+        # The user's choice outranks the account.
+        ("aws", [], [], "aws", None),
+        ("aws", [FITTED[0]], [NEW, OLD], "aws", None),
+        ("fitted", [], [OLD], "fitted", None),
+        ("fitted", [FITTED[0]], [NEW, OLD], "fitted", None),
+        # A blank is no choice. Without a fitted policy, the principals make no difference.
+        (None, [], [], "aws", None),
+        ("", [], [OLD, OLD_ADMIN, *STRANGERS], "aws", None),
+        (None, [FITTED[0]], [NEW], "fitted", None),
+        (None, [FITTED[1]], [HALF_WAY], "fitted", None),
+        (None, [FITTED_ADMIN], [], "fitted", None),
+        (None, [FITTED[0]], [NEW, HALF_WAY, *STRANGERS], "fitted", None),
+        # A principal of others decides too, because nobody else writes the policy.
+        (None, [FITTED[0]], [holder("Theirs", FITTED[0])], "fitted", None),
+        # Mixed.
+        (None, [FITTED[0]], [NEW, OLD], "fitted", "role 'Old' still have AWS's policies, and role 'New' fitted ones"),
+        (None, [FITTED[0]], [NEW, OLD_ADMIN], "fitted", "user 'Admin' still"),
+        (None, [FITTED[0]], [NEW, APPLICATION], "fitted", "role 'Shop' still"),
+        # IAM can show the attachment in one place before it does in another.
+        (
+            None,
+            [FITTED[0]],
+            [OLD, APPLICATION],
+            "fitted",
+            "role 'Old', role 'Shop' still have AWS's policies, and ot",
+        ),
+    ],
+)
+def test_the_account_decides_where_the_user_does_not(given, attached, holders, name, mixed):
+    found = policies.choose_server_policy(given, attached, holders)
+    assert found.name == name
+    assert bool(found.notice) == bool(mixed)
+    assert (mixed or "") in found.notice
+    assert not mixed or "cwagent_server_policy) is not set" in found.notice
+
+
+@pytest.mark.parametrize(
+    ("access", "arns", "found"),
+    [
+        ("server", [FITTED_ADMIN, *FITTED], FITTED),
+        ("admin", [FITTED_ADMIN, *FITTED], [*FITTED, FITTED_ADMIN]),
+        ("server", FITTED[:1], FITTED[:1]),
+        ("server", [FITTED_ADMIN], None),
+        ("admin", FITTED, None),
+        ("admin", [], None),
+    ],
+)
+def test_fitted_policies_of_an_access(access, arns, found):
+    with nullcontext() if found else pytest.raises(InvalidInput, match="the account has no policy CloudWatchAgentFi"):
+        assert policies.fitted_for(access, arns) == found
+
+
+def test_a_principal_with_fitted_policies_needs_a_boundary():
+    policies.check_fitted("role", "R", "arn:aws:iam::123456789012:policy/Bound")
+    with pytest.raises(InvalidInput, match=r"^role 'R' would have fitted policies and no permissions boundary[.]"):
+        policies.check_fitted("role", "R", None)

@@ -45,9 +45,9 @@ def test_a_role_trusts_ec2_unless_another_trust_is_declared(region, service):
 @pytest.mark.parametrize("state", ["present", "absent"])
 def test_the_account_is_read_only_for_hybrid_servers(state):
     account = Account()
-    options.resource(params(state=state), account.aws(), HOME, False)
+    options.resource(params(state=state, server_policy="aws"), account.aws(), HOME, False)
     assert account.operations == []
-    options.resource(params(state=state, **HYBRID), account.aws(), HOME, False)
+    options.resource(params(state=state, server_policy="aws", **HYBRID), account.aws(), HOME, False)
     assert account.operations == ["get_caller_identity"]
 
 

@@ -15,7 +15,7 @@ AWS: Any = object()
 def store(**options: Any) -> Any:
     """The store for the keys of a user."""
     validator = ArgumentSpecValidator(SPEC, **RULES)
-    found = validator.validate({"name": ["U"], "access": "server", **options})
+    found = validator.validate({"name": ["U"], "access": "server", "server_policy": "aws", **options})
     assert found.error_messages == []
     return resource(found.validated_parameters, AWS, "eu-central-1", check_mode=False)._store
 

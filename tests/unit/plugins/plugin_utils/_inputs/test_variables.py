@@ -61,7 +61,8 @@ def test_the_input_of_a_run_without_variables():
         **{name.removeprefix("cwagent_"): default_of(name) for name in RUN_OPTIONS},
         **{name: [] for name in (*empty, "undelivered_hosts")},
         **{name: {} for name in ("admin_users", "key_names", "retired_users")},
-        **dict.fromkeys(("controller_stores", "finds_instances", "stores"), False),
+        **dict.fromkeys(("account_decides_policy", "controller_stores", "finds_instances", "stores"), False),
+        "server_policy": "aws",
         **{name: [US] for name in ("key_regions", "regions")},
         "config_names": {US: []},
         "fitted_policies": {"server_policies": [], "admin_policies": []},
@@ -173,13 +174,38 @@ def test_fitted_policies_need_a_boundary_where_a_playbook_attaches_or_extends_th
     given = a_run(controller=run) if makes_run is a_run else an_account({**run, "cwagent_account_id": "123456789012"})
     inputs, problems = interpret(replace(given, requires=requires))
     refused = is_needed and boundary != BOUNDARY
-    start = "cwagent_server_policy is fitted, so set cwagent_permissions_boundary"
+    start = "The servers get fitted policies, because cwagent_server_policy is fitted, or is not set and the account"
     assert [each for each in problems if each.startswith(start)] == problems
+    assert all("set cwagent_permissions_boundary to the ARN" in each for each in problems)
     assert len(problems) == refused
     assert inputs["fitted_policies"] == {
         "server_policies": ["CloudWatchAgentFittedServerPolicy"],
         "admin_policies": ["CloudWatchAgentFittedAdminPolicy"],
     }
+
+
+@pytest.mark.parametrize("policy", ["", "aws", "fitted"])
+@pytest.mark.parametrize(
+    ("requires", "attaches_or_stores"),
+    [
+        (["key_store"], True),
+        (["key_store", "rotation"], True),
+        (["configs"], True),
+        (["servers", "apply"], True),
+        (["servers"], False),
+        (["admin_instance"], False),
+        (["confirmation"], False),
+        (["removal", "one_account"], False),
+        (["restore"], False),
+        (["audit"], False),
+        (["configs_only", "policy"], False),
+        ([], False),
+    ],
+)
+def test_the_account_decides_in_playbooks_that_attach_or_store(requires, attaches_or_stores, policy):
+    inputs, _problems = interpret(replace(a_run(controller={"cwagent_server_policy": policy}), requires=requires))
+    assert inputs["account_decides_policy"] == (attaches_or_stores and not policy)
+    assert inputs["server_policy"] == (policy or "aws")
 
 
 ATTACH_TO = "cwagent_on_other_profile is attach, so set cwagent_attach_to_roles to the roles"
@@ -397,7 +423,8 @@ def test_a_bad_value_is_one_problem_that_names_the_variable(name, value):
     if name in RUN_OPTIONS and not is_typed:
         # Modules run in the folder of the playbook, so the input has the absolute path of the folder.
         folder = "/tmp/" if name == "cwagent_key_store_directory" else ""  # noqa: S108  no file is made
-        assert run_value(inputs, name) == (f"{folder}{default_of(name)}" if folder else default_of(name))
+        default = "aws" if name == "cwagent_server_policy" else default_of(name)
+        assert run_value(inputs, name) == (f"{folder}{default}" if folder else default)
 
 
 SECRET = "s3cret"
