@@ -6,14 +6,21 @@ from datetime import UTC, datetime
 import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import (
+    Known,
+    Read,
     Text,
+    Unread,
     covered_texts,
     covered_versions,
     find_sources,
+    known_grants,
+    readable_parameters,
     to_sources,
+    unexplained,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import History, Version
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import Scope, needed_statements
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import Statement
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
 NAME, REGION = "AmazonCloudWatch-linux", "eu-central-1"
@@ -105,3 +112,86 @@ def test_a_refusal_shows_nothing_of_an_encrypted_text(text: str) -> None:
 def test_a_text_in_all_regions_has_none(regions: list[str], all_regions: list[str], found: tuple[str, ...]) -> None:
     [source] = to_sources([Text(NAME, each, CONFIG, each) for each in regions], all_regions)
     assert source.regions == found
+
+
+# -- Hand edits --
+
+SCOPE = Scope("aws", "123456789012")
+GROUPS = "arn:aws:logs:{}:123456789012:log-group:{}:*"
+ROLE = "arn:aws:iam::210987654321:role/Central"
+
+
+def sending(group: str, role: str = "") -> str:
+    """A configuration that sends to a log group, and perhaps metrics with a role."""
+    files = {"collect_list": [{"file_path": "/a", "log_group_name": group}]}
+    metrics = {"metrics": {"credentials": {"role_arn": role}}} if role else {}
+    return json.dumps({"logs": {"logs_collected": {"files": files}}, **metrics})
+
+
+def in_here(value: str, place: str = "p", *, is_encrypted: bool = False) -> Text:
+    return Text("AmazonCloudWatch-a", "eu-central-1", value, place, is_encrypted)
+
+
+@pytest.mark.parametrize(
+    ("texts", "is_complete"),
+    [
+        ([in_here(sending("a"))], True),
+        ([in_here("no JSON"), in_here(sending("a"))], False),
+        ([in_here(sending("a")), in_here('{"logs":{"metrics_collected":{"emf":{}}}}')], False),
+    ],
+)
+def test_the_needs_of_texts_are_known_unless_one_is_refused(texts: list[Text], is_complete: bool) -> None:
+    found = known_grants(texts, (), SCOPE)
+    assert found.is_complete is is_complete
+    assert ("logs:PutLogEvents", (), GROUPS.format("eu-central-1", "a")) in found.grants
+    assert Known(found.grants).is_complete
+
+
+def test_only_resources_of_texts_without_encryption_are_shown() -> None:
+    found = known_grants([in_here(sending("a")), in_here(sending("b", ROLE), is_encrypted=True)], (), SCOPE)
+    names = [GROUPS.format("eu-central-1", each) for each in "ab"]
+    assert [each in found.shown for each in (*names, ROLE)] == [True, False, False]
+    assert {*names, ROLE} <= {name for _action, _condition, name in found.grants}
+
+
+def test_a_text_is_read_once_and_its_first_place_is_shown() -> None:
+    read: Read = {}
+    texts = [Text("AmazonCloudWatch-a", each, "no JSON", f"in {each}") for each in ("eu-west-1", "us-east-1")]
+    for _time in range(2):
+        assert [each.partition(":")[0] for each in find_sources(texts, (), read)[1]] == ["in eu-west-1"]
+    read["no JSON"] = None, "as it was read before"
+    assert find_sources(texts, (), read)[1] == ["in eu-west-1: as it was read before."]
+
+
+@pytest.mark.parametrize(
+    ("action", "name", "unread", "is_added"),
+    [
+        ("logs:PutLogEvents", GROUPS.format("eu-central-1", "shop"), Unread.NOTHING, False),
+        ("logs:PutLogEvents", GROUPS.format("us-east-1", "shop"), Unread.NOTHING, True),
+        ("logs:PutLogEvents", GROUPS.format("*", "shop"), Unread.NOTHING, True),
+        # A text in all regions.
+        *(("logs:PutLogEvents", GROUPS.format(each, "all"), Unread.NOTHING, False) for each in ("us-east-1", "*")),
+        ("logs:CreateLogGroup", GROUPS.format("*", "all"), Unread.NOTHING, True),
+        ("logs:PutLogEvents", "arn:aws:logs:us-east-1:123456789012:other:all:*", Unread.NOTHING, True),
+        ("logs:PutLogEvents", "", Unread.NOTHING, True),
+        ("logs:PutLogEvents", GROUPS.format("*", "audit"), Unread.EARLIER, False),
+        *(("sts:AssumeRole", ROLE, each, each is not Unread.STORED) for each in Unread),
+        *(
+            (each, "arn:aws:ssm:us-east-1:123456789012:parameter/AmazonCloudWatch-x", Unread.NOTHING, False)
+            for each in ("ssm:GetParameter", "ssm:PutParameter", "kms:Decrypt")
+        ),
+    ],
+)
+def test_the_parts_that_no_text_can_need_are_found(action: str, name: str, unread: Unread, is_added: bool) -> None:
+    names = [GROUPS.format(*each) for each in (("eu-central-1", "shop"), ("*", "all"))]
+    known = {("logs:PutLogEvents", (), each) for each in names}
+    statement = Statement("x", (action, "logs:PutLogEvents"), (), (name,))
+    found = unexplained([Statement("x", ("logs:PutLogEvents",), (), (names[0],)), statement], known, unread)
+    assert (action in [each for one in found for each in one.actions]) is is_added
+
+
+def test_readable_parameters_have_their_regions() -> None:
+    arns = [f"arn:aws:ssm:{each}:123456789012:parameter/AmazonCloudWatch-a" for each in ("eu-west-1", "*")]
+    reading = Statement("x", ("ssm:GetParameter",), (), (arns[0], f"{arns[1]}:*"))
+    storing = Statement("x", ("ssm:PutParameter",), (), (arns[0].replace("-a", "-b"),))
+    assert readable_parameters([reading, storing]) == {(each, "AmazonCloudWatch-a") for each in ("eu-west-1", "*")}

@@ -411,6 +411,9 @@ def test_a_notice_lists_each_role_that_servers_may_assume_with_its_parameters():
     )
 
 
+RETAINED = {"file_path": "/a", "log_group_name": "{hostname}", "retention_in_days": 3}
+
+
 def test_notices_count_the_resources_of_encrypted_configurations():
     config = {**file("{hostname}"), "metrics": {"credentials": {"role_arn": ROLE}}}
     encrypted = Source("a", config, ("a",), (REGION,), is_encrypted=True)
@@ -418,6 +421,8 @@ def test_notices_count_the_resources_of_encrypted_configurations():
     groups, roles = width_notices(needed, [encrypted], ())
     assert groups == "The policy allows very many log groups, because of 1 pattern in encrypted configurations."
     assert roles.startswith("The policy lets servers assume a role of an encrypted configuration, because of a. ")
+    forms = needed_statements([source({**config, "logs": files(RETAINED)["logs"]}, is_encrypted=True)], SCOPE)
+    assert [each for each in width_notices(forms, [], ()) if "log groups" in each] == [groups], "counted once"
     shown = {name for each in needed for name in each.names}
     assert [*width_notices(needed, [encrypted], shown)] == [*width_notices(needed, [encrypted])]
     assert ROLE in str([*width_notices(needed, [encrypted])])
