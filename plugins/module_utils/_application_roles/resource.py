@@ -28,9 +28,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import 
     BULK_ACTION,
     PAGE_SIZE,
     boundary,
+    read_quota,
     tags,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import MAX_POLICIES
 from ansible_collections.cwagent.iam.plugins.module_utils._progress import announce
 
 if TYPE_CHECKING:
@@ -146,15 +146,7 @@ class AttachmentResource(Resource[State]):
 
     def _read_quota(self, roles: Sequence[Role]) -> int:
         """Return how many managed policies a role can have. Read the quota only if a role would exceed the default."""
-        if all(len(role.policies | self._desired.policies(role)) <= MAX_POLICIES for role in roles):
-            return MAX_POLICIES
-        try:
-            answer = self._aws.call("iam:GetAccountSummary", "read the quotas of the account")
-        except AwsApiError as error:
-            if error.code not in DENIED_CODES:
-                raise
-            return MAX_POLICIES
-        return int(answer["SummaryMap"].get("AttachedPoliciesPerRoleQuota", MAX_POLICIES))
+        return read_quota(self._aws, "role", (len(role.policies | self._desired.policies(role)) for role in roles))
 
     def _read_others(self, roles: Sequence[Role]) -> dict[str, list[str]]:
         """Return by role the instances of the regions that have the role and are not listed."""

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ansible.module_utils.common.warnings import warn
+
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES, AwsApiError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import FITTED_PATH, is_fitted_policy
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import REMOVE_BOUNDARY
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import MAX_POLICIES, REMOVE_BOUNDARY
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import (
     AWS,
     OPTION,
@@ -144,6 +146,24 @@ def check_boundary(aws: Aws, arn: str | None, current: Iterable[str | None]) -> 
         return
     if found is None:
         raise InvalidInput(f"permissions_boundary: policy {arn} does not exist. Create it first, or correct the ARN.")
+
+
+def read_quota(aws: Aws, kind: str, numbers: Iterable[int]) -> int:
+    """Return how many managed policies a principal can have. The default counts where the quota cannot be read.
+
+    :param kind: ``role`` or ``user``.
+    :param numbers: how many policies principals would have. The quota is read only if the default is too small.
+    """
+    if all(number <= MAX_POLICIES for number in numbers):
+        return MAX_POLICIES
+    try:
+        answer = aws.call("iam:GetAccountSummary", f"read how many managed policies a {kind} can have")
+    except AwsApiError as error:
+        if error.code not in DENIED_CODES:
+            raise
+        warn(f"{error} Until then, the default of {MAX_POLICIES} counts.")
+        return MAX_POLICIES
+    return int(answer["SummaryMap"].get(f"AttachedPoliciesPer{kind.title()}Quota", MAX_POLICIES))
 
 
 def find_account(aws: Aws) -> str:

@@ -123,6 +123,11 @@ class Declared:
         kept = frozenset() if self.exclusive else current - self.detach - fitted
         return kept | self.attach | {arn for arn in fitted if fitted_access(arn) in accesses}
 
+    def policies_at_once(self, current: frozenset[str]) -> int:
+        """Return how many policies a principal has at once if the new ones come before it loses others; 0 for none."""
+        planned = self.planned_policies(current)
+        return len(current | planned) if planned - current else 0
+
     def planned_inline(self, current: frozenset[str]) -> frozenset[str]:
         """Return the inline policies after all steps. Even ``exclusive`` does not remove the admin window's policy."""
         kept = current & {WINDOW_POLICY} if self.exclusive else current
@@ -199,7 +204,9 @@ def principal_to_dict(principal: PrincipalState) -> dict[str, Any]:
     }
 
 
-def update_steps(kind: str, name: str, current: PrincipalState, planned: PrincipalState) -> list[Step]:
+def update_steps(
+    kind: str, name: str, current: PrincipalState, planned: PrincipalState, max_policies: int = MAX_POLICIES
+) -> list[Step]:
     """Return the steps that bring an existing principal from the current state to the planned one.
 
     The boundary comes first, because it restricts the permissions of the policies. Policies are attached before others
@@ -207,13 +214,14 @@ def update_steps(kind: str, name: str, current: PrincipalState, planned: Princip
     others are detached first, unless it cannot have the planned ones either. Then IAM refuses the first excess one.
 
     :param kind: ``role`` or ``user``.
+    :param max_policies: how many managed policies it can have.
     """
     steps: list[Step] = []
     if planned.boundary != current.boundary:
         steps.append(_set_boundary(kind, name, planned.boundary))
     grant = grant_steps(kind, name, planned, current)
     detach = detach_steps(kind, name, current.policies - planned.policies)
-    exceeds_quota = len(planned.policies) <= MAX_POLICIES < len(current.policies | planned.policies)
+    exceeds_quota = len(planned.policies) <= max_policies < len(current.policies | planned.policies)
     steps += [*detach, *grant] if exceeds_quota else [*grant, *detach]
     steps += delete_inline_steps(kind, name, current.inline - planned.inline)
     return steps + tag_steps(kind, name, current.tags, planned.tags)

@@ -20,6 +20,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
     Step,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import (
+    MAX_POLICIES,
     Declared,
     PrincipalState,
     check_adoption,
@@ -96,11 +97,13 @@ class State:
     """A role and its instance profile; either can exist without the other.
 
     :param other_profiles: names of other instance profiles that contain the role. They are read before deletions only.
+    :param max_policies: how many managed policies a role can have.
     """
 
     role: Role | None = None
     profile: InstanceProfile | None = None
     other_profiles: frozenset[str] = frozenset()
+    max_policies: int = MAX_POLICIES
 
 
 @dataclass(frozen=True)
@@ -164,7 +167,8 @@ def plan(current: State, desired: DesiredRole) -> Plan[State]:
     steps: list[Step] = []
     if current.role and planned.role:
         steps += _setting_steps(current.role, planned.role)
-        steps += update_steps("role", desired.name, current.role.principal, planned.role.principal)
+        principals = (current.role.principal, planned.role.principal)
+        steps += update_steps("role", desired.name, *principals, current.max_policies)
     elif planned.role:
         grant = grant_steps("role", desired.name, planned.role.principal, PrincipalState())
         steps += [_create_role(planned.role), *(replace(step, retry_when=NEW_ENTITY_RETRY_CODES) for step in grant)]

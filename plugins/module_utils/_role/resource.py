@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
@@ -13,6 +14,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import 
     boundary,
     check_boundary,
     inline_policies,
+    read_quota,
     tags,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import PrincipalState
@@ -38,7 +40,7 @@ class RoleResource(Resource[State]):
         self._present = present
 
     def read(self) -> State:
-        """Read the role and its instance profile, and whether a new permissions boundary exists.
+        """Read the role and its instance profile, whether a new permissions boundary exists, and if needed the quota.
 
         :raises InvalidInput: the policy of the boundary does not exist.
         """
@@ -46,6 +48,9 @@ class RoleResource(Resource[State]):
         if self._present:
             current = state.role.principal.boundary if state.role else None
             check_boundary(self._aws, self._desired.declared.boundary, [current])
+        if self._present and state.role:
+            number = self._desired.declared.policies_at_once(state.role.principal.policies)
+            return replace(state, max_policies=read_quota(self._aws, "role", [number]))
         return state
 
     def read_again(self) -> State:

@@ -25,6 +25,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
     Step,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import (
+    MAX_POLICIES,
     Declared,
     PrincipalState,
     check_adoption,
@@ -132,6 +133,7 @@ class State:
     :param read_at: when it was read, according to the clock of AWS.
     :param saved: ``None`` if keys are not managed.
     :param error: why the user could not be read. The other values are then incomplete.
+    :param max_policies: how many managed policies a user can have.
     """
 
     name: str
@@ -139,6 +141,7 @@ class State:
     user: User | None = None
     saved: SavedCredentials | None = None
     error: CwagentError | None = None
+    max_policies: int = MAX_POLICIES
 
 
 def keyring(current: State, desired: Declared, rules: KeyRules) -> Keyring | None:
@@ -205,7 +208,7 @@ def plan(current: State, desired: Declared, ring: Keyring | None) -> list[Step]:
     if current.user and planned.user:
         check_adoption("user", current.name, current.user.principal, desired)
         principal = _without_new_key(planned.user.principal, current.user.principal)
-        steps = update_steps("user", current.name, current.user.principal, principal)
+        steps = update_steps("user", current.name, current.user.principal, principal, current.max_policies)
         steps += [
             _remove_from_group(current.name, group) for group in sorted(current.user.groups - planned.user.groups)
         ]

@@ -37,6 +37,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import 
     find_user,
     find_users,
     inline_policies,
+    read_quota,
     tags,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import PrincipalState, kept_warning
@@ -101,7 +102,7 @@ class UserResource(Resource[States]):
         self._hold = hold or {}
 
     def read(self) -> States:
-        """Read the users, and whether a new permissions boundary exists.
+        """Read the users, whether a new permissions boundary exists, and if needed the quota.
 
         :raises InvalidInput: the policy of the boundary does not exist.
         """
@@ -111,6 +112,9 @@ class UserResource(Resource[States]):
             check_boundary(
                 self._aws, self._desired.boundary, [user.principal.boundary if user else None for user in readable]
             )
+            numbers = [self._desired.policies_at_once(user.principal.policies) for user in readable if user]
+            quota = read_quota(self._aws, "user", numbers)
+            states = {name: replace(state, max_policies=quota) for name, state in states.items()}
         return states
 
     def read_again(self) -> States:

@@ -7,6 +7,7 @@ from aws_account import Account, Principal
 from declarations import BOUNDARY, FITTED, FITTED_ADMIN, OTHER_BOUNDARY, SERVER
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._principal import api
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import (
     CALLS_PER_USER,
     PAGE_SIZE,
@@ -14,6 +15,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import 
     check_boundary,
     find_server_policy,
     find_users,
+    read_quota,
     tags,
 )
 
@@ -152,3 +154,35 @@ def test_a_denied_read_names_the_action_and_the_option(denied):
         find_server_policy(account.aws(), None)
     with pytest.raises(AwsApiError) if denied == LIST else nullcontext():
         find_server_policy(account.aws(), "fitted")
+
+
+QUOTA = "get_account_summary"
+
+
+@pytest.mark.parametrize("kind", ["role", "user"])
+@pytest.mark.parametrize(
+    ("numbers", "summary", "found"),
+    [
+        ([], {}, 10),
+        ([0, 10], {}, 10),
+        ([3, 11], {"AttachedPoliciesPerRoleQuota": 15, "AttachedPoliciesPerUserQuota": 20}, {"role": 15, "user": 20}),
+        ([11], {}, {"role": 10, "user": 10}),
+    ],
+)
+def test_the_quota_of_policies_is_read_where_the_default_is_too_small(kind, numbers, summary, found):
+    account = Account()
+    account.answer(QUOTA, {"SummaryMap": summary})
+    is_read = isinstance(found, dict)
+    assert read_quota(account.aws(), kind, numbers) == (found[kind] if is_read else found)
+    assert account.operations == [QUOTA] * is_read
+
+
+@pytest.mark.parametrize(("code", "warns"), [("AccessDenied", True), ("ServiceFailure", False)])
+def test_where_the_quota_is_denied_the_default_counts_and_a_warning_says_so(code, warns, monkeypatch):
+    warnings: list[str] = []
+    monkeypatch.setattr(api, "warn", warnings.append)
+    account = Account()
+    account.fail(QUOTA, code)
+    with nullcontext() if warns else pytest.raises(AwsApiError):
+        assert read_quota(account.aws(retry_timeout=0), "user", [11]) == 10
+    assert ["iam:GetAccountSummary" in each and "default of 10 counts" in each for each in warnings] == [True] * warns

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from aws_account import ACCOUNT_ID, Account
-from declarations import BOUNDARY, CREATED_TAGS, OTHER_BOUNDARY, SERVER, UNMANAGED, declare
+from declarations import BOUNDARY, CREATED_TAGS, FITTED, OTHER_BOUNDARY, SERVER, UNMANAGED, declare
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import PrincipalState
@@ -90,3 +90,23 @@ def test_the_warnings_are_those_of_the_plan(options, current, warning):
 def test_a_boundary_is_looked_up_only_where_it_would_be_set(account, present, boundary):
     resource(account, present, boundary=boundary).read()
     assert "get_policy" not in account.operations
+
+
+@pytest.mark.parametrize(
+    ("others", "quota", "first", "reads"),
+    [(8, 10, "Attach", 0), (9, 10, "Detach", 1), (9, 11, "Attach", 1), (9, None, "Detach", 1), (10, 11, "Detach", 1)],
+)
+def test_new_policies_come_first_as_far_as_the_quota_of_the_account_allows(others, quota, first, reads):
+    account = Account()
+    policies = frozenset({SERVER, *(f"{UNMANAGED}{number}" for number in range(others))})
+    account.put_role("R", State(Role("R", TRUST, PrincipalState(policies=policies)), PROFILE))
+    account.answer("get_account_summary", {"SummaryMap": {"AttachedPoliciesPerRoleQuota": quota} if quota else {}})
+    found = resource(account, access_policies=FITTED[:1])
+    state = found.read()
+    actions = [step.action for step in found.plan(state).all_steps if "tach" in step.action]
+    assert actions[0] == f"iam:{first}RolePolicy"
+    assert account.count("get_account_summary") == reads
+    # With nothing to attach, the quota makes no difference.
+    idle = resource(account)
+    assert idle.read().max_policies == 10
+    assert account.count("get_account_summary") == reads

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aws_account import Account, api_error
 from aws_model import NOW, check_steps
-from declarations import BOUNDARY, CREATED_TAGS, DECLARED, PRINCIPALS, SERVER, UNMANAGED, declare, subsets
+from declarations import BOUNDARY, CREATED_TAGS, DECLARED, FITTED, PRINCIPALS, SERVER, UNMANAGED, declare, subsets
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -448,3 +448,14 @@ def test_only_the_denied_last_use_of_a_new_key_is_waited_for(tmp_path, monkeypat
             converge(resource, check_mode=False, wait=10)
         assert failure.value.details["failures"].keys() == {"U"}
         assert failure.value.details["changed"] is False
+
+
+@pytest.mark.parametrize(("others", "quota", "first"), [(8, 10, "Attach"), (9, 10, "Detach"), (9, 11, "Attach")])
+def test_new_policies_come_first_as_far_as_the_quota_of_the_account_allows(tmp_path, others, quota, first):
+    policies = frozenset({SERVER, *(f"{UNMANAGED}{number}" for number in range(others))})
+    scenario = Scenario(
+        tmp_path, User("U", PrincipalState(policies=policies)), declare(access_policies=FITTED[:1]), False
+    )
+    scenario.account.answer("get_account_summary", {"SummaryMap": {"AttachedPoliciesPerUserQuota": quota}})
+    actions = [step.action for step in scenario.resource.plan(scenario.resource.read()).all_steps]
+    assert actions[0] == f"iam:{first}UserPolicy"
