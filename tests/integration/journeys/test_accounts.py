@@ -376,7 +376,7 @@ def test_a_configuration_is_applied_to_one_server_of_all_accounts_first(accounts
     for folder in folders.values():
         (folder / "denied").unlink()
     limited = accounts.play("apply", "--limit", "localhost,shop", **settings).assert_failed()
-    assert "Skipped, because --limit leaves them out: " in limited.message
+    assert "Skipped, because --limit leaves them out: " in limited.words
     assert (configured(), labelled()) == ([first], [])
     done = accounts.play("apply", **settings).assert_succeeded()
     assert (sorted(configured(f"{PARAMETER}_stable")), labelled()) == (sorted(folders), ["shop", "blog"])
