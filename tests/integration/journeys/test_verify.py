@@ -8,8 +8,19 @@ import stat
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from emulator.machines import AGENT_CONTROL, AGENT_FOLDER
-from harness import HYBRID_ROLE, NEEDS_AWS_CLI, PARAMETER, POLICY_ARN, SERVER_POLICY, UNREACHABLE, Play, create_user
+from harness import (
+    HYBRID_ROLE,
+    NEEDS_AWS_CLI,
+    PARAMETER,
+    POLICY_ARN,
+    SERVER_POLICY,
+    SERVER_ROLE,
+    UNREACHABLE,
+    Play,
+    create_user,
+)
 from in_process import run_module
 from policies import example, permit
 from states import States
@@ -317,7 +328,8 @@ def log_groups(found: Site) -> set[str]:
     return {arn.split(":")[6] for each in statements if each["Sid"] == "SendingLogEvents" for arn in each["Resource"]}
 
 
-def test_the_fitted_policy_is_narrowed_when_every_server_runs_the_stored_version(states: States) -> None:
+@pytest.mark.parametrize("policy", ["fitted", ""], ids=["the user decides", "the account decides"])
+def test_the_fitted_policy_is_narrowed_when_every_server_runs_the_stored_version(states: States, policy: str) -> None:
     """Not while an instance is stopped, which can start with an earlier version."""
     fleet = states.begin(without_servers)
     ec2, regions = fleet.aws.client("ec2"), [fleet.aws.region]
@@ -329,7 +341,9 @@ def test_the_fitted_policy_is_narrowed_when_every_server_runs_the_stored_version
     made = run_module(fleet.aws, "cwagent_fitted_policy", read_regions=regions)
     assert not made["failed"], made["msg"]
     found = Site(fleet, create_user(fleet.aws, "controller"))
-    variables: dict[str, Any] = {"cwagent_server_policy": "fitted", "cwagent_audit_regions": regions}
+    variables: dict[str, Any] = {"cwagent_server_policy": policy, "cwagent_audit_regions": regions}
+    if not policy:
+        fleet.iam.attach_role_policy(RoleName=SERVER_ROLE, PolicyArn=made["server_policies"][0])
 
     ec2.stop_instances(InstanceIds=[fleet.instances["web2"]])
     play = found.run("apply", **variables).assert_succeeded()
