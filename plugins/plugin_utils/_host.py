@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import HostUnreachable
+from ansible_collections.cwagent.iam.plugins.plugin_utils._host_result import describe_failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -42,6 +43,6 @@ class Host:
         try:
             return self._action.send(module, arguments, self._task_vars)
         except AnsibleConnectionFailure as error:
-            raise HostUnreachable(f"{str(error).strip().rstrip('.')}.") from error
+            raise HostUnreachable(f"{describe_failure(error).rstrip('.')}.") from error
         except Exception as error:  # noqa: BLE001  a plug-in for connections can raise anything
-            return {"failed": True, "msg": str(error)}
+            return {"failed": True, "msg": describe_failure(error)}

@@ -12,8 +12,10 @@ from ansible.plugins.action.normal import ActionModule as NormalAction
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.plugin_utils._host_result import (
     HostAnswer,
+    describe_failure,
     discovered_python,
     expect_result,
+    printable_errors,
 )
 
 
@@ -22,9 +24,10 @@ class HostAction(HostAnswer, NormalAction):  # type: ignore[misc]  # ansible com
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Run it as any module."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
+        with printable_errors():
+            result: dict[str, Any] = super().run(tmp, task_vars)
         if result.get("unreachable"):
-            return result
+            return {**result, "msg": describe_failure(result.get("msg", ""))}
         try:
             return {**expect_result(self._task.action, result), **discovered_python(self)}
         except InvalidInput as error:

@@ -12,7 +12,11 @@ from ansible import constants
 from ansible.errors import AnsibleError
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.plugin_utils._host_result import HostAnswer, expect_result
+from ansible_collections.cwagent.iam.plugins.plugin_utils._host_result import (
+    HostAnswer,
+    expect_result,
+    printable_errors,
+)
 
 
 class SecretDelivery(HostAnswer):
@@ -64,7 +68,10 @@ class SecretDelivery(HostAnswer):
         :raises InvalidInput: sudo on the host requires a terminal, or the result is not one of the module.
         """
         try:
-            done: dict[str, Any] = self._execute_module(module_name=module, module_args=arguments, task_vars=task_vars)
+            with printable_errors():
+                done: dict[str, Any] = self._execute_module(
+                    module_name=module, module_args=arguments, task_vars=task_vars
+                )
         except AnsibleError as error:  # from a connection that itself notices that become failed
             self._check_terminal(str(error))
             raise

@@ -60,11 +60,16 @@ class _StoreHost(Host, ABC):
 
     def has_file(self, path: str) -> bool:
         """Whether the host has a file."""
-        return bool(check(self._send("ansible.builtin.stat", {"path": path, "get_checksum": False}))["stat"]["exists"])
+        found = check(self._send("ansible.builtin.stat", {"path": path, "get_checksum": False}))
+        return bool((found.get("stat") or {}).get("exists"))
 
     def read_file(self, path: str) -> str:
         """Read a text file; empty if it cannot be read."""
-        return b64decode(self._send("ansible.builtin.slurp", {"src": path}).get("content", "")).decode(errors="replace")
+        content = self._send("ansible.builtin.slurp", {"src": path}).get("content")
+        try:
+            return b64decode(content or "").decode(errors="replace")
+        except ValueError:
+            return ""
 
     def identity(self, profile: str | None, role: str | None, *, fail_on_refused_role: bool = False) -> dict[str, Any]:
         """Wait until the instance has the identity of a profile, or none."""

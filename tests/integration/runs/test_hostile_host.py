@@ -7,8 +7,11 @@ controller with its output.
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,9 @@ from typing import Any
 import pytest
 from emulator.snapshot import snapshot
 from fleet import DAY, HYBRID, KEY, Fleet
-from harness import SERVER_USER, Play, hybrid_nodes
+from harness import CHECKOUT, SERVER_USER, Play, hybrid_nodes
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from states import States
 
 # Ansible starts it instead of Python. It runs the module and changes the answer.
@@ -217,3 +222,154 @@ def test_servers_that_leave_take_no_other_with_them(pair: Site) -> None:
     assert play.code != 0
     assert leaving in play.words
     assert pair.of_honest() == account
+
+
+# What Ansible makes of outputs: the result of an action that runs a module, and everything that is printed meanwhile.
+READER = """\
+import contextlib, io, json, sys
+from types import SimpleNamespace
+from ansible_collections.cwagent.iam.plugins.plugin_utils._host_result import HostAnswer, InvalidInput, expect_result
+
+class Action(HostAnswer):
+    def run(self, tmp=None, task_vars=None):
+        raise NotImplementedError
+
+action = Action.__new__(Action)
+action._used_interpreter, action._task = "/bin/python", SimpleNamespace(action="x", resolved_action="x")
+modern = "profile" in HostAnswer.__mro__[1]._parse_returned_data.__code__.co_varnames
+for line in sys.stdin:
+    module, stdout, stderr = json.loads(line)
+    printed, error, result = io.StringIO(), None, {}
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        try:
+            output = {"rc": 0, "stdout": stdout, "stderr": stderr}
+            if modern:
+                read = action._parse_returned_data(output, "legacy")
+                read.remove_internal_keys()
+                read = read.as_result_dict(for_round_trip=True)
+            else:
+                read = action._parse_returned_data(output)
+            result = expect_result(module, read)
+        except InvalidInput as failure:
+            error = str(failure)
+    print(json.dumps([result, printed.getvalue(), error], default=repr), flush=True)
+"""
+Reader = Callable[[str, str, str], tuple[dict[str, Any], str, str | None]]
+
+
+@pytest.fixture(scope="module", params=["newest", "oldest"])
+def reader(request: pytest.FixtureRequest) -> Iterator[Reader]:
+    """Ansible's own parser of both cores, with what is ours before and after it."""
+    python = sys.executable if request.param == "newest" else f"{os.environ['OLDEST']}/bin/python"
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT / ".ansible/collections"), "ANSIBLE_NOCOLOR": "1"}
+    with subprocess.Popen(
+        [python, "-c", READER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        into, out = process.stdin, process.stdout
+
+        def read(*output: str) -> tuple[dict[str, Any], str, str | None]:
+            print(json.dumps(output), file=into, flush=True)
+            result, printed, error = json.loads(out.readline())
+            return result, printed, error
+
+        yield read
+        into.close()
+
+
+TYPES = ["ErrorSummary", "WarningSummary", "DeprecationSummary", "Event", "EventChain", "TrustedAsTemplate", "other"]
+TEXTS = st.sampled_from([TERMINAL, "\ud800", "{{ 1 }}", "{", "}", "\x85", "\u2028{", "é", "x" * 9000]) | st.text(
+    max_size=4
+)
+HOSTILE_KEYS = st.sampled_from(["__ansible_type", "__ansible_unsafe", "__ansible_vault", "event", "msg", TERMINAL])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.just(10**400) | st.floats() | TEXTS | st.sampled_from(TYPES),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(HOSTILE_KEYS | TEXTS, inner, max_size=3),
+    max_leaves=6,
+)
+ACTED_ON = ["ansible_facts", "ansible_facts_cacheable", "add_host", "add_group", "ansible_stats", "_ansible_notify"]
+RETURNED = [
+    "msg",
+    "warnings",
+    "deprecations",
+    "exception",
+    "failed",
+    "changed",
+    "rc",
+    "diff",
+    "steps",
+    "stdout",
+    "results",
+]
+OBJECTS = st.dictionaries(
+    st.sampled_from([*ACTED_ON, *RETURNED, "_ansible_parsed", "__ansible_type", "unreachable", "stat", "content"]),
+    VALUES | st.sampled_from([["x" * 9000] * 9, json.loads("[" * 90 + "]" * 90)]),
+    max_size=4,
+)
+UNPRINTABLE = ["\x1b", "\x00", "\u202e", "\x85", "\u2028", "\ufeff", "\u00a0", "\x0b", "\x1c", "\r", "\u200b", "\udcff"]
+
+
+@st.composite
+def outputs(draw: st.DrawFn) -> str:
+    """An object in JSON, or nearly, among other lines."""
+    text = json.dumps(draw(OBJECTS), ensure_ascii=draw(st.booleans()), indent=draw(st.sampled_from([None, 1])))
+    deep = '{"msg":' * 30_000
+    text = draw(st.sampled_from([text, text, text, text, f"{text}\n{text}", deep, deep + "1" + "}" * 30_000]))
+    for _ in range(draw(st.integers(0, 3))):
+        at = draw(st.sampled_from([0, 1, len(text) // 2, len(text) - 1, len(text)]) | st.integers(0, len(text)))
+        text = text[:at] + draw(st.sampled_from(UNPRINTABLE)) + text[at:]
+    lines = st.sampled_from(["", f"{TERMINAL}motd\n", "[1]\n", "{\n", "}\n", "{}\n"])
+    return draw(lines) + text + "\n" + draw(lines)
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from texts_in(each)
+    if isinstance(value, dict):
+        yield from value
+    if isinstance(value, str):
+        yield value
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[*HealthCheck])
+@given(output=outputs(), errors=TEXTS, module=st.sampled_from(["ping", "stat", "slurp", "cwagent_agent_config"]))
+def test_ansible_finds_nothing_in_an_output_to_act_on_or_to_show(
+    reader: Reader, output: str, errors: str, module: str
+) -> None:
+    result, printed, error = reader(module, output, errors)
+    found = [*texts_in(result), printed, error or ""]
+    assert [each for each in found if CONTROL.search(each)] == []
+    assert {*result} & {*ACTED_ON, "results", "unreachable", "deprecations"} == set()
+    assert [each for each in found if each.startswith(("__ansible", "_ansible"))] == []
+    assert len(json.dumps([result, printed, error])) < 300_000
+    assert error is None or result == {}
+
+
+HONEST_RESULTS = [
+    {"changed": True, "steps": ["write the file"], "counts": {"create": 1}, "diff": {"before": "a\n", "after": "é\n"}},
+    {"failed": True, "msg": "It failed.", "rc": 3, "done": [], "not_done": ["x"]},
+    {"changed": False, "stdout": "lines 1 0\n\tend\n", "stderr": "", "rc": 0, "warnings": ["Careful."]},
+]
+
+
+@pytest.mark.parametrize("sent", HONEST_RESULTS)
+def test_the_result_of_an_honest_server_is_kept(reader: Reader, sent: dict[str, Any]) -> None:
+    result, printed, error = reader("cwagent_agent_config", f"motd\n{json.dumps(sent)}\n", "")
+    result.pop("exception", None)  # Ansible makes it of the message
+    added = {"changed": False, "failed": False}  # by a newer Ansible
+    assert ({**added, **result}, printed, error) == ({**added, **sent}, "", None)
+
+
+def test_one_unprintable_character_hides_no_object(reader: Reader) -> None:
+    """Whatever it is, and wherever it stands."""
+    text = json.dumps(
+        {"ansible_facts": {"x": 1}, "add_host": {"host_name": "x"}, "warnings": ["planted"], "changed": True}
+    )
+    for character in [*map(chr, range(32)), *UNPRINTABLE, "\x7f"]:
+        for output in (f"{character}{text}", f"{text[0]}{character}{text[1:]}", f"{text}{character}"):
+            result, printed, error = reader("ping", output, "")
+            assert error is None
+            assert {*result} & {*ACTED_ON} == set()
+            assert "planted" not in printed
+            assert not CONTROL.search("".join([*texts_in(result), printed]))
