@@ -14,7 +14,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._converge import conve
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._fleet import Fleet
 from ansible_collections.cwagent.iam.plugins.module_utils._names import names_by_region
-from ansible_collections.cwagent.iam.plugins.module_utils._text import printable_texts, without_repetitions
+from ansible_collections.cwagent.iam.plugins.module_utils._text import to_message, without_repetitions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -127,4 +127,8 @@ def outcome(work: Callable[[Call], dict[str, Any]], call: Call) -> dict[str, Any
         result["msg"] = without_repetitions(result["msg"])
     if diff := result.get("diff"):
         result["diff"] = [*map(changed_parts, diff)] if isinstance(diff, list) else changed_parts(diff)
-    return {**result, **{key: printable_texts(result[key]) for key in ("msg", "warnings") if key in result}}
+    texts = {key: result[key] for key in ("msg", "warnings") if key in result}
+    return {
+        **result,
+        **{key: to_message(each) if isinstance(each, str) else [*map(to_message, each)] for key, each in texts.items()},
+    }

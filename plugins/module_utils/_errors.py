@@ -12,6 +12,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from ansible_collections.cwagent.iam.plugins.module_utils._text import to_message
+
 
 class CwagentError(Exception):
     """A failure whose message is meant for the user. Its subclasses are the kinds of failure.
@@ -21,7 +23,7 @@ class CwagentError(Exception):
     """
 
     def __init__(self, message: str, **details: Any) -> None:
-        super().__init__(message)
+        super().__init__(to_message(message))  # it can repeat whatever a user, AWS or a server has chosen
         self.details = details
 
     def to_result(self) -> dict[str, Any]:

@@ -20,6 +20,9 @@ ESCAPE = "\ue000"
 MAX_DEPTH = 8
 # The most characters of a value that a message repeats.
 MAX_SHOWN = 120
+# A value that is too long: in quotes, or without a space. The longest names, of parameters, have 1,011 characters.
+# A quote that begins a value has no letter before it, and one that ends a value has none behind it.
+_LONG_VALUE = re.compile(r"(?<![^\s(])'[^'\n]{1100,}'(?!\w)|\S{1100,}")
 MARKS = ("- ", "! ", "  ")
 # How similar a name is to another one that was meant, from 0 to 1, if the name can be right too.
 MISSPELLED = 0.85
@@ -31,14 +34,25 @@ def to_printable(text: object) -> str:
 
 
 def shorten(value: object, most: int = MAX_SHOWN) -> str:
-    """Return a value as it is repeated in a message: printable, on one line, and not longer than a few words."""
-    text = to_printable(str(value)[: 4 * most])
-    return text if len(text) <= most and len(str(value)) <= 4 * most else f"{text[: most - 1]}…"
+    """Return a value as it is repeated in a message: not longer than a few words, with escapes like those of JSON."""
+    whole = str(value)
+    text = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in whole[:most])
+    return f"{text}..." if len(whole) > most else text
 
 
 def quote(value: object, most: int = MAX_SHOWN) -> str:
     """Return a shortened value in quotes."""
     return f"'{shorten(value, most)}'"
+
+
+def to_message(text: object) -> str:
+    """Return a printable message, with its lines, in which no value is longer than any that AWS accepts in a name."""
+    return _LONG_VALUE.sub(_shorten_found, str(printable_texts(str(text))))
+
+
+def _shorten_found(found: re.Match[str]) -> str:
+    mark = "'" if found[0].startswith("'") else ""
+    return f"{mark}{shorten(found[0].strip(mark or None))}{mark}"
 
 
 def printable_texts(value: Any, depth: int = 0) -> Any:

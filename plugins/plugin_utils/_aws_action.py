@@ -33,7 +33,7 @@ from ansible.module_utils.common.parameters import remove_values
 from ansible.plugins.action.normal import ActionModule as NormalAction
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _progress
-from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
+from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first, to_message
 from ansible_collections.cwagent.iam.plugins.plugin_utils._instance_hosts import hosts_of_instances
 from ansible_collections.cwagent.iam.plugins.plugin_utils._terminal import say
 
@@ -251,7 +251,7 @@ def _proxies() -> dict[str, Any]:
 
 
 def _refused(message: str) -> dict[str, Any]:
-    return {"failed": True, "msg": message}
+    return {"failed": True, "msg": to_message(message)}
 
 
 def _is_this_python(path: str) -> bool:

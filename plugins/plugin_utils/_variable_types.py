@@ -18,7 +18,8 @@ from ansible.module_utils.common.validation import check_type_bool, check_type_d
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import check_region
-from ansible_collections.cwagent.iam.plugins.module_utils._text import misspelled
+from ansible_collections.cwagent.iam.plugins.module_utils._text import misspelled, to_message
+from ansible_collections.cwagent.iam.plugins.module_utils._text import quote as quote_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -69,7 +70,7 @@ class Problems:
 
     def add(self, problem: str) -> None:
         """Add one problem."""
-        self._found[problem] = None
+        self._found[to_message(problem)] = None
 
     def check(self, work: Callable[..., T], *arguments: Any, where: str = "") -> T | None:
         """Return the result of ``work``; ``None`` if it raises ``InvalidInput``, which is added as a problem."""
@@ -283,5 +284,4 @@ def check_config_regions(name: str, entries: Sequence[Mapping[str, Any]]) -> Non
 
 def quote(value: Any) -> str:
     """Return a value for a sentence, cut if it is long."""
-    text = "null" if value is None else str(value)
-    return f"'{text if len(text) <= MAX_SHOWN_CHARACTERS else text[:MAX_SHOWN_CHARACTERS] + '...'}'"
+    return quote_value("null" if value is None else value, MAX_SHOWN_CHARACTERS)

@@ -254,7 +254,9 @@ def test_the_instance_is_the_one_that_is_meant(metadata, page):
 
 def test_another_instance_is_an_error_with_both(metadata):
     metadata["instance-id"] = "i-2\x1b[2J"
-    with pytest.raises(CwagentError, match=r"This is instance i-2\[2J, and instance_id is i-1\. Check the address"):
+    with pytest.raises(
+        CwagentError, match=r"This is instance i-2\\x1b\[2J, and instance_id is i-1\. Check the address"
+    ):
         MetadataService().check_instance("i-1")
 
 

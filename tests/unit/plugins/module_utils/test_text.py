@@ -1,10 +1,16 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._text import (
     join_first,
     misspelled,
+    quote,
+    shorten,
+    to_message,
     to_summary,
     without_repetitions,
 )
@@ -55,3 +61,45 @@ def test_a_name_that_is_nearly_a_known_one(name, near):
 )
 def test_each_sentence_of_a_message_is_once(text, once):
     assert without_repetitions(text) == once
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("a", "a"),
+        ("a\n\x1b[2Jb\u202e", "a\\n\\x1b[2Jb\\u202e"),
+        (None, "None"),
+        ("x" * 120, "x" * 120),
+        ("x" * 121, "x" * 120 + "..."),
+        (" " * 70_000 + "x", " " * 120 + "..."),
+    ],
+)
+def test_a_value_in_a_message_is_short_and_printable(value, shown):
+    assert (shorten(value), quote(value)) == (shown, f"'{shown}'")
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("It failed: 'a b'.\nRun again.", "It failed: 'a b'.\nRun again."),
+        ("role '\x1b[31mx\u202e' failed", "role '[31mx' failed"),
+        ("name '{}' is not valid".format("x" * 70_000), "name '{}...' is not valid".format("x" * 120)),
+        ("name '{}' is not valid".format("x y " * 20_000), "name '{}...' is not valid".format("x y " * 30)),
+        ("name {} is not valid".format("x" * 70_000), "name {}... is not valid".format("x" * 120)),
+        ("parameter '{}'".format("x" * 1011), "parameter '{}'".format("x" * 1011)),
+        ("x " * 5000, "x " * 5000),
+        ("'a' " + "x " * 5000 + "'b'", "'a' " + "x " * 5000 + "'b'"),
+        ("It doesn't. " + "x " * 5000 + "'b'", "It doesn't. " + "x " * 5000 + "'b'"),
+    ],
+)
+def test_a_message_repeats_no_long_value_and_controls_no_terminal(message, shown):
+    assert to_message(message) == shown
+    assert to_message(shown) == shown
+    assert str(CwagentError(message)) == shown
+
+
+@given(st.text() | st.text("ab' \n\x1b", min_size=1100, max_size=3000))
+def test_a_message_is_printable_and_stays_as_it_is(message):
+    shown = to_message(message)
+    assert all(each.isprintable() or each in "\n\t" for each in shown)
+    assert to_message(shown) == shown

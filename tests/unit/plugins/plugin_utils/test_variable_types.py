@@ -244,7 +244,7 @@ def test_every_environment_of_a_role_is_known():
         ({"a b": "s3cret"}, ": 'a b' is not a valid name of an environment variable."),
         ({"$(x)": "s3cret"}, ": '$(x)' is not a valid name of an environment variable."),
         ({"1A": "s3cret"}, ": '1A' is not a valid name of an environment variable."),
-        ({"A\n": "s3cret"}, ": 'A\n' is not a valid name of an environment variable."),
+        ({"A\n": "s3cret"}, ": 'A\\n' is not a valid name of an environment variable."),
         ({"A": ["s3cret"]}, ": the value of A must be text."),
         ({"A": {"b": "s3cret"}}, ": the value of A must be text."),
     ],
