@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import textwrap
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 WIDTH = 69
 # Not printable, so no printable text contains it. It stands for the backslash that Ansible prints before a quote.
 ESCAPE = "\ue000"
-MAX_DEPTH = 8
 # The most characters of a value that a message repeats.
 MAX_SHOWN = 120
 # A value that is too long: in quotes, or without a space. The longest names, of parameters, have 1,011 characters.
@@ -47,7 +46,7 @@ def quote(value: object, most: int = MAX_SHOWN) -> str:
 
 def to_message(text: object) -> str:
     """Return a printable message, with its lines, in which no value is longer than any that AWS accepts in a name."""
-    return _LONG_VALUE.sub(_shorten_found, str(printable_texts(str(text))))
+    return _LONG_VALUE.sub(_shorten_found, printable_lines(str(text)))
 
 
 def _shorten_found(found: re.Match[str]) -> str:
@@ -55,17 +54,9 @@ def _shorten_found(found: re.Match[str]) -> str:
     return f"{mark}{shorten(found[0].strip(mark or None))}{mark}"
 
 
-def printable_texts(value: Any, depth: int = 0) -> Any:
-    """Return data whose texts are printable, with their lines, down to a depth that nothing of ours reaches."""
-    if depth > MAX_DEPTH:
-        return ""
-    if isinstance(value, dict):
-        return {to_printable(key): printable_texts(each, depth + 1) for key, each in value.items()}
-    if isinstance(value, list):
-        return [printable_texts(each, depth + 1) for each in value]
-    if isinstance(value, str):
-        return "".join(each for each in value if each.isprintable() or each in "\n\t")
-    return value
+def printable_lines(text: str) -> str:
+    """Return a text without characters that control a terminal or reverse the writing, with its lines."""
+    return "".join(each for each in text if each.isprintable() or each in "\n\t")
 
 
 def count_noun(number: int, noun: str) -> str:

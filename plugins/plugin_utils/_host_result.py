@@ -22,7 +22,7 @@ from ansible.module_utils.json_utils import _filter_non_json_lines
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._text import printable_texts, to_printable
+from ansible_collections.cwagent.iam.plugins.module_utils._text import printable_lines, to_printable
 from ansible_collections.cwagent.iam.plugins.plugin_utils._ansible_core import warning_texts
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _shown_text(text: object, most: int = MAX_TEXT) -> str:
     if len(found) > most:
         half = max(0, most - len(_CUT)) // 2
         found = f"{found[:half]}{_CUT}{found[len(found) - half :]}"[:most]
-    return str(printable_texts(found))
+    return printable_lines(found)
 
 
 def _reduce(result: Mapping[str, Any]) -> dict[str, Any]:

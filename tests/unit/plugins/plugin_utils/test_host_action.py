@@ -105,3 +105,19 @@ def test_a_task_with_servers_reaches_no_host(more: dict[str, Any], words: str, m
     assert (sent, bool(result.get("failed"))) == ([], bool(words))
     assert words in result.get("msg", "")
     assert words or result["steps"] == []
+
+
+@pytest.mark.parametrize("seconds", [-1, 3601, 2**63])
+@pytest.mark.parametrize("where", ["server", "servers"])
+def test_a_watch_that_is_too_long_is_refused_before_it_begins(
+    seconds: int, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = {"watch_seconds": seconds}
+    sent, result = run_agent_config({where: server if where == "server" else [{}, server], "watch": True}, monkeypatch)
+    assert (sent, result["failed"]) == ([], True)
+    assert result["msg"] == f"apply_watch_seconds is {seconds}; it must be between 0 and 3600."
+
+
+def test_a_server_can_be_watched_for_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent, _result = run_agent_config({"server": {"watch_seconds": 3600}, "watch": True}, monkeypatch)
+    assert len(sent) == 1

@@ -189,6 +189,7 @@ def test_counts_are_numbers(counts: dict[str, Any]) -> None:
 def test_the_result_of_a_module_is_unchanged() -> None:
     result = {
         "changed": True,
+        "warnings": ["Careful."],
         "steps": ["write the file"],
         "diff": {"before": "a\tb\n", "after": "é\n"},
         "identity": {"instance_profile": None},

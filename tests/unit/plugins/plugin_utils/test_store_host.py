@@ -92,7 +92,11 @@ CONTENT = {"content": "eyI6MX3D", "encoding": "base64"}
         ("has_file", ["/a"], "stat", {"stat": {"exists": True}}, True),
         ("has_file", ["/a"], "stat", {"stat": {"exists": False}}, False),
         ("read_file", ["/a"], "slurp", CONTENT, '{":1}\N{REPLACEMENT CHARACTER}'),
+        ("has_file", ["/a"], "stat", {"stat": {}}, False),
+        ("has_file", ["/a"], "stat", {}, False),
         ("read_file", ["/a"], "slurp", {"failed": True, "msg": "file not found"}, ""),
+        ("read_file", ["/a"], "slurp", {"content": "not base64: x"}, ""),
+        ("read_file", ["/a"], "slurp", {"content": "\u00e9"}, ""),
         ("probe", [["eu-1"]], "cwagent_store_host", {"identity": {}}, {"identity": {}}),
     ],
 )
