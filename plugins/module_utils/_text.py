@@ -33,7 +33,7 @@ def to_printable(text: object) -> str:
 
 
 def shorten(value: object, most: int = MAX_SHOWN) -> str:
-    """Return a value as it is repeated in a message: not longer than a few words, with escapes like those of JSON."""
+    """Return a value for a message, with escapes for characters that are not printable, and cut if it is long."""
     whole = str(value)
     text = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in whole[:most])
     return f"{text}..." if len(whole) > most else text

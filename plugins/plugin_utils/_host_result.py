@@ -71,7 +71,7 @@ OF_MODULES: dict[str, Types] = {
     },
 }
 OF_ALL: Types = {**OF_ANY, **{key: types for each in OF_MODULES.values() for key, types in each.items()}}
-# What a module of ours never exceeds: characters of an output, numbers, levels, and values.
+# Limits that no module of ours reaches: characters of an output, numbers, levels, and values.
 MAX_OUTPUT, MAX_NUMBER, MAX_DEPTH, MAX_VALUES = 4_000_000, 2**63, 8, 5_000
 # The most characters of a text, by key, and of all texts of other keys together. The longest is the agent's schema.
 LONG_TEXTS = {"content": 2_000_000, "stdout": 200_000}
@@ -227,7 +227,7 @@ def _check_types(module: str, types: Types, result: Mapping[str, Any]) -> None:
 def expect_result(module: str, result: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a module has returned, without any other keys. A value can be ``None``.
 
-    Before 2.19, Ansible adds text of its own that the host has chosen, such as warnings about its Python.
+    Before 2.19, Ansible itself adds text that the host has chosen, such as warnings about its Python.
 
     :param module: its name, with or without the collection.
     :raises InvalidInput: a value has another type than the module returns.
@@ -252,7 +252,7 @@ def describe_failure(error: BaseException) -> str:
 
 @contextmanager
 def printable_errors() -> Iterator[None]:
-    """Raise errors of Ansible with printable messages. Their texts can be those of the host."""
+    """Raise errors of Ansible with printable messages. They can quote the host."""
     try:
         yield
     except AnsibleError as error:
