@@ -224,7 +224,7 @@ def test_servers_that_leave_take_no_other_with_them(pair: Site) -> None:
     assert pair.of_honest() == account
 
 
-# Reads outputs as Ansible does, and prints the result of an action that runs a module, and all that was shown meanwhile.
+# Reads outputs as Ansible does, and prints the result of an action that runs a module, with everything that was shown.
 READER = """\
 import contextlib, io, json, sys
 from types import SimpleNamespace
