@@ -190,5 +190,7 @@ def end(module: Any, result: dict[str, Any]) -> None:
     """End a module with its result, and show the warnings in it. :param module: an ``AnsibleModule`` of any kind."""
     for warning in result.pop("warnings", ()):
         warn(warning)
+    if not module._diff:
+        result.pop("diff", None)
     leave = module.fail_json if result.pop("failed", False) else module.exit_json
     leave(**result)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
 # Check mode sees the account as it is. This option tells a task what it would see if the earlier tasks had run.
 PLANNED_SPEC: dict[str, Any] = {"planned": {"type": "list", "elements": "dict", "default": []}}
@@ -57,13 +57,8 @@ class Planned:
     @property
     def detached(self) -> set[tuple[str, str, str]]:
         """The kind and name of each principal that has lost a managed policy, with the ARN of the policy."""
-        found = set()
-        for each in self._results:
-            diffs = each.get("diff")
-            for diff in map(_mapping, diffs if isinstance(diffs, list) else [diffs]):
-                before, after = (_mapping(diff.get(key)) for key in ("before", "after"))
-                found |= {*_attachments(before)} - {*_attachments(after)}
-        return found
+        losses = self._items("detached", "kind", "name", "policy")
+        return {(each["kind"], each["name"], each["policy"]) for each in losses}
 
     def profile_id(self, profile: str) -> str | None:
         """Return the unique id of an instance profile; ``None`` if no result has it."""
@@ -93,14 +88,15 @@ class Planned:
         return [each for found in self._results for each in _mappings(found.get(key), *texts)]
 
 
-def _attachments(state: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Return the managed policies of the principals in a diff, each with the kind and the name of its principal."""
-    roles = [*_mapping(state.get("roles")).items()]
-    roles += [(each["name"], each) for each in _mappings([state.get("role")], "name")]
-    users = [(each["name"], each) for each in _mappings(state.get("users"), "name")]
-    for kind, principals in (("role", roles), ("user", users)):
-        for name, each in principals:
-            yield from ((kind, name, arn) for arn in _texts(_mapping(each).get("managed_policies")))
+def find_detached(
+    kind: str, current: Mapping[str, Collection[str]], planned: Mapping[str, Collection[str]]
+) -> list[dict[str, str]]:
+    """Return the managed policies that principals lose, for the result of the task.
+
+    :param kind: of the principals. :param current: the ARNs of their policies by name, like ``planned``.
+    """
+    lost = [(name, sorted({*current[name]}.difference(planned.get(name, ())))) for name in sorted(current)]
+    return [{"kind": kind, "name": name, "policy": arn} for name, arns in lost for arn in arns]
 
 
 def _parts(result: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

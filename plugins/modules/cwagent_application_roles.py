@@ -66,6 +66,13 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+detached:
+  description: The managed policies that the roles lost, or would lose in check mode.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - {kind: role, name: ShopBackend, policy: "arn:aws:iam::aws:policy/CloudWatchAgentServerPolicy"}
 failures:
   description: For each role that failed, the error. The other roles were changed.
   returned: when C(msg) does not contain all of these errors

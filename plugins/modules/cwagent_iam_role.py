@@ -124,6 +124,13 @@ instance_profile:
     path: /
     role: CloudWatchAgentServerRole
     tags: {"cwagent:managed": created, team: observability}
+detached:
+  description: The managed policies that the role lost, or would lose in check mode.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - {kind: role, name: CloudWatchAgentServerRole, policy: "arn:aws:iam::aws:policy/CloudWatchAgentServerPolicy"}
 steps:
   description:
     - The steps that were taken, or would be taken in check mode.

@@ -299,6 +299,13 @@ blockers:
   returned: success
   type: dict
   sample: {CloudWatchAgentServerUser-db1: ["group 'operators'"]}
+detached:
+  description: The managed policies that the users lost, or would lose in check mode.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - {kind: user, name: CloudWatchAgentServerUser-db1, policy: "arn:aws:iam::aws:policy/CloudWatchAgentServerPolicy"}
 failures:
   description: For each user that failed, the error. The other users were changed as declared.
   returned: when C(msg) does not contain all of these errors
@@ -320,7 +327,7 @@ work = partial(
     resource,
     names="name",
     by_region="users_by_region",
-    keys=["users", "rotation", "retirement", "blockers"],
+    keys=["users", "rotation", "retirement", "blockers", "detached"],
 )
 
 

@@ -164,6 +164,13 @@ refused_roles:
     ShopBatch: >-
       CloudWatchAgentServerPolicy was not attached to role 'ShopBatch': EC2 is not allowed to assume it, so its
       instances have no credentials. Correct its trust policy.
+detached:
+  description: The managed policies that roles of other instance profiles lost, or would lose in check mode.
+  returned: with O(on_other_profile=attach)
+  type: list
+  elements: dict
+  sample:
+    - {kind: role, name: ShopBackend, policy: "arn:aws:iam::aws:policy/CloudWatchAgentServerPolicy"}
 failures:
   description: For each instance that failed, the error. The other instances were changed.
   returned: when C(msg) does not contain all of these errors
@@ -196,7 +203,7 @@ def work(call: Call) -> dict[str, Any]:
     roles = attachments(call, converge_regions(fleet, resource, call, names="instance_ids", by_region="instances"))
     if roles:
         fleet.converge(roles)
-    return fleet.result(["instances", "roles_without_access", "refused_roles"])
+    return fleet.result(["instances", "roles_without_access", "refused_roles", "detached"])
 
 
 def main() -> None:

@@ -82,8 +82,8 @@ class _NoClientError(Exception):
 class PluginCall(AWSPluginBase):  # type: ignore[misc]  # ansible comes without types
     """The call for the work of a module inside Ansible, based on the support of amazon.aws for plug-ins."""
 
-    def __init__(self, name: str, params: dict[str, Any], *, check_mode: bool) -> None:
-        self.ansible_name, self.params, self.check_mode = name, params, check_mode
+    def __init__(self, name: str, params: dict[str, Any], *, check_mode: bool, diff_mode: bool) -> None:
+        self.ansible_name, self.params, self.check_mode, self.diff_mode = name, params, check_mode, diff_mode
         self.warnings: list[str] = []
 
     def get_options(self) -> dict[str, Any]:
@@ -224,7 +224,7 @@ class AwsAction(NormalAction):  # type: ignore[misc]  # ansible comes without ty
 
         :param tell: shows a person the progress, instead of the usual way.
         """
-        call = PluginCall(self._task.action, options, check_mode=self._task.check_mode)
+        call = PluginCall(self._task.action, options, check_mode=self._task.check_mode, diff_mode=self._task.diff)
         tell = tell or functools.partial(say, variables.get("inventory_hostname"))
         shown = (lambda _text: None) if self._task.no_log else tell
         # Ansible reads a result from the output of a module, and shows nothing else of it.
@@ -279,6 +279,8 @@ def perform(
         result = {"failed": True, "msg": str(error), **error.details}
     except Exception as error:  # noqa: BLE001  a module would end with a traceback
         result = {"failed": True, "msg": f"MODULE FAILURE: {error}", "exception": traceback.format_exc(), "rc": 1}
+    if not call.diff_mode:
+        result.pop("diff", None)
     if warnings := [*call.warnings, *result.pop("warnings", ())]:
         result["warnings"] = warnings
     return hide(spec, call.params, result)

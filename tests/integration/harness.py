@@ -193,16 +193,26 @@ class Play:
     def changes(self) -> list[tuple[str, str, Any, Any, Any]]:
         """The task, host, steps, diff and warnings of each module call that changes something, by host.
 
-        Times are left out, since they differ between a run in check mode and the real one.
+        Times are left out, since they differ between a run in check mode and the real one. The run needs ``--diff``.
         """
-        calls = [(each, item) for each in self._by_host for item in each.result.get("results", [each.result])]
         found = [
-            (each.task, each.host, item["steps"], item.get("diff"), item.get("warnings", []))
-            for each, item in calls
-            if item.get("steps")
+            (each.task, each.host, item["steps"], item["diff"], item.get("warnings", []))
+            for each, item in self._calls_with_steps
         ]
         without_times: list[tuple[str, str, Any, Any, Any]] = json.loads(re.sub(TIME, "TIME", json.dumps(found)))
         return without_times
+
+    @property
+    def steps(self) -> list[tuple[str, str, list[str]]]:
+        """The task, host and steps of each module call that changes something, by host, without times."""
+        found = [(each.task, each.host, item["steps"]) for each, item in self._calls_with_steps]
+        without_times: list[tuple[str, str, list[str]]] = json.loads(re.sub(TIME, "TIME", json.dumps(found)))
+        return without_times
+
+    @property
+    def _calls_with_steps(self) -> list[tuple[TaskResult, dict[str, Any]]]:
+        calls = [(each, item) for each in self._by_host for item in each.result.get("results", [each.result])]
+        return [(each, item) for each, item in calls if item.get("steps")]
 
     @property
     def failures(self) -> list[TaskResult]:

@@ -71,6 +71,7 @@ def run_module(
     /,
     *faults: Mapping[str, Any],
     check: bool = False,
+    diff: bool = True,
     credentials: Mapping[str, str] | None = None,
     **options: Any,
 ) -> dict[str, Any]:
@@ -82,7 +83,8 @@ def run_module(
     given = {**aws_options(aws, credentials), **options}
     # The module of an action that works with boto3 is for hosts, which have none.
     work = getattr(module, "work", None) or import_module(f"{COLLECTION}.action.{name}").work
-    return _perform(aws, faults, module, work, PluginCall(f"cwagent.iam.{name}", given, check_mode=check))
+    call = PluginCall(f"cwagent.iam.{name}", given, check_mode=check, diff_mode=diff)
+    return _perform(aws, faults, module, work, call)
 
 
 def transact(
@@ -107,7 +109,8 @@ def transact(
     given = {**aws_options(aws, credentials), **options}
     action = _action(name, given, send, check, folder)
     work = partial(action.transact, {"inventory_hostname": host}, Calm(), tell)
-    return _perform(aws, faults, module, work, PluginCall(f"cwagent.iam.{name}", given, check_mode=check))
+    call = PluginCall(f"cwagent.iam.{name}", given, check_mode=check, diff_mode=True)
+    return _perform(aws, faults, module, work, call)
 
 
 class Calm:
@@ -192,7 +195,7 @@ def _action(name: str, given: Mapping[str, Any], send: Send, check: bool, folder
 
     action: Any = Action()
     action._connection = SimpleNamespace(become=None, has_pipelining=True)
-    action._task = SimpleNamespace(args=dict(given), check_mode=check, delegate_to=None)
+    action._task = SimpleNamespace(args=dict(given), check_mode=check, diff=True, delegate_to=None)
     action._loader = DataLoader()
     action._templar = Templar(action._loader)
     action._folders = [folder]

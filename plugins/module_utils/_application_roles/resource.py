@@ -24,6 +24,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.reso
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._names import ATTACHED_TAG
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND_CODES, run_in_parallel
+from ansible_collections.cwagent.iam.plugins.module_utils._planned import find_detached
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import (
     BULK_ACTION,
     PAGE_SIZE,
@@ -126,6 +127,7 @@ class AttachmentResource(Resource[State]):
                 name: roles_plan.explain_refusal(final.roles[name], self._desired, reason)
                 for name, reason in roles_plan.refused_roles(plan.current, self._desired).items()
             },
+            "detached": _find_detached(plan),
         }
 
     def _read_boundaries(self, roles: Sequence[Role]) -> dict[str, Mapping[str, Any] | None]:
@@ -245,15 +247,22 @@ class DetachmentResource(Resource[State]):
         return {"before": roles_plan.to_dict(before, names), "after": roles_plan.to_dict(after, names)}
 
     def to_result(self, plan: Plan[State], final: State) -> dict[str, Any]:
-        """Render nothing but the steps."""
-        del plan, final
-        return {}
+        """Render the policies that roles lose."""
+        del final
+        return {"detached": _find_detached(plan)}
 
 
 def read_roles(aws: Aws) -> dict[str, Role]:
     """Read all roles of the account by name, in pages of up to a thousand."""
     pages = aws.pages(BULK_ACTION, "read the roles of the account", Filter=["Role"], MaxItems=PAGE_SIZE)
     return {role["RoleName"]: _to_role(role) for page in pages for role in page["RoleDetailList"]}
+
+
+def _find_detached(plan: Plan[State]) -> list[dict[str, str]]:
+    before, after = (
+        {name: role.policies for name, role in state.roles.items()} for state in (plan.current, plan.planned)
+    )
+    return find_detached("role", before, after)
 
 
 def _to_role(details: dict[str, Any]) -> Role:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
+from ansible_collections.cwagent.iam.plugins.module_utils._planned import find_detached
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import (
     attached_policies,
     boundary,
@@ -85,7 +86,11 @@ class RoleResource(Resource[State]):
 
     def to_result(self, plan: Plan[State], final: State) -> dict[str, Any]:
         """Render the role, the instance profile, and the reasons that prevented the deletion of the role."""
-        return {**role_plan.to_dict(final), "blockers": self._blockers(plan)}
+        return {
+            **role_plan.to_dict(final),
+            "blockers": self._blockers(plan),
+            "detached": find_detached("role", _policies(plan.current), _policies(plan.planned)),
+        }
 
     def warnings(self, plan: Plan[State]) -> list[str]:
         """List why something was not deleted, why servers cannot use the role, or which changes they see later."""
@@ -125,6 +130,10 @@ class RoleResource(Resource[State]):
         )
         profiles = {profile["InstanceProfileName"] for page in pages for profile in page["InstanceProfiles"]}
         return frozenset(profiles - {self._desired.profile})
+
+
+def _policies(state: State) -> dict[str, frozenset[str]]:
+    return {state.role.name: state.role.principal.policies} if state.role else {}
 
 
 def find_role(aws: Aws, name: str) -> dict[str, Any] | None:

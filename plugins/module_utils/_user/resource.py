@@ -30,6 +30,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     CwagentError,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND_CODES, Plan, run_in_parallel
+from ansible_collections.cwagent.iam.plugins.module_utils._planned import find_detached
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import (
     attached_policies,
     boundary,
@@ -219,6 +220,7 @@ class UserResource(Resource[States]):
             "rotation": {name: ring.phase.value for name, ring in rings.items() if ring and ring.phase},
             "retirement": {name: each.phase.value for name, each in retirements.items() if each and each.phase},
             "blockers": self._blockers(plan.current),
+            "detached": find_detached("user", _policies(plan.current), _policies(plan.planned)),
         }
 
     def warnings(self, plan: Plan[States]) -> list[str]:
@@ -368,6 +370,10 @@ class UserResource(Resource[States]):
     def _add_keys(self, user: User) -> User:
         user = replace(user, keys=access_keys(self._aws, user.name))
         return user if self._present else replace(user, credentials=_credentials(self._aws, user.name))
+
+
+def _policies(states: Mapping[str, State]) -> dict[str, frozenset[str]]:
+    return {name: state.user.principal.policies for name, state in states.items() if state.user}
 
 
 def _credentials(aws: Aws, user: str) -> tuple[Credential, ...]:

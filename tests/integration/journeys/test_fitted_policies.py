@@ -123,8 +123,8 @@ def test_a_fleet_goes_from_aws_policy_to_fitted_ones_and_back(states: States) ->
     rotated = fleet.play("rotate_keys", **FITTED).assert_succeeded()
     assert (rotated.writes, policies_of(fleet)) == ([], WITH_FITTED)
 
-    predicted = fleet.play("teardown", "--check", **CONFIRMED, **FITTED).assert_succeeded()
-    down = fleet.play("teardown", **CONFIRMED, **FITTED).assert_succeeded()
+    predicted = fleet.play("teardown", "--check", "--diff", **CONFIRMED, **FITTED).assert_succeeded()
+    down = fleet.play("teardown", "--diff", **CONFIRMED, **FITTED).assert_succeeded()
     assert predicted.changes == down.changes
     assert_complete_report(down)
     assert [each["PolicyName"] for each in fleet.iam.list_policies(Scope="Local")["Policies"]] == ["Bound"]
@@ -157,9 +157,9 @@ def test_a_fitted_account_stays_fitted_without_the_variable(states: States) -> N
     for playbook, group in (("store_config", "orders"), ("site", "carts")):
         fleet.configure(logs_to("shop", group))
         before = fleet.account()
-        predicted = fleet.play(playbook, "--check", **ONE_REGION).assert_succeeded()
+        predicted = fleet.play(playbook, "--check", "--diff", **ONE_REGION).assert_succeeded()
         assert (predicted.writes, fleet.account()) == ([], before)
-        done = fleet.play(playbook, **ONE_REGION).assert_succeeded()
+        done = fleet.play(playbook, "--diff", **ONE_REGION).assert_succeeded()
         assert predicted.changes == done.changes
         assert first_call(done, "CreatePolicyVersion") < first_call(done, "PutParameter")
         assert policies_of(fleet) == WITH_FITTED
@@ -167,8 +167,8 @@ def test_a_fitted_account_stays_fitted_without_the_variable(states: States) -> N
     assert (rotated.writes, policies_of(fleet)) == ([], WITH_FITTED)
     # Only an explicit choice goes back.
     chosen: dict[str, Any] = {"cwagent_server_policy": "aws"}
-    predicted = fleet.play("site", "--check", **chosen).assert_succeeded()
-    back = fleet.play("site", **chosen).assert_succeeded()
+    predicted = fleet.play("site", "--check", "--diff", **chosen).assert_succeeded()
+    back = fleet.play("site", "--diff", **chosen).assert_succeeded()
     assert predicted.changes == back.changes
     assert policies_of(fleet) == WITH_AWS
     # The policies still exist, and no principal has them.
@@ -181,8 +181,8 @@ def test_a_mixed_account_is_said_to_be_mixed_and_becomes_fitted(states: States) 
     arn = f"arn:aws:iam::123456789012:policy/cwagent/{SERVERS}"
     fleet.iam.detach_role_policy(RoleName=HYBRID_ROLE, PolicyArn=arn)
     fleet.iam.attach_role_policy(RoleName=HYBRID_ROLE, PolicyArn=f"arn:aws:iam::aws:policy/{SERVER_POLICY}")
-    predicted = fleet.play("site", "--check", **ONE_REGION).assert_succeeded()
-    done = fleet.play("site", **ONE_REGION).assert_succeeded()
+    predicted = fleet.play("site", "--check", "--diff", **ONE_REGION).assert_succeeded()
+    done = fleet.play("site", "--diff", **ONE_REGION).assert_succeeded()
     assert predicted.changes == done.changes
     assert f"The account is mixed: role '{HYBRID_ROLE}' still have AWS's policies" in done.words
     assert policies_of(fleet) == WITH_FITTED

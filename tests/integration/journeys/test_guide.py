@@ -224,7 +224,7 @@ def test_a_fleet_gets_fitted_policies_and_goes_back(states: States) -> None:
     assert [policies for policies, _group in groupby(attached)] == [[SERVER_POLICY], [FITTED], [SERVER_POLICY]]
     _applied, predicted, done, _verified, narrowed, back, _deleted = plays
     assert narrowed.writes == ["LabelParameterVersion"]  # by the AWS CLI; nothing is left to narrow
-    assert (predicted.writes, predicted.changes) == ([], done.changes)
+    assert (predicted.writes, predicted.steps) == ([], done.steps)
     for play in (done, back):
         assert first_call(play, "AttachRolePolicy") < first_call(play, "DetachRolePolicy")
     [version] = reader.aws.client("ssm").get_parameter_history(Name=PARAMETER)["Parameters"]

@@ -126,8 +126,8 @@ def test_earlier_tasks_of_check_mode_have_detached_the_policies(account: Account
     found = account.fit(groups=["shop"])
     create_role(account.aws, "Shop")
     account.aws.client("iam").attach_role_policy(RoleName="Shop", PolicyArn=found["server_policies"][0])
-    roles = [{"role": {"name": "Shop", "managed_policies": each}} for each in (found["server_policies"], [])]
-    earlier = {"changed": True, "diff": dict(zip(("before", "after"), roles, strict=True))}
+    lost = [{"kind": "role", "name": "Shop", "policy": each} for each in found["server_policies"]]
+    earlier = {"changed": True, "detached": lost}
     predicted = account.fit(state="absent", planned=[earlier], check=True)
     assert [each.split("'")[1] for each in predicted["steps"]] == [SERVER, ADMIN]
     assert predicted["warnings"] == []

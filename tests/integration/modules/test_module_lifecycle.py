@@ -74,6 +74,8 @@ def predict_and_apply(aws: Emulator, module: str, **arguments: Any) -> dict[str,
     assert len(aws.writes(since)) > 0
     with assert_no_writes(aws):
         again = run_module(aws, module, **arguments)
+        without_diff = run_module(aws, module, **arguments, diff=False)
+    assert again.keys() - without_diff.keys() == {"diff"}
     assert (again["changed"], again["steps"]) == (False, []), again
     diffs = again["diff"] if isinstance(again["diff"], list) else [again["diff"]]
     assert all(each["before"] == each["after"] for each in diffs)

@@ -365,6 +365,9 @@ class Module:
 
     ended: Any = None
 
+    def __init__(self, diff_mode: bool = False) -> None:
+        self._diff = diff_mode
+
     def exit_json(self, **result: Any) -> None:
         self.ended = ("exit", result)
 
@@ -385,3 +388,11 @@ def test_a_module_ends_with_its_result_and_shows_its_warnings(result, warnings, 
     monkeypatch.setattr(_converge, "warn", shown.append)
     end(module, result)
     assert (module.ended, shown) == (ended, warnings)
+
+
+@pytest.mark.parametrize("failed", [False, True])
+@pytest.mark.parametrize("diff_mode", [False, True])
+def test_only_diff_mode_has_a_diff_in_the_result(diff_mode: bool, failed: bool) -> None:
+    module, diff = Module(diff_mode), {"before": 1, "after": 2}
+    end(module, {"msg": "x", "failed": failed, "diff": diff})
+    assert module.ended[1] == {"msg": "x", **({"diff": diff} if diff_mode else {})}

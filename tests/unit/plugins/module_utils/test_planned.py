@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils._planned import Planned
+from ansible_collections.cwagent.iam.plugins.module_utils._planned import Planned, find_detached
 
 ROLE = {
     "changed": True,
@@ -36,26 +36,27 @@ def test_a_role_without_changes_is_not_changed() -> None:
     assert planned.policies_of("I") == ["arn:P"]
 
 
-def with_policies(*arns: str) -> dict[str, Any]:
-    return {"name": "P", "managed_policies": [*arns]}
-
-
-DETACHED: dict[str, tuple[dict[str, Any], dict[str, Any], set[str]]] = {
-    "role": ({"role": with_policies("a", "b")}, {"role": with_policies("b")}, {"role"}),
-    "deleted role": ({"role": with_policies("a")}, {"role": None}, {"role"}),
-    "deleted user": ({"users": [with_policies("a")]}, {"users": []}, {"user"}),
-    "application role": ({"roles": {"P": with_policies("a")}}, {"roles": {"P": with_policies()}}, {"role"}),
-    "attached": ({"role": with_policies()}, {"role": with_policies("a")}, set()),
-    "instances": ({"instances": {"i-1": "I"}}, {"instances": {}}, set()),
+States = dict[str, list[str]]
+DETACHED: dict[str, tuple[States, States, list[tuple[str, str]]]] = {
+    "one of two": ({"P": ["a", "b"]}, {"P": ["b"]}, [("P", "a")]),
+    "all": ({"P": ["b", "a"]}, {"P": []}, [("P", "a"), ("P", "b")]),
+    "replaced": ({"P": ["a"]}, {"P": ["b"]}, [("P", "a")]),
+    "deleted principal": ({"P": ["a"]}, {}, [("P", "a")]),
+    "one of two principals": ({"Q": ["a"], "P": ["a"]}, {"Q": [], "P": ["a"]}, [("Q", "a")]),
+    "attached": ({"P": []}, {"P": ["a"]}, []),
+    "created principal": ({}, {"P": ["a"]}, []),
 }
 
 
-@pytest.mark.parametrize(("before", "after", "kinds"), DETACHED.values(), ids=DETACHED)
-@pytest.mark.parametrize("is_list", [True, False])
-def test_policies_that_principals_lose_are_detached(before: Any, after: Any, kinds: set[str], is_list: bool) -> None:
-    diff = {"before": before, "after": after}
-    result = {"changed": True, "diff": [diff] if is_list else diff}
-    assert Planned([{"results": [result]}]).detached == {(kind, "P", "a") for kind in kinds}
+@pytest.mark.parametrize(("before", "after", "lost"), DETACHED.values(), ids=DETACHED)
+@pytest.mark.parametrize("kind", ["role", "user"])
+def test_policies_that_principals_lose_are_detached(
+    kind: str, before: States, after: States, lost: list[tuple[str, str]]
+) -> None:
+    detached = find_detached(kind, before, after)
+    assert detached == [{"kind": kind, "name": name, "policy": arn} for name, arn in lost]
+    result = {"changed": True, "detached": detached}
+    assert Planned([{"results": [result]}]).detached == {(kind, *each) for each in lost}
     assert Planned([{**result, "failed": True}]).detached == set()
 
 
@@ -99,16 +100,14 @@ KEYS = [
     "applied_versions",
     "role",
     "instance_profile",
-    "diff",
+    "detached",
     "users",
     "node",
     "rotation",
 ]
 NESTED: list[dict[str, Any]] = [
-    *({"diff": {key: each}} for key in ("before", "after") for each in GARBAGE),
-    *({"diff": [{"before": {key: each}}]} for key in ("role", "roles", "users") for each in GARBAGE),
-    *({"diff": {"before": {"role": {"name": "R", "managed_policies": each}}}} for each in GARBAGE),
-    {"diff": {"before": {"roles": {"R": 1}}, "after": None}},
+    *({"detached": [{"kind": "role", "name": "R", "policy": each}]} for each in GARBAGE if not isinstance(each, str)),
+    {"detached": [{"kind": "role", "name": "R"}]},
     {"applied_versions": [{"region": 1}, {"region": "r", "name": "n"}, {"region": "r", "name": "n", "version": "1"}]},
     {"instances": [{"instance_id": 1, "profile": "I"}, {"instance_id": "i-1"}, {"instance_id": ["i-1"], "profile": 1}]},
     {"changed": True, "node": {"id": ["mi-1"]}},

@@ -44,7 +44,7 @@ def an_action(work: Any = None, args: Any = None, **task: Any) -> Any:
     action = object.__new__(_aws_action.AwsAction)
     action.MODULE = SimpleNamespace(SPEC=SPEC, RULES={"mutually_exclusive": [["name", "folder"]]}, work=work)
     of_all = {"no_log": False, "action": "cwagent.iam.x", "async_val": 0, "check_mode": False, "delegate_to": None}
-    action._task = SimpleNamespace(**{**of_all, "args": args or {"name": "n"}, "timeout": 0, **task})
+    action._task = SimpleNamespace(**{**of_all, "diff": True, "args": args or {"name": "n"}, "timeout": 0, **task})
     action._connection = SimpleNamespace(transport="local", become=None)
     action._templar = SimpleNamespace(template=lambda value: value)
     return action
@@ -183,6 +183,22 @@ def test_options_get_their_types_and_defaults():
 def test_the_action_returns_the_result_of_the_module(work, result, capfd):
     assert run(work, region="here", key={"secret": SECRET}) == result
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("diff_mode", [False, True])
+def test_only_diff_mode_has_a_diff_in_the_result(diff_mode: bool, fails: bool) -> None:
+    diff = {"before": {"a": 1}, "after": {"a": 2}}
+
+    def work(_call: Any) -> dict[str, Any]:
+        if fails:
+            raise CwagentError("No.", diff=diff)
+        return {"changed": True, "diff": diff}
+
+    action = an_action(work, {"name": "n"}, diff=diff_mode)
+    result = action.do_work(work, action._validated_options(), {})
+    assert result.get("diff") == (diff if diff_mode else None)
+    assert ("diff" in result) == diff_mode
 
 
 def test_an_error_of_the_collection_fails_the_task():

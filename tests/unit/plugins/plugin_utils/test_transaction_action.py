@@ -30,7 +30,12 @@ class Action(TransactionAction):
 
     def __init__(self, **args: Any) -> None:
         self._task = SimpleNamespace(
-            args={"name": "n", **args}, check_mode=False, delegate_to=None, no_log=False, action="cwagent.iam.x"
+            args={"name": "n", **args},
+            check_mode=False,
+            diff=True,
+            delegate_to=None,
+            no_log=False,
+            action="cwagent.iam.x",
         )
         self._loader = SimpleNamespace(get_basedir=lambda: "/")
         self._connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir="/x"))
