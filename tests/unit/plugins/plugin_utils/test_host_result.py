@@ -59,7 +59,7 @@ def test_an_answer_is_reduced_to_the_result_of_the_module_or_refused(module: str
 
 
 DEEP: Any = "inside"
-for _ in range(20):
+for _ in range(100):
     DEEP = {"\x1b[31mkey": [DEEP]}
 RED, SHOWN, KEY = "\x1b[31mred\u202e\n\tend", "[31mred\n\tend", "[31mred end"
 
@@ -142,7 +142,16 @@ def test_long_texts_lose_their_middle_and_many_values_their_end() -> None:
     assert found["diff"][0]["before"] == "b" * 39_000
     assert len(json.dumps(found)) < 450_000
     assert found["stdout"] == long["stdout"]
-    assert len(expect_result("ping", {"steps": ["x"] * 9999})["steps"]) < 5000
+    assert len(expect_result("ping", {"steps": ["x"] * 99_999})["steps"]) < 50_000
+
+
+def test_the_diff_of_the_deepest_configuration_is_kept() -> None:
+    config: Any = "inside"
+    for _ in range(64):
+        config = {"key": config}
+    diff = {"before": {}, "after": {"AmazonCloudWatch-linux": {"type": "String", "config": config}}}
+    assert json.loads(reduced(json.dumps({"diff": [diff]}))) == {"diff": [diff]}
+    assert expect_result("cwagent_store_host", {"diff": [diff]}) == {"diff": [diff]}
 
 
 @pytest.mark.parametrize("text", ["\x1b[2Jred", "x" * 9999])
@@ -171,7 +180,7 @@ def test_only_a_path_is_remembered_as_the_python_of_a_host(python: Any, is_kept:
 
 def test_a_deep_value_ends() -> None:
     text = reduced(json.dumps({"diff": DEEP}))
-    assert ("inside" in text, text.count("[31mkey")) == (False, 5)
+    assert ("inside" in text, text.count("[31mkey")) == (False, 41)
 
 
 @pytest.mark.parametrize("answer", [{"warnings": "text"}, {"msg": 1}, {"rc": "0"}, {"changed": 1}, {"diff": "text"}])
