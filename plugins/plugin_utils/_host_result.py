@@ -72,7 +72,7 @@ OF_MODULES: dict[str, Types] = {
 }
 OF_ALL: Types = {**OF_ANY, **{key: types for each in OF_MODULES.values() for key, types in each.items()}}
 # Limits that no module of ours reaches: characters of an output, numbers, levels, and values.
-# The diff of a configuration has the most levels, up to 64 of its own.
+# The diff of a configuration has the most levels, because the configuration itself can have 64.
 MAX_OUTPUT, MAX_NUMBER, MAX_DEPTH, MAX_VALUES = 4_000_000, 2**63, 80, 50_000
 # The most characters of a text, by key, and of all texts of other keys together. The longest is the agent's schema.
 LONG_TEXTS = {"content": 2_000_000, "stdout": 200_000}
