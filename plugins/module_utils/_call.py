@@ -115,8 +115,8 @@ def outcome(work: Callable[[Call], dict[str, Any]], call: Call) -> dict[str, Any
     """Return the result of the work, which contains ``failed`` if it raised an error of the collection.
 
     Ansible prints messages and warnings as they are, and they quote tags, names and errors that others chose. It prints
-    the other keys of a failure too, so errors that the message contains are left out of them. Items fail for the same
-    reason, whose remedy is in the message once.
+    the other keys of a failure too, so errors that the message contains are left out of them and of the warnings. Items
+    fail for the same reason, whose remedy is in the message once.
     """
     try:
         result = work(call)
@@ -125,6 +125,9 @@ def outcome(work: Callable[[Call], dict[str, Any]], call: Call) -> dict[str, Any
         if all(text in result["msg"] for text in result.get("failures", {}).values()):
             result.pop("failures", None)
         result["msg"] = without_repetitions(result["msg"])
+        if "warnings" in result:
+            warnings = [without_repetitions(each, result["msg"]) for each in result["warnings"]]
+            result["warnings"] = [each for each in warnings if each]
     if diff := result.get("diff"):
         result["diff"] = [*map(changed_parts, diff)] if isinstance(diff, list) else changed_parts(diff)
     texts = {key: result[key] for key in ("msg", "warnings") if key in result}

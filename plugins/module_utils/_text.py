@@ -84,9 +84,16 @@ def to_summary(problems: Sequence[str]) -> str:
     return f"{first}{end} {others}" if more else f"{first}{end}"
 
 
-def without_repetitions(text: str) -> str:
-    """Return a text in which each sentence is once, where it is first."""
-    return " ".join(dict.fromkeys(re.split(r"(?<=[.?!]) ", text)))
+def without_repetitions(text: str, earlier: str = "") -> str:
+    """Return a text in which each sentence is once, where it is first.
+
+    :param earlier: a text that was printed before, whose sentences are left out.
+    """
+    return " ".join(each for each in dict.fromkeys(_sentences(text)) if each not in _sentences(earlier))
+
+
+def _sentences(text: str) -> list[str]:
+    return re.split(r"(?<=[.?!]) ", text)
 
 
 def wrap(line: str) -> list[str]:

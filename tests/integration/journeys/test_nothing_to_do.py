@@ -128,7 +128,11 @@ def test_only_differences_are_corrected(states: States) -> None:
 
 @pytest.mark.parametrize(
     ("playbook", "policy", "denied"),
-    [("site", "provision", "iam:PutRolePolicy"), ("store_config", "store-configuration", "iam:PutRolePolicy")],
+    [
+        ("site", "provision", "iam:GetRole"),
+        ("site", "provision", "iam:PutRolePolicy"),
+        ("store_config", "store-configuration", "iam:PutRolePolicy"),
+    ],
 )
 def test_a_denial_is_printed_once(states: States, playbook: str, policy: str, denied: str) -> None:
     """Its remedy too, even if the permission is also needed to clean up. The end shows no file of the collection."""

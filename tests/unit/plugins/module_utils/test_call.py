@@ -61,3 +61,19 @@ def test_errors_that_the_message_contains_are_not_printed_again(message, is_kept
 
     result = outcome(work, CALL)
     assert (result["msg"], result.get("failures")) == (message, failures if is_kept else None)
+
+
+@pytest.mark.parametrize(
+    ("warning", "kept"),
+    [
+        ("Look.", ["Look."]),
+        ("It is not known. A failed. Grant x.", ["It is not known."]),
+        ("A failed. Grant x.", []),
+        ("A failed. Grant y.", ["Grant y."]),
+    ],
+)
+def test_a_warning_does_not_repeat_the_message_of_a_failure(warning: str, kept: list[str]) -> None:
+    def work(_call: Any) -> dict[str, Any]:
+        raise CwagentError("A failed. Grant x.", warnings=[warning])
+
+    assert outcome(work, CALL)["warnings"] == kept
