@@ -99,7 +99,8 @@ TOLERATED_IN = {
     "keys-in-parameter-store": {"ssm:DescribeParameters"},
     "keys-in-secrets-manager": {"secretsmanager:ListSecrets"},
     "provision": {"iam:GetAccountSummary", "iam:GetPolicyVersion"},
-    "store-configuration": {"iam:ListRolePolicies", "iam:ListUserPolicies"},
+    "restore": {"iam:GetInstanceProfile"},
+    "store-configuration": {"iam:GetInstanceProfile", "iam:ListRolePolicies", "iam:ListUserPolicies"},
     "store-by-run-command": {"iam:GetPolicyVersion"},
     "store-by-run-command-by-tag": {"iam:GetPolicyVersion"},
     "teardown": {"ssm:DescribeParameters"},
@@ -108,6 +109,7 @@ TOLERATED_IN = {
 
 - Without the permission to list saved keys or configurations, the report lists what is unknown. test_remove_servers.py
   and test_search.py test that.
+- Without iam:GetInstanceProfile, EC2 itself refuses an earlier profile that no longer exists.
 - Without the permission to list policies, IAM itself refuses a window whose policy is too large together with others.
 - Without iam:GetAccountSummary, the default quota of policies counts.
 - Without iam:GetPolicyVersion, provision does not judge a boundary, and store-by-run-command* does not check whether
@@ -271,7 +273,7 @@ SCENES: dict[str, list[Scene]] = {
         Scene(
             release_profiles,
             {},
-            "iam:GetInstanceProfile ec2:ReplaceIamInstanceProfileAssociation iam:PassRole",
+            "ec2:ReplaceIamInstanceProfileAssociation iam:PassRole",
             leave_acquired,
         ),
         PARAMETER_IN_CHECK_MODE,
@@ -296,17 +298,19 @@ SCENES: dict[str, list[Scene]] = {
             CLOSE_ROLE_WINDOW,
             "iam:GetRolePolicy GetRole ListAttachedRolePolicies PutRolePolicy",
             provisioned_and_acquired,
+            restores=True,  # whatever can be closed is closed
         ),
         Scene(
             "admin_window",
             CLOSE_USER_WINDOW,
             "iam:GetUserPolicy GetUser ListAttachedUserPolicies ListAccessKeys PutUserPolicy UpdateAccessKey",
             activate_key,
+            restores=True,
         ),
         Scene(
             release_profiles,
             {},
-            "ec2:DescribeTags DescribeInstances iam:GetInstanceProfile "
+            "ec2:DescribeTags DescribeInstances "
             "ec2:ReplaceIamInstanceProfileAssociation iam:PassRole ec2:DeleteTags iam:UntagRole",
         ),
         RELEASE_OF_A_STOPPED_INSTANCE,

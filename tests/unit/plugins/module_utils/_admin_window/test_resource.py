@@ -293,19 +293,21 @@ USER_CLOSE, DEACTIVATE = CLOSE.replace("role", "user"), f"deactivate access key 
 @pytest.mark.parametrize(
     ("unread", "current", "closed", "is_error"),
     [
-        ("get_user_policy", OPENED, [USER_CLOSE, DEACTIVATE], False),
+        ("get_user_policy", OPENED, [USER_CLOSE, DEACTIVATE], True),
         ("list_access_keys", OPENED, [USER_CLOSE], True),
         ("get_user", OPENED, [USER_CLOSE], True),
-        ("get_role_policy", OPENED, [CLOSE], False),
+        ("get_role_policy", OPENED, [CLOSE], True),
+        ("list_attached_role_policies", MARKED, [CLOSE], True),
         ("get_role", OPENED, [CLOSE], False),
         ("list_access_keys", MARKED, [USER_CLOSE], True),
     ],
 )
 @pytest.mark.parametrize("code", ["AccessDenied", "ServiceFailure", "ExpiredToken"])
 def test_whatever_can_be_read_of_a_window_is_closed(unread, current, closed, is_error, code):
-    """Anything else is an error, or a warning if nothing else can be open."""
+    """The error comes afterwards."""
     kind = "role" if "role" in unread else "user"
-    resource, account = resource_of(desired_window(CLOSED, kind, managed_only=True), current)
+    admin = {"is_admin_policy": is_admin_policy}
+    resource, account = resource_of(desired_window(CLOSED, kind, managed_only=True), current, **admin)
     (account.users if kind == "user" else account.roles)["P"].tags.update(MANAGED)
     account.fail(unread, code)
     plan, done = resource.plan(resource.read()), []
