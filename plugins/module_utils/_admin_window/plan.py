@@ -269,9 +269,8 @@ def plan(current: Window, desired: DesiredWindow) -> Plan[Window]:
     policy, keys = _policy_steps(current, planned, desired), _key_steps(current, desired)
     if desired.state == CLOSED:
         # Each of them ends the permission, so the one is done even if the other fails.
-        steps = {desired.name: policy, f"access key of {desired.name}": keys}
-        # What could not be read can hide something that is still open.
-        return Plan(current, planned, steps, {f"state of {desired.name}": current.error} if current.error else {})
+        unread = {f"state of {desired.name}": current.error} if current.error else {}
+        return Plan(current, planned, {desired.name: policy, f"access key of {desired.name}": keys}, unread)
     # The next run sees by the policy that keys are still to be activated, so the policy is removed last.
     steps = [*keys, *policy] if desired.state == ABSENT else [*policy, *keys]
     return Plan(current, planned, {desired.name: steps})
