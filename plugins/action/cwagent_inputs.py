@@ -26,19 +26,28 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Check the input of the role or of the playbook."""
         result: dict[str, Any] = super().run(tmp, task_vars)
+        # Those of the play's module_defaults for the action group. They can be secret, so nothing prints them.
+        given = self._task.args
+        connection = {name: given[name] for name in given if name not in TASK_OPTIONS}
+        self._task.args = {name: given[name] for name in given if name in TASK_OPTIONS}
         try:
-            return {**result, **self._inputs(task_vars or {}).read(), "changed": False}
+            return {**result, **self._inputs(task_vars or {}, connection).read(), "changed": False}
         except InvalidInput as error:
             return {**result, "changed": False, "failed": True, "msg": f"{error} Nothing was changed."}
 
-    def _inputs(self, variables: dict[str, Any]) -> _role_inputs.RoleInputs | _playbook_inputs.PlaybookInputs:
+    def _inputs(
+        self, variables: dict[str, Any], connection: dict[str, Any]
+    ) -> _role_inputs.RoleInputs | _playbook_inputs.PlaybookInputs:
         if self._task._role:
             self._refuse(
                 _playbook_inputs.OPTIONS, f"only outside roles, and this task belongs to the role {self._task._role}"
             )
             options = self.validate_argument_spec(_role_inputs.OPTIONS)[1]
-            defaults = self._task.module_defaults or ()
-            return _role_inputs.RoleInputs(variables, options, defaults, self._templar, self._display.warning)
+            defaults, environment = self._task.module_defaults or (), dict[str, Any]()
+            self._compute_environment_string(environment)
+            return _role_inputs.RoleInputs(
+                variables, options, defaults, (connection, environment), self._templar, self._display.warning
+            )
         self._refuse(_role_inputs.OPTIONS, "only in a role, and this task belongs to none")
         options = self.validate_argument_spec(_playbook_inputs.OPTIONS)[1]
         return _playbook_inputs.PlaybookInputs(variables, options, self._loader, self._display.warning)

@@ -78,7 +78,8 @@ options:
   compare:
     description:
       - Whether to compare the hosts of the play instead, by the RV(fingerprint) that the role has registered for each
-        of them as C(__ROLE_inputs). One host then makes one call for all hosts with the same values. Only in a role.
+        of them as C(__ROLE_inputs). One host then makes one call for all hosts with the same values and AWS options.
+        Only in a role.
     type: bool
     default: false
 extends_documentation_fragment: [cwagent.iam.attributes.reading, cwagent.iam.attributes]
@@ -112,20 +113,18 @@ problems:
   type: list
   elements: str
 fingerprint:
-  description: A digest of the values of the role's variables. Hosts with the same values have the same digest.
+  description:
+    - A digest of the values of the role's variables, of the AWS options in C(module_defaults) for
+      C(group/cwagent.iam.aws), and of the environment. Hosts with the same ones have the same digest. It reveals
+      nothing, and is different in each run.
   returned: in a role, without O(compare=true)
   type: str
 report_files:
   description: By format, the paths of the reports that the role writes. The ending of a path chooses the format.
   returned: in a role, for an entry point that writes reports
   type: dict
-is_shared:
-  description: Whether all hosts have the same values.
+calls:
+  description: For each host that calls the modules of the role, the hosts for which it calls them.
   returned: with O(compare=true)
-  type: bool
-runs_on:
-  description: The hosts that call the modules of the role. It is the first host if RV(is_shared) is true.
-  returned: with O(compare=true)
-  type: list
-  elements: str
+  type: dict
 """

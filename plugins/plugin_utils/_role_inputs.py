@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +36,10 @@ OPTIONS: dict[str, Any] = {
 }
 
 
+# Ansible imports this file once, before the workers of all hosts are forked from its process.
+_SECRET = secrets.token_bytes()
+
+
 @dataclass(frozen=True)
 class RoleInputs:
     """The input of a role, for its own task.
@@ -41,6 +47,7 @@ class RoleInputs:
     :param variables: the variables of the task.
     :param options: the options of the task.
     :param module_defaults: the defaults of modules that apply to the task.
+    :param connection: the options and the environment with which the tasks of the role call AWS. They can be secret.
     :param templar: knows the variables.
     :param warn: shows a warning.
     """
@@ -48,6 +55,7 @@ class RoleInputs:
     variables: Mapping[str, Any]
     options: Mapping[str, Any]
     module_defaults: Sequence[Mapping[str, Any]]
+    connection: tuple[Mapping[str, Any], Mapping[str, Any]]
     templar: Any
     warn: Callable[[str], None]
 
@@ -76,7 +84,7 @@ class RoleInputs:
             found["report_files"], problems = self._report_files(path.name, spec, values)
         if problems:
             raise InvalidInput(" ".join(problems))
-        return {"fingerprint": _fingerprint(values), **found}
+        return {"fingerprint": _fingerprint(values, self.connection), **found}
 
     def _report_files(
         self, role: str, spec: Mapping[str, Any], values: Mapping[str, Any]
@@ -91,11 +99,21 @@ class RoleInputs:
 
 
 def _compare(role: str, variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Return whether the hosts of the play have the same values, and the hosts that call the role's modules."""
-    found = [variables["hostvars"].raw_get(host).get(f"__{role}_inputs") for host in variables["ansible_play_batch"]]
-    is_shared = len({each.get("fingerprint") for each in found if each is not None}) <= 1
-    hosts = variables["ansible_play_hosts"]
-    return {"is_shared": is_shared, "runs_on": hosts[:1] if is_shared else hosts}
+    """Return the hosts of the batch that call the role's modules, each with the hosts for which it calls them.
+
+    Hosts that failed before the role belong to the only group of hosts that there is. With several groups, their values
+    and their account are unknown.
+    """
+    groups: dict[str, list[str]] = {}
+    for host in variables["ansible_play_batch"]:
+        inputs = variables["hostvars"].raw_get(host).get(f"__{role}_inputs") or {}
+        if "fingerprint" in inputs:
+            groups.setdefault(inputs["fingerprint"], []).append(host)
+    if len(groups) == 1:
+        [hosts] = groups.values()
+        active = {*variables["ansible_play_hosts"]}
+        hosts += [host for host in variables["ansible_play_hosts_all"] if host not in active]
+    return {"calls": {hosts[0]: hosts for hosts in groups.values()}}
 
 
 def _key_store_problems(role: str, spec: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
@@ -104,10 +122,11 @@ def _key_store_problems(role: str, spec: Mapping[str, Any], values: Mapping[str,
     return problems.sentences
 
 
-def _fingerprint(values: Mapping[str, Any]) -> str:
-    """Return a text that is the same for hosts with the same values, and never reveals them.
+def _fingerprint(values: Mapping[str, Any], connection: Sequence[Mapping[str, Any]]) -> str:
+    """Return a text that is the same for hosts with the same values in the same account, and never reveals them.
 
-    Environments are left out. They make no difference here, and can contain a secret that is short enough to guess.
+    Hosts with other connection options are in another account. A secret in them can be short enough to guess, so the
+    text is different in each run.
     """
-    values = {name: value for name, value in values.items() if not name.endswith("_environment")}
-    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
+    text = json.dumps([values, *connection], sort_keys=True, default=str)
+    return hmac.new(_SECRET, text.encode(), hashlib.sha256).hexdigest()

@@ -22,6 +22,7 @@ OF_ROLES: dict[str, Any] = dict.fromkeys(_role_inputs.OPTIONS)
 
 def run(role: str | None, args: dict[str, Any], monkeypatch: pytest.MonkeyPatch, **values: Any) -> dict[str, Any]:
     monkeypatch.setattr(ActionBase, "run", lambda *_: {})
+    monkeypatch.setattr(ActionBase, "_compute_environment_string", lambda *_: "")
     action = object.__new__(ActionModule)
     action._task = SimpleNamespace(args=args, _role=role, module_defaults=None, action="cwagent.iam.cwagent_inputs")
     action._loader, action._display = DataLoader(), Display()
@@ -42,6 +43,16 @@ def test_any_other_task_checks_the_variables_of_the_playbooks(monkeypatch: pytes
     found = run(None, {"requires": ["audit"]}, monkeypatch, cwagent_region="eu-central-1")
     assert (found["region"], found["changed"]) == ("eu-central-1", False)
     assert run(None, {"requires": ["audit"]}, monkeypatch, cwagent_regin="x")["failed"]
+
+
+@pytest.mark.parametrize(("role", "own"), [(ROLE, {}), (None, {"requires": ["audit"]})])
+def test_the_aws_options_of_the_action_group_are_no_options_of_the_task(
+    role: str | None, own: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    args = {**own, "region": "eu-central-1", "profile": "shop", "secret_key": ["hush"]}
+    found = run(role, args, monkeypatch, cwagent_region="eu-central-1")
+    assert not found.get("failed")
+    assert "hush" not in str(found)
 
 
 IN_A_ROLE = f"only outside roles, and this task belongs to the role {ROLE}"

@@ -142,6 +142,7 @@ def test_every_module_that_plans_documents_the_counts():
 def test_the_action_group_has_every_module():
     [(group, members)] = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text())["action_groups"].items()
     assert group == "aws"
-    with_host_or_aws = "cwagent_agent_config"
-    assert [member for member in members if isinstance(member, str)] == sorted([*MODULES, with_host_or_aws])
+    with_host_or_aws, that_compares_hosts = "cwagent_agent_config", "cwagent_inputs"
+    others = [with_host_or_aws, that_compares_hosts]
+    assert [member for member in members if isinstance(member, str)] == sorted([*MODULES, *others])
     assert {"metadata": {"extend_group": ["amazon.aws.aws"]}} in members

@@ -10,6 +10,7 @@ from import_graph import PLUGINS
 from task_variables import task_variables
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.plugin_utils import _role_inputs
 from ansible_collections.cwagent.iam.plugins.plugin_utils._role_inputs import RoleInputs
 from ansible_collections.cwagent.iam.plugins.plugin_utils._role_specs import served_modules
 
@@ -28,11 +29,19 @@ USERS: dict[str, Any] = {
 }
 
 
-def read(role: str, values: dict[str, Any], defaults: Any = (), warnings: Any = None, **options: Any) -> dict[str, Any]:
+def read(
+    role: str,
+    values: dict[str, Any],
+    defaults: Any = (),
+    warnings: Any = None,
+    connection: Any = ({}, {}),
+    **options: Any,
+) -> dict[str, Any]:
     variables = {**task_variables({"db": {}, "web": {}}, "db"), "role_path": str(ROLES / role), **values}
     given = {"entry_point": "main", "compare": False, **options}
     templar = SimpleNamespace(template=lambda value: value)
-    return RoleInputs(variables, given, defaults, templar, [].append if warnings is None else warnings.append).read()
+    warn = [].append if warnings is None else warnings.append
+    return RoleInputs(variables, given, defaults, connection, templar, warn).read()
 
 
 @pytest.mark.parametrize(
@@ -86,31 +95,59 @@ def test_the_report_files_have_their_formats_and_others_are_skipped_with_a_warni
     ]
 
 
-def test_a_fingerprint_is_the_same_for_the_same_values_without_secrets() -> None:
-    known = read("verify", {"verify_report_files": []}, entry_point="report")["fingerprint"]
-    values = {"verify_report_files": ["b.json"]}
-    assert read("verify", values, entry_point="report")["fingerprint"] != known
-    [one, other] = (
-        read("hybrid_registration", {"hybrid_registration_region": "x", "hybrid_registration_environment": {"A": each}})
-        for each in "12"
-    )
-    assert one == other
+KEY = {"access_key": "AKIAX", "secret_key": "short"}
 
 
 @pytest.mark.parametrize(
-    ("fingerprints", "is_shared", "runs_on"),
+    ("values", "options", "environment"),
     [
-        ({"db": "1", "web": "1", "app": "1"}, True, ["web"]),
-        ({"db": "1", "web": "2", "app": "1"}, False, ["web", "app"]),
-        ({"db": None, "web": "2", "app": "2"}, True, ["web"]),
-        ({"db": None, "web": None, "app": None}, True, ["web"]),
+        ({"ec2_server_tags": {"a": "b"}}, {}, {}),
+        ({}, {"profile": "shop"}, {}),
+        ({}, {"aws_profile": "bank"}, {}),
+        ({}, {"region": "eu-west-1"}, {}),
+        ({}, {"endpoint_url": "http://127.0.0.1"}, {}),
+        ({}, KEY, {}),
+        ({}, {**KEY, "session_token": "t"}, {}),
+        ({}, {}, {"AWS_PROFILE": "shop"}),
+        ({}, {}, {"HOME": "/home/shop"}),
+        ({}, {"profile": "shop"}, {"HOME": "/home/shop"}),
     ],
 )
-def test_hosts_with_the_same_values_share_a_call(
-    fingerprints: dict[str, str | None], is_shared: bool, runs_on: list[str]
+def test_hosts_with_other_values_or_another_account_have_another_fingerprint(
+    values: dict[str, Any], options: dict[str, Any], environment: dict[str, Any]
 ) -> None:
-    hosts = {
-        name: {"__ec2_server_inputs": {"fingerprint": each}} if each else {} for name, each in fingerprints.items()
-    }
-    values = task_variables(hosts, "web", ansible_play_hosts=["web", "app"])
-    assert read("ec2_server", values, compare=True) == {"is_shared": is_shared, "runs_on": runs_on}
+    found = [read("ec2_server", values, connection=(options, environment))["fingerprint"] for _ in range(2)]
+    assert found[0] == found[1] != read("ec2_server", {})["fingerprint"]
+
+
+def test_a_fingerprint_does_not_reveal_a_secret_that_is_short_enough_to_guess(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anyone who sees it can compute fingerprints of their own, but not with the secret of the run."""
+    of_run = read("ec2_server", {}, connection=(KEY, {}))["fingerprint"]
+    monkeypatch.setattr(_role_inputs, "_SECRET", b"")
+    assert read("ec2_server", {}, connection=(KEY, {}))["fingerprint"] != of_run
+
+
+@pytest.mark.parametrize(
+    ("batch", "active", "everyone", "calls"),
+    [
+        ({"db": "1", "web": "1", "app": "1"}, "", "", {"db": ["db", "web", "app"]}),
+        ({"db": "1", "web": "2", "app": "1"}, "", "", {"db": ["db", "app"], "web": ["web"]}),
+        ({"db": "1", "web": "2", "app": "3"}, "", "", {"db": ["db"], "web": ["web"], "app": ["app"]}),
+        # The role has a condition, so not even the first host need have values.
+        ({"db": None, "web": "2", "app": "2"}, "", "", {"web": ["web", "app"]}),
+        ({"db": None, "web": None, "app": None}, "", "", {}),
+        # Other batches manage their own hosts. No batch has a host that failed before.
+        ({"app": "1"}, "db web app", "db web app", {"app": ["app"]}),
+        ({"app": "1"}, "web app", "db web app", {"app": ["app", "db"]}),
+        ({"web": "2", "app": "1"}, "web app", "db web app", {"web": ["web"], "app": ["app"]}),
+    ],
+)
+def test_hosts_with_the_same_fingerprint_share_a_call(
+    batch: dict[str, str | None], active: str, everyone: str, calls: dict[str, list[str]]
+) -> None:
+    hosts: dict[str, dict[str, Any]] = {name: {} for name in (everyone or " ".join(batch)).split()}
+    # A condition of the role leaves a result without values, or none.
+    hosts |= {name: {"__ec2_server_inputs": {"fingerprint": each} if each else {}} for name, each in batch.items()}
+    of_play = {"ansible_play_batch": [*batch], "ansible_play_hosts": (active or " ".join(batch)).split()}
+    values = task_variables(hosts, "db" if "db" in hosts else "app", **of_play)
+    assert read("ec2_server", values, compare=True) == {"calls": calls}
