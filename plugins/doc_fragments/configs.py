@@ -24,8 +24,9 @@ options:
         description:
           - The path of the file on the controller. A relative path is searched for in the folder where Ansible was
             started, then beside the inventory, then beside the playbook.
+          - Required, unless an earlier version is stored again.
         type: str
-        required: true
+        default: ""
       regions:
         description:
           - The regions to store this configuration in, instead of the regions of all configurations. Two configurations

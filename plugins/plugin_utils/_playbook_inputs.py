@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections import ChainMap
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -19,7 +18,6 @@ from ansible.utils.vars import load_extra_vars
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import SERVER_POLICIES
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import read_wanted
 from ansible_collections.cwagent.iam.plugins.module_utils._text import to_summary
 from ansible_collections.cwagent.iam.plugins.plugin_utils._ansible_core import check_ansible_core
 from ansible_collections.cwagent.iam.plugins.plugin_utils._evaluate import evaluate
@@ -29,7 +27,6 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs import given a
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.interpretation import interpret
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables import (
     BATCH_SIZE,
-    CONFIG_VERSION,
     declared_options,
     find_role_variables,
 )
@@ -39,7 +36,6 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.accounts i
 from ansible_collections.cwagent.iam.plugins.plugin_utils._terminal import say
 from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import (
     check_role,
-    is_blank,
     misspelled_variables,
 )
 
@@ -186,8 +182,7 @@ class PlaybookInputs:
             found=self.options["found"],
             role_variables={name: role_variables[name] for name in sorted(role_variables.keys() & set_by_user)},
         )
-        reads_files = given.stores and not _is_version(given.controller.get(CONFIG_VERSION))
-        return replace(given, find_file=lambda path: _find_file(path, folders)) if reads_files else given
+        return replace(given, find_file=lambda path: _find_file(path, folders)) if given.stores else given
 
     def _host_variables(
         self, raw: Mapping[str, Any], hostvars: Any, names: Iterable[str] | None = None
@@ -275,13 +270,6 @@ def _default_region(profile: str) -> str:
         if profile:
             return _default_region("")  # the task that uses the profile reports the problem
         raise InvalidInput(f"The AWS configuration cannot be read: {str(error).rstrip('.')}.") from error
-
-
-def _is_version(value: Any) -> bool:
-    """Whether the run stores earlier versions, so that no file is read."""
-    with suppress(InvalidInput):
-        return bool(read_wanted("" if is_blank(value) else str(value)))
-    return False
 
 
 def _find_file(path: str, folders: list[Path]) -> str:

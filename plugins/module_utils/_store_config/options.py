@@ -37,7 +37,7 @@ CONFIGS_SPEC: dict[str, Any] = {
         "default": [],
         "options": {
             "name": {"type": "str", "required": True},
-            "file": {"type": "str", "required": True},
+            "file": {"type": "str", "default": ""},
             "regions": {"type": "list", "elements": "str", "default": []},
         },
     },
@@ -80,7 +80,7 @@ RULES: dict[str, Any] = {}
 class Given:
     """A configuration that a user gives.
 
-    :param file: its path on the controller.
+    :param file: its path on the controller. Empty if an earlier version is stored again.
     :param regions: where to store it. The empty text stands for the region of the task.
     """
 

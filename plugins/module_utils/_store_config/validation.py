@@ -21,6 +21,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Invalid
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import Handling
     from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import DesiredConfig
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import Given, GivenConfigs
 
@@ -135,12 +136,13 @@ def validate(
                 for each in earlier
             ]
         )
-    return Validated(
-        [
-            (given, _validate(GivenConfig(given.name, None, [find_file(given.file)], handling)))
-            for given in options.configs
-        ]
-    )
+    return Validated([(given, _validate_file(given, find_file, handling)) for given in options.configs])
+
+
+def _validate_file(given: Given, find_file: Callable[[str], str], handling: Handling) -> Validation | InvalidInput:
+    if not given.file:
+        return InvalidInput(f"configs: {given.name} has no file, and no version to store again. Set its file.")
+    return _validate(GivenConfig(given.name, None, [find_file(given.file)], handling))
 
 
 def _validate(given: GivenConfig) -> Validation | InvalidInput:

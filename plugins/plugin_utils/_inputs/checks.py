@@ -36,7 +36,6 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
     EC2_ADMIN,
     EC2_SERVERS,
     GROUPS,
-    HISTORY,
     KEY_STORE,
     ONPREM_ADMIN,
     ONPREM_SERVERS,
@@ -145,7 +144,7 @@ def check_requirements(given: Given, inputs: Mapping[str, Any], problems: Proble
             "cwagent_on_other_profile is attach, so set cwagent_attach_to_roles to the roles that may get the agent's "
             "policy."
         )
-    if {CONFIGS, CONFIGS_ONLY, HISTORY} & {*given.requires} and not inputs["configs"]:
+    if {CONFIGS, CONFIGS_ONLY} & {*given.requires} and not inputs["configs"]:
         problems.add("There is no configuration. Set cwagent_config_file or cwagent_configs.")
     _check_version(given, inputs, problems)
     if (given.stores and POLICY not in given.requires) or SERVERS in given.requires:

@@ -6,8 +6,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import read_wanted
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.ways import (
     CONTROLLER,
     INSTANCE,
@@ -18,12 +21,14 @@ from ansible_collections.cwagent.iam.plugins.module_utils._store_config.ways imp
 )
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
     ADMIN_INSTANCE,
+    CONFIGS,
     EC2_ADMIN,
     GROUPS,
+    HISTORY,
     ONPREM_ADMIN,
 )
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.hosts import Regions
-from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables import find_places
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables import CONFIG_VERSION, find_places
 from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import (
     Problems,
     check_config_regions,
@@ -40,8 +45,23 @@ STORING_GROUPS = {ROLE: EC2_ADMIN, USER: ONPREM_ADMIN}
 LOCALHOST = "localhost"
 
 
+def reads_versions(given: Given) -> bool:
+    """Return whether the playbook reads versions from Parameter Store, so that it needs the names and no files.
+
+    With a version that is not valid, it needs the files, so that one run shows all problems.
+    """
+    version = given.controller.get(CONFIG_VERSION)
+    with suppress(InvalidInput):
+        wanted = read_wanted("" if is_blank(version) else str(version))
+        return HISTORY in given.requires or (CONFIGS in given.requires and bool(wanted))
+    return HISTORY in given.requires
+
+
 def read_configs(given: Given, run: Mapping[str, Any], regions: Regions, problems: Problems) -> list[dict[str, Any]]:
-    """Return the configurations to store, with the absolute paths of their files, and the regions that entries list."""
+    """Return the configurations, with the absolute paths of their files, and the regions that entries list.
+
+    Without a file, the only configuration of a playbook that reads versions has the name of the parameter.
+    """
     if run["configs"] and run["config_file"]:
         file_for, listed_for = (
             next(f" ({place})" for place, value in find_places(given, name).items() if not is_blank(value))
@@ -62,16 +82,24 @@ def read_configs(given: Given, run: Mapping[str, Any], regions: Regions, problem
         variable, entries = "cwagent_configs", run["configs"]
     else:
         variable, file = "cwagent_config_file", run["config_file"]
-        entries = [{"name": run["parameter_name"], "file": file}] if file else []
+        entries = [{"name": run["parameter_name"], "file": file}] if file or reads_versions(given) else []
     problems.check(check_config_regions, variable, entries)
     everywhere = regions.regions_of(given.members(*GROUPS))
     stored = Counter((entry["name"], each) for entry in entries for each in {*entry.get("regions", everywhere)})
     for name in sorted({name for (name, _region_name), count in stored.items() if count > 1}):
         problems.add(f"cwagent_configs has a duplicate parameter name: {name}.")
-    return [
-        {**entry, "file": problems.check(given.find_file, entry["file"], where=f"{variable}: ") or ""}
-        for entry in entries
-    ]
+    return [{**entry, "file": _find_file(given, variable, entry, problems)} for entry in entries]
+
+
+def _find_file(given: Given, variable: str, entry: Mapping[str, Any], problems: Problems) -> str:
+    """Return the path of the file of a configuration. Empty if there is none, which is a problem where it is stored."""
+    file: str = entry.get("file", "")
+    if reads_versions(given) or not (file or given.stores):
+        return file
+    if not file:
+        problems.add(f"{variable}: {entry['name']} has no file. Set the path of the configuration.")
+        return ""
+    return problems.check(given.find_file, file, where=f"{variable}: ") or ""
 
 
 def config_names(configs: Sequence[Mapping[str, Any]], everywhere: Sequence[str]) -> dict[str, list[str]]:

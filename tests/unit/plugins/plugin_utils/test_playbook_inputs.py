@@ -271,15 +271,6 @@ def test_only_regular_files_are_read(tmp_path: Path, make: Any) -> None:
         _playbook_inputs._find_file(path, [tmp_path])
 
 
-@pytest.mark.parametrize(
-    ("value", "is_version"),
-    [("previous", True), (41, True), ("A=41", True), *((each, False) for each in (None, "", " ", "nope", ["41"]))],
-)
-def test_files_are_read_unless_a_version_is_stored_again(value: Any, is_version: bool) -> None:
-    """Beside a version that is not valid, the files are read, so that one run shows all problems."""
-    assert _playbook_inputs._is_version(value) == is_version
-
-
 # Runs that are refused
 
 

@@ -84,6 +84,7 @@ def test_the_first_problem_of_each_is_in_the_message_and_all_are_in_the_result(f
         (("a b", "valid"), {}, "a b"),
         ((NAME, "valid"), {"schema": "/nonexistent/schema.json"}, "/nonexistent/schema.json"),
         ((NAME, "valid"), {"parameter_tags": {"aws:x": "y"}}, "aws:"),
+        ((NAME, ""), {}, f"configs: {NAME} has no file, and no version to store again. Set its file."),
     ],
 )
 def test_problems_outside_of_a_configuration_are_errors(

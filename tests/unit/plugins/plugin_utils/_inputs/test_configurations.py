@@ -207,6 +207,7 @@ def test_in_awx_a_slice_of_a_job_lacks_hosts():
         (None, "configs", {}, "There is no configuration."),
         (None, "configs_only", {}, "There is no configuration."),
         (None, "configs", ONE_FILE, ""),
+        (None, "key_store", {"cwagent_config_version": "previous"}, "cwagent_config_version is for store_config.yml."),
         (None, "admin_instance", {}, ""),
         (DB_ONLY, "admin_instance", {}, NEEDS_ADMIN),
     ],
@@ -318,6 +319,60 @@ def test_a_version_to_store_again(version, configs):
     controller = {**configs, "cwagent_config_version": version}
     found = inputs_of({"ec2_admin": ["adm"]}, controller=controller, requires=["configs"])
     assert found["config_version"] == str(version).strip()
+
+
+NAMED = [{"name": NAME}]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"cwagent_parameter_name": NAME},
+        {"cwagent_config_file": "missing.json"},
+        {"cwagent_configs": NAMED},
+        {"cwagent_configs": [{"name": NAME, "file": "missing.json"}]},
+    ],
+)
+@pytest.mark.parametrize(
+    ("version", "requires"),
+    [
+        ("previous", ["configs"]),
+        (41, ["configs"]),
+        (" 41 ", ["configs"]),
+        ("{}=previous", ["configs"]),
+        *((version, ["audit", "history"]) for version in (None, "", " ")),
+    ],
+)
+def test_a_playbook_that_reads_versions_needs_names_and_no_files(given, version, requires):
+    """AWX asks for the path at each launch, so the inventory has none."""
+    name = NAME if NAME in str(given) else "AmazonCloudWatch-linux"
+    wanted = version.format(name) if isinstance(version, str) else version
+    found = inputs_of({"ec2_admin": ["adm"]}, controller={**given, "cwagent_config_version": wanted}, requires=requires)
+    assert [each["name"] for each in found["configs"]] == [name]
+    assert found["config_names"] == {US: [name]}
+    assert found["stores"]
+
+
+@pytest.mark.parametrize("file", [{}, {"file": None}, {"file": ""}, {"file": " "}])
+@pytest.mark.parametrize(
+    ("requires", "needs_file"),
+    [("configs", True), ("configs_only", True), ("key_store", True), ("audit", False), ("admin_instance", False)],
+)
+def test_an_entry_needs_a_file_where_it_is_stored(requires, needs_file, file):
+    configs = {"cwagent_configs": [{"name": NAME, **file}]}
+    found = problems_of({"ec2_admin": ["adm"]}, controller=configs, requires=[requires])
+    message = f"cwagent_configs: {NAME} has no file. Set the path of the configuration."
+    assert found == ([message] if needs_file else [])
+
+
+@pytest.mark.parametrize("requires", ["configs", "configs_only", "key_store"])
+@pytest.mark.parametrize("version", [None, "", " ", "latest", ["41"]])
+def test_files_are_read_unless_a_version_is_stored_again(version, requires):
+    """Beside a version that is not valid, the files are read, so that one run shows all problems."""
+    controller = {"cwagent_config_file": "missing.json", "cwagent_config_version": version}
+    found = problems_of({"ec2_admin": ["adm"]}, controller=controller, requires=[requires])
+    assert "cwagent_config_file: there is no file missing.json in /here." in found
 
 
 ONLY_ONE = "cwagent_config_version: a number is the version of one configuration in one region and account."

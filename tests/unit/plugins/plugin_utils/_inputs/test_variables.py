@@ -344,7 +344,7 @@ WRONG: dict[str, list[Any]] = {
     "str": [["a"], {"a": "b"}, True],
     "int": [["a"], {"a": "b"}, True, "seven", "1.5", 1.5, "日本"],
     "bool": [["a"], {"a": "b"}, "perhaps", 2, "日本"],
-    "list": ["a", "[a", 5, True, {"a": "b"}, ["a"], [None], [{"name": "x"}], [{"name": "", "file": "x"}], "日本"],
+    "list": ["a", "[a", 5, True, {"a": "b"}, ["a"], [None], [{"file": "x"}], [{"name": "", "file": "x"}], "日本"],
     "dict": ["a", ["a"], 5, True, "日本"],
 }
 LONG, UNICODE = "x" * 65, "日本"
