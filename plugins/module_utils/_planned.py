@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.cwagent.iam.plugins.module_utils._names import name_of
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Set as AbstractSet
 
 # Check mode sees the account as it is. This option tells a task what it would see if the earlier tasks had run.
 PLANNED_SPEC: dict[str, Any] = {"planned": {"type": "list", "elements": "dict", "default": []}}
@@ -54,6 +57,15 @@ class Planned:
                 return _texts(found["role"].get("managed_policies"))
         return None
 
+    def gives_policy(self, instance_id: str, names: AbstractSet[str]) -> bool:
+        """Return whether an earlier task has given an instance one of some managed policies, or has planned to."""
+        profile = self.profiles.get(instance_id)
+        if not profile or names.isdisjoint(map(name_of, self.policies_of(profile) or ())):
+            return False
+        of_instance = [each for each in self._results if instance_id in _ids_in(each)]
+        of_profile = [each for each in self._results if _mapping(each.get("instance_profile")).get("name") == profile]
+        return any(each.get("changed") for each in (*of_instance, *of_profile))
+
     @property
     def detached(self) -> set[tuple[str, str, str]]:
         """The kind and name of each principal that has lost a managed policy, with the ARN of the policy."""
@@ -97,6 +109,10 @@ def find_detached(
     """
     lost = [(name, sorted({*current[name]}.difference(planned.get(name, ())))) for name in sorted(current)]
     return [{"kind": kind, "name": name, "policy": arn} for name, arns in lost for arn in arns]
+
+
+def _ids_in(result: Mapping[str, Any]) -> set[str]:
+    return {each["instance_id"] for each in _mappings(result.get("instances"), "instance_id")}
 
 
 def _parts(result: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -19,6 +19,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.resource import READ_BACK_SECONDS
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import SSM_POLICIES
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command.awaited import AwaitedParameterResource
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command.model import Write
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command.plan import (
@@ -78,9 +79,11 @@ class CommandWay(ProfileWay):
         """Check that the instance can store through a command, with the admin role."""
         options, wiring = self._options, self._wiring
         aws, instance_id, is_new = Aws(wiring.client), checked_instance_id(options.admin), self._has_new_principal()
+        gets_online = options.planned.gives_policy(instance_id, SSM_POLICIES.keys())
         try:
             waits = is_new and not wiring.check_mode
             check_agent(aws, instance_id, Deadline(options.waits.wait_timeout if waits else 0))
+            gets_online = False
             check_role(aws, options.admin.admin_role)
             regions = sorted({each.region for each in to_store})
             return "" if wiring.check_mode else check_instance(aws, instance_id, regions)
@@ -91,7 +94,9 @@ class CommandWay(ProfileWay):
                 raise CwagentError(f"{stopped}, then run again. Nothing was opened.") from error
             if not (is_new and wiring.check_mode):
                 raise
-            wiring.report.warnings.append(str(error))
+            # The run waits until an instance that gets the policy for its SSM agent is online.
+            if not gets_online:
+                wiring.report.warnings.append(str(error))
             return ""
 
     def source(self, comparison: Comparison) -> Source:

@@ -142,6 +142,22 @@ def test_the_parts_of_a_configuration_are_stored_with_their_record(account: Comm
         assert found == [(number, to_record(values, number)) for number in versions]
 
 
+@pytest.mark.parametrize("policies", [[POLICY_ARN + SSM_POLICY], []])
+def test_a_check_does_not_warn_of_an_agent_for_which_the_run_attaches_the_policy(
+    account: Commanded, policies: list[str]
+) -> None:
+    account.aws.agents(account.admin, running=False)
+    server = {"role": {"name": SERVER_ROLE, "managed_policies": policies}, "instance_profile": {"name": SERVER_ROLE}}
+    planned = [
+        {"changed": True, **server},
+        {"changed": True, "role": {"name": ADMIN_ROLE}, "instance_profile": {"name": ADMIN_ROLE}},
+        {"changed": True, "instances": [{"instance_id": account.admin, "profile": SERVER_ROLE}]},
+    ]
+    with assert_no_writes(account.aws):
+        found = succeeded(account.command(check=True, planned=planned))
+    assert any("SSM agent" in each for each in found.get("warnings", [])) == (not policies)
+
+
 def test_an_admin_role_that_does_not_let_the_agent_work_is_found_before_anything_is_opened(account: Commanded) -> None:
     arn = POLICY_ARN + SSM_POLICY
     account.iam.detach_role_policy(RoleName=ADMIN_ROLE, PolicyArn=arn)

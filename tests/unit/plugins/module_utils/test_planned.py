@@ -30,6 +30,29 @@ def test_plans_of_earlier_tasks() -> None:
     assert (planned.has_new_key("u"), planned.has_new_key("v")) == (True, False)
 
 
+UNCHANGED_ROLE = {**ROLE, "changed": False}
+UNCHANGED_ASSOCIATION = {"changed": False, "instances": [{"instance_id": "i-1", "profile": "I"}]}
+
+
+@pytest.mark.parametrize(
+    ("results", "is_given"),
+    [
+        ([ROLE, ASSOCIATED], True),
+        ([ROLE, UNCHANGED_ASSOCIATION], True),
+        ([UNCHANGED_ROLE, ASSOCIATED], True),
+        ([UNCHANGED_ROLE, UNCHANGED_ASSOCIATION], False),
+        ([ROLE], False),
+        ([ASSOCIATED], False),
+        ([ROLE, RESTORED], False),
+        ([{**ROLE, "role": {"name": "R", "managed_policies": ["arn:Q"]}}, ASSOCIATED], False),
+        ([UNCHANGED_ROLE, UNCHANGED_ASSOCIATION, {"changed": True, "role": {"name": "S"}}], False),
+    ],
+)
+def test_an_instance_gets_a_policy_with_its_profile_or_with_the_role_in_it(results: Any, is_given: bool) -> None:
+    assert Planned(results).gives_policy("i-1", {"arn:P"}) == is_given
+    assert not Planned(results).gives_policy("i-2", {"arn:P"})
+
+
 def test_a_role_without_changes_is_not_changed() -> None:
     planned = Planned([{**ROLE, "changed": False}])
     assert not planned.has_changed_role("R")
