@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import is_in_container
 from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import quote
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def sort_by_format(
     to_absolute: Callable[[str], str] = str,
     suffix: str = "",
 ) -> tuple[dict[str, list[str]], list[str]]:
-    """Return for each format the files to write, and notices of the files that are skipped.
+    """Return for each format the files to write, and notices of the files that are skipped or that nobody can read.
 
     :param name: the name of the variable.
     :param written: the formats that the writer writes.
@@ -72,11 +73,19 @@ def sort_by_format(
             files[ENDINGS[ending]].append(f"{absolute[:stem]}{suffix}{absolute[stem:]}")
         else:
             skipped.append(path)
-    if not skipped:
-        return files, []
-    theirs = [ending for ending, kind in ENDINGS.items() if kind in written]
-    why = f"{writer} writes only files that end in {_join(theirs)}" if theirs else f"{writer} writes no reports"
-    return files, [f"{name}: skipped {', '.join(skipped)}, because {why}."]
+    notices: list[str] = []
+    if skipped:
+        theirs = [ending for ending, kind in ENDINGS.items() if kind in written]
+        why = f"{writer} writes only files that end in {_join(theirs)}" if theirs else f"{writer} writes no reports"
+        notices.append(f"{name}: skipped {', '.join(skipped)}, because {why}.")
+    kept = [path for path in paths if endings[path] and path not in skipped]
+    if kept and is_in_container():
+        notices.append(
+            f"{name}: this is an execution environment, a container that is deleted after the job, together with "
+            f"{', '.join(kept)}. Write to a mounted volume that outlives the container, or copy the files in the same "
+            "job."
+        )
+    return files, notices
 
 
 def _ending_of(path: str) -> str:

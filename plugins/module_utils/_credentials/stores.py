@@ -56,6 +56,11 @@ class KeySource:
         return {name: value for name, value in asdict(self).items() if name != "user"}
 
 
+def is_in_container() -> bool:
+    """Return whether this is an execution environment, whose files are deleted after the job."""
+    return any(os.environ.get(name) for name in CONTAINER_VARIABLES)
+
+
 def open_store(options: Mapping[str, Any], users: Sequence[str], aws: Any = None, region: str | None = None) -> Store:
     """Return the store in which the keys of users are saved. It is checked without a call to AWS.
 
@@ -64,7 +69,7 @@ def open_store(options: Mapping[str, Any], users: Sequence[str], aws: Any = None
     """
     kind = KEY_STORES[options["key_store"]]
     store = kind.open(options, aws, region)
-    is_ephemeral = kind.NAME not in AWS_STORES and any(os.environ.get(name) for name in CONTAINER_VARIABLES)
+    is_ephemeral = kind.NAME not in AWS_STORES and is_in_container()
     if is_ephemeral and not options["key_store_allow_ephemeral"]:
         others = " or ".join(f"'{name}'" for name in AWS_STORES)
         raise InvalidInput(

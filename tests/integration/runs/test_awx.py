@@ -30,6 +30,7 @@ from harness import (
     ADMIN_ROLE,
     ADMIN_USER,
     CLOSED_WINDOW,
+    COLLECTIONS,
     LOCAL_CONNECTION,
     SERVER_POLICY,
     SERVER_ROLE,
@@ -40,7 +41,7 @@ from harness import (
     create_role,
     create_user,
 )
-from published import tarball
+from published import content, tarball
 
 # The inventory sets this name, and no job prompts for it.
 APPLICATION = "AmazonCloudWatch-app"
@@ -355,6 +356,13 @@ def test_jobs_store_and_restore(awx: Awx, tmp_path: Path) -> None:
     awx.assert_clean()
     assert configurations(awx.aws) == {APPLICATION: CONFIG}
 
+    awx.aws.client("ssm").put_parameter(Name=APPLICATION, Value=json.dumps(OTHER), Overwrite=True)
+    back: dict[str, Any] = {"cwagent_config_version": "previous", "cwagent_store_config_from": "instance"}
+    awx.launch("store_config", **back).assert_succeeded()
+    assert configurations(awx.aws) == {APPLICATION: CONFIG}, "without the path, which AWX asks for at each launch"
+    shown = awx.launch("history").assert_succeeded()
+    assert f"{APPLICATION} in {awx.aws.region} of account 123456789012: 3 versions" in " ".join(shown.output.split())
+
 
 def cancel(awx: Awx, playbook: str, **answers: Any) -> None:
     """Cancel a job that stores another configuration. It restores the profile before AWX kills it."""
@@ -368,3 +376,17 @@ def cancel(awx: Awx, playbook: str, **answers: Any) -> None:
     awx.aws.disarm()
     assert awx.finish(folder, since).status == "canceled"
     wait_until(lambda: associated_profiles(awx.aws)[admin] != ADMIN_ROLE)
+
+
+def test_the_page_keeps_a_report_in_a_bucket_even_if_the_audit_fails(controller: Controller) -> None:
+    """The job prints a warning, because the file itself is deleted with its container."""
+    aws = controller.aws
+    s3 = aws.client("s3")
+    s3.create_bucket(Bucket="cwagent-reports", CreateBucketConfiguration={"LocationConstraint": aws.region})
+    create_role(aws, ADMIN_ROLE, "CloudWatchAgentAdminPolicy")  # somebody else's
+    playbook = controller.file("report.yml", yaml.safe_dump(content("awx", "yaml")))
+    env = {"AWX_PRIVATE_DATA_DIR": "/runner", "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)}
+    done = controller.play(controller.file("hosts.yml", {"all": {}}), playbook, env=env).assert_failed()
+    assert "a container that is deleted after the job, together with /tmp/audit.html" in done.words
+    [kept] = s3.list_objects_v2(Bucket="cwagent-reports")["Contents"]
+    assert b"CloudWatchAgentAdminRole" in s3.get_object(Bucket="cwagent-reports", Key=kept["Key"])["Body"].read()

@@ -275,3 +275,29 @@ def test_behind_the_gateway_of_ansible_automation_platform(tmp_path: Path) -> No
     methods = [each.partition(" ")[0] for each in run.writes]
     assert (methods, run.changed) == (["POST", "DELETE", "POST"], 3)
     assert created["injectors"]["env"]["AWS_REGION"] == "{{ region }}"
+
+
+def test_without_a_credential_for_ssh_the_jobs_that_look_at_servers_use_run_command(tmp_path: Path) -> None:
+    """Ansible would report each server as unreachable. The settings of the user outrank this."""
+    asking = {name for name, each in TEMPLATES.items() if "verify_from" in each["survey"]}
+    assert asking == {"verify", "apply"}
+    given: dict[str, Any] = {
+        "awx_credentials": {**VARIABLES["awx_credentials"], "machine": ""},
+        "job_templates": [TEMPLATES[name] for name in ("verify", "apply", "rotate_keys")],
+        "workflow": {**DEFINITIONS["workflow"], "nodes": []},
+        "schedules": [],
+    }
+    settings = {**VARIABLES["awx_settings"], "cwagent_verify_from": "none"}
+    workstation, found = Workstation.created(tmp_path), []
+    with prepare_awx().served() as awx:
+        for more in ({}, {"awx_settings": settings}):
+            run = workstation.run(awx, "setup", **given, **more)
+            assert run.code == 0, run.output
+            created = awx.all("job_templates").values()
+            found.append({each["playbook"]: json.loads(each["extra_vars"]) for each in created})
+            assert "CloudWatch agent machine" not in {name for each in created for name in each["credentials"]}
+    by_command = {**VARIABLES["awx_settings"], "cwagent_verify_from": "run_command"}
+    assert found == [
+        {"verify.yml": by_command, "apply.yml": by_command, "rotate_keys.yml": VARIABLES["awx_settings"]},
+        dict.fromkeys(("verify.yml", "apply.yml", "rotate_keys.yml"), settings),
+    ]

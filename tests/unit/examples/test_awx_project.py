@@ -12,6 +12,7 @@ import pytest
 import yaml
 from awx import check_answers, check_survey, job_variables
 from awx.project import DEFINITIONS, PROJECT, QUESTIONS, TEMPLATES, VARIABLES, read, template
+from guide import GUIDE, commands
 
 ROOT = Path(__file__).resolve().parents[3]
 PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("[!_]*.yml"))
@@ -225,3 +226,31 @@ def test_the_page_lists_the_jobs_that_use_a_credential():
         }
         for duty, name in VARIABLES["awx_credentials"].items()
     }
+
+
+MOVES = ("fitted_policies", "change_a_configuration")
+"""The pages whose steps run with variables that later runs do not have."""
+
+
+def test_a_template_asks_for_the_variables_with_which_the_guide_runs_its_playbook():
+    """AWX ignores any other variable of a launch without a message."""
+    found = {
+        (name, variable)
+        for page in MOVES
+        for command in commands(GUIDE / f"{page}.rst")
+        for name in re.findall(r"^ansible-playbook cwagent\.iam\.(\w+)", command.text)
+        for variable in re.findall(r"-e (\w+)=", command.text)
+    }
+    assert {name for name, _variable in found} == {"apply", "site", "store_config"}
+    asked = {(name, QUESTIONS[each]["variable"]) for name, job in TEMPLATES.items() for each in job["survey"]}
+    assert found - asked == set()
+
+
+def test_the_page_lists_the_variables_that_belong_into_the_inventory():
+    items = PAGE.split("because all jobs need the same value:\n")[1].split("\n\n")[0]
+    listed = {*re.findall(r"``(cwagent_\w+)``", items)}
+    assert listed >= {"cwagent_server_policy", "cwagent_config_label", "cwagent_deliver_keys", "cwagent_ssm_policy"}
+    assert listed <= specs().keys()
+    asked = {question["variable"] for question in QUESTIONS.values()}
+    assert {"cwagent_server_policy", "cwagent_ssm_policy"} <= asked
+    assert not {"cwagent_config_label", "cwagent_permissions_boundary", "cwagent_deliver_keys"} & asked

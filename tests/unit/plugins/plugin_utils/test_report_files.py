@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import CONTAINER_VARIABLES
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.plugin_utils._report_files import (
     ENDINGS,
@@ -108,3 +109,26 @@ def test_the_paths_are_absolute_where_that_is_possible():
 
 def test_a_role_writes_formats_that_exist():
     assert {kind for written in ROLE_FORMATS.values() for kind in written} < {*FORMATS}
+
+
+@pytest.mark.parametrize("name", CONTAINER_VARIABLES)
+@pytest.mark.parametrize(
+    ("paths", "written", "lost"),
+    [
+        (["/a/b.html", "c.json"], ("html", "json"), "/a/b.html, c.json"),
+        (["/a/b.html", "c.json"], ("json",), "c.json"),
+        (["c.json"], (), ""),
+        ([], ("json",), ""),
+    ],
+)
+def test_files_that_are_deleted_with_the_container_of_the_job_are_named(name, paths, written, lost, monkeypatch):
+    def about_the_container():
+        return [each for each in sorted_files(paths, written)[1] if "container" in each]
+
+    assert about_the_container() == []
+    monkeypatch.setenv(name, "1")
+    message = (
+        f"x: this is an execution environment, a container that is deleted after the job, together with {lost}. Write "
+        "to a mounted volume that outlives the container, or copy the files in the same job."
+    )
+    assert about_the_container() == ([message] if lost else [])
