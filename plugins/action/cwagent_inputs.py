@@ -26,7 +26,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Check the input of the role or of the playbook."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        # Those of the play's module_defaults for the action group. They can be secret, so nothing prints them.
+        # The play's module_defaults for the action group. They can be secret, so nothing prints them.
         given = self._task.args
         connection = {name: given[name] for name in given if name not in TASK_OPTIONS}
         self._task.args = {name: given[name] for name in given if name in TASK_OPTIONS}

@@ -384,7 +384,7 @@ def test_the_page_keeps_a_report_in_a_bucket_even_if_the_audit_fails(controller:
     s3 = aws.client("s3")
     s3.create_bucket(Bucket="cwagent-reports", CreateBucketConfiguration={"LocationConstraint": aws.region})
     create_role(aws, ADMIN_ROLE, "CloudWatchAgentAdminPolicy")  # somebody else's
-    playbook = controller.file("report.yml", yaml.safe_dump(content("awx", "yaml")))
+    playbook = controller.file("report.yml", yaml.safe_dump(content("audit", "yaml")))
     env = {"AWX_PRIVATE_DATA_DIR": "/runner", "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)}
     done = controller.play(controller.file("hosts.yml", {"all": {}}), playbook, env=env).assert_failed()
     assert "a container that is deleted after the job, together with /tmp/audit.html" in done.words

@@ -290,8 +290,8 @@ def test_without_a_credential_for_ssh_the_jobs_that_look_at_servers_use_run_comm
     settings = {**VARIABLES["awx_settings"], "cwagent_verify_from": "none"}
     workstation, found = Workstation.created(tmp_path), []
     with prepare_awx().served() as awx:
-        for more in ({}, {"awx_settings": settings}):
-            run = workstation.run(awx, "setup", **given, **more)
+        for settings_given in (VARIABLES["awx_settings"], settings):
+            run = workstation.run(awx, "setup", **given, awx_settings=settings_given)
             assert run.code == 0, run.output
             created = awx.all("job_templates").values()
             found.append({each["playbook"]: json.loads(each["extra_vars"]) for each in created})

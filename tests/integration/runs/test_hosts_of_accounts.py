@@ -55,7 +55,7 @@ SHARING = ("ec2_server", "ec2_admin", "onprem_server", "onprem_admin", "hybrid_s
 CALLING = tuple(
     f"cwagent.iam.cwagent_{name}" for name in ("iam_role", "iam_user", "store_config", "access_info", "server_info")
 )
-"""The modules that call AWS for every host of its own, at least one in each role."""
+"""The modules that call AWS. Each role has one of them."""
 CREATED = {
     "ec2_server": ("CreateRole", SERVER_ROLE),
     "ec2_admin": ("CreateRole", ADMIN_ROLE),

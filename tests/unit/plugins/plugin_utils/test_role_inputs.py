@@ -121,7 +121,7 @@ def test_hosts_with_other_values_or_another_account_have_another_fingerprint(
 
 
 def test_a_fingerprint_does_not_reveal_a_secret_that_is_short_enough_to_guess(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Anyone who sees it can compute fingerprints of their own, but not with the secret of the run."""
+    """Anyone who sees it can compute others, but not with the secret of the run."""
     of_run = read("ec2_server", {}, connection=(KEY, {}))["fingerprint"]
     monkeypatch.setattr(_role_inputs, "_SECRET", b"")
     assert read("ec2_server", {}, connection=(KEY, {}))["fingerprint"] != of_run
@@ -148,6 +148,9 @@ def test_hosts_with_the_same_fingerprint_share_a_call(
     hosts: dict[str, dict[str, Any]] = {name: {} for name in (everyone or " ".join(batch)).split()}
     # A condition of the role leaves a result without values, or none.
     hosts |= {name: {"__ec2_server_inputs": {"fingerprint": each} if each else {}} for name, each in batch.items()}
-    of_play = {"ansible_play_batch": [*batch], "ansible_play_hosts": (active or " ".join(batch)).split()}
+    of_play: dict[str, Any] = {
+        "ansible_play_batch": [*batch],
+        "ansible_play_hosts": (active or " ".join(batch)).split(),
+    }
     values = task_variables(hosts, "db" if "db" in hosts else "app", **of_play)
     assert read("ec2_server", values, compare=True) == {"calls": calls}
