@@ -122,6 +122,8 @@ BAD_CREDENTIALS_CODES = frozenset(
         "InvalidToken",
     }
 )
+# Of these, AWS does not know the access key or the token. STS forgets the keys of a session after its end.
+KEY_CODES = BAD_CREDENTIALS_CODES - {"SignatureDoesNotMatch", "InvalidSignatureException"}
 CLOCK_CODES = frozenset({"RequestTimeTooSkewed", "RequestInTheFuture"})
 # STS and Systems Manager answer a wrong clock with the code of a wrong secret.
 _CLOCK = re.compile("Signature (expired|not yet current)")
@@ -147,10 +149,12 @@ _ORGANIZATION = r"in an? (?:service control|resource control) policy"
 _KMS = r"^(The ciphertext refers to|Access to KMS is not allowed)"
 _REASON = r"\bbecause (no [^.]*)"
 _REPAIRING_FILES = "provision.json, store-configuration.json or restore.json"
-_EARLIER_PROFILE = (
-    f"its condition ec2:NewInstanceProfile. For the profile that an instance had before, replace "
-    f"NAME-OF-AN-EARLIER-PROFILE in {_REPAIRING_FILES}"
+# With one of them alone, the next run is denied the other action.
+_EARLIER = (
+    "For the profile that an instance had before, replace NAME-OF-AN-EARLIER-PROFILE and "
+    f"ROLE-OF-AN-EARLIER-PROFILE in {_REPAIRING_FILES}"
 )
+_EARLIER_PROFILE = f"its condition ec2:NewInstanceProfile. {_EARLIER}"
 _APPLICATION_ROLE = (
     "its Resource. For the role of an application, replace NAME-OF-AN-APPLICATION-ROLE in provision.json, "
     "remove-servers.json or teardown.json"
@@ -163,10 +167,7 @@ _OWN_KEY = (
 # its object, because the same action can be denied for another one.
 _POLICY_HINTS = {
     **dict.fromkeys(("ec2:AssociateIamInstanceProfile", "ec2:ReplaceIamInstanceProfileAssociation"), _EARLIER_PROFILE),
-    "iam:PassRole": (
-        "its Resource. For the profile that an instance had before, replace ROLE-OF-AN-EARLIER-PROFILE in "
-        f"{_REPAIRING_FILES}"
-    ),
+    "iam:PassRole": f"its Resource. {_EARLIER}",
     **dict.fromkeys((f"iam:{name}" for name in ("AttachRolePolicy", "DetachRolePolicy")), _APPLICATION_ROLE),
     **dict.fromkeys((f"iam:{name}" for name in ("TagRole", "UntagRole")), _APPLICATION_ROLE),
     **dict.fromkeys(
@@ -343,6 +344,11 @@ def _explain_credentials(action: str, code: str, message: str, machine: str) -> 
             f"{refused} If other regions accept them, enable this region for the account, or set "
             "AWS_STS_REGIONAL_ENDPOINTS=regional: sessions from the global endpoint of STS are not valid in regions "
             "that must be enabled."
+        )
+    if code in KEY_CODES:
+        return (
+            f"{refused} If they are those of a session, it may have expired: sign in again. Otherwise, check the "
+            "access key. Then run again."
         )
     return f"{refused} Check them and run again."
 

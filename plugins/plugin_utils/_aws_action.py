@@ -94,6 +94,9 @@ class PluginCall(AWSPluginBase):  # type: ignore[misc]  # ansible comes without 
 
     def fail_aws(self, message: str, exception: Exception | None = None) -> NoReturn:
         """End the work as ``AnsibleAWSModule`` does, with its message."""
+        if type(exception).__name__ == "ProfileNotFound":
+            advice = "Create it in ~/.aws/config, or correct the option profile or AWS_PROFILE."
+            raise _NoClientError(f"Could not connect to AWS: {exception}. {advice}", gather_sdk_versions())
         if exception:
             raise _NoClientError(f"{message}: {exception}", gather_sdk_versions())
         raise _NoClientError(str(message).replace(" plugin requires a region", " module requires a region"), {})

@@ -18,7 +18,7 @@ from ansible.module_utils.common.validation import check_type_bool, check_type_d
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import check_region
-from ansible_collections.cwagent.iam.plugins.module_utils._text import misspelled, to_message
+from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first, misspelled, to_message
 from ansible_collections.cwagent.iam.plugins.module_utils._text import quote as quote_value
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ LISTS_BY_REGION = frozenset(
 CONFIGS_OF_ROLE = "store_config_configs"
 # Options of roles with environment variables, whose values can be secrets.
 ENVIRONMENTS = frozenset({"hybrid_registration_environment", "store_config_environment", "verify_environment"})
+MAX_SHOWN_HOSTS = 10
+_OF_HOST = re.compile(r"Host (\S+): ")
 _VARIABLE_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 
 
@@ -65,8 +67,15 @@ class Problems:
 
     @property
     def sentences(self) -> list[str]:
-        """All problems."""
-        return list(self._found)
+        """All problems. One that several hosts have is one sentence with their names."""
+        hosts_of: dict[str, list[str]] = {}
+        for problem in self._found:
+            host = _OF_HOST.match(problem)
+            hosts_of.setdefault(problem[host.end() :] if host else problem, []).extend(host.groups() if host else ())
+        return [
+            f"Host{'s' if hosts[1:] else ''} {join_first(hosts, MAX_SHOWN_HOSTS)}: {problem}" if hosts else problem
+            for problem, hosts in hosts_of.items()
+        ]
 
     def add(self, problem: str) -> None:
         """Add one problem."""

@@ -56,6 +56,12 @@ _GAP = re.compile(r"[ \t\n\r]+|(?P<comment>//[^\n]*|#[^\n]*|/\*.*?\*/)", re.DOTA
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?(?![0-9A-Za-z_.])")
 # Words and texts that other languages write without double quotes.
 _BARE = re.compile(r"""'[^'\n]*'|[^\s\[\]{},:"/#]+""")
+# After blank lines and comments, the beginning of a document, of a mapping or of a list.
+_YAML = re.compile(
+    r"""(?:\s|\#[^\n]*\n)*
+    (---|%YAML|[A-Za-z_][\w-]*[ \t]*:(?=\s|$)|"[\w-]+"[ \t]*:(?=\s|$)|'[\w-]+'[ \t]*:(?=\s|$)|-[ \t]+[A-Za-z"'])""",
+    re.VERBOSE,
+)
 _APOSTROPHE = "'"
 # By a word of Python's error about a text, the message for the user.
 _TEXT_MISTAKES = {
@@ -198,6 +204,14 @@ class _TextReader:
         if self._text.startswith(_BYTE_ORDER_MARK):
             self._add((), 0, "the configuration begins with a byte order mark; save it as UTF-8 without one")
             self._at = 1
+        yaml = _YAML.match(self._text, self._at)
+        if yaml:
+            self._fail(
+                (),
+                yaml.start(1),
+                "the configuration is YAML, and must be JSON; only an OpenTelemetry configuration can be YAML, in a "
+                "parameter whose name ends with .yaml",
+            )
         self._skip(())
         begin = self._at
         if begin == len(self._text):

@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 
 # With a placeholder at the beginning, or after the beginnings that most names have.
 _EVERY_GROUP = re.compile(r".*:log-group:(?:/(?:aws/?)?)?\*.*")
+# The names in braces in an escaped name of a log group, which a statement replaces.
+_FILLED = re.compile(r"\\\{(?:partition|region|account)\\\}")
 # The end of the resources that stand for a log group with its streams.
 _EVERY_STREAM = re.compile(r":\*$")
 # The objects whose keys are things to collect. Each key needs other permissions.
@@ -339,19 +341,39 @@ def _fill(templates: Iterable[str], values: Iterable[str], regions: tuple[str, .
     return tuple(found)
 
 
+def _places_of_group(pattern: str, sources: Iterable[Source]) -> list[str]:
+    """Return where the configurations name log groups with a pattern: the parameters, each with a path."""
+    found: dict[str, None] = {}
+    for source in sources:
+        needs = [] if isinstance(source.config, str) else permissions_of(source.config)
+        for need in needs:
+            if need.row.limit is not GROUPS or need.role:
+                continue
+            try:
+                names = GROUPS.read(Part(need.path, need.entry, ()))
+            except InvalidInput:  # the log groups of EMF, which are not in the configuration
+                continue
+            if any(re.fullmatch(_FILLED.sub(".+", re.escape(name)), pattern) for name in names):
+                place = "" if source.is_encrypted else f" ({short_path(need.path)})"
+                found.update(dict.fromkeys(f"{each}{place}" for each in source.parameters))
+    return list(found)
+
+
 def width_notices(
-    statements: Iterable[Statement], sources: Iterable[Source], shown: Collection[str] | None = None
+    statements: Iterable[Statement], sources: Sequence[Source], shown: Collection[str] | None = None
 ) -> Iterator[str]:
     """Return a sentence about each permission that is wider than it seems.
 
     :param sources: the configurations that need the permissions.
     :param shown: the resources of configurations that are not encrypted. The others are counted. ``None`` shows all.
     """
-    yield from _group_notices(statements, shown)
+    yield from _group_notices(statements, sources, shown)
     yield from _role_notices(sources, shown)
 
 
-def _group_notices(statements: Iterable[Statement], shown: Collection[str] | None) -> Iterator[str]:
+def _group_notices(
+    statements: Iterable[Statement], sources: Sequence[Source], shown: Collection[str] | None
+) -> Iterator[str]:
     actions: dict[str, set[str]] = defaultdict(set)
     hidden: set[str] = set()
     for each in statements:
@@ -362,7 +384,9 @@ def _group_notices(statements: Iterable[Statement], shown: Collection[str] | Non
                 hidden.add(pattern)
     for pattern in sorted(each for each in actions.keys() - hidden if each.endswith(":*")):
         retention = " It also allows setting their retention." if _RETENTION in actions[pattern] else ""
-        yield f"The policy allows very many log groups: all whose names match {pattern[:-2]}.{retention}"
+        places = join_first(_places_of_group(pattern[:-2], sources), _MAX_LISTED)
+        why = f", because of {places}" if places else ""
+        yield f"The policy allows very many log groups{why}: all whose names match {pattern[:-2]}.{retention}"
     if hidden:
         count = count_noun(len({each.removesuffix(":*") for each in hidden}), "pattern")
         yield f"The policy allows very many log groups, because of {count} in encrypted configurations."

@@ -123,7 +123,10 @@ def checked_region(name: str, value: Any) -> str:
         try:
             _names.check_region(region)
         except InvalidInput as error:
-            raise InvalidInput(f"{name}: {error}") from error
+            raise InvalidInput(
+                f"{name}: {error} Correct it, or leave out cwagent_region to use AWS_REGION or the region of the AWS "
+                "profile."
+            ) from error
     return str(region)
 
 

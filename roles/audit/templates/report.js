@@ -347,7 +347,7 @@
             'div',
             {},
             el('div', {}, active.length ? count(active.length, 'active access key') : 'no active access key'),
-            el('div', {class: 'sub'}, 'on premises'),
+            el('div', {class: 'sub'}, principal.access ? 'on premises' : 'not for the agent'),
           ),
         ),
       );

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
+    BAD_CREDENTIALS_CODES,
     MISSING_POLICY,
     TOO_MANY_VERSIONS,
     UNKNOWN_ROLE,
@@ -46,15 +47,13 @@ EXPIRED = "The security token included in the request is expired"
 
 
 EARLIER_FILES = "provision.json, store-configuration.json or restore.json"
+EARLIER = (
+    "For the profile that an instance had before, replace NAME-OF-AN-EARLIER-PROFILE and ROLE-OF-AN-EARLIER-PROFILE in "
+    f"{EARLIER_FILES}"
+)
 LIMITS = {
-    ASSOCIATE[1]: (
-        "its condition ec2:NewInstanceProfile. For the profile that an instance had before, replace "
-        f"NAME-OF-AN-EARLIER-PROFILE in {EARLIER_FILES}"
-    ),
-    "iam:PassRole": (
-        "its Resource. For the profile that an instance had before, replace ROLE-OF-AN-EARLIER-PROFILE in "
-        f"{EARLIER_FILES}"
-    ),
+    ASSOCIATE[1]: f"its condition ec2:NewInstanceProfile. {EARLIER}",
+    "iam:PassRole": f"its Resource. {EARLIER}",
     "kms:Decrypt": (
         "its Resource and its condition kms:ViaService. For your own key, replace ID-OF-YOUR-KEY in "
         "keys-in-parameter-store.json or keys-in-secrets-manager.json"
@@ -213,6 +212,16 @@ def test_the_message_without_a_known_identity():
 )
 def test_every_code_has_its_explanation(code, pattern):
     assert re.search(pattern, explain("do it", "iam:X", code, "x"))
+
+
+@pytest.mark.parametrize("code", sorted(BAD_CREDENTIALS_CODES))
+@pytest.mark.parametrize("action", ["iam:GetRole", "sts:GetCallerIdentity", "ssm:PutParameter"])
+def test_an_unknown_key_may_be_that_of_an_expired_session(code, action):
+    """A wrong signature has another cause: the secret is wrong."""
+    text = explain("do it", action, code, "The security token included in the request is invalid.")
+    is_signature = code in ("SignatureDoesNotMatch", "InvalidSignatureException")
+    assert ("it may have expired: sign in again" in text) != is_signature
+    assert "run again" in text
 
 
 @pytest.mark.parametrize(("action", "names_regions"), [("ec2:DescribeInstances", True), ("iam:GetRole", False)])

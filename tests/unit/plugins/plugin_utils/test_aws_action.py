@@ -226,7 +226,10 @@ def test_a_client_that_cannot_be_made_fails_the_task_as_in_a_module(monkeypatch)
     assert result["msg"].startswith("The cwagent.iam.x module requires a region and none was found")
     assert result["failed"]
     result = run(lambda call: call.client("ec2"), profile="nowhere-to-be-found", region="x")
-    assert result["msg"].endswith("The config profile (nowhere-to-be-found) could not be found")
+    assert result["msg"] == (
+        "Could not connect to AWS: The config profile (nowhere-to-be-found) could not be found. Create it in "
+        "~/.aws/config, or correct the option profile or AWS_PROFILE."
+    )
     assert {"boto3_version", "botocore_version"} <= result.keys()
 
 

@@ -329,3 +329,26 @@ def test_no_variable_of_a_role_looks_like_a_misspelled_one_of_another():
     for role in {found for found, _entry, _options in ROLES}:
         known = {each for found, _entry, options in ROLES if found == role for each in options}
         assert misspelled_variables(role, names, known) == []
+
+
+@pytest.mark.parametrize(
+    ("problems", "sentences"),
+    [
+        ([], []),
+        (["a.", "a.", "b."], ["a.", "b."]),
+        (["Host web-1: a."], ["Host web-1: a."]),
+        (
+            ["Host web-1: a.", "c.", "Host web-2: b.", "Host web-2: a."],
+            ["Hosts web-1, web-2: a.", "c.", "Host web-2: b."],
+        ),
+        (
+            [f"Host w{number}: a." for number in range(12)],
+            [f"Hosts {', '.join(f'w{n}' for n in range(10))} and 2 more: a."],
+        ),
+    ],
+)
+def test_a_problem_of_several_hosts_is_one_sentence_with_their_names(problems, sentences):
+    found = Problems()
+    for each in problems:
+        found.add(each)
+    assert found.sentences == sentences

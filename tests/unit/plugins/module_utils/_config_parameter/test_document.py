@@ -77,6 +77,12 @@ def test_a_value_of_yaml_without_problems_is_the_same_in_json(config):
         assert json.loads(json.dumps(document.value, allow_nan=False)) == config
 
 
+YAML_MESSAGE = (
+    "the configuration is YAML, and must be JSON; only an OpenTelemetry configuration can be YAML, in a parameter "
+    "whose name ends with .yaml"
+)
+
+
 @pytest.mark.parametrize(
     ("content", "problems"),
     [
@@ -111,6 +117,20 @@ def test_a_value_of_yaml_without_problems_is_the_same_in_json(config):
                 (3, 1, ("a",), "duplicate key 'a', which is also in line 2"),
             ],
         ),
+        *(
+            (text, [(1, 1, (), YAML_MESSAGE)])
+            for text in (
+                "agent:\n  region: eu-central-1\n",
+                "---\nagent: {}\n",
+                "%YAML 1.2\n---\nagent: {}\n",
+                "- agent\n",
+                "'agent': {}\n",
+                '"agent": {}\n',
+                "agent:",
+                "metrics_collected :\n",
+            )
+        ),
+        ("# a comment\nagent: {}\n", [(2, 1, (), YAML_MESSAGE)]),
         ('{"a": NaN}', [(1, 7, ("a",), "'NaN' is not JSON")]),
         ('{"a": [-Infinity, 1]}', [(1, 8, ("a", 0), "'-Infinity' is not JSON")]),
         ('{"a": True}', [(1, 7, ("a",), "'True' is not JSON")]),

@@ -392,10 +392,32 @@ def test_a_listed_log_group_must_be_a_name(name):
 )
 def test_a_notice_tells_that_the_name_of_a_log_group_can_be_nearly_any(name, pattern):
     config = files({"file_path": "/a", "log_group_name": name, "retention_in_days": 1})
-    told = f"The policy allows very many log groups: all whose names match {pattern}."
+    told = (
+        f"The policy allows very many log groups, because of {NAME} ($.logs.logs_collected.files.collect_list[0]): "
+        f"all whose names match {pattern}."
+    )
     retention = f"{told} It also allows setting their retention."
     assert fit([source(config)], SCOPE).notices == ((retention,) if pattern else ())
     assert fit([source(file(name))], SCOPE).notices == ((told,) if pattern else ())
+
+
+def test_a_notice_about_log_groups_names_each_configuration_and_path_that_needs_them():
+    """Of the log groups in a SecureString, the parameter alone is named."""
+    wide, narrow = {"file_path": "/a", "log_group_name": "{hostname}"}, {"file_path": "/a", "log_group_name": "b"}
+    group_of_region = {"file_path": "/a", "log_group_name": "{hostname}-{aws_region}"}
+    sources = [
+        replace(source(config, **more), parameters=(name,))
+        for name, config, more in (
+            ("one", files(narrow, wide), {}),
+            ("two", files(narrow), {}),
+            ("three", files(wide), {"is_encrypted": True}),
+            ("four", files(group_of_region), {}),
+        )
+    ]
+    first = "$.logs.logs_collected.files.collect_list"
+    notice, of_region = fit(sources, SCOPE).notices
+    assert f", because of one ({first}[1]), three: all whose names match *." in notice
+    assert f", because of four ({first}[0]): all whose names match *-{REGION}." in of_region
 
 
 def test_a_notice_lists_each_role_that_servers_may_assume_with_its_parameters():
