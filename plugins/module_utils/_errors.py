@@ -347,7 +347,7 @@ def _explain_credentials(action: str, code: str, message: str, machine: str) -> 
         )
     if code in KEY_CODES:
         return (
-            f"{refused} If they are those of a session, it may have expired: sign in again. Otherwise, check the "
+            f"{refused} If a session provided them, it may have expired: sign in again. Otherwise, check the "
             "access key. Then run again."
         )
     return f"{refused} Check them and run again."

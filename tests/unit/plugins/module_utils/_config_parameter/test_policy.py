@@ -415,7 +415,7 @@ def test_a_notice_about_log_groups_names_each_configuration_and_path_that_needs_
         )
     ]
     first = "$.logs.logs_collected.files.collect_list"
-    notice, of_region = fit(sources, SCOPE).notices
+    of_region, notice = fit(sources, SCOPE).notices
     assert f", because of one ({first}[1]), three: all whose names match *." in notice
     assert f", because of four ({first}[0]): all whose names match *-{REGION}." in of_region
 
