@@ -32,6 +32,8 @@ PROGRAMS = Path(sys.executable).parent
 """The folder of Ansible's programs."""
 PLAY_SECONDS = 1800
 CREDENTIALS = ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+FAILURE = re.compile(r"^(?:\[ERROR\]|fatal:)", re.MULTILINE)
+"""The beginning of a failure, whose reason Ansible prints once."""
 RECAP = re.compile(r"^\S+ +: ok=\d+ +changed=(\d+) ", re.MULTILINE)
 
 
@@ -54,7 +56,10 @@ class Run:
         """Why it failed; empty where it did not."""
         if self.code == 0 and "Traceback" not in self.output:
             return ""
-        return f"{self.playbook} ended with {self.code}:\n{self.output[-3000:]}"
+        last = max(0, len(self.output) - 3000)
+        failure = FAILURE.search(self.output)
+        begin = min(failure.start(), last) if failure else last
+        return f"{self.playbook} ended with {self.code}:\n{self.output[begin:]}"
 
 
 @dataclass
