@@ -169,7 +169,12 @@ def test_other_examples_have_the_described_effects(states: States) -> None:
 @pytest.mark.parametrize("page", FOLLOWED, ids=lambda page: page.stem)
 def test_every_other_command_of_a_page_works(states: States, page: Path) -> None:
     reader = states.begin(with_keys)
+    if page == README:
+        create_role(reader.aws, "Controller")
     reader.follow(page, is_first)
+    if page == README:
+        attached = reader.aws.client("iam").list_attached_role_policies(RoleName="Controller")["AttachedPolicies"]
+        assert len(attached) == 4
     if page == LAST:
         after = snapshot(reader.aws)
         assert (after["roles"], after["users"], any(after["parameters"].values())) == ({}, {}, False)
