@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import GET, LOGS, METRICS
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
-from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE
+from ansible_collections.cwagent.iam.plugins.module_utils._access.history import Writer
+from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE, USER
 from ansible_collections.cwagent.iam.plugins.module_utils._access.view import AccountView
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import record_key
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import read
@@ -71,6 +72,13 @@ class Case(AccountView):
     def fitted_scope(self) -> Scope:
         """Where fitted policies apply."""
         return Scope(self.account.partition, self.account.id, self.choices.emf_log_groups)
+
+    @property
+    def own_writers(self) -> tuple[Writer, ...]:
+        """The principals with which the inventory stores configurations."""
+        account, choices = self.account, self.choices
+        own = [Writer(account.id, ROLE, choices.admin_role), Writer(account.id, USER, choices.admin_user)]
+        return (*own, Writer.of(account.caller).principal) if choices.controller_stores else tuple(own)
 
     def instances_of(self, role: str) -> list[InstanceUse]:
         """Return the instances whose profile has a role."""

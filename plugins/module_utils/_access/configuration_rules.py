@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import GET
 from ansible_collections.cwagent.iam.plugins.module_utils._access.case import MAX_LISTED
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
-from ansible_collections.cwagent.iam.plugins.module_utils._access.history import Writer, own_writers
+from ansible_collections.cwagent.iam.plugins.module_utils._access.history import Writer
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE, USER
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import TIME_FORMAT
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opentelemetry import read_yaml
@@ -100,7 +100,7 @@ def readable_by_servers(case: Case, parameter: ConfigParameter) -> Decision:
 
 
 def _version_findings(case: Case) -> Iterator[Finding]:
-    own = own_writers(case)
+    own = case.own_writers
     for history in case.account.histories:
         for current in history.versions[:1]:
             writer = Writer.of(current.writer)

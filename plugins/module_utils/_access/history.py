@@ -19,7 +19,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.spli
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._access.case import Case
     from ansible_collections.cwagent.iam.plugins.module_utils._access.model import History, Version
 
 # By the part of an ARN before the first slash, the kind of the principal.
@@ -60,13 +59,6 @@ class Writer:
     def principal(self) -> Writer:
         """The same without the session."""
         return Writer(self.account, self.kind, self.name)
-
-
-def own_writers(case: Case) -> tuple[Writer, ...]:
-    """Return the principals with which the inventory stores configurations."""
-    account, choices = case.account, case.choices
-    own = [Writer(account.id, ROLE, choices.admin_role), Writer(account.id, USER, choices.admin_user)]
-    return (*own, Writer.of(account.caller).principal) if choices.controller_stores else tuple(own)
 
 
 def changes(history: History) -> list[list[str] | None]:

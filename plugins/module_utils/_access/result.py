@@ -15,7 +15,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.history import
     Writer,
     changes,
     group_parts,
-    own_writers,
     stored_together,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE
@@ -61,7 +60,7 @@ def to_result(case: Case, findings: Sequence[Finding]) -> dict[str, Any]:
         ],
         "parameters": [_parameter(case, each) for each in account.parameters],
         "history": [
-            _history(each, parts, own_writers(case)) for parts in group_parts(account.histories) for each in parts
+            _history(each, parts, case.own_writers) for parts in group_parts(account.histories) for each in parts
         ],
         "unread": [asdict(each) for each in account.unread],
         "findings": [{**asdict(each), "account": account.id} for each in findings],

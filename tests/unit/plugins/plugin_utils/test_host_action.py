@@ -70,7 +70,7 @@ def run_agent_config(args: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> t
     monkeypatch.setattr(NormalAction, "run", send)
     monkeypatch.setattr(ActionBase, "run", lambda *_: {})
     monkeypatch.setattr(ActionBase, "_compute_environment_string", lambda *_: "")
-    keywords = {"check_mode": True, "no_log": False, "async_val": 0}
+    keywords = {"check_mode": True, "diff": False, "no_log": False, "async_val": 0}
     task = SimpleNamespace(action="cwagent.iam.cwagent_agent_config", args=args, **keywords)
     loader = SimpleNamespace(get_basedir=lambda: "/")
     action = cwagent_agent_config.ActionModule(task, SimpleNamespace(), None, loader, None, None)
