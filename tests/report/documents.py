@@ -364,6 +364,16 @@ def empty() -> Document:
     return merged(account("111122223333", None, [], findings=[]))
 
 
+def users() -> Document:
+    """A user of the agent, and users of others with and without an access key, of whom one can write."""
+    found = [
+        principal("agent-db-1", kind="user", **SERVER_ACCESS, access_keys=[key(1, 12, 0.01)]),
+        principal("deploy", kind="user", policies=[ADMIN_POLICY], writes="yes", access_keys=[key(2, 12, 0.01)]),
+        principal("alice", kind="user", policies=["Custom"], writes="unknown"),
+    ]
+    return merged(account("111122223333", None, found, findings=[]))
+
+
 def large() -> Document:
     """1000 roles, 1000 users and 10,000 instances, with a finding for every third principal and tenth instance."""
     roles = [
@@ -422,6 +432,7 @@ DOCUMENTS = {
     "clean": clean(),
     "hybrid": hybrid(),
     "empty": empty(),
+    "users": users(),
     "incomplete": incomplete(),
     "large": large(),
 }

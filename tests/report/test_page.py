@@ -125,6 +125,19 @@ def test_a_writer_stands_out_in_the_map(page):
     assert "can write: they administer the account" in administrators["text"]
 
 
+def test_only_users_of_the_agent_are_on_premises(page):
+    lanes = page("users").value(
+        "Object.fromEntries([...document.querySelectorAll('.lane')].map((lane) =>"
+        " [lane.querySelector('.name').innerText.trim(), lane.innerText]))"
+    )
+    assert {name: "on premises" in text for name, text in lanes.items()} == {
+        "agent-db-1": True,
+        "deploy": False,
+        "alice": False,
+    }
+    assert "not for the agent" in lanes["deploy"]
+
+
 def test_the_map_of_a_large_account_is_short(page):
     opened = page("large")
     assert opened.value("document.querySelectorAll('.lane').length") < 40
