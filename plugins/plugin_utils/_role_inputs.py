@@ -110,7 +110,7 @@ def _compare(role: str, variables: Mapping[str, Any]) -> dict[str, Any]:
         if "fingerprint" in inputs:
             groups.setdefault(inputs["fingerprint"], []).append(host)
     if len(groups) == 1:
-        [hosts] = groups.values()
+        hosts = next(iter(groups.values()))
         active = {*variables["ansible_play_hosts"]}
         hosts += [host for host in variables["ansible_play_hosts_all"] if host not in active]
     return {"calls": {hosts[0]: hosts for hosts in groups.values()}}

@@ -73,7 +73,7 @@ def test_open_window_lets_a_person_store_until_restore(fleet: Storing) -> None:
 
     restored = fleet.play("restore").assert_succeeded()
     assert restored.report[0] == "4 updated:"
-    assert f"remove the restore tag from instance {instance}" in restored.words
+    assert f"remove the restore tag from instance admin1 ({instance})" in restored.words
     assert sorted(restored.writes) == REPAIRS
     assert not fleet.can_write(person)
     assert_repaired(fleet)

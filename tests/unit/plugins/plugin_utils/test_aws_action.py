@@ -231,6 +231,9 @@ def test_a_client_that_cannot_be_made_fails_the_task_as_in_a_module(monkeypatch)
         "~/.aws/config, or correct the option profile or AWS_PROFILE."
     )
     assert {"boto3_version", "botocore_version"} <= result.keys()
+    result = run(lambda call: call.fail_aws("Couldn't connect to AWS", OSError("no route")))
+    assert (result["failed"], result["msg"]) == (True, "Couldn't connect to AWS: no route")
+    assert {"boto3_version", "botocore_version"} <= result.keys()
 
 
 def test_the_state_of_the_process_is_put_back(tmp_path, monkeypatch):

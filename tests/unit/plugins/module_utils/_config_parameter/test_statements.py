@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import (
     MAX_POLICIES,
+    MAX_POLICY,
     Statement,
     check_number,
+    check_size,
     grants_of,
     join,
     read_document,
@@ -274,3 +276,13 @@ def test_output_counts_the_resources_of_encrypted_configurations(
     ]
     assert found[2:] == [*to_document(statements)["Statement"][2:], *to_document([TAGS])["Statement"], foreign, "text"]
     assert [each["Sid"] for each in found[:3]] == [each["Sid"] for each in written["Statement"][:3]]
+
+
+@given(st.integers(1, 7_000))
+def test_a_statement_fits_a_policy_with_each_of_its_names_or_is_refused(length: int) -> None:
+    each = replace(METRICS, names=("CWAgent", "x" * length))
+    if size_of([replace(each, names=("x" * max(length, 7),))]) <= MAX_POLICY:
+        check_size([LOGS, each])
+        return
+    with pytest.raises(InvalidInput, match=f"^the statement for a name of {length:,} characters has [67],"):
+        check_size([LOGS, each])

@@ -728,3 +728,24 @@ def test_the_trust_policy_for_hybrid_servers_is_changed_only_where_it_is_ours(ro
         hybrid_trust(each).problem(planned.role.trust, is_marked=True) for each in desired.trust.regions
     )
     assert not (has_warning and declared.exclusive)
+
+
+@pytest.mark.parametrize(
+    ("current", "options", "fits"),
+    [
+        (State(None, None), {}, False),
+        (State(None, None), {"boundary": BOUNDARY}, True),
+        (state(), {}, False),
+        (state(boundary=BOUNDARY), {}, True),
+        (state(boundary=BOUNDARY), {"boundary": "none"}, False),
+        (state(), {"boundary": BOUNDARY}, True),
+    ],
+)
+def test_a_role_with_fitted_policies_needs_a_boundary(current: State, options: Any, fits: bool) -> None:
+    role_plan.check_is_possible(current, desired_role(**options))
+    desired = desired_role(needs_boundary=True, **options)
+    if fits:
+        role_plan.check_is_possible(current, desired)
+        return
+    with pytest.raises(InvalidInput, match=r"^role 'R' would have fitted policies and no permissions boundary"):
+        role_plan.check_is_possible(current, desired)

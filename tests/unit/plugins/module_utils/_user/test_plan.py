@@ -350,3 +350,24 @@ def test_other_credentials_block_the_deletion_unless_exclusive():
     ]
     for step in steps:
         check_call(step)
+
+
+@pytest.mark.parametrize(
+    ("current", "options", "fits"),
+    [
+        (no_user(), {}, False),
+        (no_user(), {"boundary": BOUNDARY}, True),
+        (user("A"), {}, False),
+        (user("A", boundary=BOUNDARY), {}, True),
+        (user("A", boundary=BOUNDARY), {"boundary": "none"}, False),
+        (user("A"), {"boundary": BOUNDARY}, True),
+    ],
+)
+def test_a_user_with_fitted_policies_needs_a_boundary(current: State, options: Any, fits: bool) -> None:
+    plan(current, declare(**options))
+    desired = declare(needs_boundary=True, **options)
+    if fits:
+        plan(current, desired)
+        return
+    with pytest.raises(CwagentError, match=r"^user 'U' would have fitted policies and no permissions boundary"):
+        plan(current, desired)
