@@ -278,11 +278,15 @@ def test_output_counts_the_resources_of_encrypted_configurations(
     assert [each["Sid"] for each in found[:3]] == [each["Sid"] for each in written["Statement"][:3]]
 
 
-@given(st.integers(1, 7_000))
-def test_a_statement_fits_a_policy_with_each_of_its_names_or_is_refused(length: int) -> None:
-    each = replace(METRICS, names=("CWAgent", "x" * length))
-    if size_of([replace(each, names=("x" * max(length, 7),))]) <= MAX_POLICY:
-        check_size([LOGS, each])
-        return
+FITTING = MAX_POLICY - size_of([replace(METRICS, names=("",))])
+
+
+@pytest.mark.parametrize("length", [1, 2, 100, FITTING - 1, FITTING])
+def test_a_statement_fits_a_policy_with_each_of_its_names(length: int) -> None:
+    check_size([LOGS, replace(METRICS, names=("x", "x" * length))])
+
+
+@pytest.mark.parametrize("length", [FITTING + 1, FITTING + 2, 7_000])
+def test_a_statement_that_no_policy_can_have_is_refused(length: int) -> None:
     with pytest.raises(InvalidInput, match=f"^the statement for a name of {length:,} characters has [67],"):
-        check_size([LOGS, each])
+        check_size([LOGS, replace(METRICS, names=("x", "x" * length))])
