@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,6 +13,11 @@ if TYPE_CHECKING:
 
 # The owner of a part, so it stays beside a part that differs.
 NAME = "name"
+# Without the mark of a difference before each line.
+LINE_WIDTH = 98
+INDENT = 2
+# A path of / is none.
+EMPTY: tuple[Any, ...] = ([], {}, "", "/")
 
 
 def changed_parts(diff: Mapping[str, Any]) -> dict[str, Any]:
@@ -29,6 +35,43 @@ def net_change(diffs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     for each in diffs:
         before, after = _merged(each["before"], before), _merged(after, each["after"])
     return changed_parts({"before": before, "after": after})
+
+
+def set_parts(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a state without its parts that are empty. A part that only one side has is shown there."""
+    return {key: value for key, value in state.items() if value not in EMPTY}
+
+
+def to_lines(diff: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a diff with its sides as YAML, in which a value that fits in a line is in one."""
+    sides = {side: diff[side] for side in ("before", "after") if isinstance(diff.get(side), (dict, list))}
+    return {**diff, **{side: "".join(f"{each}\n" for each in _lines(sides[side], LINE_WIDTH)) for side in sides}}
+
+
+def _lines(value: Any, width: int) -> list[str]:
+    if not value or not isinstance(value, (dict, list)) or _fits(value, width):
+        return [_to_json(value)]
+    if isinstance(value, list):
+        return [line for each in value for line in _indented("- ", _lines(each, width - INDENT))]
+    found = []
+    for key in sorted(value, key=lambda key: (key != NAME, key)):
+        label, nested = f"{_to_json(key)}:", value[key]
+        is_short = not nested or not isinstance(nested, (dict, list)) or _fits(nested, width - len(label) - 1)
+        lines = _lines(nested, width - INDENT)
+        found += [f"{label} {_to_json(nested)}"] if is_short else [label, *_indented(INDENT * " ", lines)]
+    return found
+
+
+def _fits(value: Any, width: int) -> bool:
+    return len(_to_json(value)) <= width
+
+
+def _to_json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def _indented(first: str, lines: Iterable[str]) -> list[str]:
+    return [f"{INDENT * ' ' if number else first}{line}" for number, line in enumerate(lines)]
 
 
 def _differing(before: Any, after: Any) -> tuple[Any, Any]:

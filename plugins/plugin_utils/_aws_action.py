@@ -33,6 +33,7 @@ from ansible.module_utils.common.parameters import remove_values
 from ansible.plugins.action.normal import ActionModule as NormalAction
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _progress
+from ansible_collections.cwagent.iam.plugins.module_utils._changes import to_lines
 from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first, to_message
 from ansible_collections.cwagent.iam.plugins.plugin_utils._instance_hosts import hosts_of_instances
 from ansible_collections.cwagent.iam.plugins.plugin_utils._terminal import say
@@ -133,7 +134,7 @@ class AwsAction(NormalAction):  # type: ignore[misc]  # ansible comes without ty
                 options = self._validated_options()
                 if options:
                     return name_hosts(self.do_work(self.MODULE.work, options, variables), variables)
-        return name_hosts(super().run(tmp, task_vars), variables)
+        return name_hosts(_with_brief_diff(super().run(tmp, task_vars)), variables)
 
     def _no_mappings(self) -> list[str]:
         """Return the options that must be mappings and are something else, on which Ansible's own validation raises."""
@@ -235,7 +236,7 @@ class AwsAction(NormalAction):  # type: ignore[misc]  # ansible comes without ty
             result = perform(work, call, self.MODULE.SPEC, shown)
         if not HAS_INVOCATION_SETTING or constants.config.get_config_value("INJECT_INVOCATION", variables=variables):
             result["invocation"] = hide(self.MODULE.SPEC, options, {"module_args": options})
-        return result
+        return _with_brief_diff(result)
 
 
 def name_hosts(result: dict[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -246,6 +247,12 @@ def name_hosts(result: dict[str, Any], variables: Mapping[str, Any]) -> dict[str
     listed = [f"{instance_id} is {host}" for instance_id, host in sorted(names.items())]
     message = str(result["msg"]).rstrip(". ")
     return {**result, "msg": f"{message}. In the inventory, {join_first(listed, MAX_NAMED)}."}
+
+
+def _with_brief_diff(result: dict[str, Any]) -> dict[str, Any]:
+    """Return a result whose diff has few lines. Its secrets are already hidden, which escaped characters prevent."""
+    diff = result.get("diff")
+    return {**result, "diff": [*map(to_lines, diff)] if isinstance(diff, list) else to_lines(diff)} if diff else result
 
 
 def _proxies() -> dict[str, Any]:

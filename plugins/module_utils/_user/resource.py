@@ -19,6 +19,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation 
     Keyring,
     KeyRules,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._changes import set_parts
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.store import CLAIM_POLL_SECONDS, claimed_message
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
@@ -209,14 +210,14 @@ class UserResource(Resource[States]):
 
     def to_diff(self, state: States) -> dict[str, Any]:
         """Render the users for the diff."""
-        return user_plan.to_dict(state)
+        return {"users": [set_parts(each) for each in user_plan.to_dict(state)["users"]]}
 
     def to_result(self, plan: Plan[States], final: States) -> dict[str, Any]:
         """Render the users, the phases of their keys' replacement or retirement, and the reasons against deletions."""
         rings = {name: self._keyring(state) for name, state in plan.current.items()}
         retirements = {name: self._retirement(state) for name, state in plan.current.items()}
         return {
-            **self.to_diff(final),
+            **user_plan.to_dict(final),
             "rotation": {name: ring.phase.value for name, ring in rings.items() if ring and ring.phase},
             "retirement": {name: each.phase.value for name, each in retirements.items() if each and each.phase},
             "blockers": self._blockers(plan.current),

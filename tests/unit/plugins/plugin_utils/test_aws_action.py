@@ -188,7 +188,9 @@ def test_the_action_returns_the_result_of_the_module(work, result, capfd):
 @pytest.mark.parametrize("fails", [False, True])
 @pytest.mark.parametrize("diff_mode", [False, True])
 def test_only_diff_mode_has_a_diff_in_the_result(diff_mode: bool, fails: bool) -> None:
+    """It is shown in lines."""
     diff = {"before": {"a": 1}, "after": {"a": 2}}
+    shown = {"before": '{"a": 1}\n', "after": '{"a": 2}\n'}
 
     def work(_call: Any) -> dict[str, Any]:
         if fails:
@@ -197,8 +199,15 @@ def test_only_diff_mode_has_a_diff_in_the_result(diff_mode: bool, fails: bool) -
 
     action = an_action(work, {"name": "n"}, diff=diff_mode)
     result = action.do_work(work, action._validated_options(), {})
-    assert result.get("diff") == (diff if diff_mode else None)
+    assert result.get("diff") == (shown if diff_mode else None)
     assert ("diff" in result) == diff_mode
+
+
+def test_a_diff_hides_a_secret_that_json_escapes() -> None:
+    secret = 'a"b\\cé'
+    diff = {"before": {}, "after": {"x": f"is {secret}"}}
+    result = run(lambda _call: {"changed": True, "diff": diff}, key={"secret": secret})
+    assert result["diff"] == {"before": "{}\n", "after": '{"x": "is ********"}\n'}
 
 
 def test_an_error_of_the_collection_fails_the_task():
