@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from emulator import Emulator
 
 SERVER, ADMIN, APPLICATION = "CloudWatchAgentServerRole", "CloudWatchAgentAdminRole", "ShopBackend"
+CONTROLLER = "controller"
+# The example policies for what the demo does.
+DUTIES = ("provision", "store-by-run-command", "verify", "audit")
+PLACEHOLDERS = ("NAME-OF-AN-APPLICATION-ROLE", "NAME-OF-AN-EARLIER-PROFILE", "ROLE-OF-AN-EARLIER-PROFILE")
 HOSTS = ("admin-1", "shop-1", "batch-1")
 
 
@@ -37,6 +41,8 @@ class Account:
     ids: dict[str, str] = field(default_factory=dict)
     folder: Path = Path("build", "demo")
     """The folder for the files that the demo writes and keeps, relative to the checkout, in which the playbooks run."""
+    key: dict[str, str] = field(default_factory=dict)
+    """The access key of the user that runs the playbooks, as environment variables."""
 
     def prepare(self) -> None:
         shutil.rmtree(ROOT / self.folder, ignore_errors=True)
@@ -52,11 +58,27 @@ class Account:
         self.aws.client("ec2").associate_iam_instance_profile(
             InstanceId=self.ids["shop-1"], IamInstanceProfile={"Name": APPLICATION}
         )
+        self._create_controller()
         endpoints = {f"{key(host)}_metadata": self.aws.metadata_endpoint(name) for host, name in self.ids.items()}
         inventory = Template((HERE / "inventory.yml").read_text()).substitute(
             endpoints, **{key(host): name for host, name in self.ids.items()}
         )
         (ROOT / self.hosts).write_text(inventory)
+
+    def _create_controller(self) -> None:
+        """Create the user that runs the playbooks, with the example policies, whose placeholders it replaces."""
+        iam = self.aws.client("iam")
+        iam.create_user(UserName=CONTROLLER)
+        for duty in DUTIES:
+            text = (ROOT / "examples" / "policies" / f"{duty}.json").read_text()
+            for placeholder in PLACEHOLDERS:
+                text = text.replace(placeholder, APPLICATION)
+            text = text.replace("ID-OF-THE-ADMIN-INSTANCE", self.ids["admin-1"])
+            document = json.dumps(json.loads(text), separators=(",", ":"))
+            made = iam.create_policy(PolicyName=f"cwagent-{duty}", PolicyDocument=document)
+            iam.attach_user_policy(UserName=CONTROLLER, PolicyArn=made["Policy"]["Arn"])
+        made = iam.create_access_key(UserName=CONTROLLER)["AccessKey"]
+        self.key = {"AWS_ACCESS_KEY_ID": made["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": made["SecretAccessKey"]}
 
     @property
     def hosts(self) -> Path:

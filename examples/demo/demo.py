@@ -17,7 +17,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from account import ADMIN, APPLICATION, HERE, ROOT, SERVER, Account
+from account import ADMIN, APPLICATION, CONTROLLER, DUTIES, HERE, ROOT, SERVER, Account
 from botocore.exceptions import ClientError
 from emulator import Call, Emulator, program_environment
 from emulator.environment import clean_environment
@@ -36,8 +36,9 @@ PROMISED_POLICIES = {
     ADMIN: [ADMIN_POLICY],
     **{user: [SERVER_POLICY] for user in USERS.values()},
     ADMIN_USER: [ADMIN_POLICY],
+    CONTROLLER: sorted(f"cwagent-{duty}" for duty in DUTIES),
 }
-PROMISED_KEYS = {**{user: ["Active"] for user in USERS.values()}, ADMIN_USER: ["Inactive"]}
+PROMISED_KEYS = {**{user: ["Active"] for user in USERS.values()}, ADMIN_USER: ["Inactive"], CONTROLLER: ["Active"]}
 PROMISED_PROFILES = {"admin-1": SERVER, "shop-1": APPLICATION, "batch-1": SERVER}
 ATTACH = ("cwagent_on_other_profile=attach", f"cwagent_attach_to_roles={APPLICATION}")
 SSM_POLICY = "AmazonSSMManagedInstanceCore"
@@ -113,7 +114,7 @@ def run_playbook(account: Account, command: list[str]) -> str:
     with subprocess.Popen(
         [str(Path(sys.executable).with_name(program)), *arguments],
         cwd=ROOT,
-        env=program_environment(account.aws.env(), environ),
+        env=program_environment({**account.aws.env(), **account.key}, environ),
         text=True,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -291,6 +291,35 @@ principals:
       description: The names of the instance profiles that contain the role.
       type: list
       elements: str
+grantors:
+  description:
+    - The roles and users that cannot write now, but can change policies so that a principal of the agent can, for
+      example by opening an admin window. They come from the principals that were read.
+    - This counts writing an inline policy of such a principal, deleting its admin window, attaching
+      C(CloudWatchAgentAdminPolicy) to it, and creating a new version of one of its policies.
+    - It takes no further calls. The root user of the account can do all of this, and is not listed.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    kind:
+      description: V(role) or V(user).
+      type: str
+    name:
+      description: The name.
+      type: str
+    arn:
+      description: The ARN.
+      type: str
+    can_grant:
+      description:
+        - V(yes), or V(unknown) if the answer depends on something that could not be read, or on a condition key whose
+          value is not known. A principal for which RV(principals[].writes) is V(unknown) is listed only with V(yes).
+      type: str
+    why:
+      description: The reason.
+      type: str
+      sample: "It may call iam:PutRolePolicy on arn:aws:iam::123456789012:role/CloudWatchAgentAdminRole."
 instance_profiles:
   description: The instance profiles of the principals and of the instances.
   returned: success

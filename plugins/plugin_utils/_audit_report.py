@@ -146,7 +146,7 @@ def summarize(document: Mapping[str, Any], *, has_access: bool = True, limit: in
 
 
 def _writers(account: Mapping[str, Any]) -> str:
-    """The principals that can write in an account now. A separate sentence names its administrators."""
+    """The principals that can write in an account now. Administrators and grantors have their own sentences."""
     principals = [each for each in account["principals"] if not each["is_administrator"]]
     by_deadline: dict[str, list[str]] = {}
     for each in filter(writes_now, principals):
@@ -161,7 +161,7 @@ def _writers(account: Mapping[str, Any]) -> str:
         for deadline, names in sorted(by_deadline.items())
     ]
     verdict = "; ".join(writers) or f"{none} can write the configuration now"
-    return f"Account {label}: {verdict}.{_administrators(account)}{unsure}"
+    return f"Account {label}: {verdict}.{_administrators(account)}{unsure}{_grantors(account)}"
 
 
 def _administrators(account: Mapping[str, Any]) -> str:
@@ -170,6 +170,18 @@ def _administrators(account: Mapping[str, Any]) -> str:
     names = join_first([f"{each['kind']} {each['name']}" for each in found], SHOWN_WRITERS)
     reason = "it administers" if len(found) == 1 else "they administer"
     return f" {names[0].upper()}{names[1:]} can write because {reason} the account." if found else ""
+
+
+def _grantors(account: Mapping[str, Any]) -> str:
+    """Sentences about the principals that can let a server write; empty if there are none."""
+    by_answer: dict[str, list[str]] = {"yes": [], "unknown": []}
+    for each in account["grantors"]:
+        by_answer[each["can_grant"]].append(f"{each['kind']} {each['name']}")
+    sure, unsure = (join_first(names, SHOWN_WRITERS) for names in by_answer.values())
+    can = "can change policies so that a server can write"
+    return (f" {sure[0].upper()}{sure[1:]} {can}." if sure else "") + (
+        f" It is unknown whether {unsure} {can}." if unsure else ""
+    )
 
 
 def _versions(account: Mapping[str, Any]) -> Iterator[str]:

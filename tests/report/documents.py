@@ -55,6 +55,12 @@ def principal(name: str, *, kind: str = "role", account: str = "111122223333", *
     }
 
 
+def grantor(name: str, *, kind: str = "role", account: str = "111122223333", **more: Any) -> Document:
+    arn = f"arn:aws:iam::{account}:{kind}/{name}"
+    why = f"It may call iam:PutRolePolicy on arn:aws:iam::{account}:role/{ADMIN}."
+    return {"kind": kind, "name": name, "arn": arn, "can_grant": "yes", "why": why, **more}
+
+
 def window(state: str, **more: Any) -> Document:
     return {"state": state, "deadline": None, "instance_id": None, "parameters": [], **more}
 
@@ -124,6 +130,7 @@ def account(number: str, alias: str | None, principals: list[Document], **more: 
             "regions": ["eu-central-1", "us-east-1"],
         },
         "principals": principals,
+        "grantors": [],
         "instance_profiles": profiles,
         "instances": [],
         "parameters": [],
@@ -209,6 +216,7 @@ def production() -> Document:
                 access_keys=[key(5, 188, 120, active=False)],
             ),
         ],
+        grantors=[grantor("Controller"), grantor("on-call", kind="user", can_grant="unknown")],
         instances=[
             instance(0x2A, ADMIN, name="collector-1", restore_tag=SERVER),
             *(instance(number, SERVER) for number in range(100, 164)),
@@ -310,6 +318,7 @@ def small() -> Document:
                 )
             )
         ],
+        grantors=[grantor(name, can_grant=answer) for name in HOSTILE for answer in ("yes", "unknown")],
         instances=[instance(index, f"profile {name}", name=name) for index, name in enumerate(HOSTILE)],
         parameters=[parameter(name, problem=name) for name in HOSTILE],
         unread=[{"what": name, "action": name, "region": name, "why": name} for name in HOSTILE],
@@ -333,6 +342,7 @@ def clean() -> Document:
                 principal(ADMIN, **ADMIN_ACCESS, instance_profiles=[ADMIN], window=window("closed")),
                 principal("agent-db-1", kind="user", **SERVER_ACCESS, access_keys=[key(1, 12, 0.01)]),
             ],
+            grantors=[grantor("Controller"), grantor("restorer", kind="user")],
             instances=[instance(number, SERVER) for number in range(1, 13)],
             parameters=[parameter("AmazonCloudWatch-linux")],
             findings=[],
@@ -371,7 +381,8 @@ def users() -> Document:
         principal("deploy", kind="user", policies=[ADMIN_POLICY], writes="yes", access_keys=[key(2, 12, 0.01)]),
         principal("alice", kind="user", policies=["Custom"], writes="unknown"),
     ]
-    return merged(account("111122223333", None, found, findings=[]))
+    grantors = [grantor("Controller"), grantor("on-call", kind="user", can_grant="unknown")]
+    return merged(account("111122223333", None, found, grantors=grantors, findings=[]))
 
 
 def large() -> Document:

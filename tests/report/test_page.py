@@ -87,6 +87,29 @@ def test_the_head_shows_the_deadline_and_the_unknown(page):
     assert "iam:GetAccessKeyLastUsed" in notices
 
 
+GRANT = "can change policies so that a server can write"
+
+
+def test_principals_that_can_let_a_server_write_are_in_the_head(page):
+    read = "document.querySelector('#lead').innerText"
+    assert page("clean").value(read) == f"Controller and restorer {GRANT}."
+    lead = page("users").value(read)
+    assert lead.endswith(f" it is unknown. Controller {GRANT}. It is unknown whether on-call {GRANT}.")
+    assert page("demo").value(read) == f"controller {GRANT}.", "the user that runs the playbooks"
+    assert page("empty").value(read) == ""
+    many = page("small").value(read)
+    assert f" and 6 more {GRANT}. It is unknown whether on-call, " in many
+
+
+def test_principals_that_can_let_a_server_write_are_in_the_map(page):
+    lanes = """[...document.querySelectorAll('.lane.rest')].map((lane) => lane.innerText.split('\\n'))"""
+    assert page("clean").value(lanes) == [["2 principals", GRANT, "role Controller and user restorer"]]
+    assert page("users").value(lanes) == [
+        ["1 principal", GRANT, "role Controller"],
+        ["1 principal", f"unknown whether it {GRANT}", "user on-call"],
+    ]
+
+
 def test_hybrid_servers_are_shown_with_their_role(page):
     opened = page("hybrid")
     lanes = "[...document.querySelectorAll('.lane')].map((lane) => [...lane.querySelectorAll('.chip')].map((chip) => "
@@ -127,7 +150,7 @@ def test_a_writer_stands_out_in_the_map(page):
 
 def test_only_users_of_the_agent_are_on_premises(page):
     lanes = page("users").value(
-        "Object.fromEntries([...document.querySelectorAll('.lane')].map((lane) =>"
+        "Object.fromEntries([...document.querySelectorAll('.lane:not(.rest)')].map((lane) =>"
         " [lane.querySelector('.name').innerText.trim(), lane.innerText]))"
     )
     assert {name: "on premises" in text for name, text in lanes.items()} == {

@@ -103,13 +103,13 @@ def may(
     resource: str | None = "*",
     *,
     bounded: bool = True,
-    context: Iterable[tuple[str, str]] = (),
+    context: Iterable[tuple[str, str | tuple[str, ...]]] = (),
 ) -> Decision:
     """Return whether a principal may make a call.
 
     :param resource: ``None`` where it is not known. In an ARN, ``*`` stands for any text.
     :param bounded: whether its permissions boundary counts.
-    :param context: further condition keys that are known.
+    :param context: further condition keys that are known. The call lacks a key with an empty tuple.
     """
     policies = _policies(principal)
     if not bounded:
@@ -117,6 +117,11 @@ def may(
     known = {**_caller(principal).context(now), **dict(context)}
     request = Request(action, resource, known, frozenset({"*"}))
     return decide_each(policies, request) if is_pattern(resource) else decide(policies, request)
+
+
+def write_access(principal: Principal, account: Account) -> WriteAccess:
+    """Return whether the policies of a principal allow a write now."""
+    return can_write(_policies(principal), _caller(principal), account.read_at, account.regions)
 
 
 def is_pattern(resource: str | None) -> bool:
@@ -150,7 +155,7 @@ def _caller(principal: Principal, session: str | None = None) -> Caller:
 
 def _assess(principal: Principal, account: Account) -> Assessment:
     now = account.read_at
-    found = can_write(_policies(principal), _caller(principal), now, account.regions)
+    found = write_access(principal, account)
     window = _window(principal, now)
     if window and window["state"] == MODIFIED:
         found = replace(found, opening=None)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils._access import configuration_rules as rules
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import ANSWERS, NO, UNKNOWN, YES
 from ansible_collections.cwagent.iam.plugins.module_utils._access.findings import count_severities
+from ansible_collections.cwagent.iam.plugins.module_utils._access.grantors import find_grantors
 from ansible_collections.cwagent.iam.plugins.module_utils._access.history import (
     Writer,
     changes,
@@ -50,6 +51,7 @@ def to_result(case: Case, findings: Sequence[Finding]) -> dict[str, Any]:
             "regions": list(account.regions),
         },
         "principals": [_principal(each, account) for each in case.assessments],
+        "grantors": [asdict(each) for each in find_grantors(case)],
         "instance_profiles": [asdict(each) for each in _profiles(case)],
         "instances": [asdict(each) for each in account.instances],
         "nodes": [asdict(each) for each in account.nodes if each.is_ours or each.role in roles],

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import Assessment
     from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Account, Policy, Principal
 
-    Context = tuple[tuple[str, str], ...]
+    Context = tuple[tuple[str, str | tuple[str, ...]], ...]
 
 SITE = "Run the playbook cwagent.iam.site"
 
@@ -62,7 +62,7 @@ class AccountView:
 
         :param resource: ``None`` if it is not known. In an ARN, ``*`` stands for any text.
         :param bounded: whether its permissions boundary counts.
-        :param context: further condition keys that are known.
+        :param context: further condition keys that are known. The call lacks a key with an empty tuple.
         """
         if principal.arn not in self._rights:
             self._rights[principal.arn] = _rights_of(principal)

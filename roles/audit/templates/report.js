@@ -88,6 +88,7 @@
   const keys = [];
   const parameters = [];
   const versions = [];
+  const grantors = [];
   const others = new Set();
   for (const account of read) {
     const where = nameOf(account);
@@ -140,6 +141,7 @@
         owner.instances += 1;
       } else others.add(`${where} ${node.role}`);
     }
+    for (const grantor of account.grantors) grantors.push({...grantor, account: where, can: 'no', instances: 0});
     for (const parameter of account.parameters) parameters.push({...parameter, account: where});
     for (const {versions: kept, ...parameter} of account.history || [])
       for (const version of kept) versions.push({...version, ...parameter, account: where});
@@ -149,6 +151,9 @@
     .sort((a, b) => (a.writes === 'window') - (b.writes === 'window'));
   const unsure = principals.filter((each) => each.can === 'unknown');
   const administrators = principals.filter((each) => each.can === 'yes' && each.is_administrator);
+  const granting = grantors.filter((each) => each.can_grant === 'yes');
+  const unsureGrants = grantors.filter((each) => each.can_grant === 'unknown');
+  const GRANT = 'can change policies so that a server can write';
 
   // Head
 
@@ -170,6 +175,13 @@
     return items.flatMap((item, index) => [index === 0 ? '' : index === items.length - 1 ? ' and ' : ', ', item]);
   }
 
+  function first(items, show, most = 3) {
+    const named = items.slice(0, most).map(show);
+    return list(items.length > most ? [...named, `${items.length - most} more`] : named);
+  }
+
+  const strong = (each) => el('strong', {}, text(each.name));
+
   function writeHead() {
     const kinds = new Set(writers.map((each) => each.kind));
     const noun = kinds.size === 1 ? [...kinds][0] : 'principal';
@@ -181,27 +193,25 @@
       verdict.append('No known server can write the agent configuration');
     } else verdict.append('No server can write the agent configuration');
 
-    const named = writers
-      .slice(0, 3)
-      .map((each) =>
-        el(
-          'span',
-          {},
-          el('strong', {}, text(each.name)),
-          ' ',
-          each.writes === 'window' && each.window?.deadline ? until(each.window.deadline, each.now) : 'at any time',
-        ),
+    const withTime = (each) =>
+      el(
+        'span',
+        {},
+        strong(each),
+        ' ',
+        each.writes === 'window' && each.window?.deadline ? until(each.window.deadline, each.now) : 'at any time',
       );
-    if (writers.length > 3) named.push(`${writers.length - 3} more`);
     const sentences = [];
-    if (named.length) sentences.push(...list(named), '. ');
+    if (writers.length) sentences.push(...first(writers, withTime), '. ');
     if (unsure.length) sentences.push(`For ${count(unsure.length, 'principal')} it is unknown. `);
     if (administrators.length) {
       sentences.push(
         `${count(administrators.length, 'principal')} can write because `,
-        administrators.length === 1 ? 'it administers its account.' : 'they administer their account.',
+        administrators.length === 1 ? 'it administers its account. ' : 'they administer their account. ',
       );
     }
+    if (granting.length) sentences.push(...first(granting, strong), ` ${GRANT}. `);
+    if (unsureGrants.length) sentences.push('It is unknown whether ', ...first(unsureGrants, strong), ` ${GRANT}.`);
     byId('lead').append(...sentences);
     const regions = new Set(read.flatMap((account) => account.account.regions));
     const parts = [
@@ -458,6 +468,13 @@
           'no instance',
         ),
       );
+    }
+    for (const [some, note] of [
+      [granting, GRANT],
+      [unsureGrants, `unknown whether ${unsureGrants.length === 1 ? 'it' : 'they'} ${GRANT}`],
+    ]) {
+      const names = first(some, (each) => el('span', {}, `${each.kind} `, text(each.name)), LANES);
+      if (some.length) lanes.push(rest(count(some.length, 'principal'), note, some, 0, names));
     }
     const other = instances.filter((each) => each.can === 'other');
     if (other.length)

@@ -585,6 +585,31 @@ def test_iam_confirms_the_writers(account: Account) -> None:
     assert len(asked) == 2
 
 
+GRANTING = ("provision", "restore", "store-configuration", "teardown")
+"""The example policies with which somebody can open or delete the admin window."""
+
+
+def test_it_lists_who_can_open_the_window_without_further_calls(account: Account) -> None:
+    account.user("alice", "AdministratorAccess")
+    for name in (*GRANTING, "audit", "rotate-keys"):
+        account.user(name, inline=example(name))
+
+    def read_and_count() -> tuple[dict[str, Any], Counter[str]]:
+        since = account.aws.mark()
+        return account.read(), Counter(call.action for call in account.aws.calls(since))
+
+    read, calls = read_and_count()
+    admins = (f":role/{ADMIN_ROLE}.", f":user/{ADMIN_USER}.")
+    assert [each["arn"].partition(":user/")[2] for each in read["grantors"]] == sorted(GRANTING)
+    assert {each["can_grant"] for each in read["grantors"]} == {"yes"}
+    assert all(each["why"].endswith(admins) for each in read["grantors"])
+    assert {each["name"] for each in read["principals"]}.isdisjoint(GRANTING)
+    for name in GRANTING:
+        account.iam.delete_user_policy(UserName=name, PolicyName="inline")
+    read, without = read_and_count()
+    assert (read["grantors"], without) == ([], calls)
+
+
 def test_calls_grow_with_pages_and_with_our_things(account: Account) -> None:
     """A page of AWS has a thousand roles and users, two hundred instances, or fifty parameters."""
 

@@ -26,10 +26,11 @@ def principal(name, writes="no", *, administrator=False, state=None):
     return {"kind": "role", "name": name, "writes": writes, "window": window, "is_administrator": administrator}
 
 
-def account(*principals, alias="prod", unread=()):
+def account(*principals, alias="prod", unread=(), grantors=()):
     return {
         "account": {"id": "123456789012", "alias": alias, "label": "controller"},
         "principals": principals,
+        "grantors": grantors,
         "unread": [{"what": what, "action": f"iam:List{what}"} for what in unread],
     }
 
@@ -100,6 +101,35 @@ BY_DEADLINE = "role a can write the configuration until 2026-11-25T09:44:00Z"
 )
 def test_a_writer_has_its_deadline_if_it_writes_because_of_a_window(writers, shown):
     assert " ".join(summarize(document(account(*writers)))[1:-1]) == f"Account prod: {shown}."
+
+
+GRANT = "can change policies so that a server can write."
+
+
+@pytest.mark.parametrize(
+    ("grantors", "sentences"),
+    [
+        ([], ""),
+        ([("role", "Controller", "yes")], f" Role Controller {GRANT}"),
+        ([("role", "Controller", "yes"), ("user", "ops", "yes")], f" Role Controller, user ops {GRANT}"),
+        ([("user", "ops", "unknown")], f" It is unknown whether user ops {GRANT}"),
+        (
+            [("user", "ops", "unknown"), ("role", "Controller", "yes")],
+            f" Role Controller {GRANT} It is unknown whether user ops {GRANT}",
+        ),
+        (
+            [("role", str(number), "yes") for number in range(7)],
+            f" Role 0, role 1, role 2, role 3, role 4 and 2 more {GRANT}",
+        ),
+    ],
+)
+@pytest.mark.parametrize("administrator", [False, True])
+def test_principals_that_can_let_a_server_write_are_named_beside_the_writers(grantors, sentences, administrator):
+    listed = [{"kind": kind, "name": name, "can_grant": answer} for kind, name, answer in grantors]
+    writers = [principal("a", "yes", administrator=True)] if administrator else []
+    words = " ".join(summarize(document(account(*writers, grantors=listed)))[1:-1])
+    more = " Role a can write because it administers the account." if administrator else ""
+    assert words == f"Account prod: no server can write the configuration now.{more}{sentences}"
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from access_account import (
     SERVER,
     activation,
     case_of,
+    document,
     healthy,
     instance,
     key,
@@ -121,6 +122,23 @@ def test_a_principal_is_shown_with_its_keys_and_policies():
         ],
         "instance_profiles": [],
     }
+
+
+def test_a_principal_that_can_let_others_write_is_shown_apart():
+    """It is not for the agent, so its policies, keys and instances are not shown."""
+    controller = user("ops", Policy("iam", document("iam:PutRolePolicy")), tags={})
+    result = result_of(healthy(controller))
+    assert [each["name"] for each in result["principals"]] == ["Admin", "Server", "admin", "db1"]
+    assert result["grantors"] == [
+        {
+            "kind": "user",
+            "name": "ops",
+            "arn": f"arn:aws:iam::{ACCOUNT_ID}:user/ops",
+            "can_grant": "yes",
+            "why": f"It may call iam:PutRolePolicy on arn:aws:iam::{ACCOUNT_ID}:role/Admin.",
+        }
+    ]
+    assert result_of(HEALTHY)["grantors"] == []
 
 
 def test_a_parameter_is_valid_or_not_or_unknown():
