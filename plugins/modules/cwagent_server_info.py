@@ -85,7 +85,8 @@ options:
       - How to collect facts. V(ansible) only uses O(results), and V(run_command) only uses Run Command. V(auto) uses
         Run Command for servers that O(results) does not contain. V(none) collects none.
       - Except with V(none), a running server fails if nothing could be read on it. A server that EC2 or Systems Manager
-        reports as a Windows server is not checked from the inside, and gets a note instead.
+        reports as a Windows server is not checked from the inside, and gets a note instead. With V(run_command), so
+        does an on-premises server with an access key that O(results) does not contain.
     type: str
     choices: [auto, ansible, run_command, none]
     default: auto

@@ -104,6 +104,8 @@ def run_scripts(
 def _assess(server: Server, way: str, by_ansible: Answer | None, by_command: Answer | None) -> Server:
     if way == NONE:
         return skip_facts(server, "It was checked only through the EC2 and IAM APIs")
+    if way == RUN_COMMAND and server.has_key and by_ansible is None:
+        return skip_facts(server, "Run Command does not reach a server with an access key")
     reasons = []
     for seen_by, answer in ((ANSIBLE, by_ansible), (RUN_COMMAND, by_command)):
         if answer is None:

@@ -152,6 +152,11 @@ class Server:
         return self.instance_id or self.node_id
 
     @property
+    def has_key(self) -> bool:
+        """Whether it is an on-premises server with an access key. Systems Manager does not know such a server."""
+        return not self.is_ec2 and not self.is_hybrid
+
+    @property
     def mode(self) -> str:
         """The mode of the agent's control program."""
         return "ec2" if self.is_ec2 else "onPremise"

@@ -37,6 +37,10 @@ _WINDOWS = (
 )
 _WITHOUT_AGENT = ("they have no CloudWatch agent", "Install it, and run this playbook again.")
 _STOPPED = ("the instances are not running", "Run this playbook again when they run.")
+_UNSEEN = (
+    "nothing was read on them",
+    "Change cwagent_verify_from so that it reads them, and run this playbook again.",
+)
 _NAME_WIDTH = WIDTH - sum(len(each) + 2 for each in HEADINGS)
 
 
@@ -74,6 +78,8 @@ def describe_skipped(servers: Iterable[Server]) -> list[str]:
             skipped.setdefault(_STOPPED, []).append(each.host)
         elif each.agent == NOT_INSTALLED:
             skipped.setdefault(_WITHOUT_AGENT, []).append(each.host)
+        elif not each.agent and not each.apply_failure:
+            skipped.setdefault(_UNSEEN, []).append(each.host)
     return [f"Skipped, because {why}: {', '.join(hosts)}. {fix}" for (why, fix), hosts in skipped.items()]
 
 

@@ -123,6 +123,15 @@ def test_facts_are_collected_in_the_way_that_is_chosen(states: States) -> None:
     assert seen == {"db9": "run_command", "web1": "run_command", "win1": ""}
     assert play.writes == ["SendCommand"] * 2
 
+    # Nothing connects to a server, not even to one that Systems Manager does not know.
+    fleet.groups["onprem_servers"]["db1"] |= UNREACHABLE
+    skipped = "Skipped, because nothing was read on them: db1. Change cwagent_verify_from "
+    for playbook, shown in (("verify", "- db1: Run Command does not reach a server with an"), ("apply", skipped)):
+        play = found.run(playbook, "--limit", "localhost,web1,db1", cwagent_verify_from="run_command")
+        play.assert_succeeded()
+        assert "UNREACHABLE" not in play.output
+        assert [each.host for each in play.results if each.outcome in ("unreachable", "failed")] == []
+        assert shown in " ".join(play.output.split())
     elsewhere: dict[str, Any] = {"cwagent_key_store": "parameter_store"}
     play = found.run("verify", cwagent_verify_from="ansible", **elsewhere).assert_failed()
     unseen, unsaved = "Nothing was read on the server: Ansible: ", f"No access key of user '{user_of('db1')}' is saved."

@@ -206,6 +206,8 @@ def test_a_server_that_cannot_get_the_configuration_has_the_reason(checked, expe
             [server("a", agent="not installed"), server("b", is_running=False), server("c", agent="not installed")],
             ["they have no CloudWatch agent: a, c", "the instances are not running: b"],
         ),
+        ([server("db1", agent=""), server("web1"), server("db2", agent="")], ["nothing was read on them: db1, db2"]),
+        ([server("db1", STOPPED, agent="")], []),
     ],
 )
 def test_each_server_that_is_skipped_is_listed_with_the_reason(servers, skipped):
