@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import KEY_STORES
+from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import shared_setting
 
 ROOT = Path(__file__).parents[2]
 ROLES = ROOT / "roles"
@@ -64,7 +65,10 @@ def files() -> dict[Path, str]:
     of_playbooks = options_of_playbooks()
     return {
         **{ROLES / role / "meta" / "argument_specs.yml": text for role, text in specs.items()},
-        **{ROLES / role / "defaults" / "main.yml": defaults(options["main"]) for role, options in variables.items()},
+        **{
+            ROLES / role / "defaults" / "main.yml": defaults(role, options["main"])
+            for role, options in variables.items()
+        },
         **{
             VARIABLES / name: with_lines(VARIABLES / name, {role: variables[role] for role in roles})
             for name, roles in SOURCE["playbooks"].items()
@@ -95,7 +99,7 @@ def options_of_playbooks() -> dict[str, Any]:
     found: dict[str, dict[str, Any]] = {}
     for role in SOURCE["roles"]:
         for variable, option in options_of(spec_text(role))["main"].items():
-            found.setdefault(f"cwagent_{name_in_playbooks(role, variable)}", option)
+            found.setdefault(name_in_playbooks(role, variable), option)
     options = {name: {**without_empty(found.get(name, {})), **option} for name, option in own.items()}
     words = re.sub(r"[CV]\((.+?)\)", r"`\1`", stores_in_words())
     return {
@@ -225,31 +229,49 @@ def documented_options(module: str) -> dict[str, Any]:
     return {**{name: each for found in suboptions for name, each in found.items()}, **options}
 
 
-def defaults(options: Mapping[str, Any]) -> str:
-    """Return the defaults of a role."""
-    templates = SOURCE["templates"]
-    values = {name: templates.get(name, option.get("default")) for name, option in options.items()}
-    lines = [f"{name}: {inline(value)}" for name, value in values.items() if value is not None]
+def defaults(role: str, options: Mapping[str, Any]) -> str:
+    """Return the defaults of a role, without those of the settings that only modules read."""
+    lines = []
+    for name, option in options.items():
+        value, setting = SOURCE["templates"].get(name, option.get("default")), shared_setting(role, name)
+        if setting and name not in SOURCE["templates"]:
+            if not is_read_by_tasks(role, name) or (value is None and option["type"] != "str"):
+                continue
+            # A blank setting counts as no setting, but false does not.
+            blank = "" if isinstance(value, bool) else ", true"
+            value = f"{{{{ {setting} | default({as_jinja(value)}{blank}) }}}}"
+        lines += [] if value is None else [f"{name}: {inline(value)}"]
     return "\n".join([MADE_DEFAULTS + "---", *lines]) + "\n"
 
 
+def as_jinja(value: Any) -> str:
+    """Return a default as an expression of Jinja."""
+    return str(value).lower() if isinstance(value, bool) else repr("" if value is None else value)
+
+
 def with_lines(path: Path, roles: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return a file of variables with the lines that follow the rule."""
+    """Return a file of variables with the lines that hand settings on to the YAML of the roles."""
     by_hand = path.read_text(encoding="utf-8").partition(MADE_LINES)[0].rstrip()
-    taken = {*yaml.safe_load(by_hand), *SOURCE["not_set"]}
-    lines = []
+    taken, lines = yaml.safe_load(by_hand), []
     for role, entries in roles.items():
         names = dict.fromkeys(name for options in entries.values() for name in options if name not in taken)
-        made = [f'{name}: "{{{{ __cwagent.{ours} }}}}"' for name in names if (ours := name_in_playbooks(role, name))]
+        settings = {name: shared_setting(role, name) for name in names if is_read_by_tasks(role, name)}
+        made = [
+            f'{name}: "{{{{ __cwagent.{each.removeprefix("cwagent_")} }}}}"' for name, each in settings.items() if each
+        ]
         lines += ["", *made] if made else []
-    return "\n".join([by_hand, "", MADE_LINES.rstrip(), *lines]) + "\n"
+    return "\n".join([by_hand, *(["", MADE_LINES.rstrip(), *lines] if lines else [])]) + "\n"
 
 
 def name_in_playbooks(role: str, variable: str) -> str:
-    """Return the variable of the playbooks that a variable of a role gets, without ``cwagent_``, or an empty text."""
-    names = (SOURCE["other_names"].get(variable), variable, variable.removeprefix(f"{role}_"))
-    ours = {name for subject in PLAYBOOKS.values() for name in subject["options"]}
-    return next((name for name in names if f"cwagent_{name}" in ours), "")
+    """Return the name for the playbooks of a variable of a role, which can have the meaning of a setting it ignores."""
+    return shared_setting(role, variable) or f"cwagent_{variable.removeprefix(f'{role}_')}"
+
+
+def is_read_by_tasks(role: str, variable: str) -> bool:
+    """Return whether the YAML of a role reads a variable, which a setting alone would leave undefined."""
+    paths = [path for folder in ("tasks", "vars", "templates") for path in (ROLES / role / folder).glob("*")]
+    return any(re.search(rf"(?<![.\w]){variable}\b", path.read_text(encoding="utf-8")) for path in paths)
 
 
 def questions(options: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._planned import Planne
 from ansible_collections.cwagent.iam.plugins.modules.cwagent_credentials_file import SPEC
 from ansible_collections.cwagent.iam.plugins.plugin_utils._host_result import discovered_python
 from ansible_collections.cwagent.iam.plugins.plugin_utils._key_delivery import LOOKUP, KeyDelivery, check_aws_options
+from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import fill_task
 
 MODULE = "cwagent.iam.cwagent_credentials_file"
 TASK_OPTIONS = SPEC
@@ -33,8 +34,9 @@ class ActionModule(KeyDelivery):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Read the key and run the module. Refuse settings that would write the key anywhere else."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        options = self.validate_argument_spec(TASK_OPTIONS)[1]
         try:
+            fill_task(self, task_vars or {})
+            options = self.validate_argument_spec(TASK_OPTIONS)[1]
             return {**result, **self._deliver(options, task_vars or {}), **discovered_python(self)}
         except CwagentError as error:
             return {**result, "failed": True, "changed": False, "steps": [], "msg": str(error)}

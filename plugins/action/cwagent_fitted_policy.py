@@ -16,6 +16,8 @@ class ActionModule(AwsAction):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Find the files, then do the work."""
+        if problem := self.fill_options(task_vars or {}):
+            return {"failed": True, "msg": problem}
         if "configs" in self._task.args:
             configs = find_all(search_folders(task_vars or {}), self._task.args["configs"])
             self._task.args = {**self._task.args, "configs": configs}

@@ -11,6 +11,8 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.plugin_utils import _playbook_inputs, _role_inputs
+from ansible_collections.cwagent.iam.plugins.plugin_utils._evaluate import evaluate_value
+from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import COLLECTION
 
 # The options of the task; the module has their documentation.
 TASK_OPTIONS = {**_playbook_inputs.OPTIONS, **_role_inputs.OPTIONS}
@@ -43,10 +45,16 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
                 _playbook_inputs.OPTIONS, f"only outside roles, and this task belongs to the role {self._task._role}"
             )
             options = self.validate_argument_spec(_role_inputs.OPTIONS)[1]
-            defaults, environment = self._task.module_defaults or (), dict[str, Any]()
+            environment: dict[str, Any] = {}
             self._compute_environment_string(environment)
+            defaults = {
+                name: evaluate_value(values, self._templar)
+                for each in self._task.module_defaults or ()
+                for name, values in each.items()
+                if name.startswith(COLLECTION)
+            }
             return _role_inputs.RoleInputs(
-                variables, options, defaults, (connection, environment), self._templar, self._display.warning
+                variables, options, (connection, environment, defaults), self._templar, self._display.warning
             )
         self._refuse(_role_inputs.OPTIONS, "only in a role, and this task belongs to none")
         options = self.validate_argument_spec(_playbook_inputs.OPTIONS)[1]

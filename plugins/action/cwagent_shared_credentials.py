@@ -8,8 +8,10 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.plugin_utils import _endpoint_finder
 from ansible_collections.cwagent.iam.plugins.plugin_utils._host_action import HostAction
+from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import fill_task
 
 
 class ActionModule(HostAction):
@@ -17,6 +19,10 @@ class ActionModule(HostAction):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Run it as any module. Without boto3 here, or with an invalid region, it gets no endpoint and reports that."""
+        try:
+            fill_task(self, task_vars or {})
+        except InvalidInput as error:
+            return {"failed": True, "changed": False, "msg": f"{error} Nothing was changed."}
         self._task.args.pop("endpoint", None)
         with suppress(Exception):
             self._task.args["endpoint"] = _endpoint_finder.find_endpoint("sts", str(self._task.args["region"]))

@@ -70,9 +70,12 @@ options:
     type: dict
   agent_schema_path:
     description:
-      - The path of the agent's schema on the host. Without O(schema), configurations that differ are validated with it.
+      - The path of the agent's schema on the host, where the agent installs it by default. Without O(schema),
+        configurations that differ are validated with it. When empty, they are not.
+      - The source of the default is
+        U(https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch-Agent-Configuration-File-Details.html).
     type: str
-    default: ""
+    default: /opt/aws/amazon-cloudwatch-agent/doc/amazon-cloudwatch-agent-schema.json
   parameter_tags:
     description: The tags of the parameters. Ansible itself sets them, because admin principals may not.
     type: dict
@@ -90,9 +93,10 @@ options:
     type: str
     default: CloudWatchAgentAdminRole
   admin_role:
-    description: The role in O(admin_profile), which has the restore record and the admin window.
+    description:
+      - The role in O(admin_profile), which has the restore record and the admin window. The default is the name of the
+        profile.
     type: str
-    default: CloudWatchAgentAdminRole
   server_profile:
     description:
       - The instance profile that the instance gets if it has the admin profile and no record, or if its earlier profile

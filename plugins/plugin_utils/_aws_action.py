@@ -34,8 +34,10 @@ from ansible.plugins.action.normal import ActionModule as NormalAction
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _progress
 from ansible_collections.cwagent.iam.plugins.module_utils._changes import to_lines
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first, to_message
 from ansible_collections.cwagent.iam.plugins.plugin_utils._instance_hosts import hosts_of_instances
+from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import fill_task
 from ansible_collections.cwagent.iam.plugins.plugin_utils._terminal import say
 
 if TYPE_CHECKING:
@@ -126,6 +128,8 @@ class AwsAction(NormalAction):  # type: ignore[misc]  # ansible comes without ty
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Do the work here, or run the module."""
         variables, environment = task_vars or {}, dict[str, Any]()
+        if problem := self.fill_options(variables):
+            return _refused(problem)
         if no_mappings := self._no_mappings():
             return _refused(f"{' and '.join(no_mappings)} must be a mapping.")
         self._compute_environment_string(environment)
@@ -135,6 +139,14 @@ class AwsAction(NormalAction):  # type: ignore[misc]  # ansible comes without ty
                 if options:
                     return name_hosts(self.do_work(self.MODULE.work, options, variables), variables)
         return name_hosts(_with_brief_diff(super().run(tmp, task_vars)), variables)
+
+    def fill_options(self, variables: Mapping[str, Any]) -> str:
+        """Add the options that variables of a role give. Return why a variable gives none, or an empty text."""
+        try:
+            fill_task(self, variables)
+        except InvalidInput as error:
+            return f"{error} Nothing was changed."
+        return ""
 
     def _no_mappings(self) -> list[str]:
         """Return the options that must be mappings and are something else, on which Ansible's own validation raises."""

@@ -19,13 +19,14 @@ def evaluate(variables: Mapping[str, Any], names: Iterable[str], templar: Any) -
 
     :param templar: an ``ansible.template.Templar`` that knows the variables.
     """
-    values = {name: _evaluate(variables[name], templar) for name in names if name in variables}
+    values = {name: evaluate_value(variables[name], templar) for name in names if name in variables}
     # ansible-core 2.18 leaves the place of an omitted option in the value; newer versions refuse it.
     omitted = variables.get("omit")
     return {name: Undefined("it is omit") if omitted and value == omitted else value for name, value in values.items()}
 
 
-def _evaluate(value: Any, templar: Any) -> Any:
+def evaluate_value(value: Any, templar: Any) -> Any:
+    """Return the value of a variable, and ``Undefined`` if it cannot be evaluated."""
     try:
         found = templar.template(value)
         # ansible-core 2.18 decrypts a value of Ansible Vault only where it is used, and its type is not text.

@@ -33,6 +33,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables impo
 from ansible_collections.cwagent.iam.plugins.plugin_utils._role_specs import known_variables, read_specs
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.account import Account
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.accounts import skip_reason
+from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import shared_setting
 from ansible_collections.cwagent.iam.plugins.plugin_utils._terminal import say
 from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import (
     check_role,
@@ -90,7 +91,7 @@ class PlaybookInputs:
             reason = self._skip_reason()
             return {"failed": True, "msg": reason} if reason else {}
         _check_run(variables, load_extra_vars(self.loader))
-        check_facts(_facts(variables), {*OTHER_VARIABLES, *_role_variables(declared_options(_read(SPEC)))})
+        check_facts(_facts(variables), {*OTHER_VARIABLES, *set_by_playbooks(declared_options(_read(SPEC)))})
         inputs, problems = interpret(self._collect(variables))
         if variables["inventory_hostname"] == variables["ansible_play_hosts_all"][0]:
             problems += self._problems_of_roles()
@@ -125,7 +126,7 @@ class PlaybookInputs:
         """Return what is wrong with variables of the roles that the playbooks leave to the user."""
         variables = self.variables
         set_by_user = variables["hostvars"].raw_get(variables["inventory_hostname"])
-        set_by_playbooks = _role_variables(declared_options(_read(SPEC)))
+        refused = set_by_playbooks(declared_options(_read(SPEC)))
         templar, problems = Templar(loader=self.loader, variables=variables), []
         for role in sorted((COLLECTION / "roles").iterdir()):
             specs = read_specs(role)
@@ -133,7 +134,7 @@ class PlaybookInputs:
                 name: option
                 for spec in specs.values()
                 for name, option in spec["options"].items()
-                if name in set_by_user and name not in set_by_playbooks
+                if name in set_by_user and name not in refused
             }
             values = evaluate(variables, options, templar)
             problems += misspelled_variables(role.name, set_by_user, known_variables(specs))
@@ -145,7 +146,7 @@ class PlaybookInputs:
         hostvars, controller = variables["hostvars"], variables["inventory_hostname"]
         groups = {group: list(hosts) for group, hosts in variables["groups"].items()}
         raw = {host: hostvars.raw_get(host) for host in _members(groups)}
-        role_variables = _role_variables(options)
+        role_variables = set_by_playbooks(options)
         # Unlike the variables of the task, these exclude the variables that the playbook sets.
         set_by_user = {name for each in (hostvars.raw_get(controller), *raw.values()) for name in each}
         inventories = (each.get("inventory_dir") for each in (variables, *raw.values()))
@@ -215,10 +216,16 @@ def _facts(variables: Mapping[str, Any]) -> dict[str, Mapping[str, object]]:
     return {host: variables["hostvars"].raw_get(host).get("ansible_facts", {}) for host in hosts}
 
 
-def _role_variables(options: Collection[str]) -> dict[str, str]:
-    """Return the variables of roles that the playbooks set, as ``find_role_variables`` does."""
+def set_by_playbooks(options: Collection[str]) -> dict[str, str]:
+    """Return the variables of roles that are not the user's to set, as ``find_role_variables`` does."""
     files = [_read(SPEC.parent / f"{name}.yml") for name in SETTINGS]
-    return find_role_variables(dict(ChainMap(*files)), options)
+    of_settings = {
+        variable: setting
+        for role in (COLLECTION / "roles").iterdir()
+        for variable in known_variables(read_specs(role))
+        if (setting := shared_setting(role.name, variable))
+    }
+    return {**find_role_variables(dict(ChainMap(*files)), options), **of_settings}
 
 
 @cache

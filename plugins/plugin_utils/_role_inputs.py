@@ -10,24 +10,36 @@ import hmac
 import json
 import secrets
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.plugin_utils._evaluate import evaluate
+from ansible_collections.cwagent.iam.plugins.plugin_utils._evaluate import evaluate, evaluate_value
 from ansible_collections.cwagent.iam.plugins.plugin_utils._facts import check_facts
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables import unknown_settings
 from ansible_collections.cwagent.iam.plugins.plugin_utils._key_store_checks import check_role_key_store
 from ansible_collections.cwagent.iam.plugins.plugin_utils._report_files import ROLE_FORMATS, sort_by_format
-from ansible_collections.cwagent.iam.plugins.plugin_utils._role_specs import known_variables, lost_defaults, read_specs
+from ansible_collections.cwagent.iam.plugins.plugin_utils._role_specs import (
+    known_variables,
+    playbook_options,
+    read_specs,
+)
+from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import (
+    find_shared_value,
+    shared_setting,
+)
 from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import (
+    CONFIGS_OF_ROLE,
     Problems,
     check_role,
+    is_blank,
     misspelled_variables,
     to_typed,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 # The options of a task of a role; the module has their documentation.
 OPTIONS: dict[str, Any] = {
@@ -46,16 +58,15 @@ class RoleInputs:
 
     :param variables: the variables of the task.
     :param options: the options of the task.
-    :param module_defaults: the defaults of modules that apply to the task.
-    :param connection: the options and the environment with which the tasks of the role call AWS. They can be secret.
+    :param connection: the options, the environment and the ``module_defaults`` with which the tasks of the role call
+        AWS. They can be secret.
     :param templar: knows the variables.
     :param warn: shows a warning.
     """
 
     variables: Mapping[str, Any]
     options: Mapping[str, Any]
-    module_defaults: Sequence[Mapping[str, Any]]
-    connection: tuple[Mapping[str, Any], Mapping[str, Any]]
+    connection: Sequence[Mapping[str, Any]]
     templar: Any
     warn: Callable[[str], None]
 
@@ -67,17 +78,18 @@ class RoleInputs:
         path, variables = Path(self.variables["role_path"]), self.variables
         if self.options["compare"]:
             return _compare(path.name, variables)
-        if lost := lost_defaults(self.module_defaults, path):
-            raise InvalidInput(
-                f"The module_defaults for {', '.join(lost)} do not reach the tasks of the role {path.name}. Set its "
-                "variables instead. For AWS options, such as profile, use module_defaults for group/cwagent.iam.aws."
-            )
         specs = read_specs(path)
         spec = specs[self.options["entry_point"]]["options"]
         check_facts({variables["inventory_hostname"]: variables.get("ansible_facts", {})}, spec)
         values = evaluate(variables, spec, self.templar)
         found: dict[str, Any] = {}
-        problems = misspelled_variables(path.name, variables, known_variables(specs)) + check_role(spec, values)
+        problems = misspelled_variables(path.name, variables, known_variables(specs))
+        problems += unknown_settings(variables, playbook_options()) + check_role(spec, values)
+        shared, of_settings = self._shared_values(path.name, [name for name in spec if is_blank(values.get(name))])
+        problems += of_settings
+        values = {name: each["default"] for name, each in spec.items() if "default" in each} | values | shared
+        if CONFIGS_OF_ROLE in spec and values.get(CONFIGS_OF_ROLE) is None and not problems:
+            problems.append(f"{CONFIGS_OF_ROLE} or cwagent_configs is required.")
         if not problems:
             problems = _key_store_problems(path.name, spec, values)
         if not problems and f"{path.name}_report_files" in spec:
@@ -85,6 +97,16 @@ class RoleInputs:
         if problems:
             raise InvalidInput(" ".join(problems))
         return {"fingerprint": _fingerprint(values, self.connection), **found}
+
+    def _shared_values(self, role: str, names: Iterable[str]) -> tuple[dict[str, Any], list[str]]:
+        """Return the values of the settings for variables of the role, and the problems with them."""
+        problems, variables = Problems(), self.variables
+        settings = {name: setting for name in names if (setting := shared_setting(role, name))}
+        found = {
+            name: problems.check(find_shared_value, setting, variables, partial(evaluate_value, templar=self.templar))
+            for name, setting in settings.items()
+        }
+        return {name: value for name, value in found.items() if not is_blank(value)}, problems.sentences
 
     def _report_files(
         self, role: str, spec: Mapping[str, Any], values: Mapping[str, Any]

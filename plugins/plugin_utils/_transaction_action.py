@@ -48,6 +48,8 @@ class TransactionAction(AwsAction):
         """Validate the options and run the transaction. Nothing reads the result of an interrupted run."""
         result: dict[str, Any] = ActionBase.run(self, tmp, task_vars)
         variables = task_vars or {}
+        if problem := self.fill_options(variables):
+            return {**result, "failed": True, "msg": problem}
         interruption = Interruption(self.host_name(variables))
         tell: Callable[[str], None] = partial(
             _say, self.host_name(variables), interruption, in_awx="awx_job_id" in variables

@@ -106,7 +106,6 @@ def import_what_runs_use() -> None:
         caching["find_filters_once"]()
         for name in ("instances_by_region", "junit", "sarif"):
             loader.filter_loader.get(f"cwagent.iam.{name}")
-        loader.lookup_loader.get("cwagent.iam.role_options", class_only=True)
     make_clients()
     # Each run sets up the loader again.
     warnings.filterwarnings("ignore", message="AnsibleCollectionFinder has already been configured")

@@ -103,11 +103,8 @@ def declared_options(spec: Mapping[str, Any]) -> dict[str, Any]:
 def check_variable_names(given: Given, problems: Problems) -> None:
     """Report variables and groups that are not the collection's, but have similar names."""
     used = {name for variables in (given.controller, *given.hosts.values()) for name in variables}
-    for name in sorted(name for name in used if name.startswith("cwagent_") and name not in given.options):
-        known = [option.removeprefix("cwagent_") for option in given.options]
-        near = difflib.get_close_matches(name.removeprefix("cwagent_"), known, n=1)
-        hint = f"; did you mean cwagent_{near[0]}?" if near else "."
-        problems.add(f"{name} is not a variable of this collection{hint}")
+    for problem in unknown_settings(used, given.options):
+        problems.add(problem)
     for name, variable in given.role_variables.items():
         fix = f"Set {variable} instead." if variable else "Remove it from the inventory and the command line."
         problems.add(f"{name} is a variable of a role that the playbooks set. {fix}")
@@ -117,6 +114,19 @@ def check_variable_names(given: Given, problems: Problems) -> None:
         found = difflib.get_close_matches(group, [*GROUPS, ACCOUNTS], n=1, cutoff=MISSPELLED)
         if found and found != [group] and not listed.issuperset(hosts):
             problems.add(f"Group {group} is not one of this collection; did you mean {found[0]}?")
+
+
+def unknown_settings(names: Iterable[str], options: Collection[str]) -> list[str]:
+    """Return a sentence for each variable that has the prefix of the settings, but is none.
+
+    :param options: the names of the playbooks' variables.
+    """
+    known, problems = [option.removeprefix("cwagent_") for option in options], []
+    for name in sorted(name for name in names if name.startswith("cwagent_") and name not in options):
+        near = difflib.get_close_matches(name.removeprefix("cwagent_"), known, n=1)
+        hint = f"; did you mean cwagent_{near[0]}?" if near else "."
+        problems.append(f"{name} is not a variable of this collection{hint}")
+    return problems
 
 
 def find_role_variables(settings: Mapping[str, Any], options: Collection[str]) -> dict[str, str]:

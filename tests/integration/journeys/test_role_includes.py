@@ -233,3 +233,58 @@ def test_roles_predict_their_first_run(controller: Controller) -> None:
     changed = [each.partition(" : ")[0].removeprefix("cwagent.iam.") for each in predicted.changed_tasks]
     twice = ["ec2_server", "onprem_server", "onprem_admin"]  # the role and the instances, or the users of each host
     assert changed == [*sorted([*names, *twice], key=names.index), "store_config"]
+
+
+def test_a_role_takes_settings_and_defaults_of_the_play(controller: Controller) -> None:
+    """From its own variables, the settings of all roles, and module_defaults for one module, in this order of rank."""
+    aws = controller.aws
+    boundary, other = (f"arn:aws:iam::aws:policy/{name}" for name in ("PowerUserAccess", "ReadOnlyAccess"))
+    of_module = {"cwagent.iam.cwagent_iam_role": {"max_session_duration": 7200, "iam_path": "/of-module/"}}
+    settings = {
+        "cwagent_permissions_boundary": boundary,
+        "cwagent_tags": {"team": "{{ team }}"},
+        "cwagent_iam_path": "/of-setting/",
+        "cwagent_admin_role_name": "Administrators",
+        "cwagent_wait_timeout": "60",
+        "team": "monitoring",
+    }
+    names = ["One", "Two"]
+    loop = include("ec2_server", loop=names, vars={"ec2_server_name": "{{ item }}", "ec2_server_tags": {"own": "x"}})
+    of_user = {"onprem_server_users": ["u"], "onprem_server_permissions_boundary": other}
+    plays = [
+        {"hosts": "localhost", "gather_facts": False, "module_defaults": of_module, "tasks": [loop]},
+        {
+            "hosts": "localhost",
+            "gather_facts": False,
+            "roles": ["cwagent.iam.ec2_admin"],
+            "tasks": [include("onprem_server", vars=of_user)],
+        },
+    ]
+    hosts = controller.file(
+        "hosts.yml", {"all": {"hosts": {"localhost": {"ansible_connection": "local"}}, "vars": settings}}
+    )
+    playbook, env = controller.file("roles.yml", plays), {"ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)}
+    predicted = controller.play(hosts, playbook, "--check", env=env).assert_succeeded()
+    done = controller.play(hosts, playbook, env=env).assert_succeeded()
+    assert predicted.writes == [] != done.writes
+    assert predicted.changed_tasks == done.changed_tasks
+    roles = {name: aws.client("iam").get_role(RoleName=name)["Role"] for name in [*names, "Administrators"]}
+    tags = {name: {each["Key"]: each["Value"] for each in role["Tags"]} for name, role in roles.items()}
+    user = aws.client("iam").get_user(UserName="u")["User"]
+    boundaries = {each["PermissionsBoundary"]["PermissionsBoundaryArn"] for each in roles.values()}
+    assert (boundaries, user["PermissionsBoundary"]["PermissionsBoundaryArn"]) == ({boundary}, other)
+    assert {name: role["Path"] for name, role in roles.items()} == {
+        **dict.fromkeys(names, "/of-module/"),
+        "Administrators": "/of-setting/",
+    }
+    assert {name: role["MaxSessionDuration"] for name, role in roles.items()} == {
+        **dict.fromkeys(names, 7200),
+        "Administrators": 3600,
+    }
+    assert [tags[name].get("own") for name in names] == ["x", "x"]
+    assert (tags["One"].get("team"), tags["Administrators"]["team"], user["Path"]) == (
+        None,
+        "monitoring",
+        "/of-setting/",
+    )
+    assert controller.play(hosts, playbook, env=env).assert_succeeded().writes == []

@@ -8,8 +8,6 @@ import pytest
 import yaml
 from harness import CHECKOUT, Controller, Play
 
-from ansible_collections.cwagent.iam.plugins.plugin_utils._role_specs import served_modules
-
 ROLES = sorted(path.name for path in (CHECKOUT / "roles").iterdir())
 CONFIGS = [{"name": "AmazonCloudWatch-linux", "file": "agent.json"}]
 WRONG = ["agent-db-1", 7]
@@ -58,8 +56,6 @@ BLOCKS: dict[str, tuple[str, dict[str, Any]]] = {
 """Roles with their variables."""
 REQUIRED = {"hybrid_registration_region": "eu-central-1", "store_config_configs": CONFIGS}
 """The variables without which Ansible refuses a role."""
-SERVED = {role: sorted(served_modules(CHECKOUT / "roles" / role))[0] for role in ROLES}
-"""By role, a module that gets its variables by name."""
 
 
 def including(block: str, role: str, variables: dict[str, Any]) -> dict[str, Any]:
@@ -73,10 +69,6 @@ def including(block: str, role: str, variables: dict[str, Any]) -> dict[str, Any
 def refused(shared_controller: Controller) -> Play:
     """One run that includes each of these, and prints why the role failed."""
     tasks = [including(block, role, variables) for block, (role, variables) in BLOCKS.items()]
-    tasks += [
-        {**including(f"{role}, defaults", role, {}), "module_defaults": {module: {"profile": "another"}}}
-        for role, module in SERVED.items()
-    ]
     playbook = shared_controller.file("roles.yml", [{"hosts": "localhost", "gather_facts": False, "tasks": tasks}])
     return shared_controller.play(shared_controller.inventory({"ec2_servers": {}}), playbook).assert_succeeded()
 
@@ -95,13 +87,6 @@ def test_the_lists_of_the_roles_are_found() -> None:
 @pytest.mark.parametrize(("role", "name"), [(role, name) for role, names in LISTS.items() for name in names])
 def test_a_role_refuses_a_value_that_is_not_a_list(refused: Play, role: str, name: str) -> None:
     assert name in said(refused, role)
-
-
-@pytest.mark.parametrize(("role", "module"), SERVED.items())
-def test_a_role_refuses_defaults_that_would_not_reach_its_module(refused: Play, role: str, module: str) -> None:
-    """Otherwise, a profile there would not count, and the module would use other credentials."""
-    expected = f"The module_defaults for {module} do not reach the tasks of the role {role}."
-    assert expected in said(refused, f"{role}, defaults")
 
 
 def test_no_call_was_made(refused: Play) -> None:

@@ -50,7 +50,7 @@ def test_the_roles_agree_on_a_variable_of_the_playbooks() -> None:
     first: dict[tuple[str, str], Any] = {}
     for role in written.SOURCE["roles"]:
         for variable, option in written.options_of(written.spec_text(role))["main"].items():
-            name = f"cwagent_{written.name_in_playbooks(role, variable)}"
+            name = written.name_in_playbooks(role, variable)
             for kind, value in written.without_empty(option).items():
                 if kind not in own.get(name, {kind: None}):
                     assert first.setdefault((name, kind), value) == value, (variable, kind)

@@ -355,9 +355,6 @@ def handed_on() -> Iterator[Handed]:
 
 SECOND_NAMES = {
     "a module or role that manages a thing calls it name, and others add the kind of thing": {
-        "audit_admin_role < admin_role_name",
-        "audit_hybrid_role < hybrid_role_name",
-        "audit_server_profile < server_role_name",
         "cwagent_admin_window.role < ec2_admin_name",
         "cwagent_instance_profile.name < ec2_server_instance_profile",
         "cwagent_restore.admin_role < ec2_admin_name",
@@ -366,11 +363,6 @@ SECOND_NAMES = {
         "ec2_server_instance_profile < ec2_server_name",
         "ec2_server_name < server_role_name",
         "hybrid_server_name < hybrid_role_name",
-        "store_config_admin_profile < admin_role_name",
-        "store_config_admin_role < admin_role_name",
-        "store_config_server_profile < server_role_name",
-        "verify_hybrid_role < hybrid_role_name",
-        "verify_server_profile < server_role_name",
     },
     "a name for any role, profile, user or parameter leaves out which one it is": {
         "audit_admin_user < admin_users",
@@ -392,10 +384,6 @@ SECOND_NAMES = {
         "cwagent_iam_role.trust_regions < hybrid_server_regions",
         "onprem_credentials_region < onprem_hosts_key_region",
     },
-    "a policy is not an audit, and reads the same regions": {
-        "store_config_read_regions < audit_regions",
-        "verify_read_regions < audit_regions",
-    },
     "a task works on a selection of the run's values": {
         "cwagent_hybrid_nodes.nodes_by_region < key_names",
         "cwagent_restore.expected_instance_ids < instances",
@@ -407,14 +395,11 @@ SECOND_NAMES = {
         "audit_configs_by_region < config_names",
     },
     "options of amazon.aws keep their names": {"profile < audit_aws_profile"},
-    "the name of the role already shows that it is about configurations": {
-        "store_config_remove_surplus < remove_surplus_parameters",
-        "store_config_schema < agent_schema",
-        "store_config_split < split_config",
-        "store_config_tier < parameter_tier",
+    "the name of the module already shows that it is about configurations": {
+        "cwagent_config_parameter.split < split_config",
     },
 }
-"""The values that get another name on their way, by reason."""
+"""The values that YAML gives another name on their way, by reason. The settings with another name are RENAMED."""
 
 
 def test_values_keep_their_names_when_they_are_handed_on() -> None:

@@ -17,8 +17,9 @@ from templates import trust_templates
 
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import Given
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.interpretation import interpret
-from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables import find_role_variables
+from ansible_collections.cwagent.iam.plugins.plugin_utils._playbook_inputs import set_by_playbooks
 from ansible_collections.cwagent.iam.plugins.plugin_utils._role_specs import known_variables, read_specs
+from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import find_value, shared_setting
 from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import check_role
 
 ROOT = Path(__file__).parents[3]
@@ -64,8 +65,13 @@ HANDED_ON: dict[str, tuple[Any, list[str]]] = {
 
 
 def defaults_of_roles() -> dict[str, Any]:
-    files = sorted(ROOT.glob("roles/*/defaults/main.yml"))
-    return {name: value for file in files for name, value in yaml.safe_load(file.read_text()).items()}
+    """By variable, the default in the specs of its role."""
+    specs = [spec["options"] for role in (ROOT / "roles").iterdir() for spec in read_specs(role).values()]
+    return {name: option.get("default") for options in specs for name, option in options.items()}
+
+
+def role_of(variable: str) -> str:
+    return next(each.name for each in (ROOT / "roles").iterdir() if variable.startswith(f"{each.name}_"))
 
 
 def value_in_a_run(name: str, registered: dict[str, Any] | None = None, **variables: Any) -> Any:
@@ -94,7 +100,8 @@ def value_in_a_run(name: str, registered: dict[str, Any] | None = None, **variab
         **(registered or {}),
         **variables,
     }
-    return Templar(loader=DataLoader(), variables=everything).template(everything[name])
+    template = Templar(loader=DataLoader(), variables=everything).template
+    return template(everything[name]) if name in everything else find_value(role_of(name), name, everything, template)
 
 
 @pytest.mark.parametrize(
@@ -137,12 +144,9 @@ def test_principals_get_the_policies_of_the_run_or_by_their_names(
     assert value == found[0] + (found[1] if role.endswith("_admin") else [])
 
 
-@pytest.mark.parametrize(
-    "name", [name for name, value in SETTINGS.items() if re.fullmatch(r"\{\{ __cwagent\.\w+ }}", str(value))]
-)
+@pytest.mark.parametrize("name", [name for name in defaults_of_roles() if shared_setting(role_of(name), name)])
 def test_a_role_accepts_what_a_run_without_variables_hands_on(name: str) -> None:
-    role = next((each for each in (ROOT / "roles").iterdir() if name.startswith(f"{each.name}_")), None)
-    for spec in read_specs(role).values() if role else ():
+    for spec in read_specs(ROOT / "roles" / role_of(name)).values():
         if name in spec["options"]:
             assert check_role({name: spec["options"][name]}, {name: value_in_a_run(name)}) == []
 
@@ -165,7 +169,7 @@ def test_one_server_of_each_configuration_is_before_the_others(given: Any, first
 
 
 def test_a_role_variable_that_the_playbooks_set_is_refused() -> None:
-    found = find_role_variables(SETTINGS, OPTIONS)
+    found = set_by_playbooks(OPTIONS)
     assert set(found) >= {name for name in SETTINGS if not name.startswith("__")}
     assert {
         name: variable for variable, (_value, names) in HANDED_ON.items() for name in names
@@ -194,7 +198,7 @@ def test_every_role_variable_that_a_play_sets_is_refused_from_the_user() -> None
     named = {name for path in paths for name in set_by_plays(yaml.safe_load(path.read_text()))}
     set_in_plays = {name for name in named if name.startswith(roles)}
     assert {"ec2_server_state", "onprem_server_state", "onprem_server_rotate_now"} <= set_in_plays
-    refused = find_role_variables(SETTINGS, OPTIONS)
+    refused = set_by_playbooks(OPTIONS)
     assert sorted(set_in_plays - refused.keys()) == []
     assert refused["onprem_server_rotate_now"] == "cwagent_rotate_now"
     assert refused["onprem_server_state"] == ""

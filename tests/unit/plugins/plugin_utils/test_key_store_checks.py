@@ -16,7 +16,7 @@ ROLES = ["onprem_server", "onprem_admin"]
 def check(role, **changes):
     folder = PLUGINS.parent / "roles" / role
     options = yaml.safe_load((folder / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
-    defaults = yaml.safe_load((folder / "defaults/main.yml").read_text())
+    defaults = {name: each["default"] for name, each in options.items() if "default" in each}
     check_role_key_store(role, options, {**defaults, **{f"{role}_{name}": value for name, value in changes.items()}})
 
 

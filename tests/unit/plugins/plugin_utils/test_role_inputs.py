@@ -12,7 +12,6 @@ from task_variables import task_variables
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.plugin_utils import _role_inputs
 from ansible_collections.cwagent.iam.plugins.plugin_utils._role_inputs import RoleInputs
-from ansible_collections.cwagent.iam.plugins.plugin_utils._role_specs import served_modules
 
 ROLES = PLUGINS.parent / "roles"
 FORMATS = ("cloudformation", "html", "json", "junit", "sarif", "terraform")
@@ -32,7 +31,6 @@ USERS: dict[str, Any] = {
 def read(
     role: str,
     values: dict[str, Any],
-    defaults: Any = (),
     warnings: Any = None,
     connection: Any = ({}, {}),
     **options: Any,
@@ -41,7 +39,7 @@ def read(
     given = {"entry_point": "main", "compare": False, **options}
     templar = SimpleNamespace(template=lambda value: value)
     warn = [].append if warnings is None else warnings.append
-    return RoleInputs(variables, given, defaults, connection, templar, warn).read()
+    return RoleInputs(variables, given, connection, templar, warn).read()
 
 
 @pytest.mark.parametrize(
@@ -79,11 +77,36 @@ def test_an_entry_point_has_its_own_variables() -> None:
     assert read("verify", values, entry_point="report")["report_files"] == NO_FILES
 
 
-def test_defaults_that_would_not_reach_a_module_are_refused() -> None:
-    module = min(served_modules(ROLES / "ec2_server"))
-    with pytest.raises(InvalidInput, match=rf"^The module_defaults for {module} do not reach the tasks"):
-        read("ec2_server", {}, [{module: {"profile": "a"}}])
-    read("ec2_server", {}, [{"group/cwagent.iam.aws": {"profile": "a"}}])
+@pytest.mark.parametrize(
+    ("role", "values", "problem"),
+    [
+        ("ec2_server", {"cwagent_tags": {"a": "b"}, "cwagent_config_file": "agent.json"}, None),
+        ("ec2_server", {"cwagent_tags": "a"}, "cwagent_tags must be a mapping, not 'a'."),
+        ("ec2_server", {"cwagent_tags": "a", "ec2_server_tags": {}}, None),
+        ("ec2_server", {"cwagent_tag": {}}, "cwagent_tag is not a variable of this collection; did you mean cwagent_t"),
+        ("ec2_server", {"cwagent_key_store": "safe"}, None),
+        ("ec2_server", {"ansible_facts": {"cwagent_tags": {}}}, "Host db: its facts set cwagent_tags."),
+        ("onprem_server", {"cwagent_key_store": "safe"}, "cwagent_key_store must be one of file, parameter_store,"),
+        (
+            "onprem_server",
+            {"cwagent_key_store": "parameter_store", "cwagent_ssm_policy": "AmazonEC2RoleforSSM"},
+            "onprem_server_key_store_kms_key_id is not set, onprem_server_key_store is parameter_store,",
+        ),
+        ("store_config", {}, "store_config_configs or cwagent_configs is required."),
+        ("store_config", {"cwagent_configs": [{"name": "AmazonCloudWatch-a", "file": "a.json"}]}, None),
+        ("store_config", {"cwagent_configs": "a.json"}, "cwagent_configs must be a list of mappings, each with name"),
+    ],
+)
+def test_a_role_checks_the_settings_that_it_takes(role: str, values: dict[str, Any], problem: str | None) -> None:
+    test_a_role_has_its_own_variables(role, values, problem)
+
+
+def test_hosts_with_different_settings_have_different_fingerprints() -> None:
+    found = {
+        read("ec2_server", values)["fingerprint"]
+        for values in ({}, {"cwagent_iam_path": "/a/"}, {"ec2_server_iam_path": "/a/"}, {"cwagent_iam_path": "/b/"})
+    }
+    assert len(found) == 3
 
 
 def test_the_report_files_have_their_formats_and_others_are_skipped_with_a_warning() -> None:

@@ -1,0 +1,280 @@
+"""The variables of a role and the settings of all roles reach the options of modules by one rule."""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+from templates import trust_templates
+
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.plugin_utils._role_specs import (
+    known_variables,
+    playbook_options,
+    read_specs,
+)
+from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import (
+    NEVER,
+    NOT_SHARED,
+    RENAMED,
+    fill_options,
+    fill_task,
+    shared_setting,
+)
+from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import is_blank
+
+ROLES = Path(__file__).parents[3] / "roles"
+MODULE = re.compile(r"^ +cwagent\.iam\.(cwagent_\w+):", re.MULTILINE)
+OWN = {"str": "own", "path": "/own", "int": 1, "bool": True, "list": ["own"], "dict": {"own": "y"}}
+SHARED = {"str": "shared", "path": "/shared", "int": 2, "bool": False, "list": ["shared"], "dict": {"shared": "y"}}
+RUN = {"str": "run", "path": "/run", "int": 3, "bool": True, "list": ["run"], "dict": {"run": "y"}}
+"""By type, a value from each place."""
+WITHOUT_RULE = {"cwagent_agent_config", "cwagent_inputs", "cwagent_report"}
+"""The modules whose tasks name all of their options."""
+BY_ACTION = {"report_files", "region"}
+"""The variables that cwagent_inputs reads, and the region, which has a separate rule."""
+
+
+def files_of(role: str) -> str:
+    """The tasks, variables and templates of a role."""
+    folders = ("tasks", "vars", "templates")
+    return "\n".join(path.read_text() for folder in folders for path in sorted((ROLES / role).glob(f"{folder}/*")))
+
+
+FILLED = sorted(
+    {(path.name, name) for path in ROLES.iterdir() for name in MODULE.findall(files_of(path.name))}
+    - {(path.name, name) for path in ROLES.iterdir() for name in WITHOUT_RULE}
+)
+"""Each role and module to whose tasks the rule applies."""
+
+
+def spec_of(module: str) -> dict[str, Any]:
+    found: dict[str, Any] = import_module(f"ansible_collections.cwagent.iam.plugins.modules.{module}").SPEC
+    return found
+
+
+def has_parts(option: dict[str, Any]) -> bool:
+    """Whether an option is a mapping with suboptions."""
+    return option["type"] == "dict" and "options" in option
+
+
+def options_of(module: str) -> dict[str, Any]:
+    """The options of a module. A mapping with suboptions has one variable for each of them."""
+    parts = [option["options"] for option in spec_of(module).values() if has_parts(option)]
+    own = {name: option for name, option in spec_of(module).items() if not has_parts(option)}
+    return {**{name: each for options in parts for name, each in options.items()}, **own}
+
+
+def specs_of(role: str) -> dict[str, Any]:
+    entries = read_specs(ROLES / role).values()
+    return {name: option for entry in entries for name, option in entry["options"].items()}
+
+
+def fill(role: str, module: str, variables: dict[str, Any], given: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The options of a task in a role, each suboption under its own name."""
+    known = {"role_path": str(ROLES / role), **variables}
+    found = fill_options(given or {}, spec_of(module), known, Templar(DataLoader(), variables=known).template)
+    parts = {name for name, option in spec_of(module).items() if has_parts(option)}
+    of_parts = {name: each for option in parts & found.keys() for name, each in found[option].items()}
+    return {**of_parts, **{name: value for name, value in found.items() if name not in parts}}
+
+
+def own_variables(role: str, module: str) -> dict[str, str]:
+    """By option of a module, the variable of the role."""
+    return {
+        name: f"{role}_{name}"
+        for name in options_of(module)
+        if f"{role}_{name}" in specs_of(role) and name not in NEVER
+    }
+
+
+def value_for(option: dict[str, Any], kinds: dict[str, Any]) -> Any:
+    """A value from one place for an option, which is one of its choices if it has any."""
+    if option["type"] == "list" and option.get("options"):
+        return [{"name": kinds["str"], "file": kinds["path"]}]
+    return option["choices"][-1] if option.get("choices") else kinds[option["type"]]
+
+
+def values(options: dict[str, Any], kinds: dict[str, Any]) -> dict[str, Any]:
+    """A value from one place for each option."""
+    return {name: value_for(option, kinds) for name, option in options.items()}
+
+
+def test_the_rule_applies_in_all_roles() -> None:
+    assert {role for role, _module in FILLED} == {path.name for path in ROLES.iterdir()}
+
+
+@pytest.mark.parametrize(("role", "module"), FILLED)
+class TestPlaces:
+    """Each place outranks the next one, for every option."""
+
+    def settings(self, role: str, module: str) -> dict[str, str]:
+        """By option, the setting that all roles share."""
+        found = {name: shared_setting(role, variable) for name, variable in own_variables(role, module).items()}
+        return {name: setting for name, setting in found.items() if setting}
+
+    def test_the_default_of_the_role_counts_last(self, role: str, module: str) -> None:
+        found = fill(role, module, {})
+        specs = specs_of(role)
+        defaults = {name: specs[variable].get("default") for name, variable in own_variables(role, module).items()}
+        for name, default in defaults.items():
+            is_nothing = is_blank(default) or (default in ([], {}) and options_of(module)[name].get("default") is None)
+            assert found.pop(name, None) == (None if is_nothing else default)
+        assert found == {}
+
+    def test_a_setting_outranks_the_default(self, role: str, module: str) -> None:
+        settings, options = self.settings(role, module), options_of(module)
+        for name, setting in settings.items():
+            value = value_for(playbook_options()[setting], SHARED)
+            assert fill(role, module, {setting: value})[name] == value, setting
+            assert options[name]["type"] in {playbook_options()[setting]["type"], "path"}
+
+    def test_a_variable_of_the_role_outranks_the_setting(self, role: str, module: str) -> None:
+        settings, options = self.settings(role, module), options_of(module)
+        for name, variable in own_variables(role, module).items():
+            own = value_for(options[name], OWN)
+            shared = {settings[name]: SHARED[playbook_options()[settings[name]]["type"]]} if name in settings else {}
+            assert fill(role, module, {variable: own, **shared})[name] == own, variable
+
+    def test_the_task_outranks_them_all(self, role: str, module: str) -> None:
+        variables = own_variables(role, module)
+        given = {name: value for name, value in values(spec_of(module), RUN).items() if name in variables}
+        own = values({variables[name]: spec_of(module)[name] for name in given}, OWN)
+        found = fill(role, module, own, given)
+        assert {name: found[name] for name in given} == given
+        assert not fill(role, module, own, dict.fromkeys(given)).keys() & given.keys()
+
+    @pytest.mark.parametrize("blank", [None, "", "  "])
+    def test_a_blank_value_does_not_count(self, role: str, module: str, blank: str | None) -> None:
+        names = [*own_variables(role, module).values(), *self.settings(role, module).values()]
+        assert fill(role, module, dict.fromkeys(names, blank)) == fill(role, module, {})
+
+    def test_in_a_playbook_of_ours_only_the_validated_settings_count(self, role: str, module: str) -> None:
+        settings = self.settings(role, module)
+        inputs = {
+            setting.removeprefix("cwagent_"): RUN[playbook_options()[setting]["type"]] for setting in settings.values()
+        }
+        inventory = {setting: SHARED[playbook_options()[setting]["type"]] for setting in settings.values()}
+        found = fill(role, module, {"__cwagent_run": {}, "__cwagent": inputs, **inventory})
+        assert {name: found[name] for name in settings} == {
+            name: inputs[setting.removeprefix("cwagent_")] for name, setting in settings.items()
+        }
+
+
+@pytest.mark.parametrize("role", ["", "web", "other.iam.ec2_server", "cwagent.iam.ec2_server"])
+def test_only_a_task_of_our_roles_takes_variables(role: str) -> None:
+    task = SimpleNamespace(action="cwagent.iam.cwagent_iam_role", args={"name": "R"})
+    action = SimpleNamespace(_task=task, _templar=SimpleNamespace(template=lambda value: value))
+    variables = {"cwagent_exclusive": True, "ec2_server_adopt_existing": True, "role_path": str(ROLES / "ec2_server")}
+    fill_task(action, {**variables, **({"ansible_role_name": role} if role else {})})
+    is_ours = role.startswith("cwagent.iam.")
+    assert (task.args.get("exclusive"), task.args.get("adopt_existing")) == ((True, True) if is_ours else (None, None))
+    assert task.args["name"] == "R"
+
+
+def test_templates_keep_their_type() -> None:
+    for name in ("ec2_server_tags", "cwagent_tags"):
+        variables = {name: trust_templates("{{ more }}"), "more": {"a": 1}}
+        assert fill("ec2_server", "cwagent_iam_role", variables)["tags"] == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("variables", "region"),
+    [
+        ({}, "eu-west-1"),
+        ({"ec2_server_region": ""}, "eu-west-1"),
+        ({"cwagent_region": "eu-west-3"}, "eu-west-1"),
+        ({"ec2_server_region": "eu-west-3"}, "eu-west-3"),
+        ({"ec2_server_region": "eu-west-3", "__ec2_server_region": ""}, "eu-west-1"),
+        ({"ec2_server_region": "", "__ec2_server_region": "us-east-1"}, "us-east-1"),
+    ],
+)
+def test_the_region_of_a_role_outranks_defaults_of_the_play(variables: dict[str, Any], region: str) -> None:
+    """A session of an account has a default region, and the instances have their own."""
+    assert fill("ec2_server", "cwagent_iam_role", variables, {"region": "eu-west-1"})["region"] == region
+
+
+@pytest.mark.parametrize(
+    ("setting", "text", "module", "value"),
+    [
+        ("cwagent_wait_timeout", "30", "cwagent_iam_role", {"wait_timeout": 30}),
+        ("cwagent_exclusive", "yes", "cwagent_iam_role", {"exclusive": True}),
+        ("cwagent_attach_to_roles", "a, b", "cwagent_instance_profile", {"attach_to_roles": ["a", "b"]}),
+        ("cwagent_tags", "{a: b}", "cwagent_iam_role", {"tags": {"a": "b"}}),
+    ],
+)
+def test_a_setting_can_be_text(setting: str, text: str, module: str, value: dict[str, Any]) -> None:
+    """From a survey or the command line."""
+    assert fill("ec2_server", module, {setting: text}).items() >= value.items()
+
+
+def test_a_setting_of_another_type_is_an_error_that_names_it() -> None:
+    with pytest.raises(InvalidInput, match="cwagent_wait_timeout must be a whole number, not 'soon'"):
+        fill("ec2_server", "cwagent_iam_role", {"cwagent_wait_timeout": "soon"})
+
+
+def test_a_variable_that_the_role_does_not_have_gives_no_option() -> None:
+    variables = {
+        "ec2_server_trust": "x",
+        "ec2_server_trust_regions": ["x"],
+        "cwagent_state": "absent",
+        "cwagent_name": "x",
+    }
+    assert fill("ec2_server", "cwagent_iam_role", variables) == fill("ec2_server", "cwagent_iam_role", {})
+
+
+def test_what_a_run_must_choose_for_itself_takes_no_setting() -> None:
+    """A setting for all roles must not delete a principal, replace a key, or choose credentials."""
+    options = {"state", "name", "role", "user", "path", "access", "instances", "profile", "access_key", "secret_key"}
+    taken = {
+        name
+        for role in ROLES.iterdir()
+        for variable in specs_of(role.name)
+        if (name := variable.removeprefix(f"{role.name}_")) in options and shared_setting(role.name, variable)
+    }
+    assert taken == {"name"}
+    names = {variable for variable in RENAMED if variable.endswith("_name")}
+    assert names == {"ec2_server_name", "ec2_admin_name", "hybrid_server_name"}
+    assert {"onprem_server_rotate_now", "onprem_admin_revoke_old", "hybrid_server_ssm_policy"} <= NOT_SHARED
+    assert shared_setting("audit", "audit_key_max_age_days") == "cwagent_key_max_age_days"
+
+
+def test_the_tables_of_exceptions_have_no_row_too_many() -> None:
+    variables = {variable for role in ROLES.iterdir() for variable in specs_of(role.name)}
+    options = {variable.removeprefix(f"{role.name}_") for role in ROLES.iterdir() for variable in specs_of(role.name)}
+    assert {*RENAMED} <= variables | options
+    assert {f"cwagent_{name}" for name in RENAMED.values()} <= playbook_options().keys()
+    without = {variable for variable in NOT_SHARED if f"cwagent_{variable.split('_', 2)[2]}" in playbook_options()}
+    assert without == NOT_SHARED <= variables
+
+
+@pytest.mark.parametrize("role", sorted(path.name for path in ROLES.iterdir()))
+def test_every_variable_of_a_role_is_used(role: str) -> None:
+    """By its name, or because a module has that option."""
+    text = files_of(role)
+    by_name = {name for each, module in FILLED if each == role for name in own_variables(role, module)}
+    unused = {
+        name
+        for name in known_variables(read_specs(ROLES / role))
+        if name.removeprefix(f"{role}_") not in by_name | BY_ACTION and not re.search(rf"\b{name}\b", text)
+    }
+    assert unused == set()
+
+
+@pytest.mark.parametrize("role", sorted(path.name for path in ROLES.iterdir()))
+def test_a_variable_that_yaml_reads_takes_its_setting_too(role: str) -> None:
+    """The rule reaches modules only, so its default in the role is a template."""
+    text = files_of(role)
+    defaults = yaml.safe_load((ROLES / role / "defaults" / "main.yml").read_text()) or {}
+    for name, option in specs_of(role).items():
+        if (setting := shared_setting(role, name)) and re.search(rf"(?<![.\w]){name}\b", text):
+            assert setting in defaults.get(name, "") or (setting in text and "default" not in option)
+        elif setting:
+            assert name not in defaults  # it would outrank the setting
