@@ -11,7 +11,7 @@ An option that neither the task nor ``module_defaults`` set gets the first of th
 3. the default in the argument specs of the role
 
 Otherwise, the default of the module counts, as it does if the task sets the option to null. The region of a role
-outranks even ``module_defaults``. A module that is called outside our roles takes no variable.
+and the credentials that it chooses outrank even ``module_defaults``. A module that is called outside our roles takes no variable.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 COLLECTION = "cwagent.iam."
 MODULES = "ansible_collections.cwagent.iam.plugins.modules"
-# The first one can have secret values, so each task hands it on where a reader sees it. _region() has the other one.
+# The first one can have secret values, so each task hands it on where a reader sees it. _connection() has the other.
 NEVER = frozenset({"environment", "region"})
 # The options, or variables of one role, whose setting is not cwagent_ and the name of the option.
 RENAMED = {
@@ -132,18 +132,20 @@ def fill_options(
         value = find_value(path.name, name, variables, template)
         return known[name].get("default") if is_blank(value) else value
 
-    options = {**dict(_fill(spec, given, value_of)), **given, **_region(path.name, variables, template)}
+    options = {**dict(_fill(spec, given, value_of)), **given, **_connection(path.name, variables, template)}
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _region(role: str, variables: Mapping[str, Any], template: Callable[[Any], Any]) -> dict[str, Any]:
-    """Return the region of a role, which outranks ``module_defaults``.
+def _connection(role: str, variables: Mapping[str, Any], template: Callable[[Any], Any]) -> dict[str, Any]:
+    """Return the AWS options of a role, which outrank ``module_defaults``.
 
-    Otherwise, the region of an account's session would outrank the region of the instances.
+    Otherwise, the region of an account's session would outrank the region of the instances. An option of the task does
+    not do, because without a value it would remove that of ``module_defaults``.
     """
     names = [name for name in (f"__{role}_region", f"{role}_region") if name in variables]
     region = template(variables[names[0]]) if names else None
-    return {} if is_blank(region) else {"region": region}
+    credentials = template(variables.get(f"__{role}_credentials", {}))
+    return {**credentials, **({} if is_blank(region) else {"region": region})}
 
 
 def _fill(

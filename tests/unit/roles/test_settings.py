@@ -201,6 +201,15 @@ def test_the_region_of_a_role_outranks_defaults_of_the_play(variables: dict[str,
     assert fill("ec2_server", "cwagent_iam_role", variables, {"region": "eu-west-1"})["region"] == region
 
 
+def test_the_credentials_that_a_role_chooses_outrank_defaults_of_the_play() -> None:
+    """An empty one too, since a module does not accept both a profile and an access key."""
+    given = {"profile": "play", "region": "eu-west-1"}
+    chosen = {"profile": "", "access_key": "key"}
+    found = fill("audit", "cwagent_access_info", {"__audit_credentials": chosen}, given)
+    assert found.items() >= {**chosen, "region": "eu-west-1"}.items()
+    assert fill("audit", "cwagent_access_info", {"__audit_credentials": {}}, given).items() >= given.items()
+
+
 @pytest.mark.parametrize(
     ("setting", "text", "module", "value"),
     [
