@@ -10,8 +10,9 @@ An option that neither the task nor ``module_defaults`` set gets the first of th
    the value that the run has validated
 3. the default in the argument specs of the role
 
-Otherwise, the default of the module counts, as it does if the task sets the option to null. The region of a role
-and the credentials that it chooses outrank even ``module_defaults``. A module that is called outside our roles takes no variable.
+Otherwise, the default of the module counts, as it does if the task sets the option to null. The region of a role and
+the credentials that it chooses outrank even ``module_defaults``. A module that is called outside our roles takes no
+variable.
 """
 
 from __future__ import annotations
