@@ -140,8 +140,8 @@ def fill_options(
 def _connection(role: str, variables: Mapping[str, Any], template: Callable[[Any], Any]) -> dict[str, Any]:
     """Return the AWS options of a role, which outrank ``module_defaults``.
 
-    Otherwise, the region of an account's session would outrank the region of the instances. As options of the task, they
-    would remove those of ``module_defaults`` where the role chooses none.
+    Otherwise, the region of an account's session would outrank the region of the instances. As options of the task,
+    they would remove the play's options if the role chooses none.
     """
     names = [name for name in (f"__{role}_region", f"{role}_region") if name in variables]
     region = template(variables[names[0]]) if names else None
