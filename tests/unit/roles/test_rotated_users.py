@@ -1,4 +1,4 @@
-"""rotate_keys.yml creates a user that does not exist, so it includes the roles and sets only rotation options."""
+"""rotate_keys.yml creates a user that does not exist, so it imports the roles and sets only rotation options."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def users_play() -> dict[str, Any]:
 
 def test_the_roles_create_the_users(users_play: dict[str, Any]) -> None:
     tasks = list(tasks_of([users_play]))
-    included = [task["ansible.builtin.include_role"] for task in tasks if "ansible.builtin.include_role" in task]
-    assert included == [
+    imported = [task["ansible.builtin.import_role"] for task in tasks if "ansible.builtin.import_role" in task]
+    assert imported == [
         {"name": f"cwagent.iam.{role}", "tasks_from": "users", "rolespec_validate": False}
         for role in ("onprem_server", "onprem_admin")
     ]
