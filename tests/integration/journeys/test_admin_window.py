@@ -22,6 +22,7 @@ from harness import (
     assert_no_writes,
     restore_records,
 )
+from printed import assert_brief
 from states import States, after_site
 from storing import AFTER_DEADLINE, CLOSED_POLICY, Storing
 
@@ -56,6 +57,8 @@ def test_open_window_lets_a_person_store_until_restore(fleet: Storing) -> None:
     options: dict[str, Any] = {"cwagent_admin_window_minutes": 40, "cwagent_store_config_from": "onprem"}
     opened = fleet.play("open_window", **options).assert_succeeded()
     ended = fleet.aws.now()
+    assert_brief(predicted, "open_window, checked")
+    assert_brief(opened, "open_window")
     assert opened.changed_tasks == predicted.changed_tasks
     assert opened.writes == ["TagRole", "CreateTags", REPLACE_ASSOCIATION, "PutRolePolicy", REPLACE_ASSOCIATION]
     statements = {each["Sid"].removeprefix(WINDOW_POLICY): each for each in fleet.window["Statement"]}
@@ -107,6 +110,7 @@ def test_a_killed_run_leaves_what_expires_and_is_cleaned_up(fleet: Storing) -> N
     assert [line.replace("would be ", "") for line in predicted.report if line[0] != "C"] == done.report
     again = fleet.play("restore").assert_succeeded()
     assert (again.changed_tasks, again.writes, again.report) == ([], [], ["Nothing to do."])
+    assert_brief(again, "restore, nothing to do")
 
 
 def test_site_cleans_up_after_a_killed_run_before_anything_can_fail(fleet: Storing) -> None:
@@ -131,6 +135,7 @@ def test_a_server_that_is_removed_after_an_interrupted_run_keeps_nothing(fleet: 
     predicted = fleet.play("remove_servers", "--check", **confirmed).assert_succeeded()
     assert predicted.writes == []
     done = fleet.play("remove_servers", **confirmed).assert_succeeded()
+    assert_brief(done, "remove_servers")
     assert fleet.profiles[instance] is None
     fleet.assert_clean()
     assert [each.replace("would be ", "") for each in predicted.report if each[0] != "C"] == done.report

@@ -110,6 +110,7 @@ def test_the_history_lists_versions_and_fails_if_somebody_else_wrote_the_current
     assert history["versions"][0]["changes"] == ["~ $.agent.metrics_collection_interval: 60 -> 30"]
     assert "  ~ $.agent.metrics_collection_interval: 60 -> 30" in play.problems
     assert f"error, version-by-others: {PARAMETER}" in play.message
+    assert_brief(play, "history")
     play.assert_narrow()
 
 

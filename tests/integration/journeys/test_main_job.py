@@ -32,6 +32,7 @@ from harness import (
     create_role,
     create_user,
 )
+from printed import assert_brief
 
 from benchmarks import trace
 
@@ -174,6 +175,10 @@ def test_the_report_fits_a_terminal_of_100_columns(job: Job) -> None:
     long = [line for play in (job.predicted, job.done, job.again) for line in report_lines(play) if len(line) > 100]
     # A path that is longer than a line gets its own line, so that it can be copied.
     assert [line for line in long if " " in line.strip(' ",')] == []
+
+
+def test_the_output_is_brief(job: Job) -> None:
+    assert_brief(job.predicted, "site, checked")
 
 
 def test_check_mode_reports_the_planned_steps(job: Job) -> None:

@@ -12,6 +12,7 @@ from emulator import Fault, Kind
 from emulator.snapshot import snapshot
 from fleet import Fleet
 from harness import ADMIN_USER, SERVER_USER, Controller, Play
+from printed import assert_brief
 
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import (
     SavedKey,
@@ -90,4 +91,5 @@ def test_keys_are_replaced_now_although_a_user_fails(controller: Controller) -> 
     assert fleet.caller("db1").endswith(f":user/monitoring/{OWN}")
     continued = fleet.play("rotate_keys", **NOW).assert_succeeded()
     assert created_in(continued) == [FAILING]
+    assert_brief(continued, "rotate_keys")
     assert {user: saved(fleet, user) for user in REGIONS} == after

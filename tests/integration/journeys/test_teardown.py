@@ -17,6 +17,7 @@ from harness import (
     leave_restore_tag,
 )
 from in_process import run_module
+from printed import assert_brief
 from states import States, after_site, before_site
 
 CONFIRMED: dict[str, Any] = {"cwagent_confirm": "teardown"}
@@ -53,6 +54,8 @@ def test_teardown_deletes_only_things_that_site_created(states: States) -> None:
     with assert_no_writes(aws):
         predicted = fleet.play("teardown", "--check", "--diff", **CONFIRMED).assert_succeeded()
     done = fleet.play("teardown", **CONFIRMED).assert_succeeded()
+    assert_brief(predicted, "teardown, checked")
+    assert_brief(done, "teardown")
     assert predicted.changed_tasks == done.changed_tasks
     summary = done.report[0]
     assert re.fullmatch(r"(\d+ updated, )?\d+ deleted:", summary)

@@ -23,6 +23,7 @@ from harness import (
 )
 from in_process import run_module
 from policies import example, permit
+from printed import assert_brief
 from states import States
 from watched import BAD, CONFIG, NEW_CONFIG, WatchedFleet, healthy, user_of, without_servers
 
@@ -101,6 +102,7 @@ def test_facts_are_collected_in_the_way_that_is_chosen(states: States) -> None:
         "win1                            ?         ok   ?       ?        ?",
         "5 of 5 servers without a failure.",
     ]
+    assert_brief(play, "verify")
     assert play.problems.count(play.problems[0]) == 1  # it is printed once for all accounts
     servers = fleet.servers()
     assert {host: each["seen_by"] for host, each in servers.items()} == {

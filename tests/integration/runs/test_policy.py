@@ -7,6 +7,7 @@ from typing import Any
 
 from emulator import Emulator
 from harness import CHECKOUT, NO_CREDENTIALS, Controller, Play
+from printed import assert_brief
 
 LINUX = CHECKOUT / "examples" / "agent-config" / "linux.json"
 EMF = {"logs": {"metrics_collected": {"emf": {}}}}
@@ -27,8 +28,9 @@ def allowed(policy: dict[str, Any]) -> set[tuple[str, str]]:
 
 
 def test_the_policy_is_printed_as_json(controller: Controller) -> None:
-    output = run(controller).assert_succeeded().output
-    printed = output.partition("TASK [Print the policy]")[2].partition("\n{")[2].partition("\n}")[0]
+    play = run(controller).assert_succeeded()
+    assert_brief(play, "policy")
+    printed = play.output.partition("TASK [Print the policy]")[2].partition("\n{")[2].partition("\n}")[0]
     policy = json.loads(f"{{{printed}}}")
     assert list(policy) == ["Version", "Statement"]
     group = "arn:aws:logs:eu-west-1:*:log-group:linux/amazon-cloudwatch-agent:*"

@@ -12,6 +12,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from harness import CHECKOUT, NO_CREDENTIALS, Controller, Play
+from printed import assert_brief
 
 VALID = {"metrics": {"metrics_collected": {"mem": {"measurement": ["mem_used_percent"]}}}}
 MAX_COLUMNS = 120
@@ -112,6 +113,7 @@ def test_warnings_and_notices_are_reported_and_fail_nothing(pipeline: Pipeline) 
     configs = [{"name": f"AmazonCloudWatch-{name}", "file": str(file)} for name, file in files.items()]
     written = [str(home / name) for name in ("two.sarif.json", "report.html", "report.sarif", "report.junit.xml")]
     play = pipeline.run(cwagent_configs=json.dumps(configs), cwagent_report_files=written).assert_succeeded()
+    assert_brief(play, "validate_config")
     assert '"msg": "Valid: AmazonCloudWatch-linux, AmazonCloudWatch-windows, AmazonCloudWatch-web."' in play.output
     header, *lines = shown_problems(play)
     assert header == f"{windows}: 6 warnings"
