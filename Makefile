@@ -230,9 +230,9 @@ publish-docs: docs ## push the documentation of the version TAG to the branch gh
 	@.github/publish-docs $(SITE)/html "$(TAG)"
 
 .PHONY: tables
-tables: $(READY) ## write what is declared elsewhere: specs and defaults of roles, variables of playbooks, tables of the guide, surveys
-	$(call run,env PYTHONPATH=.ansible/collections python docs/site/written_files.py)
-	$(call run,env PYTHONPATH=.ansible/collections python docs/site/variables.py)
+tables: $(READY) ## write what is declared elsewhere: tables of the guide, surveys, rules and key stores in documentation
+	$(call run,env PYTHONPATH=.ansible/collections python docs/tables/written_files.py)
+	$(call run,env PYTHONPATH=.ansible/collections python docs/tables/variables.py)
 
 .PHONY: build
 build: $(READY) ## build the collection's tarball in build/

@@ -30,10 +30,9 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables impo
     declared_options,
     find_role_variables,
 )
-from ansible_collections.cwagent.iam.plugins.plugin_utils._role_specs import known_variables, read_specs
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.account import Account
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.accounts import skip_reason
-from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import shared_setting
+from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import role_options, shared_setting
 from ansible_collections.cwagent.iam.plugins.plugin_utils._terminal import say
 from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import (
     check_role,
@@ -129,15 +128,10 @@ class PlaybookInputs:
         refused = set_by_playbooks(declared_options(_read(SPEC)))
         templar, problems = Templar(loader=self.loader, variables=variables), []
         for role in sorted((COLLECTION / "roles").iterdir()):
-            specs = read_specs(role)
-            options = {
-                name: option
-                for spec in specs.values()
-                for name, option in spec["options"].items()
-                if name in set_by_user and name not in refused
-            }
+            known = role_options(role)
+            options = {name: known[name] for name in known if name in set_by_user and name not in refused}
             values = evaluate(variables, options, templar)
-            problems += misspelled_variables(role.name, set_by_user, known_variables(specs))
+            problems += misspelled_variables(role.name, set_by_user, known)
             problems += check_role(options, values)
         return problems
 
@@ -222,7 +216,7 @@ def set_by_playbooks(options: Collection[str]) -> dict[str, str]:
     of_settings = {
         variable: setting
         for role in (COLLECTION / "roles").iterdir()
-        for variable in known_variables(read_specs(role))
+        for variable in role_options(role)
         if (setting := shared_setting(role.name, variable))
     }
     return {**find_role_variables(dict(ChainMap(*files)), options), **of_settings}

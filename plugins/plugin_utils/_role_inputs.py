@@ -21,12 +21,13 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables impo
 from ansible_collections.cwagent.iam.plugins.plugin_utils._key_store_checks import check_role_key_store
 from ansible_collections.cwagent.iam.plugins.plugin_utils._report_files import ROLE_FORMATS, sort_by_format
 from ansible_collections.cwagent.iam.plugins.plugin_utils._role_specs import (
-    known_variables,
     playbook_options,
     read_specs,
 )
 from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import (
     find_shared_value,
+    role_options,
+    shared_options,
     shared_setting,
 )
 from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import (
@@ -79,11 +80,11 @@ class RoleInputs:
         if self.options["compare"]:
             return _compare(path.name, variables)
         specs = read_specs(path)
-        spec = specs[self.options["entry_point"]]["options"]
+        spec = {**shared_options(path), **specs[self.options["entry_point"]]["options"]}
         check_facts({variables["inventory_hostname"]: variables.get("ansible_facts", {})}, spec)
         values = evaluate(variables, spec, self.templar)
         found: dict[str, Any] = {}
-        problems = misspelled_variables(path.name, variables, known_variables(specs))
+        problems = misspelled_variables(path.name, variables, role_options(path))
         problems += unknown_settings(variables, playbook_options()) + check_role(spec, values)
         shared, of_settings = self._shared_values(path.name, [name for name in spec if is_blank(values.get(name))])
         problems += of_settings

@@ -7,14 +7,11 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ansible.module_utils.common.yaml import yaml_load
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 @cache
@@ -25,11 +22,6 @@ def read_specs(role: Path) -> dict[str, Any]:
         raise InvalidInput(f"The role {role.name} has no argument specs. Only roles of this collection call this.")
     specs: dict[str, Any] = yaml_load(path.read_text("utf-8"))["argument_specs"]
     return specs
-
-
-def known_variables(specs: Mapping[str, Any]) -> set[str]:
-    """Return the names of the variables of all entry points."""
-    return {name for each in specs.values() for name in each["options"]}
 
 
 @cache

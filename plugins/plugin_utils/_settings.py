@@ -8,19 +8,22 @@ An option that neither the task nor ``module_defaults`` set gets the first of th
 1. the variable of the role, which is the name of the role, an underscore and the name of the option
 2. the setting that all roles share, which is ``cwagent_`` and the name of the option; in a playbook of this collection,
    the value that the run has validated
-3. the default in the argument specs of the role
+3. the default in the argument specs of the role, which list what has no setting, or another default or meaning than
+   the option of the module
 
-Otherwise, the default of the module counts, as it does if the task sets the option to null. The region of a role and
-the credentials that it chooses outrank even ``module_defaults``. A module that is called outside our roles takes no
-variable.
+A role has a variable for each option of its modules that has a setting, without listing it. If no value counts, the
+default of the module does, as it does if the task sets the option to null. The region of a role and the credentials
+that it chooses outrank even ``module_defaults``. A module that is called outside our roles takes no variable.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import EMPTY
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables import HOST_VARIABLES, ROTATION_OPTIONS
 from ansible_collections.cwagent.iam.plugins.plugin_utils._role_specs import playbook_options, read_specs
 from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import is_blank, to_typed
@@ -30,6 +33,19 @@ if TYPE_CHECKING:
 
 COLLECTION = "cwagent.iam."
 MODULES = "ansible_collections.cwagent.iam.plugins.modules"
+# By role, the modules for whose options it has variables. Other modules of a role have only options that it lists.
+MODULES_OF = {
+    "audit": ("cwagent_access_info",),
+    "ec2_admin": ("cwagent_iam_role",),
+    "ec2_server": ("cwagent_iam_role", "cwagent_instance_profile"),
+    "hybrid_registration": ("cwagent_hybrid_node",),
+    "hybrid_server": ("cwagent_iam_role",),
+    "onprem_admin": ("cwagent_iam_user",),
+    "onprem_credentials": ("cwagent_credentials_file",),
+    "onprem_server": ("cwagent_iam_user",),
+    "store_config": ("cwagent_store_config", "cwagent_fitted_policy"),
+    "verify": ("cwagent_server_info",),
+}
 # The first one can have secret values, so each task hands it on where a reader sees it. _connection() has the other.
 NEVER = frozenset({"environment", "region"})
 # The options, or variables of one role, whose setting is not cwagent_ and the name of the option.
@@ -61,6 +77,15 @@ NOT_SHARED = frozenset(
         "hybrid_server_ssm_policy",
         # Only rotate_keys.yml replaces keys.
         *(f"onprem_{access}_{option}" for access in ("server", "admin") for option in ROTATION_OPTIONS),
+        # Only admin principals have a window, and their roles have a variable for all tasks that need it.
+        *(
+            f"{role}_admin_window"
+            for role in ("ec2_server", "ec2_admin", "onprem_server", "onprem_admin", "hybrid_server")
+        ),
+        # The roles name the hosts of the inventory, which have these roles.
+        "audit_attach_to_roles",
+        # verify_timeout is for all waits of the role.
+        "verify_wait_timeout",
     }
 )
 # In a play of our playbooks, this variable is defined, and the next one is the input that the run has validated.
@@ -74,6 +99,37 @@ def shared_setting(role: str, variable: str) -> str:
     names = () if variable in NOT_SHARED else (variable, RENAMED.get(variable) or RENAMED.get(option, option))
     settings = (f"cwagent_{name}" for name in names)
     return next((each for each in settings if each in playbook_options() and each not in HOST_VARIABLES), "")
+
+
+def role_options(role: Path) -> dict[str, Any]:
+    """Return all variables of a role with their options. :param role: its folder."""
+    return shared_options(role) | own_options(role)
+
+
+def own_options(role: Path) -> dict[str, Any]:
+    """Return the variables in the argument specs of a role, with their options. :param role: its folder."""
+    return {name: option for entry in read_specs(role).values() for name, option in entry["options"].items()}
+
+
+@cache
+def shared_options(role: Path) -> dict[str, Any]:
+    """Return the variables that a role has for settings without listing them, with the options of the settings."""
+    options = (option for module in MODULES_OF.get(role.name, ()) for option in _names(spec_of(module)))
+    settings = {name: shared_setting(role.name, name) for name in (f"{role.name}_{option}" for option in options)}
+    own = own_options(role)
+    return {name: _with_blank(playbook_options()[each]) for name, each in settings.items() if each and name not in own}
+
+
+def _with_blank(option: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an option that can be blank, and is by default."""
+    choices = {"choices": ["", *option["choices"]]} if "choices" in option and option["type"] == "str" else {}
+    return {"default": EMPTY.get(option["type"]), **option, **choices}
+
+
+def spec_of(module: str) -> dict[str, Any]:
+    """Return the options of a module of this collection."""
+    spec: dict[str, Any] = import_module(f"{MODULES}.{module}").SPEC
+    return spec
 
 
 def find_value(role: str, variable: str, variables: Mapping[str, Any], template: Callable[[Any], Any]) -> Any:
@@ -109,7 +165,7 @@ def fill_task(action: Any, variables: Mapping[str, Any]) -> None:
     """
     if str(variables.get("ansible_role_name", "")).startswith(COLLECTION):
         task = action._task
-        spec = import_module(f"{MODULES}.{task.action.rpartition('.')[2]}").SPEC
+        spec = spec_of(task.action.rpartition(".")[2])
         task.args = fill_options(task.args, spec, variables, action._templar.template)
 
 
@@ -124,14 +180,14 @@ def fill_options(
     :raises InvalidInput: a setting is of another type.
     """
     path = Path(variables["role_path"])
-    known = {name: each for entry in read_specs(path).values() for name, each in entry["options"].items()}
+    own, known = own_options(path), role_options(path)
 
     def value_of(option: str) -> Any:
         name = f"{path.name}_{option}"
         if option in NEVER or name not in known:
             return None
         value = find_value(path.name, name, variables, template)
-        return known[name].get("default") if is_blank(value) else value
+        return own.get(name, {}).get("default") if is_blank(value) else value
 
     options = {**dict(_fill(spec, given, value_of)), **given, **_connection(path.name, variables, template)}
     return {name: value for name, value in options.items() if value is not None}
@@ -147,6 +203,13 @@ def _connection(role: str, variables: Mapping[str, Any], template: Callable[[Any
     region = template(variables[names[0]]) if names else None
     credentials = template(variables.get(f"__{role}_credentials", {}))
     return {**credentials, **({} if is_blank(region) else {"region": region})}
+
+
+def _names(spec: Mapping[str, Any]) -> Iterator[str]:
+    """Return the names of options and suboptions."""
+    for name, option in spec.items():
+        yield name
+        yield from _names(option.get("options", {})) if option.get("type") == "dict" else ()
 
 
 def _fill(

@@ -28,6 +28,7 @@ from guide import (
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import validate
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import agent_policies
+from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import role_options as of_role
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 # These names begin like variables, but are names of groups.
@@ -49,8 +50,7 @@ NAME = re.compile(r"(?<![\w.])(cwagent_[a-z_0-9]*[a-z])")
 
 
 def role_options():
-    specs = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "roles").glob("*/meta/argument_specs.yml"))]
-    return {name for spec in specs for entry in spec["argument_specs"].values() for name in entry.get("options", {})}
+    return {name for role in (ROOT / "roles").iterdir() for name in of_role(role)}
 
 
 def test_the_readme_is_read_in_a_minute():

@@ -8,7 +8,7 @@ from guide import ROOT
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import ROWS
 
-SCRIPT = ROOT / "docs" / "site" / "variables.py"
+SCRIPT = ROOT / "docs" / "tables" / "variables.py"
 SPEC = importlib.util.spec_from_file_location("variables", SCRIPT)
 assert SPEC
 assert SPEC.loader

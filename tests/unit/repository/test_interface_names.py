@@ -16,6 +16,8 @@ import pytest
 import yaml
 from jinja2 import Environment, nodes
 
+from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import shared_options
+
 ROOT = Path(__file__).resolve().parents[3]
 GLOSSARY = ROOT / "docs" / "docsite" / "rst" / "glossary.rst"
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
@@ -52,6 +54,8 @@ def options_in(where: str, options: dict[str, Any], prefix: str = "") -> Iterato
 def specs(prefix: str) -> dict[str, Any]:
     """By entry point."""
     found: dict[str, Any] = yaml.safe_load((ROOT / SPECS[prefix]).read_text())["argument_specs"]
+    if prefix in ROLES:
+        found["main"]["options"] = {**shared_options(ROOT / "roles" / prefix), **found["main"]["options"]}
     return found
 
 

@@ -18,8 +18,7 @@ from templates import trust_templates
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import Given
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.interpretation import interpret
 from ansible_collections.cwagent.iam.plugins.plugin_utils._playbook_inputs import set_by_playbooks
-from ansible_collections.cwagent.iam.plugins.plugin_utils._role_specs import known_variables, read_specs
-from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import find_value, shared_setting
+from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import find_value, role_options, shared_setting
 from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import check_role
 
 ROOT = Path(__file__).parents[3]
@@ -65,9 +64,9 @@ HANDED_ON: dict[str, tuple[Any, list[str]]] = {
 
 
 def defaults_of_roles() -> dict[str, Any]:
-    """By variable, the default in the specs of its role."""
-    specs = [spec["options"] for role in (ROOT / "roles").iterdir() for spec in read_specs(role).values()]
-    return {name: option.get("default") for options in specs for name, option in options.items()}
+    """By variable of a role, the default, which a setting gives to a variable that the role does not list."""
+    roles = [role_options(role) for role in (ROOT / "roles").iterdir()]
+    return {name: option.get("default") for options in roles for name, option in options.items()}
 
 
 def role_of(variable: str) -> str:
@@ -146,9 +145,8 @@ def test_principals_get_the_policies_of_the_run_or_by_their_names(
 
 @pytest.mark.parametrize("name", [name for name in defaults_of_roles() if shared_setting(role_of(name), name)])
 def test_a_role_accepts_what_a_run_without_variables_hands_on(name: str) -> None:
-    for spec in read_specs(ROOT / "roles" / role_of(name)).values():
-        if name in spec["options"]:
-            assert check_role({name: spec["options"][name]}, {name: value_in_a_run(name)}) == []
+    option = role_options(ROOT / "roles" / role_of(name))[name]
+    assert check_role({name: option}, {name: value_in_a_run(name)}) == []
 
 
 @pytest.mark.parametrize(
@@ -221,7 +219,7 @@ def text_of(content: Any, folder: Path) -> str:
     for role in ROLES.findall(texts[0]):
         files = sorted(ROOT.glob(f"roles/{role}/*/*"))
         texts += [path.read_text() for path in files if path.suffix in (".yml", ".j2") and path.parent.name != "meta"]
-        texts += known_variables(read_specs(ROOT / "roles" / role)) if files else ()
+        texts += role_options(ROOT / "roles" / role) if files else ()
     return "\n".join(texts)
 
 

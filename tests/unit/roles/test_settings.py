@@ -15,20 +15,20 @@ from ansible.template import Templar
 from templates import trust_templates
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.plugin_utils._role_specs import (
-    known_variables,
-    playbook_options,
-    read_specs,
-)
+from ansible_collections.cwagent.iam.plugins.plugin_utils._role_specs import playbook_options
 from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import (
+    MODULES_OF,
     NEVER,
     NOT_SHARED,
     RENAMED,
     fill_options,
     fill_task,
+    own_options,
+    role_options,
+    shared_options,
     shared_setting,
 )
-from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import is_blank
+from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import CONFIGS_OF_ROLE, is_blank
 
 ROLES = Path(__file__).parents[3] / "roles"
 MODULE = re.compile(r"^ +cwagent\.iam\.(cwagent_\w+):", re.MULTILINE)
@@ -73,8 +73,7 @@ def options_of(module: str) -> dict[str, Any]:
 
 
 def specs_of(role: str) -> dict[str, Any]:
-    entries = read_specs(ROLES / role).values()
-    return {name: option for entry in entries for name, option in entry["options"].items()}
+    return role_options(ROLES / role)
 
 
 def fill(role: str, module: str, variables: dict[str, Any], given: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -122,8 +121,8 @@ class TestPlaces:
 
     def test_the_default_of_the_role_counts_last(self, role: str, module: str) -> None:
         found = fill(role, module, {})
-        specs = specs_of(role)
-        defaults = {name: specs[variable].get("default") for name, variable in own_variables(role, module).items()}
+        own, variables = own_options(ROLES / role), own_variables(role, module)
+        defaults = {name: own.get(variable, {}).get("default") for name, variable in variables.items()}
         for name, default in defaults.items():
             is_nothing = is_blank(default) or (default in ([], {}) and options_of(module)[name].get("default") is None)
             assert found.pop(name, None) == (None if is_nothing else default)
@@ -260,8 +259,11 @@ def test_the_tables_of_exceptions_have_no_row_too_many() -> None:
     options = {variable.removeprefix(f"{role.name}_") for role in ROLES.iterdir() for variable in specs_of(role.name)}
     assert {*RENAMED} <= variables | options
     assert {f"cwagent_{name}" for name in RENAMED.values()} <= playbook_options().keys()
-    without = {variable for variable in NOT_SHARED if f"cwagent_{variable.split('_', 2)[2]}" in playbook_options()}
-    assert without == NOT_SHARED <= variables
+    reached = {
+        f"{role}_{name}" for role, modules in MODULES_OF.items() for module in modules for name in options_of(module)
+    }
+    with_setting = {name for name in NOT_SHARED if any(name.endswith(each[7:]) for each in playbook_options())}
+    assert with_setting == NOT_SHARED <= variables | reached
 
 
 @pytest.mark.parametrize("role", sorted(path.name for path in ROLES.iterdir()))
@@ -271,7 +273,7 @@ def test_every_variable_of_a_role_is_used(role: str) -> None:
     by_name = {name for each, module in FILLED if each == role for name in own_variables(role, module)}
     unused = {
         name
-        for name in known_variables(read_specs(ROLES / role))
+        for name in own_options(ROLES / role)
         if name.removeprefix(f"{role}_") not in by_name | BY_ACTION and not re.search(rf"\b{name}\b", text)
     }
     assert unused == set()
@@ -287,3 +289,40 @@ def test_a_variable_that_yaml_reads_takes_its_setting_too(role: str) -> None:
             assert setting in defaults.get(name, "") or (setting in text and "default" not in option)
         elif setting:
             assert name not in defaults  # it would outrank the setting
+
+
+@pytest.mark.parametrize(("role", "module"), [(role, each) for role in sorted(MODULES_OF) for each in MODULES_OF[role]])
+class TestUnlisted:
+    """The variables that a role need not list, because the documentation of a setting is true for its module."""
+
+    def options(self, role: str, module: str) -> dict[str, Any]:
+        """By variable of the role that has a setting, the option of the module."""
+        named = {f"{role}_{name}": option for name, option in options_of(module).items()}
+        return {name: option for name, option in named.items() if shared_setting(role, name)}
+
+    def test_the_role_has_a_variable_for_every_option_with_a_setting(self, role: str, module: str) -> None:
+        assert self.options(role, module).keys() <= role_options(ROLES / role).keys()
+        assert (role, module) in FILLED
+
+    def test_a_setting_has_the_type_the_choices_and_the_default_of_the_option(self, role: str, module: str) -> None:
+        for name, option in self.options(role, module).items():
+            if name in shared_options(ROLES / role):
+                setting = shared_options(ROLES / role)[name]
+                kinds = {option["type"], setting["type"]}
+                assert len(kinds) == 1 or kinds == {"path", "str"}, name
+                assert {*setting.get("choices", [""])} == {"", *(option.get("choices") or ())}, name
+                assert (setting.get("default") or None) == (option.get("default") or None) or name in OTHER_DEFAULTS
+
+    def test_a_listed_option_has_another_default_or_meaning(self, role: str, module: str) -> None:
+        """Otherwise, the role need not list it."""
+        listed = {
+            name
+            for name, option in self.options(role, module).items()
+            if name in own_options(ROLES / role)
+            and (own_options(ROLES / role)[name].get("default") or None) == (option.get("default") or None)
+        }
+        assert listed <= {CONFIGS_OF_ROLE}  # an error contains its name if neither it nor its setting is given
+
+
+OTHER_DEFAULTS = {"store_config_admin_role"}
+"""The default of the module is another option of it, which has the same setting."""

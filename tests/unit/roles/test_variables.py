@@ -11,7 +11,7 @@ import pytest
 import yaml
 from jinja2 import Environment, nodes
 
-from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import shared_setting
+from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import role_options, shared_setting
 
 ROOT = Path(__file__).parents[3]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
@@ -85,8 +85,7 @@ def variables_set_in(settings: list[Any], work: list[Any]) -> set[str]:
 def test_roles_set_and_read_only_their_own_variables(role: str) -> None:
     settings = load(f"roles/{role}/defaults/*.yml", f"roles/{role}/vars/*.yml")
     work = load(f"roles/{role}/tasks/*.yml")
-    [specs] = load(f"roles/{role}/meta/argument_specs.yml")
-    options = {option for entry in specs["argument_specs"].values() for option in entry["options"]}
+    options = role_options(ROOT / "roles" / role)
     assert [option for option in options if not option.startswith(f"{role}_")] == []
     own = (f"{role}_", f"__{role}_", *(setting for name in options if (setting := shared_setting(role, name))))
     assert {name for name in variables_set_in(settings, work) if not name.startswith(own)} <= {BECOME, *PIPELINING}
@@ -140,8 +139,7 @@ def test_an_expression_has_at_most_two_lines(pattern: str) -> None:
 
 def test_the_admin_window_is_open_for_longer_than_all_waits_in_it():
     """EC2 may not know the profile, IAM may not show it, the instance may not have it, the permission may be late."""
-    [specs] = load("roles/store_config/meta/argument_specs.yml")
-    options = specs["argument_specs"]["main"]["options"]
+    options = role_options(ROOT / "roles" / "store_config")
     names = ("wait_timeout", "identity_timeout", "permission_timeout", "admin_window_minutes")
     wait, identity, permission, minutes = (options[f"store_config_{name}"]["default"] for name in names)
     assert wait + wait + identity + permission < minutes * 60

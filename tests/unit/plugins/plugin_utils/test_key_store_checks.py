@@ -3,19 +3,18 @@ from __future__ import annotations
 from contextlib import nullcontext
 
 import pytest
-import yaml
 from import_graph import PLUGINS
 
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import CONTAINER_VARIABLES
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.plugin_utils._key_store_checks import check_role_key_store
+from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import role_options
 
 ROLES = ["onprem_server", "onprem_admin"]
 
 
 def check(role, **changes):
-    folder = PLUGINS.parent / "roles" / role
-    options = yaml.safe_load((folder / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
+    options = role_options(PLUGINS.parent / "roles" / role)
     defaults = {name: each["default"] for name, each in options.items() if "default" in each}
     check_role_key_store(role, options, {**defaults, **{f"{role}_{name}": value for name, value in changes.items()}})
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.plugin_utils._role_specs import known_variables, read_specs
+from ansible_collections.cwagent.iam.plugins.plugin_utils._role_specs import read_specs
+from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import role_options
 
 SPECS = """
 argument_specs:
@@ -24,7 +25,7 @@ argument_specs:
 def test_the_variables_of_all_entry_points_are_known(tmp_path: Path) -> None:
     (tmp_path / "meta").mkdir()
     (tmp_path / "meta" / "argument_specs.yml").write_text(SPECS)
-    assert known_variables(read_specs(tmp_path)) == {"ours_name", "ours_state"}
+    assert role_options(tmp_path).keys() == {"ours_name", "ours_state"}
 
 
 def test_a_role_without_specs_is_refused(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Writes the tables of two pages from the data that the collection uses. ``make tables`` runs it.
 
-One page lists the variables in the playbooks' argument specs. The other lists the permissions that a configuration
-needs, from the rows that ``validate_config.yml`` and ``verify.yml`` use.
+One page lists the variables in the playbooks' argument specs, and the roles of which they are settings. The other lists
+the permissions that a configuration needs, from the rows that ``validate_config.yml`` and ``verify.yml`` use.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.perm
     SERVER_POLICY,
     Row,
 )
+from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import role_options, shared_setting
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "docsite" / "rst" / "variables.rst"
@@ -34,7 +35,29 @@ WIDTH = 120
 def tables() -> str:
     """Return a section with a table for each subject."""
     subjects = yaml.safe_load(SPEC.read_text(encoding="utf-8"))["argument_specs"].values()
-    return "\n".join(section(each["short_description"], each["options"]) for each in subjects)
+    return "\n".join([*(section(each["short_description"], each["options"]) for each in subjects), settings()])
+
+
+def settings() -> str:
+    """Return the section with the settings of each role."""
+    rows = [row(f"``{role.name}``", settings_of(role)) for role in sorted((ROOT / "roles").iterdir())]
+    return table(
+        "The settings of each role",
+        "20 80",
+        [row("role", "settings, with its variable if that has another name"), *rows],
+    )
+
+
+def settings_of(role: Path) -> str:
+    """Return the settings of a role, each with the variable of the role if the name of the setting does not tell it."""
+    found = {name: shared_setting(role.name, name) for name in role_options(role)}
+    words = {
+        setting: f"``{setting}``"
+        + ("" if setting in (f"cwagent_{name}", f"cwagent_{name.removeprefix(f'{role.name}_')}") else f" (``{name}``)")
+        for name, setting in found.items()
+        if setting
+    }
+    return ", ".join(words[setting] for setting in sorted(words))
 
 
 def section(title: str, options: dict[str, Any]) -> str:
