@@ -54,7 +54,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
                 if name.startswith(COLLECTION)
             }
             return _role_inputs.RoleInputs(
-                variables, options, (connection, environment, defaults), self._templar, self._display.warning
+                self._task._uuid,
+                variables,
+                options,
+                (connection, environment, defaults),
+                self._templar,
+                self._display.warning,
             )
         self._refuse(_role_inputs.OPTIONS, "only in a role, and this task belongs to none")
         options = self.validate_argument_spec(_playbook_inputs.OPTIONS)[1]

@@ -75,11 +75,11 @@ options:
     description: The entry point whose argument specs describe the variables. Only in a role.
     type: str
     default: main
-  compare:
+  collect:
     description:
-      - Whether to compare the hosts of the play instead, by the RV(fingerprint) that the role has registered for each
-        of them as C(__ROLE_inputs). One host then makes one call for all hosts with the same values and AWS options.
-        Only in a role.
+      - Whether to collect the instances, users or regions of the hosts in the account of this host instead, from the
+        results that the role has registered for each host as C(__ROLE_inputs). One host then calls the modules for all
+        hosts with the same AWS options. Fails if another value differs between these hosts. Only in a role.
     type: bool
     default: false
 extends_documentation_fragment: [cwagent.iam.attributes.reading, cwagent.iam.attributes]
@@ -112,19 +112,42 @@ problems:
   returned: outside roles
   type: list
   elements: str
-fingerprint:
-  description:
-    - A digest of the values of the role's variables, of the AWS options in C(module_defaults) for
-      C(group/cwagent.iam.aws), and of the environment. Hosts with the same ones have the same digest. It reveals
-      nothing, and is different in each run.
-  returned: in a role, without O(compare=true)
+task:
+  description: Identifies the task for all hosts on which it ran.
+  returned: in a role that calls its modules once for all hosts of an account, without O(collect=true)
   type: str
+host:
+  description: The host on which the task ran.
+  returned: like RV(task)
+  type: str
+account:
+  description:
+    - A digest of the AWS options in C(module_defaults), and of the environment. Hosts with the same ones have the same
+      digest. It reveals nothing, and is different in each run.
+  returned: like RV(task)
+  type: str
+variables:
+  description:
+    - By variable of the role that must have the same value on all hosts of an account, a digest of its value, and the
+      name of the variable that the user set.
+  returned: like RV(task)
+  type: dict
+default_region:
+  description: The region of the host, or of the RV(by_region) that have none.
+  returned: like RV(task), and with O(collect=true) on the first host of an account
+  type: str
+by_region:
+  description:
+    - The instances or users by region, of this host or of all hosts in the account. A role that only needs regions has
+      no items in them. It is null if the host can be an instance itself.
+  returned: like RV(default_region)
+  type: dict
 report_files:
   description: By format, the paths of the reports that the role writes. The ending of a path chooses the format.
   returned: in a role, for an entry point that writes reports
   type: dict
-calls:
-  description: For each host that calls the modules of the role, the hosts for which it calls them.
-  returned: with O(compare=true)
-  type: dict
+is_first:
+  description: Whether this host calls the modules of the role for all hosts of its account.
+  returned: with O(collect=true)
+  type: bool
 """

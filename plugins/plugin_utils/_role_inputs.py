@@ -14,14 +14,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.cwagent.iam.plugins.filter.instances_by_region import instances_by_region
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.plugin_utils._evaluate import evaluate, evaluate_value
 from ansible_collections.cwagent.iam.plugins.plugin_utils._facts import check_facts
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables import unknown_settings
 from ansible_collections.cwagent.iam.plugins.plugin_utils._key_store_checks import check_role_key_store
 from ansible_collections.cwagent.iam.plugins.plugin_utils._report_files import ROLE_FORMATS, sort_by_format
+from ansible_collections.cwagent.iam.plugins.plugin_utils._role_calls import OF_HOST, items_of_host, plan_call
 from ansible_collections.cwagent.iam.plugins.plugin_utils._role_specs import (
     playbook_options,
+    read_defaults,
     read_specs,
 )
 from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import (
@@ -45,7 +48,7 @@ if TYPE_CHECKING:
 # The options of a task of a role; the module has their documentation.
 OPTIONS: dict[str, Any] = {
     "entry_point": {"type": "str", "default": "main"},
-    "compare": {"type": "bool", "default": False},
+    "collect": {"type": "bool", "default": False},
 }
 
 
@@ -57,6 +60,7 @@ _SECRET = secrets.token_bytes()
 class RoleInputs:
     """The input of a role, for its own task.
 
+    :param task: identifies the task, for all hosts on which it runs.
     :param variables: the variables of the task.
     :param options: the options of the task.
     :param connection: the options, the environment and the ``module_defaults`` with which the tasks of the role call
@@ -65,6 +69,7 @@ class RoleInputs:
     :param warn: shows a warning.
     """
 
+    task: str
     variables: Mapping[str, Any]
     options: Mapping[str, Any]
     connection: Sequence[Mapping[str, Any]]
@@ -72,13 +77,13 @@ class RoleInputs:
     warn: Callable[[str], None]
 
     def read(self) -> dict[str, Any]:
-        """Check the variables against the role's argument specs, without making lists of text, or compare the hosts.
+        """Check the variables against the role's argument specs, without making lists of text, or collect the hosts.
 
         :raises InvalidInput: with all problems of the variables.
         """
         path, variables = Path(self.variables["role_path"]), self.variables
-        if self.options["compare"]:
-            return _compare(path.name, variables)
+        if self.options["collect"]:
+            return _collect(path.name, variables)
         specs = read_specs(path)
         spec = {**shared_options(path), **specs[self.options["entry_point"]]["options"]}
         check_facts({variables["inventory_hostname"]: variables.get("ansible_facts", {})}, spec)
@@ -97,7 +102,34 @@ class RoleInputs:
             found["report_files"], problems = self._report_files(path.name, spec, values)
         if problems:
             raise InvalidInput(" ".join(problems))
-        return {"fingerprint": _fingerprint(values, self.connection), **found}
+        if path.name in OF_HOST:
+            found |= self._of_host(path, spec, values)
+        return found
+
+    def _of_host(self, path: Path, spec: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what decides which host calls the modules of a role for which others."""
+        role = path.name
+        typed = {name: to_typed(name, option, values.get(name)) for name, option in spec.items()}
+        typed = {name: spec[name].get("default") if value is None else value for name, value in typed.items()}
+        shared = typed.keys() - {f"{role}_{option}" for option in OF_HOST[role]}
+        return {
+            "task": self.task,
+            "host": self.variables["inventory_hostname"],
+            "account": _digest(self.connection),
+            "variables": {
+                name: {"set_as": self._set_as(path, name), "digest": _digest([name, typed[name]])}
+                for name in sorted(shared)
+            },
+            "default_region": typed[f"{role}_region"] or "",
+            "by_region": items_of_host(role, typed),
+        }
+
+    def _set_as(self, path: Path, name: str) -> str:
+        """Return the variable with which the user set a variable of the role; empty if the role has its default."""
+        given, setting = self.variables.get(name), shared_setting(path.name, name)
+        if not is_blank(given) and given != read_defaults(path).get(name):
+            return name
+        return setting if setting in self.variables else ""
 
     def _shared_values(self, role: str, names: Iterable[str]) -> tuple[dict[str, Any], list[str]]:
         """Return the values of the settings for variables of the role, and the problems with them."""
@@ -121,22 +153,29 @@ class RoleInputs:
         return files, problems.sentences
 
 
-def _compare(role: str, variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the hosts of the batch that call the role's modules, each with the hosts for which it calls them.
+def _collect(role: str, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Return whether this host calls the modules of the role, and for what."""
+    hostvars, registered = variables["hostvars"], f"__{role}_inputs"
+    own = variables[registered]
+    # Another use of the role can have left results, and a condition of the role leaves results without values.
+    inputs = (
+        (host, found)
+        for host in variables["ansible_play_batch"]
+        if (found := hostvars.raw_get(host).get(registered) or {}).get("task") == own["task"]
+    )
+    active = {*variables["ansible_play_hosts"]}
+    failed = [host for host in variables["ansible_play_hosts_all"] if host not in active]
+    return plan_call(own, inputs, failed, partial(_instances_of, hostvars))
 
-    Hosts that failed before the role belong to the only group of hosts that there is. With several groups, their values
-    and their account are unknown.
-    """
-    groups: dict[str, list[str]] = {}
-    for host in variables["ansible_play_batch"]:
-        inputs = variables["hostvars"].raw_get(host).get(f"__{role}_inputs") or {}
-        if "fingerprint" in inputs:
-            groups.setdefault(inputs["fingerprint"], []).append(host)
-    if len(groups) == 1:
-        hosts = next(iter(groups.values()))
-        active = {*variables["ansible_play_hosts"]}
-        hosts += [host for host in variables["ansible_play_hosts_all"] if host not in active]
-    return {"calls": {hosts[0]: hosts for hosts in groups.values()}}
+
+def _instances_of(hostvars: Mapping[str, Mapping[str, Any]], regions: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the instances among hosts by region. The ID of several hosts is in the region of the first one."""
+    found: dict[str, str] = {}
+    for host in regions:
+        if "instance_id" in hostvars[host]:
+            [(region, [instance])] = instances_by_region([host], hostvars, regions[host]).items()
+            found.setdefault(instance, region)
+    return {region: [each for each in found if found[each] == region] for region in found.values()}
 
 
 def _key_store_problems(role: str, spec: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
@@ -145,11 +184,10 @@ def _key_store_problems(role: str, spec: Mapping[str, Any], values: Mapping[str,
     return problems.sentences
 
 
-def _fingerprint(values: Mapping[str, Any], connection: Sequence[Mapping[str, Any]]) -> str:
-    """Return a text that is the same for hosts with the same values in the same account, and never reveals them.
+def _digest(values: Any) -> str:
+    """Return a text that is the same for the same values, and never reveals them.
 
-    Hosts with other connection options are in another account. A secret in them can be short enough to guess, so the
-    text is different in each run.
+    A secret can be short enough to guess, so the text is different in each run.
     """
-    text = json.dumps([values, *connection], sort_keys=True, default=str)
+    text = json.dumps(values, sort_keys=True, default=str)
     return hmac.new(_SECRET, text.encode(), hashlib.sha256).hexdigest()

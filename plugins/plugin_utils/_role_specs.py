@@ -25,6 +25,13 @@ def read_specs(role: Path) -> dict[str, Any]:
 
 
 @cache
+def read_defaults(role: Path) -> dict[str, Any]:
+    """Return the default values of the variables of a role, which can be templates. :param role: its folder."""
+    defaults: dict[str, Any] = yaml_load((role / "defaults" / "main.yml").read_text("utf-8"))
+    return defaults
+
+
+@cache
 def playbook_options() -> dict[str, Any]:
     """Return the variables of the playbooks with their options, which are the settings that the roles share."""
     path = Path(__file__).parents[2] / "playbooks" / "vars" / "argument_specs.yml"

@@ -37,11 +37,16 @@ IMPORTED_HYBRID = {"hybrid_server_name": "ImportedHybrid", "hybrid_server_region
 REGIONS = ["eu-west-1", "us-east-1"]
 OWN_VALUES: dict[str, dict[str, Any]] = {
     "onprem_server": {"onprem_server_users": ["agent-{{ inventory_hostname }}", "shared"]},
+    "onprem_admin": {
+        "onprem_admin_users": ["admin-{{ inventory_hostname }}"],
+        "onprem_admin_region": "{{ own_region }}",
+    },
     # A boolean may be text, as -e name=value passes it.
-    "ec2_admin": {"ec2_admin_name": "Admin-{{ inventory_hostname }}", "ec2_admin_window": "false"},
+    "ec2_admin": {"ec2_admin_name": "AdminOfBoth", "ec2_admin_window": "{{ shows_text | ternary('false', false) }}"},
     "hybrid_server": {"hybrid_server_regions": "{{ [own_region] }}"},
 }
-"""By role, variables whose values differ from host to host."""
+"""By role, variables of which the users and regions differ from host to host."""
+CALLING = ("cwagent.iam.cwagent_iam_role", "cwagent.iam.cwagent_iam_user")
 CONFIG = '{"agent": {"metrics_collection_interval": 60}}'
 
 
@@ -93,15 +98,15 @@ def run(controller: Controller, hosts: Path, native: str, *plays: dict[str, Any]
 def test_roles_that_run_on_the_controller(controller: Controller, native: str) -> None:
     """They work although become fails there and no host can be reached.
 
-    A play on several hosts makes one call for hosts with the same values, and more calls if the values differ.
+    A play on several hosts makes one call for all hosts of an account, with their users, instances and regions.
     """
     aws = controller.aws
     ids = aws.instances(4)
     hosts = inventory(
         controller,
         controller.home / "no-such-program",
-        a={**UNREACHABLE, "instance_id": ids[0], "own_region": REGIONS[0]},
-        b={**UNREACHABLE, "instance_id": ids[1], "own_region": REGIONS[1]},
+        a={**UNREACHABLE, "instance_id": ids[0], "own_region": REGIONS[0], "shows_text": True},
+        b={**UNREACHABLE, "instance_id": ids[1], "own_region": REGIONS[1], "shows_text": False},
     )
     items = [{"name": "One", "id": ids[2]}, {"name": "Two", "id": ids[3]}]
     role_of_item = {"ec2_server_name": "{{ item.name }}", "ec2_server_instances": {"": ["{{ item.id }}"]}}
@@ -131,16 +136,22 @@ def test_roles_that_run_on_the_controller(controller: Controller, native: str) -
     after = snapshot(aws)
     assert after["associations"] == {ids[0]: SERVER_ROLE, ids[1]: SERVER_ROLE, ids[2]: "One", ids[3]: "Two"}
     hybrid = {HYBRID_ROLE, "OneHybrid", "TwoHybrid", "ImportedHybrid"}
-    assert after["roles"].keys() == {SERVER_ROLE, ADMIN_ROLE, "Admin-a", "Admin-b", "One", "Two", *hybrid}
+    assert after["roles"].keys() == {SERVER_ROLE, ADMIN_ROLE, "AdminOfBoth", "One", "Two", *hybrid}
     [trusted] = after["roles"][HYBRID_ROLE]["trust"]["Statement"]
     arns = [f"arn:aws:ssm:{region}:123456789012:*" for region in REGIONS]
     assert trusted["Condition"]["ArnEquals"]["aws:SourceArn"] == arns
-    users = {"delegated", "imported", "One", "Two", "agent-a", "agent-b", "shared"}
+    users = {"delegated", "imported", "One", "Two", "agent-a", "agent-b", "shared", "admin-a", "admin-b"}
     assert after["users"].keys() == {"controller", *users}
     assert done.writes.count("CreateAccessKey") == len(users)
     assert [list(after["users"][name]["inline"]) for name in ("One", "Two")] == [[WINDOW_POLICY]] * 2
-    windows = {name: [*after["roles"][name]["inline"]] for name in ("Admin-a", "Admin-b", ADMIN_ROLE)}
-    assert windows == {"Admin-a": [], "Admin-b": [], ADMIN_ROLE: [WINDOW_POLICY]}
+    windows = {name: [*after["roles"][name]["inline"]] for name in ("AdminOfBoth", ADMIN_ROLE)}
+    assert windows == {"AdminOfBoth": [], ADMIN_ROLE: [WINDOW_POLICY]}
+    called = {
+        each.task: each.host
+        for each in done.results
+        if each.action in CALLING and each.host in "ab" and each.outcome == "ok"
+    }
+    assert {*called.values()} == {"a"}
 
 
 @NATIVE
@@ -231,7 +242,7 @@ def test_roles_predict_their_first_run(controller: Controller) -> None:
     assert snapshot(aws) == before
     assert not (controller.home / ".cwagent").exists()
     changed = [each.partition(" : ")[0].removeprefix("cwagent.iam.") for each in predicted.changed_tasks]
-    twice = ["ec2_server", "onprem_server", "onprem_admin"]  # the role and the instances, or the users of each host
+    twice = ["ec2_server"]  # the role and the instances
     assert changed == [*sorted([*names, *twice], key=names.index), "store_config"]
 
 

@@ -1,4 +1,4 @@
-"""Hosts with the same values of a role and other AWS options belong to other accounts, and each of them is managed."""
+"""Hosts with other AWS options belong to other accounts, and a role manages each of them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ ROLES: dict[str, dict[str, Any]] = {
     },
 }
 SHARING = ("ec2_server", "ec2_admin", "onprem_server", "onprem_admin", "hybrid_server")
-"""The roles that make one call for all hosts with the same values in an account. The others make one for each host."""
+"""The roles that make one call for all hosts of an account. The others make one for each host."""
 CALLING = tuple(
     f"cwagent.iam.cwagent_{name}" for name in ("iam_role", "iam_user", "store_config", "access_info", "server_info")
 )

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import yaml
-from harness import CHECKOUT, Controller, Play
+from emulator.snapshot import snapshot
+from harness import ADMIN_ROLE, CHECKOUT, COLLECTIONS, UNREACHABLE, Controller, Play
 
 ROLES = sorted(path.name for path in (CHECKOUT / "roles").iterdir())
 CONFIGS = [{"name": "AmazonCloudWatch-linux", "file": "agent.json"}]
@@ -60,7 +61,10 @@ REQUIRED = {"hybrid_registration_region": "eu-central-1", "store_config_configs"
 
 def including(block: str, role: str, variables: dict[str, Any]) -> dict[str, Any]:
     """A block that includes a role, and prints why it failed."""
-    reason = {"name": block, "ansible.builtin.debug": {"msg": "{{ ansible_failed_result.msg }}"}}
+    reason = {
+        "name": block,
+        "ansible.builtin.debug": {"msg": "{{ ansible_failed_result.msg }}"},
+    }
     include = {"ansible.builtin.include_role": {"name": f"cwagent.iam.{role}"}, "vars": {**REQUIRED, **variables}}
     return {"block": [include], "rescue": [reason]}
 
@@ -104,3 +108,97 @@ def test_a_role_takes_the_report_files_that_a_playbook_takes(refused: Play) -> N
         "audit_report_files: 'audit.pdf' must end in .html, .json, .junit.xml, .sarif, .sarif.json, .template, "
         ".template.json or .tf. audit_report_files has a duplicate path: audit.html. Nothing was changed."
     )
+
+
+SAME = "All hosts of an account must have the same"
+REMEDY = "Set the same value for these hosts, or use one play for the hosts with each value. Nothing was changed."
+DIFFERENT: dict[str, tuple[str, dict[str, Any], str]] = {
+    "a variable": ("ec2_server", {"ec2_server_tags": {"team": "{{ team }}"}}, "ec2_server_tags"),
+    "a setting": ("ec2_admin", {"cwagent_iam_path": "/{{ team }}/"}, "cwagent_iam_path"),
+    "a setting with another name": (
+        "ec2_server",
+        {"cwagent_server_role_name": "{{ team }}"},
+        "cwagent_server_role_name",
+    ),
+    "users": (
+        "onprem_server",
+        {"onprem_server_users": ["{{ inventory_hostname }}"], "cwagent_permissions_boundary": "{{ boundary }}"},
+        "cwagent_permissions_boundary",
+    ),
+    "users and a window": (
+        "onprem_admin",
+        {"onprem_admin_window": "{{ team == 'blue' }}"},
+        "onprem_admin_window",
+    ),
+    "regions": ("hybrid_server", {"hybrid_server_tags": {"team": "{{ team }}"}}, "hybrid_server_tags"),
+}
+"""By case, a role with variables, and the name of the one that must not differ between hosts."""
+
+
+def team(name: str) -> dict[str, str]:
+    return {**UNREACHABLE, "team": name, "boundary": f"arn:aws:iam::123456789012:policy/{name}-hush"}
+
+
+@pytest.mark.parametrize("case", DIFFERENT)
+def test_a_role_refuses_values_that_differ_in_one_account(shared_controller: Controller, case: str) -> None:
+    role, variables, name = DIFFERENT[case]
+    hosts = {"web": team("blue"), "db": team("green"), "app": team("blue")}
+    of_play = {"hybrid_server_regions": ["eu-west-1"], **variables}
+    play = {"hosts": "all", "gather_facts": False, "vars": of_play, "roles": [f"cwagent.iam.{role}"]}
+    playbook = shared_controller.file("fleet.yml", [play])
+    inventory = shared_controller.inventory({"fleet": hosts})
+    refused = shared_controller.play(inventory, playbook, env={"ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)})
+    found = "one value for web, app; one value for db"
+    assert [each.result["msg"] for each in refused.assert_failed().failures] == [
+        f"{SAME} {name}, but there is {found}. {REMEDY}"
+    ]
+    assert refused.calls == []
+    assert "hush" not in str([each.result for each in refused.results])
+
+
+def test_uses_of_a_role_on_other_hosts_do_not_count(controller: Controller) -> None:
+    """In loops with other items, with conditions, in batches and with hosts that failed before."""
+    ids = dict(zip(("web", "db", "app"), controller.aws.instances(3), strict=True))
+    hosts = {name: {**UNREACHABLE, "instance_id": each, "own": ["shared", name]} for name, each in ids.items()}
+    of_user = {"onprem_server_users": ["{{ item }}"], "onprem_server_tags": {"item": "{{ item }}"}}
+    loop = {"ansible.builtin.include_role": {"name": "cwagent.iam.onprem_server"}, "vars": of_user, "loop": "{{ own }}"}
+    of_role = {"role": "cwagent.iam.ec2_server", "ec2_server_name": "First", "ec2_server_instance_profile": "First"}
+    of_batch = {
+        "role": "cwagent.iam.hybrid_server",
+        "hybrid_server_name": "Of-{{ own[1] }}",
+        "hybrid_server_regions": ["eu-west-1"],
+    }
+    fails = {"ansible.builtin.fail": {"msg": "no"}, "when": "inventory_hostname == 'web'"}
+    common = {"hosts": "all", "gather_facts": False}
+    plays = [
+        {**common, "tasks": [loop]},
+        # The first host has a result of the loop.
+        {**common, "tasks": [{**loop, "loop": ["later"], "when": "inventory_hostname != 'web'"}]},
+        {**common, "roles": [{**of_role, "when": "inventory_hostname != 'web'"}]},
+        {**common, "serial": 1, "roles": [of_batch]},
+        {**common, "roles": [{"role": "cwagent.iam.ec2_admin", "run_once": True}]},
+        {
+            **common,
+            "tasks": [
+                fails,
+                {
+                    "ansible.builtin.include_role": {"name": "cwagent.iam.ec2_server"},
+                    "vars": {"ec2_server_name": "First", "ec2_server_instance_profile": "First"},
+                },
+            ],
+        },
+    ]
+    env = {"ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)}
+    playbook = controller.file("fleet.yml", plays)
+    predicted = controller.play(controller.inventory({"fleet": hosts}), playbook, "--check", env=env)
+    assert (predicted.writes, [each.host for each in predicted.failures]) == ([], ["web"])
+    done = controller.play(controller.inventory({"fleet": hosts}), playbook, env=env)
+    after = snapshot(controller.aws)
+    assert after["users"].keys() == {"shared", "web", "db", "app", "later"}
+    assert after["roles"].keys() == {"First", ADMIN_ROLE, "Of-web", "Of-db", "Of-app"}
+    # The last play associates the instance of the host that failed, and the condition of the other one excludes it.
+    assert after["associations"] == dict.fromkeys(ids.values(), "First")
+    called = [
+        each.host for each in done.results if each.action == "cwagent.iam.cwagent_iam_user" and each.outcome == "ok"
+    ]
+    assert sorted(called) == ["app", "db", "db", "web", "web"]

@@ -24,7 +24,9 @@ def run(role: str | None, args: dict[str, Any], monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(ActionBase, "run", lambda *_: {})
     monkeypatch.setattr(ActionBase, "_compute_environment_string", lambda *_: "")
     action = object.__new__(ActionModule)
-    action._task = SimpleNamespace(args=args, _role=role, module_defaults=None, action="cwagent.iam.cwagent_inputs")
+    action._task = SimpleNamespace(
+        args=args, _uuid="1", _role=role, module_defaults=None, action="cwagent.iam.cwagent_inputs"
+    )
     action._loader, action._display = DataLoader(), Display()
     action._templar = SimpleNamespace(template=lambda value: value)
     path = str(PLUGINS.parent / "roles" / "ec2_server")
@@ -33,7 +35,7 @@ def run(role: str | None, args: dict[str, Any], monkeypatch: pytest.MonkeyPatch,
 
 
 def test_a_task_of_a_role_checks_the_variables_of_the_role(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run(ROLE, {}, monkeypatch, cwagent_regin="x").keys() == {"changed", "fingerprint"}
+    assert run(ROLE, {}, monkeypatch)["task"] == "1"
     found = run(ROLE, {"entry_point": "main"}, monkeypatch, ec2_server_tags="x")
     assert (found["failed"], found["changed"]) == (True, False)
     assert found["msg"] == "ec2_server_tags must be a mapping, not 'x'. Nothing was changed."
@@ -64,7 +66,7 @@ OUTSIDE = "only in a role, and this task belongs to none"
     [
         *((ROLE, {name: None}, name, IN_A_ROLE) for name in OF_PLAYBOOKS),
         *((None, {name: None}, name, OUTSIDE) for name in OF_ROLES),
-        (None, OF_ROLES, "entry_point and compare", OUTSIDE),
+        (None, OF_ROLES, "entry_point and collect", OUTSIDE),
     ],
 )
 def test_options_of_the_other_kind_are_refused(

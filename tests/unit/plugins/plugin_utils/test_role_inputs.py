@@ -11,6 +11,7 @@ from task_variables import task_variables
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.plugin_utils import _role_inputs
+from ansible_collections.cwagent.iam.plugins.plugin_utils._role_calls import OF_HOST
 from ansible_collections.cwagent.iam.plugins.plugin_utils._role_inputs import RoleInputs
 
 ROLES = PLUGINS.parent / "roles"
@@ -36,10 +37,10 @@ def read(
     **options: Any,
 ) -> dict[str, Any]:
     variables = {**task_variables({"db": {}, "web": {}}, "db"), "role_path": str(ROLES / role), **values}
-    given = {"entry_point": "main", "compare": False, **options}
+    given = {"entry_point": "main", "collect": False, **options}
     templar = SimpleNamespace(template=lambda value: value)
     warn = [].append if warnings is None else warnings.append
-    return RoleInputs(variables, given, connection, templar, warn).read()
+    return RoleInputs("task", variables, given, connection, templar, warn).read()
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,7 @@ def read(
 )
 def test_a_role_has_its_own_variables(role: str, values: dict[str, Any], problem: str | None) -> None:
     if problem is None:
-        assert len(read(role, values)["fingerprint"]) == 64
+        assert ("account" in read(role, values)) == (role in OF_HOST)
         return
     with pytest.raises(InvalidInput) as refused:
         read(role, values)
@@ -101,12 +102,33 @@ def test_a_role_checks_the_settings_that_it_takes(role: str, values: dict[str, A
     test_a_role_has_its_own_variables(role, values, problem)
 
 
-def test_hosts_with_different_settings_have_different_fingerprints() -> None:
-    found = {
-        read("ec2_server", values)["fingerprint"]
-        for values in ({}, {"cwagent_iam_path": "/a/"}, {"ec2_server_iam_path": "/a/"}, {"cwagent_iam_path": "/b/"})
-    }
-    assert len(found) == 3
+def test_the_result_contains_the_variable_that_the_user_set() -> None:
+    found = [
+        read("ec2_server", values)["variables"]
+        for values in (
+            {},
+            {"cwagent_iam_path": "/a/"},
+            {"ec2_server_iam_path": "/a/", "cwagent_iam_path": "/b/"},
+            {"ec2_server_iam_path": "", "cwagent_iam_path": "/b/"},
+            {"ec2_server_name": "{{ cwagent_server_role_name | default('CloudWatchAgentServerRole', true) }}"},
+        )
+    ]
+    of_path = [each["ec2_server_iam_path"] for each in found]
+    assert [each["set_as"] for each in of_path[:4]] == [
+        "",
+        "cwagent_iam_path",
+        "ec2_server_iam_path",
+        "cwagent_iam_path",
+    ]
+    assert len({each["digest"] for each in of_path[:4]}) == 3
+    assert of_path[1]["digest"] == of_path[2]["digest"]
+    assert found[4]["ec2_server_name"]["set_as"] == ""
+
+
+@pytest.mark.parametrize("values", [("false", False), ("yes", True)])
+def test_the_same_value_can_be_written_in_several_ways(values: tuple[Any, Any]) -> None:
+    found = [read("ec2_admin", {"ec2_admin_window": value})["variables"] for value in values]
+    assert found[0]["ec2_admin_window"]["digest"] == found[1]["ec2_admin_window"]["digest"]
 
 
 def test_the_report_files_have_their_formats_and_others_are_skipped_with_a_warning() -> None:
@@ -122,58 +144,98 @@ KEY = {"access_key": "AKIAX", "secret_key": "short"}
 
 
 @pytest.mark.parametrize(
-    ("values", "options", "environment"),
+    ("options", "environment"),
     [
-        ({"ec2_server_tags": {"a": "b"}}, {}, {}),
-        ({}, {"profile": "shop"}, {}),
-        ({}, {"aws_profile": "bank"}, {}),
-        ({}, {"region": "eu-west-1"}, {}),
-        ({}, {"endpoint_url": "http://127.0.0.1"}, {}),
-        ({}, KEY, {}),
-        ({}, {**KEY, "session_token": "t"}, {}),
-        ({}, {}, {"AWS_PROFILE": "shop"}),
-        ({}, {}, {"HOME": "/home/shop"}),
-        ({}, {"profile": "shop"}, {"HOME": "/home/shop"}),
+        ({"profile": "shop"}, {}),
+        ({"aws_profile": "bank"}, {}),
+        ({"region": "eu-west-1"}, {}),
+        ({"endpoint_url": "http://127.0.0.1"}, {}),
+        (KEY, {}),
+        ({**KEY, "session_token": "t"}, {}),
+        ({}, {"AWS_PROFILE": "shop"}),
+        ({}, {"HOME": "/home/shop"}),
+        ({"profile": "shop"}, {"HOME": "/home/shop"}),
     ],
 )
-def test_hosts_with_other_values_or_another_account_have_another_fingerprint(
-    values: dict[str, Any], options: dict[str, Any], environment: dict[str, Any]
+def test_hosts_with_other_connection_options_are_in_another_account(
+    options: dict[str, Any], environment: dict[str, Any]
 ) -> None:
-    found = [read("ec2_server", values, connection=(options, environment))["fingerprint"] for _ in range(2)]
-    assert found[0] == found[1] != read("ec2_server", {})["fingerprint"]
+    found = [read("ec2_server", {}, connection=(options, environment))["account"] for _ in range(2)]
+    assert found[0] == found[1] != read("ec2_server", {})["account"]
 
 
-def test_a_fingerprint_does_not_reveal_a_secret_that_is_short_enough_to_guess(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_digest_does_not_reveal_a_secret_that_is_short_enough_to_guess(monkeypatch: pytest.MonkeyPatch) -> None:
     """Anyone who sees it can compute others, but not with the secret of the run."""
-    of_run = read("ec2_server", {}, connection=(KEY, {}))["fingerprint"]
+    of_run = read("ec2_server", {}, connection=(KEY, {}))["account"]
     monkeypatch.setattr(_role_inputs, "_SECRET", b"")
-    assert read("ec2_server", {}, connection=(KEY, {}))["fingerprint"] != of_run
+    assert read("ec2_server", {}, connection=(KEY, {}))["account"] != of_run
+
+
+def test_a_result_contains_no_value_that_hosts_share() -> None:
+    found = read("ec2_server", {"ec2_server_tags": {"a": "hush"}}, connection=({"secret_key": "hush"}, {}))
+    assert "hush" not in str(found)
+
+
+OWN = {"task": "new", "account": "1", "variables": {}, "default_region": "", "by_region": None}
 
 
 @pytest.mark.parametrize(
-    ("batch", "active", "everyone", "calls"),
+    ("hosts", "more", "first"),
     [
-        ({"db": "1", "web": "1", "app": "1"}, "", "", {"db": ["db", "web", "app"]}),
-        ({"db": "1", "web": "2", "app": "1"}, "", "", {"db": ["db", "app"], "web": ["web"]}),
-        ({"db": "1", "web": "2", "app": "3"}, "", "", {"db": ["db"], "web": ["web"], "app": ["app"]}),
-        # The role has a condition, so not even the first host need have values.
-        ({"db": None, "web": "2", "app": "2"}, "", "", {"web": ["web", "app"]}),
-        ({"db": None, "web": None, "app": None}, "", "", {}),
+        ({"db": {}, "web": {}, "app": {}}, {}, {"db": "db web app"}),
+        ({"db": {}, "web": {"account": "2"}, "app": {}}, {}, {"db": "db app", "web": "web"}),
+        # A condition of the role leaves a result without values, or none.
+        ({"db": None, "web": {}, "app": {}}, {}, {"web": "web app"}),
+        # The results of an earlier use of the role do not count, whatever they are.
+        ({"db": {"task": "old"}, "web": {"task": "old", "account": "2"}, "app": {}}, {}, {"app": "app"}),
         # Other batches manage their own hosts. No batch has a host that failed before.
-        ({"app": "1"}, "db web app", "db web app", {"app": ["app"]}),
-        ({"app": "1"}, "web app", "db web app", {"app": ["app", "db"]}),
-        ({"web": "2", "app": "1"}, "web app", "db web app", {"web": ["web"], "app": ["app"]}),
+        ({"db": {}, "web": {}, "app": {}}, {"ansible_play_batch": ["app"]}, {"app": "app"}),
+        (
+            {"db": {}, "web": {}, "app": {}},
+            {"ansible_play_batch": ["app"], "ansible_play_hosts": ["web", "app"]},
+            {"app": "app db"},
+        ),
+        (
+            {"db": {}, "web": {"account": "2"}, "app": {}},
+            {"ansible_play_batch": ["web", "app"], "ansible_play_hosts": ["web", "app"]},
+            {"web": "web", "app": "app"},
+        ),
+        # With run_once, all hosts have the result of one.
+        ({"db": {"host": "web"}, "web": {}, "app": {"host": "web"}}, {}, {"web": "db web app"}),
     ],
 )
-def test_hosts_with_the_same_fingerprint_share_a_call(
-    batch: dict[str, str | None], active: str, everyone: str, calls: dict[str, list[str]]
+def test_the_first_host_of_an_account_calls_for_all(
+    hosts: dict[str, Any], more: dict[str, Any], first: dict[str, str]
 ) -> None:
-    hosts: dict[str, dict[str, Any]] = {name: {} for name in (everyone or " ".join(batch)).split()}
-    # A condition of the role leaves a result without values, or none.
-    hosts |= {name: {"__ec2_server_inputs": {"fingerprint": each} if each else {}} for name, each in batch.items()}
-    of_play: dict[str, Any] = {
-        "ansible_play_batch": [*batch],
-        "ansible_play_hosts": (active or " ".join(batch)).split(),
+    results = {name: {} if each is None else {**OWN, "host": name, **each} for name, each in hosts.items()}
+    variables: dict[str, dict[str, Any]] = {
+        name: {"__ec2_server_inputs": each, "instance_id": f"i-{name}"} for name, each in results.items()
     }
-    values = task_variables(hosts, "db" if "db" in hosts else "app", **of_play)
-    assert read("ec2_server", values, compare=True) == {"calls": calls}
+    of_play = {
+        "ansible_play_batch": [*hosts],
+        "ansible_play_hosts": [*hosts],
+        "ansible_play_hosts_all": [*hosts],
+        **more,
+    }
+    found: dict[str, str] = {}
+    for name in of_play["ansible_play_batch"]:
+        if results[name].get("task") == "new" and results[name]["host"] == name:
+            values = {**task_variables(variables, name), **of_play}
+            call = read("ec2_server", values, collect=True)
+            if call["is_first"]:
+                found[name] = " ".join(each.removeprefix("i-") for each in call["by_region"][""])
+    assert found == first
+
+
+def test_an_instance_of_several_hosts_is_in_the_region_of_the_first() -> None:
+    hosts: dict[str, dict[str, Any]] = {
+        "db": {"instance_id": "i-1", "cwagent_region": "eu-west-1"},
+        "web": {"instance_id": "i-1"},
+        "app": {"instance_id": "i-2"},
+        "none": {},
+    }
+    for name, each in hosts.items():
+        each["__ec2_server_inputs"] = {**OWN, "host": name, "default_region": "us-east-1" if name == "app" else ""}
+    found = read("ec2_server", task_variables(hosts, "db"), collect=True)
+    by_region = {"eu-west-1": ["i-1"], "us-east-1": ["i-2"]}
+    assert found == {"is_first": True, "by_region": by_region, "default_region": "us-east-1"}
