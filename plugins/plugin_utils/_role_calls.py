@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
@@ -12,7 +13,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._text import join_firs
 from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import MAX_SHOWN_HOSTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     ByRegion = Mapping[str, Sequence[str]]
     Inputs = Mapping[str, Any]
@@ -52,7 +53,7 @@ def plan_call(
     The first host of an account calls them for all. Hosts that failed before the role belong to the only account that
     there is. With several accounts, theirs is unknown.
 
-    :param own: what this host has registered.
+    :param own: the result that this host has registered.
     :param inputs: the hosts of the batch in order, each with what it has registered. They are read only as far as
         necessary. With ``run_once``, all of them have the result of one host.
     :param failed: the hosts that failed before the role.
@@ -77,6 +78,28 @@ def plan_call(
     given = [each["by_region"] for each in hosts.values() if each["by_region"] is not None]
     items = _merge([*given, instances_of(possible)])
     return {"is_first": True, "by_region": items, "default_region": "" if "" in items else region}
+
+
+def instances_of(hostvars: Mapping[str, Mapping[str, Any]], regions: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the EC2 instances among some hosts by region. An ID of several hosts is in the region of the first one.
+
+    The region is in ``cwagent_region`` or, from the inventory ``amazon.aws.aws_ec2``, in ``placement.region``.
+
+    :param regions: the names of the hosts, each with the region of an instance without one.
+    """
+    found: dict[str, str] = {}
+    for host, default in regions.items():
+        variables = hostvars[host]
+        placement = variables.get("placement")
+        from_inventory = placement.get("region") if isinstance(placement, Mapping) else None
+        if instance := _text(variables, "instance_id"):
+            found.setdefault(instance, _text(variables, "cwagent_region") or str(from_inventory or "") or default)
+    return {region: [each for each in found if found[each] == region] for region in found.values()}
+
+
+def _text(variables: Mapping[str, Any], name: str) -> str:
+    """Return a variable without surrounding blanks, which a survey can leave."""
+    return str(variables.get(name) or "").strip()
 
 
 def _merge(of_hosts: Iterable[ByRegion]) -> dict[str, list[str]]:

@@ -14,14 +14,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.filter.instances_by_region import instances_by_region
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.plugin_utils._evaluate import evaluate, evaluate_value
 from ansible_collections.cwagent.iam.plugins.plugin_utils._facts import check_facts
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables import unknown_settings
 from ansible_collections.cwagent.iam.plugins.plugin_utils._key_store_checks import check_role_key_store
 from ansible_collections.cwagent.iam.plugins.plugin_utils._report_files import ROLE_FORMATS, sort_by_format
-from ansible_collections.cwagent.iam.plugins.plugin_utils._role_calls import OF_HOST, items_of_host, plan_call
+from ansible_collections.cwagent.iam.plugins.plugin_utils._role_calls import (
+    OF_HOST,
+    instances_of,
+    items_of_host,
+    plan_call,
+)
 from ansible_collections.cwagent.iam.plugins.plugin_utils._role_specs import (
     playbook_options,
     read_defaults,
@@ -165,17 +169,7 @@ def _collect(role: str, variables: Mapping[str, Any]) -> dict[str, Any]:
     )
     active = {*variables["ansible_play_hosts"]}
     failed = [host for host in variables["ansible_play_hosts_all"] if host not in active]
-    return plan_call(own, inputs, failed, partial(_instances_of, hostvars))
-
-
-def _instances_of(hostvars: Mapping[str, Mapping[str, Any]], regions: Mapping[str, str]) -> dict[str, list[str]]:
-    """Return the instances among hosts by region. The ID of several hosts is in the region of the first one."""
-    found: dict[str, str] = {}
-    for host in regions:
-        if "instance_id" in hostvars[host]:
-            [(region, [instance])] = instances_by_region([host], hostvars, regions[host]).items()
-            found.setdefault(instance, region)
-    return {region: [each for each in found if found[each] == region] for region in found.values()}
+    return plan_call(own, inputs, failed, partial(instances_of, hostvars))
 
 
 def _key_store_problems(role: str, spec: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:

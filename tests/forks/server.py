@@ -104,7 +104,7 @@ def import_what_runs_use() -> None:
         for each in pkgutil.iter_modules(actions.__path__, "cwagent.iam."):
             loader.action_loader.get(each.name, class_only=True)
         caching["find_filters_once"]()
-        for name in ("instances_by_region", "junit", "sarif"):
+        for name in ("junit", "sarif"):
             loader.filter_loader.get(f"cwagent.iam.{name}")
     make_clients()
     # Each run sets up the loader again.

@@ -235,7 +235,7 @@ def test_a_run_finds_filters_wherever_they_are(tmp_path: Path, home: Path) -> No
             *(
                 "{{ '' | cwagent.iam.nope }}",
                 "{{ 1 is even or 2 is odd }}",
-                "{{ [] | cwagent.iam.instances_by_region }}",
+                "{{ [] | cwagent.iam.junit }}",
             ),
         )
         plain, forked = run_both(command, home, {})

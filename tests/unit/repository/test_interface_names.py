@@ -385,7 +385,6 @@ SECOND_NAMES = {
         "onprem_credentials_owner < key_file_owner",
     },
     "the name of the role already shows whose regions they are": {
-        "cwagent_iam_role.trust_regions < hybrid_server_regions",
         "onprem_credentials_region < onprem_hosts_key_region",
     },
     "a task works on a selection of the run's values": {

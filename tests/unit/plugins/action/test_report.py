@@ -17,6 +17,7 @@ FINDING = {"rule": "r", "severity": "notice", "object": "o", "account": "1", "wh
 READ = {
     "account": {"label": "shop", "id": "1", "read_at": "2026-11-25T09:30:00Z"},
     "principals": [],
+    "grantors": [],
     "unread": [],
     "findings": [FINDING],
 }

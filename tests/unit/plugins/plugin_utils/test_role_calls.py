@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.plugin_utils._role_calls import items_of_host, plan_call
+from ansible_collections.cwagent.iam.plugins.plugin_utils._role_calls import instances_of, items_of_host, plan_call
 
 EU, US = "eu-west-1", "us-east-1"
 SAME, OF_Y = "All hosts of an account must have the same", "one value for a, b; one value for c"
@@ -87,7 +87,7 @@ ONE, TWO, OTHER = registered({"": ["a"]}), registered({"": ["b", "a"]}), registe
         ({"a": registered({}), "b": registered({})}, "a", "f", call()),
         # With run_once, all hosts have the result of one.
         ({"a": registered(host="b"), "b": registered()}, "b", "", call(none=["i-a", "i-b"])),
-        # Values that are the same, and those of another account.
+        # Equal values, and another account.
         ({"a": registered({}, x="1"), "b": registered({}, x=("y", "1"))}, "a", "", call()),
         ({"a": registered({}, x="1"), "b": registered({}, x="2", account="2")}, "a", "", call()),
         ({"a": registered({}, x="1"), "b": registered({}, x="2")}, "b", "", FOLLOWS),
@@ -150,3 +150,32 @@ def test_a_host_that_is_not_the_first_reads_no_further() -> None:
         raise AssertionError
 
     assert plan_call(registered(host="b"), inputs(), [], dict) == FOLLOWS
+
+
+INSTANCES: dict[str, dict[str, Any]] = {
+    "a": {"instance_id": "i-1", "placement": {"region": "eu-central-1"}},
+    "b": {"instance_id": "i-2", "placement": {"region": "eu-central-1"}, "cwagent_region": "us-east-1"},
+    "c": {"instance_id": "i-3"},
+    "d": {"instance_id": "i-1", "cwagent_region": "eu-central-1", "placement": None},
+    "e": {"cwagent_region": ""},
+    "f": {"instance_id": "i-1", "cwagent_region": "us-east-1"},
+    "g": {"instance_id": " i-4 ", "cwagent_region": " ", "placement": "none"},
+    "h": {"instance_id": " "},
+}
+
+
+@pytest.mark.parametrize(
+    ("hosts", "default", "regions"),
+    [
+        ("", "x", {}),
+        ("a", "x", {"eu-central-1": ["i-1"]}),
+        ("abc", "x", {"eu-central-1": ["i-1"], "us-east-1": ["i-2"], "x": ["i-3"]}),
+        ("c", "", {"": ["i-3"]}),
+        ("da", "x", {"eu-central-1": ["i-1"]}),
+        ("af", "x", {"eu-central-1": ["i-1"]}),
+        ("fa", "x", {"us-east-1": ["i-1"]}),
+        ("eghc", "x", {"x": ["i-4", "i-3"]}),
+    ],
+)
+def test_instances_are_grouped_by_region(hosts: str, default: str, regions: dict[str, list[str]]) -> None:
+    assert instances_of(INSTANCES, dict.fromkeys(hosts, default)) == regions
