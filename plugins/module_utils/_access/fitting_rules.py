@@ -29,7 +29,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.perm
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import compile_each, fit
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import (
     ANY,
+    covers_encrypted,
     describe,
+    describe_each,
     grants_of,
     join,
     read_document,
@@ -48,11 +50,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies im
 from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._access.case import Case
     from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Policy, Principal
-    from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import Grant, Statement
+    from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import Statement
     from ansible_collections.cwagent.iam.plugins.module_utils._findings import Finding
 
 # The use of log groups that each action allows, with the worst first.
@@ -147,8 +149,11 @@ def _drift_findings(case: Case) -> Iterator[Finding]:
     texts = [each for each in _stored_texts(case) if each.value]
     known = known_grants(texts if fitted else (), case.account.regions, case.fitted_scope)
     unread = _unread(case, fitted.values()) if known.is_complete else Unread.STORED
+    is_encrypted = covers_encrypted(each.document for each in fitted.values() if each.document)
     for arn, policy in sorted(fitted.items()):
-        yield from _foreign_parts(policy, case.account.policy_tags.get(arn), known.grants | grants_of(needed), unread)
+        added = grants_of(unexplained(_read(policy)[0], known.grants | grants_of(needed), unread))
+        listed = describe_each(added, known.shown if is_encrypted else None)
+        yield from _foreign_parts(policy, case.account.policy_tags.get(arn), listed)
 
 
 def _stored_texts(case: Case) -> list[Text]:
@@ -223,22 +228,19 @@ def _lacking(case: Case, policies: Sequence[Policy], needed: Sequence[Statement]
     return found
 
 
-def _foreign_parts(
-    policy: Policy, tags: Mapping[str, str] | None, known: Collection[Grant], unread: Unread
-) -> Iterator[Finding]:
+def _foreign_parts(policy: Policy, tags: Mapping[str, str] | None, added: Iterable[str]) -> Iterator[Finding]:
     """Report a policy or parts of it that this collection did not write. :param tags: ``None`` if they are not known.
 
-    :param known: everything that the configurations need.
+    :param added: in words, everything that no configuration needs.
     """
     if tags is not None and not is_created(tags):
         why = f"Somebody else created policy {policy.arn}, because it has no tag {MARK_TAG}={CREATED}."
         fix = "Decide whether to detach and delete it; if so, run the playbook cwagent.iam.site afterwards."
         yield FITTED_POLICY.finding(policy.name, why, fix)
         return
-    own, foreign = _read(policy)
-    added = sorted(grants_of(unexplained(own, known, unread)))
-    if foreign or added:
-        listed = join_first([*dict.fromkeys(foreign), *map(describe, added)], MAX_LISTED)
+    parts = [*dict.fromkeys(_read(policy)[1]), *added]
+    if parts:
+        listed = join_first(parts, MAX_LISTED)
         why = (
             f"Somebody has changed policy {policy.name}, or a run was interrupted before it stored. No stored "
             f"configuration needs this: {listed}."

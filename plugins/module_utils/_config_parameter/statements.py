@@ -38,6 +38,7 @@ _PARAMETER_NAME = rf"{PARAMETER_PREFIX}[\w.-]+"
 # Something that is allowed: an action, the operator and key of a condition, and a resource or a value of the condition.
 Grant = tuple[str, tuple[str, ...], str]
 _MAX_SHOWN = 200
+_HIDDEN = "not shown, because configurations are encrypted"
 
 
 @dataclass(frozen=True, order=True)
@@ -235,32 +236,52 @@ def read_document(document: Mapping[str, Any], arn: str) -> tuple[list[Statement
     return take_apart(found), others
 
 
-def to_shown(document: Mapping[str, Any], shown: Collection[str]) -> list[Any]:
+def covers_encrypted(documents: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether fitted policies cover an encrypted configuration. Each of them can contain its names."""
+    statements = (each for document in documents for each in _as_list(document.get("Statement")))
+    return any(isinstance(each, dict) and DECRYPT in _as_list(each.get("Action")) for each in statements)
+
+
+def to_shown(document: Mapping[str, Any], shown: Collection[str] | None) -> list[Any]:
     """Return the statements of a fitted policy for output.
 
-    If the policy covers an encrypted configuration, the others' names are shown, and the rest are counted.
-
-    :param shown: the resources and values of the configurations that are not encrypted.
+    :param shown: the resources and values of the configurations that are not encrypted. All others are counted.
+        ``None`` to show everything.
     """
     statements = _as_list(document.get("Statement"))
-    if not any(isinstance(each, dict) and DECRYPT in _as_list(each.get("Action")) for each in statements):
-        return statements
-    return [_count_hidden(each, shown) for each in statements]
+    return statements if shown is None else [_count_hidden(each, shown) for each in statements]
 
 
 def _count_hidden(given: Any, shown: Collection[str]) -> Any:
     statement = _read_statement(given) if isinstance(given, dict) else None
-    if statement is None or {*statement.actions} <= {GET, DECRYPT, PUT}:
+    if statement is None:
         return given
-    known = [each for each in statement.names if each in shown or each == ANY]
+    known = [each for each in statement.names if _is_shown(statement.actions, each, shown)]
     hidden = len(statement.names) - len(known)
     if not hidden:
         return given
-    names = [*known, f"{hidden} not shown, because configurations are encrypted"]
+    names = [*known, f"{hidden} {_HIDDEN}"]
     if not statement.condition:
         return {**given, "Resource": names}
     operator, key = statement.condition
     return {**given, "Condition": {operator: {key: names}}}
+
+
+def _is_shown(actions: Iterable[str], name: str, shown: Collection[str] | None) -> bool:
+    """Whether output contains a name. The names of parameters are no secret, unlike what is in them."""
+    return shown is None or name in shown or name == ANY or {*actions} <= {GET, DECRYPT, PUT}
+
+
+def describe_each(grants: Iterable[Grant], shown: Collection[str] | None) -> list[str]:
+    """Return in words what is allowed. :param shown: as of ``to_shown``."""
+    hidden: dict[tuple[str, tuple[str, ...]], int] = defaultdict(int)
+    found = []
+    for action, condition, name in sorted(grants):
+        if _is_shown([action], name, shown):
+            found.append(describe((action, condition, name)))
+        else:
+            hidden[action, condition] += 1
+    return [*found, *(describe((*grant, f"{number} ({_HIDDEN})")) for grant, number in hidden.items())]
 
 
 def describe(grant: Grant) -> str:

@@ -25,7 +25,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.stat
     MAX_POLICY,
     Statement,
     check_number,
-    describe,
+    covers_encrypted,
+    describe_each,
     grants_of,
     join,
     size_of,
@@ -505,28 +506,37 @@ def remaining(plan: Plan[State], state: State) -> list[str]:
 
 
 def foreign_warnings(plan: Plan[State], desired: DesiredPolicies) -> list[str]:
-    """Return a sentence for each policy that loses something that somebody else has added."""
+    """Return a sentence for each policy that loses something that no configuration needs."""
     added = grants_of(_unexplained(plan.current, desired))
+    shown = _shown(plan.current, desired.covered.known)
     found = []
     for name, each in plan.current.policies.items():
         if plan.planned.policies[name].default != each.default:
-            grants = sorted(grants_of(each.default.statements) & added)
-            parts = [*each.default.foreign, *map(describe, grants)]
+            grants = grants_of(each.default.statements) & added
+            parts = [*each.default.foreign, *describe_each(grants, shown)]
             if parts:
                 lost = join_first(parts, _MAX_LISTED)
                 found.append(
-                    f"policy '{name}' allowed something that this collection does not write, and lost it: {lost}"
+                    f"policy '{name}' allowed something that no stored configuration needs, and lost it: {lost}"
                 )
     return found
 
 
 def to_diff(state: State, known: Known | None) -> dict[str, object]:
     """Render the policies for the diff, with their statements. :param known: decides about the names that are shown."""
-    shown = known.shown if known else frozenset()
+    shown = _shown(state, known)
     return {
         name: {"statements": to_shown(each.default.document, shown), "tags": dict(each.tags)}
         for name, each in state.policies.items()
     }
+
+
+def _shown(state: State, known: Known | None) -> Collection[str] | None:
+    """Return the names that output may contain; ``None`` for all, where no policy covers an encrypted configuration."""
+    documents = (version.document for each in state.policies.values() for version in each.versions)
+    if not covers_encrypted(documents):
+        return None
+    return known.shown if known else frozenset()
 
 
 def arns_for(access: str, state: State) -> list[str]:

@@ -318,6 +318,17 @@ def test_a_hand_edit_is_found(added: Any, words: str) -> None:
     assert words in why
 
 
+def test_a_hand_edit_is_counted_if_a_policy_covers_an_encrypted_configuration() -> None:
+    """It can have come from the configuration, which was deleted, and which nothing shows."""
+    own, second = fitted_policy(CONFIG), fitted_policy(CONFIG, "-2")
+    for policies in (
+        (adding(own, ASSUMING, decrypting("AmazonCloudWatch-b")), second),
+        (adding(own, ASSUMING), adding(second, decrypting("AmazonCloudWatch-b"))),
+    ):
+        [why] = drift(*policies, version=1)
+        assert why.endswith("needs this: sts:AssumeRole on 1 (not shown, because configurations are encrypted).")
+
+
 TEXTS = [json.dumps(each) for each in (CONFIG, OTHER_NAME, with_role(ROLE))]
 WIDENED = adding(fitted_policy(CONFIG), fitted_policy(OTHER_NAME).document)
 ELSEWHERE = f"{PARAMETERS}/AmazonCloudWatch-x".replace(REGION, "us-east-1")

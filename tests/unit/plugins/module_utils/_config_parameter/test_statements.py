@@ -15,6 +15,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.stat
     Statement,
     check_number,
     check_size,
+    covers_encrypted,
+    describe,
+    describe_each,
     grants_of,
     join,
     read_document,
@@ -253,15 +256,14 @@ TAGS = Statement("reading tags", ("ec2:DescribeTags",))
 @pytest.mark.parametrize(
     ("statements", "shown", "groups", "namespaces"),
     [
-        # Without an encrypted configuration, everything is shown.
-        ([LOGS, METRICS, READING], [], LOGS.names, METRICS.names),
+        ([LOGS, METRICS, READING], None, LOGS.names, METRICS.names),
         ([LOGS, METRICS, DECRYPTED], [*LOGS.names, *METRICS.names], LOGS.names, METRICS.names),
         ([LOGS, METRICS, DECRYPTED], [LOGS.names[1], "Shop"], [LOGS.names[1], 1], ["Shop", 1]),
         ([LOGS, METRICS, DECRYPTED], [], [2], [2]),
     ],
 )
 def test_output_counts_the_resources_of_encrypted_configurations(
-    statements: list[Statement], shown: list[str], groups: list[Any], namespaces: list[Any]
+    statements: list[Statement], shown: list[str] | None, groups: list[Any], namespaces: list[Any]
 ) -> None:
     foreign = {"Effect": "Deny", "Action": "*", "Resource": "*"}
     written = to_document([*statements, TAGS])
@@ -276,6 +278,37 @@ def test_output_counts_the_resources_of_encrypted_configurations(
     ]
     assert found[2:] == [*to_document(statements)["Statement"][2:], *to_document([TAGS])["Statement"], foreign, "text"]
     assert [each["Sid"] for each in found[:3]] == [each["Sid"] for each in written["Statement"][:3]]
+
+
+def test_a_description_counts_what_is_hidden() -> None:
+    grants = grants_of([LOGS, METRICS, READING, DECRYPTED, TAGS])
+    assert describe_each(grants, None) == [describe(each) for each in sorted(grants)]
+    first = LOGS.names[0]
+    found = describe_each(grants, [first, "Shop"])
+    hidden = [each for each in found if "(not shown, because configurations are encrypted)" in each]
+    assert len(hidden) == len(LOGS.actions) + len(METRICS.actions)
+    assert all(" 1 (not shown" in each for each in hidden)
+    assert {*found} - {*hidden} == {describe(each) for each in grants if each[2] in (first, "Shop", "*", PARAMETER)}
+
+
+@pytest.mark.parametrize(
+    ("documents", "expected"),
+    [
+        ([], False),
+        ([[LOGS], [READING]], False),
+        ([[LOGS], [DECRYPTED]], True),
+        ([[DECRYPTED], [LOGS]], True),
+    ],
+)
+def test_one_of_several_policies_covers_an_encrypted_configuration(
+    documents: list[list[Statement]], expected: bool
+) -> None:
+    assert covers_encrypted([to_document(each) for each in documents]) == expected
+
+
+def test_an_action_that_is_no_list_decrypts_too() -> None:
+    listed = [{"Effect": "Allow", "Action": "kms:Decrypt", "Resource": "*"}, "text"]
+    assert covers_encrypted([{"Statement": listed}])
 
 
 FITTING = MAX_POLICY - size_of([replace(METRICS, names=("",))])
