@@ -95,13 +95,6 @@ options:
       - The principal gets the tag C(cwagent:managed) with the value C(adopted). O(state=absent) does not delete it.
     type: bool
     default: false
-  planned:
-    description:
-      - The results of earlier tasks of the run. In check mode, changes that these tasks only planned count as done.
-      - A window that M(cwagent.iam.cwagent_restore) has closed is not closed again.
-    type: list
-    elements: dict
-    default: []
   state:
     description:
       - Whether the principal should exist.

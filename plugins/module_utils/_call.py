@@ -44,17 +44,17 @@ def aws_gateway(call: Call) -> Aws:
     return Aws(call.client, retry_timeout=call.params["wait_timeout"])
 
 
-def manage(resource: Callable[[dict[str, Any], Aws, str | None, bool], Resource[Any]], call: Call) -> dict[str, Any]:
+def manage(resource: Callable[[dict[str, Any], Aws, str | None], Resource[Any]], call: Call) -> dict[str, Any]:
     """Do the work of a module that brings one resource to its desired state.
 
-    :param resource: makes the resource from the options, the gateway, the region and whether this is check mode.
+    :param resource: makes the resource from the options, the gateway and the region.
     """
-    desired = resource(call.params, aws_gateway(call), call.region, call.check_mode)
+    desired = resource(call.params, aws_gateway(call), call.region)
     return converge(desired, call.check_mode, call.params["wait_timeout"] if call.params["wait"] else None)
 
 
 def manage_by_region(
-    resource: Callable[[dict[str, Any], Aws, str | None, bool], Resource[Any]],
+    resource: Callable[[dict[str, Any], Aws, str | None], Resource[Any]],
     call: Call,
     *,
     names: str,
@@ -90,7 +90,7 @@ def gateways(call: Call, regions: Iterable[str]) -> dict[str, Aws]:
 
 def converge_regions(
     fleet: Fleet,
-    resource: Callable[[dict[str, Any], Aws, str | None, bool], Resource[Any]],
+    resource: Callable[[dict[str, Any], Aws, str | None], Resource[Any]],
     call: Call,
     *,
     names: str,
@@ -105,7 +105,7 @@ def converge_regions(
     regions = {"": call.params[names]} if given is None else names_by_region(by_region, given)
     # All options are checked before anything is done.
     resources = [
-        resource({**call.params, names: regions[region]}, aws, region or call.region, call.check_mode)
+        resource({**call.params, names: regions[region]}, aws, region or call.region)
         for region, aws in gateways(call, regions).items()
     ]
     return [fleet.converge(each) for each in resources]

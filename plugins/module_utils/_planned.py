@@ -33,22 +33,12 @@ class Planned:
         return {each["instance_id"]: each["profile"] for each in instances}
 
     @property
-    def closed(self) -> set[str]:
-        """The principals whose admin window was closed."""
-        return {name for found in self._results for name in _texts(found.get("closed"))}
-
-    @property
     def applied_versions(self) -> dict[tuple[str, str], int]:
         """By region and name of a parameter, the version that all servers run."""
         versions = self._items("applied_versions", "region", "name")
         return {
             (each["region"], each["name"]): each["version"] for each in versions if isinstance(each.get("version"), int)
         }
-
-    @property
-    def has_restored(self) -> bool:
-        """Whether an earlier task cleaned up after interrupted runs."""
-        return any(found.get("changed") for found in self._results if "closed" in found)
 
     def policies_of(self, profile: str) -> list[str] | None:
         """Return the managed policies of the role in an instance profile; ``None`` if no result has the profile."""

@@ -43,7 +43,6 @@ options:
     type: bool
     default: false
 extends_documentation_fragment:
-  - cwagent.iam.planned
   - cwagent.iam.steps
   - cwagent.iam.wait
   - cwagent.iam.attributes

@@ -117,6 +117,7 @@ failures:
       ssm:DeregisterManagedInstance. Grant ssm:DeregisterManagedInstance to it and run again.
 """
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
@@ -141,7 +142,8 @@ RULES = NODES_RULES
 def work(call: Call) -> dict[str, Any]:
     """Deregister the nodes of each region, and then look for other servers that use the role."""
     given = call.params["nodes_by_region"]
-    found = manage_by_region(nodes_resource, call, names=NAMES, by_region="nodes_by_region", keys=["nodes", "in_use"])
+    resource = partial(nodes_resource, check_mode=call.check_mode)
+    found = manage_by_region(resource, call, names=NAMES, by_region="nodes_by_region", keys=["nodes", "in_use"])
     result = {"nodes": [], "in_use": [], **found}
     if call.params["role"] and not result.get("failed"):
         known = {region or call.region for region in given}

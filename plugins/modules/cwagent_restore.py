@@ -201,12 +201,13 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-closed:
-  description: The principals whose windows were closed, or removed.
-  returned: when a plan was made
-  type: list
-  elements: str
-  sample: [CloudWatchAgentAdminRole]
+needs_restore:
+  description:
+    - A run would close a window or restore an instance. Later tasks of a check do not see this clean-up, so the
+      playbooks end the check. To remove windows is no clean-up.
+  returned: in check mode, if there is something to clean up
+  type: bool
+  sample: true
 instances:
   description: >-
     The examined instances, with the names of their instance profile before and after, and of the profile that a

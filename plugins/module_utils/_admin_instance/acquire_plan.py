@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import model
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import NO_PROFILE, State
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.release_plan import Release
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.sole_holder_plan import (
     REMEDY,
     check_alone,
@@ -37,7 +36,6 @@ class Acquisition:
     :param is_running: whether the instance is known to run.
     :param managed_before: whether an earlier task of the same run has created the admin and the server profile, or
         planned to.
-    :param released_before: whether an earlier task has planned to release every instance of the region.
     :param associated_before: whether an earlier task has planned to associate the fallback with the instance if it has
         no profile.
     """
@@ -47,7 +45,6 @@ class Acquisition:
     fail_if_tagged: bool = False
     is_running: bool = False
     managed_before: bool = False
-    released_before: bool = False
     associated_before: bool = False
 
     def plan(self, current: State, window: Plan[Window] | None = None) -> Plan[State]:
@@ -127,20 +124,17 @@ class Acquisition:
         return [step.summary for step in missing.all_steps if not step.context.is_trial]
 
     def assumed_state(self, current: State) -> State:
-        """Return the state after the changes that earlier tasks have planned for the instances."""
-        state, name = current, self.instance_id
-        if self.released_before:
-            released = Release(self.profiles).planned_state(current)
-            state = replace(released, tagged=frozenset())
-        instance = state.instances.get(name)
+        """Return the state after the change that an earlier task has planned for the instance."""
+        name, instance = self.instance_id, current.instances.get(self.instance_id)
         if (
             not self.associated_before
             or instance is None
             or instance.associations
             or instance.state in profile_plan.ENDED
         ):
-            return state
-        return replace(state, instances={**state.instances, name: model.with_profile(instance, self.profiles.fallback)})
+            return current
+        given = model.with_profile(instance, self.profiles.fallback)
+        return replace(current, instances={**current.instances, name: given})
 
     def warnings(self, current: State) -> list[str]:
         """Warn of policies that the instance loses, and of restore tags that no run has written."""

@@ -57,12 +57,11 @@ def resource(
     params: Mapping[str, Any],
     aws: Aws,
     region: str | None,
-    check_mode: bool,
     *,
     is_admin_policy: Callable[[str], bool],
 ) -> WindowResource:
     """Return the admin window of the module. :raises InvalidInput: an option is invalid."""
-    del region, check_mode
+    del region
     return WindowResource(aws, desired_window(params), params["fail_if_open"], is_admin_policy)
 
 

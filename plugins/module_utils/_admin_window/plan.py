@@ -92,12 +92,11 @@ class Window:
 
 @dataclass(frozen=True)
 class DesiredWindow:
-    """The user's choices for the window, in 11 fields, because each is an option, or the plan of an earlier task.
+    """The user's choices for the window, in 10 fields, because each is an option, or the plan of an earlier task.
 
     :param kind: ``role`` or ``user``.
     :param state: one of ``OPEN``, ``CLOSED``, ``ABSENT``.
     :param force: whether to write even if the current state looks as desired.
-    :param closed_before: whether an earlier task has planned to close the window.
     :param created_before: whether an earlier task has planned to create the principal, with a closed window.
     :param managed_only: whether to leave alone a principal that this collection did not create or adopt, unless it has
         a window. Opening a window for it is an error. A principal that has neither a window nor the admin policy does
@@ -114,7 +113,6 @@ class DesiredWindow:
     minutes: int = 15
     force: bool = False
     managed_only: bool = False
-    closed_before: bool = False
     created_before: bool = False
     instance_id: str | None = None
     parameters: tuple[WindowParameter, ...] = ()
@@ -139,7 +137,7 @@ def assumed_window(current: Window, desired: DesiredWindow) -> Window:
     """Return the window after the changes that an earlier task has planned for it."""
     if desired.created_before and not current.exists:
         return replace(current, exists=True, policy=closed_policy())
-    return planned_window(current, replace(desired, state=CLOSED)) if desired.closed_before else current
+    return current
 
 
 def check_minutes(minutes: int) -> None:

@@ -15,7 +15,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._application_roles.res
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._call import gateways
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import read_associations
-from ansible_collections.cwagent.iam.plugins.module_utils._planned import PLANNED_SPEC, Planned
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.options import with_policy_arns
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import WAIT_SPEC
 
@@ -29,7 +28,6 @@ DETACH_SPEC: dict[str, Any] = {
     "remaining_instances": {"type": "dict"},
     "unused_roles": {"type": "bool", "default": False},
     "detach_from_roles": {"type": "list", "elements": "str", "default": []},
-    **PLANNED_SPEC,
     **WAIT_SPEC,
 }
 DETACH_RULES: dict[str, Any] = {}
@@ -81,7 +79,6 @@ def detachments(call: Call) -> DetachmentResource:
     for instance_id in (each for found in given for names in found.values() for each in names):
         _names.check_instance_id(instance_id)
     aws_in = gateways(call, dict.fromkeys(region for found in given for region in found) or [""])
-    planned = Planned(call.params["planned"]).profiles if call.check_mode else {}
     departure = None
     if leaving is not None:
         of_leaving, of_remaining = (
@@ -89,4 +86,4 @@ def detachments(call: Call) -> DetachmentResource:
         )
         named = frozenset(call.params["detach_from_roles"])
         departure = Departure(of_leaving, of_remaining, named, unused=call.params["unused_roles"])
-    return DetachmentResource(aws_in, departure, remaining or {}, planned)
+    return DetachmentResource(aws_in, departure, remaining or {})

@@ -174,7 +174,6 @@ class DetachmentResource(Resource[State]):
     :param aws_in: by region, its gateway.
     :param departure: the instances whose roles no longer need it; ``None`` for all roles.
     :param remaining: by region, the instances whose roles need it.
-    :param planned: by instance, the profile that an earlier task has planned for it.
     """
 
     _aws: Aws
@@ -184,13 +183,11 @@ class DetachmentResource(Resource[State]):
         aws_in: Mapping[str, Aws],
         departure: Departure | None,
         remaining: Mapping[str, Sequence[str]],
-        planned: Mapping[str, str | None],
     ) -> None:
         super().__init__(next(iter(aws_in.values())))
         self._aws_in = aws_in
         self._departure = departure
         self._remaining = remaining
-        self._planned = planned
 
     def read(self) -> State:
         """Read all roles. To select roles by their instances, also read the instance profiles of the regions."""
@@ -203,13 +200,12 @@ class DetachmentResource(Resource[State]):
         return replace(found, detachable=frozenset(), unknown=unknown) if unknown else found
 
     def _read_profiles(self) -> dict[str, set[str]]:
-        """Return by instance its instance profiles, after the changes that earlier tasks have planned."""
-        found = {
+        """Return by instance its instance profiles."""
+        return {
             name: {each.profile for each in associations}
             for aws in self._aws_in.values()
             for name, associations in read_associations(aws).items()
         }
-        return {**found, **{name: {profile} if profile else set() for name, profile in self._planned.items()}}
 
     def _find_unknown(self, profiles: Container[str]) -> frozenset[str]:
         """Return the remaining instances that have no profile and are not in their region."""

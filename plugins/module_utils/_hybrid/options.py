@@ -91,7 +91,7 @@ def desired_node(params: Mapping[str, Any], region: str, host: str, run: str) ->
     )
 
 
-def nodes_resource(params: Mapping[str, Any], aws: Aws, region: str | None, check_mode: bool) -> NodesResource:
+def nodes_resource(params: Mapping[str, Any], aws: Aws, region: str | None, *, check_mode: bool) -> NodesResource:
     """Return the nodes of a region that leave, and its activations.
 
     :raises InvalidInput: the names are not a list, or one is empty. Every node without a name would have that one.

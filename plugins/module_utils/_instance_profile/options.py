@@ -48,7 +48,7 @@ RULES: dict[str, Any] = {
 }
 
 
-def resource(params: Mapping[str, Any], aws: Aws, region: str | None, check_mode: bool) -> AssociationResource:
+def resource(params: Mapping[str, Any], aws: Aws, region: str | None) -> AssociationResource:
     """Return the associations of the module. :raises InvalidInput: an option is invalid."""
     _names.check_name("instance profile", params["name"])
     if params["on_other_profile"] == ATTACH and params["state"] == "present":
@@ -66,8 +66,7 @@ def resource(params: Mapping[str, Any], aws: Aws, region: str | None, check_mode
         profile_id=planned.profile_id(params["name"]),
         fail_if_associated_elsewhere=params["fail_if_associated_elsewhere"],
     )
-    # Outside check mode the instances are as AWS shows them.
-    return AssociationResource(aws, params["instance_ids"], desired, planned.profiles if check_mode else {})
+    return AssociationResource(aws, params["instance_ids"], desired)
 
 
 def _check_roles(names: Sequence[str]) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
@@ -53,24 +52,14 @@ ACTIVE_STATES = ["associating", "associated"]
 
 
 class AssociationResource(Resource[State]):
-    """An instance profile on a list of instances of one region.
-
-    :param assumed: by instance, the profile that an earlier task has planned for it; ``None`` for none.
-    """
+    """An instance profile on a list of instances of one region."""
 
     _aws: Aws
 
-    def __init__(
-        self,
-        aws: Aws,
-        instance_ids: Sequence[str],
-        desired: DesiredProfile,
-        assumed: Mapping[str, str | None] = MappingProxyType({}),
-    ) -> None:
+    def __init__(self, aws: Aws, instance_ids: Sequence[str], desired: DesiredProfile) -> None:
         super().__init__(aws)
         self._ids = list(dict.fromkeys(instance_ids))
         self._desired = desired
-        self._assumed = {name: (Association(None, each),) if each else () for name, each in assumed.items()}
         # For a long list, reading the whole region takes fewer calls. It also shows other instances with the profile.
         self._whole_region = len(self._ids) > FILTER_VALUES or desired.fail_if_associated_elsewhere
 
@@ -87,9 +76,6 @@ class AssociationResource(Resource[State]):
 
     def _read(self, profile_id: str | None) -> State:
         associations = read_associations(self._aws, None if self._whole_region else self._ids)
-        # The others are in other regions.
-        read = {name for name in self._assumed if name in associations or name in self._ids}
-        associations = {**associations, **{name: self._assumed[name] for name in read}}
         found_by_id = {name: associations.get(name, ()) for name in self._ids}
         # If no instance has a profile, there is nothing to compare the desired one with.
         is_compared = self._desired.present and any(found_by_id.values())

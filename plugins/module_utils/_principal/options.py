@@ -11,14 +11,13 @@ from ansible.module_utils.common.warnings import warn
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._planned import PLANNED_SPEC, Planned
 from ansible_collections.cwagent.iam.plugins.module_utils._principal import policies
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import find_account, find_server_policy
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import REMOVE_BOUNDARY, Declared
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import WAIT_SPEC
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 
@@ -38,16 +37,9 @@ PRINCIPAL_SPEC: dict[str, Any] = {
     "purge_tags": {"type": "bool"},
     "admin_window": {"type": "bool", "default": False},
     "adopt_existing": {"type": "bool", "default": False},
-    **PLANNED_SPEC,
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     **WAIT_SPEC,
 }
-
-
-def without_planned_window(params: Mapping[str, Any], names: Iterable[str], *, check_mode: bool) -> dict[str, Any]:
-    """Return the options without the admin window if an earlier task planned in check mode to close it."""
-    is_closed = check_mode and bool(Planned(params["planned"]).closed.intersection(names))
-    return {**params, "admin_window": params["admin_window"] and not is_closed}
 
 
 def with_policy_arns(params: Mapping[str, Any], aws: Aws, region: str | None) -> dict[str, Any]:

@@ -80,6 +80,7 @@ class Restoration:
         self._leftovers = leftovers
         self._aws_in = aws_in
         self._aws = aws_in("")
+        self._check_mode = check_mode
         self._fleet = Fleet(check_mode=check_mode, wait=wait)
 
     def run(self) -> dict[str, Any]:
@@ -101,15 +102,16 @@ class Restoration:
         principals = [("role", leftovers.role)] if leftovers.role and leftovers.closes_role else []
         principals += [("user", name) for name in leftovers.admin_users]
         windows = {} if leftovers.window_state == KEEP else {each: do(self._window(*each)) for each in principals}
+        cleaned = [*windows.values()] if leftovers.window_state == CLOSED else []
         refused = [] if leftovers.adopt_existing or leftovers.window_state != CLOSED else _unmanaged(windows)
         self._fleet.errors += [InvalidInput(adoption_problem(*each)) for each in refused]
         if leftovers.role and ("role", leftovers.role) not in refused:
-            self._restore_instances(leftovers.role, associations, closes_window=("role", leftovers.role) not in windows)
-        return self._fleet.result(
-            ["instances"],
-            closed=[name for (_kind, name), each in windows.items() if each.get("changed")],
-            unlisted=find_unlisted(self._aws_in, leftovers.unlisted, associations),
-        )
+            closes = ("role", leftovers.role) not in windows
+            cleaned += self._restore_instances(leftovers.role, associations, closes_window=closes)
+        unlisted = find_unlisted(self._aws_in, leftovers.unlisted, associations)
+        found = self._fleet.result(["instances"], unlisted=unlisted)
+        is_planned = self._check_mode and any(each.get("changed") for each in cleaned)
+        return {**found, "needs_restore": True} if is_planned else found
 
     def _window(self, kind: str, name: str) -> WindowResource:
         desired = DesiredWindow(kind, name, self._leftovers.window_state, managed_only=True)
@@ -117,14 +119,16 @@ class Restoration:
 
     def _restore_instances(
         self, role: str, associations: Mapping[str, Mapping[str, tuple[Association, ...]]], *, closes_window: bool
-    ) -> None:
+    ) -> list[dict[str, Any]]:
         """Restore the instances of the inventory's regions, and of all other regions with a restore record.
+
+        Return the result for each region.
 
         :param closes_window: whether to close the window of the role if there is another region. It is closed once.
         """
         recorded, listed = self._regions_with_records(role), self._leftovers.instances
         others = [region for region in recorded or () if region not in listed]
-        closing = others[:1] if closes_window else []
+        closing, results = others[:1] if closes_window else [], []
         for region in [*listed, *others]:
             aws = self._aws_in(region)
             named = frozenset(listed.get(region, ()))
@@ -133,7 +137,8 @@ class Restoration:
             has_records = recorded is None or aws.region in recorded
             known = None if has_records else associations.get(region)
             release = Release(profiles, has_records=has_records, associations=known)
-            self._fleet.converge(ReleaseResource(aws, release, window))
+            results.append(self._fleet.converge(ReleaseResource(aws, release, window)))
+        return results
 
     def _regions_with_records(self, role: str) -> list[str] | None:
         """Return the regions that have restore records; ``None`` if they are not known."""

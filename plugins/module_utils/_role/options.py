@@ -15,7 +15,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.options imp
     PRINCIPAL_SPEC,
     declared_principal,
     with_policy_arns,
-    without_planned_window,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import DesiredRole, check_settings
 from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import Ec2Trust, HybridTrust, ec2_service
@@ -89,14 +88,13 @@ def check_trust(params: Mapping[str, Any], partition: str) -> None:
             )
 
 
-def resource(params: Mapping[str, Any], aws: Aws, region: str | None, check_mode: bool) -> RoleResource:
+def resource(params: Mapping[str, Any], aws: Aws, region: str | None) -> RoleResource:
     """Return the role of the module.
 
     :raises InvalidInput: an option is invalid.
     :raises CwagentError: AWS did not answer which account this is.
     """
     check_trust(params, _names.partition_of(region))  # before the account is read
-    params = without_planned_window(params, [params["name"]], check_mode=check_mode)
     params = with_policy_arns(params, aws, region)
     desired = desired_role(params, region)
     if params["trust"] == HYBRID:

@@ -94,7 +94,6 @@ class ProfileWay(Way):
             fail_if_tagged=options.state == STORED,  # a person may open a window for longer
             is_running=options.state == STORED or has_answered,
             managed_before=self._has_new_principal(),
-            released_before=check_mode and planned.has_restored,
             associated_before=check_mode and planned.profiles.get(instance_id) == given.server_profile,
         )
         return Admin(self._wiring.name, desired, window if given.admin_window else None, options.waits.wait_timeout)

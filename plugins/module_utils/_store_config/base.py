@@ -180,16 +180,13 @@ class Way(ABC):
             for each in comparison.configurations
             for step in each.plan_without_tags.all_steps
         ]
-        check_mode = self._wiring.check_mode
         window = DesiredWindow(
             self.principal,
             principal,
             OPEN,
             admin.admin_window_minutes,
             managed_only=not is_new,  # the task that creates it has checked it
-            # Outside check mode, the window is in the state that IAM shows.
-            closed_before=check_mode and self._options.planned.has_restored,
-            created_before=check_mode and is_new,
+            created_before=self._wiring.check_mode and is_new,
             instance_id=checked_instance_id(admin) if self.principal == ROLE else None,
             parameters=window_parameters(written),
             read_others=not is_new,

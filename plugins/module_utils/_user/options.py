@@ -20,7 +20,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.options imp
     PRINCIPAL_SPEC,
     declared_principal,
     with_policy_arns,
-    without_planned_window,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._user.resource import UserResource
 
@@ -65,9 +64,8 @@ RULES: dict[str, Any] = {
 }
 
 
-def resource(params: Mapping[str, Any], aws: Aws, region: str | None, check_mode: bool) -> UserResource:
+def resource(params: Mapping[str, Any], aws: Aws, region: str | None) -> UserResource:
     """Return the users of the module. :raises InvalidInput: an option is invalid."""
-    params = without_planned_window(params, params["name"], check_mode=check_mode)
     params = with_policy_arns(params, aws, region)
     for name in params["name"]:
         _names.check_name("user", name)

@@ -22,6 +22,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
     APPLY,
     CONFIRMATION,
     REMOVAL,
+    RESTORE,
     ROTATION,
     SERVERS,
 )
@@ -30,6 +31,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.keys impor
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.results import (
     FAILURE,
     INPUTS,
+    RESTORED,
     failure_reason,
     join_results,
     registered_results,
@@ -47,6 +49,10 @@ GO_BACK = (
 _WHERE_UNSEEN = (
     "If it cannot, such as on Windows, and they run the stored version, give that version the label "
     f"{APPLIED_LABEL}, and use the module cwagent_fitted_policy with narrow=true."
+)
+CHECK_AGAIN = (
+    "The check ended here, because the rest of the run depends on this clean-up. Run cwagent.iam.restore, then check "
+    "again."
 )
 _MAX_LISTED = 10
 # The result of renaming files on the servers that Run Command reaches.
@@ -128,6 +134,11 @@ class Account:
         return not {*renames.get("applied_hosts", ())} <= {*self._tried} or bool(renames.get("failed"))
 
     @property
+    def needs_restore(self) -> bool:
+        """Whether a check ended after the clean-up, because the rest depends on it."""
+        return RESTORE not in self.requires and "needs_restore" in self.variables.get(RESTORED, {})
+
+    @property
     def failure(self) -> str:
         """Why the work failed; empty if it did not."""
         refused = join_results(self.results, "refused_roles").values()
@@ -167,6 +178,7 @@ class Account:
         if SERVERS in self.requires and APPLY not in self.requires:
             return [*(self.variables.get("__verify_checked") or {}).get("lines", ())]
         notes = [
+            *([CHECK_AGAIN] if self.needs_restore else []),
             *self.inputs.get("notes", ()),
             *_without_access(self.results),
             *_unlisted(self),

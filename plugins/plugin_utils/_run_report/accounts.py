@@ -90,7 +90,7 @@ def account_table(accounts: Sequence[Account], *, check_mode: bool = False) -> l
 
     :param check_mode: whether the changes were only predicted.
     """
-    rows = [(_shorten(each.name), *_account_cells(each), "FAILED" if each.has_failed else "ok") for each in accounts]
+    rows = [(_shorten(each.name), *_account_cells(each), _outcome(each)) for each in accounts]
     failures = [f"{each.name}: {each.failure}" for each in accounts if each.failure]
     widths = [max(map(len, column)) for column in zip(COLUMNS, *rows)]
     is_text = [True, True, *(False for _kind in KINDS), False, True]
@@ -101,6 +101,12 @@ def account_table(accounts: Sequence[Account], *, check_mode: bool = False) -> l
 
     mode = ["Check mode: this is what a run would do."] if check_mode else []
     return [*mode, line(COLUMNS), *map(line, rows), *(part for each in failures for part in wrap(f"- {each}"))]
+
+
+def _outcome(account: Account) -> str:
+    if account.has_failed:
+        return "FAILED"
+    return "restore first" if account.needs_restore else "ok"
 
 
 def _shorten(account: str) -> str:

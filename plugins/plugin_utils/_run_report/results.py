@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 # The fact with the result of the task that failed. The task has registered the same result.
 FAILURE = "__cwagent_failure"
-# The registered result of the task that reads the inputs.
-INPUTS = "__cwagent"
+# The registered results of the task that reads the inputs, and of the one that cleans up.
+INPUTS, RESTORED = "__cwagent", "__cwagent_restored"
 
 
 def module_results(result: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -185,6 +185,15 @@ def test_windows_and_failures_of_one_account_do_not_concern_the_others(accounts:
     accounts.kill(Fault(Kind.KILL_AFTER, action=REPLACE_ASSOCIATION, text=ADMIN_ROLE), "shop", **changed)
     assert accounts.is_window_open("shop")
     assert accounts.state("shop")["profiles"][accounts.admins["shop"]] == ADMIN_ROLE
+    checked = accounts.play("site", "--check", **changed).assert_succeeded()
+    # An instance can still be in the command of the killed run.
+    assert [call.action for call in accounts.controller_calls(checked) if call.write] == []
+    results = {account: " ".join(cells[-2:]) for account, cells in table(checked).items()}
+    assert results == {"shop": "restore first", "blog": "restore first", "wiki": f"{table(checked)['wiki'][-2]} ok"}
+    assert stats_of(checked)["failed_accounts"] == 0
+    stored = "".join(f" {line}" for line in checked.report if "PutParameter" in line or PARAMETER in line)
+    assert ("wiki" in checked.words, checked.words.count("The check ended here")) == (True, 2)
+    assert stored.count(f"parameter '{PARAMETER}'") == 1
     nothing = {"tag:agent": "no more"}
     waves: dict[str, Any] = {"cwagent_batch_size": [1, "100%"], "cwagent_max_fail_percentage": 0}
     hosts = {

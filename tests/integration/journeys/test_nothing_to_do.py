@@ -103,9 +103,10 @@ def test_only_differences_are_corrected(states: States) -> None:
     before = snapshot(fleet.aws)
     predicted = fleet.play("site", "--check").assert_succeeded()
     assert snapshot(fleet.aws) == before
+    assert "The check ended here, because the rest of the run depends on this clean-up." in predicted.words
     play = fleet.play("site").assert_succeeded()
-    assert predicted.changed_tasks == play.changed_tasks
-    assert steps(predicted) == steps(play)
+    assert predicted.changed_tasks == play.changed_tasks[:1]
+    assert steps(predicted) == steps(play)[:2]
     assert steps(play) == [
         "close the admin window",
         "deactivate access key " + key_of(fleet, ADMIN_USER),

@@ -11,18 +11,16 @@ ROLE = {
     "role": {"name": "R", "managed_policies": ["arn:P"]},
     "instance_profile": {"name": "I", "id": "A"},
 }
-RESTORED = {"changed": True, "closed": ["R"], "instances": [{"instance_id": "i-1", "profile": None}]}
+DISASSOCIATED = {"changed": True, "instances": [{"instance_id": "i-1", "profile": None}]}
 ASSOCIATED = {"changed": True, "results": [{"changed": True, "instances": [{"instance_id": "i-1", "profile": "I"}]}]}
 LABELLED = {"changed": True, "applied_versions": [{"region": "eu-1", "name": "C", "version": 3}]}
 USERS = {"results": [{"changed": False, "users": [{"name": "u"}], "rotation": {"u": "due", "v": "current"}}]}
 
 
 def test_plans_of_earlier_tasks() -> None:
-    planned = Planned([RESTORED, ROLE, ASSOCIATED, USERS, LABELLED])
+    planned = Planned([DISASSOCIATED, ROLE, ASSOCIATED, USERS, LABELLED])
     assert planned.applied_versions == {("eu-1", "C"): 3}
     assert planned.profiles == {"i-1": "I"}
-    assert planned.closed == {"R"}
-    assert planned.has_restored
     assert planned.policies_of("I") == ["arn:P"]
     assert (planned.profile_id("I"), planned.profile_id("R")) == ("A", None)
     assert (planned.has_changed_role("R"), planned.has_changed_role("I")) == (True, False)
@@ -43,7 +41,7 @@ UNCHANGED_ASSOCIATION = {"changed": False, "instances": [{"instance_id": "i-1", 
         ([UNCHANGED_ROLE, UNCHANGED_ASSOCIATION], False),
         ([ROLE], False),
         ([ASSOCIATED], False),
-        ([ROLE, RESTORED], False),
+        ([ROLE, DISASSOCIATED], False),
         ([{**ROLE, "role": {"name": "R", "managed_policies": ["arn:Q"]}}, ASSOCIATED], False),
         ([UNCHANGED_ROLE, UNCHANGED_ASSOCIATION, {"changed": True, "role": {"name": "S"}}], False),
     ],
@@ -88,14 +86,14 @@ def test_policies_that_principals_lose_are_detached(
     [
         [],
         [{}],
-        [{"skipped": True, **ROLE}, {"failed": True, **RESTORED}, {"results": [{"failed": True, **ROLE}]}],
+        [{"skipped": True, **ROLE}, {"failed": True, **DISASSOCIATED}, {"results": [{"failed": True, **ROLE}]}],
         [{"changed": True, "role": None, "instance_profile": {"name": "I"}, "instances": None, "users": None}],
-        [{"changed": True, "role": None, "instance_profile": None, "closed": None, "rotation": None}],
+        [{"changed": True, "role": None, "instance_profile": None, "rotation": None}],
     ],
 )
 def test_results_without_a_plan_have_no_effect(results: list[dict[str, Any]]) -> None:
     planned = Planned(results)
-    assert (planned.profiles, planned.closed, planned.policies_of("I")) == ({}, set(), None)
+    assert (planned.profiles, planned.policies_of("I")) == ({}, None)
     assert (planned.profile_id("I"), planned.applied_versions, planned.detached) == (None, {}, set())
     assert not any([planned.has_changed_role("R"), planned.has_user("u"), planned.has_new_key("u")])
 
@@ -119,7 +117,6 @@ GARBAGE: list[Any] = [
 KEYS = [
     "results",
     "instances",
-    "closed",
     "applied_versions",
     "role",
     "instance_profile",
@@ -143,8 +140,6 @@ def test_results_of_another_form_have_no_effect(result: dict[str, Any]) -> None:
     """The user chooses which results a task gets, and any module can have returned them."""
     planned = Planned([result, {"results": [result]}])
     assert (planned.profiles, planned.applied_versions, planned.nodes) == ({}, {}, set())
-    assert planned.closed <= {"x"}
     assert {arn for _kind, _name, arn in planned.detached} <= {"x"}
-    assert planned.has_restored in (True, False)
     assert (planned.policies_of("I"), planned.profile_id("I")) == (None, None)
     assert not any([planned.has_changed_role("S"), planned.has_user("u"), planned.has_new_key("u")])

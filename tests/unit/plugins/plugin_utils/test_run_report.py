@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from run_accounts import CREATED, DELETED, STEPS, an_account, done
 
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import RESTORE
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.account import (
+    CHECK_AGAIN,
     KEYS_FAILED,
     SERVERS_FAILED,
     Account,
@@ -32,7 +34,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.results im
     registered_results,
 )
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.servers import key_hosts
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.steps import WIDTH, run_report
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.steps import WIDTH, run_report, wrap
 
 FAILED = {**done("create role R", "delete user U"), "failed": True, "done": []}
 HALF_DONE = {**FAILED, **done(create=1), "done": ["create role R"]}
@@ -209,6 +211,7 @@ def test_a_configuration_in_several_parameters_is_fetched_in_an_order(names, sho
 OK: dict[str, Any] = {"__cwagent": {"regions": ["eu-central-1", "us-east-1"], "requires": []}}
 REFUSED = {"__cwagent": {"failed": True, "msg": "Host blog: no."}}
 DENIED = {"__cwagent_failure": {"msg": "Denied."}}
+ENDED = {"__cwagent_restored": {**CREATED, "needs_restore": True}}
 
 
 def test_results_are_found_by_their_steps_in_the_order_in_which_they_were_registered():
@@ -241,6 +244,7 @@ def test_why_a_task_failed(result, reason):
     [
         (OK, ""),
         ({**OK, **DENIED}, "Denied."),
+        ({**OK, **ENDED}, ""),
         ({**OK, "__cwagent_rotation_failures": [{"msg": "Denied."}, {"msg": "No region."}]}, "Denied. No region."),
         (REFUSED, "Host blog: no."),
         ({}, "It was not started."),
@@ -258,6 +262,7 @@ def test_the_table_of_accounts_has_a_line_for_each_and_the_reasons_of_failures()
         Account("blog", REFUSED),
         Account("wiki", {**OK, "__cwagent_failure": NO_ROLE, "__role": {"steps": [], "failed": True, "done": []}}),
         Account("test", OK, is_finished=False),
+        Account("docs", {**OK, **ENDED}),
     ]
     assert account_table(accounts, check_mode=True) == [
         "Check mode: this is what a run would do.",
@@ -266,6 +271,7 @@ def test_the_table_of_accounts_has_a_line_for_each_and_the_reasons_of_failures()
         "blog                            0        0        0          0  FAILED",
         "wiki     eu-central-1 +1        0        0        0          0  FAILED",
         "test     eu-central-1 +1        0        0        0          0  FAILED",
+        "docs     eu-central-1 +1        1        1        0          0  restore first",
         "- blog: Host blog: no.",
         "- wiki: No role.",
         "- test: It was not finished: a task failed, or the host was unreachable.",
@@ -507,6 +513,15 @@ def test_the_report_has_the_steps_and_notes():
     assert found.stats["changes"] == 3
     assert "failed_accounts" not in found.stats
     assert found.failures == {"localhost": ""}
+
+
+def test_the_report_says_that_a_check_ended_and_what_to_do():
+    account = an_account(variables=ENDED, notes=["Nothing was stored."])
+    found = report([account], check_mode=True)
+    assert found.lines[1:-1] == [*STEPS, *wrap(CHECK_AGAIN)]
+    assert (found.failures, account.has_failed) == ({"localhost": ""}, False)
+    restoring = an_account(variables=ENDED, requires=[RESTORE])
+    assert report([restoring], check_mode=True).lines[1:] == STEPS
 
 
 def test_a_step_has_the_host_of_its_instance():

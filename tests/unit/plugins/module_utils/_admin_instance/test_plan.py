@@ -372,19 +372,6 @@ def test_remaining_steps_follow_ec2_and_the_records_of_the_plan():
     ]
 
 
-@pytest.mark.parametrize("earlier", ["shop", NO_PROFILE])
-def test_an_acquisition_is_predicted_after_a_planned_release(earlier):
-    wanted = acquisition(fail_if_tagged=True)
-    interrupted = replace(state("admin", tag=earlier), tagged=frozenset({INSTANCE}))
-    assumed = replace(wanted, released_before=True).assumed_state(interrupted)
-    wanted.check_not_tagged(assumed)
-    restored = state() if earlier == NO_PROFILE else state(earlier)
-    assert wanted.plan(assumed).summaries == wanted.plan(restored).summaries
-    assert wanted.assumed_state(interrupted) == interrupted
-    unrecorded = replace(wanted, released_before=True).assumed_state(state("admin"))
-    assert wanted.plan(unrecorded).summaries == wanted.plan(state("server")).summaries
-
-
 def test_an_acquisition_is_predicted_after_an_association_that_was_only_planned():
     wanted = acquisition(managed_before=True, associated_before=True)
     assumed = wanted.assumed_state(state())

@@ -410,14 +410,6 @@ DESIRED = st.builds(
 )
 
 
-@pytest.mark.parametrize("policy", [None, CLOSED_POLICY, policy_open_for(15), policy_open_for(-5)])
-def test_a_window_can_be_assumed_to_be_closed(policy):
-    current = saved_a(policy, KEY_A)
-    assert window_plan.assumed_window(current, desired_window(OPEN, kind="user")) == current
-    assumed = window_plan.assumed_window(current, replace(desired_window(OPEN, kind="user"), closed_before=True))
-    assert assumed == saved_a(CLOSED_POLICY, INACTIVE_A)
-
-
 @pytest.mark.parametrize("created_before", [False, True])
 def test_the_window_of_a_principal_that_is_to_be_created_can_be_assumed_to_be_closed(created_before):
     wanted = replace(desired_window(OPEN), created_before=created_before)

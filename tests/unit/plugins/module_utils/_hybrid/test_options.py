@@ -100,7 +100,7 @@ PLANNED = {"changed": True, "node": {"id": KEPT, "name": "db"}}
 )
 def test_nodes_that_leave(given: dict[str, Any], check: bool, expected: tuple[Any, ...]) -> None:
     """Only check mode still shows the nodes that hosts would deregister."""
-    found: Any = nodes_resource({"nodes": ["db"], **NODES, **given}, Aws(lambda *_: None), None, check)
+    found: Any = nodes_resource({"nodes": ["db"], **NODES, **given}, Aws(lambda *_: None), None, check_mode=check)
     assert (found._leaving, {*found._planned}, found._with_activations, found._lookup) == expected
 
 

@@ -171,15 +171,6 @@ def test_missing_policies_of_a_kept_profile_come_from_the_plan_or_the_role(plann
     assert resource.read().missing_policies == {"shop": missing}
 
 
-@pytest.mark.parametrize("planned", ["P", None])
-def test_an_instance_has_the_profile_that_an_earlier_task_planned(planned):
-    account = account_with(*([] if planned else ["P"]))
-    resource = AssociationResource(account.aws(), ["i-1"], DesiredProfile("P"), {"i-1": planned})
-    plan = resource.plan(resource.read())
-    assert resource.to_diff(plan.current) == {"instances": {"i-1": planned}}
-    assert plan.has_changes is (planned is None)
-
-
 def test_a_change_by_someone_else_while_waiting_is_not_reported_as_invalid_input():
     account = account_with()
     resource = resource_of(account)

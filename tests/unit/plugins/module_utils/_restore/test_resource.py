@@ -78,24 +78,37 @@ def account_with(records: dict[str, str] | None = RECORDS) -> Account:
     return account
 
 
-def restore(parts: Parts, leftovers: Leftovers = ALL, account: Account | None = None) -> dict[str, Any]:
+def restore(
+    parts: Parts, leftovers: Leftovers = ALL, account: Account | None = None, *, check_mode: bool = False
+) -> dict[str, Any]:
     found = account or account_with()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_fleet, "converge", parts.converge)
-        return Restoration(leftovers, lambda region: found.aws(region or EU), check_mode=False, wait=1).run()
+        return Restoration(leftovers, lambda region: found.aws(region or EU), check_mode=check_mode, wait=1).run()
 
 
 def test_the_windows_are_closed_before_the_instances_are_restored() -> None:
     parts = Parts(idle=["user v"])
     found = restore(parts)
     assert parts.begun == PARTS
-    assert found["closed"] == ["R", "u"]
     assert found["instances"] == [{"instance_id": f"i of {region}", "profile": "S"} for region in (EU, US)]
     assert found["changed"]
     assert found["steps"] == [f"close {part}" for part in PARTS if part != "user v"]
     assert found["counts"] == {"create": 0, "update": 4, "delete": 0}
     assert [each["before"] for each in found["diff"]] == [part for part in PARTS if part != "user v"]
     assert found["warnings"] == ["same"]
+
+
+@given(st.sets(st.sampled_from(PARTS)), st.sampled_from([CLOSED, ABSENT, KEEP]), st.booleans())
+def test_a_check_needs_a_restore_if_it_would_close_a_window_or_restore_an_instance(
+    idle: set[str], state: str, check_mode: bool
+) -> None:
+    """A window that is only removed is no trace of an interrupted run."""
+    account = account_with({**RECORDS, f"{RESTORE_TAG}:{EU}:i-2": "S"})
+    leftovers = replace(ALL, window_state=state, instances={EU: ["i-1"], US: []})
+    traces = PARTS if state == CLOSED else [EU, US]
+    found = restore(Parts(idle=idle), leftovers, account, check_mode=check_mode)
+    assert found.get("needs_restore") == (True if check_mode and {*traces} - idle else None)
 
 
 @given(st.sets(st.sampled_from(PARTS), min_size=1), st.booleans())

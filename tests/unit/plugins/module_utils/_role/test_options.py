@@ -31,7 +31,7 @@ def described(region: str | None = HOME, **given: Any) -> Any:
 
 def planned_trust(region: str, **given: Any) -> Any:
     """The trust policy of a new role with these options."""
-    plan = options.resource(params(**given), Account().aws(), region, False).plan(State())
+    plan = options.resource(params(**given), Account().aws(), region).plan(State())
     assert plan.planned.role
     return plan.planned.role.trust
 
@@ -45,9 +45,9 @@ def test_a_role_trusts_ec2_unless_another_trust_is_declared(region, service):
 @pytest.mark.parametrize("state", ["present", "absent"])
 def test_the_account_is_read_only_for_hybrid_servers(state):
     account = Account()
-    options.resource(params(state=state, server_policy="aws"), account.aws(), HOME, False)
+    options.resource(params(state=state, server_policy="aws"), account.aws(), HOME)
     assert account.operations == []
-    options.resource(params(state=state, server_policy="aws", **HYBRID), account.aws(), HOME, False)
+    options.resource(params(state=state, server_policy="aws", **HYBRID), account.aws(), HOME)
     assert account.operations == ["get_caller_identity"]
 
 
@@ -112,6 +112,6 @@ INVALID = {
 def test_options_that_do_not_fit_together_are_refused_before_any_call(given, message):
     account = Account()
     with pytest.raises(InvalidInput) as caught:
-        options.resource(params(**given), account.aws(), HOME, False)
+        options.resource(params(**given), account.aws(), HOME)
     assert str(caught.value) == message
     assert account.operations == []

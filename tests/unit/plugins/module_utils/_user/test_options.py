@@ -17,7 +17,7 @@ def store(**options: Any) -> Any:
     validator = ArgumentSpecValidator(SPEC, **RULES)
     found = validator.validate({"name": ["U"], "access": "server", "server_policy": "aws", **options})
     assert found.error_messages == []
-    return resource(found.validated_parameters, AWS, "eu-central-1", check_mode=False)._store
+    return resource(found.validated_parameters, AWS, "eu-central-1")._store
 
 
 def test_without_a_saved_key_there_is_no_store():
