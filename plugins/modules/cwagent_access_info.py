@@ -607,7 +607,7 @@ def work(call: Call) -> dict[str, Any]:
     """Read an account and return who can write, with the findings."""
     choices = options.choices(call.params)
     inventory = Inventory(call.client, options.scope(call.params, call.region))
-    account = inventory.with_policy_tags(inventory.read())
+    account = inventory.with_enabled_regions(inventory.with_policy_tags(inventory.read()))
     assessments = assess(account)
     if call.params["simulate"]:
         assessments = apply_simulations(assessments, inventory.simulate_writes(account, assessments))

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._access.case import Case
-    from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Policy, Principal
+    from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Account, Policy, Principal
     from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import Statement
     from ansible_collections.cwagent.iam.plugins.module_utils._findings import Finding
 
@@ -171,15 +171,17 @@ def _unread(case: Case, fitted: Iterable[Policy]) -> Unread:
     account, ignored = case.account, case.choices.ignored_parameters
     stored = {(each.region, each.name): each for each in account.parameters}
     readable = {
-        (each, name)
-        for policy in fitted
-        for region, name in readable_parameters(_read(policy)[0])
-        for each in (account.regions if region == ANY else (region,))
+        (each, name) for region, name in _readable(fitted) for each in (account.regions if region == ANY else (region,))
     }
+    # A region that is not enabled has no configuration that agents can run.
+    enabled = account.enabled_regions
+    elsewhere = [
+        each for each in readable if each[0] not in account.regions and (enabled is None or each[0] in enabled)
+    ]
     if (
         any(each.what in (PARAMETERS, CONTENT) for each in account.unread)
         or any(each.value is None and not is_ignored(each.region, each.name, ignored) for each in stored.values())
-        or any(each[0] not in account.regions and not is_ignored(*each, ignored) for each in readable)
+        or any(not is_ignored(*each, ignored) for each in elsewhere)
     ):
         return Unread.STORED
     histories = {(each.region, each.name) for each in account.histories}
@@ -187,6 +189,18 @@ def _unread(case: Case, fitted: Iterable[Policy]) -> Unread:
     has_unread = any(not version.value for each in account.histories for version in each.versions)
     has_others = any(each not in stored or is_ignored(*each, ignored) for each in readable)
     return Unread.EARLIER if has_earlier or has_unread or has_others else Unread.NOTHING
+
+
+def unread_regions(account: Account) -> set[str]:
+    """Return the regions that were not read, and in which fitted policies allow reading a configuration."""
+    policies = [each for principal in account.principals for each in principal.policies]
+    fitted = [each for each in policies if each.arn and is_fitted_policy(each.arn)]
+    return {region for region, _name in _readable(fitted)} - {ANY, *account.regions}
+
+
+def _readable(fitted: Iterable[Policy]) -> set[tuple[str, str]]:
+    """Return by region and name the parameters that fitted policies allow reading."""
+    return readable_parameters(statement for policy in fitted for statement in _read(policy)[0])
 
 
 def _needed(case: Case) -> list[Statement]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import Simulation, assess
 from ansible_collections.cwagent.iam.plugins.module_utils._access.attempts import Attempts
 from ansible_collections.cwagent.iam.plugins.module_utils._access.authorization import read_simulation
+from ansible_collections.cwagent.iam.plugins.module_utils._access.fitting_rules import unread_regions
 from ansible_collections.cwagent.iam.plugins.module_utils._access.instances import describe_uses
 from ansible_collections.cwagent.iam.plugins.module_utils._access.keys import Keys
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
@@ -27,7 +28,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
 from ansible_collections.cwagent.iam.plugins.module_utils._access.principals import ALL, Principals
 from ansible_collections.cwagent.iam.plugins.module_utils._access.regions import Regions
 from ansible_collections.cwagent.iam.plugins.module_utils._access.scope import Region, Scope
-from ansible_collections.cwagent.iam.plugins.module_utils._account.find import refuse_other
+from ansible_collections.cwagent.iam.plugins.module_utils._account.find import enabled_regions, refuse_other
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import PUT
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._names import is_fitted_policy
@@ -131,6 +132,14 @@ class Inventory:
         found = dict(zip(arns, run_in_parallel(self._read_policy_tags, arns)))
         tags = {arn: each for arn, each in found.items() if each is not None}
         return replace(account, policy_tags=tags, unread=self.unread)
+
+    def with_enabled_regions(self, account: Account) -> Account:
+        """Return an account with its enabled regions, if a fitted policy allows reading in others than were read."""
+        if not unread_regions(account):
+            return account
+        read = partial(enabled_regions, self._aws)
+        found = self._attempts.attempt("the enabled regions", self._scope.regions[0], read)
+        return replace(account, enabled_regions=None if found is None else frozenset(found), unread=self.unread)
 
     def _read_policy_tags(self, arn: str) -> dict[str, str] | None:
         read = partial(self._aws.call, "iam:GetPolicy", f"read policy {arn}", PolicyArn=arn)

@@ -300,7 +300,7 @@ class Unread:
 
 @dataclass(frozen=True)
 class Account:
-    """An account and its regions, as they were read. It has 17 fields, because each kind of thing has its own.
+    """An account and its regions, as they were read. It has 18 fields, because each kind of thing has its own.
 
     :param label: the user's name for the account.
     :param read_at: the time according to the clock of AWS.
@@ -310,6 +310,8 @@ class Account:
     :param caller: the ARN of the session or user that read it.
     :param histories: by region and name, the versions of the inventory's configurations.
     :param policy_tags: by ARN, the tags of fitted policies.
+    :param enabled_regions: the regions that the account has. They are ``None`` if nothing needed them, or if they could
+        not be read.
     """
 
     id: str
@@ -329,3 +331,4 @@ class Account:
     caller: str = ""
     histories: tuple[History, ...] = ()
     policy_tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    enabled_regions: frozenset[str] | None = None

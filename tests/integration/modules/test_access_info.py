@@ -379,6 +379,7 @@ BY_ACTION = {
     "iam:GetAccessKeyLastUsed": "when access keys were last used",
     "ec2:DescribeIamInstanceProfileAssociations": "the instance profiles of instances",
     "ec2:DescribeInstances": "the state of instances",
+    "ec2:DescribeRegions": "the enabled regions",
     "ec2:DescribeTags": "the restore tags of instances",
     "ssm:DescribeActivations": "the activations of Systems Manager",
     "ssm:DescribeInstanceInformation": "the nodes of Systems Manager",
@@ -399,6 +400,12 @@ def auditor(account: Account, *allowed: str, document: Mapping[str, Any] | None 
 def test_each_action_of_the_policy_for_the_audit_is_needed(account: Account, subtests: pytest.Subtests) -> None:
     """Denied calls are listed, whether the whole account is read or named principals, and the answer is unknown."""
     plant(account, "unmanaged-writer")
+    # It allows reading in a region that is not read, so the audit finds out whether the account has the region.
+    elsewhere = f"arn:aws:ssm:us-gov-west-1:{OWN}:parameter/AmazonCloudWatch-x"
+    reading = json.dumps(allow(Action="ssm:GetParameter", Resource=elsewhere))
+    name = "CloudWatchAgentFittedServerPolicy"
+    created = account.iam.create_policy(PolicyName=name, Path="/cwagent/", PolicyDocument=reading)
+    account.iam.attach_role_policy(RoleName=SERVER_ROLE, PolicyArn=created["Policy"]["Arn"])
     names = {"roles": [SERVER_ROLE, ADMIN_ROLE], "users": [USER, ADMIN_USER, "writer"]}
 
     def read(document: Mapping[str, Any], **named: Any) -> tuple[list[dict[str, Any]], set[str]]:

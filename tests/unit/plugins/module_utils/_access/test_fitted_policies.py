@@ -30,6 +30,7 @@ from access_account import (
 from ansible_collections.cwagent.iam.plugins.module_utils._access.case import Choices
 from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import with_applied
 from ansible_collections.cwagent.iam.plugins.module_utils._access.findings import find
+from ansible_collections.cwagent.iam.plugins.module_utils._access.fitting_rules import unread_regions
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import CONTENT, Policy, Unread
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import PARAMETERS as MISSING
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import Scope, Source, fit
@@ -174,6 +175,7 @@ def drift(*policies: Policy, config: Any = CONFIG, tags: Any = CREATED, more: An
         parameters=tuple(found),
         histories=choices.pop("histories", ()),
         policy_tags={} if tags is None else {str(each.arn): tags for each in policies},
+        enabled_regions=choices.pop("enabled_regions", None),
     )
     findings = [each for each in find(case_of(account, Choices(**choices))) if each.rule == "fitted-policy"]
     assert {(each.severity, each.object) for each in findings} <= {("warning", each.name) for each in policies}
@@ -374,12 +376,46 @@ DELETED = document("ssm:GetParameter", resource=[f"{PARAMETERS}/AmazonCloudWatch
         ),
         (adding(WIDENED, ASSUMING), {"more": [parameter("db", "no JSON")]}, []),
         (adding(WIDENED, ASSUMING), {"more": [parameter("db", json.dumps(EMF))]}, []),
+        # The policy allows reading in another region, which was not read, or which the account does not have.
         (adding(WIDENED, ASSUMING, document("ssm:GetParameter", resource=ELSEWHERE)), {}, []),
+        *(
+            (
+                adding(WIDENED, ASSUMING, document("ssm:GetParameter", resource=ELSEWHERE)),
+                {"enabled_regions": frozenset(enabled)},
+                found,
+            )
+            for enabled, found in (([REGION, "us-east-1"], []), ([REGION], ["AssumeRole"]), ([], ["AssumeRole"]))
+        ),
+        (
+            adding(WIDENED, ASSUMING, document("ssm:GetParameter", resource=ELSEWHERE)),
+            {"ignored_parameters": frozenset({"us-east-1:AmazonCloudWatch-x"})},
+            ["AssumeRole"],
+        ),
     ],
 )
 def test_anything_that_a_text_can_need_is_no_hand_edit(policy: Policy, more: Any, found: list[str]) -> None:
     whys = " ".join(each for each in drift(policy, **{"version": 1, **more}) if "lacks" not in each)
     assert [each for each in ("Blog", "AssumeRole") if each in whys] == found
+
+
+@pytest.mark.parametrize(
+    ("regions", "unread"),
+    [
+        ([REGION], set()),
+        ([REGION, "us-east-1"], {"us-east-1"}),
+        (["*"], set()),
+        (["x-made-up-1", "*"], {"x-made-up-1"}),
+    ],
+)
+def test_regions_that_a_fitted_policy_allows_reading_and_that_were_not_read_are_known(
+    regions: list[str], unread: set[str]
+) -> None:
+    arns = [f"{PARAMETERS}/AmazonCloudWatch-x".replace(REGION, each) for each in regions]
+    reading = document("ssm:GetParameter", resource=arns)
+    account = replace(HEALTHY, principals=(role("Server", adding(fitted_policy(CONFIG), reading)),))
+    assert unread_regions(account) == unread
+    other = Policy("Other", reading, f"arn:aws:iam::{ACCOUNT_ID}:policy/Other")
+    assert unread_regions(replace(HEALTHY, principals=(role("Server", other),))) == set()
 
 
 def test_where_parameters_cannot_be_read_only_the_form_counts() -> None:
