@@ -1,7 +1,8 @@
 """Writes what is declared in another place. ``make tables`` runs it.
 
-From ``surveys.yml`` and the argument specs of the playbooks come the surveys of AWX. From the rules of findings come
-their lists in the documentation of modules, and from the key stores come their names.
+From the argument specs of the playbooks come the settings in those of the roles and, with ``surveys.yml``, the surveys
+of AWX. From the rules of findings come their lists in the documentation of modules, and from the key stores come their
+names.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 import yaml
 
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import KEY_STORES
+from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import shared_options, shared_setting
 
 ROOT = Path(__file__).parents[2]
 SPEC = ROOT / "playbooks" / "vars" / "argument_specs.yml"
@@ -36,6 +38,7 @@ MADE_QUESTIONS = """# Written by `make tables` from docs/tables/surveys.yml and 
 questions:"""
 QUESTION_TYPES = {"str": "text", "list": "text", "int": "integer"}
 TEXT_LIMITS = {"min": 1, "max": 1024}
+MADE_SETTINGS = "      # `make tables` writes the lines below, for the settings of the playbooks.\n"
 STORES = "[file, "
 WIDTH = 120
 
@@ -45,6 +48,7 @@ def files() -> dict[Path, str]:
     return {
         SPEC: with_stores(SPEC.read_text(encoding="utf-8")),
         QUESTIONS: questions(options_of_playbooks()),
+        **{path: with_settings(path) for path in (ROOT / "roles").glob("*/meta/argument_specs.yml")},
         **{
             path: with_rules(path.stem, with_stores(text))
             for path in DOCUMENTED
@@ -57,6 +61,21 @@ def options_of_playbooks() -> dict[str, Any]:
     """Return the variables of the playbooks."""
     subjects = yaml.safe_load(with_stores(SPEC.read_text(encoding="utf-8")))["argument_specs"].values()
     return {name: option for subject in subjects for name, option in subject["options"].items()}
+
+
+def with_settings(path: Path) -> str:
+    """Return the argument specs of a role with its variables that are only settings, at the end of its main options."""
+    role, text = path.parents[1], path.read_text(encoding="utf-8")
+    text = re.sub(rf"^{re.escape(MADE_SETTINGS)}(?: {{6}}.*\n)*", "", text, flags=re.MULTILINE)
+    lines = []
+    for name, option in shared_options(role).items():
+        setting = shared_setting(role.name, name)
+        lines += [f"      {name}:", f"        description: The setting C({setting}) for this role alone."]
+        lines += [f"        {key}: {inline(option[key])}" for key in ("type", "elements", "choices") if key in option]
+    made = "".join(f"{line}\n" for line in lines)
+    end = re.search(r"^  (?!main:)\w+:$", text, re.MULTILINE)
+    at = end.start() if end else len(text)
+    return text[:at] + (MADE_SETTINGS + made if made else "") + text[at:]
 
 
 def questions(options: Mapping[str, Any]) -> str:

@@ -17,7 +17,12 @@ from ansible_collections.cwagent.iam.plugins.module_utils._text import join_firs
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-OURS = ("cwagent_", "__cwagent")
+# The roles have variables of their own that begin with two underscores.
+ROLES = (
+    *("audit", "ec2_admin", "ec2_server", "hybrid_registration", "hybrid_server", "onprem_admin", "onprem_credentials"),
+    *("onprem_server", "store_config", "verify"),
+)
+OURS = ("cwagent_", "__cwagent", *(f"__{role}_" for role in ROLES))
 MAX_NAMED = 5
 
 

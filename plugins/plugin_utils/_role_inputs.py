@@ -89,7 +89,7 @@ class RoleInputs:
         if self.options["collect"]:
             return _collect(path.name, variables)
         specs = read_specs(path)
-        spec = {**shared_options(path), **specs[self.options["entry_point"]]["options"]}
+        spec = {**specs[self.options["entry_point"]]["options"], **shared_options(path)}
         check_facts({variables["inventory_hostname"]: variables.get("ansible_facts", {})}, spec)
         values = evaluate(variables, spec, self.templar)
         found: dict[str, Any] = {}

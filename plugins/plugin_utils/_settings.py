@@ -8,12 +8,12 @@ An option that neither the task nor ``module_defaults`` set gets the first of th
 1. the variable of the role, which is the name of the role, an underscore and the name of the option
 2. the setting that all roles share, which is ``cwagent_`` and the name of the option; in a playbook of this collection,
    the value that the run has validated
-3. the default in the argument specs of the role, which list what has no setting, or another default or meaning than
-   the option of the module
+3. the default in the argument specs of the role, for a variable that has no setting, or another default than the option
+   of the module
 
-A role has a variable for each option of its modules that has a setting, without listing it. If no value counts, the
-default of the module does, as it does if the task sets the option to null. The region of a role and the credentials
-that it chooses outrank even ``module_defaults``. A module that is called outside our roles takes no variable.
+A role has a variable for each option of its modules that has a setting. If no value counts, the default of the module
+does, as it does if the task sets the option to null. The region of a role and the credentials that it chooses outrank
+even ``module_defaults``. A module that is called outside our roles takes no variable.
 """
 
 from __future__ import annotations
@@ -23,15 +23,21 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.cwagent.iam.plugins.plugin_utils._facts import check_facts
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import EMPTY
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables import HOST_VARIABLES, ROTATION_OPTIONS
 from ansible_collections.cwagent.iam.plugins.plugin_utils._role_specs import playbook_options, read_specs
-from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import is_blank, to_typed
+from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import (
+    CONFIGS_OF_ROLE,
+    is_blank,
+    to_typed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 COLLECTION = "cwagent.iam."
+ROLES = Path(__file__).parents[2] / "roles"
 MODULES = "ansible_collections.cwagent.iam.plugins.modules"
 # By role, the modules for whose options it has variables. Other modules of a role have only options that it lists.
 MODULES_OF = {
@@ -107,17 +113,26 @@ def role_options(role: Path) -> dict[str, Any]:
 
 
 def own_options(role: Path) -> dict[str, Any]:
-    """Return the variables in the argument specs of a role, with their options. :param role: its folder."""
-    return {name: option for entry in read_specs(role).values() for name, option in entry["options"].items()}
+    """Return the variables of a role that are not only settings, with their options in its argument specs."""
+    listed, shared = _listed_options(role), shared_options(role)
+    return {name: listed[name] for name in listed if name not in shared}
 
 
 @cache
 def shared_options(role: Path) -> dict[str, Any]:
-    """Return the variables that a role has for settings without listing them, with the options of the settings."""
+    """Return the variables of a role that are only settings, with the options of the settings.
+
+    The argument specs of the role list them without a default, because Ansible refuses a parameter of a role that they
+    do not list. ``make tables`` writes these lines.
+    """
     options = (option for module in MODULES_OF.get(role.name, ()) for option in _names(spec_of(module)))
     settings = {name: shared_setting(role.name, name) for name in (f"{role.name}_{option}" for option in options)}
-    own = own_options(role)
+    own = {CONFIGS_OF_ROLE, *(name for name, option in _listed_options(role).items() if "default" in option)}
     return {name: _with_blank(playbook_options()[each]) for name, each in settings.items() if each and name not in own}
+
+
+def _listed_options(role: Path) -> dict[str, Any]:
+    return {name: option for entry in read_specs(role).values() for name, option in entry["options"].items()}
 
 
 def _with_blank(option: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,27 +174,35 @@ def find_shared_value(setting: str, variables: Mapping[str, Any], template: Call
 def fill_task(action: Any, variables: Mapping[str, Any]) -> None:
     """Add options to the task of an action by the rule of this file. Does nothing outside our roles.
 
+    The task knows its role. A variable with the role's name could be a fact, which a managed server chooses.
+
     :param action: an action plugin, whose module has the name of the action.
     :param variables: the variables of the task, which are not evaluated yet.
-    :raises InvalidInput: a setting is of another type.
+    :raises InvalidInput: a setting is of another type, or a fact.
     """
-    if str(variables.get("ansible_role_name", "")).startswith(COLLECTION):
-        task = action._task
+    task = action._task
+    if task._role and task._role.get_name().startswith(COLLECTION):
+        path = ROLES / task._role.get_name().removeprefix(COLLECTION)
+        check_facts({variables["inventory_hostname"]: variables.get("ansible_facts", {})}, role_options(path))
         spec = spec_of(task.action.rpartition(".")[2])
-        task.args = fill_options(task.args, spec, variables, action._templar.template)
+        task.args = fill_options(task.args, spec, path, variables, action._templar.template)
 
 
 def fill_options(
-    given: Mapping[str, Any], spec: Mapping[str, Any], variables: Mapping[str, Any], template: Callable[[Any], Any]
+    given: Mapping[str, Any],
+    spec: Mapping[str, Any],
+    path: Path,
+    variables: Mapping[str, Any],
+    template: Callable[[Any], Any],
 ) -> dict[str, Any]:
     """Return the options of a task in a role, with those that the rule of this file adds.
 
     :param given: the options of the task, to which Ansible has added ``module_defaults``.
     :param spec: the options of the module.
+    :param path: the folder of the role.
     :param variables: the variables of the task, which are not evaluated yet.
     :raises InvalidInput: a setting is of another type.
     """
-    path = Path(variables["role_path"])
     own, known = own_options(path), role_options(path)
 
     def value_of(option: str) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Union
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import may
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import Assessment
     from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Account, Policy, Principal
 
-    Context = tuple[tuple[str, str | tuple[str, ...]], ...]
+    Context = tuple[tuple[str, Union[str, tuple[str, ...]]], ...]
 
 SITE = "Run the playbook cwagent.iam.site"
 

@@ -55,7 +55,7 @@ def specs(prefix: str) -> dict[str, Any]:
     """By entry point."""
     found: dict[str, Any] = yaml.safe_load((ROOT / SPECS[prefix]).read_text())["argument_specs"]
     if prefix in ROLES:
-        found["main"]["options"] = {**shared_options(ROOT / "roles" / prefix), **found["main"]["options"]}
+        found["main"]["options"] = {**found["main"]["options"], **shared_options(ROOT / "roles" / prefix)}
     return found
 
 

@@ -44,6 +44,7 @@ def an_action(work: Any = None, args: Any = None, **task: Any) -> Any:
     action = object.__new__(_aws_action.AwsAction)
     action.MODULE = SimpleNamespace(SPEC=SPEC, RULES={"mutually_exclusive": [["name", "folder"]]}, work=work)
     of_all = {"no_log": False, "action": "cwagent.iam.x", "async_val": 0, "check_mode": False, "delegate_to": None}
+    of_all["_role"] = None
     action._task = SimpleNamespace(**{**of_all, "diff": True, "args": args or {"name": "n"}, "timeout": 0, **task})
     action._connection = SimpleNamespace(transport="local", become=None)
     action._templar = SimpleNamespace(template=lambda value: value)
@@ -60,6 +61,14 @@ def run(work: Any, **args: Any) -> dict[str, Any]:
     result: dict[str, Any] = action.do_work(work, action._validated_options(), {})
     result.pop("invocation", None)
     return result
+
+
+def test_a_setting_of_another_type_fails_the_task_before_anything_else() -> None:
+    role = SimpleNamespace(get_name=lambda: "cwagent.iam.ec2_server")
+    variables = {"inventory_hostname": "web1", "cwagent_wait_timeout": "soon"}
+    found = an_action(action="cwagent.iam.cwagent_iam_role", _role=role).run(None, variables)
+    assert found["failed"]
+    assert found["msg"] == "cwagent_wait_timeout must be a whole number, not 'soon'. Nothing was changed."
 
 
 OTHER = {"ansible_python_interpreter": "/usr/bin/other"}

@@ -23,7 +23,7 @@ def answer_of(action: Any, answer: dict[str, Any], monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture
 def action() -> ActionModule:
-    task = SimpleNamespace(action="cwagent.iam.cwagent_shared_credentials", args={}, async_val=0)
+    task = SimpleNamespace(action="cwagent.iam.cwagent_shared_credentials", args={}, async_val=0, _role=None)
     return ActionModule(task, SimpleNamespace(), None, None, None, None)
 
 

@@ -36,6 +36,7 @@ class Action(TransactionAction):
             delegate_to=None,
             no_log=False,
             action="cwagent.iam.x",
+            _role=None,
         )
         self._loader = SimpleNamespace(get_basedir=lambda: "/")
         self._connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir="/x"))
@@ -63,6 +64,12 @@ def test_the_transaction_gets_the_options_and_the_environment_of_the_task() -> N
     variables, interruption, _tell, of_task = action.given
     assert (variables, interruption.has_come, of_task) == (VARIABLES, False, "of the task")
     assert "X" not in os.environ
+
+
+def test_a_setting_of_another_type_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Action, "fill_options", lambda *_: "x must be text. Nothing was changed.")
+    done = Action().run(task_vars=VARIABLES)
+    assert (done["failed"], done["msg"]) == (True, "x must be text. Nothing was changed.")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
-from templates import trust_templates
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.plugin_utils._role_specs import playbook_options
@@ -30,7 +29,12 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import (
 )
 from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import CONFIGS_OF_ROLE, is_blank
 
-ROLES = Path(__file__).parents[3] / "roles"
+try:
+    from ansible.template import trust_as_template as trust
+except ImportError:  # ansible-core 2.18 evaluates any text
+    trust = str
+
+ROLES = Path(__file__).parents[4] / "roles"
 MODULE = re.compile(r"^ +cwagent\.iam\.(cwagent_\w+):", re.MULTILINE)
 OWN = {"str": "own", "path": "/own", "int": 1, "bool": True, "list": ["own"], "dict": {"own": "y"}}
 SHARED = {"str": "shared", "path": "/shared", "int": 2, "bool": False, "list": ["shared"], "dict": {"shared": "y"}}
@@ -78,8 +82,8 @@ def specs_of(role: str) -> dict[str, Any]:
 
 def fill(role: str, module: str, variables: dict[str, Any], given: dict[str, Any] | None = None) -> dict[str, Any]:
     """The options of a task in a role, each suboption under its own name."""
-    known = {"role_path": str(ROLES / role), **variables}
-    found = fill_options(given or {}, spec_of(module), known, Templar(DataLoader(), variables=known).template)
+    template = Templar(DataLoader(), variables=variables).template
+    found = fill_options(given or {}, spec_of(module), ROLES / role, variables, template)
     parts = {name for name, option in spec_of(module).items() if has_parts(option)}
     of_parts = {name: each for option in parts & found.keys() for name, each in found[option].items()}
     return {**of_parts, **{name: value for name, value in found.items() if name not in parts}}
@@ -167,20 +171,52 @@ class TestPlaces:
         }
 
 
+def an_action(role: str) -> Any:
+    """An action whose task belongs to a role, or to none."""
+    task = SimpleNamespace(action="cwagent.iam.cwagent_iam_role", args={"name": "R"})
+    task._role = SimpleNamespace(get_name=lambda: role) if role else None
+    return SimpleNamespace(_task=task, _templar=SimpleNamespace(template=lambda value: value))
+
+
 @pytest.mark.parametrize("role", ["", "web", "other.iam.ec2_server", "cwagent.iam.ec2_server"])
 def test_only_a_task_of_our_roles_takes_variables(role: str) -> None:
-    task = SimpleNamespace(action="cwagent.iam.cwagent_iam_role", args={"name": "R"})
-    action = SimpleNamespace(_task=task, _templar=SimpleNamespace(template=lambda value: value))
-    variables = {"cwagent_exclusive": True, "ec2_server_adopt_existing": True, "role_path": str(ROLES / "ec2_server")}
-    fill_task(action, {**variables, **({"ansible_role_name": role} if role else {})})
-    is_ours = role.startswith("cwagent.iam.")
-    assert (task.args.get("exclusive"), task.args.get("adopt_existing")) == ((True, True) if is_ours else (None, None))
-    assert task.args["name"] == "R"
+    """Whatever a variable says, because a managed server chooses facts."""
+    action = an_action(role)
+    variables = {
+        "cwagent_exclusive": True,
+        "ec2_server_adopt_existing": True,
+        "inventory_hostname": "web1",
+        "ansible_role_name": "cwagent.iam.ec2_server",
+        "role_path": str(ROLES / "ec2_server"),
+    }
+    fill_task(action, variables)
+    taken = (action._task.args.get("exclusive"), action._task.args.get("adopt_existing"))
+    assert taken == ((True, True) if role.startswith("cwagent.iam.") else (None, None))
+    assert action._task.args["name"] == "R"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ec2_server_exclusive",
+        "ec2_server_region",
+        "__ec2_server_region",
+        "__ec2_server_credentials",
+        "cwagent_exclusive",
+    ],
+)
+def test_a_fact_sets_no_option(name: str) -> None:
+    facts = {"inventory_hostname": "web1", "ansible_facts": {name: "x"}, name: "x"}
+    with pytest.raises(InvalidInput, match=f"Host web1: its facts set {name}"):
+        fill_task(an_action("cwagent.iam.ec2_server"), facts)
+    action = an_action("")
+    fill_task(action, facts)
+    assert action._task.args == {"name": "R"}
 
 
 def test_templates_keep_their_type() -> None:
     for name in ("ec2_server_tags", "cwagent_tags"):
-        variables = {name: trust_templates("{{ more }}"), "more": {"a": 1}}
+        variables = {name: trust("{{ more }}"), "more": {"a": 1}}
         assert fill("ec2_server", "cwagent_iam_role", variables)["tags"] == {"a": 1}
 
 
