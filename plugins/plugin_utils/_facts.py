@@ -17,7 +17,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._text import join_firs
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-# The roles have variables of their own that begin with two underscores.
+# The variables that a role does not take from a user begin with its name behind two underscores.
 ROLES = (
     *("audit", "ec2_admin", "ec2_server", "hybrid_registration", "hybrid_server", "onprem_admin", "onprem_credentials"),
     *("onprem_server", "store_config", "verify"),
