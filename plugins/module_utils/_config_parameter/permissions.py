@@ -451,9 +451,12 @@ def _entry(config: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
 
 
 def permission_notices(config: Mapping[str, Any]) -> Iterator[Problem]:
-    """Yield a notice for each part of a configuration that needs more than the policy of the servers allows."""
+    """Yield a notice for each part of a configuration that needs more than the policy of the servers allows.
+
+    It leaves out the optional permissions, without which most servers do well.
+    """
     for each in first_of_each(permissions_of(config)):
-        if not each.row.is_in_server_policy:
+        if not each.row.is_in_server_policy and not each.row.is_optional:
             actions = join_first(each.row.actions, _MAX_ACTIONS)
             message = f"{each.row.use} needs {actions}, which {SERVER_POLICY} does not allow"
             yield Problem(each.path, rules.PERMISSION, message, NOTICE)
@@ -470,7 +473,7 @@ def _text_of(config: Mapping[str, Any], field: str) -> str:
 def roles_of_parts(parts: Iterable[Iterable[Mapping[str, Any]]]) -> dict[str, str]:
     """Return the roles that a part of a split configuration takes from its other parts, by their fields.
 
-    Which versions of parts belong together is not known. So a role counts if all versions of one part have it.
+    Nothing records which versions of the parts belong together. So a role counts if all versions of one part have it.
 
     :param parts: the versions of each other part.
     """

@@ -406,9 +406,6 @@ NOTICED = {
     "a role": "$.agent.credentials.role_arn: assuming a role needs sts:AssumeRole",
     "Prometheus": "$.metrics.metrics_destinations.amp.workspace_id: "
     "sending metrics to Amazon Managed Service for Prometheus needs aps:RemoteWrite",
-    "traces of application_signals": "$.traces.traces_collected.application_signals: answering the instrumentation "
-    "requests of applications needs application-signals:ListInstrumentationConfigurations, "
-    "application-signals:ReportInstrumentationConfigurationStatus",
     "ECS tasks": "$.logs.metrics_collected.prometheus.ecs_service_discovery: discovering ECS tasks needs "
     "ec2:DescribeInstances, ecs:DescribeContainerInstances, ecs:DescribeTaskDefinition and 2 more",
 }
@@ -419,6 +416,13 @@ def test_what_the_policy_of_the_servers_lacks_is_a_notice(name):
     [notice] = notices(NEEDED[name][0])
     assert str(notice) == f"{NOTICED[name]}, which {SERVER_POLICY} does not allow"
     assert (notice.rule.name, notice.allowed, notice.near) == ("permission", "", "")
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.is_optional], ids=lambda row: row.actions[0])
+def test_an_optional_permission_is_no_notice(row):
+    configs = [config for config, *_ in NEEDED.values() if any(need.row is row for need in permissions_of(config))]
+    assert configs
+    assert [each for config in configs for each in notices(config) if row.use in str(each)] == []
 
 
 @pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.json")), ids=lambda each: each.stem)
