@@ -123,8 +123,9 @@ def test_a_fleet_goes_from_aws_policy_to_fitted_ones_and_back(states: States) ->
     rotated = fleet.play("rotate_keys", **FITTED).assert_succeeded()
     assert (rotated.writes, policies_of(fleet)) == ([], WITH_FITTED)
 
-    predicted = fleet.play("teardown", "--check", "--diff", **CONFIRMED, **FITTED).assert_succeeded()
-    down = fleet.play("teardown", "--diff", **CONFIRMED, **FITTED).assert_succeeded()
+    # The account decides here too.
+    predicted = fleet.play("teardown", "--check", "--diff", **CONFIRMED, **ONE_REGION).assert_succeeded()
+    down = fleet.play("teardown", "--diff", **CONFIRMED, **ONE_REGION).assert_succeeded()
     assert predicted.changes == down.changes
     assert_complete_report(down)
     assert [each["PolicyName"] for each in fleet.iam.list_policies(Scope="Local")["Policies"]] == ["Bound"]
@@ -174,6 +175,10 @@ def test_a_fitted_account_stays_fitted_without_the_variable(states: States) -> N
     # The policies still exist, and no principal has them.
     idle = fleet.play("site", **ONE_REGION).assert_succeeded()
     assert (idle.writes, policies_of(fleet)) == ([], WITH_AWS)
+    down = fleet.play("teardown", **CONFIRMED, **ONE_REGION).assert_succeeded()
+    assert {"ListPolicies", "DeletePolicy"} & {call.action for call in down.calls} == set()
+    down = fleet.play("teardown", **CONFIRMED, **FITTED).assert_succeeded()
+    assert {*down.writes} == {"DeletePolicy"}
 
 
 def test_a_mixed_account_is_said_to_be_mixed_and_becomes_fitted(states: States) -> None:
