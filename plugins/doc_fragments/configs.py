@@ -53,7 +53,7 @@ options:
     description:
       - The earlier version to store again, as a new version. The files are not read then. It is a number, V(previous),
         or a list of names with versions, such as V(AmazonCloudWatch-linux=41,AmazonCloudWatch-windows=previous).
-      - V(previous) is the last state with another content than the current one. If the current state has brought back
+      - V(previous) is the last state with different content from the current one. If the current state has brought back
         an earlier one, it stays, so a second run changes nothing.
       - The parts of a configuration that was split go back together. The description of each version in Parameter Store
         records which belong together. If somebody else has stored the wanted version, name the version of each part,

@@ -37,7 +37,7 @@ def net_change(diffs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return changed_parts({"before": before, "after": after})
 
 
-def set_parts(state: Mapping[str, Any]) -> dict[str, Any]:
+def without_empty(state: Mapping[str, Any]) -> dict[str, Any]:
     """Return a state without its parts that are empty. A part that only one side has is shown there."""
     return {key: value for key, value in state.items() if value not in EMPTY}
 

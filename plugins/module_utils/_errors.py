@@ -195,18 +195,18 @@ EXCLUDED_ACTIONS = BOUNDARY_ACTIONS | {
     "iam:DeleteVirtualMFADevice",
     "iam:RemoveUserFromGroup",
 }
-_EXCEPTION = "Run once with the credentials of an administrator of the account instead."
+_AS_ADMINISTRATOR = "Run once with the credentials of an administrator of the account instead."
 # By action that the example policies grant for one purpose, another purpose that the guide excludes.
 _EXCLUDED_USES = {
     **dict.fromkeys(
         ("iam:DeleteRolePolicy", "iam:DeleteUserPolicy"),
         " Of the example policies, only teardown.json grants it. To remove an admin window, do not grant it. "
-        f"{_EXCEPTION}",
+        f"{_AS_ADMINISTRATOR}",
     ),
     **dict.fromkeys(
         ("iam:UntagRole", "iam:UntagUser"),
         " The example policies grant it only for tags of this collection. To remove other tags, do not grant it. "
-        f"{_EXCEPTION}",
+        f"{_AS_ADMINISTRATOR}",
     ),
 }
 _WRITES_CONFIGURATION = (
@@ -385,7 +385,10 @@ def _explain_denial(action: str, message: str, identity: str | None) -> str:
     hint = f" If a policy already grants it, check {limit}." if can_be_limited else ""
     lacks = f"{who or 'The identity in use'} lacks {needed}{where}{because}."
     if needed in EXCLUDED_ACTIONS:
-        return f"{lacks} No example policy grants {needed}, because it is too powerful for the controller. {_EXCEPTION}"
+        return (
+            f"{lacks} No example policy grants {needed}, because it is too powerful for the controller. "
+            f"{_AS_ADMINISTRATOR}"
+        )
     excluded = _EXCLUDED_USES.get(needed, "")
     if needed == "ssm:PutParameter" and ":parameter/AmazonCloudWatch-" in where:
         excluded = _WRITES_CONFIGURATION
@@ -404,7 +407,7 @@ def _explain_deny(action: str) -> str:
         )
     if action in KEPT_ACTIONS:
         return (
-            f"The Deny of require-boundary.json protects the boundary, so keep it. {_EXCEPTION} Otherwise, another "
-            f"policy denies it. {remedy}"
+            f"The Deny of require-boundary.json protects the boundary, so keep it. {_AS_ADMINISTRATOR} Otherwise, "
+            f"another policy denies it. {remedy}"
         )
     return remedy

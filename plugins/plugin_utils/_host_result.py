@@ -79,7 +79,7 @@ LONG_TEXTS = {"content": 2_000_000, "stdout": 200_000}
 MAX_TEXT, MAX_OF_DIFF, MAX_TEXTS = 4_000, 40_000, 200_000
 # How long a line can be that is repeated.
 MAX_PRINTED = 300
-CHECK_THE_HOST = "Check the host: something else than Ansible's modules answers there."
+CHECK_THE_HOST = "Check the host: something other than Ansible's modules answers there."
 _CUT = "\n…\n"
 # Ansible makes objects of mappings with such keys.
 _OF_ANSIBLE = ("__ansible_", "_ansible_")

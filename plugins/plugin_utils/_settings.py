@@ -52,8 +52,8 @@ MODULES_OF = {
     "store_config": ("cwagent_store_config", "cwagent_fitted_policy"),
     "verify": ("cwagent_server_info",),
 }
-# The first one can have secret values, so each task hands it on where a reader sees it. _connection() has the other.
-NEVER = frozenset({"environment", "region"})
+# The environment can have secret values, so a task hands it on where a reader sees it. _connection() fills region.
+NOT_FILLED = frozenset({"environment", "region"})
 # The options, or variables of one role, whose setting is not cwagent_ and the name of the option.
 RENAMED = {
     # A role manages one principal, and the settings are for all of them. A profile and its role have one name.
@@ -207,7 +207,7 @@ def fill_options(
 
     def value_of(option: str) -> Any:
         name = f"{path.name}_{option}"
-        if option in NEVER or name not in known:
+        if option in NOT_FILLED or name not in known:
             return None
         value = find_value(path.name, name, variables, template)
         return own.get(name, {}).get("default") if is_blank(value) else value

@@ -198,7 +198,7 @@ def readable_parameters(statements: Iterable[Statement]) -> set[tuple[str, str]]
     return {(match[1], match[2]) for match in map(_PARAMETER.fullmatch, arns) if match}
 
 
-def unexplained(statements: Iterable[Statement], known: Collection[Grant], unread: Unread) -> list[Statement]:
+def find_unexplained(statements: Iterable[Statement], known: Collection[Grant], unread: Unread) -> list[Statement]:
     """Return the parts of statements that none of the configurations of the account needs, so somebody added them.
 
     A text that was not read can need them. An earlier one can need them too, but no role: servers could assume a role

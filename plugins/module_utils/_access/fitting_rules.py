@@ -15,10 +15,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import
     Unread,
     covered_versions,
     find_sources,
+    find_unexplained,
     is_ignored,
     known_grants,
     readable_parameters,
-    unexplained,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
 from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import Policies, Request, decide, decide_each
@@ -151,7 +151,7 @@ def _drift_findings(case: Case) -> Iterator[Finding]:
     unread = _unread(case, fitted.values()) if known.is_complete else Unread.STORED
     is_encrypted = covers_encrypted(each.document for each in fitted.values() if each.document)
     for arn, policy in sorted(fitted.items()):
-        added = grants_of(unexplained(_read(policy)[0], known.grants | grants_of(needed), unread))
+        added = grants_of(find_unexplained(_read(policy)[0], known.grants | grants_of(needed), unread))
         listed = describe_each(added, known.shown if is_encrypted else None)
         yield from _foreign_parts(policy, case.account.policy_tags.get(arn), listed)
 

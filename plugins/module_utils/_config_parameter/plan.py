@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Optional
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.difference import differences
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.record import canonical, to_record
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.record import to_canonical, to_record
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import minify, part_names, split
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     PERMISSION_RETRY_CODES,
@@ -191,7 +191,7 @@ def is_equivalent(value: str, config: Mapping[str, Any] | str) -> bool:
     if isinstance(config, str):
         return value == config
     # In Python, True equals 1; in JSON text with sorted keys, they differ.
-    return canonical(value) == json.dumps(config, sort_keys=True)
+    return to_canonical(value) == json.dumps(config, sort_keys=True)
 
 
 def is_up_to_date(current: Parameter | None, desired: DesiredParameter) -> bool:

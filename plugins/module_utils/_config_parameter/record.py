@@ -41,7 +41,7 @@ def recorded_parts(description: str, number: int) -> tuple[str, ...]:
     return tuple(found[2].split()) if found and found[1] == str(number) else ()
 
 
-def canonical(value: str) -> str:
+def to_canonical(value: str) -> str:
     """Return a text that is the same for values with the same content, whatever their spaces and the order of keys."""
     try:
         return json.dumps(json.loads(value), sort_keys=True)
@@ -52,4 +52,4 @@ def canonical(value: str) -> str:
 @lru_cache(maxsize=2048)
 def digest(value: str) -> str:
     """Return the digest of the content of a part."""
-    return hashlib.sha256(canonical(value).encode(errors="surrogatepass")).hexdigest()[:_DIGEST_LENGTH]
+    return hashlib.sha256(to_canonical(value).encode(errors="surrogatepass")).hexdigest()[:_DIGEST_LENGTH]

@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from base64 import urlsafe_b64encode
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.record import to_canonical
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import part_names
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import (
     MAX_POLICIES,
@@ -219,9 +218,7 @@ def storing_tags(run: str, digests: Iterable[str], now: datetime) -> dict[str, s
 
 def digest_of(name: str, region: str, value: str) -> str:
     """Return the digest of a text in a parameter. Spaces and the order of keys do not change it."""
-    with suppress(ValueError, RecursionError):  # an OpenTelemetry configuration is compared as it is
-        value = json.dumps(json.loads(value), sort_keys=True)
-    return _digest(f"{region} {name} {value}")
+    return _digest(f"{region} {name} {to_canonical(value)}")
 
 
 def _digest(text: str) -> str:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import (
     Unread,
+    find_unexplained,
     readable_parameters,
-    unexplained,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import (
     ANY,
@@ -295,7 +295,7 @@ def _unexplained(current: State, desired: DesiredPolicies) -> list[Statement]:
         return []
     needed = grants_of(each for listed in desired.needed.values() for each in listed)
     statements = [each for policy in current.policies.values() for each in policy.statements]
-    return unexplained(statements, known.grants | needed, _unread(current, desired, known))
+    return find_unexplained(statements, known.grants | needed, _unread(current, desired, known))
 
 
 def _unread(current: State, desired: DesiredPolicies, known: Known) -> Unread:

@@ -92,7 +92,7 @@ class HostState:
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidInput(
                 f"{host} answered with an unexpected state of its SSM agent ({to_printable(error)}). Check the host: "
-                "its registration file was changed, or something else than Ansible's modules answers there."
+                "its registration file was changed, or something other than Ansible's modules answers there."
             ) from error
 
 

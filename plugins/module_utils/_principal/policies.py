@@ -172,8 +172,9 @@ def choose_server_policy(given: str | None, attached: Collection[str], holders: 
     fitted = _list([each for each in all_holders if each.has_fitted]) or "other principals"
     return ServerPolicy(
         FITTED,
-        f"The account is mixed: {_list(others)} still have AWS's policies, and {fitted} fitted ones. {OPTION} is not "
-        f"set, so this run uses fitted policies. To go back to AWS's, set it to {AWS} for all servers of the account.",
+        f"The account is mixed: {_list(others)} still have AWS's policies, and {fitted} have fitted policies. {OPTION} "
+        f"is not set, so this run uses fitted policies. To go back to AWS's, set it to {AWS} for all servers of "
+        "the account.",
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._changes import set_parts
+from ansible_collections.cwagent.iam.plugins.module_utils._changes import without_empty
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 from ansible_collections.cwagent.iam.plugins.module_utils._planned import find_detached
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import (
@@ -83,7 +83,7 @@ class RoleResource(Resource[State]):
 
     def to_diff(self, state: State) -> dict[str, Any]:
         """Render the role and the instance profile."""
-        return {key: each and set_parts(each) for key, each in role_plan.to_dict(state).items()}
+        return {key: each and without_empty(each) for key, each in role_plan.to_dict(state).items()}
 
     def to_result(self, plan: Plan[State], final: State) -> dict[str, Any]:
         """Render the role, the instance profile, and the reasons that prevented the deletion of the role."""

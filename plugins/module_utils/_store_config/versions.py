@@ -19,7 +19,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merg
     SECTION_RULES,
     merge,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.record import canonical, recorded_parts
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.record import (
+    recorded_parts,
+    to_canonical,
+    to_record,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import minify
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import PREVIOUS
@@ -82,7 +86,7 @@ def _previous(histories: Sequence[History]) -> _State:
         states.append(each)
     if not states[1:]:
         raise InvalidInput(
-            f"Parameter '{histories[0].name}' in {histories[0].region} has no earlier version with another content."
+            f"Parameter '{histories[0].name}' in {histories[0].region} has no earlier version with different content."
         )
     *earlier, previous, current = states
     is_back = current.content is not None and current.content in [each.content for each in earlier]
@@ -107,7 +111,7 @@ def _changed(versions: Sequence[Version]) -> Iterator[Version]:
     """The versions whose content differs from the content of the version before."""
     for version, before in zip(versions, [*versions[1:], None]):
         values = [each.value for each in (version, before) if each and each.value is not None]
-        if len(set(map(canonical, values))) != 1 or len(values) == 1:
+        if len(set(map(to_canonical, values))) != 1 or len(values) == 1:
             yield version
 
 
@@ -135,7 +139,7 @@ def _content(values: Sequence[str | None], *, is_split: bool) -> str | None:
     if not texts or len(texts) < len(values):
         return None
     if not is_split:
-        return canonical(texts[0])
+        return to_canonical(texts[0])
     try:
         return json.dumps(_ignoring_order(merge(map(json.loads, texts)), SECTION_RULES), sort_keys=True)
     except (AttributeError, InvalidInput, RecursionError, ValueError):
@@ -172,8 +176,7 @@ def _named(parts: Sequence[History], numbers: Mapping[str, str], first: History)
     if unknown:
         raise InvalidInput(
             f"There is no parameter {', '.join(unknown)} in {first.region} that is a part of configuration "
-            f"'{first.name}'. The configurations that are split have further parts if split is set "
-            "(cwagent_split_config in the playbooks)."
+            f"'{first.name}'. Set split (cwagent_split_config in the playbooks) to read the further parts."
         )
     for each in parts:
         if each.name in numbers:
@@ -191,7 +194,11 @@ def _unknown_parts(histories: Sequence[History], state: _State) -> str:
             "parameters can be used. If the configuration is still split, set split (cwagent_split_config in the "
             "playbooks). A part that was deleted has no versions: store the configuration from its file."
         )
-    reason = "Parameter Store no longer keeps one of them" if count else "it was stored without this collection"
+    reason = "it was stored without this collection"
+    if count:
+        reason = "Parameter Store no longer keeps one of them"
+    elif not to_record([""] * len(histories), state.version.number):
+        reason = f"the description of a version has no room for the record of {len(histories)} parts"
     example = ",".join(f"{each.name}=NUMBER" for each in histories)
     return (
         f"The parts of configuration '{name}' that belong to {place} are not known: {reason}. cwagent.iam.history "

@@ -19,7 +19,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation 
     Keyring,
     KeyRules,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._changes import set_parts
+from ansible_collections.cwagent.iam.plugins.module_utils._changes import without_empty
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.store import CLAIM_POLL_SECONDS, claimed_message
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
@@ -210,7 +210,7 @@ class UserResource(Resource[States]):
 
     def to_diff(self, state: States) -> dict[str, Any]:
         """Render the users for the diff."""
-        return {"users": [set_parts(each) for each in user_plan.to_dict(state)["users"]]}
+        return {"users": [without_empty(each) for each in user_plan.to_dict(state)["users"]]}
 
     def to_result(self, plan: Plan[States], final: States) -> dict[str, Any]:
         """Render the users, the phases of their keys' replacement or retirement, and the reasons against deletions."""

@@ -263,14 +263,14 @@ def _check_needs(
 def _with_consequence(found: Iterable[Finding], row: Row) -> Iterator[Finding]:
     """Add what happens without the permissions of a row. If most servers do well without them, return notes only."""
     text = f" If denied, {row.denied}." if row.denied else ""
-    told = (replace(each, why=f"{each.why}{text}") if each.severity == ERROR else each for each in found)
-    return _as_notes(told) if row.is_optional else told
+    explained = (replace(each, why=f"{each.why}{text}") if each.severity == ERROR else each for each in found)
+    return _as_notes(explained) if row.is_optional else explained
 
 
-def _as_notes(found: Iterable[Finding], begin: str = "") -> Iterator[Finding]:
+def _as_notes(found: Iterable[Finding], prefix: str = "") -> Iterator[Finding]:
     """Return notes only, for what a server may not need."""
     for each in found:
-        yield note(PERMISSIONS, f"{begin}{each.why}") if each.severity == ERROR else each
+        yield note(PERMISSIONS, f"{prefix}{each.why}") if each.severity == ERROR else each
 
 
 def _needs(case: Case, target: Target, parameters: Sequence[ConfigParameter]) -> list[Needed]:

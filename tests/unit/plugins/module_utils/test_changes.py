@@ -13,8 +13,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._changes import (
     LINE_WIDTH,
     changed_parts,
     net_change,
-    set_parts,
     to_lines,
+    without_empty,
 )
 
 STATES = st.dictionaries(st.text(max_size=1), json_values())
@@ -125,4 +125,4 @@ def test_the_lines_contain_the_whole_state(before: Any, after: Any) -> None:
 
 @pytest.mark.parametrize("empty", [[], {}, "", "/"])
 def test_a_state_is_shown_without_empty_parts(empty: Any) -> None:
-    assert set_parts({"a": empty, "b": None, "c": 0, "d": [empty]}) == {"b": None, "c": 0, "d": [empty]}
+    assert without_empty({"a": empty, "b": None, "c": 0, "d": [empty]}) == {"b": None, "c": 0, "d": [empty]}

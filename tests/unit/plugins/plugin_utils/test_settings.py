@@ -17,7 +17,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Invalid
 from ansible_collections.cwagent.iam.plugins.plugin_utils._role_specs import playbook_options
 from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import (
     MODULES_OF,
-    NEVER,
+    NOT_FILLED,
     NOT_SHARED,
     RENAMED,
     fill_options,
@@ -94,7 +94,7 @@ def own_variables(role: str, module: str) -> dict[str, str]:
     return {
         name: f"{role}_{name}"
         for name in options_of(module)
-        if f"{role}_{name}" in specs_of(role) and name not in NEVER
+        if f"{role}_{name}" in specs_of(role) and name not in NOT_FILLED
     }
 
 

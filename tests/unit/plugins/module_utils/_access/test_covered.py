@@ -13,10 +13,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import
     covered_texts,
     covered_versions,
     find_sources,
+    find_unexplained,
     known_grants,
     readable_parameters,
     to_sources,
-    unexplained,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import History, Version
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import Scope, needed_statements
@@ -186,7 +186,7 @@ def test_the_parts_that_no_text_can_need_are_found(action: str, name: str, unrea
     names = [GROUPS.format(*each) for each in (("eu-central-1", "shop"), ("*", "all"))]
     known = {("logs:PutLogEvents", (), each) for each in names}
     statement = Statement("x", (action, "logs:PutLogEvents"), (), (name,))
-    found = unexplained([Statement("x", ("logs:PutLogEvents",), (), (names[0],)), statement], known, unread)
+    found = find_unexplained([Statement("x", ("logs:PutLogEvents",), (), (names[0],)), statement], known, unread)
     assert (action in [each for one in found for each in one.actions]) is is_added
 
 

@@ -11,9 +11,9 @@ from json_values import json_values
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.record import (
     MAX_DESCRIPTION,
-    canonical,
     digest,
     recorded_parts,
+    to_canonical,
     to_record,
 )
 
@@ -41,7 +41,7 @@ def test_the_same_content_has_the_same_digest(value: object, indent: int | None)
 
 @pytest.mark.parametrize("text", ["receivers: {}", "{", '{"a":' * 99999 + "1" + "}" * 99999])
 def test_a_text_that_is_not_json_stands_for_itself(text: str) -> None:
-    assert canonical(text) == text
+    assert to_canonical(text) == text
 
 
 def test_true_is_not_one() -> None:

@@ -163,7 +163,13 @@ STRANGERS = [
         # A principal of others decides too, because nobody else writes the policy.
         (None, [FITTED[0]], [holder("Theirs", FITTED[0])], "fitted", None),
         # Mixed.
-        (None, [FITTED[0]], [NEW, OLD], "fitted", "role 'Old' still have AWS's policies, and role 'New' fitted ones"),
+        (
+            None,
+            [FITTED[0]],
+            [NEW, OLD],
+            "fitted",
+            "still have AWS's policies, and role 'New' have fitted policies",
+        ),
         (None, [FITTED[0]], [NEW, OLD_ADMIN], "fitted", "user 'Admin' still"),
         (None, [FITTED[0]], [NEW, APPLICATION], "fitted", "role 'Shop' still"),
         # IAM can show the attachment in one place before it does in another.

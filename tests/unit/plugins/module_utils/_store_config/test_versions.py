@@ -334,6 +334,27 @@ def test_parts_with_a_beginning_that_nothing_records_are_refused() -> None:
         begun_later.go_back("1")
 
 
+def test_parts_with_the_time_of_the_version_before_them_are_refused() -> None:
+    """They may have been stored with it."""
+    store = store_of(SMALL, split=False)
+    store.split = True
+    store.store(A)
+    assert numbers(select(store.histories, "1")) == [1]
+    whole = store.versions[NAME][-1]
+    store.versions[SECOND][0] = replace(store.versions[SECOND][0], modified=whole.modified)
+    with pytest.raises(InvalidInput, match="are not known"):
+        store.go_back("1")
+
+
+def test_parts_that_are_too_many_for_a_record_are_refused_for_that_reason() -> None:
+    """Nothing shows that others stored them."""
+    most = next(count for count in range(2, 99) if not to_record([""] * (count + 1), 1))
+    for count, reason in ((most, "it was stored without this collection"), (most + 1, "has no room for the record")):
+        histories = [history(0, 9, name=name) for name in part_names(NAME, count)]
+        with pytest.raises(InvalidInput, match=reason):
+            select(histories, "1")
+
+
 def test_a_part_that_is_no_longer_there_is_refused() -> None:
     store = store_of(A, B)
     with pytest.raises(InvalidInput, match=r"in 2 parts .* only 1 of these .* set split"):
@@ -370,7 +391,7 @@ def test_a_part_that_is_not_named_is_left_out() -> None:
 @pytest.mark.parametrize(
     ("numbers", "words"),
     [
-        ({f"{NAME}-3": "1"}, f"There is no parameter {NAME}-3 .* split is set"),
+        ({f"{NAME}-3": "1"}, f"There is no parameter {NAME}-3 .* Set split "),
         ({SECOND: "7"}, "Version 7 of parameter .*-2'"),
     ],
 )
@@ -403,8 +424,8 @@ def test_parts_are_named_with_their_configuration(wanted: Any, parts: Any, probl
     [
         ("previous", history(), "does not exist in eu-central-1"),
         ("1", history(), "does not exist in eu-central-1"),
-        ("previous", history(0), "has no earlier version with another content"),
-        ("previous", with_texts("a", "a"), "has no earlier version with another content"),
+        ("previous", history(0), "has no earlier version with different content"),
+        ("previous", with_texts("a", "a"), "has no earlier version with different content"),
         ("2", history(0, 100, 200, first=3), "Version 2 .* does not exist. Parameter Store has versions 3 to 5."),
         ("6", history(0, 100, 200, first=3), "Version 6 .* does not exist"),
     ],
