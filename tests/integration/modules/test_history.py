@@ -275,7 +275,7 @@ def test_a_version_that_is_not_kept_is_refused_before_anything_is_opened(account
     store(account.aws.client("ssm"))
     for version, words in (
         ("7", "Version 7 of parameter"),
-        ("previous", "no earlier version with another"),
+        ("previous", "no earlier version with different"),
         ("x", "not a version"),
     ):
         with assert_no_writes(account.aws):

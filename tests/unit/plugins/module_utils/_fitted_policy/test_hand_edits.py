@@ -121,6 +121,27 @@ def written(statement: dict[str, Any]) -> bool:
     return all((action, condition, name) in KNOWN | {decrypt} for action in statement["Action"] for name in names)
 
 
+def parts_of(document: Any) -> set[tuple[str, ...]]:
+    """Everything in a document, read without the compiler's code. Only the Sids of statements make no difference."""
+    found: set[tuple[str, ...]] = set()
+    for each in document["Statement"]:
+        assert each.keys() <= {"Sid", "Effect", "Action", "Resource", "Condition"}
+        names = each["Resource"] if isinstance(each["Resource"], list) else [each["Resource"]]
+        conditions = [
+            f"{operator} {key} {value}"
+            for operator, keys in each.get("Condition", {}).items()
+            for key, values in keys.items()
+            for value in values
+        ]
+        found |= {
+            (each["Effect"], action, name, condition)
+            for action in each["Action"]
+            for name in names
+            for condition in conditions or [""]
+        }
+    return found
+
+
 def desired(*, narrow: bool) -> DesiredPolicies:
     covered = Covered(frozenset({(REGION, NAME)}), frozenset({REGION}), has_all_regions=True, known=Known(KNOWN))
     return DesiredPolicies("aws", ACCOUNT, {"server": NEEDED}, narrow=narrow, covered=covered)
@@ -142,7 +163,7 @@ def test_a_statement_that_the_compiler_does_not_write_is_removed(
     if written(statement):
         assert made.all_steps == []
     elif not _reads_a_parameter_elsewhere(statement):
-        assert found.default.document == document
+        assert parts_of(found.default.document) == parts_of(document)
         assert made.all_steps
         assert foreign_warnings(made, desired(narrow=narrow))
         assert not narrow or wide_reasons(current, desired(narrow=True)) == []
