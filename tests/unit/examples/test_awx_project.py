@@ -246,7 +246,7 @@ def test_a_template_asks_for_the_variables_with_which_the_guide_runs_its_playboo
     assert found - asked == set()
 
 
-def test_the_page_lists_the_variables_that_belong_into_the_inventory():
+def test_the_page_lists_the_variables_that_belong_in_the_inventory():
     items = PAGE.split("because all jobs need the same value:\n")[1].split("\n\n")[0]
     listed = {*re.findall(r"``(cwagent_\w+)``", items)}
     assert listed >= {"cwagent_server_policy", "cwagent_config_label", "cwagent_deliver_keys", "cwagent_ssm_policy"}

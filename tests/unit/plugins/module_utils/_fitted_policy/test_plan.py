@@ -609,3 +609,23 @@ def test_a_run_does_not_wait_for_what_another_run_has_undone() -> None:
     widening = plan(state(policy(SERVER, version(1, A), tags=done)), desired(logs(A, B)))
     assert remaining(widening, state(policy(SERVER, version(3, A, B)))) == []
     assert remaining(widening, state(policy(SERVER, version(3, A)))) == [f"change policy '{SERVER}'"]
+
+
+@pytest.mark.parametrize("decrypting", [0, 1])
+@pytest.mark.parametrize("is_known", [True, False])
+def test_the_diff_counts_hidden_names_in_each_of_several_policies(decrypting: int, is_known: bool) -> None:
+    """Only one of them contains the statement for decrypting. Names of configurations that are not encrypted stay."""
+    key = ("StringLike", "kms:EncryptionContext:PARAMETER_ARN")
+    decrypt = Statement("decrypting", ("kms:Decrypt",), key, (f"{PARAMETER}b",))
+    names = [SERVER, f"{SERVER}-2"]
+    statements = [[*logs("secret", A), *([decrypt] if each == decrypting else [])] for each in range(2)]
+    before = state(
+        *(
+            policy(name, PolicyVersion("v1", True, to_document(join(each)), ARN))
+            for name, each in zip(names, statements, strict=True)
+        )
+    )
+    known = Known(frozenset(), shown=frozenset([f"{GROUP}{A}:*"])) if is_known else None
+    found = to_diff(before, known)
+    assert "secret" not in str(found)
+    assert all((f"{GROUP}{A}:*" in str(found[name])) == is_known for name in names)
