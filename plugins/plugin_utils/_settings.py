@@ -128,17 +128,17 @@ def shared_options(role: Path) -> dict[str, Any]:
     options = (option for module in MODULES_OF.get(role.name, ()) for option in _names(spec_of(module)))
     settings = {name: shared_setting(role.name, name) for name in (f"{role.name}_{option}" for option in options)}
     own = {CONFIGS_OF_ROLE, *(name for name, option in _listed_options(role).items() if "default" in option)}
-    return {name: _with_blank(playbook_options()[each]) for name, each in settings.items() if each and name not in own}
+    return {name: _of_role(playbook_options()[each]) for name, each in settings.items() if each and name not in own}
 
 
 def _listed_options(role: Path) -> dict[str, Any]:
     return {name: option for entry in read_specs(role).values() for name, option in entry["options"].items()}
 
 
-def _with_blank(option: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an option that can be blank, and is by default."""
+def _of_role(option: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the option of a setting as one of a role: it can be blank, and is by default, and a list is a list."""
     choices = {"choices": ["", *option["choices"]]} if "choices" in option and option["type"] == "str" else {}
-    return {"default": EMPTY.get(option["type"]), **option, **choices}
+    return {"default": EMPTY.get(option["type"]), **option, "accepts_single": False, **choices}
 
 
 def spec_of(module: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.plugin_utils import _variable_types
+from ansible_collections.cwagent.iam.plugins.plugin_utils import _settings, _variable_types
 from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import (
     CONFIGS_OF_ROLE,
     ENVIRONMENTS,
@@ -189,9 +189,9 @@ def role_options():
 
 ROLES = list(role_options())
 COLLECTIONS = [
-    pytest.param(name, option, id=f"{role}-{entry}-{name}")
-    for role, entry, options in ROLES
-    for name, option in options.items()
+    pytest.param(name, option, id=name)
+    for path in sorted(COLLECTION.glob("roles/*"))
+    for name, option in _settings.role_options(path).items()
     if option["type"] in ("list", "dict")
 ]
 
