@@ -16,12 +16,13 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.spli
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES, AwsApiError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import (
+    PREVIOUS,
     parts_in,
     version_of,
     version_problems,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.validation import Earlier
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.versions import join_parts, select
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.versions import explain_stay, join_parts, select
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -85,15 +86,18 @@ def _read_earlier(given: Given, options: GivenConfigs, aws: Aws) -> Earlier:
     region, names = aws.region or "", [each.name for each in options.configs]
     histories = read_history(aws, region, given.name, names)
     parts = parts_in(options.version, names)
+    found = list(histories) if options.handling.split else [next(histories)]
+    wanted = version_of(options.version, given.name)
     versions = select(
-        list(histories) if options.handling.split else [next(histories)],
-        version_of(options.version, given.name),
+        found,
+        wanted,
         {name: options.version[name] for name, whole in parts.items() if whole == given.name},
     )
     numbers = " and ".join(f"version {version.number} of {name}" for name, version in versions)
     text = join_parts(versions)
     configs = [json.loads(version.value or "") for _name, version in versions if versions[1:]]
-    return Earlier(given, text, f"{numbers} in {region}", configs)
+    stays = explain_stay(found) if wanted == PREVIOUS else ""
+    return Earlier(given, text, f"{numbers} in {region}", configs, stays)
 
 
 def compare(validated: Validated, aws_in: Callable[[str | None], Aws], warnings: list[str]) -> list[Configuration]:

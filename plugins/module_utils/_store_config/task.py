@@ -90,10 +90,11 @@ class Task:
         validated.check()
 
         configurations = compare(validated, self._aws_in, wiring.report.warnings)
-        differing = {each.name for each in configurations if each.plan_without_tags.has_changes}
-        for each in self._earlier or ():
-            if each.given.name in differing:
+        for each, configuration in zip(self._earlier or (), configurations):  # each has one region
+            if configuration.plan_without_tags.has_changes:
                 wiring.report.say(f"store {each.source} again (afterwards, cwagent.iam.apply applies it)")
+            elif each.stays:
+                wiring.report.warnings.append(each.stays)
         found = self.check_host(Comparison(configurations, self._options.way))
         if found.to_store and self._options.needs_agent_schema:
             schema = self._way(found.source).read_schema()

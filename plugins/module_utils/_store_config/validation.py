@@ -106,12 +106,14 @@ class Earlier:
 
     :param source: where the text comes from, in words.
     :param parts: its parts if it is in several parameters.
+    :param stays: why it is the current version although the previous one is wanted; empty if it is not.
     """
 
     given: Given
     text: str
     source: str
     parts: Sequence[Mapping[str, Any]] = ()
+    stays: str = ""
 
 
 def validate(

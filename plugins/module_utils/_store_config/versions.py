@@ -79,18 +79,50 @@ def _previous(histories: Sequence[History]) -> _State:
     If the current one has brought back an earlier state, it is the current one, so that a run that failed halfway can
     be repeated, and nothing goes back and forth.
     """
+    states = _distinct_states(histories)
+    if not states[1:]:
+        raise InvalidInput(
+            f"Parameter '{histories[0].name}' in {histories[0].region} has no earlier version with different content."
+        )
+    return states[-1] if _brought_back(states) else states[-2]
+
+
+def _brought_back(states: Sequence[_State]) -> _State | None:
+    """Return the newest of the earlier states that the current one has brought back; ``None`` if it is a new one."""
+    *earlier, current = states
+    same = [each for each in earlier if current.content is not None and each.content == current.content]
+    return same[-1] if same else None
+
+
+def explain_stay(histories: Sequence[History]) -> str:
+    """Return why the previous state is not stored; empty if the current state has brought back none.
+
+    The versions cannot tell a state that was brought back on purpose from one that was stored again by mistake.
+    """
+    states = _distinct_states(histories)
+    same = _brought_back(states)
+    if not same:
+        return ""
+    first, now = histories[0], states[-1]
+    return (
+        f"Configuration '{first.name}' in {first.region} stays as it is: {_label(now)} has the content of "
+        f"{_label(same)}, so an earlier version is already back. To store another one, name its number, such as "
+        "cwagent_config_version=NUMBER. cwagent.iam.history lists the versions."
+    )
+
+
+def _label(state: _State) -> str:
+    return f"version {state.version.number} of {state.name}"
+
+
+def _distinct_states(histories: Sequence[History]) -> list[_State]:
+    """Return the states, from the oldest to the current one, each of which differs from the one before."""
     states: list[_State] = []
     for each in _states(histories):
         if states and each.content is not None and each.content == states[-1].content:
             states.pop()
         states.append(each)
-    if not states[1:]:
-        raise InvalidInput(
-            f"Parameter '{histories[0].name}' in {histories[0].region} has no earlier version with different content."
-        )
-    *earlier, previous, current = states
-    is_back = current.content is not None and current.content in [each.content for each in earlier]
-    return current if is_back else previous
+    return states
 
 
 def _states(histories: Sequence[History]) -> Iterator[_State]:

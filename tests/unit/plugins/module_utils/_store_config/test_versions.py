@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -24,7 +25,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options 
     version_of,
     version_problems,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.versions import join_parts, select
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.versions import explain_stay, join_parts, select
 
 NAME, SECOND, BEGIN = "AmazonCloudWatch-linux", "AmazonCloudWatch-linux-2", datetime(2026, 11, 24, 16, 0, tzinfo=UTC)
 
@@ -94,6 +95,26 @@ def with_texts(*texts: str) -> History:
 def test_a_state_that_was_brought_back_stays(texts: str, number: int) -> None:
     """So a run that failed halfway can be repeated: it brings back only what it has not brought back yet."""
     assert chosen("previous", with_texts(*texts)) == [number]
+
+
+# By the texts of the versions, the current version and the earlier one with its content.
+STAYS = {"ab": (), "aba": (3, 1), "abca": (4, 1), "abab": (4, 2), "ababa": (5, 3), "abba": (4, 1), "abaa": (4, 1)}
+
+
+@pytest.mark.parametrize(("texts", "same"), STAYS.items())
+def test_the_reason_for_which_a_state_stays_names_both_versions(texts: str, same: tuple[int, ...]) -> None:
+    """Nobody should take a run that does nothing for one that went back."""
+    reason = explain_stay([with_texts(*texts)])
+    assert tuple(map(int, re.findall("version ([0-9]+) of", reason))) == same
+    assert ("cwagent_config_version=NUMBER" in reason) == bool(same)
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=2, max_size=8))
+def test_a_run_that_goes_back_says_why_if_it_stores_nothing(texts: list[str]) -> None:
+    assume(len(set(texts)) > 1)
+    versions = with_texts(*texts)
+    stored = versions.versions[-chosen("previous", versions)[0]].value
+    assert (stored == texts[-1]) == bool(explain_stay([versions]))
 
 
 @dataclass
