@@ -122,8 +122,10 @@ def outcome(work: Callable[[Call], dict[str, Any]], call: Call) -> dict[str, Any
         result = work(call)
     except CwagentError as error:
         result = error.to_result()
-        if all(text in result["msg"] for text in result.get("failures", {}).values()):
-            result.pop("failures", None)
+        for key in ("failures", "problems"):
+            errors = result.get(key, ())
+            if all(text in result["msg"] for text in (errors.values() if isinstance(errors, dict) else errors)):
+                result.pop(key, None)
         result["msg"] = without_repetitions(result["msg"])
         if "warnings" in result:
             warnings = [without_repetitions(each, result["msg"]) for each in result["warnings"]]

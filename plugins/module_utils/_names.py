@@ -53,8 +53,8 @@ _PATH = r"/|/[\x21-\x7e]{1,510}/"
 _POLICY_ARN = r"arn:(aws[a-z-]*):iam::(aws|\d{12}):policy/[\x21-\x7e]+"
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/resource-ids.html: eight or seventeen hexadecimal digits
 _INSTANCE_ID = r"i-(?:[0-9a-f]{8}|[0-9a-f]{17})"
-# us-east-1, us-gov-west-1, us-isob-east-1
-_REGION = r"[a-z]{2,5}(-[a-z]+)+-[0-9]{1,2}"
+# us-east-1, ap-southeast-12, us-gov-west-1, us-isob-east-1, eusc-de-east-1: an area, a direction and a number
+_REGION = r"[a-z]{2,5}(-[a-z]+)*-(central|(north|south)?(east|west)?(?<!-))-[0-9]{1,2}"
 _TAG_CHARACTERS = r"[\w .:/=+@-]*"
 # IAM allows 50 tags. The others are left for the tags of this collection.
 MAX_TAGS, MAX_TAG_KEY, MAX_TAG_VALUE = 45, 128, 256

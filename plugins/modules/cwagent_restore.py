@@ -232,14 +232,6 @@ users_to_delete:
   returned: with O(state=checked), when no input had a problem
   type: dict
   sample: {eu-central-1: [CloudWatchAgentServerUser-db9]}
-problems:
-  description:
-    - All problems of options, and of instances with O(check_instances). With O(state=checked), all problems that were
-      found. Nothing was changed.
-  returned: when there are such problems
-  type: list
-  elements: str
-  sample: ["Instance i-0123456789abcdef0 does not exist in eu-central-1 and this account."]
 """
 
 from functools import cache, partial

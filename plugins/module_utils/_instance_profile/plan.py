@@ -129,22 +129,20 @@ def plan(current: State, desired: DesiredProfile) -> Plan[State]:
             f"{', '.join(sorted(current.other_holders))}. Disassociate it from them first."
         )
     if desired.present:
-        problems = [problem for name in current.instances for problem in _problems(current, name, desired)]
+        problems = _problems(current, desired)
         if problems:
             raise InvalidInput(" ".join(problems))
     steps = {name: _steps(current, instance, desired) for name, instance in current.instances.items()}
     return Plan(current, planned_state(current, desired), steps)
 
 
-def _problems(current: State, name: str, desired: DesiredProfile) -> list[str]:
-    instance = current.instances[name]
-    reason = ineligible_reason(name, instance.state if instance else None)
-    if reason or instance is None:
-        return [reason]
-    other = _other_association(instance, desired)
-    if other and desired.on_other_profile == FAIL:
-        return [f"Instance {name} has instance profile '{other.profile}'; {_remedy(other, desired)}."]
-    return []
+def _problems(current: State, desired: DesiredProfile) -> list[str]:
+    found = ineligible_reasons({name: each.state if each else None for name, each in current.instances.items()})
+    for name, instance in current.instances.items():
+        other = _other_association(instance, desired) if instance and instance.state not in ENDED else None
+        if other and desired.on_other_profile == FAIL:
+            found.append(f"Instance {name} has instance profile '{other.profile}'; {_remedy(other, desired)}.")
+    return found
 
 
 def _remedy(other: Association, desired: DesiredProfile) -> str:
@@ -156,9 +154,29 @@ def _remedy(other: Association, desired: DesiredProfile) -> str:
 
 def ineligible_reason(name: str, state: str | None, region: str = "") -> str:
     """Return why an instance cannot have an instance profile; empty if it can. :param state: ``None`` if unknown."""
-    if state is None:
-        return f"Instance {name} does not exist in {region or 'this region'} and this account."
-    return f"Instance {name} is {state}. Remove it from the inventory, or from the task." if state in ENDED else ""
+    return " ".join(ineligible_reasons({name: state}, region))
+
+
+def ineligible_reasons(states: Mapping[str, str | None], region: str = "") -> list[str]:
+    """Return why instances cannot have an instance profile, in one sentence for all that the region lacks.
+
+    :param states: by ID the state of an instance; ``None`` if EC2 does not know it.
+    """
+    missing = [name for name, state in states.items() if state is None]
+    ended = [
+        f"Instance {name} is {state}. Remove it from the inventory, or from the task."
+        for name, state in states.items()
+        if state in ENDED
+    ]
+    return [_explain_missing(missing, region or "this region"), *ended] if missing else ended
+
+
+def _explain_missing(names: Sequence[str], region: str) -> str:
+    subject = f"Instances {', '.join(names)} do" if names[1:] else f"Instance {names[0]} does"
+    return (
+        f"{subject} not exist in {region} and this account. Correct the region (in an inventory, cwagent_region of the "
+        "host), the ID, or the credentials."
+    )
 
 
 def _other_association(instance: Instance, desired: DesiredProfile) -> Association | None:

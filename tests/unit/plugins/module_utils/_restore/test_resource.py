@@ -206,9 +206,9 @@ CHECKED = replace(ALL, instances={EU: ["i-1"], US: ["i-2"]}, check_instances=Tru
 def test_all_ineligible_instances_are_reported_and_nothing_is_done() -> None:
     parts = Parts()
     with pytest.raises(InvalidInput) as caught:
-        restore(parts, replace(CHECKED, instances={EU: ["i-1", "i-3"], US: ["i-2"]}))
-    assert caught.value.details["problems"] == [
-        f"Instance i-3 does not exist in {EU} and this account.",
+        restore(parts, replace(CHECKED, instances={EU: ["i-1", "i-3", "i-4"], US: ["i-2"]}))
+    assert [each.partition(" Correct")[0] for each in caught.value.details["problems"]] == [
+        f"Instances i-3, i-4 do not exist in {EU} and this account.",
         f"Instance i-2 does not exist in {US} and this account.",
     ]
     assert str(caught.value).endswith(" Nothing was changed.")
