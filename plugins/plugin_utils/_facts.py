@@ -23,6 +23,8 @@ ROLES = (
     *("onprem_server", "store_config", "verify"),
 )
 OURS = ("cwagent_", "__cwagent", *(f"__{role}_" for role in ROLES))
+# Variables with other names that all playbooks and roles take. The inventory amazon.aws.aws_ec2 sets the second one.
+OTHER_VARIABLES = frozenset({"instance_id", "placement"})
 MAX_NAMED = 5
 
 
@@ -49,4 +51,4 @@ def check_facts(facts: Mapping[str, Mapping[str, object]], names: Collection[str
 
 def _is_ours(name: str, names: Collection[str]) -> bool:
     plain = str(name).removeprefix("ansible_")
-    return plain.startswith(OURS) or plain in names
+    return plain.startswith(OURS) or plain in OTHER_VARIABLES or plain in names

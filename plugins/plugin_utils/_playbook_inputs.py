@@ -21,7 +21,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies im
 from ansible_collections.cwagent.iam.plugins.module_utils._text import to_summary
 from ansible_collections.cwagent.iam.plugins.plugin_utils._ansible_core import check_ansible_core
 from ansible_collections.cwagent.iam.plugins.plugin_utils._evaluate import evaluate
-from ansible_collections.cwagent.iam.plugins.plugin_utils._facts import check_facts
+from ansible_collections.cwagent.iam.plugins.plugin_utils._facts import OTHER_VARIABLES, check_facts
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs import accounts as _accounts
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs import given as _given
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.interpretation import interpret
@@ -49,8 +49,6 @@ SPEC = COLLECTION / "playbooks" / "vars" / "argument_specs.yml"
 # The files with the variables of roles.
 SETTINGS = ("principals", "store_config", "delivery", "audit_and_verify")
 OUR_GROUPS = (*_given.GROUPS, _given.ACCOUNTS)
-# Other variables that are part of the input.
-OTHER_VARIABLES = frozenset({"instance_id", "placement"})
 # The options of a task of a playbook; the module has their documentation.
 OPTIONS: dict[str, Any] = {
     "requires": {
@@ -90,7 +88,7 @@ class PlaybookInputs:
             reason = self._skip_reason()
             return {"failed": True, "msg": reason} if reason else {}
         _check_run(variables, load_extra_vars(self.loader))
-        check_facts(_facts(variables), {*OTHER_VARIABLES, *set_by_playbooks(declared_options(_read(SPEC)))})
+        check_facts(_facts(variables), set_by_playbooks(declared_options(_read(SPEC))))
         inputs, problems = interpret(self._collect(variables))
         if variables["inventory_hostname"] == variables["ansible_play_hosts_all"][0]:
             problems += self._problems_of_roles()

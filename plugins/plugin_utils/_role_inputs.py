@@ -90,10 +90,11 @@ class RoleInputs:
             return _collect(path.name, variables)
         specs = read_specs(path)
         spec = {**specs[self.options["entry_point"]]["options"], **shared_options(path)}
-        check_facts({variables["inventory_hostname"]: variables.get("ansible_facts", {})}, spec)
+        known = role_options(path)
+        check_facts({variables["inventory_hostname"]: variables.get("ansible_facts", {})}, known)
         values = evaluate(variables, spec, self.templar)
         found: dict[str, Any] = {}
-        problems = misspelled_variables(path.name, variables, role_options(path))
+        problems = misspelled_variables(path.name, variables, known)
         problems += unknown_settings(variables, playbook_options()) + check_role(spec, values)
         shared, of_settings = self._shared_values(path.name, [name for name in spec if is_blank(values.get(name))])
         problems += of_settings
@@ -161,15 +162,25 @@ def _collect(role: str, variables: Mapping[str, Any]) -> dict[str, Any]:
     """Return whether this host calls the modules of the role, and for what."""
     hostvars, registered = variables["hostvars"], f"__{role}_inputs"
     own = variables[registered]
-    # Another use of the role can have left results, and a condition of the role leaves results without values.
+    # Another use of the role can have left results, and a condition of the role leaves results without values, or the
+    # facts of a host.
     inputs = (
         (host, found)
         for host in variables["ansible_play_batch"]
-        if (found := hostvars.raw_get(host).get(registered) or {}).get("task") == own["task"]
+        if isinstance(found := hostvars.raw_get(host).get(registered), dict) and found.get("task") == own["task"]
     )
     active = {*variables["ansible_play_hosts"]}
     failed = [host for host in variables["ansible_play_hosts_all"] if host not in active]
-    return plan_call(own, inputs, failed, partial(instances_of, hostvars))
+    return plan_call(own, inputs, failed, partial(_instances, hostvars))
+
+
+def _instances(hostvars: Any, regions: Mapping[str, str]) -> Mapping[str, Sequence[str]]:
+    """Return the instances among some hosts by region. The role has not checked the facts of hosts that failed before.
+
+    :raises InvalidInput: the facts of a host set a variable.
+    """
+    check_facts({host: hostvars.raw_get(host).get("ansible_facts", {}) for host in regions}, ())
+    return instances_of(hostvars, regions)
 
 
 def _key_store_problems(role: str, spec: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:

@@ -202,3 +202,21 @@ def test_uses_of_a_role_on_other_hosts_do_not_count(controller: Controller) -> N
         each.host for each in done.results if each.action == "cwagent.iam.cwagent_iam_user" and each.outcome == "ok"
     ]
     assert sorted(called) == ["app", "db", "db", "web", "web"]
+
+
+def test_facts_choose_no_instance(controller: Controller) -> None:
+    """Not even the facts of a host that failed before the role."""
+    ids = dict(zip(("web", "db"), controller.aws.instances(2), strict=True))
+    hosts = {"web": {**UNREACHABLE, "instance_id": ids["web"]}, "db": UNREACHABLE}
+    fact = {
+        "ansible.builtin.set_fact": {"instance_id": ids["db"], "cacheable": True},
+        "when": "inventory_hostname == 'db'",
+    }
+    fails = {"ansible.builtin.fail": {"msg": "no"}, "when": "inventory_hostname == 'db'"}
+    role = {"ansible.builtin.include_role": {"name": "cwagent.iam.ec2_server"}}
+    for tasks in ([fact, fails, role], [fact, role]):
+        play = controller.file("facts.yml", [{"hosts": "all", "gather_facts": False, "tasks": tasks}])
+        env = {"ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)}
+        refused = controller.play(controller.inventory({"fleet": hosts}), play, env=env).assert_failed()
+        assert "Host db: its facts set instance_id." in refused.message
+        assert refused.calls == []

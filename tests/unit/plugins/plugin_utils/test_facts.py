@@ -9,7 +9,7 @@ import pytest
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.plugin_utils._facts import ROLES, check_facts
 
-INPUTS = {"instance_id", "placement", "ec2_server_name"}
+INPUTS = {"ec2_server_name"}
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ INPUTS = {"instance_id", "placement", "ec2_server_name"}
     [
         *("cwagent_user_name", "cwagent_new", "__cwagent", "__cwagent_report", "ansible_cwagent_region"),
         *(f"__{role}_region" for role in ROLES),
-        *sorted(INPUTS),
+        *("instance_id", "placement", *INPUTS),
     ],
 )
 def test_a_fact_that_sets_a_variable_is_refused_with_its_host(name: str) -> None:

@@ -52,6 +52,8 @@ def read(
         ("ec2_server", {"ec2_server_tag": {}}, "ec2_server_tag is not a variable of the role ec2_server; did you mean"),
         ("ec2_server", {"ansible_facts": {"ec2_server_name": "X"}}, "Host db: its facts set ec2_server_name."),
         ("ec2_server", {"ansible_facts": {"onprem_server_users": "X"}}, None),
+        ("ec2_server", {"ansible_facts": {"instance_id": "i-1"}}, "Host db: its facts set instance_id."),
+        ("store_config", {"ansible_facts": {"placement": {}}}, "Host db: its facts set placement."),
         ("hybrid_registration", {}, "hybrid_registration_region is required."),
         ("onprem_server", USERS, None),
         (
@@ -76,6 +78,9 @@ def test_an_entry_point_has_its_own_variables() -> None:
     with pytest.raises(InvalidInput, match=r"^verify_servers must be a list"):
         read("verify", values)
     assert read("verify", values, entry_point="report")["report_files"] == NO_FILES
+    # Plays read the variables of the other entry points, too.
+    with pytest.raises(InvalidInput, match=r"^Host db: its facts set verify_controller\."):
+        read("verify", {"ansible_facts": {"verify_controller": "web"}}, entry_point="report")
 
 
 @pytest.mark.parametrize(
@@ -225,6 +230,24 @@ def test_the_first_host_of_an_account_calls_for_all(
             if call["is_first"]:
                 found[name] = " ".join(each.removeprefix("i-") for each in call["by_region"][""])
     assert found == first
+
+
+@pytest.mark.parametrize("name", ["instance_id", "placement", "cwagent_region"])
+def test_a_host_that_failed_cannot_choose_an_instance_with_its_facts(name: str) -> None:
+    lost = {name: "x", "ansible_facts": {name: "x"}}
+    hosts: dict[str, dict[str, Any]] = {"db": {"__ec2_server_inputs": {**OWN, "host": "db"}}, "lost": lost}
+    left = {"ansible_play_batch": ["db"], "ansible_play_hosts": ["db"]}
+    with pytest.raises(InvalidInput, match=rf"^Host lost: its facts set {name}\."):
+        read("ec2_server", {**task_variables(hosts, "db"), **left}, collect=True)
+
+
+@pytest.mark.parametrize("fact", ["x", ["x"], {"task": "other"}])
+def test_a_host_without_the_role_cannot_stop_it_with_its_facts(fact: Any) -> None:
+    hosts: dict[str, dict[str, Any]] = {
+        "web": {"__ec2_server_inputs": fact},
+        "db": {"__ec2_server_inputs": {**OWN, "host": "db"}},
+    }
+    assert read("ec2_server", task_variables(hosts, "db"), collect=True)["is_first"]
 
 
 def test_an_instance_of_several_hosts_is_in_the_region_of_the_first() -> None:

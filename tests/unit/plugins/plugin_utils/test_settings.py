@@ -203,6 +203,8 @@ def test_only_a_task_of_our_roles_takes_variables(role: str) -> None:
         "__ec2_server_region",
         "__ec2_server_credentials",
         "cwagent_exclusive",
+        "instance_id",
+        "placement",
     ],
 )
 def test_a_fact_sets_no_option(name: str) -> None:
