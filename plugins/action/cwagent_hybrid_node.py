@@ -55,14 +55,15 @@ class ActionModule(SecretDelivery, TransactionAction):
             guard=interruption.guardian,
             wait=params["wait_timeout"],
         )
-        if call.check_mode:
+
+        def predict() -> dict[str, Any]:
             predicted = transaction.predict()
             if desired.state == REGISTERED and predicted["changed"] and not desired.role_is_new:
                 with suppress(AwsApiError):  # a real run does not need the permission to read the role
                     api.check_role(aws, desired.role)
             return predicted
-        with interruption.handled():
-            return transaction.run()
+
+        return self.predict_or_run(call, interruption, predict, transaction.run)
 
 
 ActionModule.preload("cwagent_hybrid_node", "iam", "ssm", "sts")

@@ -71,12 +71,11 @@ class ActionModule(KeyDelivery, TransactionAction):
         if state == options.COMPARED:
             found = work.compare().to_result()
             return {"changed": False, "steps": [], "warnings": wiring.report.warnings, **found}
-        opens = state == options.OPENED
-        transaction = work.opening() if opens else work.transaction()
-        if call.check_mode:
-            return transaction.predict_opening() if opens else transaction.predict()
-        with interruption.handled():
-            return transaction.open() if opens else transaction.run()
+        if state == options.OPENED:
+            opening = work.opening()
+            return self.predict_or_run(call, interruption, opening.predict_opening, opening.open)
+        transaction = work.transaction()
+        return self.predict_or_run(call, interruption, transaction.predict, transaction.run)
 
 
 ActionModule.preload("cwagent_store_config", "ec2", "iam", "ssm", "sts")

@@ -144,7 +144,7 @@ class Outcome:
 
 
 def apply(plan: Plan[Any], execute: Callable[[Step], None], check_mode: bool, done: list[Step] | None = None) -> None:
-    """Apply a plan. This is the only place of the collection where check mode prevents a step.
+    """Apply a plan. This is the only place where check mode prevents the steps of a plan.
 
     An item that fails does not stop the others.
 

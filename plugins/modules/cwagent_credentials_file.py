@@ -152,8 +152,7 @@ def main() -> None:
         agent = find_agent(module.params["agent_ctl"], desired.config or desired.credentials, module.run_command)
         result = converge(CredentialsFileResource(desired, agent), module.check_mode, None)
     except CwagentError as error:
-        if not module.check_mode:
-            restart_after_failure(agent, error)
+        restart_after_failure(agent, error, module.check_mode)
         result = error.to_result()
     end(module, result)
 

@@ -168,8 +168,7 @@ def main() -> None:
         if desired.is_present and not (module.check_mode and result["steps"]):
             result.update(resource.find_caller())
     except CwagentError as error:
-        if not module.check_mode:
-            restart_after_failure(agent, error)
+        restart_after_failure(agent, error, module.check_mode)
         result = error.to_result()
     end(module, result)
 

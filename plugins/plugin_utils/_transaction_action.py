@@ -44,6 +44,16 @@ class TransactionAction(AwsAction):
         """
         raise NotImplementedError
 
+    @staticmethod
+    def predict_or_run(
+        call: Call, interruption: Interruption, predict: Callable[[], dict[str, Any]], run: Callable[[], dict[str, Any]]
+    ) -> dict[str, Any]:
+        """Return the result of a transaction. This is the only place where check mode prevents one."""
+        if call.check_mode:
+            return predict()
+        with interruption.handled():
+            return run()
+
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Validate the options and run the transaction. Nothing reads the result of an interrupted run."""
         result: dict[str, Any] = ActionBase.run(self, tmp, task_vars)

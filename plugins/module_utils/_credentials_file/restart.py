@@ -33,12 +33,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._files import (
     edit_file,
     is_file,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Step, count_kinds
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Plan, Step, apply, count_kinds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan
 
     RunCommand = Callable[[list[str]], tuple[int, str, str]]
 
@@ -117,7 +115,7 @@ def run_control(run_command: RunCommand, control: str, arguments: list[str], wha
     return output
 
 
-def restart_after_failure(agent: Agent | None, error: CwagentError) -> None:
+def restart_after_failure(agent: Agent | None, error: CwagentError, check_mode: bool) -> None:
     """Make the restart that is due although a task has failed, and add it to what the error says was done.
 
     If this fails, too, the next run tries again.
@@ -126,8 +124,10 @@ def restart_after_failure(agent: Agent | None, error: CwagentError) -> None:
     # The list of the failed step alone: the agent could not be restarted.
     if agent is None or details.get("not_done") == [restart] or not is_file(agent.due):
         return
+    done: list[Step] = []
     with suppress(CwagentError):
-        agent.restart()
+        apply(Plan(None, None, {ITEM: [_RESTART_STEP]}), lambda _step: agent.restart(), check_mode, done)
+    if done:
         counts = details.get("counts", count_kinds([]))
         details["counts"] = {**counts, Kind.UPDATE.value: counts[Kind.UPDATE.value] + 1}
         details["done"] = [*details.get("done", ()), restart]

@@ -1,7 +1,10 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The problems of the input as a whole: groups, conflicts, requirements, limit, and values that AWS refuses. Pure."""
+"""The problems of the input as a whole: groups, conflicts, requirements, limit, and values that AWS refuses.
+
+Only the check of the place for access keys reads anything: the mode of their folder, and the variables of a container.
+"""
 
 from __future__ import annotations
 

@@ -14,10 +14,13 @@ from emulator.testing import wait_until
 from fleet import HOUR
 from harness import HYBRID_ROLE, assert_no_writes, hybrid_nodes
 from hybrid import NAME, Server, registered, unregistered
+from in_process import on_host
 from states import States
 
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid import transaction
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.agent import HOST_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import DEREGISTERED, REGISTERED
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import READ as READ_HOST
 
 STEPS = [
     f"create an activation of role '{HYBRID_ROLE}' for {NAME}",
@@ -144,6 +147,27 @@ def test_a_host_that_is_lost_while_it_is_registered_is_finished_later(server: Se
     assert server.activations() == []
     assert not server.manage()["failed"]
     server.assert_finished()
+
+
+@pytest.mark.parametrize("state", [each for each in HOST_SPEC["state"]["choices"] if each != READ_HOST])
+def test_the_module_on_the_host_only_reads_in_check_mode(states: States, state: str) -> None:
+    server = states.begin(registered)
+
+    def files() -> dict[str, bytes]:
+        return {str(path): path.read_bytes() for path in server.host.root.rglob("*") if path.is_file()}
+
+    ids = {
+        "region": server.aws.region,
+        "activation_id": "a",
+        "activation_code": "S3cretCode",
+        "run_id": "r",
+        "instance_id": "i",
+    }
+    paths = {name: value for name, value in server.options.items() if name in HOST_SPEC}
+    send, found = on_host(server.aws, server.host), files()
+    read = send("cwagent.iam.cwagent_ssm_agent", {**paths, "state": READ_HOST}, True)
+    assert send("cwagent.iam.cwagent_ssm_agent", {**paths, **ids, "state": state}, True) == read
+    assert (read["changed"], read["done"], files()) == (False, [], found)
 
 
 def test_check_mode_looks_for_the_role_unless_it_was_only_planned(server: Server) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -135,6 +136,22 @@ def test_a_transaction_must_be_defined() -> None:
     call: Any = None
     with pytest.raises(NotImplementedError):
         TransactionAction.transact(action, {}, Interruption(), print, call)
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_check_mode_predicts_a_transaction_and_handles_no_signal(check_mode: bool) -> None:
+    call: Any = SimpleNamespace(check_mode=check_mode)
+    handlers: list[Any] = []
+
+    def end(name: str) -> dict[str, Any]:
+        handlers.append(signal.getsignal(signal.SIGTERM))
+        return {"changed": name}
+
+    earlier, interruption = signal.getsignal(signal.SIGTERM), Interruption()
+    done = TransactionAction.predict_or_run(call, interruption, lambda: end("predicted"), lambda: end("run"))
+    assert done == {"changed": "predicted" if check_mode else "run"}
+    assert handlers == [earlier if check_mode else interruption._handle]
+    assert signal.getsignal(signal.SIGTERM) == earlier
 
 
 @pytest.mark.parametrize("advice", [store_transaction.ADVICE, hybrid_transaction.ADVICE, "store a configuration"])

@@ -162,16 +162,24 @@ def test_a_restart_that_is_due_is_made_although_the_task_fails(host, is_due):
         host.due.touch()
     agent = find_agent(str(host.control), str(host.root / "files"), host.run_command)
     error = CwagentError("No.", done=["write"], not_done=["set", "restart the agent"], counts=count_kinds([]))
-    restart_after_failure(agent, error)
+    restart_after_failure(agent, error, check_mode=False)
     assert host.calls == (["stop", "start"] if is_due else [])
     assert error.details["done"] == ["write", *(["restart the agent"] if is_due else [])]
     assert error.details["not_done"] == ["set", *([] if is_due else ["restart the agent"])]
     assert error.details["counts"]["update"] == is_due
-    restart_after_failure(None, error)
+    restart_after_failure(None, error, check_mode=False)
     before_a_plan = CwagentError("No.")
     host.due.touch()
-    restart_after_failure(agent, before_a_plan)
+    restart_after_failure(agent, before_a_plan, check_mode=False)
     assert before_a_plan.to_result()["changed"]
+
+
+def test_a_restart_that_is_due_is_not_made_in_check_mode(host):
+    host.due.touch()
+    agent = find_agent(str(host.control), str(host.root / "files"), host.run_command)
+    error = CwagentError("No.")
+    restart_after_failure(agent, error, check_mode=True)
+    assert (host.calls, host.due.exists(), error.details) == ([], True, {})
 
 
 @pytest.mark.parametrize("not_done", [["restart the agent"], ["set"]])
@@ -180,7 +188,7 @@ def test_a_restart_that_fails_again_is_left_to_the_next_run(host, not_done):
     agent = find_agent(str(host.control), str(host.root / "files"), host.run_command)
     host.failing = "stop"
     error = CwagentError("No.", not_done=not_done)
-    restart_after_failure(agent, error)
+    restart_after_failure(agent, error, check_mode=False)
     assert (host.calls, host.due.exists()) == (["stop"] if not_done == ["set"] else [], True)
     assert error.details == {"not_done": not_done}
 
