@@ -20,7 +20,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import A
 from ansible_collections.cwagent.iam.plugins.plugin_utils._instance_hosts import hosts_of_instances
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.account import Account
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.accounts import report
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.results import INPUTS, module_results
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.results import INPUTS
 from ansible_collections.cwagent.iam.plugins.plugin_utils._terminal import is_for_people, show
 
 if TYPE_CHECKING:
@@ -61,8 +61,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
         accounts = [_account(name, variables) for name in variables["ansible_play_hosts_all"]]
         if not any(INPUTS in each.variables for each in accounts):
             return {**result, **failed(self._task, _nothing_done(variables))}
-        results = [each for account in accounts for result in account.results for each in module_results(result)]
-        hosts = hosts_of_instances([step for each in results for step in each.get("steps", ())], variables)
+        steps = [step for account in accounts for record in account.records for step in record.steps]
+        hosts = hosts_of_instances(steps, variables)
         accounts = [replace(each, instance_hosts=hosts) for each in accounts]
         found = report(accounts, check_mode=self._task.check_mode)
         return {

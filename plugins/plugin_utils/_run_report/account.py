@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -32,15 +31,16 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.results im
     FAILURE,
     INPUTS,
     RESTORED,
+    Record,
+    account_records,
     failure_reason,
-    join_results,
-    registered_results,
+    read_records,
 )
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.servers import key_hosts, on_server
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.servers import key_hosts
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.steps import NOTHING_TO_DO, run_report
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 GO_BACK = (
     "To bring back the earlier version, run cwagent.iam.store_config with -e cwagent_config_version={}, and then "
@@ -55,8 +55,8 @@ CHECK_AGAIN = (
     "again."
 )
 _MAX_LISTED = 10
-# The result of renaming files on the servers that Run Command reaches.
-RENAMES = "__verify_renames"
+# The results of renaming files on the servers that Run Command reaches, and on one that Ansible reaches.
+RENAMES, RENAMED = "__verify_renames", "__verify_renamed"
 SERVERS_FAILED = "The work on a server failed, or a server was left out."
 KEYS_FAILED = "The work on access keys failed."
 ROTATION_FAILURES = "__cwagent_rotation_failures"
@@ -107,22 +107,24 @@ class Account:
         return key_hosts(self.servers, hybrid, is_removal=is_removal, accepts_unreachable=REMOVAL in self.requires)
 
     @cached_property
-    def results(self) -> list[Mapping[str, Any]]:
-        """The results of all tasks, first the results on the account's host."""
+    def records(self) -> list[Record]:
+        """The records of all tasks, first of those on the account's host."""
         # One server has sent the commands for others, which the steps name.
         applied = [
-            each[APPLIED] if LEADER in each[APPLIED] else on_server(each[APPLIED], each["inventory_hostname"])
+            record if LEADER in each[APPLIED] else record.on(each["inventory_hostname"])
             for each in self.servers
             if APPLIED in each
+            for record in read_records(each[APPLIED])
         ]
         # The report has a server that proved its version already, so it leaves out the new name of the file there.
         renamed = [
-            on_server(each["__verify_renamed"], each["inventory_hostname"])
+            record.on(each["inventory_hostname"])
             for each in self.servers
-            if "__verify_renamed" in each and each["inventory_hostname"] not in self._tried
+            if RENAMED in each and each["inventory_hostname"] not in self._tried
+            for record in read_records(each[RENAMED])
         ]
         own = {name: each for name, each in self.variables.items() if name != RENAMES or self._is_news(each)}
-        return [*registered_results(own), *self.access_keys["results"], *applied, *renamed]
+        return [*account_records(own), *self.access_keys["records"], *applied, *renamed]
 
     @property
     def _tried(self) -> Collection[str]:
@@ -141,8 +143,8 @@ class Account:
     @property
     def failure(self) -> str:
         """Why the work failed; empty if it did not."""
-        refused = join_results(self.results, "refused_roles").values()
-        return " ".join([each for each in (self.interruption, *refused) if each])
+        refused = {role: why for each in self.records for role, why in each.refused_roles.items()}
+        return " ".join([each for each in (self.interruption, *refused.values()) if each])
 
     @property
     def has_failed(self) -> bool:
@@ -180,19 +182,19 @@ class Account:
         notes = [
             *([CHECK_AGAIN] if self.needs_restore else []),
             *self.inputs.get("notes", ()),
-            *_without_access(self.results),
+            *_without_access(self.records),
             *_unlisted(self),
             *_window_notes(self, check_mode),
             *self.access_keys["notes"],
             *_apply_notes(self),
         ]
-        lines = run_report(self.results, check_mode=check_mode, notes=notes, hosts=self.instance_hosts)
+        lines = run_report(self.records, check_mode=check_mode, notes=notes, hosts=self.instance_hosts)
         if self.failures and lines[0] == NOTHING_TO_DO:
             lines[0] = "Nothing was changed."
         if ROTATION in self.requires:
-            lines += rotation_report(self.results, self._is_delivered, check_mode=check_mode)
+            lines += rotation_report(self.records, self._is_delivered, check_mode=check_mode)
         days = self.inputs.get("key_delete_after_days", 0)
-        return lines + retirement_report(self.results, check_mode=check_mode, key_delete_after_days=days)
+        return lines + retirement_report(self.records, check_mode=check_mode, key_delete_after_days=days)
 
     @property
     def _is_delivered(self) -> dict[str, bool]:
@@ -202,18 +204,16 @@ class Account:
         return {user: user not in missing for user in users.values()}
 
 
-def _without_access(results: Iterable[Mapping[str, Any]]) -> list[str]:
+def _without_access(records: Iterable[Record]) -> list[str]:
     """The variable to set so that servers with a role of their application can run the agent."""
-    names = ", ".join(sorted(join_results(results, "roles_without_access")))
+    names = ", ".join(sorted({role for each in records for role in each.roles_without_access}))
     remedy = f"To let servers with other roles run the agent, add the roles to cwagent_attach_to_roles: {names}."
     return [remedy] if names else []
 
 
 def _unlisted(account: Account) -> list[str]:
     """The resources of this collection that no host of the inventory has."""
-    found = [
-        each["unlisted"] for each in account.variables.values() if isinstance(each, Mapping) and each.get("unlisted")
-    ]
+    found = [each.unlisted for each in account.records if each.unlisted]
     lines = list(found[-1]) if found else []
     if account.is_host and any("remove_servers" in line for line in lines):
         lines.append(

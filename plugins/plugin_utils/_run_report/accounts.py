@@ -14,8 +14,8 @@ from ansible.utils.helpers import pct_to_int
 
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import ADMIN_INSTANCE, APPLY
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.account import Account, window_deadline
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.keys import PHASES, phases_of
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.results import module_results, registered_results
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.keys import PHASES, rotation_phases
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.results import account_records
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.steps import (
     KINDS,
     NOTHING_TO_DO,
@@ -25,6 +25,8 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.steps impo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.results import Record
 
 
 @dataclass(frozen=True)
@@ -36,15 +38,14 @@ class Report:
     failures: Mapping[str, str]
 
 
-def run_stats(*accounts: Iterable[Mapping[str, Any]], check_mode: bool) -> dict[str, Any]:
+def run_stats(*accounts: Sequence[Record], check_mode: bool) -> dict[str, Any]:
     """The changes of a run, as counts only, so that they can be passed on to other jobs.
 
-    :param accounts: for each account, the results as for ``run_report``. Users of two accounts can have the same name.
+    :param accounts: for each account, the records. Users of two accounts can have the same name.
     :param check_mode: whether the changes were only predicted.
     """
-    found = [[each for result in results for each in module_results(result)] for results in accounts]
-    counts = count_changes([*chain.from_iterable(found)])
-    keys = Counter(phase for results in found for phase in phases_of(results, "rotation").values())
+    counts = count_changes([*chain.from_iterable(accounts)])
+    keys = Counter(phase for records in accounts for phase in rotation_phases(records).values())
     return {
         "check_mode": check_mode,
         "changes": sum(counts.values()),
@@ -55,7 +56,7 @@ def run_stats(*accounts: Iterable[Mapping[str, Any]], check_mode: bool) -> dict[
 
 def report(accounts: Sequence[Account], *, check_mode: bool) -> Report:
     """The report on a run in the account of the controller's credentials, or in the accounts that are hosts."""
-    stats = run_stats(*(account.results for account in accounts), check_mode=check_mode)
+    stats = run_stats(*(account.records for account in accounts), check_mode=check_mode)
     lines = [line for account in accounts for line in _headed(account, account.lines(check_mode=check_mode))]
     if any(account.is_host for account in accounts):
         lines += account_table(accounts, check_mode=check_mode)
@@ -114,14 +115,13 @@ def _shorten(account: str) -> str:
 
 
 def _account_cells(account: Account) -> Iterator[str]:
-    """The regions of an account, how much was created, updated and deleted, and how many results had nothing to do."""
+    """The regions of an account, how much was created, updated and deleted, and how many calls had nothing to do."""
     # The steps of a playbook that applies configurations are on servers.
-    results = account.results if APPLY in account.requires else registered_results(account.variables)
-    found = [each for result in results for each in module_results(result)]
+    records = account.records if APPLY in account.requires else account_records(account.variables)
     regions = account.inputs.get("regions", [])
     yield "".join(regions[:1]) + (f" +{len(regions) - 1}" if len(regions) > 1 else "")
-    yield from map(str, count_changes(found).values())
-    yield str(sum(not each["steps"] for each in found if "steps" in each and not each.get("failed")))
+    yield from map(str, count_changes(records).values())
+    yield str(sum(each.has_plan and not each.has_failed and not each.steps for each in records))
 
 
 SKIPPED = "Skipped: "

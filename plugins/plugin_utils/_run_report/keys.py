@@ -6,14 +6,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ansible_collections.cwagent.iam.plugins.module_utils._text import count_noun
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.results import module_results
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.steps import wrap
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.results import Record
 
 
 # The meaning of each phase of a replacement for its user, in the order of the report.
@@ -42,16 +43,13 @@ DELIVERED = "a new access key {was} created, saved and delivered to the server"
 TO_DELIVER = f"{PHASES['due']}; deliver it to the server"
 
 
-def rotation_report(
-    results: Iterable[Mapping[str, Any]], is_delivered: Mapping[str, bool], *, check_mode: bool
-) -> list[str]:
+def rotation_report(records: Iterable[Record], is_delivered: Mapping[str, bool], *, check_mode: bool) -> list[str]:
     """How far the access keys of all users are replaced: a line for each user whose key is not current, and counts.
 
-    :param results: of the module cwagent_iam_user, with ``rotation``.
     :param is_delivered: by user of servers, whether the new key is on all of these servers.
     :param check_mode: whether the changes were only predicted.
     """
-    phase_of = phases_of((each for result in results for each in module_results(result)), "rotation")
+    phase_of = rotation_phases(records)
     due = {user: DELIVERED if is_on_servers else TO_DELIVER for user, is_on_servers in is_delivered.items()}
     was = "would be" if check_mode else "was"
     described = [
@@ -68,19 +66,16 @@ def rotation_report(
     return [part for line in lines for part in wrap(line)]
 
 
-def retirement_report(
-    results: Iterable[Mapping[str, Any]], *, check_mode: bool, key_delete_after_days: int
-) -> list[str]:
+def retirement_report(records: Iterable[Record], *, check_mode: bool, key_delete_after_days: int) -> list[str]:
     """How far the users of servers that no longer need access keys are retired, a line for each user.
 
-    :param results: of the module cwagent_iam_user, with ``retirement``.
     :param check_mode: whether the changes were only predicted.
     :param key_delete_after_days: how long a user is kept after the last use of its access key.
     """
-    found = [each for result in results for each in module_results(result) if each.get("retirement")]
+    found = [each for each in records if each.retirement]
     later = DELETED_LATER.format(count_noun(key_delete_after_days, "day"))
-    reasons = {user: ", ".join(of) for each in found for user, of in each.get("blockers", {}).items()}
-    phase_of = phases_of(found, "retirement")
+    reasons = {user: ", ".join(of) for each in found for user, of in each.blockers.items()}
+    phase_of = {user: of for each in found for user, of in each.retirement.items()}
     lines = [
         f"{user}: "
         + (KEPT if of == "deleting" and user in reasons else text).format(
@@ -93,6 +88,6 @@ def retirement_report(
     return [part for line in lines for part in wrap(line)]
 
 
-def phases_of(found: Iterable[Mapping[str, Any]], kind: str) -> dict[str, str]:
-    """By user, how far the access key is replaced or the user retired. :param kind: the key of the results."""
-    return {user: of for each in found for user, of in each.get(kind, {}).items()}
+def rotation_phases(records: Iterable[Record]) -> dict[str, str]:
+    """By user, how far the access key is replaced."""
+    return {user: of for each in records for user, of in each.rotation.items()}

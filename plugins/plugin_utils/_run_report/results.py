@@ -1,21 +1,85 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The results that the tasks of a run have registered, and why a task failed. Pure."""
+"""The records of the tasks of a run, from the results that they have registered, and why a task failed. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.registered import NAMES
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Mapping
 
 
 # The fact with the result of the task that failed. The task has registered the same result.
 FAILURE = "__cwagent_failure"
 # The registered results of the task that reads the inputs, and of the one that cleans up.
 INPUTS, RESTORED = "__cwagent", "__cwagent_restored"
+OF_ACCOUNT = frozenset(each.name for each in NAMES if not each.of_server)
+ADDS_SERVER = {each.name: each.adds_server for each in NAMES if each.of_server}
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record of the work of a module in one call, or in check mode of the work that it planned.
+
+    It has 13 fields, because the report reads that many keys of results, of which each module returns some.
+
+    :param has_plan: whether the module has planned steps, even if there were none.
+    :param steps: the steps that were done. After a failure, more were planned.
+    :param not_done: the steps that a failure left.
+    :param counts: how much was created, updated and deleted.
+    :param configurations: the configurations that were stored, with their parameters.
+    :param rotation: by user, how far the access key is replaced.
+    :param retirement: by user, how far the user is retired.
+    :param blockers: by user, why it is not retired.
+    :param refused_roles: by application role, why it does not get the agent's policy although the user lists it.
+    :param roles_without_access: by application role that nobody listed, its instances.
+    :param unlisted: sentences about resources that no host of the inventory has.
+    """
+
+    has_plan: bool = False
+    has_failed: bool = False
+    steps: tuple[str, ...] = ()
+    not_done: tuple[str, ...] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    configurations: tuple[Mapping[str, Any], ...] = ()
+    rotation: Mapping[str, str] = field(default_factory=dict)
+    retirement: Mapping[str, str] = field(default_factory=dict)
+    blockers: Mapping[str, list[str]] = field(default_factory=dict)
+    refused_roles: Mapping[str, str] = field(default_factory=dict)
+    roles_without_access: Mapping[str, list[str]] = field(default_factory=dict)
+    unlisted: tuple[str, ...] = ()
+
+    @classmethod
+    def from_result(cls, result: Mapping[str, Any]) -> Record:
+        """Read the result of one call of a module of this collection."""
+        has_failed = bool(result.get("failed"))
+        return cls(
+            has_plan="steps" in result,
+            has_failed=has_failed,
+            steps=tuple(result.get("done", () if has_failed else result.get("steps", ()))),
+            not_done=tuple(result.get("not_done") or ()),
+            counts=result.get("counts") or {},
+            warnings=tuple(result.get("warnings") or ()),
+            configurations=tuple(result.get("configurations") or ()),
+            rotation=result.get("rotation") or {},
+            retirement=result.get("retirement") or {},
+            # Modules for roles and policies return a list of them.
+            blockers=(result.get("blockers") or {}) if result.get("retirement") else {},
+            refused_roles=result.get("refused_roles") or {},
+            roles_without_access=result.get("roles_without_access") or {},
+            unlisted=tuple(result.get("unlisted") or ()),
+        )
+
+    def on(self, server: str) -> Record:
+        """Return the record of a module on a server, with the server in each step."""
+        steps, not_done = ([f"{step} on {server}" for step in each] for each in (self.steps, self.not_done))
+        return replace(self, steps=tuple(steps), not_done=tuple(not_done))
 
 
 def module_results(result: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -27,19 +91,17 @@ def module_results(result: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield result
 
 
-def registered_results(variables: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The results that tasks have registered on a host, in the order in which they ran, without a list of their names.
+def read_records(result: Mapping[str, Any]) -> list[Record]:
+    """Return the records of the module calls in one registered result; none for a task that was skipped."""
+    return [Record.from_result(each) for each in module_results(result)]
 
-    :param variables: the variables of the host. The names of registered results begin with two underscores.
+
+def account_records(variables: Mapping[str, Any]) -> list[Record]:
+    """Return the records of the tasks of an account, in the order in which they ran.
+
+    :param variables: the variables of the account's host. Ansible keeps registered results in their order.
     """
-    return [
-        value
-        for name, value in variables.items()
-        if name.startswith("__")
-        and name != FAILURE
-        and isinstance(value, Mapping)
-        and value.keys() & {"steps", "results"}
-    ]
+    return [record for name in variables if name in OF_ACCOUNT for record in read_records(variables[name])]
 
 
 def failure_reason(result: Mapping[str, Any]) -> str:
@@ -47,9 +109,3 @@ def failure_reason(result: Mapping[str, Any]) -> str:
     items = [each for each in module_results(result) if each.get("failed") and each.get("msg")]
     reasons = dict.fromkeys(str(each["msg"]) for each in items)
     return " ".join(reasons) or str(result.get("msg") or "A task failed without a message.")
-
-
-def join_results(results: Iterable[Mapping[str, Any]], key: str) -> dict[str, Any]:
-    """The values that the module calls returned under a key, joined."""
-    found = [each.get(key) or {} for result in results for each in module_results(result)]
-    return {name: value for each in found for name, value in each.items()}

@@ -8,7 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.plan import RESTART_SUMMARY
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.results import failure_reason
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.results import (
+    ADDS_SERVER,
+    Record,
+    failure_reason,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -16,12 +20,12 @@ if TYPE_CHECKING:
 
 RUN_AGAIN_ONLY = "Run this playbook again when this is fixed."
 RUN_AGAIN = f"{RUN_AGAIN_ONLY} An agent whose earlier access key was revoked cannot send until then."
-# The results of modules on a server, each with whether their steps name the server already.
-SERVER_RESULTS = {
-    "__onprem_credentials_files": False,
-    "__hybrid_registration_node": True,
-    "__hybrid_registration_files": False,
-}
+# The registered results of the tasks that manage the credentials of a server.
+FILES, NODE, SETTINGS = CREDENTIALS = (
+    "__onprem_credentials_files",
+    "__hybrid_registration_node",
+    "__hybrid_registration_files",
+)
 
 
 def key_hosts(
@@ -37,27 +41,27 @@ def key_hosts(
     :param is_removal: whether the tasks remove the credentials.
     :param accepts_unreachable: whether an unreachable server is accepted, instead of a problem.
     :returns: the names of servers that are ``done`` or ``unreachable``, by server the reasons of other ``failures``,
-        the ``results`` of the modules with the server in each step, ``notes`` for a person, and ``problems``.
+        the ``records`` of the modules with the server in each step, ``notes`` for a person, and ``problems``.
     """
-    found: dict[str, Any] = {"done": [], "unreachable": [], "failures": {}, "results": []}
+    found: dict[str, Any] = {"done": [], "unreachable": [], "failures": {}, "records": []}
     delivered: list[str] = []
     for host in hosts:
         reached, name = host.get("__cwagent_reached"), host["inventory_hostname"]
         if reached is None:
             continue
         # In the order in which the tasks ran. Without steps where the connection was lost, or where a task was skipped.
-        results = {each: host[each] for each in host if each in SERVER_RESULTS and "steps" in (host[each] or {})}
+        named = (each for each in host if each in CREDENTIALS and "steps" in (host[each] or {}))
+        records = {each: Record.from_result(host[each]) for each in named}
         if "__cwagent_key_failure" in host:
             found["failures"][name] = failure_reason(host["__cwagent_key_failure"])
         elif reached.get("failed") and not reached.get("unreachable"):
             found["failures"][name] = failure_reason(reached)
         else:
-            is_lost = any(host.get(each, {}).get("unreachable", False) for each in SERVER_RESULTS)
-            found["done" if results and not is_lost else "unreachable"].append(name)
-        if not is_removal and _has_credentials(results, is_hybrid=name in hybrid):
+            is_lost = any(host.get(each, {}).get("unreachable", False) for each in CREDENTIALS)
+            found["done" if records and not is_lost else "unreachable"].append(name)
+        if not is_removal and _has_credentials(records, is_hybrid=name in hybrid):
             delivered.append(name)
-        for each, result in results.items():
-            found["results"].append(result if SERVER_RESULTS[each] else on_server(result, name))
+        found["records"] += [record.on(name) if ADDS_SERVER[each] else record for each, record in records.items()]
     missed = [*_unreached(found["unreachable"], hybrid, is_removal=is_removal)]
     failures = [
         _server_failure(name, reason, is_hybrid=name in hybrid, is_removal=is_removal, is_delivered=name in delivered)
@@ -70,16 +74,10 @@ def key_hosts(
     return found
 
 
-def on_server(result: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The result of a module on a server, with the server in each step."""
-    lists = ("steps", "done", "not_done")
-    return {**result, **{key: [f"{step} on {name}" for step in result[key]] for key in lists if key in result}}
-
-
-def _has_credentials(results: Mapping[str, Mapping[str, Any]], *, is_hybrid: bool) -> bool:
+def _has_credentials(records: Mapping[str, Record], *, is_hybrid: bool) -> bool:
     """Whether a server is registered, or has its access key. The restart of the agent is the last step."""
-    result = results.get("__hybrid_registration_node" if is_hybrid else "__onprem_credentials_files")
-    return result is not None and (not result.get("failed") or result.get("not_done") == [RESTART_SUMMARY])
+    record = records.get(NODE if is_hybrid else FILES)
+    return record is not None and (not record.has_failed or record.not_done == (RESTART_SUMMARY,))
 
 
 def _unreached(names: Iterable[str], hybrid: Collection[str], *, is_removal: bool) -> Iterator[str]:

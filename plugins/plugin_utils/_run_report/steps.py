@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 import textwrap
 from itertools import chain
-from typing import TYPE_CHECKING, Any
-
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.results import module_results
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.results import Record
 
 
 # Ansible prints each line in quotes, indented by eight columns; together they fit a terminal of 100 columns.
@@ -23,7 +23,7 @@ KINDS = {"create": "created", "update": "updated", "delete": "deleted"}
 
 
 def run_report(
-    results: Iterable[Mapping[str, Any]],
+    records: Sequence[Record],
     *,
     check_mode: bool = False,
     notes: Iterable[str] = (),
@@ -31,31 +31,28 @@ def run_report(
 ) -> list[str]:
     """The steps of a run with their counts, or that there was nothing to do.
 
-    :param results: the registered results of the tasks, including loops. Results without steps do not count.
     :param check_mode: whether the steps were only predicted.
     :param notes: further sentences, such as a note on work that was not requested.
     :param hosts: by ID of an instance, its host.
     """
-    found = [each for result in results for each in module_results(result)]
-    # A module that failed has planned more steps than it has done, whatever its task made of the failure.
-    steps = [step for each in found for step in each.get("done", () if each.get("failed") else each.get("steps", ()))]
+    steps = [step for each in records for step in each.steps]
     for instance, host in (hosts or {}).items():
         steps = [re.sub(rf"\b{instance}\b", f"{host} ({instance})", step) for step in steps]
-    counts = count_changes(found)
+    counts = count_changes(records)
     would = "would be " if check_mode else ""
     summary = ", ".join(f"{count} {would}{KINDS[kind]}" for kind, count in counts.items() if count)
     lines = [f"{summary}:", *(f"- {step}" for step in steps)] if steps else [NOTHING_TO_DO]
-    return [part for line in [*lines, *_parts(found), *notes] for part in wrap(line)]
+    return [part for line in [*lines, *_parts(records), *notes] for part in wrap(line)]
 
 
-def count_changes(found: Collection[Mapping[str, Any]]) -> dict[str, int]:
+def count_changes(records: Sequence[Record]) -> dict[str, int]:
     """How much was created, updated and deleted."""
-    return {kind: sum(each.get("counts", {}).get(kind, 0) for each in found) for kind in KINDS}
+    return {kind: sum(each.counts.get(kind, 0) for each in records) for kind in KINDS}
 
 
-def _parts(found: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+def _parts(records: Iterable[Record]) -> Iterator[str]:
     """How servers get a configuration that was stored in several parameters."""
-    for each in chain.from_iterable(each.get("configurations", ()) for each in found):
+    for each in chain.from_iterable(each.configurations for each in records):
         first, *others = [parameter["name"] for parameter in each["parameters"]]
         if others:
             yield f"Servers in {each['region']} fetch {first}, then append {', '.join(others)}, in this order."

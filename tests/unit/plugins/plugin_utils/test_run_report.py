@@ -30,8 +30,11 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.keys impor
     rotation_report,
 )
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.results import (
+    OF_ACCOUNT,
+    Record,
+    account_records,
     failure_reason,
-    registered_results,
+    read_records,
 )
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.servers import key_hosts
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.steps import WIDTH, run_report, wrap
@@ -39,6 +42,12 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.steps impo
 FAILED = {**done("create role R", "delete user U"), "failed": True, "done": []}
 HALF_DONE = {**FAILED, **done(create=1), "done": ["create role R"]}
 NOTHING = ["Nothing to do."]
+ROLE, USERS = "__ec2_server_role_result", "__onprem_server_result"
+
+
+def records(*results: dict[str, Any]) -> list[Record]:
+    """The records in some registered results."""
+    return [record for each in results for record in read_records(each)]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +77,7 @@ NOTHING = ["Nothing to do."]
     ],
 )
 def test_the_steps_are_reported_with_their_counts_and_notes_come_last(results, options, lines):
-    assert run_report(results, **options) == lines
+    assert run_report(records(*results), **options) == lines
 
 
 NO_CHANGES = {"changes": 0, "created": 0, "updated": 0, "deleted": 0, "keys": {}}
@@ -89,7 +98,7 @@ NO_CHANGES = {"changes": 0, "created": 0, "updated": 0, "deleted": 0, "keys": {}
 )
 @pytest.mark.parametrize("check_mode", [False, True])
 def test_the_stats_are_counts_only(results, stats, check_mode):
-    assert run_stats(results, check_mode=check_mode) == {"check_mode": check_mode, **NO_CHANGES, **stats}
+    assert run_stats(records(*results), check_mode=check_mode) == {"check_mode": check_mode, **NO_CHANGES, **stats}
 
 
 def test_a_line_fits_a_terminal_of_100_columns_where_ansible_prints_it():
@@ -107,7 +116,7 @@ def test_a_name_is_never_broken(word):
 
 def test_a_long_line_is_continued_under_its_text():
     step = " ".join(["save"] * 30)
-    first, second, *rest = run_report([done(step, update=1)])[1:]
+    first, second, *rest = run_report(records(done(step, update=1)))[1:]
     assert first.startswith("- save ")
     assert all(line.startswith("  save") for line in [second, *rest])
     assert " ".join(line.strip() for line in [first, second, *rest]) == f"- {step}"
@@ -116,7 +125,7 @@ def test_a_long_line_is_continued_under_its_text():
 @given(st.lists(st.lists(st.text("abc -", min_size=1, max_size=300))), st.lists(st.text("abc -")), st.booleans())
 def test_no_line_is_wider_than_a_terminal(lists, notes, check_mode):
     results = [done(*steps, create=len(steps)) for steps in lists]
-    lines = run_report(results, check_mode=check_mode, notes=notes)
+    lines = run_report(records(*results), check_mode=check_mode, notes=notes)
     assert lines
     assert all(len(line) <= WIDTH for line in lines)
 
@@ -124,7 +133,7 @@ def test_no_line_is_wider_than_a_terminal(lists, notes, check_mode):
 def test_every_phase_of_a_rotation_is_worded():
     phases = [*reversed(PHASES), "current"]
     results: list[dict[str, Any]] = [{"results": [{"rotation": {phase: phase}} for phase in phases]}, {"skipped": True}]
-    lines = rotation_report(results, {}, check_mode=True)
+    lines = rotation_report(records(*results), {}, check_mode=True)
     assert [line.partition(":")[0] for line in lines] == [*PHASES, "Access keys"]
     assert lines[-1] == "Access keys: 1 current, 1 would be replaced, 1 blocked, 4 being replaced."
     assert all(len(line) <= WIDTH for line in lines)
@@ -132,7 +141,7 @@ def test_every_phase_of_a_rotation_is_worded():
 
 @pytest.mark.parametrize("results", [[], [{}], [{"rotation": {}}]])
 def test_without_users_no_keys_are_counted(results):
-    assert rotation_report(results, {}, check_mode=False) == []
+    assert rotation_report(records(*results), {}, check_mode=False) == []
 
 
 @pytest.mark.parametrize(
@@ -146,14 +155,14 @@ def test_without_users_no_keys_are_counted(results):
 )
 def test_a_new_key_is_counted_as_replaced(phases, counts):
     rotation = {f"user{number}": phase for number, phase in enumerate(phases)}
-    assert rotation_report([{"rotation": rotation}], {}, check_mode=False)[-1] == f"Access keys: {counts}."
+    assert rotation_report(records({"rotation": rotation}), {}, check_mode=False)[-1] == f"Access keys: {counts}."
 
 
 @pytest.mark.parametrize(("check_mode", "was"), [(False, "was"), (True, "would be")])
 def test_the_report_asks_to_deliver_only_missing_server_keys(check_mode, was):
     results = [{"rotation": {"a": "due", "b": "due", "admin": "due", "c": "current", "old": "deleting"}}]
     created = f"a new access key {was} created"
-    assert rotation_report(results, {"a": True, "b": False, "c": True}, check_mode=check_mode) == [
+    assert rotation_report(records(*results), {"a": True, "b": False, "c": True}, check_mode=check_mode) == [
         f"a: {created}, saved and delivered to the server",
         f"b: {created} and saved; deliver it to the server",
         f"admin: {created} and saved",
@@ -182,7 +191,7 @@ def test_every_phase_of_a_retirement_is_worded(phase, text):
         {"results": [{"retirement": {"a": phase}, "blockers": blockers}]},
         {"retirement": {"b": "deleting"}, "skipped": True},
     ]
-    lines = retirement_report(results, check_mode=False, key_delete_after_days=1)
+    lines = retirement_report(records(*results), check_mode=False, key_delete_after_days=1)
     assert " ".join(lines) == f"a: {text}"
     assert all(len(line) <= WIDTH for line in lines)
     assert RETIRED.keys() == RETIREMENT_PHASES.keys()
@@ -191,7 +200,7 @@ def test_every_phase_of_a_retirement_is_worded(phase, text):
 def test_a_user_that_is_kept_at_the_end_of_its_retirement_has_the_reasons():
     blockers = {"a": ["group 'ops'", "SSH key K"], "b": ["access key A"]}
     result = {"retirement": {"a": "deleting", "b": "blocked"}, "blockers": blockers}
-    assert retirement_report([result], check_mode=False, key_delete_after_days=1) == [
+    assert retirement_report(records(result), check_mode=False, key_delete_after_days=1) == [
         "b: blocked: access key A",
         "a: the user is kept without an access key: group 'ops', SSH key K",
     ]
@@ -203,7 +212,7 @@ def test_a_user_that_is_kept_at_the_end_of_its_retirement_has_the_reasons():
 def test_a_configuration_in_several_parameters_is_fetched_in_an_order(names, shown):
     configuration = {"region": "eu-1", "parameters": [{"name": name} for name in names]}
     stored = {**done("store", create=3), "configurations": [configuration]}
-    assert run_report([{"results": [stored]}])[1:] == ["- store", *shown]
+    assert run_report(records({"results": [stored]}))[1:] == ["- store", *shown]
 
 
 # Accounts
@@ -214,10 +223,11 @@ DENIED = {"__cwagent_failure": {"msg": "Denied."}}
 ENDED = {"__cwagent_restored": {**CREATED, "needs_restore": True}}
 
 
-def test_results_are_found_by_their_steps_in_the_order_in_which_they_were_registered():
-    host = {"__b": CREATED, "__c": {"results": [DELETED]}, "__d": {"skipped": True}, "__e": "text"}
-    others = {"of_the_user": CREATED, "__cwagent_failure": CREATED, "__a": DELETED}
-    assert registered_results({**host, **others}) == [CREATED, {"results": [DELETED]}, DELETED]
+@given(st.permutations(sorted(OF_ACCOUNT)))
+def test_the_report_reads_registered_names_in_the_order_of_the_run_and_nothing_else(names):
+    others = dict.fromkeys(("of_the_user", "__cwagent_failure", "__ec2_of_the_user", "__verify_applied"), CREATED)
+    results = {name: {"results": [done(name), {"skipped": True, **DELETED}]} for name in names}
+    assert [[*each.steps] for each in account_records({**others, **results})] == [[name] for name in names]
 
 
 NO_ROLE = {"failed": True, "msg": "No role."}
@@ -258,9 +268,19 @@ def test_why_an_account_failed(host, reason):
 
 def test_the_table_of_accounts_has_a_line_for_each_and_the_reasons_of_failures():
     accounts = [
-        Account("shop", {**OK, "__role": CREATED, "__user": {"results": [{"steps": []}, DELETED]}}),
+        Account(
+            "shop",
+            {
+                **OK,
+                ROLE: CREATED,
+                USERS: {"results": [{"steps": []}, DELETED]},
+            },
+        ),
         Account("blog", REFUSED),
-        Account("wiki", {**OK, "__cwagent_failure": NO_ROLE, "__role": {"steps": [], "failed": True, "done": []}}),
+        Account(
+            "wiki",
+            {**OK, "__cwagent_failure": NO_ROLE, ROLE: {"steps": [], "failed": True, "done": []}},
+        ),
         Account("test", OK, is_finished=False),
         Account("docs", {**OK, **ENDED}),
     ]
@@ -453,7 +473,7 @@ def test_a_failure_after_the_delivery_is_not_called_one_of_the_delivery(files, i
 def test_the_steps_on_a_server_name_it():
     failed = {FILES: {**HALF_DONE, "not_done": ["delete user U"]}, "__cwagent_key_failure": {"msg": "no"}}
     found = key_hosts([a_server(**{FILES: WRITTEN}), a_server(**failed)])
-    assert run_report(found["results"]) == ["2 created:", "- write F on db", "- create role R on db"]
+    assert run_report(found["records"]) == ["2 created:", "- write F on db", "- create role R on db"]
 
 
 AGAIN = "Run this playbook again when this is fixed."
@@ -496,7 +516,7 @@ def test_steps_on_a_server_have_its_name_once_in_the_order_of_the_run(names):
     results = {NODE: REGISTERED, SETTINGS: {"steps": ["set the region"]}}
     expected = {NODE: ["register db"], SETTINGS: ["set the region on db"]}
     found = key_hosts([a_server(**{name: results[name] for name in names})], ["db"])
-    assert [each["steps"] for each in found["results"]] == [expected[name] for name in names]
+    assert [[*each.steps] for each in found["records"]] == [expected[name] for name in names]
 
 
 # The report of a run
@@ -505,7 +525,7 @@ SHOP_FAILED = "The work in account shop failed."
 
 
 def test_the_report_has_the_steps_and_notes():
-    variables = {"__cwagent_restored": {"unlisted": ["User U is not listed."]}, "__role": CREATED}
+    variables = {"__cwagent_restored": {"unlisted": ["User U is not listed."]}, ROLE: CREATED}
     account = an_account(variables=variables, servers=[a_server(**{FILES: WRITTEN})], notes=["Nothing was stored."])
     found = report([account], check_mode=False)
     notes = ["Nothing was stored.", "User U is not listed."]
@@ -527,7 +547,7 @@ def test_the_report_says_that_a_check_ended_and_what_to_do():
 def test_a_step_has_the_host_of_its_instance():
     steps = ["tag instance i-1", "tag instance i-12", "tag instance i-2 of i-1"]
     expected = ["- tag instance web (i-1)", "- tag instance i-12", "- tag instance i-2 of web (i-1)"]
-    assert run_report([{"steps": steps}], hosts={"i-1": "web"})[1:] == expected
+    assert run_report(records({"steps": steps}), hosts={"i-1": "web"})[1:] == expected
 
 
 def test_the_report_has_a_line_for_each_user_that_is_retired():
@@ -539,21 +559,21 @@ def test_the_report_has_a_line_for_each_user_that_is_retired():
         "a: the access key would be deactivated, because its servers are registered with Systems",
         "Manager; the user is deleted 7 days after the last use",
     ]
-    assert retirement_report([CREATED], check_mode=True, key_delete_after_days=7) == []
+    assert retirement_report(records(CREATED), check_mode=True, key_delete_after_days=7) == []
 
 
 def test_the_report_names_application_roles_that_did_not_get_the_policy():
     refused = "Role 'Batch' does not get it."
     result = {**CREATED, "roles_without_access": {"Shop": ["i-1"], "App": ["i-2"]}, "refused_roles": {"Batch": refused}}
     for name, failure in {"localhost": refused, "shop": SHOP_FAILED}.items():
-        found = report([an_account(name, variables={"__role": result})], check_mode=False)
+        found = report([an_account(name, variables={ROLE: result})], check_mode=False)
         assert "add the roles to cwagent_attach_to_roles: App, Shop." in " ".join(found.lines)
         assert found.failures == {name: failure}
 
 
 def test_the_report_of_several_accounts_ends_with_their_table():
     remove = "Remove them with cwagent.iam.remove_servers."
-    shop = an_account("shop", variables={"__role": CREATED, "__cwagent_search": {"unlisted": [remove]}})
+    shop = an_account("shop", variables={ROLE: CREATED, "__cwagent_search": {"unlisted": [remove]}})
     found = report([shop, an_account("blog", variables=DENIED), an_account("wiki")], check_mode=False)
     assert found.lines[:5] == ["shop:", "1 created, 1 updated:", *STEPS, remove]
     assert found.lines[5].startswith("cwagent.iam.remove_servers runs without the group cwagent_accounts")
@@ -564,7 +584,7 @@ def test_the_report_of_several_accounts_ends_with_their_table():
 
 def test_the_keys_of_two_accounts_are_counted_although_their_users_have_the_same_name():
     results = {"shop": {"u": "due"}, "blog": {"u": "current"}, "wiki": {"u": "current"}}
-    accounts = [an_account(name, variables={"__keys": {"steps": [], "rotation": of}}) for name, of in results.items()]
+    accounts = [an_account(name, variables={USERS: {"steps": [], "rotation": of}}) for name, of in results.items()]
     assert report(accounts, check_mode=False).stats["keys"] == {"due": 1, "current": 2}
 
 
@@ -630,7 +650,7 @@ def test_the_users_whose_key_is_on_all_their_servers_need_no_delivery():
     result = {"results": [{"steps": [], "rotation": {"a": "due", "b": "due"}}]}
     account = an_account(
         requires=["key_store", "rotation"],
-        variables={"__onprem_server_result": result},
+        variables={USERS: result},
         servers=[a_server(name, **{FILES: WRITTEN}) for name in ("db", "web")],
         onprem_hosts=hosts,
     )
