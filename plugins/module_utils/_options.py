@@ -1,17 +1,39 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes typed objects from the validated options of a module. Pure."""
+"""Options of modules that are declared as the fields of the data class that is made of them. Pure."""
 
 from __future__ import annotations
 
-from dataclasses import fields
+import re
+from dataclasses import field, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 T = TypeVar("T")
+
+# By the first word of a field's annotation, the type of the option.
+_TYPES: dict[str, dict[str, Any]] = {
+    **{name: {"type": name} for name in ("bool", "int", "str")},
+    "Mapping": {"type": "dict"},
+    "Sequence": {"type": "list", "elements": "str"},
+}
+
+
+def option(**spec: Any) -> Any:
+    """Return a field of a data class that is the option of its name. :param spec: the keys of its spec but the type."""
+    return field(default_factory=lambda: spec.get("default"), metadata={"spec": spec})
+
+
+def spec_of(kind: Any) -> dict[str, dict[str, Any]]:
+    """Return the argument spec of the options that a data class declares."""
+    return {
+        each.name: {**_TYPES[re.split(r"\W", str(each.type))[0]], **each.metadata["spec"]}
+        for each in fields(kind)
+        if each.metadata
+    }
 
 
 def read_options(kind: type[T], params: Mapping[str, Any], **given: Any) -> T:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.reso
     read_associations,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._names import NOT_CREATED, is_marked
+from ansible_collections.cwagent.iam.plugins.module_utils._options import option
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import find_user, tags
 from ansible_collections.cwagent.iam.plugins.module_utils._restore.checks import fail_on_problems
@@ -38,7 +39,7 @@ MAX_USERS_READ = 20
 
 @dataclass(frozen=True)
 class Inputs:
-    """The checked options for lookups in AWS.
+    """The checked options for lookups in AWS, and their declaration.
 
     :param instances: by region, the IDs of instances. The empty name stands for the region of the module.
     :param profiles_to_delete: names of instance profiles.
@@ -53,14 +54,14 @@ class Inputs:
     """
 
     instances: Mapping[str, Sequence[str]]
-    profiles_to_delete: Sequence[str]
-    expected_instance_ids: Sequence[str]
-    users_to_delete: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    default_users: Mapping[str, str] = field(default_factory=dict)
-    optional_users: Sequence[str] = ()
-    configs_to_delete: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    profiles_to_delete: Sequence[str] = option(default=[])
+    expected_instance_ids: Sequence[str] = option(default=[])
+    users_to_delete: Mapping[str, Sequence[str]] = option(default={})
+    default_users: Mapping[str, str] = option(default={})
+    optional_users: Sequence[str] = option(default=[])
+    saved_users: Sequence[str] = option(default=[])
+    configs_to_delete: Mapping[str, Sequence[str]] = option(default={})
     unlisted: Listed | None = None
-    saved_users: Sequence[str] = ()
     directory: Path | None = None
 
 

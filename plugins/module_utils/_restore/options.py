@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import check_profiles
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import ABSENT, CLOSED
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import PLACE_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._options import read_options, spec_of
 from ansible_collections.cwagent.iam.plugins.module_utils._restore.checks import Problems, fail_on_problems
 from ansible_collections.cwagent.iam.plugins.module_utils._restore.lookups import Inputs
-from ansible_collections.cwagent.iam.plugins.module_utils._restore.resource import KEEP, Leftovers
+from ansible_collections.cwagent.iam.plugins.module_utils._restore.resource import Leftovers
 from ansible_collections.cwagent.iam.plugins.module_utils._restore.unlisted import key_directory, to_listed
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import WAIT_SPEC
 
@@ -22,31 +22,11 @@ if TYPE_CHECKING:
 
 RESTORED, CHECKED = "restored", "checked"
 NAMES: dict[str, Any] = {"type": "list", "elements": "str", "default": []}
-BY_NAME: dict[str, Any] = {"type": "dict", "default": {}}
 # By state, the options that are refused with the other one.
-OPTIONS_OF: dict[str, dict[str, Any]] = {
-    RESTORED: {
-        "admin_role": {"type": "str"},
-        "server_profile": {"type": "str"},
-        "window_state": {"type": "str", "choices": [CLOSED, ABSENT, KEEP], "default": CLOSED},
-        "close_role_window": {"type": "bool", "default": True},
-        "admin_users": NAMES,
-        "check_instances": {"type": "bool", "default": False},
-        "adopt_existing": {"type": "bool", "default": True},
-    },
-    CHECKED: {
-        "profiles_to_delete": NAMES,
-        "expected_instance_ids": NAMES,
-        "users_to_delete": BY_NAME,
-        "default_users": BY_NAME,
-        "optional_users": NAMES,
-        "saved_users": NAMES,
-        "configs_to_delete": BY_NAME,
-    },
-}
+OPTIONS_OF: dict[str, dict[str, Any]] = {RESTORED: spec_of(Leftovers), CHECKED: spec_of(Inputs)}
 SPEC: dict[str, Any] = {
     "state": {"type": "str", "choices": [RESTORED, CHECKED], "default": RESTORED},
-    "instances": BY_NAME,
+    "instances": {"type": "dict", "default": {}},
     "users": NAMES,
     "report_unlisted": {"type": "bool", "default": False},
     **PLACE_SPEC,
@@ -73,17 +53,8 @@ def to_leftovers(params: Mapping[str, Any]) -> Leftovers:
         found.check_names("user", params[option])
     instances = found.check_instances(params["instances"])
     fail_on_problems(found.messages)
-    return Leftovers(
-        role,
-        profile,
-        params["window_state"],
-        params["close_role_window"],
-        params["admin_users"],
-        instances,
-        params["check_instances"],
-        params["adopt_existing"],
-        to_listed(params, instances, [profile, *([role] if role else [])]),
-    )
+    listed = to_listed(params, instances, [profile, *([role] if role else [])])
+    return read_options(Leftovers, params, instances=instances, unlisted=listed)
 
 
 def to_inputs(params: Mapping[str, Any]) -> Inputs:
@@ -98,16 +69,13 @@ def to_inputs(params: Mapping[str, Any]) -> Inputs:
         found.check_lists(option, params[option]) for option in ("users_to_delete", "configs_to_delete")
     )
     fail_on_problems(found.messages)
-    return Inputs(
+    return read_options(
+        Inputs,
+        params,
         instances=instances,
-        profiles_to_delete=params["profiles_to_delete"],
-        expected_instance_ids=params["expected_instance_ids"],
         users_to_delete=users_to_delete,
-        default_users=params["default_users"],
-        optional_users=params["optional_users"],
         configs_to_delete=configs_to_delete,
         unlisted=to_listed(params, {}, []),
-        saved_users=params["saved_users"],
         directory=key_directory(params),
     )
 

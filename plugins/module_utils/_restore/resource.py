@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import Profiles, regions_with_records
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.release import ReleaseResource
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.release_plan import Release
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import CLOSED, DesiredWindow
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import ABSENT, CLOSED, DesiredWindow
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     DENIED_CODES,
@@ -21,6 +21,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._fleet import Fleet
 from ansible_collections.cwagent.iam.plugins.module_utils._names import adoption_problem
+from ansible_collections.cwagent.iam.plugins.module_utils._options import option
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import tags
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import is_admin_policy
 from ansible_collections.cwagent.iam.plugins.module_utils._restore.checks import fail_on_problems
@@ -40,13 +41,13 @@ KEEP = "keep"
 
 @dataclass(frozen=True)
 class Leftovers:
-    """The places where interrupted runs can have left something.
+    """The places where interrupted runs can have left something, and the declaration of the options for them.
 
-    :param role: the admin role, which has the restore records. Its profile has the same name. ``None`` leaves the role
-        and all instances as they are.
-    :param fallback: the profile for instances that have the admin profile and no record.
+    :param admin_role: the role with the restore records. Its profile has the same name. ``None`` leaves the role and
+        all instances as they are.
+    :param server_profile: the profile for instances that have the admin profile and no record.
     :param window_state: the desired state of the windows: ``CLOSED``, ``ABSENT`` or ``KEEP``.
-    :param closes_role: whether this includes the window of the role.
+    :param close_role_window: whether this includes the window of the role.
     :param admin_users: the users whose windows are included.
     :param instances: by region, the instances that the user listed.
     :param check_instances: whether each of these instances must exist and must not have ended.
@@ -54,14 +55,14 @@ class Leftovers:
     :param unlisted: the contents of the inventory, to report anything that it lacks; ``None`` for no such report.
     """
 
-    role: str | None
-    fallback: str
-    window_state: str = CLOSED
-    closes_role: bool = True
-    admin_users: Sequence[str] = ()
+    admin_role: str | None = option()
+    server_profile: str = option()
+    window_state: str = option(choices=[CLOSED, ABSENT, KEEP], default=CLOSED)
+    close_role_window: bool = option(default=True)
+    admin_users: Sequence[str] = option(default=[])
+    check_instances: bool = option(default=False)
+    adopt_existing: bool = option(default=True)
     instances: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    check_instances: bool = False
-    adopt_existing: bool = True
     unlisted: Listed | None = None
 
 
@@ -99,15 +100,15 @@ class Restoration:
                 raise
             except CwagentError as error:  # no reason to leave a window open
                 self._fleet.errors.append(error)
-        principals = [("role", leftovers.role)] if leftovers.role and leftovers.closes_role else []
+        principals = [("role", leftovers.admin_role)] if leftovers.admin_role and leftovers.close_role_window else []
         principals += [("user", name) for name in leftovers.admin_users]
         windows = {} if leftovers.window_state == KEEP else {each: do(self._window(*each)) for each in principals}
         cleaned = [*windows.values()] if leftovers.window_state == CLOSED else []
         refused = [] if leftovers.adopt_existing or leftovers.window_state != CLOSED else _unmanaged(windows)
         self._fleet.errors += [InvalidInput(adoption_problem(*each)) for each in refused]
-        if leftovers.role and ("role", leftovers.role) not in refused:
-            closes = ("role", leftovers.role) not in windows
-            cleaned += self._restore_instances(leftovers.role, associations, closes_window=closes)
+        if leftovers.admin_role and ("role", leftovers.admin_role) not in refused:
+            closes = ("role", leftovers.admin_role) not in windows
+            cleaned += self._restore_instances(leftovers.admin_role, associations, closes_window=closes)
         unlisted = find_unlisted(self._aws_in, leftovers.unlisted, associations)
         found = self._fleet.result(["instances"], unlisted=unlisted)
         is_planned = self._check_mode and any(each.get("changed") for each in cleaned)
@@ -132,7 +133,7 @@ class Restoration:
         for region in [*listed, *others]:
             aws = self._aws_in(region)
             named = frozenset(listed.get(region, ()))
-            profiles = Profiles(role, self._leftovers.fallback, role, aws.region, named)
+            profiles = Profiles(role, self._leftovers.server_profile, role, aws.region, named)
             window = WindowResource(self._aws, DesiredWindow("role", role, CLOSED)) if region in closing else None
             has_records = recorded is None or aws.region in recorded
             known = None if has_records else associations.get(region)

@@ -38,14 +38,14 @@ PARAMS: dict[str, Any] = {
 
 
 def test_where_to_look_follows_the_options() -> None:
-    assert to_leftovers(PARAMS) == Leftovers("R", "S", "closed", True, ["u"], PARAMS["instances"], True, False)
+    assert to_leftovers(PARAMS) == Leftovers("R", "S", "closed", True, ["u"], True, False, PARAMS["instances"])
 
 
 @pytest.mark.parametrize(("role", "profiles"), [("R", ["S", "R"]), (None, ["S"])])
 def test_the_contents_of_the_inventory_follow_the_options(role: str | None, profiles: list[str]) -> None:
     found = to_leftovers({**PARAMS, "admin_role": role, "report_unlisted": True})
     instances = frozenset({"i-0123456789abcdef0"})
-    assert found.role == role
+    assert found.admin_role == role
     assert found.unlisted == Listed(
         ["u", "v"], instances, profiles, None, "parameter_store", "/keys/", regions=["us-east-1"]
     )

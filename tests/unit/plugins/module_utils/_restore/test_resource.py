@@ -139,10 +139,10 @@ def test_the_state_of_the_windows(state: str, begun: list[str]) -> None:
 def test_the_window_of_a_role_of_another_inventory_is_closed_only_once_for_its_records() -> None:
     parts = Parts()
     account = account_with({**RECORDS, f"{RESTORE_TAG}:us-west-2:i-3": "S"})
-    restore(parts, replace(ALL, closes_role=False), account)
+    restore(parts, replace(ALL, close_role_window=False), account)
     assert parts.begun == [*PARTS[1:4], f"{US} with window", "us-west-2"]
     parts = Parts()
-    restore(parts, replace(ALL, closes_role=False), account_with({}))
+    restore(parts, replace(ALL, close_role_window=False), account_with({}))
     assert parts.begun == PARTS[1:4]
 
 
@@ -166,7 +166,7 @@ def test_principals_of_others_are_a_problem_when_everything_is_done(
 
 def test_without_a_role_only_the_windows_of_users_are_closed() -> None:
     parts, account = Parts(), account_with()
-    restore(parts, replace(ALL, role=None), account)
+    restore(parts, replace(ALL, admin_role=None), account)
     assert parts.begun == PARTS[1:3]
     assert account.calls == []
 
