@@ -194,5 +194,12 @@ def _digest(values: Any) -> str:
 
     A secret can be short enough to guess, so the text is different in each run.
     """
-    text = json.dumps(values, sort_keys=True, default=str)
+    text = json.dumps(_with_text_keys(values), sort_keys=True, default=str)
     return hmac.new(_SECRET, text.encode(), hashlib.sha256).hexdigest()
+
+
+def _with_text_keys(value: Any) -> Any:
+    """Return a value whose mappings can be sorted. YAML reads keys such as ``2024`` as other types than text."""
+    if isinstance(value, dict):
+        return {str(key): _with_text_keys(each) for key, each in value.items()}
+    return [_with_text_keys(each) for each in value] if isinstance(value, (list, tuple)) else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from types import SimpleNamespace
 from typing import Any
 
@@ -134,6 +135,17 @@ def test_the_result_contains_the_variable_that_the_user_set() -> None:
 def test_the_same_value_can_be_written_in_several_ways(values: tuple[Any, Any]) -> None:
     found = [read("ec2_admin", {"ec2_admin_window": value})["variables"] for value in values]
     assert found[0]["ec2_admin_window"]["digest"] == found[1]["ec2_admin_window"]["digest"]
+
+
+@pytest.mark.parametrize("key", [2024, 1.5, True, None, date(2024, 1, 1)])
+def test_the_keys_of_a_mapping_can_be_of_several_types(key: Any) -> None:
+    tags = [{key: "a", "team": "b"}, {"team": "b", str(key): "a"}, {key: "b", "team": "b"}]
+    found = [read("ec2_server", {"ec2_server_tags": each}, connection=({}, each)) for each in tags]
+    for digests in (
+        [each["variables"]["ec2_server_tags"]["digest"] for each in found],
+        [each["account"] for each in found],
+    ):
+        assert digests[0] == digests[1] != digests[2]
 
 
 def test_the_report_files_have_their_formats_and_others_are_skipped_with_a_warning() -> None:
