@@ -353,6 +353,27 @@ def _explain_credentials(action: str, code: str, message: str, machine: str) -> 
     return f"{refused} Check them and run again."
 
 
+# What amazon.aws and botocore say of credentials with which no client can be made, and what to do.
+_NO_CLIENT = {
+    "Passing both a profile and access tokens is not supported": (
+        "the task has both a profile and an access key, as options or from the environment, and AWS takes only one of "
+        "them. Unset AWS_PROFILE, or unset AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN. An empty "
+        "option, such as access_key: '', also hides a variable of the environment."
+    ),
+    r"The config profile \(.*\) could not be found": (
+        r"\g<0>. Create it in ~/.aws/config, or correct the option profile or AWS_PROFILE."
+    ),
+}
+
+
+def explain_connection(message: str) -> str:
+    """Return the message for credentials with which amazon.aws makes no client, with what to do if it is known."""
+    for pattern, explanation in _NO_CLIENT.items():
+        if found := re.search(pattern, message):
+            return f"Could not connect to AWS: {found.expand(explanation)}"
+    return message
+
+
 def root_advice(error: OSError) -> str:
     """Return what to do about an error of the file system, if permissions are its cause."""
     return " The task needs the permissions of root (become: true)." if isinstance(error, PermissionError) else ""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ansible.module_utils.basic import env_fallback
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import HAS_BOTO3
@@ -16,6 +16,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 from ansible_collections.cwagent.iam.plugins.module_utils import _environment
 from ansible_collections.cwagent.iam.plugins.module_utils._call import outcome
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import end
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import explain_connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +49,10 @@ class _Module(_environment.EnvironmentModule):
             for name, spec in self.argument_spec.items()
             if spec.get("type") == "list" and isinstance(value := self.params.get(name), str) and "," in value
         }
+
+    def fail_json(self, msg: str, **details: Any) -> NoReturn:
+        """End the module with a message, which can be one of amazon.aws."""
+        super().fail_json(explain_connection(str(msg)), **details)
 
 
 def complete_spec(spec: dict[str, Any]) -> dict[str, Any]:

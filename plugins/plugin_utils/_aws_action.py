@@ -34,7 +34,7 @@ from ansible.plugins.action.normal import ActionModule as NormalAction
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _progress
 from ansible_collections.cwagent.iam.plugins.module_utils._changes import to_lines
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput, explain_connection
 from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first, to_message
 from ansible_collections.cwagent.iam.plugins.plugin_utils._instance_hosts import hosts_of_instances
 from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import fill_task
@@ -97,12 +97,10 @@ class PluginCall(AWSPluginBase):  # type: ignore[misc]  # ansible comes without 
 
     def fail_aws(self, message: str, exception: Exception | None = None) -> NoReturn:
         """End the work as ``AnsibleAWSModule`` does, with its message."""
-        if type(exception).__name__ == "ProfileNotFound":
-            advice = "Create it in ~/.aws/config, or correct the option profile or AWS_PROFILE."
-            raise _NoClientError(f"Could not connect to AWS: {exception}. {advice}", gather_sdk_versions())
         if exception:
-            raise _NoClientError(f"{message}: {exception}", gather_sdk_versions())
-        raise _NoClientError(str(message).replace(" plugin requires a region", " module requires a region"), {})
+            raise _NoClientError(explain_connection(f"{message}: {exception}"), gather_sdk_versions())
+        text = str(message).replace(" plugin requires a region", " module requires a region")
+        raise _NoClientError(explain_connection(text), {})
 
 
 class AwsAction(NormalAction):  # type: ignore[misc]  # ansible comes without types

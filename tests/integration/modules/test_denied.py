@@ -133,4 +133,5 @@ def test_unusable_credentials_are_reported_once(enforcing: Emulator) -> None:
     """In several regions, which different threads read."""
     regions = {region: ["i-0123456789abcdef0"] for region in ("us-east-1", "us-west-2", "eu-central-1")}
     result = run_module(enforcing, "cwagent_restore", state="checked", instances=regions, profile="nosuch")
-    assert "Passing both a profile and access tokens is not supported" in result["msg"]
+    assert result["msg"].startswith("Could not connect to AWS: the task has both a profile and an access key")
+    assert "Unset AWS_PROFILE, or unset AWS_ACCESS_KEY_ID" in result["msg"]

@@ -18,6 +18,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     StaleStateError,
     error_code,
     explain,
+    explain_connection,
     is_explicit_deny,
     root_advice,
 )
@@ -335,3 +336,22 @@ def test_an_explicit_deny_is_recognized(message, explicit):
 )
 def test_only_missing_permissions_need_root(number, is_given):
     assert ("become" in root_advice(OSError(number, "x"))) is is_given
+
+
+# What amazon.aws and botocore say, and words of the message.
+NO_CLIENTS = {
+    "Passing both a profile and access tokens is not supported.": ("both a profile and an access key", "Unset AWS_"),
+    "Couldn't connect to AWS: The config profile (a.b) could not be found": ("(a.b) could not be found. Create it",),
+}
+
+
+@pytest.mark.parametrize(("message", "words"), NO_CLIENTS.items())
+def test_a_client_that_cannot_be_made_has_an_attempt_and_a_remedy(message, words):
+    text = explain_connection(message)
+    assert text.startswith("Could not connect to AWS: ")
+    assert text.endswith(".")
+    assert all(each in text for each in words)
+
+
+def test_any_other_message_stays_as_it_is():
+    assert explain_connection("name must be a list; it is (a).") == "name must be a list; it is (a)."
