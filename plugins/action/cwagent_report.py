@@ -36,6 +36,8 @@ TASK_OPTIONS: dict[str, Any] = {
     "fail": {"type": "bool", "default": False},
     "fail_at": {"type": "str", "choices": ["none", *SEVERITIES], "default": "none"},
 }
+# Each of them makes the task do something else.
+EXCLUSIVE = ("lines", "error", "audit_hosts")
 MAX_NAMED = 5
 
 
@@ -49,7 +51,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Report on the accounts of the play, and fail if the inputs of none of them were validated."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        _validated, options = self.validate_argument_spec(TASK_OPTIONS)
+        _validated, options = self.validate_argument_spec(TASK_OPTIONS, mutually_exclusive=[EXCLUSIVE])
         if options["lines"] is not None:
             return {**result, "changed": False, **_shown(options["lines"])}
         if options["error"] is not None:
@@ -70,8 +72,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
             "changed": False,
             **_shown(found.lines),
             "failures": found.failures,
-            # The name does not begin like an input, because AWX passes these on to the next jobs of a workflow.
-            "ansible_stats": {"data": {"cloudwatch_agent": found.stats}, "per_host": False, "aggregate": False},
+            **_provided(found.stats),
         }
 
     def _audit(self, options: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,11 +86,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
         audit = merge_accounts(results, hosts, sessions, fail_at=options["fail_at"])
         if options["fail"]:
             return failed(self._task, audit["failure"]) if audit["failure"] else {}
+        unread = sum("error" in each for each in audit["accounts"])
         # Like facts, it is too long to be shown.
         return {
             "audit": audit,
             "summary": summarize(audit, has_access=ACCESS in options["parts"]),
             "_ansible_verbose_override": True,
+            **_provided({"findings": audit["counts"], "unread_accounts": unread}),
         }
 
 
@@ -97,6 +100,14 @@ def _shown(lines: Sequence[str]) -> dict[str, Any]:
     """Print lines for a person, and return them for a program, for which Ansible prints them."""
     show(lines)
     return {"msg": lines, "_ansible_verbose_always": not is_for_people()}
+
+
+def _provided(counts: Mapping[str, Any]) -> dict[str, Any]:
+    """Provide counts to other jobs.
+
+    The name does not begin like an input, because AWX passes these on to the next jobs of a workflow.
+    """
+    return {"ansible_stats": {"data": {"cloudwatch_agent": counts}, "per_host": False, "aggregate": False}}
 
 
 def _nothing_done(variables: Mapping[str, Any]) -> str:

@@ -11,17 +11,20 @@ version_added: 1.0.0
 short_description: (internal) Report what a run of a playbook did, or what an audit found
 description:
   - Collects the results that the tasks of all plays have registered for the accounts and their servers. Prints the
-    steps, and provides their counts to other jobs under C(cloudwatch_agent), as M(ansible.builtin.set_stats) does.
+    steps, and provides their counts to other jobs under C(cloudwatch_agent), as M(ansible.builtin.set_stats) does. With
+    O(audit_hosts), these are the numbers of findings by severity, and of the accounts that were not read.
   - Fails if the run left out the task that reads the inputs.
   - Runs on the controller and calls no AWS API.
 author: cwagent.iam contributors (@cwagent)
 options:
   lines:
-    description: Lines to print instead, such as the report of a role.
+    description: Lines to print instead, such as the report of a role. Not with O(error) or O(audit_hosts).
     type: list
     elements: str
   error:
-    description: A text with which the task fails, without the place of the task. An empty one does nothing.
+    description: >-
+      A text with which the task fails, without the place of the task. An empty one does nothing. Not with
+      O(audit_hosts).
     type: str
   audit_hosts:
     description:

@@ -67,17 +67,19 @@ def merge_accounts(
 
 
 def _failure(accounts: Iterable[Mapping[str, Any]], findings: Iterable[Finding], fail_at: str) -> str:
-    """Why a run fails: the counts, with the first problem and the number of the others. Empty if it does not fail."""
+    """Why a run fails: why accounts were not read, and the first finding with the number of the others, or nothing.
+
+    Without a finding, none is counted, because accounts that were not read can have some.
+    """
     failing = [] if fail_at == "none" else SEVERITIES[SEVERITIES.index(fail_at) :]
     names = _account_names(accounts)
     severe = [_title(each, names) for each in _listed(findings) if each["severity"] in failing]
     unread = [
         f"Account {each['account']['label']} was not read: {each['error']}" for each in accounts if "error" in each
     ]
-    if not severe and not unread:
-        return ""
-    counted = f"Findings of severity {fail_at} or above: {len(severe)}. " if failing else ""
-    return f"{counted}Accounts that were not read: {len(unread)}. {to_summary([*unread, *severe])}"
+    sentences = [f"Accounts that were not read: {len(unread)}.", *(to_summary([each]) for each in unread)]
+    found = [f"Findings of severity {fail_at} or above: {len(severe)}.", to_summary(severe)] if severe else []
+    return " ".join([*(sentences if unread else ()), *found])
 
 
 def _listed(findings: Iterable[Finding]) -> list[Finding]:
@@ -132,7 +134,7 @@ def summarize(document: Mapping[str, Any], *, has_access: bool = True, limit: in
     read = [account for account in document["accounts"] if "error" not in account]
     lines = [f"{count_noun(len(read), 'account')} read at {document['generated']}." if read else "No account was read."]
     lines += [
-        f"! account {account['account']['label']} was not read: {account['error']}"
+        f"! account {account['account']['label']} was not read. The run fails with the reason."
         for account in document["accounts"]
         if "error" in account
     ]
@@ -223,7 +225,8 @@ def _worst_findings(document: Mapping[str, Any], limit: int) -> list[str]:
     counts = {severity: document["counts"].get(severity, 0) for severity in reversed(SEVERITIES)}
     total = sum(counts.values())
     if not total:
-        return ["No findings."]
+        is_complete = all("error" not in each and not each["unread"] for each in document["accounts"])
+        return ["No findings." if is_complete else "No findings in the parts that were read."]
     found = ", ".join(count_noun(count, severity) for severity, count in counts.items() if count)
     worded = _listed(document["findings"])
     lines, names = [f"{count_noun(total, 'finding')}: {found}."], _account_names(document["accounts"])

@@ -93,8 +93,8 @@ def check(case: Case, target: Target) -> Server:
         server = _check_user(case, server, principal)
     if principal:
         server = server.adding(*check_permissions(case, principal, target, parameters))
-    elif not server.fails(IDENTITY):
-        server = server.adding(note(PERMISSIONS, "Its role or user could not be read."))
+    elif not any(each.rule == PERMISSIONS.name for each in server.notes):
+        server = server.adding(note(PERMISSIONS, "Its permissions were not checked: its role or user is not known."))
     return server.adding(*_check_configs(case, server, missing))
 
 
@@ -228,7 +228,7 @@ def _check_node(case: Case, server: Server, target: Target, role: Principal | No
         )
         what = f"Node {node.id} has role '{node.role}', not the hybrid role '{case.hybrid_role}'."
         server = server.adding(
-            failure(IDENTITY, what, fix), note(PERMISSIONS, "They were not checked: it has another role.")
+            failure(IDENTITY, what, fix), note(PERMISSIONS, "Its permissions were not checked: it has another role.")
         )
     elif role is None and not case.unread("the roles and users of the account"):
         return server.adding(failure(IDENTITY, f"Role '{node.role}' of node {node.id} does not exist.", f"{SITE}."))

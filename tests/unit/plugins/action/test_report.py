@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 from task_variables import task_variables
 
@@ -40,7 +40,9 @@ def test_the_results_of_the_hosts_are_merged_in_their_order(monkeypatch: pytest.
     found = run(monkeypatch, audit_hosts=["blog", "shop"], fail_at="notice")
     blog = {"account": {"label": "blog"}, "error": f"{NOT_ASSUMED} Denied."}
     assert found["audit"]["accounts"] == [blog, READ]
-    assert found["audit"]["failure"].startswith("Findings of severity notice or above: 1.")
+    assert "Findings of severity notice or above: 1." in found["audit"]["failure"]
+    counts = {"findings": {"notice": 1, "warning": 0, "error": 0}, "unread_accounts": 1}
+    assert found["ansible_stats"] == {"data": {"cloudwatch_agent": counts}, "per_host": False, "aggregate": False}
     assert found["summary"][0] == "1 account read at 2026-11-25T09:30:00Z."
     assert not found["changed"]
     assert run(monkeypatch, audit_hosts=["shop"])["audit"]["failure"] == ""
@@ -59,3 +61,15 @@ def test_hosts_whose_accounts_were_not_read_are_named(monkeypatch: pytest.Monkey
 def test_a_run_fails_with_its_message_alone(monkeypatch: pytest.MonkeyPatch, failure: str) -> None:
     found = run(monkeypatch, error=failure)
     assert found == {"changed": False, **({"failed": True, "msg": failure} if failure else {})}
+
+
+@pytest.mark.parametrize(
+    "given", [("lines", "error"), ("lines", "audit_hosts"), ("error", "audit_hosts"), ("lines", "error", "audit_hosts")]
+)
+def test_options_that_make_the_task_do_different_things_are_refused(
+    monkeypatch: pytest.MonkeyPatch, given: tuple[str, ...]
+) -> None:
+    """Otherwise, the task would silently ignore a failure."""
+    values = {"lines": ["a"], "error": "It failed.", "audit_hosts": ["shop"]}
+    with pytest.raises(AnsibleError, match="mutually exclusive"):
+        run(monkeypatch, **{name: values[name] for name in given})

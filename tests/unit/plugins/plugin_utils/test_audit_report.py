@@ -51,7 +51,8 @@ UNLISTED = audit_finding("notice", listed=False)
 @pytest.mark.parametrize(("unread", "server"), [((), "server"), (["roles"], "known server")])
 def test_nobody_is_cleared_by_a_read_that_was_denied(unread, server):
     first, *lines, last = summarize(document(account(principal("server"), unread=unread)))
-    assert (first, last) == ("1 account read at 2026-11-25T09:30:00Z.", "No findings.")
+    assert first == "1 account read at 2026-11-25T09:30:00Z."
+    assert last == ("No findings in the parts that were read." if unread else "No findings.")
     line = f"Account prod: no {server} can write the configuration now."
     assert " ".join(lines).startswith(line)
     assert (lines == [line]) == (not unread)
@@ -154,7 +155,7 @@ def test_an_account_has_its_name_in_the_inventory_or_else_in_iam(label, alias, n
 def test_findings_are_not_mentioned_if_no_account_was_read():
     failed = {"account": {"label": "dev"}, "error": "access denied"}
     lines = summarize({**document(failed), "generated": ""})
-    assert lines == ["No account was read.", "! account dev was not read: access denied"]
+    assert lines == ["No account was read.", "! account dev was not read. The run fails with the reason."]
 
 
 def test_many_writers_are_counted():
@@ -227,14 +228,14 @@ def test_a_summary_lists_unknown_answers_and_denied_reads():
     unknown = account(principal("a", "unknown"), principal("b", "unknown"), unread=["users", "roles"])
     assert summarize(document(unknown, failed, account(principal("a", "unknown"), alias="test"))) == [
         "2 accounts read at 2026-11-25T09:30:00Z.",
-        "! account dev was not read: access denied",
+        "! account dev was not read. The run fails with the reason.",
         "Account prod: no known server can write the configuration now. For 2",
         "principals it is unknown.",
         "Account test: no known server can write the configuration now. For 1",
         "principal it is unknown.",
         "! 2 reads denied: iam:Listroles, iam:Listusers. Dependent results are",
         "  unknown.",
-        "No findings.",
+        "No findings in the parts that were read.",
     ]
 
 
@@ -288,14 +289,15 @@ def test_an_audit_document_has_the_findings_of_all_accounts_and_the_errors_of_th
         ],
         "findings": [finding],
         "counts": {"notice": 0, "warning": 0, "error": 1},
-        "failure": "Accounts that were not read: 2. Account blog was not read: denied. There is 1 more problem.",
+        "failure": (
+            f"Accounts that were not read: 2. Account blog was not read: denied. Account test was not read: {NOT_ASSUMED}"
+        ),
     }
     assert merge_accounts([], [])["generated"] == ""
 
 
 UNREAD: dict[str, Any] = {"failed": True, "msg": "denied"}
 COUNTED = {
-    "none_unread": "Accounts that were not read: 0.",
     "two_more": "There are 2 more problems.",
     "one_unread": "Accounts that were not read: 1. Account blog was not read: denied.",
 }
@@ -312,19 +314,25 @@ COUNTED = {
             "notice",
             False,
             "notice",
-            "Findings of severity notice or above: 1. {none_unread} notice, r: notice (shop): It is so.",
+            "Findings of severity notice or above: 1. notice, r: notice (shop): It is so.",
         ),
         (
             "warning unlisted notice error",
             False,
             "notice",
-            "Findings of severity notice or above: 3. {none_unread} error, r: error (shop): It is so. {two_more}",
+            "Findings of severity notice or above: 3. error, r: error (shop): It is so. {two_more}",
         ),
-        ("error", True, "error", "Findings of severity error or above: 1. {one_unread} There is 1 more problem."),
+        (
+            "error",
+            True,
+            "error",
+            "{one_unread} Findings of severity error or above: 1. error, r: error (shop): It is so.",
+        ),
         ("error", True, "none", "{one_unread}"),
+        ("notice", True, "error", "{one_unread}"),
     ],
 )
-def test_the_message_of_an_audit_names_the_first_problem(found, unread, fail_at, message):
+def test_the_message_of_an_audit_has_all_denials_and_the_first_finding(found, unread, fail_at, message):
     listed = [UNLISTED if each == "unlisted" else audit_finding(each, object=each) for each in found.split()]
     read = {"account": {"label": "shop", "id": "1", "read_at": ""}, "principals": [], "findings": listed}
     results: list[dict[str, Any]] = [read, UNREAD] if unread else [read]

@@ -27,9 +27,9 @@ from access_account import (
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import GET, LOGS, METRICS, assess
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Policy, Unread
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.case import Case, configs_of
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.case import Case, configs_of, principal_of
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.checks import check
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Config, Target
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import PERMISSIONS, Config, Target
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.script import digest
 
 WEB = Target("web1", REGION, "i-1")
@@ -195,6 +195,17 @@ def test_a_server_with_one_violation_has_one_failure(violated, what, account, ta
 
 
 SHOW_ID = "On the server, sudo ssm-cli get-instance-information shows the ID that it uses."
+
+
+def test_permissions_that_nobody_has_are_not_ok():
+    """A role or user that does not exist, or is not known."""
+    violated = [(case(account), target) for cases in VIOLATIONS.values() for account, target in cases.values()]
+    without = [(seen, target) for seen, target in violated if principal_of(seen, target) is None]
+    assert len(without) > 7
+    for seen, target in without:
+        server = check(seen, target)
+        assert server.status(PERMISSIONS.name) == "?"
+        assert [each.why for each in server.notes][0].startswith("Its permissions were not checked: it")
 
 
 def test_of_several_nodes_the_online_node_is_checked_and_no_command_names_the_other():
