@@ -162,3 +162,16 @@ def test_playbooks_leave_the_validation_to_the_first_task_of_a_role() -> None:
         is_left = not is_specified or "cwagent_inputs:" in (role / f"tasks/{entry}.yml").read_text()
         assert each.get("rolespec_validate", True) is not is_left, f"{role.name} {entry}"
     assert len(found) > 30
+
+
+def test_counts_for_other_jobs_are_numbers_with_every_ansible_core() -> None:
+    """Before 2.19, a template that is alone a number gives text, and one of a mapping gives what is in the mapping."""
+    files = [*(ROOT / "roles").glob("*/tasks/*.yml"), *(ROOT / "playbooks").rglob("*.yml")]
+    found = [
+        task["ansible.builtin.set_stats"]["data"]["cloudwatch_agent"]
+        for path in files
+        for task in yaml.safe_load(path.read_text())
+        if "ansible.builtin.set_stats" in task
+    ]
+    assert found
+    assert all(isinstance(each, str) and each.startswith("{{ {") for each in found)
