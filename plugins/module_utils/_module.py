@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.basic import env_fallback
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import HAS_BOTO3
@@ -50,7 +50,7 @@ class _Module(_environment.EnvironmentModule):
             if spec.get("type") == "list" and isinstance(value := self.params.get(name), str) and "," in value
         }
 
-    def fail_json(self, msg: str, **details: Any) -> NoReturn:
+    def fail_json(self, msg: str, **details: Any) -> None:
         """End the module with a message, which can be one of amazon.aws."""
         super().fail_json(explain_connection(str(msg)), **details)
 

@@ -517,7 +517,7 @@ def foreign_warnings(plan: Plan[State], desired: DesiredPolicies) -> list[str]:
             if parts:
                 lost = join_first(parts, _MAX_LISTED)
                 found.append(
-                    f"policy '{name}' allowed something that no stored configuration needs, and lost it: {lost}"
+                    f"the new version of policy '{name}' leaves out something that no stored configuration needs: {lost}"
                 )
     return found
 

@@ -76,6 +76,8 @@ ONE_FIRST = ["1", "25%", ALL]
 ROTATION_OPTIONS = ("key_max_age_days", "key_delete_after_days", "revoke_old", "rotate_now")
 # The similarity that makes one group name a misspelling of another; 1 is equal.
 MISSPELLED = 0.95
+# How similar a variable is to one that was meant. Its prefix proves that one was meant, but not which one.
+SIMILAR = 0.7
 _BATCH = r"[1-9]\d*|[1-9]\d?%|100%"
 # The variables of roles that plays set, besides the files in playbooks/vars/. Some of them delete.
 SET_BY_PLAYS = {
@@ -123,7 +125,7 @@ def unknown_settings(names: Iterable[str], options: Collection[str]) -> list[str
     """
     known, problems = [option.removeprefix("cwagent_") for option in options], []
     for name in sorted(name for name in names if name.startswith("cwagent_") and name not in options):
-        near = difflib.get_close_matches(name.removeprefix("cwagent_"), known, n=1)
+        near = difflib.get_close_matches(name.removeprefix("cwagent_"), known, n=1, cutoff=SIMILAR)
         hint = f"; did you mean cwagent_{near[0]}?" if near else "."
         problems.append(f"{name} is not a variable of this collection{hint}")
     return problems

@@ -290,7 +290,8 @@ def test_an_audit_document_has_the_findings_of_all_accounts_and_the_errors_of_th
         "findings": [finding],
         "counts": {"notice": 0, "warning": 0, "error": 1},
         "failure": (
-            f"Accounts that were not read: 2. Account blog was not read: denied. Account test was not read: {NOT_ASSUMED}"
+            "Accounts that were not read: 2. Account blog was not read: denied. "
+            f"Account test was not read: {NOT_ASSUMED}"
         ),
     }
     assert merge_accounts([], [])["generated"] == ""

@@ -185,7 +185,7 @@ def test_statements_that_are_never_written_go_with_a_warning(effect: str) -> Non
     assert calls(state(policy(SERVER, edited)), desired(logs(A))) == WIDEN
     words = "iam:* on *" if effect == "Allow" else "a statement without a Sid"
     assert warnings(state(policy(SERVER, edited)), desired(logs(A))) == [
-        f"policy '{SERVER}' allowed something that no stored configuration needs, and lost it: {words}"
+        f"the new version of policy '{SERVER}' leaves out something that no stored configuration needs: {words}"
     ]
     rolled_back = state(policy(SERVER, version(2, A), replace(edited, is_default=False)))
     assert allowed(rolled_back, desired(logs(B))) == {SERVER: {A, B}}

@@ -205,7 +205,7 @@ def test_permissions_that_nobody_has_are_not_ok():
     for seen, target in without:
         server = check(seen, target)
         assert server.status(PERMISSIONS.name) == "?"
-        assert [each.why for each in server.notes][0].startswith("Its permissions were not checked: it")
+        assert any(each.why.startswith("Its permissions were not checked: it") for each in server.notes)
 
 
 def test_of_several_nodes_the_online_node_is_checked_and_no_command_names_the_other():

@@ -465,7 +465,8 @@ def test_a_variable_has_one_value_for_the_run(name, values, shown):
     [
         ("cwagent_config_fil", "; did you mean cwagent_config_file?"),
         ("cwagent_servers_role", "; did you mean cwagent_server_role_name?"),
-        ("cwagent_zzz", "."),
+        ("cwagent_aws_profile", "; did you mean cwagent_account_aws_profile?"),
+        *((f"cwagent_{name}", ".") for name in ("zzz", "profile", "user", "tags_all", "credentials", "endpoint")),
     ],
 )
 def test_an_unknown_name_is_a_problem_once(name, hint):
