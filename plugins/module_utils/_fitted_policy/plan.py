@@ -517,7 +517,8 @@ def foreign_warnings(plan: Plan[State], desired: DesiredPolicies) -> list[str]:
             if parts:
                 lost = join_first(parts, _MAX_LISTED)
                 found.append(
-                    f"the new version of policy '{name}' leaves out something that no stored configuration needs: {lost}"
+                    f"the new version of policy '{name}' leaves out something that no stored configuration needs: "
+                    f"{lost}"
                 )
     return found
 
