@@ -353,7 +353,7 @@ def _explain_credentials(action: str, code: str, message: str, machine: str) -> 
     return f"{refused} Check them and run again."
 
 
-# What amazon.aws and botocore say of credentials with which no client can be made, and what to do.
+# The messages of amazon.aws and botocore for credentials that make no client, with a remedy.
 _NO_CLIENT = {
     "Passing both a profile and access tokens is not supported": (
         "the task has both a profile and an access key, as options or from the environment, and AWS takes only one of "

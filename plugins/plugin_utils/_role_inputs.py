@@ -32,6 +32,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._role_specs import (
     read_specs,
 )
 from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import (
+    IN_OUR_PLAY,
     find_shared_value,
     role_options,
     shared_options,
@@ -105,6 +106,8 @@ class RoleInputs:
             problems = _key_store_problems(path.name, spec, values)
         if not problems and f"{path.name}_report_files" in spec:
             found["report_files"], problems = self._report_files(path.name, spec, values)
+        if not problems:
+            problems = _missing_regions(path.name, spec, values)
         if problems:
             raise InvalidInput(" ".join(problems))
         if path.name in OF_HOST:
@@ -153,9 +156,18 @@ class RoleInputs:
         name, problems = f"{role}_report_files", Problems()
         paths = to_typed(name, spec[name], values[name])
         files, notices = sort_by_format(name, paths, ROLE_FORMATS[role], f"the role {role}", problems)
-        for notice in notices:
+        # A role that reads before it reports checks this twice, and our playbooks have shown their own notices.
+        for notice in notices if self.options["entry_point"] == "report" and IN_OUR_PLAY not in self.variables else ():
             self.warn(notice)
         return files, problems.sentences
+
+
+def _missing_regions(role: str, spec: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
+    """Return the problem of a role for hybrid servers that has to exist for no region."""
+    regions, state = f"{role}_regions", f"{role}_state"
+    if role != "hybrid_server" or values[state] != "present" or to_typed(regions, spec[regions], values[regions]):
+        return []
+    return [f"{regions} is required with {state}=present. List the regions in which the servers are registered."]
 
 
 def _collect(role: str, variables: Mapping[str, Any]) -> dict[str, Any]:

@@ -338,7 +338,7 @@ def test_only_missing_permissions_need_root(number, is_given):
     assert ("become" in root_advice(OSError(number, "x"))) is is_given
 
 
-# What amazon.aws and botocore say, and words of the message.
+# By message of amazon.aws or botocore, words of ours.
 NO_CLIENTS = {
     "Passing both a profile and access tokens is not supported.": ("both a profile and an access key", "Unset AWS_"),
     "Couldn't connect to AWS: The config profile (a.b) could not be found": ("(a.b) could not be found. Create it",),

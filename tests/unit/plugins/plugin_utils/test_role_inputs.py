@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from datetime import date
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,7 @@ from import_graph import PLUGINS
 from task_variables import task_variables
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.plugin_utils import _role_inputs
+from ansible_collections.cwagent.iam.plugins.plugin_utils import _report_files, _role_inputs
 from ansible_collections.cwagent.iam.plugins.plugin_utils._role_calls import OF_HOST
 from ansible_collections.cwagent.iam.plugins.plugin_utils._role_inputs import RoleInputs
 
@@ -155,6 +156,33 @@ def test_the_report_files_have_their_formats_and_others_are_skipped_with_a_warni
     assert warnings == [
         "verify_report_files: skipped a.html, because the role verify writes only files that end in .json."
     ]
+
+
+IN_A_PLAYBOOK: dict[str, Any] = {"__cwagent_run": {}, "__cwagent": defaultdict(lambda: None)}
+
+
+@pytest.mark.parametrize(
+    ("entry_point", "more", "count"), [("main", {}, 0), ("report", {}, 1), ("report", IN_A_PLAYBOOK, 0)]
+)
+@pytest.mark.parametrize("role", ["audit", "verify"])
+def test_a_notice_about_reports_is_shown_once(role: str, entry_point: str, more: dict[str, Any], count: int) -> None:
+    """By the task that writes them, or by the playbook that has checked them."""
+    values: dict[str, Any] = {f"{role}_report_files": ["a.json"], **more}
+    warnings: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_report_files, "is_in_container", lambda: True)
+        read(role, values, warnings=warnings, entry_point=entry_point)
+    assert len(warnings) == count
+
+
+@pytest.mark.parametrize("regions", [None, []])
+def test_a_role_for_hybrid_servers_needs_regions_by_the_name_that_the_user_sets(regions: Any) -> None:
+    given = {} if regions is None else {"hybrid_server_regions": regions}
+    with pytest.raises(
+        InvalidInput, match=r"^hybrid_server_regions is required with hybrid_server_state=present\. List"
+    ):
+        read("hybrid_server", given)
+    assert read("hybrid_server", {**given, "hybrid_server_state": "absent"})["by_region"] == {}
 
 
 KEY = {"access_key": "AKIAX", "secret_key": "short"}
