@@ -24,6 +24,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import 
     attached_policies,
     boundary,
     inline_policies,
+    read_account,
     tags,
 )
 
@@ -78,12 +79,7 @@ class Principals:
         documents: dict[str, Any] = {}
         groups: dict[str, Any] = {}
         found: list[tuple[str, dict[str, Any]]] = []
-        for page in self._aws.pages(
-            "iam:GetAccountAuthorizationDetails",
-            "read the roles and users of the account",
-            Filter=_DETAILS,
-            MaxItems=PAGE_SIZE,
-        ):
+        for page in read_account(self._aws, "read the roles and users of the account", *_DETAILS):
             documents.update((policy["Arn"], default_document(policy)) for policy in page["Policies"])
             groups.update((group["GroupName"], group) for group in page["GroupDetailList"])
             found += [(ROLE, role) for role in page["RoleDetailList"]]

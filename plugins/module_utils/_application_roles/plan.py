@@ -20,7 +20,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate impor
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import (
     ATTACHED_TAG,
-    WINDOW_POLICY,
     aws_policy_arn,
     fitted_access,
     name_of,
@@ -34,11 +33,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import (
     ACCESS_POLICIES,
-    is_admin_policy,
     is_server_policy,
     lacking_policies,
     tag_value,
-    tagged_policies,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import EC2, ec2_service, trusted_principals
 from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
@@ -47,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Step
+    from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import AccountPrincipal
 
 POLICY = ACCESS_POLICIES["server"]
 # Only AWS services can change roles with these paths.
@@ -58,52 +56,6 @@ MAX_LISTED = 5
 # With these errors, the policy was certainly not attached.
 # https://docs.aws.amazon.com/IAM/latest/APIReference/API_AttachRolePolicy.html
 REFUSED_CODES = DENIED_CODES | {"InvalidInput", "LimitExceeded", "PolicyNotAttachable", "UnmodifiableEntity"}
-
-
-@dataclass(frozen=True)
-class Role:
-    """A role of the account, as IAM shows it.
-
-    :param policies: ARNs of the attached managed policies.
-    :param inline: names of the inline policies.
-    :param boundary: ARN of the permissions boundary.
-    :param profiles: names of the instance profiles that contain the role.
-    """
-
-    name: str
-    arn: str
-    trust: Mapping[str, Any]
-    path: str = "/"
-    policies: frozenset[str] = frozenset()
-    inline: frozenset[str] = frozenset()
-    boundary: str | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)
-    profiles: frozenset[str] = frozenset()
-
-    @property
-    def partition(self) -> str:
-        """The partition of the account."""
-        return self.arn.split(":")[1]
-
-    @property
-    def tagged(self) -> frozenset[str]:
-        """The ARNs of the agent's policies that the tag names: this collection has attached them, or was about to."""
-        return tagged_policies(self.tags, self.arn)
-
-    @property
-    def own(self) -> frozenset[str]:
-        """The ARNs of the agent's policies that this collection has attached."""
-        return self.policies & self.tagged
-
-    @property
-    def has_tag(self) -> bool:
-        """Whether this collection has attached a policy, or was about to."""
-        return bool(self.tagged)
-
-    @property
-    def is_admin(self) -> bool:
-        """Whether it is an admin role of this collection."""
-        return WINDOW_POLICY in self.inline or any(map(is_admin_policy, self.policies))
 
 
 @dataclass(frozen=True)
@@ -119,7 +71,7 @@ class State:
     :param unknown: IDs of the remaining instances that EC2 does not know in the region that the user gave.
     """
 
-    roles: Mapping[str, Role]
+    roles: Mapping[str, AccountPrincipal]
     documents: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
     max_policies: int = MAX_POLICIES
     others: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -127,7 +79,7 @@ class State:
     unused: frozenset[str] = frozenset()
     unknown: frozenset[str] = frozenset()
 
-    def role_in(self, profile: str) -> Role | None:
+    def role_in(self, profile: str) -> AccountPrincipal | None:
         """Return the role in an instance profile; ``None`` if it has none."""
         return next((role for role in self.roles.values() if profile in role.profiles), None)
 
@@ -149,11 +101,11 @@ class Attachments:
     fail_on_refused: bool = True
     access_policies: frozenset[str] = frozenset()
 
-    def policies(self, role: Role) -> frozenset[str]:
+    def policies(self, role: AccountPrincipal) -> frozenset[str]:
         """Return the ARNs of the policies that a role is to get."""
         return self.access_policies or frozenset({aws_policy_arn(POLICY, role.partition)})
 
-    def planned_role(self, role: Role) -> Role:
+    def planned_role(self, role: AccountPrincipal) -> AccountPrincipal:
         """Return a role with the policies. Those that somebody else attached are neither tagged nor detached.
 
         A fitted policy stays if one is desired. Another run has just created it if the desired policies lack it.
@@ -189,13 +141,13 @@ class Departure:
     unused: bool = False
 
 
-def _with_tag(role: Role, arns: frozenset[str]) -> Role:
+def _with_tag(role: AccountPrincipal, arns: frozenset[str]) -> AccountPrincipal:
     """Return a role whose tag names policies. A tag with another value is not removed."""
     kept = {key: text for key, text in role.tags.items() if key != ATTACHED_TAG or not role.has_tag}
     return replace(role, tags={**kept, **({ATTACHED_TAG: tag_value(arns)} if arns else {})})
 
 
-def select_roles(state: State, desired: Attachments) -> list[Role]:
+def select_roles(state: State, desired: Attachments) -> list[AccountPrincipal]:
     """Return the roles that are allowed to get the policies and whose policies or tag change."""
     roles = (state.roles[name] for name in desired.roles(state) if name in desired.allowed)
     return [role for role in roles if desired.planned_role(role) != role]
@@ -207,7 +159,7 @@ def refused_roles(state: State, desired: Attachments) -> dict[str, str]:
     return {name: reason for name, reason in reasons.items() if reason}
 
 
-def explain_refusal(role: Role, desired: Attachments, reason: str) -> str:
+def explain_refusal(role: AccountPrincipal, desired: Attachments, reason: str) -> str:
     """Return the message of a role that must not get the policies."""
     return f"{_names(desired.policies(role))} was not attached to role '{role.name}': {reason}"
 
@@ -230,7 +182,7 @@ def plan_attachments(state: State, desired: Attachments) -> Plan[State]:
     return Plan(state, replace(state, roles={**state.roles, **planned}), steps, errors)
 
 
-def _steps(role: Role, desired: Attachments, max_policies: int) -> list[Step]:
+def _steps(role: AccountPrincipal, desired: Attachments, max_policies: int) -> list[Step]:
     """Return the steps of a role. It gets the new policies before it loses others, unless it cannot have all at once.
 
     Until then, the tag names both. The context of a step that attaches a policy is the step that sets the tag as it was
@@ -259,7 +211,7 @@ def unseen_attachments(plan: Plan[State], state: State, desired: Attachments) ->
     return [step.summary for role in shown.values() for step in _steps(role, desired, plan.current.max_policies)]
 
 
-def find_obstacle(state: State, role: Role, desired: Attachments) -> str:
+def find_obstacle(state: State, role: AccountPrincipal, desired: Attachments) -> str:
     """Return why a role must not get the policies, and how to change that; empty if it may."""
     if role.path.startswith(RESERVED_PATHS):
         return f"only AWS can change a role with the path {role.path}. Associate another profile with its instances."
@@ -284,7 +236,7 @@ def find_obstacle(state: State, role: Role, desired: Attachments) -> str:
     return ""
 
 
-def _find_blocked_actions(state: State, role: Role) -> list[str]:
+def _find_blocked_actions(state: State, role: AccountPrincipal) -> list[str]:
     """Return the actions that every agent needs and that the permissions boundary of the role does not allow."""
     document = state.documents.get(role.boundary or "")
     if not document:
@@ -305,7 +257,7 @@ def describe_gains(state: State, desired: Attachments) -> list[str]:
     return [sentence for role, arns in gained if arns for sentence in _describe_gains_of(state, role, _names(arns))]
 
 
-def _describe_gains_of(state: State, role: Role, names: str) -> Iterator[str]:
+def _describe_gains_of(state: State, role: AccountPrincipal, names: str) -> Iterator[str]:
     grants = f"attaching {names} to role '{role.name}' also grants it to"
     others = sorted(state.others.get(role.name, ()))
     if others:
@@ -418,7 +370,7 @@ def kept_warnings(state: State) -> list[str]:
     ]
 
 
-def detach_command(role: Role) -> str:
+def detach_command(role: AccountPrincipal) -> str:
     """Return the command with which a person detaches the policies from a role."""
     detach = (f"aws iam detach-role-policy --role-name {role.name} --policy-arn {arn}; " for arn in sorted(role.tagged))
     return f"{''.join(detach)}aws iam untag-role --role-name {role.name} --tag-keys {ATTACHED_TAG}"

@@ -12,7 +12,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._application_roles imp
 from ansible_collections.cwagent.iam.plugins.module_utils._application_roles.plan import (
     Attachments,
     Departure,
-    Role,
     State,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
@@ -26,11 +25,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._names import ATTACHED
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND_CODES, run_in_parallel
 from ansible_collections.cwagent.iam.plugins.module_utils._planned import find_detached
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import (
-    BULK_ACTION,
-    PAGE_SIZE,
-    boundary,
+    read_principals,
     read_quota,
-    tags,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._progress import announce
 
@@ -39,6 +35,7 @@ if TYPE_CHECKING:
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step
+    from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import AccountPrincipal
 
 
 class AttachmentResource(Resource[State]):
@@ -130,7 +127,7 @@ class AttachmentResource(Resource[State]):
             "detached": _find_detached(plan),
         }
 
-    def _read_boundaries(self, roles: Sequence[Role]) -> dict[str, Mapping[str, Any] | None]:
+    def _read_boundaries(self, roles: Sequence[AccountPrincipal]) -> dict[str, Mapping[str, Any] | None]:
         arns = sorted({role.boundary for role in roles if role.boundary})
         return dict(zip(arns, run_in_parallel(self._read_document, arns)))
 
@@ -146,11 +143,11 @@ class AttachmentResource(Resource[State]):
         document: Mapping[str, Any] = answer["PolicyVersion"]["Document"]
         return document
 
-    def _read_quota(self, roles: Sequence[Role]) -> int:
+    def _read_quota(self, roles: Sequence[AccountPrincipal]) -> int:
         """Return how many managed policies a role can have. Read the quota only if a role would exceed the default."""
         return read_quota(self._aws, "role", (len(role.policies | self._desired.policies(role)) for role in roles))
 
-    def _read_others(self, roles: Sequence[Role]) -> dict[str, list[str]]:
+    def _read_others(self, roles: Sequence[AccountPrincipal]) -> dict[str, list[str]]:
         """Return by role the instances of the regions that have the role and are not listed."""
         role_of = {profile: role.name for role in roles for profile in role.profiles}
         found: dict[str, list[str]] = {}
@@ -248,10 +245,9 @@ class DetachmentResource(Resource[State]):
         return {"detached": _find_detached(plan)}
 
 
-def read_roles(aws: Aws) -> dict[str, Role]:
+def read_roles(aws: Aws) -> dict[str, AccountPrincipal]:
     """Read all roles of the account by name, in pages of up to a thousand."""
-    pages = aws.pages(BULK_ACTION, "read the roles of the account", Filter=["Role"], MaxItems=PAGE_SIZE)
-    return {role["RoleName"]: _to_role(role) for page in pages for role in page["RoleDetailList"]}
+    return {role.name: role for role in read_principals(aws, "read the roles of the account", "Role")}
 
 
 def _find_detached(plan: Plan[State]) -> list[dict[str, str]]:
@@ -259,17 +255,3 @@ def _find_detached(plan: Plan[State]) -> list[dict[str, str]]:
         {name: role.policies for name, role in state.roles.items()} for state in (plan.current, plan.planned)
     )
     return find_detached("role", before, after)
-
-
-def _to_role(details: dict[str, Any]) -> Role:
-    return Role(
-        details["RoleName"],
-        details["Arn"],
-        details["AssumeRolePolicyDocument"],
-        details["Path"],
-        frozenset(policy["PolicyArn"] for policy in details.get("AttachedManagedPolicies", ())),
-        frozenset(policy["PolicyName"] for policy in details.get("RolePolicyList", ())),
-        boundary(details),
-        tags(details),
-        frozenset(profile["InstanceProfileName"] for profile in details.get("InstanceProfileList", ())),
-    )

@@ -15,13 +15,13 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import (
     AWS,
     OPTION,
-    Holder,
+    AccountPrincipal,
     ServerPolicy,
     choose_server_policy,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 
@@ -31,8 +31,43 @@ PAGE_SIZE = 1000
 CALLS_PER_USER = 4
 
 
-def find_users(aws: Aws, names: Collection[str]) -> tuple[dict[str, dict[str, Any]], bool]:
-    """Read users in bulk, as IAM describes them, and whether the users that were not found do not exist.
+def read_account(aws: Aws, description: str, *kinds: str) -> Iterator[dict[str, Any]]:
+    """Read the authorization details of the account, in pages of up to a thousand entities.
+
+    :param kinds: such as ``Role`` and ``User``.
+    :raises AwsApiError: AWS answered with an error.
+    """
+    yield from aws.pages(BULK_ACTION, description, Filter=[*kinds], MaxItems=PAGE_SIZE)
+
+
+def principals_in(page: Mapping[str, Any]) -> list[AccountPrincipal]:
+    """Return the roles, users and groups in a page of the authorization details of the account."""
+    return [
+        _to_principal(kind, each)
+        for kind in ("role", "user", "group")
+        for each in page.get(f"{kind.title()}DetailList", ())
+    ]
+
+
+def _to_principal(kind: str, details: dict[str, Any]) -> AccountPrincipal:
+    noun = kind.title()
+    return AccountPrincipal(
+        kind,
+        details[f"{noun}Name"],
+        details["Arn"],
+        frozenset(policy["PolicyArn"] for policy in details.get("AttachedManagedPolicies", ())),
+        tags(details),
+        details["Path"],
+        {policy["PolicyName"]: policy["PolicyDocument"] for policy in details.get(f"{noun}PolicyList", ())},
+        boundary(details),
+        details.get("AssumeRolePolicyDocument", {}),
+        frozenset(profile["InstanceProfileName"] for profile in details.get("InstanceProfileList", ())),
+        frozenset(details.get("GroupList", ())),
+    )
+
+
+def find_users(aws: Aws, names: Collection[str]) -> tuple[dict[str, AccountPrincipal], bool]:
+    """Read users in bulk, and whether the users that were not found do not exist.
 
     One page has up to a thousand users with their policies, groups and tags. The number of pages is not known
     beforehand. So pages are read until they have taken as many calls as reading the missing users one by one would.
@@ -40,9 +75,9 @@ def find_users(aws: Aws, names: Collection[str]) -> tuple[dict[str, dict[str, An
 
     :raises AwsApiError: AWS answered with an error.
     """
-    found: dict[str, dict[str, Any]] = {}
-    for count, page in enumerate(_user_pages(aws), start=1):
-        found.update((each["UserName"], each) for each in page["UserDetailList"] if each["UserName"] in names)
+    found: dict[str, AccountPrincipal] = {}
+    for count, page in enumerate(read_account(aws, "read the users of the account", "User"), start=1):
+        found.update((each.name, each) for each in principals_in(page) if each.name in names)
         if not page.get("IsTruncated"):
             return found, True
         if count >= len(set(names) - found.keys()) * CALLS_PER_USER:
@@ -50,13 +85,9 @@ def find_users(aws: Aws, names: Collection[str]) -> tuple[dict[str, dict[str, An
     return found, False
 
 
-def all_users(aws: Aws) -> dict[str, dict[str, Any]]:
-    """Read all users by name, as IAM describes them. :raises AwsApiError: AWS answered with an error."""
-    return {each["UserName"]: each for page in _user_pages(aws) for each in page["UserDetailList"]}
-
-
-def _user_pages(aws: Aws) -> Iterator[dict[str, Any]]:
-    yield from aws.pages(BULK_ACTION, "read the users of the account", Filter=["User"], MaxItems=PAGE_SIZE)
+def read_principals(aws: Aws, description: str, *kinds: str) -> list[AccountPrincipal]:
+    """Read all roles, users or groups of the account, with ``read_account``."""
+    return [each for page in read_account(aws, description, *kinds) for each in principals_in(page)]
 
 
 def attached_policies(aws: Aws, kind: str, name: str) -> frozenset[str]:
@@ -105,22 +136,9 @@ def _fitted_policies(aws: Aws) -> dict[str, int]:
     return {arn: count for arn, count in sorted(found.items()) if is_fitted_policy(arn)}
 
 
-def _holders(aws: Aws) -> list[Holder]:
-    """Read all roles and users of the account."""
+def _holders(aws: Aws) -> list[AccountPrincipal]:
     description = "find out which principals of the account have fitted policies"
-    pages = aws.pages(BULK_ACTION, description, Filter=["Role", "User"], MaxItems=PAGE_SIZE)
-    return [
-        Holder(
-            kind,
-            each[f"{kind.title()}Name"],
-            each["Arn"],
-            frozenset(policy["PolicyArn"] for policy in each.get("AttachedManagedPolicies", ())),
-            tags(each),
-        )
-        for page in pages
-        for kind in ("role", "user")
-        for each in page.get(f"{kind.title()}DetailList", ())
-    ]
+    return read_principals(aws, description, "Role", "User")
 
 
 def boundary(answer: dict[str, Any]) -> str | None:

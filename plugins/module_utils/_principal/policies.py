@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import (
     ATTACHED_TAG,
     FITTED_ENDING,
     FITTED_POLICIES,
+    WINDOW_POLICY,
     aws_policy_arn,
     fitted_access,
     fitted_policy_arn,
@@ -117,11 +118,16 @@ def lacking_policies(needed: Collection[str], attached: Collection[str]) -> froz
 
 
 @dataclass(frozen=True)
-class Holder:
-    """A principal of the account.
+class AccountPrincipal:
+    """A role, user or group in the authorization details of the account, in 11 fields, because each is of one of them.
 
-    :param kind: ``role`` or ``user``.
+    :param kind: ``role``, ``user`` or ``group``.
     :param policies: ARNs of the attached managed policies.
+    :param inline: by name, the documents of the inline policies.
+    :param boundary: ARN of the permissions boundary.
+    :param trust: the trust policy of a role.
+    :param profiles: names of the instance profiles that contain a role.
+    :param groups: names of the groups of a user.
     """
 
     kind: str
@@ -129,6 +135,37 @@ class Holder:
     arn: str
     policies: frozenset[str] = frozenset()
     tags: Mapping[str, str] = field(default_factory=dict)
+    path: str = "/"
+    inline: Mapping[str, Any] = field(default_factory=dict)
+    boundary: str | None = None
+    trust: Mapping[str, Any] = field(default_factory=dict)
+    profiles: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+
+    @property
+    def partition(self) -> str:
+        """The partition of the account."""
+        return self.arn.split(":")[1]
+
+    @property
+    def tagged(self) -> frozenset[str]:
+        """The ARNs of the policies that the tag of a role names: this collection has attached them, or was about to."""
+        return tagged_policies(self.tags, self.arn) if self.kind == "role" else frozenset()
+
+    @property
+    def own(self) -> frozenset[str]:
+        """The ARNs of the agent's policies that this collection has attached to a role of others."""
+        return self.policies & self.tagged
+
+    @property
+    def has_tag(self) -> bool:
+        """Whether this collection has attached a policy to a role of others, or was about to."""
+        return bool(self.tagged)
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether it is an admin principal of this collection."""
+        return WINDOW_POLICY in self.inline or any(map(is_admin_policy, self.policies))
 
     @property
     def has_fitted(self) -> bool:
@@ -138,8 +175,7 @@ class Holder:
     @property
     def has_ours_of_aws(self) -> bool:
         """Whether it has a policy of AWS for the agent from this collection, according to its tags."""
-        tagged = tagged_policies(self.tags, self.arn) if self.kind == "role" else frozenset()
-        own = self.policies if is_marked(self.tags) else self.policies & tagged
+        own = self.policies if is_marked(self.tags) else self.own
         return any(name_of(arn) in ACCESS_POLICIES.values() and _is_of_aws(arn) for arn in own)
 
 
@@ -151,7 +187,9 @@ class ServerPolicy:
     notice: str = ""
 
 
-def choose_server_policy(given: str | None, attached: Collection[str], holders: Iterable[Holder]) -> ServerPolicy:
+def choose_server_policy(
+    given: str | None, attached: Collection[str], holders: Iterable[AccountPrincipal]
+) -> ServerPolicy:
     """Choose between AWS's policies and fitted ones. Where the user gives none, the account decides.
 
     A fitted policy that is attached decides for the account, whichever principal has it: the principal can have been
@@ -178,7 +216,7 @@ def choose_server_policy(given: str | None, attached: Collection[str], holders: 
     )
 
 
-def _list(holders: Sequence[Holder]) -> str:
+def _list(holders: Sequence[AccountPrincipal]) -> str:
     return join_first([f"{each.kind} '{each.name}'" for each in holders], _MAX_LISTED)
 
 

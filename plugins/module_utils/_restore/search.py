@@ -16,7 +16,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import read_associations
 from ansible_collections.cwagent.iam.plugins.module_utils._names import PARAMETER_PREFIX, is_marked
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import all_users, find_user, tags
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import find_user, read_principals, tags
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import AccountPrincipal
 from ansible_collections.cwagent.iam.plugins.module_utils._restore.unlisted import Unlisted, describe_configs
 
 if TYPE_CHECKING:
@@ -51,10 +52,10 @@ def find_unlisted(
     """
     if listed is None:
         return []
-    aws, found = aws_in(""), dict[str, dict[str, Any]]()
+    aws, found = aws_in(""), list[AccountPrincipal]()
     with suppress(CwagentError):  # then only users with saved keys are known
-        found = all_users(aws)
-    users = {name for name, user in found.items() if is_marked(tags(user))} - {*listed.users}
+        found = read_principals(aws, "read the users of the account", "User")
+    users = {user.name for user in found if is_marked(user.tags)} - {*listed.users}
     saved = FileStore(listed.directory).list_users() - {*listed.users} if listed.directory else frozenset()
     instances = {
         region: {
@@ -65,7 +66,7 @@ def find_unlisted(
         for region, of_region in associations.items()
     }
     saved_in, unread = _find_saved_in_aws(aws_in, listed)
-    candidates = {user for names in saved_in.values() for user in names} - found.keys()
+    candidates = {user for names in saved_in.values() for user in names} - {user.name for user in found}
     absent, ours = _confirm_users(aws, sorted(candidates))
     users |= ours
     saved_in = {region: names & (users | absent) for region, names in saved_in.items()}

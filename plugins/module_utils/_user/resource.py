@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._credentials.store import Store
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Step
     from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import Declared
+    from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import AccountPrincipal
 
 # How long AWS may show the value that was saved before.
 STALE_READ_SECONDS = 5
@@ -402,23 +403,13 @@ def read_in_bulk(aws: Aws, names: Collection[str]) -> tuple[dict[str, User], set
         if error.code not in DENIED_CODES:
             raise
         return {}, set(names)
-    users = {name: _parse_details(found[name]) for name in names if name in found}
+    users = {name: _to_user(found[name]) for name in names if name in found}
     return users, set() if is_complete else set(names) - users.keys()
 
 
-def _parse_details(user: dict[str, Any]) -> User:
-    return User(
-        name=user["UserName"],
-        principal=PrincipalState(
-            path=user["Path"],
-            policies=frozenset(policy["PolicyArn"] for policy in user.get("AttachedManagedPolicies", [])),
-            inline=frozenset(policy["PolicyName"] for policy in user.get("UserPolicyList", [])),
-            boundary=boundary(user),
-            tags=tags(user),
-        ),
-        groups=frozenset(user.get("GroupList", [])),
-        arn=user["Arn"],
-    )
+def _to_user(found: AccountPrincipal) -> User:
+    principal = PrincipalState(found.path, found.policies, frozenset(found.inline), found.boundary, found.tags)
+    return User(found.name, principal, found.groups, arn=found.arn)
 
 
 def _read_user(aws: Aws, name: str) -> User | None:

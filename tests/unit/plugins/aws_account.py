@@ -96,6 +96,10 @@ class Principal:
         return cls(principal.path, set(principal.policies), inline, principal.boundary, tags, **more)
 
 
+def _inline(principal: Principal) -> list[dict[str, Any]]:
+    return [{"PolicyName": name, "PolicyDocument": document} for name, document in principal.inline.items()]
+
+
 @dataclass
 class Profile:
     path: str = "/"
@@ -403,7 +407,7 @@ class Account(Model):
             {
                 **self._described("user", name),
                 "AttachedManagedPolicies": [{"PolicyArn": arn} for arn in user.policies],
-                "UserPolicyList": [{"PolicyName": policy} for policy in user.inline],
+                "UserPolicyList": _inline(user),
                 "GroupList": sorted(user.groups),
             }
             for name, user in self.users.items()
@@ -412,6 +416,11 @@ class Account(Model):
             {
                 **self._described("role", name),
                 "AttachedManagedPolicies": [{"PolicyArn": arn} for arn in role.policies],
+                "RolePolicyList": _inline(role),
+                "InstanceProfileList": [
+                    {"InstanceProfileName": profile} for profile, each in self.profiles.items() if each.role == name
+                ],
+                "AssumeRolePolicyDocument": role.trust,
             }
             for name, role in self.roles.items()
             if "Role" in kinds["filter"]

@@ -13,7 +13,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._application_roles.pla
     POLICY,
     Attachments,
     Departure,
-    Role,
     State,
     describe_gains,
     find_roles_without_access,
@@ -28,6 +27,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._application_roles.pla
     warnings,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._names import ATTACHED_TAG, WINDOW_POLICY
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import AccountPrincipal
 
 ACCOUNT = "123456789012"
 ARN = f"arn:aws:iam::aws:policy/{POLICY}"
@@ -43,13 +43,13 @@ def trust(*principals: dict[str, Any] | str, effect: str = "Allow") -> dict[str,
     return {"Version": "2012-10-17", "Statement": statements}
 
 
-def role_of(name: str = "Shop", path: str = "/", **more: Any) -> Role:
+def role_of(name: str = "Shop", path: str = "/", **more: Any) -> AccountPrincipal:
     arn = f"arn:aws:iam::{ACCOUNT}:role{path}{name}"
-    role = Role(name, arn, trust({"Service": EC2}), path, profiles=frozenset({name}))
-    return replace(role, **more)
+    trusting = trust({"Service": EC2})
+    return replace(AccountPrincipal("role", name, arn, path=path, trust=trusting, profiles=frozenset({name})), **more)
 
 
-def state_of(*roles: Role, **more: Any) -> State:
+def state_of(*roles: AccountPrincipal, **more: Any) -> State:
     return State({role.name: role for role in roles}, **more)
 
 
@@ -112,7 +112,7 @@ def tag_of(arns: frozenset[str]) -> dict[str, str]:
     return {ATTACHED_TAG: " ".join(words[arn] for arn in (*FITTED, ARN) if arn in arns)} if arns else {}
 
 
-def take(role: Role, step: Any) -> Role:
+def take(role: AccountPrincipal, step: Any) -> AccountPrincipal:
     """The role after a step."""
     arguments = step.arguments
     if step.action == "iam:TagRole":
@@ -220,7 +220,7 @@ NOT_ASSUMED = "EC2 is not allowed to assume it"
 REFUSED = {
     "service-linked": (role_of(path="/aws-service-role/x.amazonaws.com/"), "only AWS can change a role with the path"),
     "single sign-on": (role_of(path="/aws-reserved/sso.amazonaws.com/"), "only AWS can change a role with the path"),
-    "admin window": (role_of(inline=frozenset({WINDOW_POLICY})), "it is an admin role"),
+    "admin window": (role_of(inline={WINDOW_POLICY: {}}), "it is an admin role"),
     "admin policy": (role_of(policies=frozenset({ADMIN})), "it is an admin role"),
     "fitted admin policy": (role_of(policies=frozenset({FITTED[0].replace("Server", "Admin")})), "it is an admin role"),
     "another service": (role_of(trust=trust({"Service": "lambda.amazonaws.com"})), NOT_ASSUMED),

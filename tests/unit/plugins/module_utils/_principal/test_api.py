@@ -3,7 +3,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 
 import pytest
-from aws_account import Account, Principal
+from aws_account import ARN, Account, Principal
 from declarations import BOUNDARY, FITTED, FITTED_ADMIN, OTHER_BOUNDARY, SERVER
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, InvalidInput
@@ -18,6 +18,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import 
     read_quota,
     tags,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import AccountPrincipal
 
 
 @pytest.mark.parametrize(
@@ -103,12 +104,14 @@ def test_users_are_read_in_bulk_until_reading_each_would_have_taken_as_many_call
 
 def test_a_user_that_was_found_allows_no_more_pages():
     account = Account()
-    users = [*[[]] * CALLS_PER_USER, [{"UserName": "db1"}], [{"UserName": "db2"}]]
+    db1, db2 = ({"UserName": name, "Arn": f"{ARN}:user/{name}", "Path": "/"} for name in ("db1", "db2"))
+    users = [*[[]] * CALLS_PER_USER, [db1], [db2]]
     for number, page in enumerate(users, start=1):
         answer = {"UserDetailList": page, "IsTruncated": True, "Marker": str(number)}
         account.answer("get_account_authorization_details", answer, times=1)
 
-    assert find_users(account.aws(), ["db1", "db2"]) == ({"db1": {"UserName": "db1"}}, False)
+    found = AccountPrincipal("user", "db1", f"{ARN}:user/db1")
+    assert find_users(account.aws(), ["db1", "db2"]) == ({"db1": found}, False)
 
 
 SERVERS, ADMINS = FITTED[0], FITTED_ADMIN

@@ -126,7 +126,7 @@ OF_OTHERS = "arn:aws:iam::123456789012:policy/CloudWatchAgentServerPolicy"
 
 
 def holder(name, *arns, kind="role", **tags):
-    return policies.Holder(kind, name, f"arn:aws:iam::123456789012:{kind}/{name}", frozenset(arns), tags)
+    return policies.AccountPrincipal(kind, name, f"arn:aws:iam::123456789012:{kind}/{name}", frozenset(arns), tags)
 
 
 OURS = {"cwagent:managed": "created"}
