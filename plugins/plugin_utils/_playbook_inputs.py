@@ -279,7 +279,9 @@ def _find_file(path: str, folders: list[Path]) -> str:
         other = next(filter(_exists, places), None)
         if other:
             raise InvalidInput(f"{other} is not a regular file.")
-        raise InvalidInput(f"there is no file {path} in {', '.join(map(str, folders))}.")
+        # Nobody keeps a file beside the playbooks of the installed collection. A project can have a copy of them.
+        shown = [str(each) for each in folders if each.resolve() != SPEC.parents[1].resolve()]
+        raise InvalidInput(f"there is no file {path} in {', '.join(shown or map(str, folders))}.")
     return str(found.absolute())
 
 

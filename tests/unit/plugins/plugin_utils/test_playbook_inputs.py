@@ -114,6 +114,15 @@ def test_configurations_are_searched_where_a_playbook_stores_them(warnings: list
         read({**given, "playbook_dir": "/nowhere", "inventory_dir": "None"}, warnings, "configs")
 
 
+def test_a_missing_file_is_not_sought_beside_the_playbooks_of_the_collection(warnings: list[str]) -> None:
+    """The message lists the folders where a user can put it. The folder of a project with playbooks is one."""
+    given = {**with_variables(cwagent_config_file="agent.json"), "inventory_dir": "None"}
+    installed = str(_playbook_inputs.SPEC.parents[1])
+    for folder, listed in ((installed, ""), ("/project", ", /project")):
+        with pytest.raises(InvalidInput, match=rf"there is no file agent.json in {Path.cwd()}{listed}\."):
+            read({**given, "playbook_dir": folder}, warnings, "configs")
+
+
 def test_notices_are_shown_as_warnings(warnings: list[str]) -> None:
     assert read(with_variables(cwagent_report_files=["a.html"]), warnings)["problems"] == []
     assert [each.startswith("cwagent_report_files: skipped ") for each in warnings] == [True]
