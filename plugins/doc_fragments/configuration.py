@@ -6,7 +6,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The options of ``CONFIGURATION_SPEC``, for modules that validate and store configurations."""
+    """The options of ``Handling``, for modules that validate and store configurations."""
 
     DOCUMENTATION = r"""
 options:

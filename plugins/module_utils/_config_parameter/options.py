@@ -40,7 +40,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.vali
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR, NOTICE, Rule
 from ansible_collections.cwagent.iam.plugins.module_utils._names import check_tags, is_yaml_name, tags_as_text
-from ansible_collections.cwagent.iam.plugins.module_utils._options import read_options
+from ansible_collections.cwagent.iam.plugins.module_utils._options import option, read_options, spec_of
 from ansible_collections.cwagent.iam.plugins.module_utils._text import count_noun, to_summary
 
 if TYPE_CHECKING:
@@ -54,19 +54,30 @@ _GIVEN = "schema"
 # The rules about something missing. If one of several configurations lacks it, another one can have it.
 _INCOMPLETE = frozenset({rules.MISSING_KEY, rules.ON_PREMISES, rules.SECTION})
 
-# How to validate and split a configuration. The fragment ``configuration`` documents these options.
-CONFIGURATION_SPEC: dict[str, Any] = {
-    "validation": {"type": "str", "choices": [STRICT, WARN, OFF], "default": STRICT},
-    "has_onprem": {"type": "bool", "default": False},
-    "split": {"type": "bool", "default": False},
-    "split_recent": {"type": "bool", "default": False},
-}
+
+@dataclass(frozen=True)
+class Handling:
+    """How a configuration is validated and stored, with the options of these names.
+
+    :param schema: the JSON schema of the agent, as a path, a mapping or a text. It is falsy if there is none.
+    :param tier: ``None`` for the smallest tier that fits.
+    """
+
+    schema: Any
+    tier: str | None
+    tags: Mapping[str, Any] | None
+    validation: str = option(choices=[STRICT, WARN, OFF], default=STRICT)
+    has_onprem: bool = option(default=False)
+    split: bool = option(default=False)
+    split_recent: bool = option(default=False)
+
+
 SPEC: dict[str, Any] = {
     "name": {"type": "str", "required": True},
     "config": {"type": "raw"},
     "src": {"type": "list", "elements": "path"},
     "schema": {"type": "raw"},
-    **CONFIGURATION_SPEC,
+    **spec_of(Handling),
     "tier": {"type": "str", "choices": list(LIMITS)},
     "state": {"type": "str", "choices": [PRESENT, ABSENT, VALIDATED, TAGGED], "default": PRESENT},
     "tags": {"type": "dict"},
@@ -79,23 +90,6 @@ RULES: dict[str, Any] = {
         ("state", TAGGED, ["tags"]),
     ],
 }
-
-
-@dataclass(frozen=True)
-class Handling:
-    """How a configuration is validated and stored, with the options of these names.
-
-    :param schema: the JSON schema of the agent, as a path, a mapping or a text. It is falsy if there is none.
-    :param tier: ``None`` for the smallest tier that fits.
-    """
-
-    validation: str
-    schema: Any
-    has_onprem: bool
-    split: bool
-    split_recent: bool
-    tier: str | None
-    tags: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _environment
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import (
-    CONFIGURATION_SPEC,
-    OFF,
-    Handling,
-)
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import OFF, Handling
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import LIMITS
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import PLACE_SPEC, PROFILE_SPEC, KeySource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._options import read_options
+from ansible_collections.cwagent.iam.plugins.module_utils._options import option, read_options, spec_of
 from ansible_collections.cwagent.iam.plugins.module_utils._planned import PLANNED_SPEC, Planned
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.ways import INSTANCE, WAYS
 
@@ -29,55 +25,6 @@ PREVIOUS = "previous"
 _VERSION = rf"(?:([^=]+)=)?({PREVIOUS}|[1-9][0-9]*)"
 VALIDATED, FITTED, COMPARED, STORED, OPENED = "validated", "fitted", "compared", "stored", "opened"
 
-# How to find and validate the configurations.
-CONFIGS_SPEC: dict[str, Any] = {
-    "configs": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {
-            "name": {"type": "str", "required": True},
-            "file": {"type": "str", "default": ""},
-            "regions": {"type": "list", "elements": "str", "default": []},
-        },
-    },
-    "regions": {"type": "list", "elements": "str", "default": [""]},
-    "schema": {"type": "str", "default": ""},
-    **CONFIGURATION_SPEC,
-    "tier": {"type": "str", "choices": ["", *LIMITS], "default": ""},
-    "version": {"type": "str", "default": ""},
-    "emf_log_groups": {"type": "list", "elements": "str", "default": []},
-}
-SPEC: dict[str, Any] = {
-    "state": {"type": "str", "choices": [VALIDATED, FITTED, COMPARED, STORED, OPENED], "default": STORED},
-    "from": {"type": "str", "choices": [*WAYS], "default": INSTANCE},
-    **CONFIGS_SPEC,
-    "agent_schema_path": {
-        "type": "str",
-        "default": "/opt/aws/amazon-cloudwatch-agent/doc/amazon-cloudwatch-agent-schema.json",
-    },
-    "account_id": {"type": "str", "default": ""},
-    "compared": {"type": "dict"},
-    "parameter_tags": {"type": "dict", "default": {}},
-    "remove_surplus": {"type": "bool", "default": False},
-    "instance_id": {"type": "str", "default": ""},
-    "admin_profile": {"type": "str", "default": "CloudWatchAgentAdminRole"},
-    "admin_role": {"type": "str"},
-    "server_profile": {"type": "str", "default": "CloudWatchAgentServerRole"},
-    "admin_user": {"type": "str", "default": "CloudWatchAgentAdminUser"},
-    "credentials_file": {"type": "str", "default": ""},
-    **PLACE_SPEC,
-    **PROFILE_SPEC,
-    "admin_window": {"type": "bool", "default": True},
-    "admin_window_minutes": {"type": "int", "default": 15},
-    **PLANNED_SPEC,
-    "wait_timeout": {"type": "int", "default": 180},
-    "identity_timeout": {"type": "int", "default": 300},
-    "permission_timeout": {"type": "int", "default": 180},
-    **_environment.ENVIRONMENT_SPEC,
-}
-RULES: dict[str, Any] = {}
-
 
 @dataclass(frozen=True)
 class Given:
@@ -87,9 +34,21 @@ class Given:
     :param regions: where to store it. The empty text stands for the region of the task.
     """
 
-    name: str
-    file: str
-    regions: tuple[str, ...]
+    name: str = option(required=True)
+    file: str = option(default="")
+    regions: tuple[str, ...] = option(default=[])
+
+
+# How to find and validate the configurations.
+CONFIGS_SPEC: dict[str, Any] = {
+    "configs": {"type": "list", "elements": "dict", "default": [], "options": spec_of(Given)},
+    "regions": {"type": "list", "elements": "str", "default": [""]},
+    "schema": {"type": "str", "default": ""},
+    **spec_of(Handling),
+    "tier": {"type": "str", "choices": ["", *LIMITS], "default": ""},
+    "version": {"type": "str", "default": ""},
+    "emf_log_groups": {"type": "list", "elements": "str", "default": []},
+}
 
 
 @dataclass(frozen=True)
@@ -115,23 +74,23 @@ class GivenConfigs:
 class AdminOptions:
     """The principals that can store, with the options of these names."""
 
-    instance_id: str
-    admin_profile: str
-    admin_role: str
-    server_profile: str
-    admin_user: str
-    credentials_file: str
-    admin_window: bool
-    admin_window_minutes: int
+    instance_id: str = option(default="")
+    admin_profile: str = option(default="CloudWatchAgentAdminRole")
+    admin_role: str = option()
+    server_profile: str = option(default="CloudWatchAgentServerRole")
+    admin_user: str = option(default="CloudWatchAgentAdminUser")
+    credentials_file: str = option(default="")
+    admin_window: bool = option(default=True)
+    admin_window_minutes: int = option(default=15)
 
 
 @dataclass(frozen=True)
 class Waits:
     """How long to wait in seconds, with the options of these names."""
 
-    wait_timeout: int
-    identity_timeout: int
-    permission_timeout: int
+    wait_timeout: int = option(default=180)
+    identity_timeout: int = option(default=300)
+    permission_timeout: int = option(default=180)
 
 
 @dataclass(frozen=True)
@@ -143,17 +102,17 @@ class StoreOptions(GivenConfigs):
     :param planned: the results of earlier tasks.
     """
 
-    state: str
     way: str
-    account_id: str
     emf_log_groups: Sequence[str]
-    compared: Mapping[str, Any] | None
-    agent_schema_path: str
-    remove_surplus: bool
     admin: AdminOptions
     key: KeySource
     planned: Planned
     waits: Waits
+    state: str = option(choices=[VALIDATED, FITTED, COMPARED, STORED, OPENED], default=STORED)
+    agent_schema_path: str = option(default="/opt/aws/amazon-cloudwatch-agent/doc/amazon-cloudwatch-agent-schema.json")
+    account_id: str = option(default="")
+    compared: Mapping[str, Any] | None = option()
+    remove_surplus: bool = option(default=False)
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> StoreOptions:
@@ -174,6 +133,21 @@ class StoreOptions(GivenConfigs):
         """Whether to validate with the schema of the agent that is installed."""
         handling = self.handling
         return bool(self.agent_schema_path) and not handling.schema and handling.validation != OFF
+
+
+SPEC: dict[str, Any] = {
+    "from": {"type": "str", "choices": [*WAYS], "default": INSTANCE},
+    **CONFIGS_SPEC,
+    **spec_of(StoreOptions),
+    "parameter_tags": {"type": "dict", "default": {}},
+    **spec_of(AdminOptions),
+    **PLACE_SPEC,
+    **PROFILE_SPEC,
+    **PLANNED_SPEC,
+    **spec_of(Waits),
+    **_environment.ENVIRONMENT_SPEC,
+}
+RULES: dict[str, Any] = {}
 
 
 def read_wanted(text: str) -> dict[str, str]:

@@ -20,6 +20,7 @@ class Declared:
     minutes: int = option(default=15)
     force: bool = option(default=False)
     users: Sequence[str] = option(default=[])
+    regions: tuple[str, ...] = option(default=["eu-1"])
     tags: Mapping[str, str] | None = option()
     path: str = option(type="path", choices=["/a", "/b"], default="/a")
     no_option: int = 1
@@ -32,6 +33,7 @@ def test_the_spec_has_the_options_in_their_order_and_no_other_field() -> None:
         ("minutes", {"type": "int", "default": 15}),
         ("force", {"type": "bool", "default": False}),
         ("users", {"type": "list", "elements": "str", "default": []}),
+        ("regions", {"type": "list", "elements": "str", "default": ["eu-1"]}),
         ("tags", {"type": "dict"}),
         ("path", {"type": "path", "choices": ["/a", "/b"], "default": "/a"}),
     ]
