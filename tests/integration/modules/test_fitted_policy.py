@@ -374,7 +374,7 @@ def test_the_next_run_removes_a_hand_edit_that_looks_like_ours(account: Account,
     # The version before the edit stays, so a run that narrows does not know whether another run is at work.
     found = account.fit(narrow=narrow)
     assert account.statements() == before
-    [warning] = [each for each in found["warnings"] if "lost it" in each]
+    [warning] = [each for each in found["warnings"] if "leaves out" in each]
     # Nothing tells a name that was added from the name of a role in a configuration that was encrypted.
     assert all(
         each in warning
