@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.cwagent.iam.plugins.plugin_utils._aws_action import AwsAction
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.run import read_run
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.results import INPUTS
 from ansible_collections.cwagent.iam.plugins.plugin_utils._users_on_hold import users_on_hold
 
@@ -20,10 +21,10 @@ class ActionModule(AwsAction):
         variables, options = task_vars or {}, self._task.args
         if options.get("state") == "retired" and "hold" not in options and "hostvars" in variables:
             hostvars = variables["hostvars"]
-            inputs = hostvars.raw_get(variables["inventory_hostname"]).get(INPUTS, {})
-            hosts = {host: hostvars.raw_get(host) for host in inputs.get("onprem_hosts", ())}
-            if hosts:
-                self._task.args = {**options, "hold": users_on_hold(inputs, hosts)}
+            run = read_run(hostvars.raw_get(variables["inventory_hostname"]).get(INPUTS, {}))
+            if run and run.onprem_hosts:
+                hosts = {host: hostvars.raw_get(host) for host in run.onprem_hosts}
+                self._task.args = {**options, "hold": users_on_hold(run, hosts)}
         result: dict[str, Any] = super().run(tmp, task_vars)
         return result
 

@@ -17,6 +17,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._text import join_firs
 from ansible_collections.cwagent.iam.plugins.plugin_utils._ansible_core import failed
 from ansible_collections.cwagent.iam.plugins.plugin_utils._audit_report import merge_accounts, summarize
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import ACCOUNTS
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.run import read_run
 from ansible_collections.cwagent.iam.plugins.plugin_utils._instance_hosts import hosts_of_instances
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.account import Account
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.accounts import report
@@ -121,12 +122,9 @@ def _nothing_done(variables: Mapping[str, Any]) -> str:
 def _account(name: str, variables: Mapping[str, Any]) -> Account:
     hostvars = variables["hostvars"]
     of_host = hostvars.raw_get(name)
-    inputs = of_host.get(INPUTS, {})
-    servers = [
-        *inputs.get("delivery_hosts", ()),
-        *inputs.get("removal", {}).get("key_hosts", ()),
-        *(each["host"] for each in inputs.get("servers", ())),
-    ]
+    run = read_run(of_host.get(INPUTS, {}))
+    servers = [*run.delivery_hosts, *(each["host"] for each in run.servers)] if run else []
+    servers += run.removal.key_hosts if run and run.removal else []
     # Servers that filters found are not hosts.
     of_servers = [hostvars.raw_get(each) for each in dict.fromkeys(servers) if each in hostvars]
     return Account(name, of_host, of_servers, is_finished=name in variables["ansible_play_hosts"])

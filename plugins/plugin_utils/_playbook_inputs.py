@@ -89,17 +89,18 @@ class PlaybookInputs:
             return {"failed": True, "msg": reason} if reason else {}
         _check_run(variables, load_extra_vars(self.loader))
         check_facts(_facts(variables), set_by_playbooks(declared_options(_read(SPEC))))
-        inputs, problems = interpret(self._collect(variables))
+        run = interpret(self._collect(variables))
+        problems = [*run.problems]
         if variables["inventory_hostname"] == variables["ansible_play_hosts_all"][0]:
             problems += self._problems_of_roles()
         if problems and _given.RESTORE not in options["requires"]:
             # The result leaves out the input and the problems, because the message has all of them.
             raise InvalidInput(self._message(problems))
-        for notice in inputs["notices"]:
+        for notice in run.notices:
             self.warn(notice)
         if options["found"] is not None:
             say(variables["inventory_hostname"], _accounts.found_line(options["found"]))
-        return {**inputs, "problems": problems}
+        return replace(run, problems=problems).record()
 
     def _skip_reason(self) -> str:
         """Return why the account is skipped, from the variables of the hosts that stand for all accounts."""
@@ -115,7 +116,7 @@ class PlaybookInputs:
         if first == variables["inventory_hostname"] or self.options["found"] is not None:
             return " ".join(problems)
         of_first = self._collect(variables["hostvars"].raw_get(first) | {"hostvars": variables["hostvars"]})
-        others = interpret(of_first)[1]
+        others = interpret(of_first).problems
         own = [each for each in problems if each not in others]
         return " ".join(own or [f"The same as for {first}: {to_summary(problems)}"])
 

@@ -13,19 +13,20 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.results im
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.run import Run
 
-def users_on_hold(inputs: Mapping[str, Any], hostvars: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+
+def users_on_hold(run: Run, hostvars: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Return by user of hybrid servers why it must stay as it is; nothing for a user that no server needs any more.
 
-    :param inputs: the input of the run.
     :param hostvars: the variables of the hosts, with the results that the role hybrid_registration has registered.
     """
-    retired = flatten(inputs["retired_users"])
+    retired = flatten(run.retired_users)
     found: dict[str, list[str]] = {}
-    for host, each in inputs["onprem_hosts"].items():
-        if each["identity"] == HYBRID and each["user"] in retired:
-            reason = _explain_hold(host, hostvars[host], inputs["hybrid_role_name"])
-            found.setdefault(each["user"], []).extend([reason] if reason else [])
+    for host, each in run.onprem_hosts.items():
+        if each.identity == HYBRID and each.user in retired:
+            reason = _explain_hold(host, hostvars[host], run.settings["hybrid_role_name"])
+            found.setdefault(each.user, []).extend([reason] if reason else [])
     return {user: " ".join(reasons) for user, reasons in found.items() if reasons}
 
 

@@ -68,7 +68,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Principal:
-    """A role or user. It has 11 fields, because each is another answer of IAM.
+    """A role or user.
 
     :param id: the unique ID. The IDs of its sessions begin with it.
     :param policies: the attached and inline policies, including the groups' policies.
@@ -300,7 +300,7 @@ class Unread:
 
 @dataclass(frozen=True)
 class Account:
-    """An account and its regions, as they were read. It has 18 fields, because each kind of thing has its own.
+    """An account and its regions, as they were read.
 
     :param label: the user's name for the account.
     :param read_at: the time according to the clock of AWS.

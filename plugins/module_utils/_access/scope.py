@@ -25,7 +25,7 @@ ACCESS, HISTORY = PARTS = ("access", "history")
 
 @dataclass(frozen=True)
 class Scope:
-    """The parts of an account to read, in 11 fields, because each is another choice.
+    """The parts of an account to read.
 
     :param label: the user's name for the account.
     :param names: by kind, the only principals to read; ``None`` for all principals.

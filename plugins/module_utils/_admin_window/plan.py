@@ -92,7 +92,7 @@ class Window:
 
 @dataclass(frozen=True)
 class DesiredWindow:
-    """The user's choices for the window, in 10 fields, because each is an option, or the plan of an earlier task.
+    """The user's choices for the window.
 
     :param kind: ``role`` or ``user``.
     :param state: one of ``OPEN``, ``CLOSED``, ``ABSENT``.

@@ -73,8 +73,6 @@ _OPENTELEMETRY = f"{_AGENT}/translator/translate/otel/pipeline/opentelemetry"
 class Row:
     """Something that a configuration can make the agent do, and the permissions for it.
 
-    It has 15 fields, because it is the row of a table.
-
     :param use: the action of the agent, as the subject of a sentence. Rows with the same use have the same actions. The
         row whose denial has the worst effect comes first.
     :param fields: the parts of the configuration that make it do so. In a name, ``*`` stands for any key or index.

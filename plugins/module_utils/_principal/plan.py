@@ -73,7 +73,7 @@ def new_principal(path: str | None) -> PrincipalState:
 
 @dataclass(frozen=True)
 class Declared:
-    """The properties that the user declares for a principal, in 11 fields, because roles and users have all of them.
+    """The properties that the user declares for a principal.
 
     ``None`` leaves a property unchanged.
 

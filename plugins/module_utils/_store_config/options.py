@@ -95,7 +95,7 @@ class Waits:
 
 @dataclass(frozen=True)
 class StoreOptions(GivenConfigs):
-    """The options of a task, in 14 fields, because each group of options has its own object.
+    """The options of a task. Each group of options has its own object.
 
     :param way: the option ``from``.
     :param compared: the result of an earlier task; ``None`` to compare first.

@@ -86,7 +86,7 @@ class Config:
 class Server:
     """A server, its desired state, and the findings of the checks.
 
-    It has 27 fields, because each check adds what it found, and later checks read it.
+    Each check adds what it found, and later checks read it.
 
     :param is_hybrid: whether it is an on-premises server that is registered with Systems Manager.
     :param node_id: the ID of its node in Systems Manager. Empty if it has none, or several.
@@ -248,7 +248,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Facts:
-    """The facts that a server reports, in 13 fields, because each is one that the script prints.
+    """The facts that a server reports.
 
     :param has_metadata: whether its metadata service answers; ``None`` if it has no curl to ask with.
     :param profile: the instance profile in its metadata.

@@ -26,6 +26,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
     checked_instance_id,
     checked_region,
 )
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.run import AccountVariables
 from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import Undefined, is_blank, quote, to_typed
 
 if TYPE_CHECKING:
@@ -57,16 +58,17 @@ _SESSION_NAME = r"[\w+=,.@-]{2,64}"
 SESSION_SECONDS = range(900, 43200 + 1)
 
 
-def account_inputs(given: Given, problems: Problems) -> dict[str, Any]:
-    """Return the credentials and contents of the account, with defaults for the controller's account."""
+def read_account(given: Given, problems: Problems) -> AccountVariables:
+    """Return the variables of the account, with defaults for the controller's account."""
     host = given.controller_host if given.accounts else ""
-    found: dict[str, Any] = {"host": host}
+    found: dict[str, Any] = {}
     before = len(problems.sentences)
     for name in ACCOUNT_VARIABLES:
         option = given.options[name]
         value = problems.check(to_typed, name, option, given.of_host(host).get(name), where=f"Host {host}: ")
         default = option.get("default", EMPTY.get(option["type"]))
         found[name.removeprefix(PREFIX)] = default if value is None else value
+    account = AccountVariables(host, **found, admin_required=given.needs_admin_instance)
     for check in (
         _check_account_id,
         _check_role,
@@ -75,27 +77,25 @@ def account_inputs(given: Given, problems: Problems) -> dict[str, Any]:
         _check_regions,
         _check_admin_instance,
     ):
-        problems.check(check, found, where=f"Host {host}: ")
+        problems.check(check, account, where=f"Host {host}: ")
     if given.accounts and all(is_blank(given.of_host(host).get(name)) for name in IDENTITY):
         # The controller's own credentials would be used for it.
         problems.add(
             f"Host {host}: set cwagent_account_assume_role_arn or cwagent_account_aws_profile. For the account of the "
             "controller's own credentials, set cwagent_account_id."
         )
-    found["admin_required"] = given.needs_admin_instance
     # A playbook that cleans up in spite of problems must never do so with the credentials of another account.
-    found["is_valid"] = len(problems.sentences) == before
-    return found
+    return replace(account, is_valid=len(problems.sentences) == before)
 
 
-def _check_account_id(account: Mapping[str, Any]) -> None:
-    account_id = account["id"]
+def _check_account_id(account: AccountVariables) -> None:
+    account_id = account.id
     if account_id and not re.fullmatch(_ACCOUNT_ID, account_id, re.ASCII):
         raise InvalidInput(f"cwagent_account_id must be the ID of an account, which has 12 digits, not '{account_id}'.")
 
 
-def _check_role(account: Mapping[str, Any]) -> None:
-    account_id, arn = account["id"], account["assume_role_arn"]
+def _check_role(account: AccountVariables) -> None:
+    account_id, arn = account.id, account.assume_role_arn
     parts = re.fullmatch(_ROLE_ARN, arn, re.ASCII)
     if arn and not parts:
         raise InvalidInput(
@@ -108,8 +108,8 @@ def _check_role(account: Mapping[str, Any]) -> None:
         )
 
 
-def _check_session(account: Mapping[str, Any]) -> None:
-    name, seconds = account["session_name"], account["session_duration"]
+def _check_session(account: AccountVariables) -> None:
+    name, seconds = account.session_name, account.session_duration
     if not re.fullmatch(_SESSION_NAME, name, re.ASCII):
         raise InvalidInput(
             f"{SESSION_NAME} is {quote(name)}; it must have 2 to 64 letters, digits or characters of +=,.@_-."
@@ -121,9 +121,9 @@ def _check_session(account: Mapping[str, Any]) -> None:
         )
 
 
-def _check_filters(account: Mapping[str, Any]) -> None:
-    for name in ("server_filters", "admin_filters"):
-        for key, value in account[name].items():
+def _check_filters(account: AccountVariables) -> None:
+    for name, filters in {"server_filters": account.server_filters, "admin_filters": account.admin_filters}.items():
+        for key, value in filters.items():
             for each in value if isinstance(value, list) else [value]:
                 if isinstance(each, (bool, dict, list)) or each is None:
                     raise InvalidInput(
@@ -131,15 +131,15 @@ def _check_filters(account: Mapping[str, Any]) -> None:
                     )
 
 
-def _check_regions(account: Mapping[str, Any]) -> None:
-    for region in account["regions"]:
+def _check_regions(account: AccountVariables) -> None:
+    for region in account.regions:
         checked_region(ACCOUNT_REGIONS, region)
 
 
-def _check_admin_instance(account: Mapping[str, Any]) -> None:
-    if account["admin_instance_id"]:
-        checked_instance_id(account["admin_instance_id"], "cwagent_account_admin_instance_id")
-        if account["admin_filters"]:
+def _check_admin_instance(account: AccountVariables) -> None:
+    if account.admin_instance_id:
+        checked_instance_id(account.admin_instance_id, "cwagent_account_admin_instance_id")
+        if account.admin_filters:
             raise InvalidInput(
                 "cwagent_account_admin_instance_id and cwagent_account_admin_filters are both set. Set one of them."
             )
@@ -230,11 +230,6 @@ def complete_for_account(given: Given, run: dict[str, Any], problems: Problems) 
         )
     # Users of different accounts can have the same name, and so can the files with their keys.
     run["key_store_directory"] = f"{run['key_store_directory'].rstrip('/')}/{given.controller_host}"
-
-
-def has_filters(account: Mapping[str, Any]) -> bool:
-    """Return whether servers or the admin instance are to be found in the account."""
-    return any(account[name.removeprefix(PREFIX)] for name in FILTERS)
 
 
 def found_line(found: Mapping[str, Any]) -> str:

@@ -27,7 +27,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options 
     version_problems,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.ways import WAYS
-from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.accounts import has_filters
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.configurations import STORING_GROUPS
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
     ADMIN_INSTANCE,
@@ -54,31 +53,32 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._key_store_checks impo
 from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import Problems, check_environment, is_blank
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import Given
+    from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.run import Run
 
 # Playbooks with one of these requirements store no configuration. The first ones need no hosts in groups.
 WITHOUT_GROUPS = {CONFIGS_ONLY, AUDIT, SERVERS, REMOVAL}
 WITHOUT_STORING = {*WITHOUT_GROUPS, CONFIRMATION, ROTATION}
 
 
-def check_groups(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
+def check_groups(given: Given, run: Run, problems: Problems) -> None:
     """Report groups without hosts, and groups of admin hosts with too many or too few hosts."""
     if WITHOUT_GROUPS & {*given.requires}:
         return
-    storing_group = STORING_GROUPS.get(WAYS[inputs["store_config_from"]].principal)
+    storing_group = STORING_GROUPS.get(WAYS[run.settings["store_config_from"]].principal)
     stores = not WITHOUT_STORING & {*given.requires}
     ec2_admins, onprem_admins = given.members(EC2_ADMIN), given.members(ONPREM_ADMIN)
     if not given.groups.get("all"):
         problems.add("The inventory has no hosts. Pass an inventory with hosts.")
         return
-    if given.found is None and has_filters(inputs["account"]):
+    if given.found is None and run.account.has_filters:
         return  # it is checked again with the instances that were found
-    if not given.members(*GROUPS) and (storing_group or not inputs["configs"]) and given.found is None:
+    if not given.members(*GROUPS) and (storing_group or not run.configs) and given.found is None:
         problems.add(_no_hosts(given))
         return
-    needs_instance = ADMIN_INSTANCE in given.requires or (stores and storing_group == EC2_ADMIN and inputs["configs"])
+    needs_instance = ADMIN_INSTANCE in given.requires or (stores and storing_group == EC2_ADMIN and run.configs)
     lacks_instance = needs_instance and not ec2_admins and (given.members(*GROUPS) or given.found is None)
     if len(ec2_admins) > 1 and not needs_instance:
         problems.add(f"The group {EC2_ADMIN} must have at most one host, but has {', '.join(ec2_admins)}.")
@@ -117,22 +117,22 @@ def _admin_advice(given: Given) -> str:
     return "To store it from another host, set cwagent_store_config_from."
 
 
-def check_conflicts(inputs: Mapping[str, Any], problems: Problems) -> None:
+def check_conflicts(run: Run, problems: Problems) -> None:
     """Report names that are used for two things."""
-    admin, is_hybrid = inputs["admin_role_name"], bool(inputs["hybrid_server_regions"])
+    admin, is_hybrid = run.settings["admin_role_name"], bool(run.hybrid_server_regions)
     for name in ("server_role_name", "hybrid_role_name")[: 1 + is_hybrid]:
-        if inputs[name].lower() == admin.lower():
+        if run.settings[name].lower() == admin.lower():
             problems.add(
                 f"cwagent_admin_role_name and cwagent_{name} are both '{admin}': every server could write to Parameter "
                 "Store."
             )
-    if is_hybrid and inputs["hybrid_role_name"].lower() == inputs["server_role_name"].lower():
+    if is_hybrid and run.settings["hybrid_role_name"].lower() == run.settings["server_role_name"].lower():
         problems.add(
-            f"cwagent_server_role_name and cwagent_hybrid_role_name are both '{inputs['hybrid_role_name']}': a role "
-            "trusts either EC2 or Systems Manager."
+            f"cwagent_server_role_name and cwagent_hybrid_role_name are both '{run.settings['hybrid_role_name']}': a "
+            "role trusts either EC2 or Systems Manager."
         )
-    servers = {user.lower() for user in flatten(inputs["server_users"]) + flatten(inputs["retired_users"])}
-    for user in flatten(inputs["admin_users"]):
+    servers = {user.lower() for user in flatten(run.server_users) + flatten(run.retired_users)}
+    for user in flatten(run.admin_users):
         if user.lower() in servers:
             problems.add(
                 f"'{user}' would be both a server user and the admin user. Set another cwagent_user_name or "
@@ -140,25 +140,25 @@ def check_conflicts(inputs: Mapping[str, Any], problems: Problems) -> None:
             )
 
 
-def check_requirements(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
+def check_requirements(given: Given, run: Run, problems: Problems) -> None:
     """Report the inputs that this playbook requires and that are missing."""
-    if given.stores and inputs["on_other_profile"] == ATTACH and not inputs["attach_to_roles"]:
+    if given.stores and run.settings["on_other_profile"] == ATTACH and not run.settings["attach_to_roles"]:
         problems.add(
             "cwagent_on_other_profile is attach, so set cwagent_attach_to_roles to the roles that may get the agent's "
             "policy."
         )
-    if {CONFIGS, CONFIGS_ONLY} & {*given.requires} and not inputs["configs"]:
+    if {CONFIGS, CONFIGS_ONLY} & {*given.requires} and not run.configs:
         problems.add("There is no configuration. Set cwagent_config_file or cwagent_configs.")
-    _check_version(given, inputs, problems)
+    _check_version(given, run, problems)
     if (given.stores and POLICY not in given.requires) or SERVERS in given.requires:
-        _check_label(inputs, problems)
-    if CONFIRMATION in given.requires and inputs["confirm"] != "teardown":
+        _check_label(run, problems)
+    if CONFIRMATION in given.requires and run.settings["confirm"] != "teardown":
         problems.add(
             "This deletes the roles, instance profiles, users, access keys, credentials files and stored "
             "configurations of this inventory, and deregisters its hybrid servers. To confirm, set cwagent_confirm to "
             "teardown."
         )
-    if SERVERS in given.requires and not inputs["servers"] and not has_filters(inputs["account"]):
+    if SERVERS in given.requires and not run.servers and not run.account.has_filters:
         if given.members(EC2_SERVERS, EC2_ADMIN, ONPREM_SERVERS):
             problems.add(
                 "The limit leaves out all hosts of the groups cwagent_ec2_servers, cwagent_ec2_admin and "
@@ -171,15 +171,15 @@ def check_requirements(given: Given, inputs: Mapping[str, Any], problems: Proble
             )
 
 
-def _check_version(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
+def _check_version(given: Given, run: Run, problems: Problems) -> None:
     """Report a version to store again that no configuration can have, or a playbook that stores files."""
-    wanted = problems.check(read_wanted, inputs["config_version"], where=f"{CONFIG_VERSION}: ") or {}
+    wanted = problems.check(read_wanted, run.settings["config_version"], where=f"{CONFIG_VERSION}: ") or {}
     if wanted and given.stores and CONFIGS not in given.requires:
         problems.add(f"{CONFIG_VERSION} is for store_config.yml. This playbook would use the file, so unset it.")
     if wanted and APPLY in given.requires:
         problems.add(f"{CONFIG_VERSION} is for store_config.yml. Store that version first, and apply it without this.")
     regions: dict[str, set[str]] = {}
-    for region, names in inputs["config_names"].items():
+    for region, names in run.config_names.items():
         for name in names:
             regions.setdefault(name, set()).add(region)
     for problem in version_problems(wanted, regions):
@@ -194,24 +194,24 @@ def _check_version(given: Given, inputs: Mapping[str, Any], problems: Problems) 
         )
 
 
-def _check_label(inputs: Mapping[str, Any], problems: Problems) -> None:
+def _check_label(run: Run, problems: Problems) -> None:
     """Report a label that is not valid, and configurations whose files on the servers would have the same name."""
-    label = inputs["config_label"] or ""
+    label = run.settings["config_label"] or ""
     if label:
         problems.check(_names.check_label, label, where="cwagent_config_label: ")
     # In different regions, two configurations are on different servers.
-    clashes = {clash for names in inputs["config_names"].values() if (clash := find_clash(names, label))}
+    clashes = {clash for names in run.config_names.values() if (clash := find_clash(names, label))}
     for base, name in sorted(clashes):
         problems.add(
             f"The agent would save {name} in the file of a version or label of {base}. Choose another name or label."
         )
 
 
-def check_limit(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
+def check_limit(given: Given, run: Run, problems: Problems) -> None:
     """Report hosts that this playbook needs and that the limit leaves out."""
     if given.accounts:
         return  # the hosts of accounts do all the work without a connection
-    host, stores = inputs["storing_host"], inputs["stores"] and not WITHOUT_STORING & {*given.requires}
+    host, stores = run.storing_host, run.stores and not WITHOUT_STORING & {*given.requires}
     if stores and given.limit is not None and host not in given.limit:
         problems.add(f"The limit leaves out host {host}, which stores the configuration. Run without it.")
     with_keys = given.members(ONPREM_SERVERS, ONPREM_ADMIN)
@@ -222,49 +222,51 @@ def check_limit(given: Given, inputs: Mapping[str, Any], problems: Problems) -> 
         )
 
 
-def check_values(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
+def check_values(given: Given, run: Run, problems: Problems) -> None:
     """Report values that AWS would refuse, and places where access keys cannot be saved."""
 
     def check(variable: str, do_check: Callable[..., Any], *arguments: Any) -> None:
         problems.check(do_check, *arguments, where=f"{variable}: ")
 
-    check("cwagent_server_role_name", _names.check_name, "role", inputs["server_role_name"])
-    check("cwagent_admin_role_name", _names.check_name, "role", inputs["admin_role_name"])
-    check("cwagent_hybrid_role_name", _names.check_name, "role", inputs["hybrid_role_name"])
-    roles = [(variable, name) for variable in ("attach_to_roles", "detach_from_roles") for name in inputs[variable]]
+    check("cwagent_server_role_name", _names.check_name, "role", run.settings["server_role_name"])
+    check("cwagent_admin_role_name", _names.check_name, "role", run.settings["admin_role_name"])
+    check("cwagent_hybrid_role_name", _names.check_name, "role", run.settings["hybrid_role_name"])
+    roles = [
+        (variable, name) for variable in ("attach_to_roles", "detach_from_roles") for name in run.settings[variable]
+    ]
     for variable, name in roles:
         check(f"cwagent_{variable}", _names.check_name, "role", name)
-    configs = [each["name"] for each in inputs["configs"] if each["name"] != inputs["parameter_name"]]
+    configs = [each["name"] for each in run.configs if each["name"] != run.settings["parameter_name"]]
     parameters = {
-        "parameter_name": [inputs["parameter_name"]],
+        "parameter_name": [run.settings["parameter_name"]],
         "configs": configs,
-        "ignored_parameters": [each.rpartition(":")[2] for each in inputs["ignored_parameters"]],  # REGION:NAME
+        "ignored_parameters": [each.rpartition(":")[2] for each in run.settings["ignored_parameters"]],  # REGION:NAME
     }
     for variable, names in parameters.items():
         check(f"cwagent_{variable}", lambda each: [*map(check_parameter_name, each)], names)
-    for name in {each["name"] for each in inputs["configs"]}.intersection(inputs["ignored_parameters"]):
+    for name in {each["name"] for each in run.configs}.intersection(run.settings["ignored_parameters"]):
         problems.add(f"cwagent_ignored_parameters: '{name}' is a configuration of the inventory. Remove it there.")
-    _check_nodes(given, inputs, problems)
-    check("cwagent_audit_regions", lambda regions: [*map(_names.check_region, regions)], inputs["audit_regions"])
-    _check_keys(given, inputs, problems)
-    check_revocation(given, inputs, problems)
-    _check_boundary(given, inputs, problems)
-    check("cwagent_iam_path", _names.check_path, inputs["iam_path"] or None)
-    check("cwagent_tags", _names.check_tags, {str(key): str(value) for key, value in inputs["tags"].items()})
-    check("cwagent_parameter_tags", _names.check_tags, _names.tags_as_text(inputs["parameter_tags"]))
-    check("cwagent_admin_window_minutes", check_minutes, inputs["admin_window_minutes"])
+    _check_nodes(given, run, problems)
+    check("cwagent_audit_regions", lambda regions: [*map(_names.check_region, regions)], run.settings["audit_regions"])
+    _check_keys(given, run, problems)
+    check_revocation(given, run, problems)
+    _check_boundary(given, run, problems)
+    check("cwagent_iam_path", _names.check_path, run.settings["iam_path"] or None)
+    check("cwagent_tags", _names.check_tags, {str(key): str(value) for key, value in run.settings["tags"].items()})
+    check("cwagent_parameter_tags", _names.check_tags, _names.tags_as_text(run.settings["parameter_tags"]))
+    check("cwagent_admin_window_minutes", check_minutes, run.settings["admin_window_minutes"])
     of_hosts = {given.where(host, ENVIRONMENT): variables for host, variables in given.hosts.items()}
     for where, variables in {"": given.controller, **of_hosts}.items():
         if not is_blank(variables.get(ENVIRONMENT)):
             problems.check(check_environment, ENVIRONMENT, variables[ENVIRONMENT], where=where)
 
 
-def _check_boundary(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
+def _check_boundary(given: Given, run: Run, problems: Problems) -> None:
     """Report a boundary that is not a policy, and fitted policies without one."""
-    boundary, partition = inputs["permissions_boundary"], _names.partition_of(inputs["region"])
+    boundary, partition = run.settings["permissions_boundary"], _names.partition_of(run.region)
     if boundary and boundary != REMOVE_BOUNDARY:
         problems.check(_names.check_policy_arn, boundary, partition, "cwagent_permissions_boundary")
-    elif inputs["server_policy"] == FITTED and {CONFIGS, KEY_STORE} & {*given.requires}:
+    elif run.settings["server_policy"] == FITTED and {CONFIGS, KEY_STORE} & {*given.requires}:
         problems.add(
             "The servers get fitted policies, because cwagent_server_policy is fitted, or is not set and the account "
             "has them. So set cwagent_permissions_boundary to the ARN of a policy. IAM cannot limit the content of a "
@@ -272,11 +274,11 @@ def _check_boundary(given: Given, inputs: Mapping[str, Any], problems: Problems)
         )
 
 
-def _check_nodes(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
+def _check_nodes(given: Given, run: Run, problems: Problems) -> None:
     """Report IDs that no node of Systems Manager has, and a node of several hosts."""
-    for node in inputs["keep_nodes"]:
+    for node in run.settings["keep_nodes"]:
         problems.check(_names.check_node_id, "cwagent_keep_nodes", node)
-    nodes = {host: node for host, node in inputs["node_id"].items() if node}
+    nodes = {host: node for host, node in run.node_id.items() if node}
     for host, node in nodes.items():
         problems.check(_names.check_node_id, NODE_ID, node, where=given.where(host, NODE_ID))
     for node, count in Counter(nodes.values()).items():
@@ -284,31 +286,31 @@ def _check_nodes(given: Given, inputs: Mapping[str, Any], problems: Problems) ->
             problems.add(f"{NODE_ID} is {node} for {count} hosts; a node belongs to one host.")
 
 
-def _check_keys(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
+def _check_keys(given: Given, run: Run, problems: Problems) -> None:
     """Report an age of access keys without a meaning, and a place that does not keep them secret."""
-    problems.check(check_days, "cwagent_key_max_age_days", inputs["key_max_age_days"], 0)
-    if ROTATION in given.requires and inputs["key_max_age_days"] == 0 and not inputs["rotate_now"]:
+    problems.check(check_days, "cwagent_key_max_age_days", run.settings["key_max_age_days"], 0)
+    if ROTATION in given.requires and run.settings["key_max_age_days"] == 0 and not run.settings["rotate_now"]:
         problems.add(
             "cwagent_key_max_age_days is 0, which means no limit and is only for cwagent.iam.audit. Set the age in "
             "days at which to replace an access key. To replace all keys now, set cwagent_rotate_now to true."
         )
-    problems.check(check_days, "cwagent_key_delete_after_days", inputs["key_delete_after_days"], 0)
-    users = _all_users(inputs)
+    problems.check(check_days, "cwagent_key_delete_after_days", run.settings["key_delete_after_days"], 0)
+    users = _all_users(run)
     if not users:
         return
-    saves, store = KEY_STORE in given.requires, inputs["key_store"]
+    saves, store = KEY_STORE in given.requires, run.settings["key_store"]
     place = f"cwagent_{KEY_STORES[store].OPTION}"
     # The playbooks that save nothing run in any container.
-    allowed = inputs["key_store_allow_ephemeral"] or not saves
-    problems.check(open_store, {**inputs, "key_store_allow_ephemeral": allowed}, users, where=f"{place}: ")
+    allowed = run.settings["key_store_allow_ephemeral"] or not saves
+    problems.check(open_store, {**run.settings, "key_store_allow_ephemeral": allowed}, users, where=f"{place}: ")
     if saves:
-        policy, key = inputs["ssm_policy"], inputs["key_store_kms_key_id"]
+        policy, key = run.settings["ssm_policy"], run.settings["key_store_kms_key_id"]
         # Systems Manager needs this policy, so the hybrid role always has it.
-        if policy in ("", "none") and inputs["hybrid_server_regions"]:
+        if policy in ("", "none") and run.hybrid_server_regions:
             problems.check(check_kms_key, "cwagent", store, SSM_SUCCESSOR, key, "the hybrid role")
         else:
             problems.check(check_kms_key, "cwagent", store, policy, key)
 
 
-def _all_users(inputs: Mapping[str, Any]) -> list[str]:
-    return [*flatten(inputs["server_users"]), *flatten(inputs["retired_users"]), *flatten(inputs["admin_users"])]
+def _all_users(run: Run) -> list[str]:
+    return [*flatten(run.server_users), *flatten(run.retired_users), *flatten(run.admin_users)]

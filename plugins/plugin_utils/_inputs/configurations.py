@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import read_wanted
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.ways import (
-    CONTROLLER,
     INSTANCE,
     ROLE,
     RUN_COMMAND,
@@ -110,18 +109,17 @@ def config_names(configs: Sequence[Mapping[str, Any]], everywhere: Sequence[str]
     }
 
 
-def choose_storing_host(given: Given, inputs: Mapping[str, Any], regions: Regions) -> dict[str, Any]:
-    """Return whether a host stores or opens the window for a person, which host it is, and from which source."""
-    opens, source = ADMIN_INSTANCE in given.requires, inputs["store_config_from"]
-    if opens:
-        source = RUN_COMMAND if given.accounts else INSTANCE  # regardless of the variable
+def storing_source(given: Given, settings: Mapping[str, Any]) -> str:
+    """Return from where the configuration is stored, or which instance a person gets the window for."""
+    if ADMIN_INSTANCE in given.requires:
+        return RUN_COMMAND if given.accounts else INSTANCE  # regardless of the variable
+    return str(settings["store_config_from"])
+
+
+def storing_host(given: Given, source: str) -> str:
+    """Return the host that stores; empty if there is none.
+
+    :param source: from where, as ``storing_source`` returns.
+    """
     group = STORING_GROUPS.get(WAYS[source].principal)
-    host = next(iter(given.members(group)), "") if group else LOCALHOST
-    return {
-        "store_config_from": source,
-        "controller_stores": inputs["store_config_from"] == CONTROLLER,
-        "stores": bool(host and (inputs["configs"] or opens)),
-        # Nothing connects to the hosts of other accounts.
-        "storing_host": LOCALHOST if given.accounts or not host else host,
-        "storing_region": regions.region_of(host),
-    }
+    return next(iter(given.members(group)), "") if group else LOCALHOST

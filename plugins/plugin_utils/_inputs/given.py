@@ -42,7 +42,7 @@ EMPTY: dict[str, Any] = {"str": "", "list": [], "dict": {}}
 
 @dataclass(frozen=True)
 class Given:
-    """The input of a run, in 15 fields, because the interpretation reads nothing else.
+    """The input of a run. The interpretation reads nothing else.
 
     :param options: the variables of the playbooks, as in ``argument_specs.yml``.
     :param controller: the variables of the controller, or of the host that stands for the account.

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
@@ -20,12 +21,14 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
     checked_instance_id,
     checked_region,
 )
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.run import OnpremHost
 from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import Problems, Undefined, is_blank, to_typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import Given
+    from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.run import AccountVariables
 
 CONFIG_NAMES = "cwagent_config_names"
 IDENTITY, KEY, HYBRID = "cwagent_onprem_identity", "key", "hybrid"
@@ -36,12 +39,12 @@ SERVER_USER, ADMIN_USER = "CloudWatchAgentServerUser", "CloudWatchAgentAdminUser
 class Regions:
     """The region of each host, and the default region for anything that belongs to no host."""
 
-    def __init__(self, given: Given, account: Mapping[str, Any], problems: Problems) -> None:
+    def __init__(self, given: Given, account: AccountVariables, problems: Problems) -> None:
         self._of = {host: _region_of(given, host, problems) for host in given.hosts}
         on_controller = problems.check(checked_region, "cwagent_region", given.controller.get("cwagent_region"))
         needs_region = CONFIGS_ONLY not in given.requires
-        of_account = on_controller or next(iter(account["regions"]), "")
-        default = of_account or (problems.check(_default_region, given, account["aws_profile"]) if needs_region else "")
+        of_account = on_controller or next(iter(account.regions), "")
+        default = of_account or (problems.check(_default_region, given, account.aws_profile) if needs_region else "")
         # IAM is the same in all regions, so any region of the hosts serves where the controller has none.
         self.default: str = default or next(filter(None, self._of.values()), "")
         if needs_region and not self.default and on_controller is not None and default is not None:
@@ -57,6 +60,35 @@ class Regions:
     def regions_of(self, hosts: Iterable[str]) -> list[str]:
         """Return the regions of hosts, each once, or the default region if there are no hosts."""
         return list(dict.fromkeys(map(self.region_of, hosts))) or [self.default]
+
+
+@dataclass(frozen=True)
+class Members:
+    """The hosts of the groups: by host, its server user, admin user, instance or credentials, and the regions.
+
+    A server on premises has a server user and credentials.
+    """
+
+    servers: Mapping[str, str]
+    admins: Mapping[str, str]
+    instances: Mapping[str, str]
+    onprem_hosts: Mapping[str, OnpremHost]
+    regions: Regions
+
+    @property
+    def with_keys(self) -> dict[str, str]:
+        """By server, the users of servers with access keys."""
+        return {host: each.user for host, each in self.onprem_hosts.items() if each.identity == KEY}
+
+    @property
+    def retired(self) -> dict[str, str]:
+        """By server, the users that only hybrid servers had before."""
+        kept = self.with_keys.values()
+        return {
+            host: each.user
+            for host, each in self.onprem_hosts.items()
+            if each.identity == HYBRID and each.user not in kept
+        }
 
 
 def _region_of(given: Given, host: str, problems: Problems) -> str:
@@ -132,11 +164,8 @@ def group_by_region(items: Mapping[str, str], regions: Regions) -> dict[str, lis
 
 def read_onprem_hosts(
     given: Given, users: Mapping[str, str], regions: Regions, problems: Problems
-) -> dict[str, dict[str, Any]]:
-    """Return by server its user, its own region and the region of the user's saved key, and its way to credentials.
-
-    A hybrid server has the user that it had before, if there is one. ``deliver`` is whether a play configures the host.
-    """
+) -> dict[str, OnpremHost]:
+    """Return the servers on premises by host."""
     saved_in: dict[str, str] = {}
     identities = _read_own_or_for_all(given, users, IDENTITY, problems)
     delivers = _read_own_or_for_all(given, users, DELIVER_KEYS, problems)
@@ -145,29 +174,22 @@ def read_onprem_hosts(
         identity, own = identities[host] or KEY, regions.region_of(host)
         if identity == HYBRID:
             problems.check(_names.check_tag, HOST_TAG, host, where=f"Host {host}: ")
-        hosts[host] = {
-            "user": user,
-            "region": own,
-            "key_region": saved_in.setdefault(user, own),
-            "identity": identity,
-            "deliver": identity == HYBRID or bool(delivers[host]),
-        }
+        is_delivered = identity == HYBRID or bool(delivers[host])
+        hosts[host] = OnpremHost(user, own, saved_in.setdefault(user, own), identity, is_delivered)
     return hosts
 
 
-def find_key_names(
-    given: Given, onprem_hosts: Mapping[str, Mapping[str, Any]], regions: Regions
-) -> dict[str, list[str]]:
+def find_key_names(given: Given, onprem_hosts: Mapping[str, OnpremHost], regions: Regions) -> dict[str, list[str]]:
     """Return by region the servers that get an access key in this run, and can have been hybrid servers before.
 
     Without a hybrid server, only those count whose ``cwagent_onprem_identity`` is set.
     """
-    is_mixed = any(each["identity"] == HYBRID for each in onprem_hosts.values())
+    is_mixed = any(each.identity == HYBRID for each in onprem_hosts.values())
     found = [
         host
         for host, each in onprem_hosts.items()
-        if each["identity"] == KEY
-        and each["deliver"]
+        if each.identity == KEY
+        and each.deliver
         and (is_mixed or not all(is_blank(each.get(IDENTITY)) for each in (given.of_host(host), given.controller)))
     ]
     return group_by_region({host: host for host in apply_limit(given, found)}, regions)
@@ -185,17 +207,6 @@ def group_users(users: Mapping[str, str], all_users: Mapping[str, str], regions:
         if chosen:
             found[region] = chosen
     return found
-
-
-def users_by_identity(onprem_hosts: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, str], dict[str, str]]:
-    """Return by server the users of servers with keys, and the users that only hybrid servers had before."""
-    with_keys = {host: each["user"] for host, each in onprem_hosts.items() if each["identity"] == KEY}
-    retired = {
-        host: each["user"]
-        for host, each in onprem_hosts.items()
-        if each["identity"] == HYBRID and each["user"] not in with_keys.values()
-    }
-    return with_keys, retired
 
 
 def _read_own_or_for_all(given: Given, hosts: Iterable[str], name: str, problems: Problems) -> dict[str, Any]:
@@ -217,14 +228,14 @@ def select_users(by_region: Mapping[str, Sequence[str]], chosen: Collection[str]
 def read_servers_to_check(
     given: Given,
     instances: Mapping[str, str],
-    onprem_hosts: Mapping[str, Mapping[str, Any]],
+    onprem_hosts: Mapping[str, OnpremHost],
     regions: Regions,
     problems: Problems,
 ) -> list[dict[str, Any]]:
     """Return the servers that ``--limit`` leaves, each with its identity and the configurations that it uses."""
     identities = {
         **{
-            host: {"hybrid": True} if each["identity"] == HYBRID else {"user": each["user"]}
+            host: {"hybrid": True} if each.identity == HYBRID else {"user": each.user}
             for host, each in onprem_hosts.items()
         },
         **{host: {"instance_id": instance_id} for host, instance_id in instances.items()},

@@ -5,18 +5,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import ATTACH
 from ansible_collections.cwagent.iam.plugins.module_utils._names import FITTED_POLICIES
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import AWS, FITTED
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.ways import CONTROLLER
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.accounts import (
     ACCOUNT,
-    account_inputs,
     check_accounts,
     complete_for_account,
-    has_filters,
+    read_account,
     with_found,
 )
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.checks import (
@@ -27,11 +28,14 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.checks import 
     check_values,
 )
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.configurations import (
-    choose_storing_host,
+    LOCALHOST,
     config_names,
     read_configs,
+    storing_host,
+    storing_source,
 )
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
+    ADMIN_INSTANCE,
     APPLY,
     CONFIGS,
     CONFIRMATION,
@@ -50,30 +54,25 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.hosts import (
     ADMIN_USER,
     HYBRID,
+    Members,
     Regions,
     default_server_user,
     find_key_names,
+    flatten,
     group_by_region,
     group_users,
     read_instance_ids,
     read_onprem_hosts,
     read_servers_to_check,
     read_user_names,
-    users_by_identity,
 )
-from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.removal import (
-    Members,
-    check_removal,
-    find_leaving_servers,
-)
-from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.rotation import (
-    hosts_to_rotate,
-    narrow_to_rotation,
-    revocation_notices,
-)
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.removal import check_removal, find_leaving_servers
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.rotation import hosts_to_rotate, narrow_to_rotation
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.run import Run
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables import (
     HOST_VARIABLES,
-    KEY_FILE,
+    KEY_FILE_GROUP,
+    KEY_FILE_OWNER,
     NODE_ID,
     applies_configurations,
     check_variable_names,
@@ -89,191 +88,193 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import Given
+    from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.run import AccountVariables
 
 
-def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
-    """Return the input of a run, and all its problems.
+def interpret(given: Given) -> Run:
+    """Return the interpreted input of a run, with all its problems.
 
-    The input has a default instead of each invalid value, so that a run can do the parts that do not depend on it.
-
-    :returns: the input as plain data, under the names in ``playbooks/vars/``, and the problems in sentences.
+    It has a default instead of each invalid value, so that a run can do the parts that do not depend on it.
     """
     problems = Problems()
     given = with_found(given)
     check_variable_names(given, problems)
     for host in given.members(EC2_SERVERS, EC2_ADMIN):
         check_text(given, host, ACCOUNT, problems)
-    run = _values_of_run(given, problems)
-    account = account_inputs(given, problems)
+    settings = _read_settings(given, problems)
+    account = read_account(given, problems)
     if given.accounts:
-        complete_for_account(given, run, problems)
+        complete_for_account(given, settings, problems)
     regions = Regions(given, account, problems)
-    servers = read_user_names(given, ONPREM_SERVERS, "cwagent_user_name", partial(default_server_user, run), problems)
-    admins = read_user_names(given, ONPREM_ADMIN, "cwagent_admin_user_name", lambda _host: ADMIN_USER, problems)
-    onprem_hosts = read_onprem_hosts(given, servers, regions, problems)
-    members = Members(servers, admins, read_instance_ids(given, problems), regions)
-    hosts = given.members(*GROUPS)
-    inputs = {
-        **run,
-        "account": account,
-        "configs": read_configs(given, run, regions, problems),
-        **_paths_and_texts(given, run, problems),
-        "onprem_hosts": onprem_hosts,
-        "region": regions.default,
-        "regions": regions.regions_of(hosts) if hosts else account["regions"] or [regions.default],
-        "servers": read_servers_to_check(given, members.instances, onprem_hosts, regions, problems),
-        **_by_region(given, members, onprem_hosts),
-    }
-    inputs["key_regions"] = _key_regions(inputs)
+    members = _read_members(given, settings, regions, problems)
+    run = _plan_run(given, settings, account, members, problems)
     if ROTATION in given.requires:
-        _narrow_to_rotation(given, inputs, members)
+        having_keys = (members.with_keys, members.admins)
+        rotated = {users[host] for users in having_keys for host in hosts_to_rotate(given, users)}
+        run = narrow_to_rotation(run, members.with_keys, rotated)
     if REMOVAL in given.requires:
-        inputs["removal"] = find_leaving_servers(given, inputs, members, problems)
-    inputs.update(_inventory(given, inputs))
-    inputs.update(_work(given, inputs, members))
-    _check(given, inputs, problems)
-    return inputs, problems.sentences
+        run = replace(run, removal=find_leaving_servers(given, run, members, problems))
+    _check(given, run, problems)
+    return replace(run, notes=_notes(given, run), problems=problems.sentences)
 
 
-def _values_of_run(given: Given, problems: Problems) -> dict[str, Any]:
-    """Return the variables that have one value in a run."""
-    run = {
+def _read_settings(given: Given, problems: Problems) -> dict[str, Any]:
+    """Return the variables that have one value in a run, without their prefix."""
+    settings = {
         name.removeprefix("cwagent_"): read_value(given, name, option, problems)
         for name, option in given.options.items()
         if name not in HOST_VARIABLES
     }
-    complete_batches(given, run, problems)
-    is_open = not run["server_policy"] and bool({CONFIGS, KEY_STORE, APPLY} & {*given.requires})
-    return {**run, "server_policy": run["server_policy"] or AWS, "account_decides_policy": is_open}
+    complete_batches(given, settings, problems)
+    return settings
 
 
-def _paths_and_texts(given: Given, run: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
-    """Return the paths on the controller, and the variables that can differ between on-premises servers."""
-    return {
-        "key_store_directory": read_path(given, run, "key_store_directory", problems),
-        **read_report_files(given, run, problems),
-        "agent_schema": run["agent_schema"] and read_path(given, run, "agent_schema", problems),
-        **{
-            name.removeprefix("cwagent_"): read_texts(given, given.members(ONPREM_SERVERS), name, problems)
-            for name in (*KEY_FILE, NODE_ID)
-        },
-    }
-
-
-def _by_region(given: Given, members: Members, onprem_hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the users, instances and on-premises servers of each region."""
-    regions = members.regions
-    with_keys, retired = users_by_identity(onprem_hosts)
-    # A teardown also deletes the users that are not retired yet.
-    server_users = {**with_keys, **retired} if CONFIRMATION in given.requires else with_keys
-    delivery_hosts = [host for host, each in onprem_hosts.items() if each["deliver"]]
-    hybrid_regions = dict.fromkeys(each["region"] for each in onprem_hosts.values() if each["identity"] == HYBRID)
-    return {
-        "admin_users": group_by_region(members.admins, regions),
-        "delivery_hosts": delivery_hosts,
-        "hybrid_server_regions": list(hybrid_regions),
-        "instances": group_by_region(members.instances, regions),
-        "key_names": find_key_names(given, onprem_hosts, regions),
-        "onprem_names": group_by_region({host: host for host in onprem_hosts}, regions),
-        "retired_users": group_users(retired, members.servers, regions),
-        "server_users": group_users(server_users, members.servers, regions),
-        "undelivered_hosts": [host for host in delivery_hosts if given.limit is not None and host not in given.limit],
-        "users": list(dict.fromkeys([*members.servers.values(), *members.admins.values()])),
-    }
-
-
-def _key_regions(inputs: Mapping[str, Any]) -> list[str]:
-    """Return the regions in which a key can be saved, including regions without a host. The limit leaves out none."""
-    of_users = [*inputs["server_users"], *inputs["retired_users"], *inputs["admin_users"]]
-    found = dict.fromkeys([*of_users, *inputs["regions"], inputs["region"], *inputs["account"]["regions"]])
-    return [each for each in found if each]
-
-
-def _narrow_to_rotation(given: Given, inputs: dict[str, Any], members: Members) -> None:
-    """Leave only the users whose keys are replaced."""
-    with_keys, _retired = users_by_identity(inputs["onprem_hosts"])
-    rotated = {users[host] for users in (with_keys, members.admins) for host in hosts_to_rotate(given, users)}
-    inputs.update(narrow_to_rotation(inputs, with_keys, rotated))
-    inputs.update(notices=[*inputs["notices"], *revocation_notices(inputs)])
-
-
-def _inventory(given: Given, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the principals of the inventory, which are compared with the principals of the account."""
-    roles = inputs["attach_to_roles"] if inputs["on_other_profile"] == ATTACH else []
-    # Without a host of the account in the inventory, there are no users to compare with.
-    users = {"users": inputs["users"]} if inputs["users"] or not inputs["account"]["host"] else {}
-    ignored = (
-        f"cwagent_attach_to_roles has no effect, because cwagent_on_other_profile is {inputs['on_other_profile']}."
+def _read_members(given: Given, settings: Mapping[str, Any], regions: Regions, problems: Problems) -> Members:
+    servers = read_user_names(
+        given, ONPREM_SERVERS, "cwagent_user_name", partial(default_server_user, settings), problems
     )
-    is_ignored = given.stores and inputs["attach_to_roles"] and not roles
-    return {
-        "inventory": {**users, "attach_to_roles": roles},
-        "notices": [*inputs["notices"], *([ignored] if is_ignored else [])],
+    admins = read_user_names(given, ONPREM_ADMIN, "cwagent_admin_user_name", lambda _host: ADMIN_USER, problems)
+    onprem_hosts = read_onprem_hosts(given, servers, regions, problems)
+    return Members(servers, admins, read_instance_ids(given, problems), onprem_hosts, regions)
+
+
+def _plan_run(
+    given: Given, settings: Mapping[str, Any], account: AccountVariables, members: Members, problems: Problems
+) -> Run:
+    """Return the run before it is narrowed to the servers that get other keys or leave."""
+    requires, regions, onprem_hosts = {*given.requires}, members.regions, members.onprem_hosts
+    hosts = given.members(*GROUPS)
+    configs = read_configs(given, settings, regions, problems)
+    all_regions = regions.regions_of(hosts) if hosts else [*account.regions] or [regions.default]
+    paths = {"key_store_directory": read_path(given, settings, "key_store_directory", problems)}
+    files, notices = read_report_files(given, settings, problems)
+    if settings["agent_schema"]:
+        paths["agent_schema"] = read_path(given, settings, "agent_schema", problems)
+    of_hosts = {
+        name: read_texts(given, given.members(ONPREM_SERVERS), name, problems)
+        for name in (KEY_FILE_OWNER, KEY_FILE_GROUP, NODE_ID)
     }
-
-
-def _work(given: Given, inputs: Mapping[str, Any], members: Members) -> dict[str, Any]:
-    """Return on which instances and hosts a run does something, and what it leaves out."""
-    is_collecting = inputs["verify_from"] in ("auto", "ansible") and not given.accounts
-    instances = members.instances
+    servers = read_servers_to_check(given, members.instances, onprem_hosts, regions, problems)
+    source = storing_source(given, settings)
+    host = storing_host(given, source)
+    policy = settings["server_policy"] or AWS
+    # A teardown also deletes the users that are not retired yet.
+    with_users = {**members.with_keys, **members.retired} if CONFIRMATION in requires else members.with_keys
+    server_users = group_users(with_users, members.servers, regions)
+    admin_users = group_by_region(members.admins, regions)
+    retired_users = group_users(members.retired, members.servers, regions)
+    delivery_hosts = [name for name, each in onprem_hosts.items() if each.deliver]
+    all_users = list(dict.fromkeys([*members.servers.values(), *members.admins.values()]))
+    # The regions in which a key can be saved, including regions without a host. The limit leaves out none.
+    of_keys = [*server_users, *retired_users, *admin_users, *all_regions, regions.default, *account.regions]
+    is_collecting = settings["verify_from"] in ("auto", "ansible") and not given.accounts
+    attached = settings["attach_to_roles"] if settings["on_other_profile"] == ATTACH else []
     # A playbook that sets up nothing must not take away a protection.
-    without = "absent" if KEY_STORE in given.requires else "keep"
-    work = {
-        "finds_instances": has_filters(inputs["account"]),
-        "fitted_policies": {
-            f"{access}_policies": [name] if inputs["server_policy"] == FITTED else []
-            for access, name in FITTED_POLICIES.items()
+    without_window = "absent" if KEY_STORE in requires else "keep"
+    # The entries with the paths of their files replace the setting.
+    others = {name: value for name, value in settings.items() if name != "configs"}
+    return Run(
+        settings={
+            **others,
+            **paths,
+            "report_files": flatten(files),
+            "server_policy": policy,
+            "store_config_from": source,
         },
-        "admin_instance": next((instances[host] for host in given.members(EC2_ADMIN) if host in instances), ""),
-        "collect_hosts": [each["host"] for each in inputs["servers"]] if is_collecting else [],
+        requires=list(given.requires),
+        account=account,
+        region=regions.default,
+        regions=all_regions,
+        configs=configs,
+        config_names=config_names(configs, all_regions),
+        account_decides_policy=not settings["server_policy"] and bool({CONFIGS, KEY_STORE, APPLY} & requires),
+        fitted_policies={
+            "server_policies": [FITTED_POLICIES["server"]] if policy == FITTED else [],
+            "admin_policies": [FITTED_POLICIES["admin"]] if policy == FITTED else [],
+        },
+        servers=servers,
+        onprem_hosts=onprem_hosts,
+        key_file_owner=of_hosts[KEY_FILE_OWNER],
+        key_file_group=of_hosts[KEY_FILE_GROUP],
+        node_id=of_hosts[NODE_ID],
+        instances=group_by_region(members.instances, regions),
+        admin_instance=next(
+            (members.instances[each] for each in given.members(EC2_ADMIN) if each in members.instances), ""
+        ),
+        finds_instances=account.has_filters,
+        server_users=server_users,
+        admin_users=admin_users,
+        retired_users=retired_users,
+        users=all_users,
+        key_names=find_key_names(given, onprem_hosts, regions),
+        key_regions=[each for each in dict.fromkeys(of_keys) if each],
+        onprem_names=group_by_region({name: name for name in onprem_hosts}, regions),
+        hybrid_server_regions=list(
+            dict.fromkeys(each.region for each in onprem_hosts.values() if each.identity == HYBRID)
+        ),
+        delivery_hosts=delivery_hosts,
+        undelivered_hosts=[each for each in delivery_hosts if given.limit is not None and each not in given.limit],
+        collect_hosts=[each["host"] for each in servers] if is_collecting else [],
+        controller_stores=settings["store_config_from"] == CONTROLLER,
+        stores=bool(host and (configs or ADMIN_INSTANCE in requires)),
+        # Nothing connects to the hosts of other accounts.
+        storing_host=LOCALHOST if given.accounts or not host else host,
+        storing_region=regions.region_of(host),
+        window_state="closed" if settings["admin_window"] else without_window,
         # With a limit, other servers have not proved a version.
-        "moves_label": given.limit is None
-        or all(host in given.limit for host in given.members(EC2_SERVERS, EC2_ADMIN, ONPREM_SERVERS)),
-        "requires": list(given.requires),
-        "window_state": "closed" if inputs["admin_window"] else without,
-    }
-    found = {**inputs, **work}
-    return {
-        **work,
-        **choose_storing_host(given, found, members.regions),
-        "config_names": config_names(inputs["configs"], inputs["regions"]),
-        "notes": _notes(given, found),
-    }
+        moves_label=given.limit is None
+        or all(each in given.limit for each in given.members(EC2_SERVERS, EC2_ADMIN, ONPREM_SERVERS)),
+        inventory={
+            # Without a host of the account in the inventory, there are no users to compare with.
+            **({"users": all_users} if all_users or not account.host else {}),
+            "attach_to_roles": attached,
+        },
+        report_files_by_format=files,
+        notices=[*notices, *_ignored_roles(given, settings)],
+    )
 
 
-def _check(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
+def _ignored_roles(given: Given, settings: Mapping[str, Any]) -> list[str]:
+    """Return a notice of roles that are listed although nothing is attached to them."""
+    if not (given.stores and settings["attach_to_roles"]) or settings["on_other_profile"] == ATTACH:
+        return []
+    other = settings["on_other_profile"]
+    return [f"cwagent_attach_to_roles has no effect, because cwagent_on_other_profile is {other}."]
+
+
+def _check(given: Given, run: Run, problems: Problems) -> None:
     """Report what is missing or does not fit together."""
     check_accounts(given, problems)
-    for host in _hosts_of_plays(given, inputs):
+    for host in _hosts_of_plays(given, run):
         problems.check(check_host_name, host)
-    check_groups(given, inputs, problems)
-    check_conflicts(inputs, problems)
-    check_requirements(given, inputs, problems)
-    check_removal(given, inputs, problems)
-    check_limit(given, inputs, problems)
-    check_values(given, inputs, problems)
+    check_groups(given, run, problems)
+    check_conflicts(run, problems)
+    check_requirements(given, run, problems)
+    check_removal(given, run, problems)
+    check_limit(given, run, problems)
+    check_values(given, run, problems)
 
 
-def _hosts_of_plays(given: Given, inputs: Mapping[str, Any]) -> list[str]:
+def _hosts_of_plays(given: Given, run: Run) -> list[str]:
     """Return the hosts that plays run on. The others count only with their instances and users."""
-    hosts = [*inputs["delivery_hosts"], *inputs.get("removal", {}).get("key_hosts", [])]
+    hosts = [*run.delivery_hosts, *(run.removal.key_hosts if run.removal else [])]
     if SERVERS in given.requires:
-        hosts += inputs["collect_hosts"]
+        hosts += run.collect_hosts
     if applies_configurations(given):
-        hosts += [each["host"] for each in inputs["servers"]]
+        hosts += [each["host"] for each in run.servers]
     return list(dict.fromkeys(hosts))
 
 
-def _notes(given: Given, inputs: Mapping[str, Any]) -> list[str]:
+def _notes(given: Given, run: Run) -> list[str]:
     """Return the omissions of a run, in sentences for its report."""
     requires = {*given.requires}
-    limited = inputs["undelivered_hosts"] if {KEY_STORE, CONFIRMATION} & requires else []
+    limited = run.undelivered_hosts if {KEY_STORE, CONFIRMATION} & requires else []
     return [
         *(
             ["No configuration was given (cwagent_config_file or cwagent_configs), so nothing was stored."]
-            if KEY_STORE in requires and ROTATION not in requires and not inputs["configs"]
+            if KEY_STORE in requires and ROTATION not in requires and not run.configs
             else []
         ),
         *([f"The limit leaves out {', '.join(limited)}. Nothing was changed there."] if limited else []),
-        *inputs.get("removal", {}).get("notes", ()),
+        *(run.removal.notes if run.removal else ()),
     ]

@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import AWS_STORES
@@ -20,41 +19,30 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.hosts import (
     HYBRID,
     SERVER_USER,
-    Regions,
     apply_limit,
     flatten,
     group_by_region,
     select_users,
 )
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.run import Removal
 from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import Problems
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import Given
+    from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.hosts import Members, Regions
+    from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.run import OnpremHost, Run
 
 
-@dataclass(frozen=True)
-class Members:
-    """The server users, admin users and instances of hosts, by host, and the regions of hosts."""
-
-    servers: Mapping[str, str]
-    admins: Mapping[str, str]
-    instances: Mapping[str, str]
-    regions: Regions
-
-
-def find_leaving_servers(
-    given: Given, inputs: Mapping[str, Any], members: Members, problems: Problems
-) -> dict[str, Any]:
-    """Return the users and instances of the servers that leave, by region, and the hosts with their keys.
+def find_leaving_servers(given: Given, run: Run, members: Members, problems: Problems) -> Removal:
+    """Return the users, instances and nodes of the servers that leave.
 
     A name that no server in the inventory has is an instance ID, a user name, or the name of a host that has left. The
-    result also contains the default user of such a host, and ``default_users`` maps the name to it. IAM knows which of
-    the two users exists.
+    result also contains the default user of such a host.
     """
     servers, instances = members.servers, members.instances
-    entries = [entry.rpartition(":")[::2] for entry in dict.fromkeys(inputs["remove_servers"])]
+    entries = [entry.rpartition(":")[::2] for entry in dict.fromkeys(run.settings["remove_servers"])]
     hosts = [name for _in, name in entries if name in servers or name in instances]
     for host in hosts:
         problems.check(_check_leaving_host, given, host)
@@ -63,8 +51,8 @@ def find_leaving_servers(
     on_premises = [host for host in hosts if host in servers]
     kept = {host: servers[host] for host in on_premises if servers[host] in remaining}
     leaving_users = {servers[host] for host in on_premises} - remaining.keys()
-    retired = select_users(inputs["retired_users"], leaving_users)
-    users = select_users(inputs["server_users"], leaving_users)
+    retired = select_users(run.retired_users, leaving_users)
+    users = select_users(run.server_users, leaving_users)
     for region, names in retired.items():
         users.setdefault(region, []).extend(names)
     leaving = group_by_region({host: instances[host] for host in hosts if host in instances}, members.regions)
@@ -74,36 +62,36 @@ def find_leaving_servers(
         is_principal = name not in hosts and not _names.is_node_id(name)
         if is_principal and problems.check(_check_leaving_name, name, remaining):
             found = leaving if _is_instance_id(name) else users
-            in_region = problems.check(_region_of_entry, region, name, inputs)
+            in_region = problems.check(_region_of_entry, region, name, run)
             default = _default_user(name, taken)
             if in_region:
                 default_users.update({name: default} if default else {})
                 _add_principals(found, [name, *([default] if default else [])], region, in_region)
-    delivered = [host for host in on_premises if host in inputs["delivery_hosts"]]
+    delivered = [host for host in on_premises if host in run.delivery_hosts]
     undelivered = [host for host in on_premises if host not in delivered]
-    return {
-        "default_users": default_users,
-        "instances": leaving,
+    return Removal(
+        default_users=default_users,
+        instances=leaving,
         # A server with a key can have had a registration before.
-        "nodes": _nodes(
+        nodes=_nodes(
             [(region, name) for region, name in entries if name not in instances or name in servers],
             on_premises,
             members.regions,
-            inputs["regions"],
+            run.regions,
             problems,
         ),
-        "optional_users": flatten(retired),
-        "remaining_instances": group_by_region(
+        optional_users=flatten(retired),
+        remaining_instances=group_by_region(
             {host: instances[host] for host in instances if host not in hosts}, members.regions
         ),
-        "key_hosts": apply_limit(given, delivered),
-        "notes": [
+        key_hosts=apply_limit(given, delivered),
+        notes=[
             *(_kept_note(host, user, remaining[user]) for host, user in kept.items()),
             *([_undelivered_note(undelivered)] if undelivered else []),
             *([_leaving_note(hosts)] if hosts else []),
         ],
-        "users": users,
-    }
+        users=users,
+    )
 
 
 def _add_principals(found: dict[str, list[str]], names: Iterable[str], region: str, in_region: str) -> None:
@@ -187,15 +175,15 @@ def _check_leaving_name(name: str, remaining: Mapping[str, str]) -> bool:
     return True
 
 
-def _region_of_entry(region: str, name: str, inputs: Mapping[str, Any]) -> str:
+def _region_of_entry(region: str, name: str, run: Run) -> str:
     """Return the region of a user or an instance that no host has. Users and files with keys need none."""
     named = checked_region("cwagent_remove_servers", region)
-    is_nowhere = not _is_instance_id(name) and inputs["key_store"] not in AWS_STORES
-    if named or len(inputs["regions"]) == 1 or is_nowhere:
-        return named or str(inputs["regions"][0])
+    is_nowhere = not _is_instance_id(name) and run.settings["key_store"] not in AWS_STORES
+    if named or len(run.regions) == 1 or is_nowhere:
+        return named or str(run.regions[0])
     raise InvalidInput(
         f"cwagent_remove_servers: the region of '{name}' is not known. Put it before the name, such as "
-        f"{inputs['regions'][0]}:{name}."
+        f"{run.regions[0]}:{name}."
     )
 
 
@@ -214,33 +202,32 @@ def _leaving_note(hosts: Iterable[str]) -> str:
     return f"Take {', '.join(hosts)} out of the inventory: cwagent.iam.site would manage it again."
 
 
-def _name_nodes(names: Iterable[str], hosts: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def _name_nodes(names: Iterable[str], hosts: Mapping[str, OnpremHost]) -> Iterator[str]:
     """The servers that are deregistered, in words. A server with an access key is not one, unless it changed."""
     for name in names:
-        if _names.is_node_id(name) or (name in hosts and hosts[name]["identity"] == HYBRID):
+        if _names.is_node_id(name) or (name in hosts and hosts[name].identity == HYBRID):
             yield name
         elif name not in hosts:
             yield f"{name} (if it is registered)"
 
 
-def check_removal(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
+def check_removal(given: Given, run: Run, problems: Problems) -> None:
     """Report the inputs that the removal of servers requires and that are missing."""
     if REMOVAL not in given.requires:
         return
-    if not inputs["remove_servers"]:
+    if not run.settings["remove_servers"]:
         problems.add(
             "No server is named. Set cwagent_remove_servers to the hosts, users or instance IDs of the servers that "
             "leave."
         )
-    elif inputs["confirm"] != "remove_servers":
-        removal = inputs["removal"]
-        defaults = removal["default_users"]
-        named = [user for user in dict.fromkeys(flatten(removal["users"])) if user not in defaults.values()]
+    elif run.removal and run.settings["confirm"] != "remove_servers":
+        removal, defaults = run.removal, run.removal.default_users
+        named = [user for user in dict.fromkeys(flatten(removal.users)) if user not in defaults.values()]
         users = [f"{user} ({defaults[user]} if there is no such user)" if user in defaults else user for user in named]
         listed = {
-            "Users": [f"{user} (if it exists)" if user in removal["optional_users"] else user for user in users],
-            "Hybrid servers": [*_name_nodes(flatten(removal["nodes"]), inputs["onprem_hosts"])],
-            "Instances": flatten(removal["instances"]),
+            "Users": [f"{user} (if it exists)" if user in removal.optional_users else user for user in users],
+            "Hybrid servers": [*_name_nodes(flatten(removal.nodes), run.onprem_hosts)],
+            "Instances": flatten(removal.instances),
         }
         objects = " ".join(f"{kind}: {', '.join(dict.fromkeys(names)) or 'none'}." for kind, names in listed.items())
         problems.add(

@@ -28,7 +28,6 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.hosts import (
     CONFIG_NAMES,
     DELIVER_KEYS,
     IDENTITY,
-    flatten,
 )
 from ansible_collections.cwagent.iam.plugins.plugin_utils._report_files import (
     AUDIT_FORMATS,
@@ -59,14 +58,14 @@ CONFIG_VERSION = "cwagent_config_version"
 # Its values can be secrets, so it is not part of the input. The playbooks pass it on from the host.
 ENVIRONMENT = "cwagent_environment"
 # The owner and the group of the file with the access key on a server.
-KEY_FILE = ("cwagent_key_file_owner", "cwagent_key_file_group")
+KEY_FILE_OWNER, KEY_FILE_GROUP = "cwagent_key_file_owner", "cwagent_key_file_group"
 # The node of a host that was renamed.
 NODE_ID = "cwagent_node_id"
 # Each host has its own value. All other variables have one value for the whole run.
 HOST_VARIABLES = frozenset(
     {
         *("cwagent_region", "cwagent_user_name", "cwagent_admin_user_name", DELIVER_KEYS, IDENTITY),
-        *(ACCOUNT, CONFIG_NAMES, ENVIRONMENT, NODE_ID, *KEY_FILE, *ACCOUNT_VARIABLES),
+        *(ACCOUNT, CONFIG_NAMES, ENVIRONMENT, NODE_ID, KEY_FILE_OWNER, KEY_FILE_GROUP, *ACCOUNT_VARIABLES),
     }
 )
 ALL_PERCENT = 100
@@ -233,11 +232,13 @@ def read_path(given: Given, run: Mapping[str, Any], name: str, problems: Problem
     return problems.check(given.to_absolute, path, where=f"cwagent_{name}: ") or path
 
 
-def read_report_files(given: Given, run: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
-    """Return the files that this playbook writes, and notices of the files that it skips."""
+def read_report_files(
+    given: Given, run: Mapping[str, Any], problems: Problems
+) -> tuple[dict[str, list[str]], list[str]]:
+    """Return the files that this playbook writes by their format, and notices of the files that it skips."""
     need = next((each for each in REPORT_FORMATS if each in given.requires and APPLY not in given.requires), "")
     has_own_files = given.accounts and need not in (HISTORY, AUDIT)  # an audit writes one report on all accounts
-    files, notices = sort_by_format(
+    return sort_by_format(
         REPORT_FILES,
         run["report_files"],
         REPORT_FORMATS.get(need, ()),
@@ -246,4 +247,3 @@ def read_report_files(given: Given, run: Mapping[str, Any], problems: Problems) 
         to_absolute=given.to_absolute,
         suffix=f"-{given.controller_host}" if has_own_files else "",
     )
-    return {"report_files": flatten(files), "report_files_by_format": files, "notices": notices}

@@ -26,6 +26,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
     SERVERS,
 )
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.hosts import HYBRID
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.run import Run, read_run
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.keys import retirement_report, rotation_report
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.results import (
     FAILURE,
@@ -80,11 +81,10 @@ class Account:
     is_finished: bool = True
     instance_hosts: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def inputs(self) -> Mapping[str, Any]:
-        """The input of the run; empty where it was refused."""
-        found: Mapping[str, Any] = self.variables.get(INPUTS, {})
-        return found if "requires" in found else {}  # a task that failed or was skipped has another result
+    @cached_property
+    def run(self) -> Run | None:
+        """The interpreted input; ``None`` where it was refused."""
+        return read_run(self.variables.get(INPUTS, {}))
 
     @property
     def is_host(self) -> bool:
@@ -94,15 +94,14 @@ class Account:
     @property
     def requires(self) -> Collection[str]:
         """The requirements of the playbook, which identify its work."""
-        requires: Collection[str] = self.inputs.get("requires", ())
-        return requires
+        return self.run.requires if self.run else ()
 
     @cached_property
     def access_keys(self) -> dict[str, Any]:
         """The outcome for the credentials on its servers."""
         is_removal = bool({CONFIRMATION, REMOVAL} & {*self.requires})
-        hosts = self.inputs.get("onprem_hosts", {})
-        hybrid = [name for name, each in hosts.items() if each["identity"] == HYBRID]
+        hosts = self.run.onprem_hosts if self.run else {}
+        hybrid = [name for name, each in hosts.items() if each.identity == HYBRID]
         # A server that leaves can be off.
         return key_hosts(self.servers, hybrid, is_removal=is_removal, accepts_unreachable=REMOVAL in self.requires)
 
@@ -159,7 +158,7 @@ class Account:
     @property
     def failures(self) -> list[str]:
         """All failures in short. The output has their reasons already."""
-        refused = self.inputs.get("problems", ())
+        refused = self.run.problems if self.run else ()
         left = [f"{' '.join(refused)} What this concerns may not have been cleaned up."] if refused else []
         servers = [SERVERS_FAILED] if self.access_keys["problems"] or unapplied(self) else []
         return [*self._failures_of_work, *left, *servers]
@@ -181,7 +180,7 @@ class Account:
             return [*(self.variables.get("__verify_checked") or {}).get("lines", ())]
         notes = [
             *([CHECK_AGAIN] if self.needs_restore else []),
-            *self.inputs.get("notes", ()),
+            *(self.run.notes if self.run else ()),
             *_without_access(self.records),
             *_unlisted(self),
             *_window_notes(self, check_mode),
@@ -193,13 +192,14 @@ class Account:
             lines[0] = "Nothing was changed."
         if ROTATION in self.requires:
             lines += rotation_report(self.records, self._is_delivered, check_mode=check_mode)
-        days = self.inputs.get("key_delete_after_days", 0)
+        days = self.run.settings["key_delete_after_days"] if self.run else 0
         return lines + retirement_report(self.records, check_mode=check_mode, key_delete_after_days=days)
 
     @property
     def _is_delivered(self) -> dict[str, bool]:
         """By user of servers with access keys, whether the new key is on each of them."""
-        users = {name: each["user"] for name, each in self.inputs["onprem_hosts"].items() if each["identity"] != HYBRID}
+        hosts = self.run.onprem_hosts if self.run else {}
+        users = {name: each.user for name, each in hosts.items() if each.identity != HYBRID}
         missing = {user for name, user in users.items() if name not in self.access_keys["done"]}
         return {user: user not in missing for user in users.values()}
 
@@ -229,11 +229,10 @@ def window_deadline(account: Account) -> str:
 
 def _window_notes(account: Account, check_mode: bool) -> list[str]:
     """The deadline until which a person can write, and how to close the window early."""
-    is_opened = ADMIN_INSTANCE in account.requires and not account.failure and account.inputs["stores"]
-    if not is_opened:
+    run, deadline = account.run, window_deadline(account)
+    if run is None or ADMIN_INSTANCE not in run.requires or account.failure or not run.stores:
         return []
-    inputs, deadline = account.inputs, window_deadline(account)
-    host = inputs["admin_instance"] if account.is_host else inputs["storing_host"]
+    host = run.admin_instance if account.is_host else run.storing_host
     until = f"{deadline} (UTC)" if deadline else "its instance profile is restored"
     return [
         f"{host} {'could' if check_mode else 'can'} write to Parameter Store until {until}.",
@@ -246,17 +245,18 @@ def _apply_notes(account: Account) -> list[str]:
     checked = account.variables.get("__verify_checked") or {}
     watches = {host: Watch(**each) for host, each in _watches(account).items()}
     lines = unapplied(account)
-    lines += _label_notes(account, has_failed=bool(lines)) if APPLY in account.requires else []
+    if account.run and APPLY in account.requires:
+        lines += _label_notes(account, account.run, has_failed=bool(lines))
     return [*lines, *describe_watch(watches), *checked.get("apply_notes", ())]
 
 
-def _label_notes(account: Account, *, has_failed: bool) -> list[str]:
+def _label_notes(account: Account, run: Run, *, has_failed: bool) -> list[str]:
     """Why the label of the user was not moved, and why the fitted policies were not narrowed."""
-    inputs, notes = account.inputs, []
+    notes = []
     reason = "a server has not proved the version" if has_failed else ""
-    if not (reason or inputs.get("moves_label", True)):
+    if not (reason or run.moves_label):
         reason = "--limit leaves out servers"
-    label, policy = inputs.get("config_label"), inputs.get("server_policy")
+    label, policy = run.settings["config_label"], run.settings["server_policy"]
     if label and reason:
         notes.append(f"Label '{label}' was not moved, because {reason}.")
     labelled = account.variables.get("__verify_labelled") or {}
@@ -278,7 +278,7 @@ def _watches(account: Account) -> dict[str, dict[str, Any]]:
 
 def unapplied(account: Account) -> list[str]:
     """The servers on which the configuration should have been applied and was not, or whose agent failed with it."""
-    if APPLY not in account.requires or FAILURE in account.variables:
+    if account.run is None or APPLY not in account.requires or FAILURE in account.variables:
         return []  # another playbook, or the servers were not read
     of_host = {host["inventory_hostname"]: host for host in account.servers}
     watched = {name: watch["failure"] for name, watch in _watches(account).items() if watch["failure"]}
@@ -304,7 +304,7 @@ def unapplied(account: Account) -> list[str]:
     if skipped:
         lines.append(
             "Skipped, because more servers of a batch failed than cwagent_max_fail_percentage allows "
-            f"({account.inputs['max_fail_percentage']} %): {', '.join(skipped)}."
+            f"({account.run.settings['max_fail_percentage']} %): {', '.join(skipped)}."
         )
     refused = [name for name, host in of_host.items() if name in watched or _is_refused(host)]
     return [*lines, *([GO_BACK.format(_earlier_versions(account, refused))] if refused else [])]
@@ -338,4 +338,4 @@ def account_failure(variables: Mapping[str, Any]) -> str:
     if ROTATION_FAILURES in variables:
         return " ".join(failure_reason(each) for each in variables[ROTATION_FAILURES])
     inputs = variables.get(INPUTS, {})
-    return "" if "requires" in inputs else str(inputs.get("msg") or "It was not started.")
+    return "" if read_run(inputs) else str(inputs.get("msg") or "It was not started.")

@@ -118,7 +118,7 @@ def _account_cells(account: Account) -> Iterator[str]:
     """The regions of an account, how much was created, updated and deleted, and how many calls had nothing to do."""
     # The steps of a playbook that applies configurations are on servers.
     records = account.records if APPLY in account.requires else account_records(account.variables)
-    regions = account.inputs.get("regions", [])
+    regions = account.run.regions if account.run else []
     yield "".join(regions[:1]) + (f" +{len(regions) - 1}" if len(regions) > 1 else "")
     yield from map(str, count_changes(records).values())
     yield str(sum(each.has_plan and not each.has_failed and not each.steps for each in records))
@@ -138,7 +138,9 @@ def skip_reason(accounts: Sequence[Account], name: str, batch_sizes: Sequence[st
     :param name: the name of the account that is about to start.
     :param batch_sizes: as for ``serial``.
     """
-    [max_fail_percentage] = [each.inputs["max_fail_percentage"] for each in accounts if each.name == name]
+    [max_fail_percentage] = [
+        each.run.settings["max_fail_percentage"] for each in accounts if each.run and each.name == name
+    ]
     reasons = {account.name: account.interruption for account in accounts}
     names, sizes, begun = list(reasons), chain(batch_sizes, repeat(batch_sizes[-1])), 0
     while begun <= names.index(name):

@@ -13,6 +13,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Invalid
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.accounts import ACCOUNT_VARIABLES
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import Given
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.interpretation import interpret
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.run import read_run
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables import HOST_VARIABLES, declared_options
 from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import Undefined
 
@@ -138,14 +139,22 @@ def run_with(name: str, value: Any, hosts: Mapping[str, Mapping[str, Any]]) -> G
     return a_run(groups, hosts, {name: value})
 
 
+def interpreted(given: Given) -> tuple[dict[str, Any], list[str]]:
+    """The record of a run, which also contains its settings, and the problems."""
+    found = interpret(given)
+    record = found.record()
+    assert read_run(record) == found
+    return record, [*found.problems]
+
+
 def problems_of(run: Any = None, *arguments: Any, **options: Any) -> list[str]:
     """The problems of a run, or of what ``a_run`` makes of the arguments."""
-    return interpret(run if isinstance(run, Given) else a_run(run, *arguments, **options))[1]
+    return interpreted(run if isinstance(run, Given) else a_run(run, *arguments, **options))[1]
 
 
 def inputs_of(run: Any = None, *arguments: Any, **options: Any) -> dict[str, Any]:
     """The input of a run without problems, or of what ``a_run`` makes of the arguments."""
-    inputs, problems = interpret(run if isinstance(run, Given) else a_run(run, *arguments, **options))
+    inputs, problems = interpreted(run if isinstance(run, Given) else a_run(run, *arguments, **options))
     assert problems == []
     return inputs
 

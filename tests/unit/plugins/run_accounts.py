@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from input_runs import inputs_of
+
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.account import Account
 
 
@@ -20,5 +22,5 @@ STEPS = ["- create role R", "- attach policy P to R"]
 def an_account(name="localhost", requires=("key_store",), variables=None, servers=(), **inputs):
     """An account with the input of a run; a host of the inventory stands for any but localhost."""
     groups = {} if name == "localhost" else {"cwagent_accounts": [name]}
-    typed = {"regions": ["eu-1"], "requires": [*requires], "problems": [], **inputs}
+    typed = {**inputs_of(), "regions": ["eu-1"], "requires": [*requires], "onprem_hosts": {}, **inputs}
     return Account(name, {"groups": groups, "__cwagent": typed, **(variables or {})}, servers)

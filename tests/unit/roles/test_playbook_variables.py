@@ -88,8 +88,9 @@ def value_in_a_run(name: str, registered: dict[str, Any] | None = None, **variab
         find_file=str,
         to_absolute=str,
     )
-    inputs, problems = interpret(given)
-    assert problems == []
+    run = interpret(given)
+    assert run.problems == []
+    inputs = run.record()
     everything = {
         **trust_templates(SETTINGS),
         "groups": given.groups,

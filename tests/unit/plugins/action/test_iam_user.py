@@ -6,16 +6,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from input_runs import EU, inputs_of
 from task_variables import task_variables
 
 from ansible_collections.cwagent.iam.plugins.action.cwagent_iam_user import ActionModule
 from ansible_collections.cwagent.iam.plugins.plugin_utils._aws_action import AwsAction
 
 INPUTS = {
-    "requires": [],
+    **inputs_of(),
     "hybrid_role_name": "Hybrid",
-    "retired_users": {"eu-central-1": ["agent"]},
-    "onprem_hosts": {"db": {"user": "agent", "identity": "hybrid"}},
+    "retired_users": {EU: ["agent"]},
+    "onprem_hosts": {"db": {"user": "agent", "region": EU, "key_region": EU, "identity": "hybrid", "deliver": True}},
 }
 HELD = {"agent": "The limit leaves out db."}
 

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from import_graph import PLUGINS
+from input_runs import inputs_of
 from task_variables import task_variables
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
@@ -251,7 +252,7 @@ def test_an_account_is_skipped_when_too_many_of_a_batch_failed(
     active: list[str], percentage: int, reason: str, warnings: list[str]
 ) -> None:
     """A host that is not among the hosts of the play any more has failed."""
-    inputs = {"__cwagent": {"requires": [], "max_fail_percentage": percentage}}
+    inputs = {"__cwagent": {**inputs_of(), "max_fail_percentage": percentage}}
     given = task_variables({"shop": inputs, "blog": inputs}, "blog", ansible_play_hosts=active)
     expected = {"failed": True, "msg": reason} if reason else {}
     assert read(given, warnings, batch_size=["2"]) == expected

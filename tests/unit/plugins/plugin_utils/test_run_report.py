@@ -7,6 +7,7 @@ import pytest
 from ansible.executor.playbook_executor import PlaybookExecutor
 from hypothesis import given
 from hypothesis import strategies as st
+from input_runs import EU, inputs_of
 from run_accounts import CREATED, DELETED, STEPS, an_account, done
 
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import RESTORE
@@ -217,7 +218,8 @@ def test_a_configuration_in_several_parameters_is_fetched_in_an_order(names, sho
 
 # Accounts
 
-OK: dict[str, Any] = {"__cwagent": {"regions": ["eu-central-1", "us-east-1"], "requires": []}}
+RECORD = {**inputs_of(), "requires": []}
+OK: dict[str, Any] = {"__cwagent": {**RECORD, "regions": ["eu-central-1", "us-east-1"]}}
 REFUSED = {"__cwagent": {"failed": True, "msg": "Host blog: no."}}
 DENIED = {"__cwagent_failure": {"msg": "Denied."}}
 ENDED = {"__cwagent_restored": {**CREATED, "needs_restore": True}}
@@ -313,7 +315,7 @@ def test_the_table_of_accounts_fits_a_terminal_and_is_aligned():
     ("regions", "shown"), [([], ""), (["eu-1"], "eu-1"), (["eu-1", "us-1"], "eu-1 +1"), (["a", "b", "c"], "a +2")]
 )
 def test_the_table_has_the_first_region_and_the_number_of_the_others(regions, shown):
-    [_header, line] = account_table([Account("shop", {"__cwagent": {"regions": regions, "requires": []}})])
+    [_header, line] = account_table([Account("shop", {"__cwagent": {**RECORD, "regions": regions}})])
     assert line.removeprefix("shop").partition(" 0 ")[0].strip() == shown
 
 
@@ -645,7 +647,8 @@ def test_without_an_admin_instance_nobody_can_write():
 
 def test_the_users_whose_key_is_on_all_their_servers_need_no_delivery():
     users = {"db": "a", "web": "b", "old": "b", "registered": "a"}
-    hosts = {host: {"user": user, "identity": "key"} for host, user in users.items()}
+    place = {"region": EU, "key_region": EU, "deliver": True}
+    hosts = {host: {"user": user, "identity": "key", **place} for host, user in users.items()}
     hosts["registered"]["identity"] = "hybrid"
     result = {"results": [{"steps": [], "rotation": {"a": "due", "b": "due"}}]}
     account = an_account(

@@ -1,7 +1,12 @@
 from __future__ import annotations
 
-import pytest
+from dataclasses import replace
 
+import pytest
+from input_runs import EU, a_run
+
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.interpretation import interpret
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.run import OnpremHost
 from ansible_collections.cwagent.iam.plugins.plugin_utils._users_on_hold import users_on_hold
 
 NODE = "mi-0123456789abcdef0"
@@ -12,12 +17,11 @@ SEEN = {
 }
 
 
-def inputs(**identities):
-    return {
-        "hybrid_role_name": "Hybrid",
-        "retired_users": {"eu-central-1": ["shared"]},
-        "onprem_hosts": {host: {"user": "shared", "identity": identity} for host, identity in identities.items()},
-    }
+def a_run_of(**identities):
+    """A run with servers on premises that have one user."""
+    hosts = {host: OnpremHost("shared", EU, EU, identity, deliver=True) for host, identity in identities.items()}
+    run = interpret(a_run(controller={"cwagent_hybrid_role_name": "Hybrid"}))
+    return replace(run, retired_users={EU: ["shared"]}, onprem_hosts=hosts)
 
 
 @pytest.mark.parametrize(
@@ -47,17 +51,17 @@ def inputs(**identities):
 )
 def test_a_user_stays_until_each_of_its_servers_was_seen_with_its_registration(changes, reason):
     variables = {name: value for name, value in {**SEEN, **changes}.items() if value is not None}
-    found = users_on_hold(inputs(db1="hybrid", db2="hybrid"), {"db1": variables, "db2": SEEN})
+    found = users_on_hold(a_run_of(db1="hybrid", db2="hybrid"), {"db1": variables, "db2": SEEN})
     if reason is None:
         assert found == {}
     else:
         assert found.keys() == {"shared"}
         assert reason in found["shared"]
         assert ".." not in found["shared"]
-    both = users_on_hold(inputs(db1="hybrid", db2="hybrid"), {"db1": variables, "db2": {}})
+    both = users_on_hold(a_run_of(db1="hybrid", db2="hybrid"), {"db1": variables, "db2": {}})
     assert both["shared"].endswith("The limit leaves out db2.")
 
 
 def test_a_user_that_is_not_to_go_is_not_held():
-    given = {**inputs(db1="hybrid", db2="key"), "retired_users": {}}
-    assert users_on_hold(given, {"db1": {}, "db2": {}}) == {}
+    run = replace(a_run_of(db1="hybrid", db2="key"), retired_users={})
+    assert users_on_hold(run, {"db1": {}, "db2": {}}) == {}

@@ -19,6 +19,7 @@ from input_runs import (
     assert_problem,
     default_of,
     inputs_of,
+    interpreted,
     problems_of,
 )
 
@@ -29,7 +30,6 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.accounts impor
     account_of,
     found_line,
 )
-from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.interpretation import interpret
 
 OTHER_ID = "210987654321"
 
@@ -53,7 +53,7 @@ def test_an_account_has_its_own_credentials_regions_and_folder_of_keys():
 
 def test_the_default_region_of_an_account_comes_from_its_profile():
     run = an_account({"cwagent_account_aws_profile": "s"}, find_default_region={"s": EU, "": US}.get)
-    assert interpret(run)[0]["region"] == EU
+    assert interpreted(run)[0]["region"] == EU
 
 
 SESSION = {
@@ -74,7 +74,7 @@ SESSION = {
 )
 def test_a_session_is_as_short_and_as_long_as_aws_allows(option, value, refused):
     name = f"cwagent_account_session_{option}"
-    inputs, problems = interpret(an_account({name: value}))
+    inputs, problems = interpreted(an_account({name: value}))
     assert inputs["account"][f"session_{option}"] == value
     assert problems == ([f"Host shop: {name} is {refused}; {SESSION[option]}"] if refused else [])
 
@@ -263,12 +263,12 @@ def test_the_name_of_an_account_must_be_valid_for_a_folder(name):
     ],
 )
 def test_playbooks_that_clean_up_know_whether_the_account_is_right(account, is_valid):
-    assert interpret(an_account(account))[0]["account"]["is_valid"] is is_valid
+    assert interpreted(an_account(account))[0]["account"]["is_valid"] is is_valid
 
 
 def test_without_instances_the_regions_come_from_the_account():
     account = {**FILTERED, "cwagent_account_regions": [EU, US]}
-    assert interpret(an_account(account, {}, found=NONE_FOUND))[0]["regions"] == [EU, US]
+    assert interpreted(an_account(account, {}, found=NONE_FOUND))[0]["regions"] == [EU, US]
 
 
 @pytest.mark.parametrize(

@@ -22,12 +22,12 @@ from input_runs import (
     an_account,
     assert_problem,
     inputs_of,
+    interpreted,
     problems_of,
 )
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import REQUIREMENTS
-from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.interpretation import interpret
 
 UNICODE = "日本"
 NO_REGION = (
@@ -57,7 +57,7 @@ NO_REGION = (
     ],
 )
 def test_a_bad_variable_of_an_ec2_host_is_one_problem_that_names_the_host(variables, problem):
-    inputs, [found] = interpret(a_run(hosts={"web": variables}))
+    inputs, [found] = interpreted(a_run(hosts={"web": variables}))
     assert found.startswith(f"Host web: {problem}")
     assert inputs["instances"][US][-1] == ADMIN["instance_id"]
 
@@ -173,7 +173,7 @@ ONPREM = {"onprem_servers": ["a", "b"], "onprem_admin": ["ops"]}
 def test_users_must_differ_by_more_than_case(names, problem):
     variable = {"ops": "cwagent_admin_user_name"}
     hosts = {host: {variable.get(host, "cwagent_user_name"): name} for host, name in names.items()}
-    inputs, problems = interpret(a_run(ONPREM, hosts))
+    inputs, problems = interpreted(a_run(ONPREM, hosts))
     assert [each[: len(problem)] for each in problems] == [problem] * bool(problem)
     assert inputs["admin_users"] == ({} if "ops" in names else {US: [ADMIN_USER]})
 
@@ -198,7 +198,7 @@ def test_the_identity_is_a_choice_of_the_host(controller, hosts, hybrid, users, 
     assert inputs["server_users"] == ({US: users} if users else {})
     assert inputs["retired_users"] == ({US: retired} if retired else {})
     assert [host["host"] for host in inputs["servers"] if host.get("hybrid")] == hybrid
-    teardown = interpret(a_run(groups, hosts, controller, requires=["confirmation"]))[0]
+    teardown = interpreted(a_run(groups, hosts, controller, requires=["confirmation"]))[0]
     assert sorted(teardown["server_users"][US]) == sorted([*users, *retired])
     assert teardown["onprem_names"] == {US: [*hosts]}
     rotation = inputs_of(groups, hosts, controller, requires=["rotation"])
@@ -319,9 +319,12 @@ def test_a_limit_chooses_whose_keys_are_rotated(limit, servers, admins, delivere
     deliver = {"cwagent_deliver_keys": True}
     hosts = {"a": {"cwagent_region": EU, **deliver}, "b": {**SHARED, **deliver}, "adm": ADMIN}
     hosts["c"] = {**SHARED, "cwagent_region": EU, "cwagent_deliver_keys": False}
-    inputs = inputs_of(WITH_KEYS, hosts, ONE_FILE, limit=limit, requires=["rotation"])
+    controller = {**ONE_FILE, "cwagent_revoke_old": True}
+    inputs = inputs_of(WITH_KEYS, hosts, controller, limit=limit, requires=["rotation"])
     assert (inputs["server_users"], inputs["admin_users"]) == (servers, admins)
-    assert inputs["rotated_hosts"] == {"delivered": delivered, "undelivered": undelivered}
+    found = " ".join(inputs["notices"])
+    named = {"This run delivers the new access key to": delivered, "so do that yourself": undelivered}
+    assert [f"{words}: {', '.join(each)}." in found for words, each in named.items()] == [*map(bool, named.values())]
     assert inputs["undelivered_hosts"] == [host for host in undelivered if host == "b"]
 
 
@@ -371,7 +374,7 @@ NO_LIMIT = (
 @pytest.mark.parametrize("requires", [[], *([each] for each in REQUIREMENTS)])
 def test_an_age_without_limit_is_refused_by_a_rotation_that_depends_on_it(requires, zero, rotate_now):
     controller = {"cwagent_key_max_age_days": zero, "cwagent_rotate_now": rotate_now}
-    inputs, found = interpret(a_run(controller=controller, requires=requires))
+    inputs, found = interpreted(a_run(controller=controller, requires=requires))
     assert inputs["key_max_age_days"] == 0
     is_refused = requires == ["rotation"] and rotate_now is not True
     assert [each for each in found if "cwagent_key_max_age_days" in each] == [NO_LIMIT] * is_refused
@@ -430,7 +433,7 @@ def removal_of(*names, **variables):
     own = {"cwagent_deliver_keys": True, "cwagent_region": EU}
     shared = {"cwagent_user_name": "shared", "cwagent_region": US}
     hosts: dict[str, Any] = {**INSTANCES, "a": own, "b": shared, "c": shared}
-    inputs, problems = interpret(a_run(ALL_GROUPS, hosts, confirmed(*names, **variables), requires=["removal"]))
+    inputs, problems = interpreted(a_run(ALL_GROUPS, hosts, confirmed(*names, **variables), requires=["removal"]))
     return inputs["removal"], problems
 
 
@@ -485,7 +488,7 @@ def test_a_node_that_is_named_is_no_user():
 def test_the_node_and_the_earlier_user_of_a_hybrid_server_leave():
     hosts = {"a": HYBRID, "b": {**HYBRID, "cwagent_region": EU}}
     controller = confirmed("a", f"{EU}:gone", GONE_ID, cwagent_key_store="file")
-    removal = interpret(a_run({"onprem_servers": [*hosts]}, hosts, controller, requires=["removal"]))[0]["removal"]
+    removal = interpreted(a_run({"onprem_servers": [*hosts]}, hosts, controller, requires=["removal"]))[0]["removal"]
     assert removal["nodes"] == {US: ["a"], EU: ["gone"]}
     assert removal["optional_users"] == removal["users"][US] == [USER_A]
     assert removal["key_hosts"] == ["a"]

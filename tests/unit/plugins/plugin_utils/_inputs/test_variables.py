@@ -31,6 +31,7 @@ from input_runs import (
     default_of,
     in_a_survey,
     inputs_of,
+    interpreted,
     problems_of,
     run_value,
     run_with,
@@ -39,13 +40,12 @@ from input_runs import (
 
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import CONTAINER_VARIABLES
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.accounts import ACCOUNT_VARIABLES, PREFIX
-from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.interpretation import interpret
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables import ENVIRONMENT, find_role_variables
 
 # Names of which Ansible, or the report, knows what they mean in the result of a task.
 OF_RESULTS = {
     *("ansible_facts", "ansible_stats", "changed", "deprecations", "diff", "exception", "failed", "invocation", "msg"),
-    *("problems", "results", "skip_reason", "skipped", "steps", "unlisted", "unreachable", "warnings"),
+    *("results", "skip_reason", "skipped", "steps", "unlisted", "unreachable", "warnings"),
 }
 
 
@@ -55,12 +55,13 @@ WITHOUT_FILES = {kind: [] for kind in (*REPORTS, *POLICIES)}
 
 
 def test_the_input_of_a_run_without_variables():
-    empty = ("delivery_hosts", "hybrid_server_regions", "notes", "notices", "report_files", "requires")
+    empty = ("delivery_hosts", "hybrid_server_regions", "notes", "notices", "problems", "report_files", "requires")
     db, inputs = USER.format("db"), inputs_of()
     assert inputs == {
         **{name.removeprefix("cwagent_"): default_of(name) for name in RUN_OPTIONS},
         **{name: [] for name in (*empty, "undelivered_hosts")},
         **{name: {} for name in ("admin_users", "key_names", "retired_users")},
+        "removal": None,
         **dict.fromkeys(("account_decides_policy", "controller_stores", "finds_instances", "stores"), False),
         "server_policy": "aws",
         **{name: [US] for name in ("key_regions", "regions")},
@@ -172,7 +173,7 @@ def test_fitted_policies_need_a_boundary_where_a_playbook_attaches_or_extends_th
 ):
     run = {**FITTED, **ONE_FILE, "cwagent_permissions_boundary": boundary, "cwagent_confirm": "teardown"}
     given = a_run(controller=run) if makes_run is a_run else an_account({**run, "cwagent_account_id": "123456789012"})
-    inputs, problems = interpret(replace(given, requires=requires))
+    inputs, problems = interpreted(replace(given, requires=requires))
     refused = is_needed and boundary != BOUNDARY
     start = "The servers get fitted policies, because cwagent_server_policy is fitted, or is not set and the account"
     assert [each for each in problems if each.startswith(start)] == problems
@@ -203,7 +204,7 @@ def test_fitted_policies_need_a_boundary_where_a_playbook_attaches_or_extends_th
     ],
 )
 def test_the_account_decides_in_playbooks_that_attach_or_store(requires, attaches_or_stores, policy):
-    inputs, _problems = interpret(replace(a_run(controller={"cwagent_server_policy": policy}), requires=requires))
+    inputs, _problems = interpreted(replace(a_run(controller={"cwagent_server_policy": policy}), requires=requires))
     assert inputs["account_decides_policy"] == (attaches_or_stores and not policy)
     assert inputs["server_policy"] == (policy or "aws")
 
@@ -223,7 +224,7 @@ ATTACH_TO = "cwagent_on_other_profile is attach, so set cwagent_attach_to_roles 
 )
 def test_roles_that_get_the_policy_are_named_and_known_to_the_audit(kind, roles, requires, problem, is_ignored):
     controller = {"cwagent_on_other_profile": kind, "cwagent_attach_to_roles": roles}
-    inputs, problems = interpret(a_run(controller=controller, requires=requires))
+    inputs, problems = interpreted(a_run(controller=controller, requires=requires))
     assert [each[: len(problem)] for each in problems] == [problem] * bool(problem)
     if not problem:
         assert inputs["inventory"]["attach_to_roles"] == (["Shop", "Batch"] if kind == "attach" else [])
@@ -290,8 +291,8 @@ MEMBERS = st.dictionaries(
 @given(MEMBERS, st.dictionaries(st.sampled_from(HOST_NAMES), VARIABLES), VARIABLES, st.sampled_from(["", US, "x"]))
 def test_any_input_is_interpreted_and_nothing_is_raised(groups, hosts, controller, region):
     run = a_run(groups, hosts, controller, region)
-    inputs, problems = interpret(run)
-    assert (inputs, problems) == interpret(run)
+    inputs, problems = interpreted(run)
+    assert (inputs, problems) == interpreted(run)
     assert len(problems) == len(set(problems))
     assert all(problem.rstrip().endswith((".", "?")) for problem in problems)
     assert {name.removeprefix("cwagent_") for name in RUN_OPTIONS} <= inputs.keys()
@@ -328,7 +329,7 @@ def test_a_variable_of_the_run_can_be_set_anywhere(name):
 @pytest.mark.parametrize("name", sorted(OPTIONS.keys() - {ENVIRONMENT}))
 def test_the_answer_to_a_survey_is_the_same_as_the_value(name):
     answered = inputs_of(run_with(name, in_a_survey(VALID[name]), {}))
-    assert answered == interpret(run_with(name, VALID[name], {}))[0]
+    assert answered == interpreted(run_with(name, VALID[name], {}))[0]
 
 
 @pytest.mark.parametrize("blank", [None, "", "  ", "\n"])
@@ -337,7 +338,7 @@ def test_a_blank_is_the_same_as_not_set(name, blank):
     hosts = {"adm": {**ADMIN, name: blank}, "db": {name: blank}}
     assert inputs_of(controller={name: blank}, hosts=hosts) == inputs_of()
     if name != "cwagent_account_aws_profile":
-        assert interpret(an_account({name: blank})) == interpret(an_account())
+        assert interpreted(an_account({name: blank})) == interpreted(an_account())
 
 
 WRONG: dict[str, list[Any]] = {
@@ -416,7 +417,7 @@ def test_a_bad_value_is_one_problem_that_names_the_variable(name, value):
     hosts = {host: {**INSTANCES.get(host, {}), name: value} for host in ("web", "adm", "db")}
     if name == "cwagent_user_name":
         hosts["db"]["cwagent_admin_user_name"] = "Admin"
-    inputs, [problem] = interpret(run_with(name, value, hosts))
+    inputs, [problem] = interpreted(run_with(name, value, hosts))
     assert name in problem
     assert problem.endswith(".")
     is_typed = value is not NOPE and value not in WRONG[OPTIONS[name]["type"]] and "choices" not in OPTIONS[name]
@@ -436,7 +437,7 @@ SECRET = "s3cret"
 def test_the_environment_of_a_host_never_appears_in_results(value):
     given = {ENVIRONMENT: value}
     for run in (a_run(hosts={"adm": {**ADMIN, **given}}), a_run(controller=given), an_account(given)):
-        inputs, problems = interpret(run)
+        inputs, problems = interpreted(run)
         assert SECRET not in f"{inputs}{problems}"
         assert "environment" not in inputs
         assert len(problems) == (0 if "HTTPS_PROXY" in value else 1)
@@ -531,7 +532,7 @@ BOTH = pytest.mark.parametrize("requires", [[], APPLY], ids=["accounts", "server
 
 def batches_of(requires, value, name="cwagent_batch_size"):
     """The value of a variable of batches in a run of a playbook, and its problems."""
-    inputs, problems = interpret(a_run(controller={name: value}, requires=requires))
+    inputs, problems = interpreted(a_run(controller={name: value}, requires=requires))
     return run_value(inputs, name), [each for each in problems if name in each]
 
 
@@ -593,7 +594,7 @@ def test_the_time_of_a_watch_has_limits(value, seconds):
 
 def test_a_clean_up_skips_no_account():
     run = an_account({"cwagent_max_fail_percentage": 0}, requires=["restore"])
-    assert interpret(run)[0]["max_fail_percentage"] == 100
+    assert interpreted(run)[0]["max_fail_percentage"] == 100
 
 
 @pytest.mark.parametrize(
@@ -646,7 +647,7 @@ def test_a_playbook_writes_its_formats_and_skips_the_others_with_a_notice(playbo
     first = yaml.safe_load((PLAYBOOKS / f"{playbook}.yml").read_text())[0]
     requires = first["vars"]["__cwagent_requires"]
     reports = {**REPORTS, **POLICIES}
-    inputs = interpret(a_run(controller={"cwagent_report_files": [*reports.values()]}, requires=requires))[0]
+    inputs = interpreted(a_run(controller={"cwagent_report_files": [*reports.values()]}, requires=requires))[0]
     written = WRITTEN.get(playbook, [])
     files = {kind: [path] if kind in written else [] for kind, path in reports.items()}
     assert inputs["report_files_by_format"] == files
