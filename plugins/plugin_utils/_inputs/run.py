@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class AccountVariables:
     """The variables of the host that stands for the account, without their prefix; see ``argument_specs.yml``.
 
-    :param host: its name; empty for the account of the controller's credentials.
+    :param host: its name, which is empty for the account of the controller's credentials.
     :param admin_required: whether an account that has servers must have an admin instance.
     :param is_valid: whether these variables have no problem, so that the credentials are certainly the account's.
     """
@@ -91,7 +91,7 @@ class Run:
     """The interpreted input of a run in one account. It contains no content of a file and no secret.
 
     :param settings: the variables with one value for the whole run, without the prefix ``cwagent_``.
-    :param requires: the requirements of the playbook, which identify its work; see ``given.py``.
+    :param requires: the requirements of the playbook, which identify its work.
     :param account: the account and how its credentials are found.
     :param region: the region of what belongs to no host.
     :param regions: the regions of the hosts.
@@ -101,11 +101,11 @@ class Run:
     :param fitted_policies: the names of the fitted ``server_policies`` and ``admin_policies``; empty lists for AWS's.
     :param servers: the servers that ``--limit`` leaves, each with its identity and the configurations that it uses.
     :param onprem_hosts: the servers on premises by host.
-    :param node_id: by host on premises, the node of a host that was renamed; empty if it was not.
+    :param node_id: by host on premises, the node of a host that was renamed, or an empty text.
     :param key_file_owner: by host on premises, the owner of the file with the access key.
     :param key_file_group: by host on premises, the group of that file.
     :param instances: the EC2 instances by region.
-    :param admin_instance: the instance that stores the configuration; empty if there is none.
+    :param admin_instance: the instance that stores the configuration, or an empty text.
     :param finds_instances: whether the instances of the account are found by filters.
     :param server_users: by region, the users of servers whose access keys are managed.
     :param admin_users: by region, the users that may store.
@@ -122,14 +122,14 @@ class Run:
     :param stores: whether a host stores, or opens the window for a person.
     :param storing_host: that host.
     :param storing_region: its region.
-    :param window_state: what a clean-up does with admin windows; see the module ``cwagent_restore``.
+    :param window_state: the option of the module ``cwagent_restore``.
     :param moves_label: whether the label may move. With a limit, other servers have not proved a version.
-    :param inventory: the principals that an audit compares with those of the account.
+    :param inventory: the principals that an audit compares with the account.
     :param report_files_by_format: the files of reports by their format.
     :param notices: warnings about the input.
     :param removal: the servers that leave, where the playbook removes some.
-    :param notes: what the run leaves out, in sentences for its report.
-    :param problems: what is wrong with the input, in sentences.
+    :param notes: sentences for the report about omissions.
+    :param problems: all problems of the input, in sentences.
     """
 
     settings: Mapping[str, Any]
