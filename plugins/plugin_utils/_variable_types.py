@@ -126,6 +126,9 @@ def _convert(option: Mapping[str, Any], value: Any) -> Any:
         return [_convert(item, each) for each in items]
     if kind == "dict":
         mapping = _parse(dict, value)
+        for key in mapping:
+            if not isinstance(key, (str, int, float)):  # YAML reads a date without quotes as one, and null as nothing
+                raise InvalidInput(f"the key {quote(key)} is not text. Put it in quotes.")
         return _convert_each(option["options"], mapping) if option.get("options") else mapping
     if value is False and "off" in option.get("choices", ()):
         value = "off"  # YAML reads it as false without quotes, and Ansible's own check takes that back

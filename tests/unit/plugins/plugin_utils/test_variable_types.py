@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,8 @@ def test_a_value_of_another_type_is_an_error(option, value, expectation):
     [
         (ENTRIES, [{"days": "many", "name": "x"}], "days of x must be a whole number, not 'many'."),
         (CONFIGS, [{"name": "x", "regions": "a"}], "regions of x must be a list, not 'a'."),
+        (KINDS["dict"], {date(2026, 1, 2): "a"}, "the key '2026-01-02' is not text. Put it in quotes."),
+        (KINDS["dict"], {"team": "b", None: "a"}, "the key 'null' is not text. Put it in quotes."),
         ({**ENTRIES, "options": {"days": KINDS["int"]}}, [{"days": []}], "days must be a whole number, not '[]'."),
     ],
 )
