@@ -69,4 +69,11 @@ options:
     type: list
     elements: str
     default: []
+  compared:
+    description:
+      - The result of a task of M(cwagent.iam.cwagent_store_config) with the state V(compared) and the same options. Its
+        configurations are not validated again. The module reads their files again, and fails if one has changed.
+      - Without it, the module validates the configurations. A digest detects a changed or truncated file. It does not
+        protect against somebody who can change this result.
+    type: dict
 """

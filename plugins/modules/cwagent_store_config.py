@@ -39,8 +39,8 @@ options:
         configurations need. It fails if a part of one needs permissions that are not known or that nothing limits.
       - V(compared) validates them, compares them with the stored ones, and checks that the host could store the ones
         that differ. It changes nothing. Later tasks can create the resources that storing needs.
-      - V(stored) does the same, acquires the permission, stores the configurations that differ, and releases the
-        permission.
+      - V(stored) does the same unless O(compared) is the result of such a task, acquires the permission, stores the
+        configurations that differ, and releases the permission.
       - V(opened) only acquires the permission, so that a person can use it on the instance until the deadline of the
         admin window. O(from) then means V(instance), unless it is V(run_command). The permission is released if that
         fails or is interrupted. Otherwise, M(cwagent.iam.cwagent_restore) releases it later.
@@ -64,10 +64,6 @@ options:
     description: The ID of the account of the servers, with O(state=fitted). When empty, the policy has a wildcard.
     type: str
     default: ""
-  compared:
-    description:
-      - The result of a task with O(state=compared) and the same options. Without it, O(state=stored) compares first.
-    type: dict
   agent_schema_path:
     description:
       - The path of the agent's schema on the host, where the agent installs it by default. Without O(schema),
@@ -189,11 +185,15 @@ window:
   type: dict
   sample: {access_keys: [], deadline: "2026-11-24T16:15:00Z", instance_id: i-0123456789abcdef0, state: open}
 compared:
-  description: The compared configurations, for the option O(compared).
+  description:
+    - The compared configurations, for the option O(compared), with C(digest), the digest of the file, and C(differs),
+      whether there is something to do. Their contents are not in the result, because Ansible prints results.
   returned: with O(state=compared)
   type: list
   elements: dict
-  sample: []
+  sample:
+    - {name: AmazonCloudWatch-linux, region: eu-central-1, differs: true,
+       digest: ca3d163bab055381827226140568f3bef7eaac187cebd76878e0b63e9e442356}
 source:
   description: The host that stores, which is O(from) or, with V(auto), the choice that works.
   returned: when the options are valid, except with O(state=validated) and O(state=fitted)

@@ -143,7 +143,11 @@ counts:
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.host_keys import read_keys, select_gateway
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import desired_values, known_state
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import (
+    DesiredConfig,
+    DesiredParameter,
+    Parameter,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.resource import (
     READ_BACK_SECONDS,
     ParameterResource,
@@ -199,8 +203,9 @@ def store(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     """Store the configuration."""
     given = params["config"]
     name, region = given["name"], given["region"]
-    desired = desired_values(name, given["parameters"], can_be_split=given["can_be_split"])
-    known = None if "known" not in given else known_state(given["known"], name)
+    parameters = tuple(DesiredParameter(**each) for each in given["parameters"])
+    desired = DesiredConfig(name, parameters=parameters, can_be_split=given["can_be_split"])
+    known = {each: found and Parameter(**found) for each, found in given["known"].items()} if "known" in given else None
     resource = ParameterResource(select_gateway(params, region), desired, region, known)
     return converge(resource, check_mode, max(READ_BACK_SECONDS, params["wait_timeout"]))
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from base64 import b64decode
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.host import check
@@ -82,9 +82,10 @@ class _StoreHost(Host, ABC):
 
     def store(self, configuration: Configuration) -> dict[str, Any]:
         """Store a configuration."""
+        known = {name: found and asdict(found) for name, found in configuration.known.items()}
         return self._run(
             [configuration.region],
-            config={**_to_option(configuration), "known": configuration.previous},
+            config={**_to_option(configuration), "known": known},
             wait_timeout=self._options.waits.permission_timeout,
             **self._credentials(),
         )

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from ansible.module_utils.common.validation import check_type_path
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import plan as config_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import rules
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import Content, Document
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import Content, Document, read
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.files import read_file
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import merge
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opentelemetry import (
@@ -44,7 +45,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._options import option
 from ansible_collections.cwagent.iam.plugins.module_utils._text import count_noun, to_summary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 PRESENT, ABSENT, VALIDATED, TAGGED = "present", "absent", "validated", "tagged"
 STRICT, WARN, OFF = "strict", "warn", "off"
@@ -98,6 +99,8 @@ class GivenConfig:
 
     :param source: where ``config`` comes from, for its problems.
     :param parts: the parts of ``config`` if it was split before. They are stored as they are.
+    :param digests: if this was validated before, the digest of its content then, or several. Any other content is
+        refused, and this content is validated again only with a schema.
     """
 
     name: str
@@ -106,6 +109,7 @@ class GivenConfig:
     handling: Handling
     source: str = "config"
     parts: Sequence[Mapping[str, Any]] = ()
+    digests: Collection[str] = ()
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> GivenConfig:
@@ -178,44 +182,49 @@ def refusal(found: Validation) -> str:
 def validate_config(given: GivenConfig) -> Validation:
     """Return a configuration with all its problems.
 
-    :raises InvalidInput: the name of its parameter or the schema is not valid.
+    :raises InvalidInput: the name of its parameter or the schema is not valid, or the content has changed since it was
+        validated.
     """
     check_parameter_name(given.name)
+    contents = list(_contents(given))
+    digest = _digest(given, contents)
     if is_yaml_name(given.name):
-        return _validate_yaml(given)
+        return _validate_yaml(given, contents, digest)
     check_name_of_json(given.name)
     schema = _schema(given.handling)
 
     def check(content: Content, source: str) -> Document:
+        if given.digests and not schema:
+            return read(content, source)
         document = validate(content, source=source, has_onprem=given.handling.has_onprem, name=given.name)
         return add_schema_problems(document, *schema, is_required=schema[1] != _GIVEN) if schema else document
 
-    documents = list(_documents(given, check))
+    documents = [
+        _unusable(rules.FILE, content, source) if isinstance(content, InvalidInput) else check(content, source)
+        for source, content in contents
+    ]
     problems = [problem for each in documents for problem in each.problems]
     whole = documents[0]
     if len(documents) > 1:
         whole = _merge(documents, check)
         problems = _join(problems, whole)
-    return _validation(given, whole.value, problems, whole.source)
+    return _validation(given, whole.value, problems, whole.source, digest)
 
 
-def _validate_yaml(given: GivenConfig) -> Validation:
+def _validate_yaml(given: GivenConfig, contents: Sequence[tuple[str, Any]], digest: str) -> Validation:
     """Return an OpenTelemetry configuration with its problems. :raises InvalidInput: it is JSON, or several files."""
-    contents = list(_contents(given))
-    [source, content] = contents[0]
-    try:
-        content = read_file(source) if given.src else content
-    except InvalidInput as error:
-        return _validation(given, None, [_problem(rules.FILE, error, source)], source)
+    source, content = contents[0]
+    if isinstance(content, InvalidInput):
+        return _validation(given, None, [_problem(rules.FILE, content, source)], source)
     if is_json(content):
         check_name_of_json(given.name)
     if len(contents) > 1:
         raise InvalidInput(f"parameter name '{given.name}': an OpenTelemetry configuration is one file.")
-    return _validation(given, *read_yaml(content, source), source)
+    return _validation(given, *read_yaml(content, source), source, digest)
 
 
 def _validation(
-    given: GivenConfig, config: dict[str, Any] | str | None, problems: list[Problem], source: str
+    given: GivenConfig, config: dict[str, Any] | str | None, problems: list[Problem], source: str, digest: str = ""
 ) -> Validation:
     """Return the validation of a configuration, which is ``None`` if it cannot be stored."""
     tags = desired_tags(given.handling.tags)
@@ -230,6 +239,7 @@ def _validation(
                 allow_recent=given.handling.split_recent,
                 tags=tags,
                 parts=given.parts,
+                digest=digest,
             )
         except InvalidInput as error:
             problems.append(_problem(rules.SIZE, error, source))
@@ -239,25 +249,38 @@ def _validation(
     return Validation(given.name, None if errors else desired, errors, warnings, notices)
 
 
-def _documents(given: GivenConfig, check: Callable[[Content, str], Document]) -> Iterator[Document]:
-    """Read and validate each configuration of the options."""
-    for source, content in _contents(given):
-        try:
-            read = read_file(source) if given.src else content
-        except InvalidInput as error:
-            yield _unusable(rules.FILE, error, source)
-        else:
-            yield check(read, source)
-
-
 def _contents(given: GivenConfig) -> Iterator[tuple[str, Any]]:
-    """Return the name of each configuration with its content; the content of a file is ``None``."""
+    """Return the name of each configuration with its content, or with the error if its file cannot be read."""
     if given.src:
-        yield from ((path, None) for path in given.src)
+        yield from ((path, _read(path)) for path in given.src)
     elif given.config and isinstance(given.config, list):
         yield from ((f"config[{index}]", each) for index, each in enumerate(given.config))
     else:
         yield given.source, given.config
+
+
+def _read(path: str) -> bytes | InvalidInput:
+    try:
+        return read_file(path)
+    except InvalidInput as error:
+        return error
+
+
+def _digest(given: GivenConfig, contents: Sequence[tuple[str, Any]]) -> str:
+    """Return the digest of the contents.
+
+    It finds a file that was changed or truncated between two tasks. It does not protect against an attacker.
+
+    :raises InvalidInput: the contents were validated before and have changed, or one cannot be read any more.
+    """
+    found = hashlib.sha256()
+    for _source, each in contents:
+        if isinstance(each, InvalidInput) and given.digests:
+            raise each
+        found.update(each if isinstance(each, bytes) else str(each).encode(errors="surrogatepass"))
+    if given.digests and found.hexdigest() not in given.digests:
+        raise InvalidInput(f"{contents[0][0]} has changed since it was validated in this run. Run again.")
+    return found.hexdigest()
 
 
 def _merge(documents: Sequence[Document], check: Callable[[Content, str], Document]) -> Document:

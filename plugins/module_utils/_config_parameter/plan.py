@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Optional
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.difference import differences
@@ -61,35 +61,34 @@ State = Mapping[str, Optional[Parameter]]
 class DesiredParameter:
     """A parameter as the user declares it.
 
-    :param config: a text if it is an OpenTelemetry configuration in YAML.
+    :param value: the configuration, or a part of it, in the form that is stored.
     :param tier: ``None`` for the smallest that fits.
     :param tags: the tags that it gets. Other tags stay.
     """
 
     name: str
-    config: Mapping[str, Any] | str
+    value: str
     tier: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def value(self) -> str:
-        """The configuration in the form that is stored."""
-        return minify(self.config)
 
 
 @dataclass(frozen=True)
 class DesiredConfig:
-    """A configuration as the user declares it.
+    """A valid configuration as the user declares it, which is compared, fitted, split and stored.
 
+    :param config: a text if it is an OpenTelemetry configuration in YAML. A host that stores it only gets the
+        parameters.
     :param parameters: the parameters that hold it, in the order in which an agent fetches and appends them. There are
         none if it is to be absent.
     :param can_be_split: whether it can be, or can have been, in more than one parameter.
+    :param digest: of the content that declares it. Other content can declare the same.
     """
 
     name: str
     config: Mapping[str, Any] | str = field(default_factory=dict)
     parameters: tuple[DesiredParameter, ...] = ()
     can_be_split: bool = False
+    digest: str = field(default="", compare=False)
 
     @property
     def has_tags(self) -> bool:
@@ -101,6 +100,11 @@ class DesiredConfig:
         """The names of the parameters, in the order in which an agent fetches and appends them."""
         return [each.name for each in self.parameters]
 
+    @property
+    def configs(self) -> list[Mapping[str, Any] | str]:
+        """The configuration in each parameter."""
+        return [json.loads(each.value) for each in self.parameters] if self.parameters[1:] else [self.config]
+
 
 def desired_config(
     name: str,
@@ -111,31 +115,25 @@ def desired_config(
     allow_recent: bool = False,
     tags: Mapping[str, str] | None = None,
     parts: Sequence[Mapping[str, Any]] = (),
+    digest: str = "",
 ) -> DesiredConfig:
-    """Return the parameters that hold a configuration.
+    """Return a configuration with the parameters that hold it.
 
     :param allow_recent: whether to split even the parts that only recent agents can merge.
     :param parts: the parts of a configuration that was split before. They stay as they are.
     :raises InvalidInput: a name is not valid, or the configuration is too large.
     """
-    whole = DesiredParameter(name, config, tier, tags or {})
+    whole = DesiredParameter(name, minify(config), tier, tags or {})
     if not can_be_split or isinstance(config, str):
         select_tier(None, whole)
-        return DesiredConfig(name, config, (whole,))
-    parts = parts or split(config, LIMITS[tier or max(LIMITS, key=LIMITS.__getitem__)], allow_recent)
+        return DesiredConfig(name, config, (whole,), digest=digest)
+    values = [*map(minify, parts or split(config, LIMITS[tier or max(LIMITS, key=LIMITS.__getitem__)], allow_recent))]
     parameters = tuple(
-        replace(whole, name=part_name, config=part) for part_name, part in zip(part_names(name, len(parts)), parts)
+        replace(whole, name=part_name, value=value) for part_name, value in zip(part_names(name, len(values)), values)
     )
     for each in parameters:
         check_parameter_name(each.name)
-    return DesiredConfig(name, config, parameters, can_be_split=True)
-
-
-def desired_values(name: str, parameters: Iterable[Mapping[str, Any]], *, can_be_split: bool) -> DesiredConfig:
-    """Return a configuration from the values of its parameters, as another host has planned them."""
-    read = str if is_yaml_name(name) else json.loads
-    planned = (DesiredParameter(each["name"], read(each["value"]), each.get("tier")) for each in parameters)
-    return DesiredConfig(name, parameters=tuple(planned), can_be_split=can_be_split)
+    return DesiredConfig(name, config, parameters, can_be_split=True, digest=digest)
 
 
 def check_parameter_name(name: str) -> None:
@@ -186,17 +184,10 @@ def select_tier(current: Parameter | None, desired: DesiredParameter) -> str:
     return next(tier for tier in tiers if tier == tiers[-1] or max(size, current_size) <= LIMITS[tier])
 
 
-def is_equivalent(value: str, config: Mapping[str, Any] | str) -> bool:
-    """Whether a stored value has the same content as a configuration, apart from spaces and order of keys in JSON."""
-    if isinstance(config, str):
-        return value == config
-    # In Python, True equals 1; in JSON text with sorted keys, they differ.
-    return to_canonical(value) == json.dumps(config, sort_keys=True)
-
-
 def is_up_to_date(current: Parameter | None, desired: DesiredParameter) -> bool:
-    """Whether the stored configuration is the desired one."""
-    return current is not None and is_equivalent(current.value, desired.config)
+    """Whether the stored configuration has the desired content, apart from spaces and the order of keys in JSON."""
+    # In Python, True equals 1; in JSON text with sorted keys, they differ.
+    return current is not None and to_canonical(current.value) == to_canonical(desired.value)
 
 
 def plan(current: State, desired: DesiredConfig) -> Plan[State]:
@@ -313,26 +304,6 @@ def to_result(name: str, parameter: Parameter | None) -> dict[str, Any] | None:
     size = len(parameter.value.encode())
     tags = {} if parameter.tags is None else {"tags": dict(parameter.tags)}
     return {"name": name, "value": parameter.value, "size": size, "version": parameter.version, **tags}
-
-
-def to_known(parameter: Parameter | None) -> dict[str, Any]:
-    """Render a parameter for a later task."""
-    found = {} if parameter is None else asdict(parameter)
-    return {key: value for key, value in found.items() if key != "tags" or value is not None}
-
-
-def known_state(known: Mapping[str, Any], name: str) -> State:
-    """Return the parameters that ``to_known`` has rendered.
-
-    :raises InvalidInput: they belong to another configuration.
-    """
-    try:
-        state = {each: Parameter(**found) if found else None for each, found in known.items()}
-    except TypeError:
-        state = {}
-    if name not in state or not all(re.fullmatch(f"{re.escape(name)}(-[0-9]+)?", each) for each in state):
-        raise InvalidInput(f"The compared values do not belong to parameter '{name}'.")
-    return state
 
 
 def to_diff(state: State) -> dict[str, Any]:

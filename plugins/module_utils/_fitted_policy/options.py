@@ -89,7 +89,8 @@ def resource(call: Call) -> FittedPolicies:
     for region in params["read_regions"]:
         _names.check_region(region)
     given = GivenConfigs.of(params)
-    new = _new_texts(given, call, aws.region)
+    read: Read = {}
+    new = _new_texts(given, call, aws.region, read)
     regions = params["read_regions"] or enabled_regions(aws)
     applied = Planned(params["planned"]).applied_versions
     stored = [
@@ -102,7 +103,6 @@ def resource(call: Call) -> FittedPolicies:
         raise InvalidInput(_NOTHING.format(join_first(regions, _MAX_LISTED)))
     scope = Scope(partition, account, tuple(params["emf_log_groups"]))
     all_regions = () if params["read_regions"] else regions
-    read: Read = {}
     sources = to_sources(texts, all_regions, read)
     needed = needed_statements(sources, scope)
     kept = [
@@ -133,14 +133,21 @@ def resource(call: Call) -> FittedPolicies:
     return FittedPolicies(aws, desired, notices=[*width_notices(needed, sources, known.shown)])
 
 
-def _new_texts(given: GivenConfigs, call: Call, own_region: str) -> list[Text]:
-    """Return the texts of the parameters that are to be stored. :raises InvalidInput: a configuration is refused."""
+def _new_texts(given: GivenConfigs, call: Call, own_region: str, read: Read) -> list[Text]:
+    """Return the texts of the parameters that are to be stored.
+
+    :param read: receives their configurations.
+    :raises InvalidInput: a configuration is refused.
+    """
 
     def aws_in(region: str | None) -> Aws:
         return next(iter(gateways(call, [region or ""]).values()))
 
-    validated = validate(given, lambda path: str(Path(path).expanduser()), earlier=read_earlier(given, aws_in))
+    earlier = read_earlier(given, aws_in)
+    validated = validate(given, lambda path: str(Path(path).expanduser()), earlier=earlier, known=given.compared)
     validated.check()
+    for _each, desired in validated.valid:
+        read.update({parameter.value: (config, "") for parameter, config in zip(desired.parameters, desired.configs)})
     return [
         Text(parameter.name, region or own_region, parameter.value, each.name)
         for each, desired in validated.valid

@@ -10,9 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.parameters import read_history, read_versions
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import to_known
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.resource import ParameterResource
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import minify
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES, AwsApiError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import (
@@ -25,7 +23,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._store_config.validati
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.versions import explain_stay, join_parts, select
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import Given, GivenConfigs
@@ -100,19 +98,17 @@ def _read_earlier(given: Given, options: GivenConfigs, aws: Aws) -> Earlier:
     return Earlier(given, text, f"{numbers} in {region}", configs, stays)
 
 
-def compare(validated: Validated, aws_in: Callable[[str | None], Aws], warnings: list[str]) -> list[Configuration]:
-    """Compare the configurations with Parameter Store. :param warnings: receives warnings for the user."""
+def compare(
+    validated: Validated, aws_in: Callable[[str | None], Aws], only: Collection[tuple[str, str]] | None = None
+) -> list[Configuration]:
+    """Compare the configurations with Parameter Store. :param only: by default, all names and regions."""
     found = []
     for given, desired in validated.valid:
         for region in given.regions:
             aws = aws_in(region or None)
-            resource = ParameterResource(aws, desired, aws.region)
-            known = resource.read()
-            previous = {name: to_known(each) for name, each in known.items()}
-            warnings += resource.warnings(resource.plan(known))
-            configuration = Configuration(desired, known, aws.region, minify(desired.config), previous)
-            check_oldest(aws, configuration)
-            found.append(configuration)
+            if only is None or (given.name, region or aws.region) in only:
+                known = ParameterResource(aws, desired, aws.region).read()
+                found.append(Configuration(desired, known, aws.region))
     return found
 
 

@@ -1,45 +1,41 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A configuration to store, from the result of the comparison with Parameter Store. Pure."""
+"""A configuration with its state in Parameter Store, and what a task that compares tells the later ones. Pure."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import plan as config_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._names import is_yaml_name
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.ways import AUTO, WAYS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import Handling
     from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import DesiredConfig, State
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan
 
 NOT_COMPARED = (
-    "compared must be the result of a task with the state compared. Register that task, and use its result as it is."
+    "compared must be the result of a task with the state compared and the same configurations. Register that task, "
+    "and use its result as it is."
 )
+_ENTRY = {"name": str, "region": str, "digest": str, "differs": bool}
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """A configuration that was compared with the stored parameters.
+    """A configuration that is compared with the stored parameters.
 
     :param desired: its parameters with their tags.
-    :param text: the configuration in the form that is stored.
-    :param previous: the values stored when it was compared, as a module on a host gets them.
+    :param known: the stored parameters.
     """
 
     desired: DesiredConfig
     known: State
     region: str
-    text: str
-    previous: Mapping[str, Any]
 
     @property
     def name(self) -> str:
@@ -67,45 +63,72 @@ class Configuration:
         """The parameters that an earlier, larger configuration has left."""
         return config_plan.surplus(self.known, self.desired)
 
+    @property
+    def warnings(self) -> list[str]:
+        """Warnings of such parameters."""
+        return config_plan.warnings(self.known, self.desired)
+
     def to_diff(self, plan: Plan[State]) -> dict[str, Any]:
         """Render the changes of a plan, for the diff."""
         sides = {"before": config_plan.to_diff(plan.current), "after": config_plan.to_diff(plan.planned)}
         return config_plan.render_change(plan.current, plan.planned) or sides
 
     def to_comparison(self) -> dict[str, Any]:
-        """Render the configuration for the option ``compared``."""
-        values = [each.value for each in self.desired.parameters if self.desired.parameters[1:]]
-        given = {"name": self.name, "region": self.region, "config": self.text, "previous": self.previous}
-        return {**given, "parts": values} if values else given
+        """Render the outcome for the option ``compared``. Contents are not in it, because Ansible prints results."""
+        differs = self.plan.has_changes or bool(self.surplus)
+        return {"name": self.name, "region": self.region, "digest": self.desired.digest, "differs": differs}
 
     def to_result(self) -> dict[str, Any]:
         """Render it for the result, with the parameters that servers fetch, in their order."""
         return {"name": self.name, "region": self.region, "parameters": [{"name": each} for each in self.desired.names]}
 
 
-def compared(given: Mapping[str, Any], handling: Handling, tags: Mapping[str, str]) -> Configuration:
-    """Return a configuration in the result of the state ``compared``. :raises InvalidInput: it is not such a result."""
-    try:
-        name, text, region = given["name"], given["config"], given["region"]
-        config = text if is_yaml_name(name) else json.loads(text)
-        known = config_plan.known_state(given["previous"], name)
-        parts = [json.loads(each) for each in given.get("parts", ())]
-        values = [found.value for found in known.values() if found]
-        is_right = isinstance(config, str if is_yaml_name(name) else dict)
-        is_right = is_right and all(isinstance(each, dict) for each in parts)
-        if not is_right or not all(isinstance(each, str) for each in [name, region, *values]):
-            raise TypeError
-    except (AttributeError, InvalidInput, KeyError, TypeError, ValueError):
-        raise InvalidInput(NOT_COMPARED) from None
-    config_plan.check_parameter_name(name)
-    _names.check_region(region)
-    desired = config_plan.desired_config(
-        name,
-        config,
-        handling.tier,
-        can_be_split=handling.split,
-        allow_recent=handling.split_recent,
-        tags=tags,
-        parts=parts,
-    )
-    return Configuration(desired, known, region, text, given["previous"])
+@dataclass(frozen=True)
+class Compared:
+    """The configurations that an earlier task has validated and compared, by name and digest.
+
+    :param entries: as ``Configuration.to_comparison`` renders them.
+    :param source: the way to store, which is never ``auto``.
+    :param earlier: the profile and the role that the instance had.
+    """
+
+    entries: Sequence[Mapping[str, Any]]
+    source: str
+    earlier: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, result: Mapping[str, Any] | None) -> Compared | None:
+        """Return the object for the registered result of that task; ``None`` if it was skipped.
+
+        :raises InvalidInput: it is not such a result.
+        """
+        if result is None or result.get("skipped"):
+            return None
+        try:
+            found = cls(result["compared"], result["source"], result["earlier_identity"])
+            forms = {tuple(type(each[key]) for key in _ENTRY) for each in found.entries}
+        except (KeyError, TypeError):
+            raise InvalidInput(NOT_COMPARED) from None
+        if not forms <= {tuple(_ENTRY.values())} or found.source not in WAYS or found.source == AUTO:
+            raise InvalidInput(NOT_COMPARED)
+        return found
+
+    def digests_of(self, name: str, regions: Collection[str]) -> set[str]:
+        """Return the digests of the contents of a configuration that were valid.
+
+        :param regions: the empty text stands for the region of the task.
+        :raises InvalidInput: there are none.
+        """
+        found = {
+            each["digest"]
+            for each in self.entries
+            if each["name"] == name and ("" in regions or each["region"] in regions)
+        }
+        if not found:
+            raise InvalidInput(NOT_COMPARED)
+        return found
+
+    @property
+    def differing(self) -> set[tuple[str, str]]:
+        """The names and regions of the configurations for which there is something to do."""
+        return {(each["name"], each["region"]) for each in self.entries if each["differs"]}

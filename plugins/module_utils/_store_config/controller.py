@@ -20,7 +20,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._store_config.base imp
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from typing import Any
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
@@ -91,6 +91,7 @@ def tidy(
     aws_in: Callable[[str], Aws],
     configurations: Sequence[Configuration],
     *,
+    names: Collection[str],
     host: str,
     tags: bool,
     surplus: bool,
@@ -98,11 +99,11 @@ def tidy(
 ) -> None:
     """Check what a host stored, tag the parameters, and delete those that an earlier, larger configuration has left.
 
+    :param names: of all configurations of the user.
     :param host: the host that reports what it stored. It is empty if the controller has seen that.
     :param tags: whether to tag the parameters of configurations that differ.
     :param surplus: whether to delete such parameters, unless they belong to another configuration.
     """
-    names = {each.name for each in configurations}
     for each in configurations:
         aws, region = aws_in(each.region), each.region
         if host and not check_mode and each.plan_without_tags.has_changes:
@@ -111,6 +112,6 @@ def tidy(
             if parameter.tags:
                 tagged = TagsResource(aws, parameter.name, parameter.tags, region)
                 report.take("tagged", partial(converge, tagged, check_mode, READ_BACK_SECONDS))
-        for name in sorted({*each.surplus} - names) if surplus else ():
+        for name in sorted({*each.surplus}.difference(names)) if surplus else ():
             deleted = ParameterResource(aws, DesiredConfig(name), region)
             report.take("deleted", partial(converge, deleted, check_mode, None))

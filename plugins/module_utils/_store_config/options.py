@@ -16,6 +16,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores im
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._options import option, read_options, spec_of
 from ansible_collections.cwagent.iam.plugins.module_utils._planned import PLANNED_SPEC, Planned
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Compared
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.ways import INSTANCE, WAYS
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ CONFIGS_SPEC: dict[str, Any] = {
     "tier": {"type": "str", "choices": ["", *LIMITS], "default": ""},
     "version": {"type": "str", "default": ""},
     "emf_log_groups": {"type": "list", "elements": "str", "default": []},
+    "compared": {"type": "dict"},
 }
 
 
@@ -56,18 +58,21 @@ class GivenConfigs:
     """The configurations of a task.
 
     :param version: by name, the versions to store again. The empty name stands for all configurations.
+    :param compared: the outcome of an earlier task, which has validated them; ``None`` to validate them.
     """
 
     configs: Sequence[Given]
     handling: Handling
     version: Mapping[str, str]
+    compared: Compared | None
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> GivenConfigs:
         """Return the object for the validated options of ``CONFIGS_SPEC``."""
         tags = params.get("parameter_tags", {})
         handling = read_options(Handling, params, tier=params["tier"] or None, tags=tags)
-        return cls(_given_configurations(params), handling, read_wanted(params["version"]))
+        compared = Compared.of(params["compared"])
+        return cls(_given_configurations(params), handling, read_wanted(params["version"]), compared)
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,6 @@ class StoreOptions(GivenConfigs):
     """The options of a task. Each group of options has its own object.
 
     :param way: the option ``from``.
-    :param compared: the result of an earlier task; ``None`` to compare first.
     :param planned: the results of earlier tasks.
     """
 
@@ -111,7 +115,6 @@ class StoreOptions(GivenConfigs):
     state: str = option(choices=[VALIDATED, FITTED, COMPARED, STORED, OPENED], default=STORED)
     agent_schema_path: str = option(default="/opt/aws/amazon-cloudwatch-agent/doc/amazon-cloudwatch-agent-schema.json")
     account_id: str = option(default="")
-    compared: Mapping[str, Any] | None = option()
     remove_surplus: bool = option(default=False)
 
     @classmethod

@@ -10,16 +10,15 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import desired_tags
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, HostUnreachable, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, HostUnreachable
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.base import InstanceChecks, to_sentence
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.command import CommandWay
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparison import (
     Comparison,
+    check_oldest,
     compare,
     read_earlier,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import NOT_COMPARED, compared
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.controller import ControllerWay, tidy
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.fitted import fitted_result
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.instance import InstanceWay
@@ -37,9 +36,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._store_config.ways imp
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.base import Way, Wiring
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Compared
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import StoreOptions
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.validation import Earlier, Validated
 
@@ -60,13 +58,15 @@ class Task:
         self._wiring = wiring
         self._instance = instance or InstanceChecks(wiring.client, options.admin)
         self._shown: list[str] = []
+        # What was valid before, in an earlier task or with less in this one.
+        self._known: Compared | Validated | None = options.compared
 
     def validate(self, schema: str = "") -> Validated:
-        """Validate the configurations, and show their problems.
+        """Validate the configurations, unless an earlier task has, and show their problems.
 
         :param schema: the schema of the agent on the host.
         """
-        found = validate(self._options, self._wiring.find_file, schema, self._earlier)
+        found = self._known = validate(self._options, self._wiring.find_file, schema, self._earlier, self._known)
         if found.problem_lines not in ([], self._shown):
             self._wiring.show(found.problem_lines)
         self._shown = found.problem_lines
@@ -89,12 +89,15 @@ class Task:
         validated, wiring = self.validate(), self._wiring
         validated.check()
 
-        configurations = compare(validated, self._aws_in, wiring.report.warnings)
-        for each, configuration in zip(self._earlier or (), configurations):  # each has one region
+        configurations = compare(validated, self._aws_in)
+        for each in configurations:
+            wiring.report.warnings += each.warnings
+            check_oldest(self._aws_in(each.region), each)
+        for version, configuration in zip(self._earlier or (), configurations):  # each has one region
             if configuration.plan_without_tags.has_changes:
-                wiring.report.say(f"store {each.source} again (afterwards, cwagent.iam.apply applies it)")
-            elif each.stays:
-                wiring.report.warnings.append(each.stays)
+                wiring.report.say(f"store {version.source} again (afterwards, cwagent.iam.apply applies it)")
+            elif version.stays:
+                wiring.report.warnings.append(version.stays)
         found = self.check_host(Comparison(configurations, self._options.way))
         if found.to_store and self._options.needs_agent_schema:
             schema = self._way(found.source).read_schema()
@@ -145,11 +148,11 @@ class Task:
 
     def transaction(self) -> Transaction:
         """Return the transaction that stores the configurations that differ. :raises CwagentError: it cannot begin."""
-        given = self._options.compared
-        found = self.compare() if given is None else self._read_comparison(given)
+        earlier = self._options.compared
+        found = self._compare_again(earlier) if earlier else self.compare()
         schema = self._way(found.source).check_again(found.to_store) if found.to_store else None
         if schema:
-            self.validate(schema).check()
+            self.validate(schema).check("Nothing was stored.")
         elif schema is not None and self._options.needs_agent_schema:
             reason = "check mode runs no command on an instance" if self._wiring.check_mode else "it gave none"
             self._wiring.report.say(f"the configurations were not validated by the agent's own schema: {reason}")
@@ -162,15 +165,14 @@ class Task:
         identity = InstanceWay(self._options, self._wiring, self._instance).identify([])
         return self._transaction(Comparison([], INSTANCE, identity))
 
-    def _read_comparison(self, given: Mapping[str, Any]) -> Comparison:
-        """Return the comparison in the option. :raises InvalidInput: it is not a comparison."""
-        handling = self._options.handling
-        tags = desired_tags(handling.tags)
-        configurations = [compared(each, handling, tags) for each in given.get("compared", [{}])]
-        source = given.get("source", self._options.way)
-        if source not in list(CLASSES):
-            raise InvalidInput(NOT_COMPARED)
-        return Comparison(configurations, source, given.get("earlier_identity") or {})
+    def _compare_again(self, earlier: Compared) -> Comparison:
+        """Return what is still to be stored of the configurations that an earlier task has compared.
+
+        :raises InvalidInput: a file has changed since then.
+        """
+        validated = self.validate()
+        validated.check("Nothing was stored.")
+        return Comparison(compare(validated, self._aws_in, earlier.differing), earlier.source, earlier.earlier)
 
     def _way(self, source: str) -> Way:
         return CLASSES[source](self._options, self._wiring, self._instance)
@@ -185,6 +187,7 @@ class Task:
             wiring.report,
             way.aws_in,
             comparison.configurations,
+            names={each.name for each in self._options.configs},
             host=wiring.name if WAYS[comparison.source].connects else "",
             tags=not source.may_tag,
             surplus=self._options.remove_surplus,

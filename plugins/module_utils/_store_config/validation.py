@@ -19,10 +19,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opti
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import Handling
     from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import DesiredConfig
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Compared
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import Given, GivenConfigs
 
 
@@ -41,6 +42,10 @@ class Validated:
         for given, each in self.found:
             if isinstance(each, Validation) and each.desired:
                 yield given, each.desired
+
+    def digests_of(self, name: str, regions: Collection[str]) -> set[str]:
+        """Return the digest of the content of a configuration that is valid."""
+        return {desired.digest for given, desired in self.valid if (given.name, given.regions) == (name, regions)}
 
     @property
     def _results(self) -> list[dict[str, Any]]:
@@ -75,11 +80,15 @@ class Validated:
         )
         return [message] if shared else []
 
-    def check(self) -> None:
-        """Refuse invalid configurations. :raises InvalidInput: with the first problem of each configuration."""
+    def check(self, outcome: str = "Nothing was changed.") -> None:
+        """Refuse invalid configurations.
+
+        :param outcome: the end of the message.
+        :raises InvalidInput: with the first problem of each configuration.
+        """
         refusals = [*self._failures, *self.errors]
         if refusals:
-            raise InvalidInput(f"{' '.join(refusals)} Nothing was changed.")
+            raise InvalidInput(f"{' '.join(refusals)} {outcome}")
 
     @property
     def failure(self) -> str:
@@ -121,34 +130,37 @@ def validate(
     find_file: Callable[[str], str],
     schema: str = "",
     earlier: Sequence[Earlier] | None = None,
+    known: Compared | Validated | None = None,
 ) -> Validated:
     """Validate the configurations of the options.
 
     :param find_file: returns the path of a file that the user named.
     :param schema: the schema of the agent that is installed on the host.
+    :param known: the contents that were valid before. Others are refused, and these only validated with ``schema``.
     :param earlier: the versions to store again instead of the files. Agents have run them, so a problem that an agent
         may accept is only a warning.
     """
-    handling = replace(options.handling, schema=schema or options.handling.schema)
-    if earlier is not None:
+    handling = replace(options.handling, schema=schema or (None if known else options.handling.schema))
+    if earlier is None:
+        given = [(each, _of_file(each, find_file, handling)) for each in options.configs]
+    else:
         lenient = replace(handling, validation=OFF if handling.validation == OFF else WARN)
-        return Validated(
-            [
-                (each.given, _validate(GivenConfig(each.given.name, each.text, None, lenient, each.source, each.parts)))
-                for each in earlier
-            ]
-        )
-    return Validated([(given, _validate_file(given, find_file, handling)) for given in options.configs])
+        given = [
+            (each.given, GivenConfig(each.given.name, each.text, None, lenient, each.source, each.parts))
+            for each in earlier
+        ]
+    return Validated([(each, _validate(each, config, known)) for each, config in given])
 
 
-def _validate_file(given: Given, find_file: Callable[[str], str], handling: Handling) -> Validation | InvalidInput:
-    if not given.file:
+def _of_file(given: Given, find_file: Callable[[str], str], handling: Handling) -> GivenConfig:
+    return GivenConfig(given.name, None, [find_file(given.file)] if given.file else None, handling)
+
+
+def _validate(given: Given, config: GivenConfig, known: Compared | Validated | None) -> Validation | InvalidInput:
+    if config.src is None and config.config is None:
         return InvalidInput(f"configs: {given.name} has no file, and no version to store again. Set its file.")
-    return _validate(GivenConfig(given.name, None, [find_file(given.file)], handling))
-
-
-def _validate(given: GivenConfig) -> Validation | InvalidInput:
     try:
-        return validate_config(given)
+        digests = known.digests_of(given.name, given.regions) if known else ()
+        return validate_config(replace(config, digests=digests))
     except InvalidInput as error:
         return error

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from emulator import Kind
 from emulator.snapshot import configurations, snapshot
 from harness import (
     ADMIN_ROLE,
@@ -124,6 +126,26 @@ def test_an_on_premises_host_stores_in_the_run_that_creates_its_key(controller: 
     # A controller with on-premises servers only needs no permissions for roles and instances.
     calls = [call for play in (predicted, done) for call in play.calls]
     assert [call for call in calls if "Role" in call.action or call.service == "ec2"] == []
+
+
+def test_a_file_that_changes_while_roles_are_managed_is_stored_by_the_next_run(controller: Controller) -> None:
+    """The content that was validated is the content that is stored, and no result of a task has it."""
+    fleet = Storing(controller)
+    fleet.add_instance("admin1", group="ec2_admin")
+    fleet.configure(METRICS)
+    with ThreadPoolExecutor(1) as background:
+        with fleet.blocked_at("CreateRole", Kind.THROTTLE):
+            running = background.submit(fleet.play, "site", "-vvv")
+            fleet.wait_for_calls("CreateRole")
+            fleet.configure(files_of(1))
+        failed = running.result().assert_failed()
+    file = fleet.variables["cwagent_config_file"]
+    assert f"{file} has changed since it was validated in this run. Run again. Nothing was stored." in failed.message
+    assert not {"PutParameter", "CreateTags", "ReplaceIamInstanceProfileAssociation"} & {*failed.writes}
+    assert "mem_used_percent" not in everything_shown(failed)
+    fleet.play("site").assert_succeeded()
+    assert configurations(controller.aws) == {PARAMETER: files_of(1)}
+    fleet.assert_clean()
 
 
 @NEEDS_AWS_CLI

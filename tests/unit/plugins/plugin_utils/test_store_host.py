@@ -9,7 +9,7 @@ import pytest
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from store_options import store_options
 
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import desired_config
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import Parameter, desired_config
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import SavedKey
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import KeySource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, HostUnreachable, InvalidInput
@@ -18,9 +18,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._store_config.ways imp
 from ansible_collections.cwagent.iam.plugins.plugin_utils._store_host import Access, Instance, OnPremises, host_of
 
 NAME = "AmazonCloudWatch-linux"
-PREVIOUS = {NAME: {}}
+KNOWN = {NAME: {"value": "{}", "type": "String", "version": 2, "tags": None}, f"{NAME}-2": None}
 CONFIGURATION = Configuration(
-    desired_config(NAME, {"agent": {}}, None, can_be_split=False), {NAME: None}, "eu-1", '{"agent":{}}', PREVIOUS
+    desired_config(NAME, {"agent": {}}, None, can_be_split=False),
+    {NAME: Parameter("{}", version=2), f"{NAME}-2": None},
+    "eu-1",
 )
 TRANSPORT = {"endpoint_url": "http://127.0.0.1:1"}
 ENVIRONMENT = {"HTTPS_PROXY": "proxy"}
@@ -144,7 +146,7 @@ def test_an_instance_stores_with_its_own_credentials(check_mode: bool) -> None:
     if check_mode:
         assert arguments == {**COMMON, "config": STORING, "wait_timeout": 0}
     else:
-        known = {**STORING, "known": PREVIOUS}
+        known = {**STORING, "known": KNOWN}
         assert arguments == {**COMMON, "config": known, "instance_role": "admin", "wait_timeout": 7}
     assert action._task.check_mode is False
 
@@ -160,7 +162,7 @@ def test_a_host_on_premises_gets_the_saved_key(key: SavedKey | None, sent: dict[
     action = Action(key=key)
     host(OnPremises, action).store(CONFIGURATION)
     [(_module, _check_mode, arguments)] = action.sent
-    assert arguments == {**COMMON, "config": {**STORING, "known": PREVIOUS}, "wait_timeout": 7, **sent}
+    assert arguments == {**COMMON, "config": {**STORING, "known": KNOWN}, "wait_timeout": 7, **sent}
 
 
 @pytest.mark.parametrize("method", ["probe", "store"])

@@ -26,6 +26,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan
     DesiredParameter,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.rules import RULES
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import minify
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
 NAME = "AmazonCloudWatch-linux"
@@ -73,7 +74,7 @@ def problems_of(**params: Any) -> list[tuple[str, str, str]]:
 
 
 def single(config: dict[str, Any] = CONFIG, tier: str | None = None) -> DesiredConfig:
-    return DesiredConfig(NAME, config, (DesiredParameter(NAME, config, tier),))
+    return DesiredConfig(NAME, config, (DesiredParameter(NAME, minify(config), tier),))
 
 
 PARTS = [entries(6000), entries(6000, begin=1)]
@@ -82,11 +83,11 @@ DESIRED: dict[str, tuple[dict[str, Any], DesiredConfig]] = {
     "a text": ({"config": json.dumps(CONFIG, indent=1)}, single()),
     "a list of one": ({"config": [CONFIG]}, single()),
     "a tier": ({"tier": "Advanced"}, single(tier="Advanced")),
-    "a list of two": ({"config": [CONFIG, LOGS]}, single({**LOGS, **CONFIG})),
-    "a list of three": ({"config": [json.dumps(CONFIG), LOGS, CONFIG]}, single({**LOGS, **CONFIG})),
+    "a list of two": ({"config": [CONFIG, LOGS]}, single({**CONFIG, **LOGS})),
+    "a list of three": ({"config": [json.dumps(CONFIG), LOGS, CONFIG]}, single({**CONFIG, **LOGS})),
     "split, not needed": (
         {"split": True},
-        DesiredConfig(NAME, CONFIG, (DesiredParameter(NAME, CONFIG),), can_be_split=True),
+        DesiredConfig(NAME, CONFIG, (DesiredParameter(NAME, minify(CONFIG)),), can_be_split=True),
     ),
     "split": (
         {"config": PARTS, "split": True, "tier": "Advanced"},
@@ -94,7 +95,8 @@ DESIRED: dict[str, tuple[dict[str, Any], DesiredConfig]] = {
             NAME,
             entries(6000, 6000),
             tuple(
-                DesiredParameter(name, part, "Advanced") for name, part in zip((NAME, f"{NAME}-2"), PARTS, strict=True)
+                DesiredParameter(name, minify(part), "Advanced")
+                for name, part in zip((NAME, f"{NAME}-2"), PARTS, strict=True)
             ),
             can_be_split=True,
         ),
@@ -264,7 +266,7 @@ def test_files_are_read_and_merged(tmp_path):
         (tmp_path / name).write_text(text)
     first, second, wrong, missing = (str(tmp_path / name) for name in (*texts, "missing.json"))
     params = {**PARAMS, "config": None}
-    assert desired_config({**params, "src": [first, second]}) == (single({**LOGS, **CONFIG}), [])
+    assert desired_config({**params, "src": [first, second]}) == (single({**CONFIG, **LOGS}), [])
     assert desired_config({**params, "src": [first]}) == (single(), [])
     found = validate_config({**params, "src": [missing, wrong, first]})
     assert found.desired is None

@@ -25,15 +25,12 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan
     Parameter,
     State,
     desired_config,
-    desired_values,
-    known_state,
-    to_known,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.resource import (
     ParameterResource,
     TagsResource,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import part_names
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import minify, part_names
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     PERMISSION_RETRY_CODES,
@@ -66,7 +63,7 @@ def config_of_parts(*sizes: int) -> dict[str, Any]:
 
 
 def declare(config: dict[str, Any], tier: str | None = None) -> DesiredParameter:
-    return DesiredParameter(NAME, config, tier)
+    return DesiredParameter(NAME, minify(config), tier)
 
 
 def whole(config: dict[str, Any], tier: str | None = None) -> DesiredConfig:
@@ -90,7 +87,7 @@ def one(current: Parameter | None) -> State:
 
 
 def plan_one(current: Parameter | None, desired: DesiredParameter) -> Plan[State]:
-    return config_plan.plan(one(current), DesiredConfig(NAME, desired.config, (desired,)))
+    return config_plan.plan(one(current), DesiredConfig(NAME, parameters=(desired,)))
 
 
 @pytest.mark.parametrize(
@@ -175,7 +172,7 @@ def test_a_parameter_of_another_type_is_an_error_unless_it_is_deleted(value, kin
 
 
 def test_lists_in_another_order_are_not_equivalent():
-    assert not config_plan.is_equivalent('{"agent":[2,1]}', {"agent": [1, 2]})
+    assert plan_one(Parameter('{"agent":[2,1]}'), declare({"agent": [1, 2]})).has_changes
 
 
 @pytest.mark.parametrize(
@@ -593,7 +590,7 @@ def test_tags_are_set_and_tags_of_others_stay(current, others, tags, same):
     store = resource(ssm, desired)
     result = converge(store, False, 0)
     found = ssm.parameters[NAME]
-    assert (found.value == TEXT) or config_plan.is_equivalent(found.value, CONFIG)
+    assert json.loads(found.value) == CONFIG
     assert (found.tags or {}) == ({**others, **tags} if current else tags)
     assert converge(store, False, 0)["steps"] == []
     assert (ssm.tags_read != []) == bool(tags)
@@ -620,13 +617,6 @@ def test_a_parameter_that_was_created_meanwhile_is_overwritten_and_tagged(clock)
     assert clock.now == 2
     assert ssm.parameters[NAME] == Parameter(TEXT, version=5, tags={"team": "ops", "stage": "live"})
     assert result["steps"] == [f"store the configuration in parameter '{NAME}'", f"tag parameter '{NAME}' with team"]
-
-
-def test_compared_values_have_the_tags_that_were_read_and_no_others():
-    parameter = {"value": "old", "type": "String", "version": 1}
-    assert to_known(Parameter("old", version=1, tags={"stage": "live"})) == {**parameter, "tags": {"stage": "live"}}
-    assert to_known(Parameter("old", version=1)) == parameter
-    assert to_known(None) == {}
 
 
 @pytest.mark.parametrize("check_mode", [True, False])
@@ -682,45 +672,14 @@ def test_changes_of_tags_and_configurations_are_shown_together():
     assert created == {NAME: {"type": "String", "config": CONFIG, "tags": {"team": "ops"}}}
 
 
-KNOWN = {"value": "{}", "type": "String", "version": 2}
+@pytest.mark.parametrize("config", [CONFIG, "a: 1 # one"])
+def test_a_configuration_in_one_parameter_is_in_it_as_a_whole(config):
+    name = NAME if config == CONFIG else f"{NAME}.yaml"
+    assert desired_config(name, config, None, can_be_split=True).configs == [config]
 
 
-@pytest.mark.parametrize(
-    ("known_values", "known"),
-    [
-        ({NAME: {}}, {NAME: None}),
-        ({NAME: KNOWN}, {NAME: Parameter("{}", version=2)}),
-        ({NAME: {**KNOWN, "tags": {"team": "ops"}}}, {NAME: Parameter("{}", "String", 2, {"team": "ops"})}),
-        ({NAME: {"value": "{}"}}, {NAME: Parameter("{}")}),
-        (
-            {NAME: {**KNOWN, "type": "SecureString"}, f"{NAME}-2": {}, f"{NAME}-13": {}},
-            {NAME: Parameter("{}", "SecureString", 2), f"{NAME}-2": None, f"{NAME}-13": None},
-        ),
-    ],
-    ids=["no parameter", "a parameter", "tags", "no version", "parts"],
-)
-def test_the_known_state_is_the_one_that_was_rendered(known_values, known):
-    assert known_state(known_values, NAME) == known
-
-
-@pytest.mark.parametrize(
-    "known_values",
-    [
-        *({}, KNOWN, {f"{NAME}-2": {}}, {"AmazonCloudWatch-other": {}}),
-        *({NAME: value} for value in ("{}", ["{}"], {"value": "{}", "size": 2}, {"version": 2})),
-        *({NAME: {}, name: {"value": "{}"}} for name in ("AmazonCloudWatch-other", f"{NAME}x2", f"{NAME}-2x")),
-    ],
-)
-def test_a_known_state_that_is_no_result_for_this_parameter_is_an_error(known_values):
-    with pytest.raises(InvalidInput, match=f"The compared values do not belong to parameter '{NAME}'"):
-        known_state(known_values, NAME)
-
-
-@pytest.mark.parametrize("tier", [None, "Standard", "Advanced"])
-@pytest.mark.parametrize(
-    ("name", "config"), [(NAME, {}), (NAME, {"agent": {"a": [1.0, "\N{SNOWMAN}"]}}), (f"{NAME}.yaml", "a: 1 # one")]
-)
-def test_a_configuration_is_the_same_when_another_host_gets_its_values(name, config, tier):
-    desired = desired_config(name, config, tier, can_be_split=False)
-    values = [{"name": each.name, "value": each.value, "tier": each.tier} for each in desired.parameters]
-    assert desired_values(name, values, can_be_split=desired.can_be_split).parameters == desired.parameters
+def test_each_parameter_of_a_split_configuration_has_its_part():
+    config = config_of_parts(6000, 6000)
+    desired = desired_config(NAME, config, None, can_be_split=True)
+    assert [minify(each) for each in desired.configs] == [each.value for each in desired.parameters]
+    assert desired.names == [NAME, f"{NAME}-2"]

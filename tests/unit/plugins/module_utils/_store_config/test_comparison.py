@@ -58,7 +58,7 @@ class Host:
 def configuration(*, differs: bool = True, name: str = NAME) -> Configuration:
     desired = desired_config(name, json.loads(TEXT), None, can_be_split=False)
     known = {name: None if differs else Parameter(TEXT, "String", 1)}
-    return Configuration(desired, known, REGION, TEXT, {name: {}})
+    return Configuration(desired, known, REGION)
 
 
 class Checks(InstanceChecks):
@@ -190,14 +190,14 @@ def test_a_configuration_is_compared_in_each_of_its_regions(region: str) -> None
     regions = (region, "eu-west-1")
     validated = Validated([(Given(each.name, "a.json", regions), Validation(each.name, each)) for each in desired])
     stores = {None: store(REGION, names[0]), "us-east-1": store("us-east-1", names[0]), "eu-west-1": store("eu-west-1")}
-    warnings: list[str] = []
-    found = compare(validated, stores.__getitem__, warnings)
+    found = compare(validated, stores.__getitem__)
     places = [(name, where) for name in names for where in (region or REGION, "eu-west-1")]
     assert [(each.name, each.region) for each in found] == places
     assert [each.plan.has_changes for each in found] == [False, True, True, True]
-    assert {each.text for each in found} == {TEXT}
-    assert found[0].previous == {names[0]: {"value": TEXT, "type": "String", "version": 7}}
-    assert warnings == []
+    assert found[0].known == {names[0]: Parameter(TEXT, version=7)}
+    again = {(each.name, each.region) for each in found if each.to_comparison()["differs"]}
+    assert compare(validated, stores.__getitem__, again) == found[1:]
+    assert [each.warnings for each in found] == [[]] * 4
 
 
 def test_every_region_of_a_configuration_that_differs_is_probed() -> None:

@@ -1,37 +1,31 @@
-"""A configuration from the result of its comparison, and the controller's work for it."""
+"""A configuration and its comparison, and the controller's work for it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any
 
 import pytest
 from aws_model import Gateway, Ssm
-from store_options import store_options
 
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import Parameter
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import Parameter, desired_config
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration, compared
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparison import Comparison
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Compared, Configuration
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.controller import ControllerSource, tidy
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Report, Source, Transaction
 
 NAME = "AmazonCloudWatch-linux"
-TEXT = '{"agent":{"metrics_collection_interval":60}}'
+CONFIG, TEXT = {"agent": {"metrics_collection_interval": 60}}, '{"agent":{"metrics_collection_interval":60}}'
 LARGE = json.dumps(
     {"logs": {"logs_collected": {"files": {"collect_list": [{"file_path": f"/{n}{'x' * 5000}"} for n in "ab"]}}}}
 )
 
 
-def stored(value: str, **more: Any) -> dict[str, Any]:
-    return {"value": value, "type": "String", "version": 3, **more}
-
-
-def comparison(
-    config: Any = TEXT, previous: Any = None, region: Any = "eu-central-1", name: str = NAME
-) -> dict[str, Any]:
-    return {"name": name, "config": config, "previous": {NAME: {}} if previous is None else previous, "region": region}
+def stored(value: str, **more: Any) -> Parameter:
+    return Parameter(value, version=3, **more)
 
 
 def gateway(ssm: Ssm) -> Any:
@@ -39,99 +33,125 @@ def gateway(ssm: Ssm) -> Any:
     return lambda _region: Gateway(ssm)
 
 
-def read(given: Any, tags: dict[str, str] | None = None, *, split: bool = False) -> Any:
-    return compared(given, store_options(split=split).handling, tags or {})
+def read(
+    known: Mapping[str, Parameter | None] | None = None,
+    tags: dict[str, str] | None = None,
+    *,
+    config: Any = None,
+    name: str = NAME,
+    split: bool = False,
+) -> Configuration:
+    desired = desired_config(
+        name, CONFIG if config is None else config, None, can_be_split=split, tags=tags, digest="d1"
+    )
+    return Configuration(desired, {name: None} if known is None else known, "eu-central-1")
 
 
 @pytest.mark.parametrize(
-    ("previous", "tags", "with_tags", "without"),
+    ("known", "tags", "with_tags", "without"),
     [
-        ({NAME: {}}, {}, 1, 1),
-        ({NAME: {}}, {"team": "ops"}, 1, 1),  # a new parameter gets its tags as it is created
-        ({NAME: stored(TEXT)}, {}, 0, 0),
-        ({NAME: stored(TEXT, tags={})}, {"team": "ops"}, 1, 0),
-        ({NAME: stored("{}", tags={})}, {"team": "ops"}, 2, 1),
+        (None, {}, 1, 1),
+        (None, {"team": "ops"}, 1, 1),  # a new parameter gets its tags as it is created
+        (stored(TEXT), {}, 0, 0),
+        (stored(TEXT, tags={}), {"team": "ops"}, 1, 0),
+        (stored("{}", tags={}), {"team": "ops"}, 2, 1),
     ],
 )
 def test_steps_to_store_with_and_without_tags(
-    previous: dict[str, Any], tags: dict[str, str], with_tags: int, without: int
+    known: Parameter | None, tags: dict[str, str], with_tags: int, without: int
 ) -> None:
-    found = read(comparison(previous=previous), tags)
+    found = read({NAME: known}, tags)
     assert (len(found.plan.all_steps), len(found.plan_without_tags.all_steps)) == (with_tags, without)
     assert {name for step in found.plan_without_tags.all_steps for name in step.arguments} & {"tags"} == set()
-
-
-def test_a_registered_comparison_is_read_unchanged() -> None:
-    previous = {NAME: stored("{}"), f"{NAME}-2": stored("{}", tags={"a": "b"})}
-    found = read(comparison(LARGE, previous), split=True)
-    assert read(found.to_comparison(), split=True) == found
-
-
-def test_parts_that_were_split_before_stay_as_they_are() -> None:
-    """A run that goes back stores the earlier parts. Splitting the whole again could cut it in other places."""
-    parts = ['{"agent":{"debug":true}}', '{"agent":{"region":"eu-central-1"}}']
-    found = read({**comparison(), "parts": parts}, split=True)
-    assert [(each.name, each.value) for each in found.desired.parameters] == [(NAME, parts[0]), (f"{NAME}-2", parts[1])]
-    assert found.to_comparison()["parts"] == parts
-    assert read(found.to_comparison(), split=True) == found
-    assert "parts" not in read(comparison(), split=True).to_comparison()
-
-
-@pytest.mark.parametrize("parts", [["{"], ["[]"], [1], "x", {"{}": "{}", "1": 1}, 1])
-def test_parts_that_are_no_configurations_are_refused(parts: Any) -> None:
-    with pytest.raises(InvalidInput, match="compared must be the result of a task"):
-        read({**comparison(), "parts": parts}, split=True)
+    assert found.to_comparison()["differs"] == bool(with_tags)
 
 
 @pytest.mark.parametrize(("value", "steps"), [(None, 1), ("a: 1\n", 0), ("a: 2\n", 1), ('{"a": 1}', 1)])
 @pytest.mark.parametrize("split", [False, True])
 def test_text_in_yaml_is_compared_and_stored_as_it_is(value: str | None, steps: int, split: bool) -> None:
     name = f"{NAME}.yaml"
-    found = read(comparison("a: 1\n", {name: stored(value) if value else {}}, name=name), split=split)
-    assert read(found.to_comparison(), split=split) == found
+    found = read({name: stored(value) if value else None}, config="a: 1\n", name=name, split=split)
     assert [step.arguments["value"] for step in found.plan.all_steps] == ["a: 1\n"] * steps
     after = {name: {"type": "String", "config": "a: 1\n"}} if steps else found.to_diff(found.plan)["before"]
     assert found.to_diff(found.plan)["after"] == after
 
 
 def test_a_split_configuration_lists_its_parts_in_order_and_leftovers() -> None:
-    parts, names = read(comparison(LARGE, {NAME: {}}), split=True), [NAME, f"{NAME}-2"]
+    parts, names = read(config=json.loads(LARGE), split=True), [NAME, f"{NAME}-2"]
     expected = {"name": NAME, "region": "eu-central-1", "parameters": [{"name": each} for each in names]}
     assert parts.to_result() == expected
-    smaller = read(comparison(previous={each: stored("{}") for each in names}), split=True)
-    assert (smaller.name, smaller.surplus) == (NAME, names[1:])
+    smaller = read({names[0]: stored(TEXT), names[1]: stored("{}")}, split=True)
+    assert (smaller.name, smaller.surplus, len(smaller.warnings)) == (NAME, names[1:], 1)
+    assert smaller.to_comparison()["differs"], "a later task deletes the rest"
 
 
-@pytest.mark.parametrize(("previous", "shown"), [({NAME: stored('{"agent":{}}')}, "prepared"), ({NAME: {}}, "after")])
-def test_a_change_is_shown_by_path_and_a_new_configuration_as_a_whole(previous: dict[str, Any], shown: str) -> None:
-    found = read(comparison(previous=previous))
+@pytest.mark.parametrize(("known", "shown"), [(stored('{"agent":{}}'), "prepared"), (None, "after")])
+def test_a_change_is_shown_by_path_and_a_new_configuration_as_a_whole(known: Parameter | None, shown: str) -> None:
+    found = read({NAME: known})
     assert shown in found.to_diff(found.plan)
 
 
-@pytest.mark.parametrize("split", [False, True])
+# What a task that compares tells the later ones
+
+ENTRY = {"name": NAME, "region": "eu-central-1", "digest": "d1", "differs": True}
+RESULT = {"compared": [ENTRY], "source": "instance", "earlier_identity": {}}
+
+
+def test_a_comparison_is_told_by_name_and_digest() -> None:
+    assert read().to_comparison() == ENTRY
+    identity = {"instance_profile": "Server", "role": "Server"}
+    told = Comparison([read(), read({NAME: stored(TEXT)})], "onprem", identity).to_result()
+    found = Compared.of(told)
+    assert found == Compared([ENTRY, {**ENTRY, "differs": False}], "onprem", identity)
+    assert TEXT not in json.dumps(told)
+
+
+@pytest.mark.parametrize("result", [None, {"skipped": True, "changed": False}])
+def test_a_task_that_was_skipped_has_compared_nothing(result: Any) -> None:
+    assert Compared.of(result) is None
+
+
 @pytest.mark.parametrize(
-    "given",
+    ("regions", "digests"),
     [
-        {},
-        {"name": NAME},
-        {"name": NAME, "previous": {NAME: {}}, "config": TEXT},
-        {**comparison(), "name": 5},
-        5,
-        *(comparison(config=each) for each in (None, 5, {}, "", "{", "null", "[]", '"text"', "5")),
-        *(comparison(previous=each) for each in ({}, 5, [NAME], "text", {5: {}}, {"other": {}})),
-        *(comparison(previous={NAME: each}) for each in (5, {"nope": 1}, {"value": 5})),
-        *(comparison(region=each) for each in (None, 5, "", "*")),
-        *(comparison(each, {f"{NAME}.yaml": {}}, name=f"{NAME}.yaml") for each in (None, 5, {})),
+        (["eu-central-1"], {"d1"}),
+        (["us-east-1"], {"d2"}),
+        (["us-east-1", "eu-central-1"], {"d1", "d2"}),
+        ([""], {"d1", "d2"}),  # the region of the task
     ],
 )
-def test_anything_else_is_refused(given: Any, split: bool) -> None:
-    with pytest.raises(InvalidInput):
-        read(given, split=split)
+def test_the_digests_of_a_configuration_are_those_of_its_regions(regions: list[str], digests: set[str]) -> None:
+    others = [{**ENTRY, "region": "us-east-1", "digest": "d2", "differs": False}, {**ENTRY, "name": f"{NAME}-2"}]
+    found = Compared([ENTRY, *others], "instance", {})
+    assert found.digests_of(NAME, regions) == digests
+    assert found.differing == {(NAME, "eu-central-1"), (f"{NAME}-2", "eu-central-1")}
+
+
+@pytest.mark.parametrize(("name", "regions"), [(NAME, ["us-east-1"]), ("AmazonCloudWatch-web", ["eu-central-1"])])
+def test_a_configuration_that_was_not_compared_is_refused(name: str, regions: list[str]) -> None:
+    with pytest.raises(InvalidInput, match="compared must be the result of a task"):
+        Compared([ENTRY], "instance", {}).digests_of(name, regions)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        {},
+        {"failed": True},
+        *({**RESULT, "source": each} for each in ("auto", "nowhere", None, 5)),
+        *({**RESULT, "compared": each} for each in (None, 5, [5], ["x"], [{}], [[]])),
+        *({**RESULT, "compared": [{**ENTRY, key: None}]} for key in ENTRY),
+        *({key: RESULT[key] for key in RESULT if key != missing} for missing in RESULT),
+    ],
+)
+def test_any_other_result_is_refused(result: Any) -> None:
+    with pytest.raises(InvalidInput, match="compared must be the result of a task"):
+        Compared.of(result)
 
 
 @pytest.mark.parametrize("check_mode", [False, True])
 def test_the_controller_stores_with_tags_and_acquires_nothing(check_mode: bool) -> None:
-    ssm, new, report = Ssm({}), read(comparison(), {"team": "ops"}), Report()
+    ssm, new, report = Ssm({}), read(tags={"team": "ops"}), Report()
     transaction = Transaction(ControllerSource(report, gateway(ssm)), [new], lambda: None, nullcontext)
     done = transaction.predict() if check_mode else transaction.run()
     assert done["steps"] == new.plan.summaries
@@ -145,10 +165,19 @@ def test_only_differences_are_tagged_and_only_undeclared_parts_deleted(check_mod
     """One configuration lacks a tag. Another has all tags, but has left a part with the name of the first one."""
     tags, names, report = {"team": "ops"}, [NAME, f"{NAME}-2", f"{NAME}-3"], Report()
     ssm = Ssm({name: Parameter(TEXT, version=3, tags={}) for name in names})
-    complete = read(comparison(previous={each: stored(TEXT, tags=tags) for each in names}), tags, split=True)
-    lacking = read(comparison(previous={names[1]: stored(TEXT, tags={})}, name=names[1]), tags)
+    complete = read({each: stored(TEXT, tags=tags) for each in names}, tags, split=True)
+    lacking = read({names[1]: stored(TEXT, tags={})}, tags, name=names[1])
     # The source had nothing to store.
-    tidy(report, gateway(ssm), [complete, lacking], host="ops1", tags=True, surplus=surplus, check_mode=check_mode)
+    tidy(
+        report,
+        gateway(ssm),
+        [complete, lacking],
+        names=names[:2],
+        host="ops1",
+        tags=True,
+        surplus=surplus,
+        check_mode=check_mode,
+    )
     left = names[:2] if surplus and not check_mode else names
     changed = {} if check_mode else {names[1]: tags}
     assert {name: each.tags for name, each in ssm.parameters.items()} == {**{name: {} for name in left}, **changed}
@@ -179,7 +208,7 @@ def controller(report: Report) -> Source:
 
 @pytest.mark.parametrize(("make", "steps"), [(controller, 1), (Acquiring, 0)])
 def test_a_difference_in_tags_alone_is_for_a_source_that_may_tag(make: Callable[[Report], Source], steps: int) -> None:
-    found = read(comparison(previous={NAME: stored(TEXT, tags={})}), {"team": "ops"})
+    found = read({NAME: stored(TEXT, tags={})}, {"team": "ops"})
     predicted = Transaction(make(Report()), [found], lambda: None, nullcontext).predict()
     assert len(predicted["steps"]) == steps
 
@@ -187,5 +216,5 @@ def test_a_difference_in_tags_alone_is_for_a_source_that_may_tag(make: Callable[
 def test_an_interrupted_run_releases_and_waits_ten_seconds_at_most() -> None:
     source = Acquiring(Report())
     with pytest.raises(KeyboardInterrupt):
-        Transaction(source, [read(comparison())], lambda: None, nullcontext).run()
+        Transaction(source, [read()], lambda: None, nullcontext).run()
     assert source.waits == [10]

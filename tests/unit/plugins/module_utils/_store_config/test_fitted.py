@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import DesiredConfig, DesiredParameter
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import minify
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.fitted import fitted_result
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import Given
@@ -21,7 +22,7 @@ TRACES = {"traces": {"traces_collected": {"otlp": {}}, "credentials": {"role_arn
 
 def result(config: Any = CONFIG, *regions: str, account_id: str = "", emf: tuple[str, ...] = ()) -> dict[str, Any]:
     given = Given(NAME, "a.json", regions)
-    desired = DesiredConfig(NAME, config, (DesiredParameter(NAME, config),))
+    desired = DesiredConfig(NAME, config, (DesiredParameter(NAME, minify(config)),))
     return fitted_result([(given, desired)], account_id, emf)
 
 

@@ -205,12 +205,12 @@ class Host:
 
     def compare(self, configuration: Configuration) -> dict[str, Any]:
         self.account.begin("host:store")
-        return {"changed": False, "steps": [] if self.account.parameter == configuration.text else ["store"]}
+        return {"changed": False, "steps": [] if self.account.parameter == value_of(configuration) else ["store"]}
 
     def store(self, configuration: Configuration) -> dict[str, Any]:
         self.account.begin("host:store")
         assert self.account.is_held
-        self.account.parameter = configuration.text
+        self.account.parameter = value_of(configuration)
         return {"changed": True, "steps": ["store it"], "counts": {"create": 1}, "warnings": []}
 
 
@@ -218,6 +218,11 @@ def an_admin() -> Admin:
     profiles = Profiles(ADMIN, "server", ADMIN, "eu-1", frozenset({INSTANCE}))
     desired = Acquisition(profiles, INSTANCE, fail_if_tagged=True, is_running=True)
     return Admin("web", desired, DesiredWindow("role", ADMIN, OPEN, instance_id=INSTANCE), 2)
+
+
+def value_of(configuration: Configuration) -> str:
+    [parameter] = configuration.desired.parameters
+    return parameter.value
 
 
 def instance_source(account: Account, configurations: list[Configuration]) -> Source:
@@ -246,8 +251,7 @@ def transaction(
     account: Account, source: str, names: Sequence[str] = (NAME,), guard: FakeGuard | None = None
 ) -> Transaction:
     configurations = [
-        Configuration(desired_config(name, CONFIG, None, can_be_split=False), {name: None}, "eu-1", TEXT, {})
-        for name in names
+        Configuration(desired_config(name, CONFIG, None, can_be_split=False), {name: None}, "eu-1") for name in names
     ]
     return Transaction(SOURCES[source](account, configurations), configurations, lambda: None, nullcontext, guard)
 

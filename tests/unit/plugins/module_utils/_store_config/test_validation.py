@@ -10,6 +10,7 @@ import pytest
 from store_options import store_options
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import NOT_COMPARED, Compared
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.validation import Earlier, validate
 
 NAME = "AmazonCloudWatch-linux"
@@ -121,3 +122,92 @@ def test_the_schema_of_the_host_is_used(folder: Path) -> None:
     strict = json.dumps({"type": "object", "required": ["traces"]})
     found = validated(folder, (NAME, "valid"), schema=strict)
     assert "traces" in refusal(found)
+
+
+# Contents that an earlier task has validated
+
+
+def again(folder: Path, known: Any, *configs: tuple[str, str], schema: str = "", **more: Any) -> Any:
+    given = [{"name": name, "file": file, "regions": []} for name, file in configs]
+    options = store_options(**{"configs": given, "split": True, **more})
+    return validate(options, lambda file: str(folder / f"{file}.json"), schema, known=known)
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_content_that_was_valid_is_the_same_configuration_without_another_validation(folder: Path, split: bool) -> None:
+    """No rule is checked, so there is no second warning. A schema that cannot be read any more is no reason to fail."""
+    configs = [(NAME, "misspelt"), ("AmazonCloudWatch-web", "large")]
+    first = validated(folder, *configs[: 1 + split], validation="warn", split=split)
+    first.check()
+    found = again(folder, first, *configs[: 1 + split], validation="warn", split=split)
+    found.check()
+    assert [*found.valid] == [*first.valid]
+    assert (found.problem_lines, first.problem_lines == []) == ([], False)
+    assert [found.digests_of(given.name, given.regions) for given, _desired in first.valid] == [
+        first.digests_of(given.name, given.regions) for given, _desired in first.valid
+    ]
+
+
+def test_the_schema_of_the_user_is_read_once_and_that_of_the_host_later(folder: Path) -> None:
+    schema, config = folder / "schema.json", {"name": NAME, "file": f"{folder}/valid.json", "regions": []}
+    schema.write_text("{}")
+    options = store_options(configs=[config], schema=str(schema))
+    first = validate(options, str)
+    schema.unlink()
+    assert validate(options, str, known=first).failure == ""
+    agent = json.dumps({"type": "object", "required": ["traces"]})
+    assert validate(options, str, agent, known=first).failure.count("traces") == 1
+
+
+CHANGED = "{} has changed since it was validated in this run. Run again."
+
+
+@pytest.mark.parametrize("schema", ["", "{}"])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"agent":', CHANGED),
+        (b"", CHANGED),
+        (b"\xff", CHANGED),
+        (json.dumps(VALID, indent=1).encode(), CHANGED),
+        (None, "{} cannot be read: No such file or directory."),
+    ],
+)
+@pytest.mark.parametrize("name", [NAME, f"{NAME}.yaml"])
+def test_other_content_is_refused_whatever_it_is(
+    folder: Path, name: str, content: bytes | None, message: str, schema: str
+) -> None:
+    file = folder / "valid.json"
+    if name != NAME:
+        file.write_text("receivers: {}")
+    first = validated(folder, (name, "valid"))
+    first.check()
+    file.unlink() if content is None else file.write_bytes(content)
+    found = again(folder, first, (name, "valid"), schema=schema)
+    assert found.errors == [message.format(file)]
+    with pytest.raises(InvalidInput, match=r"Nothing was stored\.$"):
+        found.check("Nothing was stored.")
+
+
+def test_all_files_that_have_changed_are_listed(folder: Path) -> None:
+    configs = [(NAME, "valid"), ("AmazonCloudWatch-web", "large")]
+    first = validated(folder, *configs)
+    for _name, file in configs:
+        (folder / f"{file}.json").write_text("{}")
+    assert again(folder, first, *configs).errors == [CHANGED.format(folder / f"{file}.json") for _name, file in configs]
+
+
+def test_a_configuration_that_was_not_compared_is_an_error(folder: Path) -> None:
+    entry = {"name": "AmazonCloudWatch-web", "region": "eu-central-1", "digest": "1", "differs": True}
+    found = again(folder, Compared([entry], "instance", {}), (NAME, "valid"))
+    assert found.errors == [NOT_COMPARED]
+
+
+def test_an_earlier_version_that_is_another_one_by_now_is_refused() -> None:
+    """Another run has stored something, so that previous is another version."""
+    options = store_options(configs=[{"name": NAME, "file": "none", "regions": []}])
+    texts = [json.dumps({"agent": {"region": region}}) for region in ("eu-central-1", "us-east-1")]
+    first, second = ([Earlier(options.configs[0], text, "version 41 of x")] for text in texts)
+    known = validate(options, str, earlier=first)
+    assert validate(options, str, earlier=first, known=known).failure == ""
+    assert validate(options, str, earlier=second, known=known).errors == [CHANGED.format("version 41 of x")]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import History, Version
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import Parameter, desired_config, plan
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.record import to_record
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.record import to_canonical, to_record
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import part_names
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import (
@@ -204,8 +204,8 @@ def test_going_back_twice_equals_going_back_once(keeps_description: bool, turned
     assert store.go_back(turned=turned) == 0
     assert bool(steps) == (wanted != distinct[-1])
     written = desired_config(NAME, STATES[wanted], "Standard", can_be_split=True)
-    now = {name: json.loads(kept[0].value or "") for name, kept in store.versions.items()}
-    assert [now[name] for name in written.names] == [each.config for each in written.parameters]
+    now = {name: to_canonical(kept[0].value or "") for name, kept in store.versions.items()}
+    assert [now[name] for name in written.names] == [to_canonical(each.value) for each in written.parameters]
 
 
 @given(
@@ -256,8 +256,8 @@ def test_a_run_that_failed_halfway_is_not_a_state_to_go_back_to() -> None:
         store = store_of(SMALL, A)
         store.store(B, writes=writes, turned=turned)
         assert store.go_back() == 1
-        assert [json.loads(store.versions[name][0].value or "") for name in part_names(NAME, 2)] == [
-            each.config for each in desired_config(NAME, A, "Standard", can_be_split=True).parameters
+        assert [store.versions[name][0].value for name in part_names(NAME, 2)] == [
+            each.value for each in desired_config(NAME, A, "Standard", can_be_split=True).parameters
         ]
         assert store.go_back() == 0
 
