@@ -204,10 +204,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opti
     TAGGED,
     VALIDATED,
     GivenConfig,
-    desired_config,
+    declared_config,
     desired_tags,
-    refusal,
-    validate_config,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import (
     Parameter,
@@ -221,7 +219,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.reso
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import minify
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
 if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
@@ -229,12 +226,9 @@ if TYPE_CHECKING:
 
 def validate(call: Call) -> dict[str, Any]:
     """Validate the configuration."""
-    found = validate_config(GivenConfig.of(call.params))
-    if found.desired is None:
-        raise InvalidInput(refusal(found), **found.to_result())
-    result = found.to_result()
-    parameters = [to_result(each.name, Parameter(each.value)) for each in found.desired.parameters]
-    return {"changed": False, "config": minify(found.desired.config), "parameters": parameters, **result}
+    desired, found = declared_config(GivenConfig.of(call.params))
+    parameters = [to_result(each.name, Parameter(each.value)) for each in desired.parameters]
+    return {"changed": False, "config": minify(desired.config), "parameters": parameters, **found.to_result()}
 
 
 def tag(call: Call) -> dict[str, Any]:
@@ -252,11 +246,11 @@ def work(call: Call) -> dict[str, Any]:
     if call.params["state"] == TAGGED:
         return tag(call)
     is_absent = call.params["state"] == ABSENT
-    desired, warnings = desired_config(GivenConfig.of(call.params), is_absent=is_absent)
+    desired, found = declared_config(GivenConfig.of(call.params), is_absent=is_absent)
     resource = ParameterResource(aws_gateway(call), desired, call.region)
     wait = max(READ_BACK_SECONDS, call.params["wait_timeout"]) if desired.parameters else None
     result = converge(resource, call.check_mode, wait)
-    result["warnings"] = [*warnings, *result["warnings"]]
+    result["warnings"] = [*(f"{each.source}: {each}" for each in found.warnings), *result["warnings"]]
     if desired.parameters:
         result["config"] = minify(desired.config)
     return result

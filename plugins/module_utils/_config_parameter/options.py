@@ -98,7 +98,7 @@ class GivenConfig:
     """A configuration that the options contain, in ``config`` or in the files of ``src``.
 
     :param source: where ``config`` comes from, for its problems.
-    :param parts: the parts of ``config`` if it was split before. They are stored as they are.
+    :param parts: the parts of ``config`` as they were stored before. They are stored as they are.
     :param digests: if this was validated before, the digest of its content then, or several. Any other content is
         refused, and this content is validated again only with a schema.
     """
@@ -108,7 +108,7 @@ class GivenConfig:
     src: Sequence[str] | None
     handling: Handling
     source: str = "config"
-    parts: Sequence[Mapping[str, Any]] = ()
+    parts: Sequence[str] = ()
     digests: Collection[str] = ()
 
     @classmethod
@@ -152,18 +152,18 @@ class Validation:
         return f"{self.name} is not valid: {to_summary(errors)}" if errors else ""
 
 
-def desired_config(given: GivenConfig, *, is_absent: bool = False) -> tuple[DesiredConfig, list[str]]:
-    """Return the configuration that the options declare, and the warnings about it.
+def declared_config(given: GivenConfig, *, is_absent: bool = False) -> tuple[DesiredConfig, Validation]:
+    """Return the configuration that the options declare, with its problems.
 
     :raises InvalidInput: its name or the configuration is not valid. The message lists all problems.
     """
     if is_absent:
         check_parameter_name(given.name)
-        return DesiredConfig(given.name, can_be_split=given.handling.split), []
+        return DesiredConfig(given.name, can_be_split=given.handling.split), Validation(given.name)
     found = validate_config(given)
     if found.desired is None:
         raise InvalidInput(refusal(found), **found.to_result())
-    return found.desired, [f"{each.source}: {each}" for each in found.warnings]
+    return found.desired, found
 
 
 def desired_tags(given: Mapping[str, Any] | None) -> dict[str, str]:

@@ -114,20 +114,21 @@ def desired_config(
     can_be_split: bool,
     allow_recent: bool = False,
     tags: Mapping[str, str] | None = None,
-    parts: Sequence[Mapping[str, Any]] = (),
+    parts: Sequence[str] = (),
     digest: str = "",
 ) -> DesiredConfig:
     """Return a configuration with the parameters that hold it.
 
     :param allow_recent: whether to split even the parts that only recent agents can merge.
-    :param parts: the parts of a configuration that was split before. They stay as they are.
+    :param parts: the parts of a configuration that was stored before, as they were stored. They stay as they are.
     :raises InvalidInput: a name is not valid, or the configuration is too large.
     """
     whole = DesiredParameter(name, minify(config), tier, tags or {})
     if not can_be_split or isinstance(config, str):
         select_tier(None, whole)
         return DesiredConfig(name, config, (whole,), digest=digest)
-    values = [*map(minify, parts or split(config, LIMITS[tier or max(LIMITS, key=LIMITS.__getitem__)], allow_recent))]
+    limit = LIMITS[tier or max(LIMITS, key=LIMITS.__getitem__)]
+    values = parts or [*map(minify, split(config, limit, allow_recent))]
     parameters = tuple(
         replace(whole, name=part_name, value=value) for part_name, value in zip(part_names(name, len(values)), values)
     )

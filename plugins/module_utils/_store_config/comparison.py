@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.parameters import read_history, read_versions
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import OFF, WARN, GivenConfig
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.resource import ParameterResource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES, AwsApiError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
@@ -64,6 +64,8 @@ class Comparison:
 def read_earlier(options: GivenConfigs, aws_in: Callable[[str | None], Aws]) -> list[Earlier] | None:
     """Read the versions that the options want to be stored again; ``None`` if they want none.
 
+    Agents have run them, so a problem that an agent may accept is only a warning.
+
     :raises InvalidInput: there is no such version.
     """
     if not options.version:
@@ -93,9 +95,10 @@ def _read_earlier(given: Given, options: GivenConfigs, aws: Aws) -> Earlier:
     )
     numbers = " and ".join(f"version {version.number} of {name}" for name, version in versions)
     text = join_parts(versions)
-    configs = [json.loads(version.value or "") for _name, version in versions if versions[1:]]
-    stays = explain_stay(found) if wanted == PREVIOUS else ""
-    return Earlier(given, text, f"{numbers} in {region}", configs, stays)
+    values = [version.value or "" for _name, version in versions if versions[1:]]
+    handling = replace(options.handling, validation=OFF if options.handling.validation == OFF else WARN)
+    config = GivenConfig(given.name, text, None, handling, f"{numbers} in {region}", values)
+    return Earlier(given, config, explain_stay(found) if wanted == PREVIOUS else "")
 
 
 def compare(

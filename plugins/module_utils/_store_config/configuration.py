@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A configuration with its state in Parameter Store, and what a task that compares tells the later ones. Pure."""
+"""A configuration with its state in Parameter Store, and the result of a comparison for later tasks. Pure."""
 
 from __future__ import annotations
 

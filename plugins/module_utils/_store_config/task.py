@@ -58,7 +58,7 @@ class Task:
         self._wiring = wiring
         self._instance = instance or InstanceChecks(wiring.client, options.admin)
         self._shown: list[str] = []
-        # What was valid before, in an earlier task or with less in this one.
+        # The contents that were valid before, in an earlier task or without the schema of the agent.
         self._known: Compared | Validated | None = options.compared
 
     def validate(self, schema: str = "") -> Validated:
@@ -95,7 +95,7 @@ class Task:
             check_oldest(self._aws_in(each.region), each)
         for version, configuration in zip(self._earlier or (), configurations):  # each has one region
             if configuration.plan_without_tags.has_changes:
-                wiring.report.say(f"store {version.source} again (afterwards, cwagent.iam.apply applies it)")
+                wiring.report.say(f"store {version.config.source} again (afterwards, cwagent.iam.apply applies it)")
             elif version.stays:
                 wiring.report.warnings.append(version.stays)
         found = self.check_host(Comparison(configurations, self._options.way))

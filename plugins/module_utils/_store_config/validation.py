@@ -10,8 +10,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import (
-    OFF,
-    WARN,
     GivenConfig,
     Validation,
     validate_config,
@@ -19,7 +17,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opti
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import Handling
     from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import DesiredConfig
@@ -113,15 +111,11 @@ class Validated:
 class Earlier:
     """An earlier version of a configuration in one region.
 
-    :param source: where the text comes from, in words.
-    :param parts: its parts if it is in several parameters.
     :param stays: the reason for which the previous version is the current one. Empty if it is not.
     """
 
     given: Given
-    text: str
-    source: str
-    parts: Sequence[Mapping[str, Any]] = ()
+    config: GivenConfig
     stays: str = ""
 
 
@@ -136,31 +130,26 @@ def validate(
 
     :param find_file: returns the path of a file that the user named.
     :param schema: the schema of the agent that is installed on the host.
+    :param earlier: the versions to store again instead of the files.
     :param known: the contents that were valid before. Others are refused, and these only validated with ``schema``.
-    :param earlier: the versions to store again instead of the files. Agents have run them, so a problem that an agent
-        may accept is only a warning.
     """
-    handling = replace(options.handling, schema=schema or (None if known else options.handling.schema))
-    if earlier is None:
-        given = [(each, _of_file(each, find_file, handling)) for each in options.configs]
-    else:
-        lenient = replace(handling, validation=OFF if handling.validation == OFF else WARN)
-        given = [
-            (each.given, GivenConfig(each.given.name, each.text, None, lenient, each.source, each.parts))
-            for each in earlier
-        ]
-    return Validated([(each, _validate(each, config, known)) for each, config in given])
+    files = [(given, _of_file(given, find_file, options.handling)) for given in options.configs]
+    configs = files if earlier is None else [(each.given, each.config) for each in earlier]
+    used = schema or (None if known else options.handling.schema)
+    return Validated([(given, _validate(given, config, used, known)) for given, config in configs])
 
 
 def _of_file(given: Given, find_file: Callable[[str], str], handling: Handling) -> GivenConfig:
     return GivenConfig(given.name, None, [find_file(given.file)] if given.file else None, handling)
 
 
-def _validate(given: Given, config: GivenConfig, known: Compared | Validated | None) -> Validation | InvalidInput:
+def _validate(
+    given: Given, config: GivenConfig, schema: str | None, known: Compared | Validated | None
+) -> Validation | InvalidInput:
     if config.src is None and config.config is None:
         return InvalidInput(f"configs: {given.name} has no file, and no version to store again. Set its file.")
     try:
         digests = known.digests_of(given.name, given.regions) if known else ()
-        return validate_config(replace(config, digests=digests))
+        return validate_config(replace(config, handling=replace(config.handling, schema=schema), digests=digests))
     except InvalidInput as error:
         return error

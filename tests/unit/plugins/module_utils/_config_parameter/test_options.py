@@ -12,11 +12,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opti
     WARN,
     GivenConfig,
     Validation,
+    declared_config,
     desired_tags,
     refusal,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import (
-    desired_config as desired_of,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import (
     validate_config as validation_of,
@@ -52,7 +50,8 @@ def validate_config(params: dict[str, Any]) -> Validation:
 
 
 def desired_config(params: dict[str, Any]) -> tuple[DesiredConfig, list[str]]:
-    return desired_of(GivenConfig.of(params), is_absent=params["state"] == "absent")
+    desired, found = declared_config(GivenConfig.of(params), is_absent=params["state"] == "absent")
+    return desired, [f"{each.source}: {each}" for each in found.warnings]
 
 
 # Problems of each severity, and an error of a rule about which the agent can know better.

@@ -91,7 +91,7 @@ def test_a_change_is_shown_by_path_and_a_new_configuration_as_a_whole(known: Par
     assert shown in found.to_diff(found.plan)
 
 
-# What a task that compares tells the later ones
+# The result of a task that compares, for later ones
 
 ENTRY = {"name": NAME, "region": "eu-central-1", "digest": "d1", "differs": True}
 RESULT = {"compared": [ENTRY], "source": "instance", "earlier_identity": {}}

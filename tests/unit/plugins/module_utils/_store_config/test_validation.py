@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from store_options import store_options
 
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import GivenConfig
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import NOT_COMPARED, Compared
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.validation import Earlier, validate
@@ -33,6 +35,12 @@ def validated(folder: Path, *configs: tuple[str, str], schema: str = "", **more:
     return validate(options, lambda file: str(folder / f"{file}.json"), schema)
 
 
+def version(options: Any, text: str) -> Earlier:
+    """An earlier version of the only configuration."""
+    handling = replace(options.handling, validation="off" if options.handling.validation == "off" else "warn")
+    return Earlier(options.configs[0], GivenConfig(NAME, text, None, handling, "version 41 of x"))
+
+
 def refusal(found: Any) -> str:
     with pytest.raises(InvalidInput) as failed:
         found.check()
@@ -51,7 +59,7 @@ def test_valid_configurations_pass_in_their_regions(folder: Path) -> None:
 @pytest.mark.parametrize("validation", ["strict", "warn", "off"])
 def test_a_problem_of_an_earlier_version_is_a_warning(validation: str) -> None:
     options = store_options(configs=[{"name": NAME, "file": "none", "regions": []}], validation=validation)
-    earlier = [Earlier(options.configs[0], json.dumps(MISSPELT), "version 41 of x")]
+    earlier = [version(options, json.dumps(MISSPELT))]
     found = validate(options, str, earlier=earlier)
     found.check()
     assert [desired.config for _given, desired in found.valid] == [MISSPELT]
@@ -60,7 +68,7 @@ def test_a_problem_of_an_earlier_version_is_a_warning(validation: str) -> None:
 
 def test_an_earlier_version_that_no_agent_accepts_is_refused() -> None:
     options = store_options(configs=[{"name": NAME, "file": "none", "regions": []}])
-    found = validate(options, str, earlier=[Earlier(options.configs[0], "[]", "version 41 of x")])
+    found = validate(options, str, earlier=[version(options, "[]")])
     assert refusal(found).startswith(f"{NAME} is not valid: version 41 of x: ")
 
 
@@ -207,7 +215,7 @@ def test_an_earlier_version_that_is_another_one_by_now_is_refused() -> None:
     """Another run has stored something, so that previous is another version."""
     options = store_options(configs=[{"name": NAME, "file": "none", "regions": []}])
     texts = [json.dumps({"agent": {"region": region}}) for region in ("eu-central-1", "us-east-1")]
-    first, second = ([Earlier(options.configs[0], text, "version 41 of x")] for text in texts)
+    first, second = ([version(options, text)] for text in texts)
     known = validate(options, str, earlier=first)
     assert validate(options, str, earlier=first, known=known).failure == ""
     assert validate(options, str, earlier=second, known=known).errors == [CHANGED.format("version 41 of x")]

@@ -137,7 +137,7 @@ class ParameterStore:
         kept.insert(0, Version(number, time, "", "Standard", value, description=description))
 
     def store(
-        self, config: dict[str, Any], writes: int = 99, parts: Sequence[Any] = (), *, turned: bool = False
+        self, config: dict[str, Any], writes: int = 99, parts: Sequence[str] = (), *, turned: bool = False
     ) -> int:
         """Store a configuration with the steps of the collection. :returns: the number of steps.
 
@@ -163,8 +163,8 @@ class ParameterStore:
     ) -> int:
         """Store an earlier state again. :returns: the number of steps."""
         found = select(self.histories, wanted, parts)
-        configs = [json.loads(version.value or "") for _name, version in found if found[1:]]
-        return self.store(json.loads(join_parts(found)), writes, configs, turned=turned)
+        values = [version.value or "" for _name, version in found if found[1:]]
+        return self.store(json.loads(join_parts(found)), writes, values, turned=turned)
 
 
 def of_files(*sizes: int, **agent: Any) -> dict[str, Any]:
