@@ -186,13 +186,14 @@ window:
   sample: {access_keys: [], deadline: "2026-11-24T16:15:00Z", instance_id: i-0123456789abcdef0, state: open}
 compared:
   description:
-    - The compared configurations, for the option O(compared), with C(digest), the digest of the file, and C(differs),
-      whether there is something to do. Their contents are not in the result, because Ansible prints results.
+    - The compared configurations, for the option O(compared). C(digest) is the digest of the file, C(exists) whether it
+      was stored before, and C(differs) whether there is something to do. Their contents are not in the result, because
+      Ansible prints results.
   returned: with O(state=compared)
   type: list
   elements: dict
   sample:
-    - {name: AmazonCloudWatch-linux, region: eu-central-1, differs: true,
+    - {name: AmazonCloudWatch-linux, region: eu-central-1, exists: true, differs: true,
        digest: ca3d163bab055381827226140568f3bef7eaac187cebd76878e0b63e9e442356}
 source:
   description: The host that stores, which is O(from) or, with V(auto), the choice that works.

@@ -23,9 +23,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._store_config.validati
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.versions import explain_stay, join_parts, select
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+    from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import State
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import Given, GivenConfigs
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.validation import Validated
 
@@ -102,15 +103,20 @@ def _read_earlier(given: Given, options: GivenConfigs, aws: Aws) -> Earlier:
 
 
 def compare(
-    validated: Validated, aws_in: Callable[[str | None], Aws], only: Collection[tuple[str, str]] | None = None
+    validated: Validated, aws_in: Callable[[str | None], Aws], only: Mapping[tuple[str, str], bool] | None = None
 ) -> list[Configuration]:
-    """Compare the configurations with Parameter Store. :param only: by default, all names and regions."""
+    """Compare the configurations with Parameter Store.
+
+    :param only: by name and region of some configurations, whether they are read, or were missing. By default, all are.
+    """
     found = []
     for given, desired in validated.valid:
         for region in given.regions:
             aws = aws_in(region or None)
-            if only is None or (given.name, region or aws.region) in only:
-                known = ParameterResource(aws, desired, aws.region).read()
+            exists = True if only is None else only.get((given.name, region or aws.region))
+            if exists is not None:
+                missing: State = dict.fromkeys(desired.names)
+                known = ParameterResource(aws, desired, aws.region).read() if exists else missing
                 found.append(Configuration(desired, known, aws.region))
     return found
 

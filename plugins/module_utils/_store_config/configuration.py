@@ -22,7 +22,7 @@ NOT_COMPARED = (
     "compared must be the result of a task with the state compared and the same configurations. Register that task, "
     "and use its result as it is."
 )
-_ENTRY = {"name": str, "region": str, "digest": str, "differs": bool}
+_ENTRY = {"name": str, "region": str, "digest": str, "exists": bool, "differs": bool}
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,13 @@ class Configuration:
 
     def to_comparison(self) -> dict[str, Any]:
         """Render the outcome for the option ``compared``. Contents are not in it, because Ansible prints results."""
-        differs = self.plan.has_changes or bool(self.surplus)
-        return {"name": self.name, "region": self.region, "digest": self.desired.digest, "differs": differs}
+        return {
+            "name": self.name,
+            "region": self.region,
+            "digest": self.desired.digest,
+            "exists": any(self.known.values()),
+            "differs": self.plan.has_changes or bool(self.surplus),
+        }
 
     def to_result(self) -> dict[str, Any]:
         """Render it for the result, with the parameters that servers fetch, in their order."""
@@ -129,6 +134,6 @@ class Compared:
         return found
 
     @property
-    def differing(self) -> set[tuple[str, str]]:
-        """The names and regions of the configurations for which there is something to do."""
-        return {(each["name"], each["region"]) for each in self.entries if each["differs"]}
+    def differing(self) -> dict[tuple[str, str], bool]:
+        """By name and region of each configuration for which there is something to do, whether it was stored before."""
+        return {(each["name"], each["region"]): each["exists"] for each in self.entries if each["differs"]}

@@ -105,8 +105,10 @@ def test_a_stored_configuration_is_not_read_again(account: Storing, file: Path) 
 
 def test_a_value_stored_since_the_comparison_is_compared_again(account: Storing, file: Path) -> None:
     """Another run has stored the same. The window opens for nothing that is stored already."""
+    ssm = account.aws.client("ssm")
+    ssm.put_parameter(Name=PARAMETER, Value=json.dumps(OTHER), Type="String")
     compared = succeeded(store(account, "instance", file, state="compared"))
-    account.aws.client("ssm").put_parameter(Name=PARAMETER, Value=json.dumps(CONFIG), Type="String")
+    ssm.put_parameter(Name=PARAMETER, Value=json.dumps(CONFIG), Type="String", Overwrite=True)
     with assert_no_writes(account.aws):
         assert not succeeded(store(account, "instance", file, compared=compared))["changed"]
 

@@ -17,7 +17,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, HostUnreachable
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.base import InstanceChecks, Wiring
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparison import Comparison, compare
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Compared, Configuration
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import Given
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.task import CLASSES, Task
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Report
@@ -195,8 +195,12 @@ def test_a_configuration_is_compared_in_each_of_its_regions(region: str) -> None
     assert [(each.name, each.region) for each in found] == places
     assert [each.plan.has_changes for each in found] == [False, True, True, True]
     assert found[0].known == {names[0]: Parameter(TEXT, version=7)}
-    again = {(each.name, each.region) for each in found if each.to_comparison()["differs"]}
+    reads = [len(each.model.read) for each in stores.values()]
+    again = Compared([each.to_comparison() for each in found], "controller", {}).differing
     assert compare(validated, stores.__getitem__, again) == found[1:]
+    assert [len(each.model.read) for each in stores.values()] == reads, "no parameter existed"
+    assert compare(validated, stores.__getitem__, dict.fromkeys(again, True)) == found[1:]
+    assert sum(len(each.model.read) for each in stores.values()) == sum(reads) + 3
     assert [each.warnings for each in found] == [[]] * 4
 
 

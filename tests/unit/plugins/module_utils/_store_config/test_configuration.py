@@ -93,7 +93,7 @@ def test_a_change_is_shown_by_path_and_a_new_configuration_as_a_whole(known: Par
 
 # The result of a task that compares, for later ones
 
-ENTRY = {"name": NAME, "region": "eu-central-1", "digest": "d1", "differs": True}
+ENTRY = {"name": NAME, "region": "eu-central-1", "digest": "d1", "exists": False, "differs": True}
 RESULT = {"compared": [ENTRY], "source": "instance", "earlier_identity": {}}
 
 
@@ -102,7 +102,7 @@ def test_a_comparison_is_told_by_name_and_digest() -> None:
     identity = {"instance_profile": "Server", "role": "Server"}
     told = Comparison([read(), read({NAME: stored(TEXT)})], "onprem", identity).to_result()
     found = Compared.of(told)
-    assert found == Compared([ENTRY, {**ENTRY, "differs": False}], "onprem", identity)
+    assert found == Compared([ENTRY, {**ENTRY, "exists": True, "differs": False}], "onprem", identity)
     assert TEXT not in json.dumps(told)
 
 
@@ -121,10 +121,13 @@ def test_a_task_that_was_skipped_has_compared_nothing(result: Any) -> None:
     ],
 )
 def test_the_digests_of_a_configuration_are_those_of_its_regions(regions: list[str], digests: set[str]) -> None:
-    others = [{**ENTRY, "region": "us-east-1", "digest": "d2", "differs": False}, {**ENTRY, "name": f"{NAME}-2"}]
+    others = [
+        {**ENTRY, "region": "us-east-1", "digest": "d2", "differs": False},
+        {**ENTRY, "name": f"{NAME}-2", "exists": True},
+    ]
     found = Compared([ENTRY, *others], "instance", {})
     assert found.digests_of(NAME, regions) == digests
-    assert found.differing == {(NAME, "eu-central-1"), (f"{NAME}-2", "eu-central-1")}
+    assert found.differing == {(NAME, "eu-central-1"): False, (f"{NAME}-2", "eu-central-1"): True}
 
 
 @pytest.mark.parametrize(("name", "regions"), [(NAME, ["us-east-1"]), ("AmazonCloudWatch-web", ["eu-central-1"])])

@@ -206,7 +206,7 @@ def test_all_files_that_have_changed_are_listed(folder: Path) -> None:
 
 
 def test_a_configuration_that_was_not_compared_is_an_error(folder: Path) -> None:
-    entry = {"name": "AmazonCloudWatch-web", "region": "eu-central-1", "digest": "1", "differs": True}
+    entry = {"name": "AmazonCloudWatch-web", "region": "eu-central-1", "digest": "1", "exists": True, "differs": True}
     found = again(folder, Compared([entry], "instance", {}), (NAME, "valid"))
     assert found.errors == [NOT_COMPARED]
 
