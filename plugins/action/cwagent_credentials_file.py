@@ -48,14 +48,14 @@ class ActionModule(KeyDelivery):
         if options["content"] is not None:
             raise InvalidInput("content is set by the controller, which reads the saved key. Remove it from the task.")
         if options["state"] == "present":
-            if not options["user"]:
-                raise InvalidInput("user is required when state is present.")
+            if not options["user_name"]:
+                raise InvalidInput("user_name is required when state is present.")
             check_aws_options(options["aws_options"], lookup_loader.get(LOOKUP).option_definitions)
             self.check_connection()
             in_check_mode = self._task.check_mode
             # Empty for a key that check mode has not created.
-            is_new = in_check_mode and Planned(options["planned"]).has_new_key(options["user"])
-            source = read_options(KeySource, options)
+            is_new = in_check_mode and Planned(options["planned"]).has_new_key(options["user_name"])
+            source = read_options(KeySource, options, user=options["user_name"])
             arguments["content"] = (
                 "" if is_new else self.read_key(source, task_vars, can_miss=in_check_mode, **options["aws_options"])
             )

@@ -39,17 +39,18 @@ options:
     type: list
     elements: str
     default: [""]
-  schema:
+  agent_schema:
     description:
       - The path of a JSON schema of the agent on the controller.
     type: str
     default: ""
-  tier:
-    description: As O(cwagent.iam.cwagent_config_parameter#module:tier). An empty text is the default of that option.
+  parameter_tier:
+    description:
+      - As O(cwagent.iam.cwagent_config_parameter#module:parameter_tier). An empty text is the default of that option.
     type: str
     choices: ["", Standard, Advanced]
     default: ""
-  version:
+  config_version:
     description:
       - The earlier version to store again, as a new version. The files are not read then. It is a number, V(previous),
         or a list of names with versions, such as V(AmazonCloudWatch-linux=41,AmazonCloudWatch-windows=previous).

@@ -10,11 +10,11 @@ class ModuleDocFragment:
 
     DOCUMENTATION = r"""
 options:
-  validation:
+  config_validation:
     description:
       - How to treat errors about which the agent can know better, such as an unknown key, and parts that
-        O(schema) does not allow. V(strict) refuses the configuration, V(warn) prints warnings, and V(off) skips
-        O(schema) and all warnings.
+        O(agent_schema) does not allow. V(strict) refuses the configuration, V(warn) prints warnings, and V(off) skips
+        O(agent_schema) and all warnings.
       - Errors are refused in any case. These are a text that is not JSON, a section that the agent does not have, C({{)
         in a text, and a configuration that is too large.
     type: str
@@ -26,7 +26,7 @@ options:
         work on EC2 only.
     type: bool
     default: false
-  split:
+  split_config:
     description:
       - Whether a configuration that is too large for one parameter is split into several, C(NAME), C(NAME-2) and so on.
         Each is a valid configuration. An agent that fetches the first and appends the others gets the whole
@@ -37,8 +37,8 @@ options:
     default: false
   split_recent:
     description:
-      - Whether O(split) may also split parts that only recent agents can merge. These are lists of C(jmx) and C(otlp),
-        and the section C(opentelemetry).
+      - Whether O(split_config) may also split parts that only recent agents can merge. These are lists of C(jmx) and
+        C(otlp), and the section C(opentelemetry).
     type: bool
     default: false
 """

@@ -78,7 +78,7 @@ options:
     description: The instance profile that RV(findings[].fix) suggests for an instance without one.
     type: str
     default: CloudWatchAgentServerRole
-  hybrid_role:
+  hybrid_role_name:
     description:
       - The name of the role of on-premises servers that are registered with Systems Manager. The module finds other
         such roles through the nodes and activations of this collection.
@@ -116,13 +116,14 @@ options:
         module. Further parameters of a configuration that was split, such as C(NAME-2), are read too.
     type: dict
     default: {}
-  admin_role:
+  admin_role_name:
     description:
       - The name of the role of the instance that stores configurations. The module reports versions that another
-        principal has written than this role, O(admin_user) or, with O(controller_stores), the caller of the module.
+        principal has written than this role, O(admin_user_name) or, with O(controller_stores), the caller of the
+        module.
     type: str
     default: CloudWatchAgentAdminRole
-  admin_user:
+  admin_user_name:
     description: The name of the user of the host that stores configurations on premises.
     type: str
     default: CloudWatchAgentAdminUser

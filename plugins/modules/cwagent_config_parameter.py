@@ -23,7 +23,7 @@ description:
     C(ssm:AddTagsToResource) too.
 author: cwagent.iam contributors (@cwagent)
 requirements:
-  - jsonschema >= 4.0.0, for O(schema)
+  - jsonschema >= 4.0.0, for O(agent_schema)
 options:
   name:
     description:
@@ -47,15 +47,15 @@ options:
         module merges them in the same way as the agent.
     type: list
     elements: path
-  schema:
+  agent_schema:
     description:
       - The JSON schema of the agent, as a path on the host that runs the module, as a mapping or as JSON text. The
         configuration is validated against it, in addition to the rules of this module.
       - The agent installs its schema at V(/opt/aws/amazon-cloudwatch-agent/doc/amazon-cloudwatch-agent-schema.json).
-      - Requires the Python library C(jsonschema) on that host. If it is missing, O(validation=strict) refuses the
-        configuration where O(schema) is a path. Otherwise, the module prints a warning.
+      - Requires the Python library C(jsonschema) on that host. If it is missing, O(config_validation=strict) refuses
+        the configuration where O(agent_schema) is a path. Otherwise, the module prints a warning.
     type: raw
-  tier:
+  parameter_tier:
     description:
       - The tier of the parameter. V(Standard) allows 4096 bytes; V(Advanced) allows 8192 and costs money.
       - The default is the smallest that fits. A parameter in the Advanced tier remains there, because AWS cannot move
@@ -65,7 +65,7 @@ options:
     choices: [Standard, Advanced]
   state:
     description:
-      - V(present) stores the configuration, V(absent) deletes the parameter, or all of them with O(split).
+      - V(present) stores the configuration, V(absent) deletes the parameter, or all of them with O(split_config).
       - V(validated) only validates the configuration. It fails if there is an error, and makes no AWS call.
       - V(tagged) only sets O(tags). It neither reads nor writes the configuration. So a principal that may only set
         tags can tag parameters that another principal has stored.
@@ -153,7 +153,7 @@ findings:
   description:
     - The problems of the configuration, each as in RV(cwagent.iam.cwagent_access_info#module:findings), with C(file),
       C(line) and C(column), which are null if they are not known. C(object) is the parameter with the JSON path.
-    - O(validation) decides about an error of a lenient rule.
+    - O(config_validation) decides about an error of a lenient rule.
     - Rules about the configuration are V(file) (error, a file cannot be read), V(json) (error, the text is not JSON),
       V(yaml) (error, an OpenTelemetry configuration is not YAML), V(reference) (error, Parameter Store refuses two
       braces in a text), V(merge) (error, several configurations cannot be merged), V(size) (error, it is too large for

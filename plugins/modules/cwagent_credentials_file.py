@@ -26,7 +26,7 @@ author: cwagent.iam contributors (@cwagent)
 requirements:
   - python >= 3.9
 options:
-  user:
+  user_name:
     description:
       - The name of the user whose access key is delivered.
       - Required with O(state=present).
@@ -100,7 +100,7 @@ seealso:
 EXAMPLES = r"""
 - name: Deliver the access key of this host
   cwagent.iam.cwagent_credentials_file:
-    user: "CloudWatchAgentServerUser-{{ inventory_hostname }}"
+    user_name: "CloudWatchAgentServerUser-{{ inventory_hostname }}"
     key_store: parameter_store
     path: /etc/cwagent.credentials
     owner: root
@@ -130,7 +130,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Cwagent
 from ansible_collections.cwagent.iam.plugins.module_utils._planned import PLANNED_SPEC
 
 SPEC: dict[str, dict[str, Any]] = {
-    "user": {"type": "str"},
+    "user_name": {"type": "str"},
     **SOURCE_SPEC,
     **PLANNED_SPEC,
     "aws_options": {"type": "dict", "default": {}, "no_log": True},

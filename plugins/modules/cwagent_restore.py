@@ -22,7 +22,7 @@ author: cwagent.iam contributors (@cwagent)
 options:
   state:
     description:
-      - V(restored) cleans up after interrupted runs. O(admin_role), O(server_profile), O(window_state),
+      - V(restored) cleans up after interrupted runs. O(admin_role_name), O(server_profile), O(window_state),
         O(close_role_window), O(admin_users), O(check_instances) and O(adopt_existing) are only for it.
       - V(checked) only reads, for the playbooks of this collection. O(profiles_to_delete), O(expected_instance_ids),
         O(users_to_delete), O(default_users), O(optional_users), O(saved_users) and O(configs_to_delete) are only for
@@ -30,11 +30,11 @@ options:
     type: str
     choices: [restored, checked]
     default: restored
-  admin_role:
+  admin_role_name:
     description:
       - The admin role. The admin profile has its name, and its tags are the restore records. Instances of a region that
         is not in O(instances) are restored too if it has a record of them. It is read with C(iam:GetRole).
-      - Without O(admin_role), only the windows of O(admin_users) are closed.
+      - Without O(admin_role_name), only the windows of O(admin_users) are closed.
     type: str
   server_profile:
     description:
@@ -50,7 +50,7 @@ options:
     default: closed
   close_role_window:
     description:
-      - Whether O(window_state) applies to the window of O(admin_role) too.
+      - Whether O(window_state) applies to the window of O(admin_role_name) too.
     type: bool
     default: true
   admin_users:
@@ -64,7 +64,7 @@ options:
       - By region, the IDs of the instances of the inventory. The empty name stands for the region of the module.
       - With O(state=restored), the module restores all instances in these regions with a restore record that an
         interrupted run left behind. Without a record, it only restores the listed instances. With O(report_unlisted),
-        it also reports instances in these regions that have O(admin_role) or O(server_profile) and are not listed.
+        it also reports instances in these regions that have O(admin_role_name) or O(server_profile) and are not listed.
       - With O(state=checked), an instance that does not exist or is terminated is a problem. For O(instances) alone,
         the only call is C(ec2:DescribeInstances).
     type: dict
@@ -79,8 +79,8 @@ options:
   adopt_existing:
     description:
       - With V(false) and O(window_state=closed), it is a problem if this collection neither created nor adopted one of
-        O(admin_users), or O(admin_role) with O(close_role_window=true), and this principal has no admin window. The
-        window would deny changing parameters to everyone who uses the principal.
+        O(admin_users), or O(admin_role_name) with O(close_role_window=true), and this principal has no admin window.
+        The window would deny changing parameters to everyone who uses the principal.
       - The task then fails after everything else is cleaned up. If the admin role is the problem, no instance is
         restored.
     type: bool
@@ -194,7 +194,7 @@ EXAMPLES = r"""
 
 - name: Clean up after interrupted runs
   cwagent.iam.cwagent_restore:
-    admin_role: CloudWatchAgentAdminRole
+    admin_role_name: CloudWatchAgentAdminRole
     server_profile: CloudWatchAgentServerRole
     instances:
       eu-central-1: [i-0123456789abcdef0]

@@ -56,7 +56,7 @@ options:
     description: The instance profile that RV(servers) suggests for an instance without one.
     type: str
     default: CloudWatchAgentServerRole
-  hybrid_role:
+  hybrid_role_name:
     description: The name of the role of servers with O(servers[].hybrid).
     type: str
     default: CloudWatchAgentHybridRole
@@ -239,7 +239,7 @@ SPEC: dict[str, Any] = {
     },
     **PLACE_SPEC,
     "server_profile": {"type": "str", "default": "CloudWatchAgentServerRole"},
-    "hybrid_role": {"type": "str", "default": "CloudWatchAgentHybridRole"},
+    "hybrid_role_name": {"type": "str", "default": "CloudWatchAgentHybridRole"},
     "config_label": {"type": "str"},
     "simulate": {"type": "bool", "default": False},
     "checked": {"type": "list", "elements": "dict"},

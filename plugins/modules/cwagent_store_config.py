@@ -66,7 +66,7 @@ options:
     default: ""
   agent_schema_path:
     description:
-      - The path of the agent's schema on the host, where the agent installs it by default. Without O(schema),
+      - The path of the agent's schema on the host, where the agent installs it by default. Without O(agent_schema),
         configurations that differ are validated with it. When empty, they are not.
       - The source of the default is
         U(https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch-Agent-Configuration-File-Details.html).
@@ -76,7 +76,7 @@ options:
     description: The tags of the parameters. Ansible itself sets them, because admin principals may not.
     type: dict
     default: {}
-  remove_surplus:
+  remove_surplus_parameters:
     description: Whether to delete the parameters that an earlier, larger configuration has left.
     type: bool
     default: false
@@ -88,7 +88,7 @@ options:
     description: The admin instance profile.
     type: str
     default: CloudWatchAgentAdminRole
-  admin_role:
+  admin_role_name:
     description:
       - The role in O(admin_profile), which has the restore record and the admin window. The default is the name of the
         profile.
@@ -99,7 +99,7 @@ options:
         no longer exists.
     type: str
     default: CloudWatchAgentServerRole
-  admin_user:
+  admin_user_name:
     description: The admin user, with O(from=onprem).
     type: str
     default: CloudWatchAgentAdminUser

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 OF_HOST = {
     "ec2_server": ("instances", "region"),
     "ec2_admin": ("instances", "region"),
-    "onprem_server": ("users", "users_by_region", "region"),
-    "onprem_admin": ("users", "users_by_region", "region"),
+    "onprem_server": ("users", "region"),
+    "onprem_admin": ("users", "region"),
     "hybrid_server": ("regions", "region"),
 }
 
@@ -38,7 +38,7 @@ def items_of_host(role: str, values: Mapping[str, Any]) -> dict[str, list[str]] 
     of = {option: values.get(f"{role}_{option}") for option in OF_HOST[role]}
     if "regions" in of:
         return {region: [] for region in of["regions"] or ()}
-    found = of["instances"] if "instances" in of else of["users_by_region"] or {"": of["users"] or []}
+    found = of["instances"] if "instances" in of else {"": of["users"] or []}
     return None if found is None else _merge({region or of["region"] or "": found[region]} for region in found)
 
 

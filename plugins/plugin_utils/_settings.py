@@ -25,7 +25,12 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.plugin_utils._facts import check_facts
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import EMPTY
-from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables import HOST_VARIABLES, ROTATION_OPTIONS
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables import (
+    HOST_VARIABLES,
+    KEY_FILE,
+    NODE_ID,
+    ROTATION_OPTIONS,
+)
 from ansible_collections.cwagent.iam.plugins.plugin_utils._role_specs import playbook_options, read_specs
 from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import (
     CONFIGS_OF_ROLE,
@@ -62,20 +67,16 @@ RENAMED = {
     "hybrid_server_name": "hybrid_role_name",
     "server_profile": "server_role_name",
     "admin_profile": "admin_role_name",
-    "admin_role": "admin_role_name",
-    "hybrid_role": "hybrid_role_name",
-    # The names of the settings contain the object that is validated or split.
-    "validation": "config_validation",
-    "version": "config_version",
-    "schema": "agent_schema",
-    "split": "split_config",
-    "remove_surplus": "remove_surplus_parameters",
-    "tier": "parameter_tier",
+    # Ansible has these names for the owner and the group of any file.
+    "owner": "key_file_owner",
+    "group": "key_file_group",
     # An audit and the fitted policies read the same regions.
     "read_regions": "audit_regions",
     # Not ec2_admin_admin_window.
     "window": "admin_window",
 }
+# The settings of which each host has its own value, also in a play of our playbooks.
+OF_HOST = frozenset({"cwagent_user_name", "cwagent_admin_user_name", NODE_ID, *KEY_FILE})
 # The variables of roles that no setting reaches, although the names are the same.
 NOT_SHARED = frozenset(
     {
@@ -88,6 +89,8 @@ NOT_SHARED = frozenset(
             f"{role}_admin_window"
             for role in ("ec2_server", "ec2_admin", "onprem_server", "onprem_admin", "hybrid_server")
         ),
+        # The setting is for servers, and the admin user is not the identity of an agent.
+        "onprem_admin_managed_policies",
         # The roles name the hosts of the inventory, which have these roles.
         "audit_attach_to_roles",
         # verify_timeout is for all waits of the role.
@@ -104,7 +107,7 @@ def shared_setting(role: str, variable: str) -> str:
     option = variable.removeprefix(f"{role}_")
     names = () if variable in NOT_SHARED else (variable, RENAMED.get(variable) or RENAMED.get(option, option))
     settings = (f"cwagent_{name}" for name in names)
-    return next((each for each in settings if each in playbook_options() and each not in HOST_VARIABLES), "")
+    return next((each for each in settings if each in playbook_options().keys() - HOST_VARIABLES | OF_HOST), "")
 
 
 def role_options(role: Path) -> dict[str, Any]:
@@ -164,7 +167,7 @@ def find_shared_value(setting: str, variables: Mapping[str, Any], template: Call
     :param template: evaluates a value. The result for a value that cannot be evaluated can be ``Undefined``.
     :raises InvalidInput: it is of another type, or cannot be evaluated.
     """
-    if setting and IN_OUR_PLAY in variables:
+    if setting and setting not in OF_HOST and IN_OUR_PLAY in variables:
         return template(variables[INPUT])[setting.removeprefix("cwagent_")]
     if setting in variables:
         return to_typed(setting, playbook_options()[setting], template(variables[setting]))

@@ -137,7 +137,7 @@ class Instance(_StoreHost):
         return self._run(regions, instance_id=self._options.admin.instance_id, parameter_store_regions=regions)
 
     def _credentials(self) -> dict[str, Any]:
-        return {"instance_role": self._options.admin.admin_role}
+        return {"instance_role": self._options.admin.admin_role_name}
 
 
 class OnPremises(_StoreHost):

@@ -40,7 +40,7 @@ TEXT_TYPES = ("str", "path")
 LISTS_BY_REGION = frozenset(
     {
         *("audit_instances", "ec2_server_instances", "ec2_admin_instances"),
-        *("onprem_server_users_by_region", "onprem_admin_users_by_region", "audit_configs_by_region"),
+        "audit_configs_by_region",
     }
 )
 # The option of a role whose entries can have regions.

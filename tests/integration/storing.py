@@ -91,7 +91,7 @@ class Storing(Fleet):
     def restore(self, *faults: Mapping[str, Any], **options: Any) -> Result:
         """Clean up as restore.yml does, with all instances listed by default."""
         listed = {"instances": {self.aws.region: [*self.instances.values()]}, "wait_timeout": PATIENCE}
-        names = {"admin_role": ADMIN_ROLE, "server_profile": SERVER_ROLE}
+        names = {"admin_role_name": ADMIN_ROLE, "server_profile": SERVER_ROLE}
         return run_module(self.aws, "cwagent_restore", *faults, **{**names, **listed, **options})
 
     def leave_open(self, host: str = "admin1") -> None:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import Grant
 
 # A policy covers what is stored, whatever a newer agent thinks of it.
-_LENIENT = Handling(schema=None, tier=None, tags=None, validation=OFF)
+_LENIENT = Handling(agent_schema=None, parameter_tier=None, tags=None, config_validation=OFF)
 WAY_OUT = "Correct it, or leave the parameter out (ignored_parameters, in the playbooks cwagent_ignored_parameters)."
 
 

@@ -31,14 +31,14 @@ SPEC: dict[str, Any] = {
     "key_store_prefix": PLACE_SPEC["key_store_prefix"],
     "key_max_age_days": {"type": "int", "default": 90, "no_log": False},
     "server_profile": {"type": "str", "default": "CloudWatchAgentServerRole"},
-    "hybrid_role": {"type": "str", "default": "CloudWatchAgentHybridRole"},
+    "hybrid_role_name": {"type": "str", "default": "CloudWatchAgentHybridRole"},
     "inventory_users": {"type": "list", "elements": "str"},
     "attach_to_roles": {"type": "list", "elements": "str"},
     "simulate": {"type": "bool", "default": False},
     "parts": {"type": "list", "elements": "str", "choices": list(PARTS), "default": list(PARTS)},
     "configs_by_region": {"type": "dict", "default": {}},
-    "admin_role": {"type": "str", "default": "CloudWatchAgentAdminRole"},
-    "admin_user": {"type": "str", "default": "CloudWatchAgentAdminUser"},
+    "admin_role_name": {"type": "str", "default": "CloudWatchAgentAdminRole"},
+    "admin_user_name": {"type": "str", "default": "CloudWatchAgentAdminUser"},
     "controller_stores": {"type": "bool", "default": False},
     "ignored_parameters": {"type": "list", "elements": "str", "default": []},
     "emf_log_groups": {"type": "list", "elements": "str", "default": []},
@@ -90,18 +90,18 @@ def choices(params: Mapping[str, Any]) -> Choices:
     """Return the rules. :raises InvalidInput: an option is not valid."""
     check_days("key_max_age_days", params["key_max_age_days"], minimum=0)
     _names.check_name("instance profile", params["server_profile"])
-    _names.check_name("role", params["hybrid_role"])
-    _names.check_name("role", params["admin_role"])
-    _names.check_name("user", params["admin_user"])
+    _names.check_name("role", params["hybrid_role_name"])
+    _names.check_name("role", params["admin_role_name"])
+    _names.check_name("user", params["admin_user_name"])
     users, roles = params["inventory_users"], params["attach_to_roles"]
     return Choices(
         timedelta(days=params["key_max_age_days"]) if params["key_max_age_days"] else None,
         params["server_profile"],
         None if users is None else frozenset(users),
         None if roles is None else frozenset(roles),
-        params["hybrid_role"],
-        params["admin_role"],
-        params["admin_user"],
+        params["hybrid_role_name"],
+        params["admin_role_name"],
+        params["admin_user_name"],
         params["controller_stores"],
         frozenset(params["ignored_parameters"]),
         tuple(params["emf_log_groups"]),

@@ -60,16 +60,16 @@ _INCOMPLETE = frozenset({rules.MISSING_KEY, rules.ON_PREMISES, rules.SECTION})
 class Handling:
     """How a configuration is validated and stored, with the options of these names.
 
-    :param schema: the JSON schema of the agent, as a path, a mapping or a text. It is falsy if there is none.
-    :param tier: ``None`` for the smallest tier that fits.
+    :param agent_schema: the JSON schema of the agent, as a path, a mapping or a text. It is falsy if there is none.
+    :param parameter_tier: ``None`` for the smallest tier that fits.
     """
 
-    schema: Any
-    tier: str | None
+    agent_schema: Any
+    parameter_tier: str | None
     tags: Mapping[str, Any] | None
-    validation: str = option(choices=[STRICT, WARN, OFF], default=STRICT)
+    config_validation: str = option(choices=[STRICT, WARN, OFF], default=STRICT)
     has_onprem: bool = option(default=False)
-    split: bool = option(default=False)
+    split_config: bool = option(default=False)
     split_recent: bool = option(default=False)
 
 
@@ -77,9 +77,9 @@ SPEC: dict[str, Any] = {
     "name": {"type": "str", "required": True},
     "config": {"type": "raw"},
     "src": {"type": "list", "elements": "path"},
-    "schema": {"type": "raw"},
+    "agent_schema": {"type": "raw"},
     **spec_of(Handling),
-    "tier": {"type": "str", "choices": list(LIMITS)},
+    "parameter_tier": {"type": "str", "choices": list(LIMITS)},
     "state": {"type": "str", "choices": [PRESENT, ABSENT, VALIDATED, TAGGED], "default": PRESENT},
     "tags": {"type": "dict"},
     "wait_timeout": {"type": "int", "default": 0},
@@ -159,7 +159,7 @@ def declared_config(given: GivenConfig, *, is_absent: bool = False) -> tuple[Des
     """
     if is_absent:
         check_parameter_name(given.name)
-        return DesiredConfig(given.name, can_be_split=given.handling.split), Validation(given.name)
+        return DesiredConfig(given.name, can_be_split=given.handling.split_config), Validation(given.name)
     found = validate_config(given)
     if found.desired is None:
         raise InvalidInput(refusal(found), **found.to_result())
@@ -234,8 +234,8 @@ def _validation(
             desired = config_plan.desired_config(
                 given.name,
                 config,
-                given.handling.tier,
-                can_be_split=given.handling.split,
+                given.handling.parameter_tier,
+                can_be_split=given.handling.split_config,
                 allow_recent=given.handling.split_recent,
                 tags=tags,
                 parts=given.parts,
@@ -243,8 +243,8 @@ def _validation(
             )
         except InvalidInput as error:
             problems.append(_problem(rules.SIZE, error, source))
-    errors, warnings = select(problems, given.handling.validation)
-    has_notices = given.handling.validation != OFF
+    errors, warnings = select(problems, given.handling.config_validation)
+    has_notices = given.handling.config_validation != OFF
     notices = [each for each in problems if each.severity == NOTICE and has_notices]
     return Validation(given.name, None if errors else desired, errors, warnings, notices)
 
@@ -322,8 +322,8 @@ def _problem(rule: Rule, error: InvalidInput, source: str) -> Problem:
 
 
 def _schema(handling: Handling) -> tuple[dict[str, Any], str] | None:
-    given = handling.schema
-    if not given or handling.validation == OFF:
+    given = handling.agent_schema
+    if not given or handling.config_validation == OFF:
         return None
     if isinstance(given, dict):
         return read_schema(json.dumps(given), _GIVEN), _GIVEN

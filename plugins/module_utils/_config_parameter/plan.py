@@ -178,7 +178,7 @@ def select_tier(current: Parameter | None, desired: DesiredParameter) -> str:
     if size > LIMITS[tiers[-1]]:
         raise InvalidInput(
             f"the configuration for '{desired.name}' is {size} bytes when minified; Parameter Store takes "
-            f"{LIMITS[tiers[-1]]} in the {tiers[-1]} tier. To store it in several parameters, set split "
+            f"{LIMITS[tiers[-1]]} in the {tiers[-1]} tier. To store it in several parameters, set split_config "
             "(cwagent_split_config in the playbooks)."
         )
     current_size = len(current.value.encode()) if current else 0

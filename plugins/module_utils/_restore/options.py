@@ -41,7 +41,7 @@ RULES: dict[str, Any] = {"required_if": [("state", RESTORED, ["server_profile"])
 
 def to_leftovers(params: Mapping[str, Any]) -> Leftovers:
     """Return the places to check. :raises InvalidInput: an option is invalid. The message lists all problems."""
-    role, profile, found = params["admin_role"], params["server_profile"], Problems()
+    role, profile, found = params["admin_role_name"], params["server_profile"], Problems()
     found.check(_check_options, params, CHECKED)
     if profile is None:  # Ansible takes null as a value
         fail_on_problems(["server_profile is required."])

@@ -43,8 +43,8 @@ KEEP = "keep"
 class Leftovers:
     """The places where interrupted runs can have left something, and the declaration of the options for them.
 
-    :param admin_role: the role with the restore records. Its profile has the same name. ``None`` leaves the role and
-        all instances as they are.
+    :param admin_role_name: the role with the restore records. Its profile has the same name. ``None`` leaves the role
+        and all instances as they are.
     :param server_profile: the profile for instances that have the admin profile and no record.
     :param window_state: the desired state of the windows: ``CLOSED``, ``ABSENT`` or ``KEEP``.
     :param close_role_window: whether this includes the window of the role.
@@ -55,7 +55,7 @@ class Leftovers:
     :param unlisted: the contents of the inventory, to report anything that it lacks; ``None`` for no such report.
     """
 
-    admin_role: str | None = option()
+    admin_role_name: str | None = option()
     server_profile: str = option()
     window_state: str = option(choices=[CLOSED, ABSENT, KEEP], default=CLOSED)
     close_role_window: bool = option(default=True)
@@ -100,15 +100,16 @@ class Restoration:
                 raise
             except CwagentError as error:  # no reason to leave a window open
                 self._fleet.errors.append(error)
-        principals = [("role", leftovers.admin_role)] if leftovers.admin_role and leftovers.close_role_window else []
+        role = leftovers.admin_role_name
+        principals = [("role", role)] if role and leftovers.close_role_window else []
         principals += [("user", name) for name in leftovers.admin_users]
         windows = {} if leftovers.window_state == KEEP else {each: do(self._window(*each)) for each in principals}
         cleaned = [*windows.values()] if leftovers.window_state == CLOSED else []
         refused = [] if leftovers.adopt_existing or leftovers.window_state != CLOSED else _unmanaged(windows)
         self._fleet.errors += [InvalidInput(adoption_problem(*each)) for each in refused]
-        if leftovers.admin_role and ("role", leftovers.admin_role) not in refused:
-            closes = ("role", leftovers.admin_role) not in windows
-            cleaned += self._restore_instances(leftovers.admin_role, associations, closes_window=closes)
+        if role and ("role", role) not in refused:
+            closes = ("role", role) not in windows
+            cleaned += self._restore_instances(role, associations, closes_window=closes)
         unlisted = find_unlisted(self._aws_in, leftovers.unlisted, associations)
         found = self._fleet.result(["instances"], unlisted=unlisted)
         is_planned = self._check_mode and any(each.get("changed") for each in cleaned)

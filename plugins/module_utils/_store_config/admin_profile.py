@@ -89,7 +89,7 @@ class ProfileWay(Way):
         instance_id = checked_instance_id(given)
         named = frozenset({instance_id})
         desired = Acquisition(
-            Profiles(given.admin_profile, given.server_profile, given.admin_role, aws.region, named),
+            Profiles(given.admin_profile, given.server_profile, given.admin_role_name, aws.region, named),
             instance_id,
             fail_if_tagged=options.state == STORED,  # a person may open a window for longer
             is_running=options.state == STORED or has_answered,

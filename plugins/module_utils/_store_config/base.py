@@ -166,14 +166,14 @@ class Way(ABC):
         """Return whether an earlier task has created or changed the admin principal, or has planned to."""
         planned, admin = self._options.planned, self._options.admin
         if self.principal == USER:
-            return planned.has_user(admin.admin_user)
-        return planned.has_changed_role(admin.admin_role)
+            return planned.has_user(admin.admin_user_name)
+        return planned.has_changed_role(admin.admin_role_name)
 
     def _window(self, comparison: Comparison) -> DesiredWindow:
         """Return the admin window that is opened. :raises InvalidInput: an option is invalid."""
         admin, is_new = self._options.admin, self._has_new_principal()
         check_minutes(admin.admin_window_minutes)
-        principal = admin.admin_user if self.principal == USER else admin.admin_role
+        principal = admin.admin_user_name if self.principal == USER else admin.admin_role_name
         _names.check_name(self.principal, principal)
         written = [
             {"name": step.arguments["name"], "region": each.region}

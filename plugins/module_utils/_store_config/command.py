@@ -84,7 +84,7 @@ class CommandWay(ProfileWay):
             waits = is_new and not wiring.check_mode
             check_agent(aws, instance_id, Deadline(options.waits.wait_timeout if waits else 0))
             gets_online = False
-            check_role(aws, options.admin.admin_role)
+            check_role(aws, options.admin.admin_role_name)
             regions = sorted({each.region for each in to_store})
             return "" if wiring.check_mode else check_instance(aws, instance_id, regions)
         except InvalidInput:
@@ -103,12 +103,12 @@ class CommandWay(ProfileWay):
         """Return the instance, with the command for it."""
         options, aws = self._options, self.aws_in()
         admin = self._admin(comparison, aws)
-        can_change_tier = not options.handling.tier
+        can_change_tier = not options.handling.parameter_tier
         command = DesiredCommand(
             SENT,
             options.admin.instance_id,
             str(uuid.uuid4()),
-            options.admin.admin_role,
+            options.admin.admin_role_name,
             tuple(write for each in comparison.to_store for write in writes(each, can_change_tier=can_change_tier)),
             self._seconds(),
             options.waits.permission_timeout,

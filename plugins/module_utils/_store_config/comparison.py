@@ -69,30 +69,30 @@ def read_earlier(options: GivenConfigs, aws_in: Callable[[str | None], Aws]) -> 
 
     :raises InvalidInput: there is no such version.
     """
-    if not options.version:
+    if not options.config_version:
         return None
     names = [each.name for each in options.configs]
-    problems = version_problems(options.version, names)
+    problems = version_problems(options.config_version, names)
     if problems:
         raise InvalidInput(f"version: {' '.join(problems)}")
     return [
         _read_earlier(replace(given, regions=(region,)), options, aws_in(region or None))
         for given in options.configs
         for region in given.regions
-        if version_of(options.version, given.name)
+        if version_of(options.config_version, given.name)
     ]
 
 
 def _read_earlier(given: Given, options: GivenConfigs, aws: Aws) -> Earlier:
     region, names = aws.region or "", [each.name for each in options.configs]
     histories = read_history(aws, region, given.name, names)
-    parts = parts_in(options.version, names)
-    found = list(histories) if options.handling.split else [next(histories)]
-    wanted = version_of(options.version, given.name)
+    parts = parts_in(options.config_version, names)
+    found = list(histories) if options.handling.split_config else [next(histories)]
+    wanted = version_of(options.config_version, given.name)
     versions = select(
         found,
         wanted,
-        {name: options.version[name] for name, whole in parts.items() if whole == given.name},
+        {name: options.config_version[name] for name, whole in parts.items() if whole == given.name},
     )
     numbers = " and ".join(f"version {version.number} of {name}" for name, version in versions)
     text = join_parts(versions)

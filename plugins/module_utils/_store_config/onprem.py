@@ -47,7 +47,7 @@ class OnPremisesWay(Way):
         file = admin.credentials_file
         if file and not wiring.host.has_file(file):
             raise CwagentError(
-                f"{wiring.name} has no {file} with the access key of {admin.admin_user}, which cwagent.iam.site "
+                f"{wiring.name} has no {file} with the access key of {admin.admin_user_name}, which cwagent.iam.site "
                 "creates and saves. Copy the key to that file, under the profile "
                 f"{self._options.key.credentials_profile}, or unset store_config_credentials_file to use the saved "
                 "key. Then run again."

@@ -44,10 +44,10 @@ class Given:
 CONFIGS_SPEC: dict[str, Any] = {
     "configs": {"type": "list", "elements": "dict", "default": [], "options": spec_of(Given)},
     "regions": {"type": "list", "elements": "str", "default": [""]},
-    "schema": {"type": "str", "default": ""},
+    "agent_schema": {"type": "str", "default": ""},
     **spec_of(Handling),
-    "tier": {"type": "str", "choices": ["", *LIMITS], "default": ""},
-    "version": {"type": "str", "default": ""},
+    "parameter_tier": {"type": "str", "choices": ["", *LIMITS], "default": ""},
+    "config_version": {"type": "str", "default": ""},
     "emf_log_groups": {"type": "list", "elements": "str", "default": []},
     "compared": {"type": "dict"},
 }
@@ -57,22 +57,22 @@ CONFIGS_SPEC: dict[str, Any] = {
 class GivenConfigs:
     """The configurations of a task.
 
-    :param version: by name, the versions to store again. The empty name stands for all configurations.
+    :param config_version: by name, the versions to store again. The empty name stands for all configurations.
     :param compared: the outcome of an earlier task, which has validated them; ``None`` to validate them.
     """
 
     configs: Sequence[Given]
     handling: Handling
-    version: Mapping[str, str]
+    config_version: Mapping[str, str]
     compared: Compared | None
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> GivenConfigs:
         """Return the object for the validated options of ``CONFIGS_SPEC``."""
         tags = params.get("parameter_tags", {})
-        handling = read_options(Handling, params, tier=params["tier"] or None, tags=tags)
+        handling = read_options(Handling, params, parameter_tier=params["parameter_tier"] or None, tags=tags)
         compared = Compared.of(params["compared"])
-        return cls(_given_configurations(params), handling, read_wanted(params["version"]), compared)
+        return cls(_given_configurations(params), handling, read_wanted(params["config_version"]), compared)
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,9 @@ class AdminOptions:
 
     instance_id: str = option(default="")
     admin_profile: str = option(default="CloudWatchAgentAdminRole")
-    admin_role: str = option()
+    admin_role_name: str = option()
     server_profile: str = option(default="CloudWatchAgentServerRole")
-    admin_user: str = option(default="CloudWatchAgentAdminUser")
+    admin_user_name: str = option(default="CloudWatchAgentAdminUser")
     credentials_file: str = option(default="")
     admin_window: bool = option(default=True)
     admin_window_minutes: int = option(default=15)
@@ -115,7 +115,7 @@ class StoreOptions(GivenConfigs):
     state: str = option(choices=[VALIDATED, FITTED, COMPARED, STORED, OPENED], default=STORED)
     agent_schema_path: str = option(default="/opt/aws/amazon-cloudwatch-agent/doc/amazon-cloudwatch-agent-schema.json")
     account_id: str = option(default="")
-    remove_surplus: bool = option(default=False)
+    remove_surplus_parameters: bool = option(default=False)
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> StoreOptions:
@@ -125,8 +125,12 @@ class StoreOptions(GivenConfigs):
             params,
             way=params["from"],
             **vars(GivenConfigs.of(params)),
-            admin=read_options(AdminOptions, params, admin_role=params["admin_role"] or params["admin_profile"]),
-            key=read_options(KeySource, params, user=params["admin_user"]),
+            admin=read_options(
+                AdminOptions,
+                params,
+                admin_role_name=params["admin_role_name"] or params["admin_profile"],
+            ),
+            key=read_options(KeySource, params, user=params["admin_user_name"]),
             planned=Planned(params["planned"]),
             waits=read_options(Waits, params),
         )
@@ -135,7 +139,7 @@ class StoreOptions(GivenConfigs):
     def needs_agent_schema(self) -> bool:
         """Whether to validate with the schema of the agent that is installed."""
         handling = self.handling
-        return bool(self.agent_schema_path) and not handling.schema and handling.validation != OFF
+        return bool(self.agent_schema_path) and not handling.agent_schema and handling.config_validation != OFF
 
 
 SPEC: dict[str, Any] = {

@@ -190,7 +190,7 @@ class Task:
             names={each.name for each in self._options.configs},
             host=wiring.name if WAYS[comparison.source].connects else "",
             tags=not source.may_tag,
-            surplus=self._options.remove_surplus,
+            surplus=self._options.remove_surplus_parameters,
             check_mode=wiring.check_mode,
         )
         return Transaction(source, comparison.configurations, does, wiring.shield, wiring.guard)

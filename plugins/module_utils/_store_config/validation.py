@@ -135,7 +135,7 @@ def validate(
     """
     files = [(given, _of_file(given, find_file, options.handling)) for given in options.configs]
     configs = files if earlier is None else [(each.given, each.config) for each in earlier]
-    used = schema or (None if known else options.handling.schema)
+    used = schema or (None if known else options.handling.agent_schema)
     return Validated([(given, _validate(given, config, used, known)) for given, config in configs])
 
 

@@ -223,8 +223,8 @@ def _unknown_parts(histories: Sequence[History], state: _State) -> str:
     if count > len(histories):
         return (
             f"Configuration '{name}' was stored in {count} parts with {place}, and only {len(histories)} of these "
-            "parameters can be used. If the configuration is still split, set split (cwagent_split_config in the "
-            "playbooks). A part that was deleted has no versions: store the configuration from its file."
+            "parameters can be used. If the configuration is still split, set split_config (cwagent_split_config in "
+            "the playbooks). A part that was deleted has no versions: store the configuration from its file."
         )
     reason = "it was stored without this collection"
     if count:

@@ -391,8 +391,6 @@ def _fix(case: Case, principal: Principal, need: Need, resource: str | None) -> 
         return _grant(case, principal)
     allowed = ", ".join(need.row.actions) + (f" on {resource}" if resource else "")
     if principal.managed:
-        role = "hybrid_server" if case.is_hybrid(principal) else "ec2_server"
-        variable = f"{role if principal.kind == ROLE else 'onprem_server'}_managed_policies"
-        add = f"Create a policy that allows {allowed}, add its ARN to {variable}"
+        add = f"Create a policy that allows {allowed}, add its ARN to cwagent_managed_policies"
         return f"{add}, and run the playbook cwagent.iam.site."
     return f"Allow {allowed} in a policy of {principal.label}."

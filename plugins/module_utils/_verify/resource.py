@@ -62,7 +62,7 @@ def read_servers(
         assess(account),
         _saved_outside_aws(targets, options),
         server_profile=options["server_profile"],
-        hybrid_role=name_of(options["hybrid_role"]),
+        hybrid_role=name_of(options["hybrid_role_name"]),
         label=options["config_label"] or "",
         address_of=_address,
     )

@@ -250,7 +250,7 @@ def check_values(given: Given, run: Run, problems: Problems) -> None:
     check("cwagent_audit_regions", lambda regions: [*map(_names.check_region, regions)], run.settings["audit_regions"])
     _check_keys(given, run, problems)
     check_revocation(given, run, problems)
-    _check_boundary(given, run, problems)
+    _check_policies(given, run, problems)
     check("cwagent_iam_path", _names.check_path, run.settings["iam_path"] or None)
     check("cwagent_tags", _names.check_tags, {str(key): str(value) for key, value in run.settings["tags"].items()})
     check("cwagent_parameter_tags", _names.check_tags, _names.tags_as_text(run.settings["parameter_tags"]))
@@ -261,9 +261,11 @@ def check_values(given: Given, run: Run, problems: Problems) -> None:
             problems.check(check_environment, ENVIRONMENT, variables[ENVIRONMENT], where=where)
 
 
-def _check_boundary(given: Given, run: Run, problems: Problems) -> None:
-    """Report a boundary that is not a policy, and fitted policies without one."""
+def _check_policies(given: Given, run: Run, problems: Problems) -> None:
+    """Report policies and a boundary that are not ARNs, and fitted policies without a boundary."""
     boundary, partition = run.settings["permissions_boundary"], _names.partition_of(run.region)
+    for arn in run.settings["managed_policies"]:
+        problems.check(_names.check_policy_arn, arn, partition, "cwagent_managed_policies")
     if boundary and boundary != REMOVE_BOUNDARY:
         problems.check(_names.check_policy_arn, boundary, partition, "cwagent_permissions_boundary")
     elif run.settings["server_policy"] == FITTED and {CONFIGS, KEY_STORE} & {*given.requires}:

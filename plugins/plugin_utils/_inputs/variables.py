@@ -87,7 +87,6 @@ SET_BY_PLAYS = {
     "hybrid_registration": ("state",),
     "hybrid_server": ("state",),
     "onprem_credentials": ("state",),
-    "verify": ("controller",),
 }
 
 

@@ -175,7 +175,7 @@ def test_roles_that_run_on_hosts(controller: Controller, native: str) -> None:
     keys, host_files = controller.home / "keys", controller.home / "host"
     user = {"onprem_server_users": ["delivered"], "onprem_server_key_store_directory": str(keys)}
     delivery = {
-        "onprem_credentials_user": "{{ item }}",
+        "onprem_credentials_user_name": "{{ item }}",
         "onprem_credentials_key_store_directory": str(keys),
         "onprem_credentials_file": f"{host_files}/{{{{ item }}}}",
         "onprem_credentials_common_config": f"{host_files}/common-config.toml",

@@ -549,7 +549,7 @@ def test_the_servers_of_a_hybrid_role_are_listed(account: Account) -> None:
     assert [each["access"] for each in result["principals"] if each["name"] == HYBRID_ROLE] == ["server"]
     assert [(each["name"], each["remaining"]) for each in result["activations"]] == [("db9", 0)]
     assert result["findings"] == []
-    assert account.shown(hybrid_role="Other") == {("node-not-managed", "notice", "Other")}
+    assert account.shown(hybrid_role_name="Other") == {("node-not-managed", "notice", "Other")}
 
 
 def test_a_saved_key_is_without_a_user_only_where_that_was_read(account: Account) -> None:

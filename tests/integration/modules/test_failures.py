@@ -22,7 +22,7 @@ MODULES: dict[str, Callable[[str], Options]] = {
     "hybrid_nodes": lambda _instance: {"nodes_by_region": {"": ["web"]}, **SHORT},
     "admin_window": lambda instance: {"role": ADMIN_ROLE, "state": "open", "instance_id": instance, **SHORT},
     "restore": lambda instance: {
-        "admin_role": ADMIN_ROLE,
+        "admin_role_name": ADMIN_ROLE,
         "server_profile": SERVER_ROLE,
         "instances": {"": [instance]},
         "check_instances": True,

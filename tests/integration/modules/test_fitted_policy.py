@@ -186,7 +186,7 @@ def test_the_policies_cover_split_encrypted_and_other_parameters_of_all_regions(
     ssm.put_parameter(Name="AmazonCloudWatch-b", Value=value, Type="SecureString")
     file = account.folder / "large.json"
     file.write_text(json.dumps(config(*(f"{'x' * 200}{number}" for number in range(40)))))
-    found = account.fit(split=True, configs=[{"name": NAME, "file": str(file), "regions": [REGION]}])
+    found = account.fit(split_config=True, configs=[{"name": NAME, "file": str(file), "regions": [REGION]}])
     assert not found["failed"], found
     statements = {each["Sid"]: each for each in account.statements()}
     read = {each.rpartition("/")[2] for each in statements["ReadingTheConfiguration"]["Resource"]}

@@ -194,7 +194,7 @@ class Account:
 
     def clean_up(self, window: str = "closed", **more: Any) -> Result:
         managed = {"": [self.instances["admin1"], self.instances["web1"]]}
-        names = {"admin_role": ADMIN_ROLE, "server_profile": SERVER_ROLE, "admin_users": [ADMIN_USER]}
+        names = {"admin_role_name": ADMIN_ROLE, "server_profile": SERVER_ROLE, "admin_users": [ADMIN_USER]}
         return self.run("restore", window_state=window, instances=managed, **names, **more)
 
     def manage_users(self, **more: Any) -> Iterator[Result]:

@@ -197,17 +197,17 @@ def test_an_earlier_version_is_stored_again_as_a_new_one(account: Storing, way: 
         store(ssm, config(seconds))
     told: list[str] = []
     with assert_no_writes(account.aws):
-        planned = succeeded(store_by(account, way, 90, version=version, check=True, tell=told.append))
+        planned = succeeded(store_by(account, way, 90, config_version=version, check=True, tell=told.append))
     assert "metrics_collection_interval: 60 -> 30" in str(planned["diff"])
     again = f"store version 1 of {PARAMETER} in {account.aws.region} again"
     assert [each for each in told if each.startswith(again)] == [f"{again} (afterwards, cwagent.iam.apply applies it)"]
-    done = succeeded(store_by(account, way, 90, version=version))
+    done = succeeded(store_by(account, way, 90, config_version=version))
     assert without_times(done["steps"]) == without_times(planned["steps"])
     kept = ssm.get_parameter_history(Name=PARAMETER)["Parameters"]
     assert [json.loads(each["Value"]) for each in kept] == [json.loads(config(seconds)) for seconds in (30, 60, 30)]
     account.assert_clean()
     with assert_no_writes(account.aws):
-        assert not succeeded(store_by(account, way, 90, version=version))["changed"]
+        assert not succeeded(store_by(account, way, 90, config_version=version))["changed"]
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -217,10 +217,10 @@ def test_going_back_twice_equals_going_back_once(account: Storing, way: str, ind
     ssm = account.aws.client("ssm")
     for seconds in (30, 60):
         store(ssm, json.dumps(json.loads(config(seconds)), indent=indent))
-    succeeded(store_by(account, way, 90, version="previous"))
+    succeeded(store_by(account, way, 90, config_version="previous"))
     for version in ("previous", "1"):
         with assert_no_writes(account.aws):
-            assert not succeeded(store_by(account, way, 90, version=version))["changed"]
+            assert not succeeded(store_by(account, way, 90, config_version=version))["changed"]
     assert [account.stored[PARAMETER]] == [json.loads(config(30))]
 
 
@@ -237,7 +237,7 @@ def test_parts_that_were_stored_together_go_back_together(account: Storing, way:
     ssm, second = account.aws.client("ssm"), f"{PARAMETER}-2"
 
     def run(**more: Any) -> dict[str, Any]:
-        return store_by(account, way, 0, split=True, **more)
+        return store_by(account, way, 0, split_config=True, **more)
 
     def numbers() -> dict[str, int]:
         return {name: ssm.get_parameter(Name=name)["Parameter"]["Version"] for name in (PARAMETER, second)}
@@ -247,15 +247,15 @@ def test_parts_that_were_stored_together_go_back_together(account: Storing, way:
     assert numbers() == {PARAMETER: 2, second: 3}
     whole, _changed = account.stored, succeeded(run(config=of_parts(2, 4)))
     with assert_no_writes(account.aws):
-        planned = succeeded(run(version="previous", check=True))
-    done = succeeded(run(version="previous"))
+        planned = succeeded(run(config_version="previous", check=True))
+    done = succeeded(run(config_version="previous"))
     assert without_times(done["steps"]) == without_times(planned["steps"])
     assert account.stored == whole
     with assert_no_writes(account.aws):
-        again = succeeded(run(version="previous"))
+        again = succeeded(run(config_version="previous"))
     assert not again["changed"]
     assert "has the content of version 3 of" in " ".join(again["warnings"])
-    succeeded(run(version="1"))
+    succeeded(run(config_version="1"))
     assert merge([account.stored[name] for name in (PARAMETER, second)]) == of_parts(1, 1)
     found = {each["name"]: each["versions"] for each in read(account.aws)["history"]}
     assert [each["stored_with"] for each in found[PARAMETER]] == [
@@ -265,10 +265,10 @@ def test_parts_that_were_stored_together_go_back_together(account: Storing, way:
     store(ssm, json.dumps(of_parts(5, 5)), second)
     store(ssm, "{}", second)
     with assert_no_writes(account.aws):
-        refused = refusal(run(version="previous"))
+        refused = refusal(run(config_version="previous"))
     assert "it was stored without this collection" in refused
     assert refused.endswith(f"cwagent_config_version={PARAMETER}=NUMBER,{second}=NUMBER")
-    succeeded(run(version=f"{PARAMETER}=2,{second}=3"))
+    succeeded(run(config_version=f"{PARAMETER}=2,{second}=3"))
     assert account.stored == whole
     account.assert_clean()
 
@@ -281,4 +281,4 @@ def test_a_version_that_is_not_kept_is_refused_before_anything_is_opened(account
         ("x", "not a version"),
     ):
         with assert_no_writes(account.aws):
-            assert words in refusal(store_by(account, "instance", 30, version=version))
+            assert words in refusal(store_by(account, "instance", 30, config_version=version))

@@ -356,7 +356,7 @@ def test_config_parameter_is_stored_repaired_and_deleted(enforcing: Emulator, tm
 
 
 def test_a_large_configuration_is_stored_in_parts_which_are_deleted_together(enforcing: Emulator) -> None:
-    split: dict[str, Any] = {"name": PARAMETER["name"], "split": True}
+    split: dict[str, Any] = {"name": PARAMETER["name"], "split_config": True}
     names = [PARAMETER["name"], f"{PARAMETER['name']}-2", f"{PARAMETER['name']}-3"]
     done = predict_and_apply(enforcing, "cwagent_config_parameter", **split, config=logs_of(3))
     assert [each["name"] for each in done["parameters"]] == names

@@ -401,7 +401,7 @@ SCENES: dict[str, list[Scene]] = {
             FITTED,
             "ec2:DescribeRegions ssm:DescribeParameters GetParameterHistory iam:ListPolicies CreatePolicy",
             in_turn(
-                as_root(("config_parameter", {"name": PARAMETER, "config": {"agent": {}}, "validation": "off"})),
+                as_root(("config_parameter", {"name": PARAMETER, "config": {"agent": {}}, "config_validation": "off"})),
                 configure("shop"),
             ),
         ),
@@ -423,7 +423,7 @@ SCENES: dict[str, list[Scene]] = {
             "config_parameter",
             {"name": PARAMETER, "state": "tagged", "tags": {"team": "operations"}},
             "ssm:ListTagsForResource AddTagsToResource",
-            as_root(("config_parameter", {"name": PARAMETER, "config": {"agent": {}}, "validation": "off"})),
+            as_root(("config_parameter", {"name": PARAMETER, "config": {"agent": {}}, "config_validation": "off"})),
         )
     ],
     "keys-in-parameter-store": [

@@ -132,7 +132,7 @@ def test_the_parts_of_a_configuration_are_stored_with_their_record(account: Comm
     """As by the other ways to store. The AWS CLI gets the record as an option."""
     files = [{"file_path": f"/{part}-{'x' * 7000}", "log_group_name": part} for part in ("a", "b")]
     config = {"logs": {"logs_collected": {"files": {"collect_list": files}}}}
-    succeeded(account.command(config=config, split=True, regions=[account.aws.region, OTHER_REGION]))
+    succeeded(account.command(config=config, split_config=True, regions=[account.aws.region, OTHER_REGION]))
     for region, versions in ((account.aws.region, (2, 1)), (OTHER_REGION, (1, 1))):
         ssm, values, found = account.aws.client("ssm", region), [], []
         for name in (PARAMETER, f"{PARAMETER}-2"):

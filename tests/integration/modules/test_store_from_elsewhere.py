@@ -348,7 +348,7 @@ def test_a_large_configuration_is_stored_in_parts_and_a_smaller_one_leaves_none_
     names = [PARAMETER, f"{PARAMETER}-2", f"{PARAMETER}-3"]
 
     def run(count: int, **more: Any) -> Result:
-        return store_from(account, "instance", config=files_of(count), split=True, **more)
+        return store_from(account, "instance", config=files_of(count), split_config=True, **more)
 
     def opened(done: Result) -> list[str]:
         return [each["name"] for each in done["window"]["parameters"]]
@@ -369,7 +369,7 @@ def test_a_large_configuration_is_stored_in_parts_and_a_smaller_one_leaves_none_
     assert account.stored == {**stored, PARAMETER: files_of(1)}
 
     since = account.aws.mark()
-    removed = run(1, remove_surplus=True)
+    removed = run(1, remove_surplus_parameters=True)
     deleted = [(call.action, call.identity, call.params["Name"]) for call in account.aws.writes(since)]
     assert deleted == [("DeleteParameter", "root", name) for name in names[1:]]
     assert removed["steps"] == [f"delete parameter '{name}'" for name in names[1:]]

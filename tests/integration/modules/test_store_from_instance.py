@@ -124,7 +124,7 @@ def test_the_option_validation_decides_whether_the_schema_refuses(
     account: Storing, schema: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for validation in ("warn", "off"):
-        succeeded(account.store(agent_schema_path=schema, validation=validation, check=True))
+        succeeded(account.store(agent_schema_path=schema, config_validation=validation, check=True))
         assert (NOT_VALID in capsys.readouterr().out) == (validation == "warn")
 
 

@@ -110,7 +110,7 @@ REFUSED: list[Task] = [
 ]
 """Tasks that fail."""
 ENDS: list[Task] = [
-    ("restore", {"admin_role": "A", "server_profile": "R", "instances": {"": "@list"}, "check_instances": True}),
+    ("restore", {"admin_role_name": "A", "server_profile": "R", "instances": {"": "@list"}, "check_instances": True}),
     ("config_parameter", {"name": PARAMETER["name"], "state": "absent"}),
     ("instance_profile", {**ON_BOTH, "state": "absent"}),
     ("iam_user", {"name": ["u1", "u2"], "state": "absent", **KEYS}),
@@ -407,7 +407,7 @@ class Server:
         shared = {name: self.variables[f"hybrid_registration_{name}"] for name in names}
         agent = {"common_config": config, "agent_ctl": control}
         key = {"path": str(self.folder / "etc/key"), **agent}
-        saved = {"user": "db1", "key_store": "file", "key_store_directory": str(self.controller.credentials)}
+        saved = {"user_name": "db1", "key_store": "file", "key_store_directory": str(self.controller.credentials)}
         configs = [{"name": PARAMETER["name"], "digest": self.digest}]
         return [
             ("shared_credentials", {"region": region, **shared, **agent}),

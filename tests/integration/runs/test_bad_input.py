@@ -111,6 +111,7 @@ VALUES: dict[str, Any] = {
     "cwagent_iam_path": "monitoring",
     "cwagent_permissions_boundary": "arn:aws-cn:iam::aws:policy/ReadOnlyAccess",
     "cwagent_tags": {"aws:x": "y"},
+    "cwagent_managed_policies": "soon",
     "cwagent_key_store_directory": "{home}/a file/in it",
     "cwagent_admin_window_minutes": 721,
     "cwagent_onprem_users": "everyone",
@@ -118,8 +119,7 @@ VALUES: dict[str, Any] = {
     "cwagent_config_fil": "agent.json",
     # Variables of roles that the playbooks do not set.
     "ec2_server_nam": "R",
-    "ec2_admin_managed_policies": "foo",
-    "onprem_server_managed_policies": {"a": 1},
+    "onprem_server_users": "foo",
 }
 """Values that are invalid for other reasons than their type. Unit tests have the messages."""
 HOST_VALUES: dict[str, tuple[dict[str, Any], str]] = {

@@ -47,7 +47,7 @@ class Host(AgentHost):
     @property
     def variables(self) -> dict[str, Any]:
         return {
-            "onprem_credentials_user": f"agent-{self.name}",
+            "onprem_credentials_user_name": f"agent-{self.name}",
             "onprem_credentials_key_store": STORES[self.name],
             "onprem_credentials_key_store_directory": str(self.controller.credentials),
             "onprem_credentials_file": str(self.file),
@@ -147,7 +147,7 @@ def test_a_key_that_would_be_written_to_a_temporary_file_is_refused(controller: 
     host = Host.create(controller, "db1")
     secret = host.save_key("agent-db1")
     sudo = controller.program("sudo", SUDO_WITH_TTY)
-    options = {"user": "agent-db1", "key_store_directory": str(controller.credentials), "path": str(host.file)}
+    options = {"user_name": "agent-db1", "key_store_directory": str(controller.credentials), "path": str(host.file)}
     on = {"ansible_pipelining": True}
     become = {**on, "ansible_become": True, "ansible_become_user": "nobody"}
     cases: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -155,7 +155,7 @@ def test_a_key_that_would_be_written_to_a_temporary_file_is_refused(controller: 
         "become method su": ({}, {**become, "ansible_become_method": "su"}),
         "requiretty": ({}, {**become, "ansible_become_method": "sudo", "ansible_become_exe": str(sudo)}),
         "content is set by the controller": ({"content": "text"}, on),
-        "user is required": ({"user": ""}, on),
+        "user_name is required": ({"user_name": ""}, on),
     }
     module = "cwagent.iam.cwagent_credentials_file"
     tasks = [

@@ -79,7 +79,7 @@ class Site:
         facts = {
             "cwagent_user_name": victim,
             "cwagent_onprem_identity": HYBRID,
-            "onprem_credentials_user": victim,
+            "onprem_credentials_user_name": victim,
             "hybrid_registration_instance_name": "db1",
             "instance_id": instance,
             "__cwagent": {},

@@ -162,7 +162,7 @@ def test_uses_of_a_role_on_other_hosts_do_not_count(controller: Controller) -> N
     hosts = {name: {**UNREACHABLE, "instance_id": each, "own": ["shared", name]} for name, each in ids.items()}
     of_user = {"onprem_server_users": ["{{ item }}"], "onprem_server_tags": {"item": "{{ item }}"}}
     loop = {"ansible.builtin.include_role": {"name": "cwagent.iam.onprem_server"}, "vars": of_user, "loop": "{{ own }}"}
-    of_role = {"role": "cwagent.iam.ec2_server", "ec2_server_name": "First", "ec2_server_instance_profile": "First"}
+    of_role = {"role": "cwagent.iam.ec2_server", "ec2_server_name": "First"}
     of_batch = {
         "role": "cwagent.iam.hybrid_server",
         "hybrid_server_name": "Of-{{ own[1] }}",
@@ -183,7 +183,7 @@ def test_uses_of_a_role_on_other_hosts_do_not_count(controller: Controller) -> N
                 fails,
                 {
                     "ansible.builtin.include_role": {"name": "cwagent.iam.ec2_server"},
-                    "vars": {"ec2_server_name": "First", "ec2_server_instance_profile": "First"},
+                    "vars": {"ec2_server_name": "First"},
                 },
             ],
         },

@@ -75,5 +75,5 @@ def test_the_library_for_schemas_is_a_requirement_of_the_module_that_uses_it(mod
     library, _, version = line.partition(">=")
     with_library = {name: [each for each in needed if library in each] for name, needed in modules.items()}
     assert {name: each for name, each in with_library.items() if each} == {
-        "cwagent_config_parameter": [f"{library} >= {version}, for O(schema)"]
+        "cwagent_config_parameter": [f"{library} >= {version}, for O(agent_schema)"]
     }

@@ -360,20 +360,16 @@ def handed_on() -> Iterator[Handed]:
 SECOND_NAMES = {
     "a module or role that manages a thing calls it name, and others add the kind of thing": {
         "cwagent_admin_window.role < ec2_admin_name",
-        "cwagent_instance_profile.name < ec2_server_instance_profile",
-        "cwagent_restore.admin_role < ec2_admin_name",
+        "cwagent_restore.admin_role_name < ec2_admin_name",
         "cwagent_restore.server_profile < ec2_server_name",
         "ec2_admin_name < admin_role_name",
-        "ec2_server_instance_profile < ec2_server_name",
         "ec2_server_name < server_role_name",
         "hybrid_server_name < hybrid_role_name",
     },
     "a name for any role, profile, user or parameter leaves out which one it is": {
-        "audit_admin_user < admin_users",
-        "store_config_admin_user < admin_users",
-        "onprem_admin_users_by_region < admin_users",
+        "audit_admin_user_name < admin_users",
+        "store_config_admin_user_name < admin_users",
         "cwagent_iam_user.users_by_region < retired_users",
-        "onprem_server_users_by_region < server_users",
     },
     "a module waits for one thing, and a role for several": {
         "cwagent_agent_config.wait_timeout < verify_timeout",
@@ -381,11 +377,10 @@ SECOND_NAMES = {
     },
     "the name of the module or role already shows which file or window it is": {
         "cwagent_credentials_file.path < onprem_credentials_file",
-        "onprem_credentials_group < key_file_group",
-        "onprem_credentials_owner < key_file_owner",
     },
-    "the name of the role already shows whose regions they are": {
+    "the name of the role already shows whose region and name they are": {
         "onprem_credentials_region < onprem_hosts_key_region",
+        "onprem_credentials_user_name < onprem_hosts_user",
     },
     "a task works on a selection of the run's values": {
         "cwagent_hybrid_nodes.nodes_by_region < key_names",
@@ -398,9 +393,6 @@ SECOND_NAMES = {
         "audit_configs_by_region < config_names",
     },
     "options of amazon.aws keep their names": {"profile < audit_aws_profile"},
-    "the name of the module already shows that it is about configurations": {
-        "cwagent_config_parameter.split < split_config",
-    },
 }
 """The values that YAML gives another name on their way, by reason. The settings with another name are RENAMED."""
 

@@ -94,8 +94,8 @@ def test_problems_fail_a_task_unless_it_restores(warnings: list[str]) -> None:
 def test_variables_that_the_playbooks_leave_to_the_user_are_checked(warnings: list[str]) -> None:
     [problem] = read(with_variables(verify_report_files=7), warnings, "restore")["problems"]
     assert problem.startswith("verify_report_files is a variable of a role that the playbooks set.")
-    [problem] = read(with_variables(ec2_server_managed_policies="x"), warnings, "restore")["problems"]
-    assert problem == ("ec2_server_managed_policies must be a list, each item of which must be text, not 'x'.")
+    [problem] = read(with_variables(onprem_credentials_file=["x"]), warnings, "restore")["problems"]
+    assert problem == "onprem_credentials_file must be text, not '['x']'."
 
 
 def test_facts_that_set_variables_are_refused(warnings: list[str]) -> None:

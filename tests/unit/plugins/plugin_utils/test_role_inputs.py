@@ -81,8 +81,8 @@ def test_an_entry_point_has_its_own_variables() -> None:
         read("verify", values)
     assert read("verify", values, entry_point="report")["report_files"] == NO_FILES
     # Plays read the variables of the other entry points, too.
-    with pytest.raises(InvalidInput, match=r"^Host db: its facts set verify_controller\."):
-        read("verify", {"ansible_facts": {"verify_controller": "web"}}, entry_point="report")
+    with pytest.raises(InvalidInput, match=r"^Host db: its facts set verify_agent_ctl\."):
+        read("verify", {"ansible_facts": {"verify_agent_ctl": "web"}}, entry_point="report")
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,13 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.plugin_utils._role_calls import OF_HOST as OF_HOSTS
 from ansible_collections.cwagent.iam.plugins.plugin_utils._role_specs import playbook_options
 from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import (
     MODULES_OF,
     NOT_FILLED,
     NOT_SHARED,
+    OF_HOST,
     RENAMED,
     fill_options,
     fill_task,
@@ -159,7 +161,7 @@ class TestPlaces:
         names = [*own_variables(role, module).values(), *self.settings(role, module).values()]
         assert fill(role, module, dict.fromkeys(names, blank)) == fill(role, module, {})
 
-    def test_in_a_playbook_of_ours_only_the_validated_settings_count(self, role: str, module: str) -> None:
+    def test_in_a_playbook_of_ours_the_validated_settings_count(self, role: str, module: str) -> None:
         settings = self.settings(role, module)
         inputs = {
             setting.removeprefix("cwagent_"): RUN[playbook_options()[setting]["type"]] for setting in settings.values()
@@ -167,7 +169,8 @@ class TestPlaces:
         inventory = {setting: SHARED[playbook_options()[setting]["type"]] for setting in settings.values()}
         found = fill(role, module, {"__cwagent_run": {}, "__cwagent": inputs, **inventory})
         assert {name: found[name] for name in settings} == {
-            name: inputs[setting.removeprefix("cwagent_")] for name, setting in settings.items()
+            name: inventory[setting] if setting in OF_HOST else inputs[setting.removeprefix("cwagent_")]
+            for name, setting in settings.items()
         }
 
 
@@ -312,7 +315,8 @@ def test_every_variable_of_a_role_is_used(role: str) -> None:
     unused = {
         name
         for name in own_options(ROLES / role)
-        if name.removeprefix(f"{role}_") not in by_name | BY_ACTION and not re.search(rf"\b{name}\b", text)
+        if name.removeprefix(f"{role}_") not in {*by_name, *BY_ACTION, *OF_HOSTS.get(role, ())}
+        and not re.search(rf"\b{name}\b", text)
     }
     assert unused == set()
 
@@ -362,5 +366,5 @@ class TestUnlisted:
         assert listed <= {CONFIGS_OF_ROLE}  # an error contains its name if neither it nor its setting is given
 
 
-OTHER_DEFAULTS = {"store_config_admin_role"}
-"""The default of the module is another option of it, which has the same setting."""
+OTHER_DEFAULTS = {"store_config_admin_role_name", "store_config_admin_user_name", "audit_admin_user_name"}
+"""The default of the module is another option of it, or the playbooks name the users of hosts."""

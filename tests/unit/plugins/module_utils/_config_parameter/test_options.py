@@ -34,13 +34,13 @@ PARAMS: dict[str, Any] = {
     "name": NAME,
     "config": CONFIG,
     "src": None,
-    "validation": STRICT,
-    "schema": None,
+    "config_validation": STRICT,
+    "agent_schema": None,
     "has_onprem": False,
     "tags": None,
-    "split": False,
+    "split_config": False,
     "split_recent": False,
-    "tier": None,
+    "parameter_tier": None,
     "state": "present",
 }
 
@@ -81,15 +81,15 @@ DESIRED: dict[str, tuple[dict[str, Any], DesiredConfig]] = {
     "a mapping": ({}, single()),
     "a text": ({"config": json.dumps(CONFIG, indent=1)}, single()),
     "a list of one": ({"config": [CONFIG]}, single()),
-    "a tier": ({"tier": "Advanced"}, single(tier="Advanced")),
+    "a tier": ({"parameter_tier": "Advanced"}, single(tier="Advanced")),
     "a list of two": ({"config": [CONFIG, LOGS]}, single({**CONFIG, **LOGS})),
     "a list of three": ({"config": [json.dumps(CONFIG), LOGS, CONFIG]}, single({**CONFIG, **LOGS})),
     "split, not needed": (
-        {"split": True},
+        {"split_config": True},
         DesiredConfig(NAME, CONFIG, (DesiredParameter(NAME, minify(CONFIG)),), can_be_split=True),
     ),
     "split": (
-        {"config": PARTS, "split": True, "tier": "Advanced"},
+        {"config": PARTS, "split_config": True, "parameter_tier": "Advanced"},
         DesiredConfig(
             NAME,
             entries(6000, 6000),
@@ -102,7 +102,7 @@ DESIRED: dict[str, tuple[dict[str, Any], DesiredConfig]] = {
     ),
     "absent": ({"state": "absent", "config": None}, DesiredConfig(NAME)),
     "absent with all parts": (
-        {"state": "absent", "config": None, "split": True},
+        {"state": "absent", "config": None, "split_config": True},
         DesiredConfig(NAME, can_be_split=True),
     ),
 }
@@ -116,7 +116,7 @@ def test_the_desired_configuration_follows_the_options(case):
 
 def test_lists_that_only_recent_agents_merge_are_split_on_demand():
     receivers = [{"grpc_endpoint": f"{each}:1".ljust(5000, "1")} for each in range(2)]
-    params = {"config": {"metrics": {"metrics_collected": {"otlp": receivers}}}, "split": True}
+    params = {"config": {"metrics": {"metrics_collected": {"otlp": receivers}}}, "split_config": True}
     assert problems_of(**params) == [("config", "$", "size")]
     desired, warnings = desired_config({**PARAMS, **params, "split_recent": True})
     assert (desired.names, warnings) == ([NAME, f"{NAME}-2"], [])
@@ -146,13 +146,17 @@ def test_a_name_with_which_the_agent_does_not_read_json_is_refused_and_can_be_de
 YAML = {"name": f"{NAME}.yaml", "config": "receivers:\n  otlp:\n"}
 
 
-@pytest.mark.parametrize("more", [{}, {"split": True}, {"validation": "off"}, {"schema": "/no/such/schema"}])
+@pytest.mark.parametrize(
+    "more", [{}, {"split_config": True}, {"config_validation": "off"}, {"agent_schema": "/no/such/schema"}]
+)
 def test_yaml_under_such_a_name_is_one_parameter_with_the_text(more):
     found = validate_config({**PARAMS, **YAML, **more})
     assert found.desired
     assert [(each.name, each.value) for each in found.desired.parameters] == [(YAML["name"], YAML["config"])]
     assert (found.errors, found.warnings) == ([], [])
-    assert [each.rule.name for each in found.notices] == ([] if more.get("validation") == "off" else ["opentelemetry"])
+    assert [each.rule.name for each in found.notices] == (
+        [] if more.get("config_validation") == "off" else ["opentelemetry"]
+    )
 
 
 def test_yaml_that_cannot_be_stored_is_refused(tmp_path):
@@ -181,7 +185,7 @@ ALL = (STRICT, WARN, OFF)
 )
 @pytest.mark.parametrize("validation", ALL)
 def test_the_option_validation_decides_which_problems_are_refused(config, refused, warned, validation):
-    params = {**PARAMS, "config": config, "validation": validation}
+    params = {**PARAMS, "config": config, "config_validation": validation}
     found = validate_config(params)
     assert (len(found.errors), len(found.warnings)) == (validation in refused, validation in warned)
     assert (found.desired is None) == bool(found.errors)
@@ -213,19 +217,22 @@ LONG_NAME = "AmazonCloudWatch-".ljust(954, "x")
     ("params", "size"),
     [
         ({"config": entries(8192)}, "is 8[0-9]* bytes when minified; Parameter Store takes 8192 in the Advanced tier"),
-        ({"config": entries(4096), "tier": "Standard"}, "Parameter Store takes 4096 in the Standard tier"),
-        ({"config": entries(8192), "split": True}, "cannot be split into parts of at most 8192 bytes"),
+        ({"config": entries(4096), "parameter_tier": "Standard"}, "Parameter Store takes 4096 in the Standard tier"),
+        ({"config": entries(8192), "split_config": True}, "cannot be split into parts of at most 8192 bytes"),
         ({"config": [entries(5000), entries(5000, begin=1)]}, "bytes when minified; Parameter Store takes 8192"),
-        ({"config": entries(6000, 6000), "split": True, "name": LONG_NAME}, "-2': AWS allows up to 954 characters"),
+        (
+            {"config": entries(6000, 6000), "split_config": True, "name": LONG_NAME},
+            "-2': AWS allows up to 954",
+        ),
     ],
 )
 def test_a_size_over_the_limit_is_a_problem_whatever_is_validated(params, size):
     for validation in ALL:
-        [problem] = validate_config({**PARAMS, **params, "validation": validation}).errors
+        [problem] = validate_config({**PARAMS, **params, "config_validation": validation}).errors
         assert (problem.path, problem.rule.name) == ((), "size")
         assert problem.source == ("config" if isinstance(params["config"], dict) else "the configurations together")
         with pytest.raises(InvalidInput, match=size):
-            desired_config({**PARAMS, **params, "validation": validation})
+            desired_config({**PARAMS, **params, "config_validation": validation})
 
 
 def test_the_size_is_one_problem_among_others_unless_the_configuration_is_no_use():
@@ -337,17 +344,17 @@ def test_the_configuration_is_validated_against_the_schema(given, schema_file):
         "path in the home folder": "~/schema.json",
         "path with a variable": "$HOME/schema.json",
     }[given]
-    assert problems_of(schema=schema) == [("config", "$.metrics.namespace", "missing-key")]
-    found = validate_config({**PARAMS, "schema": schema, "validation": WARN})
+    assert problems_of(agent_schema=schema) == [("config", "$.metrics.namespace", "missing-key")]
+    found = validate_config({**PARAMS, "agent_schema": schema, "config_validation": WARN})
     assert found.desired == single()
     assert len(found.warnings) == 1
-    assert problems_of(schema=schema, validation=OFF) == []
+    assert problems_of(agent_schema=schema, config_validation=OFF) == []
 
 
 def test_the_schema_is_for_several_configurations_as_a_whole():
     logs = {"logs": {**LOGS["logs"], "log_stream_name": "a"}}
-    assert problems_of(config=[LOGS, {"logs": {"log_stream_name": "a"}}], schema=SCHEMA) == []
-    assert [path for _source, path, _rule in problems_of(config=[logs, CONFIG], schema=SCHEMA)] == [
+    assert problems_of(config=[LOGS, {"logs": {"log_stream_name": "a"}}], agent_schema=SCHEMA) == []
+    assert [path for _source, path, _rule in problems_of(config=[logs, CONFIG], agent_schema=SCHEMA)] == [
         "$.metrics.namespace"
     ]
 
@@ -364,8 +371,8 @@ def test_the_schema_is_for_several_configurations_as_a_whole():
 )
 def test_a_schema_that_is_not_usable_is_an_error(schema, message):
     with pytest.raises(InvalidInput, match=message):
-        validate_config({**PARAMS, "schema": schema})
-    assert validate_config({**PARAMS, "schema": schema, "validation": OFF}).desired == single()
+        validate_config({**PARAMS, "agent_schema": schema})
+    assert validate_config({**PARAMS, "agent_schema": schema, "config_validation": OFF}).desired == single()
 
 
 # Notices
@@ -379,7 +386,7 @@ NOTICE = (
 
 @pytest.mark.parametrize("validation", [STRICT, WARN])
 def test_a_notice_is_reported_and_changes_nothing(validation):
-    params = {**PARAMS, "config": NEEDS, "validation": validation}
+    params = {**PARAMS, "config": NEEDS, "config_validation": validation}
     assert desired_config(params) == (single(NEEDS), [])
     found = validate_config(params)
     assert (found.errors, found.warnings, len(found.notices)) == ([], [], 1)
@@ -390,7 +397,7 @@ def test_a_notice_is_reported_and_changes_nothing(validation):
 
 
 def test_without_validation_there_are_no_notices():
-    found = validate_config({**PARAMS, "config": NEEDS, "validation": OFF})
+    found = validate_config({**PARAMS, "config": NEEDS, "config_validation": OFF})
     assert (found.notices, found.desired) == ([], single(NEEDS))
 
 
@@ -405,7 +412,7 @@ def test_without_validation_there_are_no_notices():
         ),
     ],
 )
-@pytest.mark.parametrize("more", [{}, {"split": True}])
+@pytest.mark.parametrize("more", [{}, {"split_config": True}])
 def test_tags_are_text_and_belong_to_every_parameter(given, tags, more):
     desired, _warnings = desired_config({**PARAMS, **more, "tags": given})
     assert [each.tags for each in desired.parameters] == [tags]
@@ -463,7 +470,7 @@ def test_every_rule_has_violations_of_the_severities_that_it_declares(monkeypatc
     found = [validate_config({**PARAMS, **each}) for each in VIOLATIONS]
     monkeypatch.setitem(sys.modules, "jsonschema", None)
     (tmp_path / "schema.json").write_text("{}")
-    found += [validate_config({**PARAMS, "schema": each}) for each in (str(tmp_path / "schema.json"), {"a": 1})]
+    found += [validate_config({**PARAMS, "agent_schema": each}) for each in (str(tmp_path / "schema.json"), {"a": 1})]
     problems = [problem for each in found for problem in (*each.errors, *each.warnings, *each.notices)]
     declared = {(rule.name, severity) for rule in RULES for severity in rule.severities}
     assert {(each.rule.name, each.severity) for each in problems} == declared

@@ -24,7 +24,7 @@ CHECKS: dict[str, Any] = {**DEFAULTS, "state": "checked"}
 """The options of the state with this name as they are if no other is given."""
 PARAMS: dict[str, Any] = {
     **DEFAULTS,
-    "admin_role": "R",
+    "admin_role_name": "R",
     "server_profile": "S",
     "admin_users": ["u"],
     "instances": {"eu-central-1": ["i-0123456789abcdef0"]},
@@ -43,9 +43,9 @@ def test_where_to_look_follows_the_options() -> None:
 
 @pytest.mark.parametrize(("role", "profiles"), [("R", ["S", "R"]), (None, ["S"])])
 def test_the_contents_of_the_inventory_follow_the_options(role: str | None, profiles: list[str]) -> None:
-    found = to_leftovers({**PARAMS, "admin_role": role, "report_unlisted": True})
+    found = to_leftovers({**PARAMS, "admin_role_name": role, "report_unlisted": True})
     instances = frozenset({"i-0123456789abcdef0"})
-    assert found.admin_role == role
+    assert found.admin_role_name == role
     assert found.unlisted == Listed(
         ["u", "v"], instances, profiles, None, "parameter_store", "/keys/", regions=["us-east-1"]
     )
@@ -54,7 +54,7 @@ def test_the_contents_of_the_inventory_follow_the_options(role: str | None, prof
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"admin_role": "a b"}, "'a b' is not a valid role name"),
+        ({"admin_role_name": "a b"}, "'a b' is not a valid role name"),
         ({"server_profile": "a b"}, "'a b' is not a valid instance profile name"),
         ({"server_profile": "R"}, "R"),
         ({"server_profile": None}, "server_profile is required"),
@@ -73,7 +73,7 @@ def test_an_invalid_option_is_an_error(options: dict[str, Any], message: str) ->
 
 def test_all_invalid_options_are_reported_together() -> None:
     with pytest.raises(InvalidInput) as caught:
-        to_leftovers({**PARAMS, "admin_role": "a b", "admin_users": ["c d"], "instances": {"": "x"}})
+        to_leftovers({**PARAMS, "admin_role_name": "a b", "admin_users": ["c d"], "instances": {"": "x"}})
     assert len(caught.value.details["problems"]) == 3
 
 
@@ -82,7 +82,7 @@ def test_no_problems_are_not_an_error() -> None:
 
 
 OTHER_VALUES: dict[str, Any] = {
-    "admin_role": "R",
+    "admin_role_name": "R",
     "server_profile": "S",
     "window_state": "keep",
     "close_role_window": False,
@@ -107,8 +107,8 @@ def test_an_option_of_one_state_is_a_problem_with_the_other_unless_it_has_its_de
 
 
 def test_the_options_of_one_state_that_are_given_with_the_other_are_reported_together() -> None:
-    with pytest.raises(InvalidInput, match=r"^admin_role, server_profile: only for state=restored\. Nothing"):
-        to_inputs({**CHECKS, "admin_role": "R", "server_profile": "S"})
+    with pytest.raises(InvalidInput, match=r"^admin_role_name, server_profile: only for state=restored\. Nothing"):
+        to_inputs({**CHECKS, "admin_role_name": "R", "server_profile": "S"})
 
 
 @pytest.mark.parametrize(

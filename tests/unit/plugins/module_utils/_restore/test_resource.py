@@ -166,7 +166,7 @@ def test_principals_of_others_are_a_problem_when_everything_is_done(
 
 def test_without_a_role_only_the_windows_of_users_are_closed() -> None:
     parts, account = Parts(), account_with()
-    restore(parts, replace(ALL, admin_role=None), account)
+    restore(parts, replace(ALL, admin_role_name=None), account)
     assert parts.begun == PARTS[1:3]
     assert account.calls == []
 

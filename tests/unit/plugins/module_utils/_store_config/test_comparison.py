@@ -27,7 +27,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._store_config.ways imp
 NAME, TEXT, REGION = "AmazonCloudWatch-linux", '{"agent":{}}', "eu-central-1"
 IDENTITY = {"instance_profile": "Server", "role": "Server"}
 PROBLEM = "Systems Manager does not know it."
-PARAMS = {"instance_id": "i-1", "admin_user": "Admin", "credentials_profile": "agent"}
+PARAMS = {"instance_id": "i-1", "admin_user_name": "Admin", "credentials_profile": "agent"}
 SUDO = {"failed": True, "msg": "sudo"}
 
 

@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
 
 def validated(folder: Path, *configs: tuple[str, str], schema: str = "", **more: Any) -> Any:
     given = [{"name": name, "file": file, "regions": []} for name, file in configs]
-    options = store_options(**{"configs": given, "split": True, **more})
+    options = store_options(**{"configs": given, "split_config": True, **more})
     return validate(options, lambda file: str(folder / f"{file}.json"), schema)
 
 
@@ -58,7 +58,7 @@ def test_valid_configurations_pass_in_their_regions(folder: Path) -> None:
 
 @pytest.mark.parametrize("validation", ["strict", "warn", "off"])
 def test_a_problem_of_an_earlier_version_is_a_warning(validation: str) -> None:
-    options = store_options(configs=[{"name": NAME, "file": "none", "regions": []}], validation=validation)
+    options = store_options(configs=[{"name": NAME, "file": "none", "regions": []}], config_validation=validation)
     earlier = [version(options, json.dumps(MISSPELT))]
     found = validate(options, str, earlier=earlier)
     found.check()
@@ -91,7 +91,7 @@ def test_the_first_problem_of_each_is_in_the_message_and_all_are_in_the_result(f
     ("config", "more", "error"),
     [
         (("a b", "valid"), {}, "a b"),
-        ((NAME, "valid"), {"schema": "/nonexistent/schema.json"}, "/nonexistent/schema.json"),
+        ((NAME, "valid"), {"agent_schema": "/nonexistent/schema.json"}, "/nonexistent/schema.json"),
         ((NAME, "valid"), {"parameter_tags": {"aws:x": "y"}}, "aws:"),
         ((NAME, ""), {}, f"configs: {NAME} has no file, and no version to store again. Set its file."),
     ],
@@ -128,7 +128,7 @@ def test_one_name_in_different_regions_is_shared_by_nobody(folder: Path) -> None
 
 def test_the_schema_of_the_host_is_used(folder: Path) -> None:
     strict = json.dumps({"type": "object", "required": ["traces"]})
-    found = validated(folder, (NAME, "valid"), schema=strict)
+    found = validated(folder, (NAME, "valid"), agent_schema=strict)
     assert "traces" in refusal(found)
 
 
@@ -137,7 +137,7 @@ def test_the_schema_of_the_host_is_used(folder: Path) -> None:
 
 def again(folder: Path, known: Any, *configs: tuple[str, str], schema: str = "", **more: Any) -> Any:
     given = [{"name": name, "file": file, "regions": []} for name, file in configs]
-    options = store_options(**{"configs": given, "split": True, **more})
+    options = store_options(**{"configs": given, "split_config": True, **more})
     return validate(options, lambda file: str(folder / f"{file}.json"), schema, known=known)
 
 
@@ -145,9 +145,9 @@ def again(folder: Path, known: Any, *configs: tuple[str, str], schema: str = "",
 def test_content_that_was_valid_is_the_same_configuration_without_another_validation(folder: Path, split: bool) -> None:
     """No rule is checked, so there is no second warning. A schema that cannot be read any more is no reason to fail."""
     configs = [(NAME, "misspelt"), ("AmazonCloudWatch-web", "large")]
-    first = validated(folder, *configs[: 1 + split], validation="warn", split=split)
+    first = validated(folder, *configs[: 1 + split], config_validation="warn", split_config=split)
     first.check()
-    found = again(folder, first, *configs[: 1 + split], validation="warn", split=split)
+    found = again(folder, first, *configs[: 1 + split], config_validation="warn", split_config=split)
     found.check()
     assert [*found.valid] == [*first.valid]
     assert (found.problem_lines, first.problem_lines == []) == ([], False)
@@ -159,7 +159,7 @@ def test_content_that_was_valid_is_the_same_configuration_without_another_valida
 def test_the_schema_of_the_user_is_read_once_and_that_of_the_host_later(folder: Path) -> None:
     schema, config = folder / "schema.json", {"name": NAME, "file": f"{folder}/valid.json", "regions": []}
     schema.write_text("{}")
-    options = store_options(configs=[config], schema=str(schema))
+    options = store_options(configs=[config], agent_schema=str(schema))
     first = validate(options, str)
     schema.unlink()
     assert validate(options, str, known=first).failure == ""

@@ -257,11 +257,9 @@ def test_one_cause_is_one_failure(config, policies, failures):
     assert found(account_of(config, server=policies))[0] == failures
 
 
-@pytest.mark.parametrize(
-    ("target", "variable"), [(WEB, "ec2_server_managed_policies"), (DB, "onprem_server_managed_policies")]
-)
-def test_the_fix_of_what_no_policy_of_aws_has(target, variable):
-    create = f"Create a policy that allows aps:RemoteWrite on {WORKSPACE}, add its ARN to {variable}"
+@pytest.mark.parametrize("target", [WEB, DB])
+def test_the_fix_of_what_no_policy_of_aws_has(target):
+    create = f"Create a policy that allows aps:RemoteWrite on {WORKSPACE}, add its ARN to cwagent_managed_policies"
     assert fixes_of(account_of(AMP), target) == [f"{create}, and run the playbook cwagent.iam.site."]
 
 

@@ -148,6 +148,7 @@ def test_only_the_whole_job_removes_windows(has_window, requires, state):
 
 NAMES_WITH_COMMAS = (
     *("attach_to_roles", "detach_from_roles", "emf_log_groups", "ignored_parameters", "keep_nodes", "remove_servers"),
+    "managed_policies",
 )
 FITTED = {"cwagent_server_policy": "fitted"}
 BOUNDARY = "arn:aws:iam::123456789012:policy/Bound"
@@ -368,6 +369,7 @@ REFUSED: dict[str, list[Any]] = {
     "cwagent_server_role_name": [LONG, UNICODE, "a b", "CloudWatchAgentAdminRole", "cloudwatchagentADMINrole"],
     "cwagent_admin_role_name": [LONG, UNICODE, "a/b", "CloudWatchAgentServerRole"],
     "cwagent_permissions_boundary": [5, LONG, UNICODE, "arn:aws-cn:iam::aws:policy/ReadOnlyAccess"],
+    "cwagent_managed_policies": ["soon", ["arn:aws-cn:iam::aws:policy/ReadOnlyAccess"]],
     "cwagent_audit_regions": [[US, "nowhere"], ["a b"]],
     "cwagent_ignored_parameters": [["linux"], f"AmazonCloudWatch-{UNICODE}", "AmazonCloudWatch-a,b", f"{EU}:linux"],
     "cwagent_iam_path": [5, LONG, UNICODE, "monitoring"],
