@@ -27,7 +27,8 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._facts import check_fa
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import EMPTY
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables import (
     HOST_VARIABLES,
-    KEY_FILE,
+    KEY_FILE_GROUP,
+    KEY_FILE_OWNER,
     NODE_ID,
     ROTATION_OPTIONS,
 )
@@ -76,7 +77,7 @@ RENAMED = {
     "window": "admin_window",
 }
 # The settings of which each host has its own value, also in a play of our playbooks.
-OF_HOST = frozenset({"cwagent_user_name", "cwagent_admin_user_name", NODE_ID, *KEY_FILE})
+OF_HOST = frozenset({"cwagent_user_name", "cwagent_admin_user_name", NODE_ID, KEY_FILE_OWNER, KEY_FILE_GROUP})
 # The variables of roles that no setting reaches, although the names are the same.
 NOT_SHARED = frozenset(
     {
