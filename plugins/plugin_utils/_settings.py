@@ -76,7 +76,7 @@ RENAMED = {
     # Not ec2_admin_admin_window.
     "window": "admin_window",
 }
-# The settings of which each host has its own value, also in a play of our playbooks.
+# The settings of which each host has its own value, even in a play of our playbooks.
 OF_HOST = frozenset({"cwagent_user_name", "cwagent_admin_user_name", NODE_ID, KEY_FILE_OWNER, KEY_FILE_GROUP})
 # The variables of roles that no setting reaches, although the names are the same.
 NOT_SHARED = frozenset(
