@@ -97,7 +97,7 @@ def _read_earlier(given: Given, options: GivenConfigs, aws: Aws) -> Earlier:
     numbers = " and ".join(f"version {version.number} of {name}" for name, version in versions)
     text = join_parts(versions)
     values = [version.value or "" for _name, version in versions if versions[1:]]
-    handling = replace(options.handling, validation=OFF if options.handling.validation == OFF else WARN)
+    handling = replace(options.handling, config_validation=OFF if options.handling.config_validation == OFF else WARN)
     config = GivenConfig(given.name, text, None, handling, f"{numbers} in {region}", values)
     return Earlier(given, config, explain_stay(found) if wanted == PREVIOUS else "")
 

@@ -150,6 +150,6 @@ def _validate(
         return InvalidInput(f"configs: {given.name} has no file, and no version to store again. Set its file.")
     try:
         digests = known.digests_of(given.name, given.regions) if known else ()
-        return validate_config(replace(config, handling=replace(config.handling, schema=schema), digests=digests))
+        return validate_config(replace(config, handling=replace(config.handling, agent_schema=schema), digests=digests))
     except InvalidInput as error:
         return error

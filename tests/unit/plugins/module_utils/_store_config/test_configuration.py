@@ -39,7 +39,7 @@ def read(
     *,
     config: Any = None,
     name: str = NAME,
-    split_config: bool = False,
+    split: bool = False,
 ) -> Configuration:
     desired = desired_config(
         name, CONFIG if config is None else config, None, can_be_split=split, tags=tags, digest="d1"

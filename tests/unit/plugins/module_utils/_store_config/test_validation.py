@@ -37,7 +37,9 @@ def validated(folder: Path, *configs: tuple[str, str], schema: str = "", **more:
 
 def version(options: Any, text: str) -> Earlier:
     """An earlier version of the only configuration."""
-    handling = replace(options.handling, validation="off" if options.handling.validation == "off" else "warn")
+    handling = replace(
+        options.handling, config_validation="off" if options.handling.config_validation == "off" else "warn"
+    )
     return Earlier(options.configs[0], GivenConfig(NAME, text, None, handling, "version 41 of x"))
 
 
