@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.plugin_utils._config_files import find_file, search_folders
+from ansible_collections.cwagent.iam.plugins.plugin_utils._config_files import find_all, search_folders
 from ansible_collections.cwagent.iam.plugins.plugin_utils._key_delivery import CREDENTIALS, KeyDelivery
 from ansible_collections.cwagent.iam.plugins.plugin_utils._terminal import show, write_last_words
 from ansible_collections.cwagent.iam.plugins.plugin_utils._transaction_action import TransactionAction
@@ -51,7 +51,7 @@ class ActionModule(KeyDelivery, TransactionAction):
             transport={name: value for name, value in self.given_options.items() if name in TRANSPORT},
             credentials={name: params[name] for name in CREDENTIALS},
         )
-        given = options.StoreOptions.of(params)
+        given = options.StoreOptions.of({**params, "configs": find_all(self._folders, params["configs"])})
         wiring = Wiring(
             client=call.client,
             shield=interruption.shield,
@@ -60,7 +60,6 @@ class ActionModule(KeyDelivery, TransactionAction):
             host=_store_host.host_of(self, variables, given, access),
             report=Report(tell, partial(write_last_words, name)),
             guard=interruption.guardian,
-            find_file=partial(find_file, self._folders),
             show=show,
         )
         work, state = task.Task(given, wiring), given.state

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import socket
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
@@ -144,7 +143,7 @@ def _new_texts(given: GivenConfigs, call: Call, own_region: str, read: Read) -> 
         return next(iter(gateways(call, [region or ""]).values()))
 
     earlier = read_earlier(given, aws_in)
-    validated = validate(given, lambda path: str(Path(path).expanduser()), earlier=earlier, known=given.compared)
+    validated = validate(given, earlier=earlier, known=given.compared)
     validated.check()
     for _each, desired in validated.valid:
         read.update({parameter.value: (config, "") for parameter, config in zip(desired.parameters, desired.configs)})

@@ -49,7 +49,6 @@ class Wiring(NamedTuple):
     :param name: the name of the host, for messages.
     :param host: does the work on the host.
     :param guard: watches this process while it holds the permission to store.
-    :param find_file: returns the path of a file that the user named.
     :param show: shows lines to a person.
     """
 
@@ -60,7 +59,6 @@ class Wiring(NamedTuple):
     host: StoreHost
     report: Report
     guard: Guard
-    find_file: Callable[[str], str]
     show: Callable[[Sequence[str]], None]
 
 

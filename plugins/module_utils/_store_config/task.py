@@ -66,7 +66,7 @@ class Task:
 
         :param schema: the schema of the agent on the host.
         """
-        found = self._known = validate(self._options, self._wiring.find_file, schema, self._earlier, self._known)
+        found = self._known = validate(self._options, schema, self._earlier, self._known)
         if found.problem_lines not in ([], self._shown):
             self._wiring.show(found.problem_lines)
         self._shown = found.problem_lines

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import (
@@ -17,7 +18,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opti
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import Handling
     from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import DesiredConfig
@@ -121,26 +122,24 @@ class Earlier:
 
 def validate(
     options: GivenConfigs,
-    find_file: Callable[[str], str],
     schema: str = "",
     earlier: Sequence[Earlier] | None = None,
     known: Compared | Validated | None = None,
 ) -> Validated:
     """Validate the configurations of the options.
 
-    :param find_file: returns the path of a file that the user named.
     :param schema: the schema of the agent that is installed on the host.
     :param earlier: the versions to store again instead of the files.
     :param known: the contents that were valid before. Others are refused, and these only validated with ``schema``.
     """
-    files = [(given, _of_file(given, find_file, options.handling)) for given in options.configs]
+    files = [(given, _of_file(given, options.handling)) for given in options.configs]
     configs = files if earlier is None else [(each.given, each.config) for each in earlier]
     used = schema or (None if known else options.handling.agent_schema)
     return Validated([(given, _validate(given, config, used, known)) for given, config in configs])
 
 
-def _of_file(given: Given, find_file: Callable[[str], str], handling: Handling) -> GivenConfig:
-    return GivenConfig(given.name, None, [find_file(given.file)] if given.file else None, handling)
+def _of_file(given: Given, handling: Handling) -> GivenConfig:
+    return GivenConfig(given.name, None, [str(Path(given.file).expanduser())] if given.file else None, handling)
 
 
 def _validate(

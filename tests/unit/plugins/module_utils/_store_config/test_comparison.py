@@ -87,7 +87,6 @@ def check_all(
         host=host,
         report=Report(said.append),
         guard=nothing,
-        find_file=nothing,
         show=nothing,
     )
     task = Task(store_options(**PARAMS, credentials_file=file), wiring, checks)

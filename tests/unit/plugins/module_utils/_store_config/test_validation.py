@@ -29,10 +29,15 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def in_folder(folder: Path, options: Any) -> Any:
+    paths = {each: str(folder / f"{each.file}.json") if each.file else "" for each in options.configs}
+    return replace(options, configs=[replace(each, file=path) for each, path in paths.items()])
+
+
 def validated(folder: Path, *configs: tuple[str, str], schema: str = "", **more: Any) -> Any:
     given = [{"name": name, "file": file, "regions": []} for name, file in configs]
     options = store_options(**{"configs": given, "split_config": True, **more})
-    return validate(options, lambda file: str(folder / f"{file}.json"), schema)
+    return validate(in_folder(folder, options), schema)
 
 
 def version(options: Any, text: str) -> Earlier:
@@ -62,7 +67,7 @@ def test_valid_configurations_pass_in_their_regions(folder: Path) -> None:
 def test_a_problem_of_an_earlier_version_is_a_warning(validation: str) -> None:
     options = store_options(configs=[{"name": NAME, "file": "none", "regions": []}], config_validation=validation)
     earlier = [version(options, json.dumps(MISSPELT))]
-    found = validate(options, str, earlier=earlier)
+    found = validate(options, earlier=earlier)
     found.check()
     assert [desired.config for _given, desired in found.valid] == [MISSPELT]
     assert any("version 41 of x: 2 warnings" in line for line in found.problem_lines) == (validation != "off")
@@ -70,7 +75,7 @@ def test_a_problem_of_an_earlier_version_is_a_warning(validation: str) -> None:
 
 def test_an_earlier_version_that_no_agent_accepts_is_refused() -> None:
     options = store_options(configs=[{"name": NAME, "file": "none", "regions": []}])
-    found = validate(options, str, earlier=[version(options, "[]")])
+    found = validate(options, earlier=[version(options, "[]")])
     assert refusal(found).startswith(f"{NAME} is not valid: version 41 of x: ")
 
 
@@ -140,7 +145,7 @@ def test_the_schema_of_the_host_is_used(folder: Path) -> None:
 def again(folder: Path, known: Any, *configs: tuple[str, str], schema: str = "", **more: Any) -> Any:
     given = [{"name": name, "file": file, "regions": []} for name, file in configs]
     options = store_options(**{"configs": given, "split_config": True, **more})
-    return validate(options, lambda file: str(folder / f"{file}.json"), schema, known=known)
+    return validate(in_folder(folder, options), schema, known=known)
 
 
 @pytest.mark.parametrize("split", [False, True])
@@ -162,11 +167,11 @@ def test_the_schema_of_the_user_is_read_once_and_that_of_the_host_later(folder: 
     schema, config = folder / "schema.json", {"name": NAME, "file": f"{folder}/valid.json", "regions": []}
     schema.write_text("{}")
     options = store_options(configs=[config], agent_schema=str(schema))
-    first = validate(options, str)
+    first = validate(options)
     schema.unlink()
-    assert validate(options, str, known=first).failure == ""
+    assert validate(options, known=first).failure == ""
     agent = json.dumps({"type": "object", "required": ["traces"]})
-    assert validate(options, str, agent, known=first).failure.count("traces") == 1
+    assert validate(options, agent, known=first).failure.count("traces") == 1
 
 
 CHANGED = "{} has changed since it was validated in this run. Run again."
@@ -218,6 +223,6 @@ def test_an_earlier_version_that_is_another_one_by_now_is_refused() -> None:
     options = store_options(configs=[{"name": NAME, "file": "none", "regions": []}])
     texts = [json.dumps({"agent": {"region": region}}) for region in ("eu-central-1", "us-east-1")]
     first, second = ([version(options, text)] for text in texts)
-    known = validate(options, str, earlier=first)
-    assert validate(options, str, earlier=first, known=known).failure == ""
-    assert validate(options, str, earlier=second, known=known).errors == [CHANGED.format("version 41 of x")]
+    known = validate(options, earlier=first)
+    assert validate(options, earlier=first, known=known).failure == ""
+    assert validate(options, earlier=second, known=known).errors == [CHANGED.format("version 41 of x")]
