@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+from ansible.utils.vars import load_extra_vars
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.plugin_utils import _playbook_inputs, _role_inputs
@@ -60,6 +61,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
                 (connection, environment, defaults),
                 self._templar,
                 self._display.warning,
+                load_extra_vars(self._loader),
             )
         self._refuse(_role_inputs.OPTIONS, "only in a role, and this task belongs to none")
         options = self.validate_argument_spec(_playbook_inputs.OPTIONS)[1]

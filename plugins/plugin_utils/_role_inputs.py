@@ -48,7 +48,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 # The options of a task of a role; the module has their documentation.
 OPTIONS: dict[str, Any] = {
@@ -57,6 +57,8 @@ OPTIONS: dict[str, Any] = {
 }
 
 
+# The host variable that roles read themselves.
+REGION = "cwagent_region"
 # Ansible imports this file once, before the workers of all hosts are forked from its process.
 _SECRET = secrets.token_bytes()
 
@@ -72,6 +74,7 @@ class RoleInputs:
         AWS. They can be secret.
     :param templar: knows the variables.
     :param warn: shows a warning.
+    :param extra_variables: the variables of the command, which every role sees.
     """
 
     task: str
@@ -80,6 +83,7 @@ class RoleInputs:
     connection: Sequence[Mapping[str, Any]]
     templar: Any
     warn: Callable[[str], None]
+    extra_variables: Collection[str] = ()
 
     def read(self) -> dict[str, Any]:
         """Check the variables against the role's argument specs, without making lists of text, or collect the hosts.
@@ -110,9 +114,18 @@ class RoleInputs:
             problems = _missing_regions(path.name, spec, values)
         if problems:
             raise InvalidInput(" ".join(problems))
+        self._report_ineffective(path.name, known)
         if path.name in OF_HOST:
             found |= self._of_host(path, spec, values)
         return found
+
+    def _report_ineffective(self, role: str, known: Iterable[str]) -> None:
+        """Show the settings of the command that the role does not use. They can be for other roles."""
+        if IN_OUR_PLAY in self.variables:
+            return
+        used = {REGION, *(shared_setting(role, name) for name in known)}
+        for name in sorted(playbook_options().keys() & {*self.extra_variables} - used):
+            self.warn(f"{name}: the command sets it, but it has no effect in the role {role}.")
 
     def _of_host(self, path: Path, spec: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
         """Return what decides which host calls the modules of a role for which others."""

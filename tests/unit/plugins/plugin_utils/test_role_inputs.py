@@ -36,13 +36,14 @@ def read(
     values: dict[str, Any],
     warnings: Any = None,
     connection: Any = ({}, {}),
+    extra_variables: Any = (),
     **options: Any,
 ) -> dict[str, Any]:
     variables = {**task_variables({"db": {}, "web": {}}, "db"), "role_path": str(ROLES / role), **values}
     given = {"entry_point": "main", "collect": False, **options}
     templar = SimpleNamespace(template=lambda value: value)
     warn = [].append if warnings is None else warnings.append
-    return RoleInputs("task", variables, given, connection, templar, warn).read()
+    return RoleInputs("task", variables, given, connection, templar, warn, extra_variables).read()
 
 
 @pytest.mark.parametrize(
@@ -302,3 +303,24 @@ def test_an_instance_of_several_hosts_is_in_the_region_of_the_first() -> None:
     found = read("ec2_server", task_variables(hosts, "db"), collect=True)
     by_region = {"eu-west-1": ["i-1"], "us-east-1": ["i-2"]}
     assert found == {"is_first": True, "by_region": by_region, "default_region": "us-east-1"}
+
+
+@pytest.mark.parametrize(
+    ("role", "given", "ineffective"),
+    [
+        ("ec2_server", {"cwagent_tags": {"a": "b"}, "cwagent_region": "eu-west-1"}, []),
+        ("ec2_server", {"cwagent_tags": {}, "cwagent_config_file": "a.json"}, ["cwagent_config_file"]),
+        ("onprem_server", {"cwagent_key_max_age_days": 1, "cwagent_key_store": "file"}, ["cwagent_key_max_age_days"]),
+        ("onprem_credentials", {"cwagent_user_name": "u", "cwagent_node_id": "mi-1"}, ["cwagent_node_id"]),
+        ("ec2_server", {"cwagent_config_file": "a.json", "__cwagent_run": {}, "__cwagent": defaultdict(str)}, []),
+    ],
+)
+def test_a_setting_of_the_command_without_effect_is_a_warning(role: str, given: Any, ineffective: list[str]) -> None:
+    """Every role sees the variables of the command, and they can be for another one. Those of the inventory are."""
+    warnings: list[str] = []
+    read(role, given, warnings, extra_variables=given)
+    assert warnings == [
+        f"{name}: the command sets it, but it has no effect in the role {role}." for name in ineffective
+    ]
+    read(role, given, warnings, extra_variables=())
+    assert len(warnings) == len(ineffective)
