@@ -198,7 +198,7 @@ def _plan_run(
         key_file_group=of_hosts[KEY_FILE_GROUP],
         node_id=of_hosts[NODE_ID],
         instances=group_by_region(members.instances, regions),
-        admin_instance=next(
+        instance_id=next(
             (members.instances[each] for each in given.members(EC2_ADMIN) if each in members.instances), ""
         ),
         finds_instances=account.has_filters,

@@ -105,7 +105,7 @@ class Run:
     :param key_file_owner: by host on premises, the owner of the file with the access key.
     :param key_file_group: by host on premises, the group of that file.
     :param instances: the EC2 instances by region.
-    :param admin_instance: the instance that stores the configuration, or an empty text.
+    :param instance_id: the ID of the instance that stores the configuration, or an empty text.
     :param finds_instances: whether the instances of the account are found by filters.
     :param server_users: by region, the users of servers whose access keys are managed.
     :param admin_users: by region, the users that may store.
@@ -147,7 +147,7 @@ class Run:
     key_file_owner: Mapping[str, str]
     key_file_group: Mapping[str, str]
     instances: ByRegion
-    admin_instance: str
+    instance_id: str
     finds_instances: bool
     server_users: ByRegion
     admin_users: ByRegion

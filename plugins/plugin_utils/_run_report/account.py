@@ -232,7 +232,7 @@ def _window_notes(account: Account, check_mode: bool) -> list[str]:
     run, deadline = account.run, window_deadline(account)
     if run is None or ADMIN_INSTANCE not in run.requires or account.failure or not run.stores:
         return []
-    host = run.admin_instance if account.is_host else run.storing_host
+    host = run.instance_id if account.is_host else run.storing_host
     until = f"{deadline} (UTC)" if deadline else "its instance profile is restored"
     return [
         f"{host} {'could' if check_mode else 'can'} write to Parameter Store until {until}.",

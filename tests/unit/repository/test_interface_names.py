@@ -388,7 +388,6 @@ SECOND_NAMES = {
         "cwagent_restore.key_store_regions < key_regions",
         "cwagent_restore.saved_users < users",
         "cwagent_restore.users_to_delete < removal_users",
-        "store_config_instance_id < admin_instance",
         "store_config_region < storing_region",
         "audit_configs_by_region < config_names",
     },

@@ -316,7 +316,7 @@ def test_an_instance_of_several_hosts_is_in_the_region_of_the_first() -> None:
     ],
 )
 def test_a_setting_of_the_command_without_effect_is_a_warning(role: str, given: Any, ineffective: list[str]) -> None:
-    """Every role sees the variables of the command, and they can be for another one. Those of the inventory are."""
+    """Every role sees the variables of the command, which can be for another role."""
     warnings: list[str] = []
     read(role, given, warnings, extra_variables=given)
     assert warnings == [

@@ -634,14 +634,14 @@ DEADLINE = "2026-01-01T00:00:00Z"
 )
 def test_until_when_a_person_can_write(name, deadline, check_mode, sentence):
     opened = {"__store_config_result": {**done("open", update=1), "window": {"deadline": deadline}}}
-    who = {"admin_instance": "i-1", "storing_host": "adm", "stores": True}
+    who = {"instance_id": "i-1", "storing_host": "adm", "stores": True}
     found = report([an_account(name, ["admin_instance"], opened, **who)], check_mode=check_mode)
     assert sentence in found.lines
     assert found.stats["window_deadline"] == (deadline or "")
 
 
 def test_without_an_admin_instance_nobody_can_write():
-    account = an_account("shop", ["admin_instance"], admin_instance="", storing_host="localhost", stores=False)
+    account = an_account("shop", ["admin_instance"], instance_id="", storing_host="localhost", stores=False)
     assert [line.split()[0] for line in report([account], check_mode=False).lines] == ["account", "shop"]
 
 

@@ -84,7 +84,7 @@ def test_the_host_of_an_account_stores_for_its_admin_instance(source):
     account = {"cwagent_config_file": "a.json", "cwagent_store_config_from": source}
     inputs = inputs_of(an_account(account, hosts={"adm": {**ADMIN, "cwagent_region": EU}}))
     assert (inputs["stores"], inputs["storing_host"]) == (True, "localhost")
-    assert (inputs["admin_instance"], inputs["collect_hosts"]) == (ADMIN["instance_id"], [])
+    assert (inputs["instance_id"], inputs["collect_hosts"]) == (ADMIN["instance_id"], [])
 
 
 @pytest.mark.parametrize("source", ["instance", "auto", "onprem"])
@@ -107,7 +107,7 @@ def test_instances_that_were_found_count_like_hosts():
     inputs = inputs_of(an_account(FILTERED, {}, found=FOUND, limit={"shop"}))
     assert inputs["instances"] == {**FOUND["instances"], US: ["i-0123456789abcdef4"]}
     assert (inputs["regions"], inputs["storing_region"]) == ([EU, US], US)
-    assert inputs["admin_instance"] == "i-0123456789abcdef4"
+    assert inputs["instance_id"] == "i-0123456789abcdef4"
     assert [each["host"] for each in inputs["servers"]] == [*FOUND["instances"][EU], "i-0123456789abcdef4"]
 
 

@@ -75,7 +75,7 @@ def test_the_input_of_a_run_without_variables():
             "admin_required": False,
             "is_valid": True,
         },
-        "admin_instance": ADMIN["instance_id"],
+        "instance_id": ADMIN["instance_id"],
         "key_store_directory": "/tmp/~/.cwagent/credentials",  # noqa: S108  no file is made
         "instances": {US: [WEB["instance_id"], ADMIN["instance_id"]]},
         "inventory": {"users": [db], "attach_to_roles": []},
