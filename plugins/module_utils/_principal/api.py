@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 
-BULK_ACTION = "iam:GetAccountAuthorizationDetails"
 PAGE_SIZE = 1000
 # GetUser, ListAttachedUserPolicies, ListUserPolicies, ListGroupsForUser.
 CALLS_PER_USER = 4
@@ -37,7 +36,7 @@ def read_account(aws: Aws, description: str, *kinds: str) -> Iterator[dict[str, 
     :param kinds: such as ``Role`` and ``User``.
     :raises AwsApiError: AWS answered with an error.
     """
-    yield from aws.pages(BULK_ACTION, description, Filter=[*kinds], MaxItems=PAGE_SIZE)
+    yield from aws.pages("iam:GetAccountAuthorizationDetails", description, Filter=[*kinds], MaxItems=PAGE_SIZE)
 
 
 def principals_in(page: Mapping[str, Any]) -> list[AccountPrincipal]:
