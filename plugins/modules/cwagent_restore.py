@@ -23,7 +23,8 @@ options:
   state:
     description:
       - V(restored) cleans up after interrupted runs. O(admin_role_name), O(server_profile), O(window_state),
-        O(close_role_window), O(admin_users), O(check_instances) and O(adopt_existing) are only for it.
+        O(close_role_window), O(admin_users), O(check_instances), O(adopt_existing) and O(find_server_policy) are only
+        for it.
       - V(checked) only reads, for the playbooks of this collection. O(profiles_to_delete), O(expected_instance_ids),
         O(users_to_delete), O(default_users), O(optional_users), O(saved_users) and O(configs_to_delete) are only for
         it.
@@ -33,7 +34,8 @@ options:
   admin_role_name:
     description:
       - The admin role. The admin profile has its name, and its tags are the restore records. Instances of a region that
-        is not in O(instances) are restored too if it has a record of them. It is read with C(iam:GetRole).
+        is not in O(instances) are restored too if it has a record of them. It is read with C(iam:GetRole), or with
+        everything else that O(report_unlisted) and O(find_server_policy) read.
       - Without O(admin_role_name), only the windows of O(admin_users) are closed.
     type: str
   server_profile:
@@ -85,6 +87,14 @@ options:
         restored.
     type: bool
     default: true
+  find_server_policy:
+    description:
+      - Whether to return the policy that a run gives the servers where the user chooses none.
+      - Roles, users and groups are read with C(iam:GetAccountAuthorizationDetails). If that is denied, the module calls
+        C(iam:ListPolicies), and fails if a principal has a fitted policy.
+      - The module prints a warning if principals of this collection have different policies.
+    type: bool
+    default: false
   profiles_to_delete:
     description:
       - Names of instance profiles that are to be deleted. An instance of any enabled region that has one of them is a
@@ -146,7 +156,8 @@ options:
         problem, because another inventory can contain them.
       - The module reports users with the mark of this collection, and saved keys in O(key_store_directory) or
         O(key_store).
-      - Users are read with C(iam:GetAccountAuthorizationDetails), in pages of up to a thousand.
+      - Users are read with C(iam:GetAccountAuthorizationDetails), in pages of up to a thousand. With
+        O(admin_role_name), roles are read with them.
     type: bool
     default: false
   key_store_directory:
@@ -227,6 +238,10 @@ unlisted:
   type: list
   elements: str
   sample: ["Users of this collection that no host of this inventory has: CloudWatchAgentServerUser-db9."]
+server_policy:
+  description: V(fitted) if a principal has a fitted policy, and otherwise V(aws).
+  returned: with O(find_server_policy=true)
+  type: str
 users_to_delete:
   description: The users of O(users_to_delete) that are to be deleted, even if they do not exist.
   returned: with O(state=checked), when no input had a problem

@@ -17,7 +17,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan imp
     DesiredWindow,
     Window,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import size_of
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import is_closed, size_of
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES, AwsApiError, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._names import (
@@ -41,6 +41,8 @@ class WindowResource(Resource[Window]):
     :param fail_if_open: whether a window that is open already is an error.
     :param is_admin_policy: whether an ARN belongs to an admin policy. If only managed principals are changed, a
         principal without such a policy has nothing to close.
+    :param known_policy: the policy of the window, if the caller has read it with the account. A closed window is not
+        read again, unless a key is to be deactivated.
     """
 
     _aws: Aws
@@ -51,11 +53,13 @@ class WindowResource(Resource[Window]):
         desired: DesiredWindow,
         fail_if_open: bool = False,
         is_admin_policy: Callable[[str], bool] | None = None,
+        known_policy: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(aws)
         self._desired = desired
         self._fail_if_open = fail_if_open
         self._is_admin_policy = is_admin_policy
+        self._known_policy = known_policy
         # The policy is written in any case, so there is no need to read it. A user's keys must be known.
         self._skip_read = (
             desired.force and desired.state == CLOSED and desired.kind == "role" and not desired.managed_only
@@ -94,7 +98,7 @@ class WindowResource(Resource[Window]):
         :raises CwagentError: neither the policy nor the tags show that the window may be closed.
         """
         try:
-            return self.read_again()
+            return self._find_closed() or self.read_again()
         except CwagentError as error:
             policy: dict[str, Any] | None = None
             tags: dict[str, str] = {}
@@ -109,6 +113,13 @@ class WindowResource(Resource[Window]):
                 raise
             saved = tags.get(SAVED_KEY_TAG)
             return Window(self._aws.now, policy, keys, is_known=False, error=error, saved_key_id=saved)
+
+    def _find_closed(self) -> Window | None:
+        """Return the window that the caller knows if there is nothing to close."""
+        if not is_closed(self._known_policy):
+            return None
+        keys = self._read_keys()
+        return None if self._needs_tags(keys) else Window(self._aws.now, self._known_policy, keys)
 
     def _find_policy(self) -> dict[str, Any] | None:
         kind, name = self._desired.kind, self._desired.name

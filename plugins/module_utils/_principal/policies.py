@@ -216,6 +216,12 @@ def choose_server_policy(
     )
 
 
+def server_policy_of(principals: Sequence[AccountPrincipal]) -> ServerPolicy:
+    """Return the policy that the account chooses. :param principals: all of its roles, users and groups."""
+    attached = [arn for each in principals for arn in each.policies if is_fitted_policy(arn)]
+    return choose_server_policy(None, attached, principals)
+
+
 def _list(holders: Sequence[AccountPrincipal]) -> str:
     return join_first([f"{each.kind} '{each.name}'" for each in holders], _MAX_LISTED)
 

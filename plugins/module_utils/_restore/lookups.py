@@ -23,7 +23,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._options import option
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import find_user, tags
 from ansible_collections.cwagent.iam.plugins.module_utils._restore.checks import fail_on_problems
-from ansible_collections.cwagent.iam.plugins.module_utils._restore.search import find_remaining_configs, find_unlisted
+from ansible_collections.cwagent.iam.plugins.module_utils._restore.search import (
+    find_remaining_configs,
+    find_unlisted,
+    readable_principals,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -91,10 +95,12 @@ class Lookups:
         users_of_others = _users_of_others(users_to_delete)
         ineligible = ineligible_instances(self._aws_in, self._inputs.instances, {})
         fail_on_problems([*ineligible, *other_holders, *users_of_others, *self._account_problems()])
+        unlisted = self._inputs.unlisted
+        users = readable_principals(self._aws, "User") if unlisted else None
         return {
             "warnings": [*warnings, *_missing_users(required_users, unreadable_users)],
             "unlisted": [
-                *find_unlisted(self._aws_in, self._inputs.unlisted, {}),
+                *find_unlisted(self._aws_in, unlisted, {}, users or ()),
                 *find_remaining_configs(self._aws_in, self._inputs.configs_to_delete, check_mode=self._check_mode),
             ],
             "users_to_delete": {

@@ -20,13 +20,17 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     InvalidInput,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._fleet import Fleet
-from ansible_collections.cwagent.iam.plugins.module_utils._names import adoption_problem
+from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY, adoption_problem
 from ansible_collections.cwagent.iam.plugins.module_utils._options import option
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import tags
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import is_admin_policy
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import find_server_policy, tags
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import is_admin_policy, server_policy_of
 from ansible_collections.cwagent.iam.plugins.module_utils._restore.checks import fail_on_problems
 from ansible_collections.cwagent.iam.plugins.module_utils._restore.lookups import ineligible_instances
-from ansible_collections.cwagent.iam.plugins.module_utils._restore.search import find_unlisted, readable_associations
+from ansible_collections.cwagent.iam.plugins.module_utils._restore.search import (
+    find_unlisted,
+    readable_associations,
+    readable_principals,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._role.resource import find_role
 
 if TYPE_CHECKING:
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import Association
+    from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import AccountPrincipal
     from ansible_collections.cwagent.iam.plugins.module_utils._restore.unlisted import Listed
 
 KEEP = "keep"
@@ -52,6 +57,7 @@ class Leftovers:
     :param instances: by region, the instances that the user listed.
     :param check_instances: whether each of these instances must exist and must not have ended.
     :param adopt_existing: whether somebody else may have created a principal, whose window is then not closed.
+    :param find_server_policy: whether to find out which policy the account chooses for its servers.
     :param unlisted: the contents of the inventory, to report anything that it lacks; ``None`` for no such report.
     """
 
@@ -62,6 +68,7 @@ class Leftovers:
     admin_users: Sequence[str] = option(default=[])
     check_instances: bool = option(default=False)
     adopt_existing: bool = option(default=True)
+    find_server_policy: bool = option(default=False)
     instances: Mapping[str, Sequence[str]] = field(default_factory=dict)
     unlisted: Listed | None = None
 
@@ -83,6 +90,7 @@ class Restoration:
         self._aws = aws_in("")
         self._check_mode = check_mode
         self._fleet = Fleet(check_mode=check_mode, wait=wait)
+        self._principals: list[AccountPrincipal] | None = None
 
     def run(self) -> dict[str, Any]:
         """Return the result of the module.
@@ -100,6 +108,7 @@ class Restoration:
                 raise
             except CwagentError as error:  # no reason to leave a window open
                 self._fleet.errors.append(error)
+        self._principals = self._read_principals()
         role = leftovers.admin_role_name
         principals = [("role", role)] if role and leftovers.close_role_window else []
         principals += [("user", name) for name in leftovers.admin_users]
@@ -110,14 +119,43 @@ class Restoration:
         if role and ("role", role) not in refused:
             closes = ("role", role) not in windows
             cleaned += self._restore_instances(role, associations, closes_window=closes)
-        unlisted = find_unlisted(self._aws_in, leftovers.unlisted, associations)
-        found = self._fleet.result(["instances"], unlisted=unlisted)
+        unlisted = find_unlisted(self._aws_in, leftovers.unlisted, associations, self._principals or ())
+        policy = self._find_server_policy() if leftovers.find_server_policy else {}
+        found = self._fleet.result(["instances"], unlisted=unlisted, **policy)
         is_planned = self._check_mode and any(each.get("changed") for each in cleaned)
         return {**found, "needs_restore": True} if is_planned else found
 
+    def _read_principals(self) -> list[AccountPrincipal] | None:
+        """Read everything that this task needs of many principals at once; ``None`` if it cannot be read.
+
+        Whatever shows that something is to be cleaned up is read again. So is a principal that is not found.
+        """
+        leftovers, chooses = self._leftovers, self._leftovers.find_server_policy
+        if not (leftovers.unlisted or chooses):
+            return None
+        kinds = {"Role": chooses or leftovers.admin_role_name, "User": True, "Group": chooses}
+        return readable_principals(self._aws, *(kind for kind, is_needed in kinds.items() if is_needed))
+
+    def _find(self, kind: str, name: str) -> AccountPrincipal | None:
+        return next((each for each in self._principals or () if (each.kind, each.name) == (kind, name)), None)
+
+    def _find_server_policy(self) -> dict[str, Any]:
+        """Return the policy that the account chooses for its servers, for the result."""
+        try:
+            known = self._principals
+            chosen = find_server_policy(self._aws, None)[0] if known is None else server_policy_of(known)
+        except CwagentError as error:
+            self._fleet.errors.append(error)
+            return {}
+        if chosen.notice:
+            self._fleet.warn(chosen.notice)
+        return {"server_policy": chosen.name}
+
     def _window(self, kind: str, name: str) -> WindowResource:
         desired = DesiredWindow(kind, name, self._leftovers.window_state, managed_only=True)
-        return WindowResource(self._aws, desired, is_admin_policy=is_admin_policy)
+        known = self._find(kind, name)
+        policy = known.inline.get(WINDOW_POLICY) if known else None
+        return WindowResource(self._aws, desired, is_admin_policy=is_admin_policy, known_policy=policy)
 
     def _restore_instances(
         self, role: str, associations: Mapping[str, Mapping[str, tuple[Association, ...]]], *, closes_window: bool
@@ -144,6 +182,8 @@ class Restoration:
 
     def _regions_with_records(self, role: str) -> list[str] | None:
         """Return the regions that have restore records; ``None`` if they are not known."""
+        if known := self._find("role", role):
+            return regions_with_records(known.tags)
         try:
             return regions_with_records(tags(find_role(self._aws, role) or {}))
         except AwsApiError as error:

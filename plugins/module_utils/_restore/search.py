@@ -17,7 +17,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.reso
 from ansible_collections.cwagent.iam.plugins.module_utils._names import PARAMETER_PREFIX, is_marked
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import find_user, read_principals, tags
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import AccountPrincipal
 from ansible_collections.cwagent.iam.plugins.module_utils._restore.unlisted import Unlisted, describe_configs
 
 if TYPE_CHECKING:
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import Association
+    from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import AccountPrincipal
     from ansible_collections.cwagent.iam.plugins.module_utils._restore.unlisted import Listed
 
 
@@ -39,22 +39,32 @@ def readable_associations(
     return found
 
 
+def readable_principals(aws: Aws, *kinds: str) -> list[AccountPrincipal] | None:
+    """Return the roles, users or groups of the account; ``None`` if they cannot be read.
+
+    :param kinds: as for ``read_principals``.
+    """
+    with suppress(CwagentError):
+        return read_principals(aws, "read the principals of the account", *kinds)
+    return None
+
+
 def find_unlisted(
     aws_in: Callable[[str], Aws],
     listed: Listed | None,
     associations: Mapping[str, Mapping[str, Sequence[Association]]],
+    principals: Iterable[AccountPrincipal],
 ) -> list[str]:
     """Return the resources of this collection that are not in the inventory, in sentences.
 
     :param aws_in: returns the gateway to a region. An empty name stands for the region of the module.
     :param listed: the contents of the inventory; ``None`` finds nothing.
     :param associations: by region and instance, its instance profiles, in the regions of the inventory.
+    :param principals: includes the users of the account. Without them, only users with saved keys are known.
     """
     if listed is None:
         return []
-    aws, found = aws_in(""), list[AccountPrincipal]()
-    with suppress(CwagentError):  # then only users with saved keys are known
-        found = read_principals(aws, "read the users of the account", "User")
+    found = [each for each in principals if each.kind == "user"]
     users = {user.name for user in found if is_marked(user.tags)} - {*listed.users}
     saved = FileStore(listed.directory).list_users() - {*listed.users} if listed.directory else frozenset()
     instances = {
@@ -67,7 +77,7 @@ def find_unlisted(
     }
     saved_in, unread = _find_saved_in_aws(aws_in, listed)
     candidates = {user for names in saved_in.values() for user in names} - {user.name for user in found}
-    absent, ours = _confirm_users(aws, sorted(candidates))
+    absent, ours = _confirm_users(aws_in(""), sorted(candidates))
     users |= ours
     saved_in = {region: names & (users | absent) for region, names in saved_in.items()}
     return Unlisted(frozenset(users), saved, saved_in, unread, instances, bool(listed.users)).lines()

@@ -198,10 +198,12 @@ def test_where_the_account_cannot_be_read_nothing_is_written(states: States) -> 
     fleet = states.begin(with_fitted_policies)
     fleet.configure(logs_to("orders"))
     before = fleet.account()
-    for playbook in ("site", "store_config", "rotate_keys"):
-        fleet.aws.arm(Fault(Kind.DENY, action="ListPolicies"))
+    bulk = "GetAccountAuthorizationDetails"
+    for playbook, action in (("site", bulk), ("store_config", "ListPolicies"), ("rotate_keys", "ListPolicies")):
+        fleet.aws.arm(Fault(Kind.DENY, action=action, times=9))
         refused = fleet.play(playbook, **ONE_REGION).assert_failed()
-        assert "iam:ListPolicies" in refused.message
+        fleet.aws.disarm()
+        assert f"iam:{action}" in refused.message
         assert "cwagent_server_policy" in refused.message
         assert (refused.writes, fleet.account()) == ([], before)
 

@@ -30,8 +30,8 @@ CONFIG: dict[str, Any] = {
 }
 USER = f"{SERVER_USER}-db1"
 CALLS = {
-    ("ec2_admin",): 16,
-    ("ec2_admin", "onprem_servers", "onprem_admin"): 23,
+    ("ec2_admin",): 13,
+    ("ec2_admin", "onprem_servers", "onprem_admin"): 19,
 }
 """By groups of the inventory: an instance, two server users and an admin user with saved keys; and a configuration."""
 
@@ -64,12 +64,7 @@ def test_with_nothing_to_do_little_is_read(states: States, groups: tuple[str, ..
     assert (play.changed_tasks, play.writes) == ([], [])
     assert len(play.calls) == CALLS[groups], " ".join(call.action for call in play.calls)
     assert_brief(play, "site, nothing to do")
-    # Where the user chooses the policy of the servers, nothing is read to find it out.
-    if not is_whole:
-        chosen = fleet.play("site", cwagent_server_policy="aws", **tier).assert_succeeded()
-        assert [call.action for call in play.calls if call.action == "ListPolicies"] == ["ListPolicies"]
-        assert [call.action for call in chosen.calls].count("ListPolicies") == 0
-        assert len(chosen.calls) == CALLS[groups] - 1
+    assert [call.action for call in play.calls].count("ListPolicies") == 0
     # The configuration leaves the region of on-premises servers to the profile.
     assert ("servers that are not on EC2 need a region" in play.words) == is_whole
 

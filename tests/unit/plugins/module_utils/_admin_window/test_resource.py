@@ -333,3 +333,22 @@ def test_a_window_of_which_nothing_shows_whose_it_is_stays(marked):
 def test_the_diff_has_the_document_only_of_a_window_that_others_wrote(policy, is_shown):
     shown = resource_of(desired_window(CLOSED), Window(NOW))[0].to_diff(Window(NOW, policy=policy))
     assert ("policy" in shown) == is_shown
+
+
+@pytest.mark.parametrize("kind", ["role", "user"])
+@pytest.mark.parametrize("is_open", [True, False])
+@pytest.mark.parametrize("is_active", [True, False])
+@pytest.mark.parametrize("known", ["closed", "open", "none"])
+def test_a_window_that_the_caller_knows_as_closed_is_read_only_to_change_something(kind, is_open, is_active, known):
+    """The caller can have read it before somebody opened it."""
+    current = OPEN_WINDOW if is_open else CLOSED_WINDOW
+    keys = (AccessKey(A, active=is_active, created=NOW),) if kind == "user" else ()
+    policies = {"closed": closed_policy(), "open": OPEN_WINDOW.policy, "none": None}
+    resource, account = resource_of(
+        desired_window(CLOSED, kind), replace(current, keys=keys, saved_key_id=A), known_policy=policies[known]
+    )
+    plan = resource.plan(resource.read())
+    is_known = known == "closed" and not (keys and is_active)
+    assert account.count(f"get_{kind}_policy") == (not is_known)
+    assert plan.has_changes == ((is_open and not is_known) or (bool(keys) and is_active))
+    assert account.count(f"get_{kind}") == (bool(keys) and is_active)

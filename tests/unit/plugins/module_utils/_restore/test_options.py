@@ -38,7 +38,7 @@ PARAMS: dict[str, Any] = {
 
 
 def test_where_to_look_follows_the_options() -> None:
-    assert to_leftovers(PARAMS) == Leftovers("R", "S", "closed", True, ["u"], True, False, PARAMS["instances"])
+    assert to_leftovers(PARAMS) == Leftovers("R", "S", "closed", True, ["u"], True, False, False, PARAMS["instances"])
 
 
 @pytest.mark.parametrize(("role", "profiles"), [("R", ["S", "R"]), (None, ["S"])])
@@ -87,6 +87,7 @@ OTHER_VALUES: dict[str, Any] = {
     "window_state": "keep",
     "close_role_window": False,
     "check_instances": True,
+    "find_server_policy": True,
     "adopt_existing": False,
     **{name: ["x"] for name in ("admin_users", "profiles_to_delete", "expected_instance_ids")},
     **{name: ["x"] for name in ("optional_users", "saved_users")},

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from aws_account import MANAGED, Account
+from aws_account import MANAGED, Account, Principal
+from declarations import FITTED, SERVER
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +17,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils import _fleet
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import RESTORE_TAG
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.release_plan import Release
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import ABSENT, CLOSED
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import closed_policy
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
 from ansible_collections.cwagent.iam.plugins.module_utils._restore.resource import KEEP, Leftovers, Restoration
 from ansible_collections.cwagent.iam.plugins.module_utils._restore.unlisted import Listed
 
@@ -250,3 +254,63 @@ def test_unlisted_things_are_reported_even_if_a_part_failed(failing: list[str]) 
 
 def test_nothing_unlisted_is_reported_unless_requested() -> None:
     assert restore(Parts())["unlisted"] == []
+
+
+LISTS, BULK = "list_policies", "get_account_authorization_details"
+
+
+@pytest.mark.parametrize("policy", ["aws", "fitted"])
+@pytest.mark.parametrize("denied", [(), (BULK,), (BULK, LISTS)])
+def test_the_account_is_read_once_for_everything(denied: tuple[str, ...], policy: str) -> None:
+    """If it may not be read, each thing is read alone. The windows are closed even if the policy is not known."""
+    parts, account = Parts(), account_with({})
+    account.add_role("S", FITTED[0] if policy == "fitted" else SERVER)
+    for operation in denied:
+        account.fail(operation, "AccessDenied")
+    leftovers = replace(ALL, find_server_policy=True, unlisted=Listed(["u", "v"]))
+    fails = LISTS in denied or (bool(denied) and policy == "fitted")
+    with pytest.raises(CwagentError, match="Or set server_policy") if fails else nullcontext():
+        found = restore(parts, leftovers, account)
+        assert found["server_policy"] == policy
+        assert [each for each in found["unlisted"] if each.endswith("inventory has: w.")] or denied
+    assert parts.begun == PARTS[:4]
+    again = [BULK] * (fails and LISTS not in denied)
+    iam = [each for each in account.operations if not each.startswith(("describe_", "get_caller"))]
+    assert iam == [BULK, *(["get_role", LISTS, *again] if denied else [])]
+
+
+@pytest.mark.parametrize(
+    ("more", "kinds"),
+    [
+        ({}, ["User"]),
+        ({"admin_role_name": "R"}, ["Role", "User"]),
+        ({"find_server_policy": True}, ["Role", "User", "Group"]),
+    ],
+)
+def test_only_kinds_of_principals_that_matter_are_read(more: dict[str, Any], kinds: list[str]) -> None:
+    account = account_with({})
+    restore(Parts(), replace(ALL, **{"admin_role_name": None, "unlisted": Listed([]), **more}), account)
+    [arguments] = [arguments for _region, operation, arguments in account.calls if operation == BULK]
+    assert arguments["Filter"] == kinds
+
+
+@pytest.mark.parametrize(("records", "regions"), [({}, [EU]), (RECORDS, [EU, US]), (None, [EU])])
+def test_a_role_that_is_not_in_the_account_is_read_again(records: dict[str, str] | None, regions: list[str]) -> None:
+    parts, account = Parts(), account_with(records)
+    restore(parts, replace(ALL, unlisted=Listed(["w"])), account)
+    assert parts.begun[3:] == regions
+    assert account.count("get_role") == (records is None)
+
+
+@pytest.mark.parametrize("is_read", [True, False])
+def test_the_policy_of_a_window_is_known_from_the_account(is_read: bool) -> None:
+    account = account_with({})
+    account.roles["R"].inline[WINDOW_POLICY] = closed_policy()
+    account.users["u"] = Principal(tags=dict(MANAGED), inline={WINDOW_POLICY: closed_policy(), "other": {}})
+    account.users["v"] = Principal(tags=dict(MANAGED))
+    leftovers = replace(ALL, instances={}, unlisted=Listed(["u", "v", "w"]) if is_read else None)
+    found = Restoration(leftovers, lambda region: account.aws(region or EU), check_mode=False, wait=None).run()
+    assert not found["changed"]
+    of = {"get_role_policy": "RoleName", "get_user_policy": "UserName"}
+    read = [arguments[of[operation]] for _region, operation, arguments in account.calls if operation in of]
+    assert read == (["v"] if is_read else ["R", "u", "v"])

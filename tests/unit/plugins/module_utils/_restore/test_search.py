@@ -16,6 +16,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._restore.search import
     find_remaining_configs,
     find_unlisted,
     readable_associations,
+    readable_principals,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._restore.unlisted import Listed
 
@@ -42,7 +43,8 @@ def search(listed: Listed | None, account: Account) -> list[str]:
     def aws_in(region: str) -> Any:
         return account.aws(region or HERE)
 
-    return find_unlisted(aws_in, listed, readable_associations(aws_in, [HERE]))
+    users = readable_principals(aws_in(""), "User") if listed else None
+    return find_unlisted(aws_in, listed, readable_associations(aws_in, [HERE]), users or ())
 
 
 def saved_in(store: str, *regions: str, prefix: str = PREFIX) -> Listed:
