@@ -18,7 +18,7 @@ T = TypeVar("T")
 _TYPES: dict[str, dict[str, Any]] = {
     **{name: {"type": name} for name in ("bool", "int", "str")},
     "Mapping": {"type": "dict"},
-    **{name: {"type": "list", "elements": "str"} for name in ("Sequence", "tuple")},
+    **{name: {"type": "list", "elements": "str"} for name in ("Sequence", "frozenset", "tuple")},
 }
 
 

@@ -219,19 +219,12 @@ from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.resource
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import watch_script
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge, end
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._options import spec_of
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.script import script
 
 SPEC: dict[str, Any] = {
-    "configs": {
-        "type": "list",
-        "elements": "dict",
-        "options": {
-            "name": {"type": "str", "required": True},
-            "digest": {"type": "str", "required": True},
-            "number": {"type": "int", "default": 0},
-        },
-    },
+    "configs": {"type": "list", "elements": "dict", "options": spec_of(Wanted)},
     "config_label": {"type": "str"},
     "fitted": {"type": "bool", "default": False},
     "other_names": {"type": "list", "elements": "str", "default": []},

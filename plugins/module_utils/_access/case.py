@@ -19,8 +19,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import read
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import permissions_of
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import Scope
+from ansible_collections.cwagent.iam.plugins.module_utils._options import option
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
         ConfigParameter,
         InstanceUse,
@@ -36,30 +39,30 @@ _ALIVE = ("pending", "running", "stopping", "stopped")
 
 @dataclass(frozen=True)
 class Choices:
-    """The user's choices.
+    """The user's choices, with the options of these names.
 
     :param key_max_age_days: the age at which a key is too old; ``None`` for no limit.
     :param server_profile: the instance profile for instances that have none.
+    :param hybrid_role_name: the role of the servers that are registered with Systems Manager.
     :param inventory_users: the users of the hosts in the inventory; ``None`` if they are not known.
     :param attach_to_roles: the application roles that should have the agent's policy; ``None`` if they are not known.
-    :param hybrid_role: the role of the servers that are registered with Systems Manager.
-    :param admin_role: the role of the instance that stores configurations.
-    :param admin_user: the user of the host that stores them on premises.
+    :param admin_role_name: the role of the instance that stores configurations.
+    :param admin_user_name: the user of the host that stores them on premises.
     :param controller_stores: whether the controller stores them with its own credentials.
     :param ignored_parameters: the parameters that fitted policies leave out.
     :param emf_log_groups: the log groups to which applications send metrics in EMF.
     """
 
     key_max_age_days: timedelta | None = timedelta(days=90)
-    server_profile: str = "CloudWatchAgentServerRole"
-    inventory_users: frozenset[str] | None = None
-    attach_to_roles: frozenset[str] | None = None
-    hybrid_role: str = "CloudWatchAgentHybridRole"
-    admin_role: str = "CloudWatchAgentAdminRole"
-    admin_user: str = "CloudWatchAgentAdminUser"
-    controller_stores: bool = False
-    ignored_parameters: frozenset[str] = frozenset()
-    emf_log_groups: tuple[str, ...] = ()
+    server_profile: str = option(default="CloudWatchAgentServerRole")
+    hybrid_role_name: str = option(default="CloudWatchAgentHybridRole")
+    inventory_users: frozenset[str] | None = option()
+    attach_to_roles: frozenset[str] | None = option()
+    admin_role_name: str = option(default="CloudWatchAgentAdminRole")
+    admin_user_name: str = option(default="CloudWatchAgentAdminUser")
+    controller_stores: bool = option(default=False)
+    ignored_parameters: Sequence[str] = option(default=[])
+    emf_log_groups: Sequence[str] = option(default=[])
 
 
 @dataclass(frozen=True)
@@ -71,13 +74,13 @@ class Case(AccountView):
     @property
     def fitted_scope(self) -> Scope:
         """Where fitted policies apply."""
-        return Scope(self.account.partition, self.account.id, self.choices.emf_log_groups)
+        return Scope(self.account.partition, self.account.id, tuple(self.choices.emf_log_groups))
 
     @property
     def own_writers(self) -> tuple[Writer, ...]:
         """The principals with which the inventory stores configurations."""
         account, choices = self.account, self.choices
-        own = [Writer(account.id, ROLE, choices.admin_role), Writer(account.id, USER, choices.admin_user)]
+        own = [Writer(account.id, ROLE, choices.admin_role_name), Writer(account.id, USER, choices.admin_user_name)]
         return (*own, Writer.of(account.caller).principal) if choices.controller_stores else tuple(own)
 
     def instances_of(self, role: str) -> list[InstanceUse]:
@@ -93,7 +96,7 @@ class Case(AccountView):
         """The names of the roles of servers that this collection registers with Systems Manager."""
         nodes = (each.role for each in self.account.nodes if each.is_ours)
         activations = (each.role for each in self.account.activations if each.is_ours)
-        return frozenset({self.choices.hybrid_role, *nodes, *activations})
+        return frozenset({self.choices.hybrid_role_name, *nodes, *activations})
 
     def nodes_of(self, role: str) -> list[NodeUse]:
         """Return the nodes of Systems Manager with a role."""

@@ -127,7 +127,7 @@ def _by_others(history: History, newest: Version, which: str, own: Iterable[Writ
 def _without_beginning(case: Case, history: History) -> Iterator[Finding]:
     """Find a first version that is younger than a principal that this collection created to store it."""
     first = next((each for each in history.versions if each.number == 1), None)
-    keys = ((ROLE, case.choices.admin_role), (USER, case.choices.admin_user))
+    keys = ((ROLE, case.choices.admin_role_name), (USER, case.choices.admin_user_name))
     ours = [case.principals[key] for key in keys if key in case.principals and case.principals[key].managed == CREATED]
     if first is None or not ours:
         return

@@ -16,6 +16,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.options i
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import check_parameter_name
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import KEY_STORES, PLACE_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._options import read_options, spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,18 +31,10 @@ SPEC: dict[str, Any] = {
     "key_stores": {"type": "list", "elements": "str", "choices": list(KEY_STORES), "default": list(KEY_STORES)},
     "key_store_prefix": PLACE_SPEC["key_store_prefix"],
     "key_max_age_days": {"type": "int", "default": 90, "no_log": False},
-    "server_profile": {"type": "str", "default": "CloudWatchAgentServerRole"},
-    "hybrid_role_name": {"type": "str", "default": "CloudWatchAgentHybridRole"},
-    "inventory_users": {"type": "list", "elements": "str"},
-    "attach_to_roles": {"type": "list", "elements": "str"},
+    **spec_of(Choices),
     "simulate": {"type": "bool", "default": False},
     "parts": {"type": "list", "elements": "str", "choices": list(PARTS), "default": list(PARTS)},
     "configs_by_region": {"type": "dict", "default": {}},
-    "admin_role_name": {"type": "str", "default": "CloudWatchAgentAdminRole"},
-    "admin_user_name": {"type": "str", "default": "CloudWatchAgentAdminUser"},
-    "controller_stores": {"type": "bool", "default": False},
-    "ignored_parameters": {"type": "list", "elements": "str", "default": []},
-    "emf_log_groups": {"type": "list", "elements": "str", "default": []},
 }
 
 
@@ -93,16 +86,11 @@ def choices(params: Mapping[str, Any]) -> Choices:
     _names.check_name("role", params["hybrid_role_name"])
     _names.check_name("role", params["admin_role_name"])
     _names.check_name("user", params["admin_user_name"])
-    users, roles = params["inventory_users"], params["attach_to_roles"]
-    return Choices(
-        timedelta(days=params["key_max_age_days"]) if params["key_max_age_days"] else None,
-        params["server_profile"],
-        None if users is None else frozenset(users),
-        None if roles is None else frozenset(roles),
-        params["hybrid_role_name"],
-        params["admin_role_name"],
-        params["admin_user_name"],
-        params["controller_stores"],
-        frozenset(params["ignored_parameters"]),
-        tuple(params["emf_log_groups"]),
+    days, users, roles = params["key_max_age_days"], params["inventory_users"], params["attach_to_roles"]
+    return read_options(
+        Choices,
+        params,
+        key_max_age_days=timedelta(days=days) if days else None,
+        inventory_users=None if users is None else frozenset(users),
+        attach_to_roles=None if roles is None else frozenset(roles),
     )

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ansible_collections.cwagent.iam.plugins.module_utils._names import is_label, is_yaml_name
+from ansible_collections.cwagent.iam.plugins.module_utils._options import option
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Plan, Step
 
 if TYPE_CHECKING:
@@ -46,14 +47,14 @@ class AgentFiles:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A configuration that an agent is to run.
+    """A configuration that an agent is to run, and the declaration of its options.
 
     :param number: of the version in Parameter Store. With 0, the agent fetches the current one.
     """
 
-    name: str
-    digest: str
-    number: int = 0
+    name: str = option(required=True)
+    digest: str = option(required=True)
+    number: int = option(default=0)
 
     @property
     def trial(self) -> str:

@@ -71,7 +71,7 @@ def test_the_age_of_keys_has_no_limit_with_zero():
     assert choices({**DEFAULTS, "inventory_users": []}).inventory_users == frozenset()
     with pytest.raises(InvalidInput, match="key_max_age_days must be between 0 and"):
         choices({**DEFAULTS, "key_max_age_days": -1})
-    assert choices({**DEFAULTS, "hybrid_role_name": "Hybrid"}).hybrid_role == "Hybrid"
+    assert choices({**DEFAULTS, "hybrid_role_name": "Hybrid"}).hybrid_role_name == "Hybrid"
     with pytest.raises(InvalidInput, match="is not a valid role name"):
         choices({**DEFAULTS, "hybrid_role_name": "a b"})
     with pytest.raises(InvalidInput, match="is not a valid instance profile name"):
