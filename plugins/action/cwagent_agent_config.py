@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ansible.errors import AnsibleConnectionFailure
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import (
@@ -23,10 +24,22 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Invalid
 from ansible_collections.cwagent.iam.plugins.module_utils._names import APPLIED_LABEL, check_label
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.fact_checks import RUNNING
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import RUN_COMMAND, Server
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.proof import judge_proof
 from ansible_collections.cwagent.iam.plugins.modules.cwagent_agent_config import SPEC
-from ansible_collections.cwagent.iam.plugins.plugin_utils._apply_batch import LEADER, WATCH, Batch
+from ansible_collections.cwagent.iam.plugins.plugin_utils._apply_batch import (
+    CHECKED,
+    COLLECT,
+    LABEL,
+    LEADER,
+    RENAME,
+    WATCH,
+    Batch,
+    has_proved,
+)
 from ansible_collections.cwagent.iam.plugins.plugin_utils._aws_action import AwsAction, name_hosts
 from ansible_collections.cwagent.iam.plugins.plugin_utils._host_action import HostAction
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.run import read_run
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.results import INPUTS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -86,10 +99,8 @@ def _label(call: Call, servers: Sequence[Server]) -> dict[str, Any]:
         check_label(own)
     proved = [each for each in servers if each.agent == RUNNING or each.needs_trial]
     versions = {(server.region, each.name): each.number for server in proved for each in server.runs}
-    earlier = [each.host for each in servers if each.can_run_earlier]
-    labels = [*([own] if own else []), *([APPLIED_LABEL] if params["fitted"] and not earlier else [])]
-    resource = LabelResource(call.client, versions, labels, params["wait_timeout"])
-    return {**converge(resource, call.check_mode, None), "earlier_hosts": earlier}
+    labels = [*([own] if own else []), *([APPLIED_LABEL] if params["fitted"] else [])]
+    return converge(LabelResource(call.client, versions, labels, params["wait_timeout"]), call.check_mode, None)
 
 
 def _member(each: Server, *, renames: bool) -> Member:
@@ -122,6 +133,8 @@ class ActionModule(AwsAction, HostAction):
         options = {name: value for name, value in self._task.args.items() if value is not None}
         variables = task_vars or {}
         try:
+            if options.get("part") == LABEL:
+                return self._label(options, variables)
             if "part" in options:
                 return self._in_batch(options, variables)
             return self._by_command(options, variables) if "servers" in options else self._on_host(options, variables)
@@ -151,6 +164,10 @@ class ActionModule(AwsAction, HostAction):
             watch_seconds=None if given["apply_watch_seconds"] in (None, "") else int(given["apply_watch_seconds"]),
             check_mode=check_mode,
         )
+        if given["part"] in (COLLECT, RENAME):
+            more_options = planned.options
+            skipped = {"changed": False, "skipped": True}
+            return skipped if more_options is None else self._on_host({**options, **more_options}, variables)
         result: dict[str, Any] = {"changed": False, **({LEADER: planned.leader} if planned.leader else {})}
         if planned.failure:
             return {**result, "failed": True, "msg": planned.failure}
@@ -162,6 +179,32 @@ class ActionModule(AwsAction, HostAction):
         if planned.options is None:
             return result
         return self._for_host(planned.options, options, variables)
+
+    def _label(self, options: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        """Move labels to the versions that the servers of an account have proved, and return what else follows."""
+        hostvars, controller = variables["hostvars"], options.pop("controller")
+        of_run = hostvars.raw_get(controller)
+        run, given = read_run(of_run.get(INPUTS, {})), of_run[CHECKED]["servers"]
+        servers = [Server.from_dict(each) for each in given]
+        proof = judge_proof(
+            servers,
+            {each.host for each in servers if each.host in hostvars and has_proved(hostvars.raw_get(each.host))},
+            label=options.get("config_label") or "",
+            is_fitted=boolean(options.get("fitted", False)),
+            is_complete=run.moves_label if run else True,
+        )
+        renamed = {each.host for each in proof.renames}
+        result = {
+            "changed": False,
+            "narrows": proof.narrows,
+            "renames": [each for each in given if each["host"] in renamed],
+            "notes": [*proof.notes],
+        }
+        if not (proof.label or proof.narrows):
+            return result
+        del options["part"]
+        more = {"servers": given, "config_label": proof.label, "fitted": proof.narrows}
+        return {**result, **self._by_command({**options, **more}, variables)}
 
     def _for_host(
         self, planned: Mapping[str, Any], options: Mapping[str, Any], variables: dict[str, Any]

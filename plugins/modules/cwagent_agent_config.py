@@ -54,8 +54,9 @@ options:
     type: str
   fitted:
     description:
-      - Whether the servers have fitted policies. The same calls then also move the label C(cwagent-applied), unless a
-        server can run an earlier version. The fitted policies no longer cover the versions before this label.
+      - Whether the servers have fitted policies. The same calls then move the label C(cwagent-applied), too, which
+        O(part=label) prevents if a server can run an earlier version. The fitted policies no longer cover the versions
+        before this label.
     type: bool
     default: false
   other_names:
@@ -107,10 +108,13 @@ options:
       - The part of the work of C(apply.yml) to do, on each host of a batch. With V(apply), the host gets the
         configuration; the first of the hosts that Run Command reaches sends the commands for all of them, so that their
         number depends on the number of batches. With V(watch), the agents are watched in the same way. With V(check), a
-        host whose agent Run Command has watched fails if the agent failed.
+        host whose agent Run Command has watched fails if the agent failed. With V(collect) and V(rename), the host does
+        the work of O(server).
+      - With V(label), the task runs on O(controller) itself. It moves O(config_label) if each server has proved its
+        version, unless the limit of the playbook leaves out servers.
       - The hosts are those that O(controller) has checked. The task takes the AWS options like O(servers).
     type: str
-    choices: [apply, watch, check]
+    choices: [collect, apply, watch, check, rename, label]
   controller:
     description: The host that has checked the servers with the role P(cwagent.iam.verify#role). Required with O(part).
     type: str
@@ -179,11 +183,20 @@ rename_hosts:
   returned: with O(servers), but not with O(watch), and not for a label
   type: list
   elements: str
-earlier_hosts:
+narrows:
   description:
-    - The servers that can run an earlier version than the stored one, because the facts from inside them are not known.
-      Each of them keeps the label C(cwagent-applied) from moving.
-  returned: with O(servers), for labels
+    - Whether the fitted policies may be narrowed. If so, the label C(cwagent-applied) moved, or would in check mode.
+      Neither is so if a server can run an earlier version, because the facts from inside it are not known.
+  returned: with O(part=label)
+  type: bool
+renames:
+  description: The servers whose files get their final names.
+  returned: with O(part=label)
+  type: list
+  elements: dict
+notes:
+  description: Why the label was not moved, and why the fitted policies may not be narrowed, in sentences.
+  returned: with O(part=label)
   type: list
   elements: str
 applied_versions:
@@ -235,7 +248,7 @@ SPEC: dict[str, Any] = {
     "agent_ctl": {"type": "path", "default": "/opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl"},
     "servers": {"type": "list", "elements": "dict"},
     "watch": {"type": "bool", "default": False},
-    "part": {"type": "str", "choices": ["apply", "watch", "check"]},
+    "part": {"type": "str", "choices": ["collect", "apply", "watch", "check", "rename", "label"]},
     "controller": {"type": "str"},
     "apply_watch_seconds": {"type": "int"},
     "wait_timeout": {"type": "int", "default": 180},

@@ -285,7 +285,7 @@ def check(call: Call) -> dict[str, Any]:
         "servers": [each.to_dict() for each in found],
         "failed_hosts": [each.host for each in found if each.failures],
         "failure": describe_failure(found),
-        "apply_hosts": [each.host for each in found if each.needs_trial or each.apply_failure],
+        "apply_hosts": [each.host for each in found if each.is_applied_to],
         "first_hosts": one_of_each(found),
         "apply_notes": describe_skipped(found),
         "lines": [*to_lines(found), *lines],

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The work of the tasks of ``apply.yml`` on one server of a batch.
+"""The work of the tasks of ``apply.yml`` on one server, which can be one of a batch.
 
 A server that Ansible reaches gets the configuration with Ansible. The first one of the others of its account sends the
 commands for all of them, so that the number of commands depends on the number of batches. It fails with none of them:
@@ -16,14 +16,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import NOT_WATCHED
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import ANSIBLE, RUN_COMMAND
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-APPLY, WATCH, CHECK = PARTS = ("apply", "watch", "check")
-# The results that each server registers.
-CHECKED, APPLIED, WATCHED = "__verify_checked", "__verify_applied", "__verify_watched"
+COLLECT, APPLY, WATCH, CHECK, RENAME = OF_SERVER = ("collect", "apply", "watch", "check", "rename")
+# The part of the host that has checked the servers of an account, after all of them.
+LABEL = "label"
+PARTS = (*OF_SERVER, LABEL)
+# The results that the host which checks the servers registers, and those of each server.
+READ, CHECKED = "__verify_read", "__verify_checked"
+COLLECTED, APPLIED, WATCHED = "__verify_collected", "__verify_applied", "__verify_watched"
+# The fact with the reason why a server failed.
+APPLY_FAILURE = "__cwagent_apply_failure"
 # The key of a result with the server that sends the commands.
 LEADER = "leader"
 
@@ -59,12 +66,25 @@ class Batch:
 
     @property
     def _servers(self) -> Sequence[Mapping[str, Any]]:
-        found: Sequence[Mapping[str, Any]] = self._registered(self.controller, CHECKED)["servers"]
+        return self._servers_in(CHECKED)
+
+    def _servers_in(self, name: str) -> Sequence[Mapping[str, Any]]:
+        found: Sequence[Mapping[str, Any]] = self._registered(self.controller, name).get("servers", ())
         return found
 
     @property
     def _server(self) -> Mapping[str, Any]:
-        return next(each for each in self._servers if each["host"] == self.host)
+        return self._server_in(CHECKED)
+
+    def _server_in(self, name: str) -> Mapping[str, Any]:
+        """Return the server in a result of the controller. :raises InvalidInput: it is in none."""
+        found = next((each for each in self._servers_in(name) if each["host"] == self.host), None)
+        if found is None:
+            raise InvalidInput(
+                f"{self.controller} has not checked {self.host}. Run the role cwagent.iam.verify there first, with "
+                "this server in verify_servers."
+            )
+        return found
 
     def work(self, part: str, *, hosts: Collection[str], watch_seconds: int | None, check_mode: bool) -> Work:
         """Return the work of a task.
@@ -72,12 +92,20 @@ class Batch:
         :param hosts: the hosts of the batch that have not failed.
         :param watch_seconds: how long to watch the agents, unless their configurations decide.
         """
+        if part == COLLECT:
+            return self._collect()
+        if part == RENAME:
+            return Work(options={"server": self._server, "rename": True})
         if part == APPLY:
             return self._apply({*hosts})
         time = {} if watch_seconds is None else {"watch_seconds": watch_seconds}
         if part == WATCH:
             return self._watch(time, check_mode=check_mode)
         return Work() if check_mode else self._check()
+
+    def _collect(self) -> Work:
+        server = self._server_in(READ)
+        return Work(options={"server": server} if server["is_running"] and not server["is_windows"] else None)
 
     def _apply(self, hosts: set[str]) -> Work:
         server = self._server
@@ -145,6 +173,11 @@ class Batch:
     def _registered(self, host: str, name: str) -> Mapping[str, Any]:
         found: Mapping[str, Any] = self.hostvars.raw_get(host).get(name, {})
         return found
+
+
+def has_proved(variables: Mapping[str, Any]) -> bool:
+    """Return whether a server got the configuration, and its agent did not fail with it."""
+    return APPLIED in variables and APPLY_FAILURE not in variables
 
 
 def _is_commanded(server: Mapping[str, Any]) -> bool:

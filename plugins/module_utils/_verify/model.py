@@ -184,6 +184,11 @@ class Server:
         return bool(self.runs) and not self.commands and not self.fails(AGENT)
 
     @property
+    def is_applied_to(self) -> bool:
+        """Whether the version that the agent is to run was not proved on it yet, even if it cannot get that version."""
+        return self.needs_trial or bool(self.apply_failure)
+
+    @property
     def can_run_earlier(self) -> bool:
         """Whether it can run another version than the stored one, once the configuration was applied on the others.
 

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import NOT_WATCHED, Watch, describe_watch
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import part_name
-from ansible_collections.cwagent.iam.plugins.module_utils._names import APPLIED_LABEL
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import FITTED
-from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
-from ansible_collections.cwagent.iam.plugins.plugin_utils._apply_batch import APPLIED, LEADER, WATCHED
+from ansible_collections.cwagent.iam.plugins.plugin_utils._apply_batch import (
+    APPLIED,
+    APPLY_FAILURE,
+    CHECKED,
+    LEADER,
+    WATCHED,
+)
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
     ACCOUNTS,
     ADMIN_INSTANCE,
@@ -47,15 +50,10 @@ GO_BACK = (
     "To bring back the earlier version, run cwagent.iam.store_config with -e cwagent_config_version={}, and then "
     "cwagent.iam.apply."
 )
-_WHERE_UNSEEN = (
-    "If it cannot, such as on Windows, and they run the stored version, give that version the label "
-    f"{APPLIED_LABEL}, and use the module cwagent_fitted_policy with narrow=true."
-)
 CHECK_AGAIN = (
     "The check ended here, because the rest of the run depends on this clean-up. Run cwagent.iam.restore, then check "
     "again."
 )
-_MAX_LISTED = 10
 # The results of renaming files on the servers that Run Command reaches, and on one that Ansible reaches.
 RENAMES, RENAMED = "__verify_renames", "__verify_renamed"
 SERVERS_FAILED = "The work on a server failed, or a server was left out."
@@ -128,7 +126,7 @@ class Account:
     @property
     def _tried(self) -> Collection[str]:
         """The servers that had to prove a version."""
-        tried: Collection[str] = (self.variables.get("__verify_checked") or {}).get("apply_hosts", ())
+        tried: Collection[str] = (self.variables.get(CHECKED) or {}).get("apply_hosts", ())
         return tried
 
     def _is_news(self, renames: Mapping[str, Any]) -> bool:
@@ -177,7 +175,7 @@ class Account:
     def lines(self, *, check_mode: bool) -> list[str]:
         """The steps that were done, and notes for a person, or what a playbook found that only checks servers."""
         if SERVERS in self.requires and APPLY not in self.requires:
-            return [*(self.variables.get("__verify_checked") or {}).get("lines", ())]
+            return [*(self.variables.get(CHECKED) or {}).get("lines", ())]
         notes = [
             *([CHECK_AGAIN] if self.needs_restore else []),
             *(self.run.notes if self.run else ()),
@@ -242,32 +240,12 @@ def _window_notes(account: Account, check_mode: bool) -> list[str]:
 
 def _apply_notes(account: Account) -> list[str]:
     """The servers whose agent did not get the configuration, and what was seen of the agents that did."""
-    checked = account.variables.get("__verify_checked") or {}
+    checked = account.variables.get(CHECKED) or {}
     watches = {host: Watch(**each) for host, each in _watches(account).items()}
     lines = unapplied(account)
-    if account.run and APPLY in account.requires:
-        lines += _label_notes(account, account.run, has_failed=bool(lines))
+    for each in account.records:
+        lines += [*each.notes, *(warning for warning in each.warnings if "not narrowed" in warning)]
     return [*lines, *describe_watch(watches), *checked.get("apply_notes", ())]
-
-
-def _label_notes(account: Account, run: Run, *, has_failed: bool) -> list[str]:
-    """Why the label of the user was not moved, and why the fitted policies were not narrowed."""
-    notes = []
-    reason = "a server has not proved the version" if has_failed else ""
-    if not (reason or run.moves_label):
-        reason = "--limit leaves out servers"
-    label, policy = run.settings["config_label"], run.settings["server_policy"]
-    if label and reason:
-        notes.append(f"Label '{label}' was not moved, because {reason}.")
-    labelled = account.variables.get("__verify_labelled") or {}
-    fix = "Run this playbook again, without a limit, when it can check all servers."
-    if earlier := join_first(labelled.get("earlier_hosts", ()), _MAX_LISTED):
-        reason = f"{earlier} can run an earlier version"
-        fix = f"{fix} {_WHERE_UNSEEN}"
-    if policy == FITTED and reason:
-        notes.append(f"The fitted policy was not narrowed, because {reason}. {fix}")
-    narrowed = account.variables.get("__verify_narrowed") or {}
-    return [*notes, *(each for each in narrowed.get("warnings", ()) if "not narrowed" in each)]
 
 
 def _watches(account: Account) -> dict[str, dict[str, Any]]:
@@ -282,12 +260,8 @@ def unapplied(account: Account) -> list[str]:
         return []  # another playbook, or the servers were not read
     of_host = {host["inventory_hostname"]: host for host in account.servers}
     watched = {name: watch["failure"] for name, watch in _watches(account).items() if watch["failure"]}
-    failures = {
-        name: failure_reason(host["__cwagent_apply_failure"])
-        for name, host in of_host.items()
-        if "__cwagent_apply_failure" in host
-    }
-    names = (account.variables.get("__verify_checked") or {}).get("apply_hosts", ())
+    failures = {name: failure_reason(host[APPLY_FAILURE]) for name, host in of_host.items() if APPLY_FAILURE in host}
+    names = (account.variables.get(CHECKED) or {}).get("apply_hosts", ())
     skipped = [name for name in names if name not in failures and APPLIED not in of_host.get(name, {})]
     # Ansible leaves hosts that were added during the run out of a limit that does not match their names.
     is_limited = account.variables.get("ansible_limit")
@@ -312,7 +286,7 @@ def unapplied(account: Account) -> list[str]:
 
 def _earlier_versions(account: Account, hosts: Collection[str]) -> str:
     """The option that brings back only the configurations that the agents of some hosts fetched."""
-    servers = (account.variables.get("__verify_checked") or {}).get("servers", ())
+    servers = (account.variables.get(CHECKED) or {}).get("servers", ())
     fetched = {name for server in servers if server["host"] in hosts for name in _fetched(server)}
     return ",".join(f"{name}=previous" for name in sorted(fetched)) or "previous"
 

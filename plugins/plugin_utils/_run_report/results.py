@@ -26,12 +26,13 @@ ADDS_SERVER = {each.name: each.adds_server for each in NAMES if each.of_server}
 class Record:
     """A record of the work of a module in one call, or in check mode of the work that it planned.
 
-    It has 13 fields, because the report reads that many keys of results, of which each module returns some.
+    It has 14 fields, because the report reads that many keys of results, of which each module returns some.
 
     :param has_plan: whether the module has planned steps, even if there were none.
     :param steps: the steps that were done. After a failure, more were planned.
     :param not_done: the steps that a failure left.
     :param counts: how much was created, updated and deleted.
+    :param notes: sentences for the report.
     :param configurations: the configurations that were stored, with their parameters.
     :param rotation: by user, how far the access key is replaced.
     :param retirement: by user, how far the user is retired.
@@ -47,6 +48,7 @@ class Record:
     not_done: tuple[str, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     configurations: tuple[Mapping[str, Any], ...] = ()
     rotation: Mapping[str, str] = field(default_factory=dict)
     retirement: Mapping[str, str] = field(default_factory=dict)
@@ -66,6 +68,7 @@ class Record:
             not_done=tuple(result.get("not_done") or ()),
             counts=result.get("counts") or {},
             warnings=tuple(result.get("warnings") or ()),
+            notes=tuple(result.get("notes") or ()),
             configurations=tuple(result.get("configurations") or ()),
             rotation=result.get("rotation") or {},
             retirement=result.get("retirement") or {},

@@ -19,8 +19,7 @@ READING: list[tuple[str, dict[str, Any]]] = [
     ("cwagent_restore", {"state": "checked"}),
     ("cwagent_hybrid_nodes", {"deregister": False}),
     *(("cwagent_store_config", {"state": state}) for state in ("validated", "compared", "fitted")),
-    *(("cwagent_agent_config", {"part": part}) for part in ("watch", "check")),
-    ("cwagent_agent_config", {"server": "{{ __verify_server }}"}),  # collects facts
+    *(("cwagent_agent_config", {"part": part}) for part in ("collect", "watch", "check")),
 ]
 
 
@@ -49,8 +48,7 @@ def can_change(task: dict[str, Any]) -> bool:
     documentation = import_module(f"ansible_collections.cwagent.iam.plugins.modules.{module}").DOCUMENTATION
     is_info = "cwagent.iam.attributes.reading" in yaml.safe_load(documentation)["extends_documentation_fragment"]
     reads = any(name == module and given.items() <= options.items() for name, given in READING)
-    only_reads = reads and "rename" not in options
-    return not (is_info or only_reads or task.get("check_mode"))
+    return not (is_info or reads or task.get("check_mode"))
 
 
 CHANGING = [(place, task) for place, task in TASKS if can_change(task)]

@@ -7,18 +7,25 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.modules.cwagent_agent_config import SPEC
 from ansible_collections.cwagent.iam.plugins.plugin_utils._apply_batch import (
     APPLIED,
     APPLY,
+    APPLY_FAILURE,
     CHECK,
     CHECKED,
+    COLLECT,
     LEADER,
+    OF_SERVER,
     PARTS,
+    READ,
+    RENAME,
     WATCH,
     WATCHED,
     Batch,
     Work,
+    has_proved,
 )
 
 
@@ -56,6 +63,40 @@ def work(
 
 def test_the_parts_are_those_of_the_module() -> None:
     assert SPEC["part"]["choices"] == [*PARTS]
+
+
+# Collect and rename
+
+
+@pytest.mark.parametrize(
+    ("is_running", "is_windows", "collects"), [(True, False, True), (False, False, False), (True, True, False)]
+)
+def test_facts_are_collected_on_a_server_that_runs_a_shell(is_running: bool, is_windows: bool, collects: bool) -> None:
+    given = server("a", is_running=is_running, is_windows=is_windows)
+    read = {"localhost": {READ: {"servers": [server("b"), given]}}}
+    assert work("a", COLLECT, registered=read) == Work(options={"server": given} if collects else None)
+
+
+def test_a_server_gives_its_own_files_their_names() -> None:
+    given = server("a", renames=["C"])
+    assert work("a", RENAME, server("b"), given) == Work(options={"server": given, "rename": True})
+
+
+@pytest.mark.parametrize("part", OF_SERVER)
+@pytest.mark.parametrize("registered", [{}, {"localhost": {}}, {"localhost": {"skipped": True}}])
+def test_a_server_that_was_not_checked_is_refused(part: str, registered: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput, match=r"^localhost has not checked a. Run the role cwagent.iam.verify"):
+        work("a", part, server("b"), registered=registered)
+
+
+@pytest.mark.parametrize(
+    ("registered", "proved"),
+    [({}, False), ({APPLIED: {}}, True), ({APPLIED: {}, APPLY_FAILURE: {}}, False), ({APPLY_FAILURE: {}}, False)],
+)
+def test_a_server_has_proved_a_version_if_its_agent_got_it_and_did_not_fail(
+    registered: dict[str, Any], proved: bool
+) -> None:
+    assert has_proved(registered) == proved
 
 
 # Apply
