@@ -26,7 +26,7 @@ COLLECT, APPLY, WATCH, CHECK, RENAME = OF_SERVER = ("collect", "apply", "watch",
 # The part of the host that has checked the servers of an account, after all of them.
 LABEL = "label"
 PARTS = (*OF_SERVER, LABEL)
-# The results that the host which checks the servers registers, and those of each server.
+# The results of the host that has checked the servers, and the results of each server.
 READ, CHECKED = "__verify_read", "__verify_checked"
 COLLECTED, APPLIED, WATCHED = "__verify_collected", "__verify_applied", "__verify_watched"
 # The fact with the reason why a server failed.
