@@ -147,7 +147,10 @@ class FittedPolicies(Resource[State]):
         """Render the ARNs by access, or why policies are kept."""
         if self._is_absent:
             return {"blockers": policy_plan.blockers(plan.current)}
-        return {f"{access}_policies": policy_plan.arns_for(access, final) for access in FITTED_POLICIES}
+        return {
+            "server_policies": policy_plan.arns_for("server", final),
+            "admin_policies": policy_plan.arns_for("admin", final),
+        }
 
     def execute(self, step: Step) -> None:
         """Execute a step. A run that AWS refuses stores nothing, so it removes its tags again."""
