@@ -24,6 +24,8 @@ _TYPES: dict[str, dict[str, Any]] = {
 
 def option(**spec: Any) -> Any:
     """Return a field of a data class that is the option of its name. :param spec: the keys of its spec but the type."""
+    # The caller is the body of the data class.
+    # pylint: disable-next=invalid-field-call
     return field(default_factory=lambda: spec.get("default"), metadata={"spec": spec})
 
 
