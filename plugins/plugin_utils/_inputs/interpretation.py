@@ -150,10 +150,10 @@ def _plan_run(
     files, notices = read_report_files(given, settings, problems)
     if settings["agent_schema"]:
         paths["agent_schema"] = read_path(given, settings, "agent_schema", problems)
-    of_hosts = {
-        name: read_texts(given, given.members(ONPREM_SERVERS), name, problems)
-        for name in (KEY_FILE_OWNER, KEY_FILE_GROUP, NODE_ID)
-    }
+    for each in given.members(ONPREM_SERVERS):
+        check_text(given, each, KEY_FILE_OWNER, problems)
+        check_text(given, each, KEY_FILE_GROUP, problems)
+    node_id = read_texts(given, given.members(ONPREM_SERVERS), NODE_ID, problems)
     servers = read_servers_to_check(given, members.instances, onprem_hosts, regions, problems)
     source = storing_source(given, settings)
     host = storing_host(given, source)
@@ -194,9 +194,7 @@ def _plan_run(
         },
         servers=servers,
         onprem_hosts=onprem_hosts,
-        key_file_owner=of_hosts[KEY_FILE_OWNER],
-        key_file_group=of_hosts[KEY_FILE_GROUP],
-        node_id=of_hosts[NODE_ID],
+        node_id=node_id,
         instances=group_by_region(members.instances, regions),
         instance_id=next(
             (members.instances[each] for each in given.members(EC2_ADMIN) if each in members.instances), ""

@@ -102,8 +102,6 @@ class Run:
     :param servers: the servers that ``--limit`` leaves, each with its identity and the configurations that it uses.
     :param onprem_hosts: the servers on premises by host.
     :param node_id: by host on premises, the node of a host that was renamed, or an empty text.
-    :param key_file_owner: by host on premises, the owner of the file with the access key.
-    :param key_file_group: by host on premises, the group of that file.
     :param instances: the EC2 instances by region.
     :param instance_id: the ID of the instance that stores the configuration, or an empty text.
     :param finds_instances: whether the instances of the account are found by filters.
@@ -144,8 +142,6 @@ class Run:
     servers: Sequence[Mapping[str, Any]]
     onprem_hosts: Mapping[str, OnpremHost]
     node_id: Mapping[str, str]
-    key_file_owner: Mapping[str, str]
-    key_file_group: Mapping[str, str]
     instances: ByRegion
     instance_id: str
     finds_instances: bool

@@ -38,7 +38,7 @@ class Record:
     :param retirement: by user, how far the user is retired.
     :param blockers: by user, why it is not retired.
     :param refused_roles: by application role, why it does not get the agent's policy although the user lists it.
-    :param roles_without_access: by application role that nobody listed, its instances.
+    :param roles_without_access: the instances of each application role that nobody listed.
     :param unlisted: sentences about resources that no host of the inventory has.
     """
 

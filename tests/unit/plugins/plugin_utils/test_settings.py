@@ -12,6 +12,7 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
+from input_runs import inputs_of
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.plugin_utils._role_calls import OF_HOST as OF_HOSTS
@@ -217,6 +218,14 @@ def test_a_fact_sets_no_option(name: str) -> None:
     action = an_action("")
     fill_task(action, facts)
     assert action._task.args == {"name": "R"}
+
+
+@pytest.mark.parametrize("attribute", ["owner", "group"])
+@pytest.mark.parametrize(("value", "found"), [("agent", "agent"), (1001, "1001"), ("", None)])
+def test_the_file_with_the_key_belongs_to_whom_the_host_says(attribute: str, value: Any, found: str | None) -> None:
+    run = inputs_of({"onprem_servers": ["db"]})
+    variables = {"__cwagent_run": {}, "__cwagent": run, f"cwagent_key_file_{attribute}": value}
+    assert fill("onprem_credentials", "cwagent_credentials_file", variables).get(attribute) == found
 
 
 def test_templates_keep_their_type() -> None:

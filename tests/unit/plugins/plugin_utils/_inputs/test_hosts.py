@@ -122,10 +122,11 @@ def test_an_instance_of_two_hosts_is_listed_once():
 
 
 @pytest.mark.parametrize("attribute", ["owner", "group"])
-def test_the_file_with_the_key_belongs_to_whom_the_host_says(attribute):
+def test_the_owner_of_the_file_with_the_key_is_text(attribute):
+    """The role takes it from the host; ``test_settings.py`` has the values."""
     name = f"cwagent_key_file_{attribute}"
-    inputs = inputs_of({"onprem_servers": list("abc")}, {"a": {name: "agent"}, "b": {name: 1001}, "c": {name: ""}})
-    assert inputs[f"key_file_{attribute}"] == {"a": "agent", "b": "1001", "c": ""}
+    hosts = {"a": {name: "agent"}, "b": {name: 1001}, "c": {name: ""}, "d": {name: ["agent"]}}
+    assert problems_of({"onprem_servers": [*hosts]}, hosts) == [f"Host d: {name} must be text, not '['agent']'."]
 
 
 # Users and identities

@@ -68,7 +68,7 @@ def test_the_input_of_a_run_without_variables():
         "config_names": {US: []},
         "fitted_policies": {"server_policies": [], "admin_policies": []},
         **dict.fromkeys(("region", "storing_region"), US),
-        **{name: {"db": ""} for name in ("key_file_group", "key_file_owner", "node_id")},
+        "node_id": {"db": ""},
         "account": {
             **{name.removeprefix(PREFIX): default_of(name) for name in ACCOUNT_VARIABLES},
             "host": "",
