@@ -15,8 +15,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.poli
     Source,
     fit,
     needed_statements,
+    take_apart,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import take_apart
 from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import Covered, DesiredPolicies, State
 from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.plan import plan
 

@@ -38,7 +38,7 @@ ATTACHED_TAG = f"{TAG_PREFIX}attached-policy"
 # This collection manages those that have the mark of its creation.
 FITTED_PATH = "/cwagent/"
 FITTED_POLICIES = {"server": "CloudWatchAgentFittedServerPolicy", "admin": "CloudWatchAgentFittedAdminPolicy"}
-# There are at most ``MAX_POLICIES`` of ``_config_parameter/statements.py``.
+# There are at most ``MAX_POLICIES`` of ``_config_parameter/policy.py``.
 FITTED_ENDING = "-[2-8]"
 # The label of the versions that the last complete ``apply`` has brought to all servers.
 APPLIED_LABEL = "cwagent-applied"

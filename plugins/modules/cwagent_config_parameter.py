@@ -207,6 +207,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opti
     declared_config,
     desired_tags,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.parts import minify
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import (
     Parameter,
     check_parameter_name,
@@ -217,7 +218,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.reso
     ParameterResource,
     TagsResource,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import minify
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 
 if TYPE_CHECKING:

@@ -54,13 +54,6 @@ EQUIVALENT: dict[str, list[tuple[str, str, str]]] = {
             "half of whole minutes is a whole number of microseconds",
         ),
     ],
-    "module_utils/_config_parameter/merge.py": [
-        (
-            "return (bool, value) if isinstance(value, bool) else value",
-            "return (bool, value) if not isinstance(value, bool) else value",
-            "booleans differ from all others, whichever of them are marked",
-        ),
-    ],
     "module_utils/_config_parameter/plan.py": [
         (
             "current_size = len(current.value.encode()) if current else 0",
@@ -90,7 +83,12 @@ EQUIVALENT: dict[str, list[tuple[str, str, str]]] = {
             "only the first is used",
         ),
     ],
-    "module_utils/_config_parameter/split.py": [
+    "module_utils/_config_parameter/parts.py": [
+        (
+            "return (bool, value) if isinstance(value, bool) else value",
+            "return (bool, value) if not isinstance(value, bool) else value",
+            "booleans differ from all others, whichever of them are marked",
+        ),
         (
             "return [each for each in _members(piece) if each.keys[-1] not in GLOBAL_SECTIONS] or _members(piece)",
             "return [each for each in _members(piece) if each.keys[not 1] not in GLOBAL_SECTIONS] or _members(piece)",

@@ -14,7 +14,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.decision impor
 from ansible_collections.cwagent.iam.plugins.module_utils._access.history import Writer
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE, USER
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import TIME_FORMAT
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opentelemetry import read_yaml
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import read_yaml
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import ENCRYPTED_TYPE, LIMITS, TYPE
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import select
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import validate

@@ -18,13 +18,15 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opti
     validate_config,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import ASSUME
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import HIDDEN, Source, compile_each
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import (
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import (
     ANY,
     DECRYPT,
     GET,
+    HIDDEN,
     PUT,
+    Source,
     Statement,
+    compile_each,
     grants_of,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
@@ -34,8 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._access.model import History, Version
-    from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import Scope
-    from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import Grant
+    from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import Grant, Scope
 
 # A policy covers what is stored, whatever a newer agent thinks of it.
 _LENIENT = Handling(agent_schema=None, parameter_tier=None, tags=None, config_validation=OFF)

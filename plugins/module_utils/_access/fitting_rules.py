@@ -26,12 +26,13 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.model import C
 from ansible_collections.cwagent.iam.plugins.module_utils._access.view import SITE
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import PUT
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import permissions_of
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import compile_each, fit
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import (
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import (
     ANY,
+    compile_each,
     covers_encrypted,
     describe,
     describe_each,
+    fit,
     grants_of,
     join,
     read_document,
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
 
     from ansible_collections.cwagent.iam.plugins.module_utils._access.case import Case
     from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Account, Policy, Principal
-    from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import Statement
+    from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import Statement
     from ansible_collections.cwagent.iam.plugins.module_utils._findings import Finding
 
 # The use of log groups that each action allows, with the worst first.

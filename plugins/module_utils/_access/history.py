@@ -12,9 +12,12 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE, USER
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.difference import differences
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.record import digest, recorded_parts
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import part_name
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.json_path import differences
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.parts import (
+    digest,
+    part_name,
+    recorded_parts,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -9,9 +9,9 @@ from itertools import count, takewhile
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ConfigParameter, History, Version
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.parts import part_name
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import ENCRYPTED_TYPE, TYPE
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.resource import NO_PARAMETER_CODES
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import part_name
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError
 
 if TYPE_CHECKING:

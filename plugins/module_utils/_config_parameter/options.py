@@ -14,13 +14,15 @@ from ansible.module_utils.common.validation import check_type_path
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import plan as config_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import rules
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import Content, Document, read
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.files import read_file
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import merge
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opentelemetry import (
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import (
+    Content,
+    Document,
     is_json,
+    read,
     read_yaml,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.files import read_file
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.parts import merge
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import (
     LIMITS,
     DesiredConfig,

@@ -11,9 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Optional
 
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.difference import differences
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.record import to_canonical, to_record
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import minify, part_names, split
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.json_path import differences
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.parts import (
+    minify,
+    part_names,
+    split,
+    to_canonical,
+    to_record,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     PERMISSION_RETRY_CODES,
     CwagentError,

@@ -11,8 +11,8 @@ from itertools import count, takewhile
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import plan as config_plan
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.parts import part_name
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import ENCRYPTED_TYPE, Parameter, State
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import part_name
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import PERMISSION_RETRY_CODES, AwsApiError
 from ansible_collections.cwagent.iam.plugins.module_utils._gateway import unreadable

@@ -22,7 +22,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.docu
     read,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.json_path import find_values
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.metrics import metric_problems
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.patterns import go_mistake
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import permission_notices
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import (
@@ -35,6 +34,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.prob
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.structure import (
     COUNTER,
     SECTIONS,
+    metric_problems,
     missing_key,
     structure_problems,
 )

@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.record import to_canonical
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import part_names
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import (
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.parts import part_names, to_canonical
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import (
     MAX_POLICIES,
     Statement,
     grants_of,

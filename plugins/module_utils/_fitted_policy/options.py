@@ -23,9 +23,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._call import aws_gatew
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import (
     Scope,
     needed_statements,
+    take_apart,
     width_notices,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import take_apart
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import (
     STORING_LIFETIME,

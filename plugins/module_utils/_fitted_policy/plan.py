@@ -20,7 +20,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import
     find_unexplained,
     readable_parameters,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import (
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import (
     ANY,
     MAX_POLICY,
     Statement,
@@ -74,7 +74,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import Known
-    from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import Grant
+    from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import Grant
 
 ITEM = "fitted policies"
 CREATE_POLICY, CREATE, SET_DEFAULT = "iam:CreatePolicy", "iam:CreatePolicyVersion", "iam:SetDefaultPolicyVersion"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import grants_of
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import grants_of
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES, AwsApiError
 from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy import plan as policy_plan

@@ -12,7 +12,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import regions_of
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import ANY, PUT, Statement
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import ANY, PUT, Statement
 from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import digest_of
 
 if TYPE_CHECKING:

@@ -8,14 +8,16 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.parts import part_names
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import (
+    ACCOUNT,
+    ANY,
+    PARTITION,
     Scope,
     Source,
     fit,
     named_regions,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import part_names
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import ACCOUNT, ANY, PARTITION
 from ansible_collections.cwagent.iam.plugins.module_utils._names import partition_of
 
 if TYPE_CHECKING:

@@ -13,18 +13,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.history import stored_together
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import (
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.parts import (
     ARRAY_OR_OBJECT_KEYS,
     LIST,
     SECTION_RULES,
     merge,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.record import (
+    minify,
     recorded_parts,
     to_canonical,
     to_record,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import minify
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import PREVIOUS
 

@@ -13,9 +13,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision, decision_of
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE, USER
 from ansible_collections.cwagent.iam.plugins.module_utils._access.view import AccountView
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import merge
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import merge_order, parts_of
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import ANY
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.parts import merge, merge_order, parts_of
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import ANY
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import ONLINE
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.endpoints import Endpoint

@@ -15,8 +15,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.view import SI
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import find_clash, similar_names
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import watch_seconds
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import read
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.parts import parts_of
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import ENCRYPTED_TYPE, TYPE
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import parts_of
 from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import HOST_TAG
 from ansible_collections.cwagent.iam.plugins.module_utils._names import (
     CREATED,

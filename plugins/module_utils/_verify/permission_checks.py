@@ -18,6 +18,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.view import SI
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import PUT
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import read
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.json_path import find_values
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.parts import other_parts
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import (
     ASSUME,
     ROWS,
@@ -26,7 +27,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.perm
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import ENCRYPTED_TYPE
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import Call, Scope, calls_for
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import other_parts
 from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR
 from ansible_collections.cwagent.iam.plugins.module_utils._names import aws_policy_arn, is_yaml_name
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import (

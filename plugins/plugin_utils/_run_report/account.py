@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import NOT_WATCHED, Watch, describe_watch
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import part_name
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.parts import part_name
 from ansible_collections.cwagent.iam.plugins.plugin_utils._apply_batch import (
     APPLIED,
     APPLY_FAILURE,

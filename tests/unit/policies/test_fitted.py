@@ -12,7 +12,7 @@ from simulator import Request as Simulated
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
 from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import Policies, Request, decide
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import ROWS, permissions_of
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import read_document
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import read_document
 
 PRINCIPAL = f"arn:aws:iam::{ACCOUNT}:role/CloudWatchAgentServerRole"
 CALLS = [*fitted.ALLOWED, *fitted.NEIGHBOURS]

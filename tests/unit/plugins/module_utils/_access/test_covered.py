@@ -19,8 +19,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import
     to_sources,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import History, Version
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import Scope, needed_statements
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import Statement
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import (
+    Scope,
+    Statement,
+    needed_statements,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
 NAME, REGION = "AmazonCloudWatch-linux", "eu-central-1"

@@ -27,7 +27,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.case import Ch
 from ansible_collections.cwagent.iam.plugins.module_utils._access.findings import find
 from ansible_collections.cwagent.iam.plugins.module_utils._access.history import Writer, changes, group_parts
 from ansible_collections.cwagent.iam.plugins.module_utils._access.result import to_result
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.record import to_record
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.parts import to_record
 
 STS, IAM = f"arn:aws:sts::{ACCOUNT_ID}:", f"arn:aws:iam::{ACCOUNT_ID}:"
 ROLE, USER = f"{STS}assumed-role/CloudWatchAgentAdminRole", f"{IAM}user/CloudWatchAgentAdminUser"

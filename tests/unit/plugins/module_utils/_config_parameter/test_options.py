@@ -19,12 +19,12 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opti
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import (
     validate_config as validation_of,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.parts import minify
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import (
     DesiredConfig,
     DesiredParameter,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.rules import RULES
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import minify
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
 NAME = "AmazonCloudWatch-linux"

@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from json_values import json_values
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import plan as config_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import (
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.parts import (
     SECTION_RULES,
     comparable,
     merge,
+    minify,
+    part_names,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import (
     DesiredConfig,
@@ -30,7 +32,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.reso
     ParameterResource,
     TagsResource,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import minify, part_names
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     PERMISSION_RETRY_CODES,

@@ -32,7 +32,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
 from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import Policies, Request, decide
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Version
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import (
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import (
     Statement,
     grants_of,
     take_apart,

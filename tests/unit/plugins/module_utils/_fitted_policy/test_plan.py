@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import Known
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import (
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import (
     MAX_POLICY,
     Statement,
     grants_of,

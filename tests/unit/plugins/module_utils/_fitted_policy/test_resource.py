@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import Statement, to_document
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import Statement, to_document
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     DENIED_CODES,
     TOO_MANY_VERSIONS,

@@ -9,8 +9,11 @@ import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import Text
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import History, Version
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import Scope
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.statements import read_document, to_document
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import (
+    Scope,
+    read_document,
+    to_document,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import digest_of
 from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.texts import (
     not_stored,

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.parts import minify
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import DesiredConfig, DesiredParameter
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import minify
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.fitted import fitted_result
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import Given

@@ -15,9 +15,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import History, Version
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.parts import (
+    part_names,
+    to_canonical,
+    to_record,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import Parameter, desired_config, plan
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.record import to_canonical, to_record
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import part_names
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import (
     parts_in,

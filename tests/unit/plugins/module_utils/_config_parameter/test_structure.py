@@ -4,10 +4,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.metrics import METRICS
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import select
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.schema import add_schema_problems
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.structure import SECTIONS
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.structure import METRICS, SECTIONS
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import validate
 from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR
 

@@ -1,30 +1,134 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Splits a configuration into parts that the agent merges into the whole. Pure.
+"""The parts of a configuration: how the agent merges them, how one is split into them, which belong together. Pure.
+
+The agent merges its files in the order of their paths, into an empty configuration. Its sections register how they are
+merged. Anything that ``SECTION_RULES`` does not list must be in one file only, or be equal in all.
+https://github.com/aws/amazon-cloudwatch-agent/tree/main/translator/jsonconfig
 
 The parts fit into parameters, and merging them gives back the whole, except for the order of lists. A part is a
 configuration by itself, and so is any merge of parts, because the agent translates its configuration after each part.
+
+The description of each version that was written records the parts that were stored together. It has a digest of every
+part, including the parts that stayed as they were, so any version identifies all of them. It has the number of its
+version too, because Parameter Store keeps the description when somebody else stores a value without one.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import count, takewhile
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.json_path import json_path
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import (
-    ARRAY_OR_OBJECT_KEYS,
-    LIST,
-    SECTION_RULES,
-    comparable,
-)
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+# A list that is joined, without duplicates.
+LIST = "list"
+# The objects that are merged key by key, with the rules of their keys. The agent ignores other top-level keys.
+SECTION_RULES: dict[str, Any] = {
+    "agent": {"usage_metadata": LIST},
+    "csm": {},
+    "logs": {
+        "logs_collected": {"files": {"collect_list": LIST}, "windows_events": {"collect_list": LIST}},
+        "metrics_collected": {"ecs": {}, "kubernetes": {}, "prometheus": {}},
+    },
+    "metrics": {"metrics_collected": {"procstat": LIST}},
+    "opentelemetry": {"collect": {}},
+    "traces": {"traces_collected": {}},
+}
+# These are an object or a list of objects. Different ones become one list, in each object that is merged key by key.
+# Only recent agents do that. Older agents treat them like any other key.
+ARRAY_OR_OBJECT_KEYS = frozenset({"jmx", "otlp"})
+
+
+def merge(configs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Merge configurations. The agent also merges a single one, which removes duplicates from its lists.
+
+    :param configs: in the order of the paths of their files.
+    :raises InvalidInput: the agent could not merge them. The message lists all places where they differ.
+    """
+    result: dict[str, Any] = {}
+    conflicts: list[str] = []
+    for config in configs:
+        for section, rules in SECTION_RULES.items():
+            conflicts += _merge_object(config, result, (section,), rules)
+    if conflicts:
+        raise InvalidInput(
+            "The agent cannot merge these configurations, which have different values for "
+            f"{', '.join(dict.fromkeys(conflicts))}."
+        )
+    return result
+
+
+def comparable(value: Any) -> Any:
+    """Return something hashable that is equal for two JSON values that the agent takes for the same.
+
+    Numbers are compared by value. In Python, they can also be equal to booleans.
+    """
+    if isinstance(value, dict):
+        return frozenset((key, comparable(member)) for key, member in value.items())
+    if isinstance(value, list):
+        return tuple(comparable(each) for each in value)
+    return (bool, value) if isinstance(value, bool) else value
+
+
+def _merge_object(
+    source: Mapping[str, Any], result: dict[str, Any], keys: tuple[str, ...], rules: Mapping[str, Any]
+) -> Iterator[str]:
+    """Merge the object that is the last of ``keys`` in ``source``. :returns: the JSON paths of conflicts."""
+    key = keys[-1]
+    # Like the agent, ignore any value in such a place that is not an object.
+    if not isinstance(source.get(key), dict):
+        return
+    merged = result.setdefault(key, {})
+    for name, value in source[key].items():
+        rule = rules.get(name)
+        if isinstance(rule, dict):
+            yield from _merge_object(source[key], merged, (*keys, name), rule)
+        elif rule == LIST:
+            _merge_list(value, merged, name)
+        elif name not in merged:
+            merged[name] = value
+        elif not _merge_value(value, merged, name):
+            yield json_path((*keys, name))
+
+
+def _merge_list(value: Any, merged: dict[str, Any], name: str) -> None:
+    if isinstance(value, list) and value:
+        merged[name] = _join_lists(merged.get(name, []), value)
+
+
+def _merge_value(value: Any, merged: dict[str, Any], name: str) -> bool:
+    """Merge a value with another one of the same name. :returns: whether that is possible."""
+    current = merged[name]
+    if name not in ARRAY_OR_OBJECT_KEYS:
+        return bool(comparable(current) == comparable(value))
+    if isinstance(current, list) or comparable(current) != comparable(value):
+        merged[name] = _join_lists(_as_list(current), _as_list(value))
+    return isinstance(current, (dict, list)) and isinstance(value, (dict, list))
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _join_lists(current: list[Any], added: list[Any]) -> list[Any]:
+    joined, known = list(current), {comparable(each) for each in current}
+    for each in added:
+        if comparable(each) not in known:
+            known.add(comparable(each))
+            joined.append(each)
+    return joined
+
 
 # Each key of these objects is something to collect, which can be in a separate part.
 COLLECTIONS = frozenset({"logs_collected", "metrics_collected", "traces_collected", "collect"})
@@ -225,3 +329,39 @@ def _error(limit: int, reason: str) -> InvalidInput:
         f"The configuration cannot be split into parts of at most {limit} bytes when minified: {reason} Shorten it, or "
         "use a larger tier."
     )
+
+
+# https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html
+MAX_DESCRIPTION = 1024
+_DIGEST_LENGTH = 12
+_RECORD = re.compile(r"Stored by cwagent\.iam as version ([0-9]+) with the parts ([0-9a-f]+(?: [0-9a-f]+)*)")
+
+
+def to_record(values: Sequence[str], number: int) -> str:
+    """Return the description of a version. It is empty if there are too many parts for one.
+
+    :param values: of all parts, in their order.
+    :param number: the number of the version.
+    """
+    text = f"Stored by cwagent.iam as version {number} with the parts {' '.join(map(digest, values))}"
+    return text if len(text) <= MAX_DESCRIPTION else ""
+
+
+def recorded_parts(description: str, number: int) -> tuple[str, ...]:
+    """Return the digests of the parts that were stored together; none if nothing was recorded with this version."""
+    found = _RECORD.fullmatch(description)
+    return tuple(found[2].split()) if found and found[1] == str(number) else ()
+
+
+def to_canonical(value: str) -> str:
+    """Return a text that is the same for values with the same content, whatever their spaces and the order of keys."""
+    try:
+        return json.dumps(json.loads(value), sort_keys=True)
+    except (ValueError, RecursionError):  # an OpenTelemetry configuration, or the text of somebody else
+        return value
+
+
+@lru_cache(maxsize=2048)
+def digest(value: str) -> str:
+    """Return the digest of the content of a part."""
+    return hashlib.sha256(to_canonical(value).encode(errors="surrogatepass")).hexdigest()[:_DIGEST_LENGTH]
