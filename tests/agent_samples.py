@@ -16,7 +16,7 @@ from typing import Any
 
 from fitted import ACCOUNT, REGION
 
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.files import read_file
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import read_file
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import Scope, Source, fit
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import select, to_lines
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.schema import (

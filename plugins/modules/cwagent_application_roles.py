@@ -86,7 +86,7 @@ failures:
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
-from ansible_collections.cwagent.iam.plugins.module_utils._application_roles.options import (
+from ansible_collections.cwagent.iam.plugins.module_utils._application_roles.resource import (
     DETACH_RULES,
     DETACH_SPEC,
     detachments,

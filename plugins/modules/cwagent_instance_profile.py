@@ -185,7 +185,10 @@ failures:
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
-from ansible_collections.cwagent.iam.plugins.module_utils._application_roles.options import attachments, chosen_policies
+from ansible_collections.cwagent.iam.plugins.module_utils._application_roles.resource import (
+    attachments,
+    chosen_policies,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._call import converge_regions, manage_by_region, new_fleet
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.options import RULES, SPEC, resource
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import ATTACH

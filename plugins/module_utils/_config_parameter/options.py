@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +17,13 @@ from ansible.module_utils.common.validation import check_type_path
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import plan as config_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import rules
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import (
+    MAX_SIZE,
     Content,
     Document,
     is_json,
     read,
     read_yaml,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.files import read_file
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.parts import merge
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import (
     LIMITS,
@@ -333,3 +335,25 @@ def _schema(handling: Handling) -> tuple[dict[str, Any], str] | None:
         return read_schema(str(given), _GIVEN), _GIVEN
     path = str(check_type_path(given))
     return read_schema(read_file(path), path), path
+
+
+def read_file(path: str) -> bytes:
+    """Read a file, but never more than the size of a configuration or schema, because some files have no end.
+
+    :raises InvalidInput: it cannot be read, is not a regular file, or is too large.
+    """
+    try:
+        with open(path, "rb", opener=_open_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise InvalidInput(f"{path} cannot be read: it is not a regular file.")
+            content = file.read(MAX_SIZE + 1)
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}.") from error
+    if len(content) > MAX_SIZE:
+        raise InvalidInput(f"{path} cannot be read: it is larger than {MAX_SIZE} bytes.")
+    return content
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Open a file, even if it is a FIFO without a writer."""
+    return os.open(path, flags | os.O_NONBLOCK)

@@ -31,7 +31,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.perm
     roles_of_parts,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import quote, short_path
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.structure import COUNTER, SECTIONS
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import COUNTER, SECTIONS
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import PARAMETER_PREFIX, fitted_access
 from ansible_collections.cwagent.iam.plugins.module_utils._text import count_noun, join_first, to_printable

@@ -23,14 +23,15 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.prob
     closest,
     quote,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.structure import (
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import (
     duplicates,
+    in_order,
     is_integer,
+    locate,
     missing_key,
     unknown_key,
     wrong_value,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import in_order, locate
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR, WARNING
 from ansible_collections.cwagent.iam.plugins.module_utils._limited import TooSlow, work_limited

@@ -1,19 +1,23 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The fitted policies of an account: their state in IAM, and what they should allow. Pure."""
+"""The fitted policies of an account: their state in IAM, and what they should allow because of its texts. Pure."""
 
 from __future__ import annotations
 
 import hashlib
 from base64 import urlsafe_b64encode
+from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import regions_of
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.parts import part_names, to_canonical
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import (
+    ANY,
     MAX_POLICIES,
+    PUT,
     Statement,
     grants_of,
     read_document,
@@ -21,9 +25,12 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.poli
 from ansible_collections.cwagent.iam.plugins.module_utils._names import FITTED_PATH, FITTED_POLICIES, TAG_PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from datetime import datetime
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import Known
+    from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import Known, Text
+    from ansible_collections.cwagent.iam.plugins.module_utils._access.model import History
+    from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import Scope
 
 # The beginning of the keys of tags that list the parameters that a run is about to store.
 STORING_TAG = f"{TAG_PREFIX}storing-"
@@ -222,3 +229,31 @@ def digest_of(name: str, region: str, value: str) -> str:
 
 def _digest(text: str) -> str:
     return urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode()[:_DIGEST]
+
+
+def storing_statements(texts: Iterable[Text], all_regions: Collection[str], scope: Scope) -> list[Statement]:
+    """Return what admin principals need besides: storing the parameters, whichever inventory they belong to."""
+    by_name: dict[str, list[Text]] = defaultdict(list)
+    for each in texts:
+        by_name[each.name].append(each)
+    names = [
+        f"arn:{scope.partition}:ssm:{region}:{scope.account}:parameter/{name}"
+        for name, same in sorted(by_name.items())
+        for region in regions_of(same, all_regions) or (ANY,)
+    ]
+    return [Statement("storing the configuration", (PUT,), (), tuple(names))]
+
+
+def not_stored(new: Iterable[Text], stored: Iterable[History]) -> frozenset[str]:
+    """Return the digests of the texts that differ from the current version of their parameter."""
+    current = {digest_of(each.name, each.region, each.versions[0].value or "") for each in stored if each.versions}
+    return frozenset(digest_of(each.name, each.region, each.value) for each in new) - current
+
+
+def storing_times(stored: Iterable[History], since: datetime) -> Mapping[str, Sequence[datetime]]:
+    """Return by digest when a text was stored in its parameter. :param since: earlier times make no difference."""
+    found: dict[str, list[datetime]] = defaultdict(list)
+    for history in stored:
+        for version in (each for each in history.versions if each.modified >= since):
+            found[digest_of(history.name, history.region, version.value or "")].append(version.modified)
+    return found

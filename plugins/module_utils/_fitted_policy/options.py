@@ -1,45 +1,49 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The options of the module cwagent_fitted_policy, and the policies that are desired according to them."""
+"""The options of the module cwagent_fitted_policy, the stored configurations, and the policies that they require."""
 
 from __future__ import annotations
 
 import socket
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import (
+    WAY_OUT,
     Read,
     Text,
     covered_texts,
+    is_ignored,
     known_grants,
     to_sources,
     with_applied,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._access.model import History
+from ansible_collections.cwagent.iam.plugins.module_utils._access.parameters import read_versions
 from ansible_collections.cwagent.iam.plugins.module_utils._account.find import enabled_regions
 from ansible_collections.cwagent.iam.plugins.module_utils._call import aws_gateway, gateways
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import ENCRYPTED_TYPE
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import (
     Scope,
     needed_statements,
     take_apart,
     width_notices,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.parameter_store import list_parameters
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import (
     STORING_LIFETIME,
     Covered,
     DesiredPolicies,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.resource import FittedPolicies
-from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.stored import read_stored
-from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.texts import (
     not_stored,
     storing_statements,
     storing_times,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._names import tags_as_text
+from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.resource import FittedPolicies
+from ansible_collections.cwagent.iam.plugins.module_utils._names import PARAMETER_PREFIX, tags_as_text
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
 from ansible_collections.cwagent.iam.plugins.module_utils._planned import PLANNED_SPEC, Planned
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparison import read_earlier
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import CONFIGS_SPEC, GivenConfigs
@@ -48,8 +52,53 @@ from ansible_collections.cwagent.iam.plugins.module_utils._text import join_firs
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import WAIT_SPEC
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A stored configuration, or a part of one. :param history: its versions with their texts."""
+
+    history: History
+    is_encrypted: bool
+
+
+def read_stored(aws_in: Mapping[str, Aws], ignored: Collection[str]) -> list[Stored]:
+    """Read all configurations of some regions.
+
+    :param aws_in: by region, the gateway to it.
+    :param ignored: the parameters to leave out.
+    :raises InvalidInput: a region or a parameter cannot be read. The message lists all of them.
+    """
+    for aws in aws_in.values():
+        aws.client("ssm")  # not in the threads: amazon.aws ends the module if it cannot make a client
+
+    def list_in(region: str) -> list[tuple[str, str, str]] | str:
+        try:
+            found = list_parameters(aws_in[region], [PARAMETER_PREFIX], f"list the configurations in {region}")
+        except AwsApiError as error:
+            return f"{error} Or leave this region out with read_regions."
+        return [(region, each["Name"], each["Type"]) for each in found if not is_ignored(region, each["Name"], ignored)]
+
+    def read(parameter: tuple[str, str, str]) -> Stored | str:
+        region, name, kind = parameter
+        try:
+            versions = read_versions(aws_in[region], name, decrypt=kind == ENCRYPTED_TYPE)
+        except AwsApiError as error:
+            return f"Parameter '{name}' in {region}: {error} {WAY_OUT}"
+        return Stored(History(name, region, versions), kind == ENCRYPTED_TYPE)
+
+    listed = run_in_parallel(list_in, aws_in)
+    parameters = [each for found in listed if not isinstance(found, str) for each in found]
+    stored = run_in_parallel(read, parameters)
+    problems = [each for each in [*listed, *stored] if isinstance(each, str)]
+    if problems:
+        raise InvalidInput(f"No fitted policy is possible. {' '.join(problems)}")
+    return [each for each in stored if not isinstance(each, str)]
+
 
 SPEC: dict[str, Any] = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},

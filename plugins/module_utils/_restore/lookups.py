@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._account.find import enabled_regions
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file_store import FileStore
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES, AwsApiError
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES, AwsApiError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import ineligible_reasons
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import (
     instance_states,
@@ -22,8 +22,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._names import NOT_CREA
 from ansible_collections.cwagent.iam.plugins.module_utils._options import option
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import find_user, tags
-from ansible_collections.cwagent.iam.plugins.module_utils._restore.checks import fail_on_problems
-from ansible_collections.cwagent.iam.plugins.module_utils._restore.search import (
+from ansible_collections.cwagent.iam.plugins.module_utils._restore.unlisted import (
     find_remaining_configs,
     find_unlisted,
     readable_principals,
@@ -39,6 +38,12 @@ if TYPE_CHECKING:
 
 # If none of this many users exists, no further ones are read.
 MAX_USERS_READ = 20
+
+
+def fail_on_problems(problems: Sequence[str]) -> None:
+    """Report problems, if there are any. :raises InvalidInput: there are some. The message lists them."""
+    if problems:
+        raise InvalidInput(f"{' '.join(problems)} Nothing was changed.", problems=list(problems))
 
 
 @dataclass(frozen=True)

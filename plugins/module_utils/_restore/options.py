@@ -5,21 +5,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import check_profiles
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import PLACE_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._options import read_options, spec_of
-from ansible_collections.cwagent.iam.plugins.module_utils._restore.checks import Problems, fail_on_problems
-from ansible_collections.cwagent.iam.plugins.module_utils._restore.lookups import Inputs
+from ansible_collections.cwagent.iam.plugins.module_utils._restore.lookups import Inputs, fail_on_problems
 from ansible_collections.cwagent.iam.plugins.module_utils._restore.resource import Leftovers
 from ansible_collections.cwagent.iam.plugins.module_utils._restore.unlisted import key_directory, to_listed
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import WAIT_SPEC
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
+T = TypeVar("T")
 RESTORED, CHECKED = "restored", "checked"
 NAMES: dict[str, Any] = {"type": "list", "elements": "str", "default": []}
 # By state, the options that are refused with the other one.
@@ -37,6 +38,40 @@ SPEC: dict[str, Any] = {
     **WAIT_SPEC,
 }
 RULES: dict[str, Any] = {"required_if": [("state", RESTORED, ["server_profile"])]}
+
+
+class Problems:
+    """Collects the messages of failed checks, each once, because several options can have the same problem."""
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+    def check(self, check: Callable[..., T], *arguments: Any) -> T | None:
+        """Return the check's result; ``None`` if it fails."""
+        try:
+            return check(*arguments)
+        except InvalidInput as error:
+            if str(error) not in self.messages:
+                self.messages.append(str(error))
+            return None
+
+    def check_names(self, kind: str, names: Sequence[str]) -> None:
+        """Check names of roles, users or instance profiles."""
+        for name in names:
+            self.check(_names.check_name, kind, name)
+        self.check(_names.check_different, names)
+
+    def check_lists(self, option: str, given: Mapping[str, Any]) -> dict[str, list[str]]:
+        """Return the lists of an option by region."""
+        each = (self.check(_names.names_by_region, option, {region: value}) for region, value in given.items())
+        return {region: names for found in each for region, names in (found or {}).items()}
+
+    def check_instances(self, given: Mapping[str, Any]) -> dict[str, list[str]]:
+        """Return the IDs of instances by region."""
+        instances = self.check_lists("instances", given)
+        for instance_id in (each for ids in instances.values() for each in ids):
+            self.check(_names.check_instance_id, instance_id)
+        return instances
 
 
 def to_leftovers(params: Mapping[str, Any]) -> Leftovers:

@@ -24,9 +24,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_P
 from ansible_collections.cwagent.iam.plugins.module_utils._options import option
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import find_server_policy, tags
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import is_admin_policy, server_policy_of
-from ansible_collections.cwagent.iam.plugins.module_utils._restore.checks import fail_on_problems
-from ansible_collections.cwagent.iam.plugins.module_utils._restore.lookups import ineligible_instances
-from ansible_collections.cwagent.iam.plugins.module_utils._restore.search import (
+from ansible_collections.cwagent.iam.plugins.module_utils._restore.lookups import (
+    fail_on_problems,
+    ineligible_instances,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._restore.unlisted import (
     find_unlisted,
     readable_associations,
     readable_principals,

@@ -1,21 +1,33 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The resources of this collection that no host of the inventory has, such as after a server has left. Pure."""
+"""Finds what this collection manages and no host of the inventory has, such as after a server has left. Only reads."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import surplus_parts
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file_store import FileStore
-from ansible_collections.cwagent.iam.plugins.module_utils._names import describe_profile
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.parameter_store import list_parameters
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import AWS_STORES
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES, AwsApiError, CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import read_associations
+from ansible_collections.cwagent.iam.plugins.module_utils._names import PARAMETER_PREFIX, describe_profile, is_marked
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import find_user, read_principals, tags
 from ansible_collections.cwagent.iam.plugins.module_utils._text import count_noun, join_first
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+    from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import Association
+    from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import AccountPrincipal
 
 MAX_LISTED = 10  # DeleteParameters takes no more, either
 
@@ -146,3 +158,121 @@ def describe_configs(remaining: Mapping[str, Iterable[str]], unread: Mapping[str
 def _join(names: Iterable[str]) -> str:
     """Join the first names, and count the others."""
     return join_first(sorted(names), MAX_LISTED)
+
+
+def readable_associations(
+    aws_in: Callable[[str], Aws], regions: Iterable[str]
+) -> dict[str, dict[str, tuple[Association, ...]]]:
+    """Return by region and instance its instance profiles, without the regions that cannot be read."""
+    found = {}
+    for region in regions:
+        with suppress(CwagentError):
+            found[region] = read_associations(aws_in(region))
+    return found
+
+
+def readable_principals(aws: Aws, *kinds: str) -> list[AccountPrincipal] | None:
+    """Return the roles, users or groups of the account; ``None`` if they cannot be read.
+
+    :param kinds: as for ``read_principals``.
+    """
+    with suppress(CwagentError):
+        return read_principals(aws, "read the principals of the account", *kinds)
+    return None
+
+
+def find_unlisted(
+    aws_in: Callable[[str], Aws],
+    listed: Listed | None,
+    associations: Mapping[str, Mapping[str, Sequence[Association]]],
+    principals: Iterable[AccountPrincipal],
+) -> list[str]:
+    """Return the resources of this collection that are not in the inventory, in sentences.
+
+    :param aws_in: returns the gateway to a region. An empty name stands for the region of the module.
+    :param listed: the contents of the inventory; ``None`` finds nothing.
+    :param associations: by region and instance, its instance profiles, in the regions of the inventory.
+    :param principals: includes the users of the account. Without them, only users with saved keys are known.
+    """
+    if listed is None:
+        return []
+    found = [each for each in principals if each.kind == "user"]
+    users = {user.name for user in found if is_marked(user.tags)} - {*listed.users}
+    saved = FileStore(listed.directory).list_users() - {*listed.users} if listed.directory else frozenset()
+    instances = {
+        region: {
+            name: each[-1].profile
+            for name, each in of_region.items()
+            if each[-1].profile in listed.profiles and name not in listed.instance_ids
+        }
+        for region, of_region in associations.items()
+    }
+    saved_in, unread = _find_saved_in_aws(aws_in, listed)
+    candidates = {user for names in saved_in.values() for user in names} - {user.name for user in found}
+    absent, ours = _confirm_users(aws_in(""), sorted(candidates))
+    users |= ours
+    saved_in = {region: names & (users | absent) for region, names in saved_in.items()}
+    return Unlisted(frozenset(users), saved, saved_in, unread, instances, bool(listed.users)).lines()
+
+
+def _confirm_users(aws: Aws, names: Sequence[str]) -> tuple[set[str], set[str]]:
+    """Return the users that do not exist, and the users of this collection. Unreadable users are in neither set.
+
+    The bulk read cannot tell, because it can lack users, including users created in the last seconds.
+    """
+
+    def find(name: str) -> dict[str, Any] | None:
+        with suppress(CwagentError):
+            return find_user(aws, name)
+        return {}
+
+    found = dict(zip(names, run_in_parallel(find, names)))
+    absent = {name for name, user in found.items() if user is None}
+    return absent, {name for name, user in found.items() if user and is_marked(tags(user))}
+
+
+def _find_saved_in_aws(
+    aws_in: Callable[[str], Aws], listed: Listed
+) -> tuple[dict[str, frozenset[str]], dict[str, str]]:
+    """Return by region the users with saved keys that no host has, and the reasons where they are not known."""
+    kind = AWS_STORES.get(listed.store)
+    if kind is None:
+        return {}, {}
+    found: dict[str, frozenset[str]] = {}
+    unread: dict[str, str] = {}
+    for region in listed.regions:
+        aws = aws_in(region)
+        name = region or aws.region
+        try:
+            found[name] = kind(aws, listed.prefix).list_users() - {*listed.users}
+        except CwagentError as error:
+            unread[name] = _explain_unread(error, kind.POLICY)
+    return found, unread
+
+
+def find_remaining_configs(
+    aws_in: Callable[[str], Aws], configs_to_delete: Mapping[str, Iterable[str]], *, check_mode: bool
+) -> list[str]:
+    """Return the stored configurations that a run does not delete, in sentences.
+
+    :param configs_to_delete: by region, the names of the parameters that the run deletes. Other regions are not read.
+    :param check_mode: whether their further parts, which the run would delete, are still there.
+    """
+    remaining, unread = dict[str, list[str]](), dict[str, str]()
+    for region, deleted in configs_to_delete.items():
+        try:
+            found = list_parameters(aws_in(region), [PARAMETER_PREFIX], "list the stored configurations")
+        except CwagentError as error:
+            unread[region] = _explain_unread(error, "teardown.json")
+            continue
+        names = [each["Name"] for each in found]
+        parts = surplus_parts(names, deleted) if check_mode else []
+        remaining[region] = sorted({*names} - {*deleted, *parts})
+    return describe_configs(remaining, unread)
+
+
+def _explain_unread(error: CwagentError, policy: str) -> str:
+    """Return why parameters or secrets were not listed, and what to do, without the last full stop."""
+    if isinstance(error, AwsApiError) and error.code in DENIED_CODES:
+        return f"{error.action} is not allowed. Allow it as {policy} does, or ignore this"
+    return str(error).rstrip(".")

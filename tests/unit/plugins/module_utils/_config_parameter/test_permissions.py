@@ -14,8 +14,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.perm
     permissions_of,
     roles_of_parts,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.structure import SECTIONS
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import validate
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import SECTIONS, validate
 from ansible_collections.cwagent.iam.plugins.module_utils._findings import NOTICE
 
 EXAMPLES = Path(__file__).parents[5] / "examples" / "agent-config"

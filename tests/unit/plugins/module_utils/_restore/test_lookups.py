@@ -13,8 +13,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import ADOPTED, CREATED, MARK_TAG
 from ansible_collections.cwagent.iam.plugins.module_utils._restore.lookups import Inputs, Lookups, ineligible_instances
-from ansible_collections.cwagent.iam.plugins.module_utils._restore.search import readable_associations
-from ansible_collections.cwagent.iam.plugins.module_utils._restore.unlisted import Listed
+from ansible_collections.cwagent.iam.plugins.module_utils._restore.unlisted import Listed, readable_associations
 
 INSTANCE, SECOND, OTHER = "i-11111111", "i-22222222", "i-33333333"
 HERE, THERE = "eu-central-1", "us-east-1"

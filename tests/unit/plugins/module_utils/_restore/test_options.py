@@ -6,7 +6,7 @@ import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._restore.checks import fail_on_problems
+from ansible_collections.cwagent.iam.plugins.module_utils._restore.lookups import fail_on_problems
 from ansible_collections.cwagent.iam.plugins.module_utils._restore.options import (
     OPTIONS_OF,
     RULES,

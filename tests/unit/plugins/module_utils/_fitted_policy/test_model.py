@@ -14,8 +14,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.poli
     read_document,
     to_document,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import digest_of
-from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.texts import (
+from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import (
+    digest_of,
     not_stored,
     storing_statements,
     storing_times,
