@@ -4,7 +4,7 @@ from __future__ import annotations
 
 # For each file below plugins/: the original line, the mutant's line, and why nobody can tell them apart.
 EQUIVALENT: dict[str, list[tuple[str, str, str]]] = {
-    "module_utils/_access/conditions.py": [
+    "module_utils/_access/evaluate.py": [
         (
             "if len(actual) > 1 and not quantifier:",
             "if len(actual) != 1 and not quantifier:",
@@ -15,8 +15,6 @@ EQUIVALENT: dict[str, list[tuple[str, str, str]]] = {
             """pattern += to_literal(values[ -1] if values else default.strip().strip("'"))""",
             "there is one value at most",
         ),
-    ],
-    "module_utils/_access/evaluate.py": [
         (
             "if openings and found.decision is Decision.YES:",
             "if openings and found.decision >= Decision.YES:",

@@ -20,8 +20,13 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import
     known_grants,
     readable_parameters,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
-from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import Policies, Request, decide, decide_each
+from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import (
+    Decision,
+    Policies,
+    Request,
+    decide,
+    decide_each,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import CONTENT, PARAMETERS
 from ansible_collections.cwagent.iam.plugins.module_utils._access.view import SITE
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import PUT

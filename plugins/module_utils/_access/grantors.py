@@ -19,7 +19,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import 
     YES,
     write_access,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
+from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import Decision
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Policy
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import PUT
 from ansible_collections.cwagent.iam.plugins.module_utils._names import aws_policy_arn

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import GET, LOGS, METRICS
 from ansible_collections.cwagent.iam.plugins.module_utils._access.case import MAX_LISTED, RESTORE, has_record
-from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
+from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import Decision
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE
 from ansible_collections.cwagent.iam.plugins.module_utils._access.view import describe_grant
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import RESTORE_TAG

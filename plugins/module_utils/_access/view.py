@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Union
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import may
-from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
+from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import Decision
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

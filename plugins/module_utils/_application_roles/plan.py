@@ -14,9 +14,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import LOGS, METRICS
-from ansible_collections.cwagent.iam.plugins.module_utils._access.conditions import to_list
-from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
-from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import Policies, Request, decide
+from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import (
+    Decision,
+    Policies,
+    Request,
+    decide,
+    to_list,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import (
     ATTACHED_TAG,

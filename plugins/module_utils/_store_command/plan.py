@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import may
-from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
+from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import Decision
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Plan, Step
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import SSM_POLICIES, SSM_SUCCESSOR
 from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import CANCELLING, Command

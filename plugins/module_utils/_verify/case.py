@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import is_pattern
-from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision, decision_of
+from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import Decision, decision_of
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE, USER
 from ansible_collections.cwagent.iam.plugins.module_utils._access.view import AccountView
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.parts import merge, merge_order, parts_of

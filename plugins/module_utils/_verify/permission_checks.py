@@ -11,8 +11,7 @@ from itertools import chain, product
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import GET, LOGS, METRICS, UNKNOWN, WINDOW, YES
-from ansible_collections.cwagent.iam.plugins.module_utils._access.conditions import to_list
-from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
+from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import Decision, to_list
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE
 from ansible_collections.cwagent.iam.plugins.module_utils._access.view import SITE, describe_blocked, describe_grant
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import PUT

@@ -28,10 +28,10 @@ import simulator as simulators
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
 from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import (
     UNREAD,
     Caller,
+    Decision,
     Policies,
     Request,
     can_write,

@@ -9,8 +9,7 @@ import pytest
 from fitted import ACCOUNT, Call
 from simulator import Request as Simulated
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
-from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import Policies, Request, decide
+from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import Decision, Policies, Request, decide
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import ROWS, permissions_of
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import read_document
 

@@ -29,7 +29,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import 
     assess,
     may,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
+from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import Decision
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Policy
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import (
     Opening,

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import Known, Text, known_grants
-from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
-from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import Policies, Request, decide
+from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import Decision, Policies, Request, decide
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import (
     Scope,
     Statement,

@@ -29,8 +29,7 @@ import pytest
 from disturbances import Killed
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import Known, covered_versions
-from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
-from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import Policies, Request, decide
+from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import Decision, Policies, Request, decide
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Version
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import (
     Statement,
