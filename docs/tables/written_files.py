@@ -26,7 +26,7 @@ QUESTIONS = ROOT / "examples" / "awx-project" / "awx" / "questions.yml"
 DOCUMENTED = [path for folder in ("modules", "doc_fragments") for path in (ROOT / "plugins" / folder).glob("*.py")]
 # By module, the file with the rules of its findings.
 RULES = {
-    "cwagent_access_info": "_access.findings",
+    "cwagent_access_info": "_access.result",
     "cwagent_config_parameter": "_config_parameter.rules",
     "cwagent_server_info": "_verify.model",
 }

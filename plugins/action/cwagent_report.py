@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.scope import ACCESS, PARTS
+from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ACCESS, PARTS
 from ansible_collections.cwagent.iam.plugins.module_utils._findings import SEVERITIES
 from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
 from ansible_collections.cwagent.iam.plugins.plugin_utils._ansible_core import failed

@@ -542,12 +542,12 @@ findings:
           collection), V(policy-without-tag) (unlisted notice, a role in O(attach_to_roles) has the policy, and not from
           this collection, so no playbook detaches it), V(hybrid-role-admin) (error, the role of hybrid servers has an
           admin policy), V(hybrid-role-trust) (warning, Systems Manager can assume the role of hybrid servers for other
-          accounts), V(unused-permissions) (unlisted notice, a server principal allows more than the stored
-          configurations need), V(fitted-policy) (warning, a fitted policy lacks what a stored configuration needs, or
-          somebody else created or changed it), V(admin-key-active) (error or warning, a key of an admin user is active
-          outside a window), V(key-old) (warning or notice, a key is too old), V(key-unused) (notice, a key was never
-          used), V(key-not-saved) (warning or notice, a key is saved nowhere, which is a notice if a newer key of the
-          user is saved), V(key-two-active) (warning or notice, a user has two active keys).
+          accounts), V(admin-key-active) (error or warning, a key of an admin user is active outside a window),
+          V(key-old) (warning or notice, a key is too old), V(key-unused) (notice, a key was never used),
+          V(key-not-saved) (warning or notice, a key is saved nowhere, which is a notice if a newer key of the user is
+          saved), V(key-two-active) (warning or notice, a user has two active keys), V(unused-permissions) (unlisted
+          notice, a server principal allows more than the stored configurations need), V(fitted-policy) (warning, a
+          fitted policy lacks what a stored configuration needs, or somebody else created or changed it).
         - Rules about the server are V(admin-instance-without-window) (warning, an instance has the admin profile
           outside a window), V(administrator-on-instance) (error, an instance or server administers the account),
           V(profile-without-role) (warning, an instance profile has no role), V(instance-without-access) (warning, an
@@ -591,12 +591,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
-from ansible_collections.cwagent.iam.plugins.module_utils._access import findings, options
+from ansible_collections.cwagent.iam.plugins.module_utils._access import options
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import apply_simulations, assess
 from ansible_collections.cwagent.iam.plugins.module_utils._access.case import Case
 from ansible_collections.cwagent.iam.plugins.module_utils._access.inventory import Inventory
 from ansible_collections.cwagent.iam.plugins.module_utils._access.options import SPEC
-from ansible_collections.cwagent.iam.plugins.module_utils._access.result import to_result
+from ansible_collections.cwagent.iam.plugins.module_utils._access.result import find, to_result
 
 if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
@@ -614,7 +614,7 @@ def work(call: Call) -> dict[str, Any]:
         assessments = apply_simulations(assessments, inventory.simulate_writes(account, assessments))
         account = replace(account, unread=inventory.unread)
     case = Case(account, assessments, choices)
-    return {"changed": False, **to_result(case, findings.find(case))}
+    return {"changed": False, **to_result(case, find(case))}
 
 
 def main() -> None:

@@ -10,11 +10,10 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import GET, LOGS, METRICS
+from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import GET, LOGS, METRICS, AccountView
 from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import Decision
 from ansible_collections.cwagent.iam.plugins.module_utils._access.history import Writer
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE, USER
-from ansible_collections.cwagent.iam.plugins.module_utils._access.view import AccountView
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import record_key
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import read
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import permissions_of

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import LOGS
+from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import LOGS, SITE
 from ansible_collections.cwagent.iam.plugins.module_utils._access.case import MAX_LISTED
 from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import (
     Text,
@@ -28,7 +28,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate impor
     decide_each,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import CONTENT, PARAMETERS
-from ansible_collections.cwagent.iam.plugins.module_utils._access.view import SITE
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import PUT
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import permissions_of
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import (

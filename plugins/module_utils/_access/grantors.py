@@ -28,8 +28,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies im
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import AccountView, Context
     from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Account, Principal
-    from ansible_collections.cwagent.iam.plugins.module_utils._access.view import AccountView, Context
 
 # A policy after a change by somebody who wants the principal to write.
 _ALLOWS = Policy("(changed)", {"Statement": [{"Effect": "Allow", "Action": PUT, "Resource": "*"}]})

@@ -13,27 +13,36 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import Simulation, assess
-from ansible_collections.cwagent.iam.plugins.module_utils._access.attempts import Attempts
-from ansible_collections.cwagent.iam.plugins.module_utils._access.authorization import read_simulation
 from ansible_collections.cwagent.iam.plugins.module_utils._access.fitting_rules import unread_regions
-from ansible_collections.cwagent.iam.plugins.module_utils._access.instances import describe_uses
-from ansible_collections.cwagent.iam.plugins.module_utils._access.keys import Keys
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
     ROLE,
+    SAVED,
+    USER,
     Account,
     InstanceUse,
+    Key,
     Principal,
+    Region,
+    SavedKeyWithoutUser,
+    Scope,
     Unread,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._access.principals import ALL, Principals
-from ansible_collections.cwagent.iam.plugins.module_utils._access.regions import Regions
-from ansible_collections.cwagent.iam.plugins.module_utils._access.scope import Region, Scope
+from ansible_collections.cwagent.iam.plugins.module_utils._access.principals import (
+    ALL,
+    Attempts,
+    Principals,
+    read_simulation,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._access.regions import Regions, describe_uses
+from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.api import access_keys
 from ansible_collections.cwagent.iam.plugins.module_utils._account.find import enabled_regions, refuse_other
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import PUT
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-from ansible_collections.cwagent.iam.plugins.module_utils._names import is_fitted_policy
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import AWS_STORES
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError
+from ansible_collections.cwagent.iam.plugins.module_utils._names import SAVED_KEY_TAG, is_fitted_policy
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import tags
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import find_user, tags
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -71,7 +80,6 @@ class Inventory:
         partition = identity["Arn"].split(":")[1]
         principals, profiles = Principals(self._aws, self._attempts).read(self._scope)
         regions = Regions(self._aws_in, self._attempts, self._scope).read()
-        keys = Keys(self._aws, self._attempts, self._scope.key_stores)
         has_all_principals = self._scope.names is None and not self._attempts.has_unread(ALL)
         account = Account(
             id=identity["Account"],
@@ -85,12 +93,12 @@ class Inventory:
             nodes=tuple(node for region in regions for node in region.nodes),
             activations=tuple(activation for region in regions for activation in region.activations),
             parameters=tuple(parameter for region in regions for parameter in region.parameters),
-            keys_without_user=keys.find_without_user(principals, regions) if has_all_principals else (),
+            keys_without_user=self._find_keys_without_user(principals, regions) if has_all_principals else (),
             caller=identity["Arn"],
             histories=tuple(history for region in regions for history in region.histories),
         )
         assessments = assess(account)
-        account = replace(account, principals=keys.add_to(account.principals, regions))
+        account = replace(account, principals=self._add_keys(account.principals, regions))
         account = replace(account, instances=self._read_instances(account, assessments, regions))
         self._attempts.raise_if_all_denied()
         return replace(account, unread=self.unread)
@@ -125,6 +133,72 @@ class Inventory:
             for name in wanted
             if found is None or name in found
         ]
+
+    def _add_keys(self, principals: Iterable[Principal], regions: Iterable[Region]) -> tuple[Principal, ...]:
+        """Add the access keys of our users."""
+        principals = list(principals)
+        places = {key: place for region in regions for key, place in region.saved_keys.items()}
+        users = [each for each in principals if each.kind == USER and each.is_ours]
+        keys = run_in_parallel(partial(self._read_keys, places), users)
+        with_keys = {user.name: replace(user, keys=found) for user, found in zip(users, keys)}
+        return tuple(with_keys.get(each.name, each) if each.kind == USER else each for each in principals)
+
+    def _read_keys(self, places: Mapping[str, str], user: Principal) -> tuple[Key, ...] | None:
+        listed = self._attempts.attempt("the access keys of users", None, lambda: access_keys(self._aws, user.name))
+        if listed is None:
+            return None
+        return tuple(
+            self._with_last_use(
+                Key(
+                    key.id,
+                    key.active,
+                    key.created or self._aws.now,
+                    saved=self._is_saved(key.id, user, places),
+                    saved_at=places.get(key.id),
+                )
+            )
+            for key in sorted(listed, key=lambda each: each.id)
+        )
+
+    def _with_last_use(self, key: Key) -> Key:
+        description = f"read when access key {key.id} was last used"
+        read = partial(self._aws.call, "iam:GetAccessKeyLastUsed", description, AccessKeyId=key.id)
+        answer = self._attempts.attempt("when access keys were last used", None, read)
+        if answer is None:
+            return replace(key, used_known=False)
+        return replace(key, used=answer["AccessKeyLastUsed"].get("LastUsedDate"))
+
+    def _is_saved(self, key_id: str, user: Principal, places: Mapping[str, str]) -> bool | None:
+        """Whether a key is saved; ``None`` if it can be in a file, or in a place that was not read."""
+        tagged = user.tags.get(SAVED_KEY_TAG)
+        if key_id in places or tagged == key_id:
+            return True
+        has_other_stores = bool({*self._scope.key_stores} - AWS_STORES.keys())
+        can_be_elsewhere = has_other_stores or self._attempts.has_unread(SAVED)
+        return None if can_be_elsewhere and not tagged else False
+
+    def _find_keys_without_user(
+        self, principals: Iterable[Principal], regions: Sequence[Region]
+    ) -> tuple[SavedKeyWithoutUser, ...]:
+        """Return the saved keys whose users do not exist. :param principals: all of the account."""
+        users = {each.name for each in principals if each.kind == USER}
+        missing = sorted({user for region in regions for user, _store in region.saved_users} - users)
+        absent = {user for user, is_absent in zip(missing, run_in_parallel(self._is_absent, missing)) if is_absent}
+        return tuple(
+            SavedKeyWithoutUser(user, region.name, store, place)
+            for region in regions
+            for (user, store), place in sorted(region.saved_users.items())
+            if user in absent
+        )
+
+    def _is_absent(self, user: str) -> bool:
+        """Whether a user certainly does not exist. The list of all users can lack a user created seconds ago."""
+        what = "whether the users of saved keys exist"
+        try:
+            return self._attempts.attempt(what, None, lambda: find_user(self._aws, user) is None) is True
+        except AwsApiError as error:
+            self._attempts.add_unread(what, error)
+            return False
 
     def with_policy_tags(self, account: Account) -> Account:
         """Return an account with the tags of the fitted policies that principals have."""

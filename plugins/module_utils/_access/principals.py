@@ -1,24 +1,30 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads roles, users, their policies and instance profiles."""
+"""Reads roles, users, their policies and instance profiles, and records which reads are denied."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.authorization import (
-    add_documents,
-    default_document,
-    managed_arns,
-    principal_in,
-    profile_in,
+from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
+    ROLE,
+    USER,
+    Policy,
+    Principal,
+    Profile,
+    Unread,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE, USER, Policy, Principal, Profile
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
+    DENIED_CODES,
+    MISSING_POLICY,
+    NOT_OFFERED_CODES,
+    AwsApiError,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._names import name_of
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND_CODES, run_in_parallel
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import (
     PAGE_SIZE,
     attached_policies,
@@ -31,9 +37,154 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._access.attempts import Attempts
-    from ansible_collections.cwagent.iam.plugins.module_utils._access.scope import Scope
+    from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Scope
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+
+T = TypeVar("T")
+
+
+class Attempts:
+    """Tries the reads of an account. AWS may deny each of them."""
+
+    def __init__(self) -> None:
+        self._unread: list[Unread] = []
+        self._errors: list[AwsApiError] = []
+        self._has_read = False
+
+    def attempt(self, what: str, region: str | None, work: Callable[[], T], *more: str) -> T | None:
+        """Return the result of a read; ``None`` if it is denied, or if the object was deleted after the listing.
+
+        :param more: further parts that the read serves.
+        """
+        try:
+            found = work()
+        except AwsApiError as error:
+            if error.code in NOT_FOUND_CODES | {MISSING_POLICY}:
+                return None
+            if error.code not in DENIED_CODES | NOT_OFFERED_CODES:
+                raise
+            self._errors.append(error)
+            for part in (what, *more):
+                self.add_unread(part, error, region)
+            return None
+        self._has_read = True
+        return found
+
+    def add_unread(self, what: str, error: AwsApiError, region: str | None = None) -> None:
+        """Record a part that could not be read."""
+        self._unread.append(Unread(what, error.action, region, str(error)))
+
+    def has_unread(self, what: str) -> bool:
+        """Whether a part could not be read, in any region."""
+        return any(each.what == what for each in self._unread)
+
+    @property
+    def unread(self) -> tuple[Unread, ...]:
+        """The parts that could not be read, each once, however many calls were denied."""
+        parts = {(each.what, each.action, each.region or ""): each for each in reversed(self._unread)}
+        return tuple(parts[key] for key in sorted(parts))
+
+    def raise_if_all_denied(self) -> None:
+        """Raise the error of the first read if AWS denied every read.
+
+        :raises AwsApiError: nothing could be read.
+        """
+        if not self._has_read:
+            raise self._errors[0]
+
+
+_CONTEXT_TYPES = {
+    "aws:CurrentTime": "date",
+    "aws:EpochTime": "numeric",
+    "aws:PrincipalIsAWSService": "boolean",
+    "aws:SecureTransport": "boolean",
+    "aws:ViaAWSService": "boolean",
+}
+
+
+def default_document(policy: Mapping[str, Any]) -> Any:
+    """Return the document of the default version of a managed policy."""
+    versions = policy.get("PolicyVersionList", ())
+    return next((each["Document"] for each in versions if each["IsDefaultVersion"]), None)
+
+
+def managed_arns(principal: Principal) -> set[str]:
+    """Return the ARNs of the managed policies of a principal, and of its boundary."""
+    bounds = [principal.boundary] if principal.boundary else []
+    return {policy.arn for policy in (*principal.policies, *bounds) if policy.arn}
+
+
+def add_documents(principal: Principal, documents: Mapping[str, Any]) -> Principal:
+    """Return a principal with the documents of its managed policies."""
+
+    def add(policy: Policy) -> Policy:
+        return replace(policy, document=documents[policy.arn]) if policy.arn else policy
+
+    return replace(
+        principal,
+        policies=tuple(map(add, principal.policies)),
+        boundary=add(principal.boundary) if principal.boundary else None,
+    )
+
+
+def principal_in(kind: str, details: dict[str, Any], policies: Iterable[Policy]) -> Principal:
+    """Return a principal in an answer of IAM. :param policies: without the documents of managed policies."""
+    noun, bound = kind.title(), boundary(details)
+    return Principal(
+        kind,
+        details[f"{noun}Name"],
+        details["Arn"],
+        details[f"{noun}Id"],
+        details["CreateDate"],
+        tags(details),
+        tuple(policies),
+        Policy(name_of(bound), None, bound) if bound else None,
+        details.get("AssumeRolePolicyDocument"),
+        tuple(sorted(each["InstanceProfileName"] for each in details.get("InstanceProfileList", ()))),
+    )
+
+
+def policies_in(details: Mapping[str, Any], inline: str) -> list[Policy]:
+    """Return the policies in the details of a principal or group. :param inline: the key of the inline policies."""
+    attached = sorted(policy["PolicyArn"] for policy in details.get("AttachedManagedPolicies", ()))
+    return [
+        *(Policy(name_of(arn), None, arn) for arn in attached),
+        *(Policy(each["PolicyName"], each["PolicyDocument"]) for each in details.get(inline, ())),
+    ]
+
+
+def profile_in(answer: Mapping[str, Any]) -> Profile:
+    """Return an instance profile in an answer."""
+    role = next((each["RoleName"] for each in answer["Roles"]), None)
+    return Profile(answer["InstanceProfileName"], answer["Arn"], role)
+
+
+def read_simulation(
+    aws: Aws, principal: Principal, actions: Sequence[str], resource: str, context: Mapping[str, Sequence[str]]
+) -> dict[str, bool]:
+    """Return by action whether IAM's simulation allows a call; without actions for which IAM lacks a value."""
+    answer = aws.call(
+        "iam:SimulatePrincipalPolicy",
+        f"simulate the policies of {principal.label}",
+        PolicySourceArn=principal.arn,
+        ActionNames=list(actions),
+        ResourceArns=[resource],
+        ContextEntries=[
+            {
+                "ContextKeyName": key,
+                "ContextKeyValues": list(values),
+                "ContextKeyType": _CONTEXT_TYPES.get(key, "string"),
+            }
+            for key, values in context.items()
+            if values
+        ],
+    )
+    return {
+        each["EvalActionName"]: each["EvalDecision"] == "allowed"
+        for each in answer["EvaluationResults"]
+        if not each.get("MissingContextValues")
+    }
+
 
 ALL = "the roles and users of the account"
 _DETAILS = ["User", "Role", "Group", "LocalManagedPolicy", "AWSManagedPolicy"]
@@ -88,7 +239,24 @@ class Principals:
         used = {policy["PolicyArn"] for each in holders for policy in each.get("AttachedManagedPolicies", ())}
         used |= {arn for _kind, details in found if (arn := boundary(details))}
         documents.update(self._read_documents(used - documents.keys()))
-        return [principal_in(kind, details, groups, documents) for kind, details in found]
+        return [
+            add_documents(
+                principal_in(
+                    kind,
+                    details,
+                    [
+                        *policies_in(details, f"{kind.title()}PolicyList"),
+                        *(
+                            replace(policy, group=group)
+                            for group in details.get("GroupList", ())
+                            for policy in policies_in(groups.get(group, {}), "GroupPolicyList")
+                        ),
+                    ],
+                ),
+                documents,
+            )
+            for kind, details in found
+        ]
 
     def _read_profiles(self) -> list[Profile]:
         pages = self._aws.pages("iam:ListInstanceProfiles", "list the instance profiles", MaxItems=PAGE_SIZE)
@@ -131,19 +299,8 @@ class Principals:
         answer = self._aws.find(action, f"read {kind} '{name}'", absent="NoSuchEntity", **identity)
         if answer is None:
             return None
-        details = answer[noun]
-        arn = boundary(details)
-        return Principal(
-            kind,
-            details[f"{noun}Name"],
-            details["Arn"],
-            details[f"{noun}Id"],
-            details["CreateDate"],
-            tags(details),
-            (*self._policies_of(kind, name), *(self._policies_of_groups(name) if kind == USER else ())),
-            Policy(name_of(arn), None, arn) if arn else None,
-            details.get("AssumeRolePolicyDocument"),
-        )
+        of_groups = self._policies_of_groups(name) if kind == USER else ()
+        return principal_in(kind, answer[noun], [*self._policies_of(kind, name), *of_groups])
 
     def _policies_of(self, kind: str, name: str) -> tuple[Policy, ...]:
         """Read the policies of a role, user or group, without the documents of managed policies."""

@@ -8,21 +8,24 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.instances import read_restore_tags
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
     CONTENT,
     NODES,
     PARAMETERS,
     SAVED,
+    ActivationUse,
     ConfigParameter,
+    NodeUse,
+    Region,
+    Scope,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._access.parameters import (
     parameter_in,
     read_histories,
     read_values,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._access.registrations import read_activations, read_nodes
-from ansible_collections.cwagent.iam.plugins.module_utils._access.scope import Region, Scope
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import RESTORE_TAG
+from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import TYPE
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.parameter_store import (
     PARAMETERS_PER_CALL,
@@ -30,16 +33,100 @@ from ansible_collections.cwagent.iam.plugins.module_utils._credentials.parameter
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import described_key
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import AWS_STORES
-from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import read_associations
-from ansible_collections.cwagent.iam.plugins.module_utils._names import PARAMETER_PREFIX
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.api import (
+    CREATED_NODES,
+    HYBRID_NODES,
+    describe_activations,
+    describe_nodes,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import (
+    describe_instances,
+    read_associations,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._names import PARAMETER_PREFIX, is_created, name_of
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import tags
+from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import WINDOWS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._access.attempts import Attempts
-    from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+    from ansible_collections.cwagent.iam.plugins.module_utils._access.principals import Attempts
     from ansible_collections.cwagent.iam.plugins.module_utils._credentials.document_store import DocumentStore
+
+PAGE_SIZE = 1000
+
+
+def read_restore_tags(aws: Aws) -> dict[str, str]:
+    """Return by instance the value of its restore tag."""
+    pages = aws.pages(
+        "ec2:DescribeTags",
+        "read which instances have a restore tag",
+        Filters=[{"Name": "key", "Values": [RESTORE_TAG]}, {"Name": "resource-type", "Values": ["instance"]}],
+        MaxResults=PAGE_SIZE,
+    )
+    return {tag["ResourceId"]: tag["Value"] for page in pages for tag in page["Tags"]}
+
+
+def describe_uses(aws: Aws, instance_ids: Sequence[str]) -> dict[str, dict[str, Any]] | None:
+    """Return by instance the fields of ``InstanceUse`` that EC2 reports."""
+    return {
+        each["InstanceId"]: {
+            "name": tags(each).get("Name"),
+            "state": each["State"]["Name"],
+            "is_windows": runs_windows(each),
+        }
+        for each in describe_instances(aws, instance_ids)
+    }
+
+
+def runs_windows(instance: Mapping[str, Any]) -> bool:
+    """Return whether an instance runs Windows, as EC2 describes it.
+
+    The platform is empty for all other instances, and the details include the licence:
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_Instance.html
+    """
+    platform, details = instance.get("Platform") or "", instance.get("PlatformDetails") or ""
+    return platform.lower() == "windows" or details.startswith("Windows")
+
+
+def read_nodes(aws: Aws, region: str) -> tuple[NodeUse, ...]:
+    """Return the nodes, without instances.
+
+    The description of a node has no tags, so a second list shows the nodes with the tag. Without nodes, there is none.
+    """
+    found = list(describe_nodes(aws, *HYBRID_NODES))
+    ours = {each["InstanceId"] for each in (describe_nodes(aws, *CREATED_NODES) if found else ())}
+    return tuple(
+        NodeUse(
+            each["InstanceId"],
+            region,
+            each.get("Name", ""),
+            name_of(each.get("IamRole", "")),
+            each.get("PingStatus", ""),
+            each.get("PlatformType") == WINDOWS,
+            each["InstanceId"] in ours,
+        )
+        for each in sorted(found, key=lambda each: str(each["InstanceId"]))
+    )
+
+
+def read_activations(aws: Aws, region: str) -> tuple[ActivationUse, ...]:
+    """Return the activations that have not expired."""
+    return tuple(
+        ActivationUse(
+            each["ActivationId"],
+            region,
+            each.get("DefaultInstanceName", ""),
+            name_of(each.get("IamRole", "")),
+            each["ExpirationDate"],
+            max(each.get("RegistrationLimit", 1) - each.get("RegistrationsCount", 0), 0),
+            is_created(tags(each)),
+        )
+        for each in describe_activations(aws)
+        if not each.get("Expired")
+    )
+
 
 _VERSIONS = "the versions of configurations"
 

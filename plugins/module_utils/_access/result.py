@@ -1,16 +1,23 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Renders an account and its findings for the result of the module. Pure."""
+"""The violations of the rules for an account, and the result of the module. Pure.
+
+Each violation is one finding, because a rule skips everything that another rule reports. Unknown parts give no finding.
+"""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access import configuration_rules as rules
+from ansible_collections.cwagent.iam.plugins.module_utils._access import (
+    configuration_rules,
+    fitting_rules,
+    principal_rules,
+    server_rules,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import ANSWERS, NO, UNKNOWN, YES
-from ansible_collections.cwagent.iam.plugins.module_utils._access.findings import count_severities
 from ansible_collections.cwagent.iam.plugins.module_utils._access.grantors import find_grantors
 from ansible_collections.cwagent.iam.plugins.module_utils._access.history import (
     Writer,
@@ -21,9 +28,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.history import
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import TIME_FORMAT
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import LIMITS
+from ansible_collections.cwagent.iam.plugins.module_utils._findings import SEVERITIES, Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime
 
     from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import Assessment
@@ -35,6 +43,26 @@ if TYPE_CHECKING:
         Key,
     )
     from ansible_collections.cwagent.iam.plugins.module_utils._findings import Finding
+
+_FILES = (principal_rules, fitting_rules, server_rules, configuration_rules)
+RULES = [each for file in _FILES for each in vars(file).values() if isinstance(each, Rule)]
+
+
+def find(case: Case) -> list[Finding]:
+    """Return the violations of the rules, the most severe first."""
+    found = [finding for file in _FILES for check in file.CHECKS for finding in check(case)]
+    return sorted(found, key=_rank)
+
+
+def _rank(finding: Finding) -> tuple[Any, ...]:
+    severity = -SEVERITIES.index(finding.severity)
+    return severity, not finding.listed, finding.rule, finding.region or "", finding.object, finding.why
+
+
+def count_severities(findings: Iterable[Finding]) -> dict[str, int]:
+    """Return how many findings there are of each severity."""
+    severities = [each.severity for each in findings]
+    return {severity: severities.count(severity) for severity in SEVERITIES}
 
 
 def to_result(case: Case, findings: Sequence[Finding]) -> dict[str, Any]:
@@ -112,17 +140,17 @@ def _key(key: Key, now: datetime) -> dict[str, Any]:
 
 
 def _parameter(case: Case, parameter: ConfigParameter) -> dict[str, Any]:
-    problem = rules.parameter_problem(parameter)
+    problem = configuration_rules.parameter_problem(parameter)
     is_known = parameter.value is not None or problem is not None
     return {
         "name": parameter.name,
         "region": parameter.region,
         "tier": parameter.tier,
         "version": parameter.version,
-        "size": rules.parameter_size(parameter),
+        "size": configuration_rules.parameter_size(parameter),
         "limit": LIMITS.get(parameter.tier),
         "modified": _format(parameter.modified),
-        "readable_by_server": ANSWERS[rules.readable_by_servers(case, parameter)],
+        "readable_by_server": ANSWERS[configuration_rules.readable_by_servers(case, parameter)],
         "valid": (NO if problem else YES) if is_known else UNKNOWN,
         "problem": problem,
     }

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import GET, LOGS, METRICS
+from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import GET, LOGS, METRICS, describe_grant
 from ansible_collections.cwagent.iam.plugins.module_utils._access.case import MAX_LISTED, RESTORE, has_record
 from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import Decision
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE
-from ansible_collections.cwagent.iam.plugins.module_utils._access.view import describe_grant
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import RESTORE_TAG
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import OPEN
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import TIME_FORMAT

@@ -8,8 +8,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.attempts import Attempts
-from ansible_collections.cwagent.iam.plugins.module_utils._access.principals import Principals
+from ansible_collections.cwagent.iam.plugins.module_utils._access.principals import Attempts, Principals
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._run_command import api

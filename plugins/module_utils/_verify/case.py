@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import is_pattern
+from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import AccountView, is_pattern
 from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import Decision, decision_of
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE, USER
-from ansible_collections.cwagent.iam.plugins.module_utils._access.view import AccountView
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.parts import merge, merge_order, parts_of
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import ANY
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
@@ -22,7 +21,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._verify.endpoints impo
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import Assessment
+    from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import Assessment, Context
     from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
         ConfigParameter,
         InstanceUse,
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
         Principal,
         Unread,
     )
-    from ansible_collections.cwagent.iam.plugins.module_utils._access.view import Context
     from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import Need
     from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import Call
     from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Target

@@ -8,10 +8,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import GET
+from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import GET, SITE
 from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import Decision
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import NODES, PARAMETERS, ROLE
-from ansible_collections.cwagent.iam.plugins.module_utils._access.view import SITE
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import find_clash, similar_names
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import watch_seconds
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import read

@@ -10,10 +10,19 @@ from dataclasses import replace
 from itertools import chain, product
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import GET, LOGS, METRICS, UNKNOWN, WINDOW, YES
+from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import (
+    GET,
+    LOGS,
+    METRICS,
+    SITE,
+    UNKNOWN,
+    WINDOW,
+    YES,
+    describe_blocked,
+    describe_grant,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import Decision, to_list
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE
-from ansible_collections.cwagent.iam.plugins.module_utils._access.view import SITE, describe_blocked, describe_grant
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import PUT
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import read
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.json_path import find_values

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import assess, request_context
 from ansible_collections.cwagent.iam.plugins.module_utils._access.inventory import Inventory
-from ansible_collections.cwagent.iam.plugins.module_utils._access.scope import Scope
+from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Scope
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import ANY
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import AWS_STORES, KEY_STORES
 from ansible_collections.cwagent.iam.plugins.module_utils._names import name_of

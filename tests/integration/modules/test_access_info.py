@@ -37,7 +37,7 @@ from in_process import run_module
 from policies import actions, example
 from states import States
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.key_rules import SETTLING
+from ansible_collections.cwagent.iam.plugins.module_utils._access.principal_rules import SETTLING
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import (
     Opening,
     closed_policy,

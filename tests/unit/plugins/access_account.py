@@ -8,7 +8,6 @@ from typing import Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import assess
 from ansible_collections.cwagent.iam.plugins.module_utils._access.case import Case, Choices
-from ansible_collections.cwagent.iam.plugins.module_utils._access.findings import find
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
     Account,
     ActivationUse,
@@ -23,6 +22,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
     SavedKeyWithoutUser,
     Version,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._access.result import find
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import closed_policy
 from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
 

@@ -13,7 +13,6 @@ import pytest
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import assess
 from ansible_collections.cwagent.iam.plugins.module_utils._access.case import Case as AuditCase
 from ansible_collections.cwagent.iam.plugins.module_utils._access.case import Choices
-from ansible_collections.cwagent.iam.plugins.module_utils._access.findings import find
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
     Account,
     ConfigParameter,
@@ -22,6 +21,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
     Principal,
     Profile,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._access.result import find
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import ROWS
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import Source, fit
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.case import Case

@@ -46,13 +46,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.case import RESTORE, Choices
-from ansible_collections.cwagent.iam.plugins.module_utils._access.findings import RULES, count_severities, find
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
     PARAMETERS,
     Policy,
     SavedKeyWithoutUser,
     Unread,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._access.result import RULES, count_severities, find
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import (
     PUT,
     TIME_FORMAT,

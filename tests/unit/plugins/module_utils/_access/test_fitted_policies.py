@@ -29,10 +29,10 @@ from access_account import (
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.case import Choices
 from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import with_applied
-from ansible_collections.cwagent.iam.plugins.module_utils._access.findings import find
 from ansible_collections.cwagent.iam.plugins.module_utils._access.fitting_rules import unread_regions
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import CONTENT, Policy, Unread
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import PARAMETERS as MISSING
+from ansible_collections.cwagent.iam.plugins.module_utils._access.result import find
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import Scope, Source, fit
 from ansible_collections.cwagent.iam.plugins.module_utils._names import APPLIED_LABEL, ATTACHED_TAG
 

@@ -24,9 +24,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.case import Choices
-from ansible_collections.cwagent.iam.plugins.module_utils._access.findings import find
 from ansible_collections.cwagent.iam.plugins.module_utils._access.history import Writer, changes, group_parts
-from ansible_collections.cwagent.iam.plugins.module_utils._access.result import to_result
+from ansible_collections.cwagent.iam.plugins.module_utils._access.result import find, to_result
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.parts import to_record
 
 STS, IAM = f"arn:aws:sts::{ACCOUNT_ID}:", f"arn:aws:iam::{ACCOUNT_ID}:"

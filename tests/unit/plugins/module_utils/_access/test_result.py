@@ -25,9 +25,8 @@ from access_account import (
     user,
 )
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.findings import find
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Policy, Unread
-from ansible_collections.cwagent.iam.plugins.module_utils._access.result import to_result
+from ansible_collections.cwagent.iam.plugins.module_utils._access.result import find, to_result
 
 
 def result_of(account):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.instances import runs_windows
+from ansible_collections.cwagent.iam.plugins.module_utils._access.regions import runs_windows
 
 
 @pytest.mark.parametrize(
