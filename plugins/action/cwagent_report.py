@@ -124,7 +124,6 @@ def _account(name: str, variables: Mapping[str, Any]) -> Account:
     of_host = hostvars.raw_get(name)
     run = read_run(of_host.get(INPUTS, {}))
     servers = [*run.delivery_hosts, *(each["host"] for each in run.servers)] if run else []
-    servers += run.removal.key_hosts if run and run.removal else []
     # Servers that filters found are not hosts.
     of_servers = [hostvars.raw_get(each) for each in dict.fromkeys(servers) if each in hostvars]
     return Account(name, of_host, of_servers, is_finished=name in variables["ansible_play_hosts"])

@@ -64,13 +64,13 @@ options:
     description: The policy of the servers, instead of C(cwagent_server_policy). Only outside roles.
     type: str
     choices: [aws, fitted]
-  batch_size:
+  check_max_fail_percentage:
     description:
-      - The sizes of the batches of accounts. The task then only fails if too many accounts failed in the batch of the
-        account or in an earlier one. The input of the account has the percentage that may fail, and accounts that were
+      - Whether the task only fails if too many accounts failed in the batch of the account or in an earlier one. The
+        input of the account has the sizes of the batches and the percentage that may fail, and accounts that were
         skipped do not count. Only outside roles.
-    type: list
-    elements: str
+    type: bool
+    default: false
   entry_point:
     description: The entry point whose argument specs describe the variables. Only in a role.
     type: str

@@ -59,7 +59,7 @@ OPTIONS: dict[str, Any] = {
     },
     "found": {"type": "dict"},
     "server_policy": {"type": "str", "choices": SERVER_POLICIES},
-    "batch_size": {"type": "list", "elements": "str"},
+    "check_max_fail_percentage": {"type": "bool", "default": False},
 }
 
 
@@ -84,7 +84,7 @@ class PlaybookInputs:
         :raises InvalidInput: with all problems of the input.
         """
         variables, options = self.variables, self.options
-        if options["batch_size"] is not None:
+        if options["check_max_fail_percentage"]:
             reason = self._skip_reason()
             return {"failed": True, "msg": reason} if reason else {}
         _check_run(variables, load_extra_vars(self.loader))
@@ -107,7 +107,7 @@ class PlaybookInputs:
         names, active = self.variables["ansible_play_hosts_all"], self.variables["ansible_play_hosts"]
         hostvars = self.variables["hostvars"]
         accounts = [Account(name, hostvars.raw_get(name), is_finished=name in active) for name in names]
-        return skip_reason(accounts, self.variables["inventory_hostname"], self.options["batch_size"])
+        return skip_reason(accounts, self.variables["inventory_hostname"])
 
     def _message(self, problems: list[str]) -> str:
         """Return the problems in one text. Only the first account lists the problems that it shares with others."""

@@ -113,7 +113,8 @@ def interpret(given: Given) -> Run:
         rotated = {users[host] for users in having_keys for host in hosts_to_rotate(given, users)}
         run = narrow_to_rotation(run, members.with_keys, rotated)
     if REMOVAL in given.requires:
-        run = replace(run, removal=find_leaving_servers(given, run, members, problems))
+        removal = find_leaving_servers(given, run, members, problems)
+        run = replace(run, removal=removal, leaving_nodes=removal.nodes, delivery_hosts=removal.key_hosts)
     _check(given, run, problems)
     return replace(run, notes=_notes(given, run), problems=problems.sentences)
 
@@ -206,7 +207,7 @@ def _plan_run(
         users=all_users,
         key_names=find_key_names(given, onprem_hosts, regions),
         key_regions=[each for each in dict.fromkeys(of_keys) if each],
-        onprem_names=group_by_region({name: name for name in onprem_hosts}, regions),
+        leaving_nodes=group_by_region({name: name for name in onprem_hosts}, regions),
         hybrid_server_regions=list(
             dict.fromkeys(each.region for each in onprem_hosts.values() if each.identity == HYBRID)
         ),
@@ -255,7 +256,7 @@ def _check(given: Given, run: Run, problems: Problems) -> None:
 
 def _hosts_of_plays(given: Given, run: Run) -> list[str]:
     """Return the hosts that plays run on. The others count only with their instances and users."""
-    hosts = [*run.delivery_hosts, *(run.removal.key_hosts if run.removal else [])]
+    hosts = [*run.delivery_hosts]
     if SERVERS in given.requires:
         hosts += run.collect_hosts
     if applies_configurations(given):

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import APPLY
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -111,9 +113,9 @@ class Run:
     :param users: all users of the inventory.
     :param key_names: by region, the hosts that get an access key and can have been hybrid servers before.
     :param key_regions: all regions in which an access key can be saved.
-    :param onprem_names: by region, the hosts on premises.
+    :param leaving_nodes: by region, the IDs and names of nodes that a playbook that removes servers deregisters.
     :param hybrid_server_regions: the regions of the hybrid servers.
-    :param delivery_hosts: the hosts on which a play configures the credentials.
+    :param delivery_hosts: the hosts on which a play configures or removes the credentials.
     :param undelivered_hosts: those that ``--limit`` leaves out.
     :param collect_hosts: the hosts that facts are collected from.
     :param controller_stores: whether the controller stores the configuration.
@@ -151,7 +153,7 @@ class Run:
     users: Sequence[str]
     key_names: ByRegion
     key_regions: Sequence[str]
-    onprem_names: ByRegion
+    leaving_nodes: ByRegion
     hybrid_server_regions: Sequence[str]
     delivery_hosts: Sequence[str]
     undelivered_hosts: Sequence[str]
@@ -168,6 +170,11 @@ class Run:
     removal: Removal | None = None
     notes: Sequence[str] = ()
     problems: Sequence[str] = ()
+
+    @property
+    def account_batches(self) -> Sequence[str]:
+        """The sizes of the batches of accounts, which all accounts share. Other batches consist of servers."""
+        return [] if APPLY in self.requires else self.settings["batch_size"]
 
     def record(self) -> dict[str, Any]:
         """Return the run as plain data, which a task registers and ``read_run`` reads. Each setting has its name."""

@@ -127,20 +127,21 @@ def _account_cells(account: Account) -> Iterator[str]:
 SKIPPED = "Skipped: "
 
 
-def skip_reason(accounts: Sequence[Account], name: str, batch_sizes: Sequence[str]) -> str:
+def skip_reason(accounts: Sequence[Account], name: str) -> str:
     """Why an account is skipped, if too many accounts of its batch or of an earlier one failed; empty otherwise.
 
     Ansible's own keyword ignores failures that a playbook has rescued.
 
-    The input of the account has the percentage of accounts in a batch that may fail. Skipped accounts do not count.
+    The input of the account has the sizes of the batches, and the percentage of accounts in a batch that may fail.
+    Skipped accounts do not count.
 
     :param accounts: all accounts, in the order of the batches.
     :param name: the name of the account that is about to start.
-    :param batch_sizes: as for ``serial``.
     """
-    [max_fail_percentage] = [
-        each.run.settings["max_fail_percentage"] for each in accounts if each.run and each.name == name
-    ]
+    [run] = [each.run for each in accounts if each.run and each.name == name]
+    max_fail_percentage, batch_sizes = run.settings["max_fail_percentage"], run.account_batches
+    if not batch_sizes:
+        return ""
     reasons = {account.name: account.interruption for account in accounts}
     names, sizes, begun = list(reasons), chain(batch_sizes, repeat(batch_sizes[-1])), 0
     while begun <= names.index(name):

@@ -384,6 +384,7 @@ SECOND_NAMES = {
     },
     "a task works on a selection of the run's values": {
         "cwagent_hybrid_nodes.nodes_by_region < key_names",
+        "cwagent_hybrid_nodes.nodes_by_region < leaving_nodes",
         "cwagent_restore.expected_instance_ids < instances",
         "cwagent_restore.key_store_regions < key_regions",
         "cwagent_restore.saved_users < users",

@@ -18,6 +18,7 @@ from templates import trust_templates
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import Given
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.interpretation import interpret
 from ansible_collections.cwagent.iam.plugins.plugin_utils._playbook_inputs import set_by_playbooks
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run_hosts import LISTS
 from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import find_value, role_options, shared_setting
 from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import check_role
 
@@ -150,23 +151,6 @@ def test_a_role_accepts_what_a_run_without_variables_hands_on(name: str) -> None
     assert check_role({name: option}, {name: value_in_a_run(name)}) == []
 
 
-@pytest.mark.parametrize(
-    ("given", "first", "batches"),
-    [
-        (["1", "25%", "100%"], ["a"], ["1", "25%", "100%"]),
-        (["1", "25%", "100%"], ["a", "b", "c"], ["1", 2, "25%", "100%"]),
-        (["1"], ["a", "b"], ["1", 1]),
-        (["100%"], ["a", "b"], ["100%"]),
-        (["2", "100%"], ["a", "b"], ["2", "100%"]),
-        ([], [], []),
-    ],
-)
-def test_one_server_of_each_configuration_is_before_the_others(given: Any, first: Any, batches: Any) -> None:
-    variables = {**trust_templates(SETTINGS), "__cwagent_batches": given, "__cwagent_first_hosts": first}
-    templar = Templar(loader=DataLoader(), variables=variables)
-    assert templar.template(variables["__cwagent_apply_batches"]) == batches
-
-
 def test_a_role_variable_that_the_playbooks_set_is_refused() -> None:
     found = set_by_playbooks(OPTIONS)
     assert set(found) >= {name for name in SETTINGS if not name.startswith("__")}
@@ -281,3 +265,11 @@ def test_every_variable_that_is_used_is_set_somewhere() -> None:
     known = {name for content in contents for name in (content if isinstance(content, dict) else ())}
     known |= {name for content in contents for name in names_that_are_set(content)}
     assert sorted(used - known) == []
+
+
+QUERY = re.compile(r"'cwagent\.iam\.run_hosts', '(\w+)'")
+
+
+def test_the_lookup_of_hosts_has_the_lists_that_the_playbooks_need() -> None:
+    texts = [path.read_text() for path in ROOT.glob("playbooks/**/*.yml")]
+    assert {name for text in texts for name in QUERY.findall(text)} == {*LISTS, "account"}

@@ -20,7 +20,10 @@ BECOME = "ansible_become"
 """A variable of Ansible that overrides the task keyword become."""
 PIPELINING = {"ansible_pipelining", "ansible_ssh_pipelining"}
 """Variables of Ansible that override its settings: an access key must not be in a temporary file on the host."""
-MAGIC_VARIABLES = {"groups", "hostvars", "inventory_hostname", "inventory_dir", "playbook_dir", "lookup", "omit"}
+MAGIC_VARIABLES = {
+    *("groups", "hostvars", "inventory_hostname", "inventory_dir", "playbook_dir"),
+    *("lookup", "omit", "query"),
+}
 """Variables that Ansible sets, in addition to ansible_*."""
 HOST_VARIABLES = {"instance_id", "placement", "cwagent_region"}
 """Host variables that roles read. The inventory plugin of amazon.aws sets the first two."""

@@ -51,7 +51,7 @@ def warnings() -> list[str]:
 
 
 def read(variables: dict[str, Any], warnings: list[str], *requires: str, **options: Any) -> dict[str, Any]:
-    given = {"requires": requires, "found": None, "batch_size": None, "server_policy": None, **options}
+    given = {"requires": requires, "found": None, "check_max_fail_percentage": False, "server_policy": None, **options}
     return PlaybookInputs(variables, given, DataLoader(), warnings.append).read()
 
 
@@ -252,10 +252,10 @@ def test_an_account_is_skipped_when_too_many_of_a_batch_failed(
     active: list[str], percentage: int, reason: str, warnings: list[str]
 ) -> None:
     """A host that is not among the hosts of the play any more has failed."""
-    inputs = {"__cwagent": {**inputs_of(), "max_fail_percentage": percentage}}
+    inputs = {"__cwagent": {**inputs_of(), "max_fail_percentage": percentage, "batch_size": ["2"]}}
     given = task_variables({"shop": inputs, "blog": inputs}, "blog", ansible_play_hosts=active)
     expected = {"failed": True, "msg": reason} if reason else {}
-    assert read(given, warnings, batch_size=["2"]) == expected
+    assert read(given, warnings, check_max_fail_percentage=True) == expected
 
 
 # Files

@@ -322,20 +322,20 @@ def test_the_table_has_the_first_region_and_the_number_of_the_others(regions, sh
 NAMES = "abcdef"
 
 
-def host_with_percentage(percentage):
-    """A host of an account, whose run goes on while this percentage of accounts fails."""
-    return {"__cwagent": {**OK["__cwagent"], "max_fail_percentage": percentage}}
+def host_in_batches(percentage, sizes, **inputs):
+    """A host of an account, whose run goes on while this percentage of accounts in a batch fails."""
+    return {"__cwagent": {**OK["__cwagent"], "max_fail_percentage": percentage, "batch_size": sizes, **inputs}}
 
 
-def reason_to_skip(hosts, name, names, sizes, active=NAMES):
-    return skip_reason([Account(each, hosts[each], is_finished=each in active) for each in names], name, sizes)
+def reason_to_skip(hosts, name, names, active=NAMES):
+    return skip_reason([Account(each, hosts[each], is_finished=each in active) for each in names], name)
 
 
 def run_accounts(failing, percentage, sizes):
     """The reason why each account failed. The accounts start one after the other, and some of them fail."""
-    hosts: dict[str, dict[str, Any]] = dict.fromkeys(NAMES, host_with_percentage(percentage))
+    hosts: dict[str, dict[str, Any]] = dict.fromkeys(NAMES, host_in_batches(percentage, sizes))
     for name in NAMES:
-        reason = reason_to_skip(hosts, name, NAMES, sizes)
+        reason = reason_to_skip(hosts, name, NAMES)
         if reason or name in failing:
             hosts[name] = {**hosts[name], "__cwagent_failure": {"msg": reason or "Denied."}}
     return {name: account_failure(host) for name, host in hosts.items()}
@@ -370,9 +370,14 @@ def test_accounts_are_skipped_when_too_many_of_a_batch_failed(sizes, percentage,
 @pytest.mark.parametrize("first", [REFUSED, OK])
 @pytest.mark.parametrize(("percentage", "is_skipped"), [(49, True), (50, False)])
 def test_accounts_that_were_refused_or_lost_count_as_failed(first, percentage, is_skipped):
-    hosts = {**dict.fromkeys("bcd", host_with_percentage(percentage)), "a": first}
+    hosts = {**dict.fromkeys("bcd", host_in_batches(percentage, ["2"])), "a": first}
     reason = "Skipped: 1 of 2 accounts of a batch failed (cwagent_max_fail_percentage is 49)."
-    assert reason_to_skip(hosts, "c", "abcd", ["2"], active="bcd") == reason * is_skipped
+    assert reason_to_skip(hosts, "c", "abcd", active="bcd") == reason * is_skipped
+
+
+def test_no_account_is_skipped_where_the_batches_consist_of_servers():
+    hosts = dict.fromkeys("ab", host_in_batches(0, ["1"], requires=["servers", "apply"]))
+    assert reason_to_skip({**hosts, "a": REFUSED}, "b", "ab", active="b") == ""
 
 
 SIZE = st.integers(1, 9).map(str) | st.integers(1, 100).map("{}%".format)
@@ -385,9 +390,9 @@ def test_batches_of_accounts_equal_ansibles_batches(count, sizes, data):
     play = SimpleNamespace(hosts=names, order=None, serial=sizes)
     batches = PlaybookExecutor._get_serialized_batches(SimpleNamespace(_inventory=inventory), play)
     failed = data.draw(st.sampled_from(names))
-    hosts = dict.fromkeys(names, host_with_percentage(0))
+    hosts = dict.fromkeys(names, host_in_batches(0, sizes))
     hosts[failed] = {**hosts[failed], **DENIED}
-    skipped = [name for name in names if reason_to_skip(hosts, name, names, sizes, names)]
+    skipped = [name for name in names if reason_to_skip(hosts, name, names, names)]
     [position] = [number for number, batch in enumerate(batches) if failed in batch]
     assert skipped == [name for batch in batches[position:] for name in batch]
 

@@ -201,7 +201,7 @@ def test_the_identity_is_a_choice_of_the_host(controller, hosts, hybrid, users, 
     assert [host["host"] for host in inputs["servers"] if host.get("hybrid")] == hybrid
     teardown = interpreted(a_run(groups, hosts, controller, requires=["confirmation"]))[0]
     assert sorted(teardown["server_users"][US]) == sorted([*users, *retired])
-    assert teardown["onprem_names"] == {US: [*hosts]}
+    assert teardown["leaving_nodes"] == {US: [*hosts]}
     rotation = inputs_of(groups, hosts, controller, requires=["rotation"])
     assert (rotation["server_users"], rotation["delivery_hosts"]) == ({US: users} if users else {}, [])
 

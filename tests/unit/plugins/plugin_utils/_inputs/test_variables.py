@@ -81,7 +81,7 @@ def test_the_input_of_a_run_without_variables():
         "inventory": {"users": [db], "attach_to_roles": []},
         "report_files_by_format": WITHOUT_FILES,
         "onprem_hosts": {"db": {"user": db, "region": US, "key_region": US, "identity": "key", "deliver": False}},
-        "onprem_names": {US: ["db"]},
+        "leaving_nodes": {US: ["db"]},
         "collect_hosts": ["db", "web", "adm"],
         "moves_label": True,
         "server_users": {US: [db]},
