@@ -106,7 +106,7 @@ def _growth(results: Results) -> Iterator[Bound]:
 
 
 def _site(results: Results) -> Iterator[Bound]:
-    for phase, limit in ((Phase.CREATE, 59), (Phase.REPEAT, 18)):
+    for phase, limit in ((Phase.CREATE, 59), (Phase.REPEAT, 16)):
         ours = results.find(SITE, Side.OURS, phase, 1)
         calls = ours.calls - (ours.waits or 0) if ours else None
         yield Bound(4, f"site.yml, {phase}: calls without waits", calls, limit, "calls")
