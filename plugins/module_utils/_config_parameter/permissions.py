@@ -54,23 +54,11 @@ _WITHOUT_NAMESPACE = "it sends metrics without a namespace, and how IAM decides 
 
 
 @dataclass(frozen=True)
-class Part:
-    """A part of a configuration.
-
-    :param entry: the object in this place, or the object that contains the value in this place.
-    :param emf_log_groups: the log groups to which applications send metrics in EMF, as the user lists them.
-    """
-
-    path: Path
-    entry: Mapping[str, Any]
-    emf_log_groups: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
 class Limit:
     """The resources, or the condition, that limit some actions.
 
-    :param read: returns the values for the templates. It raises ``InvalidInput`` if nothing can limit the actions.
+    :param read: returns the values for the templates, from a need and from the log groups to which applications send
+        metrics in EMF, as the user lists them. It raises ``InvalidInput`` if nothing can limit the actions.
     :param resources: the templates of ARNs.
     :param condition: the operator, the key and the template of the values.
     :param others: the actions for which IAM knows neither these resources nor this condition.
@@ -78,7 +66,7 @@ class Limit:
         It is empty if nothing can limit the actions.
     """
 
-    read: Callable[[Part], list[str]]
+    read: Callable[[Need, Sequence[str]], list[str]]
     resources: tuple[str, ...] = ("*",)
     condition: tuple[str, str, str] | None = None
     others: tuple[str, ...] = ()
@@ -129,54 +117,40 @@ def _file_groups(entry: Mapping[str, Any]) -> list[str]:
     return [name]
 
 
-def _always(*groups: str) -> Callable[[Mapping[str, Any]], list[str]]:
-    return lambda _entry: list(groups)
-
-
-def _required(_entry: Mapping[str, Any]) -> list[str]:
-    raise InvalidInput("log_group_name is missing, and the agent has no default for it")
-
-
-def _refused(why: str) -> Callable[[Mapping[str, Any]], list[str]]:
-    def read(_entry: Mapping[str, Any]) -> list[str]:
-        raise InvalidInput(why)
-
-    return read
-
-
-# By section, the log groups without a name in the configuration.
+# By section, the log groups of parts that contain no name.
 _DEFAULT_GROUPS = {
-    "logs.logs_collected.files": _file_groups,
-    "logs.logs_collected.windows_events": _required,
-    "logs.logs_collected.journald": _required,
-    "logs.metrics_collected.prometheus": _required,
-    "opentelemetry.collect.files": _always("/aws/cwagent/files"),
-    "opentelemetry.collect.windows_events": _always("/aws/cwagent/windows_events"),
+    "opentelemetry.collect.files": "/aws/cwagent/files",
+    "opentelemetry.collect.windows_events": "/aws/cwagent/windows_events",
 }
-# By section, the log groups that no name in the configuration changes.
-_FIXED_GROUPS = {
-    "logs.metrics_collected.otlp": _always("/aws/cwagent"),
-    "logs.metrics_collected.ecs": _refused(_BY_CLUSTER),
-    "logs.metrics_collected.kubernetes": _refused(_BY_CLUSTER),
-    "logs.metrics_collected.app_signals": _refused(_BY_APPLICATION),
-    "logs.metrics_collected.application_signals": _refused(_BY_APPLICATION),
-    "logs.logs_collected.application_signals": _refused(_BY_APPLICATION),
-    "opentelemetry.collect.database_insights": _refused(_WITHOUT_NAMESPACE),
-    "opentelemetry.collect.otlp": _refused(_BY_APPLICATION),
+# By section, why its log groups or metrics are not known.
+_UNKNOWN_GROUPS = {
+    "logs.metrics_collected.ecs": _BY_CLUSTER,
+    "logs.metrics_collected.kubernetes": _BY_CLUSTER,
+    "logs.metrics_collected.app_signals": _BY_APPLICATION,
+    "logs.metrics_collected.application_signals": _BY_APPLICATION,
+    "logs.logs_collected.application_signals": _BY_APPLICATION,
+    "opentelemetry.collect.database_insights": _WITHOUT_NAMESPACE,
+    "opentelemetry.collect.otlp": _BY_APPLICATION,
 }
 _EMF = ("logs.metrics_collected.emf", "logs.metrics_collected.structuredlog")
 
 
-def _read_groups(part: Part) -> list[str]:
-    section = ".".join(map(str, part.path[:3]))
+def _read_groups(need: Need, emf_log_groups: Sequence[str]) -> list[str]:
+    section = ".".join(map(str, need.path[:3]))
     if section in _EMF:
-        return _emf_groups(part.emf_log_groups)
-    if section in _FIXED_GROUPS:
-        return _FIXED_GROUPS[section](part.entry)
-    name = part.entry.get("log_group_name")
-    if not name:
-        return _DEFAULT_GROUPS.get(section, _required)(part.entry)
-    return log_group_patterns(str(name), _ANY_PLACEHOLDER if section.endswith(".prometheus") else _OF_THE_HOST)
+        return _emf_groups(emf_log_groups)
+    if section in _UNKNOWN_GROUPS:
+        raise InvalidInput(_UNKNOWN_GROUPS[section])
+    if section == "logs.metrics_collected.otlp":
+        return ["/aws/cwagent"]
+    name = need.entry.get("log_group_name")
+    if name:
+        return log_group_patterns(str(name), _ANY_PLACEHOLDER if section.endswith(".prometheus") else _OF_THE_HOST)
+    if section == "logs.logs_collected.files":
+        return _file_groups(need.entry)
+    if section not in _DEFAULT_GROUPS:
+        raise InvalidInput("log_group_name is missing, and the agent has no default for it")
+    return [_DEFAULT_GROUPS[section]]
 
 
 def _emf_groups(listed: Sequence[str]) -> list[str]:
@@ -187,24 +161,28 @@ def _emf_groups(listed: Sequence[str]) -> list[str]:
     return [_EMF_GROUP, *(pattern for name in listed for pattern in log_group_patterns(name, allowed="*"))]
 
 
-def _read_namespace(part: Part) -> list[str]:
-    namespace = part.entry.get("namespace") or DEFAULT_NAMESPACE
+def _read_namespace(need: Need, _groups: Sequence[str]) -> list[str]:
+    namespace = need.entry.get("namespace") or DEFAULT_NAMESPACE
     _check_variable(str(namespace))
     return [str(namespace)]
 
 
-def _read_cluster(part: Part) -> list[str]:
-    region, name = (str(part.entry.get(key, "")) for key in ("sd_cluster_region", "sd_target_cluster"))
+def _read_cluster(need: Need, _groups: Sequence[str]) -> list[str]:
+    region, name = (str(need.entry.get(key, "")) for key in ("sd_cluster_region", "sd_target_cluster"))
     if not _REGION.fullmatch(region) or not _CLUSTER_NAME.fullmatch(name):
         raise InvalidInput("sd_cluster_region and sd_target_cluster must name the cluster")
     return [f"arn:{{partition}}:ecs:{region}:{{account}}:cluster/{name}"]
 
 
-def _text(key: str, form: re.Pattern[str], kind: str) -> Callable[[Part], list[str]]:
+def _refuse_metrics(_need: Need, _groups: Sequence[str]) -> list[str]:
+    raise InvalidInput(_WITHOUT_NAMESPACE)
+
+
+def _text(key: str, form: re.Pattern[str], kind: str) -> Callable[[Need, Sequence[str]], list[str]]:
     """Return a function that reads a text. A text of another form could have a wildcard."""
 
-    def read(part: Part) -> list[str]:
-        value = part.entry.get(key)
+    def read(need: Need, _groups: Sequence[str]) -> list[str]:
+        value = need.entry.get(key)
         if not isinstance(value, str) or not form.fullmatch(value):
             raise InvalidInput(f"{quote(value)} is not {kind}")
         return [value]
@@ -220,8 +198,8 @@ GROUPS = Limit(_read_groups, (f"{_GROUP}:*",), values=_GROUP_VALUES)
 # AWS documents the form without ``:*``; its denials contain the other one.
 RETENTION_GROUPS = Limit(_read_groups, (_GROUP, f"{_GROUP}:*"), values=_GROUP_VALUES)
 NAMESPACE = Limit(_read_namespace, condition=_NAMESPACE_KEY, values=_NAMESPACE_VALUES)
-SYSTEM_NAMESPACE = Limit(lambda _part: [SYSTEM_METRICS], condition=_NAMESPACE_KEY, values=SYSTEM_METRICS)
-OTLP_METRICS = Limit(lambda part: _refused(_WITHOUT_NAMESPACE)(part.entry))
+SYSTEM_NAMESPACE = Limit(lambda _need, _groups: [SYSTEM_METRICS], condition=_NAMESPACE_KEY, values=SYSTEM_METRICS)
+OTLP_METRICS = Limit(_refuse_metrics)
 ROLE = Limit(_text("role_arn", _ROLE_ARN, "the ARN of a role"), (VALUE,), values=_ROLE_ARN.pattern)
 WORKSPACE = Limit(
     _text("workspace_id", _WORKSPACE_ID, "the ID of a workspace"),
@@ -237,8 +215,6 @@ CLUSTER = Limit(
 
 
 SERVER_POLICY = "CloudWatchAgentServerPolicy"
-# Stands for the value of a field in the name of a resource.
-_VALUE = "{value}"
 # The agent replaces this text by the Auto Scaling group of its instance.
 _AUTO_SCALING_GROUP = "${aws:AutoScalingGroupName}"
 # The plug-ins whose dimensions the agent replaces itself, by their values. Others, such as statsd, jmx and the counters
@@ -277,9 +253,9 @@ class Row:
     :param use: the action of the agent, as the subject of a sentence. Rows with the same use have the same actions. The
         row whose denial has the worst effect comes first.
     :param fields: the parts of the configuration that make it do so. In a name, ``*`` stands for any key or index.
+    :param source: the page or code that documents this.
     :param resource: the ARN of the resource. It is ``*`` for actions without a resource, and ``None`` if the
         configuration does not contain the resource.
-    :param source: the page or code that documents this.
     :param roles: the fields with the role that the agent assumes for these calls. The first field that is set counts.
     :param requires: another part of the configuration. Without it, the agent does not do so.
     :param value: the only value that makes the agent do so. ``None`` stands for all values except ``other``.
@@ -287,7 +263,6 @@ class Row:
     :param only_if: further values that make the agent do so, in words and as a function.
     :param limit: how a fitted policy limits the actions; ``None`` if IAM cannot limit them.
     :param is_in_server_policy: whether the managed policy of servers allows the actions.
-    :param is_ec2_only: whether the agent does so on EC2 only.
     :param denied: the effect of a denial, in words. Empty if only the data of these fields is missing.
     :param is_optional: whether most servers do well without the permissions.
     """
@@ -295,23 +270,27 @@ class Row:
     use: str
     fields: tuple[str, ...]
     actions: tuple[str, ...]
-    resource: str | None
     source: str
-    roles: tuple[str, ...] = (_AGENT_ROLE,)
+    resource: str | None = "*"
+    roles: tuple[str, ...] = ()
     requires: str = ""
     value: str | bool | None = None
     other: Any = None
     only_if: tuple[str, Callable[[Any], bool]] | None = None
     limit: Limit | None = None
-    is_in_server_policy: bool = False
-    is_ec2_only: bool = False
+    is_in_server_policy: bool = True
     denied: str = ""
     is_optional: bool = False
 
     @property
+    def is_ec2_only(self) -> bool:
+        """Whether the agent does so on EC2 only, because it asks about its instance."""
+        return not {"ec2:DescribeTags", "ec2:DescribeVolumes"}.isdisjoint(self.actions)
+
+    @property
     def names_resource(self) -> bool:
         """Whether the value of a field is the resource, or a part of its name."""
-        return self.resource is not None and _VALUE in self.resource
+        return self.resource is not None and VALUE in self.resource
 
     def applies(self, value: Any) -> bool:
         """Return whether a value of one of the fields makes the agent do so."""
@@ -339,40 +318,37 @@ ROWS = (
         "assuming a role",
         _ROLE_FIELDS,
         (ASSUME,),
-        _VALUE,
         f"{_DOCS}/CloudWatch-Agent-common-scenarios.html",
-        roles=(),
+        resource=VALUE,
         limit=ROLE,
+        is_in_server_policy=False,
     ),
     Row(
         "sending metrics",
         ("metrics",),
         ("cloudwatch:PutMetricData",),
-        "*",
         f"{_AGENT}/translator/translate/otel/exporter/awscloudwatch",
         roles=("metrics.credentials.role_arn", _AGENT_ROLE),
         only_if=("some of them go to CloudWatch", goes_to_cloudwatch),
         limit=NAMESPACE,
-        is_in_server_policy=True,
     ),
     Row(
         "sending metrics of the agent itself",
         ("agent.system_metrics_enabled",),
         ("cloudwatch:PutMetricData",),
-        "*",
         f"{_AGENT}/translator/translate/otel/pipeline/systemmetrics",
-        roles=(),
         value=True,
         limit=SYSTEM_NAMESPACE,
-        is_in_server_policy=True,
     ),
     Row(
         "sending metrics to Amazon Managed Service for Prometheus",
         ("metrics.metrics_destinations.amp.workspace_id",),
         ("aps:RemoteWrite",),
-        f"arn:{{partition}}:aps:{{region}}:{{account}}:workspace/{_VALUE}",
         f"{_POLICIES}/AmazonPrometheusRemoteWriteAccess.html",
+        resource=WORKSPACE.resources[0],
         limit=WORKSPACE,
+        roles=(_AGENT_ROLE,),
+        is_in_server_policy=False,
     ),
     Row(
         "sending log events",
@@ -383,11 +359,10 @@ ROWS = (
             *(f"logs.metrics_collected.{each}" for each in ("kubernetes", "otlp", "prometheus", "structuredlog")),
         ),
         _LOG_EVENTS,
-        None,
         f"{_AGENT}/plugins/outputs/cloudwatchlogs/internal/pusher",
+        resource=None,
         roles=("logs.credentials.role_arn", _AGENT_ROLE),
         limit=GROUPS,
-        is_in_server_policy=True,
     ),
     Row(
         "discovering ECS tasks",
@@ -399,42 +374,34 @@ ROWS = (
             "ecs:DescribeTasks",
             "ecs:ListTasks",
         ),
-        None,
         f"{_DOCS}/ContainerInsights-Prometheus-Setup-ECS.html",
-        roles=(),
+        resource=None,
         limit=CLUSTER,
+        is_in_server_policy=False,
     ),
     Row(
         "discovering ECS services",
         ("logs.metrics_collected.prometheus.ecs_service_discovery.service_name_list_for_tasks",),
         ("ecs:DescribeServices", "ecs:ListServices"),
-        None,
         f"{_DOCS}/ContainerInsights-Prometheus-Setup-ECS.html",
-        roles=(),
+        resource=None,
         limit=CLUSTER,
+        is_in_server_policy=False,
     ),
     Row(
         _TAGS,
         tuple(f"logs.metrics_collected.{name}" for name in ("kubernetes", "prometheus")),
         ("ec2:DescribeTags",),
-        "*",
         f"{_AGENT}/translator/util/tagutil",
-        roles=(),
         only_if=("it contains no ``cluster_name``", _has_no_cluster_name),
-        is_in_server_policy=True,
-        is_ec2_only=True,
         denied=f"{_NO_START}, and earlier ones start a minute later",
     ),
     Row(
         _TAGS,
         ("opentelemetry",),
         ("ec2:DescribeTags",),
-        "*",
         f"{_AGENT}/translator/util/tagutil",
-        roles=(),
         only_if=("it contains ``collect`` and no ``cluster_name``", _collects_without_cluster_name),
-        is_in_server_policy=True,
-        is_ec2_only=True,
         denied="the agent does not start",
     ),
     Row(
@@ -444,24 +411,16 @@ ROWS = (
             "metrics.metrics_collected.procstat.*.append_dimensions.*",
         ),
         ("ec2:DescribeTags",),
-        "*",
         f"{_AGENT}/translator/translate/util/placeholderUtil.go",
-        roles=(),
         value=_AUTO_SCALING_GROUP,
-        is_in_server_policy=True,
-        is_ec2_only=True,
         denied=_NO_START,
     ),
     Row(
         _TAGS,
         ("metrics.append_dimensions.AutoScalingGroupName",),
         ("ec2:DescribeTags",),
-        "*",
         f"{_AGENT}/plugins/processors/ec2tagger",
-        roles=(),
         value=_AUTO_SCALING_GROUP,
-        is_in_server_policy=True,
-        is_ec2_only=True,
         denied="the agent sends no metrics of its plug-ins",
     ),
     Row(
@@ -472,11 +431,7 @@ ROWS = (
             "opentelemetry.collect.*",
         ),
         ("ec2:DescribeTags",),
-        "*",
         f"{_AGENT}/translator/translate/otel/processor/resourcedetection",
-        roles=(),
-        is_in_server_policy=True,
-        is_ec2_only=True,
         denied="the data does not name the Auto Scaling group and the cluster",
         is_optional=True,
     ),
@@ -484,55 +439,44 @@ ROWS = (
         "reading the IDs of EBS volumes",
         ("metrics.metrics_collected.disk.append_dimensions.VolumeId",),
         ("ec2:DescribeVolumes",),
-        "*",
         f"{_AGENT}/plugins/processors/ec2tagger",
-        roles=(),
         requires="metrics.append_dimensions",
         value="${aws:VolumeId}",
-        is_in_server_policy=True,
-        is_ec2_only=True,
         denied="this dimension is missing",
     ),
     Row(
         "setting the retention of log groups",
         ("logs.logs_collected.*.collect_list.*.retention_in_days",),
         ("logs:PutRetentionPolicy",),
-        None,
         f"{_POLICIES}/{SERVER_POLICY}.html",
+        resource=None,
         roles=("logs.credentials.role_arn", _AGENT_ROLE),
         other=-1,
         limit=RETENTION_GROUPS,
-        is_in_server_policy=True,
         denied=_SAME_RETENTION,
     ),
     Row(
         "reading the retention of log groups",
         tuple(f"logs.logs_collected.{name}.collect_list.*.retention_in_days" for name in ("files", "windows_events")),
         ("logs:DescribeLogGroups",),
-        "*",
         f"{_AGENT}/plugins/outputs/cloudwatchlogs/internal/pusher",
         roles=("logs.credentials.role_arn", _AGENT_ROLE),
         other=-1,
-        is_in_server_policy=True,
         denied=_SAME_RETENTION,
     ),
     Row(
         "sending traces to X-Ray",
         ("traces.traces_collected",),
         ("xray:PutTelemetryRecords", "xray:PutTraceSegments"),
-        "*",
         f"{_POLICIES}/{SERVER_POLICY}.html",
         roles=("traces.credentials.role_arn", _AGENT_ROLE),
-        is_in_server_policy=True,
     ),
     Row(
         "answering the sampling requests of applications",
         tuple(f"traces.traces_collected.{name}" for name in (*_SIGNALS, "xray")),
         ("xray:GetSamplingRules", "xray:GetSamplingStatisticSummaries", "xray:GetSamplingTargets"),
-        "*",
         f"{_AGENT}/translator/translate/otel/extension/awsproxy",
         roles=("traces.credentials.role_arn", _AGENT_ROLE),
-        is_in_server_policy=True,
         denied="applications use their own sampling rules",
     ),
     Row(
@@ -542,11 +486,11 @@ ROWS = (
             "application-signals:ListInstrumentationConfigurations",
             "application-signals:ReportInstrumentationConfigurationStatus",
         ),
-        "*",
         f"{_AGENT}/translator/translate/otel/extension/awsproxy",
         roles=("traces.credentials.role_arn", _AGENT_ROLE),
         denied="applications cannot change their instrumentation while they run",
         is_optional=True,
+        is_in_server_policy=False,
     ),
     Row(
         "sending OpenTelemetry metrics",
@@ -555,10 +499,9 @@ ROWS = (
             for name in ("container_insights", "database_insights", "host_metrics", "otlp", "prometheus")
         ),
         ("cloudwatch:PutMetricData",),
-        "*",
         _OPENTELEMETRY,
         limit=OTLP_METRICS,
-        is_in_server_policy=True,
+        roles=(_AGENT_ROLE,),
     ),
     Row(
         "sending OpenTelemetry log events",
@@ -567,18 +510,17 @@ ROWS = (
             *(f"opentelemetry.collect.{name}.collect_list.*" for name in ("files", "windows_events")),
         ),
         _LOG_EVENTS,
-        None,
         _OPENTELEMETRY,
+        resource=None,
         limit=GROUPS,
-        is_in_server_policy=True,
+        roles=(_AGENT_ROLE,),
     ),
     Row(
         "sending OpenTelemetry traces",
         ("opentelemetry.collect.otlp",),
         ("xray:PutTraceSegments",),
-        "*",
         _OPENTELEMETRY,
-        is_in_server_policy=True,
+        roles=(_AGENT_ROLE,),
     ),
 )
 

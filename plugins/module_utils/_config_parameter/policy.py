@@ -26,7 +26,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.perm
     SERVER_POLICY,
     VALUE,
     Limit,
-    Part,
     permissions_of,
     roles_of_parts,
 )
@@ -585,7 +584,7 @@ def _statements(need: Need, regions: tuple[str, ...], scope: Scope) -> Iterator[
     if limit is None:
         yield Statement(row.use, row.actions)
         return
-    values = limit.read(Part(need.path, need.entry, scope.emf_log_groups))
+    values = limit.read(need, scope.emf_log_groups)
     limited, others = ([each for each in row.actions if (each in limit.others) == is_other] for is_other in (0, 1))
     yield Statement(row.use, tuple(limited), *_limits(limit, values, regions, scope))
     if others:
@@ -642,7 +641,7 @@ def _places_of_group(pattern: str, sources: Iterable[Source]) -> list[str]:
             if need.row.limit is not GROUPS or need.role:
                 continue
             try:
-                names = GROUPS.read(Part(need.path, need.entry, ()))
+                names = GROUPS.read(need, ())
             except InvalidInput:  # the log groups of EMF, which are not in the configuration
                 continue
             if any(re.fullmatch(_FILLED.sub(".+", re.escape(name)), pattern) for name in names):
