@@ -14,7 +14,7 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import product
+from itertools import islice, product
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.json_path import find_values
@@ -25,7 +25,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.perm
     ROWS,
     SERVER_POLICY,
     VALUE,
-    Limit,
     permissions_of,
     roles_of_parts,
 )
@@ -460,65 +459,48 @@ def compile_each(sources: Sequence[Source], scope: Scope) -> list[Compiled]:
     unknown = [[*_refusals(each)] for each in sources]
     known = [each.config for each, refusals in zip(sources, unknown) if not refusals]
     distinct = list({id(each): each for each in known if not isinstance(each, str)}.values())
-    others = _Others(named_regions(distinct), tuple(_required(distinct)))
-    parts = _Parts(sources)
+    other_regions = named_regions(distinct)
+    # The first configuration with each part that a row requires.
+    required = [
+        first
+        for part in {row.requires for row in ROWS if row.requires}
+        for first in islice((each for each in distinct if find_values(each, part)), 1)
+    ]
+    by_name: dict[str, list[Source]] = defaultdict(list)
+    for source in sources:
+        for name in source.parameters:
+            by_name[name].append(source)
     compiled: dict[tuple[Any, ...], tuple[list[Statement], list[str]]] = {}
     found = []
     for source, refusals in zip(sources, unknown):
-        regions, roles = source.regions or (ANY,), parts.roles_for(source)
-        place = (id(source.config), regions, tuple(roles.items()))
+        own, roles = source.regions or (ANY,), _roles_from_parts(source, by_name)
+        place = (id(source.config), own, tuple(roles.items()))
         if refusals or isinstance(source.config, str):
             compiled[place] = [], refusals
         elif place not in compiled:
-            compiled[place] = _compile(source.config, regions, others, scope, roles)
+            regions = named_regions([source.config]) or tuple(dict.fromkeys([*own, *other_regions]))
+            compiled[place] = _compile(permissions_of(source.config, required, roles), regions, scope)
         statements, why = compiled[place]
-        found.append(Compiled([*_reading(source, regions, scope), *statements], _show(source, why)))
+        shown = [HIDDEN] if why and source.is_encrypted else why
+        found.append(
+            Compiled([*_reading(source, own, scope), *statements], [f"{source.name}: {each}" for each in shown])
+        )
     return found
 
 
-@dataclass(frozen=True)
-class _Others:
-    """The configurations with which an agent may merge one. :param configs: the first with each required part."""
+def _roles_from_parts(source: Source, by_name: Mapping[str, Sequence[Source]]) -> dict[str, str]:
+    """Return the roles that a part of a split configuration takes from the other parts, in all of its regions."""
+    others = [name for name in other_parts(source.parameters[0], by_name) if name not in source.parameters]
+    if not others:
+        return {}
 
-    regions: tuple[str, ...]
-    configs: tuple[Mapping[str, Any], ...]
-
-
-class _Parts:
-    """The configurations by name, among which some are the parts of split ones."""
-
-    def __init__(self, sources: Sequence[Source]) -> None:
-        self._by_name: dict[str, list[Source]] = defaultdict(list)
-        for each in sources:
-            for name in each.parameters:
-                self._by_name[name].append(each)
-
-    def roles_for(self, source: Source) -> dict[str, str]:
-        """Return the roles that a part takes from the other parts, in all of its regions."""
-        others = [name for name in other_parts(source.parameters[0], self._by_name) if name not in source.parameters]
-        if not others:
-            return {}
-        in_regions = [self._roles(others, region) for region in source.regions or (ANY,)]
-        return {field: role for field, role in in_regions[0].items() if all(field in each for each in in_regions)}
-
-    def _roles(self, names: Iterable[str], region: str) -> dict[str, str]:
-        versions = ([each for each in self._by_name[name] if _can_be_in(each, region)] for name in names)
+    def roles_in(region: str) -> dict[str, str]:
+        versions = ([each for each in by_name[name] if region in (ANY, *(each.regions or [region]))] for name in others)
         known = (part for part in versions if any(not each.regions or region in each.regions for each in part))
         return roles_of_parts([{} if isinstance(each.config, str) else each.config for each in part] for part in known)
 
-
-def _can_be_in(source: Source, region: str) -> bool:
-    return region == ANY or not source.regions or region in source.regions
-
-
-def _required(configs: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    for field in {row.requires for row in ROWS if row.requires}:
-        yield from [each for each in configs if find_values(each, field)][:1]
-
-
-def _show(source: Source, refusals: list[str]) -> list[str]:
-    """Return the refusals of a configuration for messages."""
-    return [f"{source.name}: {each}" for each in ([HIDDEN] if refusals and source.is_encrypted else refusals)]
+    in_regions = [roles_in(region) for region in source.regions or (ANY,)]
+    return {field: role for field, role in in_regions[0].items() if all(field in each for each in in_regions)}
 
 
 def _refusals(source: Source) -> Iterator[str]:
@@ -541,18 +523,11 @@ def _refusals(source: Source) -> Iterator[str]:
             yield f"{short_path(path)}: {quote(region)} is not a region"
 
 
-def _compile(
-    config: Mapping[str, Any], own: tuple[str, ...], others: _Others, scope: Scope, roles: Mapping[str, str]
-) -> tuple[list[Statement], list[str]]:
-    """Return the statements that a configuration needs, and why some parts have none.
-
-    :param own: the regions of the agents that read it.
-    :param roles: the roles in the other parts, if it is a part of a split configuration.
-    """
+def _compile(needs: Iterable[Need], regions: tuple[str, ...], scope: Scope) -> tuple[list[Statement], list[str]]:
+    """Return the statements for needs in the regions of the agents, and why some needs have none."""
     statements: list[Statement] = []
     refusals: list[str] = []
-    regions = named_regions([config]) or tuple(dict.fromkeys([*own, *others.regions]))
-    for need in permissions_of(config, others.configs, roles):
+    for need in needs:
         # The owner of an assumed role decides about its permissions.
         if not need.role:
             try:
@@ -586,7 +561,13 @@ def _statements(need: Need, regions: tuple[str, ...], scope: Scope) -> Iterator[
         return
     values = limit.read(need, scope.emf_log_groups)
     limited, others = ([each for each in row.actions if (each in limit.others) == is_other] for is_other in (0, 1))
-    yield Statement(row.use, tuple(limited), *_limits(limit, values, regions, scope))
+    if limit.condition is None:
+        yield Statement(row.use, tuple(limited), (), _fill(limit.resources, values, regions, scope))
+    else:
+        operator, key, template = limit.condition
+        # A namespace is a text in which nothing is replaced.
+        names = tuple(values) if operator == "StringEquals" else _fill([template], values, regions, scope)
+        yield Statement(row.use, tuple(limited), (operator, key), names)
     if others:
         yield Statement(f"{row.use} anywhere", tuple(others))
 
@@ -611,15 +592,6 @@ def _call(need: Need, statement: Statement, action: str) -> Call:
     if need.row.limit is GROUPS:
         return Call(action, tuple(_EVERY_STREAM.sub(":log-stream:*", name) for name in statement.names))
     return Call(action, statement.names)
-
-
-def _limits(limit: Limit, values: list[str], regions: tuple[str, ...], scope: Scope) -> tuple[Any, tuple[str, ...]]:
-    if limit.condition is None:
-        return (), _fill(limit.resources, values, regions, scope)
-    operator, key, template = limit.condition
-    # A namespace is a text in which nothing is replaced.
-    names = tuple(values) if operator == "StringEquals" else _fill([template], values, regions, scope)
-    return (operator, key), names
 
 
 def _fill(templates: Iterable[str], values: Iterable[str], regions: tuple[str, ...], scope: Scope) -> tuple[str, ...]:
