@@ -100,7 +100,7 @@ def read(content: Content, source: str) -> Document:
     try:
         value = reader.read()
         if not isinstance(value, dict):
-            reader.add((), f"the configuration is {quote(value)}, not an object")
+            reader.add((), reader.begin, f"the configuration is {quote(value)}, not an object")
     except _UnreadableError:
         value = None
     return Document(source, value if isinstance(value, dict) else None, reader.problems, reader.locate)
@@ -108,11 +108,6 @@ def read(content: Content, source: str) -> Document:
 
 class _UnreadableError(Exception):
     """The reader cannot continue. Its last problem is the reason."""
-
-
-def _check_number_of(problems: list[Problem]) -> None:
-    if len(problems) >= MAX_PROBLEMS:
-        raise _UnreadableError
 
 
 def _position(text: str, offset: int) -> tuple[int, int]:
@@ -128,14 +123,41 @@ def _text_mistakes(text: str) -> Iterator[tuple[Rule, str]]:
         yield rules.REFERENCE, REFERENCE_REFUSED
 
 
-class _MappingReader:
-    """Copies the value that YAML has made of a configuration, with a problem for each thing that JSON does not have."""
+class _Reader:
+    """Collects problems and counts values.
+
+    :param begin: the offset of the first value in the text. A mapping has no offsets.
+    """
 
     def __init__(self, content: Any, source: str) -> None:
         self.problems: list[Problem] = []
+        self.begin: int | None = None
         self._content = content
         self._source = source
+        self._text = ""
         self._values = 0
+
+    def add(self, path: Path, offset: int | None, message: str, allowed: str = "", rule: Rule = rules.JSON) -> None:
+        if len(self.problems) >= MAX_PROBLEMS:
+            raise _UnreadableError
+        line, column = (None, None) if offset is None else _position(self._text, offset)
+        self.problems.append(Problem(path, rule, message, ERROR, allowed, "", self._source, line, column))
+
+    def _fail(self, path: Path, offset: int | None, message: str) -> NoReturn:
+        self.add(path, offset, message)
+        raise _UnreadableError
+
+    def _begin_value(self, path: Path, offset: int | None, is_container: bool) -> None:
+        # A YAML alias can stand for far more values than the text has.
+        self._values += 1
+        if self._values > MAX_VALUES:
+            self._fail((), offset, _TOO_MANY)
+        if is_container and len(path) >= MAX_DEPTH:
+            self._fail((), offset, _TOO_DEEP)
+
+
+class _MappingReader(_Reader):
+    """Copies the value that YAML has made of a configuration, with a problem for each thing that JSON does not have."""
 
     def read(self) -> Any:
         return self._value(self._content, ())
@@ -143,59 +165,40 @@ class _MappingReader:
     def locate(self, _path: Path) -> tuple[None, None]:
         return None, None  # a mapping has no positions
 
-    def add(self, path: Path, message: str, rule: Rule = rules.JSON) -> None:
-        _check_number_of(self.problems)
-        self.problems.append(Problem(path, rule, message, ERROR, source=self._source))
-
     def _value(self, value: Any, path: Path) -> Any:
-        # A YAML alias can stand for far more values than the text has.
-        self._values += 1
-        if self._values > MAX_VALUES:
-            self._fail(_TOO_MANY)
+        self._begin_value(path, None, isinstance(value, (Mapping, list, tuple)))
         if isinstance(value, str):
             self._check_text(value, path)
-        elif isinstance(value, (Mapping, list, tuple)):
-            return self._container(value, path)
-        elif isinstance(value, float) and not math.isfinite(value):
-            self.add(path, f"{value} is not a number in JSON")
-        elif value is not None and not isinstance(value, (bool, int, float)):
-            self.add(path, f"a value of the type {type(value).__name__} is not JSON; quote it, so that it is a text")
-        return value
-
-    def _container(self, value: Any, path: Path) -> Any:
-        if len(path) >= MAX_DEPTH:
-            self._fail(_TOO_DEEP)
-        if isinstance(value, Mapping):
+        elif isinstance(value, Mapping):
             return {key: self._value(each, (*path, key)) for key, each in value.items() if self._is_valid(key, path)}
-        return [self._value(each, (*path, index)) for index, each in enumerate(value)]
+        elif isinstance(value, (list, tuple)):
+            return [self._value(each, (*path, index)) for index, each in enumerate(value)]
+        elif isinstance(value, float) and not math.isfinite(value):
+            self.add(path, None, f"{value} is not a number in JSON")
+        elif value is not None and not isinstance(value, (bool, int, float)):
+            kind = type(value).__name__
+            self.add(path, None, f"a value of the type {kind} is not JSON; quote it, so that it is a text")
+        return value
 
     def _is_valid(self, key: Any, path: Path) -> bool:
         if isinstance(key, str):
             self._check_text(key, (*path, key))
             return True
-        self.add(path, f"the key {quote(key)} is not a text; quote it")
+        self.add(path, None, f"the key {quote(key)} is not a text; quote it")
         return False
 
     def _check_text(self, text: str, path: Path) -> None:
         for rule, message in _text_mistakes(text):
-            self.add(path, message, rule)
-
-    def _fail(self, message: str) -> NoReturn:
-        self.add((), message)
-        raise _UnreadableError
+            self.add(path, None, message, rule=rule)
 
 
-class _TextReader:
+class _TextReader(_Reader):
     """Parses JSON, and records where each value begins."""
 
     def __init__(self, content: str | bytes, source: str) -> None:
-        self.problems: list[Problem] = []
-        self._content = content
-        self._source = source
-        self._text = ""
+        super().__init__(content, source)
         self._at = 0
-        self._values = 0
-        self._root: tuple[Any, int] = (None, 0)
+        self._root: Any = None
         # By the identity of each object and list: where its members begin.
         self._offsets: dict[int, dict[str | int, int]] = {}
 
@@ -204,7 +207,7 @@ class _TextReader:
             self._fail((), 0, f"the configuration is larger than {MAX_SIZE} bytes")
         self._text = self._decode(self._content) if isinstance(self._content, bytes) else self._content
         if self._text.startswith(_BYTE_ORDER_MARK):
-            self._add((), 0, "the configuration begins with a byte order mark; save it as UTF-8 without one")
+            self.add((), 0, "the configuration begins with a byte order mark; save it as UTF-8 without one")
             self._at = 1
         yaml = _YAML.match(self._text, self._at)
         if yaml:
@@ -218,23 +221,20 @@ class _TextReader:
         begin = self._at
         if begin == len(self._text):
             self._fail((), begin, "the configuration is empty")
-        self._root = self._value(()), begin
+        self._root, self.begin = self._value(()), begin
         self._skip(())
         if self._at < len(self._text):
             self._fail((), self._at, f"there is {self._next_text()} after the end of the configuration")
-        return self._root[0]
+        return self._root
 
     def locate(self, path: Path) -> tuple[int, int]:
-        value, offset = self._root
+        value, offset = self._root, self.begin or 0
         for step in path:
             offsets = self._offsets.get(id(value), {})
             if step not in offsets:
                 break
             offset, value = offsets[step], value[step]
         return _position(self._text, offset)
-
-    def add(self, path: Path, message: str) -> None:
-        self._add(path, self._root[1], message)
 
     def _decode(self, content: bytes) -> str:
         for mark, name in _OTHER_ENCODINGS.items():
@@ -255,13 +255,9 @@ class _TextReader:
 
     def _value(self, path: Path) -> Any:
         start = self._at
-        self._values += 1
-        if self._values > MAX_VALUES:
-            self._fail((), start, _TOO_MANY)
         first = self._text[start : start + 1]
+        self._begin_value(path, start, first in ("{", "["))
         if first in ("{", "["):
-            if len(path) >= MAX_DEPTH:
-                self._fail((), start, _TOO_DEEP)
             self._at += 1
             return self._object(path, start) if first == "{" else self._array(path, start)
         if first == '"':
@@ -276,7 +272,7 @@ class _TextReader:
         self._at = bare.end()
         if bare.group() in _CONSTANTS:
             return _CONSTANTS[bare.group()]
-        self._add(
+        self.add(
             path,
             start,
             f"{quote_key(bare.group().strip(_APOSTROPHE))} is not JSON",
@@ -287,7 +283,7 @@ class _TextReader:
     def _number(self, number: re.Match[str], path: Path) -> int | float:
         value = float(number.group())
         if math.isinf(value):
-            self._add(path, number.start(), f"{quote_key(number.group())} is too large for a number")
+            self.add(path, number.start(), f"{quote_key(number.group())} is too large for a number")
         elif not number.group(1) and not number.group(2):
             return int(number.group())
         return value
@@ -300,7 +296,7 @@ class _TextReader:
             found = (message for word, message in _TEXT_MISTAKES.items() if word in error.msg)
             self._fail(path, error.pos, next(found, "there is a backslash that begins no escape sequence of JSON"))
         for rule, message in _text_mistakes(text):
-            self._add((*path, text) if is_key else path, start, message, rule=rule)
+            self.add((*path, text) if is_key else path, start, message, rule=rule)
         return str(text)
 
     def _array(self, path: Path, start: int) -> list[Any]:
@@ -320,7 +316,7 @@ class _TextReader:
             key = self._key(path)
             if key in result:
                 line, _column = _position(self._text, offsets[key])
-                self._add((*path, key), offset, f"duplicate key {quote_key(key)}, which is also in line {line}")
+                self.add((*path, key), offset, f"duplicate key {quote_key(key)}, which is also in line {line}")
             self._skip(path)
             if self._text[self._at : self._at + 1] != ":":
                 self._fail((*path, key), self._at, f"a colon is missing after the key: there is {self._next_text()}")
@@ -337,7 +333,7 @@ class _TextReader:
         if bare:
             self._at = bare.end()
             key = bare.group().strip(_APOSTROPHE)
-            self._add((*path, key), start, f"the key {quote_key(key)} is not in double quotes")
+            self.add((*path, key), start, f"the key {quote_key(key)} is not in double quotes")
             return key
         if self._text[start : start + 1] != '"':
             is_template = self._text.startswith(REFERENCE, start - 1)
@@ -355,9 +351,9 @@ class _TextReader:
                 self._at += 1
                 self._skip(path)
                 if self._text[self._at : self._at + 1] == closing:
-                    self._add(path, comma, f"there is a comma before the closing '{closing}'")
+                    self.add(path, comma, f"there is a comma before the closing '{closing}'")
             elif found and found not in "]}:":
-                self._add(path, comma, f"a comma is missing before {self._next_text()}")
+                self.add(path, comma, f"a comma is missing before {self._next_text()}")
             elif found and found != closing:
                 self._fail(path, comma, f"'{closing}' or a comma is missing: there is {self._next_text()}")
         if self._at == len(self._text):
@@ -372,20 +368,11 @@ class _TextReader:
         """Go to the end of spaces and comments."""
         while gap := _GAP.match(self._text, self._at):
             if gap.group("comment"):
-                self._add(path, self._at, "JSON has no comments")
+                self.add(path, self._at, "JSON has no comments")
             self._at = gap.end()
 
     def _next_text(self) -> str:
         return quote(self._text[self._at]) if self._at < len(self._text) else "the end of the text"
-
-    def _add(self, path: Path, offset: int, message: str, allowed: str = "", rule: Rule = rules.JSON) -> None:
-        _check_number_of(self.problems)
-        line, column = _position(self._text, offset)
-        self.problems.append(Problem(path, rule, message, ERROR, allowed, "", self._source, line, column))
-
-    def _fail(self, path: Path, offset: int, message: str) -> NoReturn:
-        self._add(path, offset, message)
-        raise _UnreadableError
 
 
 _NOTICE = "this is an OpenTelemetry configuration, of which only the syntax was checked"
