@@ -158,14 +158,13 @@ def select_roles(state: State, desired: Attachments) -> list[AccountPrincipal]:
 
 
 def refused_roles(state: State, desired: Attachments) -> dict[str, str]:
-    """Return, by role, why a role that the user allows to get the policies must not get them."""
-    reasons = {role.name: find_obstacle(state, role, desired) for role in select_roles(state, desired)}
-    return {name: reason for name, reason in reasons.items() if reason}
-
-
-def explain_refusal(role: AccountPrincipal, desired: Attachments, reason: str) -> str:
-    """Return the message of a role that must not get the policies."""
-    return f"{_names(desired.policies(role))} was not attached to role '{role.name}': {reason}"
+    """Return, by role that the user allows to get the policies, the message why it must not get them."""
+    found = [(role, find_obstacle(state, role, desired)) for role in select_roles(state, desired)]
+    return {
+        role.name: f"{_names(desired.policies(role))} was not attached to role '{role.name}': {reason}"
+        for role, reason in found
+        if reason
+    }
 
 
 def _names(arns: Iterable[str]) -> str:
@@ -178,11 +177,7 @@ def plan_attachments(state: State, desired: Attachments) -> Plan[State]:
     changed = {role.name: role for role in select_roles(state, desired) if role.name not in refused}
     planned = {name: desired.planned_role(role) for name, role in changed.items()}
     steps = {name: _steps(role, desired, state.max_policies) for name, role in changed.items()}
-    errors = {
-        name: InvalidInput(explain_refusal(state.roles[name], desired, reason))
-        for name, reason in refused.items()
-        if desired.fail_on_refused
-    }
+    errors = {name: InvalidInput(message) for name, message in refused.items() if desired.fail_on_refused}
     return Plan(state, replace(state, roles={**state.roles, **planned}), steps, errors)
 
 
@@ -275,8 +270,7 @@ def warnings(state: State, desired: Attachments) -> list[str]:
     """Warn of instances whose role lacks something, and of boundaries that are missing or could not be read."""
     found = list(_describe_lacks(state, desired))
     if not desired.fail_on_refused:
-        refused = refused_roles(state, desired).items()
-        found += [explain_refusal(state.roles[name], desired, reason) for name, reason in refused]
+        found += refused_roles(state, desired).values()
     for role in select_roles(state, desired):
         if role.boundary and state.documents.get(role.boundary, {}) is None:
             found.append(
@@ -303,13 +297,12 @@ def _describe_lacks(state: State, desired: Attachments) -> Iterator[str]:
         lacking = lacking_policies(needed | further, role.policies)
         lacking -= needed if role.name in desired.allowed else frozenset()
         if lacking:
-            advice = "" if role.name in desired.allowed else _advice(role.name, needed)
+            advice = (
+                f". To attach {_names(needed)}, add '{role.name}' to attach_to_roles "
+                "(cwagent_attach_to_roles in the playbooks)"
+            )
             held = f"instances {join_first(instances, MAX_LISTED)} keep role '{role.name}'"
-            yield f"{held}, which lacks {_names(lacking)}{advice}"
-
-
-def _advice(name: str, arns: Iterable[str]) -> str:
-    return f". To attach {_names(arns)}, add '{name}' to attach_to_roles (cwagent_attach_to_roles in the playbooks)"
+            yield f"{held}, which lacks {_names(lacking)}{'' if role.name in desired.allowed else advice}"
 
 
 def find_roles_without_access(state: State, desired: Attachments) -> dict[str, list[str]]:

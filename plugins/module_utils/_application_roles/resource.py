@@ -43,20 +43,31 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import AccountPrincipal
 
 
-class AttachmentResource(Resource[State]):
+class _Roles(Resource[State]):
+    """The roles of the account. :param aws_in: by region, its gateway."""
+
+    _aws: Aws
+
+    def __init__(self, aws_in: Mapping[str, Aws]) -> None:
+        super().__init__(next(iter(aws_in.values())))
+        self._aws_in = aws_in
+
+    def read_again(self) -> State:
+        """Read all roles, in pages of up to a thousand."""
+        return State({role.name: role for role in read_principals(self._aws, "read the roles of the account", "Role")})
+
+
+class AttachmentResource(_Roles):
     """The agent's policy on the roles of instances that keep their own profile.
 
     :param aws_in: by region, its gateway.
     :param listed: by region, the instances of the user.
     """
 
-    _aws: Aws
-
     def __init__(
         self, aws_in: Mapping[str, Aws], desired: Attachments, listed: Mapping[str, Sequence[str]], *, check_mode: bool
     ) -> None:
-        super().__init__(next(iter(aws_in.values())))
-        self._aws_in = aws_in
+        super().__init__(aws_in)
         self._desired = desired
         self._listed = listed
         self._check_mode = check_mode
@@ -67,16 +78,15 @@ class AttachmentResource(Resource[State]):
         roles = roles_plan.select_roles(state, self._desired)
         if not roles:
             return state
+        arns = sorted({role.boundary for role in roles if role.boundary})
+        # The quota is read only if a role would exceed the default.
+        counts = (len(role.policies | self._desired.policies(role)) for role in roles)
         return replace(
             state,
-            documents=self._read_boundaries(roles),
-            max_policies=self._read_quota(roles),
+            documents=dict(zip(arns, run_in_parallel(self._read_document, arns))),
+            max_policies=read_quota(self._aws, "role", counts),
             others=self._read_others(roles),
         )
-
-    def read_again(self) -> State:
-        """Read all roles."""
-        return State(read_roles(self._aws))
 
     def plan(self, current: State) -> Plan[State]:
         """Plan the steps of every role."""
@@ -125,16 +135,9 @@ class AttachmentResource(Resource[State]):
         """Render the roles that do not get the policy, because the user does not allow it or because they must not."""
         return {
             "roles_without_access": roles_plan.find_roles_without_access(final, self._desired),
-            "refused_roles": {
-                name: roles_plan.explain_refusal(final.roles[name], self._desired, reason)
-                for name, reason in roles_plan.refused_roles(plan.current, self._desired).items()
-            },
+            "refused_roles": roles_plan.refused_roles(plan.current, self._desired),
             "detached": _find_detached(plan),
         }
-
-    def _read_boundaries(self, roles: Sequence[AccountPrincipal]) -> dict[str, Mapping[str, Any] | None]:
-        arns = sorted({role.boundary for role in roles if role.boundary})
-        return dict(zip(arns, run_in_parallel(self._read_document, arns)))
 
     def _read_document(self, arn: str) -> Mapping[str, Any] | None:
         description = f"read permissions boundary {arn}"
@@ -147,10 +150,6 @@ class AttachmentResource(Resource[State]):
             return None
         document: Mapping[str, Any] = answer["PolicyVersion"]["Document"]
         return document
-
-    def _read_quota(self, roles: Sequence[AccountPrincipal]) -> int:
-        """Return how many managed policies a role can have. Read the quota only if a role would exceed the default."""
-        return read_quota(self._aws, "role", (len(role.policies | self._desired.policies(role)) for role in roles))
 
     def _read_others(self, roles: Sequence[AccountPrincipal]) -> dict[str, list[str]]:
         """Return by role the instances of the regions that have the role and are not listed."""
@@ -170,7 +169,7 @@ class AttachmentResource(Resource[State]):
         return found
 
 
-class DetachmentResource(Resource[State]):
+class DetachmentResource(_Roles):
     """The agent's policies on the roles to which this collection has attached them.
 
     :param aws_in: by region, its gateway.
@@ -178,16 +177,13 @@ class DetachmentResource(Resource[State]):
     :param remaining: by region, the instances whose roles need it.
     """
 
-    _aws: Aws
-
     def __init__(
         self,
         aws_in: Mapping[str, Aws],
         departure: Departure | None,
         remaining: Mapping[str, Sequence[str]],
     ) -> None:
-        super().__init__(next(iter(aws_in.values())))
-        self._aws_in = aws_in
+        super().__init__(aws_in)
         self._departure = departure
         self._remaining = remaining
 
@@ -218,10 +214,6 @@ class DetachmentResource(Resource[State]):
             for name in {*names} - {*instance_states(self._aws_in[region], names)}
         )
 
-    def read_again(self) -> State:
-        """Read all roles."""
-        return State(read_roles(self._aws))
-
     def plan(self, current: State) -> Plan[State]:
         """Plan the steps of every role."""
         return roles_plan.plan_detachments(current, current.detachable)
@@ -250,11 +242,6 @@ class DetachmentResource(Resource[State]):
         return {"detached": _find_detached(plan)}
 
 
-def read_roles(aws: Aws) -> dict[str, AccountPrincipal]:
-    """Read all roles of the account by name, in pages of up to a thousand."""
-    return {role.name: role for role in read_principals(aws, "read the roles of the account", "Role")}
-
-
 def _find_detached(plan: Plan[State]) -> list[dict[str, str]]:
     before, after = (
         {name: role.policies for name, role in state.roles.items()} for state in (plan.current, plan.planned)
@@ -281,7 +268,7 @@ def chosen_policies(call: Call) -> dict[str, Any]:
 def attachments(call: Call, associated: Sequence[Mapping[str, Any]]) -> AttachmentResource | None:
     """Return the resource for the roles of the instances that keep another profile; ``None`` if no instance does.
 
-    :param call: of the module cwagent_instance_profile.
+    :param call: of the module cwagent_instance_profile, with the options that ``chosen_policies`` returns.
     :param associated: by region, the results for the associations. A failed result does not have its instances.
     """
     params = call.params
@@ -299,14 +286,12 @@ def attachments(call: Call, associated: Sequence[Mapping[str, Any]]) -> Attachme
                 used.setdefault(profile, []).append(name)
     if not used:
         return None
-    region, aws = next(iter(aws_in.items()))
-    policies = with_policy_arns(params, aws, region or call.region)["access_policies"]
     desired = Attachments(
         frozenset(params["attach_to_roles"]),
         used,
         params["name"],
         params["fail_on_refused"],
-        frozenset(policies),
+        frozenset(params["access_policies"]),
     )
     return AttachmentResource(aws_in, desired, listed, check_mode=call.check_mode)
 

@@ -66,20 +66,17 @@ def differences(before: Any, after: Any) -> list[str]:
 def _differences(before: Any, after: Any, path: str) -> Iterator[str]:
     if isinstance(before, dict) and isinstance(after, dict):
         for key in dict.fromkeys([*before, *after]):
-            yield from _member_differences(before, after, key, path + json_path((key,))[1:])
+            place = path + json_path((key,))[1:]
+            if key not in after:
+                yield f"- {place}: {_shown(before[key])}"
+            elif key not in before:
+                yield f"+ {place}: {_shown(after[key])}"
+            else:
+                yield from _differences(before[key], after[key], place)
     elif isinstance(before, list) and isinstance(after, list):
         yield from _list_differences(before, after, path)
     elif _text(before) != _text(after):
-        yield f"~ {path}: {_shorten(printable_json(before))} -> {_shorten(printable_json(after))}"
-
-
-def _member_differences(before: dict[str, Any], after: dict[str, Any], key: str, path: str) -> Iterator[str]:
-    if key not in after:
-        yield _format_removal(path, before[key])
-    elif key not in before:
-        yield _format_addition(path, after[key])
-    else:
-        yield from _differences(before[key], after[key], path)
+        yield f"~ {path}: {_shown(before)} -> {_shown(after)}"
 
 
 def _list_differences(before: list[Any], after: list[Any], path: str) -> Iterator[str]:
@@ -89,9 +86,9 @@ def _list_differences(before: list[Any], after: list[Any], path: str) -> Iterato
         if index in pairs:
             yield from _differences(value, after[pairs[index]], after_paths[pairs[index]])
         else:
-            yield _format_removal(before_paths[index], value)
+            yield f"- {before_paths[index]}: {_shown(value)}"
     for index in sorted(set(range(len(after))) - set(pairs.values())):
-        yield _format_addition(after_paths[index], after[index])
+        yield f"+ {after_paths[index]}: {_shown(after[index])}"
     order = [pairs[index] for index in sorted(pairs)]
     if order != sorted(order):
         yield f"~ {path}: other order of elements"
@@ -126,12 +123,8 @@ def _element_paths(elements: list[Any], path: str) -> list[str]:
     ]
 
 
-def _format_removal(path: str, value: Any) -> str:
-    return f"- {path}: {_shorten(printable_json(value))}"
-
-
-def _format_addition(path: str, value: Any) -> str:
-    return f"+ {path}: {_shorten(printable_json(value))}"
+def _shown(value: Any) -> str:
+    return _shorten(printable_json(value))
 
 
 def _shorten(text: str) -> str:

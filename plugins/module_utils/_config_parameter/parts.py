@@ -95,16 +95,12 @@ def _merge_object(
         if isinstance(rule, dict):
             yield from _merge_object(source[key], merged, (*keys, name), rule)
         elif rule == LIST:
-            _merge_list(value, merged, name)
+            if isinstance(value, list) and value:
+                merged[name] = _join_lists(merged.get(name, []), value)
         elif name not in merged:
             merged[name] = value
         elif not _merge_value(value, merged, name):
             yield json_path((*keys, name))
-
-
-def _merge_list(value: Any, merged: dict[str, Any], name: str) -> None:
-    if isinstance(value, list) and value:
-        merged[name] = _join_lists(merged.get(name, []), value)
 
 
 def _merge_value(value: Any, merged: dict[str, Any], name: str) -> bool:
@@ -113,12 +109,8 @@ def _merge_value(value: Any, merged: dict[str, Any], name: str) -> bool:
     if name not in ARRAY_OR_OBJECT_KEYS:
         return bool(comparable(current) == comparable(value))
     if isinstance(current, list) or comparable(current) != comparable(value):
-        merged[name] = _join_lists(_as_list(current), _as_list(value))
+        merged[name] = _join_lists(*(each if isinstance(each, list) else [each] for each in (current, value)))
     return isinstance(current, (dict, list)) and isinstance(value, (dict, list))
-
-
-def _as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
 
 
 def _join_lists(current: list[Any], added: list[Any]) -> list[Any]:
