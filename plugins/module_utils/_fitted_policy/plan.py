@@ -199,8 +199,17 @@ def plan(current: State, desired: DesiredPolicies) -> Plan[State]:
                 check = replace(check, record=current.policies[record].arn, tags=_storing_tags(tags[record]))
             if desired.storing or desired.narrow or not old.default.allows_exactly(statements):
                 steps += _version_steps(old, statements, check)
-            steps += _tag_steps(old, desired.tags)
-        planned[name] = _planned_policy(name, old, statements, desired, tags[name])
+            changed = {key: value for key, value in sorted(desired.tags.items()) if old.tags.get(key) != value}
+            if changed:
+                arguments = {"policy_arn": old.arn, "tags": changed}
+                summary = f"tag policy '{name}' with {', '.join(changed)}"
+                steps.append(Step(Kind.UPDATE, "iam:TagPolicy", arguments, summary))
+        if old and old.default.allows_exactly(statements):
+            version = old.default
+        else:
+            document = to_document(join(statements))
+            version = PolicyVersion(old.default.id if old else _PLANNED, True, document, desired.arn(name))
+        planned[name] = FittedPolicy(name, desired.arn(name), tags[name], (version,))
     steps = [*storing, *_with_undo(steps, desired, current, with_record or "")]
     return Plan(current, replace(current, policies=planned), {ITEM: steps})
 
@@ -225,20 +234,6 @@ def _check_tags(planned: Mapping[str, Mapping[str, str]]) -> None:
                 "them list parameters that runs are about to store. Remove other tags from the policy or from the tags "
                 "of this run, or run again after the other runs."
             )
-
-
-def _planned_policy(
-    name: str,
-    old: FittedPolicy | None,
-    statements: Sequence[Statement],
-    desired: DesiredPolicies,
-    tags: Mapping[str, str],
-) -> FittedPolicy:
-    document = to_document(join(statements))
-    version = PolicyVersion(old.default.id if old else _PLANNED, True, document, desired.arn(name))
-    if old and old.default.allows_exactly(statements):
-        version = old.default
-    return FittedPolicy(name, desired.arn(name), tags, (version,))
 
 
 def _planned_tags(current: State, desired: DesiredPolicies, name: str, *, is_record: bool) -> dict[str, str]:
@@ -279,7 +274,8 @@ def _planned_statements(current: State, desired: DesiredPolicies) -> dict[str, l
             kept = {name: each or [needed[0]] for name, each in kept.items()}
         if is_narrowed and needed:
             # A policy that others may be about to widen stays, with something that is needed in any case.
-            kept = {name: _present(each, needed) or [needed[0]] for name, each in kept.items()}
+            allowed = {name: grants_of(each) for name, each in kept.items()}
+            kept = {name: [each for each in needed if each.grants <= allowed[name]] or [needed[0]] for name in kept}
         sizes = {name: size_of(join(each)) for name, each in kept.items()}
         for statement in _missing(access, current, desired):
             _add(statement, kept, sizes, names_for(access))
@@ -327,11 +323,6 @@ def _missing(access: str, current: State, desired: DesiredPolicies) -> list[Stat
     policies = [current.policies[name] for name in names_for(access) if name in current.policies]
     allowed = [grants_of(each.statements) for each in policies]
     return [each for each in desired.needed.get(access, ()) if not any(each.grants <= grants for grants in allowed)]
-
-
-def _present(statements: Sequence[Statement], needed: Sequence[Statement]) -> list[Statement]:
-    grants = grants_of(statements)
-    return [each for each in needed if each.grants <= grants]
 
 
 def _add(
@@ -437,34 +428,27 @@ def _with_undo(steps: Iterable[Step], desired: DesiredPolicies, current: State, 
         yield each if creates_record or not keys else replace(each, context=replace(each.context or Check(), undo=undo))
 
 
-def _tag_steps(policy: FittedPolicy, tags: Mapping[str, str]) -> Iterator[Step]:
-    changed = {key: value for key, value in sorted(tags.items()) if policy.tags.get(key) != value}
-    if changed:
-        arguments = {"policy_arn": policy.arn, "tags": changed}
-        yield Step(Kind.UPDATE, "iam:TagPolicy", arguments, f"tag policy '{policy.name}' with {', '.join(changed)}")
-
-
 # -- Deletion --
 
 
 def plan_absent(current: State) -> Plan[State]:
     """Plan the deletion of the policies of this collection that no principal has."""
     unused = [each for each in current.policies.values() if is_created(each.tags) and not each.holders]
-    steps = [step for each in unused for step in _delete(each)]
+    steps: list[Step] = []
+    for each in unused:
+        steps += [_delete_version(each, version) for version in each.others]
+        steps.append(
+            Step(
+                Kind.DELETE,
+                "iam:DeletePolicy",
+                {"policy_arn": each.arn},
+                f"delete policy '{each.name}'",
+                done_when=GONE_CODES,
+                retry_when=DELETE_RETRY_CODES,
+            )
+        )
     kept = {name: each for name, each in current.policies.items() if each not in unused}
     return Plan(current, replace(current, policies=kept), {ITEM: steps})
-
-
-def _delete(policy: FittedPolicy) -> Iterator[Step]:
-    yield from (_delete_version(policy, each) for each in policy.others)
-    yield Step(
-        Kind.DELETE,
-        "iam:DeletePolicy",
-        {"policy_arn": policy.arn},
-        f"delete policy '{policy.name}'",
-        done_when=GONE_CODES,
-        retry_when=DELETE_RETRY_CODES,
-    )
 
 
 def blockers(current: State) -> list[str]:

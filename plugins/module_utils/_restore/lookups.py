@@ -96,14 +96,25 @@ class Lookups:
         other_holders, warnings = self._other_holders()
         users_to_delete, unreadable_users = self._users_to_delete()
         optional = self._inputs.optional_users
-        required_users = {name: user for name, user in users_to_delete.items() if name not in optional}
-        users_of_others = _users_of_others(users_to_delete)
+        missing = [name for name, user in users_to_delete.items() if not user and name not in optional]
+        users_of_others = [
+            f"User '{name}' {NOT_CREATED}, so it is not removed."
+            for name, user in users_to_delete.items()
+            if user and not is_marked(tags(user))
+        ]
         ineligible = ineligible_instances(self._aws_in, self._inputs.instances, {})
         fail_on_problems([*ineligible, *other_holders, *users_of_others, *self._account_problems()])
         unlisted = self._inputs.unlisted
         users = readable_principals(self._aws, "User") if unlisted else None
         return {
-            "warnings": [*warnings, *_missing_users(required_users, unreadable_users)],
+            "warnings": [
+                *warnings,
+                *(f"There is no user '{name}'." for name in missing),
+                *(
+                    f"It is not known whether there is a user '{name}': iam:GetUser is not allowed."
+                    for name in unreadable_users
+                ),
+            ],
             "unlisted": [
                 *find_unlisted(self._aws_in, unlisted, {}, users or ()),
                 *find_remaining_configs(self._aws_in, self._inputs.configs_to_delete, check_mode=self._check_mode),
@@ -214,23 +225,6 @@ def ineligible_instances(
     for region in instances:
         aws_in(region).client("ec2")  # outside the threads, because amazon.aws ends the module if it cannot make one
     return [problem for problems in run_in_parallel(list_in, instances) for problem in problems]
-
-
-def _users_of_others(found: Mapping[str, Any]) -> list[str]:
-    """List the users to delete that somebody else created. :param found: users by name; ``None`` for none."""
-    return [
-        f"User '{name}' {NOT_CREATED}, so it is not removed."
-        for name, user in found.items()
-        if user and not is_marked(tags(user))
-    ]
-
-
-def _missing_users(found: Mapping[str, Any], unreadable: Sequence[str]) -> list[str]:
-    """List the users to delete that do not exist, or may not exist."""
-    return [
-        *(f"There is no user '{name}'." for name, user in found.items() if not user),
-        *(f"It is not known whether there is a user '{name}': iam:GetUser is not allowed." for name in unreadable),
-    ]
 
 
 def _excluded_user(found: Mapping[str, dict[str, Any] | AwsApiError | None], name: str, default: str) -> str | None:

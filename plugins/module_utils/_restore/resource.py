@@ -116,7 +116,9 @@ class Restoration:
         principals += [("user", name) for name in leftovers.admin_users]
         windows = {} if leftovers.window_state == KEEP else {each: do(self._window(*each)) for each in principals}
         cleaned = [*windows.values()] if leftovers.window_state == CLOSED else []
-        refused = [] if leftovers.adopt_existing or leftovers.window_state != CLOSED else _unmanaged(windows)
+        # The principals that somebody else created have no window.
+        unmanaged = [each for each, found in windows.items() if not found.get("managed", True)]
+        refused = [] if leftovers.adopt_existing or leftovers.window_state != CLOSED else unmanaged
         self._fleet.errors += [InvalidInput(adoption_problem(*each)) for each in refused]
         if role and ("role", role) not in refused:
             closes = ("role", role) not in windows
@@ -194,8 +196,3 @@ class Restoration:
             else:
                 self._fleet.errors.append(error)
         return None
-
-
-def _unmanaged(windows: Mapping[tuple[str, str], Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Return the principals that somebody else created and that have no window."""
-    return [principal for principal, each in windows.items() if not each.get("managed", True)]

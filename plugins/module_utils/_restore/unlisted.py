@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import 
 from ansible_collections.cwagent.iam.plugins.module_utils._text import count_noun, join_first
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import Association
@@ -80,9 +80,18 @@ def key_directory(params: Mapping[str, Any]) -> Path | None:
     return Path(directory).absolute() if directory else None
 
 
-@dataclass(frozen=True)
-class Unlisted:
-    """The users, saved keys and instances that no host of the inventory has.
+def describe_unlisted(
+    users: Collection[str],
+    saved: Collection[str],
+    saved_in: Mapping[str, Collection[str]],
+    unread: Mapping[str, str],
+    instances: Mapping[str, Mapping[str, str]],
+    *,
+    names_users: bool,
+) -> list[str]:
+    """Return the users, saved keys and instances that no host of the inventory has in sentences.
+
+    They are not an error, because another inventory can manage them.
 
     :param users: the names of users that this collection created or adopted.
     :param saved: the names of users whose access keys are saved in the folder of the inventory.
@@ -92,48 +101,39 @@ class Unlisted:
     :param names_users: whether to name the users. An inventory without users is one of instances, and only counts them.
     """
 
-    users: frozenset[str] = frozenset()
-    saved: frozenset[str] = frozenset()
-    saved_in: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    unread: Mapping[str, str] = field(default_factory=dict)
-    instances: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    names_users: bool = True
+    def removable_names(found: Iterable[str]) -> str:
+        """Join the entries of users for remove_servers, one for each region where an access key is saved in AWS."""
+        places = (
+            [f"{region}:{user}" for region, names in saved_in.items() if user in names] or [user] for user in found
+        )
+        return _join(chain.from_iterable(places))
 
-    def lines(self) -> list[str]:
-        """Return them in sentences. They are not an error, because another inventory can manage them."""
-        found = self._user_lines()
-        if self.saved - self.users:
-            names = _join(self.saved - self.users)
-            found.append(f"Saved access keys of users that no host of this inventory has: {names}.")
-        absent = {user for names in self.saved_in.values() for user in names - self.users}
-        if absent:
-            names = _join(name for user in absent for name in self._removable_names(user))
-            found.append(f"Saved access keys of users that do not exist: {names}.")
-        for region, profiles in sorted(self.instances.items()):
-            for profile in sorted({*profiles.values()}):
-                ids = [instance for instance, name in profiles.items() if name == profile]
-                have = f"are not in this inventory and have {describe_profile(profile)}"
-                found.append(f"Instances in {region} that {have}: {_join(ids)}.")
-        if (self.users and self.names_users) or self.saved or absent:
-            found.append("If their servers have left, cwagent.iam.remove_servers with these names removes them.")
-        for reason in sorted({*self.unread.values()}):
-            regions = _join(region for region, each in self.unread.items() if each == reason)
-            unknown = f"It is not known whether access keys of users that no host has are saved in {regions}"
-            found.append(f"{unknown}: {reason}.")
-        return found
-
-    def _user_lines(self) -> list[str]:
-        if not self.users:
-            return []
-        if not self.names_users:
-            users = f"the account has {count_noun(len(self.users), 'user')} of this collection"
-            return [f"This inventory has no on-premises hosts, and {users}. cwagent.iam.audit lists them in a report."]
-        names = _join(name for user in self.users for name in self._removable_names(user))
-        return [f"Users of this collection that no host of this inventory has: {names}."]
-
-    def _removable_names(self, user: str) -> list[str]:
-        """Return the entries of a user for remove_servers, one for each region where its access key is saved in AWS."""
-        return [f"{region}:{user}" for region, users in self.saved_in.items() if user in users] or [user]
+    found = []
+    if users and names_users:
+        found.append(f"Users of this collection that no host of this inventory has: {removable_names(users)}.")
+    elif users:
+        counted = count_noun(len(users), "user")
+        found.append(
+            f"This inventory has no on-premises hosts, and the account has {counted} of this collection. "
+            "cwagent.iam.audit lists them in a report."
+        )
+    if {*saved} - {*users}:
+        found.append(f"Saved access keys of users that no host of this inventory has: {_join({*saved} - {*users})}.")
+    absent = {user for names in saved_in.values() for user in names} - {*users}
+    if absent:
+        found.append(f"Saved access keys of users that do not exist: {removable_names(absent)}.")
+    for region, profiles in sorted(instances.items()):
+        for profile in sorted({*profiles.values()}):
+            ids = [instance for instance, name in profiles.items() if name == profile]
+            have = f"are not in this inventory and have {describe_profile(profile)}"
+            found.append(f"Instances in {region} that {have}: {_join(ids)}.")
+    if (users and names_users) or saved or absent:
+        found.append("If their servers have left, cwagent.iam.remove_servers with these names removes them.")
+    for reason in sorted({*unread.values()}):
+        regions = _join(region for region, each in unread.items() if each == reason)
+        unknown = f"It is not known whether access keys of users that no host has are saved in {regions}"
+        found.append(f"{unknown}: {reason}.")
+    return found
 
 
 def describe_configs(remaining: Mapping[str, Iterable[str]], unread: Mapping[str, str]) -> list[str]:
@@ -212,7 +212,7 @@ def find_unlisted(
     absent, ours = _confirm_users(aws_in(""), sorted(candidates))
     users |= ours
     saved_in = {region: names & (users | absent) for region, names in saved_in.items()}
-    return Unlisted(frozenset(users), saved, saved_in, unread, instances, bool(listed.users)).lines()
+    return describe_unlisted(users, saved, saved_in, unread, instances, names_users=bool(listed.users))
 
 
 def _confirm_users(aws: Aws, names: Sequence[str]) -> tuple[set[str], set[str]]:

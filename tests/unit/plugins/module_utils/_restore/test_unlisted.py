@@ -14,8 +14,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key
 from ansible_collections.cwagent.iam.plugins.module_utils._names import ADOPTED, MARK_TAG
 from ansible_collections.cwagent.iam.plugins.module_utils._restore.unlisted import (
     Listed,
-    Unlisted,
     describe_configs,
+    describe_unlisted,
     find_remaining_configs,
     find_unlisted,
     readable_associations,
@@ -33,36 +33,36 @@ FIRST = ", ".join(sorted(MANY)[:10])
 
 
 @pytest.mark.parametrize(
-    ("unlisted", "lines"),
+    ("found", "lines"),
     [
-        (Unlisted(), []),
+        ({}, []),
         (
-            Unlisted(users=MANY),
+            {"users": MANY},
             [f"Users of this collection that no host of this inventory has: {FIRST} and 2 more.", REMEDY],
         ),
         (
-            Unlisted(saved_in={"us": frozenset({"c"}), "eu": frozenset({"b"})}),
+            {"saved_in": {"us": frozenset({"c"}), "eu": frozenset({"b"})}},
             ["Saved access keys of users that do not exist: eu:b, us:c.", REMEDY],
         ),
         (
-            Unlisted(saved_in={"af": frozenset()}, unread={"us": "x", "eu": "x", "cn": "y"}),
+            {"saved_in": {"af": frozenset()}, "unread": {"us": "x", "eu": "x", "cn": "y"}},
             [
                 "It is not known whether access keys of users that no host has are saved in eu, us: x.",
                 "It is not known whether access keys of users that no host has are saved in cn: y.",
             ],
         ),
         *(
-            (Unlisted(users=frozenset(users), names_users=False), [COUNTED.format(counted)])
+            ({"users": frozenset(users), "names_users": False}, [COUNTED.format(counted)])
             for users, counted in (("a", "1 user"), (MANY, "12 users"))
         ),
         (
-            Unlisted(users=frozenset({"a"}), saved=frozenset({"b"}), names_users=False),
+            {"users": frozenset({"a"}), "saved": frozenset({"b"}), "names_users": False},
             [COUNTED.format("1 user"), "Saved access keys of users that no host of this inventory has: b.", REMEDY],
         ),
-        (Unlisted(names_users=False), []),
-        (Unlisted(instances={"eu": {}}), []),
+        ({"names_users": False}, []),
+        ({"instances": {"eu": {}}}, []),
         (
-            Unlisted(instances={"us": {"i-2": "S", "i-1": "S", "i-3": "A"}}),
+            {"instances": {"us": {"i-2": "S", "i-1": "S", "i-3": "A"}}},
             [
                 "Instances in us that are not in this inventory and have instance profile 'A': i-3.",
                 "Instances in us that are not in this inventory and have instance profile 'S': i-1, i-2.",
@@ -70,9 +70,9 @@ FIRST = ", ".join(sorted(MANY)[:10])
         ),
     ],
 )
-def test_lines(unlisted, lines):
-    """test_search.py has users whose access keys are saved."""
-    assert unlisted.lines() == lines
+def test_resources_that_no_host_has_are_described(found, lines):
+    nothing = {"users": (), "saved": (), "saved_in": {}, "unread": {}, "instances": {}, "names_users": True}
+    assert describe_unlisted(**{**nothing, **found}) == lines
 
 
 def test_configurations_that_remain_have_a_remedy():
