@@ -17,8 +17,12 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.poli
     needed_statements,
     take_apart,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import Covered, DesiredPolicies, State
-from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.plan import plan
+from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.plan import (
+    Covered,
+    DesiredPolicies,
+    State,
+    plan,
+)
 
 ACCOUNT, OTHER_ACCOUNT, REGION, OTHER_REGION = "123456789012", "210987654321", "eu-central-1", "eu-west-1"
 ROLE = f"arn:aws:iam::{OTHER_ACCOUNT}:role/Central"

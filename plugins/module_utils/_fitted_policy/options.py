@@ -33,7 +33,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.poli
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.parameter_store import list_parameters
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import (
+from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.plan import (
     STORING_LIFETIME,
     Covered,
     DesiredPolicies,

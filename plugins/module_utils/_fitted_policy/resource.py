@@ -12,13 +12,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.poli
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES, AwsApiError
 from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy import plan as policy_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import (
-    STORING_TAG,
-    FittedPolicy,
-    PolicyVersion,
-    State,
-    names_for,
-)
 from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.plan import (
     CHANGED,
     CREATE_POLICY,
@@ -26,7 +19,12 @@ from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.plan im
     INVISIBLE,
     NAME_USED,
     SET_DEFAULT,
+    STORING_TAG,
     Check,
+    FittedPolicy,
+    PolicyVersion,
+    State,
+    names_for,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._names import FITTED_PATH, FITTED_POLICIES
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import EXISTS_CODES, run_in_parallel
@@ -37,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-    from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import DesiredPolicies
+    from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.plan import DesiredPolicies
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step
 
 # With these answers, a step has changed nothing, and a retry would not help.

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import names_for
+from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.plan import names_for
 
 SESSION = botocore.session.get_session()
 REGIONS = [

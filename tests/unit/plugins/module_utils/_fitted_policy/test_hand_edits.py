@@ -19,14 +19,12 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.poli
     take_apart,
     to_document,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import (
+from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.plan import (
     Covered,
     DesiredPolicies,
     FittedPolicy,
     PolicyVersion,
     State,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.plan import (
     foreign_warnings,
     plan,
     wide_reasons,

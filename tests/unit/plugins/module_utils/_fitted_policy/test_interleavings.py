@@ -44,7 +44,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     CwagentError,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy import resource
-from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import (
+from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.plan import (
     Covered,
     DesiredPolicies,
     digest_of,

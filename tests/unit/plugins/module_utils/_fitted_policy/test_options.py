@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.cwagent.iam.plugins.module_utils._access import covered
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy import options, plan
-from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import State
+from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.plan import State
 
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 REGIONS = [f"eu-west-{number}" for number in range(17)]

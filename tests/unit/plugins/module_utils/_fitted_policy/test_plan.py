@@ -20,25 +20,23 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.poli
     to_document,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import (
+from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.plan import (
     Covered,
     DesiredPolicies,
     FittedPolicy,
     PolicyVersion,
     State,
-    digest_of,
-    open_storing,
-    read_storing,
-    storing_tags,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.plan import (
     arns_for,
     blockers,
     check_is_ours,
+    digest_of,
     foreign_warnings,
+    open_storing,
     plan,
     plan_absent,
+    read_storing,
     remaining,
+    storing_tags,
     to_diff,
     wide_reasons,
 )

@@ -14,8 +14,12 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     AwsApiError,
     InvalidInput,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import DesiredPolicies
-from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.plan import CHANGED, NAME_USED, Check
+from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.plan import (
+    CHANGED,
+    NAME_USED,
+    Check,
+    DesiredPolicies,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.resource import FittedPolicies
 from ansible_collections.cwagent.iam.plugins.module_utils._gateway import Gateway
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Step

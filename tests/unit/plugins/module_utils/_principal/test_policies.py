@@ -9,7 +9,7 @@ from declarations import SSM_CORE as SSM
 from import_graph import PLUGINS
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import names_for
+from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.plan import names_for
 from ansible_collections.cwagent.iam.plugins.module_utils._names import (
     ATTACHED_TAG,
     aws_policy_arn,

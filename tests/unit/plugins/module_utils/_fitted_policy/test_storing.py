@@ -14,7 +14,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.poli
     read_document,
     to_document,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.model import (
+from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.plan import (
     digest_of,
     not_stored,
     storing_statements,
