@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs the module of this name inside Ansible, with the files that its options name."""
+"""Runs the module of this name inside Ansible, with the files that its options name, and with results of the run."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 
 from ansible_collections.cwagent.iam.plugins.plugin_utils._aws_action import AwsAction
 from ansible_collections.cwagent.iam.plugins.plugin_utils._config_files import find_all, search_folders
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run_hosts import removals
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.results import INPUTS
 
 
 class ActionModule(AwsAction):
@@ -21,6 +23,8 @@ class ActionModule(AwsAction):
         if "configs" in self._task.args:
             configs = find_all(search_folders(task_vars or {}), self._task.args["configs"])
             self._task.args = {**self._task.args, "configs": configs}
+        elif self._task.args.get("state") == "absent" and INPUTS in (task_vars or {}):
+            self._task.args = {"planned": removals(task_vars or {}), **self._task.args}
         return super().run(tmp, task_vars)
 
 

@@ -9,7 +9,11 @@ import uuid
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.accounts import ACCOUNT
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run_hosts import RunHosts, registration_options
 from ansible_collections.cwagent.iam.plugins.plugin_utils._secret_delivery import SecretDelivery
+from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import IN_OUR_PLAY
 from ansible_collections.cwagent.iam.plugins.plugin_utils._transaction_action import TransactionAction
 
 # Without boto3, only this task must fail, and not the whole run, which may have no such task.
@@ -35,6 +39,22 @@ class ActionModule(SecretDelivery, TransactionAction):
     """Registers the host. This process calls AWS, and a module does the host's part through its connection."""
 
     SECRET = "activation code"  # noqa: S105  words for messages
+
+    def fill_options(self, variables: Mapping[str, Any]) -> str:
+        """Add options. In a playbook of this collection, the server gets the role that the run has managed."""
+        problem = super().fill_options(variables)
+        if problem or IN_OUR_PLAY not in variables:
+            return problem
+        hosts = RunHosts(variables["groups"], variables["hostvars"])
+        named = self._templar.template(variables.get(ACCOUNT, ""))
+        account = hosts.account_of(variables["inventory_hostname"], str(named or ""))
+        given = self._task.args
+        try:
+            options = registration_options(variables["hostvars"].raw_get(account), given["role"], given["state"])
+        except InvalidInput as error:
+            return str(error)
+        self._task.args = {**given, **options}
+        return ""
 
     def transact(
         self, variables: Mapping[str, Any], interruption: Interruption, tell: Callable[[str], None], call: Call

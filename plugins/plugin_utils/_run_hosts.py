@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The hosts and batches of each play, from the results that the tasks of the run have registered. Pure."""
+"""The hosts and batches of each play, and options that only the run knows, from what tasks have registered. Pure."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import REGISTERED
+from ansible_collections.cwagent.iam.plugins.module_utils._names import is_fitted_policy
+from ansible_collections.cwagent.iam.plugins.module_utils._planned import Planned
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import FITTED
 from ansible_collections.cwagent.iam.plugins.plugin_utils._apply_batch import CHECKED
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import ACCOUNTS, CONFIRMATION
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.run import Run, read_run
@@ -20,13 +25,20 @@ if TYPE_CHECKING:
 
 # The result of the task that replaces access keys, of the audit of an account, and of the first task on a server.
 KEYS, AUDITED, REACHED = "__onprem_server_result", "__audit_access", "__cwagent_reached"
+# The result of the task that manages the role of the hybrid servers.
+HYBRID_ROLE = "__hybrid_server_role_result"
 # The result of the task that registers or deregisters a server on the server itself.
 NODE = "__hybrid_registration_node"
 
+# The results of the tasks that remove principals, or the agent's policies from them.
+REMOVALS = (
+    *("__ec2_server_role_result", "__ec2_admin_role_result", "__cwagent_detached", KEYS, "__onprem_admin_result"),
+    HYBRID_ROLE,
+)
 
 # The lists that plays have.
 LISTS = (
-    *("accounts", "account_batches", "unfailed", "delivery", "retirement", "deregistration", "report"),
+    *("accounts", "account_batches", "unfailed", "delivery", "retirement", "deregistration", "fitted", "report"),
     *("collect", "audited", "compared", "apply", "apply_batches", "unlisted", "rename"),
 )
 
@@ -114,6 +126,16 @@ class RunHosts:
         return [name for name, run in self._unfailed.items() if run.leaving_nodes]
 
     @property
+    def fitted(self) -> list[str]:
+        """The accounts whose fitted policies are deleted. The account decides too, because its principals had them."""
+        return [
+            name
+            for name, run in self._unfailed.items()
+            if run.settings["server_policy"] == FITTED
+            or any(is_fitted_policy(arn) for _kind, _name, arn in Planned(removals(self._accounts[name])).detached)
+        ]
+
+    @property
     def collect(self) -> list[str]:
         """The servers from which facts are collected. The servers of an account that was not read are left out."""
         return [host for run in self._unfailed.values() for host in run.collect_hosts]
@@ -185,3 +207,23 @@ def node_options(run: Run, hosts: RunHosts, *, deregisters: bool) -> dict[str, A
         # A teardown removes the role too.
         "role": run.settings["hybrid_role_name"] if deregisters and CONFIRMATION in run.requires else "",
     }
+
+
+def removals(variables: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the results of the tasks that removed principals of an account, or policies from them."""
+    return [variables[name] for name in REMOVALS if name in variables]
+
+
+def registration_options(variables: Mapping[str, Any], name: str, state: str) -> dict[str, Any]:
+    """Return the options of ``cwagent_hybrid_node`` in a playbook.
+
+    :param variables: the variables of the host of the account.
+    :param name: the name of the role of the hybrid servers.
+    :raises InvalidInput: the role of a server that is registered was not managed.
+    """
+    result = variables.get(HYBRID_ROLE, {"failed": True})
+    if state == REGISTERED and result.get("failed"):
+        raise InvalidInput(f"The server keeps the credentials that it has, because the role {name} was not managed.")
+    # Systems Manager takes the role with its path.
+    path = (result.get("role") or {}).get("path", "/")
+    return {"role": f"{path[1:]}{name}", "planned": [result]}

@@ -370,6 +370,7 @@ SECOND_NAMES = {
         "audit_admin_user_name < admin_users",
         "store_config_admin_user_name < admin_users",
         "cwagent_iam_user.users_by_region < retired_users",
+        "hybrid_registration_role < hybrid_role_name",
     },
     "a module waits for one thing, and a role for several": {
         "cwagent_agent_config.wait_timeout < verify_timeout",

@@ -10,7 +10,7 @@ from input_runs import EU, US, inputs_of
 from task_variables import HostVars
 
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.run import read_run
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run_hosts import LISTS, RunHosts, node_options
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run_hosts import LISTS, RunHosts, node_options, removals
 
 RECORD = inputs_of()
 FAILED, ENDED = {"__cwagent_failure": {"msg": "Denied."}}, {"__cwagent_restored": {"needs_restore": True}}
@@ -177,6 +177,30 @@ def test_the_servers_of_compared_accounts_get_the_configuration() -> None:
     assert hosts.apply == ["b", "d", "a", "c"]
     assert hosts.unlisted == [{"name": "b", "account": "shop"}, {"name": "c", "account": "blog"}]
     assert hosts.rename == ["a"]
+
+
+FITTED_ARN = "arn:aws:iam::123456789012:policy/cwagent/CloudWatchAgentFittedServerPolicy-2"
+LOST = {"kind": "role", "name": "R", "policy": FITTED_ARN}
+
+
+@pytest.mark.parametrize(
+    ("policy", "results", "is_fitted"),
+    [
+        ("aws", {}, False),
+        ("fitted", {}, True),
+        ("aws", {"__ec2_server_role_result": {"detached": [LOST]}}, True),
+        ("aws", {"__hybrid_server_role_result": {"results": [{"detached": [LOST]}]}}, True),
+        ("aws", {"__cwagent_detached": {"detached": [{**LOST, "policy": "arn:aws:iam::aws:policy/Other"}]}}, False),
+        ("aws", {"__cwagent_detached": {"skipped": True}}, False),
+        ("fitted", FAILED, False),
+    ],
+)
+def test_fitted_policies_are_deleted_where_a_principal_had_them(
+    policy: str, results: dict[str, Any], is_fitted: bool
+) -> None:
+    account = an_account(results, server_policy=policy)
+    assert hosts_of({"localhost": account}).fitted == ["localhost"] * is_fitted
+    assert removals(account) == [each for each in results.values() if results is not FAILED]
 
 
 def test_facts_are_collected_from_the_servers_of_the_accounts_that_were_read() -> None:
