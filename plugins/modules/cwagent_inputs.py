@@ -78,8 +78,8 @@ options:
   collect:
     description:
       - Whether to collect the instances, users or regions of the hosts in the account of this host instead, from the
-        results that the role has registered for each host as C(__ROLE_inputs). One host then calls the modules for all
-        hosts with the same AWS options. Fails if another value differs between these hosts. Only in a role.
+        results that the role has registered for each host as C(__cwagent_role_inputs). One host then calls the modules
+        for all hosts with the same AWS options. Fails if another value differs between these hosts. Only in a role.
     type: bool
     default: false
 extends_documentation_fragment: [cwagent.iam.attributes.reading, cwagent.iam.attributes]
@@ -101,7 +101,9 @@ region:
   description:
     - The default region. The result contains every variable, under its name without C(cwagent_). A variable with a
       problem has its default value.
-  returned: outside roles
+    - With O(collect=true), the region for the calls of the modules. It is empty if RV(by_region) has items without a
+      region, or nothing with one.
+  returned: outside roles, and with O(collect=true) on the first host of an account
   type: str
 instances:
   description: The instances by region, one of the values that follow from the variables.
@@ -133,14 +135,18 @@ variables:
   returned: like RV(task)
   type: dict
 default_region:
-  description: The region of the host, or of the RV(by_region) that have none.
-  returned: like RV(task), and with O(collect=true) on the first host of an account
+  description: The region of the host.
+  returned: like RV(task)
+  type: str
+role:
+  description: The role.
+  returned: with O(collect=true)
   type: str
 by_region:
   description:
     - The instances or users by region, of this host or of all hosts in the account. A role that only needs regions has
       no items in them. It is null if the host can be an instance itself.
-  returned: like RV(default_region)
+  returned: like RV(task), and with O(collect=true) on the first host of an account
   type: dict
 report_files:
   description: By format, the paths of the reports that the role writes. The ending of a path chooses the format.

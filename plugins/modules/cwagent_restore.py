@@ -154,18 +154,19 @@ options:
     description:
       - Whether to report users and saved keys that this collection manages and that are not in O(users). They are not a
         problem, because another inventory can contain them.
-      - The module reports users with the mark of this collection, and saved keys in O(key_store_directory) or
-        O(key_store).
+      - The module reports users with the mark of this collection, and saved keys in O(key_store).
       - Users are read with C(iam:GetAccountAuthorizationDetails), in pages of up to a thousand. With
         O(admin_role_name), roles are read with them.
     type: bool
     default: false
   key_store_directory:
-    description: The folder of the credentials files of users. Without it, no files are read.
+    description:
+      - The folder of the credentials files of users. Without it, or with another O(key_store) than V(file), no files
+        are read.
     type: path
   key_store:
     description:
-      - Where the access keys of O(users) are saved, for O(report_unlisted).
+      - Where the access keys of O(users) and O(saved_users) are saved.
       - With V(parameter_store) and V(secrets_manager), the module finds saved keys through the names and descriptions
         of parameters or secrets. It reads no value. For each region, this takes one call of C(ssm:DescribeParameters)
         for every 50 parameters, or one of C(secretsmanager:ListSecrets) for every 100 secrets. If a call is not

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
@@ -18,13 +19,36 @@ if TYPE_CHECKING:
     ByRegion = Mapping[str, Sequence[str]]
     Inputs = Mapping[str, Any]
 
-# By role that calls its modules once for all hosts of an account, the options that belong to a host.
+# The variables of a host under which the tasks of these roles register their input and the collected values.
+READ, COLLECTED = "__cwagent_role_inputs", "__cwagent_role_call"
+
+
+@dataclass(frozen=True)
+class Collected:
+    """The values that a role collects from the hosts of an account.
+
+    :param of_host: the option of the role, which has a value for each host, as ``region`` does.
+    :param option: the option of modules that gets the values of all hosts.
+    :param of_run: in a play of our playbooks, the field of the run that has these values.
+    """
+
+    of_host: str
+    option: str
+    of_run: str
+
+    @property
+    def of_hosts(self) -> tuple[str, str]:
+        """All options of the role with a value for each host."""
+        return (self.of_host, "region")
+
+
+# By role that calls its modules once for all hosts of an account.
 OF_HOST = {
-    "ec2_server": ("instances", "region"),
-    "ec2_admin": ("instances", "region"),
-    "onprem_server": ("users", "region"),
-    "onprem_admin": ("users", "region"),
-    "hybrid_server": ("regions", "region"),
+    "ec2_server": Collected("instances", "instances", "instances"),
+    "ec2_admin": Collected("instances", "instances", "instances"),
+    "onprem_server": Collected("users", "users_by_region", "server_users"),
+    "onprem_admin": Collected("users", "users_by_region", "admin_users"),
+    "hybrid_server": Collected("regions", "trust_regions", "hybrid_server_regions"),
 }
 
 
@@ -35,7 +59,7 @@ def items_of_host(role: str, values: Mapping[str, Any]) -> dict[str, list[str]] 
 
     :param values: the values of the role's variables.
     """
-    of = {option: values.get(f"{role}_{option}") for option in OF_HOST[role]}
+    of = {option: values.get(f"{role}_{option}") for option in OF_HOST[role].of_hosts}
     if "regions" in of:
         return {region: [] for region in of["regions"] or ()}
     found = of["instances"] if "instances" in of else {"": of["users"] or []}
@@ -77,7 +101,8 @@ def plan_call(
         possible |= dict.fromkeys(failed, region)
     given = [each["by_region"] for each in hosts.values() if each["by_region"] is not None]
     items = _merge([*given, instances_of(possible)])
-    return {"is_first": True, "by_region": items, "default_region": "" if "" in items else region}
+    # Items without a region are in the default region of the modules, and no option must give them another one.
+    return {"is_first": True, "by_region": items, "region": "" if "" in items else region or next(iter(items), "")}
 
 
 def instances_of(hostvars: Mapping[str, Mapping[str, Any]], regions: Mapping[str, str]) -> dict[str, list[str]]:

@@ -22,6 +22,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._key_store_checks impo
 from ansible_collections.cwagent.iam.plugins.plugin_utils._report_files import ROLE_FORMATS, sort_by_format
 from ansible_collections.cwagent.iam.plugins.plugin_utils._role_calls import (
     OF_HOST,
+    READ,
     instances_of,
     items_of_host,
     plan_call,
@@ -92,7 +93,7 @@ class RoleInputs:
         """
         path, variables = Path(self.variables["role_path"]), self.variables
         if self.options["collect"]:
-            return _collect(path.name, variables)
+            return {"role": path.name, **_collect(variables)}
         specs = read_specs(path)
         spec = {**specs[self.options["entry_point"]]["options"], **shared_options(path)}
         known = role_options(path)
@@ -132,7 +133,7 @@ class RoleInputs:
         role = path.name
         typed = {name: to_typed(name, option, values.get(name)) for name, option in spec.items()}
         typed = {name: spec[name].get("default") if value is None else value for name, value in typed.items()}
-        shared = typed.keys() - {f"{role}_{option}" for option in OF_HOST[role]}
+        shared = typed.keys() - {f"{role}_{option}" for option in OF_HOST[role].of_hosts}
         return {
             "task": self.task,
             "host": self.variables["inventory_hostname"],
@@ -183,16 +184,15 @@ def _missing_regions(role: str, spec: Mapping[str, Any], values: Mapping[str, An
     return [f"{regions} is required with {state}=present. List the regions in which the servers are registered."]
 
 
-def _collect(role: str, variables: Mapping[str, Any]) -> dict[str, Any]:
+def _collect(variables: Mapping[str, Any]) -> dict[str, Any]:
     """Return whether this host calls the modules of the role, and for what."""
-    hostvars, registered = variables["hostvars"], f"__{role}_inputs"
-    own = variables[registered]
+    hostvars, own = variables["hostvars"], variables[READ]
     # Another use of the role can have left results, and a condition of the role leaves results without values, or the
     # facts of a host.
     inputs = (
         (host, found)
         for host in variables["ansible_play_batch"]
-        if isinstance(found := hostvars.raw_get(host).get(registered), dict) and found.get("task") == own["task"]
+        if isinstance(found := hostvars.raw_get(host).get(READ), dict) and found.get("task") == own["task"]
     )
     active = {*variables["ansible_play_hosts"]}
     failed = [host for host in variables["ansible_play_hosts_all"] if host not in active]

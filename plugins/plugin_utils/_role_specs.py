@@ -27,7 +27,8 @@ def read_specs(role: Path) -> dict[str, Any]:
 @cache
 def read_defaults(role: Path) -> dict[str, Any]:
     """Return the default values of the variables of a role, which can be templates. :param role: its folder."""
-    defaults: dict[str, Any] = yaml_load((role / "defaults" / "main.yml").read_text("utf-8"))
+    path = role / "defaults" / "main.yml"
+    defaults: dict[str, Any] = yaml_load(path.read_text("utf-8")) if path.exists() else {}
     return defaults
 
 

@@ -12,8 +12,11 @@ An option that neither the task nor ``module_defaults`` set gets the first of th
    of the module
 
 A role has a variable for each option of its modules that has a setting. If no value counts, the default of the module
-does, as it does if the task sets the option to null. The region of a role and the credentials that it chooses outrank
-even ``module_defaults``. A module that is called outside our roles takes no variable.
+does, as it does if the task sets the option to null. The region of a role, the credentials that it chooses, and the
+instances, users or regions that it has collected outrank even ``module_defaults``.
+
+A module that is called outside our roles takes no variable. Only the tasks of our playbooks take a few settings of the
+run without listing them.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.plugin_utils._facts import check_facts
-from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import EMPTY
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import EMPTY, REMOVAL, ROTATION
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables import (
     HOST_VARIABLES,
     KEY_FILE_GROUP,
@@ -32,6 +35,8 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables impo
     NODE_ID,
     ROTATION_OPTIONS,
 )
+from ansible_collections.cwagent.iam.plugins.plugin_utils._role_calls import COLLECTED
+from ansible_collections.cwagent.iam.plugins.plugin_utils._role_calls import OF_HOST as OF_HOSTS
 from ansible_collections.cwagent.iam.plugins.plugin_utils._role_specs import playbook_options, read_specs
 from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import (
     CONFIGS_OF_ROLE,
@@ -44,6 +49,7 @@ if TYPE_CHECKING:
 
 COLLECTION = "cwagent.iam."
 ROLES = Path(__file__).parents[2] / "roles"
+PLAYBOOKS = Path(__file__).resolve().parents[2] / "playbooks"
 MODULES = "ansible_collections.cwagent.iam.plugins.modules"
 # By role, the modules for whose options it has variables. Other modules of a role have only options that it lists.
 MODULES_OF = {
@@ -60,6 +66,14 @@ MODULES_OF = {
 }
 # The environment can have secret values, so a task hands it on where a reader sees it. _connection() fills region.
 NOT_FILLED = frozenset({"environment", "region"})
+# The options that the tasks of our playbooks have from the run, besides those that they list.
+OF_RUN = (
+    *("region", "wait_timeout", "detach_from_roles"),
+    *("key_store", "key_store_directory", "key_store_prefix", "key_store_regions"),
+)
+# The roles that choose a region or credentials themselves, with the variables.
+REGIONS = {"store_config": "__store_config_region"}
+CREDENTIALS = {"audit": "__audit_credentials"}
 # The options, or variables of one role, whose setting is not cwagent_ and the name of the option.
 RENAMED = {
     # A role manages one principal, and the settings are for all of them. A profile and its role have one name.
@@ -101,6 +115,8 @@ NOT_SHARED = frozenset(
 # In a play of our playbooks, this variable is defined, and the next one is the input that the run has validated.
 IN_OUR_PLAY = "__cwagent_run"
 INPUT = "__cwagent"
+# The results of the tasks that fit policies to the configurations, and that find the users of servers that leave.
+FITTED, LEAVING = "__store_config_fitted", "__cwagent_leaving"
 
 
 def shared_setting(role: str, variable: str) -> str:
@@ -176,7 +192,7 @@ def find_shared_value(setting: str, variables: Mapping[str, Any], template: Call
 
 
 def fill_task(action: Any, variables: Mapping[str, Any]) -> None:
-    """Add options to the task of an action by the rule of this file. Does nothing outside our roles.
+    """Add options to the task of an action by the rule of this file, if it belongs to our roles or playbooks.
 
     The task knows its role. A variable with the role's name could be a fact, which a managed server chooses.
 
@@ -190,6 +206,15 @@ def fill_task(action: Any, variables: Mapping[str, Any]) -> None:
         check_facts({variables["inventory_hostname"]: variables.get("ansible_facts", {})}, role_options(path))
         spec = spec_of(task.action.rpartition(".")[2])
         task.args = fill_options(task.args, spec, path, variables, action._templar.template)
+    elif IN_OUR_PLAY in variables and _is_of_playbooks(task):
+        run = action._templar.template(variables[INPUT])
+        known = {"region", *spec_of(task.action.rpartition(".")[2])}
+        task.args = {**{name: run[name] for name in OF_RUN if name in known}, **task.args}
+
+
+def _is_of_playbooks(task: Any) -> bool:
+    """Return whether a task is in a file of our playbooks. A variable could be a fact, which a server chooses."""
+    return Path(task.get_path().rpartition(":")[0]).resolve().is_relative_to(PLAYBOOKS)
 
 
 def fill_options(
@@ -216,20 +241,55 @@ def fill_options(
         value = find_value(path.name, name, variables, template)
         return own.get(name, {}).get("default") if is_blank(value) else value
 
-    options = {**dict(_fill(spec, given, value_of)), **given, **_connection(path.name, variables, template)}
+    options = {**dict(_fill(spec, given, value_of)), **given, **_chosen(path.name, given, spec, variables, template)}
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _connection(role: str, variables: Mapping[str, Any], template: Callable[[Any], Any]) -> dict[str, Any]:
-    """Return the AWS options of a role, which outrank ``module_defaults``.
+def _chosen(
+    role: str,
+    given: Mapping[str, Any],
+    spec: Mapping[str, Any],
+    variables: Mapping[str, Any],
+    template: Callable[[Any], Any],
+) -> dict[str, Any]:
+    """Return the options that a role chooses itself, which outrank ``module_defaults``.
 
     Otherwise, the region of an account's session would outrank the region of the instances. As options of the task,
     they would remove the play's options if the role chooses none.
     """
-    names = [name for name in (f"__{role}_region", f"{role}_region") if name in variables]
-    region = template(variables[names[0]]) if names else None
-    credentials = template(variables.get(f"__{role}_credentials", {}))
-    return {**credentials, **({} if is_blank(region) else {"region": region})}
+    variable = REGIONS.get(role, f"{role}_region")
+    credentials = template(variables.get(CREDENTIALS.get(role, ""), {}))
+    region = template(variables.get(variable))
+    options: dict[str, Any] = {}
+    if role in OF_HOSTS and IN_OUR_PLAY in variables:
+        run = template(variables[INPUT])
+        region, options = run["region"], _of_run(role, given.get("access"), run, variables)
+    elif role in OF_HOSTS and (call := variables.get(COLLECTED, {})).get("role") == role:
+        region, options = call["region"], {OF_HOSTS[role].option: call["by_region"]}
+    if "trust_regions" in options:
+        options["trust_regions"] = [*options["trust_regions"]]
+    known = {name: value for name, value in options.items() if name in spec}
+    return {**credentials, **known, **({} if is_blank(region) else {"region": region})}
+
+
+def _of_run(role: str, access: str | None, run: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a role that manages principals, for all hosts of an account in a play of our playbooks.
+
+    :param access: the access of the principal.
+    """
+    fitted = variables.get(FITTED, {})
+    # A playbook that does not fit policies to the configurations attaches them by their names; none stand for AWS's.
+    policies = fitted if "server_policies" in fitted else run["fitted_policies"]
+    rotation = {name: run[name] for name in ROTATION_OPTIONS} if ROTATION in run["requires"] else {}
+    # The playbook that removes servers only uses a role for the users of these servers, never for those that remain.
+    items = variables[LEAVING]["users_to_delete"] if REMOVAL in run["requires"] else run[OF_HOSTS[role].of_run]
+    return {
+        **rotation,
+        OF_HOSTS[role].option: items,
+        "access_policies": [*policies["server_policies"], *(policies["admin_policies"] if access == "admin" else ())],
+        # The report lists the reasons after everything else was done.
+        "fail_on_refused": False,
+    }
 
 
 def _names(spec: Mapping[str, Any]) -> Iterator[str]:

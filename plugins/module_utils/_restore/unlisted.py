@@ -75,9 +75,9 @@ def to_listed(
 
 
 def key_directory(params: Mapping[str, Any]) -> Path | None:
-    """Return the folder of the saved keys."""
+    """Return the folder of the saved keys; ``None`` if they are not in files, or if there is no folder to read."""
     directory = params["key_store_directory"]
-    return Path(directory).absolute() if directory else None
+    return Path(directory).absolute() if directory and params["key_store"] == FileStore.NAME else None
 
 
 def describe_unlisted(

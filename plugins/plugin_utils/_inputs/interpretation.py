@@ -201,12 +201,13 @@ def _plan_run(
             (members.instances[each] for each in given.members(EC2_ADMIN) if each in members.instances), ""
         ),
         finds_instances=account.has_filters,
+        has_instances=bool(members.instances) or account.has_filters,
         server_users=server_users,
         admin_users=admin_users,
         retired_users=retired_users,
         users=all_users,
         key_names=find_key_names(given, onprem_hosts, regions),
-        key_regions=[each for each in dict.fromkeys(of_keys) if each],
+        key_store_regions=[each for each in dict.fromkeys(of_keys) if each],
         leaving_nodes=group_by_region({name: name for name in onprem_hosts}, regions),
         hybrid_server_regions=list(
             dict.fromkeys(each.region for each in onprem_hosts.values() if each.identity == HYBRID)

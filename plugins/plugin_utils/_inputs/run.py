@@ -107,12 +107,14 @@ class Run:
     :param instances: the EC2 instances by region.
     :param instance_id: the ID of the instance that stores the configuration, or an empty text.
     :param finds_instances: whether the instances of the account are found by filters.
+    :param has_instances: whether the account can have roles of instances. Even if filters no longer find an instance,
+        the roles still exist.
     :param server_users: by region, the users of servers whose access keys are managed.
     :param admin_users: by region, the users that may store.
     :param retired_users: by region, the users that only hybrid servers had before.
     :param users: all users of the inventory.
     :param key_names: by region, the hosts that get an access key and can have been hybrid servers before.
-    :param key_regions: all regions in which an access key can be saved.
+    :param key_store_regions: all regions in which an access key can be saved.
     :param leaving_nodes: by region, the IDs and names of nodes that a playbook that removes servers deregisters.
     :param hybrid_server_regions: the regions of the hybrid servers.
     :param delivery_hosts: the hosts on which a play configures or removes the credentials.
@@ -147,12 +149,13 @@ class Run:
     instances: ByRegion
     instance_id: str
     finds_instances: bool
+    has_instances: bool
     server_users: ByRegion
     admin_users: ByRegion
     retired_users: ByRegion
     users: Sequence[str]
     key_names: ByRegion
-    key_regions: Sequence[str]
+    key_store_regions: Sequence[str]
     leaving_nodes: ByRegion
     hybrid_server_regions: Sequence[str]
     delivery_hosts: Sequence[str]

@@ -78,14 +78,14 @@ MISSPELLED = 0.95
 # How similar a variable is to one that was meant. Its prefix proves that one was meant, but not which one.
 SIMILAR = 0.7
 _BATCH = r"[1-9]\d*|[1-9]\d?%|100%"
-# The variables of roles that plays set, besides the files in playbooks/vars/. Some of them delete.
+# The variables of roles that plays set or that a run decides, besides the files in playbooks/vars/. Some delete.
 SET_BY_PLAYS = {
-    "ec2_server": ("state",),
-    "ec2_admin": ("state",),
-    "onprem_server": ("state", *ROTATION_OPTIONS),
-    "onprem_admin": ("state", *ROTATION_OPTIONS),
+    "ec2_server": ("state", "instances", "region"),
+    "ec2_admin": ("state", "instances", "region"),
+    "onprem_server": ("state", "users", "region", *ROTATION_OPTIONS),
+    "onprem_admin": ("state", "users", "region", *ROTATION_OPTIONS),
     "hybrid_registration": ("state",),
-    "hybrid_server": ("state",),
+    "hybrid_server": ("state", "regions", "region"),
     "onprem_credentials": ("state",),
 }
 

@@ -126,7 +126,7 @@ def test_roles_that_run_on_the_controller(controller: Controller, native: str) -
                 include("ec2_server", loop=items, vars=role_of_item),
                 include("ec2_admin", loop=items, vars=admin_of_item),
                 include("hybrid_server", loop=items, vars=hybrid_of_item),
-                include("hybrid_server", "import_role", tasks_from="role", vars=IMPORTED_HYBRID),
+                include("hybrid_server", "import_role", vars=IMPORTED_HYBRID),
                 include("onprem_admin", loop=items, vars=user_of_item, apply={"delegate_to": "a"}),
                 include("ec2_admin", loop=items, vars={**admin_of_item, "ec2_admin_state": "absent"}),
             ],

@@ -123,28 +123,6 @@ def test_a_run_hands_on_the_policy_of_the_servers_so_that_no_role_reads_the_acco
     assert defaults_of_roles()[f"{role}_server_policy"] == ""
 
 
-NAMES = ["CloudWatchAgentFittedServerPolicy"], ["CloudWatchAgentFittedAdminPolicy"]
-RETURNED = ["arn:fitted", "arn:fitted-2"], ["arn:admin"]
-
-
-@pytest.mark.parametrize("role", PRINCIPALS)
-@pytest.mark.parametrize(
-    ("policy", "registered", "found"),
-    [
-        ("aws", {}, ([], [])),
-        ("aws", {"skipped": True}, ([], [])),
-        ("fitted", {}, NAMES),
-        ("fitted", dict(zip(("server_policies", "admin_policies"), RETURNED, strict=True)), RETURNED),
-    ],
-)
-def test_principals_get_the_policies_of_the_run_or_by_their_names(
-    role: str, policy: str, registered: dict[str, Any], found: tuple[list[str], list[str]]
-) -> None:
-    result = {"__store_config_fitted": registered} if registered else {}
-    value = value_in_a_run(f"__{role}_access_policies", result, cwagent_server_policy=policy)
-    assert value == found[0] + (found[1] if role.endswith("_admin") else [])
-
-
 @pytest.mark.parametrize("name", [name for name in defaults_of_roles() if shared_setting(role_of(name), name)])
 def test_a_role_accepts_what_a_run_without_variables_hands_on(name: str) -> None:
     option = role_options(ROOT / "roles" / role_of(name))[name]
@@ -180,7 +158,7 @@ def test_every_role_variable_that_a_play_sets_is_refused_from_the_user() -> None
     paths = (ROOT / "playbooks").rglob("*.yml")
     named = {name for path in paths for name in set_by_plays(yaml.safe_load(path.read_text()))}
     set_in_plays = {name for name in named if name.startswith(roles)}
-    assert {"ec2_server_state", "onprem_server_state", "onprem_server_rotate_now"} <= set_in_plays
+    assert {"ec2_server_state", "onprem_server_state"} <= set_in_plays
     refused = set_by_playbooks(OPTIONS)
     assert sorted(set_in_plays - refused.keys()) == []
     assert refused["onprem_server_rotate_now"] == "cwagent_rotate_now"

@@ -11,11 +11,14 @@ import pytest
 import yaml
 from jinja2 import Environment, nodes
 
+from ansible_collections.cwagent.iam.plugins.plugin_utils._role_calls import COLLECTED, OF_HOST, READ
 from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import role_options, shared_setting
 
 ROOT = Path(__file__).parents[3]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
 EXPRESSIONS = ("when", "that", "changed_when", "failed_when", "until")
+OF_ROLES = {READ, COLLECTED}
+"""The roles that manage principals register what they read under these names, which an action reads."""
 BECOME = "ansible_become"
 """A variable of Ansible that overrides the task keyword become."""
 PIPELINING = {"ansible_pipelining", "ansible_ssh_pipelining"}
@@ -90,7 +93,13 @@ def test_roles_set_and_read_only_their_own_variables(role: str) -> None:
     work = load(f"roles/{role}/tasks/*.yml")
     options = role_options(ROOT / "roles" / role)
     assert [option for option in options if not option.startswith(f"{role}_")] == []
-    own = (f"{role}_", f"__{role}_", *(setting for name in options if (setting := shared_setting(role, name))))
+    collects = OF_ROLES if role in OF_HOST else set()
+    own = (
+        f"{role}_",
+        f"__{role}_",
+        *collects,
+        *(setting for name in options if (setting := shared_setting(role, name))),
+    )
     assert {name for name in variables_set_in(settings, work) if not name.startswith(own)} <= {BECOME, *PIPELINING}
     read = variables_read_in(settings) | variables_read_in(work)
     assert {

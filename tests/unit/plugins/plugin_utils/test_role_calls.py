@@ -56,7 +56,7 @@ FOLLOWS: dict[str, Any] = {"is_first": False}
 def call(region: str = "", **by_region: list[str]) -> dict[str, Any]:
     names = {"none": "", "eu": EU, "us": US}
     items = {names[each]: found for each, found in by_region.items()}
-    return {"is_first": True, "by_region": items, "default_region": region}
+    return {"is_first": True, "by_region": items, "region": region}
 
 
 ONE, TWO, OTHER = registered({"": ["a"]}), registered({"": ["b", "a"]}), registered({"": ["c"]}, account="2")
@@ -73,6 +73,7 @@ ONE, TWO, OTHER = registered({"": ["a"]}), registered({"": ["b", "a"]}), registe
         ({"a": ONE, "b": OTHER, "c": TWO}, "c", "", FOLLOWS),
         # Regions of hosts.
         ({"a": registered({EU: ["a"]}, EU), "b": registered({US: ["b"]}, US)}, "a", "", call(EU, eu=["a"], us=["b"])),
+        ({"a": registered({EU: ["a"]}), "b": registered({US: ["b"]})}, "a", "", call(EU, eu=["a"], us=["b"])),
         ({"a": registered({EU: ["a"]}, EU), "b": ONE}, "a", "", call("", none=["a"], eu=["a"])),
         ({"a": registered({EU: []}), "b": registered({US: [], EU: []}, US)}, "a", "", call(US, eu=[], us=[])),
         # Hosts that can be instances, and those that failed.

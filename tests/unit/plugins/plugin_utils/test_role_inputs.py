@@ -255,7 +255,7 @@ def test_the_first_host_of_an_account_calls_for_all(
 ) -> None:
     results = {name: {} if each is None else {**OWN, "host": name, **each} for name, each in hosts.items()}
     variables: dict[str, dict[str, Any]] = {
-        name: {"__ec2_server_inputs": each, "instance_id": f"i-{name}"} for name, each in results.items()
+        name: {"__cwagent_role_inputs": each, "instance_id": f"i-{name}"} for name, each in results.items()
     }
     of_play = {
         "ansible_play_batch": [*hosts],
@@ -276,7 +276,7 @@ def test_the_first_host_of_an_account_calls_for_all(
 @pytest.mark.parametrize("name", ["instance_id", "placement", "cwagent_region"])
 def test_a_host_that_failed_cannot_choose_an_instance_with_its_facts(name: str) -> None:
     lost = {name: "x", "ansible_facts": {name: "x"}}
-    hosts: dict[str, dict[str, Any]] = {"db": {"__ec2_server_inputs": {**OWN, "host": "db"}}, "lost": lost}
+    hosts: dict[str, dict[str, Any]] = {"db": {"__cwagent_role_inputs": {**OWN, "host": "db"}}, "lost": lost}
     left = {"ansible_play_batch": ["db"], "ansible_play_hosts": ["db"]}
     with pytest.raises(InvalidInput, match=rf"^Host lost: its facts set {name}\."):
         read("ec2_server", {**task_variables(hosts, "db"), **left}, collect=True)
@@ -285,8 +285,8 @@ def test_a_host_that_failed_cannot_choose_an_instance_with_its_facts(name: str) 
 @pytest.mark.parametrize("fact", ["x", ["x"], {"task": "other"}])
 def test_a_host_without_the_role_cannot_stop_it_with_its_facts(fact: Any) -> None:
     hosts: dict[str, dict[str, Any]] = {
-        "web": {"__ec2_server_inputs": fact},
-        "db": {"__ec2_server_inputs": {**OWN, "host": "db"}},
+        "web": {"__cwagent_role_inputs": fact},
+        "db": {"__cwagent_role_inputs": {**OWN, "host": "db"}},
     }
     assert read("ec2_server", task_variables(hosts, "db"), collect=True)["is_first"]
 
@@ -299,10 +299,10 @@ def test_an_instance_of_several_hosts_is_in_the_region_of_the_first() -> None:
         "none": {},
     }
     for name, each in hosts.items():
-        each["__ec2_server_inputs"] = {**OWN, "host": name, "default_region": "us-east-1" if name == "app" else ""}
+        each["__cwagent_role_inputs"] = {**OWN, "host": name, "default_region": "us-east-1" if name == "app" else ""}
     found = read("ec2_server", task_variables(hosts, "db"), collect=True)
     by_region = {"eu-west-1": ["i-1"], "us-east-1": ["i-2"]}
-    assert found == {"is_first": True, "by_region": by_region, "default_region": "us-east-1"}
+    assert found == {"role": "ec2_server", "is_first": True, "by_region": by_region, "region": "us-east-1"}
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 from input_runs import inputs_of
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.plugin_utils._role_calls import OF_HOST as OF_HOSTS
-from ansible_collections.cwagent.iam.plugins.plugin_utils._role_specs import playbook_options
+from ansible_collections.cwagent.iam.plugins.plugin_utils._role_specs import playbook_options, read_defaults
 from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import (
     MODULES_OF,
     NOT_FILLED,
@@ -45,6 +44,7 @@ RUN = {"str": "run", "path": "/run", "int": 3, "bool": True, "list": ["run"], "d
 """By type, a value from each place."""
 WITHOUT_RULE = {"cwagent_agent_config", "cwagent_inputs", "cwagent_report"}
 """The modules whose tasks name all of their options."""
+EU = "eu-central-1"
 BY_ACTION = {"report_files", "region"}
 """The variables that cwagent_inputs reads, and the region, which has a separate rule."""
 
@@ -164,7 +164,7 @@ class TestPlaces:
 
     def test_in_a_playbook_of_ours_the_validated_settings_count(self, role: str, module: str) -> None:
         settings = self.settings(role, module)
-        inputs = {
+        inputs = inputs_of() | {
             setting.removeprefix("cwagent_"): RUN[playbook_options()[setting]["type"]] for setting in settings.values()
         }
         inventory = {setting: SHARED[playbook_options()[setting]["type"]] for setting in settings.values()}
@@ -204,8 +204,7 @@ def test_only_a_task_of_our_roles_takes_variables(role: str) -> None:
     [
         "ec2_server_exclusive",
         "ec2_server_region",
-        "__ec2_server_region",
-        "__ec2_server_credentials",
+        "__cwagent_role_call",
         "cwagent_exclusive",
         "instance_id",
         "placement",
@@ -234,6 +233,10 @@ def test_templates_keep_their_type() -> None:
         assert fill("ec2_server", "cwagent_iam_role", variables)["tags"] == {"a": 1}
 
 
+CALL = {"role": "ec2_server", "by_region": {"eu-west-3": ["i-1"]}, "region": "eu-west-3"}
+OF_RUN = inputs_of() | {"region": "eu-central-1"}
+
+
 @pytest.mark.parametrize(
     ("variables", "region"),
     [
@@ -241,13 +244,120 @@ def test_templates_keep_their_type() -> None:
         ({"ec2_server_region": ""}, "eu-west-1"),
         ({"cwagent_region": "eu-west-3"}, "eu-west-1"),
         ({"ec2_server_region": "eu-west-3"}, "eu-west-3"),
-        ({"ec2_server_region": "eu-west-3", "__ec2_server_region": ""}, "eu-west-1"),
-        ({"ec2_server_region": "", "__ec2_server_region": "us-east-1"}, "us-east-1"),
+        ({"ec2_server_region": "eu-west-3", "__cwagent_role_call": {**CALL, "region": ""}}, "eu-west-1"),
+        ({"ec2_server_region": "", "__cwagent_role_call": {**CALL, "region": "us-east-1"}}, "us-east-1"),
+        ({"__cwagent_role_call": {**CALL, "role": "ec2_admin"}}, "eu-west-1"),
+        ({"ec2_server_region": "eu-west-3", "__cwagent_run": {}, "__cwagent": OF_RUN}, "eu-central-1"),
     ],
 )
 def test_the_region_of_a_role_outranks_defaults_of_the_play(variables: dict[str, Any], region: str) -> None:
     """A session of an account has a default region, and the instances have their own."""
     assert fill("ec2_server", "cwagent_iam_role", variables, {"region": "eu-west-1"})["region"] == region
+
+
+@pytest.mark.parametrize(
+    ("role", "module", "values"),
+    [
+        ("ec2_server", "cwagent_instance_profile", {"instances": {EU: ["i-1"]}}),
+        ("ec2_server", "cwagent_application_roles", {"instances": {EU: ["i-1"]}}),
+        ("ec2_admin", "cwagent_instance_profile", {"instances": {EU: ["i-1"]}}),
+        ("onprem_server", "cwagent_iam_user", {"users_by_region": {EU: ["i-1"]}}),
+        ("onprem_admin", "cwagent_iam_user", {"users_by_region": {EU: ["i-1"]}}),
+        ("hybrid_server", "cwagent_iam_role", {"trust_regions": [EU]}),
+    ],
+)
+def test_the_hosts_of_an_account_outrank_defaults_of_the_play(role: str, module: str, values: Any) -> None:
+    """Outside our playbooks, the role has collected them, and in our playbooks, they are in the run."""
+    [option] = values
+    given, items = {option: "of the play"}, {EU: ["i-1"]}
+    run = inputs_of() | {OF_HOSTS[role].of_run: values[option], "region": EU}
+    call = {"role": role, "by_region": items, "region": EU}
+    expected = {**values, "region": EU}.items()
+    assert fill(role, module, {"__cwagent_role_call": call}, given).items() >= expected
+    assert (
+        fill(role, module, {"__cwagent_run": {}, "__cwagent": run, "__cwagent_role_call": {}}, given).items()
+        >= expected
+    )
+    other = {"__cwagent_role_call": {**call, "role": "verify"}}
+    assert fill(role, module, other, given)[option] == "of the play"
+
+
+NAMES = ["CloudWatchAgentFittedServerPolicy"], ["CloudWatchAgentFittedAdminPolicy"]
+RESULT = {"server_policies": ["arn:fitted", "arn:fitted-2"], "admin_policies": ["arn:admin"]}
+
+
+@pytest.mark.parametrize(
+    ("role", "module", "given"),
+    [
+        ("ec2_server", "cwagent_iam_role", {"access": "server"}),
+        ("ec2_server", "cwagent_instance_profile", {}),
+        ("ec2_admin", "cwagent_iam_role", {"access": "admin"}),
+        ("onprem_server", "cwagent_iam_user", {"access": "server"}),
+        ("onprem_admin", "cwagent_iam_user", {"access": "admin"}),
+        ("hybrid_server", "cwagent_iam_role", {"access": "server"}),
+    ],
+)
+@pytest.mark.parametrize(
+    ("policy", "registered", "found"),
+    [
+        ("aws", {}, ([], [])),
+        ("aws", {"__store_config_fitted": {"skipped": True}}, ([], [])),
+        ("fitted", {}, NAMES),
+        ("fitted", {"__store_config_fitted": RESULT}, [*RESULT.values()]),
+    ],
+)
+def test_principals_get_the_policies_of_the_run_or_by_their_names(
+    role: str, module: str, given: Any, policy: str, *, registered: Any, found: Any
+) -> None:
+    variables = {"__cwagent_run": {}, "__cwagent": inputs_of(controller={"cwagent_server_policy": policy})}
+    value = fill(role, module, variables | registered, given)["access_policies"]
+    assert value == found[0] + (found[1] if given.get("access") == "admin" else [])
+
+
+@pytest.mark.parametrize("role", ["onprem_server", "onprem_admin"])
+@pytest.mark.parametrize("requires", [["key_store", "rotation"], ["key_store"]])
+def test_only_a_rotation_replaces_keys(role: str, requires: list[str]) -> None:
+    options = {"key_max_age_days": 9, "key_delete_after_days": 3, "revoke_old": True, "rotate_now": True}
+    run = inputs_of() | {"requires": requires, **options}
+    found = fill(role, "cwagent_iam_user", {"__cwagent_run": {}, "__cwagent": run})
+    defaults = fill(role, "cwagent_iam_user", {})
+    of_rotation = "rotation" in requires
+    assert {name: found.get(name) for name in options} == {
+        name: value if of_rotation else defaults.get(name) for name, value in options.items()
+    }
+
+
+def test_a_run_that_removes_servers_deletes_only_their_users() -> None:
+    run = inputs_of() | {"requires": ["removal"], "server_users": {EU: ["stays"]}}
+    variables = {"__cwagent_run": {}, "__cwagent": run, "onprem_server_state": "absent"}
+    leaving = {"__cwagent_leaving": {"users_to_delete": {EU: ["leaves"]}}}
+    found = fill("onprem_server", "cwagent_iam_user", variables | leaving)
+    assert (found["users_by_region"], found["state"]) == ({EU: ["leaves"]}, "absent")
+    with pytest.raises(KeyError):
+        fill("onprem_server", "cwagent_iam_user", variables)
+
+
+@pytest.mark.parametrize(
+    ("path", "variables", "is_filled"),
+    [
+        (ROLES.parent / "playbooks/tasks/begin.yml:3", {"__cwagent_run": {}}, True),
+        (ROLES.parent / "playbooks/site.yml:3", {"__cwagent_run": {}}, True),
+        (ROLES.parent / "playbooks/site.yml:3", {}, False),
+        # In a playbook of somebody else, where a fact can have any name.
+        (ROLES.parent / "examples/site.yml:3", {"__cwagent_run": {}}, False),
+        ("/playbooks/site.yml:3", {"__cwagent_run": {}}, False),
+        ("", {"__cwagent_run": {}}, False),
+    ],
+)
+def test_a_task_of_our_playbooks_takes_settings_of_the_run(path: Any, variables: Any, is_filled: bool) -> None:
+    run = inputs_of() | {"region": EU, "wait_timeout": 7}
+    action = an_action("")
+    action._task.get_path = lambda: str(path)
+    fill_task(action, {**variables, "__cwagent": run})
+    assert action._task.args == {"name": "R", **({"region": EU, "wait_timeout": 7} if is_filled else {})}
+    action._task.args = {"region": "eu-west-3", "wait_timeout": None}
+    fill_task(action, {**variables, "__cwagent": run})
+    assert action._task.args == {"region": "eu-west-3", "wait_timeout": None}
 
 
 def test_the_credentials_that_a_role_chooses_outrank_defaults_of_the_play() -> None:
@@ -321,10 +431,11 @@ def test_every_variable_of_a_role_is_used(role: str) -> None:
     """By its name, or because a module has that option."""
     text = files_of(role)
     by_name = {name for each, module in FILLED if each == role for name in own_variables(role, module)}
+    of_hosts = OF_HOSTS[role].of_hosts if role in OF_HOSTS else ()
     unused = {
         name
         for name in own_options(ROLES / role)
-        if name.removeprefix(f"{role}_") not in {*by_name, *BY_ACTION, *OF_HOSTS.get(role, ())}
+        if name.removeprefix(f"{role}_") not in {*by_name, *BY_ACTION, *of_hosts}
         and not re.search(rf"\b{name}\b", text)
     }
     assert unused == set()
@@ -334,7 +445,7 @@ def test_every_variable_of_a_role_is_used(role: str) -> None:
 def test_a_variable_that_yaml_reads_takes_its_setting_too(role: str) -> None:
     """The rule reaches modules only, so its default in the role is a template."""
     text = files_of(role)
-    defaults = yaml.safe_load((ROLES / role / "defaults" / "main.yml").read_text()) or {}
+    defaults = read_defaults(ROLES / role)
     for name, option in specs_of(role).items():
         if (setting := shared_setting(role, name)) and re.search(rf"(?<![.\w]){name}\b", text):
             assert setting in defaults.get(name, "") or (setting in text and "default" not in option)

@@ -280,12 +280,12 @@ def test_the_regions_of_saved_keys_come_from_all_hosts_and_the_run(limit):
     hosts = {"adm": {**ADMIN, "cwagent_region": AP}, "a": {"cwagent_region": EU}, "o": {"cwagent_region": "eu-west-1"}}
     groups = {"ec2_admin": ["adm"], "onprem_servers": ["a"], "onprem_admin": ["o"]}
     inputs = inputs_of(groups, hosts, requires=["rotation"], limit=limit)
-    assert sorted(inputs["key_regions"]) == [AP, EU, "eu-west-1", US]
+    assert sorted(inputs["key_store_regions"]) == [AP, EU, "eu-west-1", US]
 
 
 def test_the_regions_of_saved_keys_include_the_accounts_regions():
     run = an_account({"cwagent_account_regions": [AP]}, {"onprem_servers": ["a"]})
-    assert inputs_of(run)["key_regions"] == [AP]
+    assert inputs_of(run)["key_store_regions"] == [AP]
 
 
 @pytest.mark.parametrize(
