@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -207,3 +208,19 @@ def test_saved_keys_are_in_the_region_of_the_module_by_default(given: list[str],
     found = to_inputs({**CHECKS, "report_unlisted": True, "key_store_regions": given})
     assert found.unlisted
     assert found.unlisted.regions == regions
+
+
+@pytest.mark.parametrize(
+    ("directory", "store", "is_read"),
+    [
+        ("/keys", "file", True),
+        (None, "file", False),
+        ("/keys", "parameter_store", False),
+        ("/keys", "secrets_manager", False),
+    ],
+)
+def test_a_folder_is_read_only_if_keys_are_saved_in_files(directory: str | None, store: str, is_read: bool) -> None:
+    """The playbooks give both options in every run."""
+    found = to_inputs({**CHECKS, "report_unlisted": True, "key_store_directory": directory, "key_store": store})
+    assert found.unlisted
+    assert (found.directory, found.unlisted.directory) == ((Path("/keys"),) * 2 if is_read else (None, None))
