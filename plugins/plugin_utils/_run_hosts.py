@@ -153,9 +153,8 @@ class RunHosts:
     @property
     def apply(self) -> list[str]:
         """The servers that get the configuration, first one of each other configuration, region and account."""
-        first = self._first_servers
         others = [host for checked in self._compared.values() for host in checked["apply_hosts"]]
-        return [*first, *(host for host in others if host not in {*first})]
+        return [*dict.fromkeys([*self._first_servers, *others])]
 
     @property
     def apply_batches(self) -> list[Any]:
