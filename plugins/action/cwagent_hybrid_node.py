@@ -18,12 +18,12 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._transaction_action im
 
 # Without boto3, only this task must fail, and not the whole run, which may have no such task.
 try:
+    from ansible_collections.cwagent.iam.plugins.module_utils._aws import ShieldedAws
     from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError
     from ansible_collections.cwagent.iam.plugins.module_utils._hybrid import api, options
     from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.agent import SSM_AGENT_SPEC
     from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import REGISTERED
     from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.transaction import Transaction
-    from ansible_collections.cwagent.iam.plugins.module_utils._shield import ShieldedAws
     from ansible_collections.cwagent.iam.plugins.plugin_utils._hybrid_host import HybridServer
 except Exception:  # noqa: BLE001, S110  an import can raise anything
     pass

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The gateway to AWS with boto3."""
+"""The gateway to AWS with boto3, also for a transaction, in which a signal never interrupts a call that writes."""
 
 from __future__ import annotations
 
@@ -20,6 +20,12 @@ from ansible_collections.cwagent.iam.plugins.module_utils._gateway import (
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import WORKERS
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    Shield = Callable[[], AbstractContextManager[None]]
+
 try:
     from botocore import xform_name
     from botocore.config import Config
@@ -37,9 +43,6 @@ try:
     from botocore.parsers import ResponseParserError
 except ImportError:
     pass  # _module.aws_module tells the user, and in the lookup require_aws_sdk.
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 class Aws(Gateway):
@@ -130,3 +133,21 @@ def _transport_error(error: Exception, description: str, action: str) -> Cwagent
     if isinstance(error, (BotoConnectionError, HTTPClientError)):
         return unreachable(description, action, error)
     return CwagentError(f"{failed}: {error}")
+
+
+READING = ("Describe", "Get", "List")
+
+
+class ShieldedAws(Aws):
+    """Makes calls as ``Aws`` does. A signal during a call that writes interrupts at the end of the call."""
+
+    def __init__(self, client_factory: Callable[..., Any], retry_timeout: float, shield: Shield) -> None:
+        super().__init__(client_factory, retry_timeout)
+        self._shield = shield
+
+    def call(self, action: str, description: str, *args: Any, **arguments: Any) -> dict[str, Any]:
+        """Make one call."""
+        if action.partition(":")[2].startswith(READING):
+            return super().call(action, description, *args, **arguments)
+        with self._shield():
+            return super().call(action, description, *args, **arguments)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._access.case import Choices
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ACCESS, HISTORY, PARTS, ROLE, USER, Scope
-from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.options import check_days
+from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import check_days
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import check_parameter_name
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import KEY_STORES, PLACE_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput

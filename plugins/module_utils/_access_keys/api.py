@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.model import AccessKey
+from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import AccessKey
 
 if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws

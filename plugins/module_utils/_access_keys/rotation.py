@@ -10,16 +10,50 @@ from datetime import datetime, timedelta, timezone
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.model import (
-    AccessKey,
-    delete_key,
-    set_key_status,
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import THROTTLING_CODES, CwagentError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
+    NEW_ENTITY_RETRY_CODES,
+    NOT_FOUND_CODES,
+    Kind,
+    Step,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import THROTTLING_CODES, CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import NEW_ENTITY_RETRY_CODES, Kind, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
+
+# IAM returns this for a key that was created or changed a moment ago.
+# https://docs.aws.amazon.com/IAM/latest/APIReference/API_DeleteAccessKey.html
+KEY_RETRY_CODES = frozenset({"NoSuchEntity"})
+
+
+@dataclass(frozen=True)
+class AccessKey:
+    """An access key as IAM lists it.
+
+    :param id: empty for a key that is planned and does not exist yet.
+    :param created: when it was created; ``None`` for a planned key.
+    :param used: when a request was last signed with it. The value means something only if it was read.
+    """
+
+    id: str
+    active: bool = True
+    created: datetime | None = None
+    used: datetime | None = None
+
+
+def set_key_status(user: str, key_id: str, active: bool) -> Step:
+    """Return the step that activates or deactivates an access key."""
+    arguments = {"user_name": user, "access_key_id": key_id, "status": "Active" if active else "Inactive"}
+    summary = f"{'activate' if active else 'deactivate'} access key {key_id} of user '{user}'"
+    return Step(Kind.UPDATE, "iam:UpdateAccessKey", arguments, summary, retry_when=KEY_RETRY_CODES)
+
+
+def delete_key(user: str, key_id: str, reason: str = "") -> Step:
+    """Return the step that deletes an access key. :param reason: why, as the end of the summary."""
+    arguments = {"user_name": user, "access_key_id": key_id}
+    summary = f"delete access key {key_id} of user '{user}'{reason}"
+    return Step(Kind.DELETE, "iam:DeleteAccessKey", arguments, summary, done_when=NOT_FOUND_CODES)
+
 
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 KEYS_PER_USER = 2
@@ -418,3 +452,34 @@ def _age(key: AccessKey, now: datetime) -> timedelta:
 
 def _format_time(time: datetime) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+MAX_DAYS = 36500
+
+
+def key_rules(params: Mapping[str, Any]) -> KeyRules:
+    """Return the rules for the keys.
+
+    :raises InvalidInput: a number of days is out of range, or an option requires another one.
+    """
+    max_age, key_delete_after_days = params["key_max_age_days"], params["key_delete_after_days"]
+    rotate_now = params["rotate_now"]
+    if max_age is not None:
+        # Replacing all keys now does not depend on an age, so 0, which means no limit elsewhere, is valid here too.
+        check_days("key_max_age_days", max_age, minimum=0 if rotate_now else 1)
+    elif params["revoke_old"] and not rotate_now:
+        raise InvalidInput("revoke_old requires key_max_age_days or rotate_now.")
+    check_days("key_delete_after_days", key_delete_after_days, minimum=0)
+    return KeyRules(
+        max_age=None if max_age is None else timedelta(days=max_age),
+        rotate_now=rotate_now,
+        key_delete_after_days=timedelta(days=key_delete_after_days),
+        revoke_old=params["revoke_old"],
+        evict_unmanaged_key=bool(params["saved_key"] and params["saved_key"]["evict_unmanaged_key"]),
+    )
+
+
+def check_days(option: str, days: int, minimum: int) -> None:
+    """Check a number of days. :raises InvalidInput: it is out of range; the message contains the option."""
+    if not minimum <= days <= MAX_DAYS:
+        raise InvalidInput(f"{option} must be between {minimum} and {MAX_DAYS} days, not {days}.")

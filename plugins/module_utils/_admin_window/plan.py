@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.model import AccessKey, set_key_status
+from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import AccessKey, set_key_status
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import (
     TIME_FORMAT,
     Opening,

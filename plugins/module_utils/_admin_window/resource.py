@@ -30,7 +30,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.model import AccessKey
+    from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import AccessKey
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan
 

@@ -40,11 +40,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
+    from ansible_collections.cwagent.iam.plugins.module_utils._aws import Shield
     from ansible_collections.cwagent.iam.plugins.module_utils._guard import Guard
     from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import Activation, Node
     from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.plan import Desired
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step
-    from ansible_collections.cwagent.iam.plugins.module_utils._shield import Shield
 
 # How long to look for an activation whose answer was lost.
 LOOKUP_SECONDS = 10.0

@@ -13,13 +13,13 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.releas
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.release_plan import Release
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import ABSENT, CLOSED, DesiredWindow
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
+from ansible_collections.cwagent.iam.plugins.module_utils._call import Fleet
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     DENIED_CODES,
     AwsApiError,
     CwagentError,
     InvalidInput,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._fleet import Fleet
 from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY, adoption_problem
 from ansible_collections.cwagent.iam.plugins.module_utils._options import option
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import find_server_policy, tags

@@ -20,11 +20,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan imp
     check_binding,
     check_minutes,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws, ShieldedAws
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, HostUnreachable, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import STOPPED
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import instance_states
-from ansible_collections.cwagent.iam.plugins.module_utils._shield import ShieldedAws
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command.resource import check_agent
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.ways import ROLE, USER
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
@@ -32,8 +31,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from ansible_collections.cwagent.iam.plugins.module_utils._aws import Shield
     from ansible_collections.cwagent.iam.plugins.module_utils._guard import Guard
-    from ansible_collections.cwagent.iam.plugins.module_utils._shield import Shield
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparison import Comparison
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.host import StoreHost

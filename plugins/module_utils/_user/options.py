@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
-from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.options import key_rules
+from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import key_rules
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file_store import FileStore
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import (
     PLACE_SPEC,

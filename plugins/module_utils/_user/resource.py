@@ -11,13 +11,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.api import access_keys
-from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.model import delete_key, set_key_status
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import (
     DELETE_CREDENTIALS,
     KEY_ACTIONS,
     REWRITE_CREDENTIALS,
     Keyring,
     KeyRules,
+    delete_key,
+    set_key_status,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._changes import without_empty
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
@@ -44,16 +45,15 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import 
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import PrincipalState, kept_warning
 from ansible_collections.cwagent.iam.plugins.module_utils._user import plan as user_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._user.plan import Credential, State, User
-from ansible_collections.cwagent.iam.plugins.module_utils._user.retirement import Retirement
+from ansible_collections.cwagent.iam.plugins.module_utils._user.plan import Credential, Retirement, State, User
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.model import AccessKey
     from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import (
+        AccessKey,
         KeyCreation,
         SavedCredentials,
     )

@@ -12,7 +12,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
-from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.options import check_days
+from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import check_days
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import check_minutes
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import find_clash
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import check_parameter_name

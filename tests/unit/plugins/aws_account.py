@@ -21,7 +21,7 @@ from aws_model import NOW, Model, require, service_model, validate
 from botocore import xform_name
 from botocore.exceptions import ClientError
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.model import AccessKey
+from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import AccessKey
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import RESTORE_TAG
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import Window
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws

@@ -13,6 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import (
+    MAX_DAYS,
     AccessKey,
     CreationRecord,
     KeyCreation,
@@ -20,9 +21,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation 
     KeyRules,
     Phase,
     SavedCredentials,
+    key_rules,
     keys_to_dicts,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import PrincipalState
 from ansible_collections.cwagent.iam.plugins.module_utils._user.plan import User
 
@@ -484,3 +486,54 @@ def test_the_key_that_a_deleted_one_replaced_is_replaced_by_the_next_one():
 )
 def test_the_last_use_is_needed_to_replace_and_to_evict_keys(keyring, needed):
     assert keyring.needs_last_use is needed
+
+
+DEFAULTS = {
+    "key_max_age_days": None,
+    "rotate_now": False,
+    "key_delete_after_days": 7,
+    "revoke_old": False,
+    "saved_key": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("params", "rules"),
+    [
+        ({}, KeyRules()),
+        ({"key_max_age_days": 1, "key_delete_after_days": 0}, KeyRules(timedelta(days=1), timedelta())),
+        ({"key_max_age_days": 1, "revoke_old": True}, KeyRules(timedelta(days=1), revoke_old=True)),
+        ({"rotate_now": True, "revoke_old": True}, KeyRules(rotate_now=True, revoke_old=True)),
+        ({"rotate_now": True, "key_max_age_days": 0}, KeyRules(timedelta(), rotate_now=True)),
+        (
+            {"key_max_age_days": MAX_DAYS, "key_delete_after_days": MAX_DAYS},
+            KeyRules(timedelta(days=MAX_DAYS), timedelta(days=MAX_DAYS)),
+        ),
+        ({"saved_key": {"evict_unmanaged_key": False}}, KeyRules()),
+        ({"saved_key": {"evict_unmanaged_key": True}}, KeyRules(evict_unmanaged_key=True)),
+    ],
+)
+def test_the_rules_follow_the_options(params, rules):
+    assert key_rules({**DEFAULTS, **params}) == rules
+
+
+@pytest.mark.parametrize(
+    ("option", "days", "message"),
+    [
+        ("key_max_age_days", -1, "key_max_age_days must be between 1 and 36500 days, not -1."),
+        ("key_max_age_days", 0, "key_max_age_days must be between 1 and 36500 days, not 0."),
+        ("key_max_age_days", 36501, "key_max_age_days must be between 1 and 36500 days, not 36501."),
+        ("key_delete_after_days", -1, "key_delete_after_days must be between 0 and 36500 days, not -1."),
+        ("key_delete_after_days", 36501, "key_delete_after_days must be between 0 and 36500 days, not 36501."),
+    ],
+)
+def test_a_number_of_days_out_of_range_is_refused(option, days, message):
+    with pytest.raises(InvalidInput) as failure:
+        key_rules({**DEFAULTS, option: days})
+    assert str(failure.value) == message
+
+
+def test_old_keys_are_revoked_only_where_keys_are_replaced():
+    with pytest.raises(InvalidInput) as failure:
+        key_rules({**DEFAULTS, "revoke_old": True})
+    assert str(failure.value) == "revoke_old requires key_max_age_days or rotate_now."

@@ -12,7 +12,7 @@ from aws_model import check_call
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.model import AccessKey
+from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import AccessKey
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window import plan as window_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import (
     ABSENT,

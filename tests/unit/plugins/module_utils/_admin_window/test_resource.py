@@ -9,7 +9,7 @@ import pytest
 from aws_account import MANAGED, Account
 from declarations import FITTED_ADMIN
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.model import AccessKey
+from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import AccessKey
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window import plan as window_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import (
     ABSENT,

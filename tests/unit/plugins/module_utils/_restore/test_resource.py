@@ -13,7 +13,7 @@ from declarations import FITTED, SERVER
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _fleet
+from ansible_collections.cwagent.iam.plugins.module_utils import _call
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import RESTORE_TAG
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.release_plan import Release
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import ABSENT, CLOSED
@@ -87,7 +87,7 @@ def restore(
 ) -> dict[str, Any]:
     found = account or account_with()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_fleet, "converge", parts.converge)
+        patch.setattr(_call, "converge", parts.converge)
         return Restoration(leftovers, lambda region: found.aws(region or EU), check_mode=check_mode, wait=1).run()
 
 

@@ -18,10 +18,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.acquir
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import RESTORE_TAG, Profiles
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import OPEN, DesiredWindow
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import closed_policy, is_closed
-from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+from ansible_collections.cwagent.iam.plugins.module_utils._aws import READING, Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import desired_config
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, CwagentError, HostUnreachable
-from ansible_collections.cwagent.iam.plugins.module_utils._shield import READING
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command.plan import DesiredCommand
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.admin_profile import Admin
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.command import CommandSource, writes

@@ -17,8 +17,8 @@ from declarations import (
     declare,
 )
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.model import AccessKey
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import (
+    AccessKey,
     CreationRecord,
     KeyRules,
     SavedCredentials,

@@ -14,8 +14,8 @@ from declarations import ADOPTED_TAGS, CREATED_TAGS, SERVER, UNMANAGED, declare
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.model import AccessKey
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import (
+    AccessKey,
     CreationRecord,
     KeyRules,
     SavedCredentials,
