@@ -22,9 +22,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._plan import WORKERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextlib import AbstractContextManager
 
-    Shield = Callable[[], AbstractContextManager[None]]
+    from ansible_collections.cwagent.iam.plugins.module_utils._guard import Shield
 
 try:
     from botocore import xform_name

@@ -15,7 +15,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate impor
     Caller,
     Decision,
     Policies,
-    Request,
+    RequestKeys,
     WriteAccess,
     can_write,
     decide,
@@ -71,18 +71,6 @@ class Assessment:
         """Whether the answer is worth a simulation by IAM."""
         return self.writes != NO and self.parameter is not None and not self.is_administrator
 
-    def context(self, now: datetime) -> dict[str, list[str]]:
-        """Return the condition keys of a call, for a simulation."""
-        return request_context(self.principal, now, self.session)
-
-
-@dataclass(frozen=True)
-class Simulation:
-    """IAM's answer about a principal. :param allows: whether it may write."""
-
-    arn: str
-    allows: bool
-
 
 def assess(account: Account) -> tuple[Assessment, ...]:
     """Assess the principals of an account, and return those that matter for the agent.
@@ -90,13 +78,16 @@ def assess(account: Account) -> tuple[Assessment, ...]:
     These are our own principals, principals with the deprecated policy for Systems Manager, and all principals that may
     write or for which that is unknown.
     """
-    assessments = (_assess(principal, account) for principal in account.principals)
-    return tuple(each for each in assessments if each.writes != NO or _is_relevant(each.principal))
+    deprecated = SSM_POLICIES[DEPRECATED_SSM_POLICY]
+    return tuple(
+        each
+        for each in (_assess(principal, account) for principal in account.principals)
+        if each.writes != NO or each.principal.is_ours or each.principal.has_policy(deprecated)
+    )
 
 
-def apply_simulations(assessments: Iterable[Assessment], simulations: Iterable[Simulation]) -> tuple[Assessment, ...]:
-    """Return the assessments, corrected with IAM's answers."""
-    allows = {each.arn: each.allows for each in simulations}
+def apply_simulations(assessments: Iterable[Assessment], allows: Mapping[str, bool]) -> tuple[Assessment, ...]:
+    """Return the assessments, corrected with answers of IAM. :param allows: by ARN, whether it may write."""
     return tuple(_apply_simulation(each, allows.get(each.principal.arn)) for each in assessments)
 
 
@@ -118,9 +109,8 @@ def may(
     policies = _policies(principal)
     if not bounded:
         policies = replace(policies, boundary=None)
-    known = {**_caller(principal).context(now), **dict(context)}
-    request = Request(action, resource, known, frozenset({"*"}))
-    return decide_each(policies, request) if is_pattern(resource) else decide(policies, request)
+    known = RequestKeys({**_caller(principal).context(now), **dict(context)}, frozenset({"*"}))
+    return (decide_each if is_pattern(resource) else decide)(policies, action, resource, known)
 
 
 def write_access(principal: Principal, account: Account) -> WriteAccess:
@@ -137,10 +127,6 @@ def request_context(principal: Principal, now: datetime, session: str | None = N
     """Return the condition keys of each call of a principal, for a simulation. :param session: of a role."""
     known = _caller(principal, session).context(now)
     return {key: [value] if isinstance(value, str) else list(value) for key, value in known.items()}
-
-
-def _is_relevant(principal: Principal) -> bool:
-    return principal.is_ours or principal.has_policy(SSM_POLICIES[DEPRECATED_SSM_POLICY])
 
 
 def _policies(principal: Principal) -> Policies:
@@ -165,10 +151,14 @@ def _assess(principal: Principal, account: Account) -> Assessment:
         found = replace(found, opening=None)
     if found.decision is Decision.NO:
         return Assessment(principal, NO, _why_not(window), window=window)
-    granting = tuple(each for each in principal.policies if _grants(each, principal, account))
+    granting = tuple(
+        each
+        for each in principal.policies
+        if write_access(replace(principal, policies=(each,), boundary=None), account).decision is not Decision.NO
+    )
     return Assessment(
         principal,
-        WINDOW if found.opening else ANSWERS[found.decision],
+        found.writes,
         _why(principal, found, granting),
         found.parameter,
         found.session,
@@ -176,11 +166,6 @@ def _assess(principal: Principal, account: Account) -> Assessment:
         _administers(principal, now),
         window,
     )
-
-
-def _grants(policy: Policy, principal: Principal, account: Account) -> bool:
-    alone = Policies([_document(policy)])
-    return can_write(alone, _caller(principal), account.read_at, account.regions).decision is not Decision.NO
 
 
 def _administers(principal: Principal, now: datetime) -> bool:

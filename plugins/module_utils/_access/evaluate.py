@@ -84,7 +84,7 @@ _VERSION_WITH_VARIABLES = "2012-10-17"
 
 
 @dataclass(frozen=True)
-class Context:
+class RequestKeys:
     """The condition keys of a request.
 
     :param known: the values by key, in any case. If a key has an empty list, the request lacks the key.
@@ -107,10 +107,13 @@ class Context:
             return self._values[key.lower()]
         return None if any(is_match(to_pattern(each), key, ignore_case=True) for each in self.unknown) else ()
 
-    def for_version(self, version: str | None) -> Context:
+    def for_version(self, version: str | None) -> RequestKeys:
         """Return the context for a policy of this version."""
         has_variables = version == _VERSION_WITH_VARIABLES
         return self if self.has_variables == has_variables else replace(self, has_variables=has_variables)
+
+
+NO_KEYS = RequestKeys({})
 
 
 def to_list(value: Any) -> list[Any]:
@@ -119,7 +122,7 @@ def to_list(value: Any) -> list[Any]:
 
 
 def resolve(
-    text: str, context: Context, to_part: Callable[[str], Pattern] = to_pattern
+    text: str, context: RequestKeys, to_part: Callable[[str], Pattern] = to_pattern
 ) -> Pattern | Literal[Decision.UNKNOWN] | None:
     """Return the pattern of a text with the values of its variables.
 
@@ -145,7 +148,7 @@ def resolve(
     return pattern
 
 
-def hold(conditions: Mapping[str, Mapping[str, Any]], context: Context) -> Decision:
+def hold(conditions: Mapping[str, Mapping[str, Any]], context: RequestKeys) -> Decision:
     """Return whether all conditions of a statement hold."""
     return all_of(
         _holds(name, context.values(key), [_to_text(each) for each in to_list(expected)], context)
@@ -154,7 +157,7 @@ def hold(conditions: Mapping[str, Mapping[str, Any]], context: Context) -> Decis
     )
 
 
-def _holds(name: str, actual: tuple[str, ...] | None, expected: list[str], context: Context) -> Decision:
+def _holds(name: str, actual: tuple[str, ...] | None, expected: list[str], context: RequestKeys) -> Decision:
     quantifier, _colon, name = name.lower().rpartition(":")
     suffixed = name.endswith(_IF_EXISTS)
     name = name[: -len(_IF_EXISTS)] if suffixed else name
@@ -172,7 +175,7 @@ def _holds(name: str, actual: tuple[str, ...] | None, expected: list[str], conte
     return combine(_is_satisfied(name, positive, each, expected, context) for each in actual)
 
 
-def _is_satisfied(name: str, positive: str, actual: str, expected: list[str], context: Context) -> Decision:
+def _is_satisfied(name: str, positive: str, actual: str, expected: list[str], context: RequestKeys) -> Decision:
     if name == positive:
         return any_of(_compare(positive, actual, each, context) or Decision.NO for each in expected)
     # "If AWS cannot resolve a variable this might cause the entire statement to be invalid."
@@ -180,7 +183,7 @@ def _is_satisfied(name: str, positive: str, actual: str, expected: list[str], co
     return negate(any_of(Decision.UNKNOWN if each is None else each for each in found))
 
 
-def _compare(name: str, actual: str, expected: str, context: Context) -> Decision | None:
+def _compare(name: str, actual: str, expected: str, context: RequestKeys) -> Decision | None:
     """Compare two values. :return: ``None`` if the expected one has a variable that the request lacks."""
     if name in _TEXT:
         to_part, compare_text = _TEXT[name]
@@ -276,22 +279,6 @@ class Policies:
 
 
 @dataclass(frozen=True)
-class Request:
-    """A call of a principal.
-
-    :param resource: its ARN, or ``*`` for an action that has none; ``None`` if it is not known.
-    :param context: the values by condition key, in any case. If a key has an empty list, the request lacks the key.
-    :param unknown_keys: patterns of the keys whose values are not known, such as ``*`` for all keys that ``context``
-        does not have. The request lacks every other key.
-    """
-
-    action: str
-    resource: str | None
-    context: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
-    unknown_keys: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True)
 class Caller:
     """A role or a user that calls AWS itself, over HTTPS.
 
@@ -361,23 +348,32 @@ class WriteAccess:
         return "window" if self.opening else self.decision.name.lower()
 
 
-def decide(policies: Policies, request: Request) -> Decision:
-    """Return whether one of a principal's policies allows a request, its boundary does too, and none denies it."""
-    context = Context(request.context, request.unknown_keys)
+def decide(policies: Policies, action: str, resource: str | None, context: RequestKeys = NO_KEYS) -> Decision:
+    """Return whether one of a principal's policies allows a request, its boundary does too, and none denies it.
+
+    :param resource: its ARN, or ``*`` for an action that has none; ``None`` if it is not known.
+    """
+
+    def has_effect(effect: str, documents: Iterable[Document]) -> Decision:
+        return any_of(
+            min(_has_resource(statement, resource, keys), hold(statement.get("Condition", {}), keys))
+            for version, statement in _statements(documents, action)
+            for keys in [context.for_version(version)]
+            if statement["Effect"] == effect
+        )
+
     layers = _layers(policies)
-    allowed = all_of(_has_effect("Allow", layer, request, context) for layer in layers)
-    if allowed is Decision.NO:
-        return Decision.NO
-    return min(allowed, negate(_has_effect("Deny", chain(*layers), request, context)))
+    allowed = all_of(has_effect("Allow", layer) for layer in layers)
+    return allowed if allowed is Decision.NO else min(allowed, negate(has_effect("Deny", chain(*layers))))
 
 
-def decide_each(policies: Policies, request: Request) -> Decision:
+def decide_each(policies: Policies, action: str, resource: str | None, context: RequestKeys = NO_KEYS) -> Decision:
     """Return whether a request for each resource that a pattern matches is allowed; unknown if the answers differ."""
-    text = str(request.resource)
-    pattern, context = to_pattern(text), Context(request.context, request.unknown_keys)
-    patterns = chain([pattern], _resource_patterns(policies, request.action, context))
+    text = str(resource)
+    pattern = to_pattern(text)
+    patterns = chain([pattern], _resource_patterns(policies, action, context))
     answers = {
-        decide(policies, replace(request, resource=each))
+        decide(policies, action, each, context)
         for each in representatives(text.partition("*")[0], patterns, _ARN_CHARACTERS)
         if each is None or is_match(pattern, each)
     }
@@ -408,12 +404,11 @@ def _write_access(policies: Policies, caller: Caller, now: datetime, regions: It
     partition, account = caller.arn.split(":", 5)[1:5:3]
     best = WriteAccess(Decision.NO)
     for region in regions:
-        context = {**caller.context(now), "aws:RequestedRegion": region}
-        request = Request(PUT, "", context, frozenset({"*"}))
+        context = RequestKeys({**caller.context(now), "aws:RequestedRegion": region}, frozenset({"*"}))
         prefix = f"arn:{partition}:ssm:{region}:{account}:parameter/{PARAMETER_PREFIX}"
-        patterns = _resource_patterns(policies, PUT, Context(context, request.unknown_keys))
+        patterns = _resource_patterns(policies, PUT, context)
         for parameter in representatives(prefix, patterns, _NAME_CHARACTERS):
-            decision = decide(policies, replace(request, resource=parameter)) if parameter else Decision.UNKNOWN
+            decision = decide(policies, PUT, parameter, context) if parameter else Decision.UNKNOWN
             if decision > best.decision:
                 best = WriteAccess(decision, parameter, caller.session)
             if decision is Decision.YES:
@@ -438,7 +433,7 @@ def _sessions(policies: Policies, caller: Caller) -> Iterator[Caller]:
             yield replace(caller, session=userid[len(prefix) :])
 
 
-def _resource_patterns(policies: Policies, action: str, context: Context) -> Iterator[Pattern]:
+def _resource_patterns(policies: Policies, action: str, context: RequestKeys) -> Iterator[Pattern]:
     """Return the patterns of all resources in statements about an action."""
     for version, statement in _statements(chain(*_layers(policies)), action):
         for text in to_list(statement["NotResource" if "NotResource" in statement else "Resource"]):
@@ -459,18 +454,6 @@ def _statements(documents: Iterable[Document], action: str) -> Iterator[tuple[st
                 yield document.get("Version"), statement
 
 
-def _has_effect(effect: str, documents: Iterable[Document], request: Request, context: Context) -> Decision:
-    return any_of(
-        _applies(statement, request.resource, context.for_version(version))
-        for version, statement in _statements(documents, request.action)
-        if statement["Effect"] == effect
-    )
-
-
-def _applies(statement: Document, resource: str | None, context: Context) -> Decision:
-    return min(_has_resource(statement, resource, context), hold(statement.get("Condition", {}), context))
-
-
 def _has_action(statement: Document, action: str) -> bool:
     if "NotAction" in statement:
         return not any(_is_action(each, action) for each in to_list(statement["NotAction"]))
@@ -482,7 +465,7 @@ def _is_action(pattern: str, action: str) -> bool:
     return is_match(to_pattern(pattern), action, ignore_case=True)
 
 
-def _has_resource(statement: Document, resource: str | None, context: Context) -> Decision:
+def _has_resource(statement: Document, resource: str | None, context: RequestKeys) -> Decision:
     if "NotResource" not in statement:
         return any_of(_is_resource(each, resource, context) or Decision.NO for each in to_list(statement["Resource"]))
     # "If AWS cannot resolve a variable this might cause the entire statement to be invalid."
@@ -490,7 +473,7 @@ def _has_resource(statement: Document, resource: str | None, context: Context) -
     return negate(any_of(Decision.UNKNOWN if each is None else each for each in found))
 
 
-def _is_resource(text: str, resource: str | None, context: Context) -> Decision | None:
+def _is_resource(text: str, resource: str | None, context: RequestKeys) -> Decision | None:
     """Return whether a pattern matches a resource; ``None`` if it has a variable that the request lacks."""
     if resource is None:
         return Decision.YES if text == "*" else Decision.UNKNOWN

@@ -23,7 +23,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import
 from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import (
     Decision,
     Policies,
-    Request,
+    RequestKeys,
     decide,
     decide_each,
 )
@@ -93,7 +93,7 @@ def _excess_findings(case: Case) -> Iterator[Finding]:
     unused = {
         action: use
         for action, use in _LOG_GROUP_USES.items()
-        if fitted and all(decide_each(fitted, Request(action, each)) is not Decision.YES for each in groups)
+        if fitted and all(decide_each(fitted, action, each) is not Decision.YES for each in groups)
     }
     for each in (assessment.principal for assessment in case.assessments):
         excess = [
@@ -234,15 +234,14 @@ def _lacking(case: Case, policies: Sequence[Policy], needed: Sequence[Statement]
     allowed = grants_of(statement for each in policies for statement in _read(each)[0])
     found = []
     for action, condition, name in sorted(grants_of(needed) - allowed):
-        context = {condition[1]: name} if condition else {}
-        request = Request(action, "*" if condition else name, context)
+        context = RequestKeys({condition[1]: name} if condition else {})
         # Somebody can have written it in another way.
-        if decide_each(policies_of_all, request) is not Decision.YES:
+        if decide_each(policies_of_all, action, "*" if condition else name, context) is not Decision.YES:
             found.append(describe((action, condition, name)))
     if any(fitted_access(each.arn or "") == "admin" for each in policies):
         places = [(each.region, each.name) for each in case.account.parameters]
         arns = [case.parameter_arn(*each) for each in places if not is_ignored(*each, case.choices.ignored_parameters)]
-        denied = [each for each in arns if decide(policies_of_all, Request(PUT, each)) is Decision.NO]
+        denied = [each for each in arns if decide(policies_of_all, PUT, each) is Decision.NO]
         found += [f"{PUT} on {each}" for each in denied]
     return found
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import Simulation, assess
+from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import assess, request_context
 from ansible_collections.cwagent.iam.plugins.module_utils._access.fitting_rules import unread_regions
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
     ROLE,
@@ -220,17 +220,16 @@ class Inventory:
         answer = self._attempts.attempt("the tags of fitted policies", None, read)
         return None if answer is None else tags(answer["Policy"])
 
-    def simulate_writes(self, account: Account, assessments: Iterable[Assessment]) -> tuple[Simulation, ...]:
-        """Simulate a write with IAM for each principal that may write, or perhaps may."""
+    def simulate_writes(self, account: Account, assessments: Iterable[Assessment]) -> dict[str, bool]:
+        """Return by ARN whether IAM's simulation allows a write, for each principal that may write, or perhaps may."""
         asked = [each for each in assessments if each.needs_simulation]
-        found = run_in_parallel(partial(self._simulate_write, account), asked)
-        return tuple(each for each in found if each)
 
-    def _simulate_write(self, account: Account, assessment: Assessment) -> Simulation | None:
-        principal = assessment.principal
-        context = assessment.context(account.read_at)
-        found = self.simulate(principal, [PUT], str(assessment.parameter), context)
-        return Simulation(principal.arn, found[PUT]) if PUT in found else None
+        def simulate_write(assessment: Assessment) -> dict[str, bool]:
+            context = request_context(assessment.principal, account.read_at, assessment.session)
+            return self.simulate(assessment.principal, [PUT], str(assessment.parameter), context)
+
+        answers = zip(asked, run_in_parallel(simulate_write, asked))
+        return {each.principal.arn: found[PUT] for each, found in answers if PUT in found}
 
     def simulate(
         self, principal: Principal, actions: Sequence[str], resource: str, context: Mapping[str, Sequence[str]]

@@ -17,7 +17,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import (
     Decision,
     Policies,
-    Request,
+    RequestKeys,
     decide,
     to_list,
 )
@@ -245,8 +245,8 @@ def _find_blocked_actions(state: State, role: AccountPrincipal) -> list[str]:
     # The agent writes to some log groups, and a boundary may allow only some. So any resource that it allows counts.
     anywhere = [{**each, "Resource": "*"} for each in allowed]
     policies = Policies([{**document, "Statement": [*anywhere, *(each for each in statements if each not in allowed)]}])
-    requests = [Request(action, "*", {}, frozenset({"*"})) for action in (METRICS, LOGS)]
-    return [each.action for each in requests if decide(policies, each) is Decision.NO]
+    unknown = RequestKeys({}, frozenset({"*"}))
+    return [each for each in (METRICS, LOGS) if decide(policies, each, "*", unknown) is Decision.NO]
 
 
 def describe_gains(state: State, desired: Attachments) -> list[str]:

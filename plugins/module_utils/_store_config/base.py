@@ -31,8 +31,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._aws import Shield
-    from ansible_collections.cwagent.iam.plugins.module_utils._guard import Guard
+    from ansible_collections.cwagent.iam.plugins.module_utils._guard import Guard, Shield
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparison import Comparison
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.host import StoreHost

@@ -23,10 +23,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._aws import Shield
     from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import State
     from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
-    from ansible_collections.cwagent.iam.plugins.module_utils._guard import Guard
+    from ansible_collections.cwagent.iam.plugins.module_utils._guard import Guard, Shield
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -28,14 +28,14 @@ import simulator as simulators
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from ansible_collections.cwagent.iam.plugins.module_utils._access import evaluate
 from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import (
     UNREAD,
     Caller,
     Decision,
     Policies,
-    Request,
+    RequestKeys,
     can_write,
-    decide,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import (
     PUT,
@@ -94,6 +94,21 @@ KINDS: dict[str, tuple[list[str], Any]] = {
     "Arn": (["Equals", "NotEquals", "Like", "NotLike"], ARNS),
 }
 ORDERS = ["Equals", "NotEquals", "LessThan", "LessThanEquals", "GreaterThan", "GreaterThanEquals"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A call. :param unknown_keys: patterns of the condition keys that are not known."""
+
+    action: str
+    resource: str
+    context: dict[str, Any] = field(default_factory=dict)
+    unknown_keys: frozenset[str] = frozenset()
+
+
+def decide(policies: Policies, request: Request) -> Decision:
+    keys = RequestKeys(request.context, request.unknown_keys)
+    return evaluate.decide(policies, request.action, request.resource, keys)
 
 
 # Hypothesis examines each new strategy, which takes longer than to draw from it. So those made for a draw are kept.

@@ -9,7 +9,12 @@ import pytest
 from fitted import ACCOUNT, Call
 from simulator import Request as Simulated
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import Decision, Policies, Request, decide
+from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import (
+    Decision,
+    Policies,
+    RequestKeys,
+    decide,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import ROWS, permissions_of
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import read_document
 
@@ -59,7 +64,7 @@ def wrong(decided: list[bool], calls: list[Call] = CALLS) -> list[Call]:
 
 def test_our_evaluator_allows_the_calls_and_no_neighbour(documents):
     policies = Policies(documents)
-    decided = [decide(policies, Request(each.action, each.resource, each.context)) for each in CALLS]
+    decided = [decide(policies, each.action, each.resource, RequestKeys(each.context)) for each in CALLS]
     assert Decision.UNKNOWN not in decided
     assert wrong([each is Decision.YES for each in decided]) == []
 

@@ -24,10 +24,10 @@ from access_account import (
 )
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import (
-    Simulation,
     apply_simulations,
     assess,
     may,
+    request_context,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import Decision
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Policy
@@ -204,7 +204,7 @@ def test_only_writers_and_unknowns_need_a_simulation():
     ]
     found = assess(healthy(*principals))
     assert [each.principal.name for each in found if each.needs_simulation] == ["Yes", "Window", "Maybe"]
-    context = {each.principal.name: each.context(NOW) for each in found}
+    context = {each.principal.name: request_context(each.principal, NOW, each.session) for each in found}
     assert context["Window"]["aws:userid"] == ["AROA1:i-9"]
     assert "aws:userid" not in context["Yes"]
     assert context["Yes"]["aws:username"] == []
@@ -222,7 +222,7 @@ def test_only_writers_and_unknowns_need_a_simulation():
     ],
 )
 def test_a_simulation_decides(principal, allows, writes, says):
-    simulations = [] if allows is None else [Simulation(principal.arn, allows)]
+    simulations = {} if allows is None else {principal.arn: allows}
     [found] = apply_simulations([assessment(principal)], simulations)
     assert found.writes == writes
     assert found.why.endswith(says)

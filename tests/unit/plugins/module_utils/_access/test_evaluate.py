@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import (
     UNREAD,
     Caller,
-    Context,
     Decision,
     Policies,
-    Request,
+    RequestKeys,
     WriteAccess,
     all_of,
     any_of,
@@ -127,7 +126,7 @@ NEGATED = {
 def holds(operator, actual, expected, **more):
     """Whether a condition holds for a request whose key ``x`` has a value. :param actual: ``None`` for no such key."""
     known = {"aws:username": "kim", **({} if actual is None else {"X": actual})}
-    return hold({operator: {"x": expected}}, Context(known, frozenset({"hidden"}), **more))
+    return hold({operator: {"x": expected}}, RequestKeys(known, frozenset({"hidden"}), **more))
 
 
 def test_operators():
@@ -192,13 +191,13 @@ def test_several_values_and_none():
 
 @pytest.mark.parametrize("name", ["StringEquals", "StringNotEqualsIfExists", "Null", "ForAllValues:StringLike"])
 def test_a_condition_about_a_key_that_is_not_known_is_unknown(name):
-    context = Context({}, frozenset({"aws:PrincipalTag/*"}))
+    context = RequestKeys({}, frozenset({"aws:PrincipalTag/*"}))
     assert hold({name: {"AWS:principaltag/team": "true"}}, context) is UNKNOWN
     assert hold({name: {"aws:RequestTag/team": "true"}}, context) is not UNKNOWN
 
 
 def test_a_key_without_a_value_is_known_to_be_absent():
-    assert hold({"Null": {"aws:username": "true"}}, Context({"aws:username": ()}, frozenset({"*"}))) is YES
+    assert hold({"Null": {"aws:username": "true"}}, RequestKeys({"aws:username": ()}, frozenset({"*"}))) is YES
 
 
 @pytest.mark.parametrize(
@@ -213,7 +212,7 @@ def test_a_key_without_a_value_is_known_to_be_absent():
     ],
 )
 def test_all_conditions_must_hold(conditions, expected):
-    assert hold(conditions, Context({"a": "1", "b": "2"}, frozenset({"hidden"}))) is expected
+    assert hold(conditions, RequestKeys({"a": "1", "b": "2"}, frozenset({"hidden"}))) is expected
 
 
 # A text, and the text that its pattern matches; or what else is returned.
@@ -237,19 +236,19 @@ VARIABLES = [
 @pytest.mark.parametrize(("text", "expected"), VARIABLES)
 def test_variables(text, expected):
     known = {"aws:username": "kim", "star": "*", "several": ["a", "b"], "empty": []}
-    context = Context(known, frozenset({"hidden"}))
+    context = RequestKeys(known, frozenset({"hidden"}))
     assert resolve(text, context) == (to_literal(expected) if isinstance(expected, str) else expected)
 
 
 def test_text_around_a_variable_may_have_wildcards():
-    context = Context({"aws:username": "kim"})
+    context = RequestKeys({"aws:username": "kim"})
     assert resolve("*-${aws:username}", context) == to_pattern("*-kim")
     assert resolve("*-${aws:username}", context, to_literal) == to_literal("*-kim")
 
 
 @pytest.mark.parametrize(("version", "has_variables"), [("2012-10-17", True), ("2008-10-17", False), (None, False)])
 def test_only_policies_of_the_newer_version_have_variables(version, has_variables):
-    context = Context({"aws:username": "kim"}, frozenset({"hidden"}))
+    context = RequestKeys({"aws:username": "kim"}, frozenset({"hidden"}))
     for each in (context, context.for_version(None)):
         found = each.for_version(version)
         assert resolve("${aws:username}", found) == to_literal("kim" if has_variables else "${aws:username}")
@@ -292,7 +291,7 @@ ADMIN = policy(statement(action=[GET, PUT], resource="arn:aws:ssm:*:*:parameter/
 
 
 def decision(*identity, boundary=None, action=PUT, resource=LINUX, **context):
-    return decide(Policies(identity, boundary), Request(action, resource, context, frozenset({"hidden"})))
+    return decide(Policies(identity, boundary), action, resource, RequestKeys(context, frozenset({"hidden"})))
 
 
 SOME = {"resource": "arn:aws:logs:*:*:*"}
@@ -654,7 +653,7 @@ def test_no_name_is_forgotten(identity, boundary):
 
     def answer(parameter):
         context = {"aws:userid": "AROAEXAMPLE:i-1"}
-        return decide(policies, Request(PUT, parameter, context, frozenset({"*"})))
+        return decide(policies, PUT, parameter, RequestKeys(context, frozenset({"*"})))
 
     names = ("".join(each) for length in range(4) for each in itertools.product("abc", repeat=length))
     found = can_write(policies, replace(ROLE, session="i-1"), NOW, [REGION])
@@ -666,6 +665,6 @@ def test_no_name_is_forgotten(identity, boundary):
 @given(st.lists(DOCUMENTS, max_size=2), st.none() | DOCUMENTS, st.integers(0, 2))
 def test_answers_about_an_unread_policy_hold_for_every_policy(identity, boundary, number):
     hidden = [UNREAD if place == number else each for place, each in enumerate(identity)]
-    guess = decide(Policies(hidden, boundary), Request(PUT, LINUX, unknown_keys=frozenset({"hidden"})))
+    guess = decide(Policies(hidden, boundary), PUT, LINUX, RequestKeys({}, frozenset({"hidden"})))
     for value in ("1", "2"):
-        assert guess in {UNKNOWN, decide(Policies(identity, boundary), Request(PUT, LINUX, {"hidden": value}))}
+        assert guess in {UNKNOWN, decide(Policies(identity, boundary), PUT, LINUX, RequestKeys({"hidden": value}))}

@@ -26,7 +26,7 @@ from access_account import (
     with_fitted_policies,
 )
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import Simulation, apply_simulations
+from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import apply_simulations
 from ansible_collections.cwagent.iam.plugins.module_utils._access.grantors import find_grantors
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Policy
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import Opening, open_policy
@@ -178,7 +178,7 @@ def test_a_principal_is_listed_once(principal, expected):
 
 def test_a_writer_that_iam_denies_can_still_grant():
     case = case_of(account_with(SERVERS, user("ops", Policy("p", document("ssm:*", "iam:*")), tags={})))
-    denied = apply_simulations(case.assessments, [Simulation(arn("user", "ops"), allows=False)])
+    denied = apply_simulations(case.assessments, {arn("user", "ops"): False})
     assert [each.name for each in find_grantors(replace(case, assessments=denied))] == ["ops"]
 
 

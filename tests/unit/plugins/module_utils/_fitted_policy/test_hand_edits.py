@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import Known, Text, known_grants
-from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import Decision, Policies, Request, decide
+from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import Decision, Policies, decide
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import (
     Scope,
     Statement,
@@ -166,7 +166,7 @@ def test_a_statement_that_the_compiler_does_not_write_is_removed(
         assert not narrow or wide_reasons(current, desired(narrow=True)) == []
     for action, _condition, name in KNOWN:
         if not _condition:
-            assert decide(Policies([found.default.document]), Request(action, name)) is Decision.YES
+            assert decide(Policies([found.default.document]), action, name) is Decision.YES
 
 
 def _reads_a_parameter_elsewhere(statement: dict[str, Any]) -> bool:

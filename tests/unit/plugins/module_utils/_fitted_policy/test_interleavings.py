@@ -29,7 +29,7 @@ import pytest
 from disturbances import Killed
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.covered import Known, covered_versions
-from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import Decision, Policies, Request, decide
+from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import Decision, Policies, decide
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Version
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import (
     Statement,
@@ -99,7 +99,7 @@ def needed(texts: Iterable[tuple[Place, str]]) -> dict[str, list[Statement]]:
 
 @cache
 def allows(document: str, action: str, name: str) -> bool:
-    return decide(Policies([json.loads(document)]), Request(action, name)) is Decision.YES
+    return decide(Policies([json.loads(document)]), action, name) is Decision.YES
 
 
 @dataclass
