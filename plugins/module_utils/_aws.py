@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The gateway to AWS with boto3, also for a transaction, in which a signal never interrupts a call that writes."""
+"""The gateway to AWS with boto3, and the one of a transaction, in which no signal interrupts a call that writes."""
 
 from __future__ import annotations
 

@@ -483,7 +483,7 @@ def _is_resource(text: str, resource: str | None, context: RequestKeys) -> Decis
 
 
 def _complete(text: str) -> list[str]:
-    """Return a pattern of ARNs as it is and, if it has too few parts, also with the parts that it lacks.
+    """Return a pattern of ARNs as it is and, if it has too few parts, with the parts that it lacks.
 
     AWS adds the parts that an ARN lacks, but also lets a wildcard at the end of a part match beyond it. For a pattern
     such as ``arn:aws:ssm:*:parameter/x`` these are two meanings.
