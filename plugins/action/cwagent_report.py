@@ -8,37 +8,43 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ACCESS, PARTS
 from ansible_collections.cwagent.iam.plugins.module_utils._findings import SEVERITIES
 from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
 from ansible_collections.cwagent.iam.plugins.plugin_utils._ansible_core import failed
+from ansible_collections.cwagent.iam.plugins.plugin_utils._audit_files import report_content
 from ansible_collections.cwagent.iam.plugins.plugin_utils._audit_report import merge_accounts, summarize
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import ACCOUNTS
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.run import read_run
 from ansible_collections.cwagent.iam.plugins.plugin_utils._instance_hosts import hosts_of_instances
+from ansible_collections.cwagent.iam.plugins.plugin_utils._report_files import AUDIT_FORMATS, sort_by_format
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.account import Account
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.accounts import report
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.results import INPUTS
+from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import fill_task
 from ansible_collections.cwagent.iam.plugins.plugin_utils._terminal import is_for_people, show
+from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import Problems
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
+FILES, REPORT, FAIL = "files", "report", "fail"
 # The options of the task; the module has their documentation.
 TASK_OPTIONS: dict[str, Any] = {
     "lines": {"type": "list", "elements": "str"},
     "error": {"type": "str"},
-    "audit_hosts": {"type": "list", "elements": "str"},
+    "audit": {"type": "str", "choices": [FILES, REPORT, FAIL]},
     "parts": {"type": "list", "elements": "str", "choices": list(PARTS), "default": list(PARTS)},
-    "fail": {"type": "bool", "default": False},
+    "report_files": {"type": "list", "elements": "str", "default": []},
     "fail_at": {"type": "str", "choices": ["none", *SEVERITIES], "default": "none"},
 }
 # Each of them makes the task do something else.
-EXCLUSIVE = ("lines", "error", "audit_hosts")
+EXCLUSIVE = ("lines", "error", "audit")
+# The name under which the role audit registers the account that it has read, and the playbook why it was not read.
+READ = "__audit_access"
 MAX_NAMED = 5
 
 
@@ -52,15 +58,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Report on the accounts of the play, and fail if the inputs of none of them were validated."""
         result: dict[str, Any] = super().run(tmp, task_vars)
+        variables = task_vars or {}
+        if "audit" in self._task.args:
+            return {**result, "changed": False, **self._report_audit(variables)}
         _validated, options = self.validate_argument_spec(TASK_OPTIONS, mutually_exclusive=[EXCLUSIVE])
         if options["lines"] is not None:
             return {**result, "changed": False, **_shown(options["lines"])}
         if options["error"] is not None:
             failure = failed(self._task, options["error"]) if options["error"] else {}
             return {**result, "changed": False, **failure}
-        variables = task_vars or {}
-        if options["audit_hosts"] is not None:
-            return {**result, "changed": False, **self._audit(options, variables)}
         accounts = [_account(name, variables) for name in variables["ansible_play_hosts_all"]]
         if not any(INPUTS in each.variables for each in accounts):
             return {**result, **failed(self._task, _nothing_done(variables))}
@@ -76,25 +82,64 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
             **_provided(found.stats),
         }
 
-    def _audit(self, options: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the merged results that the role audit has registered for the hosts, with a summary, or fail."""
-        hosts, hostvars = options["audit_hosts"], variables["hostvars"]
-        read = {host: hostvars.raw_get(host) for host in hosts if host in hostvars}
-        if missing := [host for host in hosts if "__audit_access" not in read.get(host, {})]:
-            raise AnsibleActionFail(f"The role audit has not read the accounts of {join_first(missing, MAX_NAMED)}.")
-        results = [read[host]["__audit_access"] for host in hosts]
-        sessions = [read[host].get("__audit_session", {}) for host in hosts]
-        audit = merge_accounts(results, hosts, sessions, fail_at=options["fail_at"])
-        if options["fail"]:
-            return failed(self._task, audit["failure"]) if audit["failure"] else {}
-        unread = sum("error" in each for each in audit["accounts"])
-        # Like facts, it is too long to be shown.
+    def _report_audit(self, variables: dict[str, Any]) -> dict[str, Any]:
+        """Report on what the role audit has read, for all hosts of the play if the task runs once."""
+        hosts = variables["ansible_play_hosts_all"] if self._task.run_once else [variables["inventory_hostname"]]
+        of_hosts = {host: variables["hostvars"].raw_get(host) for host in hosts}
+        results = {host: each[READ] for host, each in of_hosts.items() if READ in each}
+        if not results:
+            return failed(self._task, _nothing_done(variables))
+        fill_task(self, variables, TASK_OPTIONS)
+        _validated, options = self.validate_argument_spec(TASK_OPTIONS, mutually_exclusive=[EXCLUSIVE])
+        document = merge_accounts(results.values(), results, fail_at=options["fail_at"])
+        if options["audit"] == FILES:
+            return self._write(document, options["report_files"], variables)
+        if options["audit"] == FAIL:
+            return failed(self._task, document["failure"]) if document["failure"] else {}
+        unread = sum("error" in each for each in document["accounts"])
         return {
-            "audit": audit,
-            "summary": summarize(audit, has_access=ACCESS in options["parts"]),
-            "_ansible_verbose_override": True,
-            **_provided({"findings": audit["counts"], "unread_accounts": unread}),
+            **_shown(summarize(document, has_access=ACCESS in options["parts"])),
+            **_provided({"findings": document["counts"], "unread_accounts": unread}),
         }
+
+    def _write(self, document: Mapping[str, Any], paths: Sequence[str], variables: dict[str, Any]) -> dict[str, Any]:
+        """Write each file as a task with ``ansible.builtin.copy`` would, which nobody else can read."""
+        files, _notices = sort_by_format("report_files", paths, AUDIT_FORMATS, "", Problems())
+        results = {
+            path: self._copy({"content": report_content(document, kind), "dest": path, "mode": "0600"}, variables)
+            for kind in files
+            for path in files[kind]
+        }
+        if not results:
+            return {"skipped": True, "skip_reason": "There is no file to write."}
+        problems = [
+            f"Could not write {path}: {each.get('msg')}" for path, each in results.items() if each.get("failed")
+        ]
+        return {
+            "changed": any(each.get("changed") for each in results.values()),
+            "files": [*results],
+            "diff": [part for each in results.values() for part in _parts(each.get("diff"))],
+            **(failed(self._task, " ".join(problems)) if problems else {}),
+        }
+
+    def _copy(self, options: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        task = self._task.copy()
+        task.args = options
+        action = self._shared_loader_obj.action_loader.get(
+            "ansible.legacy.copy",
+            task=task,
+            connection=self._connection,
+            play_context=self._play_context,
+            loader=self._loader,
+            templar=self._templar,
+            shared_loader_obj=self._shared_loader_obj,
+        )
+        result: dict[str, Any] = action.run(task_vars=variables)
+        return result
+
+
+def _parts(diff: Any) -> Sequence[Any]:
+    return diff if isinstance(diff, list) else [diff] if diff else []
 
 
 def _shown(lines: Sequence[str]) -> dict[str, Any]:

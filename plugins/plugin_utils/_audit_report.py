@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._findings import SEVERITIES
@@ -16,6 +15,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._text import (
     to_summary,
     wrap,
 )
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.results import failure_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -36,26 +36,20 @@ TASK_KEYS = {
 
 
 def merge_accounts(
-    results: Iterable[Mapping[str, Any]],
-    labels: Iterable[str],
-    sessions: Iterable[Mapping[str, Any]] = (),
-    *,
-    fail_at: str = "none",
+    results: Iterable[Mapping[str, Any]], labels: Iterable[str], *, fail_at: str = "none"
 ) -> dict[str, Any]:
     """Return the merged result of an audit.
 
     :param results: the results of cwagent_access_info, one for each account, including accounts that were not read.
     :param labels: the names of the accounts, in the same order.
-    :param sessions: the results of assuming the roles of the accounts, in the same order.
     :param fail_at: the lowest severity that makes a run fail. With ``none``, findings never make it fail.
     """
     accounts: list[dict[str, Any]] = []
-    for label, result, session in zip(labels, results, chain(sessions, repeat({}))):
+    for label, result in zip(labels, results):
         if "principals" in result:
             accounts.append({key: value for key, value in result.items() if key not in TASK_KEYS})
         else:
-            error = result.get("msg") or " ".join([NOT_ASSUMED, *filter(None, [session.get("msg")])])
-            accounts.append({"account": {"label": label}, "error": error})
+            accounts.append({"account": {"label": label}, "error": failure_reason(result)})
     findings = [finding for account in accounts for finding in account.get("findings", ())]
     return {
         "generated": max((each["account"]["read_at"] for each in accounts if "error" not in each), default=""),
@@ -112,10 +106,6 @@ def _account_name(account: Mapping[str, Any]) -> str:
 def _account_names(accounts: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """By ID, the names of the accounts that were read."""
     return {each["account"]["id"]: _account_name(each) for each in accounts if "error" not in each}
-
-
-# The task itself shows no error, because it would show the credentials too.
-NOT_ASSUMED = "The role of the account could not be assumed. Check its ARN, its trust policy and the external ID."
 
 
 SHOWN_WRITERS = 5

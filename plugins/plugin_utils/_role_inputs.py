@@ -170,8 +170,9 @@ class RoleInputs:
         name, problems = f"{role}_report_files", Problems()
         paths = to_typed(name, spec[name], values[name])
         files, notices = sort_by_format(name, paths, ROLE_FORMATS[role], f"the role {role}", problems)
-        # A role that reads before it reports checks this twice, and our playbooks have shown their own notices.
-        for notice in notices if self.options["entry_point"] == "report" and IN_OUR_PLAY not in self.variables else ():
+        # The role verify checks this twice, and our playbooks have shown their own notices.
+        is_last = self.options["entry_point"] == "report" or role != "verify"
+        for notice in notices if is_last and IN_OUR_PLAY not in self.variables else ():
             self.warn(notice)
         return files, problems.sentences
 

@@ -23,8 +23,8 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.results im
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-# The result of the task that replaces access keys, of the audit of an account, and of the first task on a server.
-KEYS, AUDITED, REACHED = "__onprem_server_result", "__audit_access", "__cwagent_reached"
+# The results of the task that replaces access keys, and of the first task on a server.
+KEYS, REACHED = "__onprem_server_result", "__cwagent_reached"
 # The result of the task that manages the role of the hybrid servers.
 HYBRID_ROLE = "__hybrid_server_role_result"
 # The result of the task that registers or deregisters a server on the server itself.
@@ -39,7 +39,7 @@ REMOVALS = (
 # The lists that plays have.
 LISTS = (
     *("accounts", "account_batches", "unfailed", "delivery", "retirement", "deregistration", "fitted", "report"),
-    *("collect", "audited", "compared", "apply", "apply_batches", "unlisted", "rename"),
+    *("collect", "compared", "apply", "apply_batches", "unlisted", "rename"),
 )
 
 
@@ -139,11 +139,6 @@ class RunHosts:
     def collect(self) -> list[str]:
         """The servers from which facts are collected. The servers of an account that was not read are left out."""
         return [host for run in self._unfailed.values() for host in run.collect_hosts]
-
-    @property
-    def audited(self) -> list[str]:
-        """The accounts that were read."""
-        return [name for name, each in self._accounts.items() if AUDITED in each]
 
     @property
     def compared(self) -> list[str]:

@@ -191,21 +191,22 @@ def find_shared_value(setting: str, variables: Mapping[str, Any], template: Call
     return None
 
 
-def fill_task(action: Any, variables: Mapping[str, Any]) -> None:
+def fill_task(action: Any, variables: Mapping[str, Any], spec: Mapping[str, Any] | None = None) -> None:
     """Add options to the task of an action by the rule of this file, if it belongs to our roles or playbooks.
 
     The task knows its role. A variable with the role's name could be a fact, which a managed server chooses.
 
     :param action: an action plugin, whose module has the name of the action.
     :param variables: the variables of the task, which are not evaluated yet.
+    :param spec: the options of the task, if no module has them.
     :raises InvalidInput: a setting is of another type, or a fact.
     """
     task = action._task
     if task._role and task._role.get_name().startswith(COLLECTION):
         path = ROLES / task._role.get_name().removeprefix(COLLECTION)
         check_facts({variables["inventory_hostname"]: variables.get("ansible_facts", {})}, role_options(path))
-        spec = spec_of(task.action.rpartition(".")[2])
-        task.args = fill_options(task.args, spec, path, variables, action._templar.template)
+        options = spec or spec_of(task.action.rpartition(".")[2])
+        task.args = fill_options(task.args, options, path, variables, action._templar.template)
     elif IN_OUR_PLAY in variables and _is_of_playbooks(task):
         run = action._templar.template(variables[INPUT])
         known = {"region", *spec_of(task.action.rpartition(".")[2])}

@@ -8,10 +8,7 @@ import pytest
 from jsonschema import Draft7Validator
 from report.documents import DOCUMENTS
 
-from ansible_collections.cwagent.iam.plugins.filter.findings import FilterModule
-
-FILTERS = FilterModule().filters()
-sarif = FILTERS["sarif"]
+from ansible_collections.cwagent.iam.plugins.filter.findings import sarif
 
 IN_FILES = [
     {"rule": "r", "severity": severity, "object": "host db1", "why": "It is wrong.", **place}
@@ -47,12 +44,3 @@ def test_the_schema_notices_a_mistake(schema):
     log = sarif(IN_FILES)
     log["runs"][0]["results"][0]["level"] = "severe"
     assert not schema.is_valid(log)
-
-
-def test_a_playbook_gets_the_same_from_the_filters(reports):
-    findings = DOCUMENTS["small"]["findings"]
-    written = json.loads(reports["small"].with_name("formats.json").read_text())
-    assert written == {
-        "sarif": sarif(findings, errors=["one"]),
-        "junit": FILTERS["junit"](findings, fail_at="warning"),
-    }

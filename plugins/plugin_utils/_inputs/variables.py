@@ -195,6 +195,8 @@ def complete_batches(given: Given, run: dict[str, Any], problems: Problems) -> N
     elif not 0 <= failing <= ALL_PERCENT:
         problems.add(f"cwagent_max_fail_percentage is {failing}; it must be between 0 and {ALL_PERCENT}.")
         run["max_fail_percentage"] = percentage
+    elif AUDIT in given.requires:  # every account is to be read
+        run["max_fail_percentage"] = ALL_PERCENT
     problems.check(check_seconds, "cwagent_apply_watch_seconds", run["apply_watch_seconds"] or 0)
 
 

@@ -285,7 +285,7 @@ def test_an_account_that_is_not_audited_is_named_and_stops_no_other(accounts: Ac
         "no-profile": {"cwagent_account_aws_profile": "missing"},
         "another": {"cwagent_account_id": ids["shop"]},
         "shop": {"cwagent_account_aws_profile": "shop"},
-        "blog": role,
+        "blog": {**role, "cwagent_account_session_name": "auditor"},
     }
     files = {name: controller.home / f"audit.{name}" for name in ("json", "junit.xml")}
     regions = ["eu-central-1", "us-east-1"]
@@ -305,7 +305,8 @@ def test_an_account_that_is_not_audited_is_named_and_stops_no_other(accounts: Ac
     errors = {each["account"]["label"]: each.get("error", "") for each in found["accounts"]}
     assert [*errors] == [*hosts]
     for name in ("untrusted", "missing"):
-        assert errors[name].startswith("The role of the account could not be assumed.")
+        arn = hosts[name]["cwagent_account_assume_role_arn"]
+        assert errors[name].startswith(f"The role {arn} could not be assumed. Check its ARN, its trust policy")
         assert "is not authorized to perform: sts:AssumeRole" in errors[name]
     assert "lacks iam:GetAccountAuthorizationDetails" in errors["wiki"]
     assert "The config profile (missing) could not be found" in errors["no-profile"]
@@ -336,6 +337,9 @@ def test_an_account_that_is_not_audited_is_named_and_stops_no_other(accounts: Ac
     assert checked.message.startswith("Accounts that were not read: 1. Account no-profile was not read: ")
     assert any(line.startswith(f"Account blog ({ids['blog']}): role BlogWriter can") for line in checked.problems)
     assert [call.action for call in checked.calls].count("AssumeRole") == 1
+    assert {call.principal.split("/")[-1] for call in checked.calls if f":{ids['blog']}:" in call.principal} == {
+        "auditor"
+    }
     assert ([*map(Path.exists, files.values())], "untrusted" in checked.output) == ([False] * 2, False)
 
 

@@ -394,7 +394,6 @@ SECOND_NAMES = {
         "audit_configs_by_region < config_names",
     },
     "a task finds what the run leaves to the account": {"cwagent_restore.find_server_policy < account_decides_policy"},
-    "options of amazon.aws keep their names": {"profile < audit_aws_profile"},
 }
 """The values that YAML gives another name on their way, by reason. The settings with another name are RENAMED."""
 

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.plugin_utils._audit_report import (
-    NOT_ASSUMED,
     OWN_LABELS,
     merge_accounts,
     summarize,
@@ -278,20 +277,20 @@ def test_an_audit_document_has_the_findings_of_all_accounts_and_the_errors_of_th
     results: list[dict[str, Any]] = [
         {**read, "changed": False, "failed": False},
         {"failed": True, "msg": "denied"},
-        {"skipped": True},
+        {},
     ]
     assert merge_accounts(results, ["shop", "blog", "test"], fail_at="none") == {
         "generated": "2026-11-25T09:30:00Z",
         "accounts": [
             read,
             {"account": {"label": "blog"}, "error": "denied"},
-            {"account": {"label": "test"}, "error": NOT_ASSUMED},
+            {"account": {"label": "test"}, "error": "A task failed without a message."},
         ],
         "findings": [finding],
         "counts": {"notice": 0, "warning": 0, "error": 1},
         "failure": (
             "Accounts that were not read: 2. Account blog was not read: denied. "
-            f"Account test was not read: {NOT_ASSUMED}"
+            "Account test was not read: A task failed without a message."
         ),
     }
     assert merge_accounts([], [])["generated"] == ""
@@ -339,9 +338,3 @@ def test_the_message_of_an_audit_has_all_denials_and_the_first_finding(found, un
     results: list[dict[str, Any]] = [read, UNREAD] if unread else [read]
     document = merge_accounts(results, ["shop", "blog"], fail_at=fail_at)
     assert document["failure"] == message.format(**COUNTED)
-
-
-def test_an_account_whose_role_was_not_assumed_has_the_error_of_aws():
-    sessions: list[dict[str, Any]] = [{"skipped": True}, {"msg": "Access denied."}]
-    accounts = merge_accounts([{"msg": "denied"}, {"skipped": True}], ["shop", "blog"], sessions)["accounts"]
-    assert [each["error"] for each in accounts] == ["denied", f"{NOT_ASSUMED} Access denied."]

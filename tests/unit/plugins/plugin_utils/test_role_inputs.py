@@ -163,9 +163,15 @@ IN_A_PLAYBOOK: dict[str, Any] = {"__cwagent_run": {}, "__cwagent": defaultdict(l
 
 
 @pytest.mark.parametrize(
-    ("entry_point", "more", "count"), [("main", {}, 0), ("report", {}, 1), ("report", IN_A_PLAYBOOK, 0)]
+    ("role", "entry_point", "more", "count"),
+    [
+        ("audit", "main", {}, 1),
+        ("audit", "main", IN_A_PLAYBOOK, 0),
+        ("verify", "main", {}, 0),
+        ("verify", "report", {}, 1),
+        ("verify", "report", IN_A_PLAYBOOK, 0),
+    ],
 )
-@pytest.mark.parametrize("role", ["audit", "verify"])
 def test_a_notice_about_reports_is_shown_once(role: str, entry_point: str, more: dict[str, Any], count: int) -> None:
     """By the task that writes them, or by the playbook that has checked them."""
     values: dict[str, Any] = {f"{role}_report_files": ["a.json"], **more}

@@ -210,4 +210,3 @@ def test_facts_are_collected_from_the_servers_of_the_accounts_that_were_read() -
         "new": an_account({"__audit_access": {}}, collect_hosts=["app"]),
     }
     assert hosts_of(accounts).collect == ["web", "app"]
-    assert hosts_of(accounts).audited == ["new"]

@@ -13,6 +13,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 from input_runs import inputs_of
 
+from ansible_collections.cwagent.iam.plugins.action.cwagent_report import TASK_OPTIONS as REPORT_OPTIONS
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.plugin_utils._role_calls import OF_HOST as OF_HOSTS
 from ansible_collections.cwagent.iam.plugins.plugin_utils._role_specs import playbook_options, read_defaults
@@ -45,8 +46,8 @@ RUN = {"str": "run", "path": "/run", "int": 3, "bool": True, "list": ["run"], "d
 WITHOUT_RULE = {"cwagent_agent_config", "cwagent_inputs", "cwagent_report"}
 """The modules whose tasks name all of their options."""
 EU = "eu-central-1"
-BY_ACTION = {"report_files", "region"}
-"""The variables that cwagent_inputs reads, and the region, which has a separate rule."""
+BY_ACTION = {"report_files", "region", *REPORT_OPTIONS}
+"""The variables that actions without a module read, and the region, which has a separate rule."""
 
 
 def files_of(role: str) -> str:

@@ -595,9 +595,17 @@ def test_the_time_of_a_watch_has_limits(value, seconds):
     assert batches_of(APPLY, value, name) == (seconds, problems)
 
 
-def test_a_clean_up_skips_no_account():
-    run = an_account({"cwagent_max_fail_percentage": 0}, requires=["restore"])
+@pytest.mark.parametrize("requires", [["restore"], ["audit"], ["audit", "history"]])
+def test_a_clean_up_and_an_audit_skip_no_account(requires):
+    run = an_account({"cwagent_max_fail_percentage": 0}, requires=requires)
     assert interpreted(run)[0]["max_fail_percentage"] == 100
+
+
+@pytest.mark.parametrize(("requires", "finds"), [([], True), (["servers"], True), (["audit"], False)])
+def test_an_audit_reads_an_account_without_a_search_for_servers(requires, finds):
+    run = an_account({"cwagent_account_server_filters": {"tag:team": "shop"}}, requires=requires)
+    found = interpreted(run)[0]
+    assert (found["finds_instances"], bool(found["account"]["server_filters"])) == (finds, finds)
 
 
 @pytest.mark.parametrize(
