@@ -234,6 +234,11 @@ policies:
   type: list
   elements: dict
   sample: []
+json:
+  description: The document of the fitted policy as text. If there are several, the text is a list.
+  returned: with O(state=fitted)
+  type: str
+  sample: ""
 terraform:
   description: The fitted policy as resources of Terraform, for the account and the partition of its provider.
   returned: with O(state=fitted)

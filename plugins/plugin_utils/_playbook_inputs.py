@@ -27,12 +27,13 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs import given a
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.interpretation import interpret
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables import (
     BATCH_SIZE,
+    ENVIRONMENT,
     declared_options,
     find_role_variables,
 )
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.account import Account
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.accounts import skip_reason
-from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import role_options, shared_setting
+from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import OF_STORING, role_options, shared_setting
 from ansible_collections.cwagent.iam.plugins.plugin_utils._terminal import say
 from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import (
     check_role,
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 COLLECTION = Path(__file__).parents[2]
 SPEC = COLLECTION / "playbooks" / "vars" / "argument_specs.yml"
 # The files with the variables of roles.
-SETTINGS = ("principals", "store_config", "delivery", "audit_and_verify")
+SETTINGS = ("principals", "delivery", "audit_and_verify")
 OUR_GROUPS = (*_given.GROUPS, _given.ACCOUNTS)
 # The options of a task of a playbook; the module has their documentation.
 OPTIONS: dict[str, Any] = {
@@ -218,7 +219,8 @@ def set_by_playbooks(options: Collection[str]) -> dict[str, str]:
         for variable in role_options(role)
         if (setting := shared_setting(role.name, variable))
     }
-    return {**find_role_variables(dict(ChainMap(*files)), options), **of_settings}
+    of_storing = {**dict.fromkeys(OF_STORING, ""), "store_config_environment": ENVIRONMENT}
+    return {**find_role_variables(dict(ChainMap(*files)), options), **of_storing, **of_settings}
 
 
 @cache

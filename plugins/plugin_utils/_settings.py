@@ -5,7 +5,8 @@
 
 An option that neither the task nor ``module_defaults`` set gets the first of these values that is not blank:
 
-1. the variable of the role, which is the name of the role, an underscore and the name of the option
+1. the variable of the role, which is the name of the role, an underscore and the name of the option; in a playbook of
+   this collection, the value that the run decides, for those in ``OF_STORING``
 2. the setting that all roles share, which is ``cwagent_`` and the name of the option; in a playbook of this collection,
    the value that the run has validated
 3. the default in the argument specs of the role, for a variable that has no setting, or another default than the option
@@ -17,6 +18,8 @@ instances, users or regions that it has collected outrank even ``module_defaults
 
 A module that is called outside our roles takes no variable. Only the tasks of our playbooks take a few settings of the
 run without listing them.
+
+The options ``compared`` and ``planned`` take results of earlier tasks, under the names that these tasks register.
 """
 
 from __future__ import annotations
@@ -28,7 +31,10 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.plugin_utils._facts import check_facts
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import EMPTY, REMOVAL, ROTATION
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.hosts import ADMIN_USER, flatten
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.run import read_run
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables import (
+    ENVIRONMENT,
     HOST_VARIABLES,
     KEY_FILE_GROUP,
     KEY_FILE_OWNER,
@@ -47,6 +53,8 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.run import Run
+
 COLLECTION = "cwagent.iam."
 ROLES = Path(__file__).parents[2] / "roles"
 PLAYBOOKS = Path(__file__).resolve().parents[2] / "playbooks"
@@ -64,8 +72,8 @@ MODULES_OF = {
     "store_config": ("cwagent_store_config", "cwagent_fitted_policy"),
     "verify": ("cwagent_server_info",),
 }
-# The environment can have secret values, so a task hands it on where a reader sees it. _connection() fills region.
-NOT_FILLED = frozenset({"environment", "region"})
+# _chosen() fills it.
+NOT_FILLED = frozenset({"region"})
 # The options that the tasks of our playbooks have from the run, besides those that they list.
 OF_RUN = (
     *("region", "wait_timeout", "detach_from_roles"),
@@ -117,6 +125,23 @@ IN_OUR_PLAY = "__cwagent_run"
 INPUT = "__cwagent"
 # The results of the tasks that fit policies to the configurations, and that find the users of servers that leave.
 FITTED, LEAVING = "__store_config_fitted", "__cwagent_leaving"
+# The variables of roles whose values the run decides in a play of our playbooks, from the run and from hostvars.
+OF_STORING: dict[str, Callable[[Run, Any], Any]] = {
+    "store_config_account_id": lambda run, _hosts: run.account.id,
+    "store_config_admin_user_name": lambda run, _hosts: next(iter(flatten(run.admin_users)), ADMIN_USER),
+    # It can have secret values, so it is not in the record of the run, whose task has checked it.
+    "store_config_environment": lambda run, hosts: hosts[run.storing_host].get(ENVIRONMENT),
+    "store_config_has_onprem": lambda run, _hosts: bool(run.onprem_hosts),
+    "store_config_instance_id": lambda run, _hosts: run.instance_id,
+    "store_config_region": lambda run, _hosts: run.storing_region,
+    "store_config_regions": lambda run, _hosts: run.regions,
+}
+# The result of an earlier task of the role store_config, which is the option compared of its modules.
+COMPARED = "__store_config_compared"
+# By module, the results of earlier roles in a play of our playbooks, which are the option planned.
+PLANNED_BY = {
+    "cwagent_store_config": ("__ec2_admin_role_result", "__onprem_admin_result", "__ec2_server_instances_result"),
+}
 
 
 def shared_setting(role: str, variable: str) -> str:
@@ -174,8 +199,15 @@ def find_value(role: str, variable: str, variables: Mapping[str, Any], template:
     :param template: evaluates a value.
     :raises InvalidInput: the setting is of another type.
     """
+    if variable in OF_STORING and (run := _find_run(variables, template)):
+        return OF_STORING[variable](run, variables["hostvars"])
     own = template(variables[variable]) if variable in variables else None
     return find_shared_value(shared_setting(role, variable), variables, template) if is_blank(own) else own
+
+
+def _find_run(variables: Mapping[str, Any], template: Callable[[Any], Any]) -> Run | None:
+    """Return the run that the inputs were validated for; ``None`` outside our playbooks."""
+    return read_run(template(variables[INPUT])) if IN_OUR_PLAY in variables else None
 
 
 def find_shared_value(setting: str, variables: Mapping[str, Any], template: Callable[[Any], Any]) -> Any:
@@ -205,8 +237,10 @@ def fill_task(action: Any, variables: Mapping[str, Any], spec: Mapping[str, Any]
     if task._role and task._role.get_name().startswith(COLLECTION):
         path = ROLES / task._role.get_name().removeprefix(COLLECTION)
         check_facts({variables["inventory_hostname"]: variables.get("ansible_facts", {})}, role_options(path))
-        options = spec or spec_of(task.action.rpartition(".")[2])
-        task.args = fill_options(task.args, options, path, variables, action._templar.template)
+        module, template = task.action.rpartition(".")[2], action._templar.template
+        options = spec or spec_of(module)
+        results = dict(_find_results(module, options, variables, template))
+        task.args = fill_options({**results, **task.args}, options, path, variables, template)
     elif IN_OUR_PLAY in variables and _is_of_playbooks(task):
         run = action._templar.template(variables[INPUT])
         known = {"region", *spec_of(task.action.rpartition(".")[2])}
@@ -216,6 +250,16 @@ def fill_task(action: Any, variables: Mapping[str, Any], spec: Mapping[str, Any]
 def _is_of_playbooks(task: Any) -> bool:
     """Return whether a task is in a file of our playbooks. A variable could be a fact, which a server chooses."""
     return Path(task.get_path().rpartition(":")[0]).resolve().is_relative_to(PLAYBOOKS)
+
+
+def _find_results(
+    module: str, spec: Mapping[str, Any], variables: Mapping[str, Any], template: Callable[[Any], Any]
+) -> Iterator[tuple[str, Any]]:
+    """Return the options that take results of earlier tasks, if these have registered any."""
+    if "compared" in spec and COMPARED in variables:
+        yield "compared", template(variables[COMPARED])
+    if module in PLANNED_BY and IN_OUR_PLAY in variables:
+        yield "planned", [template(variables[name]) for name in PLANNED_BY[module] if name in variables]
 
 
 def fill_options(
@@ -260,7 +304,11 @@ def _chosen(
     """
     variable = REGIONS.get(role, f"{role}_region")
     credentials = template(variables.get(CREDENTIALS.get(role, ""), {}))
-    region = template(variables.get(variable))
+    region = None
+    if (own := f"{role}_region") in OF_STORING:
+        region = find_value(role, own, variables, template)
+    if is_blank(region):
+        region = template(variables.get(variable))
     options: dict[str, Any] = {}
     if role in OF_HOSTS and IN_OUR_PLAY in variables:
         run = template(variables[INPUT])

@@ -10,7 +10,7 @@ from base64 import b64decode
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.host import check
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.base import check
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import COMPARED
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.ways import USER, WAYS
 from ansible_collections.cwagent.iam.plugins.plugin_utils._endpoint_finder import find_endpoint

@@ -9,21 +9,26 @@ from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import acquire_plan, model, sole_holder_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.other_runs import OtherRuns
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.reader import RECORD_SECONDS
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import acquire_plan, model
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.release_plan import remove_record, remove_tag
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.resource import AdminInstanceResource
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.resource import (
+    LOST_SECONDS,
+    RECORD_SECONDS,
+    AdminInstanceResource,
+    read_until_plausible,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     DENIED_CODES,
     THROTTLING_CODES,
     AwsApiError,
+    ConsistencyTimeout,
     ContentionError,
     CwagentError,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile import resource as profile_resource
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import (
     ASSOCIATION_RETRY_CODES,
+    ENDED,
     ineligible_reason,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._names import name_of
@@ -31,14 +36,73 @@ from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import attached_policies
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import SSM_POLICIES
 from ansible_collections.cwagent.iam.plugins.module_utils._role.resource import find_profile
+from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
+    from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import State
+    from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.resource import Reader
     from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import Window
     from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step
+
+
+class OtherRuns:
+    """The runs that could acquire or restore an instance at the same time as this one."""
+
+    def __init__(self, reader: Reader, desired: acquire_plan.Acquisition) -> None:
+        self._reader = reader
+        self._profiles = desired.profiles
+        self._own = desired.instance_id
+
+    def wait_for_own_tag(self, deadline: Deadline) -> dict[str, str]:
+        """Wait until EC2 shows the tag that this run wrote, since another run cannot see it earlier."""
+        restore_tags = self._tags_with_own(deadline)
+        if self._own not in restore_tags:
+            raise ConsistencyTimeout(
+                f"EC2 did not show the restore tag of instance {self._own} within {deadline.seconds:.0f} seconds. "
+                "Run again, or increase wait_timeout."
+            )
+        return restore_tags
+
+    def check_again(self, check: acquire_plan.ContentionCheck) -> None:
+        """Check again that no other run has started, or has restored the instance. :raises ContentionError: it has."""
+        # EC2 can show the tags as they were seconds ago, even after it has shown this run's own tag.
+        self.check(self._tags_with_own(Deadline(LOST_SECONDS)), check, 0)
+
+    def check(self, restore_tags: Collection[str], check: acquire_plan.ContentionCheck, seconds: float) -> None:
+        """Check that no other run has started since the plan was made.
+
+        Only the tags of instances with a record count.
+
+        :param seconds: for how long to wait for the records. A run writes its record before its tag.
+        :raises ContentionError: another run has started, or has restored the instance.
+        """
+        new = [name for name in restore_tags if name not in check.tagged and name != self._own]
+        records = self._reader.records(new, seconds) if new else {}
+        current = {name for name in restore_tags if name not in new or name in records}
+        acquire_plan.check_restore_tags(check.tagged, current, self._own, self._profiles)
+
+    def check_not_restored(self, state: State) -> None:
+        """Check that the instance still has the restore tag that EC2 has shown before.
+
+        :raises ContentionError: another run has restored the instance.
+        """
+        own = state.instances.get(self._own)
+        if own is None or own.state in ENDED or own.id in state.restore_tags:
+            return
+        deadline = Deadline(LOST_SECONDS)
+        if not deadline.pause() or own.id not in self._tags_with_own(deadline):
+            raise ContentionError(acquire_plan.restored_message(own.id))
+
+    def _tags_with_own(self, deadline: Deadline) -> dict[str, str]:
+        """Read the restore tags until the instance has one, or until the time is up."""
+        while True:
+            restore_tags = self._reader.restore_tags()
+            if self._own in restore_tags or not deadline.pause():
+                return restore_tags
 
 
 class AcquireResource(AdminInstanceResource):
@@ -81,7 +145,7 @@ class AcquireResource(AdminInstanceResource):
         if self._window and current.window:
             self._window.check_managed(current.window)
         self._desired.check_not_tagged(current)
-        sole_holder_plan.check_alone(current, self._name, self._profiles)
+        acquire_plan.check_alone(current, self._name, self._profiles)
         if self._window and current.window:
             # Without a restore tag of a run, the window is open for something else, in another region for instance.
             is_tagged = self._name in current.tagged
@@ -186,7 +250,7 @@ class AcquireResource(AdminInstanceResource):
         """
         found = profile_resource.read_associations(self._aws, [self._name]).get(self._name, ())
         if not found or found[-1].profile != check.earlier:
-            raise AwsApiError(sole_holder_plan.restored_message(self._name), "InvalidAssociationID.NotFound")
+            raise AwsApiError(acquire_plan.restored_message(self._name), "InvalidAssociationID.NotFound")
         return replace(step, arguments={**step.arguments, "association_id": found[-1].id})
 
     def _explain(self, step: Step, check: acquire_plan.ContentionCheck, error: AwsApiError, *, is_retry: bool) -> None:
@@ -203,3 +267,14 @@ class AcquireResource(AdminInstanceResource):
             self._other_runs.check_again(check)
         elif not is_retry:
             profile_resource.check_profile_exists(self._aws, self._profiles.admin, step, error)
+
+
+class SoleHolderResource(AdminInstanceResource):
+    """An instance that this run has acquired, and that must be the only admin instance."""
+
+    _desired: acquire_plan.SoleHolder
+
+    def _read(self, read_window: Callable[[], Window] | None, *, is_first: bool) -> State:
+        del read_window
+        name, may_be_stale = self._desired.instance_id, self._desired.is_lost
+        return read_until_plausible(lambda: self._reader.read_to_check_alone(name, is_first=is_first), may_be_stale)

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import model
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import NO_PROFILE, State
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.reader import read_until_plausible
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.resource import AdminInstanceResource
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.resource import (
+    AdminInstanceResource,
+    read_until_plausible,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import Window
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import opening_of
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import model
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import NO_PROFILE, State
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.sole_holder_plan import (
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.acquire_plan import (
     UNRECORDED_REMEDY,
     describe_unrecorded_holder,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import NO_PROFILE, State
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import ENDED, associate, disassociate
 from ansible_collections.cwagent.iam.plugins.module_utils._names import describe_profile
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND_CODES, Kind, Plan, Step

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The base of the resources that acquire an admin instance, check that it is alone, and release it."""
+"""Reads the instances that have the admin profile, a restore tag or a restore record: the base of the resources."""
 
 from __future__ import annotations
 
@@ -10,17 +10,172 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import model
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import State
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.reader import Reader
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile import resource as profile_resource
+from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import Instance
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import tags
+from ansible_collections.cwagent.iam.plugins.module_utils._role.resource import find_role
+from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import Window
     from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+    from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import Association
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan
+
+    Associations = Mapping[str, tuple[Association, ...]]
+
+
+# IAM can show the tags of a role as they were seconds ago: https://docs.aws.amazon.com/IAM/latest/UserGuide/
+# troubleshoot_general.html#troubleshoot_general_eventual-consistency
+RECORD_SECONDS = 15.0
+# A restore tag or an association that EC2 has shown counts as removed if EC2 does not show it for this long.
+LOST_SECONDS = 5.0
+
+
+class Reader:
+    """Reads the instances of a region. There is a method for each reason to read them.
+
+    A restore tag is written after its record, which IAM may not show yet. So if an instance has lost its profile, or is
+    about to be reported as somebody else's admin instance, the first read waits for a missing record.
+    """
+
+    def __init__(self, aws: Aws, profiles: model.Profiles) -> None:
+        self._aws = aws
+        self._profiles = profiles
+
+    def read_to_acquire(self, own: str, *, is_running: bool, is_first: bool) -> State:
+        """Read an instance to acquire, and the others that have the admin profile or a restore tag.
+
+        :param is_running: whether the instance is known to run.
+        :param is_first: whether the records of this run are not known yet.
+        """
+        associations, restore_tags = profile_resource.read_associations(self._aws), self.restore_tags()
+        is_running = is_running or (own in associations and own in restore_tags)
+        names = dict.fromkeys([own, *sorted(self._admins(associations) | restore_tags.keys())])
+        instances = self._instances(names, associations, [own] if is_running else [])
+        records: Mapping[str, str] = {}
+        if {*instances, *restore_tags} - {own} or (is_first and self._has_trace(instances, restore_tags)):
+            matters = {name: model.has_admin_profile(each, self._profiles) for name, each in instances.items()}
+            if own in instances:
+                matters[own] = model.lacks_profile(instances[own], self._profiles)
+            expected = [name for name in instances if name in restore_tags and matters[name]]
+            records = self.records(expected if is_first else ())
+        return _state(instances, restore_tags, records)
+
+    def read_to_check_alone(self, own: str, *, is_first: bool) -> State:
+        """Read an instance that this run has acquired, and the others that have the admin profile.
+
+        This run has looked for the restore tags of other runs before.
+        """
+        associations = profile_resource.read_associations(self._aws)
+        others = sorted(self._admins(associations) - {own})
+        instances = self._instances([own, *others], associations, {own} & associations.keys())
+        expected = [name for name in instances if name != own]
+        return _state(instances, {}, self.records(expected if is_first else ()) if expected else {})
+
+    def read_to_release(self, own: str, known_earlier: str | None, is_first: bool) -> State:
+        """Read one instance to release, whatever else is in the region.
+
+        :param known_earlier: its earlier profile, if this run has acquired it itself.
+        """
+        found = {each["InstanceId"]: each for each in profile_resource.describe_instances(self._aws, [own])}
+        associations = profile_resource.read_associations(self._aws, [own])
+        instances = {
+            name: Instance(name, each["State"]["Name"], associations.get(name, ())) for name, each in found.items()
+        }
+        values = {name: tags(each).get(model.RESTORE_TAG) for name, each in found.items()}
+        restore_tags = {name: value for name, value in values.items() if value is not None}
+        if known_earlier is not None:
+            return _state(instances, restore_tags, {own: known_earlier})
+        return _state(instances, restore_tags, self._records_to_release(instances, restore_tags) if is_first else {})
+
+    def read_to_release_all(self, known: Associations | None, has_records: bool, is_first: bool) -> State:
+        """Read every instance of the region that has the admin profile, a restore tag or a record.
+
+        :param known: the associations of the region, if the caller has read them.
+        :param has_records: whether the role can have restore records of this region.
+        """
+        associations = profile_resource.read_associations(self._aws) if known is None else known
+        restore_tags, admins = self.restore_tags(), self._admins(associations)
+        if known is not None and (admins or restore_tags):
+            return self.read_to_release_all(None, True, is_first)
+        # An instance with a profile exists. Whether it is stopped or ends matters only if it is restored.
+        running = associations.keys() - admins
+        instances = self._instances(sorted(admins | restore_tags.keys()), associations, running)
+        records = {}
+        if is_first and (has_records or self._has_trace(instances, restore_tags)):
+            records = self._records_to_release(instances, restore_tags)
+        recorded = [name for name in sorted(records) if name not in instances]
+        return _state({**instances, **self._instances(recorded, associations, running)}, restore_tags, records)
+
+    def restore_tags(self) -> dict[str, str]:
+        """Read which instances have a restore tag, with its value."""
+        pages = self._aws.pages(
+            "ec2:DescribeTags",
+            "read which instances have a restore tag",
+            Filters=[{"Name": "key", "Values": [model.RESTORE_TAG]}, {"Name": "resource-type", "Values": ["instance"]}],
+            MaxResults=profile_resource.PAGE_SIZE,
+        )
+        return {tag["ResourceId"]: tag["Value"] for page in pages for tag in page["Tags"]}
+
+    def records(self, expected: Collection[str], seconds: float = RECORD_SECONDS) -> dict[str, str]:
+        """Read the restore records until they have these instances, or until the time is up."""
+        deadline = Deadline(seconds)
+        while True:
+            role = find_role(self._aws, self._profiles.role)
+            records = model.records_in(tags(role or {}), self._profiles.region)
+            if all(name in records for name in expected) or not deadline.pause():
+                return records
+
+    def _records_to_release(self, instances: Mapping[str, Instance], restore_tags: Collection[str]) -> dict[str, str]:
+        return self.records(
+            [
+                name
+                for name, each in instances.items()
+                if name in restore_tags and model.lacks_profile(each, self._profiles)
+            ]
+        )
+
+    def _has_trace(self, instances: Mapping[str, Instance], restore_tags: Collection[str]) -> bool:
+        """Whether one of the instances has a restore tag or the admin profile."""
+        return any(
+            name in restore_tags or model.has_admin_profile(each, self._profiles) for name, each in instances.items()
+        )
+
+    def _admins(self, associations: Associations) -> set[str]:
+        admin = self._profiles.admin
+        return {name for name, found in associations.items() if any(each.profile == admin for each in found)}
+
+    def _instances(
+        self, names: Iterable[str], associations: Associations, running: Iterable[str]
+    ) -> dict[str, Instance]:
+        """Return instances that exist. :param running: the instances that are known to run, so they are not read."""
+        states = dict.fromkeys(running, "running")
+        states.update(profile_resource.instance_states(self._aws, [name for name in names if name not in states]))
+        return {name: Instance(name, states[name], associations.get(name, ())) for name in names if name in states}
+
+
+def _state(instances: Mapping[str, Instance], restore_tags: Mapping[str, str], records: Mapping[str, str]) -> State:
+    return State(
+        instances,
+        {name: value for name, value in restore_tags.items() if name in instances},
+        records,
+        tagged=frozenset(restore_tags.keys() & records.keys()),
+    )
+
+
+def read_until_plausible(read: Callable[[], State], may_be_stale: Callable[[State], bool]) -> State:
+    """Read, and repeat that for a while if EC2 may show an instance as it was before this run changed it."""
+    deadline = Deadline(LOST_SECONDS)
+    while True:
+        state = read()
+        if not may_be_stale(state) or not deadline.pause():
+            return state
 
 
 class Verb(Protocol):

@@ -45,9 +45,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.resourc
 from ansible_collections.cwagent.iam.plugins.module_utils._names import PARAMETER_PREFIX, tags_as_text
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
 from ansible_collections.cwagent.iam.plugins.module_utils._planned import PLANNED_SPEC, Planned
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparison import read_earlier
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparison import read_earlier, validate
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import CONFIGS_SPEC, GivenConfigs
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.validation import validate
 from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import WAIT_SPEC
 

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checks whether an instance can store with Run Command, and sends and cancels commands."""
+"""Checks whether an instance can store with Run Command, sends and cancels commands, and waits for what they store."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.principals import Attempts, Principals
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.resource import ParameterResource
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._run_command import api
@@ -17,6 +18,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._store_command import 
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command.model import (
     GRACE_SECONDS,
     check_problems,
+    check_stored,
     unpack_schema,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command.plan import (
@@ -30,10 +32,13 @@ from ansible_collections.cwagent.iam.plugins.module_utils._store_command.script 
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+    from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import DesiredConfig
+    from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import State as Parameters
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step
+
 
 # How long the command that checks an instance may take. It makes one call for each region.
 CHECK_SECONDS = 60
@@ -157,3 +162,59 @@ class CommandResource(Resource[State]):
                 f"Command {command_id} of an interrupted run was cancelled, but instance {instance_id} did not confirm "
                 "it. It could store an older configuration. Run again when it has ended. Nothing was opened."
             )
+
+
+# How often the result of the command and the parameter are read.
+POLL_SECONDS = 3.0
+
+
+class AwaitedParameterResource(ParameterResource):
+    """A configuration that a command on an instance stores.
+
+    :param command: the ``command`` in the result of ``CommandResource``.
+    :param command_aws: the gateway to AWS in the region of the instance.
+    """
+
+    def __init__(
+        self,
+        aws: Aws,
+        desired: DesiredConfig,
+        region: str | None,
+        known: Parameters | None,
+        *,
+        command: Mapping[str, Any],
+        command_aws: Aws,
+    ) -> None:
+        super().__init__(aws, desired, region, known)
+        self._command = command
+        self._command_aws = command_aws
+
+    def execute(self, step: Step) -> None:
+        """Wait until a parameter is stored.
+
+        After its profile was changed, the agent may be silent for half an hour, so Parameter Store is read as well.
+
+        :raises CwagentError: the command did not store it, or not in time.
+        """
+        deadline: Deadline | None = None
+        while not self._is_stored(step):
+            # According to the clock of AWS, as of the first answer.
+            remaining = self._command["deadline"] - self._command_aws.now.timestamp()
+            deadline = deadline or Deadline(remaining + GRACE_SECONDS)
+            if not deadline.pause(POLL_SECONDS):
+                raise CwagentError(
+                    f"Could not {step.summary}: command {self._command['id']} on instance "
+                    f"{self._command['instance_id']} did not do it in time, and the SSM agent reported no reason. Run "
+                    "again; if it fails again, look at the log of the agent on the instance, "
+                    "/var/log/amazon/ssm/amazon-ssm-agent.log."
+                )
+
+    def _is_stored(self, step: Step) -> bool:
+        invocation = api.invocation(self._command_aws, self._command["id"], self._command["instance_id"])
+        found = self._read_parameter(step.arguments["name"])
+        if found and found.value == step.arguments["value"]:
+            return True
+        if invocation.is_pending:
+            return False
+        check_stored(invocation, str(self._region), step.arguments["name"], step.summary)
+        return True

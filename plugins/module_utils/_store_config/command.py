@@ -20,7 +20,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.reso
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import SSM_POLICIES
-from ansible_collections.cwagent.iam.plugins.module_utils._store_command.awaited import AwaitedParameterResource
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command.model import Write
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command.plan import (
     CANCELLED,
@@ -29,22 +28,25 @@ from ansible_collections.cwagent.iam.plugins.module_utils._store_command.plan im
     DesiredCommand,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command.resource import (
+    AwaitedParameterResource,
     CommandResource,
     check_agent,
     check_instance,
     check_role,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.admin_profile import AdminProfile, ProfileWay
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.base import checked_instance_id
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.instance import AdminProfile, ProfileWay
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Phase
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.admin_profile import Admin
-    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparison import Comparison
-    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import (
+        Comparison,
+        Configuration,
+    )
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.instance import Admin
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Report, Source
 
 

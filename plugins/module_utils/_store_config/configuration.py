@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import plan as config_plan
@@ -86,6 +86,32 @@ class Configuration:
     def to_result(self) -> dict[str, Any]:
         """Render it for the result, with the parameters that servers fetch, in their order."""
         return {"name": self.name, "region": self.region, "parameters": [{"name": each} for each in self.desired.names]}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Configurations, and the way in which the configurations that differ are stored.
+
+    :param source: the name of the way, which is never ``auto`` after the checks.
+    :param earlier: the profile and the role of the instance, according to its metadata service.
+    """
+
+    configurations: Sequence[Configuration]
+    source: str
+    earlier: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def to_store(self) -> list[Configuration]:
+        """The configurations that a host has to store. Where only a tag differs, the controller sets it."""
+        return [each for each in self.configurations if each.plan_without_tags.has_changes]
+
+    def to_result(self) -> dict[str, Any]:
+        """Render it for a task with the state ``stored``."""
+        return {
+            "compared": [each.to_comparison() for each in self.configurations],
+            "source": self.source,
+            "earlier_identity": self.earlier,
+        }
 
 
 @dataclass(frozen=True)

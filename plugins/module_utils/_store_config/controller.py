@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Step
-    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparison import Comparison
-    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import (
+        Comparison,
+        Configuration,
+    )
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Report
 
 

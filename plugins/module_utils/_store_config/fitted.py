@@ -49,8 +49,10 @@ def fitted_result(
     configs = [each.config for each in sources if not isinstance(each.config, str)]
     regions = [*(region for each in sources for region in each.regions), *named_regions(configs)]
     partition = partition_of(next(iter(regions), ""))
+    policies = [_replace(each, lambda arn: _fill(arn, partition, account_id or ANY)) for each in fitted.policies]
     return {
-        "policies": [_replace(each, lambda arn: _fill(arn, partition, account_id or ANY)) for each in fitted.policies],
+        "policies": policies,
+        "json": json.dumps(policies[0] if len(policies) == 1 else policies, indent=2) + "\n",
         "terraform": to_terraform(fitted.policies),
         "cloudformation": to_cloudformation(fitted.policies),
         "warnings": list(fitted.notices),

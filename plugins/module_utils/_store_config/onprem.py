@@ -16,8 +16,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan imp
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge, first_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, HostUnreachable
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.base import Way
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.host import check
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.base import Way, check
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import (
     Phase,
     Source,
@@ -30,9 +29,11 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import Window
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan
-    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparison import Comparison
-    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
-    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.host import StoreHost
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.base import StoreHost
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import (
+        Comparison,
+        Configuration,
+    )
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Report
 
 

@@ -120,11 +120,13 @@ class StoreOptions(GivenConfigs):
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> StoreOptions:
         """Return the object for the validated options."""
+        # Only a task that stores continues the work of an earlier one.
+        compared = params["compared"] if params["state"] == STORED else None
         return read_options(
             cls,
             params,
             way=params["from"],
-            **vars(GivenConfigs.of(params)),
+            **vars(GivenConfigs.of({**params, "compared": compared})),
             admin=read_options(
                 AdminOptions,
                 params,

@@ -14,18 +14,18 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Cwagent
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.base import InstanceChecks, to_sentence
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.command import CommandWay
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparison import (
-    Comparison,
     check_oldest,
     compare,
     read_earlier,
+    validate,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Comparison
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.controller import ControllerWay, tidy
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.fitted import fitted_result
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.instance import InstanceWay
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.onprem import OnPremisesWay
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import FITTED, VALIDATED
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Transaction
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.validation import validate
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.ways import (
     AUTO,
     CONTROLLER,
@@ -37,9 +37,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._store_config.ways imp
 
 if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.base import Way, Wiring
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparison import Earlier, Validated
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Compared
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import StoreOptions
-    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.validation import Earlier, Validated
 
 # All but AUTO, which is one of them.
 CLASSES: dict[str, type[Way]] = {

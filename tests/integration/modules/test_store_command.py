@@ -30,10 +30,12 @@ from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import desired_config
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._store_command.awaited import AwaitedParameterResource
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command.model import StoreRequest, Write
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command.plan import CANCELLED, SENT, DesiredCommand
-from ansible_collections.cwagent.iam.plugins.module_utils._store_command.resource import CommandResource
+from ansible_collections.cwagent.iam.plugins.module_utils._store_command.resource import (
+    AwaitedParameterResource,
+    CommandResource,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command.script import check_script, store_script
 
 OTHER_REGION = "us-east-1"

@@ -368,7 +368,6 @@ SECOND_NAMES = {
     },
     "a name for any role, profile, user or parameter leaves out which one it is": {
         "audit_admin_user_name < admin_users",
-        "store_config_admin_user_name < admin_users",
         "cwagent_iam_user.users_by_region < retired_users",
         "hybrid_registration_role < hybrid_role_name",
     },
@@ -390,7 +389,6 @@ SECOND_NAMES = {
         "cwagent_restore.saved_users < users",
         "cwagent_restore.close_role_window < has_instances",
         "cwagent_restore.users_to_delete < removal_users",
-        "store_config_region < storing_region",
         "audit_configs_by_region < config_names",
     },
     "a task finds what the run leaves to the account": {"cwagent_restore.find_server_policy < account_decides_policy"},

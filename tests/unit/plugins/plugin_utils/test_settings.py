@@ -22,6 +22,8 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import (
     NOT_FILLED,
     NOT_SHARED,
     OF_HOST,
+    OF_STORING,
+    PLANNED_BY,
     RENAMED,
     fill_options,
     fill_task,
@@ -169,10 +171,12 @@ class TestPlaces:
             setting.removeprefix("cwagent_"): RUN[playbook_options()[setting]["type"]] for setting in settings.values()
         }
         inventory = {setting: SHARED[playbook_options()[setting]["type"]] for setting in settings.values()}
-        found = fill(role, module, {"__cwagent_run": {}, "__cwagent": inputs, **inventory})
-        assert {name: found[name] for name in settings} == {
+        hostvars = {inputs["storing_host"]: {}}
+        found = fill(role, module, {"__cwagent_run": {}, "__cwagent": inputs, "hostvars": hostvars, **inventory})
+        assert {name: found[name] for name in settings if f"{role}_{name}" not in OF_STORING} == {
             name: inventory[setting] if setting in OF_HOST else inputs[setting.removeprefix("cwagent_")]
             for name, setting in settings.items()
+            if f"{role}_{name}" not in OF_STORING
         }
 
 
@@ -226,6 +230,56 @@ def test_the_file_with_the_key_belongs_to_whom_the_host_says(attribute: str, val
     run = inputs_of({"onprem_servers": ["db"]})
     variables = {"__cwagent_run": {}, "__cwagent": run, f"cwagent_key_file_{attribute}": value}
     assert fill("onprem_credentials", "cwagent_credentials_file", variables).get(attribute) == found
+
+
+STORING: dict[str, Any] = {
+    "cwagent_store_config_from": "onprem",
+    "cwagent_config_file": "/agent.json",
+}
+"""The variables of a run in which the host db stores."""
+
+
+def storing_options(state: str, variables: dict[str, Any]) -> dict[str, Any]:
+    """The options of a task of the role store_config."""
+    action = an_action("cwagent.iam.store_config")
+    action._task.action, action._task.args = "cwagent.iam.cwagent_store_config", {"state": state}
+    fill_task(action, {"inventory_hostname": "localhost", **variables})
+    found: dict[str, Any] = action._task.args
+    return found
+
+
+def test_in_a_playbook_of_ours_the_run_decides_what_belongs_to_the_hosts() -> None:
+    hosts = {"db": {"cwagent_region": "eu-west-3", "cwagent_admin_user_name": "Chief"}}
+    run = inputs_of({"onprem_admin": ["db"], "onprem_servers": ["db"]}, hosts=hosts, controller=STORING)
+    hostvars = {"db": {"cwagent_environment": {"HTTPS_PROXY": "http://proxy"}}}
+    inventory = dict.fromkeys(OF_STORING, "of the inventory")
+    variables = {"__cwagent_run": {}, "__cwagent": run, "hostvars": hostvars, **inventory}
+    found = storing_options("stored", variables)
+    assert {name: found.get(name.removeprefix("store_config_")) for name in OF_STORING} == {
+        "store_config_account_id": None,
+        "store_config_admin_user_name": "Chief",
+        "store_config_environment": {"HTTPS_PROXY": "http://proxy"},
+        "store_config_has_onprem": True,
+        "store_config_instance_id": None,
+        "store_config_region": "eu-west-3",
+        "store_config_regions": ["eu-west-3"],
+    }
+    run = {**run, "account": {**run["account"], "id": "123456789012"}, "instance_id": "i-1", "onprem_hosts": {}}
+    found = storing_options("stored", {**variables, "__cwagent": run})
+    assert (found["account_id"], found["instance_id"], found["has_onprem"]) == ("123456789012", "i-1", False)
+
+
+def test_a_task_gets_the_results_of_earlier_tasks() -> None:
+    compared = {"compared": [], "source": "controller", "earlier_identity": {}}
+    [names] = PLANNED_BY.values()
+    results = {name: {"changed": True, "of": name} for name in names[1:]}
+    variables = {"__store_config_compared": compared, **results}
+    assert "compared" not in storing_options("stored", {})
+    alone = storing_options("stored", variables)
+    assert (alone["compared"], alone.get("planned")) == (compared, None)
+    run = {"__cwagent_run": {}, "__cwagent": inputs_of({"ec2_servers": ["web"]}), "hostvars": {"localhost": {}}}
+    found = storing_options("stored", {**variables, **run})
+    assert (found["compared"], found["planned"]) == (compared, list(results.values()))
 
 
 def test_templates_keep_their_type() -> None:

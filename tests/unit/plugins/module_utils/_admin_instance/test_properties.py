@@ -21,14 +21,14 @@ from aws_account import REGION, Account, Principal
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import model, sole_holder_plan
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import acquire_plan, model
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.acquire_plan import (
     Acquisition,
     ContentionCheck,
+    SoleHolder,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import NO_PROFILE, RESTORE_TAG, State
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.release_plan import Release
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.sole_holder_plan import SoleHolder
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import ContentionError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import ENDED
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Step
@@ -241,9 +241,7 @@ class Controller:
         self.ec2.take_all(self._steps()[1:2])
 
     def _read_tags(self) -> None:
-        sole_holder_plan.check_restore_tags(
-            self._before.tagged, self.ec2.state.tagged, self.name, profiles_for(self.name)
-        )
+        acquire_plan.check_restore_tags(self._before.tagged, self.ec2.state.tagged, self.name, profiles_for(self.name))
 
     def _swap(self) -> None:
         self.ec2.take_all(self._steps()[2:])

@@ -21,22 +21,24 @@ from admin_instances import (
 from aws_account import REGION, Account
 from aws_model import NOW
 
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.acquire import AcquireResource
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.acquire_plan import Acquisition
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.acquire import (
+    AcquireResource,
+    SoleHolderResource,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.acquire_plan import Acquisition, SoleHolder
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import (
     NO_PROFILE,
     RESTORE_TAG,
     State,
     record_key,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.reader import LOST_SECONDS, RECORD_SECONDS
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.release import ReleaseResource
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.release_plan import Release
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.resource import (
+    LOST_SECONDS,
+    RECORD_SECONDS,
     AdminInstanceResource,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.sole_holder import SoleHolderResource
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.sole_holder_plan import SoleHolder
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import (
     CLOSED,
     OPEN,

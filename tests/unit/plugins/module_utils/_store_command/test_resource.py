@@ -11,10 +11,10 @@ from aws_model import NOW
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import DesiredConfig
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Step
-from ansible_collections.cwagent.iam.plugins.module_utils._store_command.awaited import AwaitedParameterResource
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command.model import GRACE_SECONDS
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command.resource import (
     CHECK_SECONDS,
+    AwaitedParameterResource,
     check_instance,
     check_role,
 )

@@ -16,12 +16,15 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opti
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import Parameter, desired_config
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, HostUnreachable
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.base import InstanceChecks, Wiring
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparison import Comparison, compare
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Compared, Configuration
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparison import Validated, compare
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import (
+    Compared,
+    Comparison,
+    Configuration,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import Given
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.task import CLASSES, Task
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Report
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.validation import Validated
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.ways import AUTO, WAYS
 
 NAME, TEXT, REGION = "AmazonCloudWatch-linux", '{"agent":{}}', "eu-central-1"

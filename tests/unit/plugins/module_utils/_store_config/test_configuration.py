@@ -12,8 +12,11 @@ from aws_model import Gateway, Ssm
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import Parameter, desired_config
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparison import Comparison
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Compared, Configuration
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import (
+    Compared,
+    Comparison,
+    Configuration,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.controller import ControllerSource, tidy
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Report, Source, Transaction
 

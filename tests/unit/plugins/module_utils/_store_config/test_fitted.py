@@ -64,6 +64,8 @@ def test_all_languages_have_the_same_policies(config: Any) -> None:
     assert policies_in_terraform(found["terraform"]) == found["policies"]
     assert policies_in_cloudformation(found["cloudformation"]) == found["policies"]
     assert len(found["policies"]) == (1 if config is not MANY else 3)
+    document = json.loads(found["json"])
+    assert (document if config is MANY else [document]) == found["policies"]
 
 
 def test_each_policy_has_its_own_name() -> None:

@@ -22,10 +22,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._aws import READING, A
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import desired_config
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, CwagentError, HostUnreachable
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command.plan import DesiredCommand
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.admin_profile import Admin
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.command import CommandSource, writes
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.instance import InstanceSource
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.instance import Admin, InstanceSource
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.onprem import OnPremisesSource
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import (
     ADVICE,

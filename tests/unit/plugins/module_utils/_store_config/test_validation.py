@@ -12,8 +12,8 @@ from store_options import store_options
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import GivenConfig
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparison import Earlier, validate
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import NOT_COMPARED, Compared
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.validation import Earlier, validate
 
 NAME = "AmazonCloudWatch-linux"
 VALID = {"agent": {"metrics_collection_interval": 60}, "metrics": {"metrics_collected": {"mem": {}}}}
