@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import asdict
+from copy import copy
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from ansible.errors import AnsibleConnectionFailure
-from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import (
@@ -20,29 +21,43 @@ from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch im
     judge,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._fleet import join_results
 from ansible_collections.cwagent.iam.plugins.module_utils._names import APPLIED_LABEL, check_label
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import FITTED
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.fact_checks import RUNNING
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import RUN_COMMAND, Server
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.proof import judge_proof
 from ansible_collections.cwagent.iam.plugins.modules.cwagent_agent_config import SPEC
 from ansible_collections.cwagent.iam.plugins.plugin_utils._apply_batch import (
+    APPLY,
+    CHECK,
     CHECKED,
     COLLECT,
     LABEL,
     LEADER,
     RENAME,
+    STOP,
     WATCH,
     Batch,
     has_proved,
+    has_too_many_failures,
 )
 from ansible_collections.cwagent.iam.plugins.plugin_utils._aws_action import AwsAction, name_hosts
 from ansible_collections.cwagent.iam.plugins.plugin_utils._host_action import HostAction
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.run import read_run
+from ansible_collections.cwagent.iam.plugins.plugin_utils._role_inputs import validate_role
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.results import INPUTS
+from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import (
+    IN_OUR_PLAY,
+    ROLES,
+    fill_options,
+    find_value,
+    is_in_our_role,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
 
@@ -50,12 +65,29 @@ if TYPE_CHECKING:
 AWS_OPTIONS: set[str] = set()
 # The options that only a task on a host has.
 OF_HOST = ("agent_ctl", "environment")
+# By part, the options that it takes besides those of AWS. The parts that are entry points of the role validate its
+# variables first.
+OPTIONS_OF = {
+    COLLECT: ("environment",),
+    APPLY: ("agent_ctl", "environment", "wait_timeout"),
+    WATCH: ("apply_watch_seconds", "environment", "wait_timeout"),
+    CHECK: (),
+    RENAME: ("agent_ctl", "environment"),
+    LABEL: ("config_label", "wait_timeout"),
+}
+ENTRY_POINTS = (COLLECT, APPLY, RENAME, LABEL)
+# The host that has checked the servers, in a play that is not ours.
+CONTROLLER = "localhost"
 # A task with a host needs neither boto3 nor amazon.aws.
 with suppress(Exception):  # an import can raise anything
     from ansible_collections.cwagent.iam.plugins.module_utils import _module
     from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.fleet import FleetConfigResource, Member
     from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.label import LabelResource
+    from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+    from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.options import SPEC as FITTED_SPEC
+    from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import find_server_policy
     from ansible_collections.cwagent.iam.plugins.module_utils._verify.collect import watch
+    from ansible_collections.cwagent.iam.plugins.modules import cwagent_fitted_policy
 
     AWS_OPTIONS |= {name for key, each in _module.complete_spec({}).items() for name in (key, *each.get("aliases", ()))}
 
@@ -83,29 +115,109 @@ def work(call: Call) -> dict[str, Any]:
         tried = [each for each in servers if each.managed_id and each.needs_trial and each.watch_seconds]
         is_idle = call.check_mode or not tried
         return to_result({} if is_idle else watch(call.client, tried, params["wait_timeout"]))
-    if (params["config_label"] or params["fitted"]) and not params["rename"]:
-        return _label(call, servers)
-    reached = [each for each in servers if each.managed_id and (each.seen_by == RUN_COMMAND or not params["rename"])]
-    members = [_member(each, renames=params["rename"]) for each in reached]
-    result = converge(FleetConfigResource(call.client, members, params["wait_timeout"]), call.check_mode, None)
-    others = [each.host for each in servers if params["rename"] and each.renames and each.seen_by != RUN_COMMAND]
-    return {**result, "rename_hosts": others}
+    if params["rename"]:
+        return {**_rename(call, servers), "rename_hosts": _renamed_by_ansible(servers)}
+    if params["config_label"] or params["fitted"]:
+        return _label(call, servers, params["config_label"], is_fitted=params["fitted"])
+    members = [
+        Member(each.host, each.region, each.managed_id, each.mode, each.commands, each.needs_trial)
+        for each in servers
+        if each.managed_id
+    ]
+    return converge(FleetConfigResource(call.client, members, params["wait_timeout"]), call.check_mode, None)
 
 
-def _label(call: Call, servers: Sequence[Server]) -> dict[str, Any]:
+def _label(call: Call, servers: Sequence[Server], own: str | None, *, is_fitted: bool) -> dict[str, Any]:
     """Label the versions that servers run. The last label means that no server can run an earlier version."""
-    params, own = call.params, call.params["config_label"]
     if own:
         check_label(own)
     proved = [each for each in servers if each.agent == RUNNING or each.needs_trial]
     versions = {(server.region, each.name): each.number for server in proved for each in server.runs}
-    labels = [*([own] if own else []), *([APPLIED_LABEL] if params["fitted"] else [])]
-    return converge(LabelResource(call.client, versions, labels, params["wait_timeout"]), call.check_mode, None)
+    labels = [*([own] if own else []), *([APPLIED_LABEL] if is_fitted else [])]
+    resource = LabelResource(call.client, versions, labels, call.params["wait_timeout"])
+    return converge(resource, call.check_mode, None)
 
 
-def _member(each: Server, *, renames: bool) -> Member:
-    commands = each.renames if renames else each.commands
-    return Member(each.host, each.region, each.managed_id, each.mode, commands, each.needs_trial and not renames)
+def _rename(call: Call, servers: Iterable[Server]) -> dict[str, Any]:
+    """Give files their final names, on the servers that Run Command has read."""
+    members = [
+        Member(each.host, each.region, each.managed_id, each.mode, each.renames)
+        for each in servers
+        if each.managed_id and each.seen_by == RUN_COMMAND
+    ]
+    return converge(FleetConfigResource(call.client, members, call.params["wait_timeout"]), call.check_mode, None)
+
+
+def _renamed_by_ansible(servers: Iterable[Server]) -> list[str]:
+    return [each.host for each in servers if each.renames and each.seen_by != RUN_COMMAND]
+
+
+@dataclass(frozen=True)
+class Proved:
+    """The servers of an account, after a version was applied to some of them.
+
+    :param servers: as they were before.
+    :param hosts: those that have proved the version.
+    :param server_policy: the user's choice; ``None`` if the account decides.
+    :param is_complete: whether the run has all servers.
+    :param narrowing: the options of ``cwagent_fitted_policy``.
+    """
+
+    servers: Sequence[Server]
+    hosts: Collection[str]
+    server_policy: str | None
+    is_complete: bool
+    narrowing: Mapping[str, Any]
+
+    def work(self, call: Call) -> dict[str, Any]:
+        """Move labels, narrow the fitted policies and rename files, as far as the servers allow it.
+
+        :returns: one result for all of them.
+        """
+        label, results = call.params["config_label"] or "", list[dict[str, Any]]()
+        try:
+            is_fitted, warnings = self._is_fitted(call)
+            proof = judge_proof(
+                self.servers, self.hosts, label=label, is_fitted=is_fitted, is_complete=self.is_complete
+            )
+            results.append({"notes": [*proof.notes], "warnings": warnings})
+            if proof.label or proof.narrows:
+                results.append(_label(call, self.servers, proof.label, is_fitted=proof.narrows))
+            if proof.narrows:
+                results.append(self._narrow(call, results[-1]))
+            if proof.renames:
+                results.append(self._news(_rename(call, proof.renames)))
+        except CwagentError as error:
+            error.details.update(join_results([*results, error.to_result()], ["notes"]))
+            raise
+        return {**join_results(results, ["notes"]), "rename_hosts": _renamed_by_ansible(proof.renames)}
+
+    def _news(self, renamed: dict[str, Any]) -> dict[str, Any]:
+        """Return the result of renaming files, without steps if all of them belong to versions of this run.
+
+        The steps of these versions are in other results.
+        """
+        tried = {each.host for each in self.servers if each.is_applied_to}
+        is_news = not tried.issuperset(renamed["applied_hosts"])
+        return renamed if is_news else {"changed": renamed["changed"], "diff": renamed["diff"]}
+
+    def _is_fitted(self, call: Call) -> tuple[bool, list[str]]:
+        """Return whether the servers have fitted policies, with warnings."""
+        if self.server_policy or not self.servers:
+            return self.server_policy == FITTED, []
+        chosen, _arns = find_server_policy(Aws(call.client), None)
+        return chosen.name == FITTED, [chosen.notice] * bool(chosen.notice)
+
+    def _narrow(self, call: Call, labelled: Mapping[str, Any]) -> dict[str, Any]:
+        """Narrow the fitted policies to the versions since the label, as the module for them does it."""
+        given = {name: value for name, value in call.params.items() if name not in SPEC}
+        options = {**given, **self.narrowing, "narrow": True, "planned": [labelled]}
+        validated = ArgumentSpecValidator(_module.complete_spec(FITTED_SPEC)).validate(options)
+        if validated.error_messages:
+            raise InvalidInput(f"{'. '.join(validated.error_messages)}.")
+        narrower: Any = copy(call)
+        narrower.params = validated.validated_parameters
+        return cwagent_fitted_policy.work(narrower)
 
 
 def to_result(watches: Mapping[str, Watch]) -> dict[str, Any]:
@@ -133,15 +245,18 @@ class ActionModule(AwsAction, HostAction):
         options = {name: value for name, value in self._task.args.items() if value is not None}
         variables = task_vars or {}
         try:
-            if options.get("part") == LABEL:
-                return self._label(options, variables)
             if "part" in options:
-                return self._in_batch(options, variables)
+                return self._do_part(options["part"], variables)
             return self._by_command(options, variables) if "servers" in options else self._on_host(options, variables)
         except InvalidInput as error:
             return error.to_result()
 
-    def _by_command(self, options: dict[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
+    def _by_command(
+        self,
+        options: dict[str, Any],
+        variables: Mapping[str, Any],
+        work: Callable[[Call], dict[str, Any]] = work,
+    ) -> dict[str, Any]:
         self._task.args = options
         _check_times(options)
         self._supports_async = False
@@ -154,17 +269,37 @@ class ActionModule(AwsAction, HostAction):
         result: dict[str, Any] = HostAction.run(self, None, variables)
         return judge_result(result, variables["inventory_hostname"]) if options.get("watch") else result
 
-    def _in_batch(self, options: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
-        """Do the part of a batch's work that is for this host, or that this host does for others."""
-        given = {name: options.pop(name, None) for name in ("part", "controller", "apply_watch_seconds")}
-        host, check_mode = variables["inventory_hostname"], self._task.check_mode
-        planned = Batch(host, variables["hostvars"], given["controller"]).work(
-            given["part"],
+    def _do_part(self, part: str, variables: dict[str, Any]) -> dict[str, Any]:
+        """Do a part of the work of ``apply.yml``, with the options that variables of the role give."""
+        host, hostvars = variables["inventory_hostname"], variables["hostvars"]
+        controller = CONTROLLER
+        if part == LABEL:
+            controller = host
+        elif IN_OUR_PLAY in variables:
+            controller = self._templar.template(variables["__cwagent_controller"])
+        if part == STOP:
+            run = read_run(hostvars.raw_get(controller).get(INPUTS, {}))
+            allowed = run.settings["max_fail_percentage"] if run else 0
+            return {
+                "changed": False,
+                "stops": has_too_many_failures(variables["ansible_play_batch"], hostvars, allowed),
+            }
+        if part in ENTRY_POINTS and is_in_our_role(self._task):
+            validate_role(self, variables, part)
+        if problem := self.fill_options(variables):
+            raise InvalidInput(problem)
+        given = self._task.args
+        options = {name: given[name] for name in given if name not in SPEC or name in OPTIONS_OF[part]}
+        if part == LABEL:
+            return self._label(options, variables)
+        seconds = options.pop("apply_watch_seconds", None)
+        planned = Batch(host, hostvars, controller).work(
+            part,
             hosts=variables["ansible_play_batch"],
-            watch_seconds=None if given["apply_watch_seconds"] in (None, "") else int(given["apply_watch_seconds"]),
-            check_mode=check_mode,
+            watch_seconds=None if seconds is None else int(seconds),
+            check_mode=self._task.check_mode,
         )
-        if given["part"] in (COLLECT, RENAME):
+        if part in (COLLECT, RENAME):
             more_options = planned.options
             skipped = {"changed": False, "skipped": True}
             return skipped if more_options is None else self._on_host({**options, **more_options}, variables)
@@ -174,37 +309,29 @@ class ActionModule(AwsAction, HostAction):
         if planned.servers:
             # One host does this for others, which then fail by themselves.
             kept = {name: value for name, value in options.items() if name not in OF_HOST}
-            more = {"servers": [*planned.servers], "watch": given["part"] == WATCH}
+            more = {"servers": [*planned.servers], "watch": part == WATCH}
             return {**result, **self._by_command({**kept, **more}, variables), "failed": False}
         if planned.options is None:
             return result
         return self._for_host(planned.options, options, variables)
 
     def _label(self, options: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
-        """Move labels to the versions that the servers of an account have proved, and return what else follows."""
-        hostvars, controller = variables["hostvars"], options.pop("controller")
-        of_run = hostvars.raw_get(controller)
-        run, given = read_run(of_run.get(INPUTS, {})), of_run[CHECKED]["servers"]
-        servers = [Server.from_dict(each) for each in given]
-        proof = judge_proof(
+        """Move labels to the versions that the servers of an account have proved, and do what follows from that."""
+        hostvars = variables["hostvars"]
+        of_run, template = hostvars.raw_get(variables["inventory_hostname"]), self._templar.template
+        run, role = read_run(of_run.get(INPUTS, {})), ROLES / "verify"
+        servers = [Server.from_dict(each) for each in of_run[CHECKED]["servers"]]
+        narrowing = fill_options({}, FITTED_SPEC, role, variables, template) if self.MODULE else {}
+        narrowing.pop("wait_timeout", None)  # the time of the role is for Run Command
+        proved = Proved(
             servers,
             {each.host for each in servers if each.host in hostvars and has_proved(hostvars.raw_get(each.host))},
-            label=options.get("config_label") or "",
-            is_fitted=boolean(options.get("fitted", False)),
+            find_value(role.name, f"{role.name}_server_policy", variables, template),
             is_complete=run.moves_label if run else True,
+            narrowing=narrowing,
         )
-        renamed = {each.host for each in proof.renames}
-        result = {
-            "changed": False,
-            "narrows": proof.narrows,
-            "renames": [each for each in given if each["host"] in renamed],
-            "notes": [*proof.notes],
-        }
-        if not (proof.label or proof.narrows):
-            return result
-        del options["part"]
-        more = {"servers": given, "config_label": proof.label, "fitted": proof.narrows}
-        return {**result, **self._by_command({**options, **more}, variables)}
+        region = {"region": servers[0].region} if servers else {}
+        return self._by_command({**options, **region, "servers": []}, variables, proved.work)
 
     def _for_host(
         self, planned: Mapping[str, Any], options: Mapping[str, Any], variables: dict[str, Any]

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.cwagent.iam.plugins.plugin_utils._apply_batch import COLLECTED
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.plugin_utils._apply_batch import COLLECTED, READ
 from ansible_collections.cwagent.iam.plugins.plugin_utils._aws_action import AwsAction
+from ansible_collections.cwagent.iam.plugins.plugin_utils._role_inputs import validate_role
+from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import is_in_our_role
 
 
 class ActionModule(AwsAction):
@@ -16,14 +19,36 @@ class ActionModule(AwsAction):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Do the work. The servers on which Ansible has collected facts have registered them."""
-        variables, options = task_vars or {}, self._task.args
-        if self._task._role and options.get("checked") and "results" not in options:
-            hostvars = variables["hostvars"]
-            hosts = [each["host"] for each in options["checked"] if each["host"] in hostvars]
+        variables = task_vars or {}
+        if not is_in_our_role(self._task):
+            result: dict[str, Any] = super().run(tmp, variables)
+            return result
+        try:
+            # A mistake in the inputs of the report is found before anything is read.
+            validated = validate_role(self, variables, "report" if "checked" in self._task.args else "main")
+        except InvalidInput as error:
+            return error.to_result()
+        checked, hostvars = self._task.args.get("checked"), variables["hostvars"]
+        if checked is not None and "results" not in self._task.args:
+            hosts = [each["host"] for each in checked if each["host"] in hostvars]
             found = {host: hostvars.raw_get(host).get(COLLECTED) for host in hosts}
-            self._task.args = {**options, "results": {host: each for host, each in found.items() if each}}
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        return result
+            self._task.args = {**self._task.args, "results": {host: each for host, each in found.items() if each}}
+        result = super().run(tmp, variables)
+        return (
+            result
+            if checked is None or result.get("failed")
+            else {**result, **_report(result, variables[READ], validated)}
+        )
+
+
+def _report(result: dict[str, Any], read: dict[str, Any], validated: dict[str, Any]) -> dict[str, Any]:
+    """Return the files of the report, and the counts for other jobs."""
+    counts = {"servers": len(result["servers"]), "failed_servers": len(result["failed_hosts"])}
+    return {
+        "unread": [*read["unread"], *result["unread"]],
+        "report_files": validated["report_files"]["json"],
+        "ansible_stats": {"data": {"cloudwatch_agent": counts}, "per_host": False, "aggregate": False},
+    }
 
 
 ActionModule.preload("cwagent_server_info", "ec2", "iam", "ssm")

@@ -109,15 +109,16 @@ options:
         configuration; the first of the hosts that Run Command reaches sends the commands for all of them, so that their
         number depends on the number of batches. With V(watch), the agents are watched in the same way. With V(check), a
         host whose agent Run Command has watched fails if the agent failed. With V(collect) and V(rename), the host does
-        the work of O(server).
-      - With V(label), the task runs on O(controller) itself. It moves O(config_label) if each server has proved its
-        version, unless the limit of the playbook leaves out servers.
-      - The hosts are those that O(controller) has checked. The task takes the AWS options like O(servers).
+        the work of O(server). With V(stop), one host of the batch counts those that failed.
+      - With V(label), the task runs on the host that has checked the servers. It moves O(config_label) if each server
+        has proved its version, unless the limit of the playbook leaves out servers. If the servers have fitted
+        policies, and none can run an earlier version, it also moves the label C(cwagent-applied), and then narrows the
+        policies. At last, it renames the files of proved versions with Run Command.
+      - The hosts are those that the role P(cwagent.iam.verify#role) has checked on the host of their account, or on
+        C(localhost) in a play that is not of this collection. The role gives the task its options. The task takes the
+        AWS options like O(servers).
     type: str
-    choices: [collect, apply, watch, check, rename, label]
-  controller:
-    description: The host that has checked the servers with the role P(cwagent.iam.verify#role). Required with O(part).
-    type: str
+    choices: [collect, apply, watch, check, rename, stop, label]
   apply_watch_seconds:
     description: How long to watch the agents, in seconds. By default, their configurations decide. Only for O(part).
     type: int
@@ -179,21 +180,14 @@ applied_hosts:
   elements: str
 rename_hosts:
   description:
-    - The servers whose files Ansible is to rename, because Run Command has not read them. Empty without O(rename).
-  returned: with O(servers), but not with O(watch), and not for a label
+    - The servers whose files Ansible is to rename, because Run Command has not read them.
+  returned: with O(rename), and with O(part=label)
   type: list
   elements: str
-narrows:
-  description:
-    - Whether the fitted policies may be narrowed. If so, the label C(cwagent-applied) moved, or would in check mode.
-      Neither is so if a server can run an earlier version, because the facts from inside it are not known.
-  returned: with O(part=label)
+stops:
+  description: Whether more servers of the batch failed than the run allows.
+  returned: with O(part=stop)
   type: bool
-renames:
-  description: The servers whose files get their final names.
-  returned: with O(part=label)
-  type: list
-  elements: dict
 notes:
   description: Why the label was not moved, and why the fitted policies may not be narrowed, in sentences.
   returned: with O(part=label)
@@ -248,8 +242,7 @@ SPEC: dict[str, Any] = {
     "agent_ctl": {"type": "path", "default": "/opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl"},
     "servers": {"type": "list", "elements": "dict"},
     "watch": {"type": "bool", "default": False},
-    "part": {"type": "str", "choices": ["collect", "apply", "watch", "check", "rename", "label"]},
-    "controller": {"type": "str"},
+    "part": {"type": "str", "choices": ["collect", "apply", "watch", "check", "rename", "stop", "label"]},
     "apply_watch_seconds": {"type": "int"},
     "wait_timeout": {"type": "int", "default": 180},
     **_environment.ENVIRONMENT_SPEC,
@@ -257,7 +250,6 @@ SPEC: dict[str, Any] = {
 RULES: dict[str, Any] = {
     "required_one_of": [["configs", "server", "servers", "part"]],
     "mutually_exclusive": [["configs", "server", "servers", "part"], ["servers", "environment"]],
-    "required_together": [["part", "controller"]],
 }
 
 

@@ -23,14 +23,15 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
 COLLECT, APPLY, WATCH, CHECK, RENAME = OF_SERVER = ("collect", "apply", "watch", "check", "rename")
-# The part of the host that has checked the servers of an account, after all of them.
-LABEL = "label"
-PARTS = (*OF_SERVER, LABEL)
+# The part of one host of a batch, and the part of the host that has checked the servers of an account, after them.
+STOP, LABEL = "stop", "label"
+PARTS = (*OF_SERVER, STOP, LABEL)
 # The results of the host that has checked the servers, and the results of each server.
-READ, CHECKED = "__verify_read", "__verify_checked"
+READ, CHECKED, LABELLED = "__verify_read", "__verify_checked", "__verify_labelled"
 COLLECTED, APPLIED, WATCHED = "__verify_collected", "__verify_applied", "__verify_watched"
-# The fact with the reason why a server failed.
-APPLY_FAILURE = "__cwagent_apply_failure"
+PROVED, RENAMED = "__verify_proved", "__verify_renamed"
+# The results of the tasks of apply.yml on a server, in their order.
+OF_TRIAL = (APPLIED, WATCHED, PROVED, RENAMED)
 # The key of a result with the server that sends the commands.
 LEADER = "leader"
 
@@ -175,9 +176,21 @@ class Batch:
         return found
 
 
+def server_failure(variables: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the result of the task of ``apply.yml`` that failed on a server; ``None`` if none did."""
+    results: list[Mapping[str, Any]] = [variables[name] for name in OF_TRIAL if name in variables]
+    return next((each for each in results if each.get("failed") or each.get("unreachable")), None)
+
+
 def has_proved(variables: Mapping[str, Any]) -> bool:
     """Return whether a server got the configuration, and its agent did not fail with it."""
-    return APPLIED in variables and APPLY_FAILURE not in variables
+    return PROVED in variables and server_failure(variables) is None
+
+
+def has_too_many_failures(hosts: Collection[str], hostvars: Any, max_fail_percentage: int) -> bool:
+    """Return whether more servers of a batch failed than may fail. :param hosts: the hosts of the batch."""
+    failed = sum(server_failure(hostvars.raw_get(each)) is not None for each in hosts)
+    return 100 * failed > max_fail_percentage * len(hosts)
 
 
 def _is_commanded(server: Mapping[str, Any]) -> bool:

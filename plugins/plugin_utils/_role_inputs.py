@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ansible.utils.vars import load_extra_vars
+
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.plugin_utils._evaluate import evaluate, evaluate_value
 from ansible_collections.cwagent.iam.plugins.plugin_utils._facts import check_facts
@@ -175,6 +177,26 @@ class RoleInputs:
         for notice in notices if is_last and IN_OUR_PLAY not in self.variables else ():
             self.warn(notice)
         return files, problems.sentences
+
+
+def validate_role(action: Any, variables: Mapping[str, Any], entry_point: str) -> dict[str, Any]:
+    """Check the variables of a role in an action of a task that does the work of an entry point.
+
+    :returns: the values that the entry point needs, such as the files of reports.
+    :raises InvalidInput: with all problems of the variables.
+    """
+    try:
+        return RoleInputs(
+            action._task._uuid,
+            variables,
+            {"entry_point": entry_point, "collect": False},
+            (),
+            action._templar,
+            action._display.warning,
+            load_extra_vars(action._loader),
+        ).read()
+    except InvalidInput as error:
+        raise InvalidInput(f"{error} Nothing was changed.") from error
 
 
 def _missing_regions(role: str, spec: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:

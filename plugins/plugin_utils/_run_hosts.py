@@ -14,10 +14,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import R
 from ansible_collections.cwagent.iam.plugins.module_utils._names import is_fitted_policy
 from ansible_collections.cwagent.iam.plugins.module_utils._planned import Planned
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import FITTED
-from ansible_collections.cwagent.iam.plugins.plugin_utils._apply_batch import CHECKED
+from ansible_collections.cwagent.iam.plugins.plugin_utils._apply_batch import CHECKED, LABELLED
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import ACCOUNTS, CONFIRMATION
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.run import Run, read_run
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.account import RENAMES
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.results import FAILURE, INPUTS, RESTORED
 
 if TYPE_CHECKING:
@@ -167,7 +166,7 @@ class RunHosts:
     @property
     def rename(self) -> list[str]:
         """The servers on which the files of proved versions get their names."""
-        results = [self._accounts[name].get(RENAMES, {}) for name in self._compared]
+        results = [self._accounts[name].get(LABELLED, {}) for name in self._compared]
         return [host for each in results for host in each.get("rename_hosts", ())]
 
     @property

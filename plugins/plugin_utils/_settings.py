@@ -72,8 +72,8 @@ MODULES_OF = {
     "store_config": ("cwagent_store_config", "cwagent_fitted_policy"),
     "verify": ("cwagent_server_info",),
 }
-# _chosen() fills it.
-NOT_FILLED = frozenset({"region"})
+# _chosen() fills the region. The servers to check are the work of one task of the role verify.
+NOT_FILLED = frozenset({"region", "servers"})
 # The options that the tasks of our playbooks have from the run, besides those that they list.
 OF_RUN = (
     *("region", "wait_timeout", "detach_from_roles"),
@@ -97,6 +97,8 @@ RENAMED = {
     "read_regions": "audit_regions",
     # Not ec2_admin_admin_window.
     "window": "admin_window",
+    # The waits of the role are for Run Command, which takes longer than IAM.
+    "verify_wait_timeout": "verify_timeout",
 }
 # The settings of which each host has its own value, even in a play of our playbooks.
 OF_HOST = frozenset({"cwagent_user_name", "cwagent_admin_user_name", NODE_ID, KEY_FILE_OWNER, KEY_FILE_GROUP})
@@ -116,8 +118,6 @@ NOT_SHARED = frozenset(
         "onprem_admin_managed_policies",
         # The roles name the hosts of the inventory, which have these roles.
         "audit_attach_to_roles",
-        # verify_timeout is for all waits of the role.
-        "verify_wait_timeout",
     }
 )
 # In a play of our playbooks, this variable is defined, and the next one is the input that the run has validated.
@@ -223,6 +223,11 @@ def find_shared_value(setting: str, variables: Mapping[str, Any], template: Call
     return None
 
 
+def is_in_our_role(task: Any) -> bool:
+    """Return whether a task belongs to a role of this collection."""
+    return bool(task._role) and task._role.get_name().startswith(COLLECTION)
+
+
 def fill_task(action: Any, variables: Mapping[str, Any], spec: Mapping[str, Any] | None = None) -> None:
     """Add options to the task of an action by the rule of this file, if it belongs to our roles or playbooks.
 
@@ -234,7 +239,7 @@ def fill_task(action: Any, variables: Mapping[str, Any], spec: Mapping[str, Any]
     :raises InvalidInput: a setting is of another type, or a fact.
     """
     task = action._task
-    if task._role and task._role.get_name().startswith(COLLECTION):
+    if is_in_our_role(task):
         path = ROLES / task._role.get_name().removeprefix(COLLECTION)
         check_facts({variables["inventory_hostname"]: variables.get("ansible_facts", {})}, role_options(path))
         module, template = task.action.rpartition(".")[2], action._templar.template

@@ -13,10 +13,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch im
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.parts import part_name
 from ansible_collections.cwagent.iam.plugins.plugin_utils._apply_batch import (
     APPLIED,
-    APPLY_FAILURE,
     CHECKED,
     LEADER,
+    RENAMED,
     WATCHED,
+    server_failure,
 )
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
     ACCOUNTS,
@@ -54,8 +55,6 @@ CHECK_AGAIN = (
     "The check ended here, because the rest of the run depends on this clean-up. Run cwagent.iam.restore, then check "
     "again."
 )
-# The results of renaming files on the servers that Run Command reaches, and on one that Ansible reaches.
-RENAMES, RENAMED = "__verify_renames", "__verify_renamed"
 SERVERS_FAILED = "The work on a server failed, or a server was left out."
 KEYS_FAILED = "The work on access keys failed."
 ROTATION_FAILURES = "__cwagent_rotation_failures"
@@ -120,17 +119,13 @@ class Account:
             if RENAMED in each and each["inventory_hostname"] not in self._tried
             for record in read_records(each[RENAMED])
         ]
-        own = {name: each for name, each in self.variables.items() if name != RENAMES or self._is_news(each)}
-        return [*account_records(own), *self.access_keys["records"], *applied, *renamed]
+        return [*account_records(self.variables), *self.access_keys["records"], *applied, *renamed]
 
     @property
     def _tried(self) -> Collection[str]:
         """The servers that had to prove a version."""
         tried: Collection[str] = (self.variables.get(CHECKED) or {}).get("apply_hosts", ())
         return tried
-
-    def _is_news(self, renames: Mapping[str, Any]) -> bool:
-        return not {*renames.get("applied_hosts", ())} <= {*self._tried} or bool(renames.get("failed"))
 
     @property
     def needs_restore(self) -> bool:
@@ -260,7 +255,8 @@ def unapplied(account: Account) -> list[str]:
         return []  # another playbook, or the servers were not read
     of_host = {host["inventory_hostname"]: host for host in account.servers}
     watched = {name: watch["failure"] for name, watch in _watches(account).items() if watch["failure"]}
-    failures = {name: failure_reason(host[APPLY_FAILURE]) for name, host in of_host.items() if APPLY_FAILURE in host}
+    failed = {name: server_failure(host) for name, host in of_host.items()}
+    failures = {name: failure_reason(result) for name, result in failed.items() if result}
     names = (account.variables.get(CHECKED) or {}).get("apply_hosts", ())
     skipped = [name for name in names if name not in failures and APPLIED not in of_host.get(name, {})]
     # Ansible leaves hosts that were added during the run out of a limit that does not match their names.

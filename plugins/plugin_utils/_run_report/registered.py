@@ -55,7 +55,5 @@ NAMES = (
     Name("__cwagent_deleted_policies", ("tasks/fitted.yml",)),
     Name("__verify_applied", ("verify",), of_server=True, adds_server=True),
     Name("__verify_labelled", ("verify",)),
-    Name("__verify_narrowed", ("verify",)),
-    Name("__verify_renames", ("verify",)),
     Name("__verify_renamed", ("verify",), of_server=True, adds_server=True),
 )

@@ -115,7 +115,7 @@ EVERYDAY = set(
         narrow none
         notice off on one only open opened optional options other owner part parts path per permission present
         problems read recent remaining remove replace report required requires restore results shared skip
-        state states stored stores strict terms to unused url use validated values version warn warning
+        state states stop stored stores strict terms to unused url use validated values version warn warning
         number rename retry
         """,
     )
@@ -370,10 +370,6 @@ SECOND_NAMES = {
         "audit_admin_user_name < admin_users",
         "cwagent_iam_user.users_by_region < retired_users",
         "hybrid_registration_role < hybrid_role_name",
-    },
-    "a module waits for one thing, and a role for several": {
-        "cwagent_agent_config.wait_timeout < verify_timeout",
-        "cwagent_server_info.wait_timeout < verify_timeout",
     },
     "the name of the module or role already shows which file or window it is": {
         "cwagent_credentials_file.path < onprem_credentials_file",

@@ -51,7 +51,7 @@ HANDED_ON: dict[str, tuple[Any, list[str]]] = {
     "cwagent_remove_surplus_parameters": (True, ["store_config_remove_surplus_parameters"]),
     "cwagent_identity_timeout": (30, ["store_config_identity_timeout"]),
     "cwagent_permission_timeout": (30, ["store_config_permission_timeout"]),
-    "cwagent_verify_timeout": (30, ["verify_timeout"]),
+    "cwagent_verify_timeout": (30, ["verify_wait_timeout"]),
     "cwagent_wait_timeout": (
         30,
         [f"{role}_wait_timeout" for role in (*PRINCIPALS, "hybrid_registration", "store_config")],

@@ -12,20 +12,23 @@ from ansible_collections.cwagent.iam.plugins.modules.cwagent_agent_config import
 from ansible_collections.cwagent.iam.plugins.plugin_utils._apply_batch import (
     APPLIED,
     APPLY,
-    APPLY_FAILURE,
     CHECK,
     CHECKED,
     COLLECT,
     LEADER,
     OF_SERVER,
     PARTS,
+    PROVED,
     READ,
     RENAME,
+    RENAMED,
     WATCH,
     WATCHED,
     Batch,
     Work,
     has_proved,
+    has_too_many_failures,
+    server_failure,
 )
 
 
@@ -91,7 +94,14 @@ def test_a_server_that_was_not_checked_is_refused(part: str, registered: dict[st
 
 @pytest.mark.parametrize(
     ("registered", "proved"),
-    [({}, False), ({APPLIED: {}}, True), ({APPLIED: {}, APPLY_FAILURE: {}}, False), ({APPLY_FAILURE: {}}, False)],
+    [
+        ({}, False),
+        ({APPLIED: {}, WATCHED: {}}, False),
+        ({APPLIED: {}, WATCHED: {}, PROVED: {}}, True),
+        ({APPLIED: {"failed": True}}, False),
+        ({APPLIED: {}, WATCHED: {}, PROVED: {"failed": True}}, False),
+        ({APPLIED: {}, WATCHED: {"unreachable": True}, PROVED: {}}, False),
+    ],
 )
 def test_a_server_has_proved_a_version_if_its_agent_got_it_and_did_not_fail(
     registered: dict[str, Any], proved: bool
@@ -211,3 +221,27 @@ def test_a_server_fails_with_its_agent_whoever_has_watched_it(watched: dict[str,
 
 def test_a_server_that_ansible_has_watched_has_failed_already() -> None:
     assert work("a", CHECK, server("a", "ansible")) == Work()
+
+
+# Failures
+
+
+@pytest.mark.parametrize("name", [APPLIED, WATCHED, PROVED, RENAMED])
+@pytest.mark.parametrize("outcome", ["failed", "unreachable"])
+def test_a_server_fails_with_any_of_its_tasks(name: str, outcome: str) -> None:
+    result = {outcome: True, "msg": "No."}
+    assert server_failure({APPLIED: {}, WATCHED: {"failed": False}, PROVED: {}, name: result}) == result
+
+
+def test_a_server_without_a_failed_task_has_not_failed() -> None:
+    assert server_failure({APPLIED: {"failed": False}, "other": {"failed": True}}) is None
+
+
+@pytest.mark.parametrize(
+    ("failed", "allowed", "stops"),
+    [("", 0, False), ("a", 0, True), ("a", 24, True), ("a", 25, False), ("ab", 25, True), ("abcd", 100, False)],
+)
+def test_a_batch_stops_the_run_if_more_servers_failed_than_may(failed: str, allowed: int, stops: bool) -> None:
+    variables = {host: {APPLIED: {"failed": host in failed}} for host in "abcd"}
+    hostvars = SimpleNamespace(raw_get=variables.__getitem__)
+    assert has_too_many_failures("abcd", hostvars, allowed) == stops

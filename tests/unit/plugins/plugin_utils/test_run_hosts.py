@@ -166,9 +166,9 @@ def test_one_server_of_each_configuration_is_before_the_others(given: Any, first
 
 def test_the_servers_of_compared_accounts_get_the_configuration() -> None:
     accounts = {
-        "shop": an_account({**checked("a", "b", first="b"), "__verify_renames": {"rename_hosts": ["a"]}}),
-        "blog": an_account({**checked("c", "d", first="d"), "__verify_renames": {"skipped": True}}),
-        "lost": an_account({**checked("e"), **FAILED, "__verify_renames": {"rename_hosts": ["e"]}}),
+        "shop": an_account({**checked("a", "b", first="b"), "__verify_labelled": {"rename_hosts": ["a"]}}),
+        "blog": an_account({**checked("c", "d", first="d"), "__verify_labelled": {"skipped": True}}),
+        "lost": an_account({**checked("e"), **FAILED, "__verify_labelled": {"rename_hosts": ["e"]}}),
         "unread": an_account({"__verify_checked": {"failed": True}}),
         "new": {},
     }

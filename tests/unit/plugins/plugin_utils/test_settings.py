@@ -46,10 +46,12 @@ SHARED = {"str": "shared", "path": "/shared", "int": 2, "bool": False, "list": [
 RUN = {"str": "run", "path": "/run", "int": 3, "bool": True, "list": ["run"], "dict": {"run": "y"}}
 """By type, a value from each place."""
 WITHOUT_RULE = {"cwagent_agent_config", "cwagent_inputs", "cwagent_report"}
-"""The modules whose tasks name all of their options."""
+"""The modules whose tasks name all of their options, or whose action chooses some that the rule fills."""
 EU = "eu-central-1"
-BY_ACTION = {"report_files", "region", *REPORT_OPTIONS}
-"""The variables that actions without a module read, and the region, which has a separate rule."""
+CALLED = {"verify": ("cwagent_agent_config", "cwagent_fitted_policy")}
+"""By role, the modules that get options by the rule from the action of another one."""
+BY_ACTION = {"report_files", "region", "server_policy", *REPORT_OPTIONS}
+"""The variables that actions read, and the region, which has a separate rule."""
 
 
 def files_of(role: str) -> str:
@@ -485,7 +487,8 @@ def test_the_tables_of_exceptions_have_no_row_too_many() -> None:
 def test_every_variable_of_a_role_is_used(role: str) -> None:
     """By its name, or because a module has that option."""
     text = files_of(role)
-    by_name = {name for each, module in FILLED if each == role for name in own_variables(role, module)}
+    called = [*FILLED, *((role, module) for module in CALLED.get(role, ()))]
+    by_name = {name for each, module in called if each == role for name in own_variables(role, module)}
     of_hosts = OF_HOSTS[role].of_hosts if role in OF_HOSTS else ()
     unused = {
         name
