@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 AWS_OPTIONS: set[str] = set()
 # The options that only a task on a host has.
 OF_HOST = ("agent_ctl", "environment")
-# By part, the options that it takes besides those of AWS. The parts that are entry points of the role validate its
+# By part, the options that it takes besides the AWS options. A part that is an entry point of the role validates its
 # variables first.
 OPTIONS_OF = {
     COLLECT: ("environment",),
