@@ -20,9 +20,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch im
     check_seconds,
     judge,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._call import join_results
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._fleet import join_results
 from ansible_collections.cwagent.iam.plugins.module_utils._names import APPLIED_LABEL, check_label
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import FITTED
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.fact_checks import RUNNING
