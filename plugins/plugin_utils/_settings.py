@@ -13,8 +13,8 @@ An option that neither the task nor ``module_defaults`` set gets the first of th
    of the module
 
 A role has a variable for each option of its modules that has a setting. If no value counts, the default of the module
-does, as it does if the task sets the option to null. The region of a role, the credentials that it chooses, and the
-instances, users or regions that it has collected outrank even ``module_defaults``.
+does, as it does if the task sets the option to null. The region of a role, and the instances, users or regions that it
+has collected, outrank even ``module_defaults``.
 
 A module that is called outside our roles takes no variable. Only the tasks of our playbooks take a few settings of the
 run without listing them.
@@ -79,9 +79,8 @@ OF_RUN = (
     *("region", "wait_timeout", "detach_from_roles"),
     *("key_store", "key_store_directory", "key_store_prefix", "key_store_regions"),
 )
-# The roles that choose a region or credentials themselves, with the variables.
+# The roles that choose a region themselves, with the variable.
 REGIONS = {"store_config": "__store_config_region"}
-CREDENTIALS = {"audit": "__audit_credentials"}
 # The options, or variables of one role, whose setting is not cwagent_ and the name of the option.
 RENAMED = {
     # A role manages one principal, and the settings are for all of them. A profile and its role have one name.
@@ -308,7 +307,6 @@ def _chosen(
     they would remove the play's options if the role chooses none.
     """
     variable = REGIONS.get(role, f"{role}_region")
-    credentials = template(variables.get(CREDENTIALS.get(role, ""), {}))
     region = None
     if (own := f"{role}_region") in OF_STORING:
         region = find_value(role, own, variables, template)
@@ -323,7 +321,7 @@ def _chosen(
     if "trust_regions" in options:
         options["trust_regions"] = [*options["trust_regions"]]
     known = {name: value for name, value in options.items() if name in spec}
-    return {**credentials, **known, **({} if is_blank(region) else {"region": region})}
+    return {**known, **({} if is_blank(region) else {"region": region})}
 
 
 def _of_run(role: str, access: str | None, run: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:

@@ -417,15 +417,6 @@ def test_a_task_of_our_playbooks_takes_settings_of_the_run(path: Any, variables:
     assert action._task.args == {"region": "eu-west-3", "wait_timeout": None}
 
 
-def test_the_credentials_that_a_role_chooses_outrank_defaults_of_the_play() -> None:
-    """An empty one too, since a module does not accept both a profile and an access key."""
-    given = {"profile": "play", "region": "eu-west-1"}
-    chosen = {"profile": "", "access_key": "key"}
-    found = fill("audit", "cwagent_access_info", {"__audit_credentials": chosen}, given)
-    assert found.items() >= {**chosen, "region": "eu-west-1"}.items()
-    assert fill("audit", "cwagent_access_info", {"__audit_credentials": {}}, given).items() >= given.items()
-
-
 @pytest.mark.parametrize(
     ("setting", "text", "module", "value"),
     [
