@@ -23,7 +23,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._plan import WORKERS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._guard import Shield
+    from ansible_collections.cwagent.iam.plugins.module_utils._gateway import Shield
 
 try:
     from botocore import xform_name

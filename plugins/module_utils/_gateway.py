@@ -28,8 +28,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Step
+
+    Shield = Callable[[], AbstractContextManager[None]]
 
 T = TypeVar("T")
 

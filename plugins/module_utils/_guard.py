@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The guard of a transaction, which gives back what this process holds if it is killed, and its shield. Pure."""
+"""The guard of a transaction, which gives back what this process holds if it is killed. Pure."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextlib import AbstractContextManager
 
     # In its body, a signal waits.
-    Shield = Callable[[], AbstractContextManager[None]]
 
 
 class Guard(Protocol):

@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._guard import Guard, Shield
+    from ansible_collections.cwagent.iam.plugins.module_utils._gateway import Shield
+    from ansible_collections.cwagent.iam.plugins.module_utils._guard import Guard
     from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import Activation, Node
     from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.plan import Desired
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step

@@ -32,7 +32,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._guard import Guard, Shield
+    from ansible_collections.cwagent.iam.plugins.module_utils._gateway import Shield
+    from ansible_collections.cwagent.iam.plugins.module_utils._guard import Guard
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import (
         Comparison,
         Configuration,

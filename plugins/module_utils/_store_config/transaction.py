@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import State
     from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
-    from ansible_collections.cwagent.iam.plugins.module_utils._guard import Guard, Shield
+    from ansible_collections.cwagent.iam.plugins.module_utils._gateway import Shield
+    from ansible_collections.cwagent.iam.plugins.module_utils._guard import Guard
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
 
