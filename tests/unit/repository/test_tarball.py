@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[3]
 # The committed files that are for users. A new kind of file for users is added here.
 FOR_USERS = re.compile(
     r"""
-      LICENSE | README\.md | CHANGELOG\.md
+      LICENSE | README\.md | CHANGELOG\.md | CONTRIBUTING\.md | SECURITY\.md
     | changelogs/(changelog|config)\.yaml
     | docs/docsite/(extra-docs\.yml | links\.yml | rst/.+\.rst)
     | docs/images/.+\.(png|svg)
@@ -73,3 +73,12 @@ def test_only_files_for_users_are_in_the_tarball(shipped):
 
 def test_only_committed_files_are_in_the_tarball(committed, shipped):
     assert shipped - GENERATED - committed == set()
+
+
+def test_every_relative_link_of_the_texts_leads_to_a_file_of_the_tarball(shipped):
+    """Galaxy and the installed collection show the README beside the files of the tarball only."""
+    texts = [(ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
+    targets = {target for text in texts for target in re.findall(r"\]\(([^)#]+)", text)}
+    relative = {target for target in targets if not re.match(r"[a-z]+:", target)}
+    assert {"CONTRIBUTING.md", "SECURITY.md", "docs/images/window.svg"} < relative
+    assert relative - shipped == set()
