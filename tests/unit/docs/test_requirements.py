@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import re
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible_collections.amazon.aws.plugins.module_utils import botocore
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import MINIMUM_BOTO3_VERSION, MINIMUM_BOTOCORE_VERSION
 from guide import ROOT
 
@@ -77,3 +79,26 @@ def test_the_library_for_schemas_is_a_requirement_of_the_module_that_uses_it(mod
     assert {name: each for name, each in with_library.items() if each} == {
         "cwagent_config_parameter": [f"{library} >= {version}, for O(agent_schema)"]
     }
+
+
+def amazon_aws_of_releases() -> dict[str, str]:
+    """By the release of the package ansible that the tests use, the amazon.aws that it brings."""
+    lines = [(ROOT / "requirements" / f"{name}.in").read_text() for name in ("oldest", "dev")]
+    found = [re.findall(r"^ansible==(\S+) .*amazon\.aws (\d+\.\d+)$", each, re.MULTILINE) for each in lines]
+    return dict(each for [each] in found)
+
+
+def test_the_tests_run_with_the_amazon_aws_that_their_requirements_name():
+    manifest = json.loads((Path(botocore.__file__).parents[2] / "MANIFEST.json").read_text())
+    installed = manifest["collection_info"]["version"]
+    assert installed.rpartition(".")[0] == amazon_aws_of_releases()[importlib.metadata.version("ansible")]
+
+
+def test_the_range_of_amazon_aws_is_from_the_oldest_to_the_newest_major_version_that_is_tested():
+    """A new major version may take away what the collection uses, and a minor one may not."""
+    oldest, newest = (int(each.partition(".")[0]) for each in amazon_aws_of_releases().values())
+    metadata = yaml.safe_load((ROOT / "galaxy.yml").read_text())
+    assert metadata["dependencies"] == {"amazon.aws": f">={oldest}.0.0,<{newest + 1}.0.0"}
+    getting_started = (ROOT / "docs" / "docsite" / "rst" / "getting_started.rst").read_text()
+    assert f"amazon.aws {oldest} to {newest}, " in getting_started
+    assert f"`amazon.aws` {oldest} to {newest}, " in (ROOT / "README.md").read_text()
