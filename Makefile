@@ -13,6 +13,7 @@ VENV := .venv
 OLDEST := .venv-oldest
 AWS_CLI := .venv-aws-cli
 RELEASE := .venv-release
+AMAZON_AWS := .venv-amazon-aws
 LINKED := .ansible/collections/ansible_collections/cwagent/iam
 MOLECULE_STATE := $(CURDIR)/.cache/molecule
 
@@ -24,6 +25,7 @@ run = @echo '$$ $(1)'; $(VENV)/bin/$(CLEAN) PATH="$(CURDIR)/$(VENV)/bin:$$PATH" 
 # The emulators need newer packages than the oldest supported ones, so they always run on the Python in $(VENV).
 run_oldest = @echo '$$ $(1)'; $(OLDEST)/bin/$(CLEAN) EMULATOR_PYTHON="$(CURDIR)/$(VENV)/bin/python" \
 	PATH="$(CURDIR)/$(OLDEST)/bin:$$PATH" $(1)
+run_amazon_aws = @echo '$$ $(1)'; $(AMAZON_AWS)/bin/$(CLEAN) PATH="$(CURDIR)/$(AMAZON_AWS)/bin:$$PATH" $(1)
 run_release = @echo '$$ $(1)'; $(RELEASE)/bin/$(CLEAN) PATH="$(CURDIR)/$(RELEASE)/bin:$$PATH" $(1)
 
 # Created again when the lock file changes, or when the interpreter is missing.
@@ -31,12 +33,14 @@ READY := $(VENV)/ready
 OLDEST_READY := $(OLDEST)/ready
 AWS_CLI_READY := $(AWS_CLI)/ready
 RELEASE_READY := $(RELEASE)/ready
+AMAZON_AWS_READY := $(AMAZON_AWS)/ready
 SIMULATOR_READY := .cache/simulator/ready
 REPORT_READY := .cache/report/ready
 $(if $(shell test -x $(VENV)/bin/python && echo yes),,$(eval $(READY): again))
 $(if $(shell test -x $(OLDEST)/bin/python && echo yes),,$(eval $(OLDEST_READY): again))
 $(if $(shell test -x $(AWS_CLI)/bin/python && echo yes),,$(eval $(AWS_CLI_READY): again))
 $(if $(shell test -x $(RELEASE)/bin/python && echo yes),,$(eval $(RELEASE_READY): again))
+$(if $(shell test -x $(AMAZON_AWS)/bin/python && echo yes),,$(eval $(AMAZON_AWS_READY): again))
 
 .PHONY: help
 help: ## list the targets
@@ -209,6 +213,16 @@ oldest: build $(OLDEST_READY) $(AWS_CLI_READY) ## run ansible-test and the main 
 	$(call run_oldest,env AWS_CLI="$(CURDIR)/$(AWS_CLI)/bin/aws" pytest -m main_job tests/integration \
 		$(addprefix tests/unit/,docs/test_pages.py docs/test_requirements.py examples/test_examples.py))
 
+AMAZON_AWS_MAIN := git+https://github.com/ansible-collections/amazon.aws,main
+.PHONY: amazon-aws
+amazon-aws: $(AMAZON_AWS_READY) $(AWS_CLI_READY) $(OLDEST_READY) ## run modules and playbooks with the main branch of amazon.aws
+	@# It replaces the amazon.aws of the package ansible, in an environment that no other target uses.
+	$(call run_amazon_aws,ansible-galaxy collection install --force --no-deps $(AMAZON_AWS_MAIN) \
+		--collections-path $(AMAZON_AWS)/lib/python*/site-packages)
+	$(call run_amazon_aws,pytest tests/unit/plugins)
+	$(call run_amazon_aws,env AWS_CLI="$(CURDIR)/$(AWS_CLI)/bin/aws" OLDEST="$(CURDIR)/$(OLDEST)" \
+		pytest -n $(WORKERS) tests/integration)
+
 .PHONY: importer
 importer: build $(RELEASE_READY) ## check the tarball as Galaxy does
 	$(call run_release,$(GATES) importer)
@@ -250,12 +264,16 @@ lock: $(READY) ## update the lock files in requirements/
 
 .PHONY: clean
 clean: ## remove the environments and all generated files
-	rm -rf $(VENV) $(OLDEST) $(AWS_CLI) $(RELEASE) build .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(OLDEST) $(AWS_CLI) $(RELEASE) $(AMAZON_AWS) build .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	rm -f changelogs/.plugin-cache.yaml
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): requirements/dev.txt
 	@python=$$(requirements/find-python 3.12 3.14 $(PYTHON)) && requirements/make-venv "$$python" $(VENV) $<
+	@touch $@
+
+$(AMAZON_AWS_READY): requirements/dev.txt
+	@python=$$(requirements/find-python 3.12 3.14 $(PYTHON)) && requirements/make-venv "$$python" $(AMAZON_AWS) $<
 	@touch $@
 
 $(OLDEST_READY): requirements/oldest.txt

@@ -44,6 +44,25 @@ def test_workflows_run_only_make(workflow):
             assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", step["uses"]), "an action must be pinned to a commit"
 
 
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_workflow_can_only_read_unless_a_job_needs_more(workflow):
+    described = yaml.safe_load(workflow.read_text())
+    assert described["permissions"] == {"contents": "read"}
+    assert [name for name, job in described["jobs"].items() if "timeout-minutes" not in job] == []
+
+
+def test_a_workflow_tests_weekly_with_the_amazon_aws_of_its_main_branch():
+    workflow = ROOT / ".github" / "workflows" / "amazon-aws.yml"
+    assert targets_of(workflow) == {"amazon-aws"}
+    assert {*yaml.safe_load(workflow.read_text())["on"]} == {"schedule", "workflow_dispatch"}
+    recipe = MAKEFILE.split("\namazon-aws:")[1].split("\n\n")[0]
+    assert re.findall(r"^AMAZON_AWS_MAIN := (.*)$", MAKEFILE, re.MULTILINE) == [
+        "git+https://github.com/ansible-collections/amazon.aws,main"
+    ]
+    assert "install --force --no-deps $(AMAZON_AWS_MAIN)" in recipe
+    assert all(f"tests/{each}" in recipe for each in ("unit/plugins", "integration"))
+
+
 def test_a_pull_request_runs_all_of_make_test():
     checks = re.search(r"^CHECKS := ((?:.*\\\n)*.*)$", MAKEFILE, re.MULTILINE)
     assert checks
