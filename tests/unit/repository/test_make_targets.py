@@ -51,6 +51,30 @@ def test_a_workflow_can_only_read_unless_a_job_needs_more(workflow):
     assert [name for name, job in described["jobs"].items() if "timeout-minutes" not in job] == []
 
 
+def test_the_tarball_that_is_published_is_the_one_that_was_checked_and_attested():
+    """Two builds of the same files differ, because gzip writes the time."""
+    publish = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yml").read_text())["jobs"]["publish"]
+    assert publish["permissions"] == {"contents": "read", "id-token": "write", "attestations": "write"}
+    steps = [step.get("run") or step["uses"].partition("@")[0] for step in publish["steps"]]
+    built, published = steps.index("make build"), steps.index("make publish BUILT=yes")
+    attested = steps.index("actions/attest-build-provenance")
+    assert built < attested < published
+    between = [step for step in steps[built + 1 : published] if step.startswith("make ")]
+    assert [step for step in between if not step.endswith(" BUILT=yes")] == []
+    tarball = publish["steps"][attested]["with"]["subject-path"].replace("${{ github.ref_name }}", "$(TAG)")
+    recipe = MAKEFILE.split("\npublish:")[1].split("\n\n")[0]
+    assert recipe.endswith(f" {tarball}")
+
+
+def test_building_a_built_tarball_again_can_be_prevented():
+    command = ["make", "--dry-run", "--always-make", "build"]
+    done = [
+        subprocess.run([*command, *more], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+        for more in ([], ["BUILT=yes"])
+    ]
+    assert ["collection build" in each for each in done] == [True, False]
+
+
 def test_a_workflow_tests_weekly_with_the_amazon_aws_of_its_main_branch():
     workflow = ROOT / ".github" / "workflows" / "amazon-aws.yml"
     assert targets_of(workflow) == {"amazon-aws"}
