@@ -98,14 +98,14 @@ def integration(tarball: Path, _args: argparse.Namespace) -> None:
 
 
 def importer(tarball: Path, _args: argparse.Namespace) -> None:
-    """Check that Galaxy would accept the tarball without warnings.
+    """Check that Galaxy and Automation Hub, which requires certain tags, would accept the tarball without warnings.
 
     `make lint-yaml` runs ansible-lint with the same profile and with more rules, on the same files.
     """
     done = subprocess.run(
         [sys.executable, "-m", "galaxy_importer.main", tarball],
         cwd=BUILD,
-        env={**os.environ, "GALAXY_IMPORTER_RUN_ANSIBLE_LINT": "no"},
+        env={**os.environ, "GALAXY_IMPORTER_RUN_ANSIBLE_LINT": "no", "GALAXY_IMPORTER_CHECK_REQUIRED_TAGS": "yes"},
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

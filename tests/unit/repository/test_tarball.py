@@ -80,5 +80,6 @@ def test_every_relative_link_of_the_texts_leads_to_a_file_of_the_tarball(shipped
     texts = [(ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
     targets = {target for text in texts for target in re.findall(r"\]\(([^)#]+)", text)}
     relative = {target for target in targets if not re.match(r"[a-z]+:", target)}
-    assert {"CONTRIBUTING.md", "SECURITY.md", "docs/images/window.svg"} < relative
+    # Automation Hub requires links to the changelog and to the licence.
+    assert {"CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "SECURITY.md", "docs/images/window.svg"} < relative
     assert relative - shipped == set()
