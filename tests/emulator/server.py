@@ -22,7 +22,7 @@ from typing import Any, cast
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
-from . import hybrid, imds, paging, signature, wire
+from . import access_analyzer, hybrid, imds, paging, signature, wire
 from .agents import Agents
 from .backend import RUN_COMMAND_ACTIONS, Backend, is_answered_here
 from .machines import Machines
@@ -180,6 +180,8 @@ class Server:
     def _respond(self, call: Call, params: dict[str, Any], request: Request, body: bytes) -> Response:
         if ended := self.hybrid.refuse(call):
             return _to_response(ended, call)
+        if call.action == access_analyzer.VALIDATE:
+            return _to_response(access_analyzer.respond(params, request.args.get("nextToken", "")), call)
         if call.service != "ssm" or not is_answered_here(call.action, params):
             response = self.backend.respond(request, body)
             if call.action == "DescribeInstances":

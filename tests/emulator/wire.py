@@ -10,8 +10,11 @@ from typing import Any
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
-READS = ("Get", "List", "Describe", "Simulate", "BatchGet", "Head", "Search", "Lookup", "Generate")
+READS = ("Get", "List", "Describe", "Simulate", "BatchGet", "Head", "Search", "Lookup", "Generate", "Validate")
 """Verbs of actions that change nothing. GenerateCredentialReport only requests a report."""
+
+PATHS = {"/policy/validation": "ValidatePolicy"}
+"""The actions of services whose calls name a path only."""
 
 SECRETS = frozenset(
     {
@@ -130,7 +133,7 @@ class Fault:
 def read_target(headers: Any, path: str, form: dict[str, Any]) -> str:
     """The action of a call: in a header with JSON protocols, in the form with query, in the path with RPC v2."""
     target = headers.get("X-Amz-Target", "").rpartition(".")[2]
-    return str(target or form.get("Action") or path.rpartition("/operation/")[2] or path)
+    return str(target or form.get("Action") or PATHS.get(path) or path.rpartition("/operation/")[2])
 
 
 def read_credential(authorization: str) -> tuple[str, str, str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import fitted
-from .account import ONLINE_SECONDS, LiveAccount, poll
+from . import analyzer, fitted
+from .account import ONLINE_SECONDS, POLICIES, LiveAccount, poll
 from .names import (
     ADMIN_ROLE,
     ADMIN_USER,
@@ -55,6 +56,7 @@ class Acceptance:
         for title, step in (
             ("Give the admin instance a profile of an application", self.prepare),
             ("validate_config", self.validate),
+            ("ValidatePolicy, for the example policies", self.validate_examples),
             ("policy, for a role that has nothing else", self.prove_policy),
             ("site, from an empty account", lambda: self.site(10)),
             ("site, again", self.site_again),
@@ -117,9 +119,15 @@ class Acceptance:
         self.playbooks.configure(10)
         yield self.playbooks.run("validate_config", "").problem
 
+    def validate_examples(self) -> Iterator[str]:
+        names = sorted(path.stem for path in POLICIES.glob("*.json"))
+        yield from analyzer.problems(self.account, {name: self.account.example_policy(name) for name in names})
+
     def prove_policy(self) -> Iterator[str]:
         run, documents = self.playbooks.compile(FITTED_PARAMETER, fitted.CONFIG)
         yield run.problem
+        policies = {f"fitted policy {number}": json.dumps(each) for number, each in enumerate(documents, 1)}
+        yield from analyzer.problems(self.account, policies)
         yield from fitted.prove(self.account, documents) if documents else ["policy.yml wrote no policy"]
 
     def site(self, interval: int) -> Iterator[str]:

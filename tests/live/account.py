@@ -126,6 +126,7 @@ class LiveAccount:
     def __post_init__(self) -> None:
         self.iam, self.ec2, self.ssm, self.sts = (self.session.client(each) for each in ("iam", "ec2", "ssm", "sts"))
         self.secretsmanager, self.logs = (self.session.client(each) for each in ("secretsmanager", "logs"))
+        self.analyzer = self.session.client("accessanalyzer")
         identity = self.sts.get_caller_identity()
         self.id, self.partition = identity["Account"], identity["Arn"].split(":")[1]
         self.region = self.session.region_name
@@ -250,10 +251,10 @@ class LiveAccount:
             self.profiles_before[instance] = self.profile(instance) or ""
         self.instances = list(instance_ids) or self._launch()
         for duty, files in DUTIES.items():
-            policies = {name: self._example_policy(name) for name in files}
+            policies = {name: self.example_policy(name) for name in files}
             self.make_role(f"{CONTROLLER_ROLE}-{duty}", {"AWS": f"arn:{self.partition}:iam::{self.id}:root"}, policies)
 
-    def _example_policy(self, name: str) -> str:
+    def example_policy(self, name: str) -> str:
         """An example policy with the names of the acceptance run, and without white space."""
         text = (POLICIES / f"{name}.json").read_text()
         for usual, own in (
@@ -266,6 +267,7 @@ class LiveAccount:
             ("ROLE-OF-AN-EARLIER-PROFILE", BASE_ROLE),
             ("NAME-OF-AN-APPLICATION-ROLE", BASE_ROLE),
             ("ID-OF-THE-ADMIN-INSTANCE", self.admin),
+            ("ID-OF-YOUR-KEY", "*"),
             ("/cwagent/credentials/", KEY_PREFIX),
             ("arn:aws:", f"arn:{self.partition}:"),
         ):

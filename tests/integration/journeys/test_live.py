@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from emulator.snapshot import snapshot
 from forks import on_path
 from harness import CHECKOUT, create_role, create_user, trust
 from live import acceptance as live_acceptance
-from live import fitted, measurements, playbooks
+from live import analyzer, fitted, measurements, playbooks
 from live.__main__ import connection
 from live.acceptance import Acceptance
 from live.account import DUTIES, LiveAccount
@@ -78,6 +79,7 @@ def here(environment: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 def site_restored_and_teardown(acceptance: Acceptance) -> None:
     for title, step in (
         ("prepare", acceptance.prepare),
+        ("ValidatePolicy", acceptance.validate_examples),
         ("policy", acceptance.prove_policy),
         ("site", lambda: acceptance.site(10)),
         ("store_config, killed, and restore", acceptance.kill_and_restore),
@@ -96,7 +98,13 @@ def test_an_acceptance_run_passes_and_leaves_nothing(
     report, output = here.report.read_text(), capfd.readouterr()
     assert code == "0", report
     assert "not measured" not in report
-    assert report.count("| ok |") == 6
+    assert report.count("| ok |") == 7
+    validated = [call.params for call in enforcing.calls() if call.action == "ValidatePolicy"]
+    assert {each["policyType"] for each in validated} == {"IDENTITY_POLICY"}
+    documents = [each["policyDocument"] for each in validated]
+    examples = [*(CHECKOUT / "examples" / "policies").glob("*.json")]
+    assert len(documents) == len({*documents}) == len(examples) + 1  # and the fitted policy
+    assert [each for each in documents if re.search("(NAME|ROLE|ID)-OF-", each)] == []
     assert caller["AWS_SECRET_ACCESS_KEY"] not in report + output.out + output.err
     assert snapshot(enforcing) == before
     assert enforcing.client("secretsmanager").list_secrets()["SecretList"] == []
@@ -244,6 +252,42 @@ def test_a_policy_that_allows_too_little_or_too_much_is_noticed(
     assert found == [problem.format(each) for each in fitted.calls()]
     assert account.remove() == []
     assert snapshot(enforcing) == before
+
+
+STATEMENT = {"Effect": "Allow", "Action": ["iam:PassRole"], "Resource": ["arn:aws:iam::*:role/App"]}
+
+
+@pytest.mark.parametrize(
+    ("changed", "problems"),
+    [
+        ({}, []),
+        ({"Action": ["iam:PassRole", "iam:PassRole"]}, []),
+        ({"Resource": ["*"]}, ["x: SECURITY_WARNING PASS_ROLE_WITH_STAR_IN_RESOURCE: "]),
+        ({"Action": []}, ["x: ERROR MISSING_ACTION: "]),
+        (
+            {"Action": ["iam:PassRole", "iam:PassRole"], "Resource": ["*"]},
+            ["x: SECURITY_WARNING PASS_ROLE_WITH_STAR_IN_RESOURCE: "],
+        ),
+    ],
+    ids=["valid", "suggestion", "security warning", "error", "second page"],
+)
+def test_findings_about_access_fail_and_findings_about_style_do_not(
+    enforcing: Emulator, environment: None, changed: dict[str, Any], problems: list[str]
+) -> None:
+    document = {"Statement": [{**STATEMENT, **changed}]}  # without Version, which is a finding of type WARNING
+    found = list(analyzer.problems(LiveAccount(boto3.Session()), {"x": json.dumps(document)}))
+    assert [each for each, begin in zip(found, problems, strict=True) if not each.startswith(begin)] == []
+
+
+def test_a_caller_who_may_not_validate_policies_learns_what_is_missing(
+    enforcing: Emulator, environment: None, tmp_path: Path
+) -> None:
+    account = LiveAccount(boto3.Session(), instances=enforcing.instances(2))
+    enforcing.arm(Fault(Kind.DENY, action="ValidatePolicy"))
+    acceptance = Acceptance(account, Playbooks(account, tmp_path), lambda _line: None)
+    acceptance._do("ValidatePolicy", acceptance.validate_examples)
+    [problem] = acceptance.steps[0].problems
+    assert "not authorized to perform: access-analyzer:ValidatePolicy" in problem
 
 
 @pytest.mark.parametrize(
