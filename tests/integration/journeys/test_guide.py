@@ -42,7 +42,7 @@ from states import States
 
 pytestmark = NEEDS_AWS_CLI
 
-START, LAST = GUIDE / "getting_started.rst", GUIDE / "uninstalling.rst"
+START, LAST = GUIDE / "getting_started.rst", GUIDE / "teardown.rst"
 ALONE = GUIDE / "growing.rst"
 """Needs accounts of an organization."""
 WITH_OWN_BLOCKS = {"application_roles", "auto_scaling", "getting_started", "onprem"}
