@@ -48,7 +48,7 @@ ALONE = GUIDE / "growing.rst"
 WITH_OWN_BLOCKS = {"application_roles", "auto_scaling", "getting_started", "onprem"}
 IN_OTHER_TESTS = {
     *("beside_setup_scripts", "beside_terraform", "change_a_configuration", "configurations", "fitted_policies"),
-    *("growing", "hybrid", "leaked_key", "many_accounts", "pipeline", "remove_servers", "windows"),
+    *("growing", "hybrid", "many_accounts", "pipeline", "remove_servers", "rotate_keys", "windows"),
 }
 IN_CHECK_MODE = re.compile(r" --check( --diff)?$")
 SERVER, OTHER_SERVER, ADMIN = (f"i-0123456789abcdef{number}" for number in (0, 1, 2))
@@ -242,9 +242,9 @@ def test_a_fleet_gets_fitted_policies_and_goes_back(states: States) -> None:
     assert [arn.rpartition("/")[2] for arn in after["customer_policies"]] == ["CloudWatchAgentBoundary"]
 
 
-def test_a_leaked_key_is_replaced(states: States) -> None:
-    reader = begin_page(states, "leaked_key")
-    before, after = reader.compare_page("leaked_key")
+def test_a_current_key_stays_and_a_leaked_one_is_replaced(states: States) -> None:
+    reader = begin_page(states, "rotate_keys")
+    before, after = reader.compare_page("rotate_keys")
     [old] = before["users"][f"{SERVER_USER}-db-1"]["keys"]
     keys = after["users"][f"{SERVER_USER}-db-1"]["keys"]
     assert (keys[old], sorted(keys.values())) == ("Inactive", ["Active", "Inactive"])
