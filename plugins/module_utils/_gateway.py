@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Step
 
+    # In its body, a signal waits.
     Shield = Callable[[], AbstractContextManager[None]]
 
 T = TypeVar("T")

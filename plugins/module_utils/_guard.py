@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    # In its body, a signal waits.
-
 
 class Guard(Protocol):
     """Gives back what this process holds, if it is killed."""
