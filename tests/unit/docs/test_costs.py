@@ -1,4 +1,4 @@
-"""The page on costs has the number of metrics that the sample configurations make the agent send."""
+"""The section on costs has the number of metrics that the sample configurations make the agent send."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 import pytest
 from guide import GUIDE, ROOT
 
-PAGE = (GUIDE / "costs.rst").read_text()
+PAGE = (GUIDE / "comparison.rst").read_text()
 PRICE = 0.30
 GROUP = "AutoScalingGroupName"
 # By section, the dimensions of the agent's own, and how many things the server of the page has of its kind.
