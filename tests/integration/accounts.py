@@ -237,7 +237,7 @@ def table(play: Play) -> dict[str, list[str]]:
 def three_accounts(states: States) -> tuple[Accounts, Play]:
     """Three accounts after the first site.yml, which ran with the command and the configuration of the page."""
     reader, accounts = states.begin(installed), Accounts(states.controller)
-    inventory = content("many_accounts")
+    inventory = content("many_accounts", section="Inventory")
     for account in ("shop", "blog", "wiki"):
         accounts.create(account)
         accounts.add_instances(account)

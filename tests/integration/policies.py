@@ -39,7 +39,7 @@ def filled(name: str, application: str) -> Policy:
 def controller_role() -> str:
     """Return the CloudFormation template that the command of the page makes, with the files of the checkout."""
     installed = "~/.ansible/collections/ansible_collections/cwagent/iam/"
-    [command] = [each.text for each in commands(GUIDE / "growing.rst") if "controller-role.yml.j2" in each.text]
+    [command] = [each.text for each in commands(GUIDE / "many_accounts.rst") if "controller-role.yml.j2" in each.text]
     program = shlex.split(command.replace(installed, f"{CHECKOUT}/"))
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(program, cwd=folder, env=program_environment(), check=True, capture_output=True)
@@ -49,7 +49,7 @@ def controller_role() -> str:
 @cache
 def stack_set_parameters() -> dict[str, str]:
     """Return the parameters in the command of the page that creates the stack set."""
-    [command] = [each.text for each in commands(GUIDE / "growing.rst") if "create-stack-set " in each.text]
+    [command] = [each.text for each in commands(GUIDE / "many_accounts.rst") if "create-stack-set " in each.text]
     return dict(re.findall(r"ParameterKey=(\w+),ParameterValue=(\S+)", command))
 
 

@@ -262,9 +262,9 @@ def marked(page: str, *languages: str, section: str | None = None) -> list[Block
     return [block for block in found if block.marked and block.language in languages]
 
 
-def content(page: str, language: str = "yaml") -> Any:
-    """The content of the only marked block of a page in a language."""
-    [block] = marked(page, language)
+def content(page: str, language: str = "yaml", section: str | None = None) -> Any:
+    """The content of the only marked block in a language, on a page or in one of its sections."""
+    [block] = marked(page, language, section=section)
     return yaml.safe_load(block.text)
 
 

@@ -43,12 +43,12 @@ from states import States
 pytestmark = NEEDS_AWS_CLI
 
 START, LAST = GUIDE / "getting_started.rst", GUIDE / "teardown.rst"
-ALONE = GUIDE / "growing.rst"
+ALONE = GUIDE / "many_accounts.rst"
 """Needs accounts of an organization."""
 WITH_OWN_BLOCKS = {"application_roles", "auto_scaling", "getting_started", "onprem"}
 IN_OTHER_TESTS = {
     *("beside_setup_scripts", "beside_terraform", "change_a_configuration", "configurations", "fitted_policies"),
-    *("growing", "hybrid", "many_accounts", "pipeline", "remove_servers", "rotate_keys", "windows"),
+    *("hybrid", "many_accounts", "pipeline", "remove_servers", "rotate_keys", "windows"),
 }
 IN_CHECK_MODE = re.compile(r" --check( --diff)?$")
 SERVER, OTHER_SERVER, ADMIN = (f"i-0123456789abcdef{number}" for number in (0, 1, 2))

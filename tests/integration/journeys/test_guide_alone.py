@@ -7,7 +7,7 @@ import json
 from accounts import Accounts
 from emulator.snapshot import associated_profiles, snapshot
 from fleet import DAY, HOUR, Fleet
-from guide import GUIDE, blocks
+from guide import GUIDE, blocks, sections
 from harness import (
     ADMIN_ROLE,
     CHECKOUT,
@@ -28,7 +28,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.part
 
 pytestmark = NEEDS_AWS_CLI
 
-GROWING = GUIDE / "growing.rst"
+MANY_ACCOUNTS = GUIDE / "many_accounts.rst"
 
 
 def begin_page(states: States, page: str) -> Reader:
@@ -131,13 +131,14 @@ def test_every_command_for_many_accounts_works(states: States) -> None:
     accounts.create("shop", accounts.unit("Workloads"))
     accounts.deploy("shop")
     reader.shell.log_in(accounts.user)
-    texts = [block.text for block in blocks(GROWING) if block.language == "yaml"][-3:]
-    for name, text in zip(("accounts.yml", "monitored.yml", "accounts.organization.yml"), texts, strict=True):
+    parts = [sections(MANY_ACCOUNTS)[title] for title in ("Accounts of an organization", "Your own playbooks")]
+    texts = [each.text for part in parts for each in blocks(MANY_ACCOUNTS, part) if each.language == "yaml"]
+    for name, text in zip(("accounts.organization.yml", "accounts.yml", "monitored.yml"), texts, strict=True):
         reader.shell.write(name, text)
     ids = {region: aws.instances(1, region=region)[0] for region in ("eu-central-1", "us-east-1")}
     for region, instance in ids.items():
         aws.client("ec2", region).create_tags(Resources=[instance], Tags=[{"Key": "monitored", "Value": "true"}])
-    plays = reader.follow(GROWING, lambda _: True)
+    plays = reader.follow(MANY_ACCOUNTS, lambda command: not command.marked)
     assert {region: associated_profiles(aws, region) for region in ids} == {
         region: {instance: SERVER_ROLE} for region, instance in ids.items()
     }
