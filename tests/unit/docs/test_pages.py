@@ -40,6 +40,7 @@ GROUPS = {
     "cwagent_accounts",
 }
 README_WORDS, README_LINES, PAGE_LINES = 800, 130, 400
+WRITTEN_TABLES = ".. The tables below are written by `make tables`."
 # Commands name a playbook of the collection, and so does a sentence that tells a reader to run one.
 INSTRUCTION = re.compile(r"\b(?:[Rr]uns?(?: the playbook)?|then|again, or|first, with)\s+`+\w+\.yml")
 PARAGRAPH_WORDS = 20
@@ -67,9 +68,9 @@ def test_a_block_that_removes_everything_does_nothing_else():
 
 
 def test_no_page_is_too_long_to_read():
-    """Except for the page that `make tables` writes."""
-    lengths = {page.stem: len(page.read_text().splitlines()) for page in GUIDE.glob("*.rst")}
-    assert [page for page, length in lengths.items() if length > PAGE_LINES and page != "variables"] == []
+    """Except for the tables that `make tables` writes."""
+    written = {page.stem: page.read_text().partition(WRITTEN_TABLES)[0].splitlines() for page in GUIDE.glob("*.rst")}
+    assert [page for page, lines in written.items() if len(lines) > PAGE_LINES] == []
 
 
 def test_no_paragraph_stands_on_two_pages():
