@@ -16,15 +16,12 @@ from typing import Any
 
 from fitted import ACCOUNT, REGION
 
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import read_file
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import Scope, Source, fit
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import select, to_lines
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.schema import (
-    add_schema_problems,
-    read_schema,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import validate
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.options import read_file
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.policy import Scope, Source, fit
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.problems import select, to_lines
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.schema import add_schema_problems, read_schema
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.validate import validate
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
 
 # IAM can limit these actions, so no policy may allow them on every resource.
 LIMITED = {"ssm:GetParameter", "logs:PutLogEvents", "logs:PutRetentionPolicy", "aps:RemoteWrite", "sts:AssumeRole"}

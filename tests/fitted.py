@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import (
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.policy import (
     Scope,
     Source,
     fit,
     needed_statements,
     take_apart,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.plan import (
+from ansible_collections.cwagent.iam.plugins.module_utils._fitting.fitted_plan import (
     Covered,
     DesiredPolicies,
     State,

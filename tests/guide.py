@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables import declared_options
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.variables import declared_options
 
 ROOT = Path(__file__).parents[1]
 GUIDE = ROOT / "docs" / "docsite" / "rst"

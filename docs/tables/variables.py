@@ -15,12 +15,8 @@ from typing import Any
 
 import yaml
 
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import (
-    ROWS,
-    SERVER_POLICY,
-    Row,
-)
-from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import role_options, shared_setting
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.permissions import ROWS, SERVER_POLICY, Row
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.settings import role_options, shared_setting
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "docsite" / "rst" / "variables.rst"

@@ -16,8 +16,8 @@ from typing import Any
 
 import yaml
 
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import KEY_STORES
-from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import shared_options, shared_setting
+from ansible_collections.cwagent.iam.plugins.module_utils._keys.stores import KEY_STORES
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.settings import shared_options, shared_setting
 
 ROOT = Path(__file__).parents[2]
 SPEC = ROOT / "playbooks" / "vars" / "argument_specs.yml"
@@ -26,9 +26,9 @@ QUESTIONS = ROOT / "examples" / "awx-project" / "awx" / "questions.yml"
 DOCUMENTED = [path for folder in ("modules", "doc_fragments") for path in (ROOT / "plugins" / folder).glob("*.py")]
 # By module, the file with the rules of its findings.
 RULES = {
-    "cwagent_access_info": "_access.result",
-    "cwagent_config_parameter": "_config_parameter.rules",
-    "cwagent_server_info": "_verify.model",
+    "cwagent_access_info": "_accounts.result",
+    "cwagent_config_parameter": "_configuration.problems",
+    "cwagent_server_info": "_agents.model",
 }
 PLUGINS = "ansible_collections.cwagent.iam.plugins"
 MADE_QUESTIONS = """# Written by `make tables` from docs/tables/surveys.yml and playbooks/vars/argument_specs.yml.

@@ -14,22 +14,17 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import (
-    NOT_WATCHED,
-    Watch,
-    check_seconds,
-    judge,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._call import join_results
-from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._names import APPLIED_LABEL, check_label
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import FITTED
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.fact_checks import RUNNING
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import RUN_COMMAND, Server
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.proof import judge_proof
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.fact_checks import RUNNING
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.model import RUN_COMMAND, Server
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.proof import judge_proof
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.watch import NOT_WATCHED, Watch, check_seconds, judge
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import join_results
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import converge
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import APPLIED_LABEL, check_label
+from ansible_collections.cwagent.iam.plugins.module_utils._principals.policies import FITTED
 from ansible_collections.cwagent.iam.plugins.modules.cwagent_agent_config import SPEC
-from ansible_collections.cwagent.iam.plugins.plugin_utils._apply_batch import (
+from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.apply_batch import (
     APPLY,
     CHECK,
     CHECKED,
@@ -43,12 +38,12 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._apply_batch import (
     has_proved,
     has_too_many_failures,
 )
-from ansible_collections.cwagent.iam.plugins.plugin_utils._aws_action import AwsAction, name_hosts
-from ansible_collections.cwagent.iam.plugins.plugin_utils._host_action import HostAction
-from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.run import read_run
-from ansible_collections.cwagent.iam.plugins.plugin_utils._role_inputs import validate_role
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.results import INPUTS
-from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import (
+from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.aws_action import AwsAction, name_hosts
+from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.host_result import HostAction
+from ansible_collections.cwagent.iam.plugins.plugin_utils._report.results import INPUTS
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.roles import validate_role
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.run import read_run
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.settings import (
     IN_OUR_PLAY,
     ROLES,
     fill_options,
@@ -59,7 +54,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
+    from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import Call
 
 # The AWS options and their aliases, without amazon.aws unknown. The action group gives some to tasks with a host, too.
 AWS_OPTIONS: set[str] = set()
@@ -80,13 +75,13 @@ ENTRY_POINTS = (COLLECT, APPLY, RENAME, LABEL)
 CONTROLLER = "localhost"
 # A task with a host needs neither boto3 nor amazon.aws.
 with suppress(Exception):  # an import can raise anything
-    from ansible_collections.cwagent.iam.plugins.module_utils import _module
-    from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.fleet import FleetConfigResource, Member
-    from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.label import LabelResource
-    from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-    from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.options import SPEC as FITTED_SPEC
-    from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import find_server_policy
-    from ansible_collections.cwagent.iam.plugins.module_utils._verify.collect import watch
+    from ansible_collections.cwagent.iam.plugins.module_utils._agents.collect import watch
+    from ansible_collections.cwagent.iam.plugins.module_utils._agents.fleet import FleetConfigResource, Member
+    from ansible_collections.cwagent.iam.plugins.module_utils._agents.label import LabelResource
+    from ansible_collections.cwagent.iam.plugins.module_utils._fitting.fitted_policy import SPEC as FITTED_SPEC
+    from ansible_collections.cwagent.iam.plugins.module_utils._ground import call as _module
+    from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
+    from ansible_collections.cwagent.iam.plugins.module_utils._principals.principal import find_server_policy
     from ansible_collections.cwagent.iam.plugins.modules import cwagent_fitted_policy
 
     AWS_OPTIONS |= {name for key, each in _module.complete_spec({}).items() for name in (key, *each.get("aliases", ()))}

@@ -9,14 +9,18 @@ from typing import Any
 
 from ansible.plugins.loader import lookup_loader
 
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import KeySource
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._options import read_options
-from ansible_collections.cwagent.iam.plugins.module_utils._planned import Planned
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.options import read_options
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.planned import Planned
+from ansible_collections.cwagent.iam.plugins.module_utils._keys.stores import KeySource
 from ansible_collections.cwagent.iam.plugins.modules.cwagent_credentials_file import SPEC
-from ansible_collections.cwagent.iam.plugins.plugin_utils._host_result import discovered_python
-from ansible_collections.cwagent.iam.plugins.plugin_utils._key_delivery import LOOKUP, KeyDelivery, check_aws_options
-from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import fill_task
+from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.host_result import discovered_python
+from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.secrets import (
+    LOOKUP,
+    KeyDelivery,
+    check_aws_options,
+)
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.settings import fill_task
 
 MODULE = "cwagent.iam.cwagent_credentials_file"
 TASK_OPTIONS = SPEC

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.cwagent.iam.plugins.plugin_utils._aws_action import AwsAction
-from ansible_collections.cwagent.iam.plugins.plugin_utils._config_files import find_all, search_folders
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run_hosts import removals
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.results import INPUTS
+from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.aws_action import AwsAction
+from ansible_collections.cwagent.iam.plugins.plugin_utils._report.results import INPUTS
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.plays import removals
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.task import find_all, search_folders
 
 
 class ActionModule(AwsAction):

@@ -9,30 +9,30 @@ import uuid
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.accounts import ACCOUNT
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run_hosts import RunHosts, registration_options
-from ansible_collections.cwagent.iam.plugins.plugin_utils._secret_delivery import SecretDelivery
-from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import IN_OUR_PLAY
-from ansible_collections.cwagent.iam.plugins.plugin_utils._transaction_action import TransactionAction
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.secrets import SecretDelivery
+from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.transaction import TransactionAction
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.accounts import ACCOUNT
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.plays import RunHosts, registration_options
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.settings import IN_OUR_PLAY
 
 # Without boto3, only this task must fail, and not the whole run, which may have no such task.
 try:
-    from ansible_collections.cwagent.iam.plugins.module_utils._aws import ShieldedAws
-    from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError
-    from ansible_collections.cwagent.iam.plugins.module_utils._hybrid import api, options
-    from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.agent import SSM_AGENT_SPEC
-    from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import REGISTERED
-    from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.transaction import Transaction
-    from ansible_collections.cwagent.iam.plugins.plugin_utils._hybrid_host import HybridServer
+    from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import ShieldedAws
+    from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import AwsApiError
+    from ansible_collections.cwagent.iam.plugins.module_utils._servers import hybrid
+    from ansible_collections.cwagent.iam.plugins.module_utils._servers.hybrid_transaction import Transaction
+    from ansible_collections.cwagent.iam.plugins.module_utils._servers.node import REGISTERED
+    from ansible_collections.cwagent.iam.plugins.module_utils._servers.registration import SSM_AGENT_SPEC
+    from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.hosts import HybridServer
 except Exception:  # noqa: BLE001, S110  an import can raise anything
     pass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
-    from ansible_collections.cwagent.iam.plugins.plugin_utils._interruption import Interruption
+    from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import Call
+    from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.transaction import Interruption
 
 
 class ActionModule(SecretDelivery, TransactionAction):
@@ -62,8 +62,8 @@ class ActionModule(SecretDelivery, TransactionAction):
         """Return the result of the transaction. :raises CwagentError: something failed."""
         params = call.params
         aws = ShieldedAws(call.client, params["wait_timeout"], interruption.shield)
-        service = api.SystemsManager(aws, interruption.shield)
-        desired = options.desired_node(params, service.region, self.host_name(variables), str(uuid.uuid4()))
+        service = hybrid.SystemsManager(aws, interruption.shield)
+        desired = hybrid.desired_node(params, service.region, self.host_name(variables), str(uuid.uuid4()))
         self.enable_pipelining()
         paths = {name: params[name] for name in SSM_AGENT_SPEC}
         transaction = Transaction(
@@ -80,7 +80,7 @@ class ActionModule(SecretDelivery, TransactionAction):
             predicted = transaction.predict()
             if desired.state == REGISTERED and predicted["changed"] and not desired.role_is_new:
                 with suppress(AwsApiError):  # a real run does not need the permission to read the role
-                    api.check_role(aws, desired.role)
+                    hybrid.check_role(aws, desired.role)
             return predicted
 
         return self.predict_or_run(call, interruption, predict, transaction.run)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.plugin_utils._aws_action import AwsAction
-from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.run import read_run
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run_hosts import RunHosts, node_options
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.results import INPUTS
+from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.aws_action import AwsAction
+from ansible_collections.cwagent.iam.plugins.plugin_utils._report.results import INPUTS
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.plays import RunHosts, node_options
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.run import read_run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

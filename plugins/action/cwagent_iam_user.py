@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.cwagent.iam.plugins.plugin_utils._aws_action import AwsAction
-from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.run import read_run
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.results import INPUTS
-from ansible_collections.cwagent.iam.plugins.plugin_utils._users_on_hold import users_on_hold
+from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.aws_action import AwsAction
+from ansible_collections.cwagent.iam.plugins.plugin_utils._report.results import INPUTS
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.run import read_run
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.users_on_hold import users_on_hold
 
 
 class ActionModule(AwsAction):

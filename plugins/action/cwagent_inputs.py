@@ -10,13 +10,13 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
 
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.plugin_utils import _playbook_inputs, _role_inputs
-from ansible_collections.cwagent.iam.plugins.plugin_utils._evaluate import evaluate_value
-from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import COLLECTION
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run import playbook, roles
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.settings import COLLECTION
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.task import evaluate_value
 
 # The options of the task; the module has their documentation.
-TASK_OPTIONS = {**_playbook_inputs.OPTIONS, **_role_inputs.OPTIONS}
+TASK_OPTIONS = {**playbook.OPTIONS, **roles.OPTIONS}
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without types
@@ -40,12 +40,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
 
     def _inputs(
         self, variables: dict[str, Any], connection: dict[str, Any]
-    ) -> _role_inputs.RoleInputs | _playbook_inputs.PlaybookInputs:
+    ) -> roles.RoleInputs | playbook.PlaybookInputs:
         if self._task._role:
-            self._refuse(
-                _playbook_inputs.OPTIONS, f"only outside roles, and this task belongs to the role {self._task._role}"
-            )
-            options = self.validate_argument_spec(_role_inputs.OPTIONS)[1]
+            self._refuse(playbook.OPTIONS, f"only outside roles, and this task belongs to the role {self._task._role}")
+            options = self.validate_argument_spec(roles.OPTIONS)[1]
             environment: dict[str, Any] = {}
             self._compute_environment_string(environment)
             defaults = {
@@ -54,7 +52,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
                 for name, values in each.items()
                 if name.startswith(COLLECTION)
             }
-            return _role_inputs.RoleInputs(
+            return roles.RoleInputs(
                 self._task._uuid,
                 variables,
                 options,
@@ -63,9 +61,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
                 self._display.warning,
                 load_extra_vars(self._loader),
             )
-        self._refuse(_role_inputs.OPTIONS, "only in a role, and this task belongs to none")
-        options = self.validate_argument_spec(_playbook_inputs.OPTIONS)[1]
-        return _playbook_inputs.PlaybookInputs(variables, options, self._loader, self._display.warning)
+        self._refuse(roles.OPTIONS, "only in a role, and this task belongs to none")
+        options = self.validate_argument_spec(playbook.OPTIONS)[1]
+        return playbook.PlaybookInputs(variables, options, self._loader, self._display.warning)
 
     def _refuse(self, names: dict[str, Any], why: str) -> None:
         """Refuse options of the other kind of task."""

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reports what a run did, or what an audit found. ``_run_report`` and ``_audit_report.py`` have the words."""
+"""Reports what a run did, or what an audit found. The files in ``_report/`` have the words."""
 
 from __future__ import annotations
 
@@ -10,22 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ACCESS, PARTS
-from ansible_collections.cwagent.iam.plugins.module_utils._findings import SEVERITIES
-from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
-from ansible_collections.cwagent.iam.plugins.plugin_utils._ansible_core import failed
-from ansible_collections.cwagent.iam.plugins.plugin_utils._audit_files import report_content
-from ansible_collections.cwagent.iam.plugins.plugin_utils._audit_report import merge_accounts, summarize
-from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import ACCOUNTS
-from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.run import read_run
-from ansible_collections.cwagent.iam.plugins.plugin_utils._instance_hosts import hosts_of_instances
-from ansible_collections.cwagent.iam.plugins.plugin_utils._report_files import AUDIT_FORMATS, sort_by_format
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.account import Account
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.accounts import report
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.results import INPUTS
-from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import fill_task
-from ansible_collections.cwagent.iam.plugins.plugin_utils._terminal import is_for_people, show
-from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import Problems
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import ACCESS, PARTS
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.findings import SEVERITIES
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.text import join_first
+from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.terminal import is_for_people, show
+from ansible_collections.cwagent.iam.plugins.plugin_utils._report.accounts import Account, report
+from ansible_collections.cwagent.iam.plugins.plugin_utils._report.audit import merge_accounts, summarize
+from ansible_collections.cwagent.iam.plugins.plugin_utils._report.audit_files import report_content
+from ansible_collections.cwagent.iam.plugins.plugin_utils._report.files import AUDIT_FORMATS, sort_by_format
+from ansible_collections.cwagent.iam.plugins.plugin_utils._report.results import INPUTS
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.ansible_core import failed
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.given import ACCOUNTS
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.run import read_run
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.settings import fill_task
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.task import hosts_of_instances
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.values import Problems
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.cwagent.iam.plugins.plugin_utils._aws_action import AwsAction
+from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.aws_action import AwsAction
 
 
 class ActionModule(AwsAction):

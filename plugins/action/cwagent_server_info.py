@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.plugin_utils._apply_batch import COLLECTED, READ
-from ansible_collections.cwagent.iam.plugins.plugin_utils._aws_action import AwsAction
-from ansible_collections.cwagent.iam.plugins.plugin_utils._role_inputs import validate_role
-from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import is_in_our_role
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.apply_batch import COLLECTED, READ
+from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.aws_action import AwsAction
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.roles import validate_role
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.settings import is_in_our_role
 
 
 class ActionModule(AwsAction):

@@ -8,10 +8,10 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.plugin_utils import _endpoint_finder
-from ansible_collections.cwagent.iam.plugins.plugin_utils._host_action import HostAction
-from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import fill_task
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.plugin_utils._connections import aws_action
+from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.host_result import HostAction
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.settings import fill_task
 
 
 class ActionModule(HostAction):
@@ -25,5 +25,5 @@ class ActionModule(HostAction):
             return {"failed": True, "changed": False, "msg": f"{error} Nothing was changed."}
         self._task.args.pop("endpoint", None)
         with suppress(Exception):
-            self._task.args["endpoint"] = _endpoint_finder.find_endpoint("sts", str(self._task.args["region"]))
+            self._task.args["endpoint"] = aws_action.find_endpoint("sts", str(self._task.args["region"]))
         return super().run(tmp, task_vars)

@@ -8,25 +8,25 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.plugin_utils._config_files import find_all, search_folders
-from ansible_collections.cwagent.iam.plugins.plugin_utils._key_delivery import CREDENTIALS, KeyDelivery
-from ansible_collections.cwagent.iam.plugins.plugin_utils._terminal import show, write_last_words
-from ansible_collections.cwagent.iam.plugins.plugin_utils._transaction_action import TransactionAction
+from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.secrets import CREDENTIALS, KeyDelivery
+from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.terminal import show, write_last_words
+from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.transaction import TransactionAction
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.task import find_all, search_folders
 
 # Without boto3, only this task must fail, and not the whole run, which may have no such task.
 try:
-    from ansible_collections.cwagent.iam.plugins.module_utils._store_config import options, task
-    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.base import Wiring
-    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Report
-    from ansible_collections.cwagent.iam.plugins.plugin_utils import _store_host
+    from ansible_collections.cwagent.iam.plugins.module_utils._storing import options, task
+    from ansible_collections.cwagent.iam.plugins.module_utils._storing.base import Wiring
+    from ansible_collections.cwagent.iam.plugins.module_utils._storing.transaction import Report
+    from ansible_collections.cwagent.iam.plugins.plugin_utils._connections import hosts
 except Exception:  # noqa: BLE001, S110  an import can raise anything
     pass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
-    from ansible_collections.cwagent.iam.plugins.plugin_utils._interruption import Interruption
+    from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import Call
+    from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.transaction import Interruption
 
 # The AWS options that the module on the host gets, too. Credentials are not among them.
 TRANSPORT = ("endpoint_url", "aws_endpoint_url", "aws_ca_bundle", "validate_certs")
@@ -46,7 +46,7 @@ class ActionModule(KeyDelivery, TransactionAction):
         """Return the result of the transaction. :raises CwagentError: something failed."""
         params, name = call.params, self.host_name(variables)
         # The values of the environment must never appear in output. The modules on the host hide its secrets.
-        access = _store_host.Access(
+        access = hosts.Access(
             environment=params.pop("environment") or {},
             transport={name: value for name, value in self.given_options.items() if name in TRANSPORT},
             credentials={name: params[name] for name in CREDENTIALS},
@@ -57,7 +57,7 @@ class ActionModule(KeyDelivery, TransactionAction):
             shield=interruption.shield,
             check_mode=call.check_mode,
             name=name,
-            host=_store_host.host_of(self, variables, given, access),
+            host=hosts.host_of(self, variables, given, access),
             report=Report(tell, partial(write_last_words, name)),
             guard=interruption.guardian,
             show=show,

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
-from ansible_collections.cwagent.iam.plugins.module_utils._findings import ERROR, NOTICE, SEVERITIES, WARNING
-from ansible_collections.cwagent.iam.plugins.module_utils._text import to_printable
-from ansible_collections.cwagent.iam.plugins.plugin_utils._audit_report import describe_place, is_listed
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.findings import ERROR, NOTICE, SEVERITIES, WARNING
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.text import to_printable
+from ansible_collections.cwagent.iam.plugins.plugin_utils._report.audit import describe_place, is_listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

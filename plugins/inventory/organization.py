@@ -164,16 +164,16 @@ from ansible.errors import AnsibleError, AnsibleParserError
 from ansible_collections.amazon.aws.plugins.module_utils.transformation import ansible_dict_to_boto3_filter_list
 from ansible_collections.amazon.aws.plugins.plugin_utils.inventory import AWSInventoryBase
 
-from ansible_collections.cwagent.iam.plugins.module_utils._account.find import enabled_regions
-from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import (
     DENIED_CODES,
     AwsApiError,
     CwagentError,
     InvalidInput,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
-from ansible_collections.cwagent.iam.plugins.plugin_utils._organization import (
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import run_in_parallel
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.find import enabled_regions
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.organization import (
     Account,
     Unit,
     account_of,

@@ -38,8 +38,8 @@ from typing import TYPE_CHECKING, Any
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 
-from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.accounts import ACCOUNT
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run_hosts import LISTS, RunHosts
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.accounts import ACCOUNT
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.plays import LISTS, RunHosts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -65,17 +65,17 @@ from typing import TYPE_CHECKING, Any
 from ansible.errors import AnsibleLookupError
 from ansible_collections.amazon.aws.plugins.plugin_utils.lookup import AWSLookupBase
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _names
-from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials import saved_key as key_format
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.document_store import MarkedForDeletionError
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import AWS_STORES, KEY_STORES
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._ground import names
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._keys import saved_key as key_format
+from ansible_collections.cwagent.iam.plugins.module_utils._keys.document_store import MarkedForDeletionError
+from ansible_collections.cwagent.iam.plugins.module_utils._keys.stores import AWS_STORES, KEY_STORES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._credentials.store import Store
+    from ansible_collections.cwagent.iam.plugins.module_utils._keys.store import Store
 
 
 class LookupModule(AWSLookupBase):  # type: ignore[misc]  # amazon.aws comes without types
@@ -96,7 +96,7 @@ class LookupModule(AWSLookupBase):  # type: ignore[misc]  # amazon.aws comes wit
             raise AnsibleLookupError(str(error)) from error
 
     def _text(self, store: Store, user: str) -> str:
-        _names.check_name("user", user)
+        names.check_name("user", user)
         can_miss = self.get_option("on_missing") == "skip"
         try:
             key = store.read_key(user)

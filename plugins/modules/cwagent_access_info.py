@@ -590,16 +590,16 @@ counts:
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _module
-from ansible_collections.cwagent.iam.plugins.module_utils._access import options
-from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import apply_simulations, assess
-from ansible_collections.cwagent.iam.plugins.module_utils._access.case import Case
-from ansible_collections.cwagent.iam.plugins.module_utils._access.inventory import Inventory
-from ansible_collections.cwagent.iam.plugins.module_utils._access.options import SPEC
-from ansible_collections.cwagent.iam.plugins.module_utils._access.result import find, to_result
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts import options
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.assess import apply_simulations, assess
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.case import Case
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.inventory import Inventory
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.options import SPEC
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.result import find, to_result
+from ansible_collections.cwagent.iam.plugins.module_utils._ground import call as _module
 
 if TYPE_CHECKING:
-    from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
+    from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import Call
 
 RULES: dict[str, Any] = {}
 

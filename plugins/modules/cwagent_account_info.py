@@ -93,18 +93,18 @@ server_policy:
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _module
-from ansible_collections.cwagent.iam.plugins.module_utils._account.find import (
+from ansible_collections.cwagent.iam.plugins.module_utils._ground import call as _module
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
+from ansible_collections.cwagent.iam.plugins.module_utils._principals.principal import find_server_policy
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.find import (
     ID_FILTER,
     Wanted,
     check_account,
     find_instances,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import find_server_policy
 
 if TYPE_CHECKING:
-    from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
+    from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import Call
 
 SPEC: dict[str, Any] = {
     "account_id": {"type": "str"},

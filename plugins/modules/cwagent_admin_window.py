@@ -144,16 +144,16 @@ managed:
 
 from functools import partial
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _module
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.options import RULES, SPEC, resource
-from ansible_collections.cwagent.iam.plugins.module_utils._call import manage
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import is_admin_policy
+from ansible_collections.cwagent.iam.plugins.module_utils._ground import call
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import manage
+from ansible_collections.cwagent.iam.plugins.module_utils._principals.policies import is_admin_policy
+from ansible_collections.cwagent.iam.plugins.module_utils._principals.window import RULES, SPEC, resource
 
 work = partial(manage, partial(resource, is_admin_policy=is_admin_policy))
 
 
 def main() -> None:
-    _module.run_module(SPEC, RULES, work)
+    call.run_module(SPEC, RULES, work)
 
 
 if __name__ == "__main__":

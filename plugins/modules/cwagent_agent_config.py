@@ -217,18 +217,15 @@ rc:
 
 from typing import Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _environment
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import Wanted
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.resource import (
-    AgentConfigResource,
-    NamesResource,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.watch import watch_script
-from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge, end
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._options import spec_of
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.script import script
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.configs import AgentConfigResource, NamesResource
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.configs_plan import Wanted
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.model import Server
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.script import script
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.watch import watch_script
+from ansible_collections.cwagent.iam.plugins.module_utils._ground import environment
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import converge, end
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.options import spec_of
 
 SPEC: dict[str, Any] = {
     "configs": {"type": "list", "elements": "dict", "options": spec_of(Wanted)},
@@ -245,7 +242,7 @@ SPEC: dict[str, Any] = {
     "part": {"type": "str", "choices": ["collect", "apply", "watch", "check", "rename", "stop", "label"]},
     "apply_watch_seconds": {"type": "int"},
     "wait_timeout": {"type": "int", "default": 180},
-    **_environment.ENVIRONMENT_SPEC,
+    **environment.ENVIRONMENT_SPEC,
 }
 RULES: dict[str, Any] = {
     "required_one_of": [["configs", "server", "servers", "part"]],
@@ -254,7 +251,7 @@ RULES: dict[str, Any] = {
 
 
 def main() -> None:
-    module = _environment.EnvironmentModule(argument_spec=SPEC, supports_check_mode=True, **RULES)
+    module = environment.EnvironmentModule(argument_spec=SPEC, supports_check_mode=True, **RULES)
     module.check_environment()
     try:
         server = module.params["server"]
@@ -264,7 +261,7 @@ def main() -> None:
     end(module, result)
 
 
-def apply(module: _environment.EnvironmentModule) -> dict[str, Any]:
+def apply(module: environment.EnvironmentModule) -> dict[str, Any]:
     """Make the agent of this host run stored configurations."""
     params = module.params
     resource = AgentConfigResource(
@@ -278,13 +275,13 @@ def apply(module: _environment.EnvironmentModule) -> dict[str, Any]:
     return converge(resource, module.check_mode, None)
 
 
-def _on_server(module: _environment.EnvironmentModule, server: Server) -> dict[str, Any]:
+def _on_server(module: environment.EnvironmentModule, server: Server) -> dict[str, Any]:
     if module.params["rename"]:
         return converge(NamesResource(server.renames, module.params["agent_ctl"]), module.check_mode, None)
     return collect(module, server)
 
 
-def collect(module: _environment.EnvironmentModule, server: Server) -> dict[str, Any]:
+def collect(module: environment.EnvironmentModule, server: Server) -> dict[str, Any]:
     """Run the script that collects facts on this host, or watches its agent."""
     text = watch_script(server.watch_seconds) if module.params["watch"] else script(server)
     command = ["/bin/sh", "-c", text]

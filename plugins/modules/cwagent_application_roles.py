@@ -85,16 +85,16 @@ failures:
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _module
-from ansible_collections.cwagent.iam.plugins.module_utils._application_roles.resource import (
+from ansible_collections.cwagent.iam.plugins.module_utils._fitting.application_roles import (
     DETACH_RULES,
     DETACH_SPEC,
     detachments,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
+from ansible_collections.cwagent.iam.plugins.module_utils._ground import call as _module
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import converge
 
 if TYPE_CHECKING:
-    from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
+    from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import Call
 
 SPEC = DETACH_SPEC
 RULES = DETACH_RULES

@@ -195,9 +195,7 @@ window_parameters:
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _module
-from ansible_collections.cwagent.iam.plugins.module_utils._call import aws_gateway
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import (
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.options import (
     ABSENT,
     RULES,
     SPEC,
@@ -207,21 +205,23 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opti
     declared_config,
     desired_tags,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.parts import minify
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import (
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parts import minify
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import (
     Parameter,
     check_parameter_name,
     to_result,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.resource import (
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.resource import (
     READ_BACK_SECONDS,
     ParameterResource,
     TagsResource,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
+from ansible_collections.cwagent.iam.plugins.module_utils._ground import call as _module
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import aws_gateway
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import converge
 
 if TYPE_CHECKING:
-    from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
+    from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import Call
 
 
 def validate(call: Call) -> dict[str, Any]:

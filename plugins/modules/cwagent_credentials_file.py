@@ -118,16 +118,15 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge, end
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import SOURCE_SPEC
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.options import desired_files
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.resource import CredentialsFileResource
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.restart import (
-    find_agent,
-    restart_after_failure,
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import converge, end
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.planned import PLANNED_SPEC
+from ansible_collections.cwagent.iam.plugins.module_utils._keys.stores import SOURCE_SPEC
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.credentials_file import (
+    CredentialsFileResource,
+    desired_files,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._planned import PLANNED_SPEC
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.restart import find_agent, restart_after_failure
 
 SPEC: dict[str, dict[str, Any]] = {
     "user_name": {"type": "str"},

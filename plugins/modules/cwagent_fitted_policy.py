@@ -129,12 +129,12 @@ blockers:
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _module
-from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
-from ansible_collections.cwagent.iam.plugins.module_utils._fitted_policy.options import RULES, SPEC, resource
+from ansible_collections.cwagent.iam.plugins.module_utils._fitting.fitted_policy import RULES, SPEC, resource
+from ansible_collections.cwagent.iam.plugins.module_utils._ground import call as _module
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import converge
 
 if TYPE_CHECKING:
-    from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
+    from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import Call
 
 
 def work(call: Call) -> dict[str, Any]:

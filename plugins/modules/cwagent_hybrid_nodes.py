@@ -120,20 +120,20 @@ failures:
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _module
-from ansible_collections.cwagent.iam.plugins.module_utils._call import gateways, manage_by_region
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.options import (
+from ansible_collections.cwagent.iam.plugins.module_utils._ground import call as _module
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import gateways, manage_by_region
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import is_node_id
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.planned import Planned
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.hybrid import (
     NAMES,
     NODES_RULES,
     NODES_SPEC,
+    find_users_elsewhere,
     nodes_resource,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.resource import find_users_elsewhere
-from ansible_collections.cwagent.iam.plugins.module_utils._names import is_node_id
-from ansible_collections.cwagent.iam.plugins.module_utils._planned import Planned
 
 if TYPE_CHECKING:
-    from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
+    from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import Call
 
 SPEC = NODES_SPEC
 RULES = NODES_RULES

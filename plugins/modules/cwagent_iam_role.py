@@ -171,15 +171,15 @@ blockers:
 
 from functools import partial
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _module
-from ansible_collections.cwagent.iam.plugins.module_utils._call import manage
-from ansible_collections.cwagent.iam.plugins.module_utils._role.options import RULES, SPEC, resource
+from ansible_collections.cwagent.iam.plugins.module_utils._ground import call
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import manage
+from ansible_collections.cwagent.iam.plugins.module_utils._principals.role import RULES, SPEC, resource
 
 work = partial(manage, resource)
 
 
 def main() -> None:
-    _module.run_module(SPEC, RULES, work)
+    call.run_module(SPEC, RULES, work)
 
 
 if __name__ == "__main__":

@@ -318,9 +318,9 @@ failures:
 
 from functools import partial
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _module
-from ansible_collections.cwagent.iam.plugins.module_utils._call import manage_by_region
-from ansible_collections.cwagent.iam.plugins.module_utils._user.options import RULES, SPEC, resource
+from ansible_collections.cwagent.iam.plugins.module_utils._ground import call
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import manage_by_region
+from ansible_collections.cwagent.iam.plugins.module_utils._principals.user import RULES, SPEC, resource
 
 work = partial(
     manage_by_region,
@@ -332,7 +332,7 @@ work = partial(
 
 
 def main() -> None:
-    _module.run_module(SPEC, RULES, work)
+    call.run_module(SPEC, RULES, work)
 
 
 if __name__ == "__main__":

@@ -184,17 +184,18 @@ failures:
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _module
-from ansible_collections.cwagent.iam.plugins.module_utils._application_roles.resource import (
-    attachments,
-    chosen_policies,
+from ansible_collections.cwagent.iam.plugins.module_utils._fitting.application_roles import attachments, chosen_policies
+from ansible_collections.cwagent.iam.plugins.module_utils._ground import call as _module
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import (
+    converge_regions,
+    manage_by_region,
+    new_fleet,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._call import converge_regions, manage_by_region, new_fleet
-from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.options import RULES, SPEC, resource
-from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import ATTACH
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.instance_profile import RULES, SPEC, resource
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.instance_profile_plan import ATTACH
 
 if TYPE_CHECKING:
-    from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
+    from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import Call
 
 
 def work(call: Call) -> dict[str, Any]:

@@ -253,20 +253,20 @@ users_to_delete:
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _module
-from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-from ansible_collections.cwagent.iam.plugins.module_utils._restore.lookups import Lookups
-from ansible_collections.cwagent.iam.plugins.module_utils._restore.options import (
+from ansible_collections.cwagent.iam.plugins.module_utils._ground import call as _module
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
+from ansible_collections.cwagent.iam.plugins.module_utils._storing.lookups import Lookups
+from ansible_collections.cwagent.iam.plugins.module_utils._storing.restore import (
     CHECKED,
     RULES,
     SPEC,
+    Restoration,
     to_inputs,
     to_leftovers,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._restore.resource import Restoration
 
 if TYPE_CHECKING:
-    from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
+    from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import Call
 
 
 def work(call: Call) -> dict[str, Any]:

@@ -203,24 +203,26 @@ lines:
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _module
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.stores import PLACE_SPEC
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._names import check_label
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.collect import collect
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import WAYS, Server
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.options import targets
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.resource import read_servers
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.result import (
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.collect import collect
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.model import WAYS, Server
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.result import (
     describe_failure,
     describe_skipped,
     one_of_each,
     to_lines,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.versions import describe_versions
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.servers import (
+    describe_versions,
+    read_servers,
+    targets,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._ground import call as _module
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import check_label
+from ansible_collections.cwagent.iam.plugins.module_utils._keys.stores import PLACE_SPEC
 
 if TYPE_CHECKING:
-    from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
+    from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import Call
 
 SPEC: dict[str, Any] = {
     "servers": {

@@ -136,19 +136,18 @@ caller_error:
   sample: STS refused the credentials (ExpiredToken).
 """
 
-from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge, end
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials_file.restart import (
-    find_agent,
-    restart_after_failure,
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import converge, end
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.environment import EnvironmentModule
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.wait import Deadline
+from ansible_collections.cwagent.iam.plugins.module_utils._servers import shared_credentials
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.restart import find_agent, restart_after_failure
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.shared_credentials import (
+    SharedCredentialsResource,
+    find_shared_file,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._environment import EnvironmentModule
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials import options
-from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.resource import SharedCredentialsResource
-from ansible_collections.cwagent.iam.plugins.module_utils._shared_credentials.ssm_agent import find_shared_file
-from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
-SPEC = options.SPEC
+SPEC = shared_credentials.SPEC
 
 
 def main() -> None:
@@ -156,7 +155,7 @@ def main() -> None:
     module.check_environment()
     agent = None
     try:
-        desired = options.desired_files(
+        desired = shared_credentials.desired_files(
             module.params, lambda: find_shared_file(module.get_bin_path("systemctl"), module.run_command)
         )
         agent = find_agent(module.params["agent_ctl"], desired.config, module.run_command)

@@ -113,9 +113,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.agent import HOST_RULES, HOST_SPEC, SsmAgent
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import READ
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.node import READ
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.registration import HOST_RULES, HOST_SPEC, SsmAgent
 
 SPEC: dict[str, dict[str, Any]] = HOST_SPEC
 

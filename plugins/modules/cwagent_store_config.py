@@ -256,9 +256,9 @@ released:
   sample: true
 """
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _module
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import RULES, SPEC
+from ansible_collections.cwagent.iam.plugins.module_utils._ground import call
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._storing.options import RULES, SPEC
 
 
 def work(_call: object) -> dict[str, object]:
@@ -267,7 +267,7 @@ def work(_call: object) -> dict[str, object]:
 
 
 def main() -> None:
-    _module.run_module(SPEC, RULES, work)
+    call.run_module(SPEC, RULES, work)
 
 
 if __name__ == "__main__":

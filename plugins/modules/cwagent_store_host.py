@@ -142,26 +142,29 @@ counts:
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.host_keys import read_keys, select_gateway
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import (
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import (
     DesiredConfig,
     DesiredParameter,
     Parameter,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.resource import (
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.resource import (
     READ_BACK_SECONDS,
     ParameterResource,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge, end
-from ansible_collections.cwagent.iam.plugins.module_utils._endpoints import ENDPOINTS_SPEC, check_parameter_store
-from ansible_collections.cwagent.iam.plugins.module_utils._environment import ENVIRONMENT_SPEC, EnvironmentModule
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._imds import (
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import converge, end
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.environment import ENVIRONMENT_SPEC, EnvironmentModule
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.wait import Deadline
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.endpoints import (
+    ENDPOINTS_SPEC,
+    check_parameter_store,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.imds import (
     REFUSED_SECONDS,
     MetadataService,
     wait_for_identity,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
+from ansible_collections.cwagent.iam.plugins.module_utils._storing.host_keys import read_keys, select_gateway
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -171,7 +171,7 @@ def become(request: dict[str, Any], files: list[int]) -> None:
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
     sys.stderr.reconfigure(line_buffering=True, errors="backslashreplace")
-    terminal: Any = sys.modules.get("ansible_collections.cwagent.iam.plugins.plugin_utils._terminal")
+    terminal: Any = sys.modules.get("ansible_collections.cwagent.iam.plugins.plugin_utils._connections.terminal")
     if terminal:
         os.dup2(1, terminal.LAST_WORDS)  # it has duplicated the output of this process
     own = {name: text for name, text in os.environ.items() if name == SET_BY_CLI}

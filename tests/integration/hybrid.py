@@ -13,7 +13,7 @@ from harness import HYBRID_ROLE, SSM_POLICY, Controller, create_hybrid_role
 from in_process import on_host, transact
 from states import States
 
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import DEREGISTERED, HOST_TAG, REGISTERED
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.node import DEREGISTERED, HOST_TAG, REGISTERED
 
 NAME = "db1"
 OURS = [{"Key": "cwagent:managed", "Value": "created"}]

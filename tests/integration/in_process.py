@@ -29,10 +29,10 @@ from emulator.host import Host
 from forks.clients import check_maximums, share_classes
 from harness import execute_module
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _module
-from ansible_collections.cwagent.iam.plugins.module_utils._guard import NoGuard
-from ansible_collections.cwagent.iam.plugins.plugin_utils._aws_action import PluginCall, perform
-from ansible_collections.cwagent.iam.plugins.plugin_utils._host_result import expect_result
+from ansible_collections.cwagent.iam.plugins.module_utils._ground import call as _module
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.guard import NoGuard
+from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.aws_action import PluginCall, perform
+from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.host_result import expect_result
 
 COLLECTION = "ansible_collections.cwagent.iam.plugins"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)

@@ -37,28 +37,27 @@ from harness import (
 from in_process import run_module
 from policies import Policy, filled
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.parameters import read_versions
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.acquire import AcquireResource
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.acquire_plan import Acquisition
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import NO_PROFILE, Profiles
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.release import ReleaseResource
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.release_plan import Release
-from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.agent import HOST_SPEC, SsmAgent
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.api import SystemsManager
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.plan import Desired
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.transaction import Transaction
-from ansible_collections.cwagent.iam.plugins.module_utils._store_command.model import Write
-from ansible_collections.cwagent.iam.plugins.module_utils._store_command.plan import DesiredCommand
-from ansible_collections.cwagent.iam.plugins.module_utils._store_command.resource import (
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.inventory import read_versions
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import converge
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.wait import Deadline
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.acquire import AcquireResource
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.acquire_plan import Acquisition
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.admin_instance import NO_PROFILE, Profiles
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.hybrid import SystemsManager
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.hybrid_plan import Desired
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.hybrid_transaction import Transaction
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.registration import HOST_SPEC, SsmAgent
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.release import ReleaseResource
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.release_plan import Release
+from ansible_collections.cwagent.iam.plugins.module_utils._storing.command_plan import DesiredCommand, Write
+from ansible_collections.cwagent.iam.plugins.module_utils._storing.resource import (
     CommandResource,
     check_agent,
     check_instance,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
-from ansible_collections.cwagent.iam.plugins.plugin_utils._hybrid_host import HybridServer
+from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.hosts import HybridServer
 
 APP = "shop-app"
 USER = f"{SERVER_USER}-db1"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 # For each file below plugins/: the original line, the mutant's line, and why nobody can tell them apart.
 EQUIVALENT: dict[str, list[tuple[str, str, str]]] = {
-    "module_utils/_access/evaluate.py": [
+    "module_utils/_accounts/evaluate.py": [
         (
             "if len(actual) > 1 and not quantifier:",
             "if len(actual) != 1 and not quantifier:",
@@ -31,28 +31,28 @@ EQUIVALENT: dict[str, list[tuple[str, str, str]]] = {
             "it is only asked whether it is more than 0",
         ),
     ],
-    "module_utils/_principal/patterns.py": [
+    "module_utils/_principals/patterns.py": [
         (
             "return [*fitting, *others[:1]]",
             "return [*fitting, *others[: 2]]",
             "the other characters all lead to the same state",
         ),
     ],
-    "module_utils/_admin_instance/acquire_plan.py": [
+    "module_utils/_servers/acquire_plan.py": [
         (
             """return replace(step, retry_when=step.retry_when | {"IncorrectState"}, context=context)""",
             """return replace(step, retry_when=step.retry_when ^ {"IncorrectState"}, context=context)""",
             "it is not one of them before",
         ),
     ],
-    "module_utils/_admin_window/plan.py": [
+    "module_utils/_principals/window_plan.py": [
         (
             "earliest = new_deadline - min(TOLERANCE, length / 2)",
             "earliest = new_deadline - min(TOLERANCE, length // 2)",
             "half of whole minutes is a whole number of microseconds",
         ),
     ],
-    "module_utils/_config_parameter/plan.py": [
+    "module_utils/_configuration/plan.py": [
         (
             "current_size = len(current.value.encode()) if current else 0",
             "current_size = len(current.value.encode()) if current else 1",
@@ -64,7 +64,7 @@ EQUIVALENT: dict[str, list[tuple[str, str, str]]] = {
             "what was written has a version, which is not 0",
         ),
     ],
-    "module_utils/_config_parameter/problems.py": [
+    "module_utils/_configuration/problems.py": [
         (
             'return folded[found[0]] if found else ""',
             'return folded[found[ -1]] if found else ""',
@@ -81,7 +81,7 @@ EQUIVALENT: dict[str, list[tuple[str, str, str]]] = {
             "only the first is used",
         ),
     ],
-    "module_utils/_config_parameter/parts.py": [
+    "module_utils/_configuration/parts.py": [
         (
             "return (bool, value) if isinstance(value, bool) else value",
             "return (bool, value) if not isinstance(value, bool) else value",
@@ -93,7 +93,7 @@ EQUIVALENT: dict[str, list[tuple[str, str, str]]] = {
             "a member of the root has one key",
         ),
     ],
-    "module_utils/_config_parameter/validate.py": [
+    "module_utils/_configuration/validate.py": [
         (
             "return sorted(problems, key=lambda each: (each.line or 0, each.column or 0))",
             "return sorted(problems, key=lambda each: (each.line or 1, each.column or 0))",
@@ -105,42 +105,42 @@ EQUIVALENT: dict[str, list[tuple[str, str, str]]] = {
             "what has a line has a column",
         ),
     ],
-    "module_utils/_principal/policies.py": [
+    "module_utils/_principals/policies.py": [
         (
             "frozenset(aws_policy_arn(name, partition) for name in managed - attached),",
             "frozenset(aws_policy_arn(name, partition) for name in managed ^ attached),",
             "what is attached is managed",
         ),
     ],
-    "module_utils/_user/plan.py": [
+    "module_utils/_principals/user_plan.py": [
         (
             "_remove_from_group(current.name, group) for group in sorted(current.user.groups - planned.user.groups)",
             "_remove_from_group(current.name, group) for group in sorted(current.user.groups ^ planned.user.groups)",
             "a user is never added to a group",
         ),
     ],
-    "module_utils/_verify/model.py": [
+    "module_utils/_agents/model.py": [
         (
             "watch_seconds: int = 0",
             "watch_seconds: int = 1",
             "it always has another value",
         ),
     ],
-    "module_utils/_verify/permission_checks.py": [
+    "module_utils/_agents/permission_checks.py": [
         (
             "denied = [each for each, decision in decisions.items() if decision is Decision.NO]",
             "denied = [each for each, decision in decisions.items() if decision <= Decision.NO]",
             "no is the least",
         ),
     ],
-    "module_utils/_verify/result.py": [
+    "module_utils/_agents/result.py": [
         (
             "_NAME_WIDTH = WIDTH - sum(len(each) + 2 for each in HEADINGS)",
             "_NAME_WIDTH = WIDTH % sum(len(each) + 2 for each in HEADINGS)",
             "the headings take more than half of the width and less than all of it",
         ),
     ],
-    "plugin_utils/_inputs/accounts.py": [
+    "plugin_utils/_run/accounts.py": [
         (
             "SESSION_SECONDS = range(900, 43200 + 1)",
             "SESSION_SECONDS = range(900, 43200 ^ 1)",

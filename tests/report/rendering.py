@@ -7,7 +7,7 @@ from pathlib import Path
 
 from report.documents import Document
 
-from ansible_collections.cwagent.iam.plugins.plugin_utils._audit_files import report_content
+from ansible_collections.cwagent.iam.plugins.plugin_utils._report.audit_files import report_content
 
 
 def render(documents: Mapping[str, Document], folder: Path) -> dict[str, Path]:

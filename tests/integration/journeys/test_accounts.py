@@ -34,7 +34,7 @@ from policies import example
 from published import content
 from states import States
 
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import saved_key_description
+from ansible_collections.cwagent.iam.plugins.module_utils._keys.saved_key import saved_key_description
 
 CONFIG = content("getting_started", "json")
 OTHER = {"agent": {"metrics_collection_interval": 10}}

@@ -31,7 +31,7 @@ from policies import filled
 from printed import assert_brief
 from states import States, after_site
 
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import Opening, open_policy
+from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_policy import Opening, open_policy
 
 USER = f"{SERVER_USER}-db1"
 REPORTS = ["audit.html", "audit.json", "audit.junit.xml", "audit.sarif"]

@@ -29,7 +29,7 @@ from harness import (
 )
 from policies import filled, permit
 
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import DENIED_CODES
 
 APP = "shop-app"
 REPLACE = "ReplaceIamInstanceProfileAssociation"

@@ -24,7 +24,7 @@ from harness import (
 from published import Reader, content, installed, marked
 from states import States
 
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.parts import merge
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parts import merge
 
 pytestmark = NEEDS_AWS_CLI
 

@@ -14,7 +14,7 @@ from fleet import Fleet
 from harness import ADMIN_USER, SERVER_USER, Controller, Play
 from printed import assert_brief
 
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import (
+from ansible_collections.cwagent.iam.plugins.module_utils._keys.saved_key import (
     SavedKey,
     saved_key_description,
     to_values,

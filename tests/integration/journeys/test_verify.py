@@ -27,7 +27,7 @@ from printed import assert_brief
 from states import States
 from watched import BAD, CONFIG, NEW_CONFIG, WatchedFleet, healthy, user_of, without_servers
 
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import DENIED_CODES
 
 pytestmark = NEEDS_AWS_CLI
 

@@ -37,17 +37,17 @@ from in_process import run_module
 from policies import actions, example
 from states import States
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.principal_rules import SETTLING
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import (
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.principal_rules import SETTLING
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import DENIED_CODES
+from ansible_collections.cwagent.iam.plugins.module_utils._keys.saved_key import (
+    claim_description,
+    saved_key_description,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_policy import (
     Opening,
     closed_policy,
     open_policy,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import (
-    claim_description,
-    saved_key_description,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES
 
 DAY = 24 * 3600
 OWN, USER = "123456789012", f"{SERVER_USER}-db1"

@@ -23,7 +23,7 @@ from emulator.testing import wait_until
 from harness import MODULE_SECONDS, NEEDS_AWS_CLI, assert_no_writes, create_user, execute_module
 from in_process import run_module
 
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import described_key
+from ansible_collections.cwagent.iam.plugins.module_utils._keys.saved_key import described_key
 
 MODULE = "cwagent_iam_user"
 SERVICES = {"parameter_store": "ssm", "secrets_manager": "secretsmanager"}

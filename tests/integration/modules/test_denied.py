@@ -21,7 +21,7 @@ from in_process import run_module
 from states import States
 from storing import APP, ready_to_store
 
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import EXCLUDED_ACTIONS
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import EXCLUDED_ACTIONS
 
 ROLE: dict[str, Any] = {"name": "R", "access": "server", "wait_timeout": 1}
 

@@ -35,7 +35,7 @@ from harness import (
 )
 from in_process import on_instance, run_module, transact
 
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import from_file, to_file
+from ansible_collections.cwagent.iam.plugins.module_utils._keys.saved_key import from_file, to_file
 
 Result = dict[str, Any]
 SEEDS = range(int(os.environ.get("CWAGENT_SEEDS", "1")))

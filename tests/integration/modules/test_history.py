@@ -22,7 +22,7 @@ from policies import example
 from states import States
 from storing import WAITS, Storing, ready_to_store, refusal, succeeded, without_times
 
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.parts import merge
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parts import merge
 
 HISTORY = "ssm:GetParameterHistory"
 REGIONS = ["eu-central-1", "us-east-1"]

@@ -17,10 +17,10 @@ from hybrid import NAME, Server, registered, unregistered
 from in_process import on_host
 from states import States
 
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid import transaction
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.agent import HOST_SPEC
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import DEREGISTERED, REGISTERED
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import READ as READ_HOST
+from ansible_collections.cwagent.iam.plugins.module_utils._servers import hybrid_transaction
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.node import DEREGISTERED, REGISTERED
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.node import READ as READ_HOST
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.registration import HOST_SPEC
 
 STEPS = [
     f"create an activation of role '{HYBRID_ROLE}' for {NAME}",
@@ -105,7 +105,7 @@ def test_a_lost_answer_leaves_no_usable_activation(
     states: States, action: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next run finishes, and deregisters a node that the host does not know."""
-    monkeypatch.setattr(transaction, "LOOKUP_SECONDS", 0)
+    monkeypatch.setattr(hybrid_transaction, "LOOKUP_SECONDS", 0)
     state = DEREGISTERED if action == DEREGISTER else REGISTERED
     server = before(states, state)
     server.manage({"kind": Kind.LOSE_ANSWER, "action": action}, state=state)

@@ -24,7 +24,7 @@ from harness import (
 from hybrid import activate, register_another
 from in_process import run_module
 
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import HOST_TAG
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.node import HOST_TAG
 
 MODULE = "cwagent_hybrid_nodes"
 OTHER_REGION = "us-west-2"

@@ -27,7 +27,7 @@ from harness import (
 )
 from in_process import run_module
 
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.parts import merge
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parts import merge
 
 CREATED = {"cwagent:managed": "created"}
 BOUNDARY = POLICY_ARN + "PowerUserAccess"

@@ -81,9 +81,9 @@ from scenes import (
     with_timeout,
 )
 
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import DEREGISTERED, REGISTERED
-from ansible_collections.cwagent.iam.plugins.module_utils._store_command.plan import CANCELLED, SENT
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import DENIED_CODES
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.node import DEREGISTERED, REGISTERED
+from ansible_collections.cwagent.iam.plugins.module_utils._storing.command_plan import CANCELLED, SENT
 
 BOUNDARIES = {"boundary", "require-boundary"}
 """The policies that allow the controller nothing."""

@@ -10,7 +10,7 @@ from emulator import Emulator, Kind
 from harness import SERVER_POLICY, SERVER_USER, assert_no_writes
 from in_process import run_module
 
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import (
+from ansible_collections.cwagent.iam.plugins.module_utils._keys.saved_key import (
     SavedKey,
     saved_key_description,
     to_values,

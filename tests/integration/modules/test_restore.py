@@ -38,8 +38,8 @@ from storing import (
     without_times,
 )
 
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES
-from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import ASSOCIATION_STALE_CODES
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import DENIED_CODES
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.instance_profile_plan import ASSOCIATION_STALE_CODES
 
 WRITES = 10
 """As many as a run makes that stores one configuration."""

@@ -27,7 +27,7 @@ from in_process import on_instance
 from states import States
 from storing import UNTIL_DISARMED, Result, Storing, config_of, ready_to_store, refusal, succeeded, without_times
 
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.parts import to_record
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parts import to_record
 
 OTHER_PARAMETER, OTHER_REGION = "AmazonCloudWatch-db", "us-east-1"
 WAITS = {"permission_timeout": 60, "identity_timeout": 240, "wait_timeout": 180}

@@ -26,17 +26,23 @@ from harness import (
     create_role,
 )
 
-from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import desired_config
-from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._store_command.model import StoreRequest, Write
-from ansible_collections.cwagent.iam.plugins.module_utils._store_command.plan import CANCELLED, SENT, DesiredCommand
-from ansible_collections.cwagent.iam.plugins.module_utils._store_command.resource import (
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import desired_config
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import converge
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._storing.command_plan import (
+    CANCELLED,
+    SENT,
+    DesiredCommand,
+    StoreRequest,
+    Write,
+    check_script,
+    store_script,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._storing.resource import (
     AwaitedParameterResource,
     CommandResource,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._store_command.script import check_script, store_script
 
 OTHER_REGION = "us-east-1"
 ENOUGH = 180

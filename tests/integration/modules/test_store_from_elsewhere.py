@@ -34,7 +34,7 @@ from storing import (
     without_times,
 )
 
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.parts import merge
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parts import merge
 
 CONFIG = {"agent": {"metrics_collection_interval": 30}}
 STORES = ["file", "parameter_store", "secrets_manager"]

@@ -17,7 +17,7 @@ from fleet import Fleet
 from guide import playbook_options
 from harness import Controller, Play
 
-from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.accounts import ACCOUNT_VARIABLES
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.accounts import ACCOUNT_VARIABLES
 
 
 @pytest.fixture(scope="module")

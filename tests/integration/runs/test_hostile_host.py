@@ -228,7 +228,11 @@ def test_servers_that_leave_take_no_other_with_them(pair: Site) -> None:
 READER = """\
 import contextlib, io, json, sys
 from types import SimpleNamespace
-from ansible_collections.cwagent.iam.plugins.plugin_utils._host_result import HostAnswer, InvalidInput, expect_result
+from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.host_result import (
+    HostAnswer,
+    InvalidInput,
+    expect_result,
+)
 
 class Action(HostAnswer):
     def run(self, tmp=None, task_vars=None):

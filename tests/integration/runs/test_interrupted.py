@@ -120,7 +120,7 @@ def test_a_time_limit_releases_too_and_the_next_run_stores(fleet: Storing) -> No
 def test_a_write_in_progress_is_never_interrupted(fleet: Storing, kind: Kind, action: str, nth: int) -> None:
     """Otherwise AWS could apply the opening after the closing. The signal comes before AWS has answered.
 
-    ``test_interruption.py`` shields from each signal.
+    ``test_transaction_interruption.py`` shields from each signal.
     """
     run = start(fleet)
     since = fleet.aws.mark()

@@ -7,6 +7,7 @@ import re
 
 import pytest
 from guide import GUIDE, ROOT
+from import_graph import ROOMS
 
 ARCHITECTURE = GUIDE / "architecture.rst"
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
@@ -35,32 +36,14 @@ def test_every_path_exists(page):
     assert [path for path in paths(page) if not any(list(folder.glob(path)) for folder in folders)] == []
 
 
-def matches(package, word):
-    """The files of a package that match a pattern on the page. A name without a star stands for itself."""
-    return {path.name for path in PLUGINS.glob(f"*_utils/{package}/{word}")} if "*" in word else {word}
+def test_the_page_shows_every_room():
+    rooms = {package.parent.name for package in PLUGINS.glob("*_utils/*/__init__.py")}
+    assert set(re.findall(r"^   (_[a-z]+) +\w", ARCHITECTURE.read_text(), re.MULTILINE)) == rooms
 
 
-def test_the_table_of_packages_is_complete():
-    row = r"^   \* - ``(_\w+)/``\n     - .+\n     - (.+(?:\n       .+)*)$"
-    rows = re.findall(row, ARCHITECTURE.read_text(), re.MULTILINE)
-    described = {
-        name: {each for word in re.findall(r"``([\w*]+\.py)``", files) for each in matches(name, word)}
-        for name, files in rows
-    }
-    assert described == {
-        package.parent.name: {path.name for path in package.parent.glob("*.py") if path != package}
-        for package in PLUGINS.glob("*_utils/*/__init__.py")
-    }
-
-
-def test_every_file_that_runs_in_ansible_is_described():
-    terms = re.findall(r"^``plugins/.+``$", ARCHITECTURE.read_text(), re.MULTILINE)
-    described = {path for line in terms for path in re.findall(r"``(plugins/(?:plugin_utils|action)/\w+\.py)``", line)}
-    files = [path for folder in ("plugin_utils", "action") for path in (PLUGINS / folder).glob("*.py")]
-    # The page describes these together.
-    only_names = {path for path in files if '"""Runs the module of this name ' in path.read_text()}
-    assert len(only_names) > 10
-    assert described == {path.relative_to(ROOT).as_posix() for path in files if path not in only_names}
+def test_the_rooms_are_in_the_order_of_their_imports():
+    shown = re.findall(r"^   (_[a-z]+) +\w", ARCHITECTURE.read_text(), re.MULTILINE)
+    assert [room for room in reversed(shown) if (MODULE_UTILS / room).is_dir()] == list(ROOMS)
 
 
 def test_every_function_exists():

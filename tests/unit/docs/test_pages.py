@@ -26,9 +26,9 @@ from guide import (
     sections,
 )
 
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import validate
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import agent_policies
-from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import role_options as of_role
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.validate import validate
+from ansible_collections.cwagent.iam.plugins.module_utils._principals.policies import agent_policies
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.settings import role_options as of_role
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 # These names begin like variables, but are names of groups.
@@ -258,6 +258,6 @@ def test_a_plugin_is_internal_if_only_the_collection_uses_it():
     pages = [page for page in (README, *GUIDE.glob("*.rst")) if page.stem not in DEVELOPMENT]
     for_users = named_in([*pages, *(ROOT / "examples").rglob("*.yml")])
     tasks = [path for folder in ("roles", "playbooks") for path in (ROOT / folder).rglob("*.yml")]
-    ours = named_in([*tasks, *(ROOT / "plugins" / "plugin_utils").glob("_*_host.py")])
+    ours = named_in([*tasks, *(ROOT / "plugins" / "plugin_utils").glob("_connections/hosts.py")])
     marked = {name for name, description in plugins().items() if description.startswith(INTERNAL)}
     assert marked == (plugins().keys() & ours) - for_users != set()

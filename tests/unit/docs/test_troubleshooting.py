@@ -11,7 +11,7 @@ import pytest
 import yaml
 from guide import COLLECTION, GUIDE, ROOT, blocks, sections
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _errors
+from ansible_collections.cwagent.iam.plugins.module_utils._ground import errors
 
 PAGE = GUIDE / "troubleshooting.rst"
 PLACEHOLDER = r"<[^<>]+>"
@@ -22,7 +22,7 @@ PUNCTUATION = " .:;,()'"
 HOLE = "\0"
 AMAZON = "ansible_collections.amazon.aws.plugins.module_utils.botocore"
 """Users can meet the messages of this module too."""
-ERRORS = [each for each in vars(_errors).values() if isinstance(each, type) and issubclass(each, _errors.CwagentError)]
+ERRORS = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, errors.CwagentError)]
 
 
 def quotes():

@@ -6,7 +6,7 @@ import importlib.util
 
 from guide import ROOT
 
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import ROWS
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.permissions import ROWS
 
 SCRIPT = ROOT / "docs" / "tables" / "variables.py"
 SPEC = importlib.util.spec_from_file_location("variables", SCRIPT)

@@ -16,12 +16,9 @@ from emulator import Emulator
 from emulator.environment import program_environment
 from jinja2 import Environment
 
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import (
-    desired_config,
-    select_tier,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import select
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import validate
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import desired_config, select_tier
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.problems import select
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.validate import validate
 
 ROOT = Path(__file__).resolve().parents[3]
 EXAMPLES = ROOT / "examples"

@@ -24,7 +24,7 @@ from faults.evaluation import (
 )
 from faults.job import Job
 
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import (
+from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_policy import (
     Opening,
     closed_policy,
     open_policy,

@@ -6,9 +6,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import assess
-from ansible_collections.cwagent.iam.plugins.module_utils._access.case import Case, Choices
-from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.assess import assess
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.case import Case, Choices
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import (
     Account,
     ActivationUse,
     ConfigParameter,
@@ -22,9 +22,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
     SavedKeyWithoutUser,
     Version,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._access.result import find
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import closed_policy
-from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.result import find
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import WINDOW_POLICY
+from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_policy import closed_policy
 
 NOW = datetime(2026, 11, 24, 16, 0, tzinfo=UTC)
 ACCOUNT_ID, REGION = "123456789012", "eu-central-1"

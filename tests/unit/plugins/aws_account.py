@@ -21,26 +21,25 @@ from aws_model import NOW, Model, require, service_model, validate
 from botocore import xform_name
 from botocore.exceptions import ClientError
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import AccessKey
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import RESTORE_TAG
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import Window
-from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import (
-    ENDED,
-    STOPPED,
-    Association,
-    Instance,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._names import (
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import (
     CREATED,
     MARK_TAG,
     SAVED_KEY_TAG,
     WINDOW_POLICY,
     is_marked,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import PrincipalState
-from ansible_collections.cwagent.iam.plugins.module_utils._role import plan as role_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._user import plan as user_plan
+from ansible_collections.cwagent.iam.plugins.module_utils._keys.access_keys import AccessKey
+from ansible_collections.cwagent.iam.plugins.module_utils._principals import role_plan, user_plan
+from ansible_collections.cwagent.iam.plugins.module_utils._principals.plan import PrincipalState
+from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_plan import Window
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.admin_instance import RESTORE_TAG
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.instance_profile_plan import (
+    ENDED,
+    STOPPED,
+    Association,
+    Instance,
+)
 
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 POLICIES, KEYS = 10, 2

@@ -17,11 +17,11 @@ import botocore.session
 from botocore import xform_name
 from botocore.validate import ParamValidator
 
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import LIMITS, Parameter
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError
-from ansible_collections.cwagent.iam.plugins.module_utils._gateway import _to_wire
-from ansible_collections.cwagent.iam.plugins.module_utils._names import is_fitted_policy
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import LIMITS, Parameter
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import AwsApiError
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.gateway import _to_wire
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import is_fitted_policy
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import (
     DELETE_RETRY_CODES,
     EXISTS_CODES,
     NEW_ENTITY_RETRY_CODES,
@@ -29,7 +29,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
     Kind,
     Step,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.wait import Deadline
 
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 ENTITIES = ("role_name", "user_name", "instance_profile_name")

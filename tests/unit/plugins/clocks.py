@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.wait import Deadline
 
 
 class Clock:

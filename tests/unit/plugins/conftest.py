@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _converge
-from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
+from ansible_collections.cwagent.iam.plugins.module_utils._ground import converge
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.wait import Deadline
 
 # ansible-test imports a test by its full name, and then its folder is not where Python looks.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -57,5 +57,5 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Any:
     from clocks import Clock
 
     clock = Clock()
-    monkeypatch.setattr(_converge, "Deadline", clock.deadline)
+    monkeypatch.setattr(converge, "Deadline", clock.deadline)
     return clock

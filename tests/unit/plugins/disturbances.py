@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import HostUnreachable
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import AwsApiError, CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._storing.transaction import HostUnreachable
 
 
 class Cancelled(BaseException):

@@ -8,13 +8,17 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import (
     ContentionError,
     CwagentError,
     HostUnreachable,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid import plan as hybrid_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import (
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Step
+from ansible_collections.cwagent.iam.plugins.module_utils._servers import hybrid_plan
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.commands import ONLINE
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.hybrid_plan import Desired
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.hybrid_transaction import Transaction
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.node import (
     RUN_TAG,
     Activation,
     HostState,
@@ -22,10 +26,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.model import (
     Node,
     Unfinished,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.plan import Desired
-from ansible_collections.cwagent.iam.plugins.module_utils._hybrid.transaction import Transaction
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import Step
-from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import ONLINE
 
 REGION, ROLE, HOST = "eu-central-1", "hybrid", "db"
 RUNS = [f"{number:08}-1234-1234-1234-123456789012" for number in range(5)]

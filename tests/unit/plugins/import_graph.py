@@ -11,12 +11,24 @@ PLUGINS = Path(__file__).parents[3] / "plugins"
 MODULE_UTILS = PLUGINS / "module_utils"
 COLLECTION = "ansible_collections.cwagent.iam.plugins"
 NAMESPACE = f"{COLLECTION}.module_utils"
+# From the lowest to the highest. The page about the architecture shows them in this order.
+ROOMS = (
+    "_ground",
+    "_keys",
+    "_configuration",
+    "_principals",
+    "_servers",
+    "_accounts",
+    "_storing",
+    "_fitting",
+    "_agents",
+)
 # The documentation of each contains this word. They compute plans and check input, and never call AWS.
 PURE_UTILS = sorted(
     path for path in MODULE_UTILS.rglob("*.py") if "Pure." in (ast.get_docstring(ast.parse(path.read_text())) or "")
 )
 # It works in a separate process, which tests see from outside.
-IN_ANOTHER_PROCESS = {PLUGINS / "plugin_utils" / "_guardian.py"}
+IN_ANOTHER_PROCESS = {PLUGINS / "plugin_utils" / "_connections" / "guardian.py"}
 PURE_PLUGINS = {*PLUGINS.glob("plugin_utils/**/*.py"), *PLUGINS.glob("filter/*.py")} - IN_ANOTHER_PROCESS
 # The unit tests cover all of these and notice changes of them: `make unit` and `make mutants` check that.
 PURE_FILES = [*PURE_UTILS, *sorted(PURE_PLUGINS)]
@@ -25,7 +37,7 @@ CAN_HAVE_STATEMENTS = (ast.stmt, ast.excepthandler, ast.match_case)
 
 
 def imported_modules(path: Path, *, type_checking: bool = True) -> Iterator[str]:
-    """The full names that a file imports, as modules.
+    """The full names that a file imports, as modules. Relative imports count from the folder of the file.
 
     :param type_checking: whether imports under ``if TYPE_CHECKING`` count.
     """
@@ -37,8 +49,8 @@ def imported_modules(path: Path, *, type_checking: bool = True) -> Iterator[str]
             continue
         if isinstance(node, ast.Import):
             yield from (each.name for each in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield from _modules_of(node)
+        elif isinstance(node, ast.ImportFrom):
+            yield from _modules_of(node, path)
         unseen += (each for each in ast.iter_child_nodes(node) if isinstance(each, CAN_HAVE_STATEMENTS))
 
 
@@ -47,11 +59,15 @@ def _parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text())
 
 
-def _modules_of(node: ast.ImportFrom) -> Iterator[str]:
+def _modules_of(node: ast.ImportFrom, path: Path) -> Iterator[str]:
     """``from package import name`` imports the module ``package.name`` where there is one, else ``package``."""
+    module = node.module or ""
+    if node.level:
+        folder = path.parents[node.level - 1].relative_to(PLUGINS)
+        module = ".".join([COLLECTION, *folder.parts, *filter(None, [node.module])])
     for each in node.names:
-        full = f"{node.module}.{each.name}"
-        yield full if collection_file(full) else str(node.module)
+        full = f"{module}.{each.name}"
+        yield full if collection_file(full) else module
 
 
 def collection_file(module: str) -> Path | None:

@@ -9,13 +9,13 @@ from typing import Any
 import yaml
 from import_graph import PLUGINS
 
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.accounts import ACCOUNT_VARIABLES
-from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import Given
-from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.interpretation import interpret
-from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.run import read_run
-from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables import HOST_VARIABLES, declared_options
-from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import Undefined
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.accounts import ACCOUNT_VARIABLES
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.given import Given
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.interpretation import interpret
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.run import read_run
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.values import Undefined
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.variables import HOST_VARIABLES, declared_options
 
 PLAYBOOKS = PLUGINS.parent / "playbooks"
 OPTIONS = declared_options(yaml.safe_load((PLAYBOOKS / "vars" / "argument_specs.yml").read_text()))

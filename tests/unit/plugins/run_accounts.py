@@ -6,7 +6,7 @@ from typing import Any
 
 from input_runs import inputs_of
 
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.account import Account
+from ansible_collections.cwagent.iam.plugins.plugin_utils._report.accounts import Account
 
 
 def done(*steps: str, **counts: int) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import SPEC, StoreOptions
+from ansible_collections.cwagent.iam.plugins.module_utils._storing.options import SPEC, StoreOptions
 
 DEFAULTS = {name: option.get("default") for name, option in SPEC.items()}
 

@@ -16,16 +16,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from simulator import Request
 
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import (
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import DENIED_CODES
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import WINDOW_POLICY
+from ansible_collections.cwagent.iam.plugins.module_utils._principals.policies import ACCESS_POLICIES
+from ansible_collections.cwagent.iam.plugins.module_utils._principals.role_plan import Ec2Trust
+from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_policy import (
     Opening,
     WindowParameter,
     closed_policy,
     open_policy,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES
-from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import ACCESS_POLICIES
-from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import Ec2Trust
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
 NAME, OTHER_NAME, GROUP, STREAM = "AmazonCloudWatch-linux", "AmazonCloudWatch-other", "app.log", "i-1"

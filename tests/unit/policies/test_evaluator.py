@@ -28,8 +28,8 @@ import simulator as simulators
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access import evaluate
-from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import (
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts import evaluate
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.evaluate import (
     UNREAD,
     Caller,
     Decision,
@@ -37,14 +37,14 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate impor
     RequestKeys,
     can_write,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import (
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import PARAMETER_PREFIX
+from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_policy import (
     PUT,
     Opening,
     WindowParameter,
     open_policy,
     opening_of,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._names import PARAMETER_PREFIX
 
 ACCOUNT, REGION, USER = "123456789012", "us-east-1", "kim"
 ARN = f"arn:aws:iam::{ACCOUNT}:user/{USER}"

@@ -9,14 +9,14 @@ import pytest
 from fitted import ACCOUNT, Call
 from simulator import Request as Simulated
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import (
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.evaluate import (
     Decision,
     Policies,
     RequestKeys,
     decide,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import ROWS, permissions_of
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import read_document
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.permissions import ROWS, permissions_of
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.policy import read_document
 
 PRINCIPAL = f"arn:aws:iam::{ACCOUNT}:role/CloudWatchAgentServerRole"
 CALLS = [*fitted.ALLOWED, *fitted.NEIGHBOURS]

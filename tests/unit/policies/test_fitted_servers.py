@@ -10,10 +10,10 @@ from typing import Any
 import fitted
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import assess
-from ansible_collections.cwagent.iam.plugins.module_utils._access.case import Case as AuditCase
-from ansible_collections.cwagent.iam.plugins.module_utils._access.case import Choices
-from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.assess import assess
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.case import Case as AuditCase
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.case import Choices
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import (
     Account,
     ConfigParameter,
     InstanceUse,
@@ -21,12 +21,12 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
     Principal,
     Profile,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._access.result import find
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import ROWS
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.policy import Source, fit
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.case import Case
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.checks import check
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server, Target
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.result import find
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.case import Case
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.checks import check
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.model import Server, Target
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.permissions import ROWS
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.policy import Source, fit
 
 Config = Mapping[str, Any]
 NAME, ID, NOW = "Web", "i-1", datetime(2026, 11, 24, 16, 0, tzinfo=UTC)

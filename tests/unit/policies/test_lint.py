@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from policies import controller_role
 
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import (
+from ansible_collections.cwagent.iam.plugins.module_utils._principals.role_plan import Ec2Trust, HybridTrust
+from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_policy import (
     Opening,
     WindowParameter,
     closed_policy,
     open_policy,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import Ec2Trust, HybridTrust
 
 parliament = pytest.importorskip("parliament", reason="the policies are linted with the newest packages only")
 

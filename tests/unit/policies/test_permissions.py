@@ -15,12 +15,16 @@ from typing import Any
 import botocore.session
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.model import RESTORE_TAG, record_key
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.permissions import ROWS, SERVER_POLICY
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import EXCLUDED_ACTIONS, explain
-from ansible_collections.cwagent.iam.plugins.module_utils._names import FITTED_PATH, FITTED_POLICIES, is_fitted_policy
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import agent_policies
-from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import ec2_service
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.permissions import ROWS, SERVER_POLICY
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import EXCLUDED_ACTIONS, explain
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import (
+    FITTED_PATH,
+    FITTED_POLICIES,
+    is_fitted_policy,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._principals.policies import agent_policies
+from ansible_collections.cwagent.iam.plugins.module_utils._principals.role_plan import ec2_service
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.admin_instance import RESTORE_TAG, record_key
 
 CHECKOUT = Path(__file__).parents[3]
 PAGE = CHECKOUT / "docs" / "docsite" / "rst" / "permissions.rst"
@@ -596,7 +600,7 @@ def test_no_message_asks_to_remove_the_deny_of_a_required_boundary(action):
 def actions_of_the_code() -> set[str]:
     """The actions that the code names."""
     folder = CHECKOUT / "plugins" / "module_utils"
-    text = "".join(path.read_text() for path in folder.rglob("*.py") if path.name != "_errors.py")
+    text = "".join(path.read_text() for path in folder.rglob("*.py") if path.name != "errors.py")
     verbs = "|".join(
         ("Add", "Attach", "Create", "Deactivate", "Delete", "Detach", "Put", "Remove", "Tag", "Untag", "Update")
     )

@@ -21,16 +21,16 @@ from emulator import Emulator
 from emulator.host import Host
 from simulator import Request, Simulator
 
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import closed_policy
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES
-from ansible_collections.cwagent.iam.plugins.module_utils._names import (
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import DENIED_CODES
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import (
     CREATED,
     FITTED_PATH,
     FITTED_POLICIES,
     MARK_TAG,
     WINDOW_POLICY,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._role.policy import Ec2Trust, HybridTrust
+from ansible_collections.cwagent.iam.plugins.module_utils._principals.role_plan import Ec2Trust, HybridTrust
+from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_policy import closed_policy
 
 CHECKOUT = Path(__file__).parents[3]
 PAGE = CHECKOUT / "docs" / "docsite" / "rst" / "permissions_boundary.rst"

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from jinja2 import Environment, nodes
 
-from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import shared_options
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.settings import shared_options
 
 ROOT = Path(__file__).resolve().parents[3]
 GLOSSARY = ROOT / "docs" / "docsite" / "rst" / "glossary.rst"

@@ -15,12 +15,12 @@ from ansible.template import Templar
 from guide import playbook_options
 from templates import trust_templates
 
-from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import Given
-from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.interpretation import interpret
-from ansible_collections.cwagent.iam.plugins.plugin_utils._playbook_inputs import set_by_playbooks
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run_hosts import LISTS
-from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import find_value, role_options, shared_setting
-from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import check_role
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.given import Given
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.interpretation import interpret
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.playbook import set_by_playbooks
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.plays import LISTS
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.settings import find_value, role_options, shared_setting
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.values import check_role
 
 ROOT = Path(__file__).parents[3]
 FILES: dict[str, dict[str, Any]] = {

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report.registered import NAMES
+from ansible_collections.cwagent.iam.plugins.plugin_utils._report.results import NAMES
 
 ROOT = Path(__file__).parents[3]
 COLLECTION = "cwagent.iam."

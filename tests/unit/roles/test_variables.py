@@ -11,8 +11,13 @@ import pytest
 import yaml
 from jinja2 import Environment, nodes
 
-from ansible_collections.cwagent.iam.plugins.plugin_utils._role_calls import COLLECTED, OF_HOST, READ
-from ansible_collections.cwagent.iam.plugins.plugin_utils._settings import role_options, shared_setting
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.settings import (
+    COLLECTED,
+    OF_HOST,
+    READ,
+    role_options,
+    shared_setting,
+)
 
 ROOT = Path(__file__).parents[3]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())

@@ -9,7 +9,7 @@ import pytest
 from task_variables import task_variables
 
 from ansible_collections.cwagent.iam.plugins.action.cwagent_fitted_policy import ActionModule
-from ansible_collections.cwagent.iam.plugins.plugin_utils._aws_action import AwsAction
+from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.aws_action import AwsAction
 
 LOST = {"detached": [{"kind": "role", "name": "R", "policy": "arn"}]}
 REMOVED = {"__cwagent": {"requires": []}, "__onprem_server_result": LOST}

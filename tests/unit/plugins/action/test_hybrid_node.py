@@ -9,7 +9,7 @@ import pytest
 from task_variables import task_variables
 
 from ansible_collections.cwagent.iam.plugins.action.cwagent_hybrid_node import ActionModule
-from ansible_collections.cwagent.iam.plugins.plugin_utils._aws_action import AwsAction
+from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.aws_action import AwsAction
 
 MANAGED: dict[str, Any] = {"changed": True, "role": {"name": "Hybrid", "path": "/monitoring/"}}
 NOT_MANAGED = "The server keeps the credentials that it has, because the role Hybrid was not managed."

@@ -10,7 +10,7 @@ from input_runs import EU, inputs_of
 from task_variables import task_variables
 
 from ansible_collections.cwagent.iam.plugins.action.cwagent_iam_user import ActionModule
-from ansible_collections.cwagent.iam.plugins.plugin_utils._aws_action import AwsAction
+from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.aws_action import AwsAction
 
 INPUTS = {
     **inputs_of(),

@@ -13,11 +13,11 @@ from import_graph import PLUGINS
 from task_variables import task_variables
 
 from ansible_collections.cwagent.iam.plugins.action.cwagent_inputs import ActionModule
-from ansible_collections.cwagent.iam.plugins.plugin_utils import _playbook_inputs, _role_inputs
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run import playbook, roles
 
 ROLE = "cwagent.iam.ec2_server"
-OF_PLAYBOOKS: dict[str, Any] = dict.fromkeys(_playbook_inputs.OPTIONS)
-OF_ROLES: dict[str, Any] = dict.fromkeys(_role_inputs.OPTIONS)
+OF_PLAYBOOKS: dict[str, Any] = dict.fromkeys(playbook.OPTIONS)
+OF_ROLES: dict[str, Any] = dict.fromkeys(roles.OPTIONS)
 
 
 def run(role: str | None, args: dict[str, Any], monkeypatch: pytest.MonkeyPatch, **values: Any) -> dict[str, Any]:

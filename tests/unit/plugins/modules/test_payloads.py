@@ -10,7 +10,7 @@ from import_graph import NAMESPACE, PLUGINS, closure, imported_modules
 MODULES = sorted(PLUGINS.glob("modules/*.py"))
 # They do not use boto3, but the base of all resources has the type of the gateway.
 WITHOUT_AWS = ("cwagent_agent_config", "cwagent_credentials_file", "cwagent_shared_credentials")
-UNUSED = {"cwagent_agent_config": {"_gateway.py"}, "cwagent_credentials_file": {"_gateway.py", "_aws.py"}}
+UNUSED = {"cwagent_agent_config": {"gateway.py"}, "cwagent_credentials_file": {"gateway.py", "aws.py"}}
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
@@ -33,11 +33,13 @@ def test_a_host_needs_no_boto3(name: str) -> None:
 def test_payloads_for_instances_are_small():
     """An instance gets them with each task through SSH, without the parts for the controller."""
     sent = {path.parent.name for path in closure(PLUGINS / "modules" / "cwagent_store_host.py")}
-    assert sent.isdisjoint({"_access", "_admin_window", "_instance_profile", "_role", "_user"})
+    assert sent.isdisjoint({"_principals", "_accounts", "_fitting", "_agents"})
 
 
 def test_imports_for_the_type_checker_can_be_excluded(tmp_path):
     module = tmp_path / "module.py"
-    module.write_text(f"if TYPE_CHECKING:\n    from {NAMESPACE}._aws import Aws\nfrom {NAMESPACE} import _names\n")
-    assert set(imported_modules(module)) == {f"{NAMESPACE}._aws", f"{NAMESPACE}._names"}
-    assert set(imported_modules(module, type_checking=False)) == {f"{NAMESPACE}._names"}
+    module.write_text(
+        f"if TYPE_CHECKING:\n    from {NAMESPACE}._ground.aws import Aws\nfrom {NAMESPACE}._ground import names\n"
+    )
+    assert set(imported_modules(module)) == {f"{NAMESPACE}._ground.aws", f"{NAMESPACE}._ground.names"}
+    assert set(imported_modules(module, type_checking=False)) == {f"{NAMESPACE}._ground.names"}

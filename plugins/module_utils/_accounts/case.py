@@ -1,0 +1,152 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The input of the rules of the audit: an account and the user's choices. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.assess import GET, LOGS, METRICS, AccountView
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.evaluate import Decision
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.history import Writer
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import ROLE, USER
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.document import read
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.permissions import permissions_of
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.policy import Scope
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.options import option
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.admin_instance import record_key
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import (
+        ConfigParameter,
+        InstanceUse,
+        NodeUse,
+        Principal,
+    )
+
+
+MAX_LISTED = 10
+RESTORE = "Run the playbook cwagent.iam.restore."
+# The states of an instance that can use its profile, now or when it is started.
+_ALIVE = ("pending", "running", "stopping", "stopped")
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The user's choices, with the options of these names.
+
+    :param key_max_age_days: the age at which a key is too old; ``None`` for no limit.
+    :param server_profile: the instance profile for instances that have none.
+    :param hybrid_role_name: the role of the servers that are registered with Systems Manager.
+    :param inventory_users: the users of the hosts in the inventory; ``None`` if they are not known.
+    :param attach_to_roles: the application roles that should have the agent's policy; ``None`` if they are not known.
+    :param admin_role_name: the role of the instance that stores configurations.
+    :param admin_user_name: the user of the host that stores them on premises.
+    :param controller_stores: whether the controller stores them with its own credentials.
+    :param ignored_parameters: the parameters that fitted policies leave out.
+    :param emf_log_groups: the log groups to which applications send metrics in EMF.
+    """
+
+    key_max_age_days: timedelta | None = timedelta(days=90)
+    server_profile: str = option(default="CloudWatchAgentServerRole")
+    hybrid_role_name: str = option(default="CloudWatchAgentHybridRole")
+    inventory_users: frozenset[str] | None = option()
+    attach_to_roles: frozenset[str] | None = option()
+    admin_role_name: str = option(default="CloudWatchAgentAdminRole")
+    admin_user_name: str = option(default="CloudWatchAgentAdminUser")
+    controller_stores: bool = option(default=False)
+    ignored_parameters: Sequence[str] = option(default=[])
+    emf_log_groups: Sequence[str] = option(default=[])
+
+
+@dataclass(frozen=True)
+class Case(AccountView):
+    """An account, its assessments and the user's choices: the input of every rule."""
+
+    choices: Choices
+
+    @property
+    def fitted_scope(self) -> Scope:
+        """Where fitted policies apply."""
+        return Scope(self.account.partition, self.account.id, tuple(self.choices.emf_log_groups))
+
+    @property
+    def own_writers(self) -> tuple[Writer, ...]:
+        """The principals with which the inventory stores configurations."""
+        account, choices = self.account, self.choices
+        own = [Writer(account.id, ROLE, choices.admin_role_name), Writer(account.id, USER, choices.admin_user_name)]
+        return (*own, Writer.of(account.caller).principal) if choices.controller_stores else tuple(own)
+
+    def instances_of(self, role: str) -> list[InstanceUse]:
+        """Return the instances whose profile has a role."""
+        return self._by_role.get(role, [])
+
+    def is_hybrid(self, principal: Principal) -> bool:
+        """Whether a principal is the role of servers that this collection registers with Systems Manager."""
+        return principal.kind == ROLE and principal.name in self.hybrid_roles
+
+    @cached_property
+    def hybrid_roles(self) -> frozenset[str]:
+        """The names of the roles of servers that this collection registers with Systems Manager."""
+        nodes = (each.role for each in self.account.nodes if each.is_ours)
+        activations = (each.role for each in self.account.activations if each.is_ours)
+        return frozenset({self.choices.hybrid_role_name, *nodes, *activations})
+
+    def nodes_of(self, role: str) -> list[NodeUse]:
+        """Return the nodes of Systems Manager with a role."""
+        return self._nodes_by_role.get(role, [])
+
+    @cached_property
+    def _nodes_by_role(self) -> dict[str, list[NodeUse]]:
+        found: dict[str, list[NodeUse]] = {}
+        for each in self.account.nodes:
+            found.setdefault(each.role, []).append(each)
+        return found
+
+    @cached_property
+    def alive(self) -> list[InstanceUse]:
+        """The instances that were not terminated."""
+        return [each for each in self.account.instances if each.state is None or each.state in _ALIVE]
+
+    @cached_property
+    def _by_role(self) -> dict[str | None, list[InstanceUse]]:
+        found: dict[str | None, list[InstanceUse]] = {}
+        for each in self.alive:
+            found.setdefault(self.roles.get(each.profile), []).append(each)
+        return found
+
+    @cached_property
+    def _servers(self) -> list[Principal]:
+        return [each.principal for each in self.assessments if each.principal.access == "server"]
+
+    def readers(self, parameter: ConfigParameter) -> list[tuple[Principal, Decision]]:
+        """Return for each server principal whether it may read a parameter."""
+        arn = self.parameter_arn(parameter.region, parameter.name)
+        return [(server, self.decide(server, GET, arn)) for server in self._servers]
+
+    def ordinary_actions(self, region: str, principal: Principal) -> list[set[str]]:
+        """Return for each configuration in a region which actions of an ordinary agent a principal needs.
+
+        Without known needs, AWS's policy allows them all, and a fitted policy allows none.
+        """
+        unknown: set[str] = set() if principal.has_fitted_policy else {METRICS, LOGS}
+        values = {each.name: each.value for each in self.account.parameters if each.region == region}
+        needs = [permissions_of(read(value, name).value or {}) for name, value in values.items() if value is not None]
+        return [
+            {action for need in each if not need.role for action in need.row.actions} & {METRICS, LOGS}
+            if each
+            else unknown
+            for each in needs or [[]]
+        ]
+
+
+def has_record(case: Case, instance: InstanceUse) -> bool:
+    """Whether a principal has the record of the instance's own profile."""
+    key = record_key(instance.region, instance.id)
+    return any(key in each.principal.tags for each in case.assessments)

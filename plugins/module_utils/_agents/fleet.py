@@ -1,0 +1,170 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The configurations of agents on many servers, changed with Run Command of Systems Manager."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.configs_plan import (
+    APPEND,
+    FETCH,
+    PREFIX,
+    REMOVE,
+    RENAME,
+    Command,
+    file_of,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.watch import FIND_AGENT
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import Resource
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import PartialFailure
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import (
+    MAX_REPORTED_FAILURES,
+    Kind,
+    Plan,
+    Step,
+    run_in_parallel,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.wait import Deadline
+from ansible_collections.cwagent.iam.plugins.module_utils._servers import run_command
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.run_command import Document
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/installing-cloudwatch-agent-ssm.html
+MANAGE_AGENT = "AmazonCloudWatch-ManageAgent"
+_ACTIONS = {FETCH: "configure", APPEND: "configure (append)", REMOVE: "configure (remove)"}
+RUN_SCRIPT = "AWS-RunShellScript"
+# Gives a file of the agent another name, unless it has it. Names contain no character that means anything to a shell.
+_RENAME = r"""# Renames a file of the CloudWatch agent, and does not restart the agent.
+set -eu
+@find@cd "$agent/etc/amazon-cloudwatch-agent.d"
+has() { [ -f "$1" ] && [ "@digest@" = "$(printf %s "$(cat "$1")" | sha256sum | cut -c1-64)" ]; }
+has '@new@' || { has '@old@' && mv -f '@old@' '@new@'; } ||
+  { echo 'Something else has changed the file.' >&2; exit 1; }
+"""
+# Gives a file that is to be replaced the name of the next version.
+_REPLACE = """set -eu
+@find@cd "$agent/etc/amazon-cloudwatch-agent.d"
+mv -f '@old@' '@new@'
+"""
+
+
+@dataclass(frozen=True)
+class Member:
+    """An instance, or a node that is an on-premises server.
+
+    :param mode: of the agent's control program: ``ec2`` or ``onPremise``.
+    :param commands: the calls of the control program that give its agent the desired configurations, or the new names
+        of its files.
+    :param is_watched: whether the agent is to be watched, even without a call.
+    """
+
+    host: str
+    region: str
+    instance_id: str
+    mode: str
+    commands: tuple[Command, ...]
+    is_watched: bool = False
+
+
+class FleetConfigResource(Resource["tuple[Member, ...]"]):
+    """The configurations of agents on instances whose facts another module has collected.
+
+    :param client_factory: makes a boto3 client for a service: ``AnsibleAWSModule.client``.
+    :param timeout: how long to wait for each command, in seconds.
+    """
+
+    def __init__(self, client_factory: Callable[..., Any], members: Sequence[Member], timeout: float) -> None:
+        self._client_factory = client_factory
+        self._members = tuple(members)
+        self._timeout = timeout
+
+    def read(self) -> tuple[Member, ...]:
+        """Return the instances with something to do, as they were seen."""
+        return tuple(each for each in self._members if each.commands)
+
+    def plan(self, current: tuple[Member, ...], /) -> Plan[tuple[Member, ...]]:
+        """Plan one step for all instances, which are changed together as far as they can be."""
+        step = Step(Kind.UPDATE, "ssm:SendCommand", {}, _summary(current), context=current)
+        return Plan(current, (), {"agents": [step] if current else []})
+
+    def to_diff(self, state: tuple[Member, ...], /) -> dict[str, Any]:
+        """Render the commands that are to be run."""
+        return {each.host: [f"{one.action} {one.name}" for one in each.commands] for each in state}
+
+    def to_result(self, plan: Plan[tuple[Member, ...]], final: tuple[Member, ...], /) -> dict[str, Any]:
+        """Return the hosts, besides the steps."""
+        del plan, final
+        return {"applied_hosts": self._done()}
+
+    def _done(self, failed: Collection[str] = ()) -> list[str]:
+        """Return the hosts that have run their commands, or that are to be watched without one."""
+        return [each.host for each in self._members if (each.commands or each.is_watched) and each.host not in failed]
+
+    def execute(self, step: Step) -> None:
+        """Run the commands. :raises PartialFailure: they failed on some instances; the others have run them."""
+        members: Sequence[Member] = step.context
+        groups: dict[tuple[str, str, tuple[Command, ...]], list[Member]] = {}
+        for each in members:
+            groups.setdefault((each.region, each.mode, each.commands), []).append(each)
+        parts = run_in_parallel(lambda group: self._run(*group[0], group[1]), groups.items())
+        failed = {host: problem for part in parts for host, problem in part.items()}
+        if failed:
+            listed = "; ".join(f"{host}: {problem}" for host, problem in list(failed.items())[:MAX_REPORTED_FAILURES])
+            done = [each for each in members if each.host not in failed]
+            raise PartialFailure(
+                f"The configuration was not applied on {len(failed)} of {len(members)} servers: {listed}. Fix the "
+                "cause, and run again.",
+                _summary(done) if done else "",
+                _summary([each for each in members if each.host in failed]),
+                failed_hosts=failed,
+                applied_hosts=self._done(failed),
+            )
+
+    def _run(self, region: str, mode: str, commands: Sequence[Command], members: Sequence[Member]) -> dict[str, str]:
+        """Run commands one after the other, and return by host why one failed. The next commands skip that host."""
+        aws = Aws(partial(self._client_factory, region=region))
+        hosts = {each.instance_id: each.host for each in members}
+        failed: dict[str, str] = {}
+        for command in commands:
+            waiting = [instance_id for instance_id, host in hosts.items() if host not in failed]
+            answers = (
+                run_command.run(aws, waiting, _document(command, mode), Deadline(self._timeout)) if waiting else {}
+            )
+            failed.update((hosts[key], answer.failure) for key, answer in answers.items() if answer.failure)
+        return failed
+
+
+def _summary(members: Sequence[Member]) -> str:
+    is_named = all(command.action == RENAME for each in members for command in each.commands)
+    what = "rename the file of the configuration" if is_named else "apply the configuration"
+    return f"{what} on {', '.join(each.host for each in members)}"
+
+
+def _document(command: Command, mode: str) -> Document:
+    comment = f"cwagent.iam.apply: {command.action} {command.name}"
+    if command.action == RENAME:
+        return Document(RUN_SCRIPT, {"commands": _rename_script(command).splitlines()}, comment)
+    parameters = {
+        "action": [_ACTIONS[command.action]],
+        "mode": [mode],
+        "optionalConfigurationSource": ["ssm"],
+        "optionalConfigurationLocation": [command.name],
+        "optionalRestart": ["yes" if command.restart else "no"],
+    }
+    return Document(MANAGE_AGENT, parameters, comment)
+
+
+def _rename_script(command: Command) -> str:
+    old, new = (f"{PREFIX}{file_of(each)}" for each in (command.name, command.to))
+    text = _RENAME if command.digest else _REPLACE
+    for name, value in {"find": FIND_AGENT, "digest": command.digest, "old": old, "new": new}.items():
+        text = text.replace(f"@{name}@", value)
+    return text

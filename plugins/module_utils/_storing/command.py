@@ -1,0 +1,192 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An instance stores with its own credentials, through a command of Systems Manager.
+
+The command is sent before the profile is changed, since the SSM agent may be silent for half an hour afterwards. It
+waits for the admin identity, and then stores at once. This run does not ask the instance for its identity, but relies
+on the association that EC2 reports.
+"""
+
+from __future__ import annotations
+
+import uuid
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.resource import READ_BACK_SECONDS
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import converge
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.wait import Deadline
+from ansible_collections.cwagent.iam.plugins.module_utils._principals.policies import SSM_POLICIES
+from ansible_collections.cwagent.iam.plugins.module_utils._storing.base import checked_instance_id
+from ansible_collections.cwagent.iam.plugins.module_utils._storing.command_plan import (
+    CANCELLED,
+    MIN_SECONDS,
+    SENT,
+    DesiredCommand,
+    Write,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._storing.instance import AdminProfile, ProfileWay
+from ansible_collections.cwagent.iam.plugins.module_utils._storing.resource import (
+    AwaitedParameterResource,
+    CommandResource,
+    check_agent,
+    check_instance,
+    check_role,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._storing.transaction import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._storing.configuration import Comparison, Configuration
+    from ansible_collections.cwagent.iam.plugins.module_utils._storing.instance import Admin
+    from ansible_collections.cwagent.iam.plugins.module_utils._storing.transaction import Report, Source
+
+
+def writes(configuration: Configuration, *, can_change_tier: bool) -> Iterator[Write]:
+    """Return the parameters of a configuration that differ, as a command stores them."""
+    for step in configuration.plan_without_tags.all_steps:
+        written, found = step.arguments, configuration.known.get(step.arguments["name"])
+        version = found.version if found and found.version else 0
+        yield Write(
+            configuration.region,
+            written["name"],
+            written["value"],
+            written["tier"],
+            version,
+            can_change_tier,
+            written.get("description", ""),
+        )
+
+
+class CommandWay(ProfileWay):
+    """An instance that Ansible does not have to reach."""
+
+    def reach(self) -> None:
+        """Refuse an instance that no command ever reaches. Its agent may come online when the roles were created."""
+        self._instance.agent_problem()
+
+    def read_schema(self) -> str:
+        """The command that checks the instance reads it later."""
+        return ""
+
+    def check_again(self, to_store: Sequence[Configuration]) -> str:
+        """Check that the instance can store through a command, with the admin role."""
+        options, wiring = self._options, self._wiring
+        aws, instance_id, is_new = Aws(wiring.client), checked_instance_id(options.admin), self._has_new_principal()
+        gets_online = options.planned.gives_policy(instance_id, SSM_POLICIES.keys())
+        try:
+            waits = is_new and not wiring.check_mode
+            check_agent(aws, instance_id, Deadline(options.waits.wait_timeout if waits else 0))
+            gets_online = False
+            check_role(aws, options.admin.admin_role_name)
+            regions = sorted({each.region for each in to_store})
+            return "" if wiring.check_mode else check_instance(aws, instance_id, regions)
+        except InvalidInput:
+            raise  # no earlier task changes that
+        except CwagentError as error:
+            if stopped := self._instance.state_problem():
+                raise CwagentError(f"{stopped}, then run again. Nothing was opened.") from error
+            if not (is_new and wiring.check_mode):
+                raise
+            # The run waits until an instance that gets the policy for its SSM agent is online.
+            if not gets_online:
+                wiring.report.warnings.append(str(error))
+            return ""
+
+    def source(self, comparison: Comparison) -> Source:
+        """Return the instance, with the command for it."""
+        options, aws = self._options, self.aws_in()
+        admin = self._admin(comparison, aws)
+        can_change_tier = not options.handling.parameter_tier
+        command = DesiredCommand(
+            SENT,
+            options.admin.instance_id,
+            str(uuid.uuid4()),
+            options.admin.admin_role_name,
+            tuple(write for each in comparison.to_store for write in writes(each, can_change_tier=can_change_tier)),
+            self._seconds(),
+            options.waits.permission_timeout,
+        )
+        return CommandSource(self._wiring.report, aws, admin, command, self.aws_in)
+
+    def _seconds(self) -> int:
+        """Return how long the command may live, which is as long as the waits of the run, within the window."""
+        waits = self._options.waits
+        seconds = waits.wait_timeout + waits.identity_timeout + waits.permission_timeout
+        return int(min(self._options.admin.admin_window_minutes * 60, max(2 * MIN_SECONDS, seconds)))
+
+
+class CommandSource(AdminProfile):
+    """An instance that stores with the admin profile, through a command.
+
+    :param command: the command, as it is sent.
+    :param aws_in: makes the gateway to AWS in a region.
+    """
+
+    def __init__(
+        self, report: Report, aws: Aws, admin: Admin, command: DesiredCommand, aws_in: Callable[[str], Aws]
+    ) -> None:
+        super().__init__(report, aws, admin)
+        self._desired_command = command
+        self._aws_in = aws_in
+        self._sent: Mapping[str, Any] = {}
+        self._is_sending = False
+
+    def planned(self) -> tuple[list[Phase], list[Phase]]:
+        """Return the phases, with the command before them."""
+        before, after = super().planned()
+        if not self._desired_command.writes:
+            return before, after
+        command = CommandResource(self._aws, self._desired_command)
+        return [Phase.of("sent", command, command.plan(command.read())), *before], after
+
+    def acquire(self) -> None:
+        """Send the command, if there is something to store, and acquire the profile."""
+        if self._desired_command.writes:
+            self._send()
+        super().acquire()
+        self.check_exclusive()
+
+    def _send(self) -> None:
+        check_agent(self._aws, self._admin.instance_id, Deadline(0))
+        self._is_sending = True
+        sent = self.report.take("sent", lambda: self._converge_command(self._desired_command))
+        self._sent = sent["command"]
+
+    def _converge_command(self, desired: DesiredCommand) -> dict[str, Any]:
+        return converge(CommandResource(self._aws, desired), False, self._admin.wait_timeout)
+
+    def store(self, configuration: Configuration) -> Mapping[str, Any]:
+        """Wait until the instance has stored a configuration."""
+        awaited = AwaitedParameterResource(
+            self._aws_in(configuration.region),
+            configuration.untagged,
+            configuration.region,
+            configuration.known,
+            command=self._sent,
+            command_aws=self._aws,
+        )
+        return converge(awaited, False, READ_BACK_SECONDS)
+
+    def take_over(self) -> None:
+        """Prepare to release instead of a process that was killed, and to cancel its command."""
+        self._is_sending = bool(self._desired_command.writes)
+        super().take_over()
+
+    def cancel(self) -> None:
+        """Cancel the command; if that fails, it ends by itself before the deadline of the window."""
+        if self._is_sending:
+            with suppress(CwagentError):
+                cancelled = replace(self._desired_command, state=CANCELLED)
+                self.report.take("cancelled", lambda: self._converge_command(cancelled))
+
+    def finish(self, failure: CwagentError | None) -> None:
+        """Remove the restore tag."""
+        if self.report.is_released:
+            self.untag()
+        super().finish(failure)
