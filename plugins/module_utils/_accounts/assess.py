@@ -10,36 +10,18 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Union
 
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.evaluate import (
-    UNREAD,
-    Caller,
-    Decision,
-    Policies,
-    RequestKeys,
-    WriteAccess,
-    can_write,
-    decide,
-    decide_each,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import ROLE, USER
-from ansible_collections.cwagent.iam.plugins.module_utils._principals import window_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.policies import (
-    DEPRECATED_SSM_POLICY,
-    SSM_POLICIES,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_plan import (
-    CLOSED,
-    EXPIRED,
-    MODIFIED,
-    Window,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_policy import PUT, TIME_FORMAT
+from .._principals import window_plan
+from .._principals.policies import DEPRECATED_SSM_POLICY, SSM_POLICIES
+from .._principals.window_plan import CLOSED, EXPIRED, MODIFIED, Window
+from .._principals.window_policy import PUT, TIME_FORMAT
+from .evaluate import UNREAD, Caller, Decision, Policies, RequestKeys, WriteAccess, can_write, decide, decide_each
+from .model import ROLE, USER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import Account, Policy, Principal
+    from .model import Account, Policy, Principal
 
     Context = tuple[tuple[str, Union[str, tuple[str, ...]]], ...]
 

@@ -10,25 +10,20 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.assess import GET, LOGS, METRICS, AccountView
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.evaluate import Decision
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.history import Writer
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import ROLE, USER
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.document import read
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.permissions import permissions_of
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.policy import Scope
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.options import option
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.admin_instance import record_key
+from .._configuration.document import read
+from .._configuration.permissions import permissions_of
+from .._configuration.policy import Scope
+from .._ground.options import option
+from .._servers.admin_instance import record_key
+from .assess import GET, LOGS, METRICS, AccountView
+from .evaluate import Decision
+from .history import Writer
+from .model import ROLE, USER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import (
-        ConfigParameter,
-        InstanceUse,
-        NodeUse,
-        Principal,
-    )
+    from .model import ConfigParameter, InstanceUse, NodeUse, Principal
 
 
 MAX_LISTED = 10

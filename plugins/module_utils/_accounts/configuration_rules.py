@@ -8,33 +8,27 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.assess import GET
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.case import MAX_LISTED
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.evaluate import Decision
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.history import Writer
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import ROLE, USER
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.document import read_yaml
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import ENCRYPTED_TYPE, LIMITS, TYPE
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.problems import select
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.validate import validate
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.findings import (
-    CONFIGURATION,
-    ERROR,
-    NOTICE,
-    WARNING,
-    Rule,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import CREATED, is_yaml_name
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.text import join_first
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_policy import TIME_FORMAT
+from .._configuration.document import read_yaml
+from .._configuration.plan import ENCRYPTED_TYPE, LIMITS, TYPE
+from .._configuration.problems import select
+from .._configuration.validate import validate
+from .._ground.findings import CONFIGURATION, ERROR, NOTICE, WARNING, Rule
+from .._ground.names import CREATED, is_yaml_name
+from .._ground.text import join_first
+from .._principals.window_policy import TIME_FORMAT
+from .assess import GET
+from .case import MAX_LISTED
+from .evaluate import Decision
+from .history import Writer
+from .model import ROLE, USER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._accounts.case import Case
-    from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import ConfigParameter, History, Version
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.findings import Finding
+    from .._ground.findings import Finding
+    from .case import Case
+    from .model import ConfigParameter, History, Version
 
 
 # A configuration that uses this share of its limit, or more, is near the limit.

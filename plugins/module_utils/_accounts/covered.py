@@ -11,32 +11,17 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Union
 
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.options import (
-    OFF,
-    GivenConfig,
-    Handling,
-    validate_config,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.permissions import ASSUME
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.policy import (
-    ANY,
-    DECRYPT,
-    GET,
-    HIDDEN,
-    PUT,
-    Source,
-    Statement,
-    compile_each,
-    grants_of,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import APPLIED_LABEL
+from .._configuration.options import OFF, GivenConfig, Handling, validate_config
+from .._configuration.permissions import ASSUME
+from .._configuration.policy import ANY, DECRYPT, GET, HIDDEN, PUT, Source, Statement, compile_each, grants_of
+from .._ground.errors import InvalidInput
+from .._ground.names import APPLIED_LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import History, Version
-    from ansible_collections.cwagent.iam.plugins.module_utils._configuration.policy import Grant, Scope
+    from .._configuration.policy import Grant, Scope
+    from .model import History, Version
 
 
 # A policy covers what is stored, whatever a newer agent thinks of it.

@@ -23,22 +23,15 @@ from functools import lru_cache, partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import PARAMETER_PREFIX, name_of
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.patterns import (
-    MANY,
-    ONE,
-    is_match,
-    representatives,
-    to_literal,
-    to_pattern,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_policy import PUT, TIME_FORMAT, opening_of
+from .._ground.names import PARAMETER_PREFIX, name_of
+from .._principals.patterns import MANY, ONE, is_match, representatives, to_literal, to_pattern
+from .._principals.window_policy import PUT, TIME_FORMAT, opening_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._principals.patterns import Pattern
-    from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_policy import Opening
+    from .._principals.patterns import Pattern
+    from .._principals.window_policy import Opening
 
     Document = Mapping[str, Any]
 

@@ -8,28 +8,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.assess import LOGS, SITE
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.case import MAX_LISTED
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.covered import (
-    Text,
-    Unread,
-    covered_versions,
-    find_sources,
-    find_unexplained,
-    is_ignored,
-    known_grants,
-    readable_parameters,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.evaluate import (
-    Decision,
-    Policies,
-    RequestKeys,
-    decide,
-    decide_each,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import CONTENT, PARAMETERS
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.permissions import permissions_of
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.policy import (
+from .._configuration.permissions import permissions_of
+from .._configuration.policy import (
     ANY,
     compile_each,
     covers_encrypted,
@@ -40,27 +20,34 @@ from ansible_collections.cwagent.iam.plugins.module_utils._configuration.policy 
     join,
     read_document,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.findings import NOTICE, PRINCIPAL, WARNING, Rule
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import (
-    ATTACHED_TAG,
-    CREATED,
-    MARK_TAG,
-    fitted_access,
-    is_created,
-    is_fitted_policy,
+from .._ground.errors import InvalidInput
+from .._ground.findings import NOTICE, PRINCIPAL, WARNING, Rule
+from .._ground.names import ATTACHED_TAG, CREATED, MARK_TAG, fitted_access, is_created, is_fitted_policy
+from .._ground.text import join_first
+from .._principals.policies import ACCESS_POLICIES
+from .._principals.window_policy import PUT
+from .assess import LOGS, SITE
+from .case import MAX_LISTED
+from .covered import (
+    Text,
+    Unread,
+    covered_versions,
+    find_sources,
+    find_unexplained,
+    is_ignored,
+    known_grants,
+    readable_parameters,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.text import join_first
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.policies import ACCESS_POLICIES
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_policy import PUT
+from .evaluate import Decision, Policies, RequestKeys, decide, decide_each
+from .model import CONTENT, PARAMETERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._accounts.case import Case
-    from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import Account, Policy, Principal
-    from ansible_collections.cwagent.iam.plugins.module_utils._configuration.policy import Statement
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.findings import Finding
+    from .._configuration.policy import Statement
+    from .._ground.findings import Finding
+    from .case import Case
+    from .model import Account, Policy, Principal
 
 
 # The use of log groups that each action allows, with the worst first.

@@ -12,24 +12,18 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.assess import (
-    ANSWERS,
-    UNKNOWN,
-    WINDOW,
-    YES,
-    write_access,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.evaluate import Decision
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import Policy
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import aws_policy_arn
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.policies import ACCESS_POLICIES
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_policy import PUT
+from .._ground.names import aws_policy_arn
+from .._principals.policies import ACCESS_POLICIES
+from .._principals.window_policy import PUT
+from .assess import ANSWERS, UNKNOWN, WINDOW, YES, write_access
+from .evaluate import Decision
+from .model import Policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._accounts.assess import AccountView, Context
-    from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import Account, Principal
+    from .assess import AccountView, Context
+    from .model import Account, Principal
 
 
 # A policy after a change by somebody who wants the principal to write.

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import ROLE, USER
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.json_path import differences
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parts import digest, part_name, recorded_parts
+from .._configuration.json_path import differences
+from .._configuration.parts import digest, part_name, recorded_parts
+from .model import ROLE, USER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import History, Version
+    from .model import History, Version
 
 
 # By the part of an ARN before the first slash, the kind of the principal.

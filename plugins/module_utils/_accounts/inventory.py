@@ -17,9 +17,27 @@ from functools import partial
 from itertools import count, takewhile
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.assess import assess, request_context
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.fitting_rules import unread_regions
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import (
+from .._configuration.parts import part_name
+from .._configuration.plan import ENCRYPTED_TYPE, TYPE
+from .._configuration.resource import NO_PARAMETER_CODES
+from .._ground.aws import Aws
+from .._ground.errors import AwsApiError
+from .._ground.names import PARAMETER_PREFIX, SAVED_KEY_TAG, is_created, is_fitted_policy, name_of
+from .._ground.plan import run_in_parallel
+from .._keys.parameter_store import PARAMETERS_PER_CALL, list_parameters
+from .._keys.reading import access_keys
+from .._keys.saved_key import described_key
+from .._keys.stores import AWS_STORES
+from .._principals.principal import find_user, tags
+from .._principals.window_policy import PUT
+from .._servers.admin_instance import RESTORE_TAG
+from .._servers.commands import WINDOWS
+from .._servers.find import enabled_regions, refuse_other
+from .._servers.hybrid import CREATED_NODES, HYBRID_NODES, describe_activations, describe_nodes
+from .._servers.instance_profile import describe_instances, read_associations
+from .assess import assess, request_context
+from .fitting_rules import unread_regions
+from .model import (
     CONTENT,
     NODES,
     PARAMETERS,
@@ -40,53 +58,13 @@ from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import
     Unread,
     Version,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.principals import (
-    ALL,
-    Attempts,
-    Principals,
-    read_simulation,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parts import part_name
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import ENCRYPTED_TYPE, TYPE
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.resource import NO_PARAMETER_CODES
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import AwsApiError
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import (
-    PARAMETER_PREFIX,
-    SAVED_KEY_TAG,
-    is_created,
-    is_fitted_policy,
-    name_of,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import run_in_parallel
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.parameter_store import (
-    PARAMETERS_PER_CALL,
-    list_parameters,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.reading import access_keys
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.saved_key import described_key
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.stores import AWS_STORES
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.principal import find_user, tags
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_policy import PUT
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.admin_instance import RESTORE_TAG
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.commands import WINDOWS
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.find import enabled_regions, refuse_other
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.hybrid import (
-    CREATED_NODES,
-    HYBRID_NODES,
-    describe_activations,
-    describe_nodes,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.instance_profile import (
-    describe_instances,
-    read_associations,
-)
+from .principals import ALL, Attempts, Principals, read_simulation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._accounts.assess import Assessment
-    from ansible_collections.cwagent.iam.plugins.module_utils._keys.document_store import DocumentStore
+    from .._keys.document_store import DocumentStore
+    from .assess import Assessment
 
 
 # The largest page of versions. Parameter Store keeps 100 of them.

@@ -8,16 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import (
-    ADOPTED,
-    CREATED,
-    MARK_TAG,
-    WINDOW_POLICY,
-    aws_policy_arn,
-    fitted_access,
-    is_fitted_policy,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.policies import ACCESS_POLICIES
+from .._ground.names import ADOPTED, CREATED, MARK_TAG, WINDOW_POLICY, aws_policy_arn, fitted_access, is_fitted_policy
+from .._principals.policies import ACCESS_POLICIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

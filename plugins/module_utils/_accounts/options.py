@@ -8,21 +8,14 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.case import Choices
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import (
-    ACCESS,
-    HISTORY,
-    PARTS,
-    ROLE,
-    USER,
-    Scope,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import check_parameter_name
-from ansible_collections.cwagent.iam.plugins.module_utils._ground import names as _names
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.options import read_options, spec_of
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.access_keys import check_days
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.stores import KEY_STORES, PLACE_SPEC
+from .._configuration.plan import check_parameter_name
+from .._ground import names as _names
+from .._ground.errors import InvalidInput
+from .._ground.options import read_options, spec_of
+from .._keys.access_keys import check_days
+from .._keys.stores import KEY_STORES, PLACE_SPEC
+from .case import Choices
+from .model import ACCESS, HISTORY, PARTS, ROLE, USER, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

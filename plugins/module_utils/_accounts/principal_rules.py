@@ -8,60 +8,23 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.assess import (
-    LOGS,
-    METRICS,
-    NO,
-    YES,
-    describe_blocked,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.case import MAX_LISTED, RESTORE, has_record
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import ROLE, USER
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.findings import (
-    ACCOUNT,
-    ERROR,
-    NOTICE,
-    PRINCIPAL,
-    SERVER,
-    WARNING,
-    Rule,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import (
-    ATTACHED_TAG,
-    WINDOW_POLICY,
-    aws_policy_arn,
-    is_fitted_policy,
-    name_of,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.text import join_first, to_printable
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.policies import (
-    DEPRECATED_SSM_POLICY,
-    SSM_POLICIES,
-    SSM_SUCCESSOR,
-    agent_policies,
-    tagged_policies,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.role_plan import (
-    SOURCE_ACCOUNT,
-    SOURCE_ARN,
-    HybridTrust,
-    ec2_service,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_plan import (
-    ABSENT,
-    CLOSED,
-    EXPIRED,
-    MODIFIED,
-    OPEN,
-)
+from .._ground.findings import ACCOUNT, ERROR, NOTICE, PRINCIPAL, SERVER, WARNING, Rule
+from .._ground.names import ATTACHED_TAG, WINDOW_POLICY, aws_policy_arn, is_fitted_policy, name_of
+from .._ground.text import join_first, to_printable
+from .._principals.policies import DEPRECATED_SSM_POLICY, SSM_POLICIES, SSM_SUCCESSOR, agent_policies, tagged_policies
+from .._principals.role_plan import SOURCE_ACCOUNT, SOURCE_ARN, HybridTrust, ec2_service
+from .._principals.window_plan import ABSENT, CLOSED, EXPIRED, MODIFIED, OPEN
+from .assess import LOGS, METRICS, NO, YES, describe_blocked
+from .case import MAX_LISTED, RESTORE, has_record
+from .model import ROLE, USER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._accounts.assess import Assessment
-    from ansible_collections.cwagent.iam.plugins.module_utils._accounts.case import Case
-    from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import InstanceUse, Key, Principal
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.findings import Finding
+    from .._ground.findings import Finding
+    from .assess import Assessment
+    from .case import Case
+    from .model import InstanceUse, Key, Principal
 
 
 # If this many instances have the permission that is meant for one instance, it is a separate finding.

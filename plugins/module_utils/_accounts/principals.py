@@ -9,36 +9,17 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import (
-    ROLE,
-    USER,
-    Policy,
-    Principal,
-    Profile,
-    Unread,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import (
-    DENIED_CODES,
-    MISSING_POLICY,
-    NOT_OFFERED_CODES,
-    AwsApiError,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import name_of
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import NOT_FOUND_CODES, run_in_parallel
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.principal import (
-    PAGE_SIZE,
-    attached_policies,
-    boundary,
-    inline_policies,
-    read_account,
-    tags,
-)
+from .._ground.errors import DENIED_CODES, MISSING_POLICY, NOT_OFFERED_CODES, AwsApiError
+from .._ground.names import name_of
+from .._ground.plan import NOT_FOUND_CODES, run_in_parallel
+from .._principals.principal import PAGE_SIZE, attached_policies, boundary, inline_policies, read_account, tags
+from .model import ROLE, USER, Policy, Principal, Profile, Unread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import Scope
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
+    from .._ground.aws import Aws
+    from .model import Scope
 
 
 T = TypeVar("T")

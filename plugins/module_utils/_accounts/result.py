@@ -11,38 +11,23 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts import (
-    configuration_rules,
-    fitting_rules,
-    principal_rules,
-    server_rules,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.assess import ANSWERS, NO, UNKNOWN, YES
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.grantors import find_grantors
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.history import (
-    Writer,
-    changes,
-    group_parts,
-    stored_together,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import ROLE
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import LIMITS
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.findings import SEVERITIES, Rule
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_policy import TIME_FORMAT
+from .._configuration.plan import LIMITS
+from .._ground.findings import SEVERITIES, Rule
+from .._principals.window_policy import TIME_FORMAT
+from . import configuration_rules, fitting_rules, principal_rules, server_rules
+from .assess import ANSWERS, NO, UNKNOWN, YES
+from .grantors import find_grantors
+from .history import Writer, changes, group_parts, stored_together
+from .model import ROLE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._accounts.assess import Assessment
-    from ansible_collections.cwagent.iam.plugins.module_utils._accounts.case import Case
-    from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import (
-        Account,
-        ConfigParameter,
-        History,
-        Key,
-    )
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.findings import Finding
+    from .._ground.findings import Finding
+    from .assess import Assessment
+    from .case import Case
+    from .model import Account, ConfigParameter, History, Key
 
 
 _FILES = (principal_rules, fitting_rules, server_rules, configuration_rules)

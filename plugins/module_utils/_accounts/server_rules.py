@@ -7,23 +7,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.assess import GET, LOGS, METRICS, describe_grant
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.case import MAX_LISTED, RESTORE, has_record
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.evaluate import Decision
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import ROLE
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.findings import NOTICE, SERVER, WARNING, Rule
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import PARAMETER_PREFIX
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.text import count_noun, join_first
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_plan import OPEN
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_policy import TIME_FORMAT
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.admin_instance import RESTORE_TAG
+from .._ground.findings import NOTICE, SERVER, WARNING, Rule
+from .._ground.names import PARAMETER_PREFIX
+from .._ground.text import count_noun, join_first
+from .._principals.window_plan import OPEN
+from .._principals.window_policy import TIME_FORMAT
+from .._servers.admin_instance import RESTORE_TAG
+from .assess import GET, LOGS, METRICS, describe_grant
+from .case import MAX_LISTED, RESTORE, has_record
+from .evaluate import Decision
+from .model import ROLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._accounts.case import Case
-    from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import InstanceUse, Principal
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.findings import Finding
+    from .._ground.findings import Finding
+    from .case import Case
+    from .model import InstanceUse, Principal
 
 
 PROFILE_WITHOUT_ROLE = Rule("profile-without-role", SERVER, (WARNING,), "an instance profile has no role")

@@ -9,29 +9,23 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.assess import AccountView, is_pattern
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.evaluate import Decision, decision_of
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import ROLE, USER
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.endpoints import Endpoint
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parts import merge, merge_order, parts_of
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.policy import ANY
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.commands import ONLINE
+from .._accounts.assess import AccountView, is_pattern
+from .._accounts.evaluate import Decision, decision_of
+from .._accounts.model import ROLE, USER
+from .._configuration.parts import merge, merge_order, parts_of
+from .._configuration.policy import ANY
+from .._ground.errors import InvalidInput
+from .._servers.commands import ONLINE
+from .endpoints import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._accounts.assess import Assessment, Context
-    from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import (
-        ConfigParameter,
-        InstanceUse,
-        NodeUse,
-        Principal,
-        Unread,
-    )
-    from ansible_collections.cwagent.iam.plugins.module_utils._agents.model import Target
-    from ansible_collections.cwagent.iam.plugins.module_utils._configuration.permissions import Need
-    from ansible_collections.cwagent.iam.plugins.module_utils._configuration.policy import Call
+    from .._accounts.assess import Assessment, Context
+    from .._accounts.model import ConfigParameter, InstanceUse, NodeUse, Principal, Unread
+    from .._configuration.permissions import Need
+    from .._configuration.policy import Call
+    from .model import Target
 
 
 @dataclass(frozen=True)

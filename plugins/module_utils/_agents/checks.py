@@ -8,58 +8,29 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.assess import GET, SITE
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.evaluate import Decision
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import NODES, PARAMETERS, ROLE
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.case import (
-    Case,
-    configs_of,
-    merge_known,
-    node_of,
-    principal_of,
-    runs_all,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.configs_plan import find_clash, similar_names
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.endpoints import Endpoint, endpoints_of, label
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.model import (
-    CONFIGURATION,
-    IDENTITY,
-    MESSAGE_SERVICES,
-    PERMISSIONS,
-    Config,
-    Server,
-    failure,
-    note,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.permission_checks import (
-    check_permissions,
-    check_registration,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.script import digest
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.watch import watch_seconds
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.document import read
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parts import parts_of
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import ENCRYPTED_TYPE, TYPE
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import (
-    CREATED,
-    MARK_TAG,
-    is_yaml_name,
-    path_and_name_of,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.commands import ONLINE
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.node import HOST_TAG
+from .._accounts.assess import GET, SITE
+from .._accounts.evaluate import Decision
+from .._accounts.model import NODES, PARAMETERS, ROLE
+from .._configuration.document import read
+from .._configuration.parts import parts_of
+from .._configuration.plan import ENCRYPTED_TYPE, TYPE
+from .._ground.names import CREATED, MARK_TAG, is_yaml_name, path_and_name_of
+from .._servers.commands import ONLINE
+from .._servers.node import HOST_TAG
+from .case import Case, configs_of, merge_known, node_of, principal_of, runs_all
+from .configs_plan import find_clash, similar_names
+from .endpoints import Endpoint, endpoints_of, label
+from .model import CONFIGURATION, IDENTITY, MESSAGE_SERVICES, PERMISSIONS, Config, Server, failure, note
+from .permission_checks import check_permissions, check_registration
+from .script import digest
+from .watch import watch_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import (
-        ConfigParameter,
-        Key,
-        NodeUse,
-        Principal,
-    )
-    from ansible_collections.cwagent.iam.plugins.module_utils._agents.model import Target
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.findings import Finding
+    from .._accounts.model import ConfigParameter, Key, NodeUse, Principal
+    from .._ground.findings import Finding
+    from .model import Target
 
 
 STORE = "Run the playbook cwagent.iam.store_config with the configuration."

@@ -9,24 +9,20 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.fact_checks import (
-    check_facts,
-    note_unseen,
-    skip_facts,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.model import ANSIBLE, AUTO, NONE, RUN_COMMAND
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.script import parse, script
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.watch import NOT_WATCHED, Watch, judge, watch_script
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError, InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.wait import Deadline
-from ansible_collections.cwagent.iam.plugins.module_utils._servers import run_command
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.run_command import Answer, Document
+from .._ground.aws import Aws
+from .._ground.errors import CwagentError, InvalidInput
+from .._ground.wait import Deadline
+from .._servers import run_command
+from .._servers.run_command import Answer, Document
+from .fact_checks import check_facts, note_unseen, skip_facts
+from .model import ANSIBLE, AUTO, NONE, RUN_COMMAND
+from .script import parse, script
+from .watch import NOT_WATCHED, Watch, judge, watch_script
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._agents.model import Server
+    from .model import Server
 
 
 SCRIPT_SECONDS = 120

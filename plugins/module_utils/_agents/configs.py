@@ -10,23 +10,17 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agents import configs_plan as config_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.configs_plan import (
-    PREFIX,
-    RENAME,
-    AgentFiles,
-    Wanted,
-    file_of,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import Resource
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError, root_advice
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.restart import run_control
+from .._ground.converge import Resource
+from .._ground.errors import CwagentError, root_advice
+from .._servers.restart import run_control
+from . import configs_plan as config_plan
+from .configs_plan import PREFIX, RENAME, AgentFiles, Wanted, file_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._agents.configs_plan import Command
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Plan, Step
+    from .._ground.plan import Plan, Step
+    from .configs_plan import Command
 
 
 # The files that the agent has before its first configuration, and while it gets one.

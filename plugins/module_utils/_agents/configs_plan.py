@@ -16,14 +16,9 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import (
-    is_label,
-    is_part,
-    is_yaml_name,
-    surplus_parts,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.options import option
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Kind, Plan, Step
+from .._ground.names import is_label, is_part, is_yaml_name, surplus_parts
+from .._ground.options import option
+from .._ground.plan import Kind, Plan, Step
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

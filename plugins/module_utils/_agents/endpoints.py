@@ -12,8 +12,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.json_path import find_values
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.permissions import permissions_of
+from .._configuration.json_path import find_values
+from .._configuration.permissions import permissions_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

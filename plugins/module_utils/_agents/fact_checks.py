@@ -11,34 +11,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.configs_plan import (
-    Wanted,
-    after,
-    commands,
-    find_files,
-    is_numbered,
-    is_running,
-    renames,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.endpoints import is_host
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.model import (
-    AGENT,
-    CONFIGURATION,
-    ENDPOINTS,
-    IDENTITY,
-    MESSAGE_SERVICES,
-    NOT_INSTALLED,
-    failure,
-    note,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.watch import AGENT_FOLDER
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import name_of, surplus_parts
+from .._ground.names import name_of, surplus_parts
+from .configs_plan import Wanted, after, commands, find_files, is_numbered, is_running, renames
+from .endpoints import is_host
+from .model import AGENT, CONFIGURATION, ENDPOINTS, IDENTITY, MESSAGE_SERVICES, NOT_INSTALLED, failure, note
+from .watch import AGENT_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._agents.model import Config, Facts, Reading, Server
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.findings import Finding
+    from .._ground.findings import Finding
+    from .model import Config, Facts, Reading, Server
 
 
 RUNNING = "running"

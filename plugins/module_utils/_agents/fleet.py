@@ -9,29 +9,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.configs_plan import (
-    APPEND,
-    FETCH,
-    PREFIX,
-    REMOVE,
-    RENAME,
-    Command,
-    file_of,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.watch import FIND_AGENT
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import Resource
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import PartialFailure
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import (
-    MAX_REPORTED_FAILURES,
-    Kind,
-    Plan,
-    Step,
-    run_in_parallel,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.wait import Deadline
-from ansible_collections.cwagent.iam.plugins.module_utils._servers import run_command
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.run_command import Document
+from .._ground.aws import Aws
+from .._ground.converge import Resource
+from .._ground.errors import PartialFailure
+from .._ground.plan import MAX_REPORTED_FAILURES, Kind, Plan, Step, run_in_parallel
+from .._ground.wait import Deadline
+from .._servers import run_command
+from .._servers.run_command import Document
+from .configs_plan import APPEND, FETCH, PREFIX, REMOVE, RENAME, Command, file_of
+from .watch import FIND_AGENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence

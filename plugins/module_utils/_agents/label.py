@@ -12,11 +12,11 @@ from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import Resource
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import AwsApiError, CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import APPLIED_LABEL
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Kind, Plan, Step
+from .._ground.aws import Aws
+from .._ground.converge import Resource
+from .._ground.errors import AwsApiError, CwagentError
+from .._ground.names import APPLIED_LABEL
+from .._ground.plan import Kind, Plan, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

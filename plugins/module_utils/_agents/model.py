@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.configs_plan import AgentFiles, Command, Wanted
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.findings import ERROR, NOTICE, SERVER, Finding, Rule
+from .._ground.errors import InvalidInput
+from .._ground.findings import ERROR, NOTICE, SERVER, Finding, Rule
+from .configs_plan import AgentFiles, Command, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,62 +10,30 @@ from dataclasses import replace
 from itertools import chain, product
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.assess import (
-    GET,
-    LOGS,
-    METRICS,
-    SITE,
-    UNKNOWN,
-    WINDOW,
-    YES,
-    describe_blocked,
-    describe_grant,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.evaluate import Decision, to_list
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import ROLE
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.case import (
-    Case,
-    Needed,
-    configs_of,
-    merge_known,
-    principal_of,
-    runs_all,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.model import (
-    IDENTITY,
-    PERMISSIONS,
-    WRITING,
-    failure,
-    note,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.document import read
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.json_path import find_values
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parts import other_parts
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.permissions import (
-    ASSUME,
-    ROWS,
-    permissions_of,
-    roles_of_parts,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import ENCRYPTED_TYPE
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.policy import Call, Scope, calls_for
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.findings import ERROR
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import aws_policy_arn, is_yaml_name
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.policies import (
-    ACCESS_POLICIES,
-    SSM_POLICIES,
-    SSM_SUCCESSOR,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.role_plan import SSM, HybridTrust
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_policy import PUT
+from .._accounts.assess import GET, LOGS, METRICS, SITE, UNKNOWN, WINDOW, YES, describe_blocked, describe_grant
+from .._accounts.evaluate import Decision, to_list
+from .._accounts.model import ROLE
+from .._configuration.document import read
+from .._configuration.json_path import find_values
+from .._configuration.parts import other_parts
+from .._configuration.permissions import ASSUME, ROWS, permissions_of, roles_of_parts
+from .._configuration.plan import ENCRYPTED_TYPE
+from .._configuration.policy import Call, Scope, calls_for
+from .._ground.findings import ERROR
+from .._ground.names import aws_policy_arn, is_yaml_name
+from .._principals.policies import ACCESS_POLICIES, SSM_POLICIES, SSM_SUCCESSOR
+from .._principals.role_plan import SSM, HybridTrust
+from .._principals.window_policy import PUT
+from .case import Case, Needed, configs_of, merge_known, principal_of, runs_all
+from .model import IDENTITY, PERMISSIONS, WRITING, failure, note
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import ConfigParameter, Principal
-    from ansible_collections.cwagent.iam.plugins.module_utils._agents.model import Target
-    from ansible_collections.cwagent.iam.plugins.module_utils._configuration.permissions import Need, Row
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.findings import Finding
+    from .._accounts.model import ConfigParameter, Principal
+    from .._configuration.permissions import Need, Row
+    from .._ground.findings import Finding
+    from .model import Target
 
 
 # The calls of an agent whose configuration is not known. Any log group can be the resource.

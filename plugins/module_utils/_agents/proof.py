@@ -8,13 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import APPLIED_LABEL
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.text import join_first
+from .._ground.names import APPLIED_LABEL
+from .._ground.text import join_first
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._agents.model import Server
+    from .model import Server
 
 
 _NOT_PROVED = "a server has not proved the version"

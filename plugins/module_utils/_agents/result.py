@@ -7,21 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.configs_plan import APPEND, FETCH
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.model import CHECKS, NOT_INSTALLED
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.text import (
-    WIDTH,
-    count_noun,
-    join_first,
-    to_printable,
-    to_summary,
-    wrap,
-)
+from .._ground.text import WIDTH, count_noun, join_first, to_printable, to_summary, wrap
+from .configs_plan import APPEND, FETCH
+from .model import CHECKS, NOT_INSTALLED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._agents.model import Server
+    from .model import Server
 
 
 # Of a large fleet, the servers without failures are only counted.

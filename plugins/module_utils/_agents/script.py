@@ -13,13 +13,13 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.configs_plan import AgentFiles
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.model import MESSAGE_SERVICES, Facts, Reading
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.watch import FIND_AGENT, READ_LOG
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError
+from .._ground.errors import CwagentError
+from .configs_plan import AgentFiles
+from .model import MESSAGE_SERVICES, Facts, Reading
+from .watch import FIND_AGENT, READ_LOG
 
 if TYPE_CHECKING:
-    from ansible_collections.cwagent.iam.plugins.module_utils._agents.model import Server
+    from .model import Server
 
 
 # AWS tools read another address of a service from a variable with the name AWS_ENDPOINT_URL_ and this ending.

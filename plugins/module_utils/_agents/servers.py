@@ -17,30 +17,30 @@ from functools import cache, partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.assess import assess, request_context
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.inventory import Inventory, read_versions
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import Scope, Unread
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.case import Case
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.checks import check
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.model import Target
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.permission_checks import calls_of
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.script import digest
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import check_parameter_name
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.policy import ANY
-from ansible_collections.cwagent.iam.plugins.module_utils._ground import names
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import DENIED_CODES, AwsApiError, InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import name_of
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import run_in_parallel
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.text import count_noun, wrap
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.stores import AWS_STORES, KEY_STORES
+from .._accounts.assess import assess, request_context
+from .._accounts.inventory import Inventory, read_versions
+from .._accounts.model import Scope, Unread
+from .._configuration.plan import check_parameter_name
+from .._configuration.policy import ANY
+from .._ground import names
+from .._ground.aws import Aws
+from .._ground.errors import DENIED_CODES, AwsApiError, InvalidInput
+from .._ground.names import name_of
+from .._ground.plan import run_in_parallel
+from .._ground.text import count_noun, wrap
+from .._keys.stores import AWS_STORES, KEY_STORES
+from .case import Case
+from .checks import check
+from .model import Target
+from .permission_checks import calls_of
+from .script import digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import Account, Principal
-    from ansible_collections.cwagent.iam.plugins.module_utils._agents.endpoints import Endpoint
-    from ansible_collections.cwagent.iam.plugins.module_utils._agents.model import Server
+    from .._accounts.model import Account, Principal
+    from .endpoints import Endpoint
+    from .model import Server
 
 
 def targets(servers: Iterable[Mapping[str, Any]], region: str | None) -> list[Target]:

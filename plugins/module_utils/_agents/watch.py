@@ -14,9 +14,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.json_path import find_values
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.text import count_noun, shorten, to_printable
+from .._configuration.json_path import find_values
+from .._ground.errors import InvalidInput
+from .._ground.text import count_noun, shorten, to_printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

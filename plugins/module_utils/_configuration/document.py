@@ -18,9 +18,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn, Union
 
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration import problems as rules
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.problems import Path, Problem, quote, quote_key
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.findings import ERROR, NOTICE, Rule
+from .._ground.findings import ERROR, NOTICE, Rule
+from . import problems as rules
+from .problems import Path, Problem, quote, quote_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

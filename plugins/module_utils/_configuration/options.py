@@ -14,36 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.common.validation import check_type_path
 
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration import plan as config_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration import problems as rules
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.document import (
-    MAX_SIZE,
-    Content,
-    Document,
-    is_json,
-    read,
-    read_yaml,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parts import merge
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import (
-    LIMITS,
-    DesiredConfig,
-    check_name_of_json,
-    check_parameter_name,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.problems import (
-    Problem,
-    select,
-    to_finding,
-    to_lines,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.schema import add_schema_problems, read_schema
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.validate import validate
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.findings import ERROR, NOTICE, Rule
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import check_tags, is_yaml_name, tags_as_text
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.options import option, read_options, spec_of
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.text import count_noun, to_summary
+from .._ground.errors import InvalidInput
+from .._ground.findings import ERROR, NOTICE, Rule
+from .._ground.names import check_tags, is_yaml_name, tags_as_text
+from .._ground.options import option, read_options, spec_of
+from .._ground.text import count_noun, to_summary
+from . import plan as config_plan
+from . import problems as rules
+from .document import MAX_SIZE, Content, Document, is_json, read, read_yaml
+from .parts import merge
+from .plan import LIMITS, DesiredConfig, check_name_of_json, check_parameter_name
+from .problems import Problem, select, to_finding, to_lines
+from .schema import add_schema_problems, read_schema
+from .validate import validate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence

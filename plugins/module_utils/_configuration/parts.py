@@ -25,8 +25,8 @@ from functools import lru_cache
 from itertools import count, takewhile
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.json_path import json_path
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
+from .._ground.errors import InvalidInput
+from .json_path import json_path
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration import problems
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.json_path import find_values
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.problems import Path, Problem, quote
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.findings import NOTICE
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.text import join_first
+from .._ground.errors import InvalidInput
+from .._ground.findings import NOTICE
+from .._ground.text import join_first
+from . import problems
+from .json_path import find_values
+from .problems import Path, Problem, quote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

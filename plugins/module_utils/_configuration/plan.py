@@ -11,21 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Optional
 
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.json_path import differences
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parts import (
-    minify,
-    part_names,
-    split,
-    to_canonical,
-    to_record,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import (
-    PERMISSION_RETRY_CODES,
-    CwagentError,
-    InvalidInput,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import PARAMETER_PREFIX, is_yaml_name
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Kind, Plan, Step
+from .._ground.errors import PERMISSION_RETRY_CODES, CwagentError, InvalidInput
+from .._ground.names import PARAMETER_PREFIX, is_yaml_name
+from .._ground.plan import Kind, Plan, Step
+from .json_path import differences
+from .parts import minify, part_names, split, to_canonical, to_record
 
 # Names with a path begin with a slash, and the policies that AWS manages do not cover them.
 # https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html

@@ -17,27 +17,19 @@ from functools import cache
 from itertools import islice, product
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.json_path import find_values
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parts import other_parts
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.permissions import (
-    ASSUME,
-    GROUPS,
-    ROWS,
-    SERVER_POLICY,
-    VALUE,
-    permissions_of,
-    roles_of_parts,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.problems import quote, short_path
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.validate import COUNTER, SECTIONS
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import PARAMETER_PREFIX, fitted_access
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.text import count_noun, join_first, to_printable
+from .._ground.errors import InvalidInput
+from .._ground.names import PARAMETER_PREFIX, fitted_access
+from .._ground.text import count_noun, join_first, to_printable
+from .json_path import find_values
+from .parts import other_parts
+from .permissions import ASSUME, GROUPS, ROWS, SERVER_POLICY, VALUE, permissions_of, roles_of_parts
+from .problems import quote, short_path
+from .validate import COUNTER, SECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._configuration.permissions import Need
+    from .permissions import Need
 
 
 # The characters of a managed policy, without white space, and the policies of a principal. Two of these are left for

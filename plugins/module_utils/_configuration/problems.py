@@ -14,15 +14,9 @@ from itertools import groupby
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Union
 
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.json_path import json_path
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.findings import (
-    CONFIGURATION,
-    ERROR,
-    NOTICE,
-    WARNING,
-    Rule,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.text import count_noun
+from .._ground.findings import CONFIGURATION, ERROR, NOTICE, WARNING, Rule
+from .._ground.text import count_noun
+from .json_path import json_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,18 +10,18 @@ from dataclasses import replace
 from itertools import count, takewhile
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration import plan as config_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parts import part_name
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import ENCRYPTED_TYPE, Parameter, State
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import Resource
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import PERMISSION_RETRY_CODES, AwsApiError
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.gateway import unreadable
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Plan, run_in_parallel
+from .._ground.converge import Resource
+from .._ground.errors import PERMISSION_RETRY_CODES, AwsApiError
+from .._ground.gateway import unreadable
+from .._ground.plan import Plan, run_in_parallel
+from . import plan as config_plan
+from .parts import part_name
+from .plan import ENCRYPTED_TYPE, Parameter, State
 
 if TYPE_CHECKING:
-    from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import DesiredConfig
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.gateway import Gateway
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Step
+    from .._ground.gateway import Gateway
+    from .._ground.plan import Step
+    from .plan import DesiredConfig
 
 
 # The code that the API documents for a parameter that does not exist, and the code that it returns elsewhere.

@@ -15,26 +15,18 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration import problems
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.document import MAX_PROBLEMS
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.limited import TooSlow, work_limited
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.problems import Path, Problem, closest, quote
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.validate import (
-    duplicates,
-    in_order,
-    is_integer,
-    locate,
-    missing_key,
-    unknown_key,
-    wrong_value,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.findings import ERROR, WARNING
+from .._ground.errors import InvalidInput
+from .._ground.findings import ERROR, WARNING
+from . import problems
+from .document import MAX_PROBLEMS
+from .limited import TooSlow, work_limited
+from .problems import Path, Problem, closest, quote
+from .validate import duplicates, in_order, is_integer, locate, missing_key, unknown_key, wrong_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._configuration.document import Document
+    from .document import Document
 
 
 LIMIT_SECONDS = 20

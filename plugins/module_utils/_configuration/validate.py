@@ -22,25 +22,13 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration import problems as rules
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.document import (
-    MAX_PROBLEMS,
-    REFERENCE,
-    Content,
-    Document,
-    read,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.json_path import find_values
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.permissions import permission_notices
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.problems import (
-    Path,
-    Problem,
-    closest,
-    quote,
-    quote_key,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.findings import ERROR, WARNING
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.text import misspelled
+from .._ground.findings import ERROR, WARNING
+from .._ground.text import misspelled
+from . import problems as rules
+from .document import MAX_PROBLEMS, REFERENCE, Content, Document, read
+from .json_path import find_values
+from .permissions import permission_notices
+from .problems import Path, Problem, closest, quote, quote_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

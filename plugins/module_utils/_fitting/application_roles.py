@@ -8,38 +8,26 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._fitting import application_roles_plan as roles_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._fitting.application_roles_plan import (
-    Attachments,
-    Departure,
-    State,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground import names as _names
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import gateways
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import Resource
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import DENIED_CODES, AwsApiError
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import ATTACHED_TAG
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import NOT_FOUND_CODES, announce, run_in_parallel
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.planned import find_detached
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.wait import WAIT_SPEC
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.principal import (
-    read_principals,
-    read_quota,
-    with_policy_arns,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.instance_profile import (
-    instance_states,
-    live_instances,
-    read_associations,
-)
+from .._ground import names as _names
+from .._ground.call import gateways
+from .._ground.converge import Resource
+from .._ground.errors import DENIED_CODES, AwsApiError
+from .._ground.names import ATTACHED_TAG
+from .._ground.plan import NOT_FOUND_CODES, announce, run_in_parallel
+from .._ground.planned import find_detached
+from .._ground.wait import WAIT_SPEC
+from .._principals.principal import read_principals, read_quota, with_policy_arns
+from .._servers.instance_profile import instance_states, live_instances, read_associations
+from . import application_roles_plan as roles_plan
+from .application_roles_plan import Attachments, Departure, State
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import Call
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Plan, Step
-    from ansible_collections.cwagent.iam.plugins.module_utils._principals.policies import AccountPrincipal
+    from .._ground.aws import Aws
+    from .._ground.call import Call
+    from .._ground.plan import Plan, Step
+    from .._principals.policies import AccountPrincipal
 
 
 class _Roles(Resource[State]):

@@ -13,46 +13,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.assess import LOGS, METRICS
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.evaluate import (
-    Decision,
-    Policies,
-    RequestKeys,
-    decide,
-    to_list,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import DENIED_CODES, InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import (
-    ATTACHED_TAG,
-    aws_policy_arn,
-    fitted_access,
-    name_of,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Plan
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.text import join_first
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.plan import (
-    MAX_POLICIES,
-    attach_steps,
-    detach_steps,
-    tag_steps,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.policies import (
-    ACCESS_POLICIES,
-    is_server_policy,
-    lacking_policies,
-    tag_value,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.role_plan import (
-    EC2,
-    ec2_service,
-    trusted_principals,
-)
+from .._accounts.assess import LOGS, METRICS
+from .._accounts.evaluate import Decision, Policies, RequestKeys, decide, to_list
+from .._ground.errors import DENIED_CODES, InvalidInput
+from .._ground.names import ATTACHED_TAG, aws_policy_arn, fitted_access, name_of
+from .._ground.plan import Plan
+from .._ground.text import join_first
+from .._principals.plan import MAX_POLICIES, attach_steps, detach_steps, tag_steps
+from .._principals.policies import ACCESS_POLICIES, is_server_policy, lacking_policies, tag_value
+from .._principals.role_plan import EC2, ec2_service, trusted_principals
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Step
-    from ansible_collections.cwagent.iam.plugins.module_utils._principals.policies import AccountPrincipal
+    from .._ground.plan import Step
+    from .._principals.policies import AccountPrincipal
 
 
 POLICY = ACCESS_POLICIES["server"]

@@ -18,14 +18,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.covered import (
-    Unread,
-    find_unexplained,
-    readable_parameters,
-    regions_of,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parts import part_names, to_canonical
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.policy import (
+from .._accounts.covered import Unread, find_unexplained, readable_parameters, regions_of
+from .._configuration.parts import part_names, to_canonical
+from .._configuration.policy import (
     ANY,
     MAX_POLICIES,
     MAX_POLICY,
@@ -41,35 +36,17 @@ from ansible_collections.cwagent.iam.plugins.module_utils._configuration.policy 
     to_document,
     to_shown,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import (
-    MISSING_POLICY,
-    TOO_MANY_VERSIONS,
-    InvalidInput,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import (
-    CREATED,
-    FITTED_PATH,
-    FITTED_POLICIES,
-    MARK_TAG,
-    TAG_PREFIX,
-    is_created,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import (
-    DELETE_RETRY_CODES,
-    EXISTS_CODES,
-    NOT_FOUND_CODES,
-    Kind,
-    Plan,
-    Step,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.text import join_first
+from .._ground.errors import MISSING_POLICY, TOO_MANY_VERSIONS, InvalidInput
+from .._ground.names import CREATED, FITTED_PATH, FITTED_POLICIES, MARK_TAG, TAG_PREFIX, is_created
+from .._ground.plan import DELETE_RETRY_CODES, EXISTS_CODES, NOT_FOUND_CODES, Kind, Plan, Step
+from .._ground.text import join_first
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._accounts.covered import Known, Text
-    from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import History
-    from ansible_collections.cwagent.iam.plugins.module_utils._configuration.policy import Grant, Scope
+    from .._accounts.covered import Known, Text
+    from .._accounts.model import History
+    from .._configuration.policy import Grant, Scope
 
 
 # The beginning of the keys of tags that list the parameters that a run is about to store.

@@ -12,28 +12,27 @@ import socket
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.covered import (
-    WAY_OUT,
-    Read,
-    Text,
-    covered_texts,
-    is_ignored,
-    known_grants,
-    to_sources,
-    with_applied,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.inventory import read_versions
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import History
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import ENCRYPTED_TYPE
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.policy import (
-    Scope,
-    grants_of,
-    needed_statements,
-    take_apart,
-    width_notices,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._fitting import fitted_plan as policy_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._fitting.fitted_plan import (
+from .._accounts.covered import WAY_OUT, Read, Text, covered_texts, is_ignored, known_grants, to_sources, with_applied
+from .._accounts.inventory import read_versions
+from .._accounts.model import History
+from .._configuration.plan import ENCRYPTED_TYPE
+from .._configuration.policy import Scope, grants_of, needed_statements, take_apart, width_notices
+from .._ground import names
+from .._ground.call import aws_gateway, gateways
+from .._ground.converge import Resource
+from .._ground.errors import DENIED_CODES, AwsApiError, InvalidInput
+from .._ground.names import FITTED_PATH, FITTED_POLICIES, PARAMETER_PREFIX, tags_as_text
+from .._ground.plan import EXISTS_CODES, run_in_parallel
+from .._ground.planned import PLANNED_SPEC, Planned
+from .._ground.text import join_first
+from .._ground.wait import WAIT_SPEC
+from .._keys.parameter_store import list_parameters
+from .._principals.principal import tags
+from .._servers.find import enabled_regions
+from .._storing.comparison import read_earlier, validate
+from .._storing.options import CONFIGS_SPEC, GivenConfigs
+from . import fitted_plan as policy_plan
+from .fitted_plan import (
     CHANGED,
     CREATE_POLICY,
     GONE_CODES,
@@ -53,32 +52,13 @@ from ansible_collections.cwagent.iam.plugins.module_utils._fitting.fitted_plan i
     storing_statements,
     storing_times,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._ground import names
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import aws_gateway, gateways
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import Resource
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import DENIED_CODES, AwsApiError, InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import (
-    FITTED_PATH,
-    FITTED_POLICIES,
-    PARAMETER_PREFIX,
-    tags_as_text,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import EXISTS_CODES, run_in_parallel
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.planned import PLANNED_SPEC, Planned
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.text import join_first
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.wait import WAIT_SPEC
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.parameter_store import list_parameters
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.principal import tags
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.find import enabled_regions
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.comparison import read_earlier, validate
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.options import CONFIGS_SPEC, GivenConfigs
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import Call
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Plan, Step
+    from .._ground.aws import Aws
+    from .._ground.call import Call
+    from .._ground.plan import Plan, Step
 
 
 # With these answers, a step has changed nothing, and a retry would not help.

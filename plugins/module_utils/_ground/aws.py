@@ -10,20 +10,14 @@ from datetime import datetime, timezone
 from email.utils import mktime_tz, parsedate_tz
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.gateway import (
-    CONNECT_SECONDS,
-    MAX_ATTEMPTS,
-    Gateway,
-    unreachable,
-    unreadable,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import WORKERS
+from .errors import CwagentError
+from .gateway import CONNECT_SECONDS, MAX_ATTEMPTS, Gateway, unreachable, unreadable
+from .plan import WORKERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.gateway import Shield
+    from .gateway import Shield
 
 
 try:
@@ -37,9 +31,7 @@ try:
         NoCredentialsError,
         PartialCredentialsError,
     )
-    from botocore.exceptions import (
-        ConnectionError as BotoConnectionError,
-    )
+    from botocore.exceptions import ConnectionError as BotoConnectionError
     from botocore.parsers import ResponseParserError
 except ImportError:
     pass  # _module.aws_module tells the user, and in the lookup require_aws_sdk.

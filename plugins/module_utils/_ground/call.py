@@ -18,19 +18,19 @@ from ansible.module_utils.basic import env_fallback
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import HAS_BOTO3
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule, aws_argument_spec
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground import environment
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.changes import changed_parts
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import converge, end
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError, explain_connection
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import names_by_region
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Kind
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.text import to_message, without_repetitions
+from . import environment
+from .aws import Aws
+from .changes import changed_parts
+from .converge import converge, end
+from .errors import CwagentError, explain_connection
+from .names import names_by_region
+from .plan import Kind
+from .text import to_message, without_repetitions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import Resource
+    from .converge import Resource
 
 
 class Fleet:

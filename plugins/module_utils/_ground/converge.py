@@ -11,20 +11,15 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ansible.module_utils.common.warnings import warn
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import (
-    AwsApiError,
-    ConsistencyTimeout,
-    CwagentError,
-    StaleStateError,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import NOT_FOUND_CODES, apply, count_kinds, tell
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.wait import Deadline
+from .errors import AwsApiError, ConsistencyTimeout, CwagentError, StaleStateError
+from .plan import NOT_FOUND_CODES, apply, count_kinds, tell
+from .wait import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.gateway import Gateway
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Plan, Step
+    from .gateway import Gateway
+    from .plan import Plan, Step
 
 
 # AnsibleModule.warn hands the warnings to exit_json too, which ansible-core reports as deprecated.

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.text import to_message
+from .text import to_message
 
 
 class CwagentError(Exception):

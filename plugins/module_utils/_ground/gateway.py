@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import (
+from .errors import (
     DENIED_CODES,
     PERMISSION_RETRY_CODES,
     UNREADABLE_RESPONSE,
@@ -23,14 +23,14 @@ from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import 
     explain,
     is_explicit_deny,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import tell
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.wait import Deadline
+from .plan import tell
+from .wait import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Step
+    from .plan import Step
 
     Shield = Callable[[], AbstractContextManager[None]]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
+from .errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

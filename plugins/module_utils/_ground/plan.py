@@ -16,12 +16,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import (
-    AwsApiError,
-    CwagentError,
-    PartialFailure,
-    StaleStateError,
-)
+from .errors import AwsApiError, CwagentError, PartialFailure, StaleStateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

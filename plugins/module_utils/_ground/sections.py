@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError
+from .errors import CwagentError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

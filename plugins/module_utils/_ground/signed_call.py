@@ -25,22 +25,16 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # its types leave it out
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import THROTTLING_CODES, CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.gateway import (
-    CONNECT_SECONDS,
-    MAX_ATTEMPTS,
-    Gateway,
-    unreachable,
-    unreadable,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.signature import PORTS, host_of, sign
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.wait import Deadline
+from .errors import THROTTLING_CODES, CwagentError
+from .gateway import CONNECT_SECONDS, MAX_ATTEMPTS, Gateway, unreachable, unreadable
+from .signature import PORTS, host_of, sign
+from .wait import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from urllib.parse import SplitResult
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.signature import Keys
+    from .signature import Keys
 
 
 READ_SECONDS = 60

@@ -10,17 +10,8 @@ from datetime import datetime, timedelta, timezone
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import (
-    THROTTLING_CODES,
-    CwagentError,
-    InvalidInput,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import (
-    NEW_ENTITY_RETRY_CODES,
-    NOT_FOUND_CODES,
-    Kind,
-    Step,
-)
+from .._ground.errors import THROTTLING_CODES, CwagentError, InvalidInput
+from .._ground.plan import NEW_ENTITY_RETRY_CODES, NOT_FOUND_CODES, Kind, Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -19,34 +19,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import (
-    ContentionError,
-    CwagentError,
-    InvalidInput,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._keys import saved_key as key_format
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.access_keys import SavedCredentials
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.saved_key import (
-    SavedKey,
-    claim_description,
-    is_description_of,
-    saved_key_description,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.store import (
-    CLAIM_LIFETIME,
-    CLAIM_POLL_SECONDS,
-    Store,
-    claimed_message,
-)
+from .._ground.errors import ContentionError, CwagentError, InvalidInput
+from . import saved_key as key_format
+from .access_keys import SavedCredentials
+from .saved_key import SavedKey, claim_description, is_description_of, saved_key_description
+from .store import CLAIM_LIFETIME, CLAIM_POLL_SECONDS, Store, claimed_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import AwsApiError
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.wait import Deadline
-    from ansible_collections.cwagent.iam.plugins.module_utils._keys.access_keys import CreationRecord
+    from .._ground.aws import Aws
+    from .._ground.errors import AwsApiError
+    from .._ground.wait import Deadline
+    from .access_keys import CreationRecord
 
 
 CLAIM_SUFFIX = ".pending"

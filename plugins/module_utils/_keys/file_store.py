@@ -17,29 +17,20 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground import files
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import (
-    ContentionError,
-    CwagentError,
-    InvalidInput,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.sections import Refused
-from ansible_collections.cwagent.iam.plugins.module_utils._keys import saved_key as key_format
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.access_keys import SavedCredentials
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.saved_key import (
-    SavedKey,
-    parse_sections,
-    remove_section,
-    replace_section,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.store import CLAIM_POLL_SECONDS, Store, claimed_message
+from .._ground import files
+from .._ground.errors import ContentionError, CwagentError, InvalidInput
+from .._ground.sections import Refused
+from . import saved_key as key_format
+from .access_keys import SavedCredentials
+from .saved_key import SavedKey, parse_sections, remove_section, replace_section
+from .store import CLAIM_POLL_SECONDS, Store, claimed_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.wait import Deadline
-    from ansible_collections.cwagent.iam.plugins.module_utils._keys.access_keys import CreationRecord
+    from .._ground.wait import Deadline
+    from .access_keys import CreationRecord
 
 
 SUFFIX = ".credentials"

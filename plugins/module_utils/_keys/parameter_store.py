@@ -9,15 +9,15 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import AwsApiError, CwagentError, InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import PARAMETER_PREFIX
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import run_in_parallel
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.document_store import DocumentStore, is_about_decryption
+from .._ground.errors import AwsApiError, CwagentError, InvalidInput
+from .._ground.names import PARAMETER_PREFIX
+from .._ground.plan import run_in_parallel
+from .document_store import DocumentStore, is_about_decryption
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
+    from .._ground.aws import Aws
 
 
 # https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameters.html

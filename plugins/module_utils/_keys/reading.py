@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.access_keys import AccessKey
+from .access_keys import AccessKey
 
 if TYPE_CHECKING:
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
+    from .._ground.aws import Aws
 
 
 def access_keys(aws: Aws, user: str) -> tuple[AccessKey, ...]:

@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.sections import Format, Refused
+from .._ground.errors import CwagentError
+from .._ground.sections import Format, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -8,14 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import AwsApiError, CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import run_in_parallel
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.document_store import (
-    CLAIM_SUFFIX,
-    DocumentStore,
-    MarkedForDeletionError,
-    is_about_decryption,
-)
+from .._ground.errors import AwsApiError, CwagentError
+from .._ground.plan import run_in_parallel
+from .document_store import CLAIM_SUFFIX, DocumentStore, MarkedForDeletionError, is_about_decryption
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

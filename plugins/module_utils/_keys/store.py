@@ -10,16 +10,16 @@ from abc import ABC, abstractmethod
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import ContentionError, CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.access_keys import CreationRecord
+from .._ground.errors import ContentionError, CwagentError
+from .access_keys import CreationRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.wait import Deadline
-    from ansible_collections.cwagent.iam.plugins.module_utils._keys.access_keys import SavedCredentials
-    from ansible_collections.cwagent.iam.plugins.module_utils._keys.saved_key import SavedKey
+    from .._ground.wait import Deadline
+    from .access_keys import SavedCredentials
+    from .saved_key import SavedKey
 
 
 # How long a claim in AWS is valid, by the clock of AWS. Files are locked instead, and the kernel ends a lock.

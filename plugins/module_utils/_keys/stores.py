@@ -12,16 +12,16 @@ import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.document_store import DocumentStore
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.file_store import PROFILE, FileStore
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.parameter_store import ParameterStore
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.secret_store import SecretStore
+from .._ground.errors import InvalidInput
+from .document_store import DocumentStore
+from .file_store import PROFILE, FileStore
+from .parameter_store import ParameterStore
+from .secret_store import SecretStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._keys.store import Store
+    from .store import Store
 
 
 # By name, which is the choice of the option ``key_store``.

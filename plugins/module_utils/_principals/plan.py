@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground import names
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import (
+from .._ground import names
+from .._ground.errors import InvalidInput
+from .._ground.names import (
     ADOPTED,
     CREATED,
     MARK_TAG,
@@ -23,14 +23,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import (
     is_fitted_policy,
     name_of,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import (
-    DELETE_RETRY_CODES,
-    NEW_ENTITY_RETRY_CODES,
-    NOT_FOUND_CODES,
-    Kind,
-    Step,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_policy import close_new_window
+from .._ground.plan import DELETE_RETRY_CODES, NEW_ENTITY_RETRY_CODES, NOT_FOUND_CODES, Kind, Step
+from .window_policy import close_new_window
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -9,8 +9,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import (
+from .._ground.errors import InvalidInput
+from .._ground.names import (
     ATTACHED_TAG,
     FITTED_ENDING,
     FITTED_POLICIES,
@@ -22,7 +22,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import (
     is_marked,
     name_of,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.text import join_first
+from .._ground.text import join_first
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

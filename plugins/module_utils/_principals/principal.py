@@ -12,28 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.common.warnings import warn
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground import names as _names
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import DENIED_CODES, AwsApiError, InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import FITTED_PATH, is_fitted_policy
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.wait import WAIT_SPEC
-from ansible_collections.cwagent.iam.plugins.module_utils._principals import policies
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.plan import (
-    MAX_POLICIES,
-    REMOVE_BOUNDARY,
-    Declared,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.policies import (
-    AWS,
-    OPTION,
-    AccountPrincipal,
-    ServerPolicy,
-    choose_server_policy,
-)
+from .._ground import names as _names
+from .._ground.errors import DENIED_CODES, AwsApiError, InvalidInput
+from .._ground.names import FITTED_PATH, is_fitted_policy
+from .._ground.wait import WAIT_SPEC
+from . import policies
+from .plan import MAX_POLICIES, REMOVE_BOUNDARY, Declared
+from .policies import AWS, OPTION, AccountPrincipal, ServerPolicy, choose_server_policy
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
+    from .._ground.aws import Aws
 
 
 PAGE_SIZE = 1000

@@ -11,14 +11,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground import names
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.changes import without_empty
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import Resource
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.planned import find_detached
-from ansible_collections.cwagent.iam.plugins.module_utils._principals import role_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.plan import PrincipalState
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.principal import (
+from .._ground import names
+from .._ground.changes import without_empty
+from .._ground.converge import Resource
+from .._ground.errors import InvalidInput
+from .._ground.planned import find_detached
+from . import role_plan
+from .plan import PrincipalState
+from .principal import (
     PRINCIPAL_SPEC,
     attached_policies,
     boundary,
@@ -30,22 +30,13 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principals.principal 
     tags,
     with_policy_arns,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.role_plan import (
-    DesiredRole,
-    Ec2Trust,
-    HybridTrust,
-    InstanceProfile,
-    Role,
-    State,
-    check_settings,
-    ec2_service,
-)
+from .role_plan import DesiredRole, Ec2Trust, HybridTrust, InstanceProfile, Role, State, check_settings, ec2_service
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Plan
+    from .._ground.aws import Aws
+    from .._ground.plan import Plan
 
 
 class RoleResource(Resource[State]):

@@ -12,25 +12,12 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import (
-    CREATED,
-    MARK_TAG,
-    NOT_CREATED,
-    is_created,
-    is_region,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import (
-    EXISTS_CODES,
-    NEW_ENTITY_RETRY_CODES,
-    NOT_FOUND_CODES,
-    Kind,
-    Plan,
-    Step,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.text import join_first
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.patterns import is_match, to_pattern
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.plan import (
+from .._ground.errors import InvalidInput
+from .._ground.names import CREATED, MARK_TAG, NOT_CREATED, is_created, is_region
+from .._ground.plan import EXISTS_CODES, NEW_ENTITY_RETRY_CODES, NOT_FOUND_CODES, Kind, Plan, Step
+from .._ground.text import join_first
+from .patterns import is_match, to_pattern
+from .plan import (
     MAX_POLICIES,
     Declared,
     PrincipalState,
@@ -46,7 +33,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principals.plan impor
     unmanaged_policies,
     update_steps,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.policies import check_fitted
+from .policies import check_fitted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -13,10 +13,10 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground import names
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.changes import without_empty
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import Resource
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import (
+from .._ground import names
+from .._ground.changes import without_empty
+from .._ground.converge import Resource
+from .._ground.errors import (
     DENIED_CODES,
     NOT_OFFERED_CODES,
     THROTTLING_CODES,
@@ -24,10 +24,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import 
     ContentionError,
     CwagentError,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import NOT_FOUND_CODES, Plan, run_in_parallel
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.planned import find_detached
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.wait import Deadline
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.access_keys import (
+from .._ground.plan import NOT_FOUND_CODES, Plan, run_in_parallel
+from .._ground.planned import find_detached
+from .._ground.wait import Deadline
+from .._keys.access_keys import (
     DELETE_CREDENTIALS,
     KEY_ACTIONS,
     REWRITE_CREDENTIALS,
@@ -37,13 +37,13 @@ from ansible_collections.cwagent.iam.plugins.module_utils._keys.access_keys impo
     key_rules,
     set_key_status,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.file_store import FileStore
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.reading import access_keys
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.store import CLAIM_POLL_SECONDS, claimed_message
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.stores import PLACE_SPEC, PROFILE_SPEC, open_store
-from ansible_collections.cwagent.iam.plugins.module_utils._principals import user_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.plan import PrincipalState, kept_warning
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.principal import (
+from .._keys.file_store import FileStore
+from .._keys.reading import access_keys
+from .._keys.store import CLAIM_POLL_SECONDS, claimed_message
+from .._keys.stores import PLACE_SPEC, PROFILE_SPEC, open_store
+from . import user_plan
+from .plan import PrincipalState, kept_warning
+from .principal import (
     PRINCIPAL_SPEC,
     attached_policies,
     boundary,
@@ -56,27 +56,18 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principals.principal 
     tags,
     with_policy_arns,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.user_plan import (
-    Credential,
-    Retirement,
-    State,
-    User,
-)
+from .user_plan import Credential, Retirement, State, User
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Step
-    from ansible_collections.cwagent.iam.plugins.module_utils._keys.access_keys import (
-        AccessKey,
-        KeyCreation,
-        SavedCredentials,
-    )
-    from ansible_collections.cwagent.iam.plugins.module_utils._keys.store import Store
-    from ansible_collections.cwagent.iam.plugins.module_utils._principals.plan import Declared
-    from ansible_collections.cwagent.iam.plugins.module_utils._principals.policies import AccountPrincipal
+    from .._ground.aws import Aws
+    from .._ground.plan import Step
+    from .._keys.access_keys import AccessKey, KeyCreation, SavedCredentials
+    from .._keys.store import Store
+    from .plan import Declared
+    from .policies import AccountPrincipal
 
 
 # How long AWS may show the value that was saved before.

@@ -9,16 +9,10 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError, InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import NOT_CREATED, SAVED_KEY_TAG, WINDOW_POLICY
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import (
-    EXISTS_CODES,
-    NEW_ENTITY_RETRY_CODES,
-    NOT_FOUND_CODES,
-    Kind,
-    Step,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.access_keys import (
+from .._ground.errors import CwagentError, InvalidInput
+from .._ground.names import NOT_CREATED, SAVED_KEY_TAG, WINDOW_POLICY
+from .._ground.plan import EXISTS_CODES, NEW_ENTITY_RETRY_CODES, NOT_FOUND_CODES, Kind, Step
+from .._keys.access_keys import (
     DELETE_CREDENTIALS,
     UNUSED_FOR,
     Keyring,
@@ -27,7 +21,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._keys.access_keys impo
     keys_to_dicts,
     set_key_status,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.plan import (
+from .plan import (
     MAX_POLICIES,
     Declared,
     PrincipalState,
@@ -43,13 +37,13 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principals.plan impor
     unmanaged_policies,
     update_steps,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.policies import check_fitted
+from .policies import check_fitted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._keys.access_keys import AccessKey, KeyRules
+    from .._keys.access_keys import AccessKey, KeyRules
 
 
 @dataclass(frozen=True)

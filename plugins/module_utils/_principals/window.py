@@ -12,41 +12,24 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import check_parameter_name
-from ansible_collections.cwagent.iam.plugins.module_utils._ground import names
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import Resource
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import (
-    DENIED_CODES,
-    AwsApiError,
-    CwagentError,
-    InvalidInput,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import SAVED_KEY_TAG, WINDOW_POLICY, is_marked
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import NOT_FOUND_CODES
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.wait import WAIT_SPEC
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.reading import access_keys
-from ansible_collections.cwagent.iam.plugins.module_utils._principals import window_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_plan import (
-    ABSENT,
-    CLOSED,
-    OPEN,
-    DesiredWindow,
-    Window,
-    check_binding,
-    check_minutes,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_policy import (
-    WindowParameter,
-    is_closed,
-    size_of,
-)
+from .._configuration.plan import check_parameter_name
+from .._ground import names
+from .._ground.converge import Resource
+from .._ground.errors import DENIED_CODES, AwsApiError, CwagentError, InvalidInput
+from .._ground.names import SAVED_KEY_TAG, WINDOW_POLICY, is_marked
+from .._ground.plan import NOT_FOUND_CODES
+from .._ground.wait import WAIT_SPEC
+from .._keys.reading import access_keys
+from . import window_plan
+from .window_plan import ABSENT, CLOSED, OPEN, DesiredWindow, Window, check_binding, check_minutes
+from .window_policy import WindowParameter, is_closed, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Plan
-    from ansible_collections.cwagent.iam.plugins.module_utils._keys.access_keys import AccessKey
+    from .._ground.aws import Aws
+    from .._ground.plan import Plan
+    from .._keys.access_keys import AccessKey
 
 
 class WindowResource(Resource[Window]):

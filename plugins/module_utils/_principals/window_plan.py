@@ -9,22 +9,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import (
-    INLINE_POLICY_LIMITS,
-    ContentionError,
-    CwagentError,
-    InvalidInput,
-    explain_policy_limit,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import (
-    NOT_CREATED,
-    SAVED_KEY_TAG,
-    WINDOW_POLICY,
-    adoption_problem,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import NOT_FOUND_CODES, Kind, Plan, Step
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.access_keys import AccessKey, set_key_status
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_policy import (
+from .._ground.errors import INLINE_POLICY_LIMITS, ContentionError, CwagentError, InvalidInput, explain_policy_limit
+from .._ground.names import NOT_CREATED, SAVED_KEY_TAG, WINDOW_POLICY, adoption_problem
+from .._ground.plan import NOT_FOUND_CODES, Kind, Plan, Step
+from .._keys.access_keys import AccessKey, set_key_status
+from .window_policy import (
     TIME_FORMAT,
     Opening,
     WindowParameter,

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import WINDOW_POLICY, partition_of
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Kind, Step
+from .._ground.names import WINDOW_POLICY, partition_of
+from .._ground.plan import Kind, Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import (
+from .._ground.errors import (
     DENIED_CODES,
     THROTTLING_CODES,
     AwsApiError,
@@ -17,41 +17,27 @@ from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import 
     ContentionError,
     CwagentError,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import name_of
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import NOT_FOUND_CODES
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.wait import Deadline
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.policies import SSM_POLICIES
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.principal import attached_policies
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.role import find_profile
-from ansible_collections.cwagent.iam.plugins.module_utils._servers import (
-    acquire_plan,
-    admin_instance,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._servers import (
-    instance_profile as profile_resource,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.admin_instances import (
-    LOST_SECONDS,
-    RECORD_SECONDS,
-    AdminInstanceResource,
-    read_until_plausible,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.instance_profile_plan import (
-    ASSOCIATION_RETRY_CODES,
-    ENDED,
-    ineligible_reason,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.release_plan import remove_record, remove_tag
+from .._ground.names import name_of
+from .._ground.plan import NOT_FOUND_CODES
+from .._ground.wait import Deadline
+from .._principals.policies import SSM_POLICIES
+from .._principals.principal import attached_policies
+from .._principals.role import find_profile
+from . import acquire_plan, admin_instance
+from . import instance_profile as profile_resource
+from .admin_instances import LOST_SECONDS, RECORD_SECONDS, AdminInstanceResource, read_until_plausible
+from .instance_profile_plan import ASSOCIATION_RETRY_CODES, ENDED, ineligible_reason
+from .release_plan import remove_record, remove_tag
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Plan, Step
-    from ansible_collections.cwagent.iam.plugins.module_utils._principals.window import WindowResource
-    from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_plan import Window
-    from ansible_collections.cwagent.iam.plugins.module_utils._servers.admin_instance import State
-    from ansible_collections.cwagent.iam.plugins.module_utils._servers.admin_instances import Reader
+    from .._ground.aws import Aws
+    from .._ground.plan import Plan, Step
+    from .._principals.window import WindowResource
+    from .._principals.window_plan import Window
+    from .admin_instance import State
+    from .admin_instances import Reader
 
 
 class OtherRuns:

@@ -8,25 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import ContentionError, InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Kind, Plan, Step
-from ansible_collections.cwagent.iam.plugins.module_utils._servers import (
-    admin_instance,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._servers import (
-    instance_profile_plan as profile_plan,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.admin_instance import (
-    NO_PROFILE,
-    State,
-    has_admin_profile,
-)
+from .._ground.errors import ContentionError, InvalidInput
+from .._ground.plan import Kind, Plan, Step
+from . import admin_instance
+from . import instance_profile_plan as profile_plan
+from .admin_instance import NO_PROFILE, State, has_admin_profile
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_plan import Window
-    from ansible_collections.cwagent.iam.plugins.module_utils._servers.admin_instance import Profiles
+    from .._principals.window_plan import Window
+    from .admin_instance import Profiles
 
 
 TAG_ACTION = "ec2:CreateTags"

@@ -14,20 +14,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._principals import window_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.instance_profile_plan import (
-    ENDED,
-    Association,
-    Instance,
-)
+from .._ground.errors import InvalidInput
+from .._principals import window_plan
+from .instance_profile_plan import ENDED, Association, Instance
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Plan
-    from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_plan import Window
+    from .._ground.errors import CwagentError
+    from .._ground.plan import Plan
+    from .._principals.window_plan import Window
 
 
 RESTORE_TAG = "cwagent:earlier-profile"

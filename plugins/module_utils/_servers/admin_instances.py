@@ -8,28 +8,24 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import Resource
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError, InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.wait import Deadline
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.principal import tags
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.role import find_role
-from ansible_collections.cwagent.iam.plugins.module_utils._servers import (
-    admin_instance,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._servers import (
-    instance_profile as profile_resource,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.admin_instance import State
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.instance_profile_plan import Instance
+from .._ground.converge import Resource
+from .._ground.errors import CwagentError, InvalidInput
+from .._ground.wait import Deadline
+from .._principals.principal import tags
+from .._principals.role import find_role
+from . import admin_instance
+from . import instance_profile as profile_resource
+from .admin_instance import State
+from .instance_profile_plan import Instance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Plan
-    from ansible_collections.cwagent.iam.plugins.module_utils._principals.window import WindowResource
-    from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_plan import Window
-    from ansible_collections.cwagent.iam.plugins.module_utils._servers.instance_profile_plan import Association
+    from .._ground.aws import Aws
+    from .._ground.plan import Plan
+    from .._principals.window import WindowResource
+    from .._principals.window_plan import Window
+    from .instance_profile_plan import Association
 
     Associations = Mapping[str, tuple[Association, ...]]
 

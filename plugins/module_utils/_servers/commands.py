@@ -17,8 +17,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.text import to_printable
+from .._ground.errors import InvalidInput
+from .._ground.text import to_printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,22 +13,17 @@ import pwd
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError, InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.files import (
-    check_paths,
-    find_unfinished,
-    missing_folders,
-    read_file,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._servers import credentials_plan as files_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.credentials_plan import Desired, State
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.restart import AgentFilesResource
+from .._ground.errors import CwagentError, InvalidInput
+from .._ground.files import check_paths, find_unfinished, missing_folders, read_file
+from . import credentials_plan as files_plan
+from .credentials_plan import Desired, State
+from .restart import AgentFilesResource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Plan
-    from ansible_collections.cwagent.iam.plugins.module_utils._servers.restart import Agent
+    from .._ground.plan import Plan
+    from .restart import Agent
 
 
 def desired_files(params: Mapping[str, Any], check_mode: bool) -> Desired:

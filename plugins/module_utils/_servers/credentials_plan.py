@@ -18,17 +18,11 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.files import File
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Kind, Plan, Step
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.sections import Format, Refused, insert, split_lines
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.saved_key import (
-    parse_sections,
-    read_section,
-    refuse_file,
-    remove_section,
-    replace_section,
-)
+from .._ground.errors import CwagentError
+from .._ground.files import File
+from .._ground.plan import Kind, Plan, Step
+from .._ground.sections import Format, Refused, insert, split_lines
+from .._keys.saved_key import parse_sections, read_section, refuse_file, remove_section, replace_section
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -14,9 +14,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.request import getproxies_environment
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import run_in_parallel
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.signed_call import Endpoint, probe
+from .._ground.errors import CwagentError
+from .._ground.plan import run_in_parallel
+from .._ground.signed_call import Endpoint, probe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

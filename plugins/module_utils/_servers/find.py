@@ -8,14 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import run_in_parallel
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.text import join_first
+from .._ground.errors import InvalidInput
+from .._ground.plan import run_in_parallel
+from .._ground.text import join_first
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
+    from .._ground.aws import Aws
 
 
 # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeInstances.html

@@ -15,49 +15,30 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground import names as _names
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import Resource
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import (
-    DENIED_CODES,
-    AwsApiError,
-    CwagentError,
-    InvalidInput,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import (
-    CREATED,
-    MARK_TAG,
-    is_created,
-    is_node_id,
-    name_of,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import tell
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.planned import PLANNED_SPEC, Planned
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.text import join_first
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.wait import WAIT_SPEC, Deadline
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.principal import tags
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.role import find_role
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.role_plan import find_regions, statements_of
-from ansible_collections.cwagent.iam.plugins.module_utils._servers import leaving_nodes
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.hybrid_plan import NO_NODE, Desired
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.leaving_nodes import Leaving, State
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.node import (
-    DEREGISTERED,
-    HOST_TAG,
-    REGISTERED,
-    RUN_TAG,
-    Activation,
-    NewActivation,
-    Node,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.registration import SSM_AGENT_SPEC
+from .._ground import names as _names
+from .._ground.converge import Resource
+from .._ground.errors import DENIED_CODES, AwsApiError, CwagentError, InvalidInput
+from .._ground.names import CREATED, MARK_TAG, is_created, is_node_id, name_of
+from .._ground.plan import tell
+from .._ground.planned import PLANNED_SPEC, Planned
+from .._ground.text import join_first
+from .._ground.wait import WAIT_SPEC, Deadline
+from .._principals.principal import tags
+from .._principals.role import find_role
+from .._principals.role_plan import find_regions, statements_of
+from . import leaving_nodes
+from .hybrid_plan import NO_NODE, Desired
+from .leaving_nodes import Leaving, State
+from .node import DEREGISTERED, HOST_TAG, REGISTERED, RUN_TAG, Activation, NewActivation, Node
+from .registration import SSM_AGENT_SPEC
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from datetime import datetime
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Plan, Step
+    from .._ground.aws import Aws
+    from .._ground.plan import Plan, Step
 
 
 # https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_DescribeInstanceInformation.html

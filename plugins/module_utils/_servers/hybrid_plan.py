@@ -9,17 +9,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import (
-    DENIED_CODES,
-    THROTTLING_CODES,
-    UNKNOWN_ROLE,
-    InvalidInput,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import CREATED, MARK_TAG, name_of
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Kind, Plan, Step
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.text import to_printable
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.commands import ONLINE
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.node import (
+from .._ground.errors import DENIED_CODES, THROTTLING_CODES, UNKNOWN_ROLE, InvalidInput
+from .._ground.names import CREATED, MARK_TAG, name_of
+from .._ground.plan import Kind, Plan, Step
+from .._ground.text import to_printable
+from .commands import ONLINE
+from .node import (
     CLEAR,
     DEREGISTERED,
     HOST_TAG,

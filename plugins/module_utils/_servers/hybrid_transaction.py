@@ -14,41 +14,24 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import (
-    AwsApiError,
-    ConsistencyTimeout,
-    CwagentError,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.guard import NoGuard
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import count_kinds
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.wait import Deadline
-from ansible_collections.cwagent.iam.plugins.module_utils._servers import hybrid_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.commands import ONLINE
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.hybrid_plan import (
-    DEREGISTER,
-    DEREGISTRATION,
-    LEFT,
-    NAMING,
-    REFUSED_CODES,
-    REGISTRATION,
-    State,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.node import (
-    REGISTERED,
-    HostState,
-    NewActivation,
-    Registration,
-)
+from .._ground.errors import AwsApiError, ConsistencyTimeout, CwagentError
+from .._ground.guard import NoGuard
+from .._ground.plan import count_kinds
+from .._ground.wait import Deadline
+from . import hybrid_plan
+from .commands import ONLINE
+from .hybrid_plan import DEREGISTER, DEREGISTRATION, LEFT, NAMING, REFUSED_CODES, REGISTRATION, State
+from .node import REGISTERED, HostState, NewActivation, Registration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.gateway import Shield
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.guard import Guard
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Plan, Step
-    from ansible_collections.cwagent.iam.plugins.module_utils._servers.hybrid_plan import Desired
-    from ansible_collections.cwagent.iam.plugins.module_utils._servers.node import Activation, Node
+    from .._ground.gateway import Shield
+    from .._ground.guard import Guard
+    from .._ground.plan import Plan, Step
+    from .hybrid_plan import Desired
+    from .node import Activation, Node
 
 
 # How long to look for an activation whose answer was lost.

@@ -16,13 +16,13 @@ from threading import Timer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import ConsistencyTimeout, CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import describe_profile, name_of
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.signature import Keys
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.text import quote, shorten
+from .._ground.errors import ConsistencyTimeout, CwagentError
+from .._ground.names import describe_profile, name_of
+from .._ground.signature import Keys
+from .._ground.text import quote, shorten
 
 if TYPE_CHECKING:
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.wait import Deadline
+    from .._ground.wait import Deadline
 
 
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html

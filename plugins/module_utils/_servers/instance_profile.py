@@ -12,28 +12,18 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground import names as _names
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import Resource
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import (
-    DENIED_CODES,
-    THROTTLING_CODES,
-    AwsApiError,
-    CwagentError,
-    InvalidInput,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import name_of
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.planned import PLANNED_SPEC, Planned
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.wait import WAIT_SPEC
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.policies import lacking_policies
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.principal import (
-    ACCESS_POLICIES_SPEC,
-    attached_policies,
-    with_policy_arns,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.role import find_profile
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.role_plan import InstanceProfile
-from ansible_collections.cwagent.iam.plugins.module_utils._servers import instance_profile_plan as profile_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.instance_profile_plan import (
+from .._ground import names as _names
+from .._ground.converge import Resource
+from .._ground.errors import DENIED_CODES, THROTTLING_CODES, AwsApiError, CwagentError, InvalidInput
+from .._ground.names import name_of
+from .._ground.planned import PLANNED_SPEC, Planned
+from .._ground.wait import WAIT_SPEC
+from .._principals.policies import lacking_policies
+from .._principals.principal import ACCESS_POLICIES_SPEC, attached_policies, with_policy_arns
+from .._principals.role import find_profile
+from .._principals.role_plan import InstanceProfile
+from . import instance_profile_plan as profile_plan
+from .instance_profile_plan import (
     ASSOCIATION_GONE,
     ATTACH,
     DISASSOCIATE_ACTION,
@@ -51,8 +41,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._servers.instance_prof
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Plan, Step
+    from .._ground.aws import Aws
+    from .._ground.plan import Plan, Step
 
 
 # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeIamInstanceProfileAssociations.html

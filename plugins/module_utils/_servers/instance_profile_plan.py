@@ -8,14 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import name_of
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import NOT_FOUND_CODES, Kind, Plan, Step
+from .._ground.errors import InvalidInput
+from .._ground.names import name_of
+from .._ground.plan import NOT_FOUND_CODES, Kind, Plan, Step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._principals.role_plan import InstanceProfile
+    from .._principals.role_plan import InstanceProfile
 
 
 ENDED = frozenset({"shutting-down", "terminated"})

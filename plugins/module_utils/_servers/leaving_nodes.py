@@ -9,21 +9,17 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import NOT_CREATED
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Plan
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.commands import ONLINE
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.hybrid_plan import (
-    delete_spent,
-    deregister,
-    deregistration_command,
-)
+from .._ground.errors import InvalidInput
+from .._ground.names import NOT_CREATED
+from .._ground.plan import Plan
+from .commands import ONLINE
+from .hybrid_plan import delete_spent, deregister, deregistration_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Step
-    from ansible_collections.cwagent.iam.plugins.module_utils._servers.node import Activation, Node
+    from .._ground.plan import Step
+    from .node import Activation, Node
 
 
 @dataclass(frozen=True)

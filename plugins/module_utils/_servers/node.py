@@ -12,14 +12,9 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import (
-    TAG_PREFIX,
-    is_created,
-    is_node_id,
-    is_region,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.text import to_printable
+from .._ground.errors import InvalidInput
+from .._ground.names import TAG_PREFIX, is_created, is_node_id, is_region
+from .._ground.text import to_printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -19,35 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils import distro
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import (
-    ContentionError,
-    CwagentError,
-    root_advice,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.files import (
-    File,
-    create_empty_file,
-    delete_file,
-    is_file,
-    read_file,
-    write_file,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.node import (
-    CLEAR,
-    DEREGISTERED,
-    DEREGISTERING,
-    FINISHED,
-    READ,
-    REGISTER,
-    REGISTERED,
-    RESTART,
-    RESTARTED,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.ssm_agent import (
-    SERVICE,
-    SNAP_SERVICE,
-    read_configuration,
-)
+from .._ground.errors import ContentionError, CwagentError, root_advice
+from .._ground.files import File, create_empty_file, delete_file, is_file, read_file, write_file
+from .node import CLEAR, DEREGISTERED, DEREGISTERING, FINISHED, READ, REGISTER, REGISTERED, RESTART, RESTARTED
+from .ssm_agent import SERVICE, SNAP_SERVICE, read_configuration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,36 +9,23 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import (
-    DENIED_CODES,
-    THROTTLING_CODES,
-    AwsApiError,
-    CwagentError,
-    InvalidInput,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import check_name
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Plan
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.role import find_profile
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_plan import Window
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_policy import opening_of
-from ansible_collections.cwagent.iam.plugins.module_utils._servers import (
-    admin_instance,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._servers import (
-    instance_profile as profile_resource,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.admin_instance import NO_PROFILE, State
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.admin_instances import (
-    AdminInstanceResource,
-    read_until_plausible,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.instance_profile_plan import ENDED
+from .._ground.errors import DENIED_CODES, THROTTLING_CODES, AwsApiError, CwagentError, InvalidInput
+from .._ground.names import check_name
+from .._ground.plan import Plan
+from .._principals.role import find_profile
+from .._principals.window_plan import Window
+from .._principals.window_policy import opening_of
+from . import admin_instance
+from . import instance_profile as profile_resource
+from .admin_instance import NO_PROFILE, State
+from .admin_instances import AdminInstanceResource, read_until_plausible
+from .instance_profile_plan import ENDED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Step
-    from ansible_collections.cwagent.iam.plugins.module_utils._servers.release_plan import Release
+    from .._ground.plan import Step
+    from .release_plan import Release
 
 
 class ReleaseResource(AdminInstanceResource):

@@ -8,26 +8,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import describe_profile
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import NOT_FOUND_CODES, Kind, Plan, Step
-from ansible_collections.cwagent.iam.plugins.module_utils._servers import admin_instance
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.acquire_plan import (
-    UNRECORDED_REMEDY,
-    describe_unrecorded_holder,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.admin_instance import NO_PROFILE, State
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.instance_profile_plan import (
-    ENDED,
-    associate,
-    disassociate,
-)
+from .._ground.names import describe_profile
+from .._ground.plan import NOT_FOUND_CODES, Kind, Plan, Step
+from . import admin_instance
+from .acquire_plan import UNRECORDED_REMEDY, describe_unrecorded_holder
+from .admin_instance import NO_PROFILE, State
+from .instance_profile_plan import ENDED, associate, disassociate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_plan import Window
-    from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_policy import Opening
-    from ansible_collections.cwagent.iam.plugins.module_utils._servers.instance_profile_plan import Association
+    from .._principals.window_plan import Window
+    from .._principals.window_policy import Opening
+    from .instance_profile_plan import Association
 
 
 # The beginning of the name of the item in a plan that closes a window.

@@ -18,22 +18,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import Resource
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError, root_advice
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.files import (
-    create_empty_file,
-    create_folder,
-    delete_file,
-    edit_file,
-    is_file,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Kind, Plan, Step, apply, count_kinds
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.credentials_plan import (
-    CREATE_FOLDER,
-    DELETE,
-    ITEM,
-    RESTART_SUMMARY,
-)
+from .._ground.converge import Resource
+from .._ground.errors import CwagentError, root_advice
+from .._ground.files import create_empty_file, create_folder, delete_file, edit_file, is_file
+from .._ground.plan import Kind, Plan, Step, apply, count_kinds
+from .credentials_plan import CREATE_FOLDER, DELETE, ITEM, RESTART_SUMMARY
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,28 +14,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import (
-    THROTTLING_CODES,
-    UNREADABLE_RESPONSE,
-    AwsApiError,
-    CwagentError,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import run_in_parallel, tell
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.wait import Deadline
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.commands import (
-    SHELL_SCRIPT,
-    SUCCESS,
-    WINDOWS,
-    Agent,
-    Command,
-    Invocation,
-    unreachable_reason,
-)
+from .._ground.errors import THROTTLING_CODES, UNREADABLE_RESPONSE, AwsApiError, CwagentError
+from .._ground.plan import run_in_parallel, tell
+from .._ground.wait import Deadline
+from .commands import SHELL_SCRIPT, SUCCESS, WINDOWS, Agent, Command, Invocation, unreachable_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
+    from .._ground.aws import Aws
 
 
 # https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_DescribeInstanceInformation.html

@@ -23,54 +23,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.request import getproxies_environment
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import first_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.environment import ENVIRONMENT_SPEC
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import (
-    CLOCK_CODES,
-    CwagentError,
-    error_code,
-    root_advice,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.files import (
-    check_paths,
-    find_unfinished,
-    missing_folders,
-    read_file,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import check_region, name_of
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.signature import Keys
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.signed_call import Answer, Endpoint, call
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.saved_key import read_section
-from ansible_collections.cwagent.iam.plugins.module_utils._servers import (
-    credentials_plan as config_format,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._servers import (
-    shared_credentials_plan as sharing_plan,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.credentials_plan import read_text
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.endpoints import own_url
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.restart import AgentFilesResource
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.shared_credentials_plan import (
-    CREDENTIALS,
-    Desired,
-    State,
-    parse_environment,
-    parse_unit,
-    shared_file,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.ssm_agent import (
-    SERVICE,
-    SNAP_SERVICE,
-    Configuration,
-    read_configuration,
-)
+from .._ground.converge import first_plan
+from .._ground.environment import ENVIRONMENT_SPEC
+from .._ground.errors import CLOCK_CODES, CwagentError, error_code, root_advice
+from .._ground.files import check_paths, find_unfinished, missing_folders, read_file
+from .._ground.names import check_region, name_of
+from .._ground.signature import Keys
+from .._ground.signed_call import Answer, Endpoint, call
+from .._keys.saved_key import read_section
+from . import credentials_plan as config_format
+from . import shared_credentials_plan as sharing_plan
+from .credentials_plan import read_text
+from .endpoints import own_url
+from .restart import AgentFilesResource
+from .shared_credentials_plan import CREDENTIALS, Desired, State, parse_environment, parse_unit, shared_file
+from .ssm_agent import SERVICE, SNAP_SERVICE, Configuration, read_configuration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Plan
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.wait import Deadline
-    from ansible_collections.cwagent.iam.plugins.module_utils._servers.restart import Agent
+    from .._ground.plan import Plan
+    from .._ground.wait import Deadline
+    from .restart import Agent
 
 
 ATTEMPTS = 2

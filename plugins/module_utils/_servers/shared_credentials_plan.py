@@ -25,27 +25,13 @@ from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.files import File
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Kind, Plan, Step
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.sections import insert, split_lines
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.saved_key import (
-    FORMAT,
-    KEY_ID,
-    SECRET,
-    TOKEN,
-    parse_sections,
-    read_sections,
-    refuse_file,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._servers import credentials_plan as config_format
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.credentials_plan import (
-    CREDENTIALS_MODE,
-    DELETE,
-    ConfigChange,
-    create_folder,
-    write,
-)
+from .._ground.errors import CwagentError
+from .._ground.files import File
+from .._ground.plan import Kind, Plan, Step
+from .._ground.sections import insert, split_lines
+from .._keys.saved_key import FORMAT, KEY_ID, SECRET, TOKEN, parse_sections, read_sections, refuse_file
+from . import credentials_plan as config_format
+from .credentials_plan import CREDENTIALS_MODE, DELETE, ConfigChange, create_folder, write
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

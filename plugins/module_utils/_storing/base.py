@@ -13,34 +13,25 @@ from abc import ABC, abstractmethod
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground import names
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws, ShieldedAws
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import (
-    CwagentError,
-    HostUnreachable,
-    InvalidInput,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.wait import Deadline
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.window import window_parameters
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_plan import (
-    OPEN,
-    DesiredWindow,
-    check_binding,
-    check_minutes,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.instance_profile import instance_states
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.instance_profile_plan import STOPPED
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.resource import check_agent
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.ways import ROLE, USER
+from .._ground import names
+from .._ground.aws import Aws, ShieldedAws
+from .._ground.errors import CwagentError, HostUnreachable, InvalidInput
+from .._ground.wait import Deadline
+from .._principals.window import window_parameters
+from .._principals.window_plan import OPEN, DesiredWindow, check_binding, check_minutes
+from .._servers.instance_profile import instance_states
+from .._servers.instance_profile_plan import STOPPED
+from .resource import check_agent
+from .ways import ROLE, USER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.gateway import Shield
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.guard import Guard
-    from ansible_collections.cwagent.iam.plugins.module_utils._storing.configuration import Comparison, Configuration
-    from ansible_collections.cwagent.iam.plugins.module_utils._storing.options import AdminOptions, StoreOptions
-    from ansible_collections.cwagent.iam.plugins.module_utils._storing.transaction import Report, Source
+    from .._ground.gateway import Shield
+    from .._ground.guard import Guard
+    from .configuration import Comparison, Configuration
+    from .options import AdminOptions, StoreOptions
+    from .transaction import Report, Source
 
 
 class StoreHost(Protocol):

@@ -15,36 +15,24 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.resource import READ_BACK_SECONDS
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import converge
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError, InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.wait import Deadline
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.policies import SSM_POLICIES
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.base import checked_instance_id
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.command_plan import (
-    CANCELLED,
-    MIN_SECONDS,
-    SENT,
-    DesiredCommand,
-    Write,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.instance import AdminProfile, ProfileWay
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.resource import (
-    AwaitedParameterResource,
-    CommandResource,
-    check_agent,
-    check_instance,
-    check_role,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.transaction import Phase
+from .._configuration.resource import READ_BACK_SECONDS
+from .._ground.aws import Aws
+from .._ground.converge import converge
+from .._ground.errors import CwagentError, InvalidInput
+from .._ground.wait import Deadline
+from .._principals.policies import SSM_POLICIES
+from .base import checked_instance_id
+from .command_plan import CANCELLED, MIN_SECONDS, SENT, DesiredCommand, Write
+from .instance import AdminProfile, ProfileWay
+from .resource import AwaitedParameterResource, CommandResource, check_agent, check_instance, check_role
+from .transaction import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._storing.configuration import Comparison, Configuration
-    from ansible_collections.cwagent.iam.plugins.module_utils._storing.instance import Admin
-    from ansible_collections.cwagent.iam.plugins.module_utils._storing.transaction import Report, Source
+    from .configuration import Comparison, Configuration
+    from .instance import Admin
+    from .transaction import Report, Source
 
 
 def writes(configuration: Configuration, *, can_change_tier: bool) -> Iterator[Write]:

@@ -18,27 +18,19 @@ import zlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.assess import may
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.evaluate import Decision
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError, error_code, explain
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Kind, Plan, Step
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.policies import SSM_POLICIES, SSM_SUCCESSOR
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.commands import (
-    CANCELLING,
-    SHELL_PREAMBLE,
-    Command,
-    check_size,
-    to_base64,
-    to_json,
-    word,
-)
+from .._accounts.assess import may
+from .._accounts.evaluate import Decision
+from .._ground.errors import CwagentError, error_code, explain
+from .._ground.plan import Kind, Plan, Step
+from .._principals.policies import SSM_POLICIES, SSM_SUCCESSOR
+from .._servers.commands import CANCELLING, SHELL_PREAMBLE, Command, check_size, to_base64, to_json, word
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import Principal
-    from ansible_collections.cwagent.iam.plugins.module_utils._servers.commands import Invocation
+    from .._accounts.model import Principal
+    from .._servers.commands import Invocation
 
 
 # The forms of the results that the scripts print.

@@ -10,33 +10,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.inventory import read_history, read_versions
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.options import (
-    OFF,
-    WARN,
-    GivenConfig,
-    Validation,
-    validate_config,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.resource import ParameterResource
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import DENIED_CODES, AwsApiError, InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.configuration import Configuration
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.options import (
-    PREVIOUS,
-    parts_in,
-    version_of,
-    version_problems,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.versions import explain_stay, join_parts, select
+from .._accounts.inventory import read_history, read_versions
+from .._configuration.options import OFF, WARN, GivenConfig, Validation, validate_config
+from .._configuration.resource import ParameterResource
+from .._ground.errors import DENIED_CODES, AwsApiError, InvalidInput
+from .configuration import Configuration
+from .options import PREVIOUS, parts_in, version_of, version_problems
+from .versions import explain_stay, join_parts, select
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._configuration.options import Handling
-    from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import DesiredConfig, State
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
-    from ansible_collections.cwagent.iam.plugins.module_utils._storing.configuration import Compared
-    from ansible_collections.cwagent.iam.plugins.module_utils._storing.options import Given, GivenConfigs
+    from .._configuration.options import Handling
+    from .._configuration.plan import DesiredConfig, State
+    from .._ground.aws import Aws
+    from .configuration import Compared
+    from .options import Given, GivenConfigs
 
 
 @dataclass(frozen=True)

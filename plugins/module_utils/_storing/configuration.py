@@ -8,15 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration import plan as config_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.ways import AUTO, WAYS
+from .._configuration import plan as config_plan
+from .._ground.errors import InvalidInput
+from .ways import AUTO, WAYS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import DesiredConfig, State
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Plan
+    from .._configuration.plan import DesiredConfig, State
+    from .._ground.plan import Plan
 
 
 NOT_COMPARED = (

@@ -8,25 +8,21 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import DesiredConfig
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.resource import (
-    READ_BACK_SECONDS,
-    ParameterResource,
-    TagsResource,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import converge
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import ConsistencyTimeout, CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.base import Way
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.transaction import Source
+from .._configuration.plan import DesiredConfig
+from .._configuration.resource import READ_BACK_SECONDS, ParameterResource, TagsResource
+from .._ground.converge import converge
+from .._ground.errors import ConsistencyTimeout, CwagentError
+from .base import Way
+from .transaction import Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from typing import Any
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Step
-    from ansible_collections.cwagent.iam.plugins.module_utils._storing.configuration import Comparison, Configuration
-    from ansible_collections.cwagent.iam.plugins.module_utils._storing.transaction import Report
+    from .._ground.aws import Aws
+    from .._ground.plan import Step
+    from .configuration import Comparison, Configuration
+    from .transaction import Report
 
 
 class ControllerWay(Way):

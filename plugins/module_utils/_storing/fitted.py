@@ -8,23 +8,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parts import part_names
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.policy import (
-    ACCOUNT,
-    ANY,
-    PARTITION,
-    Scope,
-    Source,
-    fit,
-    named_regions,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import partition_of
+from .._configuration.parts import part_names
+from .._configuration.policy import ACCOUNT, ANY, PARTITION, Scope, Source, fit, named_regions
+from .._ground.names import partition_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import DesiredConfig
-    from ansible_collections.cwagent.iam.plugins.module_utils._storing.options import Given
+    from .._configuration.plan import DesiredConfig
+    from .options import Given
 
     Policy = Mapping[str, Any]
 

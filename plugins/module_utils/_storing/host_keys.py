@@ -10,13 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.files import read_file
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.signature import Keys
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.signed_call import SignedAws
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.saved_key import KEY_ID, SECRET, TOKEN, read_section
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.endpoints import find_endpoints
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.imds import MetadataService
+from .._ground.errors import InvalidInput
+from .._ground.files import read_file
+from .._ground.signature import Keys
+from .._ground.signed_call import SignedAws
+from .._keys.saved_key import KEY_ID, SECRET, TOKEN, read_section
+from .._servers.endpoints import find_endpoints
+from .._servers.imds import MetadataService
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -12,42 +12,31 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground import names
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import converge, first_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError, HostUnreachable
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.window import WindowResource
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_plan import (
-    CLOSED,
-    DesiredWindow,
-    Window,
-    describe_left,
-    to_dict,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.acquire import AcquireResource, SoleHolderResource
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.acquire_plan import Acquisition, SoleHolder
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.admin_instance import (
-    NO_PROFILE,
-    Profiles,
-    check_profiles,
-    earlier_profile,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.release import ReleaseResource
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.release_plan import Release, is_restored
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.base import Way, check, checked_instance_id
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.options import STORED
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.transaction import Phase, Source
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.ways import ROLE
+from .._ground import names
+from .._ground.converge import converge, first_plan
+from .._ground.errors import CwagentError, HostUnreachable
+from .._principals.window import WindowResource
+from .._principals.window_plan import CLOSED, DesiredWindow, Window, describe_left, to_dict
+from .._servers.acquire import AcquireResource, SoleHolderResource
+from .._servers.acquire_plan import Acquisition, SoleHolder
+from .._servers.admin_instance import NO_PROFILE, Profiles, check_profiles, earlier_profile
+from .._servers.release import ReleaseResource
+from .._servers.release_plan import Release, is_restored
+from .base import Way, check, checked_instance_id
+from .options import STORED
+from .transaction import Phase, Source
+from .ways import ROLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Plan
-    from ansible_collections.cwagent.iam.plugins.module_utils._servers.admin_instance import State
-    from ansible_collections.cwagent.iam.plugins.module_utils._servers.admin_instances import AdminInstanceResource
-    from ansible_collections.cwagent.iam.plugins.module_utils._storing.base import StoreHost
-    from ansible_collections.cwagent.iam.plugins.module_utils._storing.configuration import Comparison, Configuration
-    from ansible_collections.cwagent.iam.plugins.module_utils._storing.transaction import Report
+    from .._ground.aws import Aws
+    from .._ground.plan import Plan
+    from .._servers.admin_instance import State
+    from .._servers.admin_instances import AdminInstanceResource
+    from .base import StoreHost
+    from .configuration import Comparison, Configuration
+    from .transaction import Report
 
 
 @dataclass(frozen=True)

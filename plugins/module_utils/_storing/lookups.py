@@ -9,31 +9,23 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import DENIED_CODES, AwsApiError, InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import NOT_CREATED, is_marked
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.options import option
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import run_in_parallel
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.file_store import FileStore
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.principal import find_user, tags
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.find import enabled_regions
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.instance_profile import (
-    instance_states,
-    live_instances,
-    read_associations,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.instance_profile_plan import ineligible_reasons
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.unlisted import (
-    find_remaining_configs,
-    find_unlisted,
-    readable_principals,
-)
+from .._ground.errors import DENIED_CODES, AwsApiError, InvalidInput
+from .._ground.names import NOT_CREATED, is_marked
+from .._ground.options import option
+from .._ground.plan import run_in_parallel
+from .._keys.file_store import FileStore
+from .._principals.principal import find_user, tags
+from .._servers.find import enabled_regions
+from .._servers.instance_profile import instance_states, live_instances, read_associations
+from .._servers.instance_profile_plan import ineligible_reasons
+from .unlisted import find_remaining_configs, find_unlisted, readable_principals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
-    from ansible_collections.cwagent.iam.plugins.module_utils._storing.unlisted import Listed
+    from .._ground.aws import Aws
+    from .unlisted import Listed
 
 
 # If none of this many users exists, no further ones are read.

@@ -7,28 +7,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import converge, first_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError, HostUnreachable
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.window import WindowResource
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_plan import (
-    CLOSED,
-    DesiredWindow,
-    describe_left,
-    to_dict,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.base import Way, check
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.transaction import Phase, Source
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.ways import USER
+from .._ground.converge import converge, first_plan
+from .._ground.errors import CwagentError, HostUnreachable
+from .._principals.window import WindowResource
+from .._principals.window_plan import CLOSED, DesiredWindow, describe_left, to_dict
+from .base import Way, check
+from .transaction import Phase, Source
+from .ways import USER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Plan
-    from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_plan import Window
-    from ansible_collections.cwagent.iam.plugins.module_utils._storing.base import StoreHost
-    from ansible_collections.cwagent.iam.plugins.module_utils._storing.configuration import Comparison, Configuration
-    from ansible_collections.cwagent.iam.plugins.module_utils._storing.transaction import Report
+    from .._ground.aws import Aws
+    from .._ground.plan import Plan
+    from .._principals.window_plan import Window
+    from .base import StoreHost
+    from .configuration import Comparison, Configuration
+    from .transaction import Report
 
 
 class OnPremisesWay(Way):

@@ -9,15 +9,15 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.options import OFF, Handling
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import LIMITS
-from ansible_collections.cwagent.iam.plugins.module_utils._ground import environment
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.options import option, read_options, spec_of
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.planned import PLANNED_SPEC, Planned
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.stores import PLACE_SPEC, PROFILE_SPEC, KeySource
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.configuration import Compared
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.ways import INSTANCE, WAYS
+from .._configuration.options import OFF, Handling
+from .._configuration.plan import LIMITS
+from .._ground import environment
+from .._ground.errors import InvalidInput
+from .._ground.options import option, read_options, spec_of
+from .._ground.planned import PLANNED_SPEC, Planned
+from .._keys.stores import PLACE_SPEC, PROFILE_SPEC, KeySource
+from .configuration import Compared
+from .ways import INSTANCE, WAYS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

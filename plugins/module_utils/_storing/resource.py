@@ -8,15 +8,15 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.principals import Attempts, Principals
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.resource import ParameterResource
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import Resource
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError, InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.wait import Deadline
-from ansible_collections.cwagent.iam.plugins.module_utils._servers import run_command
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.commands import platform_problem, unreachable_reason
-from ansible_collections.cwagent.iam.plugins.module_utils._storing import command_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.command_plan import (
+from .._accounts.principals import Attempts, Principals
+from .._configuration.resource import ParameterResource
+from .._ground.converge import Resource
+from .._ground.errors import CwagentError, InvalidInput
+from .._ground.wait import Deadline
+from .._servers import run_command
+from .._servers.commands import platform_problem, unreachable_reason
+from . import command_plan
+from .command_plan import (
     CANCEL,
     GRACE_SECONDS,
     DesiredCommand,
@@ -32,14 +32,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._storing.command_plan 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import (
-        DesiredConfig,
-    )
-    from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import (
-        State as Parameters,
-    )
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Plan, Step
+    from .._configuration.plan import DesiredConfig
+    from .._configuration.plan import State as Parameters
+    from .._ground.aws import Aws
+    from .._ground.plan import Plan, Step
 
 
 # How long the command that checks an instance may take. It makes one call for each region.

@@ -11,50 +11,31 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground import names as _names
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import Fleet
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import (
-    DENIED_CODES,
-    AwsApiError,
-    CwagentError,
-    InvalidInput,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import WINDOW_POLICY, adoption_problem
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.options import option, read_options, spec_of
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.wait import WAIT_SPEC
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.stores import PLACE_SPEC
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.policies import is_admin_policy, server_policy_of
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.principal import find_server_policy, tags
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.role import find_role
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.window import WindowResource
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_plan import ABSENT, CLOSED, DesiredWindow
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.admin_instance import (
-    Profiles,
-    check_profiles,
-    regions_with_records,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.release import ReleaseResource
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.release_plan import Release
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.lookups import (
-    Inputs,
-    fail_on_problems,
-    ineligible_instances,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.unlisted import (
-    find_unlisted,
-    key_directory,
-    readable_associations,
-    readable_principals,
-    to_listed,
-)
+from .._ground import names as _names
+from .._ground.call import Fleet
+from .._ground.errors import DENIED_CODES, AwsApiError, CwagentError, InvalidInput
+from .._ground.names import WINDOW_POLICY, adoption_problem
+from .._ground.options import option, read_options, spec_of
+from .._ground.wait import WAIT_SPEC
+from .._keys.stores import PLACE_SPEC
+from .._principals.policies import is_admin_policy, server_policy_of
+from .._principals.principal import find_server_policy, tags
+from .._principals.role import find_role
+from .._principals.window import WindowResource
+from .._principals.window_plan import ABSENT, CLOSED, DesiredWindow
+from .._servers.admin_instance import Profiles, check_profiles, regions_with_records
+from .._servers.release import ReleaseResource
+from .._servers.release_plan import Release
+from .lookups import Inputs, fail_on_problems, ineligible_instances
+from .unlisted import find_unlisted, key_directory, readable_associations, readable_principals, to_listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
-    from ansible_collections.cwagent.iam.plugins.module_utils._principals.policies import AccountPrincipal
-    from ansible_collections.cwagent.iam.plugins.module_utils._servers.instance_profile_plan import Association
-    from ansible_collections.cwagent.iam.plugins.module_utils._storing.unlisted import Listed
+    from .._ground.aws import Aws
+    from .._principals.policies import AccountPrincipal
+    from .._servers.instance_profile_plan import Association
+    from .unlisted import Listed
 
 
 KEEP = "keep"

@@ -9,37 +9,25 @@ from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError, HostUnreachable
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.base import InstanceChecks, to_sentence
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.command import CommandWay
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.comparison import (
-    check_oldest,
-    compare,
-    read_earlier,
-    validate,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.configuration import Comparison
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.controller import ControllerWay, tidy
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.fitted import fitted_result
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.instance import InstanceWay
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.onprem import OnPremisesWay
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.options import FITTED, VALIDATED
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.transaction import Transaction
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.ways import (
-    AUTO,
-    CONTROLLER,
-    INSTANCE,
-    ONPREM,
-    RUN_COMMAND,
-    WAYS,
-)
+from .._ground.aws import Aws
+from .._ground.errors import CwagentError, HostUnreachable
+from .base import InstanceChecks, to_sentence
+from .command import CommandWay
+from .comparison import check_oldest, compare, read_earlier, validate
+from .configuration import Comparison
+from .controller import ControllerWay, tidy
+from .fitted import fitted_result
+from .instance import InstanceWay
+from .onprem import OnPremisesWay
+from .options import FITTED, VALIDATED
+from .transaction import Transaction
+from .ways import AUTO, CONTROLLER, INSTANCE, ONPREM, RUN_COMMAND, WAYS
 
 if TYPE_CHECKING:
-    from ansible_collections.cwagent.iam.plugins.module_utils._storing.base import Way, Wiring
-    from ansible_collections.cwagent.iam.plugins.module_utils._storing.comparison import Earlier, Validated
-    from ansible_collections.cwagent.iam.plugins.module_utils._storing.configuration import Compared
-    from ansible_collections.cwagent.iam.plugins.module_utils._storing.options import StoreOptions
+    from .base import Way, Wiring
+    from .comparison import Earlier, Validated
+    from .configuration import Compared
+    from .options import StoreOptions
 
 
 # All but AUTO, which is one of them.

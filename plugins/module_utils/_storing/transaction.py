@@ -15,20 +15,20 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.changes import net_change
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError, HostUnreachable
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.guard import NoGuard
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Kind
+from .._ground.changes import net_change
+from .._ground.errors import CwagentError, HostUnreachable
+from .._ground.guard import NoGuard
+from .._ground.plan import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import State
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import Resource
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.gateway import Shield
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.guard import Guard
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Plan
-    from ansible_collections.cwagent.iam.plugins.module_utils._storing.configuration import Configuration
+    from .._configuration.plan import State
+    from .._ground.converge import Resource
+    from .._ground.gateway import Shield
+    from .._ground.guard import Guard
+    from .._ground.plan import Plan
+    from .configuration import Configuration
 
 
 # After an interruption somebody may end the process soon.

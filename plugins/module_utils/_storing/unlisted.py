@@ -11,27 +11,22 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import DENIED_CODES, AwsApiError, CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import (
-    PARAMETER_PREFIX,
-    describe_profile,
-    is_marked,
-    surplus_parts,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import run_in_parallel
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.text import count_noun, join_first
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.file_store import FileStore
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.parameter_store import list_parameters
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.stores import AWS_STORES
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.principal import find_user, read_principals, tags
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.instance_profile import read_associations
+from .._ground.errors import DENIED_CODES, AwsApiError, CwagentError
+from .._ground.names import PARAMETER_PREFIX, describe_profile, is_marked, surplus_parts
+from .._ground.plan import run_in_parallel
+from .._ground.text import count_noun, join_first
+from .._keys.file_store import FileStore
+from .._keys.parameter_store import list_parameters
+from .._keys.stores import AWS_STORES
+from .._principals.principal import find_user, read_principals, tags
+from .._servers.instance_profile import read_associations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
-    from ansible_collections.cwagent.iam.plugins.module_utils._principals.policies import AccountPrincipal
-    from ansible_collections.cwagent.iam.plugins.module_utils._servers.instance_profile_plan import Association
+    from .._ground.aws import Aws
+    from .._principals.policies import AccountPrincipal
+    from .._servers.instance_profile_plan import Association
 
 
 MAX_LISTED = 10  # DeleteParameters takes no more, either

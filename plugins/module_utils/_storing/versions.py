@@ -12,8 +12,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.history import stored_together
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parts import (
+from .._accounts.history import stored_together
+from .._configuration.parts import (
     ARRAY_OR_OBJECT_KEYS,
     LIST,
     SECTION_RULES,
@@ -23,13 +23,13 @@ from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parts i
     to_canonical,
     to_record,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.options import PREVIOUS
+from .._ground.errors import InvalidInput
+from .options import PREVIOUS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import History, Version
+    from .._accounts.model import History, Version
 
 
 @dataclass(frozen=True)

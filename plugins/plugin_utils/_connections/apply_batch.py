@@ -15,9 +15,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.model import ANSIBLE, RUN_COMMAND
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.watch import NOT_WATCHED
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
+from ...module_utils._agents.model import ANSIBLE, RUN_COMMAND
+from ...module_utils._agents.watch import NOT_WATCHED
+from ...module_utils._ground.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

@@ -35,22 +35,18 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.parameters import remove_values
 from ansible.plugins.action.normal import ActionModule as NormalAction
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground import plan
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.changes import to_lines
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import (
-    CwagentError,
-    InvalidInput,
-    explain_connection,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.text import join_first, to_message
-from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.terminal import say
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.settings import fill_task
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.task import hosts_of_instances
+from ...module_utils._ground import plan
+from ...module_utils._ground.changes import to_lines
+from ...module_utils._ground.errors import CwagentError, InvalidInput, explain_connection
+from ...module_utils._ground.text import join_first, to_message
+from .._run.settings import fill_task
+from .._run.task import hosts_of_instances
+from .terminal import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import Call
+    from ...module_utils._ground.call import Call
 
 
 with suppress(ImportError):  # callers check for boto3, or suppress every error
@@ -100,15 +96,9 @@ try:
     from ansible_collections.amazon.aws.plugins.module_utils.botocore import gather_sdk_versions
     from ansible_collections.amazon.aws.plugins.plugin_utils.base import AWSPluginBase
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground import (
-        call as _call,
-    )
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground import (
-        call as _module,
-    )
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground import (
-        environment as _environment,
-    )
+    from ...module_utils._ground import call as _call
+    from ...module_utils._ground import call as _module
+    from ...module_utils._ground import environment as _environment
 except Exception:  # noqa: BLE001  an import can raise anything
     CAN_IMPORT = False
     AWSPluginBase = object

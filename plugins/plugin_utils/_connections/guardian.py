@@ -21,7 +21,7 @@ from multiprocessing import parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.terminal import LAST_WORDS, write_last_words
+from .terminal import LAST_WORDS, write_last_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -24,9 +24,9 @@ from ansible.module_utils.json_utils import _filter_non_json_lines
 from ansible.plugins.action import ActionBase
 from ansible.plugins.action.normal import ActionModule as NormalAction
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.text import printable_lines, to_printable
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.ansible_core import warning_texts
+from ...module_utils._ground.errors import InvalidInput
+from ...module_utils._ground.text import printable_lines, to_printable
+from .._run.ansible_core import warning_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

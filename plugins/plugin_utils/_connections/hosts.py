@@ -19,28 +19,21 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.errors import AnsibleConnectionFailure
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError, HostUnreachable
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.node import (
-    DEREGISTERED,
-    DEREGISTERING,
-    FINISHED,
-    READ,
-    REGISTERED,
-    RESTARTED,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.base import check
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.options import COMPARED
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.ways import USER, WAYS
-from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.aws_action import find_endpoint
-from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.host_result import describe_failure
+from ...module_utils._ground.errors import CwagentError, HostUnreachable
+from ...module_utils._servers.node import DEREGISTERED, DEREGISTERING, FINISHED, READ, REGISTERED, RESTARTED
+from ...module_utils._storing.base import check
+from ...module_utils._storing.options import COMPARED
+from ...module_utils._storing.ways import USER, WAYS
+from .aws_action import find_endpoint
+from .host_result import describe_failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._servers.node import NewActivation
-    from ansible_collections.cwagent.iam.plugins.module_utils._storing.configuration import Configuration
-    from ansible_collections.cwagent.iam.plugins.module_utils._storing.options import StoreOptions
-    from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.secrets import KeyDelivery, SecretDelivery
+    from ...module_utils._servers.node import NewActivation
+    from ...module_utils._storing.configuration import Configuration
+    from ...module_utils._storing.options import StoreOptions
+    from .secrets import KeyDelivery, SecretDelivery
 
 
 class Host:

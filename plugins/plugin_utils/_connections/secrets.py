@@ -15,20 +15,16 @@ from ansible import constants
 from ansible.errors import AnsibleError
 from ansible.plugins.loader import lookup_loader
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.saved_key import from_file
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.stores import SOURCE_SPEC
-from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.host_result import (
-    HostAnswer,
-    expect_result,
-    printable_errors,
-)
+from ...module_utils._ground.errors import InvalidInput
+from ...module_utils._keys.saved_key import from_file
+from ...module_utils._keys.stores import SOURCE_SPEC
+from .host_result import HostAnswer, expect_result, printable_errors
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._keys.saved_key import SavedKey
-    from ansible_collections.cwagent.iam.plugins.module_utils._keys.stores import KeySource
+    from ...module_utils._keys.saved_key import SavedKey
+    from ...module_utils._keys.stores import KeySource
 
 
 class SecretDelivery(HostAnswer):

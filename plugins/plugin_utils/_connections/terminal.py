@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from ansible import constants
 from ansible.utils.display import Display
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.text import to_printable
+from ...module_utils._ground.text import to_printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

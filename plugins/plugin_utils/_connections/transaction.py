@@ -32,14 +32,14 @@ from ansible import constants
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.aws_action import AwsAction
-from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.guardian import Guardian
-from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.terminal import say
+from .aws_action import AwsAction
+from .guardian import Guardian
+from .terminal import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import Call
+    from ...module_utils._ground.call import Call
 
 
 # The signals that end a process and can be handled. In ansible-core 2.18, workers get the terminal's signals, too.

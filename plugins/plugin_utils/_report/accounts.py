@@ -16,17 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.utils.helpers import pct_to_int
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.watch import NOT_WATCHED, Watch, describe_watch
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parts import part_name
-from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.apply_batch import (
-    APPLIED,
-    CHECKED,
-    LEADER,
-    RENAMED,
-    WATCHED,
-    server_failure,
-)
-from ansible_collections.cwagent.iam.plugins.plugin_utils._report.lines import (
+from ...module_utils._agents.watch import NOT_WATCHED, Watch, describe_watch
+from ...module_utils._configuration.parts import part_name
+from .._connections.apply_batch import APPLIED, CHECKED, LEADER, RENAMED, WATCHED, server_failure
+from .._run.given import ACCOUNTS, ADMIN_INSTANCE, APPLY, CONFIRMATION, REMOVAL, RESTORE, ROTATION, SERVERS
+from .._run.hosts import HYBRID
+from .._run.run import Run, read_run
+from .lines import (
     KINDS,
     NOTHING_TO_DO,
     PHASES,
@@ -38,27 +34,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._report.lines import (
     run_report,
     wrap,
 )
-from ansible_collections.cwagent.iam.plugins.plugin_utils._report.results import (
-    FAILURE,
-    INPUTS,
-    RESTORED,
-    Record,
-    account_records,
-    failure_reason,
-    read_records,
-)
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.given import (
-    ACCOUNTS,
-    ADMIN_INSTANCE,
-    APPLY,
-    CONFIRMATION,
-    REMOVAL,
-    RESTORE,
-    ROTATION,
-    SERVERS,
-)
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.hosts import HYBRID
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.run import Run, read_run
+from .results import FAILURE, INPUTS, RESTORED, Record, account_records, failure_reason, read_records
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence

@@ -7,15 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.findings import SEVERITIES
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.text import (
-    count_noun,
-    join_first,
-    to_printable,
-    to_summary,
-    wrap,
-)
-from ansible_collections.cwagent.iam.plugins.plugin_utils._report.results import failure_reason
+from ...module_utils._ground.findings import SEVERITIES
+from ...module_utils._ground.text import count_noun, join_first, to_printable, to_summary, wrap
+from .results import failure_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader
 
-from ansible_collections.cwagent.iam.plugins.filter.findings import junit, sarif
+from ...filter.findings import junit, sarif
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

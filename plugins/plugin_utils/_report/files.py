@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.stores import is_in_container
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.values import quote
+from ...module_utils._keys.stores import is_in_container
+from .._run.values import quote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.plugin_utils._run.values import Problems
+    from .._run.values import Problems
 
 
 ENDINGS = {

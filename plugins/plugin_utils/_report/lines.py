@@ -16,9 +16,9 @@ from collections import Counter
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.text import count_noun
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.credentials_plan import RESTART_SUMMARY
-from ansible_collections.cwagent.iam.plugins.plugin_utils._report.results import ADDS_SERVER, Record, failure_reason
+from ...module_utils._ground.text import count_noun
+from ...module_utils._servers.credentials_plan import RESTART_SUMMARY
+from .results import ADDS_SERVER, Record, failure_reason
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence

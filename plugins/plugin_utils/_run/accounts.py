@@ -9,9 +9,9 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.ways import RUN_COMMAND, WAYS
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.given import (
+from ...module_utils._ground.errors import InvalidInput
+from ...module_utils._storing.ways import RUN_COMMAND, WAYS
+from .given import (
     ACCOUNTS,
     AUDIT,
     CONFIGS_ONLY,
@@ -26,14 +26,14 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._run.given import (
     checked_instance_id,
     checked_region,
 )
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.run import AccountVariables
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.values import Undefined, is_blank, quote, to_typed
+from .run import AccountVariables
+from .values import Undefined, is_blank, quote, to_typed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from ansible_collections.cwagent.iam.plugins.plugin_utils._run.given import Given
-    from ansible_collections.cwagent.iam.plugins.plugin_utils._run.values import Problems
+    from .given import Given
+    from .values import Problems
 
 
 # The beginning of the names of the variables of a host that stands for an account.

@@ -9,7 +9,7 @@ import re
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
+from ...module_utils._ground.errors import InvalidInput
 
 
 def check_ansible_core(version: str, requires: str, *, in_awx: bool) -> None:

@@ -15,30 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.common.validation import check_type_path
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.configs_plan import find_clash
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import check_parameter_name
-from ansible_collections.cwagent.iam.plugins.module_utils._ground import names as _names
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.access_keys import check_days
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.stores import (
-    AWS_STORES,
-    KEY_STORES,
-    PLACE_SPEC,
-    open_store,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.plan import REMOVE_BOUNDARY
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.policies import FITTED, SSM_SUCCESSOR
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_plan import check_minutes
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.instance_profile_plan import ATTACH
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.options import (
-    PREVIOUS,
-    read_wanted,
-    version_of,
-    version_problems,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.ways import WAYS
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.configurations import STORING_GROUPS
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.given import (
+from ...module_utils._agents.configs_plan import find_clash
+from ...module_utils._configuration.plan import check_parameter_name
+from ...module_utils._ground import names as _names
+from ...module_utils._ground.errors import InvalidInput
+from ...module_utils._keys.access_keys import check_days
+from ...module_utils._keys.stores import AWS_STORES, KEY_STORES, PLACE_SPEC, open_store
+from ...module_utils._principals.plan import REMOVE_BOUNDARY
+from ...module_utils._principals.policies import FITTED, SSM_SUCCESSOR
+from ...module_utils._principals.window_plan import check_minutes
+from ...module_utils._servers.instance_profile_plan import ATTACH
+from ...module_utils._storing.options import PREVIOUS, read_wanted, version_of, version_problems
+from ...module_utils._storing.ways import WAYS
+from .configurations import STORING_GROUPS
+from .given import (
     ADMIN_INSTANCE,
     APPLY,
     AUDIT,
@@ -56,21 +46,16 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._run.given import (
     ROTATION,
     SERVERS,
 )
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.hosts import apply_limit, flatten
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.rotation import check_revocation
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.values import (
-    Problems,
-    check_environment,
-    is_blank,
-    to_typed,
-)
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.variables import CONFIG_VERSION, ENVIRONMENT, NODE_ID
+from .hosts import apply_limit, flatten
+from .rotation import check_revocation
+from .values import Problems, check_environment, is_blank, to_typed
+from .variables import CONFIG_VERSION, ENVIRONMENT, NODE_ID
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ansible_collections.cwagent.iam.plugins.plugin_utils._run.given import Given
-    from ansible_collections.cwagent.iam.plugins.plugin_utils._run.run import Run
+    from .given import Given
+    from .run import Run
 
 
 def check_kms_key(prefix: str, store: str, ssm_policy: str, kms_key_id: str, holder: str = "") -> None:

@@ -9,25 +9,18 @@ from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.options import read_wanted
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.ways import INSTANCE, ROLE, RUN_COMMAND, USER, WAYS
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.given import (
-    ADMIN_INSTANCE,
-    CONFIGS,
-    EC2_ADMIN,
-    GROUPS,
-    HISTORY,
-    ONPREM_ADMIN,
-)
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.hosts import Regions
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.values import Problems, check_config_regions, is_blank
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.variables import CONFIG_VERSION, find_places
+from ...module_utils._ground.errors import InvalidInput
+from ...module_utils._storing.options import read_wanted
+from ...module_utils._storing.ways import INSTANCE, ROLE, RUN_COMMAND, USER, WAYS
+from .given import ADMIN_INSTANCE, CONFIGS, EC2_ADMIN, GROUPS, HISTORY, ONPREM_ADMIN
+from .hosts import Regions
+from .values import Problems, check_config_regions, is_blank
+from .variables import CONFIG_VERSION, find_places
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.plugin_utils._run.given import Given
+    from .given import Given
 
 
 # The groups of the hosts that store, by the principal that they need.

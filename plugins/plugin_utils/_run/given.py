@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.inventory.manager import split_host_pattern
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground import names
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.values import Problems, is_blank, to_typed
+from ...module_utils._ground import names
+from ...module_utils._ground.errors import InvalidInput
+from .values import Problems, is_blank, to_typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence

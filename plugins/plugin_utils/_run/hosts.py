@@ -9,26 +9,19 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import check_parameter_name
-from ansible_collections.cwagent.iam.plugins.module_utils._ground import names as _names
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.node import HOST_TAG
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.given import (
-    CONFIGS_ONLY,
-    EC2_ADMIN,
-    EC2_SERVERS,
-    TEXT,
-    checked_instance_id,
-    checked_region,
-)
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.run import OnpremHost
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.values import Problems, Undefined, is_blank, to_typed
+from ...module_utils._configuration.plan import check_parameter_name
+from ...module_utils._ground import names as _names
+from ...module_utils._ground.errors import InvalidInput
+from ...module_utils._servers.node import HOST_TAG
+from .given import CONFIGS_ONLY, EC2_ADMIN, EC2_SERVERS, TEXT, checked_instance_id, checked_region
+from .run import OnpremHost
+from .values import Problems, Undefined, is_blank, to_typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.plugin_utils._run.given import Given
-    from ansible_collections.cwagent.iam.plugins.plugin_utils._run.run import AccountVariables
+    from .given import Given
+    from .run import AccountVariables
 
 
 CONFIG_NAMES = "cwagent_config_names"

@@ -9,32 +9,14 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import FITTED_POLICIES
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.policies import AWS, FITTED
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.instance_profile_plan import ATTACH
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.ways import CONTROLLER
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.accounts import (
-    ACCOUNT,
-    check_accounts,
-    complete_for_account,
-    read_account,
-    with_found,
-)
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.checks import (
-    check_conflicts,
-    check_groups,
-    check_limit,
-    check_requirements,
-    check_values,
-)
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.configurations import (
-    LOCALHOST,
-    config_names,
-    read_configs,
-    storing_host,
-    storing_source,
-)
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.given import (
+from ...module_utils._ground.names import FITTED_POLICIES
+from ...module_utils._principals.policies import AWS, FITTED
+from ...module_utils._servers.instance_profile_plan import ATTACH
+from ...module_utils._storing.ways import CONTROLLER
+from .accounts import ACCOUNT, check_accounts, complete_for_account, read_account, with_found
+from .checks import check_conflicts, check_groups, check_limit, check_requirements, check_values
+from .configurations import LOCALHOST, config_names, read_configs, storing_host, storing_source
+from .given import (
     ADMIN_INSTANCE,
     APPLY,
     CONFIGS,
@@ -51,7 +33,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._run.given import (
     check_host_name,
     check_text,
 )
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.hosts import (
+from .hosts import (
     ADMIN_USER,
     HYBRID,
     Members,
@@ -66,11 +48,11 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._run.hosts import (
     read_servers_to_check,
     read_user_names,
 )
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.removal import check_removal, find_leaving_servers
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.rotation import hosts_to_rotate, narrow_to_rotation
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.run import Run
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.values import Problems
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.variables import (
+from .removal import check_removal, find_leaving_servers
+from .rotation import hosts_to_rotate, narrow_to_rotation
+from .run import Run
+from .values import Problems
+from .variables import (
     HOST_VARIABLES,
     KEY_FILE_GROUP,
     KEY_FILE_OWNER,
@@ -87,8 +69,8 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._run.variables import 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ansible_collections.cwagent.iam.plugins.plugin_utils._run.given import Given
-    from ansible_collections.cwagent.iam.plugins.plugin_utils._run.run import AccountVariables
+    from .given import Given
+    from .run import AccountVariables
 
 
 def interpret(given: Given) -> Run:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.common.dict_transformations import camel_dict_to_snake_dict
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError, InvalidInput
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.given import check_host_name
+from ...module_utils._ground.errors import CwagentError, InvalidInput
+from .given import check_host_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

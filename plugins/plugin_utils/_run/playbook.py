@@ -16,24 +16,19 @@ from ansible.module_utils.common.yaml import yaml_load
 from ansible.template import Templar
 from ansible.utils.vars import load_extra_vars
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.text import to_summary
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.policies import SERVER_POLICIES
-from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.terminal import say
-from ansible_collections.cwagent.iam.plugins.plugin_utils._report.accounts import Account, skip_reason
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run import accounts as _accounts
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run import given as _given
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.ansible_core import check_ansible_core
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.interpretation import interpret
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.settings import OF_STORING, role_options, shared_setting
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.task import OTHER_VARIABLES, check_facts, evaluate
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.values import check_role, misspelled_variables
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.variables import (
-    BATCH_SIZE,
-    ENVIRONMENT,
-    declared_options,
-    find_role_variables,
-)
+from ...module_utils._ground.errors import InvalidInput
+from ...module_utils._ground.text import to_summary
+from ...module_utils._principals.policies import SERVER_POLICIES
+from .._connections.terminal import say
+from .._report.accounts import Account, skip_reason
+from . import accounts as _accounts
+from . import given as _given
+from .ansible_core import check_ansible_core
+from .interpretation import interpret
+from .settings import OF_STORING, role_options, shared_setting
+from .task import OTHER_VARIABLES, check_facts, evaluate
+from .values import check_role, misspelled_variables
+from .variables import BATCH_SIZE, ENVIRONMENT, declared_options, find_role_variables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping

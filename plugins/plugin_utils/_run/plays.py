@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import is_fitted_policy
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.planned import Planned
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.policies import FITTED
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.node import REGISTERED
-from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.apply_batch import CHECKED, LABELLED
-from ansible_collections.cwagent.iam.plugins.plugin_utils._report.results import FAILURE, INPUTS, RESTORED
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.given import ACCOUNTS, CONFIRMATION
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.run import Run, read_run
+from ...module_utils._ground.errors import InvalidInput
+from ...module_utils._ground.names import is_fitted_policy
+from ...module_utils._ground.planned import Planned
+from ...module_utils._principals.policies import FITTED
+from ...module_utils._servers.node import REGISTERED
+from .._connections.apply_batch import CHECKED, LABELLED
+from .._report.results import FAILURE, INPUTS, RESTORED
+from .given import ACCOUNTS, CONFIRMATION
+from .run import Run, read_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

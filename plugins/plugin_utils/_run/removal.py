@@ -7,32 +7,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground import names as _names
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.stores import AWS_STORES
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.given import (
-    EC2_ADMIN,
-    ONPREM_ADMIN,
-    REMOVAL,
-    checked_region,
-)
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.hosts import (
-    HYBRID,
-    SERVER_USER,
-    apply_limit,
-    flatten,
-    group_by_region,
-    select_users,
-)
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.run import Removal
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.values import Problems
+from ...module_utils._ground import names as _names
+from ...module_utils._ground.errors import InvalidInput
+from ...module_utils._keys.stores import AWS_STORES
+from .given import EC2_ADMIN, ONPREM_ADMIN, REMOVAL, checked_region
+from .hosts import HYBRID, SERVER_USER, apply_limit, flatten, group_by_region, select_users
+from .run import Removal
+from .values import Problems
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
-    from ansible_collections.cwagent.iam.plugins.plugin_utils._run.given import Given
-    from ansible_collections.cwagent.iam.plugins.plugin_utils._run.hosts import Members, Regions
-    from ansible_collections.cwagent.iam.plugins.plugin_utils._run.run import OnpremHost, Run
+    from .given import Given
+    from .hosts import Members, Regions
+    from .run import OnpremHost, Run
 
 
 def find_leaving_servers(given: Given, run: Run, members: Members, problems: Problems) -> Removal:

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.utils.vars import load_extra_vars
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.plugin_utils._report.files import ROLE_FORMATS, sort_by_format
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.checks import check_role_key_store
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.settings import (
+from ...module_utils._ground.errors import InvalidInput
+from .._report.files import ROLE_FORMATS, sort_by_format
+from .checks import check_role_key_store
+from .settings import (
     IN_OUR_PLAY,
     OF_HOST,
     READ,
@@ -34,16 +34,9 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._run.settings import (
     shared_options,
     shared_setting,
 )
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.task import check_facts, evaluate, evaluate_value
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.values import (
-    CONFIGS_OF_ROLE,
-    Problems,
-    check_role,
-    is_blank,
-    misspelled_variables,
-    to_typed,
-)
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.variables import unknown_settings
+from .task import check_facts, evaluate, evaluate_value
+from .values import CONFIGS_OF_ROLE, Problems, check_role, is_blank, misspelled_variables, to_typed
+from .variables import unknown_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence

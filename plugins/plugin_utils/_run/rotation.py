@@ -8,16 +8,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.given import GROUPS, ROTATION
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.hosts import apply_limit, select_users
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.values import Problems
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.variables import ALL
+from .given import GROUPS, ROTATION
+from .hosts import apply_limit, select_users
+from .values import Problems
+from .variables import ALL
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.plugin_utils._run.given import Given
-    from ansible_collections.cwagent.iam.plugins.plugin_utils._run.run import Run
+    from .given import Given
+    from .run import Run
 
 
 def hosts_to_rotate(given: Given, hosts: Iterable[str]) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.given import APPLY
+from .given import APPLY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -37,31 +37,19 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.common.yaml import yaml_load
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.text import join_first
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.given import EMPTY, REMOVAL, ROTATION
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.hosts import ADMIN_USER, flatten
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.run import read_run
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.task import check_facts
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.values import (
-    CONFIGS_OF_ROLE,
-    MAX_SHOWN_HOSTS,
-    is_blank,
-    to_typed,
-)
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.variables import (
-    ENVIRONMENT,
-    HOST_VARIABLES,
-    KEY_FILE_GROUP,
-    KEY_FILE_OWNER,
-    NODE_ID,
-    ROTATION_OPTIONS,
-)
+from ...module_utils._ground.errors import InvalidInput
+from ...module_utils._ground.text import join_first
+from .given import EMPTY, REMOVAL, ROTATION
+from .hosts import ADMIN_USER, flatten
+from .run import read_run
+from .task import check_facts
+from .values import CONFIGS_OF_ROLE, MAX_SHOWN_HOSTS, is_blank, to_typed
+from .variables import ENVIRONMENT, HOST_VARIABLES, KEY_FILE_GROUP, KEY_FILE_OWNER, NODE_ID, ROTATION_OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.plugin_utils._run.run import Run
+    from .run import Run
 
     ByRegion = Mapping[str, Sequence[str]]
     Inputs = Mapping[str, Any]

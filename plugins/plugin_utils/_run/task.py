@@ -20,9 +20,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.text import join_first, to_printable
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.values import Undefined
+from ...module_utils._ground.errors import InvalidInput
+from ...module_utils._ground.text import join_first, to_printable
+from .values import Undefined
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.plugin_utils._report.results import failure_reason
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.hosts import HYBRID, flatten
+from .._report.results import failure_reason
+from .hosts import HYBRID, flatten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ansible_collections.cwagent.iam.plugins.plugin_utils._run.run import Run
+    from .run import Run
 
 
 def users_on_hold(run: Run, hostvars: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:

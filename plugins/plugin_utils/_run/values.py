@@ -16,16 +16,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import yaml
 from ansible.module_utils.common.validation import check_type_bool, check_type_dict, check_type_int
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import check_region
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.text import (
-    join_first,
-    misspelled,
-    to_message,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.text import (
-    quote as quote_value,
-)
+from ...module_utils._ground.errors import InvalidInput
+from ...module_utils._ground.names import check_region
+from ...module_utils._ground.text import join_first, misspelled, to_message
+from ...module_utils._ground.text import quote as quote_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence

@@ -9,8 +9,8 @@ import difflib
 import re
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.watch import check_seconds
-from ansible_collections.cwagent.iam.plugins.plugin_utils._report.files import (
+from ...module_utils._agents.watch import check_seconds
+from .._report.files import (
     AUDIT_FORMATS,
     HISTORY_FORMATS,
     POLICY_FORMATS,
@@ -18,27 +18,15 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._report.files import (
     VERIFICATION_FORMATS,
     sort_by_format,
 )
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.accounts import ACCOUNT, ACCOUNT_VARIABLES
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.given import (
-    ACCOUNTS,
-    APPLY,
-    AUDIT,
-    CONFIGS_ONLY,
-    EMPTY,
-    GROUPS,
-    HISTORY,
-    POLICY,
-    RESTORE,
-    SERVERS,
-    TEXT,
-)
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.hosts import CONFIG_NAMES, DELIVER_KEYS, IDENTITY
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.values import Problems, quote, to_typed
+from .accounts import ACCOUNT, ACCOUNT_VARIABLES
+from .given import ACCOUNTS, APPLY, AUDIT, CONFIGS_ONLY, EMPTY, GROUPS, HISTORY, POLICY, RESTORE, SERVERS, TEXT
+from .hosts import CONFIG_NAMES, DELIVER_KEYS, IDENTITY
+from .values import Problems, quote, to_typed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.plugin_utils._run.given import Given
+    from .given import Given
 
 
 REPORT_FILES = "cwagent_report_files"
