@@ -300,6 +300,6 @@ def surplus_parts(names: Iterable[str], desired: Iterable[str]) -> list[str]:
 
 
 def is_part(name: str, names: Collection[str]) -> bool:
-    """Return whether a name is that of a part of a configuration: its name, a hyphen and a number."""
+    """Return whether a name belongs to a part of a configuration: the configuration's name, a hyphen and a number."""
     whole, _hyphen, number = name.rpartition("-")
     return whole in names and number.isdigit()
