@@ -14,7 +14,7 @@ from task_variables import task_variables
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.plugin_utils._report import files
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run import roles
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.roles import RoleInputs
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.roles import RoleInputs, validate_role
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run.settings import OF_HOST
 
 ROLES = PLUGINS.parent / "roles"
@@ -85,6 +85,21 @@ def test_an_entry_point_has_its_own_variables() -> None:
     # Plays read the variables of the other entry points, too.
     with pytest.raises(InvalidInput, match=r"^Host db: its facts set verify_agent_ctl\."):
         read("verify", {"ansible_facts": {"verify_agent_ctl": "web"}}, entry_point="report")
+
+
+def test_an_action_that_does_the_work_of_an_entry_point_checks_its_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roles, "load_extra_vars", lambda _loader: {})
+    action = SimpleNamespace(
+        _task=SimpleNamespace(_uuid="task"),
+        _templar=SimpleNamespace(template=lambda value: value),
+        _display=SimpleNamespace(warning=[].append),
+        _loader=None,
+    )
+    variables = {**task_variables({"db": {}}, "db"), "role_path": str(ROLES / "verify")}
+    values = {"verify_servers": 7, "verify_report_files": ["a.json"]}
+    assert validate_role(action, {**variables, **values}, "report")["report_files"] == {**NO_FILES, "json": ["a.json"]}
+    with pytest.raises(InvalidInput, match=r"^verify_servers must be a list.* Nothing was changed\.$"):
+        validate_role(action, {**variables, **values}, "main")
 
 
 @pytest.mark.parametrize(
