@@ -7,7 +7,6 @@ import re
 
 import pytest
 from guide import GUIDE, ROOT
-from import_graph import ROOMS
 
 ARCHITECTURE = GUIDE / "architecture.rst"
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
@@ -39,11 +38,6 @@ def test_every_path_exists(page):
 def test_the_page_shows_every_room():
     rooms = {package.parent.name for package in PLUGINS.glob("*_utils/*/__init__.py")}
     assert set(re.findall(r"^   (_[a-z]+) +\w", ARCHITECTURE.read_text(), re.MULTILINE)) == rooms
-
-
-def test_the_rooms_are_in_the_order_of_their_imports():
-    shown = re.findall(r"^   (_[a-z]+) +\w", ARCHITECTURE.read_text(), re.MULTILINE)
-    assert [room for room in reversed(shown) if (MODULE_UTILS / room).is_dir()] == list(ROOMS)
 
 
 def test_every_function_exists():

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import re
 
 import pytest
+from guide import GUIDE
 from import_graph import (
     COLLECTION,
     MODULE_UTILS,
@@ -33,6 +35,11 @@ def relative_path(path):
 def test_there_are_no_other_rooms():
     assert sorted(path.parent.name for path in MODULE_UTILS.rglob("__init__.py")) == sorted(ROOMS)
     assert list(MODULE_UTILS.glob("*.py")) == []
+
+
+def test_the_page_has_the_rooms_in_the_order_of_their_imports():
+    shown = re.findall(r"^   (_[a-z]+) +\w", (GUIDE / "architecture.rst").read_text(), re.MULTILINE)
+    assert [room for room in reversed(shown) if (MODULE_UTILS / room).is_dir()] == list(ROOMS)
 
 
 @pytest.mark.parametrize("room", ROOMS)
