@@ -69,8 +69,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._ground import names
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._keys import saved_key as key_format
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.document_store import MarkedForDeletionError
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.stores import AWS_STORES, KEY_STORES
+from ansible_collections.cwagent.iam.plugins.module_utils._keys.store import MarkedForDeletionError
+from ansible_collections.cwagent.iam.plugins.module_utils._keys.stores import KEY_STORES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -86,7 +86,7 @@ class LookupModule(AWSLookupBase):  # type: ignore[misc]  # amazon.aws comes wit
         options = {key: value for key, value in kwargs.items() if value not in (None, "")}
         self.set_options(var_options=variables, direct=options)
         kind = KEY_STORES[self.get_option("key_store")]
-        if kind.NAME in AWS_STORES:
+        if kind.IN_ACCOUNT:
             self.require_aws_sdk()
         given = {name: self.get_option(name) for name in (kind.OPTION, "credentials_profile")}
         store = kind.open(given, Aws(self.client))

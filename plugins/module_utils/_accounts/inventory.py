@@ -24,10 +24,11 @@ from .._ground.aws import Aws
 from .._ground.errors import AwsApiError
 from .._ground.names import PARAMETER_PREFIX, SAVED_KEY_TAG, is_created, is_fitted_policy, name_of
 from .._ground.plan import run_in_parallel
+from .._keys.document_store import DocumentStore
 from .._keys.parameter_store import PARAMETERS_PER_CALL, list_parameters
 from .._keys.reading import access_keys
 from .._keys.saved_key import described_key
-from .._keys.stores import AWS_STORES
+from .._keys.stores import KEY_STORES
 from .._principals.principal import find_user, tags
 from .._principals.window_policy import PUT
 from .._servers.admin_instance import RESTORE_TAG
@@ -63,7 +64,6 @@ from .principals import ALL, Attempts, Principals, read_simulation
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-    from .._keys.document_store import DocumentStore
     from .assess import Assessment
 
 
@@ -252,7 +252,8 @@ class Regions:
             else ()
         )
         prefix = self._scope.key_prefix
-        stores = [kind(aws, prefix) for store, kind in AWS_STORES.items() if store in self._scope.key_stores]
+        kinds = (KEY_STORES[name] for name in KEY_STORES if name in self._scope.key_stores)
+        stores = [kind(aws, prefix) for kind in kinds if issubclass(kind, DocumentStore)]
         # One call serves both: it cannot be restricted to some parameters.
         shared = [SAVED for each in stores if each.ARE_PARAMETERS]
         prefixes = [PARAMETER_PREFIX, *([prefix] if shared else [])]
@@ -421,7 +422,7 @@ class Inventory:
         tagged = user.tags.get(SAVED_KEY_TAG)
         if key_id in places or tagged == key_id:
             return True
-        has_other_stores = bool({*self._scope.key_stores} - AWS_STORES.keys())
+        has_other_stores = not all(KEY_STORES[name].IN_ACCOUNT for name in self._scope.key_stores)
         can_be_elsewhere = has_other_stores or self._attempts.has_unread(SAVED)
         return None if can_be_elsewhere and not tagged else False
 

@@ -28,7 +28,7 @@ from .._ground.errors import DENIED_CODES, AwsApiError, InvalidInput
 from .._ground.names import name_of
 from .._ground.plan import run_in_parallel
 from .._ground.text import count_noun, wrap
-from .._keys.stores import AWS_STORES, KEY_STORES
+from .._keys.stores import KEY_STORES
 from .case import Case
 from .checks import check
 from .model import Target
@@ -117,10 +117,11 @@ def read_servers(
 
 
 def _saved_outside_aws(targets: Iterable[Target], options: dict[str, Any]) -> dict[str, str]:
-    """Return by user the ID of the access key that is saved on the controller."""
-    if options["key_store"] in AWS_STORES:
+    """Return by user the ID of the saved access key, if the account does not contain the place."""
+    kind = KEY_STORES[options["key_store"]]
+    if kind.IN_ACCOUNT:
         return {}
-    store = KEY_STORES[options["key_store"]].open(options)
+    store = kind.open(options)
     keys = {each.user: store.read_key(each.user) for each in targets if each.user}
     return {user: key.key_id for user, key in keys.items() if key}
 

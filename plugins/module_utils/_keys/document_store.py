@@ -23,7 +23,7 @@ from .._ground.errors import ContentionError, CwagentError, InvalidInput
 from . import saved_key as key_format
 from .access_keys import SavedCredentials
 from .saved_key import SavedKey, claim_description, is_description_of, saved_key_description
-from .store import CLAIM_LIFETIME, CLAIM_POLL_SECONDS, Store, claimed_message
+from .store import CLAIM_LIFETIME, CLAIM_POLL_SECONDS, MarkedForDeletionError, Store, claimed_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -38,16 +38,6 @@ if TYPE_CHECKING:
 CLAIM_SUFFIX = ".pending"
 
 
-class MarkedForDeletionError(CwagentError):
-    """A document cannot be used: AWS is deleting it, or will do so on a day that a person chose."""
-
-    def __init__(self, reason: str, name: str) -> None:
-        super().__init__(
-            f"{reason} If it is scheduled for deletion, restore it (aws secretsmanager restore-secret --secret-id "
-            f"{name}) or delete it permanently, then run again."
-        )
-
-
 @dataclass(frozen=True)
 class DocumentStore(Store):
     """A place in AWS with one document for each user.
@@ -57,8 +47,6 @@ class DocumentStore(Store):
     :param kms_key_id: the key that new documents are encrypted with; ``None`` uses the service's own.
     :param KIND: a document in one word. :param NOUN: the words before the name of one.
     :param KMS_OPTION: the argument of AWS for the KMS key.
-    :param POLICY: the example of a policy that allows saving, reading and listing keys.
-    :param ARE_PARAMETERS: whether anyone who may read all parameters can read the documents.
     """
 
     aws: Aws
@@ -67,11 +55,10 @@ class DocumentStore(Store):
     kms_key_id: str | None = None
 
     OPTION = "key_store_prefix"
+    IN_ACCOUNT = True
     KIND: ClassVar[str]
     NOUN: ClassVar[str]
     KMS_OPTION: ClassVar[str]
-    POLICY: ClassVar[str]
-    ARE_PARAMETERS: ClassVar[bool] = False
 
     @classmethod
     def open(cls, options: Mapping[str, Any], aws: Any = None, region: str | None = None) -> DocumentStore:

@@ -59,6 +59,7 @@ class FileStore(Store):
     NAME = "file"
     OPTION = "key_store_directory"
     WORDS = "a file C(<user name>.credentials) on the controller"
+    ON_CONTROLLER = True
 
     @classmethod
     def open(cls, options: Mapping[str, Any], aws: Any = None, region: str | None = None) -> FileStore:

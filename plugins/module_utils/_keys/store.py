@@ -27,6 +27,16 @@ CLAIM_LIFETIME = timedelta(seconds=30)
 CLAIM_POLL_SECONDS = 0.5
 
 
+class MarkedForDeletionError(CwagentError):
+    """A saved key cannot be used: AWS is deleting it, or will do so on a day that a person chose."""
+
+    def __init__(self, reason: str, name: str) -> None:
+        super().__init__(
+            f"{reason} If it is scheduled for deletion, restore it (aws secretsmanager restore-secret --secret-id "
+            f"{name}) or delete it permanently, then run again."
+        )
+
+
 class Store(ABC):
     """A place with one access key for each user.
 
@@ -34,13 +44,22 @@ class Store(ABC):
     same time. The claim is a record of the ids of the existing keys. A key that was created after the record and is not
     saved comes from a run that was interrupted before it could save the secret.
 
-    :param NAME: the choice of the option ``key_store``. :param OPTION: the option that contains the place.
-    :param WORDS: a noun phrase for the documentation.
+    :param NAME: the choice of the option ``key_store``. :param WORDS: a noun phrase for the documentation.
+    :param OPTION: the option that contains the place.
+    :param POLICY: the example of a policy that allows saving, reading and listing keys; empty if none is needed.
+    :param IN_ACCOUNT: whether each region of an AWS account has its own place. All keys there are keys of the account.
+        Any other place has no region, and accounts can share it.
+    :param ON_CONTROLLER: whether the place is deleted together with the container that the controller runs in.
+    :param ARE_PARAMETERS: whether anyone who can read all parameters of Parameter Store can read the keys.
     """
 
     NAME: ClassVar[str]
     OPTION: ClassVar[str]
     WORDS: ClassVar[str]
+    POLICY: ClassVar[str] = ""
+    IN_ACCOUNT: ClassVar[bool] = False
+    ON_CONTROLLER: ClassVar[bool] = False
+    ARE_PARAMETERS: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod

@@ -1,9 +1,9 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The stores of access keys, and the options with which modules find a saved key.
+"""The places for access keys, and the options with which modules find a saved key.
 
-A new store is a file like the others, and an entry here.
+A new place is a file with a subclass of ``Store``, and an entry here. All other code asks the subclass.
 """
 
 from __future__ import annotations
@@ -13,21 +13,19 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from .._ground.errors import InvalidInput
-from .document_store import DocumentStore
 from .file_store import PROFILE, FileStore
 from .parameter_store import ParameterStore
 from .secret_store import SecretStore
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from .._ground.aws import Aws
     from .store import Store
 
 
 # By name, which is the choice of the option ``key_store``.
 KEY_STORES: dict[str, type[Store]] = {each.NAME: each for each in (FileStore, ParameterStore, SecretStore)}
-# The stores in a region of AWS. The others are on the controller.
-AWS_STORES = {name: each for name, each in KEY_STORES.items() if issubclass(each, DocumentStore)}
 # Where keys are saved. The fragment ``saved_key`` documents these options.
 PLACE_SPEC: dict[str, dict[str, Any]] = {
     "key_store": {"type": "str", "choices": [*KEY_STORES], "default": FileStore.NAME},
@@ -70,9 +68,8 @@ def open_store(options: Mapping[str, Any], users: Sequence[str], aws: Any = None
     """
     kind = KEY_STORES[options["key_store"]]
     store = kind.open(options, aws, region)
-    is_ephemeral = kind.NAME not in AWS_STORES and is_in_container()
-    if is_ephemeral and not options["key_store_allow_ephemeral"]:
-        others = " or ".join(f"'{name}'" for name in AWS_STORES)
+    if kind.ON_CONTROLLER and is_in_container() and not options["key_store_allow_ephemeral"]:
+        others = " or ".join(f"'{each.NAME}'" for each in KEY_STORES.values() if not each.ON_CONTROLLER)
         raise InvalidInput(
             "saved_key.key_store: this is an execution environment, a container that is deleted after the job, "
             f"together with the secrets in its files. Save them to {others}; or, if {options[kind.OPTION]} is a "
@@ -81,3 +78,23 @@ def open_store(options: Mapping[str, Any], users: Sequence[str], aws: Any = None
         )
     store.check(users)
     return store
+
+
+def open_places(
+    options: Mapping[str, Any], aws_in: Callable[[str], Aws] | None = None, regions: Iterable[str] = ()
+) -> dict[str, Store]:
+    """Return the places in which the keys of an inventory can be saved.
+
+    :param options: the options of ``PLACE_SPEC``. Without them there is no place, and none outside AWS if the option of
+        the store is empty.
+    :param aws_in: returns the gateway to a region.
+    :param regions: where to look if each region has its own place.
+    :returns: by region, or by the name of the store if it has no regions.
+    """
+    if not options:
+        return {}
+    kind = KEY_STORES[options["key_store"]]
+    if kind.IN_ACCOUNT:
+        gateways = [(region, aws_in(region)) for region in regions] if aws_in else []
+        return {region or aws.region: kind.open(options, aws) for region, aws in gateways}
+    return {kind.NAME: kind.open(options)} if options[kind.OPTION] else {}

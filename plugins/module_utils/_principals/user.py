@@ -37,10 +37,9 @@ from .._keys.access_keys import (
     key_rules,
     set_key_status,
 )
-from .._keys.file_store import FileStore
 from .._keys.reading import access_keys
 from .._keys.store import CLAIM_POLL_SECONDS, claimed_message
-from .._keys.stores import PLACE_SPEC, PROFILE_SPEC, open_store
+from .._keys.stores import KEY_STORES, PLACE_SPEC, PROFILE_SPEC, open_store
 from . import user_plan
 from .plan import PrincipalState, kept_warning
 from .principal import (
@@ -452,7 +451,7 @@ SPEC: dict[str, Any] = {
             "evict_unmanaged_key": {"type": "bool", "default": False},
             "key_store_allow_ephemeral": {"type": "bool", "default": False},
         },
-        "required_if": [("key_store", FileStore.NAME, [FileStore.OPTION])],
+        "required_if": [("key_store", name, [kind.OPTION]) for name, kind in KEY_STORES.items()],
     },
     "key_max_age_days": {"type": "int", "no_log": False},
     "rotate_now": {"type": "bool", "default": False},

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from .._ground.errors import DENIED_CODES, AwsApiError, InvalidInput
 from .._ground.names import NOT_CREATED, is_marked
 from .._ground.options import option
 from .._ground.plan import run_in_parallel
-from .._keys.file_store import FileStore
+from .._keys.stores import open_places
 from .._principals.principal import find_user, tags
 from .._servers.find import enabled_regions
 from .._servers.instance_profile import instance_states, live_instances, read_associations
@@ -22,9 +22,9 @@ from .unlisted import find_remaining_configs, find_unlisted, readable_principals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
-    from pathlib import Path
 
     from .._ground.aws import Aws
+    from .._keys.store import Store
     from .unlisted import Listed
 
 
@@ -51,7 +51,7 @@ class Inputs:
     :param configs_to_delete: by region, the names of the parameters that the run deletes.
     :param unlisted: the contents of the inventory, to report anything that it lacks; ``None`` for no such report.
     :param saved_users: names of users whose saved keys are to be deleted.
-    :param directory: the folder of saved keys; ``None`` where they are not in files.
+    :param place: the options of ``PLACE_SPEC``, which contain where access keys are saved; empty for no access keys.
     """
 
     instances: Mapping[str, Sequence[str]]
@@ -63,7 +63,7 @@ class Inputs:
     saved_users: Sequence[str] = option(default=[])
     configs_to_delete: Mapping[str, Sequence[str]] = option(default={})
     unlisted: Listed | None = None
-    directory: Path | None = None
+    place: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Lookups:
@@ -119,11 +119,17 @@ class Lookups:
 
     def _account_problems(self) -> list[str]:
         """List why saved keys must not be deleted, because they can be the only copies of another account's keys."""
-        directory = self._inputs.directory
-        if directory is None:
+        if not self._inputs.saved_users:
             return []
-        store = FileStore(directory)
-        saved = [name for name in self._inputs.saved_users if store.path(name).exists()][:MAX_USERS_READ]
+        return [
+            problem
+            for store in open_places(self._inputs.place).values()
+            for problem in self._shared_place_problems(store)
+        ]
+
+    def _shared_place_problems(self, store: Store) -> list[str]:
+        users = store.list_users()
+        saved = [name for name in self._inputs.saved_users if name in users][:MAX_USERS_READ]
         try:
             if not saved or any(find_user(self._aws, name) for name in saved):
                 return []
@@ -132,9 +138,9 @@ class Lookups:
                 raise
             return []  # a caller that may not read users may not delete them either
         problem = (
-            f"{directory} has the access key of user '{saved[0]}', and this account has no such user. If it is a user "
-            "of another account, use the credentials of that account. If somebody has deleted the user, delete the "
-            "file."
+            f"{store.describe(saved[0])} has the access key of user '{saved[0]}', and this account has no such user. "
+            "If it is a user of another account, use the credentials of that account. If somebody has deleted the "
+            "user, delete the key there."
         )
         return [problem]
 

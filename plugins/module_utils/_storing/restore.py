@@ -27,7 +27,7 @@ from .._servers.admin_instance import Profiles, check_profiles, regions_with_rec
 from .._servers.release import ReleaseResource
 from .._servers.release_plan import Release
 from .lookups import Inputs, fail_on_problems, ineligible_instances
-from .unlisted import find_unlisted, key_directory, readable_associations, readable_principals, to_listed
+from .unlisted import find_unlisted, readable_associations, readable_principals, to_listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -284,7 +284,7 @@ def to_inputs(params: Mapping[str, Any]) -> Inputs:
         users_to_delete=users_to_delete,
         configs_to_delete=configs_to_delete,
         unlisted=to_listed(params, {}, []),
-        directory=key_directory(params),
+        place={name: params[name] for name in PLACE_SPEC},
     )
 
 

@@ -6,18 +6,16 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._ground.errors import DENIED_CODES, AwsApiError, CwagentError
 from .._ground.names import PARAMETER_PREFIX, describe_profile, is_marked, surplus_parts
 from .._ground.plan import run_in_parallel
 from .._ground.text import count_noun, join_first
-from .._keys.file_store import FileStore
 from .._keys.parameter_store import list_parameters
-from .._keys.stores import AWS_STORES
+from .._keys.stores import PLACE_SPEC, open_places
 from .._principals.principal import find_user, read_principals, tags
 from .._servers.instance_profile import read_associations
 
@@ -38,18 +36,14 @@ class Listed:
 
     :param instance_ids: the instances of all regions.
     :param profiles: names of instance profiles of this collection.
-    :param directory: the folder of their access keys.
-    :param store: the key store.
-    :param prefix: the beginning of the names of access keys that are saved in AWS.
+    :param place: the options of ``PLACE_SPEC``, which contain where access keys are saved; empty for no access keys.
     :param regions: the regions of access keys that are saved in AWS. The empty name stands for the module's region.
     """
 
     users: Sequence[str]
     instance_ids: frozenset[str] = frozenset()
     profiles: Sequence[str] = ()
-    directory: Path | None = None
-    store: str = FileStore.NAME
-    prefix: str = ""
+    place: Mapping[str, Any] = field(default_factory=dict)
     regions: Sequence[str] = ()
 
 
@@ -67,17 +61,9 @@ def to_listed(
         params["users"],
         frozenset(chain.from_iterable(instances.values())),
         profiles,
-        key_directory(params),
-        params["key_store"],
-        params["key_store_prefix"],
+        {name: params[name] for name in PLACE_SPEC},
         params["key_store_regions"] or [""],
     )
-
-
-def key_directory(params: Mapping[str, Any]) -> Path | None:
-    """Return the folder of the saved keys; ``None`` if they are not in files, or if there is no folder to read."""
-    directory = params["key_store_directory"]
-    return Path(directory).absolute() if directory and params["key_store"] == FileStore.NAME else None
 
 
 def describe_unlisted(
@@ -94,9 +80,9 @@ def describe_unlisted(
     They are not an error, because another inventory can manage them.
 
     :param users: the names of users that this collection created or adopted.
-    :param saved: the names of users whose access keys are saved in the folder of the inventory.
+    :param saved: the names of users whose access keys are saved outside AWS.
     :param saved_in: by region, the users whose access keys are saved in AWS. They can include users that do not exist.
-    :param unread: by region, why the users in ``saved_in`` are not known, and what to do.
+    :param unread: by region or key store, why the users with saved access keys are not known, and what to do.
     :param instances: by region and instance, the name of its instance profile.
     :param names_users: whether to name the users. An inventory without users is one of instances, and only counts them.
     """
@@ -198,7 +184,6 @@ def find_unlisted(
         return []
     found = [each for each in principals if each.kind == "user"]
     users = {user.name for user in found if is_marked(user.tags)} - {*listed.users}
-    saved = FileStore(listed.directory).list_users() - {*listed.users} if listed.directory else frozenset()
     instances = {
         region: {
             name: each[-1].profile
@@ -207,7 +192,7 @@ def find_unlisted(
         }
         for region, of_region in associations.items()
     }
-    saved_in, unread = _find_saved_in_aws(aws_in, listed)
+    saved, saved_in, unread = _find_saved(aws_in, listed)
     candidates = {user for names in saved_in.values() for user in names} - {user.name for user in found}
     absent, ours = _confirm_users(aws_in(""), sorted(candidates))
     users |= ours
@@ -231,23 +216,22 @@ def _confirm_users(aws: Aws, names: Sequence[str]) -> tuple[set[str], set[str]]:
     return absent, {name for name, user in found.items() if user and is_marked(tags(user))}
 
 
-def _find_saved_in_aws(
+def _find_saved(
     aws_in: Callable[[str], Aws], listed: Listed
-) -> tuple[dict[str, frozenset[str]], dict[str, str]]:
-    """Return by region the users with saved keys that no host has, and the reasons where they are not known."""
-    kind = AWS_STORES.get(listed.store)
-    if kind is None:
-        return {}, {}
-    found: dict[str, frozenset[str]] = {}
-    unread: dict[str, str] = {}
-    for region in listed.regions:
-        aws = aws_in(region)
-        name = region or aws.region
+) -> tuple[set[str], dict[str, frozenset[str]], dict[str, str]]:
+    """Return the users with saved keys that no host has: outside AWS, by region of AWS, and the reasons if unknown."""
+    saved, saved_in, unread = set[str](), dict[str, frozenset[str]](), dict[str, str]()
+    for name, store in open_places(listed.place, aws_in, listed.regions).items():
         try:
-            found[name] = kind(aws, listed.prefix).list_users() - {*listed.users}
+            users = store.list_users() - {*listed.users}
         except CwagentError as error:
-            unread[name] = _explain_unread(error, kind.POLICY)
-    return found, unread
+            unread[name] = _explain_unread(error, store.POLICY)
+            continue
+        if store.IN_ACCOUNT:
+            saved_in[name] = users
+        else:
+            saved |= users
+    return saved, saved_in, unread
 
 
 def find_remaining_configs(

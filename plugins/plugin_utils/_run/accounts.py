@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ...module_utils._ground.errors import InvalidInput
+from ...module_utils._keys.stores import KEY_STORES
 from ...module_utils._storing.ways import RUN_COMMAND, WAYS
 from .given import (
     ACCOUNTS,
@@ -231,8 +232,11 @@ def complete_for_account(given: Given, run: dict[str, Any], problems: Problems) 
             f"{STORE_FROM} is {source}. With the group {ACCOUNTS} it must be one of {', '.join(WITHOUT_CONNECTION)}, "
             "which need no connection to a host."
         )
-    # Users of different accounts can have the same name, and so can the files with their keys.
-    run["key_store_directory"] = f"{run['key_store_directory'].rstrip('/')}/{given.controller_host}"
+    # Users of different accounts can have the same name, and so can their keys in a place that accounts share.
+    kind = KEY_STORES[run["key_store"]]
+    shared = {each.OPTION for each in KEY_STORES.values() if not each.IN_ACCOUNT}
+    for option in shared - ({kind.OPTION} if kind.IN_ACCOUNT else set()):
+        run[option] = f"{run[option].rstrip('/')}/{given.controller_host}"
 
 
 def found_line(found: Mapping[str, Any]) -> str:

@@ -20,7 +20,7 @@ from ...module_utils._configuration.plan import check_parameter_name
 from ...module_utils._ground import names as _names
 from ...module_utils._ground.errors import InvalidInput
 from ...module_utils._keys.access_keys import check_days
-from ...module_utils._keys.stores import AWS_STORES, KEY_STORES, PLACE_SPEC, open_store
+from ...module_utils._keys.stores import KEY_STORES, PLACE_SPEC, open_store
 from ...module_utils._principals.plan import REMOVE_BOUNDARY
 from ...module_utils._principals.policies import FITTED, SSM_SUCCESSOR
 from ...module_utils._principals.window_plan import check_minutes
@@ -68,8 +68,7 @@ def check_kms_key(prefix: str, store: str, ssm_policy: str, kms_key_id: str, hol
     """
     # The ID of an AWS managed key looks like the ID of a key of the user.
     is_aws_managed = kms_key_id.rpartition(":")[2].startswith("alias/aws/")
-    is_readable = store in AWS_STORES and AWS_STORES[store].ARE_PARAMETERS
-    if is_readable and ssm_policy not in ("", "none") and (is_aws_managed or not kms_key_id):
+    if KEY_STORES[store].ARE_PARAMETERS and ssm_policy not in ("", "none") and (is_aws_managed or not kms_key_id):
         key = f"'{kms_key_id}', an AWS managed key" if kms_key_id else "not set"
         cause = f"{holder} has" if holder else f"{prefix}_ssm_policy is"
         raise InvalidInput(

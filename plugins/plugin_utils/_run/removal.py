@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ...module_utils._ground import names as _names
 from ...module_utils._ground.errors import InvalidInput
-from ...module_utils._keys.stores import AWS_STORES
+from ...module_utils._keys.stores import KEY_STORES
 from .given import EC2_ADMIN, ONPREM_ADMIN, REMOVAL, checked_region
 from .hosts import HYBRID, SERVER_USER, apply_limit, flatten, group_by_region, select_users
 from .run import Removal
@@ -166,7 +166,7 @@ def _check_leaving_name(name: str, remaining: Mapping[str, str]) -> bool:
 def _region_of_entry(region: str, name: str, run: Run) -> str:
     """Return the region of a user or an instance that no host has. Users and files with keys need none."""
     named = checked_region("cwagent_remove_servers", region)
-    is_nowhere = not _is_instance_id(name) and run.settings["key_store"] not in AWS_STORES
+    is_nowhere = not _is_instance_id(name) and not KEY_STORES[run.settings["key_store"]].IN_ACCOUNT
     if named or len(run.regions) == 1 or is_nowhere:
         return named or str(run.regions[0])
     raise InvalidInput(

@@ -15,13 +15,13 @@ from ansible_collections.cwagent.iam.plugins.module_utils._keys.saved_key import
 from ansible_collections.cwagent.iam.plugins.module_utils._keys.secret_store import SecretStore
 from ansible_collections.cwagent.iam.plugins.module_utils._keys.store import Store
 from ansible_collections.cwagent.iam.plugins.module_utils._keys.stores import (
-    AWS_STORES,
     CONTAINER_VARIABLES,
     KEY_STORES,
     open_store,
 )
 
 AWS: Any = object()
+AWS_STORES = (ParameterStore, SecretStore)
 
 
 def store(**saved_key: Any) -> Any:
@@ -69,7 +69,7 @@ def test_a_store_without_one_of_the_operations_is_incomplete(missing):
 
 
 def test_the_policy_of_a_store_in_aws_is_an_example():
-    policies = {each.POLICY for each in AWS_STORES.values()}
+    policies = {each.POLICY for each in AWS_STORES}
     assert len(policies) == len(AWS_STORES)
     assert policies <= {path.name for path in (PLUGINS.parent / "examples" / "policies").iterdir()}
 
@@ -144,7 +144,7 @@ KEY = {"Name": "/k/db1", "Description": saved_key_description("AKIAIOSFODNN7EXAM
 RECORD = {"Name": "/k/db1.pending", "Description": claim_description("db1")}
 
 
-@pytest.mark.parametrize("kind", AWS_STORES.values())
+@pytest.mark.parametrize("kind", AWS_STORES)
 @pytest.mark.parametrize(
     ("found", "names"),
     [

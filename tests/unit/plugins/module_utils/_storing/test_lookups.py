@@ -165,10 +165,12 @@ def test_keys_that_may_belong_to_another_account_are_not_to_be_deleted(
     for name in files:
         (tmp_path / f"{name}.credentials").touch()
     account.add_users(*users)
-    inputs = replace(NO_INPUTS, saved_users=["db", "web"], directory=tmp_path)
+    options = {"key_store": "file", "key_store_directory": str(tmp_path)}
+    inputs = replace(NO_INPUTS, saved_users=["db", "web"], place=options)
     if is_problem:
         [problem] = problems_of(inputs, account)
-        assert problem.startswith(f"{tmp_path} has the access key of user 'db', and this account")
+        place = f"profile AmazonCloudWatchAgent of {tmp_path}/db.credentials"
+        assert problem.startswith(f"{place} has the access key of user 'db', and this account")
     else:
         assert result_of(inputs, account) == NOTHING_FOUND
     account.fail("get_user", "AccessDenied")

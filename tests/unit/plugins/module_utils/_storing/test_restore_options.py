@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._keys.stores import PLACE_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._storing.lookups import fail_on_problems
 from ansible_collections.cwagent.iam.plugins.module_utils._storing.restore import (
     OPTIONS_OF,
@@ -48,7 +48,7 @@ def test_the_contents_of_the_inventory_follow_the_options(role: str | None, prof
     instances = frozenset({"i-0123456789abcdef0"})
     assert found.admin_role_name == role
     assert found.unlisted == Listed(
-        ["u", "v"], instances, profiles, None, "parameter_store", "/keys/", regions=["us-east-1"]
+        ["u", "v"], instances, profiles, {name: PARAMS[name] for name in PLACE_SPEC}, ["us-east-1"]
     )
 
 
@@ -208,19 +208,3 @@ def test_saved_keys_are_in_the_region_of_the_module_by_default(given: list[str],
     found = to_inputs({**CHECKS, "report_unlisted": True, "key_store_regions": given})
     assert found.unlisted
     assert found.unlisted.regions == regions
-
-
-@pytest.mark.parametrize(
-    ("directory", "store", "is_read"),
-    [
-        ("/keys", "file", True),
-        (None, "file", False),
-        ("/keys", "parameter_store", False),
-        ("/keys", "secrets_manager", False),
-    ],
-)
-def test_a_folder_is_read_only_if_keys_are_saved_in_files(directory: str | None, store: str, is_read: bool) -> None:
-    """The playbooks give both options in every run."""
-    found = to_inputs({**CHECKS, "report_unlisted": True, "key_store_directory": directory, "key_store": store})
-    assert found.unlisted
-    assert (found.directory, found.unlisted.directory) == ((Path("/keys"),) * 2 if is_read else (None, None))

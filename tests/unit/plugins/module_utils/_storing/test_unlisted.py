@@ -110,7 +110,11 @@ def search(listed: Listed | None, account: Account) -> list[str]:
 
 
 def saved_in(store: str, *regions: str, prefix: str = PREFIX) -> Listed:
-    return Listed(["db1"], store=store, prefix=prefix, regions=regions)
+    return Listed(["db1"], place={"key_store": store, "key_store_prefix": prefix}, regions=regions)
+
+
+def saved_to(folder: Path) -> Listed:
+    return replace(LISTED, place={"key_store": "file", "key_store_directory": str(folder)})
 
 
 def save_keys(account: Account, *users: str) -> None:
@@ -123,7 +127,7 @@ def test_our_things_outside_the_inventory_are_listed(account: Account, tmp_path:
     account.add_users("alice", tags={})
     for name in ("db1", "db2", "db3"):
         (tmp_path / f"{name}.credentials").touch()
-    assert search(replace(LISTED, directory=tmp_path), account) == [
+    assert search(saved_to(tmp_path), account) == [
         f"{USERS}adopted, db2.",
         "Saved access keys of users that no host of this inventory has: db3.",
         REMEDY,
@@ -172,7 +176,7 @@ def test_the_users_of_all_pages_are_named(account: Account) -> None:
 def test_things_behind_a_denied_read_are_not_listed(account: Account, tmp_path: Path) -> None:
     account.fail(BULK, "AccessDenied")
     account.fail(ASSOCIATIONS, "AccessDenied")
-    assert search(replace(LISTED, directory=tmp_path / "missing"), account) == []
+    assert search(saved_to(tmp_path / "missing"), account) == []
 
 
 @pytest.mark.parametrize("store", LISTING)
