@@ -35,9 +35,10 @@ TREE = BUILD / "-".join(["ansible-core", core, *sys.argv[1:2]])
 PROGRAMS = Path(sys.executable).parent
 PYTHON = ".".join(map(str, sys.version_info[:2]))
 OLDEST_PYTHON, NEWEST_PYTHON = 9, 14
+OF_LIBRARIES = ("aws", "call", "call_module", "converge", "errors")
 UNITS = [
     *(f"tests/unit/plugins/{name}/" for name in ("action", "filter", "modules", "plugin_utils")),
-    *(f"tests/unit/plugins/module_utils/test_{name}.py" for name in ("aws", "call", "converge", "errors", "module")),
+    *(f"tests/unit/plugins/module_utils/_ground/test_{name}.py" for name in OF_LIBRARIES),
 ]
 """The unit tests of code that uses ansible-core, amazon.aws or boto3. Pure code does the same with any version."""
 EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}

@@ -104,7 +104,7 @@ def read_servers(
     case = Case(
         account,
         assess(account),
-        _saved_outside_aws(targets, options),
+        saved_keys=_saved_outside_aws(targets, options),
         server_profile=options["server_profile"],
         hybrid_role=name_of(options["hybrid_role_name"]),
         label=options["config_label"] or "",
