@@ -79,12 +79,12 @@ with suppress(Exception):  # an import can raise anything
     from ansible_collections.cwagent.iam.plugins.module_utils._agents.fleet import FleetConfigResource, Member
     from ansible_collections.cwagent.iam.plugins.module_utils._agents.label import LabelResource
     from ansible_collections.cwagent.iam.plugins.module_utils._fitting.fitted_policy import SPEC as FITTED_SPEC
-    from ansible_collections.cwagent.iam.plugins.module_utils._ground import call as _module
     from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
+    from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import complete_spec
     from ansible_collections.cwagent.iam.plugins.module_utils._principals.principal import find_server_policy
     from ansible_collections.cwagent.iam.plugins.modules import cwagent_fitted_policy
 
-    AWS_OPTIONS |= {name for key, each in _module.complete_spec({}).items() for name in (key, *each.get("aliases", ()))}
+    AWS_OPTIONS |= {name for key, each in complete_spec({}).items() for name in (key, *each.get("aliases", ()))}
 
 
 def options_for_host(options: Mapping[str, Any], of_aws: Collection[str]) -> dict[str, Any]:
@@ -207,7 +207,7 @@ class Proved:
         """Narrow the fitted policies to the versions since the label, as the module for them does it."""
         given = {name: value for name, value in call.params.items() if name not in SPEC}
         options = {**given, **self.narrowing, "narrow": True, "planned": [labelled]}
-        validated = ArgumentSpecValidator(_module.complete_spec(FITTED_SPEC)).validate(options)
+        validated = ArgumentSpecValidator(complete_spec(FITTED_SPEC)).validate(options)
         if validated.error_messages:
             raise InvalidInput(f"{'. '.join(validated.error_messages)}.")
         narrower: Any = copy(call)

@@ -596,7 +596,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._accounts.case import 
 from ansible_collections.cwagent.iam.plugins.module_utils._accounts.inventory import Inventory
 from ansible_collections.cwagent.iam.plugins.module_utils._accounts.options import SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._accounts.result import find, to_result
-from ansible_collections.cwagent.iam.plugins.module_utils._ground import call as _module
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import run_module
 
 if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import Call
@@ -618,7 +618,7 @@ def work(call: Call) -> dict[str, Any]:
 
 
 def main() -> None:
-    _module.run_module(SPEC, RULES, work)
+    run_module(SPEC, RULES, work)
 
 
 if __name__ == "__main__":

@@ -93,8 +93,8 @@ server_policy:
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground import call as _module
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import run_module
 from ansible_collections.cwagent.iam.plugins.module_utils._principals.principal import find_server_policy
 from ansible_collections.cwagent.iam.plugins.module_utils._servers.find import (
     ID_FILTER,
@@ -140,7 +140,7 @@ def _server_policy(call: Call) -> dict[str, Any]:
 
 
 def main() -> None:
-    _module.run_module(SPEC, RULES, work)
+    run_module(SPEC, RULES, work)
 
 
 if __name__ == "__main__":

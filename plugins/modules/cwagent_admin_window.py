@@ -144,8 +144,7 @@ managed:
 
 from functools import partial
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground import call
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import manage
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import manage, run_module
 from ansible_collections.cwagent.iam.plugins.module_utils._principals.policies import is_admin_policy
 from ansible_collections.cwagent.iam.plugins.module_utils._principals.window import RULES, SPEC, resource
 
@@ -153,7 +152,7 @@ work = partial(manage, partial(resource, is_admin_policy=is_admin_policy))
 
 
 def main() -> None:
-    call.run_module(SPEC, RULES, work)
+    run_module(SPEC, RULES, work)
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._fitting.application_r
     DETACH_SPEC,
     detachments,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._ground import call as _module
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import run_module
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import converge
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def work(call: Call) -> dict[str, Any]:
 
 
 def main() -> None:
-    _module.run_module(SPEC, RULES, work)
+    run_module(SPEC, RULES, work)
 
 
 if __name__ == "__main__":

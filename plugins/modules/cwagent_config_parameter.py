@@ -216,8 +216,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._configuration.resourc
     ParameterResource,
     TagsResource,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._ground import call as _module
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import aws_gateway
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import aws_gateway, run_module
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import converge
 
 if TYPE_CHECKING:
@@ -257,7 +256,7 @@ def work(call: Call) -> dict[str, Any]:
 
 
 def main() -> None:
-    _module.run_module(SPEC, RULES, work)
+    run_module(SPEC, RULES, work)
 
 
 if __name__ == "__main__":

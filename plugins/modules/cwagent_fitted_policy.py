@@ -130,7 +130,7 @@ blockers:
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._fitting.fitted_policy import RULES, SPEC, resource
-from ansible_collections.cwagent.iam.plugins.module_utils._ground import call as _module
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import run_module
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import converge
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def work(call: Call) -> dict[str, Any]:
 
 
 def main() -> None:
-    _module.run_module(SPEC, RULES, work)
+    run_module(SPEC, RULES, work)
 
 
 if __name__ == "__main__":

@@ -103,7 +103,7 @@ node:
   sample: {id: mi-0123456789abcdef0, region: eu-central-1, role: CloudWatchAgentHybridRole, name: web-1}
 """
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground import call
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import run_module
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._servers.hybrid import RULES, SPEC
 
@@ -114,7 +114,7 @@ def work(_call: object) -> dict[str, object]:
 
 
 def main() -> None:
-    call.run_module(SPEC, RULES, work)
+    run_module(SPEC, RULES, work)
 
 
 if __name__ == "__main__":

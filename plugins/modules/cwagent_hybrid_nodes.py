@@ -120,8 +120,7 @@ failures:
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground import call as _module
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import gateways, manage_by_region
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import gateways, manage_by_region, run_module
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import is_node_id
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.planned import Planned
 from ansible_collections.cwagent.iam.plugins.module_utils._servers.hybrid import (
@@ -157,7 +156,7 @@ def work(call: Call) -> dict[str, Any]:
 
 
 def main() -> None:
-    _module.run_module(SPEC, RULES, work)
+    run_module(SPEC, RULES, work)
 
 
 if __name__ == "__main__":

@@ -171,15 +171,14 @@ blockers:
 
 from functools import partial
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground import call
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import manage
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import manage, run_module
 from ansible_collections.cwagent.iam.plugins.module_utils._principals.role import RULES, SPEC, resource
 
 work = partial(manage, resource)
 
 
 def main() -> None:
-    call.run_module(SPEC, RULES, work)
+    run_module(SPEC, RULES, work)
 
 
 if __name__ == "__main__":

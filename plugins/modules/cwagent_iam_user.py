@@ -318,8 +318,7 @@ failures:
 
 from functools import partial
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground import call
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import manage_by_region
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import manage_by_region, run_module
 from ansible_collections.cwagent.iam.plugins.module_utils._principals.user import RULES, SPEC, resource
 
 work = partial(
@@ -332,7 +331,7 @@ work = partial(
 
 
 def main() -> None:
-    call.run_module(SPEC, RULES, work)
+    run_module(SPEC, RULES, work)
 
 
 if __name__ == "__main__":

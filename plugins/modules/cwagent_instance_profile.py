@@ -185,11 +185,11 @@ failures:
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._fitting.application_roles import attachments, chosen_policies
-from ansible_collections.cwagent.iam.plugins.module_utils._ground import call as _module
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import (
     converge_regions,
     manage_by_region,
     new_fleet,
+    run_module,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._servers.instance_profile import RULES, SPEC, resource
 from ansible_collections.cwagent.iam.plugins.module_utils._servers.instance_profile_plan import ATTACH
@@ -211,7 +211,7 @@ def work(call: Call) -> dict[str, Any]:
 
 
 def main() -> None:
-    _module.run_module(SPEC, RULES, work)
+    run_module(SPEC, RULES, work)
 
 
 if __name__ == "__main__":

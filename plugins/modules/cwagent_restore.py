@@ -253,8 +253,8 @@ users_to_delete:
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground import call as _module
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import run_module
 from ansible_collections.cwagent.iam.plugins.module_utils._storing.lookups import Lookups
 from ansible_collections.cwagent.iam.plugins.module_utils._storing.restore import (
     CHECKED,
@@ -285,7 +285,7 @@ def work(call: Call) -> dict[str, Any]:
 
 
 def main() -> None:
-    _module.run_module(SPEC, RULES, work)
+    run_module(SPEC, RULES, work)
 
 
 if __name__ == "__main__":

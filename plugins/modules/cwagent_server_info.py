@@ -216,7 +216,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._agents.servers import
     read_servers,
     targets,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._ground import call as _module
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import run_module
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import check_label
 from ansible_collections.cwagent.iam.plugins.module_utils._keys.stores import PLACE_SPEC
@@ -296,7 +296,7 @@ def check(call: Call) -> dict[str, Any]:
 
 
 def main() -> None:
-    _module.run_module(SPEC, RULES, work)
+    run_module(SPEC, RULES, work)
 
 
 if __name__ == "__main__":

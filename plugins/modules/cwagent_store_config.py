@@ -256,7 +256,7 @@ released:
   sample: true
 """
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground import call
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import run_module
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._storing.options import RULES, SPEC
 
@@ -267,7 +267,7 @@ def work(_call: object) -> dict[str, object]:
 
 
 def main() -> None:
-    call.run_module(SPEC, RULES, work)
+    run_module(SPEC, RULES, work)
 
 
 if __name__ == "__main__":

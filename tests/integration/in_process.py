@@ -29,7 +29,7 @@ from emulator.host import Host
 from forks.clients import check_maximums, share_classes
 from harness import execute_module
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground import call as _module
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import complete_spec
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.guard import NoGuard
 from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.aws_action import PluginCall, perform
 from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.host_result import expect_result
@@ -207,7 +207,7 @@ def _perform(
 ) -> dict[str, Any]:
     """Validate the options of a call, and do its work while the faults are armed."""
     given = {name: value for name, value in call.params.items() if value is not None}
-    validated = ArgumentSpecValidator(_module.complete_spec(module.SPEC), **module.RULES).validate(given)
+    validated = ArgumentSpecValidator(complete_spec(module.SPEC), **module.RULES).validate(given)
     if validated.error_messages:
         return {"failed": True, "changed": False, "warnings": [], "msg": ". ".join(validated.error_messages)}
     call.params = validated.validated_parameters

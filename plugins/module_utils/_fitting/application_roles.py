@@ -8,11 +8,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .._ground import names as _names
 from .._ground.call import gateways
 from .._ground.converge import Resource
 from .._ground.errors import DENIED_CODES, AwsApiError
-from .._ground.names import ATTACHED_TAG
+from .._ground.names import ATTACHED_TAG, check_instance_id
 from .._ground.plan import NOT_FOUND_CODES, announce, run_in_parallel
 from .._ground.planned import find_detached
 from .._ground.wait import WAIT_SPEC
@@ -288,7 +287,7 @@ def detachments(call: Call) -> DetachmentResource:
     leaving, remaining = call.params["instances"], call.params["remaining_instances"]
     given = [found for found in (leaving, remaining) if found]
     for instance_id in (each for found in given for names in found.values() for each in names):
-        _names.check_instance_id(instance_id)
+        check_instance_id(instance_id)
     aws_in = gateways(call, dict.fromkeys(region for found in given for region in found) or [""])
     departure = None
     if leaving is not None:

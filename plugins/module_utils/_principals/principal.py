@@ -12,9 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.common.warnings import warn
 
-from .._ground import names as _names
 from .._ground.errors import DENIED_CODES, AwsApiError, InvalidInput
-from .._ground.names import FITTED_PATH, is_fitted_policy
+from .._ground.names import (
+    FITTED_PATH,
+    check_path,
+    check_policy_arn,
+    check_tags,
+    fitted_policy_arn,
+    is_fitted_policy,
+    partition_of,
+    tags_as_text,
+)
 from .._ground.wait import WAIT_SPEC
 from . import policies
 from .plan import MAX_POLICIES, REMOVE_BOUNDARY, Declared
@@ -235,13 +243,13 @@ def with_policy_arns(params: Mapping[str, Any], aws: Aws, region: str | None) ->
     given = params["access_policies"]
     if not given:
         return _with_policies_of_account(params, aws)
-    partition = _names.partition_of(region)
+    partition = partition_of(region)
     names = [each for each in given if ":" not in each]
     account = find_account(aws) if names else ""
-    found = [_names.fitted_policy_arn(each, partition, account) if each in names else each for each in given]
+    found = [fitted_policy_arn(each, partition, account) if each in names else each for each in given]
     for arn in found:
-        _names.check_policy_arn(arn, partition, "access_policies")
-    wrong = next((each for each, arn in zip(given, found) if each in names and not _names.is_fitted_policy(arn)), None)
+        check_policy_arn(arn, partition, "access_policies")
+    wrong = next((each for each, arn in zip(given, found) if each in names and not is_fitted_policy(arn)), None)
     if wrong is not None:
         raise InvalidInput(f"access_policies: '{wrong}' is neither an ARN nor the name of a fitted policy.")
     return {**params, "access_policies": found}
@@ -260,7 +268,7 @@ def declared_principal(params: Mapping[str, Any], region: str | None) -> Declare
 
     :raises InvalidInput: AWS would refuse an option.
     """
-    partition = _names.partition_of(region)
+    partition = partition_of(region)
     check_principal(params, partition)
     further = frozenset(params["managed_policies"])
     attach, detach = policies.declared_policies(
@@ -289,13 +297,13 @@ def declared_principal(params: Mapping[str, Any], region: str | None) -> Declare
 def check_principal(params: Mapping[str, Any], partition: str) -> None:
     """Check that IAM accepts these options. :raises InvalidInput: it does not. The message contains the option."""
     for arn in params.get("managed_policies", []):
-        _names.check_policy_arn(arn, partition, "managed_policies")
+        check_policy_arn(arn, partition, "managed_policies")
     boundary = params["permissions_boundary"]
     if boundary is not None and boundary != REMOVE_BOUNDARY:
-        _names.check_policy_arn(boundary, partition, "permissions_boundary")
-    _names.check_path(params["iam_path"])
-    _names.check_tags(_tags(params))
+        check_policy_arn(boundary, partition, "permissions_boundary")
+    check_path(params["iam_path"])
+    check_tags(_tags(params))
 
 
 def _tags(params: Mapping[str, Any]) -> dict[str, str] | None:
-    return None if params["tags"] is None else _names.tags_as_text(params["tags"])
+    return None if params["tags"] is None else tags_as_text(params["tags"])

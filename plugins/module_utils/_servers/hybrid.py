@@ -15,10 +15,20 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .._ground import names as _names
 from .._ground.converge import Resource
 from .._ground.errors import DENIED_CODES, AwsApiError, CwagentError, InvalidInput
-from .._ground.names import CREATED, MARK_TAG, is_created, is_node_id, name_of
+from .._ground.names import (
+    CREATED,
+    MARK_TAG,
+    check_name,
+    check_node_id,
+    check_tag,
+    check_tags,
+    is_created,
+    is_node_id,
+    name_of,
+    tags_as_text,
+)
 from .._ground.plan import tell
 from .._ground.planned import PLANNED_SPEC, Planned
 from .._ground.text import join_first
@@ -361,11 +371,11 @@ def desired_node(params: Mapping[str, Any], region: str, host: str, run: str) ->
     :raises InvalidInput: an option cannot be used.
     """
     try:
-        _names.check_tag(HOST_TAG, host)
+        check_tag(HOST_TAG, host)
     except InvalidInput as error:
         raise InvalidInput(f"'{host}' cannot be the host of a node: {error}") from error
     if params["node_id"]:
-        _names.check_node_id("node_id", params["node_id"])
+        check_node_id("node_id", params["node_id"])
     name = params["instance_name"] or host
     if len(name) > MAX_NAME or not re.fullmatch(_NAME, name):
         raise InvalidInput(
@@ -373,10 +383,10 @@ def desired_node(params: Mapping[str, Any], region: str, host: str, run: str) ->
             "spaces and any of _.:/=+-@."
         )
     role = params["role"].lstrip("/")
-    role_name = _names.name_of(role)
-    _names.check_name("role", role_name)
-    tags = _names.tags_as_text(params["tags"])
-    _names.check_tags(tags)
+    role_name = name_of(role)
+    check_name("role", role_name)
+    tags = tags_as_text(params["tags"])
+    check_tags(tags)
     planned = Planned(params["planned"])
     return Desired(
         params["state"],
@@ -401,7 +411,7 @@ def nodes_resource(params: Mapping[str, Any], aws: Aws, region: str | None, *, c
     if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
         raise InvalidInput("nodes_by_region: each region needs a list of names, and a name cannot be empty.")
     for each in params["keep_nodes"]:
-        _names.check_node_id("keep_nodes", each)
+        check_node_id("keep_nodes", each)
     deregisters = params["deregister"]
     return NodesResource(
         aws,

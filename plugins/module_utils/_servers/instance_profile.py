@@ -12,10 +12,9 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .._ground import names as _names
 from .._ground.converge import Resource
 from .._ground.errors import DENIED_CODES, THROTTLING_CODES, AwsApiError, CwagentError, InvalidInput
-from .._ground.names import name_of
+from .._ground.names import check_instance_id, check_name, name_of
 from .._ground.planned import PLANNED_SPEC, Planned
 from .._ground.wait import WAIT_SPEC
 from .._principals.policies import lacking_policies
@@ -293,12 +292,12 @@ RULES: dict[str, Any] = {
 
 def resource(params: Mapping[str, Any], aws: Aws, region: str | None) -> AssociationResource:
     """Return the associations of the module. :raises InvalidInput: an option is invalid."""
-    _names.check_name("instance profile", params["name"])
+    check_name("instance profile", params["name"])
     if params["on_other_profile"] == ATTACH and params["state"] == "present":
         _check_roles(params["attach_to_roles"])
         with_policy_arns(params, aws, region)
     for instance_id in params["instance_ids"]:
-        _names.check_instance_id(instance_id)
+        check_instance_id(instance_id)
     planned = Planned(params["planned"])
     policies = planned.policies_of(params["name"])
     desired = DesiredProfile(
@@ -320,4 +319,4 @@ def _check_roles(names: Sequence[str]) -> None:
     if not names:
         raise InvalidInput("attach_to_roles: name at least one role, or set on_other_profile to keep.")
     for name in names:
-        _names.check_name("role", name)
+        check_name("role", name)

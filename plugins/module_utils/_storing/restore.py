@@ -11,10 +11,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .._ground import names as _names
 from .._ground.call import Fleet
 from .._ground.errors import DENIED_CODES, AwsApiError, CwagentError, InvalidInput
-from .._ground.names import WINDOW_POLICY, adoption_problem
+from .._ground.names import (
+    WINDOW_POLICY,
+    adoption_problem,
+    check_different,
+    check_instance_id,
+    check_name,
+    names_by_region,
+)
 from .._ground.options import option, read_options, spec_of
 from .._ground.wait import WAIT_SPEC
 from .._keys.stores import PLACE_SPEC
@@ -231,19 +237,19 @@ class Problems:
     def check_names(self, kind: str, names: Sequence[str]) -> None:
         """Check names of roles, users or instance profiles."""
         for name in names:
-            self.check(_names.check_name, kind, name)
-        self.check(_names.check_different, names)
+            self.check(check_name, kind, name)
+        self.check(check_different, names)
 
     def check_lists(self, option: str, given: Mapping[str, Any]) -> dict[str, list[str]]:
         """Return the lists of an option by region."""
-        each = (self.check(_names.names_by_region, option, {region: value}) for region, value in given.items())
+        each = (self.check(names_by_region, option, {region: value}) for region, value in given.items())
         return {region: names for found in each for region, names in (found or {}).items()}
 
     def check_instances(self, given: Mapping[str, Any]) -> dict[str, list[str]]:
         """Return the IDs of instances by region."""
         instances = self.check_lists("instances", given)
         for instance_id in (each for ids in instances.values() for each in ids):
-            self.check(_names.check_instance_id, instance_id)
+            self.check(check_instance_id, instance_id)
         return instances
 
 

@@ -17,8 +17,18 @@ from ansible.module_utils.common.validation import check_type_path
 
 from ...module_utils._agents.configs_plan import find_clash
 from ...module_utils._configuration.plan import check_parameter_name
-from ...module_utils._ground import names as _names
 from ...module_utils._ground.errors import InvalidInput
+from ...module_utils._ground.names import (
+    check_label,
+    check_name,
+    check_node_id,
+    check_path,
+    check_policy_arn,
+    check_region,
+    check_tags,
+    partition_of,
+    tags_as_text,
+)
 from ...module_utils._keys.access_keys import check_days
 from ...module_utils._keys.stores import KEY_STORES, PLACE_SPEC, open_store
 from ...module_utils._principals.plan import REMOVE_BOUNDARY
@@ -239,7 +249,7 @@ def _check_label(run: Run, problems: Problems) -> None:
     """Report a label that is not valid, and configurations whose files on the servers would have the same name."""
     label = run.settings["config_label"] or ""
     if label:
-        problems.check(_names.check_label, label, where="cwagent_config_label: ")
+        problems.check(check_label, label, where="cwagent_config_label: ")
     # In different regions, two configurations are on different servers.
     clashes = {clash for names in run.config_names.values() if (clash := find_clash(names, label))}
     for base, name in sorted(clashes):
@@ -269,14 +279,14 @@ def check_values(given: Given, run: Run, problems: Problems) -> None:
     def check(variable: str, do_check: Callable[..., Any], *arguments: Any) -> None:
         problems.check(do_check, *arguments, where=f"{variable}: ")
 
-    check("cwagent_server_role_name", _names.check_name, "role", run.settings["server_role_name"])
-    check("cwagent_admin_role_name", _names.check_name, "role", run.settings["admin_role_name"])
-    check("cwagent_hybrid_role_name", _names.check_name, "role", run.settings["hybrid_role_name"])
+    check("cwagent_server_role_name", check_name, "role", run.settings["server_role_name"])
+    check("cwagent_admin_role_name", check_name, "role", run.settings["admin_role_name"])
+    check("cwagent_hybrid_role_name", check_name, "role", run.settings["hybrid_role_name"])
     roles = [
         (variable, name) for variable in ("attach_to_roles", "detach_from_roles") for name in run.settings[variable]
     ]
     for variable, name in roles:
-        check(f"cwagent_{variable}", _names.check_name, "role", name)
+        check(f"cwagent_{variable}", check_name, "role", name)
     configs = [each["name"] for each in run.configs if each["name"] != run.settings["parameter_name"]]
     parameters = {
         "parameter_name": [run.settings["parameter_name"]],
@@ -288,13 +298,13 @@ def check_values(given: Given, run: Run, problems: Problems) -> None:
     for name in {each["name"] for each in run.configs}.intersection(run.settings["ignored_parameters"]):
         problems.add(f"cwagent_ignored_parameters: '{name}' is a configuration of the inventory. Remove it there.")
     _check_nodes(given, run, problems)
-    check("cwagent_audit_regions", lambda regions: [*map(_names.check_region, regions)], run.settings["audit_regions"])
+    check("cwagent_audit_regions", lambda regions: [*map(check_region, regions)], run.settings["audit_regions"])
     _check_keys(given, run, problems)
     check_revocation(given, run, problems)
     _check_policies(given, run, problems)
-    check("cwagent_iam_path", _names.check_path, run.settings["iam_path"] or None)
-    check("cwagent_tags", _names.check_tags, {str(key): str(value) for key, value in run.settings["tags"].items()})
-    check("cwagent_parameter_tags", _names.check_tags, _names.tags_as_text(run.settings["parameter_tags"]))
+    check("cwagent_iam_path", check_path, run.settings["iam_path"] or None)
+    check("cwagent_tags", check_tags, {str(key): str(value) for key, value in run.settings["tags"].items()})
+    check("cwagent_parameter_tags", check_tags, tags_as_text(run.settings["parameter_tags"]))
     check("cwagent_admin_window_minutes", check_minutes, run.settings["admin_window_minutes"])
     of_hosts = {given.where(host, ENVIRONMENT): variables for host, variables in given.hosts.items()}
     for where, variables in {"": given.controller, **of_hosts}.items():
@@ -304,11 +314,11 @@ def check_values(given: Given, run: Run, problems: Problems) -> None:
 
 def _check_policies(given: Given, run: Run, problems: Problems) -> None:
     """Report policies and a boundary that are not ARNs, and fitted policies without a boundary."""
-    boundary, partition = run.settings["permissions_boundary"], _names.partition_of(run.region)
+    boundary, partition = run.settings["permissions_boundary"], partition_of(run.region)
     for arn in run.settings["managed_policies"]:
-        problems.check(_names.check_policy_arn, arn, partition, "cwagent_managed_policies")
+        problems.check(check_policy_arn, arn, partition, "cwagent_managed_policies")
     if boundary and boundary != REMOVE_BOUNDARY:
-        problems.check(_names.check_policy_arn, boundary, partition, "cwagent_permissions_boundary")
+        problems.check(check_policy_arn, boundary, partition, "cwagent_permissions_boundary")
     elif run.settings["server_policy"] == FITTED and {CONFIGS, KEY_STORE} & {*given.requires}:
         problems.add(
             "The servers get fitted policies, because cwagent_server_policy is fitted, or is not set and the account "
@@ -320,10 +330,10 @@ def _check_policies(given: Given, run: Run, problems: Problems) -> None:
 def _check_nodes(given: Given, run: Run, problems: Problems) -> None:
     """Report IDs that no node of Systems Manager has, and a node of several hosts."""
     for node in run.settings["keep_nodes"]:
-        problems.check(_names.check_node_id, "cwagent_keep_nodes", node)
+        problems.check(check_node_id, "cwagent_keep_nodes", node)
     nodes = {host: node for host, node in run.node_id.items() if node}
     for host, node in nodes.items():
-        problems.check(_names.check_node_id, NODE_ID, node, where=given.where(host, NODE_ID))
+        problems.check(check_node_id, NODE_ID, node, where=given.where(host, NODE_ID))
     for node, count in Counter(nodes.values()).items():
         if count > 1:
             problems.add(f"{NODE_ID} is {node} for {count} hosts; a node belongs to one host.")

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...module_utils._configuration.plan import check_parameter_name
-from ...module_utils._ground import names as _names
 from ...module_utils._ground.errors import InvalidInput
+from ...module_utils._ground.names import check_different, check_name, check_tag
 from ...module_utils._servers.node import HOST_TAG
 from .given import CONFIGS_ONLY, EC2_ADMIN, EC2_SERVERS, TEXT, checked_instance_id, checked_region
 from .run import OnpremHost
@@ -132,14 +132,14 @@ def read_user_names(
         for host in given.members(group)
     }
     users = {host: user for host, user in found.items() if user}
-    problems.check(_names.check_different, users.values(), where=f"{variable}: ")
+    problems.check(check_different, users.values(), where=f"{variable}: ")
     return users
 
 
 def _read_user_name(variable: str, value: Any, default: str) -> str:
     user = to_typed(variable, TEXT, value) or default
     try:
-        _names.check_name("user", user)
+        check_name("user", user)
     except InvalidInput as error:
         raise InvalidInput(f"{error} Set {variable} for this host.") from error
     return str(user)
@@ -167,7 +167,7 @@ def read_onprem_hosts(
     for host, user in users.items():
         identity, own = identities[host] or KEY, regions.region_of(host)
         if identity == HYBRID:
-            problems.check(_names.check_tag, HOST_TAG, host, where=f"Host {host}: ")
+            problems.check(check_tag, HOST_TAG, host, where=f"Host {host}: ")
         is_delivered = identity == HYBRID or bool(delivers[host])
         hosts[host] = OnpremHost(user, own, saved_in.setdefault(user, own), identity, is_delivered)
     return hosts

@@ -21,9 +21,9 @@ from ...module_utils._ground.text import to_summary
 from ...module_utils._principals.policies import SERVER_POLICIES
 from .._connections.terminal import say
 from .._report.accounts import Account, skip_reason
-from . import accounts as _accounts
-from . import given as _given
+from .accounts import ACCOUNT, ACCOUNT_VARIABLES, account_of, found_line
 from .ansible_core import check_ansible_core
+from .given import ACCOUNTS, GROUPS, REQUIREMENTS, RESTORE, Given
 from .interpretation import interpret
 from .settings import OF_STORING, role_options, shared_setting
 from .task import OTHER_VARIABLES, check_facts, evaluate
@@ -40,13 +40,13 @@ COLLECTION = Path(__file__).parents[3]
 SPEC = COLLECTION / "playbooks" / "vars" / "argument_specs.yml"
 # The files with the variables of roles.
 SETTINGS = ("principals", "delivery", "audit_and_verify")
-OUR_GROUPS = (*_given.GROUPS, _given.ACCOUNTS)
+OUR_GROUPS = (*GROUPS, ACCOUNTS)
 # The options of a task of a playbook; the module has their documentation.
 OPTIONS: dict[str, Any] = {
     "requires": {
         "type": "list",
         "elements": "str",
-        "choices": _given.REQUIREMENTS,
+        "choices": REQUIREMENTS,
         "default": [],
     },
     "found": {"type": "dict"},
@@ -85,13 +85,13 @@ class PlaybookInputs:
         problems = [*run.problems]
         if variables["inventory_hostname"] == variables["ansible_play_hosts_all"][0]:
             problems += self._problems_of_roles()
-        if problems and _given.RESTORE not in options["requires"]:
+        if problems and RESTORE not in options["requires"]:
             # The result leaves out the input and the problems, because the message has all of them.
             raise InvalidInput(self._message(problems))
         for notice in run.notices:
             self.warn(notice)
         if options["found"] is not None:
-            say(variables["inventory_hostname"], _accounts.found_line(options["found"]))
+            say(variables["inventory_hostname"], found_line(options["found"]))
         return replace(run, problems=problems).record()
 
     def _skip_reason(self) -> str:
@@ -126,7 +126,7 @@ class PlaybookInputs:
             problems += check_role(options, values)
         return problems
 
-    def _collect(self, variables: Mapping[str, Any]) -> _given.Given:
+    def _collect(self, variables: Mapping[str, Any]) -> Given:
         options = declared_options(_read(SPEC))
         hostvars, controller = variables["hostvars"], variables["inventory_hostname"]
         groups = {group: list(hosts) for group, hosts in variables["groups"].items()}
@@ -137,21 +137,21 @@ class PlaybookInputs:
         inventories = (each.get("inventory_dir") for each in (variables, *raw.values()))
         accounts: dict[str, Any] = {}
         unassigned: dict[str, Any] = {}
-        if controller in groups.get(_given.ACCOUNTS, ()):
-            names = (_accounts.ACCOUNT, BATCH_SIZE, *_accounts.ACCOUNT_VARIABLES)
+        if controller in groups.get(ACCOUNTS, ()):
+            names = (ACCOUNT, BATCH_SIZE, *ACCOUNT_VARIABLES)
             named = {host: self._host_variables(each, hostvars, names) for host, each in raw.items()}
-            accounts = {host: named[host] for host in groups[_given.ACCOUNTS]}
-            stated = {host: each.get(_accounts.ACCOUNT) for host, each in named.items() if host not in accounts}
-            account_of = {host: _accounts.account_of(each, accounts) for host, each in stated.items()}
-            unassigned = {host: stated[host] for host, account in account_of.items() if not account}
-            raw = {host: each for host, each in raw.items() if controller in (host, account_of.get(host))}
+            accounts = {host: named[host] for host in groups[ACCOUNTS]}
+            stated = {host: each.get(ACCOUNT) for host, each in named.items() if host not in accounts}
+            own_account = {host: account_of(each, accounts) for host, each in stated.items()}
+            unassigned = {host: stated[host] for host, account in own_account.items() if not account}
+            raw = {host: each for host, each in raw.items() if controller in (host, own_account.get(host))}
             groups.update({group: [host for host in groups.get(group, ()) if host in raw] for group in OUR_GROUPS})
         # A localhost that is not in the inventory has no inventory_dir. For an inventory without a file, it is "None".
         places = map(str, (Path.cwd(), *inventories, variables.get("playbook_dir")))
         folders = [Path(folder) for folder in dict.fromkeys(places) if Path(folder).is_absolute()]
         policy = self.options["server_policy"]
         chosen = {"cwagent_server_policy": policy} if policy else {}
-        given = _given.Given(
+        given = Given(
             options=options,
             controller={**_evaluate_input(variables, Templar(loader=self.loader, variables=variables)), **chosen},
             controller_host=controller,

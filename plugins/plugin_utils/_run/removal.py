@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...module_utils._ground import names as _names
 from ...module_utils._ground.errors import InvalidInput
+from ...module_utils._ground.names import check_instance_id, check_name, is_node_id
 from ...module_utils._keys.stores import KEY_STORES
 from .given import EC2_ADMIN, ONPREM_ADMIN, REMOVAL, checked_region
 from .hosts import HYBRID, SERVER_USER, apply_limit, flatten, group_by_region, select_users
@@ -47,7 +47,7 @@ def find_leaving_servers(given: Given, run: Run, members: Members, problems: Pro
     taken = {*remaining, *flatten(users), *(name for _in, name in entries)}
     default_users: dict[str, str] = {}
     for region, name in entries:
-        is_principal = name not in hosts and not _names.is_node_id(name)
+        is_principal = name not in hosts and not is_node_id(name)
         if is_principal and problems.check(_check_leaving_name, name, remaining):
             found = leaving if _is_instance_id(name) else users
             in_region = problems.check(_region_of_entry, region, name, run)
@@ -127,7 +127,7 @@ def _default_user(name: str, others: Iterable[str]) -> str:
     if is_taken or _is_instance_id(name) or name.lower().startswith(SERVER_USER.lower()):
         return ""
     try:
-        _names.check_name("user", user)
+        check_name("user", user)
     except InvalidInput:  # it is too long
         return ""
     return user
@@ -135,7 +135,7 @@ def _default_user(name: str, others: Iterable[str]) -> str:
 
 def _is_instance_id(name: str) -> bool:
     try:
-        _names.check_instance_id(name)
+        check_instance_id(name)
     except InvalidInput:
         return False
     return True
@@ -157,7 +157,7 @@ def _check_leaving_name(name: str, remaining: Mapping[str, str]) -> bool:
     if host:
         raise InvalidInput(f"cwagent_remove_servers: '{name}' belongs to host {host}. Name the host instead.")
     try:
-        _names.check_name("user", name)
+        check_name("user", name)
     except InvalidInput as error:
         raise InvalidInput(f"cwagent_remove_servers: {error}") from error
     return True
@@ -193,7 +193,7 @@ def _leaving_note(hosts: Iterable[str]) -> str:
 def _name_nodes(names: Iterable[str], hosts: Mapping[str, OnpremHost]) -> Iterator[str]:
     """The servers that are deregistered, in words. A server with an access key is not one, unless it changed."""
     for name in names:
-        if _names.is_node_id(name) or (name in hosts and hosts[name].identity == HYBRID):
+        if is_node_id(name) or (name in hosts and hosts[name].identity == HYBRID):
             yield name
         elif name not in hosts:
             yield f"{name} (if it is registered)"

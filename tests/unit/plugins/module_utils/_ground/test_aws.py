@@ -6,7 +6,6 @@ import socket
 import traceback
 from contextlib import nullcontext
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -14,8 +13,8 @@ import botocore.session
 import pytest
 from botocore.config import Config
 from clocks import Clock
+from import_graph import MODULE_UTILS
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground import aws as _aws
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import (
     UNREADABLE_RESPONSE,
@@ -180,7 +179,7 @@ def test_the_same_pagination_token_twice_is_an_error():
         list(aws.pages("iam:ListRoles", "read it"))
 
 
-SOURCES = sorted(Path(_aws.__file__).parents[1].rglob("*.py"))
+SOURCES = sorted(MODULE_UTILS.rglob("*.py"))
 READS = {read for source in SOURCES for read in re.findall(r'\.pages\(\s*f?"([^"]+)"', source.read_text())}
 PAGED = sorted({read.replace("{noun}", noun) for read in READS for noun in ("Role", "User")})
 

@@ -5,7 +5,6 @@ from typing import Any, cast
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground import converge as _converge
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import Resource, converge, end
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import (
     AwsApiError,
@@ -385,7 +384,7 @@ class Module:
 )
 def test_a_module_ends_with_its_result_and_shows_its_warnings(result, warnings, ended, monkeypatch):
     module, shown = Module(), []
-    monkeypatch.setattr(_converge, "warn", shown.append)
+    monkeypatch.setattr(f"{converge.__module__}.warn", shown.append)
     end(module, result)
     assert (module.ended, shown) == (ended, warnings)
 

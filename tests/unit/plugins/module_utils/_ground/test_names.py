@@ -8,8 +8,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._fitting.fitted_plan import names_for
-from ansible_collections.cwagent.iam.plugins.module_utils._ground import names as _names
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import (
+    FITTED_POLICIES,
+    MARK_TAG,
+    check_different,
+    check_instance_id,
+    check_label,
+    check_name,
+    check_path,
+    check_policy_arn,
+    check_region,
+    check_tags,
+    fitted_policy_arn,
+    is_created,
+    is_fitted_policy,
+    is_marked,
+    is_region,
+    names_by_region,
+    partition_of,
+)
 
 SESSION = botocore.session.get_session()
 REGIONS = [
@@ -29,7 +47,7 @@ def is_valid(check, *arguments) -> bool:
 
 @pytest.mark.parametrize(("region", "partition"), [*REGIONS, (None, "aws"), ("", "aws"), ("xx-new-1", "aws")])
 def test_the_partition_of_a_region(region, partition):
-    assert _names.partition_of(region) == partition
+    assert partition_of(region) == partition
 
 
 OTHER_PARTITIONS = [
@@ -44,7 +62,7 @@ def test_the_partition_of_a_future_region(partition, region_regex):
     prefix = re.match(r"\^(\w+\\-(?:iso\w?|gov)?|\w+\\-)", region_regex)
     assert prefix
     region = prefix.group(1).replace("\\", "").rstrip("-") + "-moon-1"
-    assert _names.partition_of(region) == partition
+    assert partition_of(region) == partition
 
 
 @pytest.mark.parametrize("kind", ["role", "user", "instance profile"])
@@ -65,13 +83,13 @@ def test_the_partition_of_a_future_region(partition, region_regex):
     ],
 )
 def test_the_characters_of_names(kind, name, valid):
-    assert is_valid(_names.check_name, kind, name) is valid
+    assert is_valid(check_name, kind, name) is valid
 
 
 @pytest.mark.parametrize(("kind", "longest"), [("role", 64), ("user", 64), ("instance profile", 128)])
 def test_the_length_of_names(kind, longest):
-    assert is_valid(_names.check_name, kind, "x" * longest)
-    assert not is_valid(_names.check_name, kind, "x" * (longest + 1))
+    assert is_valid(check_name, kind, "x" * longest)
+    assert not is_valid(check_name, kind, "x" * (longest + 1))
 
 
 @pytest.mark.parametrize(
@@ -85,16 +103,16 @@ def test_the_length_of_names(kind, longest):
     ],
 )
 def test_names_that_differ_only_by_case(names, valid):
-    assert is_valid(_names.check_different, names) is valid
+    assert is_valid(check_different, names) is valid
 
 
 def test_the_messages_have_the_names_and_what_is_allowed():
     with pytest.raises(InvalidInput, match="'web-1' and 'Web-1' differ only by case"):
-        _names.check_different(["web-1", "b", "Web-1"])
+        check_different(["web-1", "b", "Web-1"])
     with pytest.raises(InvalidInput, match=r"'a b' is not a valid user name: IAM allows 1 to 64 characters"):
-        _names.check_name("user", "a b")
+        check_name("user", "a b")
     with pytest.raises(InvalidInput, match="is not the name of an AWS region, such as eu-central-1"):
-        _names.check_region("*")
+        check_region("*")
 
 
 @pytest.mark.parametrize(
@@ -115,7 +133,7 @@ def test_the_messages_have_the_names_and_what_is_allowed():
     ],
 )
 def test_the_path_of_a_principal(path, valid):
-    assert is_valid(_names.check_path, path) is valid
+    assert is_valid(check_path, path) is valid
 
 
 @pytest.mark.parametrize(
@@ -138,7 +156,7 @@ def test_the_path_of_a_principal(path, valid):
     ],
 )
 def test_the_arn_of_a_managed_policy(arn, partition, valid):
-    assert is_valid(_names.check_policy_arn, arn, partition, "managed_policies") is valid
+    assert is_valid(check_policy_arn, arn, partition, "managed_policies") is valid
 
 
 @pytest.mark.parametrize(
@@ -171,7 +189,7 @@ def test_the_arn_of_a_managed_policy(arn, partition, valid):
     ids=str,
 )
 def test_tags_that_iam_accepts(tags, valid):
-    assert is_valid(_names.check_tags, tags) is valid
+    assert is_valid(check_tags, tags) is valid
 
 
 @pytest.mark.parametrize(
@@ -191,21 +209,21 @@ def test_tags_that_iam_accepts(tags, valid):
     ],
 )
 def test_the_id_of_an_instance(instance_id, valid):
-    assert is_valid(_names.check_instance_id, instance_id) is valid
+    assert is_valid(check_instance_id, instance_id) is valid
 
 
 @pytest.mark.parametrize(
-    ("tags", "is_created", "is_marked"),
+    ("tags", "was_created", "was_marked"),
     [
         ({}, False, False),
-        ({_names.MARK_TAG: "created"}, True, True),
-        ({_names.MARK_TAG: "adopted"}, False, True),
-        ({_names.MARK_TAG: "Created"}, False, False),
+        ({MARK_TAG: "created"}, True, True),
+        ({MARK_TAG: "adopted"}, False, True),
+        ({MARK_TAG: "Created"}, False, False),
         ({"managed": "created"}, False, False),
     ],
 )
-def test_the_mark_shows_whether_an_entity_was_created_or_adopted(tags, is_created, is_marked):
-    assert (_names.is_created(tags), _names.is_marked(tags)) == (is_created, is_marked)
+def test_the_mark_shows_whether_an_entity_was_created_or_adopted(tags, was_created, was_marked):
+    assert (is_created(tags), is_marked(tags)) == (was_created, was_marked)
 
 
 @pytest.mark.parametrize(
@@ -218,11 +236,11 @@ def test_the_mark_shows_whether_an_entity_was_created_or_adopted(tags, is_create
     ],
 )
 def test_the_name_of_a_region(regions, valid):
-    assert {region: is_valid(_names.check_region, region) for region in regions} == dict.fromkeys(regions, valid)
+    assert {region: is_valid(check_region, region) for region in regions} == dict.fromkeys(regions, valid)
 
 
 def test_every_region_of_botocore_has_the_form_of_a_region():
-    assert [region for region, _partition in REGIONS if not _names.is_region(region)] == []
+    assert [region for region, _partition in REGIONS if not is_region(region)] == []
 
 
 @given(st.sampled_from([region for region, _partition in REGIONS]), st.data())
@@ -230,7 +248,7 @@ def test_a_letter_that_is_missing_in_a_direction_is_noticed(region, data):
     direction, number = region.split("-")[-2:]
     index = data.draw(st.integers(0, len(direction) - 1))
     typo = direction[:index] + direction[index + 1 :]
-    assert not _names.is_region(f"{region.removesuffix(f'{direction}-{number}')}{typo}-{number}")
+    assert not is_region(f"{region.removesuffix(f'{direction}-{number}')}{typo}-{number}")
 
 
 @pytest.mark.parametrize(
@@ -244,13 +262,13 @@ def test_a_letter_that_is_missing_in_a_direction_is_noticed(region, data):
     ],
 )
 def test_names_by_region(given, found):
-    assert _names.names_by_region("users", given) == found
+    assert names_by_region("users", given) == found
 
 
 @pytest.mark.parametrize("value", [5, True, {"a": 1}, [None], [{"a": 1}], [["a"]]])
 def test_other_values_by_region_are_refused(value):
     with pytest.raises(InvalidInput, match=r"^users: the value of 'eu-1' is not a list of names\.$"):
-        _names.names_by_region("users", {"eu-1": value})
+        names_by_region("users", {"eu-1": value})
 
 
 @pytest.mark.parametrize(
@@ -265,10 +283,10 @@ def test_other_values_by_region_are_refused(value):
     ],
 )
 def test_the_label_of_a_version(labels, valid):
-    assert {label: is_valid(_names.check_label, label) for label in labels} == dict.fromkeys(labels, valid)
+    assert {label: is_valid(check_label, label) for label in labels} == dict.fromkeys(labels, valid)
 
 
-NAMES = [name for access in _names.FITTED_POLICIES for name in names_for(access)]
+NAMES = [name for access in FITTED_POLICIES for name in names_for(access)]
 
 
 @pytest.mark.parametrize(
@@ -280,9 +298,9 @@ NAMES = [name for access in _names.FITTED_POLICIES for name in names_for(access)
         ("arn:aws:iam::123456789012:policy/cwagent/CloudWatchAgentFittedServerPolicy-old", False),
         ("arn:aws:iam::123456789012:policy/other/cwagent/CloudWatchAgentFittedServerPolicy", False),
         ("arn:aws:iam::aws:policy/CloudWatchAgentServerPolicy", False),
-        *((_names.fitted_policy_arn(name, "aws", "123456789012"), True) for name in NAMES),
-        *((_names.fitted_policy_arn(f"{NAMES[0]}-{end}", "aws", "123456789012"), False) for end in (0, 1, 9, 10, 22)),
+        *((fitted_policy_arn(name, "aws", "123456789012"), True) for name in NAMES),
+        *((fitted_policy_arn(f"{NAMES[0]}-{end}", "aws", "123456789012"), False) for end in (0, 1, 9, 10, 22)),
     ],
 )
 def test_the_arn_of_a_fitted_policy(arn, is_fitted):
-    assert _names.is_fitted_policy(arn) == is_fitted
+    assert is_fitted_policy(arn) == is_fitted

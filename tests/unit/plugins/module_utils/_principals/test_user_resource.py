@@ -15,7 +15,6 @@ from declarations import BOUNDARY, CREATED_TAGS, DECLARED, FITTED, PRINCIPALS, S
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground import converge as _converge
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import (
     AwsApiError,
@@ -438,7 +437,9 @@ def test_a_denied_last_use_counts_as_propagation(code, action, is_propagation):
 @pytest.mark.parametrize("is_new", [True, False])
 def test_only_the_denied_last_use_of_a_new_key_is_waited_for(tmp_path, monkeypatch, is_new):
     """IAM denies it for a key that it does not know yet. Otherwise it is an error before anything is written."""
-    monkeypatch.setattr(_converge, "Deadline", lambda seconds: Deadline(seconds, sleep=lambda _seconds: None))
+    monkeypatch.setattr(
+        f"{converge.__module__}.Deadline", lambda seconds: Deadline(seconds, sleep=lambda _seconds: None)
+    )
     account = Account()
     account.put_user(replace(FULL, keys=() if is_new else FULL.keys[:1]))
     account.fail("get_access_key_last_used", "AccessDenied", times=2)

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._servers import endpoints as _endpoints
 from ansible_collections.cwagent.iam.plugins.module_utils._servers.endpoints import (
+    PROBE_SECONDS,
     check_parameter_store,
     find_endpoints,
 )
@@ -88,4 +88,4 @@ def test_the_regions_that_do_not_answer_are_named(server):
 
 
 def test_a_host_is_asked_for_five_seconds():
-    assert _endpoints.PROBE_SECONDS == 5
+    assert PROBE_SECONDS == 5

@@ -18,8 +18,8 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.parameters import _list_no_log_values
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground import call as _module
 from ansible_collections.cwagent.iam.plugins.module_utils._ground import plan
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import complete_spec
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.plugin_utils._connections import aws_action
 from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.aws_action import name_hosts
@@ -317,7 +317,7 @@ def test_each_action_has_the_module_of_its_name(action):
 
 @pytest.mark.parametrize("action", ACTIONS)
 def test_the_hidden_values_are_those_that_ansible_hides(action):
-    spec = _module.complete_spec(module_of(action).SPEC)
+    spec = complete_spec(module_of(action).SPEC)
     given = {name: _example(option, name) for name, option in spec.items()}
     options = ArgumentSpecValidator(spec).validate(given).validated_parameters
     assert aws_action._hidden_values(spec, options) == {*map(str, _list_no_log_values(spec, options))}

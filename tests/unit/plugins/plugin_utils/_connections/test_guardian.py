@@ -16,14 +16,14 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._connections import gu
 # The main process starts a worker, which holds something.
 PROGRAM = """
 import os, pathlib, signal, sys, time
-from ansible_collections.cwagent.iam.plugins.plugin_utils._connections import guardian as _guardian
+from ansible_collections.cwagent.iam.plugins.plugin_utils._connections import guardian
 from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.transaction import Interruption
 
 how, known_by = sys.argv[1:]
 if known_by != "file":
     del os.pidfd_open
 if known_by == "ps":
-    _guardian.Path = lambda _path: pathlib.Path("/none")
+    guardian.Path = lambda _path: pathlib.Path("/none")
 signal.signal(signal.SIGINT, signal.SIG_IGN if how == "ignoring" else signal.SIG_DFL)
 worker = os.fork()
 if worker == 0:

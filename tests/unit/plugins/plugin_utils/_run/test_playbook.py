@@ -16,7 +16,7 @@ from input_runs import inputs_of
 from task_variables import task_variables
 
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run import playbook as _playbook_inputs
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run import playbook
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run.playbook import PlaybookInputs
 
 EU, US = "eu-central-1", "us-east-1"
@@ -71,9 +71,7 @@ def test_the_hosts_in_the_groups_are_read(warnings: list[str]) -> None:
 def test_a_command_cannot_set_what_the_collection_sets(
     name: str, warnings: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        _playbook_inputs, "load_extra_vars", lambda _loader: {name: 1, "__mine": 2, "cwagent_region": EU}
-    )
+    monkeypatch.setattr(playbook, "load_extra_vars", lambda _loader: {name: 1, "__mine": 2, "cwagent_region": EU})
     with pytest.raises(InvalidInput, match=rf"^{name}: the collection sets such variables\."):
         read(with_variables(), warnings, "restore")
 
@@ -118,7 +116,7 @@ def test_configurations_are_searched_where_a_playbook_stores_them(warnings: list
 def test_a_missing_file_is_not_sought_beside_the_playbooks_of_the_collection(warnings: list[str]) -> None:
     """The message lists the folders where a user can put it. The folder of a project with playbooks is one."""
     given = {**with_variables(cwagent_config_file="agent.json"), "inventory_dir": "None"}
-    installed = str(_playbook_inputs.SPEC.parents[1])
+    installed = str(playbook.SPEC.parents[1])
     for folder, listed in ((installed, ""), ("/project", ", /project")):
         with pytest.raises(InvalidInput, match=rf"there is no file agent.json in {Path.cwd()}{listed}\."):
             read({**given, "playbook_dir": folder}, warnings, "configs")
@@ -179,7 +177,7 @@ def test_the_policy_of_the_account_counts_like_a_variable(given: str, warnings: 
 
 def test_instances_that_were_found_count(warnings: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[tuple[str, str]] = []
-    monkeypatch.setattr(_playbook_inputs, "say", lambda *words: said.append(words))
+    monkeypatch.setattr(playbook, "say", lambda *words: said.append(words))
     hosts = {name: ACCOUNTS[name] for name in ("shop", "blog")}
     groups = {"cwagent_accounts": ["shop", "blog"], "all": ["shop", "blog"]}
     of_shop = {**hosts["shop"], "cwagent_account_server_filters": {"tag:agent": "on"}}
@@ -211,7 +209,7 @@ def test_the_default_region_is_the_one_of_the_aws_tools(
     use_config(tmp_path, monkeypatch, CONFIG)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert _playbook_inputs._default_region(profile) == region
+    assert playbook._default_region(profile) == region
 
 
 def use_config(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
@@ -224,20 +222,20 @@ def use_config(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None
 def test_a_configuration_that_cannot_be_read_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use_config(tmp_path, monkeypatch, "[default\n")
     with pytest.raises(InvalidInput, match=r"^The AWS configuration cannot be read: .*[^.]\.$"):
-        _playbook_inputs._default_region("")
+        playbook._default_region("")
 
 
 def test_no_region_is_known_without_botocore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use_config(tmp_path, monkeypatch, CONFIG)
     monkeypatch.setitem(sys.modules, "botocore", None)
-    assert _playbook_inputs._default_region("") == ""
+    assert playbook._default_region("") == ""
 
 
 def test_a_name_that_is_too_long_or_an_unknown_home_is_no_file() -> None:
     with pytest.raises(InvalidInput, match=r"^there is no file x+ in /\.$"):
-        _playbook_inputs._find_file("x" * 999, [Path("/")])
+        playbook._find_file("x" * 999, [Path("/")])
     with pytest.raises(InvalidInput, match=r"^~nobody\d/x: the home directory is not known\.$"):
-        _playbook_inputs._find_file("~nobody7/x", [Path("/")])
+        playbook._find_file("~nobody7/x", [Path("/")])
 
 
 @pytest.mark.parametrize(
@@ -266,9 +264,9 @@ def test_a_file_is_found_in_the_first_folder_that_has_it(tmp_path: Path) -> None
     for folder in folders[1:]:
         folder.mkdir()
         (folder / "a.json").touch()
-    assert _playbook_inputs._find_file("a.json", folders) == str(folders[1] / "a.json")
+    assert playbook._find_file("a.json", folders) == str(folders[1] / "a.json")
     with pytest.raises(InvalidInput, match=r"^there is no file b\.json in .*/none, .*/inventory, "):
-        _playbook_inputs._find_file("b.json", folders)
+        playbook._find_file("b.json", folders)
 
 
 @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, None])
@@ -278,7 +276,7 @@ def test_only_regular_files_are_read(tmp_path: Path, make: Any) -> None:
     if make:
         make(path)
     with pytest.raises(InvalidInput, match=rf"^{path} is not a regular file\.$"):
-        _playbook_inputs._find_file(path, [tmp_path])
+        playbook._find_file(path, [tmp_path])
 
 
 # Runs that are refused
@@ -301,7 +299,7 @@ def test_only_regular_files_are_read(tmp_path: Path, make: Any) -> None:
 def test_a_run_that_leaves_out_tasks_is_refused(tags: dict[str, list[str]], is_refused: bool) -> None:
     """The playbooks define no tags but ``always``."""
     with pytest.raises(InvalidInput, match="without tags and skipped tags") if is_refused else nullcontext():
-        _playbook_inputs._check_run({"ansible_version": {"full": "2.99.0"}, **tags})
+        playbook._check_run({"ansible_version": {"full": "2.99.0"}, **tags})
 
 
 @pytest.mark.parametrize(
@@ -309,17 +307,15 @@ def test_a_run_that_leaves_out_tasks_is_refused(tags: dict[str, list[str]], is_r
 )
 def test_an_unsupported_ansible_core_is_refused(more: dict[str, Any], words: str) -> None:
     with pytest.raises(InvalidInput, match=rf"^cwagent\.iam requires ansible-core .*, and this is 2\.15\.13: {words}"):
-        _playbook_inputs._check_run({"ansible_version": {"full": "2.15.13"}, **more})
+        playbook._check_run({"ansible_version": {"full": "2.15.13"}, **more})
 
 
-@pytest.mark.parametrize(
-    "playbook", sorted((PLUGINS.parent / "playbooks").glob("[!_]*.yml")), ids=lambda path: path.stem
-)
-def test_the_first_task_of_every_playbook_refuses_an_unsupported_ansible_core(playbook: Path) -> None:
+@pytest.mark.parametrize("path", sorted((PLUGINS.parent / "playbooks").glob("[!_]*.yml")), ids=lambda path: path.stem)
+def test_the_first_task_of_every_playbook_refuses_an_unsupported_ansible_core(path: Path) -> None:
     """Before that task, a playbook uses nothing that an older version lacks."""
-    play = yaml.safe_load(playbook.read_text())[0]
+    play = yaml.safe_load(path.read_text())[0]
     while "import_playbook" in play:
-        play = yaml.safe_load((playbook.parent / play["import_playbook"]).read_text())[0]
+        play = yaml.safe_load((path.parent / play["import_playbook"]).read_text())[0]
     first = play["tasks"][0]
     assert "cwagent.iam.cwagent_inputs" in first
     assert first["tags"] == ["always"]

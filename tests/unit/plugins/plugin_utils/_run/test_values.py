@@ -1,17 +1,16 @@
 from __future__ import annotations
 
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from import_graph import PLUGINS
 
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run import settings
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run import values as _variable_types
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run.values import (
     CONFIGS_OF_ROLE,
     ENVIRONMENTS,
@@ -25,7 +24,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._run.values import (
     to_typed,
 )
 
-COLLECTION = Path(_variable_types.__file__).parents[3]
+COLLECTION = PLUGINS.parent
 ENTRIES = {
     "type": "list",
     "elements": "dict",
