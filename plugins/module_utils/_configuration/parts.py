@@ -1,19 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The parts of a configuration: how the agent merges them, how one is split into them, which belong together. Pure.
-
-The agent merges its files in the order of their paths, into an empty configuration. Its sections register how they are
-merged. Anything that ``SECTION_RULES`` does not list must be in one file only, or be equal in all.
-https://github.com/aws/amazon-cloudwatch-agent/tree/main/translator/jsonconfig
-
-The parts fit into parameters, and merging them gives back the whole, except for the order of lists. A part is a
-configuration by itself, and so is any merge of parts, because the agent translates its configuration after each part.
-
-The description of each version that was written records the parts that were stored together. It has a digest of every
-part, including the parts that stayed as they were, so any version identifies all of them. It has the number of its
-version too, because Parameter Store keeps the description when somebody else stores a value without one.
-"""
+"""The parts of a configuration: how it is merged from them, split into them, and recorded with them. Pure."""
 
 from __future__ import annotations
 
@@ -34,7 +22,10 @@ if TYPE_CHECKING:
 
 # A list that is joined, without duplicates.
 LIST = "list"
-# The objects that are merged key by key, with the rules of their keys. The agent ignores other top-level keys.
+# The agent merges its files in the order of their paths, into an empty configuration:
+# https://github.com/aws/amazon-cloudwatch-agent/tree/main/translator/jsonconfig
+# These are the objects that it merges key by key, with the rules of their keys. Anything else must be in one file only,
+# or be equal in all. The agent ignores other top-level keys.
 SECTION_RULES: dict[str, Any] = {
     "agent": {"usage_metadata": LIST},
     "csm": {},
@@ -197,7 +188,8 @@ def split(config: Mapping[str, Any], limit: int, allow_recent: bool = False) -> 
     """Split a configuration into parts of at most so many bytes.
 
     The same configuration has the same parts, in its own order. Merged in any order, they give back the whole, except
-    for the order of lists, and for duplicates in them, which the agent removes in any case.
+    for the order of lists, and for duplicates in them, which the agent removes in any case. A part is a configuration
+    by itself, and so is any merge of parts, because the agent translates its configuration after each part.
 
     :param config: a valid configuration.
     :param limit: the largest size of a part in bytes, when minified.
@@ -331,7 +323,11 @@ _RECORD = re.compile(r"Stored by cwagent\.iam as version ([0-9]+) with the parts
 
 
 def to_record(values: Sequence[str], number: int) -> str:
-    """Return the description of a version. It is empty if there are too many parts for one.
+    """Return the description of a version, a record of the parts that were stored together.
+
+    It has a digest of every part, including the parts that stayed as they were, so any version identifies all of them.
+    It has the number of its version too, because Parameter Store keeps the description when somebody else stores a
+    value without one. It is empty if there are too many parts for a description.
 
     :param values: of all parts, in their order.
     :param number: the number of the version.

@@ -1,10 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rules about an agent configuration. Pure.
-
-The problems of an agent configuration, and how they are selected and shown.
-"""
+"""The rules about an agent configuration, and its problems, which are selected and shown here. Pure."""
 
 from __future__ import annotations
 

@@ -1,17 +1,10 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Finds the parts of a regular expression that the agent refuses, because it is written in Go. Pure.
+"""Validates agent configurations with rules that need only Python's standard library. Pure.
 
-https://github.com/google/re2/wiki/Syntax describes the syntax that it accepts. This file finds only syntax of other
-libraries, and mistakes that make it impossible to divide the expression into its parts.
-
-Validates agent configurations with rules that need only Python's standard library.
-
-The agent accepts many settings that it cannot use, so each rule is for a mistake that silently breaks the monitoring:
-for the keys, the types of their values and the metrics, as far as people get them wrong, and for what they mean. The
-agent's own schema contains all keys, and any text as a metric. These rules help if the schema is not available.
-https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch-Agent-Configuration-File-Details.html
+The agent accepts many settings that it cannot use, so each rule is for a mistake that silently breaks the monitoring.
+The agent's own schema contains all keys and any text as a metric. These rules help even where it is not available.
 """
 
 from __future__ import annotations
@@ -34,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
 
+# The syntax of the regular expressions that the agent accepts: https://github.com/google/re2/wiki/Syntax
 MAX_REPEAT = 1000
 # How many characters of an operator a message shows.
 MAX_OPERATOR = 12
@@ -68,7 +62,11 @@ _REPEAT = re.compile(r"(?:[*+?]|\{(0|[1-9][0-9]*)(?:,(0|[1-9][0-9]*)?)?\})\??")
 
 
 def go_mistake(pattern: str) -> str:
-    """Return the reason why Go refuses a regular expression; empty if it accepts the expression."""
+    """Return the reason why Go, in which the agent is written, refuses a regular expression; empty if it accepts it.
+
+    This finds only syntax of other libraries, and mistakes that make it impossible to divide the expression into its
+    parts.
+    """
     try:
         _check(pattern)
     except _RefusedError as error:
@@ -160,6 +158,7 @@ def _match_class(pattern: str, at: int) -> re.Match[str]:
     return found
 
 
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch-Agent-Configuration-File-Details.html
 _CPU = ("active", "guest", "guest_nice", "idle", "iowait", "irq", "nice", "softirq", "steal", "system", "user")
 _TCP = (
     *("close", "close_wait", "closing", "established", "fin_wait1", "fin_wait2", "last_ack", "listen", "none"),

@@ -1,9 +1,9 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads the fitted policies of an account from IAM and executes the steps of their plan.
+"""The fitted policies of the module cwagent_fitted_policy, which follow the stored configurations.
 
-The options of the module cwagent_fitted_policy, the stored configurations, and the policies that they require.
+It has the options, the reads from IAM and Parameter Store, and the execution of the steps.
 """
 
 from __future__ import annotations

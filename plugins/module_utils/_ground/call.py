@@ -1,10 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A call of a module: the input and the result of its work, in a separate Python or inside Ansible.
-
-Runs a module in the Python that Ansible starts for it, from reading the options to the result or the failure.
-"""
+"""A call of a module, from its options to its result or failure, in a separate Python or inside Ansible."""
 
 from __future__ import annotations
 

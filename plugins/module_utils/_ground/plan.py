@@ -1,10 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Shows a person the progress of a long call. A module that runs in a separate Python shows nothing.
-
-Plans and their steps, which are data, and the one place that applies them.
-"""
+"""Plans and their steps, which are data, the one place that applies them, and the progress that a person sees."""
 
 from __future__ import annotations
 
@@ -26,7 +23,9 @@ INTERVAL_SECONDS = 5.0
 
 
 class Progress:
-    """Shows at most one line every five seconds, the first one after five seconds. Other threads show none.
+    """Shows the progress of a long call. A module that runs in a separate Python has none.
+
+    It shows at most one line every five seconds, the first one after five seconds. Other threads show none.
 
     :param say: shows a line.
     """

@@ -1,9 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One section in the text of a credentials file; everything else in the text stays as it is. Pure.
-
-The formats of a saved access key: a shared-credentials file, and a JSON document in AWS.
+"""The formats of a saved access key: a section of a shared-credentials file, and a JSON document in AWS. Pure.
 
 No error of this file quotes the text, which can be the secret.
 """

@@ -1,10 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads of roles and users from IAM that several resources share.
-
-The options that roles and users have in common, for the modules that take them.
-"""
+"""The reads of roles and users from IAM that several resources share, and the options that roles and users share."""
 
 from __future__ import annotations
 

@@ -1,10 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads roles and instance profiles from IAM, and applies the steps of their plans.
-
-The options of the module cwagent_iam_role, and the role that they describe.
-"""
+"""The roles of the module cwagent_iam_role: its options, the reads from IAM, and the execution of the steps."""
 
 from __future__ import annotations
 

@@ -1,10 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The trust policies of roles: for EC2, and for servers that are registered with Systems Manager. Pure.
-
-IAM roles with their instance profile, if any: current and planned state, and the steps between them.
-"""
+"""Roles with their trust policy and instance profile: their current and planned states, and the steps. Pure."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads users from IAM, in bulk if that takes fewer calls, and applies the steps of their plans.
+"""The users of the module cwagent_iam_user: its options, the reads from IAM, and the execution of the steps.
 
-The options of the module cwagent_iam_user, and the users that they describe.
+Many users are read in bulk if that takes fewer calls.
 """
 
 from __future__ import annotations

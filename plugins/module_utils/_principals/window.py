@@ -1,10 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads the admin window of a principal from IAM and executes the steps of the plan.
-
-The options of the module cwagent_admin_window, and the admin window that they describe.
-"""
+"""The window of the module cwagent_admin_window: its options, the reads from IAM, and the execution of the steps."""
 
 from __future__ import annotations
 

@@ -1,13 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Agents, and commands on instances, as Systems Manager describes them. Pure.
-
-The common parts of the scripts for instances.
-
-Systems Manager replaces ``{{…}}`` in commands, and shells and locales change other text. So scripts contain data in
-base64, and in plain text only words that none of these changes.
-"""
+"""Agents and commands as Systems Manager describes them, and the common parts of scripts for instances. Pure."""
 
 from __future__ import annotations
 
@@ -164,6 +158,9 @@ def unreachable_reason(instance_id: str, agent: Agent | None) -> str:
         "profile was changed, this can take half an hour; a restart of the agent brings it online at once"
     )
 
+
+# Systems Manager replaces ``{{…}}`` in commands, and shells and locales change other text. So scripts contain data in
+# base64, and in plain text only words that none of these changes.
 
 # Systems Manager refuses larger scripts. AWS documents no limit for the parameters of a command, but documents can have
 # up to 64 KB: https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_SendCommand.html

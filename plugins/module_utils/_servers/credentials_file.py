@@ -1,10 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Turns the options of ``cwagent_credentials_file`` into the desired state of the files on a host.
-
-Reads and writes the files of the agent on the host that this runs on.
-"""
+"""The files of the agent on the host that this runs on, for the module cwagent_credentials_file."""
 
 from __future__ import annotations
 

@@ -1,14 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sets the agent's credentials file in the text of its ``common-config.toml``. Pure.
-
-It runs on the host, whose Python can be older than ``tomllib``. So this file reads TOML line by line, and refuses a
-text with a value that does not end on its line. It changes only the lines of its two settings. A line that it cannot
-read stays as it is, unless it can have something to do with the section.
-
-Plans the files of the agent on a host: its credentials file, and the settings with the path of that file.
-"""
+"""Plans the files of the agent: its credentials file, and the settings for it in ``common-config.toml``. Pure."""
 
 from __future__ import annotations
 
@@ -32,6 +25,9 @@ if TYPE_CHECKING:
     Sections = dict[Name, dict[Name, str]]
 
 
+# This runs on the host, whose Python can be older than ``tomllib``. So it reads TOML line by line, and refuses a text
+# with a value that does not end on its line. It changes only the lines of its two settings. A line that it cannot read
+# stays as it is, unless it can have something to do with the section.
 SECTION = "credentials"
 PROFILE = "shared_credential_profile"
 FILE = "shared_credential_file"

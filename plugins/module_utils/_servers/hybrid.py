@@ -1,11 +1,9 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads nodes and activations of Systems Manager, and executes the steps for them.
+"""The nodes and activations of the modules cwagent_hybrid_node and cwagent_hybrid_nodes.
 
-Deregisters the nodes of servers that leave, and deletes activations that cannot register a server any more.
-
-The options of the modules cwagent_hybrid_node and cwagent_hybrid_nodes.
+It has their options, the reads from Systems Manager, and the execution of the steps.
 """
 
 from __future__ import annotations

@@ -1,10 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads the instance profiles of instances from EC2 and executes the steps of the plan.
-
-The options of the module cwagent_instance_profile, and the associations that they describe.
-"""
+"""The profiles of the module cwagent_instance_profile: its options, the reads from EC2, and the steps."""
 
 from __future__ import annotations
 

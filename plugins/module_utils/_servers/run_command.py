@@ -1,9 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs scripts on instances with Run Command of Systems Manager.
-
-Runs a document of Systems Manager on many instances. The number of calls grows with the batches and the pages.
+"""Runs scripts and documents of Systems Manager on instances.
 
 A lost answer of SendCommand can lead to a second command, so a document must do no harm when it runs twice.
 """

@@ -1,16 +1,10 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Asks STS for the identity of the credentials that the SSM agent of this host keeps.
+"""The files of a hybrid server that this runs on, for the module cwagent_shared_credentials.
 
-No text that it returns contains a credential, an answer of STS (which can quote the signed request), or a value of the
-environment.
-
-Reads the settings of the SSM agent on the host that this runs on: its configuration, and the environment of it.
-
-Turns the options of ``cwagent_shared_credentials`` into the desired state of the files on a host.
-
-Reads and writes the files of a hybrid server that this runs on.
+It reads the settings of the SSM agent, and asks STS for the identity of the credentials. No text that it returns
+contains a credential, an answer of STS (which can quote the signed request), or a value of the environment.
 """
 
 from __future__ import annotations

@@ -1,20 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the SSM agent of a hybrid server keeps the credentials of the server, according to its environment. Pure.
-
-https://github.com/aws/amazon-ssm-agent/blob/mainline/agent/managedInstances/sharedCredentials/shared_Credentials.go
-
-The line with the region in a profile of a credentials file that the SSM agent keeps.
-
-The SSM agent writes the whole file whenever it renews the credentials. It keeps other options, their comments and other
-sections, but aligns the equal signs:
-https://github.com/aws/amazon-ssm-agent/blob/mainline/agent/managedInstances/sharedCredentials/shared_Credentials.go
-
-So a comment directly before the line shows whether the line is ours.
-
-Plans how the agent of a hybrid server uses the credentials that the SSM agent keeps in a file.
-"""
+"""Plans how the agent of a hybrid server uses the credentials that the SSM agent keeps in a file. Pure."""
 
 from __future__ import annotations
 
@@ -53,6 +40,8 @@ class Unit:
 
 def shared_file(environment: Mapping[str, str], home: str) -> str:
     """Return the path of the file that the SSM agent keeps.
+
+    https://github.com/aws/amazon-ssm-agent/blob/mainline/agent/managedInstances/sharedCredentials/shared_Credentials.go
 
     :param environment: of the SSM agent.
     :param home: the home directory of its user.
@@ -102,6 +91,9 @@ def _unquote(value: str) -> str:
 
 REGION = "region"
 CREDENTIALS = (KEY_ID, SECRET, TOKEN)
+# The SSM agent writes the whole file whenever it renews the credentials. It keeps other options, their comments and
+# other sections, but aligns the equal signs. So a comment directly before the line with the region shows that this
+# collection has set the region.
 COMMENT = "# Set by the Ansible collection cwagent.iam"
 
 _REGION = re.compile(rf"([ \t]*{REGION}[ \t]*[=:][ \t]*)\S*", re.IGNORECASE)

@@ -1,14 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The parameters that a command stores, and the answers of the scripts on the instance. Pure.
-
-The scripts that store configurations from an instance, or check whether the instance could.
-
-Each prints one object in JSON on its last line, whose meaning is in ``model.py``.
-
-Decides which commands to send to an instance and to cancel.
-"""
+"""Commands that store configurations from an instance: their scripts, answers, sending and cancelling. Pure."""
 
 from __future__ import annotations
 
@@ -33,7 +26,7 @@ if TYPE_CHECKING:
     from .._servers.commands import Invocation
 
 
-# The forms of the results that the scripts print.
+# The forms of the results that the scripts print, each as one object in JSON on the last line.
 CHECK_FORM = {"cli": str, "regions": {str: str}, "schema": str}
 STORE_FORM = {
     "problem": str,

@@ -1,10 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Closes the admin windows and restores the instances that interrupted runs left behind.
-
-The options of the module cwagent_restore.
-"""
+"""Closes the windows and restores the instances that interrupted runs left behind, for the module cwagent_restore."""
 
 from __future__ import annotations
 

@@ -1,9 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checks early that access keys can be saved in their place, as the module would check later.
-
-The problems of the input as a whole: groups, conflicts, requirements, limit, and values that AWS refuses.
+"""The problems of the input as a whole: groups, conflicts, requirements, limit, and values that AWS refuses.
 
 Only the check of the place for access keys reads anything: the mode of their folder, and the variables of a container.
 """

@@ -1,29 +1,9 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The argument specs of the roles and of the playbooks, which list their variables.
+"""How variables of roles and playbooks reach the options of modules, and which host calls the modules of a role.
 
-Decides which host calls the modules of a role for all hosts of its account, and with which instances or users.
-
-The rule by which a variable reaches an option of a module in a role of this collection.
-
-An option that neither the task nor ``module_defaults`` set gets the first of these values that is not blank:
-
-1. the variable of the role, which is the name of the role, an underscore and the name of the option; in a playbook of
-   this collection, the value that the run decides, for those in ``OF_STORING``
-2. the setting that all roles share, which is ``cwagent_`` and the name of the option; in a playbook of this collection,
-   the value that the run has validated
-3. the default in the argument specs of the role, for a variable that has no setting, or another default than the option
-   of the module
-
-A role has a variable for each option of its modules that has a setting. If no value counts, the default of the module
-does, as it does if the task sets the option to null. The region of a role, and the instances, users or regions that it
-has collected, outrank even ``module_defaults``.
-
-A module that is called outside our roles takes no variable. Only the tasks of our playbooks take a few settings of the
-run without listing them.
-
-The options ``compared`` and ``planned`` take results of earlier tasks, under the names that these tasks register.
+The rule for an option is at ``fill_options``.
 """
 
 from __future__ import annotations
@@ -76,8 +56,7 @@ def read_defaults(role: Path) -> dict[str, Any]:
 @cache
 def playbook_options() -> dict[str, Any]:
     """Return the variables of the playbooks with their options, which are the settings that the roles share."""
-    path = Path(__file__).parents[3] / "playbooks" / "vars" / "argument_specs.yml"
-    subjects = yaml_load(path.read_text("utf-8"))["argument_specs"].values()
+    subjects = yaml_load((PLAYBOOKS / "vars" / "argument_specs.yml").read_text("utf-8"))["argument_specs"].values()
     return {name: option for subject in subjects for name, option in subject["options"].items()}
 
 
@@ -398,7 +377,11 @@ def is_in_our_role(task: Any) -> bool:
 
 
 def fill_task(action: Any, variables: Mapping[str, Any], spec: Mapping[str, Any] | None = None) -> None:
-    """Add options to the task of an action by the rule of this file, if it belongs to our roles or playbooks.
+    """Add options to the task of an action by the rule of ``fill_options``, if it belongs to our roles or playbooks.
+
+    A module that is called outside our roles takes no variable. Only the tasks of our playbooks take a few settings of
+    the run without listing them. The options ``compared`` and ``planned`` take results of earlier tasks, under the
+    names that these tasks register.
 
     The task knows its role. A variable with the role's name could be a fact, which a managed server chooses.
 
@@ -443,7 +426,20 @@ def fill_options(
     variables: Mapping[str, Any],
     template: Callable[[Any], Any],
 ) -> dict[str, Any]:
-    """Return the options of a task in a role, with those that the rule of this file adds.
+    """Return the options of a task in a role, with those that this rule adds.
+
+    An option that neither the task nor ``module_defaults`` set gets the first of these values that is not blank:
+
+    1. the variable of the role, which is the name of the role, an underscore and the name of the option; in a playbook
+       of this collection, the value that the run decides, for those in ``OF_STORING``
+    2. the setting that all roles share, which is ``cwagent_`` and the name of the option; in a playbook of this
+       collection, the value that the run has validated
+    3. the default in the argument specs of the role, for a variable that has no setting, or another default than the
+       option of the module
+
+    A role has a variable for each option of its modules that has a setting. If no value counts, the default of the
+    module does, as it does if the task sets the option to null. The region of a role, and the instances, users or
+    regions that it has collected, outrank even ``module_defaults``.
 
     :param given: the options of the task, to which Ansible has added ``module_defaults``.
     :param spec: the options of the module.

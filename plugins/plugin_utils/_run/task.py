@@ -1,17 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Evaluates variables one by one, to identify undefined variables by name.
-
-Facts, which a managed server can choose, must not set variables of the collection.
-
-A fact has the name of a variable and replaces the value in the inventory. It can be from any module that ran on the
-server, in this run or, with a fact cache, in an earlier one. ``set_fact`` with ``cacheable`` makes facts, too.
-
-The hosts of instances, for a person who reads IDs.
-
-Finds the configuration files that a task names, on the controller.
-"""
+"""The values, facts, hosts of instances and files of configurations in the variables of an action's task."""
 
 from __future__ import annotations
 
@@ -30,6 +20,8 @@ if TYPE_CHECKING:
 
 def evaluate(variables: Mapping[str, Any], names: Iterable[str], templar: Any) -> dict[str, Any]:
     """Return the values of the variables that are set, and ``Undefined`` if one cannot be evaluated.
+
+    They are evaluated one by one, so that an undefined variable is known by name.
 
     :param templar: an ``ansible.template.Templar`` that knows the variables.
     """
@@ -61,7 +53,10 @@ MAX_NAMED = 5
 
 
 def check_facts(facts: Mapping[str, Mapping[str, object]], names: Collection[str]) -> None:
-    """Check that the facts of hosts set no variable of the collection.
+    """Check that the facts of hosts set no variable of the collection, because a managed server can choose its facts.
+
+    A fact has the name of a variable and replaces the value in the inventory. It can be from any module that ran on the
+    server, in this run or, with a fact cache, in an earlier one. ``set_fact`` with ``cacheable`` makes facts, too.
 
     :param facts: by host, its ``ansible_facts``.
     :param names: further variables that are input.
