@@ -112,3 +112,45 @@ def test_a_resource_keeps_nothing_between_two_of_its_methods():
         if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load)
     ]
     assert changes == []
+
+
+@pytest.mark.parametrize("path", sorted(MODULE_UTILS.rglob("*plan.py")), ids=relative_path)
+def test_plans_are_made_by_pure_files(path):
+    assert (path in PURE_UTILS) is (path.parent.name != "_ground")
+
+
+@pytest.mark.parametrize("path", PURE_UTILS, ids=relative_path)
+def test_a_pure_file_reads_no_clock(path):
+    read = {
+        ast.unparse(node.func)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    }
+    assert read & {"datetime.now", "datetime.utcnow", "time.time", "time.monotonic", "time.sleep"} == set()
+
+
+@pytest.mark.parametrize("path", sorted(PLUGINS.glob("*_utils/*/*.py")), ids=lambda path: "/".join(path.parts[-2:]))
+def test_a_file_describes_itself_and_imports_relatively(path):
+    tree = ast.parse(path.read_text())
+    assert (ast.get_docstring(tree) is None) is (path.name == "__init__.py")
+    absolute = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level]
+    assert [module for module in absolute if str(module).startswith(COLLECTION)] == []
+
+
+@pytest.mark.parametrize("path", sorted(PLUGINS.glob("modules/*.py")), ids=lambda path: path.stem)
+def test_a_module_has_a_spec_and_its_work(path):
+    tree = ast.parse(path.read_text())
+    defined = {
+        name.id
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Assign, ast.AnnAssign, ast.ImportFrom))
+        for name in ast.walk(node)
+        if isinstance(name, ast.Name)
+    }
+    defined |= {
+        each.asname or each.name for node in tree.body if isinstance(node, ast.ImportFrom) for each in node.names
+    }
+    defined |= {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    has_code = bool(collection_imports(path))
+    assert {"DOCUMENTATION", "EXAMPLES", "RETURN"} <= defined
+    assert ("SPEC" in defined and bool(defined & {"work", "main"})) is has_code
