@@ -9,8 +9,8 @@ from typing import Any
 
 from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.aws_action import AwsAction
 from ansible_collections.cwagent.iam.plugins.plugin_utils._report.results import INPUTS
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.plays import users_on_hold
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run.run import read_run
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.users_on_hold import users_on_hold
 
 
 class ActionModule(AwsAction):

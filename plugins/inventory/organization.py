@@ -415,7 +415,7 @@ class _InstanceReader:
 
         with collecting():
             credentials = self._assume(*role)
-            for region in self.regions or self._enabled_regions(credentials):
+            for region in self.regions or enabled_regions(self._aws(self.first_region, credentials)):
                 with collecting():
                     found += self._read_region(region, credentials)
         return found, problems
@@ -436,9 +436,6 @@ class _InstanceReader:
                 return self.make_client(service, region_name=region, **credentials, **options)
 
         return Aws(make_client)
-
-    def _enabled_regions(self, credentials: Mapping[str, str]) -> list[str]:
-        return enabled_regions(self._aws(self.first_region, credentials))
 
     def _read_region(self, region: str, credentials: Mapping[str, str]) -> list[dict[str, Any]]:
         pages = self._aws(region, credentials).pages(

@@ -3,13 +3,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Validates agent configurations with the JSON schema that is installed with the agent.
 
-It needs the library jsonschema, so it runs where the library is installed, and never on an instance.
+It needs the library jsonschema, so it runs where the library is installed, and never on an instance. Another process
+does the work, because nothing else ends a regular expression that takes too long.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import pickle
 import re
+import select
+import signal
+import time
 from collections import defaultdict
 from dataclasses import replace
 from itertools import islice
@@ -19,17 +25,17 @@ from .._ground.errors import InvalidInput
 from .._ground.findings import ERROR, WARNING
 from . import problems
 from .document import MAX_PROBLEMS
-from .limited import TooSlow, work_limited
 from .problems import Path, Problem, closest, quote
 from .validate import duplicates, in_order, is_integer, locate, missing_key, unknown_key, wrong_value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from .document import Document
 
 
 LIMIT_SECONDS = 20
+READ_BYTES = 65536
 # The rules that find problems that the schema finds too.
 _SAME_AS_SCHEMA = frozenset(
     {
@@ -254,3 +260,59 @@ def _is_in(schema: Any, reference: str) -> bool:
             return False
         schema = schema[key]
     return isinstance(schema, dict)
+
+
+class TooSlow(Exception):
+    """The work has taken longer than it may."""
+
+
+def work_limited(work: Callable[[], Any], seconds: float) -> Any:
+    """Return the result of the work, which another process does.
+
+    :raises TooSlow: the work has not ended in time, or its process has crashed.
+    :raises Exception: the error of the work.
+    """
+    read, write = os.pipe()
+    process = os.fork()
+    if not process:
+        # It ends by itself even if this process is killed before.
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        _work(work, write)
+    os.close(write)
+    try:
+        answer = _read(read, time.monotonic() + seconds)
+    finally:
+        os.close(read)
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+    if not answer:
+        raise TooSlow
+    is_done, result = pickle.loads(answer)  # noqa: S301  this process has forked the other one
+    if not is_done:
+        raise result
+    return result
+
+
+def _work(work: Callable[[], Any], write: int) -> None:
+    """Do the work and end this process."""
+    try:
+        try:
+            answer = pickle.dumps((True, work()))
+        except Exception as error:  # noqa: BLE001  the other process raises it
+            answer = pickle.dumps((False, error))
+        while answer:
+            answer = answer[os.write(write, answer) :]
+    finally:
+        os._exit(0)
+
+
+def _read(file: int, end: float) -> bytes:
+    """Return all that is written to a pipe until it is closed; nothing if that takes too long."""
+    answer = b""
+    while select.select([file], [], [], max(0.0, end - time.monotonic()))[0]:
+        part = os.read(file, READ_BYTES)
+        if not part:
+            return answer
+        answer += part
+    return b""

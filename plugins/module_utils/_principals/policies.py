@@ -177,7 +177,7 @@ class AccountPrincipal:
     def has_ours_of_aws(self) -> bool:
         """Whether it has a policy of AWS for the agent from this collection, according to its tags."""
         own = self.policies if is_marked(self.tags) else self.own
-        return any(name_of(arn) in ACCESS_POLICIES.values() and _is_of_aws(arn) for arn in own)
+        return any(name_of(arn) in ACCESS_POLICIES.values() and arn.split(":")[4:5] == ["aws"] for arn in own)
 
 
 @dataclass(frozen=True)
@@ -225,10 +225,6 @@ def server_policy_of(principals: Sequence[AccountPrincipal]) -> ServerPolicy:
 
 def _list(holders: Sequence[AccountPrincipal]) -> str:
     return join_first([f"{each.kind} '{each.name}'" for each in holders], _MAX_LISTED)
-
-
-def _is_of_aws(arn: str) -> bool:
-    return arn.split(":")[4:5] == ["aws"]
 
 
 def fitted_for(access: str, arns: Sequence[str]) -> list[str]:

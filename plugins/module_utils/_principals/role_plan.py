@@ -82,8 +82,11 @@ class Ec2Trust:
 
     @property
     def services(self) -> set[str]:
-        """The service principals that are to assume the role."""
-        return _accepted_services(self.service)
+        """The service principals that are to assume the role. In China, either one of EC2 works.
+
+        https://github.com/aws/aws-cli/pull/8709
+        """
+        return {EC2, EC2_IN_CHINA} if self.service == EC2_IN_CHINA else {self.service}
 
     def _allows(self, statement: Mapping[str, Any]) -> bool:
         return statement.get("Effect") == "Allow" and "Condition" not in statement
@@ -246,14 +249,6 @@ def _is_assuming(action: str) -> bool:
 def ec2_service(partition: str) -> str:
     """Return the service principal of EC2 for a new role. In China its name ends with the domain of the partition."""
     return EC2_IN_CHINA if partition == "aws-cn" else EC2
-
-
-def _accepted_services(service: str) -> set[str]:
-    """Return the service principals of EC2 that a trust policy can contain. In China, either one works.
-
-    https://github.com/aws/aws-cli/pull/8709
-    """
-    return {EC2, EC2_IN_CHINA} if service == EC2_IN_CHINA else {service}
 
 
 def _policy_of(statement: Mapping[str, Any]) -> dict[str, Any]:

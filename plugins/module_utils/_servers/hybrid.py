@@ -127,7 +127,7 @@ class SystemsManager:
         chunks = [hosts[start : start + MAX_FILTER_VALUES] for start in range(0, len(hosts), MAX_FILTER_VALUES)]
         tagged = {each.id for some in chunks if listed for each in self._nodes(f"tag:{HOST_TAG}", *some)}
         found = [each for each in listed if each.id in tagged or {each.id, each.name} & {*names}]
-        created = self.created_nodes() if found else frozenset()
+        created = {each.id for each in self._nodes(*CREATED_NODES)} if found else set()
         result = []
         for each in found:
             tags = {MARK_TAG: CREATED} if each.id in created else {}
@@ -137,10 +137,6 @@ class SystemsManager:
                 tags.update(self.tags(each.id))
             result.append(replace(each, tags=tags))
         return result
-
-    def created_nodes(self) -> frozenset[str]:
-        """Return the IDs of the nodes and instances with the tag of this collection."""
-        return frozenset(each.id for each in self._nodes(*CREATED_NODES))
 
     def _nodes(self, key: str, *values: str) -> Iterator[Node]:
         for each in describe_nodes(self._aws, key, *values):

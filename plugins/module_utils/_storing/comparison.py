@@ -21,7 +21,6 @@ from .versions import explain_stay, join_parts, select
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from .._configuration.options import Handling
     from .._configuration.plan import DesiredConfig, State
     from .._ground.aws import Aws
     from .configuration import Compared
@@ -134,14 +133,13 @@ def validate(
     :param earlier: the versions to store again instead of the files.
     :param known: the contents that were valid before. Others are refused, and these only validated with ``schema``.
     """
-    files = [(given, _of_file(given, options.handling)) for given in options.configs]
-    configs = files if earlier is None else [(each.given, each.config) for each in earlier]
+    if earlier is None:
+        paths = [(each, [str(Path(each.file).expanduser())] if each.file else None) for each in options.configs]
+        configs = [(each, GivenConfig(each.name, None, path, options.handling)) for each, path in paths]
+    else:
+        configs = [(each.given, each.config) for each in earlier]
     used = schema or (None if known else options.handling.agent_schema)
     return Validated([(given, _validate(given, config, used, known)) for given, config in configs])
-
-
-def _of_file(given: Given, handling: Handling) -> GivenConfig:
-    return GivenConfig(given.name, None, [str(Path(given.file).expanduser())] if given.file else None, handling)
 
 
 def _validate(

@@ -346,7 +346,7 @@ def _check_keys(given: Given, run: Run, problems: Problems) -> None:
             "days at which to replace an access key. To replace all keys now, set cwagent_rotate_now to true."
         )
     problems.check(check_days, "cwagent_key_delete_after_days", run.settings["key_delete_after_days"], 0)
-    users = _all_users(run)
+    users = [*flatten(run.server_users), *flatten(run.retired_users), *flatten(run.admin_users)]
     if not users:
         return
     saves, store = KEY_STORE in given.requires, run.settings["key_store"]
@@ -361,7 +361,3 @@ def _check_keys(given: Given, run: Run, problems: Problems) -> None:
             problems.check(check_kms_key, "cwagent", store, SSM_SUCCESSOR, key, "the hybrid role")
         else:
             problems.check(check_kms_key, "cwagent", store, policy, key)
-
-
-def _all_users(run: Run) -> list[str]:
-    return [*flatten(run.server_users), *flatten(run.retired_users), *flatten(run.admin_users)]

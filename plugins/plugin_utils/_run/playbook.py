@@ -268,23 +268,14 @@ def _default_region(profile: str) -> str:
 def _find_file(path: str, folders: list[Path]) -> str:
     """Find a file where the command was given, beside the inventory or beside the playbook. :returns: its path."""
     places = [folder / _expand(path) for folder in folders]
-    found = next(filter(_is_file, places), None)
+    found = next((each for each in places if _holds(each.is_file)), None)
     if found is None:
-        other = next(filter(_exists, places), None)
-        if other:
+        if other := next((each for each in places if _holds(each.exists)), None):
             raise InvalidInput(f"{other} is not a regular file.")
         # Nobody keeps a file beside the playbooks of the installed collection. A project can have a copy of them.
         shown = [str(each) for each in folders if each.resolve() != SPEC.parents[1].resolve()]
         raise InvalidInput(f"there is no file {path} in {', '.join(shown or map(str, folders))}.")
     return str(found.absolute())
-
-
-def _is_file(path: Path) -> bool:
-    return _holds(path.is_file)
-
-
-def _exists(path: Path) -> bool:
-    return _holds(path.exists)
 
 
 def _holds(check: Callable[[], bool]) -> bool:

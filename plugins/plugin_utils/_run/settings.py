@@ -347,15 +347,10 @@ def find_value(role: str, variable: str, variables: Mapping[str, Any], template:
     :param template: evaluates a value.
     :raises InvalidInput: the setting is of another type.
     """
-    if variable in OF_STORING and (run := _find_run(variables, template)):
+    if variable in OF_STORING and IN_OUR_PLAY in variables and (run := read_run(template(variables[INPUT]))):
         return OF_STORING[variable](run, variables["hostvars"])
     own = template(variables[variable]) if variable in variables else None
     return find_shared_value(shared_setting(role, variable), variables, template) if is_blank(own) else own
-
-
-def _find_run(variables: Mapping[str, Any], template: Callable[[Any], Any]) -> Run | None:
-    """Return the run that the inputs were validated for; ``None`` outside our playbooks."""
-    return read_run(template(variables[INPUT])) if IN_OUR_PLAY in variables else None
 
 
 def find_shared_value(setting: str, variables: Mapping[str, Any], template: Callable[[Any], Any]) -> Any:

@@ -12,8 +12,11 @@ from json_values import json_values
 
 from ansible_collections.cwagent.iam.plugins.module_utils._configuration import schema as schema_module
 from ansible_collections.cwagent.iam.plugins.module_utils._configuration.document import MAX_PROBLEMS
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.limited import work_limited
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.schema import add_schema_problems, read_schema
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.schema import (
+    add_schema_problems,
+    read_schema,
+    work_limited,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._configuration.validate import validate
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.findings import ERROR, WARNING

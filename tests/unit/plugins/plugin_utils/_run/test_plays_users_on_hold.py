@@ -6,8 +6,8 @@ import pytest
 from input_runs import EU, a_run
 
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run.interpretation import interpret
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.plays import users_on_hold
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run.run import OnpremHost
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.users_on_hold import users_on_hold
 
 NODE = "mi-0123456789abcdef0"
 SEEN = {

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.limited import TooSlow, work_limited
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.schema import TooSlow, work_limited
 
 LONG_TEXT = "x" * 1_000_000
 
