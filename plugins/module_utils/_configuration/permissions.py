@@ -33,18 +33,18 @@ DEFAULT_NAMESPACE, SYSTEM_METRICS = "CWAgent", "CWAgent/System"
 VARIABLE = "${"
 _GROUP = f"arn:{{partition}}:logs:{{region}}:{{account}}:log-group:{VALUE}"
 # plugins/inputs/logfile: the last extension of a path, and the characters that the agent replaces in a path.
-_EXTENSION = re.compile(r"\.[^./\\]*$")
+EXTENSION = re.compile(r"\.[^./\\]*$")
 _GLOB = re.compile(r"(?:\*|\?|\[[^\]]*\]|\{[^}]*\})+")
 _NOT_IN_GROUP = re.compile(r"[^\w./#*-]", re.ASCII)
 # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_CreateLogGroup.html
-_IN_GROUP = re.compile(r"[\w./#-]+", re.ASCII)
+IN_GROUP = re.compile(r"[\w./#-]+", re.ASCII)
 _OF_THE_HOST = re.compile(r"\{(?:instance_id|hostname|local_hostname|ip_address|date)\}")
 # The exporter for Prometheus has other placeholders, such as {ClusterName}.
 _ANY_PLACEHOLDER = re.compile(r"\{\w+\}", re.ASCII)
 # A server that is not on EC2 does not know its account.
-_UNKNOWN_ACCOUNT = "UNKNOWN-ACCOUNT"
+UNKNOWN_ACCOUNT = "UNKNOWN-ACCOUNT"
 _EMF_GROUP = "emf/logs/default"
-_ROLE_ARN = re.compile(r"arn:[a-z-]+:iam::\d{12}:role/[\w+=,.@/-]+", re.ASCII)
+ROLE_ARN = re.compile(r"arn:[a-z-]+:iam::\d{12}:role/[\w+=,.@/-]+", re.ASCII)
 _WORKSPACE_ID = re.compile(r"[A-Za-z0-9-]+")
 _REGION = re.compile(r"[a-z0-9-]+")
 _CLUSTER_NAME = re.compile(r"[\w-]+", re.ASCII)
@@ -94,10 +94,10 @@ def log_group_patterns(name: str, placeholder: re.Pattern[str] = _OF_THE_HOST, a
     _check_variable(name)
     # One character stands for each placeholder, so that what is left of it makes no other placeholder.
     plain = re.sub(r"\{(?:aws_region|account_id)\}", "x", placeholder.sub("x", name))
-    if not _IN_GROUP.fullmatch(plain.translate({ord(each): "x" for each in allowed})):
+    if not IN_GROUP.fullmatch(plain.translate({ord(each): "x" for each in allowed})):
         raise InvalidInput(f"{quote(name)} is not a valid name of a log group")
     pattern = placeholder.sub("*", name).replace("{aws_region}", "{region}")
-    accounts = ("{account}", _UNKNOWN_ACCOUNT) if "{account_id}" in pattern else ("",)
+    accounts = ("{account}", UNKNOWN_ACCOUNT) if "{account_id}" in pattern else ("",)
     return [re.sub(r"\*+", "*", pattern.replace("{account_id}", each)) for each in accounts]
 
 
@@ -112,8 +112,8 @@ def _file_groups(entry: Mapping[str, Any]) -> list[str]:
     _check_variable(path)
     if entry.get("publish_multi_logs") and path:
         return [_NOT_IN_GROUP.sub("_", _GLOB.sub("*", path).replace("\\", "/"))]
-    name = _EXTENSION.sub("", path)
-    if not _IN_GROUP.fullmatch(name):
+    name = EXTENSION.sub("", path)
+    if not IN_GROUP.fullmatch(name):
         raise InvalidInput(f"without log_group_name, the log group would be {quote(name)}, which is not a valid name")
     return [name]
 
@@ -201,7 +201,7 @@ RETENTION_GROUPS = Limit(_read_groups, (_GROUP, f"{_GROUP}:*"), values=_GROUP_VA
 NAMESPACE = Limit(_read_namespace, condition=_NAMESPACE_KEY, values=_NAMESPACE_VALUES)
 SYSTEM_NAMESPACE = Limit(lambda _need, _groups: [SYSTEM_METRICS], condition=_NAMESPACE_KEY, values=SYSTEM_METRICS)
 OTLP_METRICS = Limit(_refuse_metrics)
-ROLE = Limit(_text("role_arn", _ROLE_ARN, "the ARN of a role"), (VALUE,), values=_ROLE_ARN.pattern)
+ROLE = Limit(_text("role_arn", ROLE_ARN, "the ARN of a role"), (VALUE,), values=ROLE_ARN.pattern)
 WORKSPACE = Limit(
     _text("workspace_id", _WORKSPACE_ID, "the ID of a workspace"),
     (f"arn:{{partition}}:aps:{{region}}:{{account}}:workspace/{VALUE}",),
