@@ -282,7 +282,7 @@ _GLOB = re.compile(r"[*?\[{]")
 _NVME = {"ebs_": "VolumeId", "instance_store_": "SerialId"}
 # The objects of Windows without instances, for which the agent ignores ``resources``.
 _WITHOUT_INSTANCES = frozenset({"Memory", "System", "TCPv4", "TCPv6"})
-# The objects of Windows that have a total of their instances.
+# The objects of Windows that have instances on every server, and a total of them.
 _WITH_TOTAL = frozenset({"LogicalDisk", "PhysicalDisk", "Processor"})
 _TOTAL = "_Total"
 
@@ -554,7 +554,7 @@ def _counters(plugin: str, name: str, values: Mapping[str, Any]) -> Iterator[_Se
     names = _texts(values["resources"])
     for each in [None] if "*" in names else dict.fromkeys(names):
         instance = None if each is None or _VARIABLE in each else each
-        is_certain = instance is None or (instance == _TOTAL and plugin in _WITH_TOTAL)
+        is_certain = plugin in _WITH_TOTAL and instance in (None, _TOTAL)
         yield _Series(plugin, name, {**own, "instance": instance}, is_certain=is_certain, collections=2)
 
 
