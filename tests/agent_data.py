@@ -48,14 +48,14 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
     wrong: list[str] = []
-    compared = 0
+    compared = facts = 0
     for path in sorted(folder.glob("**/*.json")):
         for toml, pipelines in find_translations(path):
-            compared += 1
-            wrong += compare(path, platform_of(path, toml), toml, pipelines)
+            count, differences = compare(path, platform_of(path, toml), toml, pipelines)
+            compared, facts, wrong = compared + 1, facts + count, wrong + differences
     if wrong or not compared:
         sys.exit("\n".join(wrong) or f"{folder} has no configurations")
-    print(f"{compared} translations agree.")
+    print(f"{compared} translations with {facts} metrics and log streams agree.")
 
 
 def find_translations(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
@@ -73,26 +73,27 @@ def platform_of(path: Path, toml: dict[str, Any]) -> str:
     return "MacOS" if "darwin" in path.stem else "Linux"
 
 
-def compare(path: Path, platform: str, toml: dict[str, Any], pipelines: dict[str, Any]) -> list[str]:
-    """Return the differences, and print what is unknown."""
+def compare(path: Path, platform: str, toml: dict[str, Any], pipelines: dict[str, Any]) -> tuple[int, list[str]]:
+    """Return how many metrics and log streams were compared, and the differences. Print what is unknown."""
     config = merge([json.loads(path.read_text())])
     for section in config.values():
         if "credentials" in section:
             section["credentials"].pop("role_arn", None)  # no ARN of a role
     sender = Sender(platform, REGION, "123456789012", INSTANCE)
     data = expected_data(config, sender)
-    differences = []
+    count, differences = 0, []
     for noun, expected, sent in (
         ("metrics", metrics_of(data), translated_metrics(platform, toml, pipelines)),
         ("logs", logs_of(data), translated_logs(platform, toml, pipelines)),
     ):
+        count += len(expected & sent)
         is_known = (noun,) not in {each.path for each in data.unknown}
         missing = sent - expected if is_known else ()
         differences += [f"{path.name} {platform}: only the agent has the {noun} {each}" for each in missing]
         differences += [f"{path.name} {platform}: only we have the {noun} {each}" for each in expected - sent]
     for each in data.unknown:
         print(f"{path.name} {platform} {json_path(each.path)}: {each.reason}")
-    return sorted(differences)
+    return count, sorted(differences)
 
 
 def metrics_of(data: ExpectedData) -> set[tuple[Any, ...]]:
@@ -120,22 +121,21 @@ def translated_metrics(platform: str, toml: dict[str, Any], pipelines: dict[str,
         for each in (tagger or {}).get(key, ())
     }
     found = set()
-    for measurement, field, tags, interval in series(platform, toml, pipelines):
-        dimensions = tags if tagger is None else (tags | located) - {"host"}
+    for measurement, field, tags, interval in series(toml, pipelines):
+        dimensions = frozenset(tags if tagger is None else (tags | located) - {"host"})
         name = renamed(f"{measurement}{separator}{field}", pipelines)
-        sets = [set(each) for each in exporter.get("rollup_dimensions", ()) if len({*each}) < len(dimensions)]
-        sets = [each for each in sets if each <= dimensions]
+        sets = [frozenset(each) for each in exporter.get("rollup_dimensions", ()) if {*each} < dimensions]
         if name not in exporter.get("drop_original_metrics", {}):
             sets.append(dimensions)
         found |= {(exporter["region"], exporter["namespace"], name, " ".join(sorted(each)), interval) for each in sets}
     return found
 
 
-def series(platform: str, toml: dict[str, Any], pipelines: dict[str, Any]) -> set[tuple[str, str, Any, int]]:
+def series(toml: dict[str, Any], pipelines: dict[str, Any]) -> set[tuple[str, str, frozenset[str], int]]:
     """Return the metrics of all plug-ins: measurement, field, dimensions and interval."""
     agent = toml["agent"]
     host = set() if agent["omit_hostname"] else {"host"}
-    found = set()
+    found: set[tuple[str, str, frozenset[str], int]] = set()
     for plugin, inputs in toml.get("inputs", {}).items():
         for each in () if plugin in UNKNOWN else inputs:
             interval = int(each.get("interval", agent["interval"]).rstrip("s"))
@@ -145,24 +145,25 @@ def series(platform: str, toml: dict[str, Any], pipelines: dict[str, Any]) -> se
                 for item in each["object"]:
                     instances = {"instance"} if item["Instances"] != ["------"] else set()
                     for counter in item["Counters"]:
-                        dimensions = frozenset(tags | instances | {"objectname"})
-                        found.add((item["Measurement"], counter, dimensions, interval))
+                        named = frozenset(tags | instances | {"objectname"})
+                        found.add((item["Measurement"], counter, named, interval))
                 continue
             if plugin == "cpu" and not (each.get("percpu") or each.get("totalcpu")):
                 continue
             for field in each.get("fieldpass", ()):
                 measurement, own = plugin, DIMENSIONS.get(plugin, set())
                 if plugin == "procstat":
+                    is_lookup = field == "pid_count"
+                    measurement = "procstat_lookup" if is_lookup else plugin
                     own = {next(name for key, name in PROCESS.items() if key in each)}
-                    measurement = "procstat_lookup" if field == "pid_count" else plugin
-                    own |= {"pid_finder"} if field == "pid_count" else {"process_name"}
+                    own |= {"pid_finder" if is_lookup else "process_name"}
                 found.add((measurement, field, frozenset((tags | own) - excluded), interval))
     nvme = pipelines.get("receivers", {}).get("awsnvmereceiver")
     for name, metric in (nvme or {}).get("metrics", {}).items():
         if metric["enabled"]:
             field = name.removeprefix("diskio_")
-            own = frozenset({"VolumeId" if field.startswith("ebs_") else "SerialId"})
-            found.add(("diskio", field, own, minutes(nvme["collection_interval"])))
+            volume = frozenset({"VolumeId" if field.startswith("ebs_") else "SerialId"})
+            found.add(("diskio", field, volume, minutes(nvme["collection_interval"])))
     return found
 
 

@@ -132,7 +132,11 @@ class ExpectedData:
     def probe(self) -> ExpectedMetric | None:
         """The metric that proves soonest that the agent sends; ``None`` if no metric proves it."""
         found = [each for each in self.metrics if each.proves_agent]
-        return min(found, key=lambda each: (each.seconds, each.interval, each.name, each.dimensions), default=None)
+        return min(found, key=lambda each: (each.seconds, each.path[2] not in _STEADIEST, each.interval), default=None)
+
+
+# Every server has memory, and the agent reads it in one step.
+_STEADIEST = ("mem", "Memory")
 
 
 def expected_data(config: Mapping[str, Any], sender: Sender) -> ExpectedData:
@@ -156,10 +160,10 @@ def expected_data(config: Mapping[str, Any], sender: Sender) -> ExpectedData:
 
 
 _APPLICATIONS = "applications choose these metrics and their dimensions"
-_CONTAINERS = "their names contain the cluster, its nodes and its containers, which only the server knows"
-_SCRAPED = "the targets that it scrapes choose these metrics and their dimensions"
+_CONTAINERS = "only the server knows its cluster and containers"
+_SCRAPED = "the targets that the agent scrapes choose these metrics and their dimensions"
 _REMOTE_WRITE = "these metrics go to Amazon Managed Service for Prometheus"
-_OTLP = "it sends this through OTLP, without a namespace"
+_OTLP = "the agent sends this through OTLP, where it has no namespace"
 # The parts of a configuration of which nothing is known, and why. In a name, ``*`` stands for any key.
 _UNKNOWN: Mapping[str, str] = {
     "metrics.metrics_destinations.amp": _REMOTE_WRITE,
@@ -509,24 +513,21 @@ def _series(plugin: str, name: str, values: Mapping[str, Any]) -> Iterator[_Seri
 
 
 def _devices(plugin: str, name: str, values: Mapping[str, Any]) -> Iterator[_Series]:
-    for resource in _resources(values):
+    resources = _texts(values.get("resources"))
+    if not resources or "*" in resources:
+        resources = ["*"]
+    for resource in dict.fromkeys(resources):
+        known = None if _GLOB.search(resource) or _VARIABLE in resource else resource
         own = {
-            "disk": {"path": resource, "device": None, "fstype": None},
-            "diskio": {"name": resource},
-            "net": {"interface": resource},
+            "disk": {"path": known, "device": None, "fstype": None},
+            "diskio": {"name": known},
+            "net": {"interface": known},
         }[plugin]
         if values.get("drop_device") is True:
             own.pop("device", None)
         # The two others report differences.
-        yield _Series(plugin, name, own, is_certain=resource in (None, "/"), collections=1 if plugin == "disk" else 2)
-
-
-def _resources(values: Mapping[str, Any]) -> list[str | None]:
-    """Return the names of devices. ``None`` stands for the devices of the server."""
-    names = _texts(values.get("resources"))
-    if not names or "*" in names:
-        return [None]
-    return list(dict.fromkeys(None if _GLOB.search(each) or _VARIABLE in each else each for each in names))
+        collections = 1 if plugin == "disk" else 2
+        yield _Series(plugin, name, own, is_certain=resource in ("*", "/"), collections=collections)
 
 
 def _process(name: str, values: Mapping[str, Any]) -> Iterator[_Series]:
@@ -554,7 +555,7 @@ def _counters(plugin: str, name: str, values: Mapping[str, Any]) -> Iterator[_Se
     names = _texts(values["resources"])
     for each in [None] if "*" in names else dict.fromkeys(names):
         instance = None if each is None or _VARIABLE in each else each
-        is_certain = plugin in _WITH_TOTAL and instance in (None, _TOTAL)
+        is_certain = plugin in _WITH_TOTAL and each in (None, _TOTAL)
         yield _Series(plugin, name, {**own, "instance": instance}, is_certain=is_certain, collections=2)
 
 
@@ -568,16 +569,17 @@ def _of_series(entry: _Entry, series: _Series, sending: _Sending) -> Iterator[Ex
             raise _NotKnownError(f"CloudWatch accepts no dimension {quote(key)} with the value {quote(value)}")
     decorated = sending.decorate(series.measurement, series.metric)
     name = sending.rename(decorated)
-    # Servers without an Auto Scaling group do not have the first one.
-    optional = [key for key in ("AutoScalingGroupName", "VolumeId") if key in dimensions and dimensions[key] is None]
+    # A server without an Auto Scaling group does not have the first one.
+    always = {*dimensions} - {key for key in ("AutoScalingGroupName", "VolumeId") if dimensions.get(key, "") is None}
     is_certain = series.is_certain and decorated not in _MISSING.get(sending.sender.platform, ())
     # Earlier agents sent these texts as they are.
     is_certain = is_certain and not any(_METADATA in str(value) for value in entry.appended.values())
-    sets = [] if name in sending.dropped else [(frozenset(dimensions), True)]
+    is_dropped = name in sending.dropped
+    sets = [] if is_dropped else [(frozenset(dimensions), True)]
     sets += [
-        (each, len(each) < len(dimensions) - len(optional))
+        (each, len(each) < len(always) or (each == always and not is_dropped))
         for each in sending.rollups
-        if each <= dimensions.keys() and len(each) < len(dimensions)
+        if each < dimensions.keys()
     ]
     interval = _seconds(entry.values.get("metrics_collection_interval"), sending.interval, _DEFAULT_INTERVAL)
     for keys, is_sent in sets:

@@ -192,8 +192,8 @@ METRICS: Mapping[str, tuple[str, ...]] = {
         *(f"instance_store_{each}" for each in _NVME),
     ),
     "mem": (
-        *("active", "available", "available_percent", "buffered", "cached", "free", "inactive", "total", "used"),
-        "used_percent",
+        *("active", "available", "available_percent", "buffered", "cached", "free", "inactive", "shared", "total"),
+        *("used", "used_percent"),
     ),
     "net": (
         *("bytes_recv", "bytes_sent", "packets_recv", "packets_sent"),
