@@ -6,7 +6,7 @@
 CloudWatch returns the points of a metric only for exactly the dimensions that the agent sends. Anything that cannot be
 known is listed with its reason, such as a dimension whose value only the server knows.
 
-The agent's plug-ins have dimensions of their own, and it adds the name of the host. If ``metrics`` has
+Each plug-in adds its own dimensions, and the agent adds the name of the host. If ``metrics`` has
 ``append_dimensions``, it removes that name again, whatever they contain, and adds those that EC2 knows.
 https://github.com/aws/amazon-cloudwatch-agent/tree/main/translator, plugins/processors/ec2tagger,
 plugins/outputs/cloudwatch, and https://github.com/aws/telegraf/tree/main/plugins/inputs
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sender:
-    """What is known of the server whose agent sends the data. ``None`` stands for a value that is not known.
+    """The facts about the server whose agent sends the data. ``None`` stands for a fact that is not known.
 
     :param platform: ``Linux``, ``Windows`` or ``MacOS``.
     :param region: the region of its agent, unless the configuration contains one.
@@ -110,7 +110,7 @@ class ExpectedLog:
 
 @dataclass(frozen=True)
 class Unknown:
-    """Data of which nothing can be said.
+    """A part of the configuration whose data is not known.
 
     :param path: the place in the configuration.
     :param reason: a sentence without its full stop.
@@ -293,9 +293,9 @@ _TOTAL = "_Total"
 
 @dataclass(frozen=True)
 class _Series:
-    """What a plug-in reports of one thing, before the agent adds dimensions.
+    """A metric of a plug-in about one device or process, before the agent adds dimensions.
 
-    :param metric: its name without the plug-in.
+    :param metric: the name without the plug-in.
     :param own: the plug-in's own dimensions. ``None`` stands for a value that only the server knows.
     :param collections: how many collections give the first point.
     :param has_tags: whether the agent adds the name of the host, and the dimensions of the plug-in.
@@ -485,7 +485,7 @@ def _reason(entry: _Entry, sending: _Sending) -> str:
 
 
 def _series(plugin: str, name: str, values: Mapping[str, Any]) -> Iterator[_Series]:
-    """Yield what a plug-in reports for a metric.
+    """Yield a metric for each thing about which a plug-in reports it.
 
     :raises _NotKnownError: this cannot be known.
     """
@@ -599,7 +599,7 @@ def _of_series(entry: _Entry, series: _Series, sending: _Sending) -> Iterator[Ex
 
 
 def _tagged(entry: _Entry, own: Mapping[str, str | None], sending: _Sending) -> dict[str, str | None]:
-    """Add the dimensions of the plug-in, and the name of the host. Those of the plug-in itself stay as they are."""
+    """Add the dimensions in the configuration of the plug-in, and the name of the host, unless it has them already."""
     tags = dict(own)
     for key, value in entry.appended.items():
         if key in _INTERNAL or not isinstance(value, str):
