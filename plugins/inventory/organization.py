@@ -173,6 +173,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import 
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import run_in_parallel
 from ansible_collections.cwagent.iam.plugins.module_utils._servers.find import enabled_regions
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.given import ACCOUNTS, EC2_SERVERS
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run.organization import (
     Account,
     Unit,
@@ -198,8 +199,6 @@ except ImportError:  # newer versions of Ansible never treat text from elsewhere
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-ACCOUNTS = "cwagent_accounts"
-INSTANCES = "cwagent_ec2_servers"
 # The options that decide what is read.
 SELECTION = [
     *("organizational_units", "account_tags", "states", "management_account", "find_instances"),
@@ -295,7 +294,7 @@ class InventoryModule(AWSInventoryBase):  # type: ignore[misc]  # amazon.aws com
         for host, account in hosts.items():
             self._add_host(host, ACCOUNTS, self._account_variables(account))
             for instance in instances.get(account.account_id, ()):
-                self._add_host(instance["instance_id"], INSTANCES, {**instance, "cwagent_account": host})
+                self._add_host(instance["instance_id"], EC2_SERVERS, {**instance, "cwagent_account": host})
 
     def _account_variables(self, account: Account) -> dict[str, Any]:
         role, external_id = self._role_of(account)

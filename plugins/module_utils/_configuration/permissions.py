@@ -46,7 +46,7 @@ UNKNOWN_ACCOUNT = "UNKNOWN-ACCOUNT"
 _EMF_GROUP = "emf/logs/default"
 ROLE_ARN = re.compile(r"arn:[a-z-]+:iam::\d{12}:role/[\w+=,.@/-]+", re.ASCII)
 _WORKSPACE_ID = re.compile(r"[A-Za-z0-9-]+")
-_REGION = re.compile(r"[a-z0-9-]+")
+REGION = re.compile(r"[a-z0-9-]+")
 _CLUSTER_NAME = re.compile(r"[\w-]+", re.ASCII)
 
 _BY_CLUSTER = "the name of its log group contains the name of the cluster, which the host knows"
@@ -170,7 +170,7 @@ def _read_namespace(need: Need, _groups: Sequence[str]) -> list[str]:
 
 def _read_cluster(need: Need, _groups: Sequence[str]) -> list[str]:
     region, name = (str(need.entry.get(key, "")) for key in ("sd_cluster_region", "sd_target_cluster"))
-    if not _REGION.fullmatch(region) or not _CLUSTER_NAME.fullmatch(name):
+    if not REGION.fullmatch(region) or not _CLUSTER_NAME.fullmatch(name):
         raise InvalidInput("sd_cluster_region and sd_target_cluster must name the cluster")
     return [f"arn:{{partition}}:ecs:{region}:{{account}}:cluster/{name}"]
 
@@ -211,7 +211,7 @@ CLUSTER = Limit(
     _read_cluster,
     condition=("ArnEquals", "ecs:cluster", VALUE),
     others=("ec2:DescribeInstances", "ecs:DescribeTaskDefinition"),
-    values=rf"arn:{{partition}}:ecs:{_REGION.pattern}:{{account}}:cluster/{_CLUSTER_NAME.pattern}",
+    values=rf"arn:{{partition}}:ecs:{REGION.pattern}:{{account}}:cluster/{_CLUSTER_NAME.pattern}",
 )
 
 

@@ -22,7 +22,7 @@ from .._ground.names import PARAMETER_PREFIX, fitted_access
 from .._ground.text import count_noun, join_first, to_printable
 from .json_path import find_values
 from .parts import other_parts
-from .permissions import ASSUME, GROUPS, ROWS, SERVER_POLICY, VALUE, permissions_of, roles_of_parts
+from .permissions import ASSUME, GROUPS, REGION, ROWS, SERVER_POLICY, VALUE, permissions_of, roles_of_parts
 from .problems import quote, short_path
 from .validate import COUNTER, SECTIONS
 
@@ -347,7 +347,6 @@ _COLLECTIONS = (
     ("traces", "traces_collected"),
     ("opentelemetry", "collect"),
 )
-_REGION = re.compile(r"[a-z0-9-]+")
 _UNKNOWN = "the table of permissions does not contain this section"
 _RESOURCE_ARN = "whether the agent needs more permissions for another resource is not known"
 _RETENTION = "logs:PutRetentionPolicy"
@@ -512,7 +511,7 @@ def _refusals(source: Source) -> Iterator[str]:
     if find_values(config, "traces.resource_arn"):
         yield f"{short_path(('traces', 'resource_arn'))}: {_RESOURCE_ARN}"
     for path, region in find_values(config, "agent.region"):
-        if not isinstance(region, str) or not _REGION.fullmatch(region):
+        if not isinstance(region, str) or not REGION.fullmatch(region):
             yield f"{short_path(path)}: {quote(region)} is not a region"
 
 

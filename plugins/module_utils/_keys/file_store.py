@@ -58,7 +58,6 @@ class FileStore(Store):
 
     NAME = "file"
     OPTION = "key_store_directory"
-    WORDS = "a file C(<user name>.credentials) on the controller"
     ON_CONTROLLER = True
 
     @classmethod

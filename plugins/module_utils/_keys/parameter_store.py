@@ -47,7 +47,6 @@ class ParameterStore(DocumentStore):
     """SecureString parameters of Systems Manager."""
 
     NAME = "parameter_store"
-    WORDS = "a SecureString parameter of Systems Manager"
     KIND = "parameter"
     NOUN = "SSM parameter"
     KMS_OPTION = "KeyId"

@@ -44,8 +44,7 @@ class Store(ABC):
     same time. The claim is a record of the ids of the existing keys. A key that was created after the record and is not
     saved comes from a run that was interrupted before it could save the secret.
 
-    :param NAME: the choice of the option ``key_store``. :param WORDS: a noun phrase for the documentation.
-    :param OPTION: the option that contains the place.
+    :param NAME: the choice of the option ``key_store``. :param OPTION: the option that contains the place.
     :param POLICY: the example of a policy that allows saving, reading and listing keys; empty if none is needed.
     :param IN_ACCOUNT: whether each region of an AWS account has its own place. All keys there are keys of the account.
         Any other place has no region, and accounts can share it.
@@ -55,7 +54,6 @@ class Store(ABC):
 
     NAME: ClassVar[str]
     OPTION: ClassVar[str]
-    WORDS: ClassVar[str]
     POLICY: ClassVar[str] = ""
     IN_ACCOUNT: ClassVar[bool] = False
     ON_CONTROLLER: ClassVar[bool] = False

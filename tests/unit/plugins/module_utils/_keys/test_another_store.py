@@ -47,7 +47,6 @@ class VaultStore(Store):
 
     NAME = "vault"
     OPTION = "key_store_prefix"
-    WORDS = "an entry of a vault"
     ENTRIES: ClassVar[dict[str, SavedKey]] = {}
     RECORDS: ClassVar[dict[str, CreationRecord]] = {}
     PROBLEMS: ClassVar[list[str]] = []
