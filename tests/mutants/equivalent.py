@@ -31,13 +31,6 @@ EQUIVALENT: dict[str, list[tuple[str, str, str]]] = {
             "it is only asked whether it is more than 0",
         ),
     ],
-    "module_utils/_principals/patterns.py": [
-        (
-            "return [*fitting, *others[:1]]",
-            "return [*fitting, *others[: 2]]",
-            "the other characters all lead to the same state",
-        ),
-    ],
     "module_utils/_servers/acquire_plan.py": [
         (
             """return replace(step, retry_when=step.retry_when | {"IncorrectState"}, context=context)""",

@@ -511,7 +511,7 @@ def test_an_unknown_name_can_belong_to_an_earlier_host(names, users, defaults):
     assert (removal["users"], removal["default_users"], problems) == (users, defaults, [])
 
 
-UNKNOWN_REGION = "cwagent_remove_servers: the region of '{}' is not known. Put it before the name, such as "
+UNKNOWN_REGION = "cwagent_remove_servers: the region of '{}' is not known. Put it before the name, such as {}:{}."
 HYBRID_A = {"cwagent_confirm": "", **HYBRID}
 
 
@@ -547,8 +547,8 @@ HYBRID_A = {"cwagent_confirm": "", **HYBRID}
                 WEB["instance_id"]: "web",
             }.items()
         ),
-        ([GONE_ID], {}, UNKNOWN_REGION.format(GONE_ID)),
-        ([GONE], {"cwagent_key_store": "parameter_store"}, UNKNOWN_REGION.format(GONE)),
+        ([GONE_ID], {}, UNKNOWN_REGION.format(GONE_ID, US, GONE_ID)),
+        ([GONE], {"cwagent_key_store": "parameter_store"}, UNKNOWN_REGION.format(GONE, US, GONE)),
         *(
             ([f"nowhere:{name}"], {}, "cwagent_remove_servers: 'nowhere' is not the name of an AWS region, such as ")
             for name in (NODE, GONE)

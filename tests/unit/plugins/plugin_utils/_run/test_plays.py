@@ -9,7 +9,14 @@ import pytest
 from input_runs import EU, US, inputs_of
 from task_variables import HostVars
 
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.plays import LISTS, RunHosts, node_options, removals
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.plays import (
+    LISTS,
+    RunHosts,
+    node_options,
+    registration_options,
+    removals,
+)
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run.run import read_run
 
 RECORD = inputs_of()
@@ -210,3 +217,18 @@ def test_facts_are_collected_from_the_servers_of_the_accounts_that_were_read() -
         "new": an_account({"__audit_access": {}}, collect_hosts=["app"]),
     }
     assert hosts_of(accounts).collect == ["web", "app"]
+
+
+@pytest.mark.parametrize("role", [{}, {"path": "/"}, {"path": "/team/"}])
+@pytest.mark.parametrize("state", ["registered", "deregistered"])
+def test_a_server_is_registered_with_the_role_and_its_path(state, role):
+    result = {"changed": True, "role": role}
+    expected = {"role": f"{role.get('path', '/')[1:]}Hybrid", "planned": [result]}
+    assert registration_options({"__hybrid_server_role_result": result}, "Hybrid", state) == expected
+
+
+@pytest.mark.parametrize("variables", [{}, {"__hybrid_server_role_result": {"failed": True}}])
+def test_a_server_is_not_registered_with_a_role_that_was_not_managed(variables):
+    with pytest.raises(InvalidInput, match="because the role Hybrid was not managed"):
+        registration_options(variables, "Hybrid", "registered")
+    assert registration_options(variables, "Hybrid", "deregistered")["role"] == "Hybrid"
