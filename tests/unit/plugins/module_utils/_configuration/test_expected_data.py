@@ -143,6 +143,11 @@ def test_a_metric_has_everything_that_a_query_needs():
         (located(mem={**MEM, "append_dimensions": {"InstanceId": "x"}}), LINUX, ["mem_used_percent InstanceId=x"]),
         (located(mem={**MEM, "append_dimensions": {"InstanceId": ""}}), LINUX, ["mem_used_percent"]),
         (metrics(mem={**MEM, "append_dimensions": {"a": "", "b": 1}}), LINUX, ["mem_used_percent host=web1"]),
+        (
+            metrics(mem={**MEM, "append_dimensions": {"a": "y" * 1024}}),
+            LINUX,
+            [f"mem_used_percent a={'y' * 1024} host=web1"],
+        ),
         (metrics(mem={**MEM, "append_dimensions": {"a": "$HOME"}}), LINUX, ["mem_used_percent host=web1 a?"]),
         (
             metrics(mem={**MEM, "append_dimensions": {"aws:StorageResolution": "x"}}),
@@ -400,6 +405,18 @@ def test_a_metric_has_everything_that_a_query_needs():
                 ({}, []),
             )
         ),
+        # The agent drops a renamed metric whose name is a part of the other one, and not that one.
+        (
+            located(
+                section={"aggregation_dimensions": [[]]},
+                swap={
+                    "measurement": [{"name": "used", "rename": "U"}, "used_percent"],
+                    "drop_original_metrics": ["used_percent"],
+                },
+            ),
+            LINUX,
+            ["U", f"swap_used_percent InstanceId={INSTANCE}", "swap_used_percent"],
+        ),
         (
             metrics(cpu={"measurement": [{"name": "usage_idle", "unit": "x"}, 1], "drop_original_metrics": ["*"]}),
             LINUX,
@@ -626,6 +643,11 @@ WITHOUT_RESOURCES = "only the server knows whether this object has instances, wh
                 f"$.metrics.metrics_collected.mem: CloudWatch accepts no dimension {name!r} with the value {value!r}",
             )
             for name, value in ((" ", "x"), (":x", "y"), ("x", "ü"), ("x", "\t"), ("x", " "), ("ü", "x"), ("", "x"))
+        ),
+        (
+            metrics(mem={**MEM, "append_dimensions": {"x": "y" * 1025}}),
+            LINUX,
+            f"$.metrics.metrics_collected.mem: CloudWatch accepts no dimension 'x' with the value '{'y' * 59}…'",
         ),
         (
             metrics({"hostname": "wéb"}, mem=MEM),
