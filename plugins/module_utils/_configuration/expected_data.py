@@ -427,7 +427,7 @@ class _Sending:
                     yield from self._dropped_of(plugin, _list(entry["measurement"]), drop)
 
     def _dropped_of(self, plugin: str, measurement: list[Any], drop: str) -> Iterator[str]:
-        name = drop if plugin in drop or drop == "*" else self.decorate(plugin, drop)
+        name = drop if plugin in drop else self.decorate(plugin, drop)
         is_decorated = False
         for each in measurement:
             metric = each.get("name") if isinstance(each, dict) else each
@@ -439,7 +439,7 @@ class _Sending:
                 yield _text(each.get("rename"), metric)
             elif drop == "*":
                 yield metric
-        if not is_decorated and drop != "*":
+        if not is_decorated:
             yield name
 
 
