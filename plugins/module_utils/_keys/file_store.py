@@ -57,6 +57,7 @@ class FileStore(Store):
     region: str | None = None
 
     NAME = "file"
+    WORDS = "a file C(<user name>.credentials) on the controller"
     OPTION = "key_store_directory"
     ON_CONTROLLER = True
 

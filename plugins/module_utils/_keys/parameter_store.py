@@ -47,6 +47,7 @@ class ParameterStore(DocumentStore):
     """SecureString parameters of Systems Manager."""
 
     NAME = "parameter_store"
+    WORDS = "a SecureString parameter of Systems Manager"
     KIND = "parameter"
     NOUN = "SSM parameter"
     KMS_OPTION = "KeyId"

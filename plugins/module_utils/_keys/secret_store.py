@@ -29,6 +29,7 @@ class SecretStore(DocumentStore):
     """Secrets of Secrets Manager."""
 
     NAME = "secrets_manager"
+    WORDS = "a secret of Secrets Manager"
     KIND = NOUN = "secret"
     KMS_OPTION = "KmsKeyId"
     POLICY = "keys-in-secrets-manager.json"

@@ -44,7 +44,9 @@ class Store(ABC):
     same time. The claim is a record of the ids of the existing keys. A key that was created after the record and is not
     saved comes from a run that was interrupted before it could save the secret.
 
-    :param NAME: the choice of the option ``key_store``. :param OPTION: the option that contains the place.
+    :param NAME: the choice of the option ``key_store``.
+    :param WORDS: a noun phrase, from which ``make tables`` writes the documentation of that option.
+    :param OPTION: the option that contains the place.
     :param POLICY: the example of a policy that allows saving, reading and listing keys; empty if none is needed.
     :param IN_ACCOUNT: whether each region of an AWS account has its own place. All keys there are keys of the account.
         Any other place has no region, and accounts can share it.
@@ -53,6 +55,7 @@ class Store(ABC):
     """
 
     NAME: ClassVar[str]
+    WORDS: ClassVar[str]
     OPTION: ClassVar[str]
     POLICY: ClassVar[str] = ""
     IN_ACCOUNT: ClassVar[bool] = False

@@ -46,6 +46,7 @@ class VaultStore(Store):
     prefix: str
 
     NAME = "vault"
+    WORDS = "an entry of a vault"
     OPTION = "key_store_prefix"
     ENTRIES: ClassVar[dict[str, SavedKey]] = {}
     RECORDS: ClassVar[dict[str, CreationRecord]] = {}

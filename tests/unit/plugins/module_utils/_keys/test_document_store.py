@@ -25,6 +25,7 @@ class Documents(DocumentStore):
     """:param texts: by name, the text of a document, or an error. :param purposes: by name, its description."""
 
     NAME = "memory"
+    WORDS = "a document in memory"
     KIND = NOUN = "document"
     texts: dict[str, Any] = field(default_factory=dict)
     purposes: dict[str, str] = field(default_factory=dict)
