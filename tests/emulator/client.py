@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -222,6 +222,10 @@ class Emulator:
     def commands(self) -> list[dict[str, Any]]:
         """The commands sent with Run Command, the earliest first, with their results on each instance."""
         return list(self._control("GET", "commands"))
+
+    def place(self, metrics: Iterable[Mapping[str, Any]] = (), streams: Iterable[Mapping[str, Any]] = ()) -> None:
+        """Add metrics and log streams, as ``Monitoring.place`` explains. The default is the region of the emulator."""
+        self._control("POST", "data", {"metrics": [*metrics], "streams": [*streams]})
 
     def reset(self) -> None:
         """Empty the account: no state, calls, faults, unkind behaviours, clock shift, lag, commands or disks."""

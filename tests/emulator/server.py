@@ -22,10 +22,11 @@ from typing import Any, cast
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
-from . import access_analyzer, hybrid, imds, paging, signature, wire
+from . import access_analyzer, hybrid, imds, monitoring, paging, signature, wire
 from .agents import Agents
-from .backend import RUN_COMMAND_ACTIONS, Backend, is_answered_here
+from .backend import ACCOUNT, RUN_COMMAND_ACTIONS, Backend, is_answered_here
 from .machines import Machines
+from .monitoring import Monitoring
 from .run_command import RunCommand
 from .state import States
 from .unkind import Answer, Behaviour, Unkind
@@ -98,7 +99,8 @@ class Server:
         self.agents = Agents(backend, self.metadata, self.machines, self._is_delayed, self.hybrid)
         backend.node_tags = self.hybrid.tags
         self.commands = RunCommand(self.agents)
-        self.states = States(backend, self.agents, self.metadata, self.hybrid)
+        self.monitoring = Monitoring(region, self.agents.now)
+        self.states = States(backend, self.agents, self.metadata, self.hybrid, self.monitoring)
         self.lock = threading.Lock()
         self.calls: list[Call] = []
         self.seq = 0
@@ -182,6 +184,15 @@ class Server:
             return _to_response(ended, call)
         if call.action == access_analyzer.VALIDATE:
             return _to_response(access_analyzer.respond(params, request.args.get("nextToken", "")), call)
+        if call.action in monitoring.ACTIONS.get(call.service, ()):
+            # The backend does not know the log groups.
+            denied = self.backend.authorize(request, body)
+            if denied and not denied.get_data().count(b"ResourceNotFound"):
+                return denied
+            found = self.monitoring.respond(call, params, request.content_type or "")
+            if isinstance(found, wire.ErrorAnswer):
+                return _to_response(found, call)
+            return Response(found[1], content_type=found[0])
         if call.service != "ssm" or not is_answered_here(call.action, params):
             response = self.backend.respond(request, body)
             if call.action == "DescribeInstances":
@@ -240,6 +251,8 @@ class Server:
             "POST agents": lambda: self.agents.configure(body["instances"], body["settings"]),
             "POST service": lambda: self.hybrid.start(**body),
             "GET commands": self.commands.commands,
+            "POST sending": lambda: self._let_send(body) if body else None,
+            "POST data": lambda: self.monitoring.place(**body),
             "POST unkind": lambda: setattr(self, "unkind", self._unkind(**body)),
             "POST reset": self._reset,
             "POST save": lambda: self.states.save(**body),
@@ -261,11 +274,18 @@ class Server:
         self.backend.shift_clock(seconds)
         self.hybrid.advance()
 
+    def _let_send(self, report: dict[str, Any]) -> None:
+        """Let an agent send. Only the accounts know in which one its instance is."""
+        accounts = {each.id: (each.account, each.region) for each in self.agents.instances()}
+        account, region = accounts.get(report["instance"], (ACCOUNT, report["region"] or self.region))
+        self.monitoring.start({**report, "account": account, "region": region})
+
     def _reset(self) -> None:
         self.backend.reset()
         self.hybrid.reset()
         self.metadata.reset()
         self.commands.reset()
+        self.monitoring.reset()
         self.calls, self.armed, self.seq = [], [], 0
         self.unkind = self._unkind()
 

@@ -14,10 +14,12 @@ from .agents import Agents
 from .backend import Backend
 from .hybrid import Hybrid
 from .imds import InstanceMetadata
+from .monitoring import Monitoring
 
 OF_AGENTS = ("default", "chosen", "seen", "profiles")
 OF_METADATA = ("lag", "credentials_lag", "tokens", "issued", "seen")
 OF_MACHINES = ("hosts",)
+OF_MONITORING = ("metrics", "streams", "agents")
 OF_HYBRID = ("activations", "nodes", "services", "sessions")
 
 
@@ -41,6 +43,7 @@ class States:
     agents: Agents
     metadata: InstanceMetadata
     hybrid: Hybrid
+    monitoring: Monitoring
     saved: dict[str, State] = field(default_factory=dict)
 
     def save(self, name: str, folders: Iterable[str]) -> None:
@@ -53,6 +56,7 @@ class States:
                 (self.agents, OF_AGENTS),
                 (self.metadata, OF_METADATA),
                 (self.hybrid, OF_HYBRID),
+                (self.monitoring, OF_MONITORING),
                 (machines, OF_MACHINES),
             ]
             machines.saved.mkdir(exist_ok=True)
