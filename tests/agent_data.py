@@ -20,11 +20,11 @@ import yaml
 
 from ansible_collections.cwagent.iam.plugins.module_utils._configuration.expected_data import (
     ExpectedData,
-    Sender,
     expected_data,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._configuration.json_path import json_path
 from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parts import merge
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.sender import Sender
 
 # The agent's own tests run with these.
 REGION, INSTANCE = "us-west-2", "i-UNKNOWN"

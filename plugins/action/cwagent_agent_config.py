@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextlib import suppress
 from copy import copy
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ansible.errors import AnsibleConnectionFailure
@@ -29,6 +30,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.apply_bat
     CHECK,
     CHECKED,
     COLLECT,
+    DATA,
     LABEL,
     LEADER,
     RENAME,
@@ -54,6 +56,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._run.settings import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+    from ansible_collections.cwagent.iam.plugins.module_utils._agents.data import Trial
     from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import Call
 
 # The AWS options and their aliases, without amazon.aws unknown. The action group gives some to tasks with a host, too.
@@ -66,6 +69,7 @@ OPTIONS_OF = {
     COLLECT: ("environment",),
     APPLY: ("agent_ctl", "environment", "wait_timeout"),
     WATCH: ("apply_watch_seconds", "environment", "wait_timeout"),
+    DATA: (),
     CHECK: (),
     RENAME: ("agent_ctl", "environment"),
     LABEL: ("config_label", "wait_timeout"),
@@ -75,6 +79,7 @@ ENTRY_POINTS = (COLLECT, APPLY, RENAME, LABEL)
 CONTROLLER = "localhost"
 # A task with a host needs neither boto3 nor amazon.aws.
 with suppress(Exception):  # an import can raise anything
+    from ansible_collections.cwagent.iam.plugins.module_utils._agents.arrival import wait_for_data
     from ansible_collections.cwagent.iam.plugins.module_utils._agents.collect import watch
     from ansible_collections.cwagent.iam.plugins.module_utils._agents.fleet import FleetConfigResource, Member
     from ansible_collections.cwagent.iam.plugins.module_utils._agents.label import LabelResource
@@ -120,6 +125,12 @@ def work(call: Call) -> dict[str, Any]:
         if each.managed_id
     ]
     return converge(FleetConfigResource(call.client, members, params["wait_timeout"]), call.check_mode, None)
+
+
+def _wait(trials: Mapping[str, Trial], call: Call) -> dict[str, Any]:
+    """Wait for the data of agents. Each server finds its own failure in the result."""
+    proofs = wait_for_data(call.client, trials)
+    return {"changed": False, "data": {host: asdict(each) for host, each in proofs.items()}}
 
 
 def _label(call: Call, servers: Sequence[Server], own: str | None, *, is_fitted: bool) -> dict[str, Any]:
@@ -301,6 +312,10 @@ class ActionModule(AwsAction, HostAction):
         result: dict[str, Any] = {"changed": False, **({LEADER: planned.leader} if planned.leader else {})}
         if planned.failure:
             return {**result, "failed": True, "msg": planned.failure}
+        if planned.trials:
+            kept = {name: value for name, value in options.items() if name not in OF_HOST}
+            found = self._by_command({**kept, "servers": []}, variables, partial(_wait, planned.trials))
+            return {**result, **found, "failed": False}
         if planned.servers:
             # One host does this for others, which then fail by themselves.
             kept = {name: value for name, value in options.items() if name not in OF_HOST}

@@ -51,4 +51,4 @@ def _report(result: dict[str, Any], read: dict[str, Any], validated: dict[str, A
     }
 
 
-ActionModule.preload("cwagent_server_info", "ec2", "iam", "ssm")
+ActionModule.preload("cwagent_server_info", "ec2", "iam", "ssm", "cloudwatch", "logs")

@@ -106,10 +106,12 @@ options:
   part:
     description:
       - The part of the work of C(apply.yml) to do, on each host of a batch. With V(apply), the host gets the
-        configuration; the first of the hosts that Run Command reaches sends the commands for all of them, so that their
-        number depends on the number of batches. With V(watch), the agents are watched in the same way. With V(check), a
-        host whose agent Run Command has watched fails if the agent failed. With V(collect) and V(rename), the host does
-        the work of O(server). With V(stop), one host of the batch counts those that failed.
+        configuration; the first of the hosts that Run Command reaches sends the commands for all of them, so that
+        their number depends on the number of batches. With V(watch), the agents are watched in the same way. With
+        V(data), one host of the batch waits until CloudWatch has data of all agents whose data is known. With
+        V(check), a host fails if its agent, which Run Command has watched, failed, or if its data has not arrived.
+        With V(collect) and V(rename), the host does the work of O(server). With V(stop), one host of the batch counts
+        those that failed.
       - With V(label), the task runs on the host that has checked the servers. It moves O(config_label) if each server
         has proved its version, unless the limit of the playbook leaves out servers. If the servers have fitted
         policies, and none can run an earlier version, it also moves the label C(cwagent-applied), and then narrows the
@@ -118,7 +120,7 @@ options:
         C(localhost) in a play that is not of this collection. The role gives the task its options. The task takes the
         AWS options like O(servers).
     type: str
-    choices: [collect, apply, watch, check, rename, stop, label]
+    choices: [collect, apply, watch, data, check, rename, stop, label]
   apply_watch_seconds:
     description: How long to watch the agents, in seconds. By default, their configurations decide. Only for O(part).
     type: int
@@ -239,7 +241,7 @@ SPEC: dict[str, Any] = {
     "agent_ctl": {"type": "path", "default": "/opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl"},
     "servers": {"type": "list", "elements": "dict"},
     "watch": {"type": "bool", "default": False},
-    "part": {"type": "str", "choices": ["collect", "apply", "watch", "check", "rename", "stop", "label"]},
+    "part": {"type": "str", "choices": ["collect", "apply", "watch", "data", "check", "rename", "stop", "label"]},
     "apply_watch_seconds": {"type": "int"},
     "wait_timeout": {"type": "int", "default": 180},
     **environment.ENVIRONMENT_SPEC,

@@ -90,6 +90,14 @@ options:
     type: str
     choices: [auto, ansible, run_command, none]
     default: auto
+  data:
+    description:
+      - With O(checked), whether to ask CloudWatch for the newest data of each server. This takes one call of
+        C(ListMetrics) for each started 500 metrics of a name, one of C(GetMetricData) for each started 500 servers, and
+        at most one of C(DescribeLogStreams) for each log stream.
+      - Otherwise, the result has the metric with which a server can prove a version that it is to run.
+    type: bool
+    default: false
   wait_timeout:
     description: How long to wait for answers from Run Command, in seconds.
     type: int
@@ -140,7 +148,7 @@ servers:
       wrong), V(permissions) (error or notice, its role or user lacks permissions), V(writing) (error, its role or user
       may write configurations), V(configuration) (error or notice, a configuration is not stored, or the server does
       not read it), V(endpoints) (error or notice, it does not reach an endpoint), V(agent) (error or notice, the agent
-      does not run the stored configuration).
+      does not run the stored configuration), V(data) (error or notice, its data does not arrive in CloudWatch).
     - C(runs_all) is whether the agent must run all of C(configs), instead of only some of them. C(seen_by) is how facts
       were collected, C(agent) the status of the agent, and C(apply_failure) why the stored configuration cannot be
       applied. C(needs_trial) is whether the agent has to prove the version that it is to run, C(commands) how it gets
@@ -203,6 +211,7 @@ lines:
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.arrival import Arrivals
 from ansible_collections.cwagent.iam.plugins.module_utils._agents.collect import collect
 from ansible_collections.cwagent.iam.plugins.module_utils._agents.model import WAYS, Server
 from ansible_collections.cwagent.iam.plugins.module_utils._agents.result import (
@@ -212,6 +221,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._agents.result import 
     to_lines,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._agents.servers import (
+    Versions,
     describe_versions,
     read_servers,
     targets,
@@ -247,6 +257,7 @@ SPEC: dict[str, Any] = {
     "checked": {"type": "list", "elements": "dict"},
     "results": {"type": "dict", "default": {}},
     "from": {"type": "str", "choices": list(WAYS), "default": "auto"},
+    "data": {"type": "bool", "default": False},
     "wait_timeout": {"type": "int", "default": 180},
 }
 RULES: dict[str, Any] = {
@@ -281,7 +292,14 @@ def check(call: Call) -> dict[str, Any]:
     params = call.params
     servers = [Server.from_dict(each) for each in params["checked"]]
     found = collect(call.client, servers, params["results"], params["from"], params["wait_timeout"])
-    lines, unread = describe_versions(call.client, found)
+    versions = Versions(call.client)
+    arrivals = Arrivals(call.client, versions)
+    others: list[str] = []
+    if params["data"]:
+        found, others = arrivals.check(found)
+    else:
+        found = arrivals.add_probes(found)
+    lines = describe_versions(versions, found)
     return {
         "changed": False,
         "servers": [each.to_dict() for each in found],
@@ -290,8 +308,8 @@ def check(call: Call) -> dict[str, Any]:
         "apply_hosts": [each.host for each in found if each.is_applied_to],
         "first_hosts": one_of_each(found),
         "apply_notes": describe_skipped(found),
-        "lines": [*to_lines(found), *lines],
-        "unread": [asdict(each) for each in unread],
+        "lines": [*to_lines(found), *lines, *others],
+        "unread": [asdict(each) for each in (*versions.unread, *arrivals.unread)],
     }
 
 

@@ -54,8 +54,8 @@ def tarball() -> Path:
 
 
 def normalized(output: str) -> str:
-    """Output without times, ids of access keys, and the width of the terminal."""
-    for pattern in (r"(?<=\*\*\*)\*+", r"(?<=AKIA)\w{16}", r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"):
+    """Output without times, ages, ids of access keys, and the width of the terminal."""
+    for pattern in (r"(?<=\*\*\*)\*+", r"(?<=AKIA)\w{16}", r"\b\d+(?= min\b)", r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"):
         output = re.sub(pattern, "", output)
     return " ".join(output.split())
 

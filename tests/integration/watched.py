@@ -129,7 +129,10 @@ class WatchedFleet(Fleet):
         subprocess.run([program, "-m", mode, *arguments], env=environment, check=True, capture_output=True)
 
     def run_stored(self, first: str, *others: str) -> None:
-        """Let agents run the stored configuration. The first one fetches it, and the others get the same files."""
+        """Let agents run the stored configuration. The first one fetches it, and the others get the same files.
+
+        Only the first one sends data.
+        """
         self.control(first, "-a", "fetch-config", "-c", f"ssm:{PARAMETER}", "-s")
         for host in others:
             for folder in ("etc", "var"):

@@ -51,6 +51,7 @@ from .model import (
     History,
     InstanceUse,
     Key,
+    Machine,
     NodeUse,
     Principal,
     Region,
@@ -161,6 +162,14 @@ def describe_uses(aws: Aws, instance_ids: Sequence[str]) -> dict[str, dict[str, 
             "name": tags(each).get("Name"),
             "state": each["State"]["Name"],
             "is_windows": runs_windows(each),
+            "machine": Machine(
+                int(each["LaunchTime"].timestamp()),
+                each.get("PrivateDnsName", ""),
+                each.get("PrivateIpAddress", ""),
+                each["ImageId"],
+                each["InstanceType"],
+                tags(each).get("aws:autoscaling:groupName", ""),
+            ),
         }
         for each in describe_instances(aws, instance_ids)
     }

@@ -161,6 +161,22 @@ class Profile:
 
 
 @dataclass(frozen=True)
+class Machine:
+    """The properties of an instance in EC2, from which its agent names its data. A value is empty if there is none.
+
+    :param launched: when it was started, in Unix seconds.
+    :param hostname: its private DNS name.
+    """
+
+    launched: int
+    hostname: str
+    ip_address: str
+    image_id: str
+    instance_type: str
+    auto_scaling_group: str
+
+
+@dataclass(frozen=True)
 class InstanceUse:
     """An instance that has one of the profiles, is in the inventory or has a restore tag.
 
@@ -169,6 +185,7 @@ class InstanceUse:
     :param state: the state that EC2 reports; ``None`` if it could not be read.
     :param restore_tag: the value of the restore tag.
     :param is_windows: whether EC2 reports that it runs Windows.
+    :param machine: the properties of the machine itself; ``None`` if they could not be read.
     """
 
     id: str
@@ -179,6 +196,7 @@ class InstanceUse:
     in_inventory: bool = False
     restore_tag: str | None = None
     is_windows: bool = False
+    machine: Machine | None = None
 
 
 @dataclass(frozen=True)
@@ -289,6 +307,11 @@ class Unread:
     action: str
     region: str | None
     why: str
+
+    @property
+    def denial(self) -> str:
+        """The denied action and its place, as a sentence without its full stop."""
+        return f"{self.action} in {self.region} is denied" if self.region else f"{self.action} is denied"
 
 
 @dataclass(frozen=True)

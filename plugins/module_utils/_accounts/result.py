@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .._ground.findings import Finding
     from .assess import Assessment
     from .case import Case
-    from .model import Account, ConfigParameter, History, Key
+    from .model import Account, ConfigParameter, History, InstanceUse, Key
 
 
 _FILES = (principal_rules, fitting_rules, server_rules, configuration_rules)
@@ -67,7 +67,7 @@ def to_result(case: Case, findings: Sequence[Finding]) -> dict[str, Any]:
         "principals": [_principal(each, account) for each in case.assessments],
         "grantors": [asdict(each) for each in find_grantors(case)],
         "instance_profiles": [asdict(each) for each in _profiles(case)],
-        "instances": [asdict(each) for each in account.instances],
+        "instances": [_without_machine(each) for each in account.instances],
         "nodes": [asdict(each) for each in account.nodes if each.is_ours or each.role in roles],
         "activations": [
             {**asdict(each), "expires": _format(each.expires)}
@@ -82,6 +82,11 @@ def to_result(case: Case, findings: Sequence[Finding]) -> dict[str, Any]:
         "findings": [{**asdict(each), "account": account.id} for each in findings],
         "counts": count_severities(findings),
     }
+
+
+def _without_machine(instance: InstanceUse) -> dict[str, Any]:
+    """Return an instance without what no finding reads."""
+    return {key: value for key, value in asdict(instance).items() if key != "machine"}
 
 
 def _profiles(case: Case) -> list[Any]:

@@ -14,6 +14,7 @@ from .._accounts.model import NODES, PARAMETERS, ROLE
 from .._configuration.document import read
 from .._configuration.parts import parts_of
 from .._configuration.plan import ENCRYPTED_TYPE, TYPE
+from .._configuration.sender import Sender
 from .._ground.names import CREATED, MARK_TAG, is_yaml_name, path_and_name_of
 from .._servers.commands import ONLINE
 from .._servers.node import HOST_TAG
@@ -28,7 +29,7 @@ from .watch import watch_seconds
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from .._accounts.model import ConfigParameter, Key, NodeUse, Principal
+    from .._accounts.model import ConfigParameter, InstanceUse, Key, NodeUse, Principal
     from .._ground.findings import Finding
     from .model import Target
 
@@ -55,6 +56,7 @@ def check(case: Case, target: Target) -> Server:
         possible_endpoints=possible,
         watch_seconds=seconds,
         label=case.label,
+        sender=Sender("Linux", target.region, case.account.id),
     )
     if target.is_hybrid:
         server = _check_node(case, server, target, principal)
@@ -142,6 +144,8 @@ def _check_instance(case: Case, server: Server) -> Server:
         is_running=instance.state in (None, "running"),
         is_windows=instance.is_windows,
         profile=instance.profile,
+        sender=_sender(server, instance),
+        launched=instance.machine.launched if instance.machine else 0,
     )
     if instance.profile is None:
         fix = f"{SITE}, which associates '{case.server_profile}'."
@@ -153,6 +157,22 @@ def _check_instance(case: Case, server: Server) -> Server:
         )
         server = server.adding(failure(IDENTITY, f"Instance profile '{instance.profile}' has no role.", fix))
     return server
+
+
+def _sender(server: Server, instance: InstanceUse) -> Sender | None:
+    """Return what is known of an instance for the names of its data."""
+    machine = instance.machine
+    if server.sender is None or machine is None:
+        return server.sender and replace(server.sender, instance_id=instance.id)
+    return replace(
+        server.sender,
+        instance_id=instance.id,
+        hostname_of_ec2=machine.hostname or None,
+        ip_address=machine.ip_address or None,
+        image_id=machine.image_id or None,
+        instance_type=machine.instance_type or None,
+        auto_scaling_group=machine.auto_scaling_group,
+    )
 
 
 def _check_user(case: Case, server: Server, user: Principal | None) -> Server:

@@ -35,7 +35,14 @@ DELIVER = "Run the playbook cwagent.iam.site with cwagent_deliver_keys=true for 
 
 def check_facts(server: Server, facts: Facts, seen_by: str) -> Server:
     """Check the facts of a server. :param seen_by: how they were read."""
-    server = replace(server, seen_by=seen_by, agent=facts.agent or NOT_INSTALLED)
+    server = replace(
+        server,
+        seen_by=seen_by,
+        agent=facts.agent or NOT_INSTALLED,
+        sender=server.sender and replace(server.sender, hostname=facts.hostname or None),
+        clock=facts.clock,
+        started=facts.start,
+    )
     identity = _check_instance if server.is_ec2 else _check_session if server.is_hybrid else _check_key
     server = server.adding(*identity(server, facts))
     server = server.adding(*_check_endpoints(server, facts))

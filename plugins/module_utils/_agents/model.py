@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from .._configuration.sender import Sender
 from .._ground.errors import InvalidInput
 from .._ground.findings import ERROR, NOTICE, SERVER, Finding, Rule
 from .configs_plan import AgentFiles, Command, Wanted
@@ -23,6 +24,7 @@ WRITING = Rule("writing", SERVER, (ERROR,), "its role or user may write configur
 CONFIGURATION = Rule("configuration", SERVER, _BOTH, "a configuration is not stored, or the server does not read it")
 ENDPOINTS = Rule("endpoints", SERVER, _BOTH, "it does not reach an endpoint")
 AGENT = Rule("agent", SERVER, _BOTH, "the agent does not run the stored configuration")
+DATA = Rule("data", SERVER, _BOTH, "its data does not arrive in CloudWatch")
 # The checks of a server, in the order of the table, with their rules.
 CHECKS = {
     IDENTITY.name: (IDENTITY,),
@@ -30,6 +32,7 @@ CHECKS = {
     CONFIGURATION.name: (CONFIGURATION,),
     ENDPOINTS.name: (ENDPOINTS,),
     AGENT.name: (AGENT,),
+    DATA.name: (DATA,),
 }
 RULES = [rule for rules in CHECKS.values() for rule in rules]
 # The rules without which an agent cannot run a configuration. The last one matters only where the agent is restarted.
@@ -84,6 +87,28 @@ class Config:
 
 
 @dataclass(frozen=True)
+class Series:
+    """A metric with exactly its dimensions.
+
+    :param dimensions: pairs of a name and a value, in the order of the names.
+    :param period: the seconds between two points, as a period of CloudWatch.
+    :param seconds: how long after its start the agent sends the first point, at most.
+    """
+
+    region: str
+    namespace: str
+    name: str
+    dimensions: tuple[tuple[str, str], ...]
+    period: int
+    seconds: int
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> Series:
+        """Return the metric in a result, in which pairs are lists."""
+        return cls(**{**found, "dimensions": tuple((name, value) for name, value in found["dimensions"])})
+
+
+@dataclass(frozen=True)
 class Server:
     """A server, its desired state, and the findings of the checks.
 
@@ -111,6 +136,13 @@ class Server:
     :param commands: the calls of the agent's control program that make the agent run these configurations.
     :param renames: the final names of the files of these configurations, once they are proved.
     :param watch_seconds: how long to watch the agent after its restart.
+    :param sender: the properties from which its agent names its data. ``None`` if they are not known.
+    :param launched: when EC2 started it, in Unix seconds; 0 if that is not known.
+    :param clock: its time when its facts were read, in Unix seconds; 0 if that is not known.
+    :param started: when its agent started, in Unix seconds by its clock; 0 if that is not known.
+    :param probe: the metric that proves that its agent sends. ``None`` if there is none, or if none is needed.
+    :param newest: when the newest data of it was sent, in Unix seconds; 0 if that is not known.
+    :param data_age: how old that was then, in seconds.
     """
 
     host: str
@@ -141,6 +173,13 @@ class Server:
     commands: tuple[Command, ...] = ()
     renames: tuple[Command, ...] = ()
     watch_seconds: int = 0
+    sender: Sender | None = None
+    launched: int = 0
+    clock: int = 0
+    started: int = 0
+    probe: Series | None = None
+    newest: int = 0
+    data_age: int = 0
 
     @property
     def is_ec2(self) -> bool:
@@ -170,8 +209,10 @@ class Server:
         """Return the result of a check in one word, for the table."""
         if self.fails(*CHECKS[check]):
             return "FAIL"
-        if check == AGENT.name and self.agent == NOT_INSTALLED:
+        if check in (AGENT.name, DATA.name) and self.agent == NOT_INSTALLED:
             return "none"
+        if check == DATA.name:
+            return "ok" if self.newest else "?"
         return "?" if any(each.rule == check for each in self.notes) else "ok"
 
     @property
@@ -232,6 +273,8 @@ class Server:
         try:
             for key, kind in _PARTS:
                 plain[key] = tuple(kind(**each) for each in plain[key])
+            plain["sender"] = plain["sender"] and Sender(**plain["sender"])
+            plain["probe"] = plain["probe"] and Series.from_dict(plain["probe"])
             return cls(**plain)
         except (KeyError, TypeError):
             raise InvalidInput("A server does not have the form in which cwagent_server_info returns it.") from None
@@ -269,6 +312,9 @@ class Facts:
     :param files: the configurations that the agent runs.
     :param is_refused: whether the log since the agent's start has a denial or missing credentials. It is read only if
         the agent runs a version that was not proved.
+    :param hostname: the name that the server has itself.
+    :param clock: its time, in Unix seconds; 0 if it is not known.
+    :param start: when its agent started, by its clock, in Unix seconds; 0 if it is not known.
     """
 
     has_metadata: bool | None = True
@@ -284,3 +330,6 @@ class Facts:
     agent: str = ""
     files: AgentFiles = field(default_factory=AgentFiles)
     is_refused: bool = False
+    hostname: str = ""
+    clock: int = 0
+    start: int = 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from .._ground.text import WIDTH, count_noun, join_first, to_printable, to_summary, wrap
 from .configs_plan import APPEND, FETCH
-from .model import CHECKS, NOT_INSTALLED
+from .model import CHECKS, DATA, NOT_INSTALLED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 # Of a large fleet, the servers without failures are only counted.
 MAX_ROWS = 40
 MAX_NAMES = 3
-HEADINGS = ("identity", "IAM", "config", "network", "agent")
+HEADINGS = ("identity", "IAM", "config", "network", "agent", "data")
+# The last column has the age of data that arrives, such as "12 min".
+_AGE_WIDTH = 3
 # Why servers are skipped when the configuration is applied, and what to do.
 _WINDOWS = (
     "they run Windows",
@@ -35,7 +37,7 @@ _UNSEEN = (
     "nothing was read on them",
     "Change cwagent_verify_from so that it reads them, and run this playbook again.",
 )
-_NAME_WIDTH = WIDTH - sum(len(each) + 2 for each in HEADINGS)
+_NAME_WIDTH = WIDTH - sum(len(each) + 2 for each in HEADINGS) - _AGE_WIDTH
 
 
 def to_lines(servers: Sequence[Server]) -> list[str]:
@@ -43,7 +45,7 @@ def to_lines(servers: Sequence[Server]) -> list[str]:
     failed = [each for each in servers if each.failures]
     rows = [*failed, *(each for each in servers if not each.failures)][:MAX_ROWS]
     table = [_row("server", HEADINGS)]
-    table += [_row(each.host, [each.status(check) for check in CHECKS]) for each in rows]
+    table += [_row(each.host, [_cell(each, check) for check in CHECKS]) for each in rows]
     if len(servers) > len(rows):
         table.append(f"and {len(servers) - len(rows)} more")
     healthy = len(servers) - len(failed)
@@ -93,6 +95,12 @@ def _failures(servers: Iterable[Server]) -> list[tuple[str, str]]:
     """Return each failure with its servers, and what to do."""
     found = _group((each.host, (one.why, one.fix)) for each in servers for one in each.failures)
     return [(f"{join_first(hosts, MAX_NAMES)}: {what}", fix) for (what, fix), hosts in found]
+
+
+def _cell(server: Server, check: str) -> str:
+    """Return the result of a check. Of data that arrives, it is the age."""
+    status = server.status(check)
+    return f"{server.data_age // 60} min" if check == DATA.name and status == "ok" else status
 
 
 def _row(name: str, cells: Iterable[str]) -> str:

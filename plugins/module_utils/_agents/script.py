@@ -11,6 +11,7 @@ each line, as a word and values with spaces between them, so that no text has to
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import TYPE_CHECKING
 
 from .._ground.errors import CwagentError
@@ -46,6 +47,8 @@ for name in http_proxy https_proxy no_proxy; do
   value=$(setting $name)
   [ -z "$value" ] || export "$name=$value"
 done
+echo "clock $(date +%s)"
+echo "host $(cat /proc/sys/kernel/hostname 2>/dev/null || hostname)"
 @identity@
 probe() {
   status=$(curl -s -o /dev/null --connect-timeout 5 -m 10 -w '%{http_code}' "$2" 2>/dev/null)
@@ -68,8 +71,9 @@ else
   echo 'cli no'
 fi
 if [ -x "$control" ]; then
-  text=$(agent_status) status=$(value status)
+  text=$(agent_status) status=$(value status) start=$(value starttime)
   echo "agent ${status:-unknown}"
+  [ -z "$start" ] || { start=$(date -u -d "$start" +%s 2>/dev/null) && echo "start $start"; }
   trial=
   for file in "$agent"/etc/amazon-cloudwatch-agent.d/*; do
     name=${file##*/}
@@ -197,6 +201,7 @@ def _facts(lines: list[list[str]]) -> Facts:
     [profile] = first("profile") or ["-"]
     key_id, *key_file = first("key") or ["-"]
     [agent] = first("agent") or [""]
+    [clock], [start] = (first(word) or ["0"] for word in ("clock", "start"))
     return Facts(
         has_metadata={"no": False, "unknown": None}.get(" ".join(first("metadata")), True),
         profile=None if profile == "-" else profile,
@@ -214,7 +219,17 @@ def _facts(lines: list[list[str]]) -> Facts:
             tuple(" ".join(each) for each in found.get("other", ())),
         ),
         is_refused="refused" in found,
+        hostname=_read("host", r"[A-Za-z0-9._-]{0,255}", " ".join(first("host"))),
+        clock=int(_read("clock", "[0-9]{1,10}", clock)),
+        start=int(_read("start", "[0-9]{1,10}", start)),
     )
+
+
+def _read(word: str, form: str, text: str) -> str:
+    """Return a value. :raises ValueError: it is none that the script prints."""
+    if not re.fullmatch(form, text):
+        raise ValueError(f"{text[:20]!r} is no {word}")
+    return text
 
 
 def _reading(version: str, rest: list[str]) -> Reading:

@@ -38,7 +38,7 @@ from .script import digest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from .._accounts.model import Account, Principal
+    from .._accounts.model import Account, Principal, Version
     from .endpoints import Endpoint
     from .model import Server
 
@@ -102,8 +102,8 @@ def read_servers(
     inventory = Inventory(client_factory, scope)
     account = inventory.read()
     case = Case(
-        account,
-        assess(account),
+        account=account,
+        assessments=assess(account),
         saved_keys=_saved_outside_aws(targets, options),
         server_profile=options["server_profile"],
         hybrid_role=name_of(options["hybrid_role_name"]),
@@ -154,8 +154,46 @@ def _simulate(inventory: Inventory, case: Case, targets: Iterable[Target]) -> di
     return {key: allows for answer in run_in_parallel(ask, asked.items()) for key, allows in answer.items()}
 
 
-def describe_versions(client_factory: Callable[..., Any], servers: Iterable[Server]) -> tuple[list[str], list[Unread]]:
-    """Return for each configuration and region how many agents run each version, and what could not be read.
+class Versions:
+    """Reads the versions of configurations in Parameter Store, once for each parameter.
+
+    :param client_factory: makes a boto3 client for a service: ``AnsibleAWSModule.client``.
+    """
+
+    def __init__(self, client_factory: Callable[..., Any]) -> None:
+        self._client_factory = client_factory
+        self._found: dict[tuple[str, str], tuple[Version, ...] | None] = {}
+        self.unread: list[Unread] = []
+
+    def read(self, name: str, region: str) -> tuple[Version, ...] | None:
+        """Return the versions of a parameter, the newest first; ``None`` if that is denied."""
+        if (name, region) not in self._found:
+            try:
+                self._found[name, region] = read_versions(Aws(partial(self._client_factory, region=region)), name)
+            except AwsApiError as error:
+                if error.code not in DENIED_CODES:
+                    raise
+                self._found[name, region] = None
+                self.unread.append(Unread(f"the versions of {name} in {region}", error.action, region, str(error)))
+        return self._found[name, region]
+
+    def numbers(self, name: str, region: str) -> dict[str, int]:
+        """Return the versions of a parameter by the digest of their text. Of equal ones, it is the newest."""
+        versions = self.read(name, region) or ()
+        return {digest(each.value): each.number for each in reversed(versions) if each.value is not None}
+
+    def texts(self, name: str, region: str) -> dict[str, str] | None:
+        """Return the texts of a parameter by their digest, without encrypted ones; ``None`` if that is denied."""
+        versions = self.read(name, region)
+        return (
+            None
+            if versions is None
+            else {digest(each.value): each.value for each in versions if each.value is not None}
+        )
+
+
+def describe_versions(versions: Versions, servers: Iterable[Server]) -> list[str]:
+    """Return for each configuration and region how many agents run each version.
 
     The versions that Parameter Store keeps are read only where an agent runs another text than the stored one.
     """
@@ -166,25 +204,14 @@ def describe_versions(client_factory: Callable[..., Any], servers: Iterable[Serv
             texts.setdefault((name, server.region), Counter())[text] += 1
         for each in server.runs:
             stored.setdefault((each.name, server.region), {})[each.digest] = each.number
-    lines, unread = [], []
+    lines = []
     for (name, region), counts in sorted(texts.items()):
-        known, place = stored.get((name, region), {}), f"{name} in {region}"
+        known = stored.get((name, region), {})
         if not counts.keys() <= known.keys():
-            try:
-                known = {**_read(client_factory, name, region), **known}
-            except AwsApiError as error:
-                if error.code not in DENIED_CODES:
-                    raise
-                unread.append(Unread(f"the versions of {place}", error.action, region, str(error)))
-        lines += [f"{place}: {_describe(counts, known)}."]
-    lines += [f"- Some versions are not known: {each.why}" for each in unread]
-    return [part for line in lines for part in wrap(line)], unread
-
-
-def _read(client_factory: Callable[..., Any], name: str, region: str) -> dict[str, int]:
-    """Return the versions of a parameter by the digest of their text. Of equal ones, it is the newest."""
-    versions = read_versions(Aws(partial(client_factory, region=region)), name)
-    return {digest(each.value): each.number for each in reversed(versions) if each.value is not None}
+            known = {**versions.numbers(name, region), **known}
+        lines += [f"{name} in {region}: {_describe(counts, known)}."]
+    lines += [f"- Some versions are not known: {each.why}" for each in versions.unread]
+    return [part for line in lines for part in wrap(line)]
 
 
 def _describe(counts: Mapping[str, int], known: Mapping[str, int]) -> str:

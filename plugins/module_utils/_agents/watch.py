@@ -11,7 +11,7 @@ the agent. So servers that are watched one after the other are nevertheless watc
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .._configuration.json_path import find_values
@@ -138,7 +138,7 @@ refused "*) break ;; esac
   [ "$left" -gt 0 ] || break
   sleep $((left < @poll@ ? left : @poll@))
 done
-echo "agent ${was:-unknown} ${status:-unknown} $((began - first)) $((now - first))"
+echo "agent ${was:-unknown} ${status:-unknown} $((began - first)) $((now - first)) $first"
 [ -z "$log" ] || [ -r "$log" ] || echo 'unreadable'
 echo "log ${log:-journal}"
 level=$(sed -n 's/.*"CWAGENT_LOG_LEVEL"[[:space:]]*:[[:space:]]*"\([A-Z]*\)".*/\1/p' "$agent/etc/env-config.json" \
@@ -159,12 +159,14 @@ class Watch:
     :param failure: why it failed, with the line of its log. Empty if nothing was found.
     :param note: why its log was not watched. Empty if it was.
     :param others: how many other warnings and errors its log has.
+    :param started: when it started, in Unix seconds by the clock of the server.
     """
 
     seconds: int = 0
     failure: str = ""
     note: str = ""
     others: int = 0
+    started: int = 0
 
 
 def watch_seconds(configs: Iterable[Mapping[str, Any] | None]) -> int:
@@ -203,9 +205,9 @@ def judge(output: str) -> Watch:
             raise ValueError
         if found["agent"] == ["missing"]:
             return Watch(failure="The agent is no longer installed.")
-        was, status, later, seconds = found["agent"][0].split()
+        was, status, later, seconds, started = found["agent"][0].split()
         count, others = map(_to_number, found["lines"][0].split())
-        result = Watch(max(0, _to_number(seconds)), others=others)
+        result = Watch(max(0, _to_number(seconds)), others=others, started=_to_number(started))
         failure = _failure(found, was, status, _to_number(later))
         if "refused" in found and not failure:
             raise ValueError  # nothing that a log has
@@ -213,8 +215,8 @@ def judge(output: str) -> Watch:
     except (KeyError, ValueError):
         return Watch(failure="The answer of the watch is not complete, or not readable.")
     if failure:
-        return Watch(result.seconds, failure, others=others)
-    return Watch(result.seconds, note=_note(found, level, path, count), others=others)
+        return replace(result, failure=failure)
+    return replace(result, note=_note(found, level, path, count))
 
 
 def _to_number(text: str) -> int:

@@ -12,10 +12,11 @@ Servers are mappings, as results have them, because each server of a batch looks
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ...module_utils._agents.model import ANSIBLE, RUN_COMMAND
+from ...module_utils._agents.data import Trial
+from ...module_utils._agents.model import ANSIBLE, RUN_COMMAND, Series
 from ...module_utils._agents.watch import NOT_WATCHED
 from ...module_utils._ground.errors import InvalidInput
 
@@ -23,14 +24,14 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
 
-COLLECT, APPLY, WATCH, CHECK, RENAME = OF_SERVER = ("collect", "apply", "watch", "check", "rename")
+COLLECT, APPLY, WATCH, DATA, CHECK, RENAME = OF_SERVER = ("collect", "apply", "watch", "data", "check", "rename")
 # The part of one host of a batch, and the part of the host that has checked the servers of an account, after them.
 STOP, LABEL = "stop", "label"
 PARTS = (*OF_SERVER, STOP, LABEL)
 # The results of the host that has checked the servers, and the results of each server.
 READ, CHECKED, LABELLED = "__verify_read", "__verify_checked", "__verify_labelled"
 COLLECTED, APPLIED, WATCHED = "__verify_collected", "__verify_applied", "__verify_watched"
-PROVED, RENAMED = "__verify_proved", "__verify_renamed"
+ARRIVED, PROVED, RENAMED = "__verify_arrived", "__verify_proved", "__verify_renamed"
 # The results of the tasks of apply.yml on a server, in their order.
 OF_TRIAL = (APPLIED, WATCHED, PROVED, RENAMED)
 # The key of a result with the server that sends the commands.
@@ -45,12 +46,14 @@ class Work:
     :param servers: the servers to reach with Run Command.
     :param options: the options of the module on the server itself.
     :param leader: the server that sends the commands for this one.
+    :param trials: by server, the data to wait for.
     """
 
     failure: str = ""
     servers: Sequence[Mapping[str, Any]] = ()
     options: Mapping[str, Any] | None = None
     leader: str = ""
+    trials: Mapping[str, Trial] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,8 @@ class Batch:
         time = {} if watch_seconds is None else {"watch_seconds": watch_seconds}
         if part == WATCH:
             return self._watch(time, check_mode=check_mode)
+        if part == DATA:
+            return Work(trials=self._trials({*hosts}) if self._server["needs_trial"] and not check_mode else {})
         return Work() if check_mode else self._check()
 
     def _collect(self) -> Work:
@@ -140,15 +145,37 @@ class Batch:
         watched = [{**each, **time} for each in self._servers if each["host"] in applied]
         return Work(servers=watched if self.host == self._watcher else ())
 
+    def _trials(self, hosts: Collection[str]) -> Mapping[str, Trial]:
+        """Return the data that one host of the batch waits for, for all whose agents have not failed."""
+        watches = {
+            host: watch
+            for each in hosts
+            for host, watch in self._registered(each, WATCHED).get("watches", {}).items()
+            if host in hosts and not watch["failure"] and watch["started"]
+        }
+        found = {
+            each["host"]: Trial(Series.from_dict(each["probe"]), watches[each["host"]]["started"])
+            for each in self._servers
+            if each["host"] in watches and each["needs_trial"] and each["probe"]
+        }
+        return found if self.host == min(found, default="") else {}
+
     def _check(self) -> Work:
+        if (failure := self._watch_failure()) or not self._server["needs_trial"]:
+            return Work(failure=failure)
+        results = [self._registered(each["host"], ARRIVED).get("data", {}) for each in self._servers]
+        failures = [each[self.host]["failure"] for each in results if self.host in each]
+        return Work(failure=failures[0] if failures else "")
+
+    def _watch_failure(self) -> str:
         server = self._server
         if not _is_commanded(server):
-            return Work()  # it has failed already
+            return ""  # it has failed already
         result = self._registered(self._watcher, WATCHED)
         if "watches" in result:
-            return Work(failure=result["watches"].get(self.host, {}).get("failure", ""))
+            return str(result["watches"].get(self.host, {}).get("failure", ""))
         reason = result.get("msg") or "It could not be reached."
-        return Work(failure=f"{NOT_WATCHED}{reason}" if server["needs_trial"] else "")
+        return f"{NOT_WATCHED}{reason}" if server["needs_trial"] else ""
 
     def _command_failure(self, server: Mapping[str, Any]) -> str:
         """Return why Run Command did not apply the configuration. Without lists of hosts, it did so on none."""

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.utils.helpers import pct_to_int
 
+from ...module_utils._agents.data import Proof, describe_proofs
 from ...module_utils._agents.watch import NOT_WATCHED, Watch, describe_watch
 from ...module_utils._configuration.parts import part_name
-from .._connections.apply_batch import APPLIED, CHECKED, LEADER, RENAMED, WATCHED, server_failure
+from .._connections.apply_batch import APPLIED, ARRIVED, CHECKED, LEADER, RENAMED, WATCHED, server_failure
 from .._run.given import ACCOUNTS, ADMIN_INSTANCE, APPLY, CONFIRMATION, REMOVAL, RESTORE, ROTATION, SERVERS
 from .._run.hosts import HYBRID
 from .._run.run import Run, read_run
@@ -233,7 +234,10 @@ def _apply_notes(account: Account) -> list[str]:
     lines = unapplied(account)
     for each in account.records:
         lines += [*each.notes, *(warning for warning in each.warnings if "not narrowed" in warning)]
-    return [*lines, *describe_watch(watches), *checked.get("apply_notes", ())]
+    results = [host[ARRIVED].get("data", {}) for host in account.servers if ARRIVED in host]
+    proofs = {host: Proof(**proof) for each in results for host, proof in each.items()}
+    good = [host for host, each in watches.items() if not each.failure]
+    return [*lines, *describe_watch(watches), *describe_proofs(good, proofs), *checked.get("apply_notes", ())]
 
 
 def _watches(account: Account) -> dict[str, dict[str, Any]]:

@@ -94,12 +94,12 @@ def test_facts_are_collected_in_the_way_that_is_chosen(states: States) -> None:
     fleet = found.fleet
     play = found.run("verify").assert_succeeded()
     assert play.problems[:7] == [
-        "server                          identity  IAM  config  network  agent",
-        "db1                             ok        ok   ok      ok       ok",
-        "db9                             ok        ok   ok      ok       ok",
-        "web1                            ok        ok   ok      ok       ok",
-        "web2                            ok        ok   ok      ok       ok",
-        "win1                            ?         ok   ?       ?        ?",
+        "server                 identity  IAM  config  network  agent  data",
+        "db1                    ok        ok   ok      ok       ok     ?",
+        "db9                    ok        ok   ok      ok       ok     ?",
+        "web1                   ok        ok   ok      ok       ok     ?",
+        "web2                   ok        ok   ok      ok       ok     ?",
+        "win1                   ?         ok   ?       ?        ?      ?",
         "5 of 5 servers without a failure.",
     ]
     assert_brief(play, "verify")
@@ -114,7 +114,11 @@ def test_facts_are_collected_in_the_way_that_is_chosen(states: States) -> None:
     }
     assert [each["failures"] for each in servers.values()] == [[]] * len(servers)
     assert stat.S_IMODE(fleet.report.stat().st_mode) == 0o600
-    assert " ".join(play.problems[7:]).startswith("- win1: The server runs Windows, and only Linux servers are ")
+    notes = " ".join(" ".join(play.problems[7:]).split())
+    assert "- win1: The server runs Windows, and only Linux servers are " in notes
+    assert (
+        "- db1, db9, web1 and 2 more: Whether its data arrives is not known: its configurations send neither " in notes
+    )
     assert (play.writes, play.changed_tasks) == (["SendCommand"], ["cwagent.iam.verify : Write the findings as JSON"])
     assert [each.host for each in play.results if each.outcome == "unreachable"] == ["web2"]
 

@@ -39,10 +39,19 @@ from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import 
 
 pytestmark = NEEDS_AWS_CLI
 
-HEALTHY = {"identity": "ok", "permissions": "ok", "configuration": "ok", "endpoints": "ok", "agent": "ok"}
-UNSEEN = {"identity": "?", "permissions": "ok", "configuration": "?", "endpoints": "?", "agent": "?"}
+HEALTHY = {"identity": "ok", "permissions": "ok", "configuration": "ok", "endpoints": "ok", "agent": "ok", "data": "?"}
+UNSEEN = {"identity": "?", "permissions": "ok", "configuration": "?", "endpoints": "?", "agent": "?", "data": "?"}
 WINDOWS = "The server runs Windows, and only Linux servers are checked from the inside."
 ENDPOINTS = "\n".join(f"endpoint {name} 404" for name in ("monitoring", "logs", "ssm", "ec2"))
+SENDING = json.dumps(
+    {
+        "metrics": {
+            "append_dimensions": {"InstanceId": "${aws:InstanceId}"},
+            "metrics_collected": {"mem": {"measurement": ["used_percent"]}},
+        },
+        "logs": {"logs_collected": {"files": {"collect_list": [{"file_path": "/a", "log_group_name": "a"}]}}},
+    }
+)
 RUNNING = f"config {PARAMETER} 1 {digest(CONFIG)}\nagent running\n"
 SAID = f"profile {SERVER_ROLE}\n{ENDPOINTS}\n{RUNNING}file {PARAMETER} {digest(CONFIG)}\nend\n"
 """The output of the script on a healthy instance."""
@@ -255,7 +264,10 @@ def test_programs_that_a_server_lacks_are_no_failure(states: States) -> None:
     fleet = states.begin(healthy)
     fleet.aws.agents(fleet.instances["web1"], aws_cli=False, cloudwatch_agent=False)
     server = check_inside(fleet, "web1")
-    assert (server["failures"], server["status"]) == ([], {**HEALTHY, "configuration": "?", "agent": "none"})
+    assert (server["failures"], server["status"]) == (
+        [],
+        {**HEALTHY, "configuration": "?", "agent": "none", "data": "none"},
+    )
 
 
 def test_servers_compare_a_parameter_that_only_they_decrypt(states: States) -> None:
@@ -571,6 +583,8 @@ class Duty:
 def test_each_duty_needs_its_policy_and_no_more(states: States, name: str, subtests: pytest.Subtests) -> None:
     """The output of the script is long, so that it is read by instance; the agent runs another configuration."""
     fleet = states.begin(healthy)
+    if name == "verify":
+        fleet.store(SENDING)
     said = SAID.replace(f"file {PARAMETER} {digest(CONFIG)}", f"file {PARAMETER} old")
     answer = {"code": 0, "stdout": f"{'other a' * 500}\n{said}", "stderr": ""}
     fleet.aws.agents(fleet.instances["web1"], fleet.node("db9"), answer=answer)
@@ -578,11 +592,14 @@ def test_each_duty_needs_its_policy_and_no_more(states: States, name: str, subte
     for store in ("parameter_store", "secrets_manager"):
         found = duty.run(INFO, servers=servers, simulate=True, key_store=store)
     checked = duty.run(INFO, checked=found["servers"], **{"from": "run_command"})
+    if name == "verify":
+        duty.run(INFO, checked=found["servers"], data=True, **{"from": "none"})
     if name == "apply":
         assert duty.run("cwagent_account_info", find_server_policy=True)["server_policy"] == "aws"
         assert duty.run(COMMAND, servers=checked["servers"])["changed"]
         assert {*duty.run(COMMAND, servers=checked["servers"], watch=True)["watches"]} == {"web1"}
-    for action in actions(duty.document):
+    # Only a play waits for data: test_data.py.
+    for action in actions(duty.document) - ({"cloudwatch:GetMetricData"} if name == "apply" else set()):
         with subtests.test(action=action):
             assert duty.denied_without(action, action.partition(":")[2]) == {action}
     for resource in duty.document["Statement"][-1]["Resource"]:

@@ -109,7 +109,7 @@ EVERYDAY = set(
         r"\w+",
         """
         absent ansible application at auto aws bundle by ca certs check checked close closed compare compared
-        content controller create default delete description detach digest duration earlier elsewhere endpoint
+        content controller create data default delete description detach digest duration earlier elsewhere endpoint
         endpoints entry_point error expected fail file files filters find found from group has history host
         hostname hosts id ids if ignored info inventory keep label lines main max missing mode module name names
         narrow none

@@ -19,7 +19,7 @@ READING: list[tuple[str, dict[str, Any]]] = [
     ("cwagent_restore", {"state": "checked"}),
     ("cwagent_hybrid_nodes", {"deregister": False}),
     *(("cwagent_store_config", {"state": state}) for state in ("validated", "compared", "fitted")),
-    *(("cwagent_agent_config", {"part": part}) for part in ("collect", "watch", "check", "stop")),
+    *(("cwagent_agent_config", {"part": part}) for part in ("collect", "watch", "data", "check", "stop")),
 ]
 
 

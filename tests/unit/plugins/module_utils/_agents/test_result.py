@@ -42,19 +42,19 @@ def server(host, *found, **more):
 
 def test_a_table_and_fixes():
     servers = [
-        server("web1"),
+        server("web1", newest=1, data_age=130),
         server("web2", STOPPED),
         server("web3", STOPPED, note(IDENTITY, "Not known.")),
         server("web4", WRITER),
         Server("db1", "eu-central-1", user="db", agent="not installed"),
     ]
     assert to_lines(servers) == [
-        "server                          identity  IAM  config  network  agent",
-        "web2                            ok        ok   ok      ok       FAIL",
-        "web3                            ?         ok   ok      ok       FAIL",
-        "web4                            ok        FAIL  ok      ok       ok",
-        "web1                            ok        ok   ok      ok       ok",
-        "db1                             ok        ok   ok      ok       none",
+        "server                 identity  IAM  config  network  agent  data",
+        "web2                   ok        ok   ok      ok       FAIL   ?",
+        "web3                   ?         ok   ok      ok       FAIL   ?",
+        "web4                   ok        FAIL  ok      ok       ok     ?",
+        "web1                   ok        ok   ok      ok       ok     2 min",
+        "db1                    ok        ok   ok      ok       none   none",
         "2 of 5 servers without a failure.",
         "! web2, web3: The agent is stopped.",
         "  Fix: start it",
@@ -69,7 +69,7 @@ def test_lines_fit_a_terminal():
     text = "a sentence " * 30
     lines = to_lines([server(name, failure(AGENT, text, text)), server(f"a\u202eb\n{name}")])
     assert max(map(len, lines)) <= WIDTH
-    assert lines[1].startswith("x" * 29 + "…  ok")
+    assert lines[1].startswith("x" * 20 + "…  ok")
     assert lines[2].startswith("ab x")
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -87,9 +88,12 @@ def hybrid(tmp_path: Path) -> Hybrid:
 def test_run_command_has_no_home_and_the_credentials_are_in_the_one_of_root(hybrid):
     file = f"{hybrid.root}/root/.aws/credentials"
     expected = Facts(key_id="ASIA1", key_file=file, caller="arn:aws:sts::1:assumed-role/R/mi-1", agent="unknown")
-    assert hybrid.read() == expected
+    found = hybrid.read()
+    assert found.hostname
+    assert abs(found.clock - time.time()) < 60
+    assert replace(found, hostname="", clock=0) == expected
     hybrid.write("etc/common-config.toml", '[credentials]\nshared_credential_profile = "default"\n')
-    assert hybrid.read() == expected
+    assert replace(hybrid.read(), hostname="", clock=0) == expected
 
 
 OTHER_FILE, OTHER_HOME = "AWS_SHARED_CREDENTIALS_FILE={root}/other", "HOME={root}/home"
@@ -155,6 +159,8 @@ def test_the_script_has_the_address_of_each_service_unless_the_server_says_anoth
 
 
 FULL = """
+clock 1764750000
+host web-1.example.com
 profile Server
 endpoint monitoring 403
 endpoint logs 000
@@ -163,6 +169,7 @@ config A 3 abc
 config B 0 An error occurred (AccessDeniedException): no
 config C 0
 agent running
+start 1764740000
 file A abc
 other file_my app.json
 end
@@ -180,6 +187,9 @@ def test_server_an_instance():
         },
         agent="running",
         files=AgentFiles({"A": "abc"}, ("file_my app.json",)),
+        hostname="web-1.example.com",
+        clock=1764750000,
+        start=1764740000,
     )
 
 
@@ -213,6 +223,12 @@ def test_facts(text, expected):
         "config A x y\nend",
         "config A 3\nend",
         "config A 3 abc def\nend",
+        "clock 12345678901\nend",
+        "clock soon\nend",
+        "agent running\nstart -1\nend",
+        f"host {'a' * 256}\nend",
+        "host a b\nend",
+        "host \x1b[2J\nend",
     ],
 )
 def test_an_answer_that_was_cut_or_is_not_readable_is_refused(text):

@@ -240,11 +240,11 @@ def test_the_watch_ends_when_the_agent_has_run_for_the_time(host):
     assert 1 <= found.seconds <= int(time.time()) - now
 
 
-COMPLETE = ["agent running running 0 140", "log /var/log/a.log", "level INFO", "lines 3 1", "end"]
+COMPLETE = ["agent running running 0 140 1764750000", "log /var/log/a.log", "level INFO", "lines 3 1", "end"]
 
 
 def test_a_complete_answer():
-    assert judge("\n".join(COMPLETE)) == Watch(140, others=1)
+    assert judge("\n".join(COMPLETE)) == Watch(140, others=1, started=1764750000)
 
 
 @pytest.mark.parametrize("number", range(len(COMPLETE)))
@@ -315,7 +315,7 @@ def test_a_watch_that_reached_its_limit_says_what_it_can_miss():
 
 def test_a_number_that_the_script_cannot_print_is_no_answer():
     for number in ("9" * 11, "٣", "1_0", "+1", ""):
-        assert judge(f"agent running running 0 {number}\nlevel INFO\nlog x\nlines 1 0\nend").failure == NOT_READABLE
+        assert judge(f"agent running running 0 {number} 1\nlevel INFO\nlog x\nlines 1 0\nend").failure == NOT_READABLE
 
 
 def test_what_was_seen_is_described():

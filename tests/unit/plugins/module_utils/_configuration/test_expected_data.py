@@ -13,12 +13,12 @@ from ansible_collections.cwagent.iam.plugins.module_utils._configuration.expecte
     ExpectedData,
     ExpectedLog,
     ExpectedMetric,
-    Sender,
     Unknown,
     expected_data,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._configuration.json_path import json_path
 from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parts import merge
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.sender import Sender
 from ansible_collections.cwagent.iam.plugins.module_utils._configuration.validate import METRICS, SECTIONS
 
 EXAMPLES = Path(__file__).parents[5] / "examples" / "agent-config"

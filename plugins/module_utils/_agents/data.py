@@ -1,0 +1,340 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether the data that agents should send has arrived in CloudWatch. Pure.
+
+The expected data follows from the configurations that the agent runs. Without facts from the server, it follows from
+the stored ones. Every principal that may send metrics can send them with the dimensions of another server, so data
+proves nothing about its sender.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from .._configuration.document import read
+from .._configuration.expected_data import ExpectedData, expected_data
+from .._ground.names import is_yaml_name
+from .._ground.text import count_noun, join_first, shorten
+from .case import merge_known
+from .model import AGENT, CONFIGURATION, DATA, ENDPOINTS, IDENTITY, NOT_INSTALLED, PERMISSIONS, Series, failure, note
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from .._configuration.expected_data import ExpectedLog, ExpectedMetric
+    from .._ground.findings import Finding
+    from .model import Server
+
+    Dimensions = Mapping[str, str]
+    # By name and region of a parameter, the texts of its versions by their digest.
+    Texts = Mapping[tuple[str, str], Mapping[str, str] | None]
+
+
+# ListMetrics returns metrics with points in this time and up to 50 minutes more. A new metric can take 15 minutes.
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_ListMetrics.html
+RECENT_SECONDS, SETTLING_SECONDS = 3 * 3600, 15 * 60
+MINUTE, HOUR = 60, 3600
+# The points that can be late without a reason: the agent sends them in batches.
+_LATE_SECONDS = 5 * MINUTE
+# CloudWatch accepts points of the last two weeks and of the next two hours. A clock that is this wrong is reported.
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html
+_WRONG_CLOCK_SECONDS = SETTLING_SECONDS
+# The rules whose violation keeps data from arriving, in the order in which a cause is sought.
+_CAUSES = (IDENTITY, PERMISSIONS, ENDPOINTS, CONFIGURATION, AGENT)
+_IDENTIFYING = ("InstanceId", "host")
+_MAX_SENDERS = 3
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """The data that should arrive of a server.
+
+    :param reason: why nothing is known of it, as a sentence without its full stop. Empty if something is.
+    :param is_assumed: whether it follows from the stored configurations, because the server was not read.
+    """
+
+    data: ExpectedData = field(default_factory=ExpectedData)
+    reason: str = ""
+    is_assumed: bool = False
+
+    @property
+    def metric(self) -> ExpectedMetric | None:
+        """The metric that shows best whether the agent sends: certainly, and with known dimensions."""
+        own = [each for each in self.data.metrics if each.is_own]
+        return min(own, key=_uncertainty, default=None)
+
+
+def _uncertainty(each: ExpectedMetric) -> tuple[object, ...]:
+    return not each.is_certain, bool(each.unknown_dimensions), each.seconds, each.interval, each.name, each.dimensions
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The data of a server in CloudWatch.
+
+    :param newest: the time of the newest point of its metric, in Unix seconds; ``None`` if there is none.
+    :param region: another region in which the metric is.
+    :param events: by expected log, the time of the newest event in its stream, in Unix seconds; ``None`` for a stream
+        without events. A stream that does not exist is missing.
+    :param unread: why something could not be read, as a sentence without its full stop. Empty if everything was.
+    """
+
+    newest: int | None = None
+    region: str = ""
+    events: Mapping[ExpectedLog, int | None] | None = None
+    unread: str = ""
+
+
+# How much later than its time a point can be read.
+_READABLE_SECONDS = 2 * MINUTE
+# A longer wait would stop all batches for one server.
+LONGEST_SECONDS = 15 * MINUTE
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The data with which an agent proves a version.
+
+    :param started: when the agent started, in Unix seconds by the clock of its server.
+    """
+
+    series: Series
+    started: int
+
+    @property
+    def begin(self) -> int:
+        """The begin of the first period that only the agent which was started can have sent, by the server's clock.
+
+        The agent that was stopped can still send its last points, and a period that has begun can have some of them.
+        """
+        return -(-self.started // self.series.period) * self.series.period
+
+    @property
+    def seconds(self) -> int:
+        """How long after the start its point can be read, at most."""
+        return self.series.period + self.series.seconds + _READABLE_SECONDS
+
+    @property
+    def reason(self) -> str:
+        """Why nobody waits for the data, as a sentence without its full stop. Empty if somebody does."""
+        return "" if self.seconds <= LONGEST_SECONDS else f"its first data can take {describe_age(self.seconds)}"
+
+    @property
+    def failure(self) -> str:
+        """The failure of a server whose data has not arrived."""
+        each = self.series
+        return (
+            f"CloudWatch has no {each.name} of it in namespace {each.namespace} in {each.region} since the restart of "
+            f"its agent, {describe_age(self.seconds)} after it."
+        )
+
+
+@dataclass(frozen=True)
+class Proof:
+    """The data of an agent in CloudWatch after its restart.
+
+    :param newest: the time of its newest point, in Unix seconds; 0 for none.
+    :param failure: why it has failed. Empty if it has not.
+    :param note: why nobody waited for its data, as a sentence without its full stop.
+    """
+
+    newest: int = 0
+    failure: str = ""
+    note: str = ""
+
+
+# -- The expected data --
+
+
+def runs_of(server: Server) -> dict[str, str]:
+    """Return by name the digest of each configuration that the agent runs, or that it is to run; empty if unknown."""
+    if server.running:
+        return dict(server.running)
+    if server.runs:
+        return {each.name: each.digest for each in server.runs}
+    return {each.name: each.digest for each in server.configs} if server.runs_all else {}
+
+
+def expect(server: Server, runs: Mapping[str, str], texts: Texts) -> Expectation:
+    """Return the data that should arrive if an agent runs some configurations.
+
+    :param runs: by name, the digest of each configuration.
+    """
+    if server.sender is None or not runs:
+        return Expectation(reason="which configurations it runs is not known")
+    if any(is_yaml_name(name) for name in runs):
+        return Expectation(reason="it runs an OpenTelemetry configuration")
+    denied = sorted(name for name in runs if texts.get((name, server.region)) is None)
+    if denied:
+        return Expectation(reason=f"the versions of {', '.join(denied)} could not be read")
+    found = {name: (texts[name, server.region] or {}).get(digest) for name, digest in runs.items()}
+    unknown = sorted(name for name, text in found.items() if text is None)
+    if unknown:
+        return Expectation(reason=f"the text of {', '.join(unknown)} that it runs is encrypted or no longer stored")
+    order = [each.name for each in server.configs if each.name in found]
+    documents = [read(found[name] or "", name).value for name in order]
+    merged = merge_known([each for each in documents if each is not None])
+    if merged is None or None in documents:
+        return Expectation(reason="the agent cannot merge its configurations")
+    sender = replace(server.sender, platform="Windows" if server.is_windows else "Linux")
+    data = expected_data(merged, sender)
+    return Expectation(data, _reason(data), is_assumed=not server.running)
+
+
+def _reason(data: ExpectedData) -> str:
+    """Return why it is not known whether data arrives; empty if CloudWatch knows it."""
+    if any(each.is_own for each in data.metrics) or data.logs:
+        return ""
+    if data.metrics:
+        return "its metrics have no dimension that distinguishes it from other servers"
+    if data.unknown:
+        return data.unknown[0].reason
+    return "its configurations send neither metrics nor logs"
+
+
+def to_series(metric: ExpectedMetric, dimensions: Dimensions | None = None) -> Series:
+    """Return a metric with its dimensions. :param dimensions: all of them, if the metric does not have them all."""
+    pairs = metric.dimensions if dimensions is None else tuple(sorted(dimensions.items()))
+    period = -(-metric.interval // MINUTE) * MINUTE
+    return Series(metric.region, metric.namespace, metric.name, pairs, period, metric.seconds)
+
+
+def find_series(metric: ExpectedMetric, listed: Iterable[Dimensions]) -> Series | None:
+    """Return the metric with the dimensions that it has in CloudWatch; ``None`` if they are not known."""
+    if not metric.unknown_dimensions:
+        return to_series(metric)
+    known, names = dict(metric.dimensions), {*dict(metric.dimensions), *metric.unknown_dimensions}
+    found = [each for each in listed if known.items() <= each.items() and each.keys() <= names]
+    return to_series(metric, min(found, key=lambda each: sorted(each.items()))) if found else None
+
+
+SHARED = "another server has the same name, and so the same dimensions"
+
+
+def shared_series(series: Iterable[Series], servers: Iterable[Server]) -> frozenset[Series]:
+    """Return the metrics that several servers send with the same dimensions, because they have the same name."""
+    hostnames = Counter(each.sender.hostname for each in servers if each.sender)
+    shared = {name for name, count in hostnames.items() if name and count > 1}
+    found = {each: dict(each.dimensions) for each in series}
+    return frozenset(
+        each for each, of in found.items() if "InstanceId" not in of and not shared.isdisjoint(of.values())
+    )
+
+
+# -- The data that has arrived --
+
+
+def judge_data(server: Server, expectation: Expectation, listed: Listed, now: int) -> Server:
+    """Return a server with the findings on its data. :param now: the time of AWS, in Unix seconds."""
+    if server.agent == NOT_INSTALLED:
+        return server
+    if not server.is_running:
+        return server.adding(note(DATA, "The instance is not running."))
+    if expectation.reason or listed.unread:
+        return server.adding(
+            note(DATA, f"Whether its data arrives is not known: {expectation.reason or listed.unread}.")
+        )
+    metric, events = expectation.metric, listed.events or {}
+    newest = max([0, listed.newest or 0, *(each for each in events.values() if each)])
+    if newest:
+        server = replace(server, newest=newest, data_age=max(0, now - newest))
+    server = server.adding(*_quiet_logs(expectation.data.logs, events, now))
+    return server if metric is None else _judge_metric(server, expectation, metric, listed, now)
+
+
+def _judge_metric(server: Server, expectation: Expectation, metric: ExpectedMetric, listed: Listed, now: int) -> Server:
+    age = None if listed.newest is None else now - listed.newest
+    if age is not None and age <= max(SETTLING_SECONDS, metric.seconds + metric.interval + _LATE_SECONDS):
+        return server
+    server = replace(server, newest=0, data_age=0)
+    where = f"in namespace {metric.namespace} in {metric.region}"
+    what = f"CloudWatch has no {metric.name} of it {where}."
+    if age is not None:
+        what = f"The newest {metric.name} of it {where} is {describe_age(age)} old."
+    if _is_settling(server, now):
+        return server.adding(note(DATA, f"{what} Its agent was started less than 15 minutes ago."))
+    if not metric.is_certain:
+        return server.adding(note(DATA, f"{what} It is not certain that the server has what this measures."))
+    if expectation.is_assumed:
+        what += " That is expected of the stored configuration, because nothing was read on the server."
+    return server.adding(_missing(server, listed, what, now))
+
+
+def _is_settling(server: Server, now: int) -> bool:
+    """Whether an agent, or its instance, was started so recently that its data can still be missing."""
+    offset = now - server.clock if server.clock else 0
+    starts = [server.launched, server.started + offset if server.started else 0]
+    return any(now - each < SETTLING_SECONDS for each in starts)
+
+
+def _missing(server: Server, listed: Listed, what: str, now: int) -> Finding:
+    """Return the failure of a server whose data is missing, with the first cause that is known."""
+    causes = [each for rule in _CAUSES for each in server.failures if each.rule == rule.name]
+    if causes:
+        return failure(DATA, f"{what} The likely cause: {causes[0].why}", causes[0].fix)
+    if server.clock and abs(server.clock - now) > _WRONG_CLOCK_SECONDS:
+        wrong = "ahead of" if server.clock > now else "behind"
+        seen = f"Its clock is {describe_age(abs(server.clock - now))} {wrong} the clock of AWS."
+        return failure(DATA, f"{what} {seen}", "Correct the time of the server, for example with chrony.")
+    if listed.region:
+        fix = "Set agent.region in the configuration, or correct it."
+        return failure(DATA, f"{what} It sends it to {listed.region} instead.", fix)
+    return failure(
+        DATA,
+        what,
+        "Look for errors in the log of the agent, and whether the namespace or the host has another name now.",
+    )
+
+
+def _quiet_logs(logs: Sequence[ExpectedLog], events: Mapping[ExpectedLog, int | None], now: int) -> Iterable[Finding]:
+    """Return notes on log streams without new events. A quiet log is no failure."""
+    for each in logs:
+        where = f"log group {each.group} in {each.region}"
+        if each not in events:
+            yield note(DATA, f"It has no stream in {where}.")
+        elif (newest := events[each]) is None or now - newest > RECENT_SECONDS:
+            old = "has no event" if newest is None else f"has had no event for {describe_age(now - newest)}"
+            yield note(DATA, f"Its stream in {where} {old}.")
+
+
+def describe_age(seconds: int) -> str:
+    """Return a time in words, in its largest unit."""
+    for unit, size in (("day", 24 * HOUR), ("hour", HOUR), ("minute", MINUTE)):
+        if seconds >= 2 * size or (unit == "minute" and seconds >= size):
+            return count_noun(seconds // size, unit)
+    return count_noun(max(0, seconds), "second")
+
+
+def describe_others(namespace: str, region: str, listed: Iterable[Dimensions], known: frozenset[str]) -> str:
+    """Return which other servers send to a namespace, in a sentence; empty if none does.
+
+    :param known: the texts that stand for the servers of this run.
+    """
+    found = dict.fromkeys(
+        value
+        for each in listed
+        for name, value in sorted(each.items())
+        if name in _IDENTIFYING and not known & {*each.values()}
+    )
+    if not found:
+        return ""
+    names = join_first([shorten(each) for each in found], _MAX_SENDERS)
+    return f"- Servers that are not in this run send to {shorten(namespace)} in {region}: {names}."
+
+
+def describe_proofs(watched: Iterable[str], proofs: Mapping[str, Proof]) -> list[str]:
+    """Return which servers have proved a version by data and which by the log alone, in sentences.
+
+    :param watched: the servers whose agent was watched and did not fail.
+    """
+    by_data = sorted(host for host, each in proofs.items() if each.newest)
+    lines = [f"Data arrived in CloudWatch after the restart: {', '.join(by_data)}."] if by_data else []
+    reasons: dict[str, list[str]] = {}
+    for host in watched:
+        if host not in proofs or proofs[host].note:
+            why = proofs[host].note if host in proofs else "no metric of it is known well enough"
+            reasons.setdefault(why, []).append(host)
+    return lines + [f"Only the log was watched on {', '.join(hosts)}: {why}." for why, hosts in reasons.items()]
