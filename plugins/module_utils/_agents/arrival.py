@@ -98,16 +98,15 @@ class Arrivals:
             )
             checked.append(judge_data(server, expectations[index], seen, self._now()))
         known = frozenset(text for each in servers if each.sender for text in each.sender.identities | {each.host})
-        others = [
-            describe_others(namespace, region, listed[name], known) for name in names for region, namespace, _ in [name]
-        ]
+        others = [describe_others(*name[:2], listed[name], known) for name in names]
         return checked, [part for line in dict.fromkeys(filter(None, others)) for part in wrap(line)]
 
     def expect(self, servers: Sequence[Server]) -> dict[int, Expectation]:
         """Return by the number of a server what should arrive of it."""
         runs = [runs_of(each) if each.is_running else {} for each in servers]
         places = dict.fromkeys((name, each.region) for each, found in zip(servers, runs) for name in found)
-        texts = {place: self._versions.texts(*place) for place in places}
+        found = {place: self._versions.texts(*place) for place in places}
+        texts = {place: each for place, each in found.items() if each is not None}
         return {index: expect(each, found, texts) for index, (each, found) in enumerate(zip(servers, runs))}
 
     def add_probes(self, servers: Sequence[Server]) -> list[Server]:

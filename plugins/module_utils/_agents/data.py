@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from .model import Server
 
     Dimensions = Mapping[str, str]
-    # By name and region of a parameter, the texts of its versions by their digest.
-    Texts = Mapping[tuple[str, str], Mapping[str, str] | None]
+    # By name and region of a parameter, the texts of its versions by their digest. A denied one is missing.
+    Texts = Mapping[tuple[str, str], Mapping[str, str]]
 
 
 # ListMetrics returns metrics with points in this time and up to 50 minutes more. A new metric can take 15 minutes.
@@ -167,10 +167,10 @@ def expect(server: Server, runs: Mapping[str, str], texts: Texts) -> Expectation
         return Expectation(reason="which configurations it runs is not known")
     if any(is_yaml_name(name) for name in runs):
         return Expectation(reason="it runs an OpenTelemetry configuration")
-    denied = sorted(name for name in runs if texts.get((name, server.region)) is None)
+    denied = sorted(name for name in runs if (name, server.region) not in texts)
     if denied:
         return Expectation(reason=f"the versions of {', '.join(denied)} could not be read")
-    found = {name: (texts[name, server.region] or {}).get(digest) for name, digest in runs.items()}
+    found = {name: texts[name, server.region].get(digest) for name, digest in runs.items()}
     unknown = sorted(name for name, text in found.items() if text is None)
     if unknown:
         return Expectation(reason=f"the text of {', '.join(unknown)} that it runs is encrypted or no longer stored")
@@ -308,7 +308,7 @@ def describe_age(seconds: int) -> str:
     return count_noun(max(0, seconds), "second")
 
 
-def describe_others(namespace: str, region: str, listed: Iterable[Dimensions], known: frozenset[str]) -> str:
+def describe_others(region: str, namespace: str, listed: Iterable[Dimensions], known: frozenset[str]) -> str:
     """Return which other servers send to a namespace, in a sentence; empty if none does.
 
     :param known: the texts that stand for the servers of this run.
