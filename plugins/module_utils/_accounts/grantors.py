@@ -78,7 +78,7 @@ def find_grantors(view: AccountView) -> tuple[Grantor, ...]:
 
 
 def _changes(target: Principal, account: Account) -> Iterator[_Change]:
-    """Return the calls that can let a principal write: the calls in the table of permissions_boundary.rst."""
+    """Return the calls that can let a principal write: the calls in the table of security.rst."""
     noun, window = target.kind.title(), target.window_policy
     others = tuple(each for each in target.policies if each != window)
     # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsidentityandaccessmanagementiam.html

@@ -6,9 +6,12 @@ evaluators that share no code check each cell.
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 import tempfile
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +36,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principals.role_plan 
 from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_policy import closed_policy
 
 CHECKOUT = Path(__file__).parents[3]
-PAGE = CHECKOUT / "docs" / "docsite" / "rst" / "permissions_boundary.rst"
+PAGE = CHECKOUT / "docs" / "docsite" / "rst" / "security.rst"
 DOCUMENTS = {
     path.stem: json.loads(path.read_text().replace("ID-OF-THE-ADMIN-INSTANCE", "*"))
     for path in (CHECKOUT / "examples" / "policies").glob("*.json")
@@ -334,20 +337,21 @@ SERVER_ATTACKS: dict[str, list[Step]] = {
 
 def rows(title: str) -> dict[str, list[str]]:
     """By attack, the other cells of a row."""
-    text = PAGE.read_text()
-    pattern = rf"^\.\. list-table:: {title}$.*?\n\n(.*?)\n\n(?=\S)"
-    [found] = re.findall(pattern, text, re.DOTALL | re.MULTILINE)
-    _head, *listed = re.split(r"^   \* - ", f"\n{found}", flags=re.MULTILINE)[1:]
-    cells = ([" ".join(cell.split()) for cell in re.split(r"^     - ", row, flags=re.MULTILINE)] for row in listed)
+    [found] = re.findall(
+        rf"^\.\. csv-table:: {title}$.*?\n\n(.*?)\n\n(?=\S)", PAGE.read_text(), re.DOTALL | re.MULTILINE
+    )
+    listed = csv.reader(io.StringIO(textwrap.dedent(found)), skipinitialspace=True, strict=True)
+    cells = ([" ".join(cell.split()) for cell in row] for row in listed)
     return {attack: others for attack, *others in cells}
 
 
 def table() -> dict[str, tuple[str, set[str], set[str]]]:
     """By attack the cell with the calls, and the duties that could do it without the boundary and with it."""
     result = {}
-    for attack, (calls, *duties) in rows("Attacks with stolen credentials of the controller").items():
-        without, bounded = (set(re.findall(r"``(.+?)``", cell)) for cell in duties)
-        result[attack] = calls, without, bounded
+    for attack, (calls, cell) in rows("Attacks with stolen credentials of the controller").items():
+        duties = set(re.findall(r"``(.+?)``", cell))
+        assert duties or cell == "Nobody"
+        result[attack] = calls, duties, set() if cell.endswith(", without the boundary") else duties
     return result
 
 

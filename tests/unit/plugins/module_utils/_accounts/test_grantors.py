@@ -197,8 +197,8 @@ OPENS_WINDOW = {"provision", "restore", "store-configuration", "teardown"}
     [(NAMED, OPENS_WINDOW), (with_fitted_policies(NAMED), OPENS_WINDOW | {"fitted-policies"})],
     ids=["policies of AWS", "fitted policies"],
 )
-def test_the_example_policies_grant_what_the_page_on_the_boundary_says(account, expected):
-    """permissions_boundary.rst lists the policies that open or delete the window, or change a fitted policy."""
+def test_the_example_policies_grant_what_the_security_page_says(account, expected):
+    """security.rst lists the policies that open or delete the window, or change a fitted policy."""
     texts = {path.stem: json.loads(path.read_text()) for path in EXAMPLES.glob("*.json")}
     assert len(texts) > 10
     listed = {
