@@ -44,6 +44,7 @@ WRITTEN_TABLES = ".. The tables below are written by `make tables`."
 # Commands name a playbook of the collection, and so does a sentence that tells a reader to run one.
 INSTRUCTION = re.compile(r"\b(?:[Rr]uns?(?: the playbook)?|then|again, or|first, with)\s+`+\w+\.yml")
 PARAGRAPH_WORDS = 20
+INDEX = GUIDE / "README.md"
 MODULES = {path.stem for path in (ROOT / "plugins" / "modules").glob("*.py")}
 DEVELOPMENT = {"architecture", "sandbox"}
 PLAYBOOKS = {path.stem for path in (ROOT / "playbooks").glob("[!_]*.yml")}
@@ -89,6 +90,21 @@ def test_every_page_is_in_the_contents():
     contents = yaml.safe_load((ROOT / "docs" / "docsite" / "extra-docs.yml").read_text())["sections"]
     listed = [page for section in contents for page in section["toctree"]]
     assert sorted(listed) == sorted(page.stem for page in GUIDE.glob("*.rst"))
+
+
+def test_the_index_that_github_shows_has_every_page_in_the_order_of_the_contents():
+    """GitHub shows no references between pages in reStructuredText, so only the index leads from the README to all."""
+    contents = yaml.safe_load((ROOT / "docs" / "docsite" / "extra-docs.yml").read_text())["sections"]
+    _, *parts = re.split(r"^## (.+)\n", INDEX.read_text(), flags=re.MULTILINE)
+    shown = {
+        title: re.findall(r"^- \[(.+)\]\((\w+)\.rst\): \w", text, re.MULTILINE)
+        for title, text in zip(parts[::2], parts[1::2], strict=True)
+    }
+    listed = {section["title"]: section["toctree"] for section in contents}
+    assert [(title, [page for _, page in links]) for title, links in shown.items()] == [*listed.items()]
+    titles = {page.stem: page.read_text().splitlines()[2] for page in GUIDE.glob("*.rst")}
+    assert {page: title for links in shown.values() for title, page in links} == titles
+    assert f"({INDEX.relative_to(ROOT)})" in README.read_text()
 
 
 def test_every_page_can_be_linked():

@@ -18,12 +18,15 @@ WITHOUT_AWS = {"policy.yml", "validate_config.yml"}
 PARTS = ["Groups", "Policy", "Steps", "Check mode", "After an interruption"]
 LINES = 60
 _CONTENTS = yaml.safe_load((ROOT / "docs" / "docsite" / "extra-docs.yml").read_text())["sections"]
+FOR_REFERENCE = ("Look up", "Contribute")
+# These explain, or use credentials that administer the account.
+NO_HOW_TO = ("admin_window", "comparison", "getting_started", "sandbox", "security")
 HOW_TOS = [
     GUIDE / f"{page}.rst"
     for section in _CONTENTS
-    if section["title"] in ("How to", "Operations")
+    if section["title"] not in FOR_REFERENCE
     for page in section["toctree"]
-    if page != "troubleshooting"
+    if page not in {*NO_HOW_TO, *PLAYBOOKS.values()}
 ]
 PLACEHOLDER = re.compile(r"\b[A-Z]+(?:-[A-Z]+){2,}\b")
 

@@ -17,7 +17,7 @@ FOR_USERS = re.compile(
     r"""
       LICENSE | README\.md | CHANGELOG\.md | CONTRIBUTING\.md | SECURITY\.md
     | changelogs/(changelog|config)\.yaml
-    | docs/docsite/(extra-docs\.yml | links\.yml | rst/.+\.rst)
+    | docs/docsite/(extra-docs\.yml | links\.yml | rst/README\.md | rst/.+\.rst)
     | docs/images/.+\.(png|svg)
     | examples/(?!awx-project/|demo/).+
     | meta/(runtime\.yml | execution-environment\.yml | ee-\w+\.txt)
