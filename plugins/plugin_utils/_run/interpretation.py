@@ -24,6 +24,7 @@ from .given import (
     EC2_ADMIN,
     EC2_SERVERS,
     GROUPS,
+    HISTORY,
     KEY_STORE,
     ONPREM_ADMIN,
     ONPREM_SERVERS,
@@ -206,10 +207,17 @@ def _plan_run(
         # With a limit, other servers have not proved a version.
         moves_label=given.limit is None
         or all(each in given.limit for each in given.members(EC2_SERVERS, EC2_ADMIN, ONPREM_SERVERS)),
-        inventory={
-            # Without a host of the account in the inventory, there are no users to compare with.
-            **({"users": all_users} if all_users or not account.host else {}),
-            "attach_to_roles": attached,
+        audit={
+            "label": account.host or "controller",
+            "regions": settings["audit_regions"] or account.regions or all_regions,
+            # history.yml reads only the versions of the configurations.
+            "parts": ["history"] if HISTORY in requires else ["access", "history"],
+            "admin_user_name": next(iter(members.admins.values()), ADMIN_USER),
+            "inventory": {
+                # Without a host of the account in the inventory, there are no users to compare with.
+                **({"users": all_users} if all_users or not account.host else {}),
+                "attach_to_roles": attached,
+            },
         },
         report_files_by_format=files,
         notices=[*notices, *_ignored_roles(given, settings)],

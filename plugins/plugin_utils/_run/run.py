@@ -126,7 +126,7 @@ class Run:
     :param storing_region: its region.
     :param window_state: the option of the module ``cwagent_restore``.
     :param moves_label: whether the label may move. With a limit, other servers have not proved a version.
-    :param inventory: the principals that an audit compares with the account.
+    :param audit: the options of an audit, among them the principals that it compares with the account.
     :param report_files_by_format: the files of reports by their format.
     :param notices: warnings about the input.
     :param removal: the servers that leave, where the playbook removes some.
@@ -167,7 +167,7 @@ class Run:
     storing_region: str
     window_state: str
     moves_label: bool
-    inventory: Mapping[str, Any]
+    audit: Mapping[str, Any]
     report_files_by_format: Mapping[str, Sequence[str]]
     notices: Sequence[str] = ()
     removal: Removal | None = None

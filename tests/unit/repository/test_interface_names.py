@@ -367,7 +367,6 @@ SECOND_NAMES = {
         "hybrid_server_name < hybrid_role_name",
     },
     "a name for any role, profile, user or parameter leaves out which one it is": {
-        "audit_admin_user_name < admin_users",
         "cwagent_iam_user.users_by_region < retired_users",
         "hybrid_registration_role < hybrid_role_name",
     },

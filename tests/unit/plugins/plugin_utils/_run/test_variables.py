@@ -79,7 +79,13 @@ def test_the_input_of_a_run_without_variables():
         "instance_id": ADMIN["instance_id"],
         "key_store_directory": "/tmp/~/.cwagent/credentials",  # noqa: S108  no file is made
         "instances": {US: [WEB["instance_id"], ADMIN["instance_id"]]},
-        "inventory": {"users": [db], "attach_to_roles": []},
+        "audit": {
+            "label": "controller",
+            "regions": [US],
+            "parts": ["access", "history"],
+            "admin_user_name": "CloudWatchAgentAdminUser",
+            "inventory": {"users": [db], "attach_to_roles": []},
+        },
         "report_files_by_format": WITHOUT_FILES,
         "onprem_hosts": {"db": {"user": db, "region": US, "key_region": US, "identity": "key", "deliver": False}},
         "leaving_nodes": {US: ["db"]},
@@ -229,7 +235,7 @@ def test_roles_that_get_the_policy_are_named_and_known_to_the_audit(kind, roles,
     inputs, problems = interpreted(a_run(controller=controller, requires=requires))
     assert [each[: len(problem)] for each in problems] == [problem] * bool(problem)
     if not problem:
-        assert inputs["inventory"]["attach_to_roles"] == (["Shop", "Batch"] if kind == "attach" else [])
+        assert inputs["audit"]["inventory"]["attach_to_roles"] == (["Shop", "Batch"] if kind == "attach" else [])
     assert [each for each in inputs["notices"] if "cwagent_attach_to_roles has no effect" in each] == (
         inputs["notices"] if is_ignored else []
     )
