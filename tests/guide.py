@@ -23,6 +23,7 @@ AGENT = "/opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl"
 WINDOWS_AGENT = r'& "$Env:ProgramFiles\Amazon\AmazonCloudWatchAgent\amazon-cloudwatch-agent-ctl.ps1" -a fetch-config'
 NOT_RUN = {
     "it downloads what is not ours": [
+        "pip install boto3",
         "pip install ansible boto3",
         "ansible-galaxy collection install awx.awx:24.6.1",
     ],

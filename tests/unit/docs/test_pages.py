@@ -277,3 +277,11 @@ def test_a_plugin_is_internal_if_only_the_collection_uses_it():
     ours = named_in([*tasks, *(ROOT / "plugins" / "plugin_utils").glob("_connections/hosts.py")])
     marked = {name for name, description in plugins().items() if description.startswith(INTERNAL)}
     assert marked == (plugins().keys() & ours) - for_users != set()
+
+
+def test_the_readme_has_the_sections_that_certification_asks_for():
+    """Automation Platform brings Ansible, so its users must not install the package of the community."""
+    text = README.read_text()
+    titles = re.findall(r"^## (.+)", text, re.MULTILINE)
+    assert titles.index("Requirements") < titles.index("Installation")
+    assert "pip install ansible" not in text
