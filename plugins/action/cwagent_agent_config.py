@@ -312,7 +312,7 @@ class ActionModule(AwsAction, HostAction):
         result: dict[str, Any] = {"changed": False, **({LEADER: planned.leader} if planned.leader else {})}
         if planned.failure:
             return {**result, "failed": True, "msg": planned.failure}
-        if planned.trials:
+        if planned.trials is not None:
             kept = {name: value for name, value in options.items() if name not in OF_HOST}
             found = self._by_command({**kept, "servers": []}, variables, partial(_wait, planned.trials))
             return {**result, **found, "failed": False}

@@ -9,18 +9,20 @@ import threading
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from .._accounts.model import Unread
 from .._ground.aws import Aws
-from .._ground.errors import DENIED_CODES, AwsApiError
+from .._ground.errors import DENIED_CODES, AwsApiError, CwagentError
 from .._ground.plan import run_in_parallel
 from .._ground.text import wrap
 from .._ground.wait import Deadline
 from .data import (
+    MAX_SERIES,
     MINUTE,
+    NOT_KNOWN,
     RECENT_SECONDS,
-    SHARED,
     Expectation,
     Listed,
     Proof,
@@ -29,7 +31,7 @@ from .data import (
     find_series,
     judge_data,
     runs_of,
-    shared_series,
+    separate,
     to_series,
 )
 from .servers import Versions
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
 
     # A region, a namespace and the name of a metric.
     Name = tuple[str, str, str]
+    # The name of a log stream, or its beginning, and whether it is only that.
+    Stream = tuple[str, bool]
 
 
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_GetMetricData.html
@@ -53,9 +57,10 @@ FUTURE_SECONDS = 20 * MINUTE
 MAX_PAGES = 100
 # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_DescribeLogStreams.html
 STREAMS_PAGE = 50
-# The pages of a log group that are read, and one page is read for each server at most.
-MAX_STREAM_PAGES = 20
+# The calls for the streams of a log group. AWS accepts 25 a second.
+MAX_STREAM_CALLS = 100
 POLL_SECONDS = 15.0
+_METRICS, _DATA, _STREAMS = "cloudwatch:ListMetrics", "cloudwatch:GetMetricData", "logs:DescribeLogStreams"
 _NO_GROUP = "ResourceNotFoundException"
 
 
@@ -71,6 +76,10 @@ class Arrivals:
         self._gateways: dict[str, Aws] = {}
         self._lock = threading.Lock()
         self.unread: list[Unread] = []
+        # By service and region, why something could not be read, as a sentence without its full stop.
+        self.reasons: dict[tuple[str, str], str] = {}
+        # Those that failed for another reason than a denial.
+        self.errors: set[tuple[str, str]] = set()
 
     def check(self, servers: Sequence[Server]) -> tuple[list[Server], list[str]]:
         """Return the servers with the findings on their data, and lines about other servers."""
@@ -84,21 +93,22 @@ class Arrivals:
             self._aws(region).client("logs")
         listed = dict(zip(names, run_in_parallel(self._list, names)))
         series = {index: find_series(each, listed[_name(each)]) for index, each in metrics.items()}
-        newest = self.newest([each for each in series.values() if each])
-        shared = shared_series(filter(None, series.values()), servers)
+        newest = self.newest(each for found in series.values() for each in found[:MAX_SERIES])
         events = self._events({index: found.data.logs for index, found in asked.items()})
         checked = []
         for index, server in enumerate(servers):
-            found = series.get(index)
+            metric, found = metrics.get(index), series.get(index, [])
             seen = Listed(
-                newest.get(found) if found else None,
-                self._elsewhere(metrics.get(index), listed),
-                events.get(index),
-                self._denied(metrics.get(index), expectations[index]) or (SHARED if found in shared else ""),
+                max((newest[each] for each in found if each in newest), default=None),
+                is_part=len(found) > MAX_SERIES,
+                region=self._elsewhere(metric, listed),
+                events=events.get(index, {}),
+                unread=self._reason("cloudwatch", [metric.region] if metric else []),
+                unread_logs=self._reason("logs", [each.region for each in expectations[index].data.logs]),
             )
             checked.append(judge_data(server, expectations[index], seen, self._now()))
         known = frozenset(text for each in servers if each.sender for text in each.sender.identities | {each.host})
-        others = [describe_others(*name[:2], listed[name], known) for name in names]
+        others = [describe_others(*name[:2], listed[name], servers, known) for name in names]
         return checked, [part for line in dict.fromkeys(filter(None, others)) for part in wrap(line)]
 
     def expect(self, servers: Sequence[Server]) -> dict[int, Expectation]:
@@ -107,17 +117,16 @@ class Arrivals:
         places = dict.fromkeys((name, each.region) for each, found in zip(servers, runs) for name in found)
         found = {place: self._versions.texts(*place) for place in places}
         texts = {place: each for place, each in found.items() if each is not None}
-        return {index: expect(each, found, texts) for index, (each, found) in enumerate(zip(servers, runs))}
+        return separate({index: expect(each, found, texts) for index, (each, found) in enumerate(zip(servers, runs))})
 
     def add_probes(self, servers: Sequence[Server]) -> list[Server]:
         """Return the servers, those that are to prove a version with the metric that can prove it."""
-        trying = [replace(each, running={}) for each in servers if each.needs_trial]
-        found = self.expect(trying)
-        metrics = {each.host: found[index].data.probe for index, each in enumerate(trying)}
-        probes = {host: to_series(each) for host, each in metrics.items() if each}
-        shared = shared_series(probes.values(), servers)
-        kept = {host: each for host, each in probes.items() if each not in shared}
-        return [replace(each, probe=kept.get(each.host)) for each in servers]
+        if not any(each.needs_trial for each in servers):
+            return list(servers)
+        found = self.expect([replace(each, running={}) if each.needs_trial else each for each in servers])
+        return [
+            replace(each, **_probe(found[index])) if each.needs_trial else each for index, each in enumerate(servers)
+        ]
 
     def newest(self, series: Iterable[Series], begin: int = 0, end: int = 0) -> dict[Series, int]:
         """Return the time of the newest point of each metric that has any, in Unix seconds.
@@ -138,7 +147,7 @@ class Arrivals:
         return {key: value for each in run_in_parallel(self._read_newest, parts) for key, value in each.items()}
 
     def _read_newest(self, part: tuple[str, Sequence[Series], int, int]) -> dict[Series, int]:
-        return self._attempt("the newest data of servers", part[0], self._get_data, *part) or {}
+        return self._attempt("the newest data of servers", _DATA, part[0], self._get_data, *part) or {}
 
     def _get_data(self, region: str, series: Sequence[Series], begin: int, end: int) -> dict[Series, int]:
         queries = [
@@ -149,7 +158,7 @@ class Arrivals:
             for number, each in enumerate(series)
         ]
         pages = self._aws(region).pages(
-            "cloudwatch:GetMetricData",
+            _DATA,
             f"read the newest data of servers in {region}",
             MetricDataQueries=queries,
             StartTime=datetime.fromtimestamp(begin, timezone.utc),
@@ -166,7 +175,7 @@ class Arrivals:
 
     def _list(self, name: Name) -> list[Dimensions]:
         """Return the dimensions of the metrics of a name that had points in the last hours."""
-        found = self._attempt("the metrics of servers", name[0], self._list_metrics, name)
+        found = self._attempt("the metrics of servers", _METRICS, name[0], self._list_metrics, name)
         return [] if found is None else found
 
     def _list_metrics(self, name: Name) -> list[Dimensions]:
@@ -174,52 +183,56 @@ class Arrivals:
         what = f"list the metrics {metric} in namespace {namespace} in {region}"
         options = {"Namespace": namespace, "MetricName": metric, "RecentlyActive": "PT3H"}
         found: list[Dimensions] = []
-        for number, page in enumerate(self._aws(region).pages("cloudwatch:ListMetrics", what, **options), 1):
+        for number, page in enumerate(self._aws(region).pages(_METRICS, what, **options), 1):
             found += [{one["Name"]: one["Value"] for one in each["Dimensions"]} for each in page["Metrics"]]
             if number == MAX_PAGES:
                 break
         return found
 
     def _events(self, logs: Mapping[int, Sequence[ExpectedLog]]) -> dict[int, dict[ExpectedLog, int | None]]:
-        """Return by the number of a server the newest event of each of its streams."""
-        groups: dict[tuple[str, str], dict[tuple[int, ExpectedLog], None]] = {}
-        for index, found in logs.items():
-            for each in found:
-                groups.setdefault((each.region, each.group), {})[index, each] = None
-        answers = run_in_parallel(self._read_streams, groups.items())
-        events: dict[int, dict[ExpectedLog, int | None]] = {index: {} for index in logs}
-        for answer in answers:
-            for (index, each), newest in answer.items():
-                events[index][each] = newest
-        return events
+        """Return by the number of a server the newest event of each of its streams that is known."""
+        groups: dict[tuple[str, str], dict[Stream, None]] = {}
+        for each in (log for found in logs.values() for log in found):
+            groups.setdefault((each.region, each.group), {})[each.stream, each.is_prefix] = None
+        answers = dict(zip(groups, run_in_parallel(self._read_streams, groups.items())))
+        return {
+            index: {
+                each: answers[each.region, each.group][each.stream, each.is_prefix]
+                for each in found
+                if (each.stream, each.is_prefix) in answers[each.region, each.group]
+            }
+            for index, found in logs.items()
+        }
 
-    def _read_streams(
-        self, group: tuple[tuple[str, str], Iterable[tuple[int, ExpectedLog]]]
-    ) -> dict[tuple[int, ExpectedLog], int | None]:
+    def _read_streams(self, group: tuple[tuple[str, str], Iterable[Stream]]) -> dict[Stream, int | None]:
         (region, name), wanted = group
-        return self._attempt("log streams", region, self._describe_streams, region, name, list(wanted)) or {}
+        return self._attempt("log streams", _STREAMS, region, self._describe_streams, region, name, list(wanted)) or {}
 
-    def _describe_streams(
-        self, region: str, group: str, wanted: Sequence[tuple[int, ExpectedLog]]
-    ) -> dict[tuple[int, ExpectedLog], int | None]:
-        """Return the newest event of each stream that exists, with one call for each stream at most."""
-        found: dict[tuple[int, ExpectedLog], int | None] = {}
-        streams = dict.fromkeys(each.stream for _index, each in wanted)
-        few = len(streams) <= len(wanted) // STREAMS_PAGE + 1
-        options = (
-            [{"logStreamNamePrefix": each} for each in streams]
-            if few
-            else [{"orderBy": "LastEventTime", "descending": True}]
-        )
-        for each in options:
-            for number, page in enumerate(self._pages(region, group, each), 1):
-                for stream in page["logStreams"]:
-                    newest = stream.get("lastEventTimestamp")
-                    for key in wanted:
-                        if _is_stream(key[1], stream["logStreamName"]):
-                            found[key] = max(found.get(key) or 0, newest // 1000) if newest else found.get(key)
-                if len(found) == len(wanted) or number == MAX_STREAM_PAGES:
+    def _describe_streams(self, region: str, group: str, wanted: Sequence[Stream]) -> dict[Stream, int | None]:
+        """Return the newest event of each stream, ``None`` for no stream. One of which nothing is known is missing.
+
+        Pages with the latest events first have most streams of a fleet. Each other stream then takes a call.
+        """
+        found: dict[Stream, int | None] = {}
+        missing, left = dict.fromkeys(wanted), MAX_STREAM_CALLS
+        pages = len(wanted) // STREAMS_PAGE + 1
+        if len(wanted) > 1:
+            by_event, is_last = {"orderBy": "LastEventTime", "descending": True}, True
+            for number, page in enumerate(self._pages(region, group, by_event), 1):
+                left, is_last, before = left - 1, _is_last(page), len(missing)
+                _record(page, missing, found)
+                missing = {each: None for each in missing if each not in found}
+                is_useless = len(missing) <= left or len(missing) == before
+                if not missing or not left or (number >= pages and is_useless):
                     break
+            if is_last:  # or there is no such group
+                return {**dict.fromkeys(wanted), **found}
+        for each in list(missing)[:left]:
+            # AWS returns the streams by name. The newest one is often the last, because its name ends with a date.
+            prefix = {"logStreamNamePrefix": each[0]} if each[0] else {}
+            for page in islice(self._pages(region, group, {**prefix, "descending": each[1]}), 1):
+                _record(page, [each], found)
+            found.setdefault(each, None)
         return found
 
     def _pages(self, region: str, group: str, options: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
@@ -228,11 +241,11 @@ class Arrivals:
         more: dict[str, str] = {}
         while True:
             arguments = {"logGroupName": group, "limit": STREAMS_PAGE, **options, **more}
-            page = self._aws(region).find("logs:DescribeLogStreams", what, _NO_GROUP, **arguments)
+            page = self._aws(region).find(_STREAMS, what, _NO_GROUP, **arguments)
             if page is None:
                 return
             yield page
-            if not page.get("nextToken") or page["nextToken"] == more.get("nextToken"):
+            if _is_last(page) or page["nextToken"] == more.get("nextToken"):
                 return
             more = {"nextToken": page["nextToken"]}
 
@@ -244,28 +257,25 @@ class Arrivals:
 
     def _now(self) -> int:
         """Return the time of AWS, in Unix seconds."""
-        times = [each.now for each in self._gateways.values()] or [datetime.now(timezone.utc)]
-        return int(max(times).timestamp())
+        times = [each.server_time for each in self._gateways.values() if each.server_time]
+        return int(max(times or [datetime.now(timezone.utc)]).timestamp())
 
-    def _attempt(self, what: str, region: str, read: Callable[..., Any], *arguments: Any) -> Any:
-        """Read something, and return ``None`` if that is denied."""
+    def _attempt(self, what: str, action: str, region: str, read: Callable[..., Any], *arguments: Any) -> Any:
+        """Read something, and return ``None`` if that fails. A configuration can name a region that does not exist."""
         try:
             return read(*arguments)
-        except AwsApiError as error:
-            if error.code not in DENIED_CODES:
-                raise
+        except CwagentError as error:
+            found, place = Unread(what, action, region, str(error)), (action.partition(":")[0], region)
+            is_denied = isinstance(error, AwsApiError) and error.code in DENIED_CODES
             with self._lock:
-                self.unread.append(Unread(what, error.action, region, str(error)))
+                self.unread.append(found)
+                self.reasons.setdefault(place, found.denial if is_denied else found.why.rstrip("."))
+                self.errors |= set() if is_denied else {place}
             return None
 
-    def _denied(self, metric: ExpectedMetric | None, expectation: Expectation) -> str:
-        """Return which read of a server's data was denied, for a note; empty if none was."""
-        regions = {each.region for each in expectation.data.logs} | ({metric.region} if metric else set())
-        needed = ("cloudwatch:",) if metric else ("logs:",)
-        for each in self.unread:
-            if each.region in regions and each.action.startswith(needed):
-                return each.denial
-        return ""
+    def _reason(self, service: str, regions: Iterable[str]) -> str:
+        """Return why the data of a server could not be read; empty if it was."""
+        return next((self.reasons[service, each] for each in regions if (service, each) in self.reasons), "")
 
     def _elsewhere(self, metric: ExpectedMetric | None, listed: Mapping[Name, Sequence[Dimensions]]) -> str:
         """Return another region in which the metric of a server is; empty if there is none."""
@@ -292,18 +302,33 @@ def wait_for_data(
     found = {host: Proof(note=each.reason) for host, each in trials.items() if each.reason}
     arrivals = Arrivals(client_factory, Versions(client_factory))
     deadline = Deadline(max((each.seconds for each in waiting.values()), default=0))
-    while waiting:
+
+    def read(seconds: int) -> dict[Series, int]:
+        """Return the newest points since some time before the earliest one that proves a version."""
         begins = [each.begin for each in waiting.values()]
-        newest = arrivals.newest([each.series for each in waiting.values()], min(begins), max(begins) + RECENT_SECONDS)
-        if arrivals.unread:
-            return {**found, **{host: Proof(note=arrivals.unread[0].denial) for host in waiting}}
+        series = [each.series for each in waiting.values()]
+        return arrivals.newest(series, min(begins, default=0) - seconds, max(begins, default=0) + RECENT_SECONDS)
+
+    while waiting:
+        newest = read(0)
         for host, each in list(waiting.items()):
-            if newest.get(each.series, 0) >= each.begin:
+            place = ("cloudwatch", each.series.region)
+            if place in arrivals.errors:
+                found[host] = Proof(failure=f"{NOT_KNOWN}{arrivals.reasons[place]}.")
+            elif place in arrivals.reasons:
+                found[host] = Proof(note=arrivals.reasons[place])
+            elif newest.get(each.series, 0) >= each.begin:
                 found[host] = Proof(newest[each.series])
-                del waiting[host]
+            else:
+                continue
+            del waiting[host]
         if waiting and not deadline.pause(pause):
             break
-    return {**found, **{host: Proof(failure=each.failure) for host, each in waiting.items()}}
+    earlier = read(RECENT_SECONDS)
+    return {
+        **found,
+        **{host: Proof(failure=each.describe_failure(earlier.get(each.series, 0))) for host, each in waiting.items()},
+    }
 
 
 def _name(metric: ExpectedMetric) -> Name:
@@ -315,5 +340,25 @@ def _to_wire(series: Series) -> dict[str, Any]:
     return {"Namespace": series.namespace, "MetricName": series.name, "Dimensions": dimensions}
 
 
-def _is_stream(log: ExpectedLog, name: str) -> bool:
-    return name.startswith(log.stream) if log.is_prefix else name == log.stream
+def _probe(expectation: Expectation) -> dict[str, Any]:
+    """Return the metric that proves a version on a server, or why none does."""
+    if probe := expectation.data.probe:
+        return {"probe": to_series(probe), "unproved": ""}
+    return {"probe": None, "unproved": expectation.reason or "no metric of it is certain to arrive"}
+
+
+def _is_last(page: Mapping[str, Any]) -> bool:
+    return not page.get("nextToken")
+
+
+def _record(page: Mapping[str, Any], wanted: Iterable[Stream], found: dict[Stream, int | None]) -> None:
+    """Add the newest event of each wanted stream in a page."""
+    whole = {name for name, is_prefix in wanted if not is_prefix}
+    beginnings = tuple(name for name, is_prefix in wanted if is_prefix)
+    for each in page["logStreams"]:
+        name, newest = each["logStreamName"], each.get("lastEventTimestamp", 0) // 1000
+        keys = [(name, False)] if name in whole else []
+        if name.startswith(beginnings):
+            keys += [(beginning, True) for beginning in beginnings if name.startswith(beginning)]
+        for key in keys:
+            found[key] = max(found.get(key) or 0, newest)

@@ -56,7 +56,7 @@ def check(case: Case, target: Target) -> Server:
         possible_endpoints=possible,
         watch_seconds=seconds,
         label=case.label,
-        sender=Sender("Linux", target.region, case.account.id),
+        sender=Sender("Linux", target.region, case.account.id, target.instance_id),
     )
     if target.is_hybrid:
         server = _check_node(case, server, target, principal)
@@ -163,10 +163,9 @@ def _sender(server: Server, instance: InstanceUse) -> Sender | None:
     """Return what is known of an instance for the names of its data."""
     machine = instance.machine
     if server.sender is None or machine is None:
-        return server.sender and replace(server.sender, instance_id=instance.id)
+        return server.sender
     return replace(
         server.sender,
-        instance_id=instance.id,
         hostname_of_ec2=machine.hostname or None,
         ip_address=machine.ip_address or None,
         image_id=machine.image_id or None,

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from .._configuration.document import read
-from .._configuration.expected_data import ExpectedData, expected_data
+from .._configuration.expected_data import ExpectedData, ExpectedMetric, expected_data
 from .._ground.names import is_yaml_name
 from .._ground.text import count_noun, join_first, shorten
 from .case import merge_known
@@ -24,7 +24,7 @@ from .model import AGENT, CONFIGURATION, DATA, ENDPOINTS, IDENTITY, NOT_INSTALLE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from .._configuration.expected_data import ExpectedLog, ExpectedMetric
+    from .._configuration.expected_data import ExpectedLog
     from .._ground.findings import Finding
     from .model import Server
 
@@ -46,6 +46,8 @@ _WRONG_CLOCK_SECONDS = SETTLING_SECONDS
 _CAUSES = (IDENTITY, PERMISSIONS, ENDPOINTS, CONFIGURATION, AGENT)
 _IDENTIFYING = ("InstanceId", "host")
 _MAX_SENDERS = 3
+# Only the newest points of so many metrics of one server are read, if only CloudWatch knows their dimensions.
+MAX_SERIES = 5
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,13 @@ class Expectation:
     @property
     def metric(self) -> ExpectedMetric | None:
         """The metric that shows best whether the agent sends: certainly, and with known dimensions."""
-        own = [each for each in self.data.metrics if each.is_own]
+        own = [each for each in self.data.metrics if each.is_own and patience(each) <= RECENT_SECONDS]
         return min(own, key=_uncertainty, default=None)
+
+
+def patience(metric: ExpectedMetric) -> int:
+    """Return how old the newest point of a metric can be while its agent sends, in seconds."""
+    return max(SETTLING_SECONDS, metric.seconds + metric.interval + _LATE_SECONDS)
 
 
 def _uncertainty(each: ExpectedMetric) -> tuple[object, ...]:
@@ -76,16 +83,20 @@ class Listed:
     """The data of a server in CloudWatch.
 
     :param newest: the time of the newest point of its metric, in Unix seconds; ``None`` if there is none.
+    :param is_part: whether it has more metrics of this name than ``MAX_SERIES``.
     :param region: another region in which the metric is.
-    :param events: by expected log, the time of the newest event in its stream, in Unix seconds; ``None`` for a stream
-        without events. A stream that does not exist is missing.
-    :param unread: why something could not be read, as a sentence without its full stop. Empty if everything was.
+    :param events: by expected log, the time of the newest event in its stream, in Unix seconds; 0 for a stream without
+        events, and ``None`` for no stream. A log of which nothing is known is missing.
+    :param unread: why its metric could not be read, as a sentence without its full stop. Empty if it was.
+    :param unread_logs: why its log streams could not be read.
     """
 
     newest: int | None = None
+    is_part: bool = False
     region: str = ""
-    events: Mapping[ExpectedLog, int | None] | None = None
+    events: Mapping[ExpectedLog, int | None] = field(default_factory=dict)
     unread: str = ""
+    unread_logs: str = ""
 
 
 # How much later than its time a point can be read.
@@ -122,13 +133,13 @@ class Trial:
         """Why nobody waits for the data, as a sentence without its full stop. Empty if somebody does."""
         return "" if self.seconds <= LONGEST_SECONDS else f"its first data can take {describe_age(self.seconds)}"
 
-    @property
-    def failure(self) -> str:
-        """The failure of a server whose data has not arrived."""
+    def describe_failure(self, newest: int) -> str:
+        """Return the failure of a server whose data has not arrived. :param newest: the time of its newest point."""
         each = self.series
+        seen = f"The newest one is {describe_age(self.begin - newest)} older." if newest else "It has no older one."
         return (
             f"CloudWatch has no {each.name} of it in namespace {each.namespace} in {each.region} since the restart of "
-            f"its agent, {describe_age(self.seconds)} after it."
+            f"its agent, {describe_age(self.seconds)} after it. {seen}"
         )
 
 
@@ -148,6 +159,8 @@ class Proof:
 
 # -- The expected data --
 
+NOT_KNOWN = "Whether its data arrives is not known: "
+
 
 def runs_of(server: Server) -> dict[str, str]:
     """Return by name the digest of each configuration that the agent runs, or that it is to run; empty if unknown."""
@@ -165,6 +178,8 @@ def expect(server: Server, runs: Mapping[str, str], texts: Texts) -> Expectation
     """
     if server.sender is None or not runs:
         return Expectation(reason="which configurations it runs is not known")
+    if server.runs_others:
+        return Expectation(reason="it runs other configurations, too, whose text is not known")
     if any(is_yaml_name(name) for name in runs):
         return Expectation(reason="it runs an OpenTelemetry configuration")
     denied = sorted(name for name in runs if (name, server.region) not in texts)
@@ -181,15 +196,19 @@ def expect(server: Server, runs: Mapping[str, str], texts: Texts) -> Expectation
         return Expectation(reason="the agent cannot merge its configurations")
     sender = replace(server.sender, platform="Windows" if server.is_windows else "Linux")
     data = expected_data(merged, sender)
-    return Expectation(data, _reason(data), is_assumed=not server.running)
+    return Expectation(data, _reason(data), is_assumed=not server.seen_by)
 
 
 def _reason(data: ExpectedData) -> str:
     """Return why it is not known whether data arrives; empty if CloudWatch knows it."""
-    if any(each.is_own for each in data.metrics) or data.logs:
+    if Expectation(data).metric or any(each.is_own for each in data.logs):
         return ""
+    if any(each.is_own for each in data.metrics):
+        return "too much time can pass between two points of its metrics"
     if data.metrics:
         return "its metrics have no dimension that distinguishes it from other servers"
+    if data.logs:
+        return "its log streams have no name that distinguishes it from other servers"
     if data.unknown:
         return data.unknown[0].reason
     return "its configurations send neither metrics nor logs"
@@ -202,26 +221,46 @@ def to_series(metric: ExpectedMetric, dimensions: Dimensions | None = None) -> S
     return Series(metric.region, metric.namespace, metric.name, pairs, period, metric.seconds)
 
 
-def find_series(metric: ExpectedMetric, listed: Iterable[Dimensions]) -> Series | None:
-    """Return the metric with the dimensions that it has in CloudWatch; ``None`` if they are not known."""
+def find_series(metric: ExpectedMetric, listed: Iterable[Dimensions]) -> list[Series]:
+    """Return the metric with each set of dimensions that it has in CloudWatch, such as one for each device."""
     if not metric.unknown_dimensions:
-        return to_series(metric)
+        return [to_series(metric)]
     known, names = dict(metric.dimensions), {*dict(metric.dimensions), *metric.unknown_dimensions}
     found = [each for each in listed if known.items() <= each.items() and each.keys() <= names]
-    return to_series(metric, min(found, key=lambda each: sorted(each.items()))) if found else None
+    return [to_series(metric, each) for each in sorted(found, key=lambda each: sorted(each.items()))]
 
 
-SHARED = "another server has the same name, and so the same dimensions"
+SHARED = "another server has the same name, and so sends the same data"
 
 
-def shared_series(series: Iterable[Series], servers: Iterable[Server]) -> frozenset[Series]:
-    """Return the metrics that several servers send with the same dimensions, because they have the same name."""
-    hostnames = Counter(each.sender.hostname for each in servers if each.sender)
-    shared = {name for name, count in hostnames.items() if name and count > 1}
-    found = {each: dict(each.dimensions) for each in series}
-    return frozenset(
-        each for each, of in found.items() if "InstanceId" not in of and not shared.isdisjoint(of.values())
-    )
+def separate(expectations: Mapping[int, Expectation]) -> dict[int, Expectation]:
+    """Return by the number of a server what should arrive of it alone, and not of another server with its name."""
+    counts = Counter(key for each in expectations.values() for key in {*map(_place, _parts(each.data))})
+
+    def is_own(part: ExpectedMetric | ExpectedLog) -> bool:
+        return part.is_own and counts[_place(part)] == 1
+
+    found = {}
+    for index, each in expectations.items():
+        data = replace(
+            each.data,
+            metrics=tuple(replace(one, is_own=is_own(one)) for one in each.data.metrics),
+            logs=tuple(replace(one, is_own=is_own(one)) for one in each.data.logs),
+        )
+        is_shared = not each.reason and bool(_reason(data))
+        found[index] = replace(each, data=data, reason=SHARED if is_shared else each.reason)
+    return found
+
+
+def _parts(data: ExpectedData) -> tuple[ExpectedMetric | ExpectedLog, ...]:
+    return (*data.metrics, *data.logs)
+
+
+def _place(part: ExpectedMetric | ExpectedLog) -> tuple[object, ...]:
+    """Return what distinguishes a metric or log stream in CloudWatch."""
+    if isinstance(part, ExpectedMetric):
+        return part.region, part.namespace, part.name, part.dimensions, part.unknown_dimensions
+    return part.region, part.group, part.stream, part.is_prefix
 
 
 # -- The data that has arrived --
@@ -233,46 +272,50 @@ def judge_data(server: Server, expectation: Expectation, listed: Listed, now: in
         return server
     if not server.is_running:
         return server.adding(note(DATA, "The instance is not running."))
-    if expectation.reason or listed.unread:
-        return server.adding(
-            note(DATA, f"Whether its data arrives is not known: {expectation.reason or listed.unread}.")
-        )
-    metric, events = expectation.metric, listed.events or {}
-    newest = max([0, listed.newest or 0, *(each for each in events.values() if each)])
+    metric, logs = expectation.metric, expectation.data.logs
+    reason = expectation.reason or (listed.unread if metric else listed.unread_logs)
+    if reason:
+        return server.adding(note(DATA, f"{NOT_KNOWN}{reason}."))
+    newest = max([listed.newest or 0, *(listed.events.get(each) or 0 for each in logs if each.is_own)])
     if newest:
         server = replace(server, newest=newest, data_age=max(0, now - newest))
-    server = server.adding(*_quiet_logs(expectation.data.logs, events, now))
+    server = server.adding(*_quiet_logs(logs, listed, now))
     return server if metric is None else _judge_metric(server, expectation, metric, listed, now)
 
 
 def _judge_metric(server: Server, expectation: Expectation, metric: ExpectedMetric, listed: Listed, now: int) -> Server:
     age = None if listed.newest is None else now - listed.newest
-    if age is not None and age <= max(SETTLING_SECONDS, metric.seconds + metric.interval + _LATE_SECONDS):
+    longest = patience(metric)
+    if age is not None and age <= longest:
         return server
     server = replace(server, newest=0, data_age=0)
     where = f"in namespace {metric.namespace} in {metric.region}"
     what = f"CloudWatch has no {metric.name} of it {where}."
     if age is not None:
         what = f"The newest {metric.name} of it {where} is {describe_age(age)} old."
-    if _is_settling(server, now):
-        return server.adding(note(DATA, f"{what} Its agent was started less than 15 minutes ago."))
+    if _is_settling(server, longest, now):
+        return server.adding(note(DATA, f"{what} Its agent was started less than {describe_age(longest)} ago."))
     if not metric.is_certain:
         return server.adding(note(DATA, f"{what} It is not certain that the server has what this measures."))
+    if listed.is_part:
+        return server.adding(note(DATA, f"{what} Only {MAX_SERIES} of its metrics with this name were read."))
     if expectation.is_assumed:
         what += " That is expected of the stored configuration, because nothing was read on the server."
     return server.adding(_missing(server, listed, what, now))
 
 
-def _is_settling(server: Server, now: int) -> bool:
+def _is_settling(server: Server, seconds: int, now: int) -> bool:
     """Whether an agent, or its instance, was started so recently that its data can still be missing."""
     offset = now - server.clock if server.clock else 0
     starts = [server.launched, server.started + offset if server.started else 0]
-    return any(now - each < SETTLING_SECONDS for each in starts)
+    return any(abs(now - each) < seconds for each in starts)
 
 
 def _missing(server: Server, listed: Listed, what: str, now: int) -> Finding:
     """Return the failure of a server whose data is missing, with the first cause that is known."""
-    causes = [each for rule in _CAUSES for each in server.failures if each.rule == rule.name]
+    # Without facts, the failure of the agent is that nothing was read.
+    rules = [each for each in _CAUSES if each is not AGENT or server.seen_by]
+    causes = [each for rule in rules for each in server.failures if each.rule == rule.name]
     if causes:
         return failure(DATA, f"{what} The likely cause: {causes[0].why}", causes[0].fix)
     if server.clock and abs(server.clock - now) > _WRONG_CLOCK_SECONDS:
@@ -289,14 +332,18 @@ def _missing(server: Server, listed: Listed, what: str, now: int) -> Finding:
     )
 
 
-def _quiet_logs(logs: Sequence[ExpectedLog], events: Mapping[ExpectedLog, int | None], now: int) -> Iterable[Finding]:
+def _quiet_logs(logs: Sequence[ExpectedLog], listed: Listed, now: int) -> Iterable[Finding]:
     """Return notes on log streams without new events. A quiet log is no failure."""
     for each in logs:
         where = f"log group {each.group} in {each.region}"
-        if each not in events:
+        newest = listed.events.get(each)
+        if each not in listed.events:
+            reason = listed.unread_logs or "the group has too many streams"
+            yield note(DATA, f"Whether its log arrives in {where} is not known: {reason}.")
+        elif newest is None:
             yield note(DATA, f"It has no stream in {where}.")
-        elif (newest := events[each]) is None or now - newest > RECENT_SECONDS:
-            old = "has no event" if newest is None else f"has had no event for {describe_age(now - newest)}"
+        elif now - newest > RECENT_SECONDS:
+            old = f"has had no event for {describe_age(now - newest)}" if newest else "has no event"
             yield note(DATA, f"Its stream in {where} {old}.")
 
 
@@ -308,33 +355,38 @@ def describe_age(seconds: int) -> str:
     return count_noun(max(0, seconds), "second")
 
 
-def describe_others(region: str, namespace: str, listed: Iterable[Dimensions], known: frozenset[str]) -> str:
+def describe_others(
+    region: str, namespace: str, listed: Iterable[Dimensions], servers: Iterable[Server], known: frozenset[str]
+) -> str:
     """Return which other servers send to a namespace, in a sentence; empty if none does.
 
-    :param known: the texts that stand for the servers of this run.
+    :param servers: the servers of this run. If the name of one is not known, any name can be its name.
+    :param known: the texts that stand for them.
     """
+    names = _IDENTIFYING[: 2 if all(each.sender and each.sender.hostname for each in servers) else 1]
     found = dict.fromkeys(
         value
         for each in listed
         for name, value in sorted(each.items())
-        if name in _IDENTIFYING and not known & {*each.values()}
+        if name in names and not known & {*each.values()}
     )
     if not found:
         return ""
-    names = join_first([shorten(each) for each in found], _MAX_SENDERS)
-    return f"- Servers that are not in this run send to {shorten(namespace)} in {region}: {names}."
+    shown = join_first([shorten(each) for each in found], _MAX_SENDERS)
+    return f"- Servers that are not in this run send to {shorten(namespace)} in {region}: {shown}."
 
 
-def describe_proofs(watched: Iterable[str], proofs: Mapping[str, Proof]) -> list[str]:
+def describe_proofs(watched: Mapping[str, str], proofs: Mapping[str, Proof]) -> list[str]:
     """Return which servers have proved a version by data and which by the log alone, in sentences.
 
-    :param watched: the servers whose agent was watched and did not fail.
+    :param watched: the servers whose agent was watched and did not fail, with the reason why no data can prove a
+        version on them. Empty if data can.
     """
     by_data = sorted(host for host, each in proofs.items() if each.newest)
     lines = [f"Data arrived in CloudWatch after the restart: {', '.join(by_data)}."] if by_data else []
     reasons: dict[str, list[str]] = {}
-    for host in watched:
+    for host, reason in watched.items():
         if host not in proofs or proofs[host].note:
-            why = proofs[host].note if host in proofs else "no metric of it is known well enough"
+            why = proofs[host].note if host in proofs else reason or "when its agent started is not known"
             reasons.setdefault(why, []).append(host)
     return lines + [f"Only the log was watched on {', '.join(hosts)}: {why}." for why, hosts in reasons.items()]

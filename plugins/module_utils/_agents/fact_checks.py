@@ -228,6 +228,7 @@ def _check_agent(server: Server, facts: Facts) -> Server:
         server,
         running={name: facts.files.parameters[files[name][0]] for name in sorted(names)},
         runs=stored,
+        runs_others=bool(facts.files.others or files.keys() - {each.name for each in server.configs}),
         is_refused=is_refused,
         in_trial=any(is_numbered(each.name, files.get(each.name, ())) for each in wanted),
         commands=tuple(calls),

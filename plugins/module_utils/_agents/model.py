@@ -140,7 +140,9 @@ class Server:
     :param launched: when EC2 started it, in Unix seconds; 0 if that is not known.
     :param clock: its time when its facts were read, in Unix seconds; 0 if that is not known.
     :param started: when its agent started, in Unix seconds by its clock; 0 if that is not known.
+    :param runs_others: whether the agent also runs configurations that are not among ``configs``.
     :param probe: the metric that proves that its agent sends. ``None`` if there is none, or if none is needed.
+    :param unproved: why no metric proves that, as a sentence without its full stop. Empty if one does.
     :param newest: when the newest data of it was sent, in Unix seconds; 0 if that is not known.
     :param data_age: how old that was then, in seconds.
     """
@@ -177,7 +179,9 @@ class Server:
     launched: int = 0
     clock: int = 0
     started: int = 0
+    runs_others: bool = False
     probe: Series | None = None
+    unproved: str = ""
     newest: int = 0
     data_age: int = 0
 
@@ -276,7 +280,7 @@ class Server:
             plain["sender"] = plain["sender"] and Sender(**plain["sender"])
             plain["probe"] = plain["probe"] and Series.from_dict(plain["probe"])
             return cls(**plain)
-        except (KeyError, TypeError):
+        except (AttributeError, KeyError, TypeError, ValueError):
             raise InvalidInput("A server does not have the form in which cwagent_server_info returns it.") from None
 
 

@@ -69,6 +69,7 @@ class ExpectedLog:
     :param stream: the name of the stream, or the part of it before the first thing that is not known.
     :param is_prefix: whether ``stream`` is only the beginning of the name.
     :param seconds: how long the agent collects events before it sends them.
+    :param is_own: whether its name distinguishes it from the stream of another server.
     """
 
     path: Path
@@ -78,6 +79,7 @@ class ExpectedLog:
     stream: str
     is_prefix: bool
     seconds: int
+    is_own: bool
 
 
 @dataclass(frozen=True)
@@ -605,6 +607,8 @@ def _first(dimensions: Mapping[str, str | None]) -> dict[str, str | None]:
 
 
 _PLACEHOLDER = re.compile(r"\{(instance_id|hostname|local_hostname|ip_address|aws_region|date|account_id)\}|\$")
+# The placeholders that stand for a server.
+_OF_SERVER = frozenset({"{instance_id}", "{hostname}", "{local_hostname}", "{ip_address}"})
 _NOT_IN_NAME = re.compile(r"[^\w./#-]", re.ASCII)
 _MAX_LOG_NAME = 512
 _DEFAULT_LOG_FLUSH = 5
@@ -645,8 +649,8 @@ def _stream(
     if not stream and not (is_several and named):
         default = "" if kind == _JOURNAL else _text(section.get("log_stream_name"))
         stream = default or ("{instance_id}" if sender.instance_id else "{hostname}")
-    stream, is_prefix = _resolve(stream, sender, region)
-    group, is_partial = _resolve(named or _default_group(str(kind), file, is_several), sender, region)
+    stream, is_prefix, is_own = _resolve(stream, sender, region)
+    group, is_partial, is_own_group = _resolve(named or _default_group(str(kind), file, is_several), sender, region)
     if is_partial:
         raise _NotKnownError(f"only the server knows the end of the log group {quote(group)}")
     if not IN_GROUP.fullmatch(group) or len(group) > _MAX_LOG_NAME:
@@ -659,7 +663,7 @@ def _stream(
         raise _NotKnownError(f"{quote(stream)} is not a valid name of a log stream")
     source = file or _text(entry.get("event_name"), str(kind))
     seconds = _seconds(section.get("force_flush_interval"), _DEFAULT_LOG_FLUSH)
-    return ExpectedLog(path, source, region, group, stream, is_prefix, seconds)
+    return ExpectedLog(path, source, region, group, stream, is_prefix, seconds, is_own or is_own_group)
 
 
 def _default_group(kind: str, file: str, is_several: bool) -> str:
@@ -679,10 +683,11 @@ def _from_path(file: str) -> str:
     return _NOT_IN_NAME.sub("_", file.replace("\\", "/"))
 
 
-def _resolve(name: str, sender: Sender, region: str) -> tuple[str, bool]:
+def _resolve(name: str, sender: Sender, region: str) -> tuple[str, bool, bool]:
     """Replace the placeholders in a name.
 
-    :returns: the name, or the part of it before the first thing that is not known, and whether it is only that part.
+    :returns: the name, or the part of it before the first thing that is not known, then whether it is only that part,
+        and whether it distinguishes the server.
     """
     is_ec2 = bool(sender.instance_id)
     values = {
@@ -693,11 +698,14 @@ def _resolve(name: str, sender: Sender, region: str) -> tuple[str, bool]:
         "{aws_region}": region,
         "{account_id}": sender.account if is_ec2 else UNKNOWN_ACCOUNT,
     }
-    text, at = "", 0
+    text, at, own = "", 0, ""
     for found in _PLACEHOLDER.finditer(name):
         text += name[at : found.start()]
         value = values.get(found.group())
         if not value:
-            return text, True
+            # The longer name of another server can begin with this one.
+            return text, True, bool(own) and not text.endswith(own)
         text, at = text + value, found.end()
-    return text + name[at:], False
+        if found.group() in _OF_SERVER and (is_ec2 or found.group() != "{instance_id}"):
+            own = value
+    return text + name[at:], False, bool(own)

@@ -76,7 +76,12 @@ class Aws(Gateway):
 
         Before the first answer, it is the time of the controller's own clock.
         """
-        return self._server_time or datetime.now(timezone.utc)
+        return self.server_time or datetime.now(timezone.utc)
+
+    @property
+    def server_time(self) -> datetime | None:
+        """The time of the last answer according to the clock of AWS; ``None`` before the first answer."""
+        return self._server_time
 
     @property
     def region(self) -> str:

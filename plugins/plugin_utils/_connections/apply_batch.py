@@ -12,10 +12,10 @@ Servers are mappings, as results have them, because each server of a batch looks
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ...module_utils._agents.data import Trial
+from ...module_utils._agents.data import NOT_KNOWN, Trial
 from ...module_utils._agents.model import ANSIBLE, RUN_COMMAND, Series
 from ...module_utils._agents.watch import NOT_WATCHED
 from ...module_utils._ground.errors import InvalidInput
@@ -46,14 +46,14 @@ class Work:
     :param servers: the servers to reach with Run Command.
     :param options: the options of the module on the server itself.
     :param leader: the server that sends the commands for this one.
-    :param trials: by server, the data to wait for.
+    :param trials: by server, the data to wait for. ``None`` if this server does not wait.
     """
 
     failure: str = ""
     servers: Sequence[Mapping[str, Any]] = ()
     options: Mapping[str, Any] | None = None
     leader: str = ""
-    trials: Mapping[str, Trial] = field(default_factory=dict)
+    trials: Mapping[str, Trial] | None = None
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Batch:
         if part == WATCH:
             return self._watch(time, check_mode=check_mode)
         if part == DATA:
-            return Work(trials=self._trials({*hosts}) if self._server["needs_trial"] and not check_mode else {})
+            return Work() if check_mode or not self._server["needs_trial"] else self._wait({*hosts})
         return Work() if check_mode else self._check()
 
     def _collect(self) -> Work:
@@ -145,27 +145,35 @@ class Batch:
         watched = [{**each, **time} for each in self._servers if each["host"] in applied]
         return Work(servers=watched if self.host == self._watcher else ())
 
-    def _trials(self, hosts: Collection[str]) -> Mapping[str, Trial]:
-        """Return the data that one host of the batch waits for, for all whose agents have not failed."""
+    def _wait(self, hosts: Collection[str]) -> Work:
+        """Let one host of the batch wait for the data of all whose agents have not failed."""
+        probed = [each for each in self._servers if each["host"] in hosts and each["needs_trial"] and each["probe"]]
+        leader = min((each["host"] for each in probed), default="")
+        if leader != self.host:
+            return Work(leader=leader)
         watches = {
             host: watch
             for each in hosts
             for host, watch in self._registered(each, WATCHED).get("watches", {}).items()
             if host in hosts and not watch["failure"] and watch["started"]
         }
-        found = {
+        trials = {
             each["host"]: Trial(Series.from_dict(each["probe"]), watches[each["host"]]["started"])
-            for each in self._servers
-            if each["host"] in watches and each["needs_trial"] and each["probe"]
+            for each in probed
+            if each["host"] in watches
         }
-        return found if self.host == min(found, default="") else {}
+        return Work(leader=leader, trials=trials)
 
     def _check(self) -> Work:
         if (failure := self._watch_failure()) or not self._server["needs_trial"]:
             return Work(failure=failure)
-        results = [self._registered(each["host"], ARRIVED).get("data", {}) for each in self._servers]
-        failures = [each[self.host]["failure"] for each in results if self.host in each]
-        return Work(failure=failures[0] if failures else "")
+        leader = self._registered(self.host, ARRIVED).get(LEADER)
+        if not leader or not self._server["probe"]:
+            return Work()
+        result = self._registered(leader, ARRIVED)
+        if "data" not in result:
+            return Work(failure=f"{NOT_KNOWN}{result.get('msg') or f'{leader} did not wait for it.'}")
+        return Work(failure=result["data"].get(self.host, {}).get("failure", ""))
 
     def _watch_failure(self) -> str:
         server = self._server

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.utils.helpers import pct_to_int
 
-from ...module_utils._agents.data import Proof, describe_proofs
+from ...module_utils._agents.data import NOT_KNOWN, Proof, describe_proofs
 from ...module_utils._agents.watch import NOT_WATCHED, Watch, describe_watch
 from ...module_utils._configuration.parts import part_name
 from .._connections.apply_batch import APPLIED, ARRIVED, CHECKED, LEADER, RENAMED, WATCHED, server_failure
@@ -234,10 +234,16 @@ def _apply_notes(account: Account) -> list[str]:
     lines = unapplied(account)
     for each in account.records:
         lines += [*each.notes, *(warning for warning in each.warnings if "not narrowed" in warning)]
+    reasons = {each["host"]: each["unproved"] for each in checked.get("servers", ())}
+    good = {host: reasons.get(host, "") for host, each in watches.items() if not each.failure}
+    described = [*describe_watch(watches), *describe_proofs(good, _proofs(account))]
+    return [*lines, *described, *checked.get("apply_notes", ())]
+
+
+def _proofs(account: Account) -> dict[str, Proof]:
+    """By server, its data after the restart. One server of each batch has the results of all."""
     results = [host[ARRIVED].get("data", {}) for host in account.servers if ARRIVED in host]
-    proofs = {host: Proof(**proof) for each in results for host, proof in each.items()}
-    good = [host for host, each in watches.items() if not each.failure]
-    return [*lines, *describe_watch(watches), *describe_proofs(good, proofs), *checked.get("apply_notes", ())]
+    return {host: Proof(**proof) for each in results for host, proof in each.items()}
 
 
 def _watches(account: Account) -> dict[str, dict[str, Any]]:
@@ -251,7 +257,8 @@ def unapplied(account: Account) -> list[str]:
     if account.run is None or APPLY not in account.requires or FAILURE in account.variables:
         return []  # another playbook, or the servers were not read
     of_host = {host["inventory_hostname"]: host for host in account.servers}
-    watched = {name: watch["failure"] for name, watch in _watches(account).items() if watch["failure"]}
+    watched = {name for name, watch in _watches(account).items() if watch["failure"]}
+    watched |= {name for name, proof in _proofs(account).items() if proof.failure}
     failed = {name: server_failure(host) for name, host in of_host.items()}
     failures = {name: failure_reason(result) for name, result in failed.items() if result}
     names = (account.variables.get(CHECKED) or {}).get("apply_hosts", ())
@@ -262,7 +269,7 @@ def unapplied(account: Account) -> list[str]:
     skipped = [name for name in skipped if name not in limited]
     lines = [
         f"The agent failed with the configuration on {name}: {reason}"
-        if name in watched or reason.startswith(NOT_WATCHED)
+        if name in watched or reason.startswith((NOT_WATCHED, NOT_KNOWN))
         else f"The configuration was not applied on {name}: {reason}"
         for name, reason in failures.items()
     ]

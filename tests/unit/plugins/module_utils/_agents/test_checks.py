@@ -26,11 +26,12 @@ from access_account import (
 )
 
 from ansible_collections.cwagent.iam.plugins.module_utils._accounts.assess import GET, LOGS, METRICS, assess
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import Policy, Unread
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import Machine, Policy, Unread
 from ansible_collections.cwagent.iam.plugins.module_utils._agents.case import Case, configs_of, principal_of
 from ansible_collections.cwagent.iam.plugins.module_utils._agents.checks import check
 from ansible_collections.cwagent.iam.plugins.module_utils._agents.model import PERMISSIONS, Config, Target
 from ansible_collections.cwagent.iam.plugins.module_utils._agents.script import digest
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.sender import Sender
 
 WEB = Target("web1", REGION, "i-1")
 DB = Target("db1", REGION, user="db1")
@@ -74,6 +75,39 @@ def test_a_healthy_instance():
     assert (server.profile, server.is_running, server.runs_all) == ("Server", True, True)
     assert server.configs == (Config("AmazonCloudWatch-linux", 1, digest('{"agent":{}}'), is_readable=True),)
     assert (server.endpoints, server.possible_endpoints) == ({"ssm": f"https://ssm.{REGION}"}, {})
+
+
+MACHINE = Machine(1_764_750_000, "ip-10-0-0-1.ec2.internal", "10.0.0.1", "ami-1", "t3.micro", "web")
+PLAIN = Machine(1_764_750_000, "", "", "", "", "")
+OF_MACHINE = {
+    "hostname_of_ec2": "ip-10-0-0-1.ec2.internal",
+    "ip_address": "10.0.0.1",
+    "image_id": "ami-1",
+    "instance_type": "t3.micro",
+    "auto_scaling_group": "web",
+}
+
+
+@pytest.mark.parametrize(
+    ("target", "machine", "more", "expected"),
+    [
+        (WEB, MACHINE, {}, ({"instance_id": "i-1", **OF_MACHINE}, 1_764_750_000)),
+        (WEB, PLAIN, {}, ({"instance_id": "i-1", "auto_scaling_group": ""}, 1_764_750_000)),
+        (WEB, None, {}, ({"instance_id": "i-1"}, 0)),
+        (WEB, MACHINE, {"instances": ()}, ({"instance_id": "i-1"}, 0)),
+        (
+            WEB,
+            None,
+            {"unread": (Unread("the instance profiles of instances", "x:Y", REGION, "denied"),)},
+            ({"instance_id": "i-1"}, 0),
+        ),
+        (DB, None, {}, ({}, 0)),
+    ],
+)
+def test_the_agent_names_its_data_with_what_ec2_knows(target, machine, more, expected):
+    instances = tuple(replace(each, machine=machine) for each in HEALTHY.instances)
+    server = check(case(replace(HEALTHY, **{"instances": instances, **more})), target)
+    assert (server.sender, server.launched) == (Sender("Linux", REGION, ACCOUNT_ID, **expected[0]), expected[1])
 
 
 @pytest.mark.parametrize("is_windows", [False, True])

@@ -245,6 +245,19 @@ def test_an_unknown_value_is_no_failure(name):
     assert found(server, facts) == ([], expected)
 
 
+@pytest.mark.parametrize(
+    ("files", "runs_others"),
+    [
+        (AgentFiles({"A": "new"}), False),
+        (AgentFiles({"A": "new", "A_7": "old"}), False),
+        (AgentFiles({"A": "new"}, ("file_x",)), True),
+        (AgentFiles({"A": "new", "B": "x"}), True),
+    ],
+)
+def test_an_agent_can_run_configurations_of_others(files, runs_others):
+    assert check_facts(WEB, inside(files=files), "ansible").runs_others == runs_others
+
+
 def test_an_agent_that_is_stopped_with_configurations_of_others_only_is_one_failure():
     assert found(WEB, inside(agent="stopped", files=AgentFiles({}, ("file_x",))))[0] == [
         ("agent", "The agent is stopped.")

@@ -763,11 +763,38 @@ def entry(kind="files", section=None, **values):
 def test_a_log_has_everything_that_a_query_needs():
     config = entry(log_group_name="app", log_stream_name="{instance_id}/app", section={"force_flush_interval": 15})
     path = ("logs", "logs_collected", "files", "collect_list", 0)
-    log = ExpectedLog(path, "/var/log/app.log", REGION, "app", f"{INSTANCE}/app", is_prefix=False, seconds=15)
+    log = ExpectedLog(
+        path, "/var/log/app.log", REGION, "app", f"{INSTANCE}/app", is_prefix=False, seconds=15, is_own=True
+    )
     assert data_of(config) == ExpectedData(logs=(log,))
 
 
 ON_EC2_WITHOUT_FACTS = Sender("Linux", REGION, ACCOUNT, INSTANCE)
+WITH_ADDRESS = Sender("Linux", REGION, ACCOUNT, hostname="web1", ip_address="10.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("sender", "group", "stream", "is_own"),
+    [
+        (ON_EC2_WITHOUT_FACTS, "app", "{instance_id}", True),
+        (ON_EC2_WITHOUT_FACTS, "app", "x-{instance_id}-{date}", True),
+        (ON_EC2_WITHOUT_FACTS, "app-{instance_id}", "x", True),
+        (ON_EC2_WITHOUT_FACTS, "app", "x", False),
+        (ON_EC2_WITHOUT_FACTS, "app", INSTANCE, False),  # another server can have the same configuration
+        (ON_EC2_WITHOUT_FACTS, "app", "{hostname}", False),
+        (ON_EC2_WITHOUT_FACTS, "app", "{aws_region}-{account_id}", False),
+        (WITH_ADDRESS, "app", "{hostname}", True),
+        (WITH_ADDRESS, "app", "{local_hostname}/x", True),
+        (WITH_ADDRESS, "app", "{ip_address}", True),
+        (WITH_ADDRESS, "app", "{hostname}-{date}", True),
+        (WITH_ADDRESS, "app", "{hostname}{date}", False),  # the streams of web10 begin like this, too
+        (WITH_ADDRESS, "app", "{date}-{hostname}", False),
+        (WITH_ADDRESS, "app", "{instance_id}", False),
+    ],
+)
+def test_a_log_stream_is_of_one_server_if_a_known_placeholder_stands_for_it(sender, group, stream, is_own):
+    [log] = expected_data(entry(log_group_name=group, log_stream_name=stream), sender).logs
+    assert log.is_own == is_own
 
 
 @pytest.mark.parametrize(

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.data import Trial
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.model import Series
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.modules.cwagent_agent_config import SPEC
 from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.apply_batch import (
     APPLIED,
     APPLY,
+    ARRIVED,
     CHECK,
     CHECKED,
     COLLECT,
+    DATA,
     LEADER,
     OF_SERVER,
     PARTS,
@@ -31,6 +36,8 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.apply_bat
     server_failure,
 )
 
+PROBE = Series("eu-central-1", "CWAgent", "mem_used_percent", (("InstanceId", "i-1"),), 60, 180)
+
 
 def server(host: str, seen_by: str = "run_command", **more: Any) -> dict[str, Any]:
     return {
@@ -44,6 +51,7 @@ def server(host: str, seen_by: str = "run_command", **more: Any) -> dict[str, An
         "is_refused": False,
         "instance_id": "i-1",
         "watch_seconds": 60,
+        "probe": asdict(PROBE),
         **more,
     }
 
@@ -197,7 +205,104 @@ def test_the_first_server_that_got_the_configuration_watches_all_that_did() -> N
     assert {host: [*each.servers] for host, each in found.items()} == {"b": watched, "c": []}
 
 
+# Data
+
+
+def watched(**results: tuple[str, int]) -> dict[str, Any]:
+    """The result of watching servers: of each, its failure and the start of its agent."""
+    return {WATCHED: {"watches": {host: {"failure": each[0], "started": each[1]} for host, each in results.items()}}}
+
+
+WAITING = [server("a"), server("b", "ansible"), server("c"), server("d"), server("e"), server("f", probe=None)]
+SEEN = {"c": watched(c=("", 70), a=("", 60), d=("It ended.", 60), f=("", 60)), "b": watched(b=("", 80)), "e": watched()}
+
+
+def test_one_server_of_the_batch_waits_for_the_data_of_all_whose_agent_is_known_to_have_started() -> None:
+    found = {host: work(host, DATA, *WAITING, registered=SEEN, hosts=[*"abcde"]) for host in "abcdef"}
+    assert {host: each.leader for host, each in found.items()} == dict.fromkeys("abcdef", "a")
+    assert {host for host, each in found.items() if each.trials is not None} == {"a"}
+    assert found["a"].trials == {"a": Trial(PROBE, 60), "b": Trial(PROBE, 80), "c": Trial(PROBE, 70)}
+
+
+@pytest.mark.parametrize(
+    ("hosts", "leader", "waits_for"),
+    [
+        ("abcde", "a", "abc"),
+        ("bcde", "b", "bc"),
+        ("de", "d", ""),  # one ended, and the start of the other is not known
+        ("f", "", None),
+    ],
+)
+def test_failed_servers_and_servers_without_a_known_metric_are_left_out(
+    hosts: str, leader: str, waits_for: str | None
+) -> None:
+    found = work(leader or "f", DATA, *WAITING, registered=SEEN, hosts=[*hosts])
+    assert found.leader == leader
+    assert (None if found.trials is None else {*found.trials}) == (None if waits_for is None else {*waits_for})
+
+
+def test_nobody_waits_for_a_server_of_another_batch() -> None:
+    found = work("b", DATA, *WAITING, registered={**SEEN, "b": watched(b=("", 80), z=("", 80))}, hosts=["b"])
+    assert found.trials == {"b": Trial(PROBE, 80)}
+
+
+@pytest.mark.parametrize("more", [{"check_mode": True}, {"needs_trial": False}])
+def test_nobody_waits_in_check_mode_or_where_no_version_has_to_be_proved(more: dict[str, bool]) -> None:
+    given = server("a", needs_trial=more.get("needs_trial", True))
+    registered = {"a": watched(a=("", 60))}
+    assert work("a", DATA, given, registered=registered, check_mode=more.get("check_mode", False)) == Work()
+
+
+def test_the_variables_of_each_host_are_read_once() -> None:
+    """Ansible computes all variables of a host to return one."""
+    read: list[str] = []
+    hosts = [f"h{number:03}" for number in range(100)]
+    variables: dict[str, Any] = {"localhost": {CHECKED: {"servers": [server(host, "ansible") for host in hosts]}}}
+    variables |= {host: {**watched(**{host: ("", 60)}), ARRIVED: {LEADER: hosts[0], "data": {}}} for host in hosts}
+
+    def raw_get(name: str) -> Any:
+        read.append(name)
+        return variables[name]
+
+    hostvars = SimpleNamespace(raw_get=raw_get)
+    for part in (DATA, CHECK):
+        for host in hosts:
+            Batch(host, hostvars, "localhost").work(part, hosts=hosts, watch_seconds=None, check_mode=False)
+    assert len(read) < 10 * len(hosts)
+
+
 # Check
+
+
+@pytest.mark.parametrize(
+    ("arrived", "failure"),
+    [
+        ({"data": {"b": {"failure": "No data."}}}, "No data."),
+        ({"data": {"b": {"failure": ""}, "a": {"failure": "No data."}}}, ""),
+        ({"data": {}}, ""),
+        ({"msg": "boto3 is missing."}, "Whether its data arrives is not known: boto3 is missing."),
+        ({}, "Whether its data arrives is not known: a did not wait for it."),
+    ],
+)
+@pytest.mark.parametrize("seen_by", ["ansible", "run_command"])
+def test_a_server_fails_without_its_data_whoever_has_waited_for_it(
+    arrived: dict[str, Any], failure: str, seen_by: str
+) -> None:
+    servers = [server("a"), server("b", seen_by)]
+    result = {APPLIED: {LEADER: "a", "applied_hosts": ["a", "b"]}, **watched(a=("", 60), b=("", 60)), ARRIVED: arrived}
+    registered = {"a": result, "b": {APPLIED: {LEADER: "a"}, ARRIVED: {LEADER: "a"}}}
+    assert work("b", CHECK, *servers, registered=registered) == Work(failure=failure)
+    assert work("b", CHECK, *servers, registered=registered, check_mode=True) == Work()
+
+
+@pytest.mark.parametrize(
+    ("more", "arrived"),
+    [({"needs_trial": False}, {LEADER: "a"}), ({"probe": None}, {LEADER: "a"}), ({}, {}), ({}, {LEADER: ""})],
+)
+def test_a_server_whose_data_nobody_waits_for_does_not_fail_without_it(
+    more: dict[str, Any], arrived: dict[str, Any]
+) -> None:
+    assert work("b", CHECK, server("b", "ansible", **more), registered={"b": {ARRIVED: arrived}}) == Work()
 
 
 @pytest.mark.parametrize(

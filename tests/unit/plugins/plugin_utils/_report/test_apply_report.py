@@ -15,6 +15,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._report.results import
 
 APPLY = {"requires": ["servers", "apply"], "max_fail_percentage": 0}
 APPLIED, WATCHED, PROVED = "__verify_applied", "__verify_watched", "__verify_proved"
+ARRIVED = "__verify_arrived"
 
 
 def test_unapplied_configurations_are_reported():
@@ -44,7 +45,8 @@ def test_where_all_was_applied_nothing_more_is_reported():
 
 def fetching(commands, runs):
     """The commands for a server, and the configurations that it is to run."""
-    return {"commands": [{"name": each} for each in commands], "runs": [{"name": each} for each in runs]}
+    named = {"commands": [{"name": each} for each in commands], "runs": [{"name": each} for each in runs]}
+    return {**named, "unproved": "its metrics are unknown"}
 
 
 def a_watch(failure="", note="", others=0):
@@ -81,7 +83,45 @@ def test_agents_that_failed_after_their_restart_are_reported_with_the_way_back()
     assert shown.endswith(
         "Watched for at least 140 seconds after the restart, without a denial or missing credentials in the log: c. "
         "Other warnings and errors in the agent's log: c (2). "
-        "Only the log was watched on c: no metric of it is known well enough."
+        "Only the log was watched on c: when its agent started is not known."
+    )
+
+
+NO_DATA = "CloudWatch has no mem_used_percent of it in namespace Shop in eu-central-1 since the restart of its agent."
+
+
+@pytest.mark.parametrize(
+    ("reason", "proof", "has_way_back"),
+    [
+        (NO_DATA, {"failure": NO_DATA}, True),
+        ("Whether its data arrives is not known: AWS did not answer.", None, False),
+    ],
+)
+def test_an_agent_whose_data_did_not_arrive_did_get_the_configuration(reason, proof, has_way_back):
+    host = {
+        "inventory_hostname": "a",
+        APPLIED: CREATED,
+        WATCHED: {"watches": {"a": a_watch()}},
+        ARRIVED: {"data": {"a": {"newest": 0, "note": "", **proof}}} if proof else {},
+        PROVED: {"failed": True, "msg": reason},
+    }
+    lines = unapplied(an_account(servers=[host], **APPLY))
+    assert lines[0] == f"The agent failed with the configuration on a: {reason}"
+    assert bool(lines[1:]) == has_way_back
+
+
+def test_the_report_tells_which_servers_sent_data_after_their_restart():
+    data = {"a": {"newest": 5, "failure": "", "note": ""}, "c": {"newest": 0, "failure": "", "note": "x is denied"}}
+    hosts = [
+        {"inventory_hostname": "a", WATCHED: {"watches": {host: a_watch() for host in "abc"}}, ARRIVED: {"data": data}},
+        {"inventory_hostname": "b", ARRIVED: {"leader": "a"}},
+        {"inventory_hostname": "c"},
+    ]
+    checked = {"__verify_checked": {"servers": [{"host": host, **fetching([], [])} for host in "abc"]}}
+    found = report([an_account(variables=checked, servers=hosts, **APPLY)], check_mode=False)
+    assert " ".join(" ".join(found.lines).split()).endswith(
+        "Data arrived in CloudWatch after the restart: a. Only the log was watched on b: its metrics are unknown. "
+        "Only the log was watched on c: x is denied."
     )
 
 
