@@ -44,6 +44,11 @@ ATTACH = ("cwagent_on_other_profile=attach", f"cwagent_attach_to_roles={APPLICAT
 SSM_POLICY = "AmazonSSMManagedInstanceCore"
 RUNNING = ("admin-1", "shop-1")
 STORE_BY_RUN_COMMAND = "cwagent_store_config_from=run_command"
+HOUR = 3600
+NAMESPACE, METRICS, LOG_GROUP = "CWAgent", ("disk_inodes_free", "mem_available"), "linux/amazon-cloudwatch-agent"
+READS = {"DescribeLogStreams", "GetMetricData", "ListMetrics"}
+FAILED = 2
+"""The code with which a playbook ends if a server fails."""
 
 NEXT = """\
   Follow the quick start in README.md, which previews every change in check mode first."""
@@ -100,8 +105,12 @@ def site_command(account: Account, *variables: str, config: str = CONFIG) -> lis
     return ["ansible-playbook", "cwagent.iam.site", "-i", str(account.hosts), *options]
 
 
-def run_playbook(account: Account, command: list[str]) -> str:
-    """Run a playbook as a user would, and print its output. :returns: its last line."""
+def run_playbook(account: Account, command: list[str], code: int = 0) -> str:
+    """Run a playbook as a user would, and print its output.
+
+    :param code: the exit code that it must have.
+    :returns: its last line.
+    """
     program, *arguments = command
     environ = {
         "ANSIBLE_CALLBACK_PLUGINS": str(HERE / "callback_plugins"),
@@ -126,7 +135,7 @@ def run_playbook(account: Account, command: list[str]) -> str:
         except BaseException:
             playbook.terminate()
             raise
-    check(playbook.returncode == 0, f"{arguments[0]} ended with {playbook.returncode}")
+    check(playbook.returncode == code, f"{arguments[0]} ended with {playbook.returncode}")
     return line
 
 
@@ -276,6 +285,25 @@ def show_verification(account: Account) -> None:
     check(not writes, f"the verification made write calls: {writes}")
 
 
+def show_data(account: Account) -> None:
+    """Show a server whose data arrives in CloudWatch and one whose data does not. Nothing runs on the servers."""
+    account.aws.shift_clock(HOUR)
+    dimensions = {"InstanceId": account.ids["admin-1"]}
+    account.aws.place(
+        [{"namespace": NAMESPACE, "name": each, "dimensions": dimensions, "ages": [120]} for each in METRICS],
+        [{"group": LOG_GROUP, "name": account.ids["admin-1"], "last": 120}],
+    )
+    limit = ["--limit", "localhost,admin-1,shop-1"]
+    options = ["-i", str(account.hosts), *limit, "-e", "cwagent_verify_from=none"]
+    command = ["ansible-playbook", "cwagent.iam.verify", *options]
+    show_command(command)
+    start = account.aws.mark()
+    run_playbook(account, command, code=FAILED)
+    calls = sorted(call.action for call in account.aws.calls(start) if call.action in READS)
+    show(f"  {len(calls)} calls asked CloudWatch: {', '.join(calls)}.")
+    check({*calls} == READS, f"the verification asked CloudWatch only with {calls}")
+
+
 def show_audit(account: Account) -> None:
     """Show what the audit finds. It fails, and the demo with it, if a finding is severe."""
     report = account.folder / "audit.html"
@@ -315,6 +343,8 @@ def run_demo(account: Account) -> None:
     show_run_command(account)
     show_heading("Whether every server has what the agent needs")
     show_verification(account)
+    show_heading("Whether data arrives in CloudWatch, an hour later: admin-1 sends, and shop-1 does not")
+    show_data(account)
     show_heading("The audit, which shows who can write now and reports risks")
     show_audit(account)
     show_heading("Next steps for your own account")

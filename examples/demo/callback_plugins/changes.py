@@ -21,10 +21,12 @@ extends_documentation_fragment: [default_callback, result_format_callback]
 WIDTH = 100
 # By playbook, the task whose message is shown. The report of a playbook that changes something repeats its steps.
 SHOWN_MESSAGES = {"audit": "Report the problems", "verify": "Report what was done"}
+# The tasks that fail because of something that this message contains.
+REPORTED = ("Fail if a server lacks something", "Fail if something was not done")
 
 
 class CallbackModule(DefaultCallback):
-    """Shows failures as the default callback does."""
+    """Shows failures as the default callback does, except those that a message contains."""
 
     CALLBACK_TYPE = "stdout"
     CALLBACK_NAME = "changes"
@@ -39,6 +41,10 @@ class CallbackModule(DefaultCallback):
     def v2_runner_on_ok(self, result: Any) -> None:
         if result.task.loop is None:  # v2_runner_item_on_ok has shown the items of a loop
             self._show(result)
+
+    def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
+        if result.task.name not in REPORTED:
+            super().v2_runner_on_failed(result, ignore_errors)
 
     def v2_runner_item_on_ok(self, result: Any) -> None:
         self._show(result)
