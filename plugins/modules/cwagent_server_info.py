@@ -94,7 +94,7 @@ options:
     description:
       - With O(checked), whether to ask CloudWatch for the newest data of each server. This takes one call of
         C(ListMetrics) for each started 500 metrics of a name, one of C(GetMetricData) for each started 500 servers, and
-        at most one of C(DescribeLogStreams) for each log stream.
+        at most 100 of C(DescribeLogStreams) for each log group.
       - Otherwise, the result has the metric with which a server can prove a version that it is to run.
     type: bool
     default: false

@@ -143,6 +143,7 @@ class Server:
             principal,
             wire.without_secrets(params),
             connection=request.environ[CONNECTION],
+            is_query="Version" in params,
         )
         with self.lock:
             self.seq += 1
@@ -301,7 +302,7 @@ class Server:
 
 def _to_response(answer: dict[str, Any] | wire.ErrorAnswer, call: Call) -> Response:
     if isinstance(answer, wire.ErrorAnswer):
-        content_type, text = answer.body(call.service)
+        content_type, text = answer.body(call)
         return Response(text, answer.status, content_type=content_type)
     return Response(json.dumps(answer), content_type="application/x-amz-json-1.1")
 

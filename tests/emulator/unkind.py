@@ -562,7 +562,7 @@ class Unkind:
             for behaviour, rule in self.rules.items():
                 answer = rule.refuse(call, params)
                 if isinstance(answer, ErrorAnswer):
-                    content_type, text = answer.body(call.service)
+                    content_type, text = answer.body(call)
                     answer = Answer(text.encode(), answer.status, content_type)
                 if answer is not None:
                     return behaviour, answer

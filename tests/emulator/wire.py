@@ -40,6 +40,7 @@ class Call:
     ``unkind`` is the behaviour that answered instead of the backend.
     ``profiles`` has, after a call that changes associations, the instance profile of each instance.
     ``connection`` is the number of the connection to the server. A client that reuses its connection has one number.
+    ``is_query`` is whether the call has the query protocol, in which older clients call CloudWatch.
     """
 
     service: str
@@ -56,6 +57,7 @@ class Call:
     unkind: str = ""
     profiles: dict[str, str] = field(default_factory=dict)
     connection: int = 0
+    is_query: bool = False
 
     @property
     def write(self) -> bool:
@@ -173,18 +175,20 @@ class ErrorAnswer:
     message: str
     status: int = 400
 
-    def body(self, service: str) -> tuple[str, str]:
-        """Content type and text in the protocol of the service: EC2 and IAM each have their own XML."""
+    def body(self, call: Call) -> tuple[str, str]:
+        """Content type and text in the protocol of the call: EC2 and IAM each have their own XML."""
+        service = call.service
         code, message = escape(self.code), escape(self.message)
         if service == "ec2":
             error = f"<Errors><Error><Code>{code}</Code><Message>{message}</Message></Error></Errors>"
             return "text/xml", f"<Response>{error}<RequestID>emulated</RequestID></Response>"
-        if service in ("iam", "sts"):
+        if service in ("iam", "sts") or (service == "cloudwatch" and call.is_query):
             side = "Sender" if self.status < 500 else "Receiver"
             error = f"<Error><Type>{side}</Type><Code>{code}</Code><Message>{message}</Message></Error>"
             namespace = {
                 "iam": "https://iam.amazonaws.com/doc/2010-05-08/",
                 "sts": "https://sts.amazonaws.com/doc/2011-06-15/",
+                "cloudwatch": "http://monitoring.amazonaws.com/doc/2010-08-01/",
             }
             xmlns = namespace[service]
             return "text/xml", f'<ErrorResponse xmlns="{xmlns}">{error}<RequestId>emulated</RequestId></ErrorResponse>'

@@ -215,7 +215,7 @@ class Arrivals:
         """
         found: dict[Stream, int | None] = {}
         missing, left = dict.fromkeys(wanted), MAX_STREAM_CALLS
-        pages = len(wanted) // STREAMS_PAGE + 1
+        pages = -(-len(wanted) // STREAMS_PAGE)
         if len(wanted) > 1:
             by_event, is_last = {"orderBy": "LastEventTime", "descending": True}, True
             for number, page in enumerate(self._pages(region, group, by_event), 1):
