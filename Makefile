@@ -181,7 +181,7 @@ as-aws: $(READY) ## install, change, rotate and tear down in accounts that are a
 		$(if $(KEEP),--keep $(KEEP)))
 
 .PHONY: live
-live: $(READY) ## run the playbooks in your own AWS account, and measure AWS (an hour; asks first; LIVE="--help")
+live: $(READY) ## run the playbooks in your own AWS account, and measure AWS (one to two hours; asks first; LIVE="--help")
 	@# With the credentials and settings of the caller, unlike everything else.
 	@PYTHONPATH=tests $(VENV)/bin/python -P -m live $(if $(REMOVE),--remove) $(LIVE)
 

@@ -1,7 +1,7 @@
 """The metrics and log streams of agents, as CloudWatch and CloudWatch Logs list them.
 
 A CloudWatch agent that is started with the stand-in of its control program reports its configurations here, and sends
-from then on. ``Emulator.place`` adds other metrics and streams.
+from then on. ``Emulator.place`` adds other metrics and streams, and so do accepted calls that put data.
 
 It differs from AWS as follows:
 
@@ -9,7 +9,8 @@ It differs from AWS as follows:
   can only be of the agent that was just started. On AWS, it arrives one to three minutes later.
 - A metric is listed at once, unless it was placed with ``listed=False``; on AWS, after up to 15 minutes. It is recently
   active for three hours after its newest point; on AWS, for up to 50 minutes more.
-- All points have the value 1. Only one period of a request counts, the one of its metric.
+- All points have the value 1. Only one period of a request counts, the one of its metric. A point that is put has the
+  time of the call.
 - The times of a stream are exact; on AWS, they can be an hour late.
 """
 
@@ -31,6 +32,7 @@ from .wire import Call, ErrorAnswer
 Params = dict[str, Any]
 
 ACTIONS = {"cloudwatch": ("ListMetrics", "GetMetricData"), "logs": ("DescribeLogStreams",)}
+PUTS = {"cloudwatch": ("PutMetricData",), "logs": ("PutLogEvents",)}
 METRICS_PAGE, STREAMS_PAGE, QUERIES, DATAPOINTS = 500, 50, 500, 100_800
 RECENTLY = "PT3H"
 RECENT_SECONDS = 3 * 3600
@@ -105,6 +107,22 @@ class Monitoring:
         self.agents.pop(key, None)
         if report["sends"]:
             self.agents[key] = {**report, "started": time.time()}
+
+    def put(self, call: Call, params: Params, form: str) -> None:
+        """Add the data of a call that the accounts have accepted. :param form: the content type of the call."""
+        params = params if "json" in form else _nested(params)
+        account = account_of(call.principal)
+        for each in params.get("MetricData", ()):
+            dimensions = {pair["Name"]: pair["Value"] for pair in each.get("Dimensions", ())}
+            names = (params["Namespace"], each["MetricName"])
+            self.metrics.append(Metric(account, call.region, *names, dimensions, (self.now(),)))
+        if call.action == "PutLogEvents":
+            place = (account, call.region, params["logGroupName"], params["logStreamName"])
+            known = [each for each in self.streams if (each.account, each.region, each.group, each.name) == place]
+            last = max(each["timestamp"] for each in params["logEvents"]) / 1000
+            self.streams = [each for each in self.streams if each not in known]
+            created = known[0].created if known else self.now()
+            self.streams.append(Stream(*place, created, max(last, *(each.last or 0 for each in known), 0)))
 
     def respond(self, call: Call, params: Params, form: str) -> tuple[str, str] | ErrorAnswer:
         """Content type and text of an answer. :param form: the content type of the call."""

@@ -196,6 +196,8 @@ class Server:
             return Response(found[1], content_type=found[0])
         if call.service != "ssm" or not is_answered_here(call.action, params):
             response = self.backend.respond(request, body)
+            if call.action in monitoring.PUTS.get(call.service, ()) and response.status_code == 200:
+                self.monitoring.put(call, params, request.content_type or "")
             if call.action == "DescribeInstances":
                 response.set_data(self.agents.show_windows(response.get_data()))
             return response

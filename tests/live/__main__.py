@@ -102,9 +102,9 @@ def explain(account: LiveAccount, *, launches: bool) -> str:
         f"This run works in account {account.id}, region {account.region}. It {instances}, creates roles, users, "
         f"access keys, parameters and secrets whose names begin with {PREFIX}, and removes all of them at the end. If "
         "you name an on-premises server that has the SSM agent and is not registered, it registers that server with "
-        "Systems Manager, and deregisters it, which stops its SSM agent. The run takes about an hour. Two instances "
-        "for an hour cost about 0.03 USD, and two secrets and a metric less than 0.01 USD. Everything else is free of "
-        "charge. CloudWatch deletes no metric, so this one remains, in the namespace " + PREFIX + "."
+        "Systems Manager, and deregisters it, which stops its SSM agent. The run takes one to two hours. Two instances "
+        "cost about 0.03 USD an hour, and two secrets and three metrics less than 0.01 USD. Everything else is "
+        "free of charge. CloudWatch deletes no metric, so these remain, in the namespace " + PREFIX + "."
     )
 
 

@@ -126,6 +126,7 @@ class LiveAccount:
     def __post_init__(self) -> None:
         self.iam, self.ec2, self.ssm, self.sts = (self.session.client(each) for each in ("iam", "ec2", "ssm", "sts"))
         self.secretsmanager, self.logs = (self.session.client(each) for each in ("secretsmanager", "logs"))
+        self.cloudwatch = self.session.client("cloudwatch")
         self.analyzer = self.session.client("accessanalyzer")
         identity = self.sts.get_caller_identity()
         self.id, self.partition = identity["Account"], identity["Arn"].split(":")[1]

@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from operator import eq
 from typing import Any
@@ -17,11 +18,13 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from .account import DENIED, NEW_SECONDS, ONLINE_SECONDS, LiveAccount, code_of, poll, retry
-from .names import BASE_ROLE, PROBE_PARAMETER, PROBE_ROLE, PROBE_USER
+from .names import BASE_ROLE, PREFIX, PROBE_GROUP, PROBE_PARAMETER, PROBE_ROLE, PROBE_USER
 from .report import Answer
 
 POLICY = "probe"
 LAST_USE_SECONDS = 300
+# AWS documents 15 minutes for a new metric to be listed, and typically less than an hour for the time of a log event.
+METRIC_SECONDS, EVENT_SECONDS = 1200, 3600
 REPEAT_SECONDS = 20
 # Prints, for a minute and a half, when the two documents of the metadata service that name the role change.
 WATCH_METADATA = r"""
@@ -63,6 +66,9 @@ class Measurements:
             "What does EC2 answer to disassociating what is gone?": self.stale_association,
             "Do both metadata documents change at the same time?": self.metadata,
             f"Is the last use of a key known within {LAST_USE_SECONDS} s?": self.last_use,
+            "How long until the first point of a new metric can be read?": self.first_point,
+            "How long until RecentlyActive lists a new metric?": self.recently_active,
+            "How long until a log stream has the time of its last event?": self.last_event,
         }
         answers = []
         # teardown has taken the profile from the instance by which Systems Manager reaches it.
@@ -75,9 +81,9 @@ class Measurements:
                 answers.append(Answer(question, f"not measured: {type(error).__name__}: {error}"))
         return answers
 
-    def _seconds(self, wanted: Callable[[], bool], limit: float = NEW_SECONDS) -> str:
+    def _seconds(self, wanted: Callable[[], bool], limit: float = NEW_SECONDS, pause: float = 0.5) -> str:
         began = time.monotonic()
-        held = poll(wanted, bool, limit, pause=0.5)
+        held = poll(wanted, bool, limit, pause)
         return f"{time.monotonic() - began:.1f} s" if held else f"not within {limit} s"
 
     def admin_policy(self) -> str:
@@ -211,3 +217,44 @@ class Measurements:
         return self._seconds(
             lambda: "LastUsedDate" in read(AccessKeyId=self._key_id)["AccessKeyLastUsed"], LAST_USE_SECONDS
         )
+
+    def _new_metric(self) -> dict[str, str]:
+        """Put a point of a metric that the account does not have yet. :returns: its namespace and name."""
+        metric = {"Namespace": PREFIX, "MetricName": f"probe-{time.time_ns()}"}
+        data = [{"MetricName": metric["MetricName"], "Value": 1}]
+        self.account.cloudwatch.put_metric_data(Namespace=PREFIX, MetricData=data)
+        return metric
+
+    def first_point(self) -> str:
+        statistic = {"Metric": self._new_metric(), "Period": 60, "Stat": "SampleCount"}
+
+        def has_point() -> bool:
+            now = datetime.now(UTC)
+            found = self.account.cloudwatch.get_metric_data(
+                MetricDataQueries=[{"Id": "probe", "MetricStat": statistic}],
+                StartTime=now - timedelta(hours=1),
+                EndTime=now + timedelta(hours=1),
+            )
+            return any(each["Timestamps"] for each in found["MetricDataResults"])
+
+        return self._seconds(has_point, METRIC_SECONDS, pause=2)
+
+    def recently_active(self) -> str:
+        options = {**self._new_metric(), "RecentlyActive": "PT3H"}
+        read = self.account.cloudwatch.list_metrics
+        return self._seconds(lambda: bool(read(**options)["Metrics"]), METRIC_SECONDS, pause=2)
+
+    def last_event(self) -> str:
+        """The time of the second event, because the first one can be known at once."""
+        logs, stream = self.account.logs, {"logGroupName": PROBE_GROUP, "logStreamName": "probe"}
+        logs.create_log_group(logGroupName=PROBE_GROUP)
+        logs.create_log_stream(**stream)
+        last = int(time.time() * 1000)
+        for timestamp in (last - 60_000, last):
+            retry(logs.put_log_events, **stream, logEvents=[{"timestamp": timestamp, "message": "cwagent.iam"}])
+
+        def is_known() -> bool:
+            found = logs.describe_log_streams(logGroupName=PROBE_GROUP)["logStreams"]
+            return any(each.get("lastEventTimestamp") == last for each in found)
+
+        return self._seconds(is_known, EVENT_SECONDS, pause=10)

@@ -21,6 +21,7 @@ HYBRID_USER = f"{SERVER_USER}-hybrid"
 PROBE_ROLE = f"{PREFIX}-ProbeRole"
 PROBE_USER = f"{PREFIX}-ProbeUser"
 PROBE_PARAMETER = f"{PREFIX}-probe"
+PROBE_GROUP = f"{PREFIX}-probe"
 PARAMETER = f"{PREFIX}-linux"
 # A role that has a fitted policy and nothing else, and the configuration that it may read.
 FITTED_ROLE = f"{PREFIX}-FittedRole"

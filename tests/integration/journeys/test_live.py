@@ -99,6 +99,9 @@ def test_an_acceptance_run_passes_and_leaves_nothing(
     assert code == "0", report
     assert "not measured" not in report
     assert report.count("| ok |") == 7
+    times = dict(re.findall(r"\| (How long until .*\?) \| (.*) \|", report))
+    assert len(times) == 7
+    assert [each for each in times.values() if not re.fullmatch(r"\d+\.\d s", each)] == []
     validated = [call.params for call in enforcing.calls() if call.action == "ValidatePolicy"]
     assert {each["policyType"] for each in validated} == {"IDENTITY_POLICY"}
     documents = [each["policyDocument"] for each in validated]

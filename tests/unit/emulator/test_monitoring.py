@@ -60,6 +60,29 @@ def test_answers_have_pages(aws: Emulator) -> None:
     assert one["lastEventTimestamp"] > one["creationTime"] - 8000
 
 
+def test_data_that_is_put_is_found(aws: Emulator) -> None:
+    cloudwatch, logs = aws.client("cloudwatch"), aws.client("logs")
+    dimensions = [{"Name": "InstanceId", "Value": "i-1"}]
+    data = [{"MetricName": "mem_used_percent", "Dimensions": dimensions, "Value": 1}]
+    cloudwatch.put_metric_data(Namespace="CWAgent", MetricData=data)
+    [point] = points(aws, ("InstanceId", "i-1"))
+    assert aws.now() - point < timedelta(minutes=2)
+    [listed] = cloudwatch.list_metrics(Namespace="CWAgent", RecentlyActive="PT3H")["Metrics"]
+    assert listed["Dimensions"] == dimensions
+    stream = {"logGroupName": "g", "logStreamName": "s"}
+    logs.create_log_group(logGroupName="g")
+    logs.create_log_stream(**stream)
+    last = int(aws.now().timestamp()) * 1000
+    for age in (2000, 0, 1000):
+        logs.put_log_events(**stream, logEvents=[{"timestamp": last - age, "message": "x"}])
+    [found] = logs.describe_log_streams(logGroupName="g")["logStreams"]
+    assert (found["logStreamName"], found["lastEventTimestamp"]) == ("s", last)
+    with refused("ResourceNotFoundException"):
+        logs.put_log_events(logGroupName="other", logStreamName="s", logEvents=[{"timestamp": last, "message": "x"}])
+    with refused("ResourceNotFoundException"):
+        logs.describe_log_streams(logGroupName="other")
+
+
 def test_wrong_requests_are_refused(aws: Emulator) -> None:
     aws.place(streams=[{"group": "g", "name": "s"}])
     logs = aws.client("logs")
