@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 from .._configuration.document import read
 from .._configuration.expected_data import ExpectedData, ExpectedMetric, expected_data
@@ -189,14 +190,20 @@ def expect(server: Server, runs: Mapping[str, str], texts: Texts) -> Expectation
     unknown = sorted(name for name, text in found.items() if text is None)
     if unknown:
         return Expectation(reason=f"the text of {', '.join(unknown)} that it runs is encrypted or no longer stored")
-    order = [each.name for each in server.configs if each.name in found]
-    documents = [read(found[name] or "", name).value for name in order]
-    merged = merge_known([each for each in documents if each is not None])
-    if merged is None or None in documents:
+    merged = _merge(tuple((each.name, found[each.name] or "") for each in server.configs if each.name in found))
+    if merged is None:
         return Expectation(reason="the agent cannot merge its configurations")
     sender = replace(server.sender, platform="Windows" if server.is_windows else "Linux")
     data = expected_data(merged, sender)
     return Expectation(data, _reason(data), is_assumed=not server.seen_by)
+
+
+@lru_cache(maxsize=64)  # thousands of servers can run the same configurations
+def _merge(texts: tuple[tuple[str, str], ...]) -> Mapping[str, Any] | None:
+    """Return the configuration that an agent merges from texts by name; ``None`` if it cannot merge them."""
+    documents = [read(text, name).value for name, text in texts]
+    known = [each for each in documents if each is not None]
+    return merge_known(known) if len(known) == len(documents) else None
 
 
 def _reason(data: ExpectedData) -> str:
@@ -236,9 +243,12 @@ SHARED = "another server has the same name, and so sends the same data"
 def separate(expectations: Mapping[int, Expectation]) -> dict[int, Expectation]:
     """Return by the number of a server what should arrive of it alone, and not of another server with its name."""
     counts = Counter(key for each in expectations.values() for key in {*map(_place, _parts(each.data))})
+    shared = {key for key, count in counts.items() if count > 1}
+    if not shared:
+        return dict(expectations)
 
     def is_own(part: ExpectedMetric | ExpectedLog) -> bool:
-        return part.is_own and counts[_place(part)] == 1
+        return part.is_own and _place(part) not in shared
 
     found = {}
     for index, each in expectations.items():

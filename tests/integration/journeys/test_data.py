@@ -9,7 +9,18 @@ from typing import Any
 
 from emulator import Fault, Kind
 from emulator.machines import AGENT_FOLDER
-from harness import NEEDS_AWS_CLI, PARAMETER, PLAY_SECONDS, UNREACHABLE, Play, create_user
+from harness import (
+    NEEDS_AWS_CLI,
+    PARAMETER,
+    PLAY_SECONDS,
+    POLICY_ARN,
+    SERVER_POLICY,
+    SERVER_ROLE,
+    UNREACHABLE,
+    Play,
+    allow,
+    create_user,
+)
 from policies import example, permit
 from states import States
 from watched import WatchedFleet, without_servers
@@ -185,3 +196,40 @@ def test_a_run_that_is_interrupted_while_it_waits_goes_on_later(states: States) 
     assert ARRIVED.format("web1, web2, web3") in report(play)
     assert fleet.running("web1")[1] == tried
     assert MOVED in play.report
+
+
+def test_lost_data_has_its_cause(states: States) -> None:
+    """A stopped agent, a role without the permission, and a full disk: its log does not grow, and metrics arrive."""
+    fleet = states.begin(sending)
+    ids = fleet.instances
+    fleet.control("web1", "-a", "stop")
+    age(fleet, "web2", "web3")
+    fleet.aws.place(
+        [metric(ids["web3"], MINUTE)],
+        [{"group": "shop", "name": ids[host], "created": 9 * HOUR, "last": 5 * HOUR} for host in ids],
+    )
+    fleet.iam.detach_role_policy(RoleName=SERVER_ROLE, PolicyArn=f"{POLICY_ARN}{SERVER_POLICY}")
+    document = json.dumps(allow("ssm:GetParameter", "ec2:DescribeTags", "logs:*"))
+    fleet.iam.put_role_policy(RoleName=SERVER_ROLE, PolicyName="custom", PolicyDocument=document)
+    fleet.verify().assert_failed()
+    servers = fleet.servers()
+    why = {
+        host: [found["why"] for found in (*each["failures"], *each["notes"]) if found["rule"] == "data"]
+        for host, each in servers.items()
+    }
+    assert {host: each["status"]["data"] for host, each in servers.items()} == {
+        "web1": "FAIL",
+        "web2": "FAIL",
+        "web3": "ok",
+    }
+    none = "CloudWatch has no mem_used_percent of it in namespace Shop in eu-central-1. The likely cause: "
+    quiet = "Its stream in log group shop in eu-central-1 has had no event for 5 hours."
+    lacks = f"Role '{SERVER_ROLE}' lacks cloudwatch:PutMetricData."
+    assert why["web1"] == [f"{none}{lacks}", quiet]
+    assert why["web2"] == [f"{none}{lacks}", quiet]
+    assert why["web3"] == [quiet]
+
+    fleet.iam.attach_role_policy(RoleName=SERVER_ROLE, PolicyArn=f"{POLICY_ARN}{SERVER_POLICY}")
+    fleet.verify().assert_failed()
+    stopped = [each["why"] for each in fleet.servers()["web1"]["failures"] if each["rule"] == "data"]
+    assert stopped == [f"{none}The agent is stopped."]

@@ -246,6 +246,22 @@ def test_nobody_waits_for_a_server_of_another_batch() -> None:
     assert found.trials == {"b": Trial(PROBE, 80)}
 
 
+def test_each_account_of_a_batch_waits_with_its_own_credentials() -> None:
+    variables: dict[str, Any] = {
+        "shop": {CHECKED: {"servers": [server("b"), server("c")]}},
+        "blog": {CHECKED: {"servers": [server("a"), server("d")]}},
+        **{host: watched(**{host: ("", 60)}) for host in "abcd"},
+    }
+    hostvars = SimpleNamespace(raw_get=variables.__getitem__)
+    found = {
+        host: Batch(host, hostvars, account).work(DATA, hosts=[*"abcd"], watch_seconds=None, check_mode=False)
+        for account, hosts in (("shop", "bc"), ("blog", "ad"))
+        for host in hosts
+    }
+    assert {host: each.leader for host, each in found.items()} == {"a": "a", "b": "b", "c": "b", "d": "a"}
+    assert {host: "".join(each.trials) for host, each in found.items() if each.trials} == {"a": "ad", "b": "bc"}
+
+
 @pytest.mark.parametrize("more", [{"check_mode": True}, {"needs_trial": False}])
 def test_nobody_waits_in_check_mode_or_where_no_version_has_to_be_proved(more: dict[str, bool]) -> None:
     given = server("a", needs_trial=more.get("needs_trial", True))
