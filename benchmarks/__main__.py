@@ -16,7 +16,7 @@ from emulator import Emulator
 
 from . import bounds, guide, plot, startup, tables
 from .case import Case, Network
-from .jobs import ACCOUNTS, INSTANCES, PEERS, SITE, TASKS, USERS, Side
+from .jobs import ACCOUNTS, INSTANCES, PEERS, SITE, TASKS, USERS, VERIFY, Side
 from .measure import Phase, Trial, output_of, take
 from .process import CHECKOUT
 from .results import Results
@@ -24,7 +24,7 @@ from .results import Results
 OUTPUT = CHECKOUT / "build" / "bench"
 PLOT = OUTPUT / "users.png"
 SIZES = (1, 10, 50, 200, 1000)
-JOBS = [job.name for job in (USERS, INSTANCES, SITE, ACCOUNTS, TASKS)]
+JOBS = [job.name for job in (USERS, INSTANCES, SITE, VERIFY, ACCOUNTS, TASKS)]
 
 
 def arguments() -> argparse.Namespace:
@@ -34,6 +34,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--peers", type=int, default=50, metavar="N", help="the most users for amazon.aws (slow)")
     parser.add_argument("--delays", type=int, nargs="+", default=(0, 30), metavar="MS", help="milliseconds a call")
     parser.add_argument("--instances", type=int, nargs="+", default=(50, 1000), metavar="N", help="how many instances")
+    parser.add_argument("--servers", type=int, nargs="+", default=(50, 1000), metavar="N", help="how many to verify")
     parser.add_argument("--accounts", type=int, nargs="+", default=(1, 12), metavar="N", help="how many accounts")
     parser.add_argument("--throttled", type=int, default=200, metavar="N", help="how many throttled users; 0 for none")
     parser.add_argument("--repeats", type=int, default=3, metavar="N", help="how often short trials are measured")
@@ -57,6 +58,8 @@ def trials(args: argparse.Namespace) -> Iterator[Trial]:
         yield Trial(SITE, side, 1, repeat=repeat)
     for job, sizes in ((INSTANCES, args.instances), (ACCOUNTS, args.accounts)):
         yield from (Trial(job, side, size) for size, side in itertools.product(sizes, job.sides))
+    for size, repeat, side in itertools.product(args.servers, range(args.repeats), VERIFY.sides):
+        yield Trial(VERIFY, side, size, phases=[Phase.REPEAT], repeat=repeat)
     if args.throttled:
         throttled = Network(rate=bounds.RATE, burst=bounds.BURST)
         yield Trial(USERS, Side.OURS, args.throttled, throttled, [Phase.CREATE])

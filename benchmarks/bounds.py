@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .jobs import ACCOUNTS, INSTANCES, SITE, TASKS, USERS, Side
+from .jobs import ACCOUNTS, INSTANCES, SITE, TASKS, USERS, VERIFY, Side
 from .measure import Phase
 from .results import Results, largest, ratio
 
@@ -18,6 +18,8 @@ PAGE = 1000
 """The number of principals on a page of the bulk read."""
 FILTER_VALUES = 200
 """The number of instances on a page of a filtered read."""
+METRICS_PAGE, QUERIES, STREAMS_PAGE = 500, 500, 50
+"""The numbers of metrics and of log streams for which CloudWatch takes one call."""
 SAME_JOB = {"cwagent_iam_role": ("iam_role",), "cwagent_iam_user": ("iam_user", "iam_access_key")}
 """By module of this collection, the modules of amazon.aws that it replaces. Each of them is sent to the host."""
 
@@ -55,6 +57,7 @@ def evaluate(results: Results) -> list[Bound]:
         *_site(results),
         *_instances(results),
         *_accounts(results),
+        *_verify(results),
         *_throttled(results),
         *_startup(results),
     ]
@@ -138,6 +141,16 @@ def _accounts(results: Results) -> Iterator[Bound]:
         yield Bound(8, f"{size} accounts, {phase}: wall time over one account's", ratio(*walls), 5, "times")
         calls = ratio(all_of_them.calls, one.calls) if one and all_of_them else None
         yield Bound(8, f"{size} accounts, {phase}: calls over one account's", calls, size, "times")
+
+
+def _verify(results: Results) -> Iterator[Bound]:
+    """Asking CloudWatch for the data of a fleet takes few calls, and little of the time of the whole check."""
+    for size in results.sizes(VERIFY, Side.OURS, Phase.REPEAT, 0) or [LARGE]:
+        ours, silent = (results.find(VERIFY, side, Phase.REPEAT, size) for side in (Side.OURS, Side.SILENT))
+        calls, wall = (ours.calls - silent.calls, ours.wall / silent.wall) if ours and silent else (None, None)
+        limit = sum(math.ceil(size / page) for page in (METRICS_PAGE, QUERIES, STREAMS_PAGE))
+        yield Bound(9, f"verify.yml, {size} servers: calls that ask CloudWatch", calls, limit, "calls")
+        yield Bound(9, f"verify.yml, {size} servers: wall time over a run that asks nothing", wall, 1.1, "times")
 
 
 def _throttled(results: Results) -> Iterator[Bound]:

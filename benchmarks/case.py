@@ -15,6 +15,20 @@ from emulator.client import IMAGE
 ROLE = "CloudWatchAgentServerRole"
 POLICY = "arn:aws:iam::aws:policy/CloudWatchAgentServerPolicy"
 CONFIG = {"agent": {"metrics_collection_interval": 60}, "metrics": {"metrics_collected": {"mem": {}}}}
+SENDING, SILENT = "AmazonCloudWatch-sending", "AmazonCloudWatch-silent"
+GROUP = "messages"
+STORED: Mapping[str, dict[str, Any]] = {
+    SENDING: {
+        "metrics": {
+            "append_dimensions": {"InstanceId": "${aws:InstanceId}"},
+            "metrics_collected": {"mem": {"measurement": ["mem_used_percent"]}},
+        },
+        "logs": {"logs_collected": {"files": {"collect_list": [{"file_path": "/messages", "log_group_name": GROUP}]}}},
+    },
+    # CloudWatch cannot know which metrics arrive.
+    SILENT: {"metrics": {"metrics_collected": {"statsd": {}}}},
+}
+"""By name, a stored configuration."""
 TRUST: dict[str, Any] = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
@@ -28,6 +42,7 @@ class Fleet:
     :param role: whether the role and its instance profile exist already.
     :param times: how often a task is repeated in a row.
     :param accounts: how many accounts have these instances each; 0 for the account of the controller alone.
+    :param sends: whether the instances have the role, and data of their agents arrives.
     """
 
     users: int = 0
@@ -35,6 +50,7 @@ class Fleet:
     role: bool = False
     times: int = 1
     accounts: int = 0
+    sends: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,6 +94,8 @@ class Case:
         instances = self.aws.instances(fleet.instances) if fleet.instances else []
         if fleet.role:
             self._create_role()
+        if fleet.sends:
+            self._let_send(instances)
         self._write("hosts.json", self._inventory(users, instances))
         self._write("job.json", {**self._variables(), "users": users, "instances": instances, "times": fleet.times})
 
@@ -117,6 +135,19 @@ class Case:
         iam.attach_role_policy(RoleName=ROLE, PolicyArn=POLICY)
         iam.create_instance_profile(InstanceProfileName=ROLE)
         iam.add_role_to_instance_profile(InstanceProfileName=ROLE, RoleName=ROLE)
+
+    def _let_send(self, instances: list[str]) -> None:
+        """Store the configurations, and let the data of the instances arrive."""
+        ec2, ssm = (self.aws.client(service) for service in ("ec2", "ssm"))
+        for name, config in STORED.items():
+            ssm.put_parameter(Name=name, Type="String", Value=json.dumps(config))
+        for instance in instances:
+            ec2.associate_iam_instance_profile(InstanceId=instance, IamInstanceProfile={"Name": ROLE})
+        metric = {"namespace": "CWAgent", "name": "mem_used_percent", "ages": [60]}
+        self.aws.place(
+            [{**metric, "dimensions": {"InstanceId": instance}} for instance in instances],
+            [{"group": GROUP, "name": instance, "last": 60} for instance in instances],
+        )
 
     def _variables(self) -> dict[str, Any]:
         return {

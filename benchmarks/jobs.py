@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from .case import Fleet
+from .case import SENDING, SILENT, Fleet
 
 HERE = Path(__file__).parent
-SITE_PLAYBOOK = HERE.parent / "playbooks" / "site.yml"
+SITE_PLAYBOOK, VERIFY_PLAYBOOK = (HERE.parent / "playbooks" / f"{name}.yml" for name in ("site", "verify"))
 FORKS = 10
 ACCOUNT_FORKS = 20  # ten for each core, as the guide says
 INSTANCES_OF_ACCOUNT = 20
@@ -27,6 +27,7 @@ class Side(StrEnum):
     FLOOR = "boto3, ten threads"
     PING = "no calls"
     RUNS = "cwagent.iam, a run for each account"
+    SILENT = "cwagent.iam, nothing to ask CloudWatch"
 
 
 PEERS = (Side.LOOP, Side.HOSTS, Side.PEER)
@@ -94,6 +95,20 @@ SITE = Job(
         Side.OURS: ansible_playbook(SITE_PLAYBOOK, *INVENTORY),
         Side.PEER: benchmark_playbook("site_peer", *INVENTORY),
     },
+)
+
+
+def verify(config: str) -> tuple[str, ...]:
+    """A run of verify.yml, for servers that are to run one configuration."""
+    names = f'{{{{"cwagent_config_names": ["{config}"], "cwagent_verify_from": "none"}}}}'
+    return ansible_playbook(VERIFY_PLAYBOOK, *INVENTORY, "-e", names)
+
+
+VERIFY = Job(
+    "verify",
+    "The first verify.yml of servers with a metric and a log each",
+    lambda size: Fleet(instances=size, role=True, sends=True),
+    {Side.OURS: verify(SENDING), Side.SILENT: verify(SILENT)},
 )
 EACH_ACCOUNT = (
     'while read -r account; do ansible-playbook "$0" -e "@$1/job.json" -i "$1/hosts.json" --limit "$account"; done '

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from .bounds import Bound
-from .jobs import ACCOUNTS, INSTANCES, SITE, TASKS, USERS, Job, Side
+from .jobs import ACCOUNTS, INSTANCES, SITE, TASKS, USERS, VERIFY, Job, Side
 from .measure import Measurement, Phase
 from .results import Results, ratio
 
@@ -63,7 +63,7 @@ def bounds(evaluated: Sequence[Bound]) -> Table:
 
 def costs(results: Results) -> Iterator[Table]:
     """The costs of every job on every side."""
-    for job in (USERS, INSTANCES, SITE, ACCOUNTS, TASKS):
+    for job in (USERS, INSTANCES, SITE, VERIFY, ACCOUNTS, TASKS):
         yield from costs_of(results, job)
     yield from throttled(results)
 

@@ -10,7 +10,7 @@ from emulator import Call
 
 from benchmarks import bounds, guide
 from benchmarks.bounds import Bound
-from benchmarks.jobs import TASKS, USERS, Side
+from benchmarks.jobs import TASKS, USERS, VERIFY, Side
 from benchmarks.measure import Measurement, Phase
 from benchmarks.results import Results
 from benchmarks.startup import Payload
@@ -90,6 +90,15 @@ def test_the_share_of_allowed_calls_is_computed() -> None:
     bound = find_bound(results(throttled), "share of the calls")
     assert bound.measured == pytest.approx(950 / 1020)
     assert bound.holds
+
+
+@pytest.mark.parametrize(("calls", "wall", "holds"), [(34, 11, True), (35, 11, False), (34, 11.1, False)])
+def test_the_cost_of_asking_cloudwatch_is_compared(calls: int, wall: float, holds: bool) -> None:
+    of_job = {"job": VERIFY.name, "phase": Phase.REPEAT, "size": 1000}
+    silent = {**of_job, "side": Side.SILENT, "calls": 10, "wall": 10}
+    measured = results({**of_job, "calls": calls, "wall": wall}, silent)
+    bounds_of_job = [find_bound(measured, f"verify.yml, 1000 servers: {each}") for each in ("calls", "wall time")]
+    assert all(each.holds for each in bounds_of_job) == holds
 
 
 def test_sizes_of_modules_are_compared() -> None:
