@@ -34,6 +34,7 @@ from .data import (
     separate,
     to_series,
 )
+from .model import NOT_INSTALLED
 from .servers import Versions
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class Arrivals:
 
     def expect(self, servers: Sequence[Server]) -> dict[int, Expectation]:
         """Return by the number of a server what should arrive of it."""
-        runs = [runs_of(each) if each.is_running else {} for each in servers]
+        runs = [runs_of(each) if each.is_running and each.agent != NOT_INSTALLED else {} for each in servers]
         places = dict.fromkeys((name, each.region) for each, found in zip(servers, runs) for name in found)
         found = {place: self._versions.texts(*place) for place in places}
         texts = {place: each for place, each in found.items() if each is not None}

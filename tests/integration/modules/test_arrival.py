@@ -157,6 +157,17 @@ def test_all_pages_of_points_are_read(enforcing: Emulator) -> None:
     assert [call.action for call in enforcing.calls(since)] == ["GetMetricData"] * 2
 
 
+@pytest.mark.parametrize(("more", "status"), [({"agent": "not installed"}, "none"), ({"is_running": False}, "?")])
+def test_nothing_is_asked_about_a_server_without_an_agent_that_runs(
+    enforcing: Emulator, more: dict[str, Any], status: str
+) -> None:
+    """AWS charges for each metric that is asked for."""
+    fleet = Fleet(enforcing)
+    fleet.add("w", **more)
+    found, lines, made = fleet.check()
+    assert (found["w"].status("data"), lines, made) == (status, [], {})
+
+
 # The meaning of the answers
 
 
