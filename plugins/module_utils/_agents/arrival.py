@@ -345,7 +345,7 @@ def _probe(expectation: Expectation) -> dict[str, Any]:
     """Return the metric that proves a version on a server, or why none does."""
     if probe := expectation.data.probe:
         return {"probe": to_series(probe), "unproved": ""}
-    return {"probe": None, "unproved": expectation.reason or "no metric of it is certain to arrive"}
+    return {"probe": None, "unproved": expectation.reason or "no metric of it is known well enough"}
 
 
 def _is_last(page: Mapping[str, Any]) -> bool:
