@@ -54,6 +54,10 @@ if TYPE_CHECKING:
 MAX_QUERIES = 500
 # With one point a minute, this time and three hours are less than the 100,800 points of one call.
 FUTURE_SECONDS = 20 * MINUTE
+# CloudWatch accepts points up to two hours in the future.
+AHEAD_SECONDS = 125 * MINUTE
+# A server whose clock is further behind proves nothing.
+BEHIND_SECONDS = 2 * RECENT_SECONDS
 # A namespace can have any number of metrics. These are 50,000 of one name.
 MAX_PAGES = 100
 # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_DescribeLogStreams.html
@@ -125,23 +129,27 @@ class Arrivals:
         if not any(each.needs_trial for each in servers):
             return list(servers)
         found = self.expect([replace(each, running={}) if each.needs_trial else each for each in servers])
-        return [
+        probed = [
             replace(each, **_probe(found[index])) if each.needs_trial else each for index, each in enumerate(servers)
         ]
+        # The points of an agent that is not restarted are its own.
+        newest = self.newest([each.probe for each in probed if each.probe and each.commands], AHEAD_SECONDS)
+        return [replace(each, newest=newest.get(each.probe, 0)) if each.probe else each for each in probed]
 
-    def newest(self, series: Iterable[Series], begin: int = 0, end: int = 0) -> dict[Series, int]:
-        """Return the time of the newest point of each metric that has any, in Unix seconds.
+    def newest(
+        self, series: Iterable[Series], ahead: int = FUTURE_SECONDS, behind: int = RECENT_SECONDS
+    ) -> dict[Series, int]:
+        """Return the time of the newest point of each metric that has any of these hours, in Unix seconds.
 
-        :param begin: the earliest time of a point. The default is three hours ago.
-        :param end: the latest time of a point.
+        :param ahead: how far in the future it can be, in seconds. Points have the time of the server.
+        :param behind: how far in the past.
         """
         regions: dict[str, list[Series]] = {}
         for each in dict.fromkeys(series):
             regions.setdefault(each.region, []).append(each)
         now = self._now()
-        begin, end = begin or now - RECENT_SECONDS, end or now + FUTURE_SECONDS
         parts = [
-            (region, found[first : first + MAX_QUERIES], begin, end)
+            (region, found[first : first + MAX_QUERIES], now - behind, now + ahead)
             for region, found in regions.items()
             for first in range(0, len(found), MAX_QUERIES)
         ]
@@ -168,6 +176,8 @@ class Arrivals:
         )
         found: dict[Series, int] = {}
         for each in (result for page in pages for result in page["MetricDataResults"]):
+            if each["StatusCode"] not in ("Complete", "PartialData"):
+                raise CwagentError(f"Could not read the newest data of servers in {region}: {each['StatusCode']}")
             times = [int(time.timestamp()) for time in each["Timestamps"]]
             metric = series[int(each["Id"][1:])]
             if times:
@@ -258,7 +268,8 @@ class Arrivals:
 
     def _now(self) -> int:
         """Return the time of AWS, in Unix seconds."""
-        times = [each.server_time for each in self._gateways.values() if each.server_time]
+        known = [self._versions.server_time, *(each.server_time for each in self._gateways.values())]
+        times = [each for each in known if each]
         return int(max(times or [datetime.now(timezone.utc)]).timestamp())
 
     def _attempt(self, what: str, action: str, region: str, read: Callable[..., Any], *arguments: Any) -> Any:
@@ -303,32 +314,25 @@ def wait_for_data(
     found = {host: Proof(note=each.reason) for host, each in trials.items() if each.reason}
     arrivals = Arrivals(client_factory, Versions(client_factory))
     deadline = Deadline(max((each.seconds for each in waiting.values()), default=0))
-
-    def read(seconds: int) -> dict[Series, int]:
-        """Return the newest points since some time before the earliest one that proves a version."""
-        begins = [each.begin for each in waiting.values()]
-        series = [each.series for each in waiting.values()]
-        return arrivals.newest(series, min(begins, default=0) - seconds, max(begins, default=0) + RECENT_SECONDS)
-
+    newest: dict[Series, int] = {}
     while waiting:
-        newest = read(0)
+        newest = arrivals.newest([each.series for each in waiting.values()], AHEAD_SECONDS, BEHIND_SECONDS)
         for host, each in list(waiting.items()):
             place = ("cloudwatch", each.series.region)
             if place in arrivals.errors:
                 found[host] = Proof(failure=f"{NOT_KNOWN}{arrivals.reasons[place]}.")
             elif place in arrivals.reasons:
                 found[host] = Proof(note=arrivals.reasons[place])
-            elif newest.get(each.series, 0) >= each.begin:
-                found[host] = Proof(newest[each.series])
+            elif (seen := newest.get(each.series)) and seen >= each.begin:
+                found[host] = Proof(seen)
             else:
                 continue
             del waiting[host]
         if waiting and not deadline.pause(pause):
             break
-    earlier = read(RECENT_SECONDS)
     return {
         **found,
-        **{host: Proof(failure=each.describe_failure(earlier.get(each.series, 0))) for host, each in waiting.items()},
+        **{host: Proof(failure=each.describe_failure(newest.get(each.series, 0))) for host, each in waiting.items()},
     }
 
 

@@ -104,6 +104,8 @@ class Listed:
 _READABLE_SECONDS = 2 * MINUTE
 # A longer wait would stop all batches for one server.
 LONGEST_SECONDS = 15 * MINUTE
+# The reported start of an agent can be wrong by this time.
+_SAME_SECONDS = 2
 
 
 @dataclass(frozen=True)
@@ -111,18 +113,22 @@ class Trial:
     """The data with which an agent proves a version.
 
     :param started: when the agent started, in Unix seconds by the clock of its server.
+    :param earlier: the time of its newest point before that; 0 if there was none.
     """
 
     series: Series
     started: int
+    earlier: int = 0
 
     @property
     def begin(self) -> int:
         """The begin of the first period that only the agent which was started can have sent, by the server's clock.
 
-        The agent that was stopped can still send its last points, and a period that has begun can have some of them.
+        The agent that was stopped can still send its last points, and a period that has begun can have some of them. If
+        the clock of the server was ahead, its points can be in the future.
         """
-        return -(-self.started // self.series.period) * self.series.period
+        begin = -(-(self.started + _SAME_SECONDS + 1) // self.series.period) * self.series.period
+        return max(begin, self.earlier + 1)
 
     @property
     def seconds(self) -> int:
@@ -132,6 +138,8 @@ class Trial:
     @property
     def reason(self) -> str:
         """Why nobody waits for the data, as a sentence without its full stop. Empty if somebody does."""
+        if self.earlier > self.started + LONGEST_SECONDS:
+            return "CloudWatch has data of it from the future, because its clock was ahead"
         return "" if self.seconds <= LONGEST_SECONDS else f"its first data can take {describe_age(self.seconds)}"
 
     def describe_failure(self, newest: int) -> str:
@@ -140,7 +148,7 @@ class Trial:
         seen = f"The newest one is {describe_age(self.begin - newest)} older." if newest else "It has no older one."
         return (
             f"CloudWatch has no {each.name} of it in namespace {each.namespace} in {each.region} since the restart of "
-            f"its agent, {describe_age(self.seconds)} after it. {seen}"
+            f"its agent, although {describe_age(self.seconds)} are enough for that. {seen}"
         )
 
 

@@ -37,6 +37,7 @@ from .script import digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from .._accounts.model import Account, Principal, Version
     from .endpoints import Endpoint
@@ -164,12 +165,16 @@ class Versions:
         self._client_factory = client_factory
         self._found: dict[tuple[str, str], tuple[Version, ...] | None] = {}
         self.unread: list[Unread] = []
+        # According to the clock of AWS, or ``None`` before the first answer.
+        self.server_time: datetime | None = None
 
     def read(self, name: str, region: str) -> tuple[Version, ...] | None:
         """Return the versions of a parameter, the newest first; ``None`` if that is denied."""
         if (name, region) not in self._found:
+            aws = Aws(partial(self._client_factory, region=region))
             try:
-                self._found[name, region] = read_versions(Aws(partial(self._client_factory, region=region)), name)
+                self._found[name, region] = read_versions(aws, name)
+                self.server_time = aws.server_time
             except AwsApiError as error:
                 if error.code not in DENIED_CODES:
                     raise

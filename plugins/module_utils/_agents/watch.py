@@ -53,6 +53,8 @@ _MAX_CHARACTERS = 300
 _POLL_SECONDS = 5
 # The control program computes the start from the time since the boot, so two results can differ by a second.
 _SAME_SECONDS = 2
+# 2017, the year of the first agent, in Unix seconds.
+_FIRST_START = 1_483_228_800
 _RUNNING = "running"
 _SILENT = {"ERROR": "shows no warnings", "OFF": "is off"}
 
@@ -207,7 +209,7 @@ def judge(output: str) -> Watch:
             return Watch(failure="The agent is no longer installed.")
         was, status, later, seconds, started = found["agent"][0].split()
         count, others = map(_to_number, found["lines"][0].split())
-        result = Watch(max(0, _to_number(seconds)), others=others, started=_to_number(started))
+        result = Watch(max(0, _to_number(seconds)), others=others, started=_to_time(started))
         failure = _failure(found, was, status, _to_number(later))
         if "refused" in found and not failure:
             raise ValueError  # nothing that a log has
@@ -224,6 +226,14 @@ def _to_number(text: str) -> int:
     if not re.fullmatch(r"-?[0-9]{1,10}", text):
         raise ValueError
     return int(text)
+
+
+def _to_time(text: str) -> int:
+    """Return a time. :raises ValueError: it is none, or before the first version of the agent."""
+    time = _to_number(text)
+    if time < _FIRST_START:
+        raise ValueError
+    return time
 
 
 def _failure(found: Mapping[str, list[str]], was: str, status: str, later: int) -> str:

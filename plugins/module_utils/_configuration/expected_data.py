@@ -567,9 +567,14 @@ def _of_series(entry: _Entry, series: _Series, sending: _Sending) -> Iterator[Ex
             tuple(sorted(key for key in keys if dimensions[key] is None)),
             interval,
             series.collections * interval + 2 * sending.flush,
-            any(value in sending.sender.identities for _key, value in known),
+            any(_is_own(key, value, sending.sender) for key, value in known),
             is_certain and is_sent,
         )
+
+
+def _is_own(key: str, value: str, sender: Sender) -> bool:
+    """Whether a dimension distinguishes a server. Another dimension can have the name of a host by accident."""
+    return value == sender.instance_id or (key == "host" and value in sender.identities)
 
 
 def _tagged(entry: _Entry, own: Mapping[str, str | None], sending: _Sending) -> dict[str, str | None]:

@@ -33,7 +33,7 @@ READ, CHECKED, LABELLED = "__verify_read", "__verify_checked", "__verify_labelle
 COLLECTED, APPLIED, WATCHED = "__verify_collected", "__verify_applied", "__verify_watched"
 ARRIVED, PROVED, RENAMED = "__verify_arrived", "__verify_proved", "__verify_renamed"
 # The results of the tasks of apply.yml on a server, in their order.
-OF_TRIAL = (APPLIED, WATCHED, PROVED, RENAMED)
+OF_TRIAL = (APPLIED, WATCHED, ARRIVED, PROVED, RENAMED)
 # The key of a result with the server that sends the commands.
 LEADER = "leader"
 
@@ -158,7 +158,7 @@ class Batch:
             if host in hosts and not watch["failure"] and watch["started"]
         }
         trials = {
-            each["host"]: Trial(Series.from_dict(each["probe"]), watches[each["host"]]["started"])
+            each["host"]: Trial(Series.from_dict(each["probe"]), watches[each["host"]]["started"], each["newest"])
             for each in probed
             if each["host"] in watches
         }
@@ -173,6 +173,8 @@ class Batch:
         result = self._registered(leader, ARRIVED)
         if "data" not in result:
             return Work(failure=f"{NOT_KNOWN}{result.get('msg') or f'{leader} did not wait for it.'}")
+        if self.host not in result["data"] and self._registered(self.host, WATCHED).get("watches"):
+            return Work(failure=f"{NOT_KNOWN}{leader} did not wait for it.")
         return Work(failure=result["data"].get(self.host, {}).get("failure", ""))
 
     def _watch_failure(self) -> str:

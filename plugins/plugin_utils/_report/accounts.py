@@ -237,6 +237,12 @@ def _apply_notes(account: Account) -> list[str]:
     reasons = {each["host"]: each["unproved"] for each in checked.get("servers", ())}
     good = {host: reasons.get(host, "") for host, each in watches.items() if not each.failure}
     described = [*describe_watch(watches), *describe_proofs(good, _proofs(account))]
+    if (
+        account.run
+        and account.run.settings["apply_watch_seconds"] == 0
+        and any(APPLIED in each for each in account.servers)
+    ):
+        described.append("Neither the logs nor the data were watched, because cwagent_apply_watch_seconds is 0.")
     return [*lines, *described, *checked.get("apply_notes", ())]
 
 

@@ -13,6 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from .._run.ansible_core import warning_texts
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -118,7 +120,7 @@ class Record:
             steps=tuple(result.get("done", () if has_failed else result.get("steps", ()))),
             not_done=tuple(result.get("not_done") or ()),
             counts=result.get("counts") or {},
-            warnings=tuple(result.get("warnings") or ()),
+            warnings=tuple(warning_texts(result.get("warnings") or [])),
             notes=tuple(result.get("notes") or ()),
             configurations=tuple(result.get("configurations") or ()),
             rotation=result.get("rotation") or {},

@@ -82,9 +82,7 @@ class PlaybookInputs:
         _check_run(variables, load_extra_vars(self.loader))
         check_facts(_facts(variables), set_by_playbooks(declared_options(_read(SPEC))))
         run = interpret(self._collect(variables))
-        problems = [*run.problems]
-        if variables["inventory_hostname"] == variables["ansible_play_hosts_all"][0]:
-            problems += self._problems_of_roles()
+        problems = [*run.problems, *self._problems_of_roles(variables)]
         if problems and RESTORE not in options["requires"]:
             # The result leaves out the input and the problems, because the message has all of them.
             raise InvalidInput(self._message(problems))
@@ -108,13 +106,12 @@ class PlaybookInputs:
         if first == variables["inventory_hostname"] or self.options["found"] is not None:
             return " ".join(problems)
         of_first = self._collect(variables["hostvars"].raw_get(first) | {"hostvars": variables["hostvars"]})
-        others = interpret(of_first).problems
+        others = [*interpret(of_first).problems, *self._problems_of_roles({**variables, "inventory_hostname": first})]
         own = [each for each in problems if each not in others]
         return " ".join(own or [f"The same as for {first}: {to_summary(problems)}"])
 
-    def _problems_of_roles(self) -> list[str]:
+    def _problems_of_roles(self, variables: Mapping[str, Any]) -> list[str]:
         """Return what is wrong with variables of the roles that the playbooks leave to the user."""
-        variables = self.variables
         set_by_user = variables["hostvars"].raw_get(variables["inventory_hostname"])
         refused = set_by_playbooks(declared_options(_read(SPEC)))
         templar, problems = Templar(loader=self.loader, variables=variables), []

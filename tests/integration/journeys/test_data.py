@@ -103,7 +103,9 @@ def test_apply_waits_for_data(states: States) -> None:
     fleet.store(json.dumps(config))
     play = fleet.play("apply", cwagent_apply_watch_seconds=1).assert_succeeded()
     assert "Data arrived in CloudWatch after the restart: web1, web2, web3." in play.report
-    assert Counter(call.action for call in play.calls)["GetMetricData"] == 3  # one for each batch
+    assert (
+        Counter(call.action for call in play.calls)["GetMetricData"] == 4
+    )  # one before the restart, and one for each batch
     assert "ListMetrics" not in {call.action for call in play.calls}
 
 
@@ -160,7 +162,7 @@ def test_without_the_permission_to_read_data_the_log_is_the_proof(states: States
     why = "cloudwatch:GetMetricData in eu-central-1 is denied."
     assert f"Only the log was watched on web1, web2, web3: {why}" in report(play)
     assert MOVED in play.report
-    assert asked(play) == 3  # once for each batch
+    assert asked(play) == 4  # once before the restart, and once for each batch
 
     permit(fleet.aws, example("apply"), example("label-versions"))
     fleet.store(json.dumps(CONFIG))
@@ -172,10 +174,10 @@ def test_servers_of_both_ways_wait_together_and_without_metrics_the_log_is_the_p
     fleet = states.begin(changed)
     fleet.set("web2", **UNREACHABLE)
     check = fleet.play("apply", "--check", **STABLE).assert_succeeded()
-    assert asked(check) == 0
+    assert asked(check) == 1  # before the restart
     play = fleet.play("apply", cwagent_batch_size=["100%"], **STABLE).assert_succeeded()
     assert ARRIVED.format("web1, web2, web3") in report(play)
-    assert asked(play) == 1
+    assert asked(play) == 2
 
     fleet.store(json.dumps({"agent": CONFIG["agent"], "logs": CONFIG["logs"]}))
     play = fleet.play("apply", cwagent_batch_size=["100%"], **STABLE).assert_succeeded()
@@ -186,7 +188,7 @@ def test_servers_of_both_ways_wait_together_and_without_metrics_the_log_is_the_p
 def test_a_run_that_is_interrupted_while_it_waits_goes_on_later(states: States) -> None:
     fleet = states.begin(changed)
     run = fleet.controller.start(fleet.inventory, "apply", **{**fleet.variables, **STABLE})
-    fleet.aws.arm(Fault(Kind.INTERRUPT, action="GetMetricData", process=run.pid))
+    fleet.aws.arm(Fault(Kind.INTERRUPT, action="GetMetricData", nth=2, process=run.pid))
     assert run.wait(PLAY_SECONDS) != 0
     fleet.aws.disarm()
     assert "LabelParameterVersion" not in {call.action for call in fleet.aws.calls()}
@@ -233,3 +235,17 @@ def test_lost_data_has_its_cause(states: States) -> None:
     fleet.verify().assert_failed()
     stopped = [each["why"] for each in fleet.servers()["web1"]["failures"] if each["rule"] == "data"]
     assert stopped == [f"{none}The agent is stopped."]
+
+
+def test_data_that_was_there_before_the_restart_proves_nothing(states: States) -> None:
+    """The clock of web1 was ahead and was set right, and its agent sends nothing."""
+    fleet = states.begin(changed)
+    fleet.aws.agents(cloudwatch_agent=True)
+    fleet.deny("nothing")
+    swap = {"namespace": "Shop", "name": "swap_used", "ages": [-30 * MINUTE]}
+    for host in ("web1", "web2", "web3"):
+        fleet.aws.place([{**swap, "dimensions": {"InstanceId": fleet.instances[host]}}])
+    play = fleet.play("apply", **STABLE).assert_succeeded()
+    shown = report(play)
+    assert "Data arrived in CloudWatch after the restart" not in shown
+    assert "CloudWatch has data of it from the future, because its clock was ahead" in shown

@@ -151,7 +151,7 @@ def test_all_pages_of_points_are_read(enforcing: Emulator) -> None:
     fleet.place(hosts, *range(60, 7 * HOUR, 60))
     series = [Series(REGION, "Shop", "mem_used_percent", (("InstanceId", f"i-{host}"),), 60, 180) for host in hosts]
     now, since = int(enforcing.now().timestamp()), enforcing.mark()
-    newest = fleet.arrivals().newest(series, now - 6 * HOUR, now)
+    newest = fleet.arrivals().newest(series, 0, 6 * HOUR)
     assert len(newest) == 500
     assert {now - each < 3 * MINUTE for each in newest.values()} == {True}
     assert [call.action for call in enforcing.calls(since)] == ["GetMetricData"] * 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,15 @@ PLAYBOOK_VARIABLES = {"item", "awx_job_id"}
 jinja = Environment(autoescape=True)
 
 pytestmark = pytest.mark.filterwarnings("ignore:invalid escape sequence")  # in regular expressions of templates
+
+
+MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
+
+
+def options_of(module: str) -> dict[str, Any]:
+    documentation = import_module(f"ansible_collections.cwagent.iam.plugins.modules.{module}").DOCUMENTATION
+    options: dict[str, Any] = yaml.safe_load(documentation).get("options") or {}
+    return options
 
 
 def load(*patterns: str) -> list[Any]:
@@ -199,3 +209,19 @@ def test_counts_for_other_jobs_are_numbers_with_every_ansible_core() -> None:
     files = [*(ROOT / "roles").glob("*/tasks/*.yml"), *(ROOT / "playbooks").rglob("*.yml")]
     assert len(files) > 50
     assert [path for path in files if "set_stats" in path.read_text()] == []
+
+
+STATES = {name for name in MODULES if "state" in options_of(name)}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_task_of_a_role_has_the_state_itself(role: str) -> None:
+    """A module_defaults of the play would delete what the role creates."""
+    found = [
+        task
+        for content in load(f"roles/{role}/tasks/*.yml")
+        for task in tasks(content)
+        for key in task
+        if key.removeprefix("cwagent.iam.") in STATES and "state" not in (task[key] or {})
+    ]
+    assert [each["name"] for each in found] == []

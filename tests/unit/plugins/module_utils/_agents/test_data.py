@@ -499,10 +499,25 @@ SERIES = Series(REGION, "Shop", "mem_used_percent", (("InstanceId", "i-1"),), 60
 
 
 @pytest.mark.parametrize(
-    ("started", "period", "begin"), [(600, 60, 600), (601, 60, 660), (659, 60, 660), (601, 300, 900), (0, 60, 0)]
+    ("started", "period", "begin"), [(600, 60, 660), (601, 60, 660), (657, 60, 660), (658, 60, 720), (601, 300, 900)]
 )
 def test_the_first_whole_period_after_the_start_proves_a_version(started, period, begin):
     assert Trial(replace(SERIES, period=period), started).begin == begin
+
+
+@pytest.mark.parametrize(
+    ("earlier", "begin", "reason"),
+    [
+        (0, 660, ""),
+        (599, 660, ""),
+        (700, 701, ""),
+        (1500, 1501, ""),
+        (1501, 1502, "CloudWatch has data of it from the future, because its clock was ahead"),
+    ],
+)
+def test_points_that_were_there_before_the_restart_prove_nothing(earlier, begin, reason):
+    trial = Trial(SERIES, 600, earlier)
+    assert (trial.begin, trial.reason) == (begin, reason)
 
 
 @pytest.mark.parametrize(
@@ -517,7 +532,7 @@ def test_nobody_waits_for_data_that_takes_too_long(seconds, reason):
 def test_a_server_fails_with_what_cloudwatch_has(newest, seen):
     assert Trial(SERIES, 601).describe_failure(newest) == (
         "CloudWatch has no mem_used_percent of it in namespace Shop in eu-central-1 since the restart of its agent, "
-        f"6 minutes after it. {seen}"
+        f"although 6 minutes are enough for that. {seen}"
     )
 
 

@@ -314,8 +314,13 @@ def test_a_watch_that_reached_its_limit_says_what_it_can_miss():
 
 
 def test_a_number_that_the_script_cannot_print_is_no_answer():
+    for start in ("-1", "0", "1", "1483228799", "-2208988800"):
+        assert judge(f"agent running running 0 1 {start}\nlevel INFO\nlog x\nlines 1 0\nend").failure == NOT_READABLE
     for number in ("9" * 11, "٣", "1_0", "+1", ""):
-        assert judge(f"agent running running 0 {number} 1\nlevel INFO\nlog x\nlines 1 0\nend").failure == NOT_READABLE
+        assert (
+            judge(f"agent running running 0 {number} 1764750000\nlevel INFO\nlog x\nlines 1 0\nend").failure
+            == NOT_READABLE
+        )
 
 
 def test_what_was_seen_is_described():

@@ -52,6 +52,7 @@ def server(host: str, seen_by: str = "run_command", **more: Any) -> dict[str, An
         "instance_id": "i-1",
         "watch_seconds": 60,
         "probe": asdict(PROBE),
+        "newest": 0,
         **more,
     }
 

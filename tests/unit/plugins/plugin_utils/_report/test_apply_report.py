@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import pytest
 from run_accounts import CREATED, DELETED, STEPS, an_account, done
 
@@ -187,10 +190,19 @@ def test_servers_that_were_found_and_that_the_limit_leaves_out_are_listed():
 NOT_MOVED, NOT_NARROWED = "Label 'stable' was not moved.", "The fitted policies were not narrowed: a run will store."
 
 
-def test_a_label_that_was_not_moved_and_a_policy_that_was_not_narrowed_are_reported():
+@dataclass(frozen=True)
+class Warned:
+    """A warning as ansible-core 2.20 registers it."""
+
+    event: Any
+
+
+@pytest.mark.parametrize("kind", [str, lambda text: Warned({"msg": text})], ids=["text", "object"])
+def test_a_label_that_was_not_moved_and_a_policy_that_was_not_narrowed_are_reported(kind):
+    warnings = [kind("Another warning."), kind(NOT_NARROWED)]
     variables = {
         "__verify_checked": {"apply_hosts": ["a"], "apply_notes": ["Skipped: win."]},
-        "__verify_labelled": {**done(), "notes": [NOT_MOVED], "warnings": ["Another warning.", NOT_NARROWED]},
+        "__verify_labelled": {**done(), "notes": [NOT_MOVED], "warnings": warnings},
     }
     host = {"inventory_hostname": "a", APPLIED: CREATED}
     lines = report([an_account(variables=variables, servers=[host], **APPLY)], check_mode=False).lines
