@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -419,11 +420,13 @@ def trial(aws: Emulator, host: str, age: int = 10 * MINUTE, seconds: int = -180,
 
 def test_a_point_of_the_first_whole_period_is_the_proof(enforcing: Emulator) -> None:
     fleet = Fleet(enforcing)
-    trials = {host: trial(enforcing, host) for host in ("new", "old", "both", "none")}
+    first = trial(enforcing, "new")
+    trials = {host: replace(first, series=trial(enforcing, host).series) for host in ("new", "old", "both", "none")}
     now, begin = int(enforcing.now().timestamp()), trials["new"].begin
-    fleet.place(["new"], now - begin - 1)
-    fleet.place(["old"], now - begin + 61)
-    fleet.place(["both"], now - begin + 61, now - begin - 61)
+    # In the middle of a minute, because the clock goes on between these lines.
+    fleet.place(["new"], now - begin - 30)
+    fleet.place(["old"], now - begin + 90)
+    fleet.place(["both"], now - begin + 90, now - begin - 90)
     proofs = wait_for_data(fleet.factory, trials, pause=0)
     assert proofs["new"] == Proof(begin)
     assert proofs["both"] == Proof(begin + MINUTE)
