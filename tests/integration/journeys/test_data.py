@@ -83,8 +83,10 @@ def test_the_age_of_the_newest_data_is_a_column(states: States) -> None:
         "2 of 3 servers without a failure.",
     ]
     shown = re.sub(r"(5\d|119|120|2) (minutes|hours) old", "old", " ".join(" ".join(play.problems[5:]).split()))
+    # The clock of the account goes on from where the state was recorded, and the clock of a server does not.
+    shown = re.sub(r"(1[01]\d minutes|2 hours) behind", "behind", shown)
     where = "mem_used_percent of it in namespace Shop in eu-central-1 is"
-    assert shown.startswith(f"! web3: The newest {where} old. Its clock is 2 hours behind the clock of AWS.")
+    assert shown.startswith(f"! web3: The newest {where} old. Its clock is behind the clock of AWS.")
     assert f"- web1: The newest {where} old. Its agent was started less than 15 minutes ago." in shown
     assert "- web2: Its stream in log group shop in eu-central-1 has had no event for 4 hours." in shown
     assert "- web3: It has no stream in log group shop in eu-central-1." in shown

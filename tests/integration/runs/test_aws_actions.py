@@ -180,6 +180,8 @@ class Account:
         text = re.sub(r"__omit_place_holder__\w+", "OMIT", text)  # in the name of a task before ansible-core 2.19
         text = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "UUID", text)
         text = re.sub(r"\b(AKIA|ASIA|AROA|AIDA|AIPA|iip-assoc-|mi-)[A-Za-z0-9]{8,}", r"\1", text)
+        text = re.sub(r"\bip-10(-\d+){3}|\b10(\.\d+){3}", "ADDRESS", text)
+        text = re.sub(r'"launched": [\d.]+', '"launched": TIME', text)
         return re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+(Z|\+00:00)?", "TIME", text)
 
     def results(self, play: Play) -> list[str]:
