@@ -128,6 +128,13 @@ def test_the_report_tells_which_servers_sent_data_after_their_restart():
     )
 
 
+@pytest.mark.parametrize(("seconds", "is_applied", "is_said"), [(0, True, True), (0, False, False), (120, True, False)])
+def test_a_run_that_watches_nothing_after_a_restart_says_so(seconds, is_applied, is_said):
+    hosts = [{"inventory_hostname": "a", **({APPLIED: CREATED} if is_applied else {})}]
+    shown = " ".join(report([an_account(servers=hosts, apply_watch_seconds=seconds, **APPLY)], check_mode=False).lines)
+    assert ("Neither the logs nor the data were watched" in shown) == is_said
+
+
 @pytest.mark.parametrize(
     ("commands", "runs", "names"),
     [
