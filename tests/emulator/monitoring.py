@@ -5,8 +5,9 @@ from then on. ``Emulator.place`` adds other metrics and streams, and so do accep
 
 It differs from AWS as follows:
 
-- An agent sends the first point at once. It has the time of the next whole minute, as the first point of AWS has that
-  can only be of the agent that was just started. On AWS, it arrives one to three minutes later.
+- An agent sends its first two points at once, with the times of the next two whole minutes. At least the second one is
+  certainly of the agent that was just started, since its start is known to a few seconds. On AWS, a point arrives one
+  to three minutes after its time.
 - A metric is listed at once, unless it was placed with ``listed=False``; on AWS, after up to 15 minutes. It is recently
   active for three hours after its newest point; on AWS, for up to 50 minutes more.
 - All points have the value 1. Only one period of a request counts, the one of its metric. A point that is put has the
@@ -247,7 +248,7 @@ def _page_of_points(results: list[Params], token: str | None, most: int) -> Para
 def _sent(agent: Params) -> Iterator[Metric]:
     """The metrics of the plug-ins of an agent, one for each measurement, with the dimensions of its machine."""
     first = ceil(agent["started"] / MINUTE) * MINUTE
-    last = max(time.time(), first)
+    last = max(time.time(), first + MINUTE)
     times = tuple(float(each) for each in range(first, int(last) + 1, MINUTE))[-180:]
     for config in agent["configs"]:
         metrics = config.get("metrics", {})
