@@ -27,7 +27,7 @@ from .given import ACCOUNTS, GROUPS, REQUIREMENTS, RESTORE, Given
 from .interpretation import interpret
 from .settings import OF_STORING, role_options, shared_setting
 from .task import OTHER_VARIABLES, check_facts, evaluate
-from .values import check_role, misspelled_variables
+from .values import ENVIRONMENTS, check_role, misspelled_variables
 from .variables import BATCH_SIZE, ENVIRONMENT, declared_options, find_role_variables
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ def set_by_playbooks(options: Collection[str]) -> dict[str, str]:
         for variable in role_options(role)
         if (setting := shared_setting(role.name, variable))
     }
-    of_storing = {**dict.fromkeys(OF_STORING, ""), "store_config_environment": ENVIRONMENT}
+    of_storing = {**dict.fromkeys(OF_STORING, ""), **dict.fromkeys(ENVIRONMENTS, ENVIRONMENT)}
     return {**find_role_variables(dict(ChainMap(*files)), options), **of_storing, **of_settings}
 
 

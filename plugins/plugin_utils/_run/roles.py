@@ -35,8 +35,8 @@ from .settings import (
     shared_setting,
 )
 from .task import check_facts, evaluate, evaluate_value
-from .values import CONFIGS_OF_ROLE, Problems, check_role, is_blank, misspelled_variables, to_typed
-from .variables import unknown_settings
+from .values import CONFIGS_OF_ROLE, ENVIRONMENTS, Problems, check_role, is_blank, misspelled_variables, to_typed
+from .variables import ENVIRONMENT, unknown_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -97,7 +97,8 @@ class RoleInputs:
         problems += of_settings
         values = {name: each["default"] for name, each in spec.items() if "default" in each} | values | shared
         if CONFIGS_OF_ROLE in spec and values.get(CONFIGS_OF_ROLE) is None and not problems:
-            problems.append(f"{CONFIGS_OF_ROLE} or cwagent_configs is required.")
+            remark = " Only the playbooks read cwagent_config_file." if "cwagent_config_file" in variables else ""
+            problems.append(f"{CONFIGS_OF_ROLE} or cwagent_configs is required.{remark}")
         if not problems:
             problems = _key_store_problems(path.name, spec, values)
         if not problems and f"{path.name}_report_files" in spec:
@@ -115,7 +116,8 @@ class RoleInputs:
         """Show the settings of the command that the role does not use. They can be for other roles."""
         if IN_OUR_PLAY in self.variables:
             return
-        used = {REGION, *(shared_setting(role, name) for name in known)}
+        used = {REGION, *(ENVIRONMENT for name in known if name in ENVIRONMENTS)}
+        used |= {shared_setting(role, name) for name in known}
         for name in sorted(playbook_options().keys() & {*self.extra_variables} - used):
             self.warn(f"{name}: the command sets it, but it has no effect in the role {role}.")
 

@@ -164,12 +164,11 @@ def test_roles_that_run_on_hosts(controller: Controller, native: str) -> None:
     sudo = controller.program("sudo", SUDO)
     host_variables = controller.instance_host(instance)
     del host_variables["cwagent_region"]
-    host_variables["store_config_environment"] = host_variables.pop("cwagent_environment")
     hosts = inventory(controller, sudo, a=host_variables)
     config = {"name": "AmazonCloudWatch-{{ item }}", "file": "agent.json"}
     from_elsewhere = {
         "store_config_instance_id": instance,
-        "store_config_environment": host_variables["store_config_environment"],
+        "store_config_environment": host_variables["cwagent_environment"],
         "store_config_configs": [config],
     }
     keys, host_files = controller.home / "keys", controller.home / "host"
@@ -228,7 +227,7 @@ def test_roles_predict_their_first_run(controller: Controller) -> None:
     shared = {"hybrid_server_regions": [aws.region]}
     hosts = {name: controller.instance_host(each, **own, **shared) for name, each in ids.items()}
     storing = {"store_config_configs": [{"name": PARAMETER, "file": "agent.json"}]}
-    hosts["a"] |= {"store_config_environment": hosts["a"]["cwagent_environment"], **storing}
+    hosts["a"] |= storing
     names = ["ec2_server", "ec2_admin", "onprem_server", "onprem_admin", "hybrid_server"]
     plays = [
         {"hosts": "all", "gather_facts": False, "roles": [f"cwagent.iam.{name}" for name in names]},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import ChainMap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,12 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._run.given import Give
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run.interpretation import interpret
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run.playbook import set_by_playbooks
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run.plays import LISTS
-from ansible_collections.cwagent.iam.plugins.plugin_utils._run.settings import find_value, role_options, shared_setting
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run.settings import (
+    find_value,
+    read_defaults,
+    role_options,
+    shared_setting,
+)
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run.values import check_role
 
 ROOT = Path(__file__).parents[3]
@@ -92,7 +98,9 @@ def value_in_a_run(name: str, registered: dict[str, Any] | None = None, **variab
     run = interpret(given)
     assert run.problems == []
     inputs = run.record()
+    defaults = [read_defaults(role) for role in (ROOT / "roles").iterdir()]
     everything = {
+        **trust_templates(dict(ChainMap(*defaults))),
         **trust_templates(SETTINGS),
         "groups": given.groups,
         "hostvars": {"localhost": variables},
@@ -102,7 +110,8 @@ def value_in_a_run(name: str, registered: dict[str, Any] | None = None, **variab
         **variables,
     }
     template = Templar(loader=DataLoader(), variables=everything).template
-    return template(everything[name]) if name in everything else find_value(role_of(name), name, everything, template)
+    found = template(everything.get(name))
+    return found if found not in (None, "") else find_value(role_of(name), name, everything, template)
 
 
 @pytest.mark.parametrize(

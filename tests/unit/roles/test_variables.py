@@ -34,7 +34,7 @@ MAGIC_VARIABLES = {
     *("lookup", "omit", "query"),
 }
 """Variables that Ansible sets, in addition to ansible_*."""
-HOST_VARIABLES = {"instance_id", "placement", "cwagent_region"}
+HOST_VARIABLES = {"instance_id", "placement", "cwagent_region", "cwagent_environment"}
 """Host variables that roles read. The inventory plugin of amazon.aws sets the first two."""
 PLAYBOOK_VARIABLES = {"item", "awx_job_id"}
 """Our playbooks are never inside another loop, so they may use ``item``. AWX sets the id of the job."""

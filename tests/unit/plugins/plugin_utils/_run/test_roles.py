@@ -118,6 +118,10 @@ def test_an_action_that_does_the_work_of_an_entry_point_checks_its_variables(mon
             "onprem_server_key_store_kms_key_id is not set, onprem_server_key_store is parameter_store,",
         ),
         ("store_config", {}, "store_config_configs or cwagent_configs is required."),
+        (
+            *("store_config", {"cwagent_config_file": "linux.json"}),
+            "store_config_configs or cwagent_configs is required. Only the playbooks read cwagent_config_file.",
+        ),
         ("store_config", {"cwagent_configs": [{"name": "AmazonCloudWatch-a", "file": "a.json"}]}, None),
         ("store_config", {"cwagent_configs": "a.json"}, "cwagent_configs must be a list of mappings, each with name"),
     ],
@@ -334,6 +338,8 @@ def test_an_instance_of_several_hosts_is_in_the_region_of_the_first() -> None:
         ("ec2_server", {"cwagent_tags": {}, "cwagent_config_file": "a.json"}, ["cwagent_config_file"]),
         ("onprem_server", {"cwagent_key_max_age_days": 1, "cwagent_key_store": "file"}, ["cwagent_key_max_age_days"]),
         ("onprem_credentials", {"cwagent_user_name": "u", "cwagent_node_id": "mi-1"}, ["cwagent_node_id"]),
+        ("verify", {"cwagent_environment": {}}, []),
+        ("onprem_credentials", {"cwagent_user_name": "u", "cwagent_environment": {}}, ["cwagent_environment"]),
         ("ec2_server", {"cwagent_config_file": "a.json", "__cwagent_run": {}, "__cwagent": defaultdict(str)}, []),
     ],
 )
