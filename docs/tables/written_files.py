@@ -28,7 +28,7 @@ DOCUMENTED = [path for folder in ("modules", "doc_fragments") for path in (ROOT 
 RULES = {
     "cwagent_access_info": "_accounts.result",
     "cwagent_config_parameter": "_configuration.problems",
-    "cwagent_server_info": "_agents.model",
+    "cwagent_server_info": "_agents.server",
 }
 PLUGINS = "ansible_collections.cwagent.iam.plugins"
 MADE_QUESTIONS = """# Written by `make tables` from docs/tables/surveys.yml and playbooks/vars/argument_specs.yml.

@@ -16,8 +16,8 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agents.fact_checks import RUNNING
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.model import RUN_COMMAND, Server
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.proof import judge_proof
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.label_and_narrowing import judge_proof
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.server import RUN_COMMAND, Server
 from ansible_collections.cwagent.iam.plugins.module_utils._agents.watch import NOT_WATCHED, Watch, check_seconds, judge
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import join_results
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import converge
@@ -80,9 +80,12 @@ CONTROLLER = "localhost"
 # A task with a host needs neither boto3 nor amazon.aws.
 with suppress(Exception):  # an import can raise anything
     from ansible_collections.cwagent.iam.plugins.module_utils._agents.arrival import wait_for_data
-    from ansible_collections.cwagent.iam.plugins.module_utils._agents.collect import watch
-    from ansible_collections.cwagent.iam.plugins.module_utils._agents.fleet import FleetConfigResource, Member
     from ansible_collections.cwagent.iam.plugins.module_utils._agents.label import LabelResource
+    from ansible_collections.cwagent.iam.plugins.module_utils._agents.through_run_command import (
+        Member,
+        RemoteConfigResource,
+        watch,
+    )
     from ansible_collections.cwagent.iam.plugins.module_utils._fitting.fitted_policy import SPEC as FITTED_SPEC
     from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import complete_spec
@@ -124,7 +127,7 @@ def work(call: Call) -> dict[str, Any]:
         for each in servers
         if each.managed_id
     ]
-    return converge(FleetConfigResource(call.client, members, params["wait_timeout"]), call.check_mode, None)
+    return converge(RemoteConfigResource(call.client, members, params["wait_timeout"]), call.check_mode, None)
 
 
 def _wait(trials: Mapping[str, Trial], call: Call) -> dict[str, Any]:
@@ -151,7 +154,7 @@ def _rename(call: Call, servers: Iterable[Server]) -> dict[str, Any]:
         for each in servers
         if each.managed_id and each.seen_by == RUN_COMMAND
     ]
-    return converge(FleetConfigResource(call.client, members, call.params["wait_timeout"]), call.check_mode, None)
+    return converge(RemoteConfigResource(call.client, members, call.params["wait_timeout"]), call.check_mode, None)
 
 
 def _renamed_by_ansible(servers: Iterable[Server]) -> list[str]:

@@ -221,8 +221,8 @@ from typing import Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agents.configs import AgentConfigResource, NamesResource
 from ansible_collections.cwagent.iam.plugins.module_utils._agents.configs_plan import Wanted
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.model import Server
 from ansible_collections.cwagent.iam.plugins.module_utils._agents.script import script
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.server import Server
 from ansible_collections.cwagent.iam.plugins.module_utils._agents.watch import watch_script
 from ansible_collections.cwagent.iam.plugins.module_utils._ground import environment
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import converge, end

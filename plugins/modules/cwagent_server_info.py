@@ -212,19 +212,19 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agents.arrival import Arrivals
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.collect import collect
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.model import WAYS, Server
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.result import (
-    describe_failure,
-    describe_skipped,
-    one_of_each,
-    to_lines,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.servers import (
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.server import WAYS, Server
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.through_run_command import collect
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.verify import (
     Versions,
     describe_versions,
     read_servers,
     targets,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.verify_report import (
+    describe_failure,
+    describe_skipped,
+    one_of_each,
+    to_lines,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import run_module
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput

@@ -112,7 +112,7 @@ EQUIVALENT: dict[str, list[tuple[str, str, str]]] = {
             "a user is never added to a group",
         ),
     ],
-    "module_utils/_agents/model.py": [
+    "module_utils/_agents/server.py": [
         (
             "watch_seconds: int = 0",
             "watch_seconds: int = 1",
@@ -126,7 +126,7 @@ EQUIVALENT: dict[str, list[tuple[str, str, str]]] = {
             "no is the least",
         ),
     ],
-    "module_utils/_agents/result.py": [
+    "module_utils/_agents/verify_report.py": [
         (
             "_NAME_WIDTH = WIDTH - sum(len(each) + 2 for each in HEADINGS)",
             "_NAME_WIDTH = WIDTH % sum(len(each) + 2 for each in HEADINGS)",

@@ -34,15 +34,15 @@ from .data import (
     separate,
     to_series,
 )
-from .model import NOT_INSTALLED
-from .servers import Versions
+from .server import NOT_INSTALLED
+from .verify import Versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from .._configuration.expected_data import ExpectedLog, ExpectedMetric
     from .data import Dimensions, Trial
-    from .model import Series, Server
+    from .server import Series, Server
 
     # A region, a namespace and the name of a metric.
     Name = tuple[str, str, str]

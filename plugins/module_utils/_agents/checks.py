@@ -18,12 +18,12 @@ from .._configuration.sender import Sender
 from .._ground.names import CREATED, MARK_TAG, is_yaml_name, path_and_name_of
 from .._servers.commands import ONLINE
 from .._servers.node import HOST_TAG
-from .case import Case, configs_of, merge_known, node_of, principal_of, runs_all
 from .configs_plan import find_clash, similar_names
 from .endpoints import Endpoint, endpoints_of, label
-from .model import CONFIGURATION, IDENTITY, MESSAGE_SERVICES, PERMISSIONS, Config, Server, failure, note
 from .permission_checks import check_permissions, check_registration
 from .script import digest
+from .server import CONFIGURATION, IDENTITY, MESSAGE_SERVICES, PERMISSIONS, Config, Server, failure, note
+from .verify_input import Case, configs_of, merge_known, node_of, principal_of, runs_all
 from .watch import watch_seconds
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from .._accounts.model import ConfigParameter, InstanceUse, Key, NodeUse, Principal
     from .._ground.findings import Finding
-    from .model import Target
+    from .server import Target
 
 
 STORE = "Run the playbook cwagent.iam.store_config with the configuration."

@@ -19,15 +19,15 @@ from .._configuration.document import read
 from .._configuration.expected_data import ExpectedData, ExpectedMetric, expected_data
 from .._ground.names import is_yaml_name
 from .._ground.text import count_noun, join_first, shorten
-from .case import merge_known
-from .model import AGENT, CONFIGURATION, DATA, ENDPOINTS, IDENTITY, NOT_INSTALLED, PERMISSIONS, Series, failure, note
+from .server import AGENT, CONFIGURATION, DATA, ENDPOINTS, IDENTITY, NOT_INSTALLED, PERMISSIONS, Series, failure, note
+from .verify_input import merge_known
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from .._configuration.expected_data import ExpectedLog
     from .._ground.findings import Finding
-    from .model import Server
+    from .server import Server
 
     Dimensions = Mapping[str, str]
     # By name and region of a parameter, the texts of its versions by their digest. A denied one is missing.

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 from .._ground.names import name_of, surplus_parts
 from .configs_plan import Wanted, after, commands, find_files, is_numbered, is_running, renames
 from .endpoints import is_host
-from .model import AGENT, CONFIGURATION, ENDPOINTS, IDENTITY, MESSAGE_SERVICES, NOT_INSTALLED, failure, note
+from .server import AGENT, CONFIGURATION, ENDPOINTS, IDENTITY, MESSAGE_SERVICES, NOT_INSTALLED, failure, note
 from .watch import AGENT_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .._ground.findings import Finding
-    from .model import Config, Facts, Reading, Server
+    from .server import Config, Facts, Reading, Server
 
 
 RUNNING = "running"

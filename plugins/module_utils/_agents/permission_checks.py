@@ -24,8 +24,8 @@ from .._ground.names import aws_policy_arn, is_yaml_name
 from .._principals.policies import ACCESS_POLICIES, SSM_POLICIES, SSM_SUCCESSOR
 from .._principals.role_plan import SSM, HybridTrust
 from .._principals.window_policy import PUT
-from .case import Case, Needed, configs_of, merge_known, principal_of, runs_all
-from .model import IDENTITY, PERMISSIONS, WRITING, failure, note
+from .server import IDENTITY, PERMISSIONS, WRITING, failure, note
+from .verify_input import Case, Needed, configs_of, merge_known, principal_of, runs_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .._accounts.model import ConfigParameter, Principal
     from .._configuration.permissions import Need, Row
     from .._ground.findings import Finding
-    from .model import Target
+    from .server import Target
 
 
 # The calls of an agent whose configuration is not known. Any log group can be the resource.

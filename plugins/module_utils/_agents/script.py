@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 
 from .._ground.errors import CwagentError
 from .configs_plan import AgentFiles
-from .model import MESSAGE_SERVICES, Facts, Reading
+from .server import MESSAGE_SERVICES, Facts, Reading
 from .watch import FIND_AGENT, READ_LOG
 
 if TYPE_CHECKING:
-    from .model import Server
+    from .server import Server
 
 
 # AWS tools read another address of a service from a variable with the name AWS_ENDPOINT_URL_ and this ending.

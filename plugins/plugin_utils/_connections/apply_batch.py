@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...module_utils._agents.data import NOT_KNOWN, Trial
-from ...module_utils._agents.model import ANSIBLE, RUN_COMMAND, Series
+from ...module_utils._agents.server import ANSIBLE, RUN_COMMAND, Series
 from ...module_utils._agents.watch import NOT_WATCHED
 from ...module_utils._ground.errors import InvalidInput
 

@@ -33,8 +33,8 @@ from states import States
 from watched import BAD, CONFIG, HYBRID, OURS, WatchedFleet, healthy, user_of, without_servers
 
 from ansible_collections.cwagent.iam.plugins.action import cwagent_agent_config
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.model import Server
 from ansible_collections.cwagent.iam.plugins.module_utils._agents.script import digest, script
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.server import Server
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import DENIED_CODES
 
 pytestmark = NEEDS_AWS_CLI

@@ -44,7 +44,7 @@ from harness import (
 )
 from in_process import COLLECTION, run_module
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.model import Server as CheckedServer
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.server import Server as CheckedServer
 
 STARTED = "Using module file"
 """Ansible prints this with -vvv when it starts a Python for a module."""

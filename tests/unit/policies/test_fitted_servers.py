@@ -22,9 +22,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import
     Profile,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._accounts.result import find
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.case import Case
 from ansible_collections.cwagent.iam.plugins.module_utils._agents.checks import check
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.model import Server, Target
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.server import Server, Target
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.verify_input import Case
 from ansible_collections.cwagent.iam.plugins.module_utils._configuration.permissions import ROWS
 from ansible_collections.cwagent.iam.plugins.module_utils._configuration.policy import Source, fit
 

@@ -27,10 +27,10 @@ from access_account import (
 
 from ansible_collections.cwagent.iam.plugins.module_utils._accounts.assess import GET, LOGS, METRICS, assess
 from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import Machine, Policy, Unread
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.case import Case, configs_of, principal_of
 from ansible_collections.cwagent.iam.plugins.module_utils._agents.checks import check
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.model import PERMISSIONS, Config, Target
 from ansible_collections.cwagent.iam.plugins.module_utils._agents.script import digest
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.server import PERMISSIONS, Config, Target
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.verify_input import Case, configs_of, principal_of
 from ansible_collections.cwagent.iam.plugins.module_utils._configuration.sender import Sender
 
 WEB = Target("web1", REGION, "i-1")

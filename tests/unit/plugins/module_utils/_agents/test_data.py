@@ -26,7 +26,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._agents.data import (
     separate,
     to_series,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.model import (
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.server import (
     AGENT,
     CONFIGURATION,
     IDENTITY,

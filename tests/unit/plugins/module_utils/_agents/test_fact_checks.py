@@ -11,7 +11,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._agents.fact_checks im
     note_unseen,
     skip_facts,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.model import (
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.server import (
     CHECKS,
     CONFIGURATION,
     IDENTITY,

@@ -26,10 +26,10 @@ from access_account import (
 
 from ansible_collections.cwagent.iam.plugins.module_utils._accounts.assess import GET, LOGS, METRICS, assess
 from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import Policy
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.case import Case
 from ansible_collections.cwagent.iam.plugins.module_utils._agents.checks import check
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.model import Target
 from ansible_collections.cwagent.iam.plugins.module_utils._agents.permission_checks import calls_of
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.server import Target
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.verify_input import Case
 from ansible_collections.cwagent.iam.plugins.module_utils._configuration.policy import Call, Scope, Source, fit
 
 WEB, DB = Target("web1", REGION, "i-1"), Target("db1", REGION, user="db1")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agents.configs_plan import AgentFiles
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.model import Config, Facts, Reading, Server
 from ansible_collections.cwagent.iam.plugins.module_utils._agents.script import digest, parse, script
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.server import Config, Facts, Reading, Server
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError
 
 ENDPOINTS = {"logs": "https://logs.eu-central-1.amazonaws.com"}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agents.data import Trial
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.model import Series
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.server import Series
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.modules.cwagent_agent_config import SPEC
 from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.apply_batch import (

@@ -3,8 +3,8 @@ from __future__ import annotations
 from aws_account import Account
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agents.configs_plan import Wanted
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.model import Server
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.servers import Versions, describe_versions
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.server import Server
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.verify import Versions, describe_versions
 
 
 def test_no_versions_are_read_if_all_agents_run_the_stored_one():

@@ -14,7 +14,7 @@ from .._ground.text import join_first
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from .model import Server
+    from .server import Server
 
 
 _NOT_PROVED = "a server has not proved the version"
@@ -28,7 +28,7 @@ _MAX_LISTED = 10
 
 
 @dataclass(frozen=True)
-class Proof:
+class Judgement:
     """The outcome of a run that applied versions.
 
     :param label: the label of the user that moves to the versions that the servers run. Empty if none moves.
@@ -46,7 +46,7 @@ class Proof:
 
 def judge_proof(
     servers: Sequence[Server], applied: Collection[str], *, label: str, is_fitted: bool, is_complete: bool
-) -> Proof:
+) -> Judgement:
     """Return what follows from the servers that have proved their version.
 
     :param servers: the servers as they were before the configurations were applied.
@@ -59,7 +59,7 @@ def judge_proof(
     reason = _NOT_PROVED if missing else "" if is_complete else _LIMITED
     wide = _why_wide(servers, reason) if is_fitted else ""
     kept = f"Label '{label}' was not moved, because {reason}." if label and reason else ""
-    return Proof(
+    return Judgement(
         label="" if reason else label,
         narrows=is_fitted and not wide and bool(servers),
         renames=() if kept else tuple(each for each in servers if each.renames and each.host not in missing),

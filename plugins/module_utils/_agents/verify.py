@@ -1,11 +1,9 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads from a module's options which servers to check.
+"""Checks the servers in a module's options without facts from them, and counts the agents that run each version.
 
-Checks servers without facts from them, with the account and the access keys that are saved in files.
-
-How many agents run each version of a configuration.
+It reads their account, and the access keys that are saved in files.
 """
 
 from __future__ import annotations
@@ -29,11 +27,11 @@ from .._ground.names import name_of
 from .._ground.plan import run_in_parallel
 from .._ground.text import count_noun, wrap
 from .._keys.stores import KEY_STORES
-from .case import Case
 from .checks import check
-from .model import Target
 from .permission_checks import calls_of
 from .script import digest
+from .server import Target
+from .verify_input import Case
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -41,7 +39,7 @@ if TYPE_CHECKING:
 
     from .._accounts.model import Account, Principal, Version
     from .endpoints import Endpoint
-    from .model import Server
+    from .server import Server
 
 
 def targets(servers: Iterable[Mapping[str, Any]], region: str | None) -> list[Target]:

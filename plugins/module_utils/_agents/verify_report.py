@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from .._ground.text import WIDTH, count_noun, join_first, to_printable, to_summary, wrap
 from .configs_plan import APPEND, FETCH
-from .model import CHECKS, DATA, NOT_INSTALLED
+from .server import CHECKS, DATA, NOT_INSTALLED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from .model import Server
+    from .server import Server
 
 
 # Of a large fleet, the servers without failures are only counted.

@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 from aws_account import Account
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.collect import collect
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.model import (
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.server import (
     ANSIBLE,
     CHECKS,
     IDENTITY,
@@ -16,6 +15,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._agents.model import (
     Server,
     failure,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.through_run_command import collect
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
 
 

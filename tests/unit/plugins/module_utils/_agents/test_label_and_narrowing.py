@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agents.configs_plan import FETCH, RENAME, Command, Wanted
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.model import AGENT, Server, failure
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.proof import judge_proof
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.label_and_narrowing import judge_proof
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.server import AGENT, Server, failure
 
 STORED = (Wanted("C", "d", 2),)
 AGAIN = "Run this playbook again, without a limit, when it can check all servers."

@@ -12,7 +12,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._agents.configs_plan i
     Command,
     Wanted,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.model import (
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.server import (
     AGENT,
     ENDPOINTS,
     IDENTITY,
@@ -23,7 +23,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._agents.model import (
     failure,
     note,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.result import (
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.verify_report import (
     describe_failure,
     describe_skipped,
     one_of_each,

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.model import DATA, Series, Server, failure, note
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.server import DATA, Series, Server, failure, note
 from ansible_collections.cwagent.iam.plugins.module_utils._configuration.sender import Sender
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
 

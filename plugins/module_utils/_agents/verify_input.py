@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .._accounts.model import ConfigParameter, InstanceUse, NodeUse, Principal, Unread
     from .._configuration.permissions import Need
     from .._configuration.policy import Call
-    from .model import Target
+    from .server import Target
 
 
 @dataclass(frozen=True)
