@@ -761,7 +761,7 @@ def test_the_policy_to_store_includes_the_one_to_restore():
 
 def test_every_text_that_the_page_replaces_is_replaced():
     """The texts at the beginning of an entry in the section on placeholders."""
-    section = PAGE.read_text().partition("Placeholders and names\n---")[2].partition("Excluded permissions\n---")[0]
+    section = PAGE.read_text().partition("Placeholders and names\n---")[2].partition("Permissions boundary\n---")[0]
     entries = re.findall(r"^(``.+)$", section, re.MULTILINE)
     texts = {text for entry in entries for text in re.findall("``(.+?)``", entry)}
     fixed = {text for text in texts if text.startswith("policy/cwagent/")}
