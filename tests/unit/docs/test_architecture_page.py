@@ -64,7 +64,7 @@ def python_files(text):
     return found + [path for each in found for name in named if "/" not in name for path in each.parent.glob(name)]
 
 
-TABLE = ARCHITECTURE.read_text().rpartition("Where changes belong")[2]
+TABLE = ARCHITECTURE.read_text().rpartition("Where changes belong")[2].partition("Design decisions")[0]
 # A function or class with the file that has it, and each row of the table of changes.
 SENTENCES = re.findall(r"``[\w.]+(?:\(\))?`` in\s+``[\w/.]+\.py``", ARCHITECTURE.read_text()) + TABLE.split("   * - ")
 NAMED = [
