@@ -46,7 +46,7 @@ INSTRUCTION = re.compile(r"\b(?:[Rr]uns?(?: the playbook)?|then|again, or|first,
 PARAGRAPH_WORDS = 20
 INDEX = GUIDE / "README.md"
 MODULES = {path.stem for path in (ROOT / "plugins" / "modules").glob("*.py")}
-DEVELOPMENT = {"architecture", "sandbox"}
+DEVELOPMENT = {"architecture"}
 PLAYBOOKS = {path.stem for path in (ROOT / "playbooks").glob("[!_]*.yml")}
 NAME = re.compile(r"(?<![\w.])(cwagent_[a-z_0-9]*[a-z])")
 

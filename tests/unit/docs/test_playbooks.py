@@ -19,8 +19,8 @@ PARTS = ["Groups", "Policy", "Steps", "Check mode", "After an interruption"]
 LINES = 60
 _CONTENTS = yaml.safe_load((ROOT / "docs" / "docsite" / "extra-docs.yml").read_text())["sections"]
 FOR_REFERENCE = ("Look up", "Contribute")
-# These explain, or use credentials that administer the account.
-NO_HOW_TO = ("admin_window", "comparison", "getting_started", "sandbox", "security")
+# These explain, or name the policies in their text.
+NO_HOW_TO = ("admin_window", "comparison", "getting_started", "security")
 HOW_TOS = [
     GUIDE / f"{page}.rst"
     for section in _CONTENTS
