@@ -24,12 +24,11 @@ from .._ground.aws import Aws
 from .._ground.errors import AwsApiError
 from .._ground.names import PARAMETER_PREFIX, SAVED_KEY_TAG, is_created, is_fitted_policy, name_of
 from .._ground.plan import run_in_parallel
-from .._keys.document_store import DocumentStore
 from .._keys.parameter_store import PARAMETERS_PER_CALL, list_parameters
-from .._keys.reading import access_keys
 from .._keys.saved_key import described_key
+from .._keys.store import DocumentStore
 from .._keys.stores import KEY_STORES
-from .._principals.principal import find_user, tags
+from .._principals.principal import access_keys, find_user, tags
 from .._principals.window_policy import PUT
 from .._servers.admin_instance import RESTORE_TAG
 from .._servers.commands import WINDOWS

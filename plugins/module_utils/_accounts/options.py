@@ -12,7 +12,7 @@ from .._configuration.plan import check_parameter_name
 from .._ground import names as _names
 from .._ground.errors import InvalidInput
 from .._ground.options import read_options, spec_of
-from .._keys.access_keys import check_days
+from .._keys.key_rotation import check_days
 from .._keys.stores import KEY_STORES, PLACE_SPEC
 from .case import Choices
 from .model import ACCESS, HISTORY, PARTS, ROLE, USER, Scope

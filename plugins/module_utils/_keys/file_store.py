@@ -21,7 +21,7 @@ from .._ground import files
 from .._ground.errors import ContentionError, CwagentError, InvalidInput
 from .._ground.sections import Refused
 from . import saved_key as key_format
-from .access_keys import SavedCredentials
+from .key_rotation import SavedCredentials
 from .saved_key import SavedKey, parse_sections, remove_section, replace_section
 from .store import CLAIM_POLL_SECONDS, Store, claimed_message
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from .._ground.wait import Deadline
-    from .access_keys import CreationRecord
+    from .key_rotation import CreationRecord
 
 
 SUFFIX = ".credentials"

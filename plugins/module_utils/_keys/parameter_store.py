@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .._ground.errors import AwsApiError, CwagentError, InvalidInput
 from .._ground.names import PARAMETER_PREFIX
 from .._ground.plan import run_in_parallel
-from .document_store import DocumentStore, is_about_decryption
+from .store import DocumentStore, is_about_decryption
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

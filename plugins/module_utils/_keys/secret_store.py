@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._ground.errors import AwsApiError, CwagentError
 from .._ground.plan import run_in_parallel
-from .document_store import CLAIM_SUFFIX, DocumentStore, is_about_decryption
-from .store import MarkedForDeletionError
+from .store import CLAIM_SUFFIX, DocumentStore, MarkedForDeletionError, is_about_decryption
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The reads of roles and users from IAM that several resources share, and the options that roles and users share."""
+"""The reads of roles, users and keys from IAM that several resources share, and the options of roles and users."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from .._ground.names import (
     tags_as_text,
 )
 from .._ground.wait import WAIT_SPEC
+from .._keys.key_rotation import AccessKey
 from . import policies
 from .plan import MAX_POLICIES, REMOVE_BOUNDARY, Declared
 from .policies import AWS, OPTION, AccountPrincipal, ServerPolicy, choose_server_policy
@@ -203,6 +204,16 @@ def find_user(aws: Aws, name: str) -> dict[str, Any] | None:
 def tags(answer: dict[str, Any]) -> dict[str, str]:
     """Return the tags in an answer of AWS."""
     return {tag["Key"]: tag["Value"] for tag in answer.get("Tags", [])}
+
+
+def access_keys(aws: Aws, user: str) -> tuple[AccessKey, ...]:
+    """List the access keys of a user."""
+    pages = aws.pages("iam:ListAccessKeys", f"list the access keys of user '{user}'", UserName=user)
+    return tuple(
+        AccessKey(key["AccessKeyId"], key["Status"] == "Active", key["CreateDate"])
+        for page in pages
+        for key in page["AccessKeyMetadata"]
+    )
 
 
 ACCESS_POLICIES_SPEC: dict[str, Any] = {

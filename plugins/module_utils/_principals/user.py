@@ -27,7 +27,7 @@ from .._ground.errors import (
 from .._ground.plan import NOT_FOUND_CODES, Plan, run_in_parallel
 from .._ground.planned import find_detached
 from .._ground.wait import Deadline
-from .._keys.access_keys import (
+from .._keys.key_rotation import (
     DELETE_CREDENTIALS,
     KEY_ACTIONS,
     REWRITE_CREDENTIALS,
@@ -37,13 +37,13 @@ from .._keys.access_keys import (
     key_rules,
     set_key_status,
 )
-from .._keys.reading import access_keys
 from .._keys.store import CLAIM_POLL_SECONDS, claimed_message
 from .._keys.stores import KEY_STORES, PLACE_SPEC, PROFILE_SPEC, open_store
 from . import user_plan
 from .plan import PrincipalState, kept_warning
 from .principal import (
     PRINCIPAL_SPEC,
+    access_keys,
     attached_policies,
     boundary,
     check_boundary,
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 
     from .._ground.aws import Aws
     from .._ground.plan import Step
-    from .._keys.access_keys import AccessKey, KeyCreation, SavedCredentials
+    from .._keys.key_rotation import AccessKey, KeyCreation, SavedCredentials
     from .._keys.store import Store
     from .plan import Declared
     from .policies import AccountPrincipal

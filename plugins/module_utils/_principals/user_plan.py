@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .._ground.errors import CwagentError, InvalidInput
 from .._ground.names import NOT_CREATED, SAVED_KEY_TAG, WINDOW_POLICY
 from .._ground.plan import EXISTS_CODES, NEW_ENTITY_RETRY_CODES, NOT_FOUND_CODES, Kind, Step
-from .._keys.access_keys import (
+from .._keys.key_rotation import (
     DELETE_CREDENTIALS,
     UNUSED_FOR,
     Keyring,
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
-    from .._keys.access_keys import AccessKey, KeyRules
+    from .._keys.key_rotation import AccessKey, KeyRules
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from .._ground.errors import DENIED_CODES, AwsApiError, CwagentError, InvalidInp
 from .._ground.names import SAVED_KEY_TAG, WINDOW_POLICY, is_marked
 from .._ground.plan import NOT_FOUND_CODES
 from .._ground.wait import WAIT_SPEC
-from .._keys.reading import access_keys
 from . import window_plan
+from .principal import access_keys
 from .window_plan import ABSENT, CLOSED, OPEN, DesiredWindow, Window, check_binding, check_minutes
 from .window_policy import WindowParameter, is_closed, size_of
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from .._ground.aws import Aws
     from .._ground.plan import Plan
-    from .._keys.access_keys import AccessKey
+    from .._keys.key_rotation import AccessKey
 
 
 class WindowResource(Resource[Window]):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .._ground.errors import INLINE_POLICY_LIMITS, ContentionError, CwagentError, InvalidInput, explain_policy_limit
 from .._ground.names import NOT_CREATED, SAVED_KEY_TAG, WINDOW_POLICY, adoption_problem
 from .._ground.plan import NOT_FOUND_CODES, Kind, Plan, Step
-from .._keys.access_keys import AccessKey, set_key_status
+from .._keys.key_rotation import AccessKey, set_key_status
 from .window_policy import (
     TIME_FORMAT,
     Opening,

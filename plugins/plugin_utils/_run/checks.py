@@ -27,7 +27,7 @@ from ...module_utils._ground.names import (
     partition_of,
     tags_as_text,
 )
-from ...module_utils._keys.access_keys import check_days
+from ...module_utils._keys.key_rotation import check_days
 from ...module_utils._keys.stores import KEY_STORES, PLACE_SPEC, open_store
 from ...module_utils._principals.plan import REMOVE_BOUNDARY
 from ...module_utils._principals.policies import FITTED, SSM_SUCCESSOR

@@ -29,7 +29,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import (
     WINDOW_POLICY,
     is_marked,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.access_keys import AccessKey
+from ansible_collections.cwagent.iam.plugins.module_utils._keys.key_rotation import AccessKey
 from ansible_collections.cwagent.iam.plugins.module_utils._principals import role_plan, user_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._principals.plan import PrincipalState
 from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_plan import Window

@@ -19,7 +19,7 @@ from ansible_collections.cwagent.iam.plugins.lookup.saved_credentials import Loo
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.wait import Deadline
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.access_keys import (
+from ansible_collections.cwagent.iam.plugins.module_utils._keys.key_rotation import (
     CreationRecord,
     KeyRules,
     SavedCredentials,

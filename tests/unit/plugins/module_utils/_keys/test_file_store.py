@@ -23,8 +23,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import 
     InvalidInput,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.wait import Deadline
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.access_keys import CreationRecord, SavedCredentials
 from ansible_collections.cwagent.iam.plugins.module_utils._keys.file_store import FileStore
+from ansible_collections.cwagent.iam.plugins.module_utils._keys.key_rotation import CreationRecord, SavedCredentials
 
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 SECRET = "wJalr%(x)s/K7MD+bPx%RfiCY=;#EXAMPLE"

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import NOT_CREATED
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Plan, apply
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.access_keys import (
+from ansible_collections.cwagent.iam.plugins.module_utils._keys.key_rotation import (
     AccessKey,
     CreationRecord,
     KeyRules,

@@ -20,7 +20,7 @@ from declarations import (
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import THROTTLING_CODES, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import NOT_CREATED, SAVED_KEY_TAG, WINDOW_POLICY
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import NEW_ENTITY_RETRY_CODES, Kind, Step
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.access_keys import (
+from ansible_collections.cwagent.iam.plugins.module_utils._keys.key_rotation import (
     AccessKey,
     CreationRecord,
     KeyRules,

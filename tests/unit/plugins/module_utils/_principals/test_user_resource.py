@@ -24,13 +24,13 @@ from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import 
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import NOT_CREATED, SAVED_KEY_TAG
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import apply
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.wait import Deadline
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.access_keys import (
+from ansible_collections.cwagent.iam.plugins.module_utils._keys.file_store import FileStore
+from ansible_collections.cwagent.iam.plugins.module_utils._keys.key_rotation import (
     AccessKey,
     CreationRecord,
     KeyRules,
     SavedCredentials,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.file_store import FileStore
 from ansible_collections.cwagent.iam.plugins.module_utils._principals.plan import Declared, PrincipalState
 from ansible_collections.cwagent.iam.plugins.module_utils._principals.user import LAST_USE_ACTION, UserResource
 from ansible_collections.cwagent.iam.plugins.module_utils._principals.user_plan import State, User

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import ContentionError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import NOT_FOUND_CODES, Plan
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.access_keys import AccessKey
+from ansible_collections.cwagent.iam.plugins.module_utils._keys.key_rotation import AccessKey
 from ansible_collections.cwagent.iam.plugins.module_utils._principals import window_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_plan import (
     ABSENT,

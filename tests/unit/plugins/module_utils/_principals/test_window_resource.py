@@ -16,7 +16,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import 
     InvalidInput,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import apply
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.access_keys import AccessKey
+from ansible_collections.cwagent.iam.plugins.module_utils._keys.key_rotation import AccessKey
 from ansible_collections.cwagent.iam.plugins.module_utils._principals import window_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._principals.policies import is_admin_policy
 from ansible_collections.cwagent.iam.plugins.module_utils._principals.window import WindowResource

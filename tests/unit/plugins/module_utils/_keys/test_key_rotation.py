@@ -13,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError, InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.access_keys import (
+from ansible_collections.cwagent.iam.plugins.module_utils._keys.key_rotation import (
     MAX_DAYS,
     AccessKey,
     CreationRecord,

@@ -12,8 +12,8 @@ import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import ContentionError, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.wait import Deadline
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.access_keys import CreationRecord
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.document_store import CLAIM_SUFFIX, DocumentStore
+from ansible_collections.cwagent.iam.plugins.module_utils._keys.key_rotation import CreationRecord
+from ansible_collections.cwagent.iam.plugins.module_utils._keys.store import CLAIM_SUFFIX, DocumentStore
 
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=30)
