@@ -26,7 +26,7 @@ QUESTIONS = ROOT / "examples" / "awx-project" / "awx" / "questions.yml"
 DOCUMENTED = [path for folder in ("modules", "doc_fragments") for path in (ROOT / "plugins" / folder).glob("*.py")]
 # By module, the file with the rules of its findings.
 RULES = {
-    "cwagent_access_info": "_accounts.result",
+    "cwagent_access_info": "_accounts.audit_result",
     "cwagent_config_parameter": "_configuration.problems",
     "cwagent_server_info": "_agents.server",
 }

@@ -590,12 +590,11 @@ counts:
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts import options
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts import audit_input
 from ansible_collections.cwagent.iam.plugins.module_utils._accounts.assess import apply_simulations, assess
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.case import Case
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.audit_input import SPEC, Case
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.audit_result import find, to_result
 from ansible_collections.cwagent.iam.plugins.module_utils._accounts.inventory import Inventory
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.options import SPEC
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.result import find, to_result
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import run_module
 
 if TYPE_CHECKING:
@@ -606,8 +605,8 @@ RULES: dict[str, Any] = {}
 
 def work(call: Call) -> dict[str, Any]:
     """Read an account and return who can write, with the findings."""
-    choices = options.choices(call.params)
-    inventory = Inventory(call.client, options.scope(call.params, call.region))
+    choices = audit_input.choices(call.params)
+    inventory = Inventory(call.client, audit_input.scope(call.params, call.region))
     account = inventory.with_enabled_regions(inventory.with_policy_tags(inventory.read()))
     assessments = assess(account)
     if call.params["simulate"]:

@@ -1,11 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads the content and the versions of configuration parameters.
-
-Reads the regions of an account in bulk.
-
-Reads an account and its regions, and writes nothing.
+"""Reads an account and its regions in bulk, with the content and the versions of parameters. It writes nothing.
 
 It lists the parts that may not be read. Anything that depends on such a part is unknown.
 """
@@ -36,7 +32,7 @@ from .._servers.find import enabled_regions, refuse_other
 from .._servers.hybrid import CREATED_NODES, HYBRID_NODES, describe_activations, describe_nodes
 from .._servers.instance_profile import describe_instances, read_associations
 from .assess import assess, request_context
-from .fitting_rules import unread_regions
+from .fitting_findings import unread_regions
 from .model import (
     CONTENT,
     NODES,

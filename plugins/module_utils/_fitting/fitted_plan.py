@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from .._accounts.covered import Unread, find_unexplained, readable_parameters, regions_of
+from .._accounts.covered_versions import Unread, find_unexplained, readable_parameters, regions_of
 from .._configuration.parts import part_names, to_canonical
 from .._configuration.policy import (
     ANY,
@@ -44,7 +44,7 @@ from .._ground.text import join_first
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from .._accounts.covered import Known, Text
+    from .._accounts.covered_versions import Known, Text
     from .._accounts.model import History
     from .._configuration.policy import Grant, Scope
 

@@ -12,7 +12,16 @@ import socket
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from .._accounts.covered import WAY_OUT, Read, Text, covered_texts, is_ignored, known_grants, to_sources, with_applied
+from .._accounts.covered_versions import (
+    WAY_OUT,
+    Read,
+    Text,
+    covered_texts,
+    is_ignored,
+    known_grants,
+    to_sources,
+    with_applied,
+)
 from .._accounts.inventory import read_versions
 from .._accounts.model import History
 from .._configuration.plan import ENCRYPTED_TYPE

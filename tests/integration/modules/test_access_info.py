@@ -37,7 +37,7 @@ from in_process import run_module
 from policies import actions, example
 from states import States
 
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.principal_rules import SETTLING
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.principal_findings import SETTLING
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import DENIED_CODES
 from ansible_collections.cwagent.iam.plugins.module_utils._keys.saved_key import (
     claim_description,

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._accounts.assess import assess
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.case import Case, Choices
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.audit_input import Case, Choices
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.audit_result import find
 from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import (
     Account,
     ActivationUse,
@@ -22,7 +23,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import
     SavedKeyWithoutUser,
     Version,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.result import find
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import WINDOW_POLICY
 from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_policy import closed_policy
 

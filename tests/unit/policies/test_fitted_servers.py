@@ -11,8 +11,9 @@ import fitted
 import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._accounts.assess import assess
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.case import Case as AuditCase
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.case import Choices
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.audit_input import Case as AuditCase
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.audit_input import Choices
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.audit_result import find
 from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import (
     Account,
     ConfigParameter,
@@ -21,7 +22,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import
     Principal,
     Profile,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.result import find
 from ansible_collections.cwagent.iam.plugins.module_utils._agents.checks import check
 from ansible_collections.cwagent.iam.plugins.module_utils._agents.server import Server, Target
 from ansible_collections.cwagent.iam.plugins.module_utils._agents.verify_input import Case

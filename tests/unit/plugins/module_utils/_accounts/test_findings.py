@@ -45,14 +45,14 @@ from access_account import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.case import RESTORE, Choices
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.audit_input import RESTORE, Choices
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.audit_result import RULES, count_severities, find
 from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import (
     PARAMETERS,
     Policy,
     SavedKeyWithoutUser,
     Unread,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.result import RULES, count_severities, find
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import ATTACHED_TAG, WINDOW_POLICY
 from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_policy import (
     PUT,

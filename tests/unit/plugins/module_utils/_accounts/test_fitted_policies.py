@@ -27,12 +27,12 @@ from access_account import (
     with_fitted_policies,
 )
 
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.case import Choices
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.covered import with_applied
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.fitting_rules import unread_regions
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.audit_input import Choices
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.audit_result import find
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.covered_versions import with_applied
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.fitting_findings import unread_regions
 from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import CONTENT, Policy, Unread
 from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import PARAMETERS as MISSING
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.result import find
 from ansible_collections.cwagent.iam.plugins.module_utils._configuration.policy import Scope, Source, fit
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import APPLIED_LABEL, ATTACHED_TAG
 

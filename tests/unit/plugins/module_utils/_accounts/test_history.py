@@ -23,9 +23,9 @@ from access_account import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.case import Choices
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.audit_input import Choices
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.audit_result import find, to_result
 from ansible_collections.cwagent.iam.plugins.module_utils._accounts.history import Writer, changes, group_parts
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.result import find, to_result
 from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parts import to_record
 
 STS, IAM = f"arn:aws:sts::{ACCOUNT_ID}:", f"arn:aws:iam::{ACCOUNT_ID}:"

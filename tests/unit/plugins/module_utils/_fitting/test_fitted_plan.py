@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.covered import Known
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.covered_versions import Known
 from ansible_collections.cwagent.iam.plugins.module_utils._configuration.policy import (
     MAX_POLICY,
     Statement,

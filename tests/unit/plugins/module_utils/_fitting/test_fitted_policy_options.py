@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts import covered
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts import covered_versions
 from ansible_collections.cwagent.iam.plugins.module_utils._fitting import fitted_plan, fitted_policy
 from ansible_collections.cwagent.iam.plugins.module_utils._fitting.fitted_plan import State
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
@@ -73,8 +73,8 @@ def test_a_large_account_takes_few_calls_and_each_text_is_read_once(monkeypatch:
         read[given.config] += 1
         return original(given)
 
-    original = covered.validate_config
-    monkeypatch.setattr(covered, "validate_config", validate)
+    original = covered_versions.validate_config
+    monkeypatch.setattr(covered_versions, "validate_config", validate)
     resource = fitted_policy.resource(account)
     assert account.calls == {
         "get_caller_identity": 1,

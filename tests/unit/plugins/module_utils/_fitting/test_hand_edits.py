@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.covered import Known, Text, known_grants
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.covered_versions import Known, Text, known_grants
 from ansible_collections.cwagent.iam.plugins.module_utils._accounts.evaluate import Decision, Policies, decide
 from ansible_collections.cwagent.iam.plugins.module_utils._configuration.policy import (
     Scope,

@@ -28,7 +28,7 @@ from typing import Any
 import pytest
 from disturbances import Killed
 
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.covered import Known, covered_versions
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.covered_versions import Known, covered_versions
 from ansible_collections.cwagent.iam.plugins.module_utils._accounts.evaluate import Decision, Policies, decide
 from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import Version
 from ansible_collections.cwagent.iam.plugins.module_utils._configuration.policy import Statement, grants_of, take_apart

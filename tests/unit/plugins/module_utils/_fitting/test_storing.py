@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.covered import Text
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.covered_versions import Text
 from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import History, Version
 from ansible_collections.cwagent.iam.plugins.module_utils._configuration.policy import Scope, read_document, to_document
 from ansible_collections.cwagent.iam.plugins.module_utils._fitting.fitted_plan import (

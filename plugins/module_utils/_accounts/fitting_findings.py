@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rules about policies that allow more or less than the stored configurations need. Pure."""
+"""The findings about policies that allow more or less than the stored configurations need. Pure."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from .._ground.text import join_first
 from .._principals.policies import ACCESS_POLICIES
 from .._principals.window_policy import PUT
 from .assess import LOGS, SITE
-from .case import MAX_LISTED
-from .covered import (
+from .audit_input import MAX_LISTED
+from .covered_versions import (
     Text,
     Unread,
     covered_versions,
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     from .._configuration.policy import Statement
     from .._ground.findings import Finding
-    from .case import Case
+    from .audit_input import Case
     from .model import Account, Policy, Principal
 
 

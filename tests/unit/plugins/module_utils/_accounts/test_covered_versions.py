@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.covered import (
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.covered_versions import (
     Known,
     Read,
     Text,

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.options import SPEC, choices, scope
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.audit_input import SPEC, choices, scope
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._keys.stores import KEY_STORES
 

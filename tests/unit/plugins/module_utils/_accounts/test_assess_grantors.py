@@ -26,8 +26,7 @@ from access_account import (
     with_fitted_policies,
 )
 
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.assess import apply_simulations
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.grantors import find_grantors
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.assess import apply_simulations, find_grantors
 from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import Policy
 from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_policy import Opening, open_policy
 

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rules about instances, instance profiles, and servers that are registered with Systems Manager. Pure."""
+"""The findings about instances, instance profiles, and servers that are registered with Systems Manager. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .._principals.window_plan import OPEN
 from .._principals.window_policy import TIME_FORMAT
 from .._servers.admin_instance import RESTORE_TAG
 from .assess import GET, LOGS, METRICS, describe_grant
-from .case import MAX_LISTED, RESTORE, has_record
+from .audit_input import MAX_LISTED, RESTORE, has_record
 from .evaluate import Decision
 from .model import ROLE
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .._ground.findings import Finding
-    from .case import Case
+    from .audit_input import Case
     from .model import InstanceUse, Principal
 
 

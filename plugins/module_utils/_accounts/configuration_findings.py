@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rules about stored configurations. Pure."""
+"""The findings about stored configurations. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .._ground.names import CREATED, is_yaml_name
 from .._ground.text import join_first
 from .._principals.window_policy import TIME_FORMAT
 from .assess import GET
-from .case import MAX_LISTED
+from .audit_input import MAX_LISTED
 from .evaluate import Decision
 from .history import Writer
 from .model import ROLE, USER
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from .._ground.findings import Finding
-    from .case import Case
+    from .audit_input import Case
     from .model import ConfigParameter, History, Version
 
 

@@ -25,8 +25,8 @@ from access_account import (
     user,
 )
 
+from ansible_collections.cwagent.iam.plugins.module_utils._accounts.audit_result import find, to_result
 from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import Policy, Unread
-from ansible_collections.cwagent.iam.plugins.module_utils._accounts.result import find, to_result
 
 
 def result_of(account):

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 from .._configuration.plan import LIMITS
 from .._ground.findings import SEVERITIES, Rule
 from .._principals.window_policy import TIME_FORMAT
-from . import configuration_rules, fitting_rules, principal_rules, server_rules
-from .assess import ANSWERS, NO, UNKNOWN, YES
-from .grantors import find_grantors
+from . import configuration_findings, fitting_findings, principal_findings, server_findings
+from .assess import ANSWERS, NO, UNKNOWN, YES, find_grantors
 from .history import Writer, changes, group_parts, stored_together
 from .model import ROLE
 
@@ -26,11 +25,11 @@ if TYPE_CHECKING:
 
     from .._ground.findings import Finding
     from .assess import Assessment
-    from .case import Case
+    from .audit_input import Case
     from .model import Account, ConfigParameter, History, InstanceUse, Key
 
 
-_FILES = (principal_rules, fitting_rules, server_rules, configuration_rules)
+_FILES = (principal_findings, fitting_findings, server_findings, configuration_findings)
 RULES = [each for file in _FILES for each in vars(file).values() if isinstance(each, Rule)]
 
 
@@ -131,17 +130,17 @@ def _key(key: Key, now: datetime) -> dict[str, Any]:
 
 
 def _parameter(case: Case, parameter: ConfigParameter) -> dict[str, Any]:
-    problem = configuration_rules.parameter_problem(parameter)
+    problem = configuration_findings.parameter_problem(parameter)
     is_known = parameter.value is not None or problem is not None
     return {
         "name": parameter.name,
         "region": parameter.region,
         "tier": parameter.tier,
         "version": parameter.version,
-        "size": configuration_rules.parameter_size(parameter),
+        "size": configuration_findings.parameter_size(parameter),
         "limit": LIMITS.get(parameter.tier),
         "modified": _format(parameter.modified),
-        "readable_by_server": ANSWERS[configuration_rules.readable_by_servers(case, parameter)],
+        "readable_by_server": ANSWERS[configuration_findings.readable_by_servers(case, parameter)],
         "valid": (NO if problem else YES) if is_known else UNKNOWN,
         "problem": problem,
     }

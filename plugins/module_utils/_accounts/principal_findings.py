@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rules about principals: their permissions, and their access keys. Pure."""
+"""The findings about principals: their permissions, and their access keys. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .._principals.policies import DEPRECATED_SSM_POLICY, SSM_POLICIES, SSM_SUCC
 from .._principals.role_plan import SOURCE_ACCOUNT, SOURCE_ARN, HybridTrust, ec2_service
 from .._principals.window_plan import ABSENT, CLOSED, EXPIRED, MODIFIED, OPEN
 from .assess import LOGS, METRICS, NO, YES, describe_blocked
-from .case import MAX_LISTED, RESTORE, has_record
+from .audit_input import MAX_LISTED, RESTORE, has_record
 from .model import ROLE, USER
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from .._ground.findings import Finding
     from .assess import Assessment
-    from .case import Case
+    from .audit_input import Case
     from .model import InstanceUse, Key, Principal
 
 
