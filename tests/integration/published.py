@@ -240,10 +240,10 @@ class Reader:
                 plays.append(play)
         return plays
 
-    def compare_page(self, page: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Run the marked commands of a page. :returns: the account before and afterwards."""
+    def compare_page(self, page: str, section: str | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Run the marked commands of a page or a section. :returns: the account before and afterwards."""
         before = snapshot(self.aws)
-        self.compare(marked(page, "console", "text"))
+        self.compare(marked(page, "console", "text", section=section))
         return before, snapshot(self.aws)
 
 

@@ -47,7 +47,7 @@ ALONE = GUIDE / "many_accounts.rst"
 """Needs accounts of an organization."""
 WITH_OWN_BLOCKS = {"application_roles", "auto_scaling", "getting_started", "onprem"}
 IN_OTHER_TESTS = {
-    *("beside_setup_scripts", "beside_terraform", "change_a_configuration", "configurations", "fitted_policies"),
+    *("beside_other_tools", "change_a_configuration", "configurations", "fitted_policies"),
     *("hybrid", "many_accounts", "pipeline", "remove_servers", "rotate_keys", "windows"),
 }
 IN_CHECK_MODE = re.compile(r" --check( --diff)?$")

@@ -31,10 +31,10 @@ pytestmark = NEEDS_AWS_CLI
 MANY_ACCOUNTS = GUIDE / "many_accounts.rst"
 
 
-def begin_page(states: States, page: str) -> Reader:
-    """A person with the inventory of a page, whose instances exist."""
+def begin_page(states: States, page: str, section: str | None = None) -> Reader:
+    """A person with the inventory of a page or one of its sections, whose instances exist."""
     reader = states.begin(installed)
-    reader.write_inventory(content(page))
+    reader.write_inventory(content(page, section=section))
     return reader
 
 
@@ -56,13 +56,14 @@ def test_the_configuration_of_windows_is_stored(states: States) -> None:
 
 def test_terraform_sees_no_change(states: States) -> None:
     """Apart from the tag that the page lets it ignore, and the policy that it attaches to the application."""
-    reader = begin_page(states, "beside_terraform")
+    part = ("beside_other_tools", "Terraform")
+    reader = begin_page(states, *part)
     create_role(reader.aws, SERVER_ROLE, SERVER_POLICY)
     create_role(reader.aws, "shop", "AmazonS3ReadOnlyAccess")
     web, shop, admin = reader.ids.values()
     for instance, profile in {web: SERVER_ROLE, shop: "shop", admin: SERVER_ROLE}.items():
         associate(reader.aws, instance, profile)
-    before, after = reader.compare_page("beside_terraform")
+    before, after = reader.compare_page(*part)
     expected = {**before["roles"]["shop"], "policies": ["AmazonS3ReadOnlyAccess", SERVER_POLICY]}
     assert {**after["roles"]["shop"], "tags": {}} == expected
     assert all(tag.startswith("cwagent:") for tag in after["roles"]["shop"]["tags"])
@@ -73,11 +74,12 @@ def test_terraform_sees_no_change(states: States) -> None:
 
 def test_roles_of_a_setup_script_are_adopted_and_stay_the_same(states: States) -> None:
     """Apart from the tag and the admin window."""
-    reader = begin_page(states, "beside_setup_scripts")
+    part = ("beside_other_tools", "AWS's set-up script and procedures")
+    reader = begin_page(states, *part)
     create_role(reader.aws, SERVER_ROLE, SERVER_POLICY)
     create_role(reader.aws, ADMIN_ROLE, "CloudWatchAgentAdminPolicy")
     associate(reader.aws, next(iter(reader.ids.values())), SERVER_ROLE)
-    before, after = reader.compare_page("beside_setup_scripts")
+    before, after = reader.compare_page(*part)
     assert {name: {**role, "tags": {}, "inline": {}} for name, role in after["roles"].items()} == before["roles"]
     assert after["associations"] == dict.fromkeys(reader.ids.values(), SERVER_ROLE)
 
