@@ -42,13 +42,13 @@ from states import States
 
 pytestmark = NEEDS_AWS_CLI
 
-START, LAST = GUIDE / "getting_started.rst", GUIDE / "teardown.rst"
+START, LAST = GUIDE / "getting_started.rst", GUIDE / "removal.rst"
 ALONE = GUIDE / "many_accounts.rst"
 """Needs accounts of an organization."""
 WITH_OWN_BLOCKS = {"application_roles", "auto_scaling", "getting_started", "onprem"}
 IN_OTHER_TESTS = {
     *("beside_other_tools", "change_a_configuration", "configurations", "fitted_policies"),
-    *("hybrid", "many_accounts", "pipeline", "remove_servers", "rotate_keys", "windows"),
+    *("hybrid", "many_accounts", "pipeline", "removal", "rotate_keys", "windows"),
 }
 IN_CHECK_MODE = re.compile(r" --check( --diff)?$")
 SERVER, OTHER_SERVER, ADMIN = (f"i-0123456789abcdef{number}" for number in (0, 1, 2))
@@ -133,6 +133,7 @@ def test_getting_started_stores_and_the_playbooks_print_what_their_pages_show(st
 
     pages = [page for page in PLAYBOOK_PAGES if page.stem not in IN_OTHER_TESTS]
     found = [block for page in pages for block in blocks(page) if block.marked]
+    found += marked("removal", "console", "text", section="teardown.yml")
     [command] = marked("getting_started", "console")
     [at] = [number for number, block in enumerate(found) if block.text == command.text]
     _site, shown = found.pop(at), found.pop(at)
@@ -252,11 +253,11 @@ def test_a_current_key_stays_and_a_leaked_one_is_replaced(states: States) -> Non
 
 def test_servers_are_removed(states: States) -> None:
     """Nothing of the servers that stay is touched."""
-    reader, user = begin_page(states, "remove_servers"), f"{SERVER_USER}-db-1"
+    reader, user = begin_page(states, "removal"), f"{SERVER_USER}-db-1"
     delivered = reader.aws.disk(reader.ids["db-1"]) / "root/.aws/credentials"
     assert reader.saved_key() in delivered.read_text()
     left = snapshot(reader.aws)
-    refused, predicted, removed = reader.compare(marked("remove_servers", "console", "text"))
+    refused, predicted, removed = reader.compare(marked("removal", "console", "text", section="remove_servers.yml"))
     assert (refused.writes, predicted.writes, predicted.changed_tasks) == ([], [], removed.changed_tasks)
     assert predicted.report[1:] == removed.report[1:]
     assert_complete_report(removed)

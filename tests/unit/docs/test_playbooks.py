@@ -12,7 +12,9 @@ FILES = sorted(path.name for path in (ROOT / "playbooks").glob("[!_]*.yml"))
 SECTIONS = {
     title: text
     for page in PLAYBOOK_PAGES
-    for title, text in re.findall(r"^(\w+\.yml)\n[-=]+\n(.*?)(?=^[^\n]+\n[-=]{3,}\n|\Z)", page.read_text(), re.M | re.S)
+    for title, text in re.findall(
+        r"^(\w+\.yml)\n[-=]+\n(.*?)(?=^[^\n]+\n[-=~]{3,}\n|\Z)", page.read_text(), re.M | re.S
+    )
 }
 WITHOUT_AWS = {"policy.yml", "validate_config.yml"}
 PARTS = ["Groups", "Policy", "Steps", "Check mode", "After an interruption"]
