@@ -140,6 +140,9 @@ counts:
   type: dict
 """
 
+import re
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import (
@@ -153,21 +156,25 @@ from ansible_collections.cwagent.iam.plugins.module_utils._configuration.resourc
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import converge, end
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.environment import ENVIRONMENT_SPEC, EnvironmentModule
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.files import read_file
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.signature import Keys
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.signed_call import SignedAws
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.wait import Deadline
+from ansible_collections.cwagent.iam.plugins.module_utils._keys.saved_key import KEY_ID, SECRET, TOKEN, read_section
 from ansible_collections.cwagent.iam.plugins.module_utils._servers.endpoints import (
     ENDPOINTS_SPEC,
     check_parameter_store,
+    find_endpoints,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._servers.imds import (
     REFUSED_SECONDS,
     MetadataService,
     wait_for_identity,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.host_keys import read_keys, select_gateway
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 SPEC: dict[str, Any] = {
     "instance_profile": {"type": "str"},
@@ -185,6 +192,9 @@ SPEC: dict[str, Any] = {
     **ENDPOINTS_SPEC,
     **ENVIRONMENT_SPEC,
 }
+# The options of a profile that make boto3 get other credentials.
+# https://docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html
+_OTHER_SOURCES = re.compile("role_arn|source_profile|credential_.*|web_identity_.*|sso_.*|login_.*")
 
 
 def identify(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
@@ -211,6 +221,40 @@ def store(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     known = {each: found and Parameter(**found) for each, found in given["known"].items()} if "known" in given else None
     resource = ParameterResource(select_gateway(params, region), desired, region, known)
     return converge(resource, check_mode, max(READ_BACK_SECONDS, params["wait_timeout"]))
+
+
+def select_gateway(params: Mapping[str, Any], region: str) -> SignedAws:
+    """Return the gateway to AWS, with the access key, the key in a file, or the credentials of the instance."""
+    return SignedAws(_key_reader(params), find_endpoints(params, region), params["wait_timeout"])
+
+
+def _key_reader(params: Mapping[str, Any]) -> Callable[[], Keys]:
+    if params["access_key"] is not None:  # no other credentials are used then
+        if not (params["access_key"] and params["secret_key"]):
+            raise InvalidInput("The access key that the host stores with does not exist yet.")
+        return partial(Keys, params["access_key"], params["secret_key"])
+    if params["credentials_file"]:
+        return partial(read_keys, params["credentials_file"], params["credentials_profile"])
+    # The service can show the credentials of the earlier role for a while after it shows the new profile.
+    return partial(MetadataService().credentials, params["instance_role"])
+
+
+def read_keys(path: str, profile: str) -> Keys:
+    """Return the access key in a credentials file.
+
+    :raises InvalidInput: there is none, or the profile has other credentials.
+    """
+    found = read_file(Path(path), "replace")
+    options = read_section(found.text, profile) if found else None
+    others = sorted(filter(_OTHER_SOURCES.fullmatch, options or ()))
+    if others:
+        raise InvalidInput(
+            f"Profile {profile} of {path} has {', '.join(others)}. This host stores with an access key alone: remove "
+            "these options from the profile, or use another profile."
+        )
+    if not (options and options.get(KEY_ID) and options.get(SECRET)):
+        raise InvalidInput(f"Profile {profile} of {path} has no access key ({KEY_ID} and {SECRET}).")
+    return Keys(options[KEY_ID], options[SECRET], options.get(TOKEN, ""))
 
 
 def work(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:

@@ -51,12 +51,12 @@ from ansible_collections.cwagent.iam.plugins.module_utils._servers.hybrid_transa
 from ansible_collections.cwagent.iam.plugins.module_utils._servers.registration import HOST_SPEC, SsmAgent
 from ansible_collections.cwagent.iam.plugins.module_utils._servers.release import ReleaseResource
 from ansible_collections.cwagent.iam.plugins.module_utils._servers.release_plan import Release
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.command_plan import DesiredCommand, Write
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.resource import (
+from ansible_collections.cwagent.iam.plugins.module_utils._storing.command import (
     CommandResource,
     check_agent,
     check_instance,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._storing.command_plan import DesiredCommand, Write
 from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.hosts import HybridServer
 
 APP = "shop-app"

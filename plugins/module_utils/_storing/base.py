@@ -19,10 +19,11 @@ from .._ground.errors import CwagentError, HostUnreachable, InvalidInput
 from .._ground.wait import Deadline
 from .._principals.window import window_parameters
 from .._principals.window_plan import OPEN, DesiredWindow, check_binding, check_minutes
+from .._servers import run_command
+from .._servers.commands import platform_problem, unreachable_reason
 from .._servers.instance_profile import instance_states
 from .._servers.instance_profile_plan import STOPPED
-from .resource import check_agent
-from .ways import ROLE, USER
+from .options import ROLE, USER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -65,6 +66,10 @@ class StoreHost(Protocol):
         """Compare a configuration with the value that the host reads."""
 
 
+_OTHER_WAYS = (
+    "Choose a Linux instance as the admin instance, or set cwagent_store_config_from to controller, or to onprem in a "
+    "run without cwagent_accounts"
+)
 # The details of a failure in a result besides its message, including the output of a module that crashed.
 _OF_FAILURES = ("done", "not_done", "counts", "module_stdout", "module_stderr", "rc")
 
@@ -107,6 +112,28 @@ class Wiring(NamedTuple):
 def to_sentence(reason: object) -> str:
     """Return the reason for a missing answer, with one full stop."""
     return f"{str(reason or 'no answer').strip().rstrip('.')}."
+
+
+def check_agent(aws: Aws, instance_id: str, deadline: Deadline) -> None:
+    """Check that commands reach an instance.
+
+    :raises InvalidInput: it does not run Linux.
+    :raises CwagentError: its SSM agent is not online before the deadline.
+    """
+    while True:
+        agent = run_command.find_agents(aws, [instance_id]).get(instance_id)
+        problem = unreachable_reason(instance_id, agent)
+        if not problem:
+            return
+        if agent and platform_problem(agent):
+            raise InvalidInput(refusal(f"{problem}. {_OTHER_WAYS}"))
+        if not deadline.pause():
+            raise CwagentError(refusal(problem))
+
+
+def refusal(problem: str) -> str:
+    """Return why Systems Manager cannot store the configuration."""
+    return f"The configuration cannot be stored by Systems Manager: {problem}. Nothing was opened."
 
 
 class InstanceChecks:

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
     from .._configuration.plan import DesiredConfig, State
     from .._ground.aws import Aws
-    from .configuration import Compared
-    from .options import Given, GivenConfigs
+    from .options import Compared, Given, GivenConfigs
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A configuration with its state in Parameter Store, and the result of a comparison for later tasks. Pure."""
+"""A configuration with its state in Parameter Store, and the result of a comparison. Pure."""
 
 from __future__ import annotations
 
@@ -9,21 +9,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from .._configuration import plan as config_plan
-from .._ground.errors import InvalidInput
-from .ways import AUTO, WAYS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from .._configuration.plan import DesiredConfig, State
     from .._ground.plan import Plan
-
-
-NOT_COMPARED = (
-    "compared must be the result of a task with the state compared and the same configurations. Register that task, "
-    "and use its result as it is."
-)
-_ENTRY = {"name": str, "region": str, "digest": str, "exists": bool, "differs": bool}
 
 
 @dataclass(frozen=True)
@@ -113,54 +104,3 @@ class Comparison:
             "source": self.source,
             "earlier_identity": self.earlier,
         }
-
-
-@dataclass(frozen=True)
-class Compared:
-    """The configurations that an earlier task has validated and compared, by name and digest.
-
-    :param entries: as ``Configuration.to_comparison`` renders them.
-    :param source: the way to store, which is never ``auto``.
-    :param earlier: the profile and the role that the instance had.
-    """
-
-    entries: Sequence[Mapping[str, Any]]
-    source: str
-    earlier: Mapping[str, Any]
-
-    @classmethod
-    def of(cls, result: Mapping[str, Any] | None) -> Compared | None:
-        """Return the object for the registered result of that task; ``None`` if it was skipped.
-
-        :raises InvalidInput: it is not such a result.
-        """
-        if result is None or result.get("skipped"):
-            return None
-        try:
-            found = cls(result["compared"], result["source"], result["earlier_identity"])
-            forms = {tuple(type(each[key]) for key in _ENTRY) for each in found.entries}
-        except (KeyError, TypeError):
-            raise InvalidInput(NOT_COMPARED) from None
-        if not forms <= {tuple(_ENTRY.values())} or found.source not in WAYS or found.source == AUTO:
-            raise InvalidInput(NOT_COMPARED)
-        return found
-
-    def digests_of(self, name: str, regions: Collection[str]) -> set[str]:
-        """Return the digests of the contents of a configuration that were valid.
-
-        :param regions: the empty text stands for the region of the task.
-        :raises InvalidInput: there are none.
-        """
-        found = {
-            each["digest"]
-            for each in self.entries
-            if each["name"] == name and ("" in regions or each["region"] in regions)
-        }
-        if not found:
-            raise InvalidInput(NOT_COMPARED)
-        return found
-
-    @property
-    def differing(self) -> dict[tuple[str, str], bool]:
-        """By name and region of each configuration for which there is something to do, whether it was stored before."""
-        return {(each["name"], each["region"]): each["exists"] for each in self.entries if each["differs"]}

@@ -23,9 +23,8 @@ from .._servers.admin_instance import NO_PROFILE, Profiles, check_profiles, earl
 from .._servers.release import ReleaseResource
 from .._servers.release_plan import Release, is_restored
 from .base import Way, check, checked_instance_id
-from .options import STORED
+from .options import ROLE, STORED
 from .transaction import Phase, Source
-from .ways import ROLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

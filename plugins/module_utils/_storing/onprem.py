@@ -12,8 +12,8 @@ from .._ground.errors import CwagentError, HostUnreachable
 from .._principals.window import WindowResource
 from .._principals.window_plan import CLOSED, DesiredWindow, describe_left, to_dict
 from .base import Way, check
+from .options import USER
 from .transaction import Phase, Source
-from .ways import USER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The options of the module cwagent_store_config, and the object that is made of them once."""
+"""The options of cwagent_store_config with the ways to store, and the object that is made of them once. Pure."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from .._ground.errors import InvalidInput
 from .._ground.options import option, read_options, spec_of
 from .._ground.planned import PLANNED_SPEC, Planned
 from .._keys.stores import PLACE_SPEC, PROFILE_SPEC, KeySource
-from .configuration import Compared
-from .ways import INSTANCE, WAYS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -26,6 +24,33 @@ if TYPE_CHECKING:
 PREVIOUS = "previous"
 _VERSION = rf"(?:([^=]+)=)?({PREVIOUS}|[1-9][0-9]*)"
 VALIDATED, FITTED, COMPARED, STORED, OPENED = "validated", "fitted", "compared", "stored", "opened"
+# The ways to store, and whose admin window they open.
+INSTANCE, RUN_COMMAND, AUTO = "instance", "run_command", "auto"
+ONPREM, CONTROLLER = "onprem", "controller"
+ROLE, USER = "role", "user"
+
+
+@dataclass(frozen=True)
+class Need:
+    """The needs of a way to store.
+
+    :param principal: whose admin window it opens: ``ROLE``, of an instance, or ``USER``, of a host on premises. Empty
+        if it uses the credentials of the task.
+    :param connects: whether Ansible connects to a host.
+    """
+
+    principal: str = ""
+    connects: bool = True
+
+
+# The values of the option ``from`` and of ``cwagent_store_config_from``. ``task.py`` has the class of each.
+WAYS = {
+    INSTANCE: Need(ROLE),
+    RUN_COMMAND: Need(ROLE, connects=False),
+    AUTO: Need(ROLE),
+    ONPREM: Need(USER),
+    CONTROLLER: Need(connects=False),
+}
 
 
 @dataclass(frozen=True)
@@ -39,6 +64,64 @@ class Given:
     name: str = option(required=True)
     file: str = option(default="")
     regions: tuple[str, ...] = option(default=[])
+
+
+NOT_COMPARED = (
+    "compared must be the result of a task with the state compared and the same configurations. Register that task, "
+    "and use its result as it is."
+)
+_ENTRY = {"name": str, "region": str, "digest": str, "exists": bool, "differs": bool}
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The configurations that an earlier task has validated and compared, by name and digest.
+
+    :param entries: as ``Configuration.to_comparison`` renders them.
+    :param source: the way to store, which is never ``auto``.
+    :param earlier: the profile and the role that the instance had.
+    """
+
+    entries: Sequence[Mapping[str, Any]]
+    source: str
+    earlier: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, result: Mapping[str, Any] | None) -> Compared | None:
+        """Return the object for the registered result of that task; ``None`` if it was skipped.
+
+        :raises InvalidInput: it is not such a result.
+        """
+        if result is None or result.get("skipped"):
+            return None
+        try:
+            found = cls(result["compared"], result["source"], result["earlier_identity"])
+            forms = {tuple(type(each[key]) for key in _ENTRY) for each in found.entries}
+        except (KeyError, TypeError):
+            raise InvalidInput(NOT_COMPARED) from None
+        if not forms <= {tuple(_ENTRY.values())} or found.source not in WAYS or found.source == AUTO:
+            raise InvalidInput(NOT_COMPARED)
+        return found
+
+    def digests_of(self, name: str, regions: Collection[str]) -> set[str]:
+        """Return the digests of the contents of a configuration that were valid.
+
+        :param regions: the empty text stands for the region of the task.
+        :raises InvalidInput: there are none.
+        """
+        found = {
+            each["digest"]
+            for each in self.entries
+            if each["name"] == name and ("" in regions or each["region"] in regions)
+        }
+        if not found:
+            raise InvalidInput(NOT_COMPARED)
+        return found
+
+    @property
+    def differing(self) -> dict[tuple[str, str], bool]:
+        """By name and region of each configuration for which there is something to do, whether it was stored before."""
+        return {(each["name"], each["region"]): each["exists"] for each in self.entries if each["differs"]}
 
 
 # How to find and validate the configurations.

@@ -16,18 +16,16 @@ from .command import CommandWay
 from .comparison import check_oldest, compare, read_earlier, validate
 from .configuration import Comparison
 from .controller import ControllerWay, tidy
-from .fitted import fitted_result
 from .instance import InstanceWay
 from .onprem import OnPremisesWay
-from .options import FITTED, VALIDATED
+from .options import AUTO, CONTROLLER, FITTED, INSTANCE, ONPREM, RUN_COMMAND, VALIDATED, WAYS
+from .policy_for_tools import fitted_result
 from .transaction import Transaction
-from .ways import AUTO, CONTROLLER, INSTANCE, ONPREM, RUN_COMMAND, WAYS
 
 if TYPE_CHECKING:
     from .base import Way, Wiring
     from .comparison import Earlier, Validated
-    from .configuration import Compared
-    from .options import StoreOptions
+    from .options import Compared, StoreOptions
 
 
 # All but AUTO, which is one of them.

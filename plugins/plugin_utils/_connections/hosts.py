@@ -22,8 +22,7 @@ from ansible.errors import AnsibleConnectionFailure
 from ...module_utils._ground.errors import CwagentError, HostUnreachable
 from ...module_utils._servers.node import DEREGISTERED, DEREGISTERING, FINISHED, READ, REGISTERED, RESTARTED
 from ...module_utils._storing.base import check
-from ...module_utils._storing.options import COMPARED
-from ...module_utils._storing.ways import USER, WAYS
+from ...module_utils._storing.options import COMPARED, USER, WAYS
 from .aws_action import find_endpoint
 from .host_result import describe_failure
 

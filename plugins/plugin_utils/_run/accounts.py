@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...module_utils._ground.errors import InvalidInput
 from ...module_utils._keys.stores import KEY_STORES
-from ...module_utils._storing.ways import RUN_COMMAND, WAYS
+from ...module_utils._storing.options import RUN_COMMAND, WAYS
 from .given import (
     ACCOUNTS,
     AUDIT,

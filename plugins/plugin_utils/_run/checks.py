@@ -33,8 +33,7 @@ from ...module_utils._principals.plan import REMOVE_BOUNDARY
 from ...module_utils._principals.policies import FITTED, SSM_SUCCESSOR
 from ...module_utils._principals.window_plan import check_minutes
 from ...module_utils._servers.instance_profile_plan import ATTACH
-from ...module_utils._storing.options import PREVIOUS, read_wanted, version_of, version_problems
-from ...module_utils._storing.ways import WAYS
+from ...module_utils._storing.options import PREVIOUS, WAYS, read_wanted, version_of, version_problems
 from .configurations import STORING_GROUPS
 from .given import (
     ADMIN_INSTANCE,

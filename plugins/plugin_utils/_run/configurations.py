@@ -10,8 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ...module_utils._ground.errors import InvalidInput
-from ...module_utils._storing.options import read_wanted
-from ...module_utils._storing.ways import INSTANCE, ROLE, RUN_COMMAND, USER, WAYS
+from ...module_utils._storing.options import INSTANCE, ROLE, RUN_COMMAND, USER, WAYS, read_wanted
 from .given import ADMIN_INSTANCE, CONFIGS, EC2_ADMIN, GROUPS, HISTORY, ONPREM_ADMIN
 from .hosts import Regions
 from .values import Problems, check_config_regions, is_blank

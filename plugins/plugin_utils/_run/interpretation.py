@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ...module_utils._ground.names import FITTED_POLICIES
 from ...module_utils._principals.policies import AWS, FITTED
 from ...module_utils._servers.instance_profile_plan import ATTACH
-from ...module_utils._storing.ways import CONTROLLER
+from ...module_utils._storing.options import CONTROLLER
 from .accounts import ACCOUNT, check_accounts, complete_for_account, read_account, with_found
 from .checks import check_conflicts, check_groups, check_limit, check_requirements, check_values
 from .configurations import LOCALHOST, config_names, read_configs, storing_host, storing_source

@@ -13,7 +13,7 @@ from in_process import on_host, on_instance, run_module, transact
 from states import States
 from storing import WAITS, Result, Storing, ready_to_store, refusal, succeeded
 
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.ways import ONPREM, WAYS
+from ansible_collections.cwagent.iam.plugins.module_utils._storing.options import ONPREM, WAYS
 
 CONFIG = {"agent": {"metrics_collection_interval": 30}}
 OTHER = {"agent": {"metrics_collection_interval": 60}}

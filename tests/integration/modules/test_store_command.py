@@ -30,6 +30,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan im
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._storing.command import (
+    AwaitedParameterResource,
+    CommandResource,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._storing.command_plan import (
     CANCELLED,
     SENT,
@@ -38,10 +42,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._storing.command_plan 
     Write,
     check_script,
     store_script,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.resource import (
-    AwaitedParameterResource,
-    CommandResource,
 )
 
 OTHER_REGION = "us-east-1"

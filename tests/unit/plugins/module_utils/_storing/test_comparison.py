@@ -18,14 +18,12 @@ from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import 
 from ansible_collections.cwagent.iam.plugins.module_utils._storing.base import InstanceChecks, Wiring
 from ansible_collections.cwagent.iam.plugins.module_utils._storing.comparison import Validated, compare
 from ansible_collections.cwagent.iam.plugins.module_utils._storing.configuration import (
-    Compared,
     Comparison,
     Configuration,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.options import Given
+from ansible_collections.cwagent.iam.plugins.module_utils._storing.options import AUTO, WAYS, Compared, Given
 from ansible_collections.cwagent.iam.plugins.module_utils._storing.task import CLASSES, Task
 from ansible_collections.cwagent.iam.plugins.module_utils._storing.transaction import Report
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.ways import AUTO, WAYS
 
 NAME, TEXT, REGION = "AmazonCloudWatch-linux", '{"agent":{}}', "eu-central-1"
 IDENTITY = {"instance_profile": "Server", "role": "Server"}

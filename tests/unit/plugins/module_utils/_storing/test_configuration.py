@@ -13,11 +13,11 @@ from aws_model import Gateway, Ssm
 from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import Parameter, desired_config
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._storing.configuration import (
-    Compared,
     Comparison,
     Configuration,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._storing.controller import ControllerSource, tidy
+from ansible_collections.cwagent.iam.plugins.module_utils._storing.options import Compared
 from ansible_collections.cwagent.iam.plugins.module_utils._storing.transaction import Report, Source, Transaction
 
 NAME = "AmazonCloudWatch-linux"

@@ -13,7 +13,7 @@ from store_options import store_options
 from ansible_collections.cwagent.iam.plugins.module_utils._configuration.options import GivenConfig
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._storing.comparison import Earlier, validate
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.configuration import NOT_COMPARED, Compared
+from ansible_collections.cwagent.iam.plugins.module_utils._storing.options import NOT_COMPARED, Compared
 
 NAME = "AmazonCloudWatch-linux"
 VALID = {"agent": {"metrics_collection_interval": 60}, "metrics": {"metrics_collected": {"mem": {}}}}

@@ -7,8 +7,8 @@ from botocore.session import Session
 
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.signature import Keys
-from ansible_collections.cwagent.iam.plugins.module_utils._storing import host_keys
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.host_keys import read_keys, select_gateway
+from ansible_collections.cwagent.iam.plugins.modules import cwagent_store_host
+from ansible_collections.cwagent.iam.plugins.modules.cwagent_store_host import read_keys, select_gateway
 
 STATIC = "aws_access_key_id = AKIA\naws_secret_access_key = Se/CrEt\n"
 
@@ -68,7 +68,7 @@ class Service:
 
 
 def test_each_option_selects_its_credentials(tmp_path, monkeypatch):
-    monkeypatch.setattr(host_keys, "MetadataService", Service)
+    monkeypatch.setattr(cwagent_store_host, "MetadataService", Service)
     file = {"credentials_file": write(tmp_path, STATIC), "credentials_profile": "agent"}
     for given, keys in (
         ({"access_key": "A", "secret_key": "B"}, Keys("A", "B")),

@@ -11,13 +11,13 @@ from aws_model import NOW
 from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import DesiredConfig
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Kind, Step
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.command_plan import GRACE_SECONDS
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.resource import (
+from ansible_collections.cwagent.iam.plugins.module_utils._storing.command import (
     CHECK_SECONDS,
     AwaitedParameterResource,
     check_instance,
     check_role,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._storing.command_plan import GRACE_SECONDS
 
 COMMAND = "11111111-2222-3333-4444-555555555555"
 INVOCATION = "get_command_invocation"

@@ -11,8 +11,8 @@ import pytest
 from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parts import minify
 from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import DesiredConfig, DesiredParameter
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.fitted import fitted_result
 from ansible_collections.cwagent.iam.plugins.module_utils._storing.options import Given
+from ansible_collections.cwagent.iam.plugins.module_utils._storing.policy_for_tools import fitted_result
 
 NAME, ACCOUNT = "AmazonCloudWatch-linux", "123456789012"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/Central"
