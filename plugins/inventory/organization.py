@@ -172,7 +172,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import 
     InvalidInput,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import run_in_parallel
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.find import enabled_regions
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.find_servers import enabled_regions
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run.given import ACCOUNTS, EC2_SERVERS
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run.organization import (
     Account,

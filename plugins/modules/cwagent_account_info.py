@@ -96,7 +96,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import run_module
 from ansible_collections.cwagent.iam.plugins.module_utils._principals.principal import find_server_policy
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.find import (
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.find_servers import (
     ID_FILTER,
     Wanted,
     check_account,

@@ -140,10 +140,12 @@ counts:
   type: dict
 """
 
+import os
 import re
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.request import getproxies_environment
 
 from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import (
     DesiredConfig,
@@ -158,15 +160,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge impor
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.environment import ENVIRONMENT_SPEC, EnvironmentModule
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.files import read_file
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import run_in_parallel
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.signature import Keys
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.signed_call import SignedAws
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.signed_call import Endpoint, SignedAws, own_url, probe
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.wait import Deadline
 from ansible_collections.cwagent.iam.plugins.module_utils._keys.saved_key import KEY_ID, SECRET, TOKEN, read_section
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.endpoints import (
-    ENDPOINTS_SPEC,
-    check_parameter_store,
-    find_endpoints,
-)
 from ansible_collections.cwagent.iam.plugins.module_utils._servers.imds import (
     REFUSED_SECONDS,
     MetadataService,
@@ -174,8 +172,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._servers.imds import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
+PROBE_SECONDS = 5
 SPEC: dict[str, Any] = {
     "instance_profile": {"type": "str"},
     "role": {"type": "str"},
@@ -189,12 +188,58 @@ SPEC: dict[str, Any] = {
     "secret_key": {"type": "str", "no_log": True},
     "credentials_file": {"type": "path"},
     "credentials_profile": {"type": "str", "default": "AmazonCloudWatchAgent"},
-    **ENDPOINTS_SPEC,
+    # Each endpoint has a service, a Region, an address and the Region of its signatures.
+    "endpoints": {"type": "list", "elements": "dict", "default": []},
+    "endpoint_url": {"type": "str", "aliases": ["aws_endpoint_url"]},
+    "aws_ca_bundle": {"type": "path"},
+    "validate_certs": {"type": "bool", "default": True},
     **ENVIRONMENT_SPEC,
 }
 # The options of a profile that make boto3 get other credentials.
 # https://docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html
 _OTHER_SOURCES = re.compile("role_arn|source_profile|credential_.*|web_identity_.*|sso_.*|login_.*")
+
+
+def check_parameter_store(params: Mapping[str, Any], regions: Iterable[str]) -> None:
+    """Check that Parameter Store answers in each Region. Any HTTP status proves that it is reachable.
+
+    A subnet without a way to it is common, and a call fails only after minutes of retries there.
+
+    :raises CwagentError: it does not. The message contains the Regions and the likely cause.
+    """
+    reasons = run_in_parallel(partial(_find_problem, params), regions)
+    problems = [reason for reason in reasons if reason]
+    if problems:
+        raise CwagentError(
+            f"This host does not reach Parameter Store in {'; '.join(problems)}. A private subnet needs a VPC endpoint "
+            "for ssm in the same region, and a NAT gateway or a proxy for other regions. Nothing was opened."
+        )
+
+
+def _find_problem(params: Mapping[str, Any], region: str) -> str:
+    """Return a Region whose Parameter Store does not answer, and why; empty where it answers."""
+    reason = probe(find_endpoints(params, region)["ssm"], PROBE_SECONDS)
+    return f"{region} ({reason})" if reason else ""
+
+
+def find_endpoints(params: Mapping[str, Any], region: str) -> dict[str, Endpoint]:
+    """Return by service the endpoint in a Region, according to the options and the environment of this host.
+
+    The controller hands over an endpoint of each service and Region, because hosts have no table of endpoints.
+    """
+    variables = (os.environ.get(name) for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"))
+    return {
+        each["service"]: Endpoint(
+            each["service"],
+            params["endpoint_url"] or own_url(each["service"], os.environ) or each["url"],
+            each["signing_region"],
+            getproxies_environment(),
+            params["aws_ca_bundle"] or next(filter(None, variables), ""),
+            params["validate_certs"],
+        )
+        for each in params["endpoints"]
+        if each["region"] == region
+    }
 
 
 def identify(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:

@@ -42,15 +42,13 @@ from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.wait import Deadline
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.acquire import AcquireResource
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.acquire_plan import Acquisition
 from ansible_collections.cwagent.iam.plugins.module_utils._servers.admin_instance import NO_PROFILE, Profiles
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.admin_profile import AcquireResource, ReleaseResource
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.admin_profile_plan import Acquisition, Release
 from ansible_collections.cwagent.iam.plugins.module_utils._servers.hybrid import SystemsManager
 from ansible_collections.cwagent.iam.plugins.module_utils._servers.hybrid_plan import Desired
 from ansible_collections.cwagent.iam.plugins.module_utils._servers.hybrid_transaction import Transaction
 from ansible_collections.cwagent.iam.plugins.module_utils._servers.registration import HOST_SPEC, SsmAgent
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.release import ReleaseResource
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.release_plan import Release
 from ansible_collections.cwagent.iam.plugins.module_utils._storing.command import (
     CommandResource,
     check_agent,

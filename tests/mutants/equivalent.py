@@ -31,7 +31,7 @@ EQUIVALENT: dict[str, list[tuple[str, str, str]]] = {
             "it is only asked whether it is more than 0",
         ),
     ],
-    "module_utils/_servers/acquire_plan.py": [
+    "module_utils/_servers/admin_profile_plan.py": [
         (
             """return replace(step, retry_when=step.retry_when | {"IncorrectState"}, context=context)""",
             """return replace(step, retry_when=step.retry_when ^ {"IncorrectState"}, context=context)""",

@@ -28,7 +28,7 @@ from .._principals.principal import access_keys, find_user, tags
 from .._principals.window_policy import PUT
 from .._servers.admin_instance import RESTORE_TAG
 from .._servers.commands import WINDOWS
-from .._servers.find import enabled_regions, refuse_other
+from .._servers.find_servers import enabled_regions, refuse_other
 from .._servers.hybrid import CREATED_NODES, HYBRID_NODES, describe_activations, describe_nodes
 from .._servers.instance_profile import describe_instances, read_associations
 from .assess import assess, request_context

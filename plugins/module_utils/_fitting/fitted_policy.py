@@ -37,7 +37,7 @@ from .._ground.text import join_first
 from .._ground.wait import WAIT_SPEC
 from .._keys.parameter_store import list_parameters
 from .._principals.principal import tags
-from .._servers.find import enabled_regions
+from .._servers.find_servers import enabled_regions
 from .._storing.comparison import read_earlier, validate
 from .._storing.options import CONFIGS_SPEC, GivenConfigs
 from . import fitted_plan as policy_plan

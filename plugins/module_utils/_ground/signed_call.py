@@ -70,6 +70,11 @@ class Endpoint:
     validate_certs: bool = True
 
 
+def own_url(service: str, environment: Mapping[str, str]) -> str:
+    """Return the address of a service in the environment; empty if it has none."""
+    return environment.get(f"AWS_ENDPOINT_URL_{service.upper()}") or environment.get("AWS_ENDPOINT_URL") or ""
+
+
 @dataclass(frozen=True)
 class Answer:
     """The answer to a call.

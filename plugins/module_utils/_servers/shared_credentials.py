@@ -23,12 +23,11 @@ from .._ground.errors import CLOCK_CODES, CwagentError, error_code, root_advice
 from .._ground.files import check_paths, find_unfinished, missing_folders, read_file
 from .._ground.names import check_region, name_of
 from .._ground.signature import Keys
-from .._ground.signed_call import Answer, Endpoint, call
+from .._ground.signed_call import Answer, Endpoint, call, own_url
 from .._keys.saved_key import read_section
 from . import credentials_plan as config_format
 from . import shared_credentials_plan as sharing_plan
 from .credentials_plan import read_text
-from .endpoints import own_url
 from .restart import AgentFilesResource
 from .shared_credentials_plan import CREDENTIALS, Desired, State, parse_environment, parse_unit, shared_file
 from .ssm_agent import SERVICE, SNAP_SERVICE, Configuration, read_configuration

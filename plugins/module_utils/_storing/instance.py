@@ -17,11 +17,9 @@ from .._ground.converge import converge, first_plan
 from .._ground.errors import CwagentError, HostUnreachable
 from .._principals.window import WindowResource
 from .._principals.window_plan import CLOSED, DesiredWindow, Window, describe_left, to_dict
-from .._servers.acquire import AcquireResource, SoleHolderResource
-from .._servers.acquire_plan import Acquisition, SoleHolder
 from .._servers.admin_instance import NO_PROFILE, Profiles, check_profiles, earlier_profile
-from .._servers.release import ReleaseResource
-from .._servers.release_plan import Release, is_restored
+from .._servers.admin_profile import AcquireResource, ReleaseResource, SoleHolderResource
+from .._servers.admin_profile_plan import Acquisition, Release, SoleHolder, is_restored
 from .base import Way, check, checked_instance_id
 from .options import ROLE, STORED
 from .transaction import Phase, Source
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
     from .._ground.aws import Aws
     from .._ground.plan import Plan
     from .._servers.admin_instance import State
-    from .._servers.admin_instances import AdminInstanceResource
+    from .._servers.admin_profile import AdminInstanceResource
     from .base import StoreHost
     from .configuration import Comparison, Configuration
     from .transaction import Report

@@ -15,7 +15,7 @@ from .._ground.options import option
 from .._ground.plan import run_in_parallel
 from .._keys.stores import open_places
 from .._principals.principal import find_user, tags
-from .._servers.find import enabled_regions
+from .._servers.find_servers import enabled_regions
 from .._servers.instance_profile import instance_states, live_instances, read_associations
 from .._servers.instance_profile_plan import ineligible_reasons
 from .unlisted import find_remaining_configs, find_unlisted, readable_principals

@@ -27,8 +27,8 @@ from .._principals.role import find_role
 from .._principals.window import WindowResource
 from .._principals.window_plan import ABSENT, CLOSED, DesiredWindow
 from .._servers.admin_instance import Profiles, check_profiles, regions_with_records
-from .._servers.release import ReleaseResource
-from .._servers.release_plan import Release
+from .._servers.admin_profile import ReleaseResource
+from .._servers.admin_profile_plan import Release
 from .lookups import Inputs, fail_on_problems, ineligible_instances
 from .unlisted import find_unlisted, readable_associations, readable_principals, to_listed
 

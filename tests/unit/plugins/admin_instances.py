@@ -6,10 +6,13 @@ from typing import Any
 
 from aws_account import REGION
 
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.acquire_plan import Acquisition, SoleHolder
 from ansible_collections.cwagent.iam.plugins.module_utils._servers.admin_instance import Profiles
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.admin_profile_plan import (
+    Acquisition,
+    Release,
+    SoleHolder,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._servers.instance_profile_plan import Association, Instance
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.release_plan import Release
 
 INSTANCE, OTHER_INSTANCE = "i-1", "i-2"
 

@@ -27,12 +27,12 @@ from ansible_collections.cwagent.iam.plugins.module_utils._ground.gateway import
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Kind, Plan, Step
 from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_policy import Opening
 from ansible_collections.cwagent.iam.plugins.module_utils._servers import admin_instance
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.acquire_plan import (
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.admin_instance import NO_PROFILE, RESTORE_TAG, State
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.admin_profile_plan import (
     RECORD_ACTION,
     TAG_ACTION,
     ContentionCheck,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.admin_instance import NO_PROFILE, RESTORE_TAG, State
 from ansible_collections.cwagent.iam.plugins.module_utils._servers.instance_profile_plan import (
     ASSOCIATION_RETRY_CODES,
     ASSOCIATION_STALE_CODES,

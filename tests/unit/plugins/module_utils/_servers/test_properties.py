@@ -23,15 +23,15 @@ from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import ContentionError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Step
-from ansible_collections.cwagent.iam.plugins.module_utils._servers import acquire_plan, admin_instance
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.acquire_plan import (
+from ansible_collections.cwagent.iam.plugins.module_utils._servers import admin_instance, admin_profile_plan
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.admin_instance import NO_PROFILE, RESTORE_TAG, State
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.admin_profile_plan import (
     Acquisition,
     ContentionCheck,
+    Release,
     SoleHolder,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.admin_instance import NO_PROFILE, RESTORE_TAG, State
 from ansible_collections.cwagent.iam.plugins.module_utils._servers.instance_profile_plan import ENDED
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.release_plan import Release
 
 NAMES = ("i-1", "i-2", "i-3")
 PROFILES = st.sampled_from([(), ("server",), ("shop",), ("admin",), ("shop", "admin"), ("admin", "server")])
@@ -241,7 +241,9 @@ class Controller:
         self.ec2.take_all(self._steps()[1:2])
 
     def _read_tags(self) -> None:
-        acquire_plan.check_restore_tags(self._before.tagged, self.ec2.state.tagged, self.name, profiles_for(self.name))
+        admin_profile_plan.check_restore_tags(
+            self._before.tagged, self.ec2.state.tagged, self.name, profiles_for(self.name)
+        )
 
     def _swap(self) -> None:
         self.ec2.take_all(self._steps()[2:])

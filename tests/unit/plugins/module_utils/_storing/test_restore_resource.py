@@ -19,7 +19,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import W
 from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_plan import ABSENT, CLOSED
 from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_policy import closed_policy
 from ansible_collections.cwagent.iam.plugins.module_utils._servers.admin_instance import RESTORE_TAG
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.release_plan import Release
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.admin_profile_plan import Release
 from ansible_collections.cwagent.iam.plugins.module_utils._storing.restore import KEEP, Leftovers, Restoration
 from ansible_collections.cwagent.iam.plugins.module_utils._storing.unlisted import Listed
 

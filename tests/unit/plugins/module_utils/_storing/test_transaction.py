@@ -23,8 +23,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import 
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_plan import OPEN, DesiredWindow
 from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_policy import closed_policy, is_closed
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.acquire_plan import Acquisition
 from ansible_collections.cwagent.iam.plugins.module_utils._servers.admin_instance import RESTORE_TAG, Profiles
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.admin_profile_plan import Acquisition
 from ansible_collections.cwagent.iam.plugins.module_utils._storing.command import CommandSource, writes
 from ansible_collections.cwagent.iam.plugins.module_utils._storing.command_plan import DesiredCommand
 from ansible_collections.cwagent.iam.plugins.module_utils._storing.configuration import Configuration

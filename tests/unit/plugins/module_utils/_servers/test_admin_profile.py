@@ -45,22 +45,26 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_pol
     closed_policy,
     open_policy,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.acquire import AcquireResource, SoleHolderResource
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.acquire_plan import Acquisition, SoleHolder
 from ansible_collections.cwagent.iam.plugins.module_utils._servers.admin_instance import (
     NO_PROFILE,
     RESTORE_TAG,
     State,
     record_key,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.admin_instances import (
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.admin_profile import (
     LOST_SECONDS,
     RECORD_SECONDS,
+    AcquireResource,
     AdminInstanceResource,
+    ReleaseResource,
+    SoleHolderResource,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.admin_profile_plan import (
+    Acquisition,
+    Release,
+    SoleHolder,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._servers.instance_profile_plan import Association
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.release import ReleaseResource
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.release_plan import Release
 
 SWAP, ASSOCIATIONS = "replace_iam_instance_profile_association", "describe_iam_instance_profile_associations"
 SHOP_BEFORE = [{"instance_id": INSTANCE, "earlier_profile": "shop"}]

@@ -4,7 +4,7 @@ import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.find import (
+from ansible_collections.cwagent.iam.plugins.module_utils._servers.find_servers import (
     ID_FILTER,
     Found,
     Wanted,

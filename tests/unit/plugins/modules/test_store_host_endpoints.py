@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._servers.endpoints import (
+from ansible_collections.cwagent.iam.plugins.modules.cwagent_store_host import (
     PROBE_SECONDS,
     check_parameter_store,
     find_endpoints,
