@@ -205,17 +205,17 @@ from ansible_collections.cwagent.iam.plugins.module_utils._configuration.options
     declared_config,
     desired_tags,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parts import minify
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import (
-    Parameter,
-    check_parameter_name,
-    to_result,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.resource import (
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parameter import (
     READ_BACK_SECONDS,
     ParameterResource,
     TagsResource,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parameter_plan import (
+    Parameter,
+    check_parameter_name,
+    to_result,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parts import minify
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.call import aws_gateway, run_module
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import converge
 

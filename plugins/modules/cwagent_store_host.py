@@ -147,14 +147,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.request import getproxies_environment
 
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import (
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parameter import (
+    READ_BACK_SECONDS,
+    ParameterResource,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parameter_plan import (
     DesiredConfig,
     DesiredParameter,
     Parameter,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.resource import (
-    READ_BACK_SECONDS,
-    ParameterResource,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import converge, end
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.environment import ENVIRONMENT_SPEC, EnvironmentModule

@@ -45,7 +45,7 @@ EQUIVALENT: dict[str, list[tuple[str, str, str]]] = {
             "half of whole minutes is a whole number of microseconds",
         ),
     ],
-    "module_utils/_configuration/plan.py": [
+    "module_utils/_configuration/parameter_plan.py": [
         (
             "current_size = len(current.value.encode()) if current else 0",
             "current_size = len(current.value.encode()) if current else 1",

@@ -11,8 +11,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from .._configuration.document import read
+from .._configuration.parameter_plan import check_parameter_name
 from .._configuration.permissions import permissions_of
-from .._configuration.plan import check_parameter_name
 from .._configuration.policy import Scope as FittedScope
 from .._ground import names as _names
 from .._ground.errors import InvalidInput

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from .._configuration.plan import LIMITS
+from .._configuration.parameter_plan import LIMITS
 from .._ground.findings import SEVERITIES, Rule
 from .._principals.window_policy import TIME_FORMAT
 from . import configuration_findings, fitting_findings, principal_findings, server_findings

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from .._configuration.document import read_yaml
-from .._configuration.plan import ENCRYPTED_TYPE, LIMITS, TYPE
+from .._configuration.parameter_plan import ENCRYPTED_TYPE, LIMITS, TYPE
 from .._configuration.problems import select
 from .._configuration.validate import validate
 from .._ground.findings import CONFIGURATION, ERROR, NOTICE, WARNING, Rule

@@ -13,9 +13,9 @@ from functools import partial
 from itertools import count, takewhile
 from typing import TYPE_CHECKING, Any
 
+from .._configuration.parameter import NO_PARAMETER_CODES
+from .._configuration.parameter_plan import ENCRYPTED_TYPE, TYPE
 from .._configuration.parts import part_name
-from .._configuration.plan import ENCRYPTED_TYPE, TYPE
-from .._configuration.resource import NO_PARAMETER_CODES
 from .._ground.aws import Aws
 from .._ground.errors import AwsApiError
 from .._ground.names import PARAMETER_PREFIX, SAVED_KEY_TAG, is_created, is_fitted_policy, name_of

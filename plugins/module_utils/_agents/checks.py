@@ -12,8 +12,8 @@ from .._accounts.assess import GET, SITE
 from .._accounts.evaluate import Decision
 from .._accounts.model import NODES, PARAMETERS, ROLE
 from .._configuration.document import read
+from .._configuration.parameter_plan import ENCRYPTED_TYPE, TYPE
 from .._configuration.parts import parts_of
-from .._configuration.plan import ENCRYPTED_TYPE, TYPE
 from .._configuration.sender import Sender
 from .._ground.names import CREATED, MARK_TAG, is_yaml_name, path_and_name_of
 from .._servers.commands import ONLINE

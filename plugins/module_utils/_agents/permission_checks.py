@@ -15,9 +15,9 @@ from .._accounts.evaluate import Decision, to_list
 from .._accounts.model import ROLE
 from .._configuration.document import read
 from .._configuration.json_path import find_values
+from .._configuration.parameter_plan import ENCRYPTED_TYPE
 from .._configuration.parts import other_parts
 from .._configuration.permissions import ASSUME, ROWS, permissions_of, roles_of_parts
-from .._configuration.plan import ENCRYPTED_TYPE
 from .._configuration.policy import Call, Scope, calls_for
 from .._ground.findings import ERROR
 from .._ground.names import aws_policy_arn, is_yaml_name

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from .._accounts.assess import assess, request_context
 from .._accounts.inventory import Inventory, read_versions
 from .._accounts.model import Scope, Unread
-from .._configuration.plan import check_parameter_name
+from .._configuration.parameter_plan import check_parameter_name
 from .._configuration.policy import ANY
 from .._ground import names
 from .._ground.aws import Aws

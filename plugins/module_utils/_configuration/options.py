@@ -19,11 +19,11 @@ from .._ground.findings import ERROR, NOTICE, Rule
 from .._ground.names import check_tags, is_yaml_name, tags_as_text
 from .._ground.options import option, read_options, spec_of
 from .._ground.text import count_noun, to_summary
-from . import plan as config_plan
+from . import parameter_plan
 from . import problems as rules
 from .document import MAX_SIZE, Content, Document, is_json, read, read_yaml
+from .parameter_plan import LIMITS, DesiredConfig, check_name_of_json, check_parameter_name
 from .parts import merge
-from .plan import LIMITS, DesiredConfig, check_name_of_json, check_parameter_name
 from .problems import Problem, select, to_finding, to_lines
 from .schema import add_schema_problems, read_schema
 from .validate import validate
@@ -216,7 +216,7 @@ def _validation(
     desired = None
     if config is not None and not select(problems, OFF)[0]:
         try:
-            desired = config_plan.desired_config(
+            desired = parameter_plan.desired_config(
                 given.name,
                 config,
                 given.handling.parameter_tier,

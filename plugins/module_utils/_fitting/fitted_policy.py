@@ -24,7 +24,7 @@ from .._accounts.covered_versions import (
 )
 from .._accounts.inventory import read_versions
 from .._accounts.model import History
-from .._configuration.plan import ENCRYPTED_TYPE
+from .._configuration.parameter_plan import ENCRYPTED_TYPE
 from .._configuration.policy import Scope, grants_of, needed_statements, take_apart, width_notices
 from .._ground import names
 from .._ground.call import aws_gateway, gateways

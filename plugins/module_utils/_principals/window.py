@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .._configuration.plan import check_parameter_name
+from .._configuration.parameter_plan import check_parameter_name
 from .._ground import names
 from .._ground.converge import Resource
 from .._ground.errors import DENIED_CODES, AwsApiError, CwagentError, InvalidInput

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .._accounts.principals import Attempts, Principals
-from .._configuration.resource import READ_BACK_SECONDS, ParameterResource
+from .._configuration.parameter import READ_BACK_SECONDS, ParameterResource
 from .._ground.aws import Aws
 from .._ground.converge import Resource, converge
 from .._ground.errors import CwagentError, InvalidInput
@@ -32,8 +32,8 @@ from .transaction import Phase
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from .._configuration.plan import DesiredConfig
-    from .._configuration.plan import State as Parameters
+    from .._configuration.parameter_plan import DesiredConfig
+    from .._configuration.parameter_plan import State as Parameters
     from .._ground.plan import Plan, Step
     from .configuration import Comparison, Configuration
     from .instance import Admin

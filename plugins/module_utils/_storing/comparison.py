@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._accounts.inventory import read_history, read_versions
 from .._configuration.options import OFF, WARN, GivenConfig, Validation, validate_config
-from .._configuration.resource import ParameterResource
+from .._configuration.parameter import ParameterResource
 from .._ground.errors import DENIED_CODES, AwsApiError, InvalidInput
 from .configuration import Configuration
 from .options import PREVIOUS, parts_in, version_of, version_problems
@@ -21,7 +21,7 @@ from .versions import explain_stay, join_parts, select
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from .._configuration.plan import DesiredConfig, State
+    from .._configuration.parameter_plan import DesiredConfig, State
     from .._ground.aws import Aws
     from .options import Compared, Given, GivenConfigs
 

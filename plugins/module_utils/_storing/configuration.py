@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from .._configuration import plan as config_plan
+from .._configuration import parameter_plan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .._configuration.plan import DesiredConfig, State
+    from .._configuration.parameter_plan import DesiredConfig, State
     from .._ground.plan import Plan
 
 
@@ -43,27 +43,27 @@ class Configuration:
     @property
     def plan(self) -> Plan[State]:
         """The steps that store it and its tags."""
-        return config_plan.plan(self.known, self.desired)
+        return parameter_plan.plan(self.known, self.desired)
 
     @property
     def plan_without_tags(self) -> Plan[State]:
         """The steps of a source that may not tag."""
-        return config_plan.plan(self.known, self.untagged)
+        return parameter_plan.plan(self.known, self.untagged)
 
     @property
     def surplus(self) -> list[str]:
         """The parameters that an earlier, larger configuration has left."""
-        return config_plan.surplus(self.known, self.desired)
+        return parameter_plan.surplus(self.known, self.desired)
 
     @property
     def warnings(self) -> list[str]:
         """Warnings of such parameters."""
-        return config_plan.warnings(self.known, self.desired)
+        return parameter_plan.warnings(self.known, self.desired)
 
     def to_diff(self, plan: Plan[State]) -> dict[str, Any]:
         """Render the changes of a plan, for the diff."""
-        sides = {"before": config_plan.to_diff(plan.current), "after": config_plan.to_diff(plan.planned)}
-        return config_plan.render_change(plan.current, plan.planned) or sides
+        sides = {"before": parameter_plan.to_diff(plan.current), "after": parameter_plan.to_diff(plan.planned)}
+        return parameter_plan.render_change(plan.current, plan.planned) or sides
 
     def to_comparison(self) -> dict[str, Any]:
         """Render the outcome for the option ``compared``. Contents are not in it, because Ansible prints results."""

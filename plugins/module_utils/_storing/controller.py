@@ -8,8 +8,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from .._configuration.plan import DesiredConfig
-from .._configuration.resource import READ_BACK_SECONDS, ParameterResource, TagsResource
+from .._configuration.parameter import READ_BACK_SECONDS, ParameterResource, TagsResource
+from .._configuration.parameter_plan import DesiredConfig
 from .._ground.converge import converge
 from .._ground.errors import ConsistencyTimeout, CwagentError
 from .base import Way

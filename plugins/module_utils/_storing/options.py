@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .._configuration.options import OFF, Handling
-from .._configuration.plan import LIMITS
+from .._configuration.parameter_plan import LIMITS
 from .._ground import environment
 from .._ground.errors import InvalidInput
 from .._ground.options import option, read_options, spec_of

@@ -15,7 +15,7 @@ from .._ground.names import partition_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from .._configuration.plan import DesiredConfig
+    from .._configuration.parameter_plan import DesiredConfig
     from .options import Given
 
     Policy = Mapping[str, Any]

@@ -23,7 +23,7 @@ from .._ground.plan import Kind
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from .._configuration.plan import State
+    from .._configuration.parameter_plan import State
     from .._ground.converge import Resource
     from .._ground.gateway import Shield
     from .._ground.guard import Guard

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ansible.module_utils.common.validation import check_type_path
 
 from ...module_utils._agents.configs_plan import find_clash
-from ...module_utils._configuration.plan import check_parameter_name
+from ...module_utils._configuration.parameter_plan import check_parameter_name
 from ...module_utils._ground.errors import InvalidInput
 from ...module_utils._ground.names import (
     check_label,

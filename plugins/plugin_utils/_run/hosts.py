@@ -9,7 +9,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ...module_utils._configuration.plan import check_parameter_name
+from ...module_utils._configuration.parameter_plan import check_parameter_name
 from ...module_utils._ground.errors import InvalidInput
 from ...module_utils._ground.names import check_different, check_name, check_tag
 from ...module_utils._servers.node import HOST_TAG

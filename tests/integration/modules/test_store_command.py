@@ -26,7 +26,7 @@ from harness import (
     create_role,
 )
 
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import desired_config
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parameter_plan import desired_config
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError

@@ -16,7 +16,10 @@ from emulator import Emulator
 from emulator.environment import program_environment
 from jinja2 import Environment
 
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import desired_config, select_tier
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parameter_plan import (
+    desired_config,
+    select_tier,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._configuration.problems import select
 from ansible_collections.cwagent.iam.plugins.module_utils._configuration.validate import validate
 

@@ -17,7 +17,7 @@ import botocore.session
 from botocore import xform_name
 from botocore.validate import ParamValidator
 
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import LIMITS, Parameter
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parameter_plan import LIMITS, Parameter
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import AwsApiError
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.gateway import _to_wire
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import is_fitted_policy

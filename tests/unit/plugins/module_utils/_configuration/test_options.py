@@ -21,8 +21,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._configuration.options
     refusal,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._configuration.options import validate_config as validation_of
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parameter_plan import (
+    DesiredConfig,
+    DesiredParameter,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parts import minify
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import DesiredConfig, DesiredParameter
 from ansible_collections.cwagent.iam.plugins.module_utils._configuration.problems import RULES
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
 

@@ -18,8 +18,8 @@ from botocore.parsers import create_parser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import DesiredConfig
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.resource import ParameterResource
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parameter import ParameterResource
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parameter_plan import DesiredConfig
 from ansible_collections.cwagent.iam.plugins.module_utils._ground import signed_call
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import (

@@ -8,7 +8,7 @@ import pytest
 from aws_account import Account
 from aws_model import NOW
 
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import DesiredConfig
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parameter_plan import DesiredConfig
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import Kind, Step
 from ansible_collections.cwagent.iam.plugins.module_utils._storing.command import (

@@ -13,7 +13,7 @@ from aws_model import Gateway, Ssm
 from store_options import store_options
 
 from ansible_collections.cwagent.iam.plugins.module_utils._configuration.options import Validation
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import Parameter, desired_config
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parameter_plan import Parameter, desired_config
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError, HostUnreachable
 from ansible_collections.cwagent.iam.plugins.module_utils._storing.base import InstanceChecks, Wiring
 from ansible_collections.cwagent.iam.plugins.module_utils._storing.comparison import Validated, compare

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aws_model import Gateway, Ssm
 
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import Parameter, desired_config
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parameter_plan import Parameter, desired_config
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._storing.configuration import (
     Comparison,

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parameter_plan import (
+    DesiredConfig,
+    DesiredParameter,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parts import minify
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import DesiredConfig, DesiredParameter
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._storing.options import Given
 from ansible_collections.cwagent.iam.plugins.module_utils._storing.policy_for_tools import fitted_result

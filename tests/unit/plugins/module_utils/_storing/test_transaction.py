@@ -14,7 +14,7 @@ import pytest
 from botocore import xform_name
 from disturbances import ERRORS, Cancelled, FakeGuard, Killed, denied
 
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import desired_config
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parameter_plan import desired_config
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import READING, Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import (
     AwsApiError,

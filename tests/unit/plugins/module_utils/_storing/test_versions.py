@@ -15,12 +15,16 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import History, Version
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parameter_plan import (
+    Parameter,
+    desired_config,
+    plan,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parts import (
     part_names,
     to_canonical,
     to_record,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import Parameter, desired_config, plan
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._storing.options import (
     parts_in,

@@ -9,7 +9,7 @@ import pytest
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from store_options import store_options
 
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import Parameter, desired_config
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parameter_plan import Parameter, desired_config
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import (
     CwagentError,
     HostUnreachable,

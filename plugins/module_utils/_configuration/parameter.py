@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads an agent configuration from Parameter Store and executes the steps of its plan."""
+"""The parameters of a configuration: reads them from Parameter Store, and stores, tags and deletes them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .._ground.converge import Resource
 from .._ground.errors import PERMISSION_RETRY_CODES, AwsApiError
 from .._ground.gateway import unreadable
 from .._ground.plan import Plan, run_in_parallel
-from . import plan as config_plan
+from . import parameter_plan
+from .parameter_plan import ENCRYPTED_TYPE, Parameter, State
 from .parts import part_name
-from .plan import ENCRYPTED_TYPE, Parameter, State
 
 if TYPE_CHECKING:
     from .._ground.gateway import Gateway
     from .._ground.plan import Step
-    from .plan import DesiredConfig
+    from .parameter_plan import DesiredConfig
 
 
 # The code that the API documents for a parameter that does not exist, and the code that it returns elsewhere.
@@ -79,27 +79,27 @@ class ParameterResource(Resource[State]):
 
     def plan(self, current: State) -> Plan[State]:
         """Plan the steps that store or delete the parameters."""
-        return config_plan.plan(current, self._desired)
+        return parameter_plan.plan(current, self._desired)
 
     def remaining(self, plan: Plan[State], state: State) -> list[str]:
         """List the changes that Parameter Store does not show yet.
 
         :raises CwagentError: something else has overwritten a parameter.
         """
-        config_plan.check_stored(plan, state)
+        parameter_plan.check_stored(plan, state)
         return super().remaining(plan, state)
 
     def warnings(self, plan: Plan[State]) -> list[str]:
         """Warn of the parameters that an earlier, larger configuration has left."""
-        return config_plan.warnings(plan.current, self._desired)
+        return parameter_plan.warnings(plan.current, self._desired)
 
     def to_diff(self, state: State) -> dict[str, Any]:
         """Render the parameters for the diff."""
-        return config_plan.to_diff(state)
+        return parameter_plan.to_diff(state)
 
     def render_change(self, before: State, after: State) -> dict[str, Any]:
         """Render a change of the configuration by JSON path."""
-        return config_plan.render_change(before, after) or super().render_change(before, after)
+        return parameter_plan.render_change(before, after) or super().render_change(before, after)
 
     def to_result(self, plan: Plan[State], final: State) -> dict[str, Any]:
         """Render the parameters and their region."""
@@ -107,9 +107,9 @@ class ParameterResource(Resource[State]):
         written = [step.arguments["name"] for step in plan.all_steps if "name" in step.arguments]
         return {
             "parameters": [
-                each for name in desired.names if (each := config_plan.to_result(name, final.get(name))) is not None
+                each for name in desired.names if (each := parameter_plan.to_result(name, final.get(name))) is not None
             ],
-            "surplus": config_plan.surplus(plan.current, desired),
+            "surplus": parameter_plan.surplus(plan.current, desired),
             "region": self._region,
             "window_parameters": [{"name": name, "region": self._region} for name in written],
         }
@@ -154,7 +154,7 @@ class TagsResource(Resource[Mapping[str, str]]):
 
     def plan(self, current: Mapping[str, str]) -> Plan[Mapping[str, str]]:
         """Plan the step that sets the tags."""
-        steps = config_plan.tag_steps(self._name, current, self._tags)
+        steps = parameter_plan.tag_steps(self._name, current, self._tags)
         return Plan(current, {**current, **self._tags}, {self._name: steps})
 
     def to_diff(self, state: Mapping[str, str]) -> dict[str, Any]:
@@ -163,7 +163,7 @@ class TagsResource(Resource[Mapping[str, str]]):
 
     def render_change(self, before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, Any]:
         """Render the change of each tag."""
-        lines = config_plan.tag_lines(self._name, before, after)
+        lines = parameter_plan.tag_lines(self._name, before, after)
         return {"prepared": "".join(f"{line}\n" for line in lines)} if lines else {}
 
     def to_result(self, plan: Plan[Mapping[str, str]], final: Mapping[str, str]) -> dict[str, Any]:

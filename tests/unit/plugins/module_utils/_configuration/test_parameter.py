@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from aws_account import Account
 
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import DesiredConfig
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.resource import ParameterResource
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parameter import ParameterResource
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parameter_plan import DesiredConfig
 
 
 @pytest.mark.parametrize(

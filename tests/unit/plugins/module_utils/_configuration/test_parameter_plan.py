@@ -13,7 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from json_values import json_values
 
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration import plan as config_plan
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration import parameter_plan
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parameter import (
+    ParameterResource,
+    TagsResource,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parameter_plan import (
+    DesiredConfig,
+    DesiredParameter,
+    Parameter,
+    State,
+    desired_config,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parts import (
     SECTION_RULES,
     comparable,
@@ -21,14 +32,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parts i
     minify,
     part_names,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.plan import (
-    DesiredConfig,
-    DesiredParameter,
-    Parameter,
-    State,
-    desired_config,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.resource import ParameterResource, TagsResource
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import (
     PERMISSION_RETRY_CODES,
@@ -85,7 +88,7 @@ def one(current: Parameter | None) -> State:
 
 
 def plan_one(current: Parameter | None, desired: DesiredParameter) -> Plan[State]:
-    return config_plan.plan(one(current), DesiredConfig(NAME, parameters=(desired,)))
+    return parameter_plan.plan(one(current), DesiredConfig(NAME, parameters=(desired,)))
 
 
 @pytest.mark.parametrize(
@@ -106,10 +109,10 @@ def test_the_smallest_tier_that_fits_is_selected(current_size, size, declared_ti
     assert len(desired.value.encode()) == size
     current = None if current_size is None else parameter(config_of_size(current_size))
     if isinstance(tier, str):
-        assert config_plan.select_tier(current, desired) == tier
+        assert parameter_plan.select_tier(current, desired) == tier
         return
     with pytest.raises(InvalidInput, match=f"{size} bytes when minified; Parameter Store takes {tier} in the"):
-        config_plan.select_tier(current, desired)
+        parameter_plan.select_tier(current, desired)
 
 
 @pytest.mark.parametrize("fill", ["x", "ü", "日", "😀", '"', "\n", "\x01"])
@@ -147,7 +150,7 @@ OTHERS = [
 )
 def test_a_configuration_is_stored_only_if_its_content_differs(value, kind):
     current = None if value is None else Parameter(value)
-    assert config_plan.is_up_to_date(current, declare(CONFIG)) is (kind is None)
+    assert parameter_plan.is_up_to_date(current, declare(CONFIG)) is (kind is None)
     plan = plan_one(current, declare(CONFIG))
     tier = "Advanced" if value == DEEPLY_NESTED else "Standard"
     arguments = {"name": NAME, "value": TEXT, "type": "String", "overwrite": True, "tier": tier}
@@ -164,9 +167,9 @@ def test_a_parameter_of_another_type_is_an_error_unless_it_is_deleted(value, kin
     message = f"{unchangeable}. The collection stores only type String"
     with pytest.raises(InvalidInput, match=message):
         plan_one(Parameter(value, type=kind), declare(CONFIG))
-    [deletion] = config_plan.plan(one(Parameter(value, type=kind)), ABSENT).all_steps
+    [deletion] = parameter_plan.plan(one(Parameter(value, type=kind)), ABSENT).all_steps
     assert deletion.done_when == {"ParameterNotFound"}
-    assert not config_plan.plan(one(None), ABSENT).has_changes
+    assert not parameter_plan.plan(one(None), ABSENT).has_changes
 
 
 def test_lists_in_another_order_are_not_equivalent():
@@ -174,10 +177,10 @@ def test_lists_in_another_order_are_not_equivalent():
 
 
 @pytest.mark.parametrize(
-    "name", ["linux", "web.eu_1-A", "x" * 900, "x" * (config_plan.MAX_NAME - len("AmazonCloudWatch-"))]
+    "name", ["linux", "web.eu_1-A", "x" * 900, "x" * (parameter_plan.MAX_NAME - len("AmazonCloudWatch-"))]
 )
 def test_a_parameter_name_can_have_any_letters_that_aws_allows(name):
-    config_plan.check_parameter_name(f"AmazonCloudWatch-{name}")
+    parameter_plan.check_parameter_name(f"AmazonCloudWatch-{name}")
 
 
 @pytest.mark.parametrize(
@@ -192,7 +195,7 @@ def test_a_parameter_name_must_be_allowed_by_policy_and_aws(name):
     is_ours = name.startswith("AmazonCloudWatch-")
     words = "AWS allows up to 954 characters, letters, digits" if is_ours else "does not begin with AmazonCloudWatch-"
     with pytest.raises(InvalidInput, match=words):
-        config_plan.check_parameter_name(name)
+        parameter_plan.check_parameter_name(name)
 
 
 @pytest.mark.parametrize(
@@ -200,7 +203,7 @@ def test_a_parameter_name_must_be_allowed_by_policy_and_aws(name):
     [(Parameter("ü", version=3), {"name": NAME, "value": "ü", "size": 2, "version": 3}), (None, None)],
 )
 def test_the_result_has_the_size_in_bytes(current, result):
-    assert config_plan.to_result(NAME, current) == result
+    assert parameter_plan.to_result(NAME, current) == result
 
 
 @pytest.mark.parametrize(
@@ -213,7 +216,7 @@ def test_the_result_has_the_size_in_bytes(current, result):
     ],
 )
 def test_the_diff_has_the_configuration_in_readable_form(current, diff):
-    assert config_plan.to_diff(one(current)) == diff
+    assert parameter_plan.to_diff(one(current)) == diff
 
 
 def test_a_change_of_several_parts_is_shown_part_by_part():
@@ -229,7 +232,10 @@ def test_anything_but_a_change_is_shown_as_a_whole(value, desired):
     current = None if value is None else Parameter(value)
     after = Parameter(TEXT) if desired.parameters else None
     result = converge(resource(Ssm(one(current)), desired, one(current)), True, None)
-    assert result["diff"] == {"before": config_plan.to_diff(one(current)), "after": config_plan.to_diff(one(after))}
+    assert result["diff"] == {
+        "before": parameter_plan.to_diff(one(current)),
+        "after": parameter_plan.to_diff(one(after)),
+    }
 
 
 CONFIGS = st.dictionaries(st.sampled_from(sorted(SECTION_RULES)), json_values(), min_size=1)
@@ -364,7 +370,7 @@ def test_a_known_state_is_not_read_first(current):
 )  # fmt: skip
 def test_each_part_has_a_name_a_tier_and_a_step(config, tier, sizes):
     desired = parts(config, tier)
-    plan = config_plan.plan(dict.fromkeys(desired.names), desired)
+    plan = parameter_plan.plan(dict.fromkeys(desired.names), desired)
     assert [(step.arguments["name"], step.arguments["tier"]) for step in plan.all_steps] == sizes
     assert list(plan.steps) == desired.names == [name for name, _tier in sizes]
     assert all(len(steps) == 1 for steps in plan.steps.values())
@@ -402,7 +408,7 @@ def test_the_way_from_some_parts_to_others_leads_to_the_planned_state(earlier, l
         stored = [json.loads(ssm.parameters[name].value) for name in desired.names]
         assert comparable(merge(stored)) == comparable(merge([config]))
         surplus = sorted(found.keys() - set(desired.names))
-        assert config_plan.surplus(plan.current, desired) == surplus
+        assert parameter_plan.surplus(plan.current, desired) == surplus
         assert {name: ssm.parameters[name] for name in surplus} == {name: found[name] for name in surplus}
     deletion = resource(ssm, ABSENT_PARTS)
     apply(deletion.plan(deletion.read()), deletion.execute, check_mode=False)
@@ -563,8 +569,8 @@ def test_each_part_is_read_back(clock):
 
 
 def test_an_unwritten_value_is_not_checked():
-    plan = config_plan.plan(one(replace(WRITTEN, version=3)), whole(CONFIG))
-    config_plan.check_stored(plan, one(Parameter("other", version=9)))
+    plan = parameter_plan.plan(one(replace(WRITTEN, version=3)), whole(CONFIG))
+    parameter_plan.check_stored(plan, one(Parameter("other", version=9)))
 
 
 def test_in_check_mode_nothing_is_read_back(clock):
@@ -602,7 +608,7 @@ def test_tags_are_set_and_tags_of_others_stay(current, others, tags, same):
 def test_a_new_parameter_has_its_tags_from_its_creation_on():
     """AWS takes no tags for a parameter that may exist already; an organization may deny one without."""
     desired = desired_config(NAME, config_of_parts(8000, 8000), None, can_be_split=True, tags={"team": "ops"})
-    steps = config_plan.plan(dict.fromkeys(desired.names), desired).all_steps
+    steps = parameter_plan.plan(dict.fromkeys(desired.names), desired).all_steps
     assert [(step.action, step.arguments["tags"], "overwrite" in step.arguments) for step in steps] == [
         ("ssm:PutParameter", {"team": "ops"}, False)
     ] * 2
