@@ -30,9 +30,8 @@ if TYPE_CHECKING:
 
     from .._ground.gateway import Shield
     from .._ground.guard import Guard
-    from .configuration import Comparison, Configuration
     from .options import AdminOptions, StoreOptions
-    from .transaction import Report, Source
+    from .transaction import Comparison, Configuration, Report, Source
 
 
 class StoreHost(Protocol):

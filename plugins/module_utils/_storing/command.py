@@ -35,9 +35,8 @@ if TYPE_CHECKING:
     from .._configuration.parameter_plan import DesiredConfig
     from .._configuration.parameter_plan import State as Parameters
     from .._ground.plan import Plan, Step
-    from .configuration import Comparison, Configuration
     from .instance import Admin
-    from .transaction import Report, Source
+    from .transaction import Comparison, Configuration, Report, Source
 
 
 # How long the command that checks an instance may take. It makes one call for each region.

@@ -14,8 +14,8 @@ from .._accounts.inventory import read_history, read_versions
 from .._configuration.options import OFF, WARN, GivenConfig, Validation, validate_config
 from .._configuration.parameter import ParameterResource
 from .._ground.errors import DENIED_CODES, AwsApiError, InvalidInput
-from .configuration import Configuration
 from .options import PREVIOUS, parts_in, version_of, version_problems
+from .transaction import Configuration
 from .versions import explain_stay, join_parts, select
 
 if TYPE_CHECKING:

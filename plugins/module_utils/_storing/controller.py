@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
     from .._ground.aws import Aws
     from .._ground.plan import Step
-    from .configuration import Comparison, Configuration
-    from .transaction import Report
+    from .transaction import Comparison, Configuration, Report
 
 
 class ControllerWay(Way):

@@ -32,8 +32,7 @@ if TYPE_CHECKING:
     from .._servers.admin_instance import State
     from .._servers.admin_profile import AdminInstanceResource
     from .base import StoreHost
-    from .configuration import Comparison, Configuration
-    from .transaction import Report
+    from .transaction import Comparison, Configuration, Report
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from .._ground.plan import Plan
     from .._principals.window_plan import Window
     from .base import StoreHost
-    from .configuration import Comparison, Configuration
-    from .transaction import Report
+    from .transaction import Comparison, Configuration, Report
 
 
 class OnPremisesWay(Way):

@@ -29,8 +29,15 @@ from .._principals.window_plan import ABSENT, CLOSED, DesiredWindow
 from .._servers.admin_instance import Profiles, check_profiles, regions_with_records
 from .._servers.admin_profile import ReleaseResource
 from .._servers.admin_profile_plan import Release
-from .lookups import Inputs, fail_on_problems, ineligible_instances
-from .unlisted import find_unlisted, readable_associations, readable_principals, to_listed
+from .lookups import (
+    Inputs,
+    fail_on_problems,
+    find_unlisted,
+    ineligible_instances,
+    readable_associations,
+    readable_principals,
+    to_listed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -38,7 +45,7 @@ if TYPE_CHECKING:
     from .._ground.aws import Aws
     from .._principals.policies import AccountPrincipal
     from .._servers.instance_profile_plan import Association
-    from .unlisted import Listed
+    from .lookups import Listed
 
 
 KEEP = "keep"

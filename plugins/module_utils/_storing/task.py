@@ -14,13 +14,12 @@ from .._ground.errors import CwagentError, HostUnreachable
 from .base import InstanceChecks, to_sentence
 from .command import CommandWay
 from .comparison import check_oldest, compare, read_earlier, validate
-from .configuration import Comparison
 from .controller import ControllerWay, tidy
 from .instance import InstanceWay
 from .onprem import OnPremisesWay
 from .options import AUTO, CONTROLLER, FITTED, INSTANCE, ONPREM, RUN_COMMAND, VALIDATED, WAYS
 from .policy_for_tools import fitted_result
-from .transaction import Transaction
+from .transaction import Comparison, Transaction
 
 if TYPE_CHECKING:
     from .base import Way, Wiring

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from ...module_utils._servers.node import NewActivation
-    from ...module_utils._storing.configuration import Configuration
     from ...module_utils._storing.options import StoreOptions
+    from ...module_utils._storing.transaction import Configuration
     from .secrets import KeyDelivery, SecretDelivery
 
 

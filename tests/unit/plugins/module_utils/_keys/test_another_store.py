@@ -33,8 +33,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._keys.stores import (
     open_store,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._principals.user import UserResource
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.lookups import Inputs, Lookups
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.unlisted import Listed, find_unlisted
+from ansible_collections.cwagent.iam.plugins.module_utils._storing.lookups import Inputs, Listed, Lookups, find_unlisted
 
 SEALED = "The vault is sealed. Unseal it."
 

@@ -17,13 +17,13 @@ from ansible_collections.cwagent.iam.plugins.module_utils._configuration.paramet
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError, HostUnreachable
 from ansible_collections.cwagent.iam.plugins.module_utils._storing.base import InstanceChecks, Wiring
 from ansible_collections.cwagent.iam.plugins.module_utils._storing.comparison import Validated, compare
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.configuration import (
-    Comparison,
-    Configuration,
-)
 from ansible_collections.cwagent.iam.plugins.module_utils._storing.options import AUTO, WAYS, Compared, Given
 from ansible_collections.cwagent.iam.plugins.module_utils._storing.task import CLASSES, Task
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.transaction import Report
+from ansible_collections.cwagent.iam.plugins.module_utils._storing.transaction import (
+    Comparison,
+    Configuration,
+    Report,
+)
 
 NAME, TEXT, REGION = "AmazonCloudWatch-linux", '{"agent":{}}', "eu-central-1"
 IDENTITY = {"instance_profile": "Server", "role": "Server"}

@@ -12,8 +12,13 @@ from aws_account import Account
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import AwsApiError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import ADOPTED, CREATED, MARK_TAG
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.lookups import Inputs, Lookups, ineligible_instances
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.unlisted import Listed, readable_associations
+from ansible_collections.cwagent.iam.plugins.module_utils._storing.lookups import (
+    Inputs,
+    Listed,
+    Lookups,
+    ineligible_instances,
+    readable_associations,
+)
 
 INSTANCE, SECOND, OTHER = "i-11111111", "i-22222222", "i-33333333"
 HERE, THERE = "eu-central-1", "us-east-1"

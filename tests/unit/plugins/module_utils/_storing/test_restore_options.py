@@ -7,7 +7,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._keys.stores import PLACE_SPEC
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.lookups import fail_on_problems
+from ansible_collections.cwagent.iam.plugins.module_utils._storing.lookups import Listed, fail_on_problems
 from ansible_collections.cwagent.iam.plugins.module_utils._storing.restore import (
     OPTIONS_OF,
     RULES,
@@ -16,7 +16,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._storing.restore impor
     to_inputs,
     to_leftovers,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.unlisted import Listed
 
 REGION = "eu-central-1"
 INSTANCE, OTHER_INSTANCE = "i-0123456789abcdef0", "i-12345678"

@@ -20,8 +20,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_pla
 from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_policy import closed_policy
 from ansible_collections.cwagent.iam.plugins.module_utils._servers.admin_instance import RESTORE_TAG
 from ansible_collections.cwagent.iam.plugins.module_utils._servers.admin_profile_plan import Release
+from ansible_collections.cwagent.iam.plugins.module_utils._storing.lookups import Listed
 from ansible_collections.cwagent.iam.plugins.module_utils._storing.restore import KEEP, Leftovers, Restoration
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.unlisted import Listed
 
 EU, US = "eu-central-1", "us-east-1"
 ALL = Leftovers("R", "S", admin_users=["u", "v"], instances={EU: ["i-1"]})

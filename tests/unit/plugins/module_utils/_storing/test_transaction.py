@@ -27,12 +27,12 @@ from ansible_collections.cwagent.iam.plugins.module_utils._servers.admin_instanc
 from ansible_collections.cwagent.iam.plugins.module_utils._servers.admin_profile_plan import Acquisition
 from ansible_collections.cwagent.iam.plugins.module_utils._storing.command import CommandSource, writes
 from ansible_collections.cwagent.iam.plugins.module_utils._storing.command_plan import DesiredCommand
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.configuration import Configuration
 from ansible_collections.cwagent.iam.plugins.module_utils._storing.instance import Admin, InstanceSource
 from ansible_collections.cwagent.iam.plugins.module_utils._storing.onprem import OnPremisesSource
 from ansible_collections.cwagent.iam.plugins.module_utils._storing.transaction import (
     ADVICE,
     GIVEN_BACK,
+    Configuration,
     Report,
     Source,
     Transaction,

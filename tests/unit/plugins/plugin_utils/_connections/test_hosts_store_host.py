@@ -17,8 +17,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import 
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._keys.saved_key import SavedKey
 from ansible_collections.cwagent.iam.plugins.module_utils._keys.stores import KeySource
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.configuration import Configuration
 from ansible_collections.cwagent.iam.plugins.module_utils._storing.options import WAYS
+from ansible_collections.cwagent.iam.plugins.module_utils._storing.transaction import Configuration
 from ansible_collections.cwagent.iam.plugins.plugin_utils._connections.hosts import (
     Access,
     Instance,

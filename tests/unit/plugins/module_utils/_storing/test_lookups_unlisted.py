@@ -12,7 +12,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._keys.saved_key import
     claim_description,
     saved_key_description,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.unlisted import (
+from ansible_collections.cwagent.iam.plugins.module_utils._storing.lookups import (
     Listed,
     describe_configs,
     describe_unlisted,

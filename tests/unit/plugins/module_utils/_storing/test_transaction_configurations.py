@@ -12,13 +12,15 @@ from aws_model import Gateway, Ssm
 
 from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parameter_plan import Parameter, desired_config
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.configuration import (
-    Comparison,
-    Configuration,
-)
 from ansible_collections.cwagent.iam.plugins.module_utils._storing.controller import ControllerSource, tidy
 from ansible_collections.cwagent.iam.plugins.module_utils._storing.options import Compared
-from ansible_collections.cwagent.iam.plugins.module_utils._storing.transaction import Report, Source, Transaction
+from ansible_collections.cwagent.iam.plugins.module_utils._storing.transaction import (
+    Comparison,
+    Configuration,
+    Report,
+    Source,
+    Transaction,
+)
 
 NAME = "AmazonCloudWatch-linux"
 CONFIG, TEXT = {"agent": {"metrics_collection_interval": 60}}, '{"agent":{"metrics_collection_interval":60}}'
