@@ -19,10 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from .._ground import files
 from .._ground.errors import ContentionError, CwagentError, InvalidInput
-from .._ground.sections import Refused
 from . import saved_key as key_format
 from .key_rotation import SavedCredentials
-from .saved_key import SavedKey, parse_sections, remove_section, replace_section
+from .saved_key import Refused, SavedKey, parse_sections, remove_section, replace_section
 from .store import CLAIM_POLL_SECONDS, Store, claimed_message
 
 if TYPE_CHECKING:

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The formats of a saved access key: a section of a shared-credentials file, and a JSON document in AWS. Pure.
 
-No error of this file quotes the text, which can be the secret.
+Others write such files, too, and ``common-config.toml``. An edit keeps everything besides one section byte for byte. No
+error quotes the text, which can contain the secret of a key or the password of a proxy.
 """
 
 from __future__ import annotations
@@ -13,17 +14,108 @@ import json
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .._ground.errors import CwagentError
-from .._ground.sections import Format, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 
+# The name of a section, or of an option in it.
+K = TypeVar("K")
 # Unlike Python's parser, AWS tools give the section DEFAULT no special meaning. No header can have this name.
 _NO_DEFAULT = "\n"
+# The names in shared-credentials files; the documents in AWS use the same names.
+# A session has a token. No saved key has one.
+KEY_ID, SECRET, TOKEN, REGION = "aws_access_key_id", "aws_secret_access_key", "aws_session_token", "region"
+# The key that the saved one replaced. Only rotation reads it; AWS tools ignore it, and it is not delivered.
+REPLACED = "replaced_access_key_id"
+# A value that fits on one line of a credentials file and has no special meaning there.
+_VALUE = r"[!-~]+"
+
+
+class Refused(CwagentError):
+    """A line of a text cannot be read, or cannot be kept. :param line: its number."""
+
+    def __init__(self, line: int, reason: str = "It cannot be kept as it is.") -> None:
+        super().__init__(f"Line {line}: {reason}")
+        self.line = line
+
+
+@dataclass(frozen=True)
+class Format(Generic[K]):
+    """A format of files with sections.
+
+    :param read: returns the sections of a text with their options. :raises Refused: a line cannot be read.
+    :param header: returns the name of the section that begins with a line; ``None`` if the line is not a header.
+    :param comments: the characters that begin a comment, if comments directly before a section belong to it.
+    """
+
+    read: Callable[[str], dict[K, dict[K, str]]]
+    header: Callable[[str], K | None]
+    comments: str = ""
+
+    def find(self, lines: Sequence[str], name: K) -> tuple[int, int] | None:
+        """Return where the lines of a section begin and end; ``None`` if there is no such section."""
+        starts = [(number, found) for number, line in enumerate(lines) if (found := self.header(line)) is not None]
+        start = next((number for number, found in starts if found == name), None)
+        if start is None:
+            return None
+        end = next((number for number, _found in starts if number > start), len(lines))
+        while lines[end - 1].strip()[:1] in self.comments:  # an empty line, too, but never the header
+            end -= 1
+        return start, end
+
+    def edit(
+        self, text: str, name: K, options: Mapping[K, str], change: Callable[[list[str], str], list[str] | None]
+    ) -> str:
+        """Return the text with one section changed. A missing section is added at the end.
+
+        :param options: of the section afterwards.
+        :param change: returns the new lines of the section from its lines and the end of a line. Without lines, the
+            section is removed; ``None`` if it cannot be changed.
+        :raises Refused: the text cannot be read, or the change has another effect.
+        """
+        before, lines = self.read(text), split_lines(text)
+        found = self.find(lines, name)
+        start, stop = found or (len(lines), len(lines))
+        newline = next((end for each in [*lines[start:][:1], *lines[:1]] if (end := _end_of(each))), "\n")
+        section = change(lines[start:stop], newline)
+        first = start
+        if found and not section and stop == len(lines) and not "".join(lines[:start][-1:]).strip():
+            first = max(start - 1, 0)  # the empty line that separates it from the section before
+        gap = [newline] * (2 - text.endswith("\n")) if lines and section and not found else []
+        edited = "".join([*lines[:first], *gap, *(section or []), *lines[stop:]])
+        wanted = {each: values for each, values in before.items() if each != name}
+        if section is None or not self._has(edited, {**wanted, name: dict(options)} if section else wanted):
+            raise Refused((start if found or name not in before else self._first_line(lines, name)) + 1)
+        return edited
+
+    def _first_line(self, lines: Sequence[str], name: K) -> int:
+        """Return where a section begins whose header is not recognized."""
+        return next(end for end in range(len(lines)) if name in self.read("".join(lines[: end + 1])))
+
+    def _has(self, text: str, sections: Mapping[K, Mapping[K, str]]) -> bool:
+        try:
+            return self.read(text) == sections
+        except Refused:
+            return False
+
+
+def split_lines(text: str) -> list[str]:
+    """Return the lines with their ends, as the programs that read such files see them."""
+    return re.findall(r"[^\n]*\n|[^\n]+", text)
+
+
+def insert(section: Sequence[str], lines: Sequence[str], newline: str) -> list[str]:
+    """Return the lines of a section with others directly after its header."""
+    header = section[0] + (newline if lines and not _end_of(section[0]) else "")
+    return [header, *lines, *section[1:]]
+
+
+def _end_of(line: str) -> str:
+    return "\r\n" if line.endswith("\r\n") else line[-1:] if line.endswith("\n") else ""
 
 
 def parse_sections(text: str) -> dict[str, dict[str, str]]:
@@ -93,15 +185,6 @@ def refuse_file(path: str, profile: str, advice: str) -> Iterator[None]:
             f"{path} has content that does not belong in a credentials file, or that cannot be kept (line "
             f"{error.line}), so profile {profile} in it cannot be changed. {advice} Nothing was changed."
         ) from error
-
-
-# The names in shared-credentials files; the documents in AWS use the same names.
-# A session has a token. No saved key has one.
-KEY_ID, SECRET, TOKEN, REGION = "aws_access_key_id", "aws_secret_access_key", "aws_session_token", "region"
-# The key that the saved one replaced. Only rotation reads it; AWS tools ignore it, and it is not delivered.
-REPLACED = "replaced_access_key_id"
-# A value that fits on one line of a credentials file and has no special meaning there.
-_VALUE = r"[!-~]+"
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,17 @@ from typing import TYPE_CHECKING, Any
 from .._ground.errors import CwagentError
 from .._ground.files import File
 from .._ground.plan import Kind, Plan, Step
-from .._ground.sections import Format, Refused, insert, split_lines
-from .._keys.saved_key import parse_sections, read_section, refuse_file, remove_section, replace_section
+from .._keys.saved_key import (
+    Format,
+    Refused,
+    insert,
+    parse_sections,
+    read_section,
+    refuse_file,
+    remove_section,
+    replace_section,
+    split_lines,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

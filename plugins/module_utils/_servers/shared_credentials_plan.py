@@ -15,8 +15,17 @@ from typing import TYPE_CHECKING, Any
 from .._ground.errors import CwagentError
 from .._ground.files import File
 from .._ground.plan import Kind, Plan, Step
-from .._ground.sections import insert, split_lines
-from .._keys.saved_key import FORMAT, KEY_ID, SECRET, TOKEN, parse_sections, read_sections, refuse_file
+from .._keys.saved_key import (
+    FORMAT,
+    KEY_ID,
+    SECRET,
+    TOKEN,
+    insert,
+    parse_sections,
+    read_sections,
+    refuse_file,
+    split_lines,
+)
 from . import credentials_plan as config_format
 from .credentials_plan import CREDENTIALS_MODE, DELETE, ConfigChange, create_folder, write
 

@@ -7,14 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.sections import Refused, split_lines
 from ansible_collections.cwagent.iam.plugins.module_utils._keys.saved_key import (
+    Refused,
     parse_sections,
     read_section,
     read_sections,
     refuse_file,
     remove_section,
     replace_section,
+    split_lines,
 )
 
 VALUES = {"aws_access_key_id": "A", "aws_secret_access_key": "s%(x)s"}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.sections import Refused, split_lines
+from ansible_collections.cwagent.iam.plugins.module_utils._keys.saved_key import Refused, split_lines
 from ansible_collections.cwagent.iam.plugins.module_utils._servers.credentials_plan import (
     read_settings,
     read_text,

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.sections import Refused, split_lines
-from ansible_collections.cwagent.iam.plugins.module_utils._keys.saved_key import parse_sections
+from ansible_collections.cwagent.iam.plugins.module_utils._keys.saved_key import Refused, parse_sections, split_lines
 from ansible_collections.cwagent.iam.plugins.module_utils._servers.shared_credentials_plan import (
     COMMENT,
     Profile,
