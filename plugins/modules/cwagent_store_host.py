@@ -161,8 +161,13 @@ from ansible_collections.cwagent.iam.plugins.module_utils._ground.environment im
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.files import read_file
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.plan import run_in_parallel
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.signature import Keys
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.signed_call import Endpoint, SignedAws, own_url, probe
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.signed_call import (
+    Endpoint,
+    Keys,
+    SignedAws,
+    own_url,
+    probe,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.wait import Deadline
 from ansible_collections.cwagent.iam.plugins.module_utils._keys.saved_key import KEY_ID, SECRET, TOKEN, read_section
 from ansible_collections.cwagent.iam.plugins.module_utils._servers.imds import (

@@ -4,10 +4,13 @@
 """Calls AWS from a host with the standard library alone, because hosts need no boto3.
 
 Nothing that this file returns or raises contains a credential or an address of the environment.
+https://docs.aws.amazon.com/IAM/latest/UserGuide/create-signed-request.html
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import re
 import socket
@@ -22,21 +25,20 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection, response
 from math import inf
 from random import SystemRandom
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # its types leave it out
 
 from .errors import THROTTLING_CODES, CwagentError
 from .gateway import CONNECT_SECONDS, MAX_ATTEMPTS, Gateway, unreachable, unreadable
-from .signature import PORTS, host_of, sign
 from .wait import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from urllib.parse import SplitResult
 
-    from .signature import Keys
 
-
+_ALGORITHM = "AWS4-HMAC-SHA256"
+PORTS = {"http": 80, "https": 443}
 READ_SECONDS = 60
 # As boto3 pauses in its mode "standard": a random part of 1, 2, 4, 8, 16 and then 20 seconds.
 MAX_PAUSE = 20
@@ -50,6 +52,52 @@ _ARN = re.compile(r"<Arn>\s*(arn:[!-;=?-~]+)\s*</Arn>")
 _CODE = re.compile(r"<Code>\s*([A-Za-z.]+)\s*</Code>")
 _MESSAGE = re.compile(r"<Message>(.*?)</Message>", re.DOTALL)
 _TUNNEL = re.compile(r"Tunnel connection failed: ([0-9]+)")
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The credentials of a request. :param token: of a session; empty for the access key of a user."""
+
+    key_id: str
+    secret: str = field(repr=False)
+    token: str = field(default="", repr=False)
+
+
+def sign(
+    url: str, headers: Mapping[str, str], body: bytes, keys: Keys, *, service: str, region: str, time: datetime
+) -> dict[str, str]:
+    """Return the headers of a POST request, with its signature.
+
+    :param url: without a query.
+    :param time: in UTC.
+    :raises ValueError: the URL is not one of a web service.
+    """
+    stamp = time.strftime("%Y%m%dT%H%M%SZ")
+    sent = {**headers, "Host": host_of(url), "X-Amz-Date": stamp}
+    if keys.token:
+        sent["X-Amz-Security-Token"] = keys.token
+    signed = sorted((name.lower(), value) for name, value in sent.items())
+    names = ";".join(name for name, _value in signed)
+    lines = [f"{name}:{' '.join(value.split())}" for name, value in signed]
+    path = quote(urlsplit(url).path or "/", safe="/~")
+    canonical = "\n".join(["POST", path, "", *lines, "", names, hashlib.sha256(body).hexdigest()])
+    scope = [stamp[:8], region, service, "aws4_request"]
+    digest = hashlib.sha256(canonical.encode()).hexdigest()
+    key = f"AWS4{keys.secret}".encode()
+    for part in (*scope, "\n".join([_ALGORITHM, stamp, "/".join(scope), digest])):
+        key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+    credential = "/".join([keys.key_id, *scope])
+    signature = f"Credential={credential}, SignedHeaders={names}, Signature={key.hex()}"
+    return {**sent, "Authorization": f"{_ALGORITHM} {signature}"}
+
+
+def host_of(url: str) -> str:
+    """Return the header ``Host`` of a URL. :raises ValueError: it is not the URL of a web service."""
+    parts = urlsplit(url)
+    if parts.scheme not in PORTS or not parts.hostname:
+        raise ValueError
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return host if parts.port in (None, PORTS[parts.scheme]) else f"{host}:{parts.port}"
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from .._ground.errors import ConsistencyTimeout, CwagentError
 from .._ground.names import describe_profile, name_of
-from .._ground.signature import Keys
+from .._ground.signed_call import Keys
 from .._ground.text import quote, shorten
 
 if TYPE_CHECKING:

@@ -22,8 +22,7 @@ from .._ground.environment import ENVIRONMENT_SPEC
 from .._ground.errors import CLOCK_CODES, CwagentError, error_code, root_advice
 from .._ground.files import check_paths, find_unfinished, missing_folders, read_file
 from .._ground.names import check_region, name_of
-from .._ground.signature import Keys
-from .._ground.signed_call import Answer, Endpoint, call, own_url
+from .._ground.signed_call import Answer, Endpoint, Keys, call, own_url
 from .._keys.saved_key import read_section
 from . import credentials_plan as config_format
 from . import shared_credentials_plan as sharing_plan

@@ -13,7 +13,7 @@ import pytest
 from emulator import Emulator
 from emulator.testing import refused
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.signature import Keys, sign
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.signed_call import Keys, sign
 
 CALLS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "ssm": ("InvalidSignatureException", lambda client: client.get_parameter(Name="x")),

@@ -6,7 +6,7 @@ import pytest
 from botocore.session import Session
 
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.signature import Keys
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.signed_call import Keys
 from ansible_collections.cwagent.iam.plugins.modules import cwagent_store_host
 from ansible_collections.cwagent.iam.plugins.modules.cwagent_store_host import read_keys, select_gateway
 

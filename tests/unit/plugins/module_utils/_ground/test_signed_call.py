@@ -27,10 +27,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import 
     AwsApiError,
     CwagentError,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.signature import Keys
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.signed_call import (
     Answer,
     Endpoint,
+    Keys,
     SignedAws,
     call,
     probe,

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import ConsistencyTimeout, CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.signature import Keys
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.signed_call import Keys
 from ansible_collections.cwagent.iam.plugins.module_utils._servers import imds
 from ansible_collections.cwagent.iam.plugins.module_utils._servers.imds import (
     ADDRESS_VARIABLE,

@@ -9,7 +9,7 @@ from botocore.credentials import Credentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cwagent.iam.plugins.module_utils._ground.signature import Keys, sign
+from ansible_collections.cwagent.iam.plugins.module_utils._ground.signed_call import Keys, sign
 
 SCHEMES = st.sampled_from(["http", "https"])
 HOSTS = st.sampled_from(["sts.eu-west-1.amazonaws.com", "ssm.cn-north-1.amazonaws.com.cn", "[::1]", "Relay"])
