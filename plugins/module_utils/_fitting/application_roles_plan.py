@@ -19,8 +19,8 @@ from .._ground.errors import DENIED_CODES, InvalidInput
 from .._ground.names import ATTACHED_TAG, aws_policy_arn, fitted_access, name_of
 from .._ground.plan import Plan
 from .._ground.text import join_first
-from .._principals.plan import MAX_POLICIES, attach_steps, detach_steps, tag_steps
 from .._principals.policies import ACCESS_POLICIES, is_server_policy, lacking_policies, tag_value
+from .._principals.principal_plan import MAX_POLICIES, attach_steps, detach_steps, tag_steps
 from .._principals.role_plan import EC2, ec2_service, trusted_principals
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ from .._ground.names import (
 from .._ground.wait import WAIT_SPEC
 from .._keys.key_rotation import AccessKey
 from . import policies
-from .plan import MAX_POLICIES, REMOVE_BOUNDARY, Declared
 from .policies import AWS, OPTION, AccountPrincipal, ServerPolicy, choose_server_policy
+from .principal_plan import MAX_POLICIES, REMOVE_BOUNDARY, Declared
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping

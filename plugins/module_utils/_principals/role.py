@@ -14,7 +14,6 @@ from .._ground.converge import Resource
 from .._ground.errors import InvalidInput
 from .._ground.planned import find_detached
 from . import role_plan
-from .plan import PrincipalState
 from .principal import (
     PRINCIPAL_SPEC,
     attached_policies,
@@ -27,6 +26,7 @@ from .principal import (
     tags,
     with_policy_arns,
 )
+from .principal_plan import PrincipalState
 from .role_plan import DesiredRole, Ec2Trust, HybridTrust, InstanceProfile, Role, State, check_settings, ec2_service
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from .._ground.names import CREATED, MARK_TAG, NOT_CREATED, is_created, is_regio
 from .._ground.plan import EXISTS_CODES, NEW_ENTITY_RETRY_CODES, NOT_FOUND_CODES, Kind, Plan, Step
 from .._ground.text import join_first
 from .patterns import is_match, to_pattern
-from .plan import (
+from .policies import check_fitted
+from .principal_plan import (
     MAX_POLICIES,
     Declared,
     PrincipalState,
@@ -30,7 +31,6 @@ from .plan import (
     unmanaged_policies,
     update_steps,
 )
-from .policies import check_fitted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -40,7 +40,6 @@ from .._keys.key_rotation import (
 from .._keys.store import CLAIM_POLL_SECONDS, claimed_message
 from .._keys.stores import KEY_STORES, PLACE_SPEC, PROFILE_SPEC, open_store
 from . import user_plan
-from .plan import PrincipalState, kept_warning
 from .principal import (
     PRINCIPAL_SPEC,
     access_keys,
@@ -55,6 +54,7 @@ from .principal import (
     tags,
     with_policy_arns,
 )
+from .principal_plan import PrincipalState, kept_warning
 from .user_plan import Credential, Retirement, State, User
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ if TYPE_CHECKING:
     from .._ground.plan import Step
     from .._keys.key_rotation import AccessKey, KeyCreation, SavedCredentials
     from .._keys.store import Store
-    from .plan import Declared
     from .policies import AccountPrincipal
+    from .principal_plan import Declared
 
 
 # How long AWS may show the value that was saved before.

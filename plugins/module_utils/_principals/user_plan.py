@@ -21,7 +21,8 @@ from .._keys.key_rotation import (
     keys_to_dicts,
     set_key_status,
 )
-from .plan import (
+from .policies import check_fitted
+from .principal_plan import (
     MAX_POLICIES,
     Declared,
     PrincipalState,
@@ -37,7 +38,6 @@ from .plan import (
     unmanaged_policies,
     update_steps,
 )
-from .policies import check_fitted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

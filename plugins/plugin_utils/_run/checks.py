@@ -29,8 +29,8 @@ from ...module_utils._ground.names import (
 )
 from ...module_utils._keys.key_rotation import check_days
 from ...module_utils._keys.stores import KEY_STORES, PLACE_SPEC, open_store
-from ...module_utils._principals.plan import REMOVE_BOUNDARY
 from ...module_utils._principals.policies import FITTED, SSM_SUCCESSOR
+from ...module_utils._principals.principal_plan import REMOVE_BOUNDARY
 from ...module_utils._principals.window_plan import check_minutes
 from ...module_utils._servers.instance_profile_plan import ATTACH
 from ...module_utils._storing.options import PREVIOUS, WAYS, read_wanted, version_of, version_problems

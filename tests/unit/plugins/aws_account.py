@@ -31,7 +31,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import (
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._keys.key_rotation import AccessKey
 from ansible_collections.cwagent.iam.plugins.module_utils._principals import role_plan, user_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.plan import PrincipalState
+from ansible_collections.cwagent.iam.plugins.module_utils._principals.principal_plan import PrincipalState
 from ansible_collections.cwagent.iam.plugins.module_utils._principals.window_plan import Window
 from ansible_collections.cwagent.iam.plugins.module_utils._servers.admin_instance import RESTORE_TAG
 from ansible_collections.cwagent.iam.plugins.module_utils._servers.instance_profile_plan import (

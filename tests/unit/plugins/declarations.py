@@ -8,12 +8,12 @@ from typing import Any
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import ADOPTED, CREATED, MARK_TAG, WINDOW_POLICY
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.plan import Declared, PrincipalState
 from ansible_collections.cwagent.iam.plugins.module_utils._principals.policies import (
     SSM_CHOICES,
     agent_policies,
     declared_policies,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._principals.principal_plan import Declared, PrincipalState
 
 AWS = "arn:aws:iam::aws:policy/"
 SERVER, ADMIN = AWS + "CloudWatchAgentServerPolicy", AWS + "CloudWatchAgentAdminPolicy"

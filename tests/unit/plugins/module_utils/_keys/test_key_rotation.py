@@ -25,7 +25,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._keys.key_rotation imp
     key_rules,
     keys_to_dicts,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.plan import PrincipalState
+from ansible_collections.cwagent.iam.plugins.module_utils._principals.principal_plan import PrincipalState
 from ansible_collections.cwagent.iam.plugins.module_utils._principals.user_plan import User
 
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)

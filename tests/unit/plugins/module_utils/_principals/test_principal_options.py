@@ -9,12 +9,12 @@ from declarations import ADMIN, BOUNDARY, CUSTOM, FITTED, FITTED_ADMIN, SERVER, 
 
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._principals import principal
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.plan import Declared, PrincipalState
 from ansible_collections.cwagent.iam.plugins.module_utils._principals.principal import (
     PRINCIPAL_SPEC,
     declared_principal,
     with_policy_arns,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._principals.principal_plan import Declared, PrincipalState
 
 
 def declare(region: str | None = "eu-central-1", **params: Any) -> Declared:

@@ -22,7 +22,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._keys.key_rotation imp
     KeyRules,
     SavedCredentials,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.plan import PrincipalState
+from ansible_collections.cwagent.iam.plugins.module_utils._principals.principal_plan import PrincipalState
 from ansible_collections.cwagent.iam.plugins.module_utils._principals.user import UserResource
 from ansible_collections.cwagent.iam.plugins.module_utils._principals.user_plan import State, User
 

@@ -35,8 +35,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import (
     is_fitted_policy,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._principals import role_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.plan import PrincipalState
 from ansible_collections.cwagent.iam.plugins.module_utils._principals.policies import is_admin_policy, is_server_policy
+from ansible_collections.cwagent.iam.plugins.module_utils._principals.principal_plan import PrincipalState
 from ansible_collections.cwagent.iam.plugins.module_utils._principals.role import RoleResource
 from ansible_collections.cwagent.iam.plugins.module_utils._principals.role_plan import (
     DesiredRole,

@@ -9,7 +9,7 @@ from aws_account import ACCOUNT_ID, Account
 from declarations import BOUNDARY, CREATED_TAGS, FITTED, OTHER_BOUNDARY, SERVER, UNMANAGED, declare
 
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.plan import PrincipalState
+from ansible_collections.cwagent.iam.plugins.module_utils._principals.principal_plan import PrincipalState
 from ansible_collections.cwagent.iam.plugins.module_utils._principals.role import RoleResource
 from ansible_collections.cwagent.iam.plugins.module_utils._principals.role_plan import (
     DesiredRole,

@@ -27,7 +27,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._keys.key_rotation imp
     SavedCredentials,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._principals import user_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.plan import Declared, PrincipalState
+from ansible_collections.cwagent.iam.plugins.module_utils._principals.principal_plan import Declared, PrincipalState
 from ansible_collections.cwagent.iam.plugins.module_utils._principals.user_plan import State, User
 
 CREATE_USER, ATTACH_SERVER = "create user 'U'", "attach CloudWatchAgentServerPolicy to user 'U'"

@@ -31,7 +31,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._keys.key_rotation imp
     KeyRules,
     SavedCredentials,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.plan import Declared, PrincipalState
+from ansible_collections.cwagent.iam.plugins.module_utils._principals.principal_plan import Declared, PrincipalState
 from ansible_collections.cwagent.iam.plugins.module_utils._principals.user import LAST_USE_ACTION, UserResource
 from ansible_collections.cwagent.iam.plugins.module_utils._principals.user_plan import State, User
 

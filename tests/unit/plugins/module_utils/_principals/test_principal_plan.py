@@ -27,7 +27,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._ground.names import (
     fitted_access,
     is_fitted_policy,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._principals.plan import (
+from ansible_collections.cwagent.iam.plugins.module_utils._principals.principal_plan import (
     MAX_POLICIES,
     NOT_CREATED,
     PrincipalState,
