@@ -18,13 +18,13 @@ from typing import Any
 
 import yaml
 
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.expected_data import (
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.expected_data import (
     ExpectedData,
     expected_data,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.server import Sender
 from ansible_collections.cwagent.iam.plugins.module_utils._configuration.json_path import json_path
 from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parts import merge
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.sender import Sender
 
 # The agent's own tests run with these.
 REGION, INSTANCE = "us-west-2", "i-UNKNOWN"

@@ -40,8 +40,8 @@ from .verify import Versions
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from .._configuration.expected_data import ExpectedLog, ExpectedMetric
     from .data import Dimensions, Trial
+    from .expected_data import ExpectedLog, ExpectedMetric
     from .server import Series, Server
 
     # A region, a namespace and the name of a metric.

@@ -14,7 +14,6 @@ from .._accounts.model import NODES, PARAMETERS, ROLE
 from .._configuration.document import read
 from .._configuration.parameter_plan import ENCRYPTED_TYPE, TYPE
 from .._configuration.parts import parts_of
-from .._configuration.sender import Sender
 from .._ground.names import CREATED, MARK_TAG, is_yaml_name, path_and_name_of
 from .._servers.commands import ONLINE
 from .._servers.node import HOST_TAG
@@ -22,7 +21,7 @@ from .configs_plan import find_clash, similar_names
 from .endpoints import Endpoint, endpoints_of, label
 from .permission_checks import check_permissions, check_registration
 from .script import digest
-from .server import CONFIGURATION, IDENTITY, MESSAGE_SERVICES, PERMISSIONS, Config, Server, failure, note
+from .server import CONFIGURATION, IDENTITY, MESSAGE_SERVICES, PERMISSIONS, Config, Sender, Server, failure, note
 from .verify_input import Case, configs_of, merge_known, node_of, principal_of, runs_all
 from .watch import watch_seconds
 

@@ -16,17 +16,17 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from .._configuration.document import read
-from .._configuration.expected_data import ExpectedData, ExpectedMetric, expected_data
 from .._ground.names import is_yaml_name
 from .._ground.text import count_noun, join_first, shorten
+from .expected_data import ExpectedData, ExpectedMetric, expected_data
 from .server import AGENT, CONFIGURATION, DATA, ENDPOINTS, IDENTITY, NOT_INSTALLED, PERMISSIONS, Series, failure, note
 from .verify_input import merge_known
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from .._configuration.expected_data import ExpectedLog
     from .._ground.findings import Finding
+    from .expected_data import ExpectedLog
     from .server import Server
 
     Dimensions = Mapping[str, str]

@@ -1,14 +1,13 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A server to check, its facts, and the findings of the checks. Pure."""
+"""A server to check, its facts, the findings of the checks, and the names that its agent gives to data. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from .._configuration.sender import Sender
 from .._ground.errors import InvalidInput
 from .._ground.findings import ERROR, NOTICE, SERVER, Finding, Rule
 from .configs_plan import AgentFiles, Command, Wanted
@@ -106,6 +105,36 @@ class Series:
     def from_dict(cls, found: Mapping[str, Any]) -> Series:
         """Return the metric in a result, in which pairs are lists."""
         return cls(**{**found, "dimensions": tuple((name, value) for name, value in found["dimensions"])})
+
+
+@dataclass(frozen=True)
+class Sender:
+    """The facts about the server whose agent sends the data. ``None`` stands for a fact that is not known.
+
+    :param platform: ``Linux``, ``Windows`` or ``MacOS``.
+    :param region: the region of its agent, unless the configuration contains one.
+    :param account: the account of its agent, unless the configuration contains a role.
+    :param instance_id: the ID of the EC2 instance. Empty if the server is not on EC2.
+    :param hostname: the name that its operating system reports.
+    :param hostname_of_ec2: the private DNS name of the instance.
+    :param auto_scaling_group: empty for none.
+    """
+
+    platform: str
+    region: str
+    account: str
+    instance_id: str = ""
+    hostname: str | None = None
+    hostname_of_ec2: str | None = None
+    ip_address: str | None = None
+    image_id: str | None = None
+    instance_type: str | None = None
+    auto_scaling_group: str | None = None
+
+    @property
+    def identities(self) -> frozenset[str]:
+        """The texts that stand for this server and no other."""
+        return frozenset(filter(None, (self.instance_id, self.hostname, self.hostname_of_ec2)))
 
 
 @dataclass(frozen=True)

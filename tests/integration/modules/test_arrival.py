@@ -20,9 +20,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._agents.arrival import
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._agents.data import Proof, Trial
 from ansible_collections.cwagent.iam.plugins.module_utils._agents.script import digest
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.server import Config, Series, Server
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.server import Config, Sender, Series, Server
 from ansible_collections.cwagent.iam.plugins.module_utils._agents.verify import Versions
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.sender import Sender
 
 REGION, OTHER_REGION = "eu-central-1", "eu-west-1"
 ACCOUNT, OTHER_ACCOUNT = "123456789012", "111111111111"

@@ -29,9 +29,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._accounts.assess impor
 from ansible_collections.cwagent.iam.plugins.module_utils._accounts.model import Machine, Policy, Unread
 from ansible_collections.cwagent.iam.plugins.module_utils._agents.checks import check
 from ansible_collections.cwagent.iam.plugins.module_utils._agents.script import digest
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.server import PERMISSIONS, Config, Target
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.server import PERMISSIONS, Config, Sender, Target
 from ansible_collections.cwagent.iam.plugins.module_utils._agents.verify_input import Case, configs_of, principal_of
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.sender import Sender
 
 WEB = Target("web1", REGION, "i-1")
 DB = Target("db1", REGION, user="db1")

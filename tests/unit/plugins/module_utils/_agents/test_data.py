@@ -26,18 +26,18 @@ from ansible_collections.cwagent.iam.plugins.module_utils._agents.data import (
     separate,
     to_series,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.expected_data import expected_data
 from ansible_collections.cwagent.iam.plugins.module_utils._agents.server import (
     AGENT,
     CONFIGURATION,
     IDENTITY,
     PERMISSIONS,
     Config,
+    Sender,
     Series,
     Server,
     failure,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.expected_data import expected_data
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.sender import Sender
 
 REGION, NOW = "eu-central-1", 1_764_750_000
 MINUTE, HOUR = 60, 3600

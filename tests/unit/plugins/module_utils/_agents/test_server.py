@@ -7,8 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.server import DATA, Series, Server, failure, note
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.sender import Sender
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.server import (
+    DATA,
+    Sender,
+    Series,
+    Server,
+    failure,
+    note,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import InvalidInput
 
 SERIES = Series("eu-central-1", "Shop", "mem_used_percent", (("InstanceId", "i-1"), ("path", "/")), 60, 180)

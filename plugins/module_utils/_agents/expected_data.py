@@ -18,16 +18,16 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from .._configuration.json_path import find_values
+from .._configuration.permissions import DEFAULT_NAMESPACE, EXTENSION, IN_GROUP, ROLE_ARN, UNKNOWN_ACCOUNT
+from .._configuration.problems import Path, quote
+from .._configuration.validate import COUNTER, METRICS, is_integer
 from .._ground.names import is_region
-from .json_path import find_values
-from .permissions import DEFAULT_NAMESPACE, EXTENSION, IN_GROUP, ROLE_ARN, UNKNOWN_ACCOUNT
-from .problems import Path, quote
-from .validate import COUNTER, METRICS, is_integer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from .sender import Sender
+    from .server import Sender
 
 
 @dataclass(frozen=True)

@@ -9,16 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from json_values import json_values
 
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.expected_data import (
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.expected_data import (
     ExpectedData,
     ExpectedLog,
     ExpectedMetric,
     Unknown,
     expected_data,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.server import Sender
 from ansible_collections.cwagent.iam.plugins.module_utils._configuration.json_path import json_path
 from ansible_collections.cwagent.iam.plugins.module_utils._configuration.parts import merge
-from ansible_collections.cwagent.iam.plugins.module_utils._configuration.sender import Sender
 from ansible_collections.cwagent.iam.plugins.module_utils._configuration.validate import METRICS, SECTIONS
 
 EXAMPLES = Path(__file__).parents[5] / "examples" / "agent-config"
