@@ -184,7 +184,7 @@ def refuse_file(path: str, profile: str, advice: str) -> Iterator[None]:
         raise CwagentError(
             f"{path} has content that does not belong in a credentials file, or that cannot be kept (line "
             f"{error.line}), so profile {profile} in it cannot be changed. {advice} Nothing was changed."
-        ) from error
+        ) from None
 
 
 @dataclass(frozen=True)
