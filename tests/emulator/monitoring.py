@@ -5,9 +5,9 @@ from then on. ``Emulator.place`` adds other metrics and streams, and so do accep
 
 It differs from AWS as follows:
 
-- An agent sends its first two points at once, with the times of the next two whole minutes. At least the second one is
-  certainly of the agent that was just started, since its start is known to a few seconds. On AWS, a point arrives one
-  to three minutes after its time.
+- An agent sends its first point at once, with the time of the first whole minute that is certainly after its start,
+  which others know to a few seconds, and after the points of the agent before it. On AWS, a point arrives one to three
+  minutes after its time.
 - A metric is listed at once, unless it was placed with ``listed=False``; on AWS, after up to 15 minutes. It is recently
   active for three hours after its newest point; on AWS, for up to 50 minutes more.
 - All points have the value 1. Only one period of a request counts, the one of its metric. A point that is put has the
@@ -38,6 +38,8 @@ METRICS_PAGE, STREAMS_PAGE, QUERIES, DATAPOINTS = 500, 50, 500, 100_800
 RECENTLY = "PT3H"
 RECENT_SECONDS = 3 * 3600
 MINUTE = 60
+START_SECONDS = 10
+"""How far from its report a server can say that its agent started."""
 XMLNS = "http://monitoring.amazonaws.com/doc/2010-08-01/"
 
 
@@ -72,16 +74,17 @@ class Stream:
 
 @dataclass
 class Monitoring:
-    """:param now: the time of the accounts, in Unix seconds."""
+    """:param now: the time of the accounts, in Unix seconds. :param last: of the newest point of agents that ended."""
 
     region: str
     now: Callable[[], float]
     metrics: list[Metric] = field(default_factory=list)
     streams: list[Stream] = field(default_factory=list)
     agents: dict[tuple[str, ...], Params] = field(default_factory=dict)
+    last: dict[tuple[str, ...], int] = field(default_factory=dict)
 
     def reset(self) -> None:
-        for each in (self.metrics, self.streams, self.agents):
+        for each in (self.metrics, self.streams, self.agents, self.last):
             each.clear()
 
     def place(self, metrics: Iterable[Params], streams: Iterable[Params]) -> None:
@@ -105,9 +108,12 @@ class Monitoring:
             whether it ``sends``.
         """
         key = (report["account"], report["region"], report["instance"] or report["host"])
-        self.agents.pop(key, None)
+        if earlier := self.agents.pop(key, None):
+            self.last[key] = _last(earlier)
         if report["sends"]:
-            self.agents[key] = {**report, "started": time.time()}
+            now = time.time()
+            first = ceil((now + START_SECONDS) / MINUTE) * MINUTE
+            self.agents[key] = {**report, "started": now, "first": max(first, self.last.get(key, 0) + MINUTE)}
 
     def put(self, call: Call, params: Params, form: str) -> None:
         """Add the data of a call that the accounts have accepted. :param form: the content type of the call."""
@@ -245,11 +251,14 @@ def _page_of_points(results: list[Params], token: str | None, most: int) -> Para
     return {"MetricDataResults": shown, **({"NextToken": str(end)} if end < len(results) else {})}
 
 
+def _last(agent: Params) -> int:
+    """The time of the newest point of an agent, in Unix seconds."""
+    return max(agent["first"], int(time.time()) // MINUTE * MINUTE)
+
+
 def _sent(agent: Params) -> Iterator[Metric]:
     """The metrics of the plug-ins of an agent, one for each measurement, with the dimensions of its machine."""
-    first = ceil(agent["started"] / MINUTE) * MINUTE
-    last = max(time.time(), first + MINUTE)
-    times = tuple(float(each) for each in range(first, int(last) + 1, MINUTE))[-180:]
+    times = tuple(float(each) for each in range(agent["first"], _last(agent) + 1, MINUTE))[-180:]
     for config in agent["configs"]:
         metrics = config.get("metrics", {})
         appended = metrics.get("append_dimensions", {})
