@@ -39,7 +39,7 @@ RECENTLY = "PT3H"
 RECENT_SECONDS = 3 * 3600
 MINUTE = 60
 START_SECONDS = 10
-"""How far from its report a server can say that its agent started."""
+"""The longest time between the start of an agent and the server's report of it, in seconds."""
 XMLNS = "http://monitoring.amazonaws.com/doc/2010-08-01/"
 
 

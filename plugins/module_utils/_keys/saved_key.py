@@ -177,7 +177,7 @@ def remove_section(text: str, name: str) -> str:
 
 @contextmanager
 def refuse_file(path: str, profile: str, advice: str) -> Iterator[None]:
-    """Name the file in the error if its text is refused. :param advice: what to do."""
+    """Name the file in the error if its text is refused. :param advice: the sentence that follows the reason."""
     try:
         yield
     except Refused as error:

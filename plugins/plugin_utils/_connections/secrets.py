@@ -85,7 +85,7 @@ class SecretDelivery(HostAnswer):
             raise
         self._check_terminal(f"{done.get('module_stderr')} {done.get('module_stdout')}")
         result = expect_result(module, done)
-        # What the host printed instead of a result can repeat the secret.
+        # The text that the host printed instead of a result can repeat the secret.
         return {key: value for key, value in result.items() if key not in ("module_stdout", "module_stderr")}
 
     def _check_terminal(self, output: str) -> None:

@@ -161,7 +161,7 @@ def test_all_pages_of_points_are_read(enforcing: Emulator) -> None:
 def test_nothing_is_asked_about_a_server_without_an_agent_that_runs(
     enforcing: Emulator, more: dict[str, Any], status: str
 ) -> None:
-    """AWS charges for each metric that is asked for."""
+    """AWS charges for each metric in a request."""
     fleet = Fleet(enforcing)
     fleet.add("w", **more)
     found, lines, made = fleet.check()
