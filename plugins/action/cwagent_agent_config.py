@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from copy import copy
 from dataclasses import asdict, dataclass
@@ -276,6 +277,8 @@ class ActionModule(AwsAction, HostAction):
         self._task.args = options_for_host(options, AWS_OPTIONS)
         _check_times(options)
         result: dict[str, Any] = HostAction.run(self, None, variables)
+        if "stdout" in result:  # facts, which have the time of the host
+            result["read_at"] = int(time.time())
         return judge_result(result, variables["inventory_hostname"]) if options.get("watch") else result
 
     def _do_part(self, part: str, variables: dict[str, Any]) -> dict[str, Any]:

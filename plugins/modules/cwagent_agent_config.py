@@ -207,6 +207,10 @@ stdout:
   description: The facts, one in each line. The last line is C(end).
   returned: with O(server), but not with O(watch)
   type: str
+read_at:
+  description: When the facts were collected, in Unix seconds by the clock of the controller.
+  returned: with C(stdout)
+  type: int
 stderr:
   description: The errors of the script.
   returned: with O(server)

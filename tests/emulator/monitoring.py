@@ -21,7 +21,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from math import ceil
 from typing import Any
@@ -45,7 +45,12 @@ XMLNS = "http://monitoring.amazonaws.com/doc/2010-08-01/"
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric. :param times: of its points, in Unix seconds. :param listed: whether ListMetrics knows it already."""
+    """A metric.
+
+    :param times: of its points, in Unix seconds.
+    :param listed: whether ListMetrics knows it already.
+    :param fails: how many times GetMetricData still answers that it could not read it.
+    """
 
     account: str
     region: str
@@ -54,6 +59,7 @@ class Metric:
     dimensions: Mapping[str, str]
     times: tuple[float, ...]
     listed: bool = True
+    fails: int = 0
 
     def shown(self) -> Params:
         dimensions = [{"Name": name, "Value": value} for name, value in self.dimensions.items()]
@@ -193,6 +199,10 @@ class Monitoring:
             times = {each // period * period for each in found.times} if found else set()
             kept = sorted((each for each in times if start <= each < end), reverse=True)
             shown = [datetime.fromtimestamp(each, UTC) for each in kept]
+            if found and found.fails:
+                self.metrics[self.metrics.index(found)] = replace(found, fails=found.fails - 1)
+                results.append({"Id": query["Id"], "StatusCode": "InternalError", "Timestamps": [], "Values": []})
+                continue
             results.append({"Id": query["Id"], "Label": "", "Timestamps": shown, "Values": [1.0] * len(shown)})
         return _page_of_points(results, params.get("NextToken"), int(params.get("MaxDatapoints", DATAPOINTS)))
 
@@ -244,7 +254,7 @@ def _page_of_points(results: list[Params], token: str | None, most: int) -> Para
         used += len(results[end]["Values"])
         end += 1
     shown = [
-        {**each, "StatusCode": "Complete" if number < end or each["Values"] == [] else "PartialData"}
+        {"StatusCode": "Complete" if number < end or each["Values"] == [] else "PartialData", **each}
         for number, each in enumerate(results)
         if start <= number < end
     ]

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
@@ -28,6 +29,7 @@ from .data import (
     Proof,
     describe_others,
     expect,
+    find_senders,
     find_series,
     judge_data,
     runs_of,
@@ -58,6 +60,8 @@ FUTURE_SECONDS = 20 * MINUTE
 AHEAD_SECONDS = 125 * MINUTE
 # A server whose clock is further behind proves nothing.
 BEHIND_SECONDS = 2 * RECENT_SECONDS
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_ListMetrics.html
+METRICS_PAGE = 500
 # A namespace can have any number of metrics. These are 50,000 of one name.
 MAX_PAGES = 100
 # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_DescribeLogStreams.html
@@ -85,6 +89,8 @@ class Arrivals:
         self.reasons: dict[tuple[str, str], str] = {}
         # Those that failed for another reason than a denial.
         self.errors: set[tuple[str, str]] = set()
+        # The names that have more metrics than were listed.
+        self._cut: set[Name] = set()
 
     def check(self, servers: Sequence[Server]) -> tuple[list[Server], list[str]]:
         """Return the servers with the findings on their data, and lines about other servers."""
@@ -98,21 +104,21 @@ class Arrivals:
             self._aws(region).client("logs")
         listed = dict(zip(names, run_in_parallel(self._list, names)))
         series = {index: find_series(each, listed[_name(each)]) for index, each in metrics.items()}
-        newest = self.newest(each for found in series.values() for each in found[:MAX_SERIES])
+        newest = self.find_newest(each for found in series.values() for each in found[:MAX_SERIES])
         events = self._events({index: found.data.logs for index, found in asked.items()})
-        checked = []
+        checked, now = [], self._now()
         for index, server in enumerate(servers):
             metric, found = metrics.get(index), series.get(index, [])
             seen = Listed(
                 max((newest[each] for each in found if each in newest), default=None),
-                is_part=len(found) > MAX_SERIES,
+                part=self._part(metric, found),
                 region=self._elsewhere(metric, listed),
                 events=events.get(index, {}),
                 unread=self._reason("cloudwatch", [metric.region] if metric else []),
                 unread_logs=self._reason("logs", [each.region for each in expectations[index].data.logs]),
             )
-            checked.append(judge_data(server, expectations[index], seen, self._now()))
-        known = frozenset(text for each in servers if each.sender for text in each.sender.identities | {each.host})
+            checked.append(judge_data(server, expectations[index], seen, now, int(time.time())))
+        known = find_senders(servers, expectations.values())
         others = [describe_others(*name[:2], listed[name], servers, known) for name in names]
         return checked, [part for line in dict.fromkeys(filter(None, others)) for part in wrap(line)]
 
@@ -133,10 +139,10 @@ class Arrivals:
             replace(each, **_probe(found[index])) if each.needs_trial else each for index, each in enumerate(servers)
         ]
         # The points of an agent that is not restarted are its own.
-        newest = self.newest([each.probe for each in probed if each.probe and each.commands], AHEAD_SECONDS)
+        newest = self.find_newest([each.probe for each in probed if each.probe and each.commands], AHEAD_SECONDS)
         return [replace(each, newest=newest.get(each.probe, 0)) if each.probe else each for each in probed]
 
-    def newest(
+    def find_newest(
         self, series: Iterable[Series], ahead: int = FUTURE_SECONDS, behind: int = RECENT_SECONDS
     ) -> dict[Series, int]:
         """Return the time of the newest point of each metric that has any of these hours, in Unix seconds.
@@ -153,9 +159,9 @@ class Arrivals:
             for region, found in regions.items()
             for first in range(0, len(found), MAX_QUERIES)
         ]
-        return {key: value for each in run_in_parallel(self._read_newest, parts) for key, value in each.items()}
+        return {key: value for each in run_in_parallel(self._read_part, parts) for key, value in each.items()}
 
-    def _read_newest(self, part: tuple[str, Sequence[Series], int, int]) -> dict[Series, int]:
+    def _read_part(self, part: tuple[str, Sequence[Series], int, int]) -> dict[Series, int]:
         return self._attempt("the newest data of servers", _DATA, part[0], self._get_data, *part) or {}
 
     def _get_data(self, region: str, series: Sequence[Series], begin: int, end: int) -> dict[Series, int]:
@@ -177,8 +183,9 @@ class Arrivals:
         found: dict[Series, int] = {}
         for each in (result for page in pages for result in page["MetricDataResults"]):
             if each["StatusCode"] not in ("Complete", "PartialData"):
-                raise CwagentError(f"Could not read the newest data of servers in {region}: {each['StatusCode']}")
-            times = [int(time.timestamp()) for time in each["Timestamps"]]
+                error = CwagentError(f"Could not read the newest data of servers in {region}: {each['StatusCode']}")
+                self._note("the newest data of servers", _DATA, region, error)
+            times = [int(one.timestamp()) for one in each["Timestamps"]]
             metric = series[int(each["Id"][1:])]
             if times:
                 found[metric] = max(found.get(metric, 0), *times)
@@ -197,6 +204,7 @@ class Arrivals:
         for number, page in enumerate(self._aws(region).pages(_METRICS, what, **options), 1):
             found += [{one["Name"]: one["Value"] for one in each["Dimensions"]} for each in page["Metrics"]]
             if number == MAX_PAGES:
+                self._cut |= {name} if page.get("NextToken") else set()
                 break
         return found
 
@@ -277,17 +285,34 @@ class Arrivals:
         try:
             return read(*arguments)
         except CwagentError as error:
-            found, place = Unread(what, action, region, str(error)), (action.partition(":")[0], region)
-            is_denied = isinstance(error, AwsApiError) and error.code in DENIED_CODES
-            with self._lock:
-                self.unread.append(found)
-                self.reasons.setdefault(place, found.denial if is_denied else found.why.rstrip("."))
-                self.errors |= set() if is_denied else {place}
+            self._note(what, action, region, error)
             return None
+
+    def _note(self, what: str, action: str, region: str, error: CwagentError) -> None:
+        found, place = Unread(what, action, region, str(error)), (action.partition(":")[0], region)
+        is_denied = isinstance(error, AwsApiError) and error.code in DENIED_CODES
+        with self._lock:
+            self.unread.append(found)
+            self.reasons.setdefault(place, found.denial if is_denied else found.why.rstrip("."))
+            self.errors |= set() if is_denied else {place}
+
+    def take_errors(self) -> dict[str, str]:
+        """Return by region why data could not be read, except for denials, and forget it for the next attempt."""
+        found = {region: self.reasons.pop((service, region)) for service, region in self.errors}
+        self.errors.clear()
+        return found
 
     def _reason(self, service: str, regions: Iterable[str]) -> str:
         """Return why the data of a server could not be read; empty if it was."""
         return next((self.reasons[service, each] for each in regions if (service, each) in self.reasons), "")
+
+    def _part(self, metric: ExpectedMetric | None, found: Sequence[Series]) -> str:
+        """Return which part of the metrics of a server was read, in a sentence; empty if all were."""
+        if len(found) > MAX_SERIES:
+            return f"Only {MAX_SERIES} of its metrics with this name were read."
+        if metric and metric.unknown_dimensions and _name(metric) in self._cut:
+            return f"Only {MAX_PAGES * METRICS_PAGE:,} metrics with this name were listed."
+        return ""
 
     def _elsewhere(self, metric: ExpectedMetric | None, listed: Mapping[Name, Sequence[Dimensions]]) -> str:
         """Return another region in which the metric of a server is; empty if there is none."""
@@ -313,27 +338,28 @@ def wait_for_data(
     waiting = {host: each for host, each in trials.items() if not each.reason}
     found = {host: Proof(note=each.reason) for host, each in trials.items() if each.reason}
     arrivals = Arrivals(client_factory, Versions(client_factory))
-    deadline = Deadline(max((each.seconds for each in waiting.values()), default=0))
+    deadline = Deadline(max((each.seconds_left for each in waiting.values()), default=0))
     newest: dict[Series, int] = {}
+    reasons: dict[str, str] = {}
     while waiting:
-        newest = arrivals.newest([each.series for each in waiting.values()], AHEAD_SECONDS, BEHIND_SECONDS)
+        newest = arrivals.find_newest([each.series for each in waiting.values()], AHEAD_SECONDS, BEHIND_SECONDS)
+        reasons = arrivals.take_errors()
         for host, each in list(waiting.items()):
-            place = ("cloudwatch", each.series.region)
-            if place in arrivals.errors:
-                found[host] = Proof(failure=f"{NOT_KNOWN}{arrivals.reasons[place]}.")
-            elif place in arrivals.reasons:
-                found[host] = Proof(note=arrivals.reasons[place])
-            elif (seen := newest.get(each.series)) and seen >= each.begin:
+            seen, denial = newest.get(each.series, 0), arrivals.reasons.get(("cloudwatch", each.series.region))
+            if seen >= each.begin:
                 found[host] = Proof(seen)
+            elif denial:
+                found[host] = Proof(note=denial)
             else:
                 continue
             del waiting[host]
         if waiting and not deadline.pause(pause):
             break
-    return {
-        **found,
-        **{host: Proof(failure=each.describe_failure(newest.get(each.series, 0))) for host, each in waiting.items()},
-    }
+    for host, each in waiting.items():
+        reason = reasons.get(each.series.region)
+        seen = newest.get(each.series, 0)
+        found[host] = Proof(failure=f"{NOT_KNOWN}{reason}." if reason else each.describe_failure(seen))
+    return found
 
 
 def _name(metric: ExpectedMetric) -> Name:

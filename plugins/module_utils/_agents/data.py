@@ -84,7 +84,7 @@ class Listed:
     """The data of a server in CloudWatch.
 
     :param newest: the time of the newest point of its metric, in Unix seconds; ``None`` if there is none.
-    :param is_part: whether it has more metrics of this name than ``MAX_SERIES``.
+    :param part: which part of its metrics with this name was read, in a sentence. Empty if all were.
     :param region: another region in which the metric is.
     :param events: by expected log, the time of the newest event in its stream, in Unix seconds; 0 for a stream without
         events, and ``None`` for no stream. A log of which nothing is known is missing.
@@ -93,7 +93,7 @@ class Listed:
     """
 
     newest: int | None = None
-    is_part: bool = False
+    part: str = ""
     region: str = ""
     events: Mapping[ExpectedLog, int | None] = field(default_factory=dict)
     unread: str = ""
@@ -114,11 +114,13 @@ class Trial:
 
     :param started: when the agent started, in Unix seconds by the clock of its server.
     :param earlier: the time of its newest point before that; 0 if there was none.
+    :param ran: how long it has run already, in seconds.
     """
 
     series: Series
     started: int
     earlier: int = 0
+    ran: int = 0
 
     @property
     def begin(self) -> int:
@@ -134,6 +136,11 @@ class Trial:
     def seconds(self) -> int:
         """How long after the start its point can be read, at most."""
         return self.series.period + self.series.seconds + _READABLE_SECONDS
+
+    @property
+    def seconds_left(self) -> int:
+        """How long its point can still take, at most."""
+        return max(0, self.seconds - self.ran)
 
     @property
     def reason(self) -> str:
@@ -168,7 +175,7 @@ class Proof:
 
 # -- The expected data --
 
-NOT_KNOWN = "Whether its data arrives is not known: "
+NOT_KNOWN = "It is not known whether its data arrives: "
 
 
 def runs_of(server: Server) -> dict[str, str]:
@@ -284,8 +291,12 @@ def _place(part: ExpectedMetric | ExpectedLog) -> tuple[object, ...]:
 # -- The data that has arrived --
 
 
-def judge_data(server: Server, expectation: Expectation, listed: Listed, now: int) -> Server:
-    """Return a server with the findings on its data. :param now: the time of AWS, in Unix seconds."""
+def judge_data(server: Server, expectation: Expectation, listed: Listed, now: int, here: int) -> Server:
+    """Return a server with the findings on its data.
+
+    :param now: the time of AWS, in Unix seconds.
+    :param here: the same time by the clock of the controller.
+    """
     if server.agent == NOT_INSTALLED:
         return server
     if not server.is_running:
@@ -294,15 +305,36 @@ def judge_data(server: Server, expectation: Expectation, listed: Listed, now: in
     reason = expectation.reason or (listed.unread if metric else listed.unread_logs)
     if reason:
         return server.adding(note(DATA, f"{NOT_KNOWN}{reason}."))
+    times = Times(now, 0 if server.ahead is None else server.ahead + here - now)
     newest = max([listed.newest or 0, *(listed.events.get(each) or 0 for each in logs if each.is_own)])
     if newest:
-        server = replace(server, newest=newest, data_age=max(0, now - newest))
-    server = server.adding(*_quiet_logs(logs, listed, now))
-    return server if metric is None else _judge_metric(server, expectation, metric, listed, now)
+        server = replace(server, newest=newest, data_age=max(0, times.of_data - newest))
+    server = server.adding(*_quiet_logs(logs, listed, times.of_data))
+    return server if metric is None else _judge_metric(server, expectation, metric, listed, times)
 
 
-def _judge_metric(server: Server, expectation: Expectation, metric: ExpectedMetric, listed: Listed, now: int) -> Server:
-    age = None if listed.newest is None else now - listed.newest
+@dataclass(frozen=True)
+class Times:
+    """The time of AWS, in Unix seconds. :param ahead: how far the clock of a server is ahead of it, in seconds."""
+
+    now: int
+    ahead: int
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether the clock of the server is so wrong that this is reported."""
+        return abs(self.ahead) > _WRONG_CLOCK_SECONDS
+
+    @property
+    def of_data(self) -> int:
+        """The time with which the server sends data now. It is right if its clock is too wrong."""
+        return self.now if self.is_wrong else self.now + self.ahead
+
+
+def _judge_metric(
+    server: Server, expectation: Expectation, metric: ExpectedMetric, listed: Listed, times: Times
+) -> Server:
+    age = None if listed.newest is None else times.of_data - listed.newest
     longest = patience(metric)
     if age is not None and age <= longest:
         return server
@@ -311,34 +343,33 @@ def _judge_metric(server: Server, expectation: Expectation, metric: ExpectedMetr
     what = f"CloudWatch has no {metric.name} of it {where}."
     if age is not None:
         what = f"The newest {metric.name} of it {where} is {describe_age(age)} old."
-    if _is_settling(server, longest, now):
+    if _is_settling(server, longest, times):
         return server.adding(note(DATA, f"{what} Its agent was started less than {describe_age(longest)} ago."))
     if not metric.is_certain:
         return server.adding(note(DATA, f"{what} It is not certain that the server has what this measures."))
-    if listed.is_part:
-        return server.adding(note(DATA, f"{what} Only {MAX_SERIES} of its metrics with this name were read."))
+    if listed.part:
+        return server.adding(note(DATA, f"{what} {listed.part}"))
     if expectation.is_assumed:
         what += " That is expected of the stored configuration, because nothing was read on the server."
-    return server.adding(_missing(server, listed, what, now))
+    return server.adding(_missing(server, listed, what, times))
 
 
-def _is_settling(server: Server, seconds: int, now: int) -> bool:
+def _is_settling(server: Server, seconds: int, times: Times) -> bool:
     """Whether an agent, or its instance, was started so recently that its data can still be missing."""
-    offset = now - server.clock if server.clock else 0
-    starts = [server.launched, server.started + offset if server.started else 0]
-    return any(abs(now - each) < seconds for each in starts)
+    starts = [server.launched, server.started - times.ahead if server.started else 0]
+    return any(abs(times.now - each) < seconds for each in starts)
 
 
-def _missing(server: Server, listed: Listed, what: str, now: int) -> Finding:
+def _missing(server: Server, listed: Listed, what: str, times: Times) -> Finding:
     """Return the failure of a server whose data is missing, with the first cause that is known."""
     # Without facts, the failure of the agent is that nothing was read.
     rules = [each for each in _CAUSES if each is not AGENT or server.seen_by]
     causes = [each for rule in rules for each in server.failures if each.rule == rule.name]
     if causes:
         return failure(DATA, f"{what} The likely cause: {causes[0].why}", causes[0].fix)
-    if server.clock and abs(server.clock - now) > _WRONG_CLOCK_SECONDS:
-        wrong = "ahead of" if server.clock > now else "behind"
-        seen = f"Its clock is {describe_age(abs(server.clock - now))} {wrong} the clock of AWS."
+    if times.is_wrong:
+        wrong = "ahead of" if times.ahead > 0 else "behind"
+        seen = f"Its clock is {describe_age(abs(times.ahead))} {wrong} the clock of AWS."
         return failure(DATA, f"{what} {seen}", "Correct the time of the server, for example with chrony.")
     if listed.region:
         fix = "Set agent.region in the configuration, or correct it."
@@ -357,7 +388,7 @@ def _quiet_logs(logs: Sequence[ExpectedLog], listed: Listed, now: int) -> Iterab
         newest = listed.events.get(each)
         if each not in listed.events:
             reason = listed.unread_logs or "the group has too many streams"
-            yield note(DATA, f"Whether its log arrives in {where} is not known: {reason}.")
+            yield note(DATA, f"It is not known whether its log arrives in {where}: {reason}.")
         elif newest is None:
             yield note(DATA, f"It has no stream in {where}.")
         elif now - newest > RECENT_SECONDS:
@@ -373,20 +404,27 @@ def describe_age(seconds: int) -> str:
     return count_noun(max(0, seconds), "second")
 
 
+def find_senders(servers: Iterable[Server], expectations: Iterable[Expectation]) -> frozenset[str]:
+    """Return the names with which servers send, by what is known of them and by their configurations."""
+    own = [text for each in servers if each.sender for text in each.sender.identities | {each.host}]
+    metrics = [dict(metric.dimensions) for each in expectations for metric in each.data.metrics]
+    return frozenset([*own, *(each[name] for each in metrics for name in _IDENTIFYING if name in each)])
+
+
 def describe_others(
     region: str, namespace: str, listed: Iterable[Dimensions], servers: Iterable[Server], known: frozenset[str]
 ) -> str:
     """Return which other servers send to a namespace, in a sentence; empty if none does.
 
     :param servers: the servers of this run. If the name of one is not known, any name can be its name.
-    :param known: the texts that stand for them.
+    :param known: their names in the data, as ``find_senders`` returns them.
     """
     names = _IDENTIFYING[: 2 if all(each.sender and each.sender.hostname for each in servers) else 1]
     found = dict.fromkeys(
         value
         for each in listed
         for name, value in sorted(each.items())
-        if name in names and not known & {*each.values()}
+        if name in names and known.isdisjoint(each.get(one) for one in _IDENTIFYING)
     )
     if not found:
         return ""

@@ -33,14 +33,18 @@ _REFUSALS = ("(InvalidClientTokenId)", "(SignatureDoesNotMatch)", "(ExpiredToken
 DELIVER = "Run the playbook cwagent.iam.site with cwagent_deliver_keys=true for this host."
 
 
-def check_facts(server: Server, facts: Facts, seen_by: str) -> Server:
-    """Check the facts of a server. :param seen_by: how they were read."""
+def check_facts(server: Server, facts: Facts, seen_by: str, read_at: int = 0) -> Server:
+    """Check the facts of a server.
+
+    :param seen_by: how they were read.
+    :param read_at: when, in Unix seconds by the clock of the controller; 0 if that is not known.
+    """
     server = replace(
         server,
         seen_by=seen_by,
         agent=facts.agent or NOT_INSTALLED,
         sender=server.sender and replace(server.sender, hostname=facts.hostname or None),
-        clock=facts.clock,
+        ahead=facts.clock - read_at if facts.clock and read_at else None,
         started=facts.start,
     )
     identity = _check_instance if server.is_ec2 else _check_session if server.is_hybrid else _check_key

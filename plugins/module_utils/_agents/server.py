@@ -167,7 +167,7 @@ class Server:
     :param watch_seconds: how long to watch the agent after its restart.
     :param sender: the properties from which its agent names its data. ``None`` if they are not known.
     :param launched: when EC2 started it, in Unix seconds; 0 if that is not known.
-    :param clock: its time when its facts were read, in Unix seconds; 0 if that is not known.
+    :param ahead: its time minus the time of the controller, in seconds. ``None`` if that is not known.
     :param started: when its agent started, in Unix seconds by its clock; 0 if that is not known.
     :param runs_others: whether the agent also runs configurations that are not among ``configs``.
     :param probe: the metric that proves that its agent sends. ``None`` if there is none, or if none is needed.
@@ -206,7 +206,7 @@ class Server:
     watch_seconds: int = 0
     sender: Sender | None = None
     launched: int = 0
-    clock: int = 0
+    ahead: int | None = None
     started: int = 0
     runs_others: bool = False
     probe: Series | None = None

@@ -70,7 +70,8 @@ def _parse_result(result: Mapping[str, Any]) -> Answer:
         raise InvalidInput("results: each value must be the result of a task.")
     output = str(result.get("stdout") or "")
     if "end" in output.split():
-        return Answer(output)
+        at = result.get("read_at")
+        return Answer(output, read_at=at if isinstance(at, int) else 0)
     reason = " ".join(str(result.get("msg") or result.get("stderr") or "it printed nothing").split())
     return Answer(failure=f"Ansible: {reason.rstrip('.')}")
 
@@ -110,7 +111,7 @@ def _assess(server: Server, way: str, by_ansible: Answer | None, by_command: Ans
             continue
         try:
             if not answer.failure:
-                return check_facts(server, parse(answer.output), seen_by)
+                return check_facts(server, parse(answer.output), seen_by, answer.read_at)
         except CwagentError as error:
             reasons.append(str(error))
         reasons += [answer.failure] if answer.failure else []

@@ -8,7 +8,8 @@ A lost answer of SendCommand can lead to a second command, so a document must do
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -158,11 +159,13 @@ class Answer:
 
     :param failure: why there is no answer.
     :param is_windows: whether Systems Manager reports that it runs Windows, where nothing is run.
+    :param read_at: when it was there, in Unix seconds by the clock of the controller; 0 if that is not known.
     """
 
     output: str = ""
     failure: str = ""
     is_windows: bool = False
+    read_at: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -236,13 +239,19 @@ def _send(aws: Aws, instance_ids: Sequence[str], document: Document) -> Iterator
 
 
 def _wait(aws: Aws, command_id: str, instance_ids: Sequence[str], deadline: Deadline) -> dict[str, Answer]:
+    times: dict[str, int] = {}
     while True:
         found = _invocations(aws, command_id)
         waiting = [each for each in instance_ids if each not in found or found[each].is_pending]
+        times = {**dict.fromkeys({*instance_ids}.difference(waiting), int(time.time())), **times}
         tell(f"{len(instance_ids) - len(waiting)} of {len(instance_ids)} instances have answered")
         if not waiting or not deadline.pause():
             break
-    answers = {each: _answer(aws, command_id, each, found[each]) for each in instance_ids if each not in waiting}
+    answers = {
+        each: replace(_answer(aws, command_id, each, found[each]), read_at=times[each])
+        for each in instance_ids
+        if each not in waiting
+    }
     late = f"it did not answer within {deadline.seconds:.0f} seconds"
     return {**answers, **{each: Answer(failure=late) for each in waiting}}
 

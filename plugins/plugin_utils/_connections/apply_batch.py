@@ -158,9 +158,9 @@ class Batch:
             if host in hosts and not watch["failure"] and watch["started"]
         }
         trials = {
-            each["host"]: Trial(Series.from_dict(each["probe"]), watches[each["host"]]["started"], each["newest"])
+            each["host"]: Trial(Series.from_dict(each["probe"]), watch["started"], each["newest"], watch["seconds"])
             for each in probed
-            if each["host"] in watches
+            if (watch := watches.get(each["host"]))
         }
         return Work(leader=leader, trials=trials)
 

@@ -140,7 +140,7 @@ def test_a_version_without_proof_stops_the_run_and_moves_no_label(states: States
     play = fleet.play("apply", **STABLE).assert_failed()
     fleet.aws.disarm()
     shown = report(play)
-    assert "The agent failed with the configuration on web1: Whether its data arrives is not known: Could not" in shown
+    assert "failed with the configuration on web1: It is not known whether its data arrives: Could not" in shown
     assert "no such thing" in shown
     assert "cwagent_max_fail_percentage allows (0 %): web2, web3." in shown
     assert "Label 'stable' was not moved, because a server has not proved the version." in shown

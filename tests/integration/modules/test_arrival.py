@@ -12,13 +12,14 @@ import pytest
 from emulator import Emulator, Fault, Kind
 from harness import start_empty
 
+from ansible_collections.cwagent.iam.plugins.module_utils._agents import arrival
 from ansible_collections.cwagent.iam.plugins.module_utils._agents.arrival import (
     FUTURE_SECONDS,
     MAX_STREAM_CALLS,
     Arrivals,
     wait_for_data,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._agents.data import Proof, Trial
+from ansible_collections.cwagent.iam.plugins.module_utils._agents.data import NOT_KNOWN, Proof, Trial
 from ansible_collections.cwagent.iam.plugins.module_utils._agents.script import digest
 from ansible_collections.cwagent.iam.plugins.module_utils._agents.server import Config, Sender, Series, Server
 from ansible_collections.cwagent.iam.plugins.module_utils._agents.verify import Versions
@@ -151,7 +152,7 @@ def test_all_pages_of_points_are_read(enforcing: Emulator) -> None:
     fleet.place(hosts, *range(60, 7 * HOUR, 60))
     series = [Series(REGION, "Shop", "mem_used_percent", (("InstanceId", f"i-{host}"),), 60, 180) for host in hosts]
     now, since = int(enforcing.now().timestamp()), enforcing.mark()
-    newest = fleet.arrivals().newest(series, 0, 6 * HOUR)
+    newest = fleet.arrivals().find_newest(series, 0, 6 * HOUR)
     assert len(newest) == 500
     assert {now - each < 3 * MINUTE for each in newest.values()} == {True}
     assert [call.action for call in enforcing.calls(since)] == ["GetMetricData"] * 2
@@ -255,7 +256,7 @@ def test_a_renamed_host_is_a_failure_beside_its_new_name(enforcing: Emulator) ->
     assert " ".join(" ".join(lines).split()) == (
         r"- Servers that are not in this run send to Shop in eu-central-1: new, \u202eweb."
     )
-    shared = "Whether its data arrives is not known: another server has the same name, and so sends the same data."
+    shared = "It is not known whether its data arrives: another server has the same name, and so sends the same data."
     assert whys(found["twin"]) == whys(found["other"]) == [shared]
 
 
@@ -312,7 +313,7 @@ def test_streams_are_read_in_pages_or_one_by_one(
     of_group = "log group shop in eu-central-1"
     old = f"Its stream in {of_group} has had no event for 5 hours."
     expected = Counter({old: quiet - unknown})
-    expected[f"Whether its log arrives in {of_group} is not known: the group has too many streams."] = unknown
+    expected[f"It is not known whether its log arrives in {of_group}: the group has too many streams."] = unknown
     assert said == +expected
 
 
@@ -372,9 +373,9 @@ def test_a_denied_call_is_named_and_makes_nothing_fail(
         assert whys(server) == []
     elif shows_data:
         where = "log group shop in eu-central-1"
-        assert whys(server) == [f"Whether its log arrives in {where} is not known: {denied} in {REGION} is denied."]
+        assert whys(server) == [f"It is not known whether its log arrives in {where}: {denied} in {REGION} is denied."]
     else:
-        assert whys(server) == [f"Whether its data arrives is not known: {denied} in {REGION} is denied."]
+        assert whys(server) == [f"It is not known whether its data arrives: {denied} in {REGION} is denied."]
 
 
 @pytest.mark.parametrize("action", ACTIONS)
@@ -388,7 +389,7 @@ def test_an_error_of_one_region_makes_only_its_servers_unknown(enforcing: Emulat
     enforcing.arm(Fault(Kind.ERROR, action=action, code="ValidationError", message="no such thing", times=1))
     found, _lines, _calls = fleet.check()
     [(unknown, [why])] = [(host, whys(each)) for host, each in found.items() if whys(each)]
-    assert why.startswith("Whether its ")
+    assert why.startswith("It is not known whether its ")
     assert f"({ACTIONS[action]}:{action}): " in why
     assert "no such thing" in why
     others = {host: each.status("data") for host, each in found.items() if host != unknown}
@@ -464,8 +465,57 @@ def test_any_other_error_is_a_failure(enforcing: Emulator) -> None:
     proofs = wait_for_data(fleet.factory, {"w": trial(enforcing, "w")}, pause=0)
     enforcing.disarm()
     assert (proofs["w"].newest, proofs["w"].note) == (0, "")
-    assert proofs["w"].failure.startswith("Whether its data arrives is not known: ")
+    assert proofs["w"].failure.startswith("It is not known whether its data arrives: ")
     assert "no such thing" in proofs["w"].failure
+
+
+@pytest.mark.parametrize(
+    ("fails", "left", "shown"),
+    [
+        (0, 60, ""),
+        (1, 60, ""),
+        (3, 60, ""),
+        (1, 0, "Could not read the newest data of servers in eu-central-1: Internal"),
+    ],
+)
+def test_an_error_that_passes_costs_a_poll_and_hides_no_other_server(
+    enforcing: Emulator, fails: int, left: int, shown: str
+) -> None:
+    """AWS can fail for one metric of a request. The run reads it again while there is time."""
+    fleet, trials = Fleet(enforcing), {host: trial(enforcing, host, seconds=left - 180) for host in ("a", "b")}
+    fleet.place(["a"], 60, fails=fails)
+    fleet.place(["b"], 60)
+    since = enforcing.mark()
+    proofs = wait_for_data(fleet.factory, trials, pause=0.1)
+    assert (proofs["b"].newest > 0, proofs["b"].failure) == (True, "")
+    assert (proofs["a"].newest > 0, shown in proofs["a"].failure) == (not shown, True)
+    assert len(enforcing.calls(since)) == (fails + 1 if left else 1)
+
+
+def test_a_metric_that_could_not_be_read_is_not_missing(enforcing: Emulator) -> None:
+    fleet = Fleet(enforcing, {"metrics": metrics()})
+    fleet.add("w")
+    fleet.place(["w"], 60, fails=1)
+    found, _lines, _calls = fleet.check()
+    assert found["w"].status("data") == "?"
+    assert whys(found["w"]) == [f"{NOT_KNOWN}Could not read the newest data of servers in eu-central-1: InternalError."]
+
+
+def test_a_list_that_was_cut_off_does_not_show_that_data_is_missing(
+    enforcing: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrival, "MAX_PAGES", 2)
+    for others, status in ((1000, "FAIL"), (1001, "?")):
+        enforcing.reset()
+        fleet = Fleet(enforcing, DISK)
+        fleet.add("w")
+        enforcing.place(
+            [{**disk("/", 60), "dimensions": {"InstanceId": f"i-a{number:05}"}} for number in range(others)]
+        )
+        found, _lines, made = fleet.check()
+        assert (found["w"].status("data"), made["ListMetrics"]) == (status, 2)
+        [why] = whys(found["w"])
+        assert ("Only 1,000 metrics with this name were listed." in why) == (status == "?")
 
 
 def test_a_server_whose_data_takes_long_is_not_asked_for(enforcing: Emulator) -> None:

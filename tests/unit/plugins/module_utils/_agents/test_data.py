@@ -19,6 +19,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._agents.data import (
     describe_others,
     describe_proofs,
     expect,
+    find_senders,
     find_series,
     judge_data,
     patience,
@@ -62,7 +63,7 @@ MEM, BOTH = metrics("mem"), {**metrics("mem"), **logs("app")}
 
 def server(sender=EC2, **more):
     """A server whose agent runs configuration A, and which was read with Ansible."""
-    values = {"running": {"A": "1"}, "seen_by": "ansible", "agent": "running", "clock": NOW, "started": NOW - HOUR}
+    values = {"running": {"A": "1"}, "seen_by": "ansible", "agent": "running", "ahead": 0, "started": NOW - HOUR}
     instance_id = sender.instance_id if sender else ""
     config = (Config("A", 1, "1"),)
     return Server("web1", REGION, instance_id, sender=sender, **{"configs": config, **values, **more})
@@ -73,9 +74,9 @@ def expectation(config, of=None):
     return expect(of, {"A": "1"}, {("A", REGION): {"1": json.dumps(config)}})
 
 
-def judge(config, listed=None, of=None, now=NOW, **more):
+def judge(config, listed=None, of=None, now=NOW, here=NOW, **more):
     of = of or server()
-    return judge_data(of, expectation(config, of), listed or Listed(**more), now)
+    return judge_data(of, expectation(config, of), listed or Listed(**more), now, here)
 
 
 def said(found):
@@ -267,7 +268,7 @@ def test_a_server_keeps_the_data_that_it_does_not_share():
     [
         (server(agent="not installed"), ("none", [])),
         (server(is_running=False), ("?", ["The instance is not running."])),
-        (server(None), ("?", ["Whether its data arrives is not known: which configurations it runs is not known."])),
+        (server(None), ("?", ["It is not known whether its data arrives: which configurations it runs is not known."])),
     ],
 )
 def test_a_server_without_an_agent_that_runs_sends_nothing(of, expected):
@@ -290,6 +291,20 @@ def test_the_age_of_the_newest_point_decides(age, status, shown):
     assert bool(found.newest) == (status == "ok")
 
 
+SKEW = 14 * MINUTE
+
+
+@pytest.mark.parametrize("skew", [0, SKEW, -SKEW, 5 * HOUR])
+@pytest.mark.parametrize("ahead", [0, SKEW, -SKEW])
+@pytest.mark.parametrize(("age", "status"), [(0, "ok"), (15 * MINUTE, "ok"), (15 * MINUTE + 1, "FAIL")])
+def test_the_age_follows_the_clock_of_the_server_unless_it_is_very_wrong(skew, ahead, age, status):
+    """Points have the time of the server, and its clock was compared with the one of the controller."""
+    of = server(ahead=ahead - skew, started=NOW - 2 * HOUR)
+    found = judge(MEM, of=of, here=NOW + skew, newest=NOW + ahead - age)
+    assert (found.status("data"), found.data_age) == (status, age if status == "ok" else 0)
+    assert not any("clock" in each.why for each in found.failures)
+
+
 @pytest.mark.parametrize(("interval", "seconds"), [(60, 900), (300, 1020), (1800, 4020), (3600, 7620)])
 def test_a_metric_with_a_long_interval_can_be_older(interval, seconds):
     """It also begins later: the first point comes after the first interval."""
@@ -310,11 +325,11 @@ def test_a_metric_with_a_long_interval_can_be_older(interval, seconds):
         ({"started": 0, "launched": NOW - 899}, True),
         ({"launched": NOW - 900}, False),
         # By clocks that are two hours ahead, two hours behind, and unknown.
-        ({"clock": NOW + 2 * HOUR, "started": NOW + 2 * HOUR - 899}, True),
-        ({"clock": NOW + 2 * HOUR, "started": NOW + 2 * HOUR - 900}, False),
-        ({"clock": NOW - 2 * HOUR, "started": NOW - 2 * HOUR - 899}, True),
-        ({"clock": NOW - 2 * HOUR, "started": NOW - 2 * HOUR - 900}, False),
-        ({"clock": 0, "started": NOW - 899}, True),
+        ({"ahead": 2 * HOUR, "started": NOW + 2 * HOUR - 899}, True),
+        ({"ahead": 2 * HOUR, "started": NOW + 2 * HOUR - 900}, False),
+        ({"ahead": -2 * HOUR, "started": NOW - 2 * HOUR - 899}, True),
+        ({"ahead": -2 * HOUR, "started": NOW - 2 * HOUR - 900}, False),
+        ({"ahead": None, "started": NOW - 899}, True),
         # A start in the future is none.
         ({"started": NOW + HOUR}, False),
     ],
@@ -344,16 +359,16 @@ LIKELY = "The likely cause: {}"
         ({"failures": (STOPPED, EARLIER)}, Listed(region="x"), f"{NONE} {LIKELY.format(EARLIER.why)}"),
         ({"failures": (STOPPED,), "running": {}}, Listed(), f"{NONE} {LIKELY.format(STOPPED.why)}"),
         (
-            {"clock": NOW + 2 * HOUR},
+            {"ahead": 2 * HOUR},
             Listed(),
             f"{NONE} Its clock is 2 hours ahead of the clock of AWS.",
         ),
         (
-            {"clock": NOW - 2 * HOUR, "started": NOW - 9 * HOUR},
+            {"ahead": -2 * HOUR, "started": NOW - 9 * HOUR},
             Listed(newest=NOW - 2 * HOUR),
             f"{OLD.format('2 hours')} Its clock is 2 hours behind the clock of AWS.",
         ),
-        ({"clock": NOW - 15 * MINUTE}, Listed(region="eu-west-1"), f"{NONE} It sends it to eu-west-1 instead."),
+        ({"ahead": -15 * MINUTE}, Listed(region="eu-west-1"), f"{NONE} It sends it to eu-west-1 instead."),
         (
             {"seen_by": "", "running": {}, "failures": (UNSEEN,)},
             Listed(),
@@ -374,7 +389,11 @@ def test_missing_data_is_a_failure_with_the_first_cause_that_is_known(given, lis
             Listed(),
             "It is not certain that the server has what this measures.",
         ),
-        (metrics("disk"), Listed(newest=NOW - HOUR, is_part=True), "Only 5 of its metrics with this name were read."),
+        (
+            metrics("disk"),
+            Listed(newest=NOW - HOUR, part="Only 5 of its metrics with this name were read."),
+            "Only 5 of its metrics with this name were read.",
+        ),
     ],
 )
 def test_missing_data_that_can_have_a_harmless_reason_is_no_failure(config, listed, expected):
@@ -398,8 +417,8 @@ AT = "log group app in eu-central-1"
         ({LOG: NOW - 3 * HOUR - 1}, {}, [f"Its stream in {AT} has had no event for 3 hours."]),
         ({LOG: 0}, {}, [f"Its stream in {AT} has no event."]),
         ({LOG: None}, {}, [f"It has no stream in {AT}."]),
-        ({}, {}, [f"Whether its log arrives in {AT} is not known: the group has too many streams."]),
-        ({}, {"unread_logs": "x is denied"}, [f"Whether its log arrives in {AT} is not known: x is denied."]),
+        ({}, {}, [f"It is not known whether its log arrives in {AT}: the group has too many streams."]),
+        ({}, {"unread_logs": "x is denied"}, [f"It is not known whether its log arrives in {AT}: x is denied."]),
     ],
 )
 def test_a_quiet_log_is_a_notice(events, more, notes):
@@ -439,7 +458,7 @@ def test_a_stream_that_other_servers_can_have_does_not_show_that_a_server_sends(
     ],
 )
 def test_a_denied_call_makes_the_check_unknown_and_names_its_action(config, listed, expected):
-    assert said(judge(config, listed)) == ("?", [f"Whether its data arrives is not known: {expected}."])
+    assert said(judge(config, listed)) == ("?", [f"It is not known whether its data arrives: {expected}."])
 
 
 @pytest.mark.parametrize(("region", "expected"), [("x", "logs:A in x is denied"), (None, "logs:A is denied")])
@@ -492,6 +511,17 @@ def test_servers_that_are_not_in_the_run_are_listed(listed, hostnames, expected)
     assert found == (line if expected else "")
 
 
+def test_the_names_that_configurations_give_belong_to_the_run():
+    named = {"agent": {"hostname": "web-b"}, **metrics("mem", append=False)}
+    servers = [replace(server(replace(ONPREM, hostname=each)), host=f"inv-{each}") for each in ("h1", "h2")]
+    configs = (metrics("mem", append=False), named)
+    expectations = [expectation(config, each) for config, each in zip(configs, servers, strict=True)]
+    known = find_senders(servers, expectations)
+    assert {"h1", "h2", "inv-h1", "inv-h2", "web-b"} <= known
+    listed = [{"host": "web-b"}, {"host": "h1"}, {"InstanceId": "i-foreign", "stage": "h1"}]
+    assert describe_others(REGION, "Shop", listed, servers, known).endswith(": i-foreign.")
+
+
 # The proof of a version
 
 
@@ -526,6 +556,11 @@ def test_points_that_were_there_before_the_restart_prove_nothing(earlier, begin,
 )
 def test_nobody_waits_for_data_that_takes_too_long(seconds, reason):
     assert Trial(replace(SERIES, seconds=seconds), 0).reason == reason
+
+
+@pytest.mark.parametrize(("ran", "left"), [(0, 360), (140, 220), (360, 0), (3600, 0)])
+def test_the_wait_for_data_begins_with_the_start_of_the_agent(ran, left):
+    assert Trial(SERIES, 600, ran=ran).seconds_left == left
 
 
 @pytest.mark.parametrize(("newest", "seen"), [(0, "It has no older one."), (540, "The newest one is 2 minutes older.")])

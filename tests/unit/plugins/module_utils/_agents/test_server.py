@@ -19,7 +19,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._ground.errors import 
 
 SERIES = Series("eu-central-1", "Shop", "mem_used_percent", (("InstanceId", "i-1"), ("path", "/")), 60, 180)
 SENDER = Sender("Linux", "eu-central-1", "123456789012", "i-1", "web1")
-FULL = Server("web1", "eu-central-1", "i-1", sender=SENDER, probe=SERIES, newest=5, data_age=3, clock=1, started=2)
+FULL = Server("web1", "eu-central-1", "i-1", sender=SENDER, probe=SERIES, newest=5, data_age=3, ahead=-1, started=2)
 
 
 @pytest.mark.parametrize("server", [FULL, replace(FULL, sender=None, probe=None), Server("db1", "eu-central-1")])

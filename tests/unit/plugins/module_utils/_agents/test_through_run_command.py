@@ -65,6 +65,24 @@ def test_what_the_account_says_about_a_server_that_is_not_reached_is_kept():
     assert [server.status(check) for check in CHECKS] == ["FAIL", "ok", "?", "?", "?", "?"]
 
 
+@pytest.mark.parametrize(
+    ("clock", "read_at", "ahead"),
+    [
+        (1_000_060, 1_000_000, 60),
+        (999_940, 1_000_000, -60),
+        (1_000_000, None, None),
+        (1_000_000, 0, None),
+        (1_000_000, "soon", None),
+        (0, 1_000_000, None),
+    ],
+)
+def test_the_clock_of_a_server_is_compared_with_the_time_at_which_it_was_read(clock, read_at, ahead):
+    """Reading a thousand servers takes time, in which the clock of the first one goes on."""
+    result = {"stdout": f"clock {clock}\nend", "read_at": read_at}
+    [server] = collect(Account().client, [KINDS["key"]], {KINDS["key"].host: result}, ANSIBLE, 1)
+    assert server.ahead == ahead
+
+
 def test_a_result_that_is_no_dictionary_is_refused():
     wrong: Any = {"web1": ["end"]}
     with pytest.raises(InvalidInput, match=r"^results: each value must be the result of a task\.$"):

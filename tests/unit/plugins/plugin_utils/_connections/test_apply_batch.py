@@ -211,7 +211,11 @@ def test_the_first_server_that_got_the_configuration_watches_all_that_did() -> N
 
 def watched(**results: tuple[str, int]) -> dict[str, Any]:
     """The result of watching servers: of each, its failure and the start of its agent."""
-    return {WATCHED: {"watches": {host: {"failure": each[0], "started": each[1]} for host, each in results.items()}}}
+    return {
+        WATCHED: {
+            "watches": {host: {"failure": each[0], "started": each[1], "seconds": 20} for host, each in results.items()}
+        }
+    }
 
 
 WAITING = [server("a"), server("b", "ansible"), server("c"), server("d"), server("e"), server("f", probe=None)]
@@ -222,7 +226,11 @@ def test_one_server_of_the_batch_waits_for_the_data_of_all_whose_agent_is_known_
     found = {host: work(host, DATA, *WAITING, registered=SEEN, hosts=[*"abcde"]) for host in "abcdef"}
     assert {host: each.leader for host, each in found.items()} == dict.fromkeys("abcdef", "a")
     assert {host for host, each in found.items() if each.trials is not None} == {"a"}
-    assert found["a"].trials == {"a": Trial(PROBE, 60), "b": Trial(PROBE, 80), "c": Trial(PROBE, 70)}
+    assert found["a"].trials == {
+        "a": Trial(PROBE, 60, ran=20),
+        "b": Trial(PROBE, 80, ran=20),
+        "c": Trial(PROBE, 70, ran=20),
+    }
 
 
 @pytest.mark.parametrize(
@@ -244,7 +252,7 @@ def test_failed_servers_and_servers_without_a_known_metric_are_left_out(
 
 def test_nobody_waits_for_a_server_of_another_batch() -> None:
     found = work("b", DATA, *WAITING, registered={**SEEN, "b": watched(b=("", 80), z=("", 80))}, hosts=["b"])
-    assert found.trials == {"b": Trial(PROBE, 80)}
+    assert found.trials == {"b": Trial(PROBE, 80, ran=20)}
 
 
 def test_each_account_of_a_batch_waits_with_its_own_credentials() -> None:
@@ -297,8 +305,8 @@ def test_the_variables_of_each_host_are_read_once() -> None:
         ({"data": {"b": {"failure": "No data."}}}, "No data."),
         ({"data": {"b": {"failure": ""}, "a": {"failure": "No data."}}}, ""),
         ({"data": {}}, ""),
-        ({"msg": "boto3 is missing."}, "Whether its data arrives is not known: boto3 is missing."),
-        ({}, "Whether its data arrives is not known: a did not wait for it."),
+        ({"msg": "boto3 is missing."}, "It is not known whether its data arrives: boto3 is missing."),
+        ({}, "It is not known whether its data arrives: a did not wait for it."),
     ],
 )
 @pytest.mark.parametrize("seen_by", ["ansible", "run_command"])

@@ -38,7 +38,7 @@ OF_ACTIONS = {
     ("cwagent_agent_config", each)
     for each in (
         *("failed_hosts", "applied_hosts", "rename_hosts", "watches", "leader"),
-        *("stops", "notes", "applied_versions"),
+        *("stops", "notes", "applied_versions", "read_at"),
     )
 }
 """The values that Ansible itself returns. A host that returns them is not believed."""

@@ -97,7 +97,7 @@ NO_DATA = "CloudWatch has no mem_used_percent of it in namespace Shop in eu-cent
     ("reason", "proof", "has_way_back"),
     [
         (NO_DATA, {"failure": NO_DATA}, True),
-        ("Whether its data arrives is not known: AWS did not answer.", None, False),
+        ("It is not known whether its data arrives: AWS did not answer.", None, False),
     ],
 )
 def test_an_agent_whose_data_did_not_arrive_did_get_the_configuration(reason, proof, has_way_back):
