@@ -10,7 +10,7 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-l
 An open window denies ``ssm:PutParameter`` in separate statements: after the deadline, from another instance, and for
 other parameters. Each statement is enough to deny a call. In one statement, all its conditions would have to be true.
 
-The modules for roles and users import this file and not ``window_plan.py``, so that Ansible sends less code to the host.
+The modules for roles and users import this file and not ``window_plan.py``, so Ansible sends less code to the host.
 """
 
 from __future__ import annotations
