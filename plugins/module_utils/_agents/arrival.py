@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from .._accounts.model import Unread
 from .._ground.aws import Aws
 from .._ground.errors import DENIED_CODES, AwsApiError, CwagentError
+from .._ground.gateway import MALFORMED, unreadable
 from .._ground.plan import run_in_parallel
 from .._ground.text import wrap
 from .._ground.wait import Deadline
@@ -27,6 +28,7 @@ from .data import (
     Expectation,
     Listed,
     Proof,
+    Trial,
     describe_others,
     expect,
     find_senders,
@@ -42,7 +44,7 @@ from .verify import Versions
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from .data import Dimensions, Trial
+    from .data import Dimensions
     from .expected_data import ExpectedLog, ExpectedMetric
     from .server import Series, Server
 
@@ -139,7 +141,10 @@ class Arrivals:
             replace(each, **_probe(found[index])) if each.needs_trial else each for index, each in enumerate(servers)
         ]
         # The points of an agent that is not restarted are its own.
-        newest = self.find_newest([each.probe for each in probed if each.probe and each.commands], AHEAD_SECONDS)
+        newest = self.find_newest(
+            [each.probe for each in probed if each.probe and each.commands and not Trial(each.probe, 0).reason],
+            AHEAD_SECONDS,
+        )
         return [replace(each, newest=newest.get(each.probe, 0)) if each.probe else each for each in probed]
 
     def find_newest(
@@ -165,12 +170,10 @@ class Arrivals:
         return self._attempt("the newest data of servers", _DATA, part[0], self._get_data, *part) or {}
 
     def _get_data(self, region: str, series: Sequence[Series], begin: int, end: int) -> dict[Series, int]:
+        asked = {f"m{number}": each for number, each in enumerate(series)}
         queries = [
-            {
-                "Id": f"m{number}",
-                "MetricStat": {"Metric": _to_wire(each), "Period": each.period, "Stat": "SampleCount"},
-            }
-            for number, each in enumerate(series)
+            {"Id": key, "MetricStat": {"Metric": _to_wire(each), "Period": each.period, "Stat": "SampleCount"}}
+            for key, each in asked.items()
         ]
         pages = self._aws(region).pages(
             _DATA,
@@ -186,7 +189,7 @@ class Arrivals:
                 error = CwagentError(f"Could not read the newest data of servers in {region}: {each['StatusCode']}")
                 self._note("the newest data of servers", _DATA, region, error)
             times = [int(one.timestamp()) for one in each["Timestamps"]]
-            metric = series[int(each["Id"][1:])]
+            metric = asked[each["Id"]]
             if times:
                 found[metric] = max(found.get(metric, 0), *times)
         return found
@@ -286,7 +289,9 @@ class Arrivals:
             return read(*arguments)
         except CwagentError as error:
             self._note(what, action, region, error)
-            return None
+        except MALFORMED:
+            self._note(what, action, region, unreadable(f"read {what} in {region}", action))
+        return None
 
     def _note(self, what: str, action: str, region: str, error: CwagentError) -> None:
         found, place = Unread(what, action, region, str(error)), (action.partition(":")[0], region)

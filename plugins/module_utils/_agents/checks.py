@@ -188,7 +188,8 @@ def _check_user(case: Case, server: Server, user: Principal | None) -> Server:
 
 def _check_key(user: Principal, saved: str, key: Key | None) -> Iterator[Finding]:
     if not saved:
-        yield failure(IDENTITY, f"No access key of user '{user.name}' is saved.", f"{SITE}.")
+        fix = f"Compare the variables of the key store with the variables of the last run. {SITE}."
+        yield failure(IDENTITY, f"No access key of user '{user.name}' is saved.", fix)
     elif key is None:
         yield failure(IDENTITY, f"Access key {saved} is saved, and user '{user.name}' does not have it.", f"{SITE}.")
     elif not key.active:

@@ -486,10 +486,17 @@ def _series(plugin: str, name: str, values: Mapping[str, Any]) -> Iterator[_Seri
         yield _Series(plugin, name)
 
 
+_PSEUDO_FILE_SYSTEMS = frozenset(
+    {"autofs", "cgroup", "cgroup2", "debugfs", "devpts", "devtmpfs", "proc", "sysfs", "tmpfs"}
+)
+
+
 def _devices(plugin: str, name: str, values: Mapping[str, Any]) -> Iterator[_Series]:
     resources = _texts(values.get("resources"))
     if not resources or "*" in resources:
         resources = ["*"]
+    # No server has its root file system on one of these.
+    ignored = {*_texts(values.get("ignore_file_system_types"))} - _PSEUDO_FILE_SYSTEMS
     for resource in dict.fromkeys(resources):
         known = None if _GLOB.search(resource) or _VARIABLE in resource else resource
         own = {
@@ -501,7 +508,7 @@ def _devices(plugin: str, name: str, values: Mapping[str, Any]) -> Iterator[_Ser
             own.pop("device", None)
         # The two others report differences.
         collections = 1 if plugin == "disk" else 2
-        yield _Series(plugin, name, own, is_certain=resource in ("*", "/"), collections=collections)
+        yield _Series(plugin, name, own, is_certain=resource in ("*", "/") and not ignored, collections=collections)
 
 
 def _process(name: str, values: Mapping[str, Any]) -> Iterator[_Series]:

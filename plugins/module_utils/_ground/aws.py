@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from datetime import datetime, timezone
 from email.utils import mktime_tz, parsedate_tz
 from typing import TYPE_CHECKING, Any
 
 from .errors import CwagentError
-from .gateway import CONNECT_SECONDS, MAX_ATTEMPTS, Gateway, unreachable, unreadable
+from .gateway import CONNECT_SECONDS, MALFORMED, MAX_ATTEMPTS, Gateway, unreachable, unreadable
 from .plan import WORKERS
 
 if TYPE_CHECKING:
@@ -35,6 +36,17 @@ try:
     from botocore.parsers import ResponseParserError
 except ImportError:
     pass  # _module.aws_module tells the user, and in the lookup require_aws_sdk.
+
+
+class _Answer(dict[str, Any]):
+    """An answer, in which each part that is taken for granted must be. botocore reads a web page as an empty answer."""
+
+    def __init__(self, parts: dict[str, Any], error: CwagentError) -> None:
+        super().__init__(parts)
+        self._error = error
+
+    def __missing__(self, key: str) -> Any:
+        raise self._error
 
 
 class Aws(Gateway):
@@ -91,23 +103,25 @@ class Aws(Gateway):
     def _record_server_time(self, answer: dict[str, Any]) -> dict[str, Any]:
         # A proxy can replace the date with one in another format, or drop it. That must not make the call fail.
         date = parsedate_tz(answer["ResponseMetadata"]["HTTPHeaders"].get("date", ""))
-        if date:
-            self._server_time = datetime.fromtimestamp(mktime_tz(date), timezone.utc)
+        with suppress(ValueError, OverflowError, OSError):  # no time has this year
+            self._server_time = datetime.fromtimestamp(mktime_tz(date), timezone.utc) if date else self._server_time
         return answer
 
     def call(self, action: str, description: str, max_attempts: int = MAX_ATTEMPTS, **arguments: Any) -> dict[str, Any]:
         service, operation = action.split(":")
         try:
             method = getattr(self.client(service, max_attempts), xform_name(operation))
-            return self._record_server_time(method(**arguments))
+            return _Answer(self._record_server_time(method(**arguments)), unreadable(description, action))
         except ClientError as error:
             given = error.response["Error"]
             raise self._api_error(given.get("Code"), given.get("Message"), description, action) from error
-        except (ResponseParserError, KeyError):
-            # botocore quotes the answer, which can contain a secret, or takes a part of it for granted.
+        except ResponseParserError:
+            # botocore quotes the answer, which can contain a secret.
             raise unreadable(description, action) from None
         except BotoCoreError as error:
             raise _transport_error(error, description, action) from error
+        except MALFORMED:
+            raise unreadable(description, action) from None
 
     def _renew_credentials(self) -> None:
         """boto3 renews the credentials of a role by itself, and others do not change during a run."""

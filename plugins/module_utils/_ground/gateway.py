@@ -100,6 +100,7 @@ class Gateway(ABC):
 
         To make a paginator, botocore searches its descriptions of all services, which takes longer than a page.
         """
+        before: list[dict[str, Any]] = []
         for number in count(1):
             page = self.call(action, description, **arguments)
             if number > 1:  # most answers have one
@@ -108,9 +109,10 @@ class Gateway(ABC):
             next_page = {key: page[key] for key in PAGE_TOKENS if page.get(key)}
             if not next_page:
                 return
-            if next_page.items() <= arguments.items():
+            if next_page in before:
                 raise CwagentError(f"Could not {description} ({action}): AWS returned the same pagination token twice.")
             arguments.update(next_page)
+            before.append(next_page)
 
     def execute(self, step: Step, max_attempts: int = MAX_ATTEMPTS) -> dict[str, Any] | None:
         """Make the call of a step.
@@ -150,6 +152,10 @@ class Gateway(ABC):
         identity = self._identity() if code in DENIED_CODES and "User: " not in message else None
         text = explain(description, action, code, message, identity, machine=self.machine)
         return AwsApiError(text, code, action, is_explicit_deny(message))
+
+
+# The errors of code that reads an answer and takes its form for granted.
+MALFORMED = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 def unreadable(description: str, action: str) -> AwsApiError:

@@ -388,10 +388,11 @@ class Transaction:
                     self._release(URGENT_SECONDS)
                 finally:
                     self._source.cancel()
-        except CwagentError as error:
+        except Exception as error:  # noqa: BLE001  whatever it is, somebody must learn that the permission is left
+            reason = error if isinstance(error, CwagentError) else f"{type(error).__name__}."
             until = (self._report.window or {}).get("deadline")
             deadline = f" AWS denies writing from {until} on." if until else ""
-            return f"The permission to write was not given back: {error}{deadline} To clean up, {RESTORE}."
+            return f"The permission to write was not given back: {reason}{deadline} To clean up, {RESTORE}."
         return GIVEN_BACK
 
     def _finish(self, work: Callable[[], None]) -> dict[str, Any]:
@@ -402,12 +403,13 @@ class Transaction:
             done = self._report.to_result()
             error.details.update({**done, "done": done["steps"], "not_done": error.details.get("not_done", [])})
             raise
-        except BaseException:
+        except BaseException as error:
             # A signal or a time limit. Nobody reads a result then. The next run cleans up with the record and the tag.
-            is_held = self._source.began
+            is_held, is_unexpected = self._source.began, isinstance(error, Exception)
             outcome = self._release_urgently()
             if is_held:
-                self._report.say_last(f"The run was interrupted. {outcome}")
+                cause = "There was an unexpected error" if is_unexpected else "The run was interrupted"
+                self._report.say_last(f"{cause}. {outcome}")
             if not self._source.began:
                 self._guard.end()
             raise

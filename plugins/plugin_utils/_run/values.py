@@ -199,8 +199,9 @@ def _expectation(option: Mapping[str, Any]) -> str:
         return f"must be a list of any of {choices}" if option.get("type") == "list" else f"must be one of {choices}"
     if option.get("options"):
         required = [key for key, each in option["options"].items() if each.get("required")]
-        optional = "".join(f", perhaps {key}," for key in option["options"] if key not in required)
-        return f"must be a list of mappings, each with {' and '.join(required)}{optional} and nothing else"
+        optional = [key for key in option["options"] if key not in required]
+        perhaps = f", perhaps {' and '.join(optional)}," if optional else ""
+        return f"must be a list of mappings, each with {' and '.join(required)}{perhaps} and nothing else"
     if option.get("accepts_single"):
         return f"{EXPECTATIONS[option['elements']]}, or a list of it"
     if option.get("elements"):

@@ -28,6 +28,7 @@ ERRORS: dict[str, Callable[[str], BaseException]] = {
     "failed always": failed,
     "cancelled": lambda _action: Cancelled(),  # once: all later signals are ignored
     "broken": lambda _action: ZeroDivisionError(),
+    "broken always": lambda _action: ZeroDivisionError(),
 }
 """Each by the call's or the task's name."""
 

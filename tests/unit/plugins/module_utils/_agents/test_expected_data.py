@@ -194,6 +194,14 @@ def test_a_metric_has_everything_that_a_query_needs():
                 "disk_used_percent host=web1 device? fstype? path? ~",
             ],
         ),
+        *(
+            (
+                metrics(disk={**DISK, "ignore_file_system_types": types}),
+                LINUX,
+                [f"disk_used_percent host=web1 device? fstype? path?{tail}"],
+            )
+            for types, tail in ((["sysfs", "devtmpfs"], ""), (["sysfs", "xfs"], " ~"))
+        ),
         (metrics(disk={**DISK, "drop_device": True}), LINUX, ["disk_used_percent host=web1 fstype? path?"]),
         (
             metrics(disk={**DISK, "append_dimensions": {"mode": "rw", "a": "b"}}),

@@ -171,8 +171,9 @@ def test_a_page_is_read_when_it_is_needed(token):
     assert aws.requests[1:] == [{"PathPrefix": "/x/", token: "1"}, {"PathPrefix": "/x/", token: "2"}]
 
 
-def test_the_same_pagination_token_twice_is_an_error():
-    aws = PagedAws({"Marker": "1"}, {"Marker": "1"})
+@pytest.mark.parametrize("tokens", ["11", "121", "1231"])
+def test_the_same_pagination_token_twice_is_an_error(tokens):
+    aws = PagedAws(*({"Marker": each} for each in tokens))
     with pytest.raises(
         CwagentError, match=r"Could not read it \(iam:ListRoles\): AWS returned the same pagination token"
     ):
@@ -279,6 +280,22 @@ def test_an_answer_that_cannot_be_read_is_not_quoted(behind_a_proxy, server, tex
     assert "s3cr3t" not in "".join(traceback.format_exception(error.value))
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(f'{{"MetricDataResults": [{{"Timestamps": [{time}]}}]}}' for time in ("253402300800", "NaN", '"x"', "1e18")),
+        *("null", "[]", "7", '{"MetricDataResults": 7}', "[" * 100_000),
+    ],
+)
+def test_an_answer_that_botocore_cannot_take_is_an_error_with_a_sentence(behind_a_proxy, server, body):
+    server.answers[:] = [(200, body)] * 3
+    query = {"Id": "m0", "Expression": "1"}
+    with pytest.raises(
+        AwsApiError, match=r"^Could not read it \(cloudwatch:GetMetricData\): the answer was not in the"
+    ):
+        behind_a_proxy.call("cloudwatch:GetMetricData", "read it", MetricDataQueries=[query], StartTime=1, EndTime=2)
+
+
 CALLER = "arn:aws:iam::123456789012:user/me"
 
 
@@ -314,10 +331,25 @@ def test_the_identity_is_read_only_where_the_message_lacks_it(code, message, rea
     assert (error.action, error.explicit_deny) == ("iam:X", "explicit deny" in message)
 
 
+@pytest.mark.parametrize("text", ["<html>Log in</html>", "", "{}"])
+def test_a_part_that_is_missing_in_an_answer_is_an_error_with_a_sentence(behind_a_proxy, server, text):
+    server.answers[:] = [(200, text)]
+    answer = behind_a_proxy.call("ssm:GetParameterHistory", "read it", Name="P")
+    assert answer.get("NextToken") is None
+    with pytest.raises(AwsApiError, match=r"^Could not read it \(ssm:GetParameterHistory\): the answer was not in the"):
+        answer["Parameters"]
+
+
+YEARS = (99999, 10**18)
+
+
 @pytest.mark.parametrize(
     ("headers", "is_known"),
-    [({"date": "Sun, 01 Mar 2026 12:30:00 GMT"}, True), ({}, False), ({"date": ""}, False), ({"date": "today"}, False)],
-    ids=["a date", "no date", "empty", "another format"],
+    [
+        ({"date": "Sun, 01 Mar 2026 12:30:00 GMT"}, True),
+        ({}, False),
+        *(({"date": each}, False) for each in ("", "today", *(f"Mon, 01 Jan {year} 00:00:00 GMT" for year in YEARS))),
+    ],
 )
 def test_now_is_the_time_of_the_last_answer_or_the_local_time(headers, is_known):
     aws = Aws(lambda *_: None)

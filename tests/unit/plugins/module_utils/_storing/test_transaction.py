@@ -334,11 +334,14 @@ def fault_at(number: int, action: str, kind: str) -> Callable[[int, str], None]:
 def test_whatever_happens_the_right_is_given_back(source: str, kind: str) -> None:
     """Otherwise, the message lists everything that is left."""
     for number, action in enumerate(undisturbed(source).calls, start=1):
-        account, message = Account(fault=fault_at(number, action, kind)), ""
+        account, words = Account(fault=fault_at(number, action, kind)), list[str]()
+        run = transaction(account, source)
+        run._source.report.say_last = words.append
         try:
-            transaction(account, source).run()
+            run.run()
         except BaseException as error:  # noqa: BLE001  whatever was raised
-            message = str(error)
+            words.append(str(error))
+        message = " ".join(words)
         where = f"{kind} call {number}, {action}: {message}"
         assert len(account.calls) >= number, where
         assert not account.is_held or LEFT in message, where
@@ -477,12 +480,16 @@ def test_whatever_fails_while_it_is_opened_the_right_is_given_back(source: str, 
     undisturbed_opening = Account()
     opening(undisturbed_opening, source).open()
     for number, action in enumerate(undisturbed_opening.calls, start=1):
-        account, message = Account(fault=fault_at(number, action, kind)), None
+        account, words, has_failed = Account(fault=fault_at(number, action, kind)), list[str](), False
+        run = opening(account, source)
+        run._source.report.say_last = words.append
         try:
-            opening(account, source).open()
+            run.open()
         except BaseException as error:  # noqa: BLE001  whatever was raised
-            message = str(error)
-        if message is not None:
+            words.append(str(error))
+            has_failed = True
+        message = " ".join(words)
+        if has_failed:
             assert not account.is_held or LEFT in message, f"{kind} call {number}, {action}: {message}"
 
 
